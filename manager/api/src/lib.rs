@@ -1,0 +1,14 @@
+//! The contract between the manager and its callers (CLI, agent, proxy): wire types, errors and a client. No I/O but HTTP.
+
+pub mod error;
+pub mod names;
+pub mod types;
+pub mod units;
+
+pub use error::{ErrorBody, ErrorCode};
+pub use names::{CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, ServiceName, Tag};
+pub use types::{
+    ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, InstanceState, InstanceView, LaunchRequest, Origin, PortMapping, Progress,
+    Protocol, ServiceSpec, ServiceView, Settled, StartRequest, StatusView, VolumeMount,
+};
+pub use units::{MemoryBytes, NanoCpus, PricePerHour, Resources, Timestamp};

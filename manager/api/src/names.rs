@@ -1,0 +1,129 @@
+//! The names of things, each a type of its own, so that one cannot be passed as another.
+
+use serde::{Deserialize, Serialize};
+use std::{borrow::Borrow, fmt, str::FromStr};
+
+/// Why a name is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} `{name}` {problem}")]
+pub struct NameError {
+    /// What the name was for.
+    pub kind: &'static str,
+    /// The name as it was given.
+    pub name: String,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+/// Letters, digits, `-`, `_` and `.`; begins with a letter or digit; 1 to `max` characters.
+fn check(kind: &'static str, name: &str, max: usize) -> Result<(), NameError> {
+    let refuse = |problem| Err(NameError { kind, name: name.to_owned(), problem });
+    match name.chars().next() {
+        None => return refuse("is empty"),
+        Some(first) if !first.is_ascii_alphanumeric() => return refuse("must begin with a letter or a digit"),
+        Some(_) => {}
+    }
+    if name.len() > max {
+        return refuse("is too long");
+    }
+    if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
+        return refuse("may hold only letters, digits, `-`, `_` and `.`");
+    }
+    Ok(())
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $kind:literal, $max:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+        #[serde(transparent)]
+        pub struct $type(String);
+
+        impl $type {
+            /// Takes a name that is known to be good, such as one made by us.
+            pub fn trusted(name: impl Into<String>) -> Self {
+                Self(name.into())
+            }
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl FromStr for $type {
+            type Err = NameError;
+            fn from_str(name: &str) -> Result<Self, NameError> {
+                check($kind, name, $max)?;
+                Ok(Self(name.to_owned()))
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+        impl Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+        impl AsRef<str> for $type {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+name!(
+    /// The cluster's own id, made once; part of the name of everything we make.
+    ClusterId, "cluster id", 32
+);
+name!(
+    /// One rented machine, unique for ever: the part of its name after `micado-<cluster id>-`.
+    InstanceId, "instance id", 32
+);
+name!(
+    /// What a person calls an instance (`application01`); unique among those that are not gone.
+    Tag, "tag", 40
+);
+name!(
+    /// The role of an instance (`application`, `database` or any word); every container asks for one.
+    Location, "location", 40
+);
+name!(
+    /// A cloud as `cloudsetup.xml` names it.
+    CloudName, "cloud", 64
+);
+name!(
+    /// A machine size of a cloud.
+    FlavourName, "flavour", 64
+);
+name!(
+    /// What `launch` makes: `CLIENT_IMAGE`.
+    ServiceName, "service", 128
+);
+name!(
+    /// One running copy of a service: `CLIENT_IMAGE.N`.
+    ContainerName, "container", 140
+);
+
+impl Default for Location {
+    fn default() -> Self {
+        Self::trusted("application")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked() {
+        assert!("application01".parse::<Tag>().is_ok());
+        assert_eq!("".parse::<Tag>().expect_err("empty").to_string(), "tag `` is empty");
+        assert_eq!("-x".parse::<Tag>().expect_err("dash").to_string(), "tag `-x` must begin with a letter or a digit");
+        assert!("a b".parse::<Location>().is_err());
+        assert!("a".repeat(41).parse::<Location>().is_err());
+    }
+}

@@ -1,0 +1,69 @@
+//! How the API reaches the core: requests in, replies and views out, progress as a stream.
+
+use super::{Core, Reply, Request, Ticket};
+use futures_util::{Stream, StreamExt};
+use micado_api::{ErrorBody, ErrorCode, Progress};
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_stream::wrappers::BroadcastStream;
+
+/// A read of the core, run on its own loop between two events.
+pub type Read = Box<dyn FnOnce(&Core) + Send>;
+
+/// What the loop takes from its handles.
+pub enum Input {
+    /// A request and whom to answer.
+    Request(Ticket, Request, oneshot::Sender<Result<Reply, ErrorBody>>),
+    /// A read.
+    Read(Read),
+}
+
+/// A way to the core; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    inbox: mpsc::Sender<Input>,
+    progress: broadcast::Sender<Progress>,
+}
+
+static NEXT_TICKET: AtomicU64 = AtomicU64::new(1);
+
+impl Handle {
+    /// A handle and the two ends that the loop keeps: where inputs arrive, and where it tells progress.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<Input>, broadcast::Sender<Progress>) {
+        let (inbox, outbox) = mpsc::channel(256);
+        let (progress, _) = broadcast::channel(4096);
+        (Self { inbox, progress: progress.clone() }, outbox, progress)
+    }
+
+    /// Asks for something; returns once it is durable.
+    ///
+    /// # Errors
+    /// The core's refusal, or `Unavailable` when the manager is stopping or had to start over: whether it was done is not known then.
+    pub async fn request(&self, request: Request) -> Result<Reply, ErrorBody> {
+        let ticket = NEXT_TICKET.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        self.inbox.send(Input::Request(ticket, request, answer)).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?
+    }
+
+    /// Reads something off the core.
+    ///
+    /// # Errors
+    /// `Unavailable` when the manager is stopping.
+    pub async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Core) -> T + Send + 'static) -> Result<T, ErrorBody> {
+        let (answer, answered) = oneshot::channel();
+        let read: Read = Box::new(move |core| drop(answer.send(read(core))));
+        self.inbox.send(Input::Read(read)).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())
+    }
+
+    /// Progress of everything from now on. Take the stream first and [`Core::progress`] after it, so that nothing is missed between the two.
+    pub fn watch(&self) -> impl Stream<Item = Progress> + Send + use<> {
+        BroadcastStream::new(self.progress.subscribe()).filter_map(|progress| std::future::ready(progress.ok()))
+    }
+}
+
+fn stopping() -> ErrorBody {
+    ErrorBody::new(ErrorCode::Unavailable, "the manager is stopping or starting over").hint("ask again in a moment; `micado list` shows whether it was done")
+}

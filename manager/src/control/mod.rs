@@ -1,0 +1,11 @@
+//! The control core: a state machine that takes `(now, event)` and gives actions. No I/O, no clock, no randomness but the seed it is made with.
+
+mod core;
+mod event;
+mod handle;
+mod view;
+
+pub use self::core::{Config, Core};
+pub use event::{Action, Answer, Call, CallKey, Event, Reply, Request, Ticket};
+pub use handle::{Handle, Input};
+pub use view::LogSource;

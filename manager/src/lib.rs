@@ -1,0 +1,7 @@
+//! The micado manager: the daemon that plans, rents and places, and the `micado` command line.
+
+pub mod control;
+pub mod engine;
+pub mod model;
+pub mod planner;
+pub mod store;

@@ -1,0 +1,73 @@
+//! One rented machine, from the wish to rent it until it is given back.
+
+use micado_api::{CloudName, FlavourName, InstanceId, InstanceState, Location, Origin, PricePerHour, Resources, Tag, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// One rented machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Unique for ever.
+    pub id: InstanceId,
+    /// What people call it; unique among instances that are neither gone nor failed.
+    pub tag: Tag,
+    /// Where it is rented.
+    pub cloud: CloudName,
+    /// The application of `cloudsetup.xml` it runs.
+    pub application: String,
+    /// Its size's name.
+    pub flavour: FlavourName,
+    /// Its role.
+    pub location: Location,
+    /// What the flavour promises, before the system reserve. The node's own figures replace it once it has joined.
+    pub size: Resources,
+    /// What it costs.
+    pub price: PricePerHour,
+    /// How far it is.
+    pub state: InstanceState,
+    /// Who wanted it.
+    pub origin: Origin,
+    /// Files a person gave to `start`, name to content.
+    #[serde(default)]
+    pub files: std::collections::BTreeMap<String, Vec<u8>>,
+    /// Why it is in its state, where that needs saying: the broker's words, the deadline that passed.
+    pub reason: Option<String>,
+    /// The broker confirmed that no machine is left (or none was ever made).
+    pub released: bool,
+    /// Its address, once known.
+    pub address: Option<String>,
+    /// The broker's id of it, once known.
+    pub broker_id: Option<String>,
+    /// Its Swarm node, once joined.
+    pub node: Option<String>,
+    /// Give back even what holds volumes or cannot be moved (`stop --force`).
+    #[serde(default)]
+    pub force: bool,
+    /// When the record was made.
+    pub created_at: Timestamp,
+    /// When the present state began.
+    pub state_since: Timestamp,
+    /// When its node was first ready.
+    pub joined_at: Option<Timestamp>,
+}
+
+impl Instance {
+    /// Whether a machine may exist for it: rented, being rented or not surely given back. These count against the limits.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !self.released
+    }
+
+    /// Whether containers may be assigned to it, now or once it is up.
+    #[must_use]
+    pub fn accepts_work(&self) -> bool {
+        use InstanceState::{Active, Booting, Joined, Requested, Submitted};
+        matches!(self.state, Requested | Submitted | Booting | Joined | Active)
+    }
+
+    /// Whether it is on its way and not in the Swarm yet.
+    #[must_use]
+    pub fn is_arriving(&self) -> bool {
+        use InstanceState::{Booting, Requested, Submitted};
+        matches!(self.state, Requested | Submitted | Booting)
+    }
+}

@@ -1,0 +1,1 @@
+//! What runs on every rented machine: samples, service registration, exec and copy sessions. Filled by a later issue.

@@ -1,0 +1,1 @@
+//! Domain names to containers. Filled by a later issue.

@@ -35,7 +35,14 @@ impl Core {
         let size = node.as_ref().map(|node| node.size).or(offer.and_then(|it| it.size)).unwrap_or_default();
         let tag = self.free_tag(tag, &id);
         let instance = adopted(id.clone(), tag.clone(), cloud.clone(), flavour, location, self.now);
-        let instance = Instance { application: application.unwrap_or_else(|| "unknown".to_owned()), price, size, broker_id: Some(machine.id), address: machine.address, ..instance };
+        let instance = Instance {
+            application: application.unwrap_or_else(|| "unknown".to_owned()),
+            price,
+            size,
+            broker_id: Some(machine.id),
+            address: machine.address,
+            ..instance
+        };
         self.ledger.instances.insert(id.clone(), instance);
         self.decide(None, Some(&id), format!("{cloud} has {tag} ({}), which no record knows: taken in", machine.name));
     }

@@ -96,10 +96,9 @@ impl Core {
         let Some(leaving) = self.ledger.containers.get(name).and_then(|it| it.leaving.clone()) else { return };
         let lives = self.ledger.instances.get(&leaving.instance).is_some_and(|it| matches!(it.state, InstanceState::Active | InstanceState::Draining));
         let swarm_name = self.swarm_name(name, &leaving);
-        if !lives || !self.has_or_makes(&swarm_name) {
-            if let Some(container) = self.ledger.containers.edit(name) {
-                container.leaving = None;
-            }
+        let ended = !lives || !self.has_or_makes(&swarm_name);
+        if let Some(container) = self.ledger.containers.edit(name).filter(|_| ended) {
+            container.leaving = None;
         }
     }
 

@@ -162,7 +162,7 @@ impl Core {
         let placed = wanted.filter_map(|it| it.placement.as_ref().map(|placement| (it, placement)));
         let ready = placed.filter(|(_, placement)| sight.node(&placement.instance).is_some_and(|node| node.ready));
         let names = ready.map(|(it, placement)| self.swarm_name(&it.name, placement)).filter(|name| sight.has_service(name));
-        names.filter(|name| sight.failure(name).is_none() && !sight.task(name).is_some_and(|task| task.state >= TaskState::Running)).collect()
+        names.filter(|name| sight.failure(name).is_none() && sight.task(name).is_none_or(|task| task.state < TaskState::Running)).collect()
     }
 
     /// Whether enough is known to decide anything: the engine answers, and every cloud was asked once.
@@ -273,11 +273,10 @@ impl Core {
         self.ledger.containers.values().filter(move |it| [&it.placement, &it.leaving].into_iter().flatten().any(|placement| placement.instance == *instance))
     }
 
-    /// The live instance that people call so.
+    /// The instance that people call so: the one in use, else one that may still have a machine, else the newest of those gone.
     pub(super) fn tagged(&self, tag: &str) -> Option<&Instance> {
-        let mut named = self.ledger.instances.values().filter(|it| it.tag.as_str() == tag);
-        let held = |it: &&Instance| !matches!(it.state, InstanceState::Gone | InstanceState::Failed);
-        named.clone().find(held).or_else(|| named.clone().find(|it| it.is_live())).or_else(|| named.by_ref().max_by_key(|it| it.created_at))
+        let rank = |it: &&Instance| (!matches!(it.state, InstanceState::Gone | InstanceState::Failed), it.is_live(), it.created_at);
+        self.ledger.instances.values().filter(|it| it.tag.as_str() == tag).max_by_key(rank)
     }
 
     /// Changes are durable first; what depends on them follows.

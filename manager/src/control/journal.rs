@@ -56,9 +56,8 @@ impl Core {
         let decision = Decision { sequence, at: self.now, container: container.cloned(), instance: instance.cloned(), text };
         self.ledger.decisions.insert(sequence, decision);
         if self.ledger.decisions.len() > DECISIONS {
-            if let Some(oldest) = self.ledger.decisions.values().next().map(|it| it.sequence) {
-                self.ledger.decisions.remove(&oldest);
-            }
+            let oldest = self.ledger.decisions.values().next().map(|it| it.sequence);
+            oldest.iter().for_each(|oldest| self.ledger.decisions.remove(oldest));
         }
     }
 

@@ -60,7 +60,8 @@ impl Core {
     }
 
     fn planner_nodes(&self) -> Vec<Node> {
-        let mut nodes: BTreeMap<&InstanceId, Node> = self.ledger.instances.values().filter(|it| it.is_live()).map(|it| (&it.id, self.planner_node(it))).collect();
+        let mut nodes: BTreeMap<&InstanceId, Node> =
+            self.ledger.instances.values().filter(|it| it.is_live()).map(|it| (&it.id, self.planner_node(it))).collect();
         for container in self.ledger.containers.values() {
             let spec = &self.ledger.service_of(container).spec;
             for placement in [&container.placement, &container.leaving].into_iter().flatten() {
@@ -105,14 +106,15 @@ impl Core {
         }
         let clouds = self.config.setup.clouds.iter().flat_map(|cloud| cloud.flavours.iter().map(move |flavour| (cloud, flavour)));
         let sized = clouds.filter_map(|(cloud, flavour)| flavour.size.map(|size| (cloud, flavour, size)));
-        sized.map(|(cloud, flavour, promised)| Offer {
-            cloud: cloud.name.clone(),
-            flavour: flavour.name.clone(),
-            capacity: self.for_containers(self.seen_size(&cloud.name, &flavour.name).unwrap_or(promised)),
-            price: flavour.price,
-            unavailable: self.unavailable(&cloud.name, &flavour.name),
-        })
-        .collect()
+        sized
+            .map(|(cloud, flavour, promised)| Offer {
+                cloud: cloud.name.clone(),
+                flavour: flavour.name.clone(),
+                capacity: self.for_containers(self.seen_size(&cloud.name, &flavour.name).unwrap_or(promised)),
+                price: flavour.price,
+                unavailable: self.unavailable(&cloud.name, &flavour.name),
+            })
+            .collect()
     }
 
     fn node_application(&self) -> Option<&Application> {

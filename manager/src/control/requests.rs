@@ -82,7 +82,10 @@ impl Core {
         };
         let plan = planner::plan(&self.snapshot(vec![waiting]));
         let refusal = plan.into_iter().find_map(|step| if let Step::Refuse { reason, .. } = step { Some(reason) } else { None });
-        refusal.map_or(Ok(()), |reason| Err(ErrorBody::new(ErrorCode::Unsatisfiable, format!("`{container}` {reason}")).hint("ask for less with --memory and --cpu, or add a larger flavour to cloudsetup.xml")))
+        refusal.map_or(Ok(()), |reason| {
+            Err(ErrorBody::new(ErrorCode::Unsatisfiable, format!("`{container}` {reason}"))
+                .hint("ask for less with --memory and --cpu, or add a larger flavour to cloudsetup.xml"))
+        })
     }
 
     fn quit(&mut self, name: &str, remove: bool) -> Result<Reply, ErrorBody> {
@@ -104,7 +107,8 @@ impl Core {
     fn remove(&mut self, name: &str) -> Result<Reply, ErrorBody> {
         let names = self.containers_named(name)?;
         if let Some(running) = names.iter().find(|name| self.ledger.containers.get(name).is_some_and(Container::wants_room)) {
-            return Err(ErrorBody::new(ErrorCode::Conflict, format!("container `{running}` is not stopped")).hint(format!("`micado quit -n {running}` first, or both at once: `micado quit --rm -n {running}`")));
+            return Err(ErrorBody::new(ErrorCode::Conflict, format!("container `{running}` is not stopped"))
+                .hint(format!("`micado quit -n {running}` first, or both at once: `micado quit --rm -n {running}`")));
         }
         self.quit(name, true)
     }
@@ -133,11 +137,16 @@ impl Core {
         }
         let limits = self.limits();
         if let Some(max) = limits.max_instances.filter(|max| limits.instances >= *max) {
-            return Err(ErrorBody::new(ErrorCode::Conflict, format!("{} of {max} instances are in use", limits.instances)).hint("stop one, or raise --max-instances"));
+            return Err(
+                ErrorBody::new(ErrorCode::Conflict, format!("{} of {max} instances are in use", limits.instances)).hint("stop one, or raise --max-instances")
+            );
         }
         if let Some(max) = limits.max_price.filter(|max| limits.price.0 + price.0 > max.0) {
-            return Err(ErrorBody::new(ErrorCode::Conflict, format!("`{}` at {price} an hour would exceed {max} an hour ({} are in use)", start.flavour, limits.price))
-                .hint("stop an instance, or raise --max-price"));
+            return Err(ErrorBody::new(
+                ErrorCode::Conflict,
+                format!("`{}` at {price} an hour would exceed {max} an hour ({} are in use)", start.flavour, limits.price),
+            )
+            .hint("stop an instance, or raise --max-price"));
         }
         let id = self.request_instance(&start.cloud, &start.flavour, start.application, start.tag.clone(), start.location, Origin::User);
         if let Some(instance) = self.ledger.instances.edit(&id) {
@@ -156,16 +165,22 @@ impl Core {
             return Ok(instance.id.clone());
         }
         let Instance { tag, flavour, cloud, location, .. } = instance;
-        Err(ErrorBody::new(ErrorCode::Conflict, format!("tag `{tag}` is in use: {flavour} on {cloud}, location {location}, {}", instance.state)).hint("choose another tag, or stop that instance first"))
+        Err(ErrorBody::new(ErrorCode::Conflict, format!("tag `{tag}` is in use: {flavour} on {cloud}, location {location}, {}", instance.state))
+            .hint("choose another tag, or stop that instance first"))
     }
 
     /// Forgets instances that are gone; refused while any machine of this cluster is live.
     fn begin_afresh(&mut self) -> Result<(), ErrorBody> {
         if let Some(live) = self.ledger.instances.values().find(|it| it.is_live()) {
-            return Err(ErrorBody::new(ErrorCode::Conflict, format!("-I starts the record afresh, but instance `{}` is live", live.tag)).hint("stop it first, or start without -I"));
+            return Err(ErrorBody::new(ErrorCode::Conflict, format!("-I starts the record afresh, but instance `{}` is live", live.tag))
+                .hint("stop it first, or start without -I"));
         }
         if let Some((cloud, _)) = self.clouds.iter().find(|(_, sight)| sight.listed.is_none() || sight.error.is_some()) {
-            return Err(ErrorBody::new(ErrorCode::Unavailable, format!("-I starts the record afresh, but cloud `{cloud}` does not say whether a machine of this cluster is live")).hint("try again when it answers"));
+            return Err(ErrorBody::new(
+                ErrorCode::Unavailable,
+                format!("-I starts the record afresh, but cloud `{cloud}` does not say whether a machine of this cluster is live"),
+            )
+            .hint("try again when it answers"));
         }
         for id in self.ledger.instances.keys() {
             self.ledger.instances.remove(&id);
@@ -196,7 +211,9 @@ impl Core {
 
     /// Refuses to stop a machine while a container on it has nowhere to go or holds a volume there.
     fn refuse_homeless(&self, id: &InstanceId, tag: &Tag) -> Result<(), ErrorBody> {
-        let refuse = |what: String| Err(ErrorBody::new(ErrorCode::Conflict, format!("instance `{tag}` cannot be stopped: {what}")).hint("`quit` it, or stop with --force"));
+        let refuse = |what: String| {
+            Err(ErrorBody::new(ErrorCode::Conflict, format!("instance `{tag}` cannot be stopped: {what}")).hint("`quit` it, or stop with --force"))
+        };
         let here: Vec<&Container> = self.containers_on(id).filter(|it| it.wants_room()).collect();
         if let Some(bound) = here.iter().find(|it| it.bound_to.as_ref() == Some(id)) {
             let volumes = self.ledger.service_of(bound).spec.volumes.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");

@@ -272,9 +272,8 @@ pub fn container() -> Record {
         name: ContainerName::trusted("alice_web.1"),
         service: ServiceName::trusted("alice_web"),
         desired: Desired::Running,
-        placement: Some(Placement { instance: InstanceId::trusted("k3x9"), generation: 2
         removed_at: None,
-    }),
+        placement: Some(Placement { instance: InstanceId::trusted("k3x9"), generation: 2 }),
         leaving: Some(Placement { instance: InstanceId::trusted("k3x8"), generation: 1 }),
         next_generation: 3,
         bound_to: Some(InstanceId::trusted("k3x9")),

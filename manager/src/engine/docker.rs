@@ -1,6 +1,7 @@
 //! One Docker Engine: reaching it, agreeing on an API version, a time-out on every call, and its refusals as ours.
 
 use super::EngineError;
+use axum::http::{Uri, uri::PathAndQuery};
 use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error};
 use std::{future::Future, time::Duration};
 
@@ -25,12 +26,25 @@ pub(crate) async fn connect(endpoint: &str) -> Result<Docker, EngineError> {
     let version = ask(|| format!("reach the engine at `{endpoint}`"), client.version()).await?;
     let newest = version.api_version.as_deref().and_then(parse_version);
     let oldest = version.min_api_version.as_deref().and_then(parse_version);
-    agree(endpoint, version.version.as_deref().unwrap_or("of unknown version"), oldest, newest)?;
-    ask(|| format!("agree on an API version with the engine at `{endpoint}`"), client.negotiate_version()).await
+    let agreed = agree(endpoint, version.version.as_deref().unwrap_or("of unknown version"), oldest, newest)?;
+    Ok(pin(client, agreed))
 }
 
-/// Whether the versions that the engine speaks and those that we speak overlap.
-fn agree(endpoint: &str, engine: &str, oldest: Option<ClientVersion>, newest: Option<ClientVersion>) -> Result<(), EngineError> {
+/// Names the version in every request: bollard 0.21 names none, and an engine takes that for its own newest.
+fn pin(client: Docker, version: ClientVersion) -> Docker {
+    client.with_request_modifier(move |mut request| {
+        let mut parts = request.uri().clone().into_parts();
+        let path = parts.path_and_query.as_ref().map_or("/", PathAndQuery::as_str);
+        parts.path_and_query = format!("/v{version}{path}").parse().ok();
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+        request
+    })
+}
+
+/// The newest version that the engine and we both speak.
+fn agree(endpoint: &str, engine: &str, oldest: Option<ClientVersion>, newest: Option<ClientVersion>) -> Result<ClientVersion, EngineError> {
     let Some(newest) = newest else {
         return Err(EngineError::Refused(format!("what answers at `{endpoint}` does not say which API version it speaks; it is no Docker Engine")));
     };
@@ -42,7 +56,7 @@ fn agree(endpoint: &str, engine: &str, oldest: Option<ClientVersion>, newest: Op
     if oldest > *API_DEFAULT_VERSION {
         return Err(EngineError::Refused(format!("{range}; update micado")));
     }
-    Ok(())
+    Ok(if newest < *API_DEFAULT_VERSION { newest } else { *API_DEFAULT_VERSION })
 }
 
 fn parse_version(text: &str) -> Option<ClientVersion> {
@@ -105,15 +119,15 @@ pub(crate) fn words(error: &Error) -> String {
 mod tests {
     use super::*;
 
-    fn range(oldest: &str, newest: &str) -> Result<(), EngineError> {
-        agree("unix:///e.sock", "99", parse_version(oldest), parse_version(newest))
+    fn range(oldest: &str, newest: &str) -> Result<String, EngineError> {
+        agree("unix:///e.sock", "99", parse_version(oldest), parse_version(newest)).map(|version| version.to_string())
     }
 
     #[test]
     fn engines_from_20_10_to_29_will_do() {
-        assert_eq!(range("1.12", "1.41"), Ok(()));
-        assert_eq!(range("1.44", "1.52"), Ok(()));
-        assert_eq!(range("1.44", "1.99"), Ok(()));
+        assert_eq!(range("1.12", "1.41").as_deref(), Ok("1.41"));
+        assert_eq!(range("1.44", "1.52").as_deref(), Ok("1.52"));
+        assert_eq!(range("1.44", "1.99"), Ok(API_DEFAULT_VERSION.to_string()));
     }
 
     #[test]
@@ -139,6 +153,22 @@ mod tests {
         assert_eq!(answer(503, "not a manager"), EngineError::Unavailable("cannot do it: not a manager".into()));
         assert!(matches!(answer(500, "rpc error: code = InvalidArgument desc = x"), EngineError::Refused(_)));
         assert!(matches!(explain("do it", &Error::RequestTimeoutError), EngineError::Unavailable(_)));
+    }
+
+    #[tokio::test]
+    async fn every_request_names_the_version() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let client = Docker::connect_with_http(&format!("tcp://{address}"), 5, API_DEFAULT_VERSION).expect("an address");
+        let client = pin(client, ClientVersion { major_version: 1, minor_version: 44 });
+        let served = async {
+            let (stream, _) = listener.accept().await.expect("a caller");
+            let mut line = String::new();
+            tokio::io::AsyncBufReadExt::read_line(&mut tokio::io::BufReader::new(stream), &mut line).await.expect("a request");
+            line
+        };
+        let (line, _) = tokio::join!(served, client.list_nodes(None));
+        assert_eq!(line.trim_end(), "GET /v1.44/nodes HTTP/1.1");
     }
 
     #[tokio::test]

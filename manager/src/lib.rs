@@ -3,5 +3,7 @@
 pub mod control;
 pub mod engine;
 pub mod model;
+pub mod pki;
 pub mod planner;
+pub mod registry;
 pub mod store;

@@ -1,0 +1,1 @@
+//! The `micado` command line.

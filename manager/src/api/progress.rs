@@ -51,9 +51,9 @@ fn history(core: &Core, subject: &str, now: Timestamp) -> Result<Vec<Progress>, 
 }
 
 fn container_at_rest(state: ContainerState) -> Option<Settled> {
-    use ContainerState::{Completed, Failing, Running, Starting, Stopped, Stopping, Unknown, Waiting};
+    use ContainerState::{Completed, Failing, Removed, Running, Starting, Stopped, Stopping, Unknown, Waiting};
     match state {
-        Running | Stopped | Completed => Some(Settled::Done),
+        Running | Stopped | Completed | Removed => Some(Settled::Done),
         Failing => Some(Settled::Failed),
         Waiting | Starting | Stopping | Unknown => None,
     }

@@ -7,5 +7,7 @@ pub mod control;
 pub mod daemon;
 pub mod engine;
 pub mod model;
+pub mod pki;
 pub mod planner;
+pub mod registry;
 pub mod store;

@@ -1,0 +1,1 @@
+//! Where images for nodes live.

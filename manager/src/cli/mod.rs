@@ -1,1 +1,3 @@
 //! The `micado` command line.
+
+pub mod args;

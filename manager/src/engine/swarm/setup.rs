@@ -36,9 +36,9 @@ fn is_manager(endpoint: &str, swarm: &SwarmInfo) -> Result<bool, EngineError> {
         Some(LocalNodeState::ACTIVE) => Err(EngineError::Refused(format!(
             "the engine at `{endpoint}` is a worker of a Swarm that another engine manages; name a manager of that Swarm, or run `docker swarm leave` on this one"
         ))),
-        Some(LocalNodeState::LOCKED) => {
-            Err(EngineError::Refused(format!("the Swarm of the engine at `{endpoint}` is locked; run `docker swarm unlock` on it, then start the manager again")))
-        }
+        Some(LocalNodeState::LOCKED) => Err(EngineError::Refused(format!(
+            "the Swarm of the engine at `{endpoint}` is locked; run `docker swarm unlock` on it, then start the manager again"
+        ))),
         Some(state @ (LocalNodeState::PENDING | LocalNodeState::ERROR)) => {
             let said = swarm.error.as_deref().filter(|said| !said.is_empty()).unwrap_or("nothing more");
             Err(EngineError::Unavailable(format!("the Swarm of the engine at `{endpoint}` is in state `{state}` (it says: {said})")))
@@ -75,6 +75,17 @@ fn outward_address() -> Option<IpAddr> {
 
 fn names_address(text: &str, address: &str) -> bool {
     text.split(|c: char| !(c.is_ascii_hexdigit() || c == '.' || c == ':')).any(|word| word == address)
+}
+
+/// The cluster that the engine's Swarm is labelled as, if it is in one and that has a label.
+pub(super) async fn present_cluster(docker: &Docker, endpoint: &str) -> Result<Option<ClusterId>, EngineError> {
+    let info = ask(|| format!("ask the engine at `{endpoint}` for its Swarm"), docker.info()).await?;
+    if !is_manager(endpoint, &info.swarm.unwrap_or_default())? {
+        return Ok(None);
+    }
+    let swarm = ask(|| "look at the Swarm".to_owned(), docker.inspect_swarm()).await?;
+    let label = swarm.spec.and_then(|spec| spec.labels?.get(labels::CLUSTER).cloned());
+    label.map(|present| settled(&present, None)).transpose()
 }
 
 /// The cluster that the Swarm is; a Swarm that is none yet becomes `wanted`, or else `fresh`.

@@ -29,6 +29,7 @@ impl fmt::Display for ContainerState {
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
             Self::Completed => "completed",
+            Self::Removed => "removed",
             Self::Unknown => "unknown",
         })
     }

@@ -16,7 +16,7 @@ pub(super) async fn healthz() -> &'static str {
     (status = 503, description = "It does not, with the engine's words.", body = ErrorBody),
 ))]
 pub(super) async fn readyz(State(state): State<ApiState>) -> Answer<&'static str> {
-    match state.handle.read(|core| core.status()).await??.blind {
+    match state.handle.read(|core| core.status()).await?.blind {
         None => Ok("ok\n"),
         Some(words) => Err(ErrorBody::new(ErrorCode::Unavailable, format!("the engine is not seen: {words}")).into()),
     }
@@ -28,5 +28,5 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> Answer<&'static str
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
 pub(super) async fn status(State(state): State<ApiState>) -> Answer<Json<StatusView>> {
-    Ok(Json(state.handle.read(|core| core.status()).await??))
+    Ok(Json(state.handle.read(|core| core.status()).await?))
 }

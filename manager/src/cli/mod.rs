@@ -1,1 +1,2 @@
 //! The `micado` command line.
+pub mod args;

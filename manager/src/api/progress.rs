@@ -10,7 +10,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use micado_api::{ContainerState, ErrorBody, ErrorCode, InstanceState, Progress, Settled, Timestamp};
+use micado_api::{ErrorBody, ErrorCode, Progress};
 use std::future::ready;
 
 /// The steps of what goes on with a container or an instance: those that were, then those that come, one JSON object per line. Ends after one with `settled`.
@@ -23,9 +23,8 @@ use std::future::ready;
 pub(super) async fn progress(State(state): State<ApiState>, Name(subject): Name) -> Answer<Response> {
     // Watch first: what happens between the two is seen twice then, and not missed.
     let live = state.handle.watch();
-    let now = crate::clock::now();
     let wanted = subject.clone();
-    let history = state.handle.read(move |core| history(core, &wanted, now)).await??;
+    let history = state.handle.read(move |core| history(core, &wanted)).await??;
     let body = steps(subject, history, live).take_until(state.stopping.clone().cancelled_owned()).map(|step| {
         let mut line = serde_json::to_vec(&step)?;
         line.push(b'\n');
@@ -34,38 +33,15 @@ pub(super) async fn progress(State(state): State<ApiState>, Name(subject): Name)
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body)).into_response())
 }
 
-/// What happened so far. When the core has nothing to tell (a new manager on an old cluster), at least whether the subject rests.
-fn history(core: &Core, subject: &str, now: Timestamp) -> Result<Vec<Progress>, ErrorBody> {
+/// What happened so far.
+fn history(core: &Core, subject: &str) -> Result<Vec<Progress>, ErrorBody> {
     let told = core.progress(subject);
-    if !told.is_empty() {
-        return Ok(told);
+    let known = || core.containers(true).iter().any(|it| it.name.as_str() == subject) || core.instances(true).iter().any(|it| it.tag.as_str() == subject);
+    // Nothing would ever be told of what is not there.
+    if told.is_empty() && !known() {
+        return Err(ErrorBody::new(ErrorCode::NotFound, format!("no container or instance `{subject}`")).hint("`micado list --all` shows all names"));
     }
-    let container = core.containers(true).into_iter().find(|it| it.name.as_str() == subject);
-    let instance = core.instances(true).into_iter().rfind(|it| it.tag.as_str() == subject);
-    let (settled, text) = match (container, instance) {
-        (Some(it), _) => (container_at_rest(it.state), it.reason.unwrap_or_else(|| it.state.to_string())),
-        (None, Some(it)) => (instance_at_rest(it.state), it.reason.unwrap_or_else(|| it.state.to_string())),
-        (None, None) => return Err(ErrorBody::new(ErrorCode::NotFound, format!("no container or instance `{subject}`"))),
-    };
-    Ok(settled.map(|settled| Progress { subject: subject.to_owned(), at: now, text, settled: Some(settled) }).into_iter().collect())
-}
-
-fn container_at_rest(state: ContainerState) -> Option<Settled> {
-    use ContainerState::{Completed, Failing, Removed, Running, Starting, Stopped, Stopping, Unknown, Waiting};
-    match state {
-        Running | Stopped | Completed | Removed => Some(Settled::Done),
-        Failing => Some(Settled::Failed),
-        Waiting | Starting | Stopping | Unknown => None,
-    }
-}
-
-fn instance_at_rest(state: InstanceState) -> Option<Settled> {
-    use InstanceState::{Active, Booting, Draining, Failed, Gone, Joined, Requested, Stopping, Submitted};
-    match state {
-        Joined | Active | Gone => Some(Settled::Done),
-        Failed => Some(Settled::Failed),
-        Requested | Submitted | Booting | Draining | Stopping => None,
-    }
+    Ok(told)
 }
 
 /// History, then what is new of this subject, up to the step that settles it.
@@ -84,6 +60,7 @@ fn steps(subject: String, history: Vec<Progress>, live: impl Stream<Item = Progr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use micado_api::{Settled, Timestamp};
 
     fn step(at: u64, text: &str, settled: Option<Settled>) -> Progress {
         Progress { subject: "acme_web.1".to_owned(), at: Timestamp(at), text: text.to_owned(), settled }

@@ -1,3 +1,2 @@
 //! The `micado` command line.
-
 pub mod args;

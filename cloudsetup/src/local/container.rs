@@ -87,8 +87,6 @@ pub(super) fn is_machine(labels: Option<&HashMap<String, String>>, cloud: &Cloud
 }
 
 /// The container of this order. The flavour's memory and cores are its real limits, never above what the host has; a flavour without a size has none.
-///
-/// The rights are those that an engine in a container needs, short of `--privileged`: that asks for capabilities which the host itself may lack.
 pub(super) fn request(order: &Order, cloud: &CloudName, flavour: &Flavour, config: &LocalConfig, host: &Host) -> ContainerCreateBody {
     let mut labels: HashMap<String, String> = [
         (CLUSTER, order.cluster.to_string()),
@@ -107,11 +105,32 @@ pub(super) fn request(order: &Order, cloud: &CloudName, flavour: &Flavour, confi
     if let Some(cpus) = &cpus {
         labels.insert(CPUS.to_owned(), cpus.clone());
     }
+    let bare = engine_container(&config.image, &config.network, host);
     let host_config = HostConfig {
         memory,
         memory_swap: memory,
         nano_cpus: cores.and_then(|cores| i64::try_from(cores).ok()),
         cpuset_cpus: cpus,
+        restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::ALWAYS), maximum_retry_count: None }),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some([("max-size", "10m"), ("max-file", "2")].map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+        }),
+        ..bare.host_config.unwrap_or_default()
+    };
+    ContainerCreateBody {
+        hostname: Some(order.tag.to_string()),
+        env: memory.map(|memory| vec![format!("MICADO_MEMORY={memory}")]),
+        labels: Some(labels),
+        host_config: Some(host_config),
+        ..bare
+    }
+}
+
+/// A container in which an engine of its own can run. The rights are those that it needs, short of `--privileged`: that asks for capabilities which the host
+/// itself may lack.
+pub(super) fn engine_container(image: &str, network: &str, host: &Host) -> ContainerCreateBody {
+    let host_config = HostConfig {
         binds: (!host.unified_cgroups).then(|| vec!["/sys/fs/cgroup:/sys/fs/cgroup:rw".to_owned()]),
         cgroupns_mode: Some(if host.unified_cgroups { CgroupNs::PRIVATE } else { CgroupNs::HOST }),
         cap_drop: Some(vec!["ALL".to_owned()]),
@@ -120,22 +139,10 @@ pub(super) fn request(order: &Order, cloud: &CloudName, flavour: &Flavour, confi
         masked_paths: Some(Vec::new()),
         readonly_paths: Some(Vec::new()),
         device_cgroup_rules: Some(vec!["a *:* rwm".to_owned()]),
-        network_mode: Some(config.network.clone()),
-        restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::ALWAYS), maximum_retry_count: None }),
-        log_config: Some(HostConfigLogConfig {
-            typ: Some("json-file".to_owned()),
-            config: Some([("max-size", "10m"), ("max-file", "2")].map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-        }),
+        network_mode: Some(network.to_owned()),
         ..HostConfig::default()
     };
-    ContainerCreateBody {
-        hostname: Some(order.tag.to_string()),
-        image: Some(config.image.clone()),
-        env: memory.map(|memory| vec![format!("MICADO_MEMORY={memory}")]),
-        labels: Some(labels),
-        host_config: Some(host_config),
-        ..ContainerCreateBody::default()
-    }
+    ContainerCreateBody { image: Some(image.to_owned()), host_config: Some(host_config), ..ContainerCreateBody::default() }
 }
 
 /// The machine that this container of the engine's list is; `None` when it is none of ours.

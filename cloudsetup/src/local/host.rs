@@ -80,7 +80,7 @@ async fn engine_capabilities(socket: &Path) -> Option<u64> {
 
 /// Removes the cgroups of a stopped container together with those that its inner engine made below: on v1 the hosting engine leaves them behind.
 /// What does not go within two seconds is left, with a warning: it costs a few kilobytes and nothing else.
-pub(super) async fn remove_cgroups(container_id: &str) {
+pub async fn remove_cgroups(container_id: &str) {
     let name = container_id.to_owned();
     let removal = tokio::task::spawn_blocking(move || remove_below(Path::new(CGROUPS), &name));
     if let Ok(Err(error)) = removal.await {

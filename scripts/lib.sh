@@ -21,7 +21,13 @@ digest() { cat "$@" | sha256sum | cut -c1-12; }
 
 # --- Processes that we started: a file holds the pid and its start, so that a pid that was given to another process is not taken for ours.
 
-started_at() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+# Nothing for a process that has ended, be it that nobody has taken note of its end yet.
+started_at() {
+    local stat
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+    stat=${stat##*) }
+    [[ $stat == Z* ]] || cut -d' ' -f20 <<<"$stat"
+}
 remember() { echo "$2 $(started_at "$2")" >"$1"; }
 alive() {
     local pid start
@@ -99,11 +105,11 @@ start_engine() {
     engine_answers || die_log "$log" "dockerd does not come up"
 }
 
-# An engine that was killed leaves its pid behind, and does not start when another process has that pid now.
+# An engine that was killed leaves its pid behind, and the next does not start when there is a process of that number.
 forget_stale_pid() {
     local pid
     { read -r pid || [[ -n $pid ]]; } 2>/dev/null <"$1" || return 0
-    [[ $(cat "/proc/$pid/comm" 2>/dev/null) == "$2" ]] || rm -f "$1"
+    [[ -n $(started_at "$pid") && $(cat "/proc/$pid/comm" 2>/dev/null) == "$2" ]] || rm -f "$1"
 }
 
 # --- Taking back: what carries a label, on the engine at $DOCKER_HOST.

@@ -114,9 +114,17 @@ impl Core {
                 continue;
             }
             self.journal.containers.insert(name.clone(), (state, reason.clone()));
+            if state == ContainerState::Waiting && self.waits_for_machine(&name) {
+                // The machine's own lines, told to its containers too, say it already.
+                continue;
+            }
             let (text, settled) = self.container_line(&name, state, reason);
             self.journal.tell(Progress { subject: name.to_string(), at: self.now, text, settled });
         }
+    }
+
+    fn waits_for_machine(&self, name: &ContainerName) -> bool {
+        self.placed(name).and_then(|(_, placement, _)| self.ledger.instances.get(&placement.instance)).is_some_and(|it| it.is_arriving())
     }
 
     /// One line about a container's state, and whether it has come to rest with it.

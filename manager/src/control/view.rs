@@ -178,7 +178,6 @@ impl Core {
         }
         match sight.task(swarm_name) {
             Some(task) if task.state == TaskState::Running => (ContainerState::Running, None),
-            Some(task) if task.state == TaskState::Pending => (ContainerState::Starting, task.message.clone()),
             _ => (ContainerState::Starting, None),
         }
     }

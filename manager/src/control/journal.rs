@@ -134,7 +134,8 @@ impl Core {
         match state {
             ContainerState::Waiting => (format!("waiting{because}"), None),
             ContainerState::Starting => (format!("starting{place}{because}"), None),
-            ContainerState::Running => (format!("running{place}"), Some(Settled::Done)),
+            ContainerState::Running if because.is_empty() => (format!("running{place}"), Some(Settled::Done)),
+            ContainerState::Running => (format!("running{because}"), Some(Settled::Done)),
             ContainerState::Failing => (format!("failing{place}{because}"), Some(Settled::Failed)),
             ContainerState::Stopping => (format!("stopping{place}"), None),
             ContainerState::Stopped => ("stopped".to_owned(), Some(Settled::Done)),

@@ -78,9 +78,9 @@ async fn engine_capabilities(socket: &Path) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-/// Removes the cgroups of a stopped container together with those that its inner engine made below: on v1 the hosting engine leaves them behind.
+/// Removes the cgroups of a stopped container of this machine, by its full id, together with those that its inner engine made below: on v1 the hosting engine leaves them behind.
 /// What does not go within two seconds is left, with a warning: it costs a few kilobytes and nothing else.
-pub(super) async fn remove_cgroups(container_id: &str) {
+pub async fn remove_cgroups(container_id: &str) {
     let name = container_id.to_owned();
     let removal = tokio::task::spawn_blocking(move || remove_below(Path::new(CGROUPS), &name));
     if let Ok(Err(error)) = removal.await {

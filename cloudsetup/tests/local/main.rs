@@ -156,6 +156,27 @@ async fn machines_join_a_swarm_with_their_labels_and_rejoin_after_a_restart() {
     .await;
 }
 
+/// How end-to-end tests get a manager's engine of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_join_files_the_image_is_an_engine_on_a_shared_socket() {
+    with_bed("engine", async |bed| {
+        let folder = std::env::temp_dir().join(bed.cluster.as_str());
+        std::fs::create_dir(&folder).expect("a folder");
+        let name = format!("{}-manager", bed.cluster);
+        let id = bed.bare_engine(&name, &folder).await;
+        bed.engine_of(&name).await;
+        let socket = format!("unix://{}/docker.sock", folder.display());
+        let engine = bollard::Docker::connect_with_host(&socket).expect("its socket").negotiate_version().await.expect("its answer");
+        let hostname = engine.info().await.expect("info").name;
+        bed.kill(&name).await;
+        micado_cloudsetup::local::remove_cgroups(&id).await;
+        std::fs::remove_dir_all(&folder).expect("cleaning up");
+        assert_eq!(hostname.as_deref(), Some("manager"));
+        assert_eq!(bed::cgroups(&id), Vec::<std::path::PathBuf>::new());
+    })
+    .await;
+}
+
 /// The hosting engine's address on the instances' network is what a manager on the host advertises.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_network_is_made_once_and_only_ours_is_removed() {

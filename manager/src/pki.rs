@@ -97,11 +97,11 @@ impl Pki {
     /// # Errors
     /// When files cannot be read or written, or the authority is damaged.
     pub fn open(folder: &Path) -> Result<Self, PkiError> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|cause| PkiError::File { action: "make", path: folder.to_owned(), cause })?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|cause| PkiError::File {
+            action: "make",
+            path: folder.to_owned(),
+            cause,
+        })?;
         let path = folder.join("ca.json");
         let authority = match read::<Identity>(&path)? {
             Found::Whole(authority) => authority,

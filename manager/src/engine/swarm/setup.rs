@@ -36,9 +36,9 @@ fn is_manager(endpoint: &str, swarm: &SwarmInfo) -> Result<bool, EngineError> {
         Some(LocalNodeState::ACTIVE) => Err(EngineError::Refused(format!(
             "the engine at `{endpoint}` is a worker of a Swarm that another engine manages; name a manager of that Swarm, or run `docker swarm leave` on this one"
         ))),
-        Some(LocalNodeState::LOCKED) => {
-            Err(EngineError::Refused(format!("the Swarm of the engine at `{endpoint}` is locked; run `docker swarm unlock` on it, then start the manager again")))
-        }
+        Some(LocalNodeState::LOCKED) => Err(EngineError::Refused(format!(
+            "the Swarm of the engine at `{endpoint}` is locked; run `docker swarm unlock` on it, then start the manager again"
+        ))),
         Some(state @ (LocalNodeState::PENDING | LocalNodeState::ERROR)) => {
             let said = swarm.error.as_deref().filter(|said| !said.is_empty()).unwrap_or("nothing more");
             Err(EngineError::Unavailable(format!("the Swarm of the engine at `{endpoint}` is in state `{state}` (it says: {said})")))

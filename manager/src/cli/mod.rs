@@ -24,8 +24,9 @@ use clap::Parser;
 use failure::Failure;
 use micado_api::{Client, ConnectOptions, ErrorBody, ErrorCode};
 use printer::Printer;
-use std::{ffi::OsString, future::Future, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, future::Future, io::IsTerminal, path::PathBuf, process::ExitCode};
 use tokio::runtime::Builder;
+use tracing_subscriber::EnvFilter;
 
 /// Does what the command line says. Exit codes: 0 when it was done, 1 when it was refused or came to nothing, 2 when it makes no sense, 130 when interrupted.
 #[must_use]
@@ -48,10 +49,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(cli: Cli, printer: &Printer) -> Result<(), Failure> {
     match cli.verb {
         Verb::Completions { shell } => completions::completions(shell),
-        // Two threads are enough for a manager, and few threads keep its memory small.
-        Verb::Manager(args) => block_on(Builder::new_multi_thread().worker_threads(2), async {
-            crate::daemon::run(*args).await.map_err(|error| ErrorBody::new(ErrorCode::Internal, format!("{error:#}")).into())
-        }),
+        Verb::Manager(args) => manager(*args, printer),
         verb => {
             let client = connect(&cli.common)?;
             block_on(&mut Builder::new_current_thread(), ask(verb, &client, printer))
@@ -71,8 +69,21 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
         Verb::Info(args) => info::info(args, client, printer).await,
         Verb::Status => status::status(client, printer).await,
         Verb::Explain(args) => explain::explain(args, client, printer).await,
+        // Needs no manager to ask: done before.
         Verb::Completions { .. } | Verb::Manager(_) => Ok(()),
     }
+}
+
+/// Runs the daemon. Two threads are enough for it, and few threads keep its memory small.
+fn manager(args: args::ManagerArgs, printer: &Printer) -> Result<(), Failure> {
+    let filter = EnvFilter::try_from_env("MICADO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if printer.is_json() { log.json().init() } else { log.with_ansi(std::io::stderr().is_terminal()).init() }
+    // Whoever needs TLS finds its cryptography installed; that it was not before is sure, for this is the first thing the process does.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    block_on(Builder::new_multi_thread().worker_threads(2), async {
+        crate::daemon::run(args).await.map_err(|error| ErrorBody::new(ErrorCode::Internal, format!("{error:#}")).into())
+    })
 }
 
 fn block_on(runtime: &mut Builder, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ mod journal;
 mod ledger;
 mod placing;
 mod requests;
+pub mod runtime;
 mod services;
 mod sight;
 mod view;

@@ -24,6 +24,8 @@ const LOG_LINES: u32 = 1000;
 pub struct Outside {
     /// Which cluster: part of every machine's name.
     pub cluster: ClusterId,
+    /// Where machines reach the manager's engine.
+    pub address: String,
     /// The engine that runs the containers.
     pub engine: Arc<dyn Engine>,
     /// The clouds' brokers.
@@ -112,7 +114,7 @@ impl Outside {
             ("flavour", flavour.as_str()),
             ("application", application.as_str()),
         ];
-        let mut files = self.registry.node_files(&instance).map_err(unknown)?;
+        let mut files = self.registry.node_files(&self.address, instance.as_str()).map_err(unknown)?;
         files.insert("labels".to_owned(), labels.iter().map(|(key, value)| format!("micado.{key}={value}\n")).collect::<String>().into_bytes());
         files.insert("join.json".to_owned(), body.to_string().into_bytes());
         files.extend(user_files.into_iter().map(|(name, content)| (format!("files/{name}"), content)));

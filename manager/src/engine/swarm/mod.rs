@@ -2,10 +2,13 @@
 
 mod events;
 mod image;
+pub(crate) use image::repository;
 pub(crate) mod labels;
 mod setup;
 mod spec;
 mod view;
+
+pub(crate) use image::repository;
 
 use super::{
     Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, TaskView,
@@ -84,6 +87,15 @@ impl Swarm {
         let cluster = setup::settle_cluster(&docker, config.wanted.as_ref(), &config.fresh).await?;
         setup::make_network(&docker, &cluster, &config.subnet).await?;
         Ok(Self { docker, cluster })
+    }
+
+    /// The cluster that the engine's Swarm already is, if any. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Swarm::connect`].
+    pub async fn present(endpoint: &str) -> Result<Option<ClusterId>, EngineError> {
+        let docker = docker::connect(endpoint).await?;
+        setup::present_cluster(&docker, endpoint).await
     }
 
     /// Which cluster this Swarm is.

@@ -77,6 +77,17 @@ fn names_address(text: &str, address: &str) -> bool {
     text.split(|c: char| !(c.is_ascii_hexdigit() || c == '.' || c == ':')).any(|word| word == address)
 }
 
+/// The cluster that the engine's Swarm is labelled as, if it is in one and that has a label.
+pub(super) async fn present_cluster(docker: &Docker, endpoint: &str) -> Result<Option<ClusterId>, EngineError> {
+    let info = ask(|| format!("ask the engine at `{endpoint}` for its Swarm"), docker.info()).await?;
+    if !is_manager(endpoint, &info.swarm.unwrap_or_default())? {
+        return Ok(None);
+    }
+    let swarm = ask(|| "look at the Swarm".to_owned(), docker.inspect_swarm()).await?;
+    let label = swarm.spec.and_then(|spec| spec.labels?.get(labels::CLUSTER).cloned());
+    label.map(|present| settled(&present, None)).transpose()
+}
+
 /// The cluster that the Swarm is; a Swarm that is none yet becomes `wanted`, or else `fresh`.
 ///
 /// # Errors

@@ -149,6 +149,8 @@ async fn machines_join_a_swarm_with_their_labels_and_rejoin_after_a_restart() {
         let worker = bed.order("i1", "small", []);
         let id = bed.run(&worker.name, "docker info --format '{{.Swarm.NodeID}}'").await;
         bed.restart(&worker.name).await;
+        // The manager may not have missed it yet, so the machine itself is asked.
+        bed.active(&worker.name).await;
         bed.ready(&manager.name, worker.tag.as_str()).await;
         assert_eq!(bed.run(&worker.name, "docker info --format '{{.Swarm.NodeID}}'").await, id);
         assert_eq!(bed.run(&worker.name, "grep -c micado-registry /etc/hosts; cat /etc/docker/certs.d/micado-registry:5000/ca.crt").await, "1\npem");

@@ -118,6 +118,11 @@ impl Bed {
         self.until(manager, &format!("[ \"$(docker node inspect --format '{{{{.Status.State}}}}' {node})\" = ready ]")).await;
     }
 
+    /// Waits until the machine's engine is in the Swarm.
+    pub async fn active(&self, name: &str) {
+        self.until(name, "[ \"$(docker info --format '{{.Swarm.LocalNodeState}}')\" = active ]").await;
+    }
+
     async fn log(&self, name: &str) -> String {
         let options = bollard::query_parameters::LogsOptionsBuilder::default().stdout(true).stderr(true).tail("40").build();
         let lines: Vec<_> = self.host.logs(name, Some(options)).filter_map(async |line| line.ok()).collect().await;

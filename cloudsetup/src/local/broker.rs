@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bollard::{
     Docker, body_full,
     errors::Error,
-    models::{ContainerSummary, SystemInfoCgroupVersionEnum},
+    models::ContainerSummary,
     query_parameters::{
         CreateContainerOptionsBuilder, KillContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, UploadToContainerOptionsBuilder,
     },
@@ -106,8 +106,8 @@ impl LocalCloud {
         let info = engine.info().await.map_err(refused_or_unknown)?;
         let cpus = usize::try_from(info.ncpu.unwrap_or(1)).unwrap_or(1);
         let host = container::Host {
-            unified_cgroups: info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_2),
             pinned: container::pinned(&containers(engine, container::filters(None)).await?, cpus),
+            unified_cgroups: super::engine::unified_cgroups(&info),
             capabilities: host::capabilities(&self.endpoint).await,
         };
         let options = CreateContainerOptionsBuilder::default().name(&order.name).build();

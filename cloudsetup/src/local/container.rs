@@ -22,10 +22,10 @@ const CPUS: &str = "micado.cpus";
 /// What of the hosting engine's machine decides how a machine is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Host {
-    /// Cgroup version 2, else 1.
-    pub(super) unified_cgroups: bool,
     /// How many machines are pinned to each CPU.
     pub(super) pinned: Vec<usize>,
+    /// Cgroup version 2, else 1.
+    pub(super) unified_cgroups: bool,
     /// What it can give away, without `CAP_`.
     pub(super) capabilities: Vec<String>,
 }
@@ -87,8 +87,6 @@ pub(super) fn is_machine(labels: Option<&HashMap<String, String>>, cloud: &Cloud
 }
 
 /// The container of this order. The flavour's memory and cores are its real limits, never above what the host has; a flavour without a size has none.
-///
-/// The rights are those that an engine in a container needs, short of `--privileged`: that asks for capabilities which the host itself may lack.
 pub(super) fn request(order: &Order, cloud: &CloudName, flavour: &Flavour, config: &LocalConfig, host: &Host) -> ContainerCreateBody {
     let mut labels: HashMap<String, String> = [
         (CLUSTER, order.cluster.to_string()),
@@ -112,21 +110,13 @@ pub(super) fn request(order: &Order, cloud: &CloudName, flavour: &Flavour, confi
         memory_swap: memory,
         nano_cpus: cores.and_then(|cores| i64::try_from(cores).ok()),
         cpuset_cpus: cpus,
-        binds: (!host.unified_cgroups).then(|| vec!["/sys/fs/cgroup:/sys/fs/cgroup:rw".to_owned()]),
-        cgroupns_mode: Some(if host.unified_cgroups { CgroupNs::PRIVATE } else { CgroupNs::HOST }),
-        cap_drop: Some(vec!["ALL".to_owned()]),
-        cap_add: Some(host.capabilities.clone()),
-        security_opt: Some(vec!["seccomp=unconfined".to_owned(), "apparmor=unconfined".to_owned()]),
-        masked_paths: Some(Vec::new()),
-        readonly_paths: Some(Vec::new()),
-        device_cgroup_rules: Some(vec!["a *:* rwm".to_owned()]),
         network_mode: Some(config.network.clone()),
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::ALWAYS), maximum_retry_count: None }),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some([("max-size", "10m"), ("max-file", "2")].map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
         }),
-        ..HostConfig::default()
+        ..rights(host.unified_cgroups, host.capabilities.clone())
     };
     ContainerCreateBody {
         hostname: Some(order.tag.to_string()),
@@ -135,6 +125,21 @@ pub(super) fn request(order: &Order, cloud: &CloudName, flavour: &Flavour, confi
         labels: Some(labels),
         host_config: Some(host_config),
         ..ContainerCreateBody::default()
+    }
+}
+
+/// The rights that an engine in a container needs, short of `--privileged`: that asks for capabilities which the host itself may lack.
+pub(super) fn rights(unified_cgroups: bool, capabilities: Vec<String>) -> HostConfig {
+    HostConfig {
+        binds: (!unified_cgroups).then(|| vec!["/sys/fs/cgroup:/sys/fs/cgroup:rw".to_owned()]),
+        cgroupns_mode: Some(if unified_cgroups { CgroupNs::PRIVATE } else { CgroupNs::HOST }),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(capabilities),
+        security_opt: Some(vec!["seccomp=unconfined".to_owned(), "apparmor=unconfined".to_owned()]),
+        masked_paths: Some(Vec::new()),
+        readonly_paths: Some(Vec::new()),
+        device_cgroup_rules: Some(vec!["a *:* rwm".to_owned()]),
+        ..HostConfig::default()
     }
 }
 

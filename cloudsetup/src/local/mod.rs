@@ -7,12 +7,25 @@ mod files;
 mod host;
 
 use crate::{BrokerError, Cloud};
+use bollard::models::HostConfig;
 use engine::{chain, refused_or_unknown};
+pub use host::remove_cgroups;
 use micado_api::ClusterId;
 use std::net::IpAddr;
 
 /// Where the engine that hosts the instances is, when neither the cloud nor the caller says.
 pub const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
+
+/// What the engine at `endpoint` must allow a container of the node image that is nobody's instance, such as a manager's own engine in a test.
+/// Add limits, mounts and a network; end with [`remove_cgroups`].
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn engine_rights(endpoint: &str) -> Result<HostConfig, BrokerError> {
+    let engine = engine::connect(endpoint).await.map_err(|error| BrokerError::Unknown(chain(&error)))?;
+    let info = engine.info().await.map_err(refused_or_unknown)?;
+    Ok(container::rights(engine::unified_cgroups(&info), host::capabilities(endpoint).await))
+}
 
 /// What the instances are made of.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use crate::{
     dom::{self, Element, Place},
 };
 use micado_api::{CloudName, FlavourName, PricePerHour, Resources};
-use std::{fmt, fs, io, path::Path, str::FromStr, time::Duration};
+use std::{collections::HashMap, fmt, fs, io, path::Path, str::FromStr, time::Duration};
 
 /// Why a `cloudsetup.xml` was not taken. Each message says where, what, why and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -123,8 +123,9 @@ impl Reader<'_> {
             (None, BrokerKind::Local) => Ok(name.as_str()),
             _ => self.needed(element, &thing, part),
         };
-        let flavours = &self.section(element, &thing, "flavours")?.children;
-        self.unique(flavours, "size", |size| format!("flavour `{size}` of {thing}"))?;
+        let sizes = &self.section(element, &thing, "flavours")?.children;
+        let flavours = sizes.iter().map(|element| self.flavour(element, &thing, broker)).collect::<Result<_, _>>()?;
+        self.unique(sizes, "size", |size| format!("flavour `{size}` of {thing}"))?;
         Ok(Cloud {
             provider: wire("provider")?.to_owned(),
             region: wire("region")?.to_owned(),
@@ -132,7 +133,7 @@ impl Reader<'_> {
             endpoint: element.text_of("endpoint").map(str::to_owned),
             credentials: element.text_of("credentials").map(Into::into),
             join_timeout: self.join_timeout(element, &thing, broker)?,
-            flavours: flavours.iter().map(|element| self.flavour(element, &thing, broker)).collect::<Result<_, _>>()?,
+            flavours,
             name,
         })
     }
@@ -208,12 +209,13 @@ impl Reader<'_> {
         parse(&child.text).map(Some).map_err(bad)
     }
 
-    /// Refuses the second of two elements whose `part` says the same.
+    /// Refuses the second of two elements whose `part` (known to be there) says the same.
     fn unique(&self, elements: &[Element], part: &str, thing: impl Fn(&str) -> String) -> Result<(), SetupError> {
-        for (index, element) in elements.iter().enumerate() {
-            let name = element.text_of(part);
-            if let Some(first) = elements[..index].iter().find(|other| other.text_of(part) == name) {
-                return Err(SetupError::Duplicate { at: self.at(element.place), thing: thing(name.unwrap_or_default()), first: first.place.line });
+        let mut first: HashMap<&str, Place> = HashMap::new();
+        for element in elements {
+            let name = element.text_of(part).unwrap_or_default();
+            if let Some(first) = first.insert(name, element.place) {
+                return Err(SetupError::Duplicate { at: self.at(element.place), thing: thing(name), first: first.line });
             }
         }
         Ok(())

@@ -35,9 +35,8 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
     let state = private_folder(&args.state)?;
     let setup = CloudSetup::read(&args.cloudsetup.clone().unwrap_or_else(|| state.join("cloudsetup.xml")))?;
     let store = Arc::new(EmbeddedStore::open(state.join("store.redb")).await?);
-    let (swarm, brokers) = settle(&args, &setup, store.as_ref()).await?;
+    let (swarm, brokers) = settle(&args, &state, &setup, store.as_ref()).await?;
     let (cluster, address) = (swarm.cluster().clone(), swarm.address().await?);
-    write_public(&state.join("cluster-id"), &format!("{cluster}\n"))?;
 
     let pki = Arc::new(Pki::open(&state.join("pki"))?);
     write_public(&state.join("ca.crt"), pki.authority())?;
@@ -74,7 +73,7 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
 }
 
 /// The engine as a Swarm manager of the store's cluster (or of a new one), and the clouds' brokers.
-async fn settle(args: &ManagerArgs, setup: &CloudSetup, store: &dyn Store) -> Result<(Swarm, BTreeMap<CloudName, Arc<dyn Broker>>)> {
+async fn settle(args: &ManagerArgs, state: &Path, setup: &CloudSetup, store: &dyn Store) -> Result<(Swarm, BTreeMap<CloudName, Arc<dyn Broker>>)> {
     let contents = store.load().await?;
     let known = contents.into_iter().find_map(|(record, _)| match record {
         Record::Setting(name, value) if name == CLUSTER => Some(ClusterId::trusted(value)),
@@ -83,6 +82,8 @@ async fn settle(args: &ManagerArgs, setup: &CloudSetup, store: &dyn Store) -> Re
     let fresh = known.clone().unwrap_or_else(|| ClusterId::trusted(format!("{:08x}", rand::random::<u32>())));
     let present = Swarm::present(&args.engine).await?;
     let cluster = known.clone().or(present.clone()).unwrap_or(fresh);
+    // Before anything is made under this id, so that whoever cleans up knows it.
+    write_public(&state.join("cluster-id"), &format!("{cluster}\n"))?;
     let locals = setup.clouds.iter().map(|cloud| local(args, &cluster, cloud)).collect::<Result<Vec<_>>>()?;
     let mut advertise = args.advertise.clone();
     if let (None, None, Some(local)) = (&advertise, &present, locals.iter().find(|_| shares_engine(args))) {

@@ -43,6 +43,7 @@ impl Broker for LocalCloud {
         bounded(async {
             let archive = files::archive(&order.files)?;
             let engine = self.engine().await?;
+            self.ensure_network(&engine, &order.cluster).await?;
             let existing = self.find(&engine, &order.name).await?;
             let machine = match existing {
                 Some(machine) => machine,
@@ -52,8 +53,7 @@ impl Broker for LocalCloud {
                 return Ok(machine);
             }
             boot(&engine, &order.name, archive).await?;
-            let gone = || BrokerError::Unknown(format!("container `{}` was removed while it was being made", order.name));
-            self.find(&engine, &order.name).await?.ok_or_else(gone)
+            self.find(&engine, &order.name).await?.ok_or_else(|| vanished(&order.name))
         })
         .await
     }
@@ -102,12 +102,11 @@ impl LocalCloud {
     /// Makes the container, not started yet.
     async fn create(&self, engine: &Docker, order: &Order) -> Result<Machine, BrokerError> {
         let flavour = self.cloud.flavour(order.flavour.as_str()).map_err(|error| BrokerError::Refused(error.to_string()))?;
-        self.ensure_network(engine, &order.cluster).await?;
         let info = engine.info().await.map_err(refused_or_unknown)?;
         let cpus = usize::try_from(info.ncpu.unwrap_or(1)).unwrap_or(1);
         let host = container::Host {
-            unified_cgroups: super::has_unified_cgroups(&info),
             pinned: container::pinned(&containers(engine, container::filters(None)).await?, cpus),
+            unified_cgroups: super::engine::unified_cgroups(&info),
             capabilities: host::capabilities(&self.endpoint).await,
         };
         let options = CreateContainerOptionsBuilder::default().name(&order.name).build();
@@ -122,8 +121,7 @@ impl LocalCloud {
             }
             Err(error) => return Err(refused_or_unknown(error)),
         }
-        let gone = || BrokerError::Unknown(format!("container `{}` was removed while it was being made", order.name));
-        self.find(engine, &order.name).await?.ok_or_else(gone)
+        self.find(engine, &order.name).await?.ok_or_else(|| vanished(&order.name))
     }
 }
 
@@ -136,12 +134,18 @@ async fn boot(engine: &Docker, name: &str, archive: Bytes) -> Result<(), BrokerE
         Err(error) => Err(error),
     };
     match booted {
+        Err(error) if status(&error) == Some(404) => Err(vanished(name)),
         Err(Error::DockerResponseServerError { message, .. }) => {
             remove(engine, name).await?;
             Err(BrokerError::Refused(message))
         }
         other => other.map_err(refused_or_unknown),
     }
+}
+
+/// The engine itself takes a container back whose maker hung up before it was whole; it may be seen for a moment.
+fn vanished(name: &str) -> BrokerError {
+    BrokerError::Unknown(format!("container `{name}`, or its network, was removed while it was being made: ask again"))
 }
 
 /// Removes a container with its anonymous volumes and returns when it is no longer listed.

@@ -22,10 +22,10 @@ const CPUS: &str = "micado.cpus";
 /// What of the hosting engine's machine decides how a machine is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Host {
-    /// Cgroup version 2, else 1.
-    pub(super) unified_cgroups: bool,
     /// How many machines are pinned to each CPU.
     pub(super) pinned: Vec<usize>,
+    /// Cgroup version 2, else 1.
+    pub(super) unified_cgroups: bool,
     /// What it can give away, without `CAP_`.
     pub(super) capabilities: Vec<String>,
 }
@@ -105,44 +105,42 @@ pub(super) fn request(order: &Order, cloud: &CloudName, flavour: &Flavour, confi
     if let Some(cpus) = &cpus {
         labels.insert(CPUS.to_owned(), cpus.clone());
     }
-    let bare = engine_container(&config.image, &config.network, host);
     let host_config = HostConfig {
         memory,
         memory_swap: memory,
         nano_cpus: cores.and_then(|cores| i64::try_from(cores).ok()),
         cpuset_cpus: cpus,
+        network_mode: Some(config.network.clone()),
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::ALWAYS), maximum_retry_count: None }),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some([("max-size", "10m"), ("max-file", "2")].map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
         }),
-        ..bare.host_config.unwrap_or_default()
+        ..rights(host.unified_cgroups, host.capabilities.clone())
     };
     ContainerCreateBody {
         hostname: Some(order.tag.to_string()),
+        image: Some(config.image.clone()),
         env: memory.map(|memory| vec![format!("MICADO_MEMORY={memory}")]),
         labels: Some(labels),
         host_config: Some(host_config),
-        ..bare
+        ..ContainerCreateBody::default()
     }
 }
 
-/// A container in which an engine of its own can run. The rights are those that it needs, short of `--privileged`: that asks for capabilities which the host
-/// itself may lack.
-pub(super) fn engine_container(image: &str, network: &str, host: &Host) -> ContainerCreateBody {
-    let host_config = HostConfig {
-        binds: (!host.unified_cgroups).then(|| vec!["/sys/fs/cgroup:/sys/fs/cgroup:rw".to_owned()]),
-        cgroupns_mode: Some(if host.unified_cgroups { CgroupNs::PRIVATE } else { CgroupNs::HOST }),
+/// The rights that an engine in a container needs, short of `--privileged`: that asks for capabilities which the host itself may lack.
+pub(super) fn rights(unified_cgroups: bool, capabilities: Vec<String>) -> HostConfig {
+    HostConfig {
+        binds: (!unified_cgroups).then(|| vec!["/sys/fs/cgroup:/sys/fs/cgroup:rw".to_owned()]),
+        cgroupns_mode: Some(if unified_cgroups { CgroupNs::PRIVATE } else { CgroupNs::HOST }),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        cap_add: Some(host.capabilities.clone()),
+        cap_add: Some(capabilities),
         security_opt: Some(vec!["seccomp=unconfined".to_owned(), "apparmor=unconfined".to_owned()]),
         masked_paths: Some(Vec::new()),
         readonly_paths: Some(Vec::new()),
         device_cgroup_rules: Some(vec!["a *:* rwm".to_owned()]),
-        network_mode: Some(network.to_owned()),
         ..HostConfig::default()
-    };
-    ContainerCreateBody { image: Some(image.to_owned()), host_config: Some(host_config), ..ContainerCreateBody::default() }
+    }
 }
 
 /// The machine that this container of the engine's list is; `None` when it is none of ours.

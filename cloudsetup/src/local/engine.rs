@@ -1,7 +1,11 @@
 //! Connections to the hosting engine, and its errors in the broker's terms.
 
 use crate::BrokerError;
-use bollard::{Docker, errors::Error};
+use bollard::{
+    Docker,
+    errors::Error,
+    models::{SystemInfo, SystemInfoCgroupVersionEnum},
+};
 use std::time::Duration;
 
 /// Time-out of a single request. Making a container on a busy machine takes seconds.
@@ -11,6 +15,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) async fn connect(endpoint: &str) -> Result<Docker, Error> {
     let negotiated = Docker::connect_with_host(endpoint)?.with_timeout(REQUEST_TIMEOUT).negotiate_version();
     tokio::time::timeout(REQUEST_TIMEOUT, negotiated).await.unwrap_or(Err(Error::RequestTimeoutError))
+}
+
+/// Whether its machine has cgroup version 2.
+pub(super) fn unified_cgroups(info: &SystemInfo) -> bool {
+    info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_2)
 }
 
 /// The status of an answer that is an error; `None` when there was no answer.

@@ -78,7 +78,7 @@ async fn engine_capabilities(socket: &Path) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-/// Removes the cgroups of a stopped container together with those that its inner engine made below: on v1 the hosting engine leaves them behind.
+/// Removes the cgroups of a stopped container of this machine, by its full id, together with those that its inner engine made below: on v1 the hosting engine leaves them behind.
 /// What does not go within two seconds is left, with a warning: it costs a few kilobytes and nothing else.
 pub async fn remove_cgroups(container_id: &str) {
     let name = container_id.to_owned();
@@ -90,29 +90,20 @@ pub async fn remove_cgroups(container_id: &str) {
 
 fn remove_below(root: &Path, name: &str) -> io::Result<()> {
     let mut found = Vec::new();
-    collect(root, name, false, &mut found)?;
+    collect(root, name, false, &mut found);
     // A folder is found before those below it: from the end, each is empty when its turn comes.
     found.iter().rev().try_for_each(|folder| remove_one(folder))
 }
 
-/// The folders called `name` anywhere below `folder`, and all below those.
-fn collect(folder: &Path, name: &str, inside: bool, found: &mut Vec<PathBuf>) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        if !entry.file_type()?.is_dir() {
-            continue;
+/// The folders called `name` anywhere below `folder`, and all below those. What vanishes meanwhile or cannot be read is not ours.
+fn collect(folder: &Path, name: &str, inside: bool, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let inside = inside || entry.file_name() == name;
+            found.extend(inside.then(|| entry.path()));
+            collect(&entry.path(), name, inside, found);
         }
-        let inside = inside || entry.file_name() == name;
-        if inside {
-            found.push(entry.path());
-        }
-        collect(&entry.path(), name, inside, found)?;
     }
-    Ok(())
 }
 
 /// The kernel refuses while a killed process has not been reaped; cgroup v1 offers no event to wait for.

@@ -7,7 +7,7 @@ mod files;
 mod host;
 
 use crate::{BrokerError, Cloud};
-use bollard::models::{ContainerCreateBody, SystemInfo, SystemInfoCgroupVersionEnum};
+use bollard::models::HostConfig;
 use engine::{chain, refused_or_unknown};
 pub use host::remove_cgroups;
 use micado_api::ClusterId;
@@ -16,6 +16,17 @@ use std::net::IpAddr;
 /// Where the engine that hosts the instances is, when neither the cloud nor the caller says.
 pub const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
 
+/// What the engine at `endpoint` must allow a container of the node image that is nobody's instance, such as a manager's own engine in a test.
+/// Add limits, mounts and a network; end with [`remove_cgroups`].
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn engine_rights(endpoint: &str) -> Result<HostConfig, BrokerError> {
+    let engine = engine::connect(endpoint).await.map_err(|error| BrokerError::Unknown(chain(&error)))?;
+    let info = engine.info().await.map_err(refused_or_unknown)?;
+    Ok(container::rights(engine::unified_cgroups(&info), host::capabilities(endpoint).await))
+}
+
 /// What the instances are made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalConfig {
@@ -23,21 +34,6 @@ pub struct LocalConfig {
     pub network: String,
     /// The node image on the hosting engine (`scripts/node-image/build` makes it).
     pub image: String,
-}
-
-/// The request for a container in which an engine runs as on a machine of a `local` cloud, without limits and without a cluster; so tests run a manager's engine.
-///
-/// # Errors
-/// When the engine at `endpoint` does not answer.
-pub async fn engine_container(endpoint: &str, image: &str, network: &str) -> Result<ContainerCreateBody, BrokerError> {
-    let engine = engine::connect(endpoint).await.map_err(refused_or_unknown)?;
-    let info = engine.info().await.map_err(refused_or_unknown)?;
-    let host = container::Host { unified_cgroups: has_unified_cgroups(&info), pinned: Vec::new(), capabilities: host::capabilities(endpoint).await };
-    Ok(container::engine_container(image, network, &host))
-}
-
-fn has_unified_cgroups(info: &SystemInfo) -> bool {
-    info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_2)
 }
 
 /// A cloud whose machines are containers of the engine at `endpoint`. Holds no connection: every call makes its own, so an engine that comes back is used at once.

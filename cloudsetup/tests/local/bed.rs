@@ -118,6 +118,11 @@ impl Bed {
         self.until(manager, &format!("[ \"$(docker node inspect --format '{{{{.Status.State}}}}' {node})\" = ready ]")).await;
     }
 
+    /// Waits until the machine's engine is in the Swarm.
+    pub async fn active(&self, name: &str) {
+        self.until(name, "[ \"$(docker info --format '{{.Swarm.LocalNodeState}}')\" = active ]").await;
+    }
+
     async fn log(&self, name: &str) -> String {
         let options = bollard::query_parameters::LogsOptionsBuilder::default().stdout(true).stderr(true).tail("40").build();
         let lines: Vec<_> = self.host.logs(name, Some(options)).filter_map(async |line| line.ok()).collect().await;
@@ -150,6 +155,24 @@ impl Bed {
         let labels = [("micado.cluster".to_owned(), self.cluster.to_string())].into();
         let body = ContainerCreateBody { image: Some(self.image.clone()), labels: Some(labels), ..ContainerCreateBody::default() };
         self.host.create_container(Some(options), body).await.expect("foreign container");
+    }
+
+    /// An engine that joins nothing, with its socket also in `folder`. Answers the container's id.
+    pub async fn bare_engine(&self, name: &str, folder: &Path) -> String {
+        let mut rights = micado_cloudsetup::local::engine_rights(&self.endpoint).await.expect("rights");
+        rights.binds.get_or_insert_default().push(format!("{}:/run/engine", folder.display()));
+        let body = ContainerCreateBody {
+            image: Some(self.image.clone()),
+            hostname: Some("manager".to_owned()),
+            env: Some(vec!["MICADO_DOCKER_HOSTS=unix:///run/engine/docker.sock".to_owned()]),
+            labels: Some([("micado.cluster".to_owned(), self.cluster.to_string())].into()),
+            host_config: Some(rights),
+            ..ContainerCreateBody::default()
+        };
+        let options = bollard::query_parameters::CreateContainerOptionsBuilder::default().name(name).build();
+        let id = self.host.create_container(Some(options), body).await.expect("an engine's container").id;
+        self.host.start_container(name, None).await.expect("its start");
+        id
     }
 
     pub async fn network_is_there(&self) -> bool {

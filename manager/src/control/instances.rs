@@ -33,6 +33,7 @@ impl Core {
         if self.lost(id) {
             return;
         }
+        self.wake_for(id);
         let (joined, machine) = (self.joins(id), self.ledger.instances.get(id).and_then(|it| self.machine_state(&it.cloud, id)));
         match (state, machine) {
             _ if joined && (state < InstanceState::Active) => self.join(id),
@@ -42,6 +43,17 @@ impl Core {
             (InstanceState::Requested, Some(_)) => self.set_state(id, InstanceState::Submitted),
             (InstanceState::Draining, _) if self.containers_on(id).next().is_none() => self.set_state(id, InstanceState::Stopping),
             _ => {}
+        }
+    }
+
+    /// Asks to be woken when the next of an instance's deadlines has passed.
+    fn wake_for(&mut self, id: &InstanceId) {
+        let Some(instance) = self.ledger.instances.get(id) else { return };
+        let join = instance.is_arriving().then(|| instance.created_at.plus(self.join_timeout(instance)));
+        let order = (instance.state == InstanceState::Requested).then(|| instance.created_at.plus(ORDER_PATIENCE));
+        let down = self.memory.down_since.get(id).map(|since| since.plus(self.config.down_timeout));
+        for at in [join, order, down].into_iter().flatten().filter(|at| *at > self.now).collect::<Vec<_>>() {
+            self.wake(at);
         }
     }
 

@@ -14,6 +14,8 @@ mod requests;
 pub mod runtime;
 mod services;
 mod sight;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use self::core::{Config, Core};

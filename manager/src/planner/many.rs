@@ -143,7 +143,8 @@ fn guides(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Vec<u
         let order = |a: &usize, b: &usize| score(*a).total_cmp(&score(*b)).then(both(*b).total_cmp(&both(*a))).then(a.cmp(b));
         (0..problem.offers.len()).min_by(order)
     };
-    let picks = [best(&|offer| per(offer, both(offer))), best(&|offer| per(offer, memory(offer))), best(&|offer| per(offer, cpu(offer))), best(&|offer| -both(offer))];
+    let picks =
+        [best(&|offer| per(offer, both(offer))), best(&|offer| per(offer, memory(offer))), best(&|offer| per(offer, cpu(offer))), best(&|offer| -both(offer))];
     let mut guides = Vec::new();
     for pick in picks.into_iter().flatten() {
         if !guides.contains(&pick) {

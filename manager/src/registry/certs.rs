@@ -6,12 +6,7 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use std::{
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc};
 
 /// Whom to trust and what to show.
 #[derive(Debug, Clone)]
@@ -51,7 +46,7 @@ fn replace(path: &Path, content: &str) -> std::io::Result<()> {
     std::fs::rename(&new, path)
 }
 
-fn refused(action: &str, path: &PathBuf, error: &std::io::Error) -> EngineError {
+fn refused(action: &str, path: &Path, error: &std::io::Error) -> EngineError {
     EngineError::Refused(format!(
         "cannot {action} `{}`, where the engine looks for certificates: {error}; run the manager as root or name another folder",
         path.display()

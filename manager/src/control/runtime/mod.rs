@@ -7,8 +7,11 @@ mod watcher;
 pub use calls::Outside;
 
 use super::{Action, Call, CallKey, Config, Core, Event, Handle, Input, Reply, Ticket};
-use crate::store::{Change, Store, StoreError};
-use micado_api::{ErrorBody, Progress, Timestamp};
+use crate::{
+    clock,
+    store::{Change, Store, StoreError},
+};
+use micado_api::{ErrorBody, Progress};
 use std::{collections::HashMap, sync::Arc};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use watcher::Watcher;
@@ -58,10 +61,12 @@ impl Runtime {
         let mut core = self.new_core(&sender).await?;
         watcher.look();
         loop {
+            let wake = core.wake_at().map(|at| at.since(clock::now()));
             let event = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
                 Some(event) = seen.recv() => event,
                 Some((life, event)) = events.recv() => if life == self.life { event } else { continue },
+                () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => Event::Wake,
                 Some(()) = ticks.recv() => { watcher.look(); Event::Tick }
                 Some(input) = self.inbox.recv() => match input {
                     Input::Request(ticket, request, answer) => {
@@ -71,7 +76,7 @@ impl Runtime {
                     Input::Read(read) => { read(&core); continue }
                 },
             };
-            let actions = core.handle(now(), event);
+            let actions = core.handle(clock::now(), event);
             if let Err(error) = self.carry_out(actions, &sender, &watcher).await {
                 tracing::error!(%error, "a commit failed: starting over from the store");
                 self.waiting.clear();
@@ -129,9 +134,4 @@ impl Runtime {
 pub fn bell() -> (Bell, mpsc::Receiver<()>) {
     let (sender, receiver) = mpsc::channel(1);
     (Bell(sender), receiver)
-}
-
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

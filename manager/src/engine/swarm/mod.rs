@@ -8,8 +8,6 @@ mod setup;
 mod spec;
 mod view;
 
-pub(crate) use image::repository;
-
 use super::{
     Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, TaskView,
     docker::{self, LIMIT, ask, explain, status},

@@ -181,6 +181,7 @@ pub(super) mod tests {
             request: None,
             log_tail: Some("a long log".to_owned()),
             created_at: Timestamp(2),
+            removed_at: None,
         };
         (ClusterId::trusted("abc"), service, container, placement)
     }

@@ -171,6 +171,31 @@ impl Cluster {
         self.engine.running_tasks().await
     }
 
+    /// The engine's Swarm services.
+    pub async fn swarm_services(&self) -> Vec<String> {
+        self.engine.services().await
+    }
+
+    /// The Swarm's nodes, the manager's own included.
+    pub async fn nodes(&self) -> Vec<String> {
+        self.engine.nodes().await
+    }
+
+    /// Quits and forgets all containers, stops all instances, and waits until nothing of either is left.
+    pub async fn empty(&self) {
+        let view = self.look().await.expect("a manager that answers");
+        for container in &view.containers {
+            self.api.quit(container.name.as_str(), true).await.unwrap_or_else(|error| panic!("quit: {error}"));
+        }
+        self.until("no container is left", 60, |view| view.containers.is_empty().then_some(())).await;
+        for instance in view.in_use() {
+            self.api.stop(instance.tag.as_str(), true).await.unwrap_or_else(|error| panic!("stop: {error}"));
+        }
+        self.until("no instance is in use", 60, |view| view.in_use().is_empty().then_some(())).await;
+        wait("the cloud has no machine", 60, async || self.machines().await.is_empty().then_some(())).await;
+        wait("the Swarm has no other node than the manager's", 60, async || (self.nodes().await.len() == 1).then_some(())).await;
+    }
+
     /// What the web server of this container answers at its published port.
     pub async fn ask(&self, name: &str, path: &str) -> String {
         let view = self.look().await.expect("a manager that answers");

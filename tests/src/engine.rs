@@ -4,7 +4,7 @@ use crate::{host::Host, run, view::wait};
 use bollard::{
     API_DEFAULT_VERSION, Docker, body_try_stream,
     models::{ContainerCreateBody, HostConfig, TaskState},
-    query_parameters::{CreateContainerOptionsBuilder, ImportImageOptions, ListTasksOptions},
+    query_parameters::{CreateContainerOptionsBuilder, ImportImageOptions, ListNodesOptions, ListServicesOptions, ListTasksOptions},
 };
 use futures_util::TryStreamExt;
 use micado_cloudsetup::local;
@@ -89,6 +89,18 @@ impl Engine {
             Some((task.id?, status.container_status?.container_id?))
         });
         running.collect()
+    }
+
+    /// The names of all Swarm services.
+    pub(crate) async fn services(&self) -> Vec<String> {
+        let services = self.docker.list_services(None::<ListServicesOptions>).await.expect("services");
+        services.into_iter().filter_map(|service| service.spec?.name).collect()
+    }
+
+    /// The host names of all nodes, the manager's own included.
+    pub(crate) async fn nodes(&self) -> Vec<String> {
+        let nodes = self.docker.list_nodes(None::<ListNodesOptions>).await.expect("nodes");
+        nodes.into_iter().filter_map(|node| node.description?.hostname).collect()
     }
 }
 

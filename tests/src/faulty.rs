@@ -19,7 +19,7 @@ const BUFFER: usize = 64 << 10;
 pub enum Fault {
     /// It is carried out, and its answer is lost.
     LoseAnswer,
-    /// It is not carried out and answered with this status.
+    /// It is not carried out, and answered with this status; with 200 that is a lie.
     Answer(u16),
     /// Its connection is closed before it is carried out.
     Refuse,
@@ -116,7 +116,7 @@ async fn serve(mut client: UnixStream, target: PathBuf, shared: Arc<Shared>) -> 
                 match shared.fault_of(request) {
                     _ if request.is_empty() => return Ok(()),
                     Some(Fault::Refuse) => return Ok(()),
-                    Some(Fault::Answer(status)) => return client.write_all(refusal(status).as_bytes()).await,
+                    Some(Fault::Answer(status)) => return answer_and_drain(client, status).await,
                     Some(Fault::LoseAnswer) => loses_answer = true,
                     Some(Fault::Stall) => shared.over.notified().await,
                     None => {}
@@ -132,8 +132,11 @@ async fn serve(mut client: UnixStream, target: PathBuf, shared: Arc<Shared>) -> 
     }
 }
 
-/// An answer as an engine gives it when it cannot.
-fn refusal(status: u16) -> String {
-    let body = r#"{"message":"the cloud is out of order (a test says so)"}"#;
-    format!("HTTP/1.1 {status} Fault\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+/// Answers as an engine that cannot, and takes what the caller still sends: closed too early, the caller would see a broken pipe and no answer.
+async fn answer_and_drain(mut client: UnixStream, status: u16) -> io::Result<()> {
+    let body = r#"{"message":"the cloud is out of order"}"#;
+    let head = format!("HTTP/1.1 {status} Fault\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    client.write_all(format!("{head}{body}").as_bytes()).await?;
+    client.shutdown().await?;
+    tokio::io::copy(&mut client, &mut tokio::io::sink()).await.map(drop)
 }

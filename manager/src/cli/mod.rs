@@ -78,7 +78,11 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
 fn manager(args: args::ManagerArgs, printer: &Printer) -> Result<(), Failure> {
     let filter = EnvFilter::try_from_env("MICADO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if printer.is_json() { log.json().init() } else { log.with_ansi(std::io::stderr().is_terminal()).init() }
+    if printer.is_json() {
+        log.json().init()
+    } else {
+        log.with_ansi(std::io::stderr().is_terminal()).init()
+    }
     // Whoever needs TLS finds its cryptography installed; that it was not before is sure, for this is the first thing the process does.
     let _ = rustls::crypto::ring::default_provider().install_default();
     block_on(Builder::new_multi_thread().worker_threads(2), async {

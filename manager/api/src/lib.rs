@@ -1,12 +1,16 @@
 //! The contract between the manager and its callers (CLI, agent, proxy): wire types, errors and a client. No I/O but HTTP.
 
+pub mod client;
 pub mod error;
 pub mod names;
+pub mod query;
 pub mod types;
 pub mod units;
 
+pub use client::{Client, ClientError, ConnectOptions};
 pub use error::{ErrorBody, ErrorCode};
 pub use names::{CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, ServiceName, Tag};
+pub use query::{AllQuery, LogQuery, QuitQuery, StopQuery};
 pub use types::{
     ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, InstanceState, InstanceView, LaunchRequest, Origin, PortMapping, Progress,
     Protocol, ServiceSpec, ServiceView, Settled, StartRequest, StatusView, VolumeMount,

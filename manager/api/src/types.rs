@@ -113,6 +113,8 @@ pub enum ContainerState {
     Stopped,
     /// Its process ended with 0.
     Completed,
+    /// Nothing of it is left. Only progress says so; it is listed no more.
+    Removed,
     /// Its machine or the engine does not answer.
     Unknown,
 }
@@ -336,5 +338,37 @@ impl fmt::Display for PortMapping {
             Some(host) => write!(f, "{host}:{}/{}", self.container, self.protocol),
             None => write!(f, "{}/{}", self.container, self.protocol),
         }
+    }
+}
+
+impl fmt::Display for InstanceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Requested => "requested",
+            Self::Submitted => "submitted",
+            Self::Booting => "booting",
+            Self::Joined => "joined",
+            Self::Active => "active",
+            Self::Draining => "draining",
+            Self::Stopping => "stopping",
+            Self::Gone => "gone",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+impl fmt::Display for ContainerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Waiting => "waiting",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Failing => "failing",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Completed => "completed",
+            Self::Removed => "removed",
+            Self::Unknown => "unknown",
+        })
     }
 }

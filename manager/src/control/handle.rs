@@ -13,7 +13,7 @@ pub type Read = Box<dyn FnOnce(&Core) + Send>;
 /// What the loop takes from its handles.
 pub enum Input {
     /// A request and whom to answer.
-    Request(Ticket, Request, oneshot::Sender<Result<Reply, ErrorBody>>),
+    Request(Ticket, Box<Request>, oneshot::Sender<Result<Reply, ErrorBody>>),
     /// A read.
     Read(Read),
 }
@@ -43,7 +43,7 @@ impl Handle {
     pub async fn request(&self, request: Request) -> Result<Reply, ErrorBody> {
         let ticket = NEXT_TICKET.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
-        self.inbox.send(Input::Request(ticket, request, answer)).await.map_err(|_| stopping())?;
+        self.inbox.send(Input::Request(ticket, Box::new(request), answer)).await.map_err(|_| stopping())?;
         answered.await.map_err(|_| stopping())?
     }
 

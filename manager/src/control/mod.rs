@@ -1,8 +1,18 @@
 //! The control core: a state machine that takes `(now, event)` and gives actions. No I/O, no clock, no randomness but the seed it is made with.
 
+mod adopt;
+mod clouds;
+mod containers;
 mod core;
 mod event;
 mod handle;
+mod instances;
+mod journal;
+mod ledger;
+mod placing;
+mod requests;
+mod services;
+mod sight;
 mod view;
 
 pub use self::core::{Config, Core};

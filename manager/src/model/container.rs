@@ -60,6 +60,9 @@ pub struct Container {
     pub log_tail: Option<String>,
     /// When it was launched.
     pub created_at: Timestamp,
+    /// When nothing of it was left after `remove`. The record stays for a while, so that a call whose effect comes late is undone.
+    #[serde(default)]
+    pub removed_at: Option<Timestamp>,
 }
 
 impl Container {

@@ -6,7 +6,7 @@ mod service;
 
 pub use container::{Container, Desired, Outcome, Placement};
 pub use instance::Instance;
-pub use service::Service;
+pub use service::{Service, service_name};
 
 use micado_api::{ContainerName, InstanceId, Timestamp};
 use serde::{Deserialize, Serialize};

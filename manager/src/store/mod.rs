@@ -1,5 +1,12 @@
 //! Where the cluster's records live: the trait, and what every store must keep.
 
+pub mod codec;
+#[cfg(test)]
+pub(crate) mod conformance;
+mod embedded;
+
+pub use embedded::EmbeddedStore;
+
 use crate::model::{Container, Decision, Instance, Service};
 use micado_api::{ContainerName, InstanceId, ServiceName};
 

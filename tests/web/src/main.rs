@@ -1,1 +1,131 @@
-fn main() {}
+//! A small web server for the tour and the tests: it says who it is, and burns CPU, holds memory or ends when asked.
+
+mod answer;
+
+use answer::{Answer, Server};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::{
+    env,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process,
+    str::FromStr,
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Requests at once; more wait in the listener's queue.
+const WORKERS: usize = 16;
+/// How long a client may take to say what it wants, and to read the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The most that is read of a request.
+const MAX_REQUEST_BYTES: u64 = 16 << 10;
+
+fn main() -> io::Result<()> {
+    // As process 1 of a container there is no default action: without a handler, SIGTERM would do nothing.
+    let always = Arc::new(AtomicBool::new(true));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::clone(&always))?;
+    }
+    if let Some(after) = setting("EXIT_AFTER_MS")? {
+        let code = setting("EXIT_CODE")?.unwrap_or(0);
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(after));
+            log(&format!("ending with {code} after {after} ms, as EXIT_AFTER_MS says"));
+            process::exit(code);
+        });
+    }
+    let listener = TcpListener::bind(("0.0.0.0", setting("PORT")?.unwrap_or(8080)))?;
+    let server = Server::new(host_name());
+    log(&format!("micado-web on {} listens on {}", server.host(), listener.local_addr()?));
+    thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| work(&listener, &server));
+        }
+    });
+    Ok(())
+}
+
+/// An environment variable's value.
+fn setting<T: FromStr>(name: &str) -> io::Result<Option<T>> {
+    let Ok(value) = env::var(name) else { return Ok(None) };
+    value.parse().map(Some).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("{name}=`{value}` is not a number that fits")))
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "unknown".into(), |name| name.trim().to_owned())
+}
+
+fn work(listener: &TcpListener, server: &Server) {
+    loop {
+        match listener.accept() {
+            Ok((stream, from)) => {
+                if let Err(error) = serve(stream, server, &from.ip().to_string()) {
+                    log(&format!("{} {error}", from.ip()));
+                }
+            }
+            Err(error) => {
+                log(&format!("accept: {error}"));
+                // Most likely no file descriptor is free, and asking again at once would only burn CPU.
+                thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+}
+
+/// Reads one request, answers it and closes.
+fn serve(mut stream: TcpStream, server: &Server, from: &str) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let started = Instant::now();
+    let request = read_request(&stream)?;
+    let Answer { status, body, end } = server.answer(&request);
+    log(&format!("{from} {request} {} {} ms", status.split(' ').next().unwrap_or(status), started.elapsed().as_millis()));
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
+    if !request.starts_with("HEAD ") {
+        stream.write_all(body.as_bytes())?;
+    }
+    stream.flush()?;
+    if let Some(code) = end {
+        process::exit(code);
+    }
+    Ok(())
+}
+
+/// The method and target of a request; its headers are read and forgotten.
+fn read_request(stream: &TcpStream) -> io::Result<String> {
+    let mut lines = BufReader::new(stream.take(MAX_REQUEST_BYTES)).lines();
+    let cut_short = || io::Error::new(io::ErrorKind::UnexpectedEof, "the request is cut short or too long");
+    let first = lines.next().ok_or_else(cut_short)??;
+    while !lines.next().ok_or_else(cut_short)??.is_empty() {}
+    Ok(first.rsplit_once(" HTTP/").map_or(first.clone(), |(request, _)| request.to_owned()))
+}
+
+/// One line to stdout. A server whose log nobody takes serves on.
+fn log(line: &str) {
+    drop(writeln!(io::stdout(), "{line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_serves_over_a_socket() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let address = listener.local_addr().expect("address");
+        let client = thread::spawn(move || {
+            let mut stream = TcpStream::connect(address).expect("connect");
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("write");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("read");
+            answer
+        });
+        let (stream, _) = listener.accept().expect("accept");
+        serve(stream, &Server::new("here".into()), "test").expect("serve");
+        let answer = client.join().expect("client");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nmicado-web 0.1.0 on here: request 1\n"), "{answer}");
+    }
+}

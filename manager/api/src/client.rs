@@ -1,0 +1,243 @@
+//! A client of the manager's API, over its unix socket or over HTTPS.
+
+mod address;
+mod failure;
+
+pub use address::ConnectOptions;
+pub use failure::ClientError;
+
+use crate::{ContainerView, ErrorBody, Explanation, InstanceView, LaunchRequest, LogQuery, Progress, ServiceView, StartRequest, StatusView};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use reqwest::{Method, Response, Url};
+use serde::{Serialize, de::DeserializeOwned};
+use std::time::Duration;
+
+/// How long an answer that is not a stream may take. A launch may ask a distant registry first.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The longest line of a stream that is believed.
+const LINE_MAX: usize = 1 << 20;
+
+/// A manager to talk to; cheap to clone. Nothing is sent before the first call.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    /// As a person gave it, for messages.
+    address: String,
+    base: Url,
+    token: Option<String>,
+}
+
+impl Client {
+    /// The manager at `unix:///path/to/micado.sock` or `https://host:port`.
+    ///
+    /// # Errors
+    /// When the address is neither, or when a file that `options` names cannot be used.
+    pub fn connect(address: &str, options: &ConnectOptions) -> Result<Self, ClientError> {
+        address::connect(address, options)
+    }
+
+    /// The cluster on one screen.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; so it is for all calls.
+    pub async fn status(&self) -> Result<StatusView, ClientError> {
+        self.get(&["v1", "status"], &[]).await
+    }
+
+    /// Whether the manager is up and sees its engine.
+    ///
+    /// # Errors
+    /// `Unavailable` while it does not.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        self.send(Method::GET, &["readyz"], &[], None::<&()>).await.map(drop)
+    }
+
+    /// Instances; with `all`, those that are over too.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn instances(&self, all: bool) -> Result<Vec<InstanceView>, ClientError> {
+        self.get(&["v1", "instances"], &[("all", all.to_string())]).await
+    }
+
+    /// Rents a machine; returns when that is recorded, long before it is up.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn start(&self, request: &StartRequest) -> Result<InstanceView, ClientError> {
+        self.ask(Method::POST, &["v1", "instances"], &[], Some(request)).await
+    }
+
+    /// Empties a machine and gives it back; returns when that is recorded.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn stop(&self, tag: &str, force: bool) -> Result<InstanceView, ClientError> {
+        self.ask(Method::DELETE, &["v1", "instances", tag], &[("force", force.to_string())], None::<&()>).await
+    }
+
+    /// Containers; with `all`, those that are over too.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn containers(&self, all: bool) -> Result<Vec<ContainerView>, ClientError> {
+        self.get(&["v1", "containers"], &[("all", all.to_string())]).await
+    }
+
+    /// Runs one more container; returns when that is recorded, before it runs.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn launch(&self, request: &LaunchRequest) -> Result<ContainerView, ClientError> {
+        self.ask(Method::POST, &["v1", "containers"], &[], Some(request)).await
+    }
+
+    /// Stops the containers of this name (a service's or a container's); returns when that is recorded.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn quit(&self, name: &str, remove: bool) -> Result<Vec<ContainerView>, ClientError> {
+        self.ask(Method::POST, &["v1", "containers", name, "quit"], &[("remove", remove.to_string())], None::<&()>).await
+    }
+
+    /// Forgets stopped containers of this name.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn remove(&self, name: &str) -> Result<Vec<ContainerView>, ClientError> {
+        self.ask(Method::DELETE, &["v1", "containers", name], &[], None::<&()>).await
+    }
+
+    /// All services.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn services(&self) -> Result<Vec<ServiceView>, ClientError> {
+        self.get(&["v1", "services"], &[]).await
+    }
+
+    /// One service, by its name or that of one of its containers.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn service(&self, name: &str) -> Result<ServiceView, ClientError> {
+        self.get(&["v1", "services", name], &[]).await
+    }
+
+    /// Why a container, the containers of a service, or an instance are where and how they are.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn explain(&self, name: &str) -> Result<Vec<Explanation>, ClientError> {
+        self.get(&["v1", "explain", name], &[]).await
+    }
+
+    /// The log of a container, or of all containers of a service, as it comes.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; the stream breaks off with an error when the manager does.
+    pub async fn logs(&self, name: &str, query: &LogQuery) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Send + use<>, ClientError> {
+        let mut pairs = vec![("follow", query.follow.to_string()), ("timestamps", query.timestamps.to_string())];
+        pairs.extend(query.tail.map(|tail| ("tail", tail.to_string())));
+        pairs.extend(query.since.map(|since| ("since", since.to_string())));
+        let response = self.send(Method::GET, &["v1", "containers", name, "logs"], &pairs, None::<&()>).await?;
+        Ok(self.body(response))
+    }
+
+    /// The steps of what goes on with a container or an instance: those that were, then those that come. Ends after one that is settled.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; the stream breaks off with an error when the manager does.
+    pub async fn progress(&self, subject: &str) -> Result<impl Stream<Item = Result<Progress, ClientError>> + Send + use<>, ClientError> {
+        let response = self.send(Method::GET, &["v1", "progress", subject], &[], None::<&()>).await?;
+        Ok(lines(self.body(response)).map(|line| line.and_then(|line| serde_json::from_slice(&line).map_err(ClientError::unreadable))))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T, ClientError> {
+        self.ask(Method::GET, path, query, None::<&()>).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<T, ClientError> {
+        let answer = async {
+            let response = self.send(method, path, query, body).await?;
+            let body = response.bytes().await.map_err(|error| ClientError::from_http(&self.address, &error))?;
+            serde_json::from_slice(&body).map_err(ClientError::unreadable)
+        };
+        tokio::time::timeout(ANSWER_TIMEOUT, answer)
+            .await
+            .unwrap_or_else(|_| Err(ClientError::Broken(format!("no answer from {} within {} s", self.address, ANSWER_TIMEOUT.as_secs()))))
+    }
+
+    /// Sends and takes the head of the answer; a refusal is read whole.
+    async fn send(&self, method: Method, path: &[&str], query: &[(&str, String)], body: Option<&(impl Serialize + Sync)>) -> Result<Response, ClientError> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.clear().extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = self.http.request(method, url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|error| ClientError::from_http(&self.address, &error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.bytes().await.map_err(|error| ClientError::from_http(&self.address, &error))?;
+        Err(match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(refusal) => ClientError::Refused(refusal),
+            Err(_) => ClientError::Broken(format!("{} answers {status}, but not as a micado manager does", self.address)),
+        })
+    }
+
+    fn body(&self, response: Response) -> impl Stream<Item = Result<Bytes, ClientError>> + Send + use<> {
+        let address = self.address.clone();
+        response.bytes_stream().map_err(move |error| ClientError::from_http(&address, &error))
+    }
+}
+
+/// A stream of bytes cut into its lines; a line without its end, at the end, is one too.
+fn lines(pieces: impl Stream<Item = Result<Bytes, ClientError>> + Send) -> impl Stream<Item = Result<Bytes, ClientError>> + Send {
+    stream::try_unfold((Box::pin(pieces), BytesMut::new()), |(mut pieces, mut rest)| async move {
+        loop {
+            if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line = rest.split_to(end + 1).freeze();
+                return Ok(Some((line.slice(..end), (pieces, rest))));
+            }
+            if rest.len() > LINE_MAX {
+                return Err(ClientError::Broken("a line of the answer has no end".to_owned()));
+            }
+            match pieces.try_next().await? {
+                Some(piece) => rest.extend_from_slice(&piece),
+                None if rest.is_empty() => return Ok(None),
+                None => return Ok(Some((rest.split().freeze(), (pieces, rest)))),
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_are_put_together_from_pieces() {
+        let pieces = ["one\ntw", "o", "\n\nend"].map(|piece| Ok(Bytes::from(piece)));
+        let got: Vec<Bytes> = lines(stream::iter(pieces)).try_collect().await.expect("no piece is an error");
+        assert_eq!(got, ["one", "two", "", "end"]);
+    }
+}

@@ -1,0 +1,45 @@
+//! The queries that routes take after the `?`.
+
+use serde::{Deserialize, Serialize};
+
+/// For lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AllQuery {
+    /// Show also what is over: instances that are gone, containers that are stopped.
+    pub all: bool,
+}
+
+/// For stopping an instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct StopQuery {
+    /// Give the machine back even when its containers have nowhere to go or hold volumes there.
+    pub force: bool,
+}
+
+/// For stopping containers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct QuitQuery {
+    /// Forget them too, logs included.
+    pub remove: bool,
+}
+
+/// Which part of a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct LogQuery {
+    /// Go on as more is written.
+    pub follow: bool,
+    /// Only the last so many lines.
+    pub tail: Option<u32>,
+    /// Only what is later, in seconds since the Unix epoch.
+    pub since: Option<i64>,
+    /// Begin each line with its time.
+    pub timestamps: bool,
+}

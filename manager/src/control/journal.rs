@@ -1,0 +1,138 @@
+//! What is told to people: decisions, kept in the store, and progress, as it happens.
+
+use super::Core;
+use crate::model::Decision;
+use micado_api::{ContainerName, ContainerState, InstanceId, InstanceState, Progress, Settled};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Decisions that are kept at most.
+const DECISIONS: usize = 2000;
+
+/// Lines of progress that are kept for one subject.
+const LINES: usize = 64;
+
+/// What was said last of everything, so that only what changed is said again.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    containers: BTreeMap<ContainerName, (ContainerState, Option<String>)>,
+    instances: BTreeMap<InstanceId, InstanceState>,
+    lines: BTreeMap<String, VecDeque<Progress>>,
+    fresh: Vec<Progress>,
+}
+
+impl Journal {
+    /// Progress since the last call.
+    pub(super) fn take_progress(&mut self) -> Vec<Progress> {
+        std::mem::take(&mut self.fresh)
+    }
+    /// What was told of a subject in its present operation.
+    pub(super) fn lines(&self, subject: &str) -> Vec<Progress> {
+        self.lines.get(subject).map_or_else(Vec::new, |lines| lines.iter().cloned().collect())
+    }
+    /// A new operation on a subject begins: what was told before is not part of it, and its state is told again.
+    pub(super) fn begin_container(&mut self, name: &ContainerName) {
+        self.lines.remove(name.as_str());
+        self.containers.remove(name);
+    }
+    /// See [`Journal::begin_container`].
+    pub(super) fn begin_instance(&mut self, id: &InstanceId, tag: &str) {
+        self.lines.remove(tag);
+        self.instances.remove(id);
+    }
+    fn tell(&mut self, progress: Progress) {
+        let lines = self.lines.entry(progress.subject.clone()).or_default();
+        lines.push_back(progress.clone());
+        if lines.len() > LINES {
+            lines.pop_front();
+        }
+        self.fresh.push(progress);
+    }
+}
+
+impl Core {
+    /// Records a decision with its reason.
+    pub(super) fn decide(&mut self, container: Option<&ContainerName>, instance: Option<&InstanceId>, text: String) {
+        let sequence = self.ledger.decisions.values().next_back().map_or(1, |last| last.sequence + 1);
+        let decision = Decision { sequence, at: self.now, container: container.cloned(), instance: instance.cloned(), text };
+        self.ledger.decisions.insert(sequence, decision);
+        if self.ledger.decisions.len() > DECISIONS {
+            let oldest = self.ledger.decisions.values().next().map(|it| it.sequence);
+            oldest.iter().for_each(|oldest| self.ledger.decisions.remove(oldest));
+        }
+    }
+
+    /// Tells what changed since it was last told.
+    pub(super) fn report(&mut self) {
+        self.report_instances();
+        self.report_containers();
+    }
+
+    fn report_instances(&mut self) {
+        let changed = self.ledger.instances.values().filter(|it| self.journal.instances.get(&it.id) != Some(&it.state));
+        let changed: Vec<_> = changed.map(|it| (it.id.clone(), it.tag.clone(), it.state)).collect();
+        for (id, tag, state) in changed {
+            self.journal.instances.insert(id.clone(), state);
+            let Some(text) = self.instance_line(&id) else { continue };
+            let settled = match state {
+                InstanceState::Active | InstanceState::Gone => Some(Settled::Done),
+                InstanceState::Failed => Some(Settled::Failed),
+                _ => None,
+            };
+            self.journal.tell(Progress { subject: tag.to_string(), at: self.now, text: text.clone(), settled });
+            if matches!(state, InstanceState::Draining | InstanceState::Stopping | InstanceState::Gone) {
+                continue;
+            }
+            for container in self.containers_on(&id).map(|it| it.name.to_string()).collect::<Vec<_>>() {
+                self.journal.tell(Progress { subject: container, at: self.now, text: text.clone(), settled: None });
+            }
+        }
+    }
+
+    /// One line about an instance's state.
+    fn instance_line(&self, id: &InstanceId) -> Option<String> {
+        let it = self.ledger.instances.get(id)?;
+        let tag = &it.tag;
+        Some(match it.state {
+            InstanceState::Requested => format!("renting {} on {} as {tag}", it.flavour, it.cloud),
+            InstanceState::Submitted => format!("{tag} is ordered"),
+            InstanceState::Booting => format!("{tag} is booting"),
+            InstanceState::Joined | InstanceState::Active => {
+                let after = it.joined_at.map_or(0.0, |at| at.since(it.created_at).as_secs_f64());
+                format!("{tag} joined after {after:.1} s")
+            }
+            InstanceState::Draining => format!("{tag} is being emptied"),
+            InstanceState::Stopping => format!("{tag} is being given back"),
+            InstanceState::Gone => format!("{tag} is gone"),
+            InstanceState::Failed => format!("{tag} failed: {}", it.reason.as_deref().unwrap_or("for no known reason")),
+        })
+    }
+
+    fn report_containers(&mut self) {
+        for name in self.ledger.containers.keys() {
+            let Some((state, reason)) = self.container_state(&name) else { continue };
+            if self.journal.containers.get(&name).is_some_and(|(said, why)| *said == state && *why == reason) {
+                continue;
+            }
+            self.journal.containers.insert(name.clone(), (state, reason.clone()));
+            let (text, settled) = self.container_line(&name, state, reason);
+            self.journal.tell(Progress { subject: name.to_string(), at: self.now, text, settled });
+        }
+    }
+
+    /// One line about a container's state, and whether it has come to rest with it.
+    fn container_line(&self, name: &ContainerName, state: ContainerState, reason: Option<String>) -> (String, Option<Settled>) {
+        let place = self.placed(name).map_or_else(String::new, |(_, placement, _)| format!(" on {}", self.tag_of(&placement.instance)));
+        let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        match state {
+            ContainerState::Waiting => (format!("waiting{because}"), None),
+            ContainerState::Starting => (format!("starting{place}{because}"), None),
+            ContainerState::Running => (format!("running{place}"), Some(Settled::Done)),
+            ContainerState::Failing => (format!("failing{place}{because}"), Some(Settled::Failed)),
+            ContainerState::Stopping => (format!("stopping{place}"), None),
+            ContainerState::Stopped => ("stopped".to_owned(), Some(Settled::Done)),
+            ContainerState::Completed => (format!("completed{because}"), Some(Settled::Done)),
+            ContainerState::Removed => ("removed".to_owned(), Some(Settled::Done)),
+            ContainerState::Unknown => (format!("unknown{because}"), None),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! From what is known to the planner's snapshot, and from its plan to records.
+
+use super::Core;
+use crate::{
+    model::{Container, Instance, Placement},
+    planner::{self, HostPort, Limits, Node, Offer, Readiness, Snapshot, Step, Waiting},
+};
+use micado_api::{CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin, PricePerHour, Resources, Tag};
+use micado_cloudsetup::{Application, Role};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Core {
+    /// Finds places for all that waits, and rents machines where there are none.
+    pub(super) fn plan(&mut self) {
+        let waiting = self.waiting();
+        if waiting.is_empty() {
+            return;
+        }
+        for step in planner::plan(&self.snapshot(waiting)) {
+            match step {
+                Step::Place { container, instance, reason } => self.place(&container, &instance, reason),
+                Step::Rent { cloud, flavour, location, containers, reason } => self.rent(&cloud, &flavour, location, &containers, &reason),
+                Step::Wait { container, reason } | Step::Refuse { container, reason } => self.wait(&container, reason),
+            }
+        }
+    }
+
+    /// Containers that need a place: those without one, and those on machines that are being emptied. The oldest first.
+    fn waiting(&self) -> Vec<Waiting> {
+        let mut containers: Vec<&Container> = self.ledger.containers.values().filter(|it| it.wants_room() && self.needs_place(it)).collect();
+        containers.sort_by(|a, b| (a.created_at, &a.name).cmp(&(b.created_at, &b.name)));
+        containers.into_iter().map(|it| self.as_waiting(it)).collect()
+    }
+
+    fn needs_place(&self, container: &Container) -> bool {
+        let Some(placement) = &container.placement else { return true };
+        let drains = self.ledger.instances.get(&placement.instance).is_some_and(|it| it.state == InstanceState::Draining);
+        drains && container.leaving.is_none() && container.bound_to.is_none()
+    }
+
+    /// A container as the planner sees it.
+    pub(super) fn as_waiting(&self, container: &Container) -> Waiting {
+        let spec = &self.ledger.service_of(container).spec;
+        let left = [&container.placement, &container.leaving].into_iter().flatten().map(|placement| placement.instance.clone()).next();
+        let shunned = self.memory.shunned.get(&container.name).map(|(instance, _)| instance.clone());
+        Waiting {
+            container: container.name.clone(),
+            service: container.service.clone(),
+            location: spec.location.clone(),
+            needs: spec.reservation,
+            ports: host_ports(&spec.ports),
+            bound_to: container.bound_to.clone(),
+            avoid: left.or(shunned),
+        }
+    }
+
+    /// Everything the planner looks at.
+    pub(super) fn snapshot(&self, waiting: Vec<Waiting>) -> Snapshot {
+        Snapshot { nodes: self.planner_nodes(), waiting, offers: self.offers(), limits: self.limits() }
+    }
+
+    fn planner_nodes(&self) -> Vec<Node> {
+        let mut nodes: BTreeMap<&InstanceId, Node> =
+            self.ledger.instances.values().filter(|it| it.is_live()).map(|it| (&it.id, self.planner_node(it))).collect();
+        for container in self.ledger.containers.values() {
+            let spec = &self.ledger.service_of(container).spec;
+            for placement in [&container.placement, &container.leaving].into_iter().flatten() {
+                if let Some(node) = nodes.get_mut(&placement.instance) {
+                    node.reserved += spec.reservation;
+                    node.ports.extend(host_ports(&spec.ports));
+                    *node.services.entry(container.service.clone()).or_default() += 1;
+                }
+            }
+        }
+        nodes.into_values().collect()
+    }
+
+    /// The machine itself, with what others have on it.
+    fn planner_node(&self, instance: &Instance) -> Node {
+        let seen = self.sight.as_ref().and_then(|sight| Some((sight, sight.node(&instance.id)?)));
+        let up = seen.is_some_and(|(_, node)| node.ready);
+        let open = seen.is_some_and(|(_, node)| node.active);
+        let readiness = match instance.state {
+            _ if instance.is_arriving() => Readiness::Arriving,
+            InstanceState::Joined | InstanceState::Active if up && open => Readiness::Ready,
+            InstanceState::Joined | InstanceState::Active if up => Readiness::Draining,
+            InstanceState::Draining | InstanceState::Stopping => Readiness::Draining,
+            _ => Readiness::Down,
+        };
+        Node {
+            instance: instance.id.clone(),
+            tag: instance.tag.clone(),
+            location: instance.location.clone(),
+            readiness,
+            capacity: self.for_containers(instance.size),
+            reserved: seen.map_or_else(Resources::default, |(sight, node)| sight.foreign_reserved(&node.id)),
+            ports: seen.map_or_else(BTreeSet::new, |(sight, node)| sight.foreign_tasks(&node.id).flat_map(|task| host_ports(&task.ports)).collect()),
+            services: BTreeMap::new(),
+        }
+    }
+
+    /// What can be rented, each flavour with the size that its machines were last seen to have.
+    fn offers(&self) -> Vec<Offer> {
+        if self.node_application().is_none() {
+            return Vec::new();
+        }
+        let clouds = self.config.setup.clouds.iter().flat_map(|cloud| cloud.flavours.iter().map(move |flavour| (cloud, flavour)));
+        let sized = clouds.filter_map(|(cloud, flavour)| flavour.size.map(|size| (cloud, flavour, size)));
+        sized
+            .map(|(cloud, flavour, promised)| Offer {
+                cloud: cloud.name.clone(),
+                flavour: flavour.name.clone(),
+                capacity: self.for_containers(self.seen_size(&cloud.name, &flavour.name).unwrap_or(promised)),
+                price: flavour.price,
+                unavailable: self.unavailable(&cloud.name, &flavour.name),
+            })
+            .collect()
+    }
+
+    fn node_application(&self) -> Option<&Application> {
+        self.config.setup.applications.iter().find(|it| it.role == Role::Node)
+    }
+
+    /// The size that the newest joined machine of a flavour turned out to have.
+    fn seen_size(&self, cloud: &CloudName, flavour: &FlavourName) -> Option<Resources> {
+        let same = self.ledger.instances.values().filter(|it| it.cloud == *cloud && it.flavour == *flavour && it.origin != Origin::Adopted);
+        same.filter(|it| it.joined_at.is_some()).max_by_key(|it| it.joined_at).map(|it| it.size)
+    }
+
+    /// Why a flavour cannot be had now: its cloud does not answer, or it failed and its back-off runs.
+    fn unavailable(&self, cloud: &CloudName, flavour: &FlavourName) -> Option<String> {
+        if let Some(error) = self.clouds.get(cloud).and_then(|sight| sight.error.as_ref()) {
+            return Some(format!("{cloud} does not answer: {error}"));
+        }
+        let same = || self.ledger.instances.values().filter(|it| it.cloud == *cloud && it.flavour == *flavour);
+        let success = same().filter_map(|it| it.joined_at).max();
+        let failed = |it: &&Instance| it.state == InstanceState::Failed && it.joined_at.is_none() && success.is_none_or(|at| it.state_since > at);
+        let failures = u32::try_from(same().filter(failed).count()).unwrap_or(u32::MAX);
+        let last = same().filter(failed).max_by_key(|it| it.state_since)?;
+        let wait = self.config.backoff.saturating_mul(1 << (failures - 1).min(16)).min(self.config.backoff_max);
+        let reason = last.reason.as_deref().unwrap_or("it failed");
+        (self.now.since(last.state_since) < wait).then(|| format!("{} failed a moment ago: {reason}", last.tag))
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        let live = || self.ledger.instances.values().filter(|it| it.is_live());
+        Limits {
+            max_instances: self.config.max_instances,
+            instances: u32::try_from(live().count()).unwrap_or(u32::MAX),
+            max_price: self.config.max_price,
+            price: PricePerHour(live().map(|it| it.price.0).sum()),
+        }
+    }
+
+    /// Assigns a container to an instance; what it leaves behind goes on until the new copy runs.
+    fn place(&mut self, name: &ContainerName, instance: &InstanceId, reason: String) {
+        let Some(container) = self.ledger.containers.edit(name) else { return };
+        let generation = container.next_generation;
+        container.next_generation += 1;
+        let old = container.placement.replace(Placement { instance: instance.clone(), generation });
+        container.leaving = old.or(container.leaving.take());
+        container.reason = None;
+        self.decide(Some(name), Some(instance), reason);
+    }
+
+    /// Records a machine to rent, with all that is assigned to it; it is asked for once that is durable.
+    fn rent(&mut self, cloud: &CloudName, flavour: &FlavourName, location: Location, containers: &[ContainerName], reason: &str) {
+        let Some(application) = self.node_application().map(|it| it.name.clone()) else { return };
+        let tag = self.fresh_tag(&location);
+        let id = self.request_instance(cloud, flavour, application, tag, location, Origin::Planner);
+        let text = format!("renting {flavour} on {cloud}: {reason}");
+        self.decide(None, Some(&id), text.clone());
+        for container in containers {
+            self.place(container, &id, text.clone());
+        }
+    }
+
+    /// The record of a machine that is wanted.
+    pub(super) fn request_instance(
+        &mut self,
+        cloud: &CloudName,
+        flavour: &FlavourName,
+        application: String,
+        tag: Tag,
+        location: Location,
+        origin: Origin,
+    ) -> InstanceId {
+        let id = self.fresh_instance_id();
+        let offer = self.config.setup.clouds.iter().find(|it| it.name == *cloud).and_then(|it| it.flavours.iter().find(|it| it.name == *flavour));
+        let promised = offer.and_then(|it| it.size).unwrap_or_default();
+        let instance = Instance {
+            id: id.clone(),
+            tag,
+            cloud: cloud.clone(),
+            application,
+            flavour: flavour.clone(),
+            location,
+            size: self.seen_size(cloud, flavour).unwrap_or(promised),
+            price: offer.map(|it| it.price).unwrap_or_default(),
+            state: InstanceState::Requested,
+            origin,
+            files: BTreeMap::new(),
+            reason: None,
+            released: false,
+            address: None,
+            broker_id: None,
+            node: None,
+            force: false,
+            created_at: self.now,
+            state_since: self.now,
+            joined_at: None,
+        };
+        self.ledger.instances.insert(id.clone(), instance);
+        id
+    }
+
+    /// `application01` and so on: the first that no record has.
+    fn fresh_tag(&self, location: &Location) -> Tag {
+        let used: BTreeSet<&str> = self.ledger.instances.values().map(|it| it.tag.as_str()).collect();
+        let numbered = (1_u32..).map(|number| format!("{location}{number:02}"));
+        Tag::trusted(numbered.into_iter().find(|tag| !used.contains(tag.as_str())).expect("there are more numbers than records"))
+    }
+
+    /// Leaves a container waiting, and says why. On a machine that is stopped by force it does not wait there.
+    fn wait(&mut self, name: &ContainerName, reason: String) {
+        let forced = self.placed(name).is_some_and(|(_, placement, _)| self.ledger.instances.get(&placement.instance).is_some_and(|it| it.force));
+        if forced {
+            self.unplace(name, &reason);
+        }
+        let Some(container) = self.ledger.containers.edit(name) else { return };
+        if container.reason.as_deref() != Some(&reason) {
+            container.reason = Some(reason.clone());
+            self.decide(Some(name), None, format!("waits: {reason}"));
+        }
+    }
+}
+
+/// The fixed machine ports among these.
+pub(super) fn host_ports(ports: &[micado_api::PortMapping]) -> BTreeSet<HostPort> {
+    ports.iter().filter_map(|port| Some((port.host?, port.protocol))).collect()
+}

@@ -1,0 +1,190 @@
+//! The default store: one redb file beside the manager, every commit on disk before it is acknowledged.
+
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use super::{Change, Contents, Key, Record, Store, StoreError, Version, codec::KINDS};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use schema::MIGRATIONS;
+use std::{
+    fs::{File, OpenOptions, Permissions, TryLockError},
+    io,
+    os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// redb takes 1 GiB by default; the whole store is a few megabytes, and the manager keeps its own view in memory.
+const CACHE_BYTES: usize = 4 << 20;
+
+/// A record's version and JSON, by id.
+type Table = TableDefinition<'static, &'static str, (Version, &'static [u8])>;
+
+/// A change with its record already in JSON: what a blocking thread can own.
+struct Write {
+    key: Key,
+    expected: Version,
+    json: Option<Vec<u8>>,
+}
+
+/// The store in one file. The file is locked while this lives.
+#[derive(Debug, Clone)]
+pub struct EmbeddedStore {
+    path: Arc<Path>,
+    database: Arc<Database>,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in this file (mode 0600), made if it is not there, and brings it to this micado's schema.
+    ///
+    /// # Errors
+    /// `InUse` when another manager has it open, `Schema` when it is no store or of a newer micado, `Failed` when the file cannot be read or written.
+    pub async fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let path = path.into();
+        blocking(move || Self::open_with(path, MIGRATIONS)).await
+    }
+
+    fn open_with(path: PathBuf, migrations: &[schema::Migration]) -> Result<Self, StoreError> {
+        let file = claim(&path)?;
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create_file(file).map_err(|error| explain(&path, &error.into()))?;
+        schema::upgrade(&path, &database, migrations)?;
+        Ok(Self { path: path.into(), database: Arc::new(database) })
+    }
+
+    fn read_all(&self) -> Result<Contents, StoreError> {
+        let rows = rows(&self.database).map_err(|error| explain(&self.path, &error))?;
+        let read = |(kind, id, version, json): Row| match Record::decode(kind, &id, &json) {
+            Ok(record) => Ok((record, version)),
+            Err(error) => Err(StoreError::Failed(format!("{kind} `{id}` in the store {} cannot be read: {error}", self.path.display()))),
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    fn write_all(&self, writes: &[Write]) -> Result<(), StoreError> {
+        // Dropping the transaction, on a conflict or an error, undoes it. Its commit is durable: redb's default is to sync the file before it returns.
+        let attempt = || -> Result<Option<Key>, redb::Error> {
+            let transaction = self.database.begin_write()?;
+            for write in writes {
+                if !apply(&transaction, write)? {
+                    return Ok(Some(write.key.clone()));
+                }
+            }
+            transaction.commit()?;
+            Ok(None)
+        };
+        match attempt() {
+            Ok(None) => Ok(()),
+            Ok(Some(key)) => Err(StoreError::Conflict(key)),
+            Err(error) => Err(explain(&self.path, &error)),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for EmbeddedStore {
+    async fn load(&self) -> Result<Contents, StoreError> {
+        let store = self.clone();
+        blocking(move || store.read_all()).await
+    }
+
+    async fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let writes = changes.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        let store = self.clone();
+        blocking(move || store.write_all(&writes)).await
+    }
+}
+
+/// Opens and locks the file. A first start that was killed while redb laid the file out left zeros where redb's mark comes last: that is begun afresh.
+fn claim(path: &Path) -> Result<File, StoreError> {
+    let failed = |error: io::Error| StoreError::Failed(format!("the store {} cannot be opened: {error}", path.display()));
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(in_use(path)),
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    let mut mark = [0; 9];
+    file.read_at(&mut mark, 0).map_err(failed)?;
+    if mark == [0; 9] {
+        file.set_len(0).map_err(failed)?;
+        sync_folder(path).map_err(failed)?;
+    }
+    file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(file)
+}
+
+/// Puts a new file's name on disk, without which its synced content could not be found after a power cut.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+fn encode(change: &Change) -> Result<Write, StoreError> {
+    let json = match &change.record {
+        Some(record) if record.key() != change.key => return Err(StoreError::Failed(format!("{:?} cannot hold the record {:?}", change.key, record.key()))),
+        Some(record) => Some(record.encode().map_err(|error| StoreError::Failed(format!("{:?} cannot be written as JSON: {error}", change.key)))?),
+        None => None,
+    };
+    Ok(Write { key: change.key.clone(), expected: change.expected, json })
+}
+
+/// Makes one write if the record is at the expected version; whether it was.
+fn apply(transaction: &WriteTransaction, write: &Write) -> Result<bool, redb::Error> {
+    let mut table = transaction.open_table(Table::new(write.key.kind()))?;
+    let id = write.key.id();
+    let version = table.get(id.as_str())?.map_or(0, |row| row.value().0);
+    if version != write.expected {
+        return Ok(false);
+    }
+    match &write.json {
+        Some(json) => drop(table.insert(id.as_str(), (version + 1, json.as_slice()))?),
+        None => drop(table.remove(id.as_str())?),
+    }
+    Ok(true)
+}
+
+/// A record as it lies in its table: kind, id, version, JSON.
+type Row = (&'static str, String, Version, Vec<u8>);
+
+fn rows(database: &Database) -> Result<Vec<Row>, redb::Error> {
+    let transaction = database.begin_read()?;
+    let mut rows = Vec::new();
+    for kind in KINDS {
+        for row in transaction.open_table(Table::new(kind))?.iter()? {
+            let (id, value) = row?;
+            let (version, json) = value.value();
+            rows.push((kind, id.value().to_owned(), version, json.to_vec()));
+        }
+    }
+    Ok(rows)
+}
+
+fn in_use(path: &Path) -> StoreError {
+    StoreError::InUse(format!("the store {} is in use by another manager: stop that one, or give this one a state directory of its own", path.display()))
+}
+
+/// redb's errors in our words, with the file they are about.
+fn explain(path: &Path, error: &redb::Error) -> StoreError {
+    use redb::Error::{Corrupted, DatabaseAlreadyOpen, Io, PreviousIo, UpgradeRequired};
+    let path_shown = path.display();
+    match error {
+        DatabaseAlreadyOpen => in_use(path),
+        Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            StoreError::Schema(format!("{path_shown} is not a store of micado: move it away, or name another file"))
+        }
+        UpgradeRequired(_) => StoreError::Schema(format!("{path_shown} has a file format that this micado cannot read: {error}")),
+        Corrupted(_) => StoreError::Failed(format!(
+            "the store {path_shown} is damaged ({error}): move it away, and the manager rebuilds what the engine and the clouds still show"
+        )),
+        PreviousIo => {
+            StoreError::Failed(format!("the store {path_shown} has failed before and takes no more writes: look at the disk, then restart the manager"))
+        }
+        error => StoreError::Failed(format!("the store {path_shown} failed: {error}")),
+    }
+}
+
+/// Runs disk work where it does not hold up the runtime.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(StoreError::Failed(format!("work on the store did not end: {error}"))))
+}

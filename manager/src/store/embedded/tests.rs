@@ -1,0 +1,224 @@
+//! The embedded store: the conformance suite, its file, its schema, and being killed.
+
+use super::{schema::Migration, *};
+use crate::store::conformance::{self, Home, conformance, decision, put, setting};
+use std::{
+    io::{BufRead, BufReader, Write as _},
+    process::{Command, Stdio},
+};
+
+struct TestHome(tempfile::TempDir);
+
+#[async_trait::async_trait]
+impl Home for TestHome {
+    async fn fresh() -> Self {
+        Self(tempfile::tempdir().expect("temporary folder"))
+    }
+    async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(EmbeddedStore::open(self.file()).await.expect("open"))
+    }
+}
+
+impl TestHome {
+    fn file(&self) -> PathBuf {
+        self.0.path().join("micado.redb")
+    }
+    /// The message of the error that opening ends with, which names the file.
+    async fn refusal(&self) -> StoreError {
+        let error = EmbeddedStore::open(self.file()).await.expect_err("must be refused");
+        assert!(error.to_string().contains(&self.file().display().to_string()), "{error} does not name the file");
+        error
+    }
+}
+
+conformance!(TestHome);
+
+#[tokio::test]
+async fn only_the_owner_can_read_the_file() {
+    let home = TestHome::fresh().await;
+    std::fs::write(home.file(), "").expect("an empty file that anybody may read");
+    std::fs::set_permissions(home.file(), Permissions::from_mode(0o644)).expect("mode");
+    home.open().await;
+    assert_eq!(std::fs::metadata(home.file()).expect("metadata").permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_second_manager_is_refused() {
+    let home = TestHome::fresh().await;
+    let first = home.open().await;
+    let error = home.refusal().await;
+    assert!(matches!(error, StoreError::InUse(_)), "{error:?}");
+    drop(first);
+    home.open().await;
+}
+
+#[tokio::test]
+async fn what_is_no_store_is_refused_and_left_alone() {
+    let home = TestHome::fresh().await;
+    for content in ["hello, this is a text\n".repeat(10_000).as_str(), "x"] {
+        std::fs::write(home.file(), content).expect("write");
+        let error = home.refusal().await;
+        assert!(matches!(error, StoreError::Schema(_)), "{error:?}");
+        assert_eq!(std::fs::read_to_string(home.file()).expect("read"), content);
+    }
+}
+
+#[tokio::test]
+async fn the_database_of_another_program_is_refused() {
+    let home = TestHome::fresh().await;
+    let database = Database::create(home.file()).expect("create");
+    let transaction = database.begin_write().expect("begin");
+    transaction.open_table(TableDefinition::<u64, u64>::new("theirs")).expect("table");
+    transaction.commit().expect("commit");
+    drop(database);
+    let error = home.refusal().await;
+    assert!(matches!(error, StoreError::Schema(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_folder_is_refused() {
+    let home = TestHome::fresh().await;
+    std::fs::create_dir(home.file()).expect("folder");
+    assert!(matches!(home.refusal().await, StoreError::Failed(_)));
+}
+
+#[tokio::test]
+async fn a_first_start_that_was_cut_short_is_begun_afresh() {
+    let home = TestHome::fresh().await;
+    home.open().await;
+    let file = OpenOptions::new().write(true).open(home.file()).expect("open");
+    file.write_all_at(&[0; 9], 0).expect("the mark that redb writes last is missing");
+    drop(file);
+    home.open().await.commit(&[put(setting("a", "1"), 0)]).await.expect("commit");
+    assert_eq!(home.open().await.load().await, Ok(vec![(setting("a", "1"), 1)]), "and is kept from then on");
+}
+
+#[tokio::test]
+async fn a_first_start_killed_before_the_schema_was_written_goes_on() {
+    let home = TestHome::fresh().await;
+    drop(Database::create(home.file()).expect("a redb file without tables"));
+    assert_eq!(home.open().await.load().await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_named() {
+    let home = TestHome::fresh().await;
+    drop(home.open().await);
+    let database = Database::create(home.file()).expect("open");
+    let transaction = database.begin_write().expect("begin");
+    transaction.open_table(Table::new("instance")).expect("table").insert("k3x9", (1, b"{}".as_slice())).expect("insert");
+    transaction.commit().expect("commit");
+    drop(database);
+    let error = home.open().await.load().await.expect_err("no instance");
+    assert!(error.to_string().starts_with("instance `k3x9` in the store "), "{error}");
+}
+
+/// A step as a later micado may have it: settings get a prefix, and a table is new.
+fn rename_settings(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    let mut table = transaction.open_table(Table::new("setting"))?;
+    let old: Vec<(String, Version, Vec<u8>)> =
+        table.iter()?.map(|row| row.map(|(id, value)| (id.value().to_owned(), value.value().0, value.value().1.to_vec()))).collect::<Result<_, _>>()?;
+    for (id, version, json) in old {
+        table.remove(id.as_str())?;
+        table.insert(format!("cluster.{id}").as_str(), (version, json.as_slice()))?;
+    }
+    transaction.open_table(Table::new("volume"))?;
+    Ok(())
+}
+
+/// A step that writes and then fails.
+fn fail_half_way(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(Table::new("setting"))?.remove("cluster.name")?;
+    Err(redb::Error::Corrupted("as the test wants it".into()))
+}
+
+/// The real list of steps is still empty (version 1 is the first), so these are the test's own.
+#[tokio::test]
+async fn an_older_schema_is_upgraded_and_a_newer_one_refused() {
+    let home = TestHome::fresh().await;
+    let open = |steps: &'static [Migration]| EmbeddedStore::open_with(home.file(), steps);
+    let one = open(&[]).expect("version 1");
+    one.commit(&[put(setting("name", "demo"), 0), put(decision(1), 0)]).await.expect("commit");
+    one.commit(&[put(setting("name", "demo2"), 1)]).await.expect("commit");
+    drop(one);
+
+    let upgraded = vec![(decision(1), 1), (setting("cluster.name", "demo2"), 2)];
+    let two = open(&[rename_settings]).expect("upgraded");
+    assert_eq!(two.load().await, Ok(upgraded.clone()));
+    drop(two);
+    assert_eq!(open(&[rename_settings]).expect("no step runs twice").load().await, Ok(upgraded.clone()));
+
+    let error = open(&[]).expect_err("an older micado");
+    assert!(matches!(&error, StoreError::Schema(text) if text.contains("has schema 2 and this micado knows up to 1")), "{error}");
+
+    let error = open(&[rename_settings, rename_settings, fail_half_way]).expect_err("a step fails");
+    assert!(error.to_string().contains("from schema 2 to 4 and is as it was"), "{error}");
+    assert_eq!(open(&[rename_settings]).expect("still version 2").load().await, Ok(upgraded));
+}
+
+#[tokio::test]
+async fn ten_thousand_commits_leave_a_small_file() {
+    let home = TestHome::fresh().await;
+    let store = home.open().await;
+    for n in 0..10_000_u64 {
+        // What a running cluster writes: a state that changes, and a decision, of which the newest hundred are kept.
+        let mut changes = vec![put(setting("state", &n.to_string()), n), put(decision(n), 0)];
+        changes.extend(n.checked_sub(100).map(|old| conformance::delete(Key::Decision(old), 1)));
+        store.commit(&changes).await.expect("commit");
+    }
+    assert_eq!(store.load().await.expect("load").len(), 101);
+    let length = std::fs::metadata(home.file()).expect("metadata").len();
+    assert!(length <= 4 << 20, "{length} bytes for 101 records");
+}
+
+/// Says to the test binary, run again as a child, that it is the writer and where it writes.
+const WRITER: &str = "MICADO_TEST_WRITER";
+
+/// A child writes and says what was acknowledged; it is killed at some point, and all of that must be there. (SIGKILL shows that nothing acknowledged
+/// is still in the process, and that a half-made commit is undone. That the disk has it rests on redb's sync.)
+#[tokio::test]
+async fn a_killed_writer_loses_nothing_it_was_promised() {
+    if let Some(path) = std::env::var_os(WRITER) {
+        return write_until_killed(Path::new(&path)).await;
+    }
+    let home = TestHome::fresh().await;
+    let mut written = 0;
+    for kill_after in [0, 1, 2, 3, 5, 8, 13, 21, 34, 55] {
+        let mut child = Command::new(std::env::current_exe().expect("own path"))
+            .args(["--exact", "store::embedded::tests::a_killed_writer_loses_nothing_it_was_promised", "--nocapture", "--test-threads=1"])
+            .env(WRITER, home.file())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("child");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok);
+        let mut acknowledged = lines.by_ref().filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u64>().ok());
+        let mut last = acknowledged.by_ref().take(kill_after + 1).last();
+        child.kill().expect("kill");
+        last = acknowledged.last().or(last);
+        child.wait().expect("wait");
+        let last = last.expect("it wrote");
+
+        let contents = home.open().await.load().await.expect("load");
+        let counters: Vec<u64> =
+            contents.iter().filter_map(|(record, _)| if let Record::Setting(_, value) = record { value.parse().ok() } else { None }).collect();
+        let decisions = contents.iter().filter(|(record, _)| matches!(record, Record::Decision(_))).count() as u64;
+        assert_eq!(counters, [decisions, decisions], "records that are written together");
+        assert!(decisions == last || decisions == last + 1, "{last} were acknowledged, {decisions} are there");
+        assert!(decisions > written);
+        written = decisions;
+    }
+}
+
+/// Writes for ever: the n-th commit adds a decision and sets two counters to n.
+async fn write_until_killed(path: &Path) {
+    let store = EmbeddedStore::open(path).await.expect("open");
+    let mut n = store.load().await.expect("load").iter().filter(|(record, _)| matches!(record, Record::Decision(_))).count() as u64;
+    let mut out = std::io::stdout();
+    loop {
+        let counter = |name: &str| put(setting(name, &(n + 1).to_string()), n);
+        store.commit(&[counter("a"), put(decision(n), 0), counter("b")]).await.expect("commit");
+        n += 1;
+        // Not `println!`, which a test harness may keep to itself.
+        writeln!(out, "acknowledged {n}").expect("the parent listens");
+    }
+}

@@ -117,7 +117,11 @@ fn instance_settled(world: &World, instance: &Instance) -> Result<(), String> {
     let machine = world.machine_of(&instance.id);
     if !instance.is_live() {
         let ended = matches!(instance.state, InstanceState::Gone | InstanceState::Failed);
-        return if ended && machine.is_none() { Ok(()) } else { Err(format!("it is {:?}, released, and there is {}", instance.state, count(machine.is_some()))) };
+        return if ended && machine.is_none() {
+            Ok(())
+        } else {
+            Err(format!("it is {:?}, released, and there is {}", instance.state, count(machine.is_some())))
+        };
     }
     match instance.state {
         InstanceState::Active if world.answers(instance) => {
@@ -125,7 +129,9 @@ fn instance_settled(world: &World, instance: &Instance) -> Result<(), String> {
             if open { Ok(()) } else { Err("it is active and its node is closed".to_owned()) }
         }
         InstanceState::Draining => drains_rightly(world, instance),
-        InstanceState::Failed if machine.is_some() && world.store.containers().any(|it| it.wants_room() && it.bound_to.as_ref() == Some(&instance.id)) => Ok(()),
+        InstanceState::Failed if machine.is_some() && world.store.containers().any(|it| it.wants_room() && it.bound_to.as_ref() == Some(&instance.id)) => {
+            Ok(())
+        }
         state => Err(format!("it stays {state:?} with {}", count(machine.is_some()))),
     }
 }

@@ -5,7 +5,6 @@ pub mod commits;
 pub mod replies;
 
 use crate::world::World;
-use micado_api::InstanceState;
 use micado_manager::control::CallKey;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,9 +62,7 @@ fn one_machine_per_instance(world: &World) -> Result<(), Broken> {
 fn one_service_per_container(world: &World) -> Result<(), Broken> {
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
     for service in world.swarm.services.values().filter(|it| !it.late) {
-        let instance = world.store.instance(&service.view.placement.instance);
-        let lost = instance.is_none_or(|it| matches!(it.state, InstanceState::Failed | InstanceState::Stopping | InstanceState::Gone));
-        if !lost && !world.is_going(&service.view.name) {
+        if !world.is_lost(&service.view.placement.instance) && !world.is_going(&service.view.name) {
             *counts.entry(&service.view.container).or_default() += 1;
         }
     }

@@ -7,13 +7,13 @@ use crate::{
     trace,
     world::World,
 };
-use micado_api::Timestamp;
+use micado_api::{ContainerName, Timestamp};
 use micado_manager::{
     control::{Action, CallKey, Event, Ticket},
     engine::Observation,
     store::Change,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const TICK_EVERY: u64 = 10_000;
 
@@ -34,6 +34,8 @@ pub struct Manager {
     look_pending: bool,
     /// Looks reach the core in order: the last one does then.
     last_seen_at: u64,
+    /// Containers that people were last told to be running.
+    pub said_to_run: BTreeSet<ContainerName>,
     /// Boundaries between actions that were passed, over all lives.
     pub boundaries: u64,
     /// When it last did more than look.
@@ -77,7 +79,7 @@ impl World {
     /// Hands the core an event and does what it answers.
     pub fn deliver(&mut self, event: Event) {
         let Some(core) = self.manager.core.as_mut() else { return };
-        self.trace.line(self.clock.now, || trace::event(&event));
+        self.trace.told(self.clock.now, &event);
         match &event {
             Event::Observed(_) => self.manager.blind = false,
             Event::Blind(_) => self.manager.blind = true,
@@ -116,7 +118,14 @@ impl World {
                 self.take_off(key, call);
             }
             Action::Reply(ticket, reply) => self.replied(ticket, reply),
-            Action::Progress(_) => {}
+            Action::Progress(progress) => {
+                let name = ContainerName::trusted(progress.subject);
+                if progress.text.starts_with("running") {
+                    self.manager.said_to_run.insert(name);
+                } else {
+                    self.manager.said_to_run.remove(&name);
+                }
+            }
         }
     }
 
@@ -127,7 +136,10 @@ impl World {
             return self.manager_dies("commit failed, nothing written", (0, 50));
         }
         match self.store.commit(changes) {
-            Ok(written) => self.check(commits::check(self, &written)),
+            Ok(written) => {
+                self.tally.moved += written.iter().filter(|it| self.begins_move(it)).count() as u64;
+                self.check(commits::check(self, &written));
+            }
             Err(key) => self.check(Err(commits::conflict(&key))),
         }
         if fails {

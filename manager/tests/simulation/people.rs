@@ -15,6 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Running containers that one person has at most.
 const ENOUGH: usize = 7;
 
+/// Machines above which nobody starts one more.
+const ENOUGH_MACHINES: u32 = 6;
+
 /// One person: asks for one thing at a time.
 struct Person {
     /// What they launch; empty for the operator, who starts and stops machines.
@@ -186,8 +189,9 @@ impl World {
 
     fn operators_wish(&mut self) -> Option<Request> {
         let serial = self.clock.serial();
+        let few = self.live().0 < ENOUGH_MACHINES;
         let dice = &mut self.clock.dice;
-        if dice.per_mille(300) {
+        if few && dice.per_mille(300) {
             let cloud = dice.pick(&self.config.setup.clouds)?;
             let flavour = dice.pick(&cloud.flavours)?.name.clone();
             return Some(Request::Start(start(cloud.name.as_str(), flavour.as_str(), &format!("op{serial}"), location(dice))));

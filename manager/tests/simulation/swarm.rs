@@ -75,7 +75,9 @@ impl Swarm {
     /// Whether a service's present task really runs on a machine that answers.
     pub fn runs(&self, service: &str) -> bool {
         self.task_of(service).is_some_and(|task| {
-            task.view.state == TaskState::Running && task.view.wanted && task.node.and_then(|id| self.nodes.get(&id)).is_some_and(|node| !node.silent && node.view.ready)
+            task.view.state == TaskState::Running
+                && task.view.wanted
+                && task.node.and_then(|id| self.nodes.get(&id)).is_some_and(|node| !node.silent && node.view.ready)
         })
     }
 

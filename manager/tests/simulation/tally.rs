@@ -24,7 +24,8 @@ pub struct Tally {
 
 impl Tally {
     pub fn add(&mut self, other: &Self) {
-        let Self { steps, events, calls, calls_lost, late_effects, deaths, commits_failed, machines, boots_failed, launched, stopped, ran, moved, troubles } = other;
+        let Self { steps, events, calls, calls_lost, late_effects, deaths, commits_failed, machines, boots_failed, launched, stopped, ran, moved, troubles } =
+            other;
         self.steps += steps;
         self.events += events;
         self.calls += calls;

@@ -2,23 +2,25 @@
 
 use crate::clock::BEGINNING;
 use micado_manager::{
-    control::{Action, Answer, Call, Event, Request},
-    engine::{Observation, TaskState},
+    control::{Action, Answer, Call, CallKey, Event, Request},
+    engine::Observation,
     model::Container,
     store::{Change, Record},
 };
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 /// The lines of one world.
 #[derive(Default)]
 pub struct Trace {
     /// `None`: nobody reads it, so nothing is written.
     lines: Option<Vec<String>>,
+    /// The last observation, so that only what changed is shown.
+    seen: BTreeMap<String, String>,
 }
 
 impl Trace {
     pub fn kept() -> Self {
-        Self { lines: Some(Vec::new()) }
+        Self { lines: Some(Vec::new()), seen: BTreeMap::new() }
     }
     pub fn line(&mut self, now: u64, text: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
@@ -29,55 +31,62 @@ impl Trace {
     pub fn lines(&self) -> &[String] {
         self.lines.as_deref().unwrap_or_default()
     }
-}
+    /// What the core is told.
+    pub fn told(&mut self, now: u64, event: &Event) {
+        if self.lines.is_none() {
+            return;
+        }
+        let text = match event {
+            Event::Tick => "tick".to_owned(),
+            Event::Observed(seen) => format!("seen {}", self.news(seen)),
+            Event::Blind(words) => format!("blind: {words}"),
+            Event::Request(ticket, request) => format!("asked #{ticket} {}", self::request(request)),
+            Event::Answered(key, answer) => format!("answer {} {}", self::key(key), self::answer(answer)),
+        };
+        self.line(now, || text);
+    }
 
-/// What the core is told.
-pub fn event(event: &Event) -> String {
-    match event {
-        Event::Tick => "tick".to_owned(),
-        Event::Observed(seen) => format!("seen {}", observation(seen)),
-        Event::Blind(words) => format!("blind: {words}"),
-        Event::Request(ticket, request) => format!("asked #{ticket} {}", self::request(request)),
-        Event::Answered(key, answer) => format!("answer {key:?} {}", self::answer(answer)),
+    /// What changed since the last observation: nodes (`!` down, `=` closed) and services with their present task (`x` not wanted any more).
+    fn news(&mut self, seen: &Observation) -> String {
+        let mut now = BTreeMap::new();
+        for node in &seen.nodes {
+            let name = node.instance.as_ref().map_or(node.hostname.as_str(), |it| it.as_str());
+            let state = format!("{}{}", if node.ready { "+" } else { "!" }, if node.active { "" } else { "=" });
+            now.insert(format!("{}/{name}", node.id), state);
+        }
+        for service in &seen.services {
+            let task = seen.tasks.iter().filter(|it| it.service == service.id).max_by_key(|it| it.version);
+            let state = task.map_or_else(|| "-".to_owned(), |it| format!("{:?}{}", it.state, if it.wanted { "" } else { "x" }));
+            now.insert(format!("{}@{}/{}", service.container, service.placement.instance, service.placement.generation), state);
+        }
+        let mut text = String::new();
+        for (name, state) in now.iter().filter(|(name, state)| self.seen.get(*name) != Some(state)) {
+            let _ = write!(text, "{name}:{state} ");
+        }
+        for name in self.seen.keys().filter(|name| !now.contains_key(*name)) {
+            let _ = write!(text, "-{name} ");
+        }
+        self.seen = now;
+        if text.is_empty() { "nothing new".to_owned() } else { text }
     }
 }
 
-fn observation(seen: &Observation) -> String {
-    let mut text = String::new();
-    for node in &seen.nodes {
-        let name = node.instance.as_ref().map_or(node.hostname.as_str(), |it| it.as_str());
-        let _ = write!(text, "{name}{}{} ", if node.ready { "" } else { "!" }, if node.active { "" } else { "(paused)" });
-    }
-    text.push('|');
-    for service in &seen.services {
-        let task = seen.tasks.iter().filter(|it| it.service == service.id).max_by_key(|it| it.version);
-        let _ = write!(
-            text,
-            " {}@{}/{}:{}",
-            service.container,
-            service.placement.instance,
-            service.placement.generation,
-            task.map_or("-".to_owned(), |it| { format!("{}{}", task_state(it.state), if it.wanted { "" } else { "x" }) })
-        );
-    }
-    text
-}
-
-fn task_state(state: TaskState) -> &'static str {
-    match state {
-        TaskState::Pending => "pend",
-        TaskState::Starting => "start",
-        TaskState::Running => "run",
-        TaskState::Complete => "done",
-        TaskState::Failed => "fail",
-        TaskState::Stopped => "stop",
+fn key(key: &CallKey) -> String {
+    match key {
+        CallKey::Machine(it) => it.to_string(),
+        CallKey::List(it) => format!("list {it}"),
+        CallKey::Service(it) | CallKey::Node(it) => it.clone(),
+        other => format!("{other:?}"),
     }
 }
 
-pub fn request(request: &Request) -> String {
+fn request(request: &Request) -> String {
     match request {
         Request::Launch(launch, _) => {
-            format!("launch {}_{} {} at {} as {:?}", launch.spec.client, launch.spec.image, launch.spec.reservation.memory, launch.spec.location, launch.request)
+            format!(
+                "launch {}_{} {} at {} as {:?}",
+                launch.spec.client, launch.spec.image, launch.spec.reservation.memory, launch.spec.location, launch.request
+            )
         }
         Request::Start(start) => format!("start {} {} {} on {}", start.tag, start.location, start.flavour, start.cloud),
         other => format!("{other:?}"),
@@ -110,6 +119,7 @@ fn call(call: &Call) -> Option<String> {
         Call::TerminateMachine { cloud, instance } => format!("terminate {instance} on {cloud}"),
         Call::CreateService { container, placement, .. } => format!("create {}@{}/{}", container.name, placement.instance, placement.generation),
         Call::RemoveService { name } => format!("remove {name}"),
+        Call::RemoveNode { node } => format!("remove node {node}"),
         Call::SetActive { node, active } => format!("{} {node}", if *active { "open" } else { "pause" }),
         _ => return None,
     })

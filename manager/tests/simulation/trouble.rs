@@ -146,8 +146,13 @@ impl World {
     }
 
     fn process_ends(&mut self, code: i64) {
-        let running: Vec<u64> =
-            self.swarm.tasks.iter().filter(|(_, it)| it.service.is_some() && it.view.wanted && it.view.state == TaskState::Running).map(|(id, _)| *id).collect();
+        let running: Vec<u64> = self
+            .swarm
+            .tasks
+            .iter()
+            .filter(|(_, it)| it.service.is_some() && it.view.wanted && it.view.state == TaskState::Running)
+            .map(|(id, _)| *id)
+            .collect();
         if let Some(&id) = self.clock.dice.pick(&running) {
             self.clock.within(0, 100, Happening::Task(id, TaskTurn::Ends(code)));
         }

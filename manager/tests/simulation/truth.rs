@@ -1,10 +1,11 @@
 //! Questions about the world as it really is, which invariants and the goal ask.
 
-use crate::world::World;
-use micado_api::{InstanceId, ServiceSpec};
+use crate::{store::Written, world::World};
+use micado_api::{InstanceId, InstanceState, ServiceSpec};
 use micado_manager::{
     control::CallKey,
     model::{Container, Instance},
+    store::{Key, Record},
 };
 
 impl World {
@@ -25,6 +26,17 @@ impl World {
         container.placement.as_ref().is_some_and(|it| it.instance != *than && self.swarm.runs(&self.swarm_name(container, it)))
     }
 
+    /// Whether a write begins to move a container from one place to another.
+    pub fn begins_move(&self, written: &Written) -> bool {
+        let (Key::Container(name), Some(Record::Container(before))) = (&written.key, &written.before) else { return false };
+        before.leaving.is_none() && self.store.container(name).is_some_and(|it| it.leaving.is_some())
+    }
+
+    /// Whether the record of an instance says that its containers have to go, wanted or not.
+    pub fn is_lost(&self, instance: &InstanceId) -> bool {
+        self.store.instance(instance).is_none_or(|it| it.force || matches!(it.state, InstanceState::Failed | InstanceState::Stopping | InstanceState::Gone))
+    }
+
     /// Whether a Swarm service is on its way out: a call to remove it, or to save its log before, is on its way.
     pub fn is_going(&self, name: &str) -> bool {
         self.removes(name) || self.swarm.services.get(name).is_some_and(|it| self.manager.open.contains_key(&CallKey::Log(it.view.container.clone())))
@@ -32,6 +44,7 @@ impl World {
 
     /// The instance of a record, if its machine and node really answer.
     pub fn answers(&self, instance: &Instance) -> bool {
-        self.machine_of(&instance.id).is_some_and(crate::machine::Machine::runs) && self.swarm.node_of(&instance.id).is_some_and(|(_, it)| it.view.ready && !it.silent)
+        self.machine_of(&instance.id).is_some_and(crate::machine::Machine::runs)
+            && self.swarm.node_of(&instance.id).is_some_and(|(_, it)| it.view.ready && !it.silent)
     }
 }

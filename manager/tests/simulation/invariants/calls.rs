@@ -32,9 +32,7 @@ fn one_call_per_key(world: &World, key: &CallKey) -> Result<(), Broken> {
 fn intent_before_call(world: &World, instance: &InstanceId, call: &Call) -> Result<(), Broken> {
     let Call::LaunchMachine { cloud, tag, location, flavour, .. } = call else { return Ok(()) };
     let record = world.store.instance(instance);
-    let same = record.is_some_and(|it| {
-        it.is_live() && it.is_arriving() && (&it.cloud, &it.tag, &it.location, &it.flavour) == (cloud, tag, location, flavour)
-    });
+    let same = record.is_some_and(|it| it.is_live() && it.is_arriving() && (&it.cloud, &it.tag, &it.location, &it.flavour) == (cloud, tag, location, flavour));
     if same { Ok(()) } else { broken("intent_before_call", format!("{instance} is ordered, its record is {record:?}")) }
 }
 
@@ -86,12 +84,12 @@ fn running_not_stopped(world: &World, name: &str) -> Result<(), Broken> {
     if record.placement.as_ref() == Some(&view.placement) {
         return broken("running_not_stopped", format!("{} runs as {name}, which is its place", record.name));
     }
-    let from = world.store.instance(&view.placement.instance);
-    let lost = from.is_none_or(|it| it.force || matches!(it.state, InstanceState::Failed | InstanceState::Stopping | InstanceState::Gone));
-    if lost || world.runs_elsewhere(record, &view.placement.instance) {
-        return Ok(());
+    // A place that was given up before is none of its places any more: that decision was checked when it was written.
+    let moves = record.leaving.as_ref() == Some(&view.placement);
+    if moves && !world.is_lost(&view.placement.instance) && !world.runs_elsewhere(record, &view.placement.instance) {
+        return broken("running_not_stopped", format!("{} runs as {name} and nowhere else yet", record.name));
     }
-    broken("running_not_stopped", format!("{} runs as {name} and nowhere else yet", record.name))
+    Ok(())
 }
 
 /// Nodes that we did not rent are never changed.

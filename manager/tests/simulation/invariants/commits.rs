@@ -42,6 +42,9 @@ pub fn check(world: &World, written: &[Written]) -> Result<(), Broken> {
                     no_launch_doubled(world, before, after)?;
                     placed_rightly(world, before, after)?;
                     ended_truly(world, before, after)?;
+                    if let Some(before) = before {
+                        running_not_given_up(world, before, after)?;
+                    }
                 }
             }
             _ => {}
@@ -129,6 +132,20 @@ fn ended_truly(world: &World, before: Option<&Container>, after: &Container) -> 
         return broken("ended_truly", format!("{} did not end", after.name));
     }
     Ok(())
+}
+
+/// A place where a container runs, as people were told, is given up only for a new one, and only forgotten when the new copy runs.
+fn running_not_given_up(world: &World, before: &Container, after: &Container) -> Result<(), Broken> {
+    if !before.wants_room() || !after.wants_room() {
+        return Ok(());
+    }
+    let gone = |old: &Option<Placement>| old.clone().filter(|it| ![&after.placement, &after.leaving].into_iter().flatten().any(|kept| kept == it));
+    let runs = |it: &Placement| world.swarm.runs(&world.swarm_name(after, it)) && !world.is_lost(&it.instance) && !world.runs_elsewhere(after, &it.instance);
+    let said = world.manager.said_to_run.contains(&after.name);
+    match gone(&before.placement).filter(|_| said).or(gone(&before.leaving)).filter(runs) {
+        Some(place) => broken("running_not_given_up", format!("{} runs on {} and loses that place", after.name, place.instance)),
+        None => Ok(()),
+    }
 }
 
 /// A new placement is on an instance that takes work, of the right location, with room and with the machine ports free, where its volumes are.

@@ -42,7 +42,11 @@ fn launch_answered_truly(world: &World, request: &str, reply: &Result<Reply, Err
         }
         Ok(Reply::Instance(_)) => wrong("was answered with an instance".to_owned()),
         Err(error) if error.code == ErrorCode::Unsatisfiable || error.code == ErrorCode::Conflict => {
-            if made.is_some() { wrong(format!("was refused ({}) and made {made:?}", error.message)) } else { Ok(()) }
+            if made.is_some() {
+                wrong(format!("was refused ({}) and made {made:?}", error.message))
+            } else {
+                Ok(())
+            }
         }
         Err(error) => wrong(format!("was answered with {error}")),
     }

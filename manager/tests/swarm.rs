@@ -62,6 +62,7 @@ fn container(number: u32, instance: &str) -> (Container, Placement) {
         reason: None,
         request: None,
         log_tail: None,
+        removed_at: None,
         created_at: Timestamp(2),
     };
     (container, placement)

@@ -4,7 +4,7 @@ mod support;
 
 use futures_util::{StreamExt, TryStreamExt};
 use micado_api::{
-    ClusterId, ContainerName, InstanceId, Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, ServiceName, ServiceSpec, Timestamp,
+    ClusterId, ContainerName, InstanceId, Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, ServiceName, ServiceSpec, Timestamp, VolumeMount,
 };
 use micado_manager::{
     engine::{
@@ -62,6 +62,7 @@ fn container(number: u32, instance: &str) -> (Container, Placement) {
         reason: None,
         request: None,
         log_tail: None,
+        removed_at: None,
         created_at: Timestamp(2),
     };
     (container, placement)
@@ -110,8 +111,10 @@ async fn a_container_from_creation_to_removal() {
     web.spec.ports = vec![exposed(8080, Protocol::Tcp), PortMapping { host: Some(9000), container: 9000, protocol: Protocol::Tcp }];
     let (first, placement) = container(1, "i1");
     let name = swarm_name(swarm.cluster(), &first.name, 1);
+    web.spec.volumes = vec![VolumeMount { name: "theirs".to_owned(), path: "/data".to_owned() }];
     swarm.create(&web, &first, &placement).await.expect("created");
     let task = until(&swarm, &name, is_running).await;
+    assert_eq!(node.shell("docker volume ls --quiet --filter name=theirs").trim(), "theirs");
     swarm.create(&web, &first, &placement).await.expect("created already");
     let seen = swarm.observe().await.expect("an observation");
     let [view] = seen.services.as_slice() else { panic!("one service: {seen:?}") };
@@ -133,6 +136,11 @@ async fn a_container_from_creation_to_removal() {
     let stamped: Vec<_> = swarm.logs(&name, &LogOptions { timestamps: true, tail: Some(1), ..Default::default() }).try_collect().await.expect("the log");
     let stamped = String::from_utf8(stamped.concat()).expect("text");
     assert!(stamped.starts_with("20") && stamped.ends_with("Z hello\n"), "{stamped}");
+
+    let mut following = swarm.logs(&name, &LogOptions { follow: true, ..Default::default() });
+    assert_eq!(following.next().await, Some(Ok("hello\n".into())));
+    let none: Vec<_> = swarm.logs("c-not-there-00", &LogOptions::default()).collect().await;
+    assert!(matches!(none.as_slice(), [Err(EngineError::NotFound(_))]), "{none:?}");
 
     // One that dies is started again; one that ends well is not.
     let (second, placement) = container(2, "i1");

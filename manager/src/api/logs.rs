@@ -35,11 +35,19 @@ type Pieces = BoxStream<'static, Result<Bytes, EngineError>>;
 pub(super) async fn logs(State(state): State<ApiState>, Name(name): Name, Query(query): Query<LogQuery>) -> Answer<Response> {
     let options = LogOptions { follow: query.follow, tail: query.tail, since: query.since, timestamps: query.timestamps };
     let sources = state.handle.read(move |core| core.log_sources(&name)).await??;
-    let several = sources.len() > 1;
+    let mut log = joined(&*state.engine, &sources, &options).await?;
+    if options.follow {
+        log = log.take_until(state.stopping.clone().cancelled_owned()).boxed();
+    }
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(log)).into_response())
+}
+
+/// The logs as one: one after the other, or with `follow` each line as it comes.
+async fn joined(engine: &dyn Engine, sources: &[LogSource], options: &LogOptions) -> Answer<Pieces> {
     let mut logs = Vec::with_capacity(sources.len());
-    for source in &sources {
-        let pieces = open(&*state.engine, source, &options);
-        let mut log = if several { prefixed(source.container.as_str(), pieces) } else { pieces }.peekable();
+    for source in sources {
+        let pieces = open(engine, source, options);
+        let mut log = if sources.len() > 1 { prefixed(source.container.as_str(), pieces) } else { pieces }.peekable();
         // Without `follow` the first piece comes soon, and a refusal can still be sent as one. With it, it may never come.
         if !options.follow
             && let Some(Err(error)) = Pin::new(&mut log).peek().await
@@ -48,12 +56,7 @@ pub(super) async fn logs(State(state): State<ApiState>, Name(name): Name, Query(
         }
         logs.push(log);
     }
-    let all = if options.follow {
-        stream::select_all(logs).take_until(state.stopping.clone().cancelled_owned()).boxed()
-    } else {
-        stream::iter(logs).flatten().boxed()
-    };
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(all)).into_response())
+    Ok(if options.follow { stream::select_all(logs).boxed() } else { stream::iter(logs).flatten().boxed() })
 }
 
 fn open(engine: &dyn Engine, source: &LogSource, options: &LogOptions) -> Pieces {
@@ -90,7 +93,9 @@ fn prefixed(container: &str, pieces: Pieces) -> Pieces {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tests::FakeEngine, *};
+    use micado_api::ContainerName;
+    use std::collections::BTreeSet;
 
     #[test]
     fn the_kept_end_is_cut_to_its_last_lines() {
@@ -100,10 +105,36 @@ mod tests {
         assert_eq!(last_lines("", Some(5)), "");
     }
 
+    fn source(container: &str, swarm_name: Option<&str>, stored: Option<&str>) -> LogSource {
+        LogSource { container: ContainerName::trusted(container), swarm_name: swarm_name.map(str::to_owned), stored: stored.map(str::to_owned) }
+    }
+
+    async fn read(sources: &[LogSource], options: &LogOptions) -> Result<String, String> {
+        let log = joined(&FakeEngine, sources, options).await.map_err(|refusal| refusal.to_string())?;
+        let pieces: Vec<Bytes> = log.try_collect().await.map_err(|error| error.to_string())?;
+        Ok(String::from_utf8_lossy(&pieces.concat()).into_owned())
+    }
+
     #[tokio::test]
-    async fn every_line_names_its_container() {
-        let pieces = stream::iter([Ok(Bytes::from("one\nt")), Ok(Bytes::from("wo\n"))]).boxed();
-        let text: Vec<Bytes> = prefixed("acme_web.1", pieces).try_collect().await.expect("no piece is an error");
-        assert_eq!(text, ["acme_web.1 | one\n", "acme_web.1 | two\n"]);
+    async fn one_log_comes_as_it_is_from_the_engine_or_the_record() {
+        let plain = LogOptions::default();
+        assert_eq!(read(&[source("acme_web.1", Some("c-web"), Some("old"))], &plain).await, Ok("one\ntwo\n".to_owned()));
+        assert_eq!(read(&[source("acme_web.1", None, Some("old\nolder"))], &plain).await, Ok("old\nolder\n".to_owned()));
+        assert_eq!(read(&[source("acme_web.1", None, None)], &plain).await, Ok(String::new()));
+    }
+
+    #[tokio::test]
+    async fn of_several_every_line_names_its_container() {
+        let both = [source("acme_web.1", Some("c-web"), None), source("acme_web.2", None, Some("old"))];
+        let all = "acme_web.1 | one\nacme_web.1 | two\nacme_web.2 | old\n";
+        assert_eq!(read(&both, &LogOptions::default()).await, Ok(all.to_owned()));
+        let followed = read(&both, &LogOptions { follow: true, ..LogOptions::default() }).await.expect("a log");
+        assert_eq!(followed.lines().collect::<BTreeSet<_>>(), all.lines().collect());
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_refuses_is_quoted() {
+        let refused = read(&[source("acme_web.1", Some("c-lost"), None)], &LogOptions::default()).await;
+        assert_eq!(refused, Err("the log of `acme_web.1`: no answer".to_owned()));
     }
 }

@@ -73,3 +73,6 @@ pub fn router(state: ApiState) -> Router {
 pub fn guarded(state: ApiState, token: Token) -> Router {
     router(state).layer(axum::middleware::from_fn_with_state(token, token::require))
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,8 @@ use axum::{
 use micado_api::{ErrorBody, ErrorCode};
 
 /// A refusal, with the status to send it under.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{body}")]
 pub(super) struct Refusal {
     status: StatusCode,
     body: ErrorBody,

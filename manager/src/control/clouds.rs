@@ -89,7 +89,9 @@ impl Core {
     fn note_missing(&mut self, cloud: &CloudName, asked: Timestamp) -> bool {
         let Some(sight) = self.clouds.get_mut(cloud) else { return false };
         let expected = self.ledger.instances.values().filter(|it| it.cloud == *cloud && it.is_live() && it.state != InstanceState::Requested);
-        let absent = expected.filter(|it| !sight.machines.contains_key(&it.id) && sight.known.get(&it.id).is_none_or(|known| *known < asked));
+        // While an order is under way, a list that lacks its machine tells nothing: it may be made at any moment.
+        let asked_for = expected.filter(|it| !self.in_flight.contains(&CallKey::Machine(it.id.clone())));
+        let absent = asked_for.filter(|it| !sight.machines.contains_key(&it.id) && sight.known.get(&it.id).is_none_or(|known| *known < asked));
         let mut unsure = false;
         for instance in absent.map(|it| it.id.clone()).collect::<Vec<_>>() {
             let times = sight.missing.entry(instance).or_insert(0);

@@ -67,7 +67,7 @@ pub struct Core {
     pub(super) blind: Option<String>,
     pub(super) clouds: BTreeMap<CloudName, CloudSight>,
     pub(super) memory: Memory,
-    in_flight: BTreeSet<CallKey>,
+    pub(super) in_flight: BTreeSet<CallKey>,
     observe_again: bool,
     wake_at: Option<Timestamp>,
     random: u64,

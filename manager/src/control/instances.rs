@@ -81,7 +81,8 @@ impl Core {
         }
         if instance.is_arriving() {
             let words = self.memory.broker_words.get(&instance.id).or_else(|| self.clouds.get(cloud)?.error.as_ref());
-            if let Some(words) = words.filter(|_| instance.state == InstanceState::Requested && age >= ORDER_PATIENCE) {
+            let refused = instance.state == InstanceState::Requested && age >= ORDER_PATIENCE && !self.joins(&instance.id);
+            if let Some(words) = words.filter(|_| refused) {
                 return Some((format!("{cloud} does not take the order: {words}"), false));
             }
             let limit = self.join_timeout(instance);
@@ -219,7 +220,7 @@ impl Core {
 
     /// Its machine is gone: so is its node.
     fn forget_node(&mut self, id: &InstanceId) {
-        if let Some(node) = self.sight.as_ref().and_then(|sight| sight.node(id)) {
+        if let Some(node) = self.sight.as_ref().and_then(|sight| sight.node(id)).filter(|node| !node.ready) {
             let node = node.id.clone();
             self.call(CallKey::Node(node.clone()), Call::RemoveNode { node });
         }

@@ -3,9 +3,9 @@
 use super::{Call, CallKey, Core};
 use crate::{
     engine::EngineError,
-    model::{Desired, Placement},
+    model::{Container, Desired, Instance, Placement},
 };
-use micado_api::{ContainerName, ServiceName};
+use micado_api::{ContainerName, InstanceState, ServiceName};
 use std::time::Duration;
 
 /// How long a node must have been in the Swarm before a container's network is made on it. An engine that joins a network waits 30 s for every engine that
@@ -33,6 +33,9 @@ impl Core {
         if !takes_work || self.sight.as_ref().is_some_and(|sight| sight.has_service(&swarm_name)) {
             return;
         }
+        if self.may_run_as_another(container, placement) {
+            return;
+        }
         let service = self.ledger.service_of(container).clone();
         if service.pull.is_none() {
             let image = service.spec.image.clone();
@@ -46,6 +49,19 @@ impl Core {
         }
         let (container, placement) = (Box::new(container.clone()), placement.clone());
         self.call(CallKey::Service(swarm_name), Call::CreateService { service: Box::new(service), container, placement });
+    }
+
+    /// Whether a place that was given up still has a Swarm service, or a call about it is under way, where that could run: a second one would be one too many.
+    fn may_run_as_another(&self, container: &Container, placement: &Placement) -> bool {
+        let before = Placement { generation: placement.generation.saturating_sub(1), ..placement.clone() };
+        if container.leaving.is_none() && self.is_in_flight(&CallKey::Service(self.swarm_name(&container.name, &before))) {
+            return true;
+        }
+        let Some(sight) = &self.sight else { return false };
+        let others = sight.services_of(&container.name).filter_map(|name| sight.service(name));
+        let given_up = others.map(|it| &it.placement).filter(|it| *it != placement && container.leaving.as_ref() != Some(*it));
+        let lost = |it: &Instance| it.force || matches!(it.state, InstanceState::Failed | InstanceState::Stopping | InstanceState::Gone);
+        given_up.filter_map(|it| self.ledger.instances.get(&it.instance)).any(|it| !lost(it))
     }
 
     /// Removes every Swarm service of ours that is no (longer a) placement; its log is saved first where somebody may still ask for it.

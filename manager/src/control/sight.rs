@@ -54,6 +54,9 @@ impl Sight {
     pub(super) fn services(&self) -> impl Iterator<Item = &ServiceView> {
         self.services.values()
     }
+    pub(super) fn service(&self, name: &str) -> Option<&ServiceView> {
+        self.services.get(name)
+    }
     pub(super) fn has_service(&self, name: &str) -> bool {
         self.services.contains_key(name)
     }
@@ -79,10 +82,11 @@ impl Sight {
     pub(super) fn runs(&self, name: &str) -> bool {
         self.task(name).is_some_and(|task| task.wanted && task.state == TaskState::Running)
     }
-    /// The tasks of others on this node: they take room and ports too.
+    /// The tasks on this node that belong to no service of ours: those of others, and those of ours that are still stopping. They take room and ports too.
     pub(super) fn foreign_tasks<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a TaskView> {
         let foreign = self.tasks.iter().filter(|(service, _)| !self.ours.contains(*service)).flat_map(|(_, tasks)| tasks);
-        foreign.filter(move |task| task.wanted && task.node.as_deref() == Some(node))
+        let takes_room = |task: &TaskView| matches!(task.state, TaskState::Starting | TaskState::Running) || task.wanted;
+        foreign.filter(move |task| takes_room(task) && task.node.as_deref() == Some(node))
     }
     /// What the tasks of others reserve on this node.
     pub(super) fn foreign_reserved(&self, node: &str) -> Resources {

@@ -102,11 +102,12 @@ impl<'p, 's> Sets<'p, 's> {
         reached
     }
 
-    /// Machines that are worth a look: where something is bound to, and the roomiest, since so many containers need no more machines than they are.
+    /// Machines that are worth a look: where something is bound to, and for each kind the roomiest; so many containers need no more machines than they are.
     fn candidates(&self) -> BTreeSet<usize> {
-        let locations: BTreeSet<usize> = self.kinds.iter().map(|kind| kind.location).collect();
+        let count = self.kinds.len();
         let bound = self.kinds.iter().filter_map(|kind| if let Binding::To(machine) = kind.bound_to { Some(machine) } else { None });
-        bound.chain(locations.into_iter().flat_map(|location| self.problem.yard.roomiest(location, self.kinds.len()))).collect()
+        let free = self.kinds.iter().filter(|kind| kind.bound_to == Binding::Free);
+        bound.chain(free.flat_map(|kind| self.problem.yard.roomiest(kind, count))).collect()
     }
 
     fn may_go_to(&self, machine: usize, bit: usize) -> bool {

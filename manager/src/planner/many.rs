@@ -10,6 +10,9 @@ use super::{
 use micado_api::Resources;
 use std::{cmp::Reverse, collections::BTreeMap, ops::Add};
 
+/// So many sizes, and the largest, are built on at most.
+const GUIDES: usize = 7;
+
 /// Which open machine a container goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fit {
@@ -132,25 +135,19 @@ fn choices(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Opti
     Some(choices)
 }
 
-/// The sizes worth building on: the cheapest for its memory, for its CPU, for both as they are needed here, and the largest.
+/// The sizes worth building on: those that no other beats in price and size alike, the best bargains for what is needed here, and the largest.
 fn guides(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Vec<usize> {
     let needs = left.iter().map(|&(run, count)| problem.kinds[runs[run].kind].needs_of(count)).fold(Resources::default(), Resources::add);
-    let per = |offer: usize, share: f64| if share > 0.0 { problem.cost(offer).price as f64 / share } else { f64::INFINITY };
-    let memory = |offer: usize| problem.offers[offer].capacity.memory.0 as f64 / needs.memory.0.max(1) as f64;
-    let cpu = |offer: usize| problem.offers[offer].capacity.cpu.0 as f64 / needs.cpu.0.max(1) as f64;
-    let both = |offer: usize| memory(offer).min(cpu(offer));
-    let best = |score: &dyn Fn(usize) -> f64| {
-        let order = |a: &usize, b: &usize| score(*a).total_cmp(&score(*b)).then(both(*b).total_cmp(&both(*a))).then(a.cmp(b));
-        (0..problem.offers.len()).min_by(order)
-    };
-    let picks =
-        [best(&|offer| per(offer, both(offer))), best(&|offer| per(offer, memory(offer))), best(&|offer| per(offer, cpu(offer))), best(&|offer| -both(offer))];
-    let mut guides = Vec::new();
-    for pick in picks.into_iter().flatten() {
-        if !guides.contains(&pick) {
-            guides.push(pick);
-        }
-    }
+    let offers = &problem.offers;
+    // Offers are sorted by price and then by size, so whoever beats one comes before it, or is its equal.
+    let beaten = |&offer: &usize| (0..offer).any(|other| offers[offer].capacity.fits_in(&offers[other].capacity));
+    let share = |need: u64, has: u64| has as f64 / need.max(1) as f64;
+    let both = |offer: usize| share(needs.memory.0, offers[offer].capacity.memory.0).min(share(needs.cpu.0, offers[offer].capacity.cpu.0));
+    let mut guides: Vec<usize> = (0..offers.len()).filter(|offer| !beaten(offer)).collect();
+    let largest = guides.iter().copied().max_by(|&a, &b| both(a).total_cmp(&both(b)));
+    guides.sort_by(|&a, &b| (offers[a].price.0 as f64 * both(b)).total_cmp(&(offers[b].price.0 as f64 * both(a))));
+    guides.truncate(GUIDES);
+    guides.extend(largest.filter(|largest| !guides.contains(largest)));
     guides
 }
 

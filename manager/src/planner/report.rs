@@ -59,13 +59,13 @@ fn why_there(problem: &Problem<'_>, layout: &Layout, machine: usize, bound: bool
 fn rent(problem: &Problem<'_>, layout: &Layout, rented: usize, held: &[usize]) -> Step {
     let (offer, location) = (problem.offers[layout.rented[rented].offer], problem.locations[layout.rented[rented].location]);
     let needs = held.iter().fold(Resources::default(), |sum, &container| sum + problem.snapshot.waiting[container].needs);
-    let containers = if held.len() == 1 { "1 container".to_owned() } else { format!("{} containers", held.len()) };
+    let (containers, them) = if held.len() == 1 { ("1 container".to_owned(), "it") } else { (format!("{} containers", held.len()), "them") };
     let price = if offer.price.0 == 0 { String::new() } else { format!(" for {} per hour", offer.price) };
     Step::Rent {
         cloud: offer.cloud.clone(),
         flavour: offer.flavour.clone(),
         location: location.clone(),
         containers: held.iter().map(|&container| problem.snapshot.waiting[container].container.clone()).collect(),
-        reason: format!("no machine of location {location} has room for {containers} ({needs}): {} on {} holds them{price}", offer.flavour, offer.cloud),
+        reason: format!("no machine of location {location} has room for {containers} ({needs}): {} on {} holds {them}{price}", offer.flavour, offer.cloud),
     }
 }

@@ -117,13 +117,10 @@ impl Yard {
         }
     }
 
-    /// The `count` open machines of a location with the most room.
-    pub fn roomiest(&self, location: usize, count: usize) -> Vec<usize> {
-        let classes = self.rooms.get(location).into_iter().flatten();
-        let mut machines: Vec<_> = classes.flat_map(|rooms| rooms.descending().take(count)).collect();
-        machines.sort_by_key(|&machine| Reverse(self.scale.size(self.machines[machine].room)));
-        machines.truncate(count);
-        machines
+    /// The machines with the most room among those that would take one of this kind, up to `count` of each class.
+    pub fn roomiest<'a>(&'a self, kind: &'a Kind<'_>, count: usize) -> impl Iterator<Item = usize> + 'a {
+        let takes = |machine: &usize| rule::broken(kind, *machine, &self.machines[*machine]).is_none();
+        self.rooms.get(kind.location).into_iter().flatten().flat_map(move |rooms| rooms.descending().filter(takes).take(count))
     }
 
     /// Puts `count` of a kind on a machine that has the room.

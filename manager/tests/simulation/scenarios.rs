@@ -1,0 +1,1 @@
+//! Directed scenarios: one thing goes wrong, and what follows is known.

@@ -1,0 +1,64 @@
+//! What happened in all worlds together: proof that the simulation really does what it is for.
+
+use crate::weather::Trouble;
+use std::collections::BTreeMap;
+
+/// Counts of one world, or of many.
+#[derive(Debug, Default, Clone)]
+pub struct Tally {
+    pub steps: u64,
+    pub events: u64,
+    pub calls: u64,
+    pub calls_lost: u64,
+    pub late_effects: u64,
+    pub deaths: u64,
+    pub commits_failed: u64,
+    pub machines: u64,
+    pub boots_failed: u64,
+    pub launched: u64,
+    pub stopped: u64,
+    pub ran: u64,
+    pub moved: u64,
+    pub troubles: BTreeMap<Trouble, u64>,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Self) {
+        let Self { steps, events, calls, calls_lost, late_effects, deaths, commits_failed, machines, boots_failed, launched, stopped, ran, moved, troubles } =
+            other;
+        self.steps += steps;
+        self.events += events;
+        self.calls += calls;
+        self.calls_lost += calls_lost;
+        self.late_effects += late_effects;
+        self.deaths += deaths;
+        self.commits_failed += commits_failed;
+        self.machines += machines;
+        self.boots_failed += boots_failed;
+        self.launched += launched;
+        self.stopped += stopped;
+        self.ran += ran;
+        self.moved += moved;
+        for (trouble, times) in troubles {
+            *self.troubles.entry(*trouble).or_default() += times;
+        }
+    }
+
+    /// What ought to have happened and never did.
+    pub fn missing(&self) -> Vec<String> {
+        let counts = [
+            ("a call lost", self.calls_lost),
+            ("a late effect", self.late_effects),
+            ("a death of the manager", self.deaths),
+            ("a failed commit", self.commits_failed),
+            ("a machine", self.machines),
+            ("a machine that did not come up", self.boots_failed),
+            ("a container launched", self.launched),
+            ("an instance stopped", self.stopped),
+            ("a container that runs in the end", self.ran),
+            ("a container moved", self.moved),
+        ];
+        let never = counts.into_iter().filter(|(_, times)| *times == 0).map(|(what, _)| what.to_owned());
+        never.chain(Trouble::ALL.into_iter().filter(|it| !self.troubles.contains_key(it)).map(|it| format!("{it:?}"))).collect()
+    }
+}

@@ -105,17 +105,17 @@ impl Engine {
 }
 
 async fn create(host: &Host, network: &str, folder: &Path) -> String {
-    let bare = local::engine_container(&host.endpoint, NODE_IMAGE, network).await.expect("the host's engine");
-    let config = bare.host_config.unwrap_or_default();
-    let mut binds = config.binds.unwrap_or_default();
+    let rights = local::engine_rights(&host.endpoint).await.expect("the host's engine");
+    let mut binds = rights.binds.unwrap_or_default();
     binds.push(format!("{}:/run/engine", socket(folder).parent().expect("it has one").display()));
     binds.push(format!("{}:/etc/docker/certs.d", certificates(folder).display()));
     let body = ContainerCreateBody {
         hostname: Some("manager".to_owned()),
         env: Some(vec!["MICADO_DOCKER_HOSTS=unix:///run/engine/docker.sock".to_owned()]),
         labels: Some([(run::RUN_LABEL.to_owned(), run::name())].into()),
-        host_config: Some(HostConfig { binds: Some(binds), ..config }),
-        ..bare
+        image: Some(NODE_IMAGE.to_owned()),
+        host_config: Some(HostConfig { binds: Some(binds), network_mode: Some(network.to_owned()), ..rights }),
+        ..ContainerCreateBody::default()
     };
     let options = CreateContainerOptionsBuilder::default().name(&format!("{network}-manager")).build();
     host.docker.create_container(Some(options), body).await.expect("the engine's container (scripts/node-image/build makes its image)").id

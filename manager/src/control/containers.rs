@@ -1,6 +1,6 @@
 //! The life of a container: what became of its placements, and when one is given up.
 
-use super::{CallKey, Core};
+use super::Core;
 use crate::{
     engine::TaskState,
     model::{Container, Desired, Outcome, Placement},
@@ -93,10 +93,13 @@ impl Core {
 
     /// Ends a move: the old copy is forgotten once nothing is left of it, or when its instance is lost.
     fn check_leaving(&mut self, name: &ContainerName) {
-        let Some(leaving) = self.ledger.containers.get(name).and_then(|it| it.leaving.clone()) else { return };
+        let Some(container) = self.ledger.containers.get(name) else { return };
+        let (Some(leaving), waits) = (container.leaving.clone(), container.placement.is_none()) else { return };
         let lives = self.ledger.instances.get(&leaving.instance).is_some_and(|it| matches!(it.state, InstanceState::Active | InstanceState::Draining));
         let swarm_name = self.swarm_name(name, &leaving);
-        let ended = !lives || !self.has_or_makes(&swarm_name);
+        // Without a new place the old copy is all there is, as long as it runs: on its closed node it would not start again.
+        let idle = waits && !self.sight.as_ref().is_some_and(|sight| sight.runs(&swarm_name));
+        let ended = !lives || idle || !self.has_or_makes(&swarm_name);
         if let Some(container) = self.ledger.containers.edit(name).filter(|_| ended) {
             container.leaving = None;
         }
@@ -104,7 +107,7 @@ impl Core {
 
     /// Whether a Swarm service is there, or a call about it is under way.
     fn has_or_makes(&self, swarm_name: &str) -> bool {
-        self.is_in_flight(&CallKey::Service(swarm_name.to_owned())) || self.sight.as_ref().is_some_and(|sight| sight.has_service(swarm_name))
+        self.is_changing(swarm_name) || self.sight.as_ref().is_some_and(|sight| sight.has_service(swarm_name))
     }
 
     /// Frees the room of a container that is not to run, once nothing is left of it on any machine.
@@ -165,7 +168,8 @@ impl Core {
         }
         let keep = self.config.keep_gone;
         let ended = self.ledger.instances.values().filter(|it| !it.is_live() && now.since(it.state_since) >= keep);
-        let unneeded = ended.filter(|it| self.containers_on(&it.id).next().is_none());
+        let node_left = |id: &InstanceId| self.sight.as_ref().is_some_and(|sight| sight.node(id).is_some());
+        let unneeded = ended.filter(|it| self.containers_on(&it.id).next().is_none() && !node_left(&it.id));
         for id in unneeded.map(|it| it.id.clone()).collect::<Vec<_>>() {
             self.ledger.instances.remove(&id);
         }

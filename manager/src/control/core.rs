@@ -91,6 +91,8 @@ pub(super) struct Memory {
     pub(super) shunned: BTreeMap<ContainerName, (InstanceId, Timestamp)>,
     /// The engine's words when it refused to make a Swarm service.
     pub(super) refused: BTreeMap<String, String>,
+    /// Swarm services that were made or removed a moment ago, and after how many looks that is surely seen: one may have begun before.
+    pub(super) settling: BTreeMap<String, u32>,
     /// The words when an image could not be pushed.
     pub(super) push_errors: BTreeMap<micado_api::ServiceName, String>,
     /// Swarm services whose log was saved, or could not be.
@@ -173,6 +175,10 @@ impl Core {
     fn saw(&mut self, observation: Observation) {
         self.in_flight.remove(&CallKey::Observe);
         self.blind = None;
+        self.memory.settling.retain(|_, looks| {
+            *looks -= 1;
+            *looks > 0
+        });
         self.sight = Some(Sight::new(observation));
         if std::mem::take(&mut self.observe_again) {
             self.observe();
@@ -185,6 +191,7 @@ impl Core {
         self.blind = Some(words);
         // How long a node has been down is not known over a gap.
         self.memory.down_since.clear();
+        self.memory.settling.clear();
         self.memory.pending_since.clear();
     }
 
@@ -196,6 +203,10 @@ impl Core {
             (CallKey::List(cloud), Answer::Listed(result)) => self.machines_listed(cloud, result),
             (CallKey::Service(name), Answer::Engine(result)) => {
                 self.came_back(key, result.is_ok());
+                if result.is_ok() {
+                    let looks = 1 + u32::from(self.is_in_flight(&CallKey::Observe));
+                    self.memory.settling.insert(name.clone(), looks);
+                }
                 match result {
                     Err(EngineError::Refused(words) | EngineError::NotFound(words)) => drop(self.memory.refused.insert(name.clone(), words)),
                     _ => drop(self.memory.refused.remove(name)),

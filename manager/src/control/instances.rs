@@ -26,6 +26,8 @@ impl Core {
         if matches!(state, InstanceState::Gone | InstanceState::Failed | InstanceState::Stopping) {
             if instance.is_live() && self.has_vanished(instance) {
                 self.release(id);
+            } else if state == InstanceState::Failed {
+                self.take_back(id);
             }
             return;
         }
@@ -43,6 +45,21 @@ impl Core {
             (InstanceState::Draining, _) if self.containers_on(id).next().is_none() => self.set_state(id, InstanceState::Stopping),
             _ => {}
         }
+    }
+
+    /// A machine that was given up and kept for its volumes, and that answers again, is in use again: nothing else can run what is bound to it.
+    fn take_back(&mut self, id: &InstanceId) {
+        let Some(instance) = self.ledger.instances.get(id) else { return };
+        let runs = self.machine_state(&instance.cloud, id) == Some(MachineState::Running) && self.joins(id);
+        if !instance.is_live() || !runs || !self.keeps_volumes(id) || self.is_in_flight(&CallKey::Machine(id.clone())) {
+            return;
+        }
+        let text = format!("{} answers again, and holds volumes that are wanted: in use again", instance.tag);
+        if let Some(instance) = self.ledger.instances.edit(id) {
+            instance.reason = None;
+        }
+        self.set_state(id, InstanceState::Active);
+        self.decide(None, Some(id), text);
     }
 
     /// Gives an instance up when it is dead, did not come, or does not answer for too long; true when it did.

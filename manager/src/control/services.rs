@@ -25,7 +25,7 @@ impl Core {
     fn make_service(&mut self, name: &ContainerName) {
         let Some((container, placement, swarm_name)) = self.placed(name) else { return };
         let takes_work = self.ledger.instances.get(&placement.instance).is_some_and(|it| it.accepts_work());
-        if !takes_work || self.sight.as_ref().is_some_and(|sight| sight.has_service(&swarm_name)) {
+        if !takes_work || self.is_changing(&swarm_name) || self.sight.as_ref().is_some_and(|sight| sight.has_service(&swarm_name)) {
             return;
         }
         if self.may_run_as_another(container, placement) {
@@ -43,7 +43,7 @@ impl Core {
     /// Whether a place that was given up still has a Swarm service, or a call about it is under way, where that could run: a second one would be one too many.
     fn may_run_as_another(&self, container: &Container, placement: &Placement) -> bool {
         let before = Placement { generation: placement.generation.saturating_sub(1), ..placement.clone() };
-        if container.leaving.is_none() && self.is_in_flight(&CallKey::Service(self.swarm_name(&container.name, &before))) {
+        if container.leaving.is_none() && self.is_changing(&self.swarm_name(&container.name, &before)) {
             return true;
         }
         let Some(sight) = &self.sight else { return false };
@@ -53,10 +53,16 @@ impl Core {
         given_up.filter_map(|it| self.ledger.instances.get(&it.instance)).any(|it| !lost(it))
     }
 
+    /// Whether a call about a Swarm service is under way, or so short ago that it is not seen yet.
+    pub(super) fn is_changing(&self, name: &str) -> bool {
+        self.memory.settling.contains_key(name) || self.is_in_flight(&CallKey::Service(name.to_owned()))
+    }
+
     /// Removes every Swarm service of ours that is no (longer a) placement; its log is saved first where somebody may still ask for it.
     fn remove_services(&mut self) {
         let Some(sight) = &self.sight else { return };
         let unwanted = sight.services().filter(|service| !self.is_wanted(&service.container, &service.placement, &service.name));
+        let unwanted = unwanted.filter(|service| !self.is_changing(&service.name));
         let unwanted: Vec<_> = unwanted.map(|service| (service.container.clone(), service.name.clone())).collect();
         for (container, name) in unwanted {
             if self.wants_log(&container, &name) {

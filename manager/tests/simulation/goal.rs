@@ -49,10 +49,12 @@ fn container_settled(world: &World, container: &Container) -> Result<(), String>
         return if services.is_empty() { Ok(()) } else { Err(format!("it is {:?} and has a Swarm service", container.desired)) };
     }
     let Some(placement) = &container.placement else {
-        if !services.is_empty() {
-            return Err("it waits and has a Swarm service".to_owned());
-        }
-        return waits_rightly(world, container);
+        let old_copy = container.leaving.as_ref().map(|it| world.swarm_name(container, it)).filter(|it| world.swarm.runs(it));
+        return match services.as_slice() {
+            [] => waits_rightly(world, container),
+            [only] if old_copy.as_deref() == Some(*only) => waits_rightly(world, container),
+            other => Err(format!("it waits and has {other:?}")),
+        };
     };
     let name = swarm_name(&world.config.cluster, &container.name, placement.generation);
     match services.as_slice() {
@@ -79,8 +81,12 @@ fn could_run(world: &World, container: &Container, but_on: Option<&Instance>) ->
     if let Some(instance) = able.next() {
         return Some(instance.id.to_string());
     }
-    if container.bound_to.is_some() {
-        return None;
+    if let Some(bound) = &container.bound_to {
+        return world
+            .store
+            .instance(bound)
+            .filter(|it| it.state == InstanceState::Failed && it.is_live() && world.answers(it))
+            .map(|it| format!("{}, which answers again,", it.id));
     }
     let (count, price) = world.live();
     let more = world.config.max_instances.is_none_or(|max| count < max);

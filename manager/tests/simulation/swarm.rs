@@ -34,6 +34,8 @@ pub struct Service {
     pub view: ServiceView,
     /// Made by a call whose caller had given up on it or died.
     pub late: bool,
+    /// A task of it has run.
+    pub has_run: bool,
 }
 
 /// The engine as the manager's calls find it.
@@ -114,7 +116,7 @@ impl Swarm {
         };
         let task = Task::first(serial, (view.id.clone(), Some(name.clone())), service.spec.reservation, service.spec.ports.clone());
         self.tasks.insert(serial, task);
-        self.services.insert(name.clone(), Service { view, late });
+        self.services.insert(name.clone(), Service { view, late, has_run: false });
         self.changed = true;
         self.touch_task(&name);
         Ok(())

@@ -88,6 +88,9 @@ impl Swarm {
                     let chosen = u16::try_from(32_768 + (id * 8 + at as u64) % 28_000).unwrap_or(u16::MAX);
                     port.host = port.host.or(Some(chosen));
                 }
+                if let Some(it) = service.as_ref().and_then(|it| self.services.get_mut(it)) {
+                    it.has_run = true;
+                }
             }
             TaskTurn::Ends(code) if task.view.state == TaskState::Running && task.view.wanted => {
                 task.view.exit_code = Some(code);

@@ -21,9 +21,12 @@ impl World {
         containers.filter_map(|it| Some((it, &self.store.service(&it.service)?.spec)))
     }
 
-    /// Whether the present copy of a container really runs, and not on this instance.
+    /// Whether the present copy of a container is not on this instance and runs, or did a moment ago as far as the manager can know.
     pub fn runs_elsewhere(&self, container: &Container, than: &InstanceId) -> bool {
-        container.placement.as_ref().is_some_and(|it| it.instance != *than && self.swarm.runs(&self.swarm_name(container, it)))
+        let Some(place) = container.placement.as_ref().filter(|it| it.instance != *than) else { return false };
+        let name = self.swarm_name(container, place);
+        let ran = || self.manager.said_to_run.contains(&container.name) && self.swarm.services.get(&name).is_some_and(|it| it.has_run);
+        self.swarm.runs(&name) || ran()
     }
 
     /// Whether a write begins to move a container from one place to another.

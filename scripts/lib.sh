@@ -1,12 +1,177 @@
 # shellcheck shell=bash
-# What the scripts share: how they speak, fail, and leave a trace. Source it after setting `me` to the script's name.
+# What the scripts share: speaking and failing, processes we started, an engine to work on, and taking back by label. Set `me` before sourcing it.
 
+# shellcheck disable=SC2034 # for those who source this
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export DOCKER_HOST=${DOCKER_HOST:-unix:///var/run/docker.sock}
 
-say() { echo "$me: $*" >&2; }
+say() { echo "${me:?}: $*" >&2; }
 die() { say "$*"; exit 1; }
+
+# die_log LOG WORDS...: fails with the end of a log and where all of it is.
+die_log() {
+    local log=$1
+    shift
+    [[ ! -s $log ]] || tail -n 5 "$log" | sed 's/^/    /' >&2
+    die "$* (log: $log)"
+}
 
 # A short hash of the files named.
 digest() { cat "$@" | sha256sum | cut -c1-12; }
 
+# --- Processes that we started: a file holds the pid and its start, so that a pid that was given to another process is not taken for ours.
+
+# Nothing for a process that has ended, be it that nobody has taken note of its end yet.
+started_at() {
+    local stat
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+    stat=${stat##*) }
+    [[ $stat == Z* ]] || cut -d' ' -f20 <<<"$stat"
+}
+remember() { echo "$2 $(started_at "$2")" >"$1"; }
+alive() {
+    local pid start
+    read -r pid start 2>/dev/null <"$1" && [[ -n $start && $(started_at "$pid") == "$start" ]]
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds.
+wait_for() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < end)) || return 1
+        sleep 0.2
+    done
+}
+gone() { ! alive "$1"; }
+# Whether waiting is over: the command succeeds, or the process it needs is gone.
+ready_or_gone() { local pidfile=$1; shift; "$@" || gone "$pidfile"; }
+
+# stop_process PIDFILE NAME: asks it to end, and makes it after 30 s.
+stop_process() {
+    local pid
+    if alive "$1"; then
+        read -r pid _ <"$1"
+        say "stopping $2 (pid $pid)"
+        kill -TERM "$pid"
+        wait_for 30 gone "$1" || kill -KILL "$pid"
+        wait_for 5 gone "$1" || die "$2 (pid $pid) does not end"
+    fi
+    rm -f "$1"
+}
+
+# --- What a machine needs.
+
+# install_missing LOG: says what is missing, then installs it.
+install_missing() {
+    local packages=()
+    command -v cargo >/dev/null || die "the Rust toolchain is missing: install it from https://rustup.rs (with sudo, keep PATH: sudo -E env PATH=\"\$PATH\" $0)"
+    engine_answers || command -v dockerd >/dev/null || packages+=(docker.io)
+    command -v iptables >/dev/null || packages+=(iptables)
+    command -v debootstrap >/dev/null || packages+=(debootstrap)
+    command -v curl >/dev/null || packages+=(curl)
+    command -v cc >/dev/null || packages+=(gcc libc6-dev)
+    [[ -e /etc/ssl/certs/ca-certificates.crt ]] || packages+=(ca-certificates)
+    if ((${#packages[@]})); then
+        command -v apt-get >/dev/null || die "please install: ${packages[*]}"
+        say "will install: ${packages[*]} (log: $1)"
+        apt_get "$1" update
+        apt_get "$1" install --yes --no-install-recommends "${packages[@]}"
+    fi
+    # From Debian 13 on, the command line is a package of its own.
+    command -v docker >/dev/null || { say "will install: docker-cli (log: $1)"; apt_get "$1" install --yes --no-install-recommends docker-cli; }
+}
+apt_get() {
+    local log=$1
+    shift
+    [[ $EUID == 0 ]] || die "installing needs root: run this script as root"
+    DEBIAN_FRONTEND=noninteractive apt-get "$@" >>"$log" 2>&1 || die_log "$log" "apt-get $1 failed"
+}
+
 engine_answers() { docker version >/dev/null 2>&1; }
+
+# start_engine FOLDER: starts dockerd if no engine answers. Its pid file and log are kept in the folder.
+start_engine() {
+    local pidfile=$1/dockerd.pid log=$1/dockerd.log
+    if engine_answers; then return; fi
+    [[ $DOCKER_HOST == unix://* ]] || die "no Docker Engine answers at $DOCKER_HOST"
+    [[ $EUID == 0 ]] || die "no Docker Engine answers at $DOCKER_HOST, and starting one needs root"
+    say "no Docker Engine answers at $DOCKER_HOST: starting one"
+    forget_stale_pid /var/run/docker.pid dockerd
+    forget_stale_pid /var/run/docker/containerd/containerd.pid containerd
+    setsid dockerd --host "$DOCKER_HOST" >"$log" 2>&1 </dev/null 9>&- &
+    remember "$pidfile" $!
+    wait_for 60 ready_or_gone "$pidfile" engine_answers || true
+    engine_answers || die_log "$log" "dockerd does not come up"
+}
+
+# An engine that was killed leaves its pid behind, and the next does not start when there is a process of that number.
+forget_stale_pid() {
+    local pid
+    { read -r pid || [[ -n $pid ]]; } 2>/dev/null <"$1" || return 0
+    [[ -n $(started_at "$pid") && $(cat "/proc/$pid/comm" 2>/dev/null) == "$2" ]] || rm -f "$1"
+}
+
+# --- Taking back: what carries a label, on the engine at $DOCKER_HOST.
+
+in_swarm() { [[ $(docker info --format '{{.Swarm.ControlAvailable}}') == true ]]; }
+
+# labelled KIND LABEL: the ids of what carries the label.
+labelled() {
+    case $1 in
+        services | nodes) if in_swarm; then docker "${1%s}" ls --quiet --filter "label=$2"; fi ;;
+        containers) docker ps --all --quiet --no-trunc --filter "label=$2" ;;
+        *) docker "${1%s}" ls --quiet --filter "label=$2" ;;
+    esac
+}
+
+# sweep LABEL: removes everything that carries it.
+sweep() {
+    local ids kind
+    for kind in services containers nodes networks volumes; do
+        mapfile -t ids < <(labelled "$kind" "$1")
+        ((${#ids[@]})) || continue
+        say "removing ${#ids[@]} $kind labelled $1"
+        case $kind in
+            services) docker service rm "${ids[@]}" ;;
+            containers) docker rm --force --volumes "${ids[@]}" ;;
+            nodes) docker node rm --force "${ids[@]}" ;;
+            networks) wait_for 15 remove_networks "$1" ;;
+            volumes) docker volume rm --force "${ids[@]}" ;;
+        esac >/dev/null || say "some $kind are not gone yet"
+    done
+    dead_cgroups | while IFS= read -r cgroup; do
+        find "$cgroup" -depth -type d -exec rmdir {} + || true
+    done
+}
+
+# The tasks of a service hold its network for a moment after it was removed.
+remove_networks() {
+    local id
+    for id in $(labelled networks "$1"); do docker network rm "$id" >/dev/null 2>&1 || true; done
+    [[ -z $(labelled networks "$1") ]]
+}
+
+# The cgroups that containers of dead machines leave behind: below the cgroup of a container that is no more, and without any process.
+dead_cgroups() {
+    local cgroup id
+    find /sys/fs/cgroup -maxdepth 4 -type d -regextype posix-extended -regex '.*/(docker/|docker-)[0-9a-f]{64}(\.scope)?' 2>/dev/null | while IFS= read -r cgroup; do
+        [[ -d $cgroup/c ]] || continue
+        id=$(grep -oE '[0-9a-f]{64}' <<<"${cgroup##*/}")
+        docker container inspect "$id" >/dev/null 2>&1 && continue
+        [[ -n $(find "$cgroup" -name cgroup.procs -exec cat {} + 2>/dev/null) ]] || echo "$cgroup"
+    done
+}
+
+# count_left LABEL: one line per kind of thing; fails if anything is left.
+count_left() {
+    local kind count left=0
+    for kind in services containers nodes networks volumes; do
+        count=$(labelled "$kind" "$1" | wc -l)
+        printf '  %-12s %s left\n' "$kind" "$count"
+        left=$((left + count))
+    done
+    count=$(dead_cgroups | wc -l)
+    printf '  %-12s %s left\n' cgroups "$count"
+    ((left + count == 0))
+}

@@ -1,9 +1,14 @@
 //! Clouds to rent machines from: `cloudsetup.xml`, the broker trait, one module per broker. Knows nothing of containers.
 
 pub mod broker;
-pub mod lookup;
+mod dom;
+pub mod local;
+mod lookup;
+pub mod reader;
 pub mod setup;
 
 pub use broker::{Broker, BrokerError, Machine, MachineState, Order};
+pub use local::{LocalCloud, LocalConfig};
 pub use lookup::LookupError;
+pub use reader::SetupError;
 pub use setup::{Application, BrokerKind, Cloud, CloudSetup, Flavour, Role};

@@ -1,7 +1,13 @@
 //! The micado manager: the daemon that plans, rents and places, and the `micado` command line.
 
+pub mod api;
+pub mod cli;
+pub mod clock;
 pub mod control;
+pub mod daemon;
 pub mod engine;
 pub mod model;
+pub mod pki;
 pub mod planner;
+pub mod registry;
 pub mod store;

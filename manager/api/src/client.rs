@@ -7,17 +7,14 @@ pub use address::ConnectOptions;
 pub use failure::ClientError;
 
 use crate::{ContainerView, ErrorBody, Explanation, InstanceView, LaunchRequest, LogQuery, Progress, ServiceView, StartRequest, StatusView};
-use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use reqwest::{Method, Response, Url};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
 /// How long an answer that is not a stream may take. A launch may ask a distant registry first.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// The longest line of a stream that is believed.
-const LINE_MAX: usize = 1 << 20;
 
 /// A manager to talk to; cheap to clone. Nothing is sent before the first call.
 #[derive(Debug, Clone)]
@@ -152,7 +149,7 @@ impl Client {
     /// See [`ClientError`]; the stream breaks off with an error when the manager does.
     pub async fn progress(&self, subject: &str) -> Result<impl Stream<Item = Result<Progress, ClientError>> + Send + use<>, ClientError> {
         let response = self.send(Method::GET, &["v1", "progress", subject], &[], None::<&()>).await?;
-        Ok(lines(self.body(response)).map(|line| line.and_then(|line| serde_json::from_slice(&line).map_err(ClientError::unreadable))))
+        Ok(crate::lines::lines(self.body(response)).map(|line| line.and_then(|line| serde_json::from_slice(&line).map_err(ClientError::unreadable))))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T, ClientError> {
@@ -207,37 +204,5 @@ impl Client {
     fn body(&self, response: Response) -> impl Stream<Item = Result<Bytes, ClientError>> + Send + use<> {
         let address = self.address.clone();
         response.bytes_stream().map_err(move |error| ClientError::from_http(&address, &error))
-    }
-}
-
-/// A stream of bytes cut into its lines; a line without its end, at the end, is one too.
-fn lines(pieces: impl Stream<Item = Result<Bytes, ClientError>> + Send) -> impl Stream<Item = Result<Bytes, ClientError>> + Send {
-    stream::try_unfold((Box::pin(pieces), BytesMut::new()), |(mut pieces, mut rest)| async move {
-        loop {
-            if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                let line = rest.split_to(end + 1).freeze();
-                return Ok(Some((line.slice(..end), (pieces, rest))));
-            }
-            if rest.len() > LINE_MAX {
-                return Err(ClientError::Broken("a line of the answer has no end".to_owned()));
-            }
-            match pieces.try_next().await? {
-                Some(piece) => rest.extend_from_slice(&piece),
-                None if rest.is_empty() => return Ok(None),
-                None => return Ok(Some((rest.split().freeze(), (pieces, rest)))),
-            }
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn lines_are_put_together_from_pieces() {
-        let pieces = ["one\ntw", "o", "\n\nend"].map(|piece| Ok(Bytes::from(piece)));
-        let got: Vec<Bytes> = lines(stream::iter(pieces)).try_collect().await.expect("no piece is an error");
-        assert_eq!(got, ["one", "two", "", "end"]);
     }
 }

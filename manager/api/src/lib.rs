@@ -2,10 +2,12 @@
 
 pub mod client;
 pub mod error;
+pub mod lines;
 pub mod names;
 pub mod query;
 pub mod types;
 pub mod units;
+mod words;
 
 pub use client::{Client, ClientError, ConnectOptions};
 pub use error::{ErrorBody, ErrorCode};

@@ -340,35 +340,3 @@ impl fmt::Display for PortMapping {
         }
     }
 }
-
-impl fmt::Display for InstanceState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Requested => "requested",
-            Self::Submitted => "submitted",
-            Self::Booting => "booting",
-            Self::Joined => "joined",
-            Self::Active => "active",
-            Self::Draining => "draining",
-            Self::Stopping => "stopping",
-            Self::Gone => "gone",
-            Self::Failed => "failed",
-        })
-    }
-}
-
-impl fmt::Display for ContainerState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Waiting => "waiting",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Failing => "failing",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-            Self::Completed => "completed",
-            Self::Removed => "removed",
-            Self::Unknown => "unknown",
-        })
-    }
-}

@@ -60,7 +60,9 @@ impl Core {
             }
             TaskState::Pending if open => {
                 let since = *self.memory.pending_since.entry(swarm_name).or_insert(self.now);
-                if self.now.since(since) >= PENDING_PATIENCE {
+                if self.now.since(since) < PENDING_PATIENCE {
+                    self.wake(since.plus(PENDING_PATIENCE));
+                } else {
                     self.memory.shunned.insert(name.clone(), (instance.clone(), self.now.plus(SHUN)));
                     let words = words.unwrap_or_else(|| "the engine finds no place for it".to_owned());
                     self.unplace(name, &format!("{} does not take it ({words})", self.tag_of(&instance)));

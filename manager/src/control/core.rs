@@ -69,6 +69,7 @@ pub struct Core {
     pub(super) memory: Memory,
     pub(super) in_flight: BTreeSet<CallKey>,
     observe_again: bool,
+    wake_at: Option<Timestamp>,
     random: u64,
     calls: Vec<(CallKey, Call)>,
     replies: Vec<(Ticket, Result<super::Reply, ErrorBody>)>,
@@ -117,6 +118,7 @@ impl Core {
             memory: Memory::default(),
             in_flight: BTreeSet::new(),
             observe_again: false,
+            wake_at: None,
             random: seed,
             calls: Vec::new(),
             replies: Vec::new(),
@@ -127,8 +129,10 @@ impl Core {
     #[must_use]
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         self.now = self.now.max(now);
+        self.wake_at = None;
         match event {
             Event::Tick => self.list_clouds(),
+            Event::Wake => {}
             Event::Observed(observation) => self.saw(observation),
             Event::Blind(words) => self.lost_sight(words),
             Event::Request(ticket, request) => {
@@ -234,10 +238,22 @@ impl Core {
 
     /// Calls out, unless such a call is under way or has failed a moment ago.
     pub(super) fn call(&mut self, key: CallKey, call: Call) {
-        let too_soon = self.memory.retry.get(&key).is_some_and(|(_, at)| *at > self.now);
-        if !too_soon && self.in_flight.insert(key.clone()) {
-            self.calls.push((key, call));
+        match self.memory.retry.get(&key) {
+            Some((_, at)) if *at > self.now => self.wake(*at),
+            _ if self.in_flight.insert(key.clone()) => self.calls.push((key, call)),
+            _ => {}
         }
+    }
+
+    /// Asks to be woken then, or earlier.
+    pub(super) fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// When the core wants an [`Event::Wake`], if nothing happens before. Every event may change it.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.wake_at
     }
 
     pub(super) fn is_in_flight(&self, key: &CallKey) -> bool {

@@ -20,6 +20,8 @@ pub type Ticket = u64;
 pub enum Event {
     /// The safety net's turn, and the first event after a start.
     Tick,
+    /// The moment that the core wanted to be woken at has come.
+    Wake,
     /// The engine, seen whole. `as_of` tells that no call which ended later is in it.
     Observed(Observation),
     /// The engine does not answer, with its words.

@@ -35,6 +35,7 @@ impl Core {
         if self.lost(id) {
             return;
         }
+        self.wake_for(id);
         let (joined, machine) = (self.joins(id), self.ledger.instances.get(id).and_then(|it| self.machine_state(&it.cloud, id)));
         match (state, machine) {
             _ if joined && (state < InstanceState::Active) => self.join(id),
@@ -60,6 +61,17 @@ impl Core {
         }
         self.set_state(id, InstanceState::Active);
         self.decide(None, Some(id), text);
+    }
+
+    /// Asks to be woken when the next of an instance's deadlines has passed.
+    fn wake_for(&mut self, id: &InstanceId) {
+        let Some(instance) = self.ledger.instances.get(id) else { return };
+        let join = instance.is_arriving().then(|| instance.created_at.plus(self.join_timeout(instance)));
+        let order = (instance.state == InstanceState::Requested).then(|| instance.created_at.plus(ORDER_PATIENCE));
+        let down = self.memory.down_since.get(id).map(|since| since.plus(self.config.down_timeout));
+        for at in [join, order, down].into_iter().flatten().filter(|at| *at > self.now).collect::<Vec<_>>() {
+            self.wake(at);
+        }
     }
 
     /// Gives an instance up when it is dead, did not come, or does not answer for too long; true when it did.

@@ -114,9 +114,17 @@ impl Core {
                 continue;
             }
             self.journal.containers.insert(name.clone(), (state, reason.clone()));
+            if state == ContainerState::Waiting && self.waits_for_machine(&name) {
+                // The machine's own lines, told to its containers too, say it already.
+                continue;
+            }
             let (text, settled) = self.container_line(&name, state, reason);
             self.journal.tell(Progress { subject: name.to_string(), at: self.now, text, settled });
         }
+    }
+
+    fn waits_for_machine(&self, name: &ContainerName) -> bool {
+        self.placed(name).and_then(|(_, placement, _)| self.ledger.instances.get(&placement.instance)).is_some_and(|it| it.is_arriving())
     }
 
     /// One line about a container's state, and whether it has come to rest with it.
@@ -126,7 +134,8 @@ impl Core {
         match state {
             ContainerState::Waiting => (format!("waiting{because}"), None),
             ContainerState::Starting => (format!("starting{place}{because}"), None),
-            ContainerState::Running => (format!("running{place}"), Some(Settled::Done)),
+            ContainerState::Running if because.is_empty() => (format!("running{place}"), Some(Settled::Done)),
+            ContainerState::Running => (format!("running{because}"), Some(Settled::Done)),
             ContainerState::Failing => (format!("failing{place}{because}"), Some(Settled::Failed)),
             ContainerState::Stopping => (format!("stopping{place}"), None),
             ContainerState::Stopped => ("stopped".to_owned(), Some(Settled::Done)),

@@ -11,8 +11,11 @@ mod journal;
 mod ledger;
 mod placing;
 mod requests;
+pub mod runtime;
 mod services;
 mod sight;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use self::core::{Config, Core};

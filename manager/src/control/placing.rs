@@ -5,7 +5,7 @@ use crate::{
     model::{Container, Instance, Placement},
     planner::{self, HostPort, Limits, Node, Offer, Readiness, Snapshot, Step, Waiting},
 };
-use micado_api::{CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin, PricePerHour, Resources, Tag};
+use micado_api::{CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin, PricePerHour, Resources, Tag, Timestamp};
 use micado_cloudsetup::{Application, Role};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +23,7 @@ impl Core {
                 Step::Wait { container, reason } | Step::Refuse { container, reason } => self.wait(&container, reason),
             }
         }
+        self.wake_for_backoffs();
     }
 
     /// Containers that need a place: those without one, and those on machines that are being emptied. The oldest first.
@@ -132,14 +133,29 @@ impl Core {
         if let Some(error) = self.clouds.get(cloud).and_then(|sight| sight.error.as_ref()) {
             return Some(format!("{cloud} does not answer: {error}"));
         }
+        let (last, until) = self.backoff(cloud, flavour)?;
+        let reason = last.reason.as_deref().unwrap_or("it failed");
+        (until > self.now).then(|| format!("{} failed a moment ago: {reason}", last.tag))
+    }
+
+    /// The last machine of a flavour that did not come up, if none did since, and until when the flavour is left alone for it: longer with each in a row.
+    fn backoff(&self, cloud: &CloudName, flavour: &FlavourName) -> Option<(&Instance, Timestamp)> {
         let same = || self.ledger.instances.values().filter(|it| it.cloud == *cloud && it.flavour == *flavour);
         let success = same().filter_map(|it| it.joined_at).max();
         let failed = |it: &&Instance| it.state == InstanceState::Failed && it.joined_at.is_none() && success.is_none_or(|at| it.state_since > at);
-        let failures = u32::try_from(same().filter(failed).count()).unwrap_or(u32::MAX);
         let last = same().filter(failed).max_by_key(|it| it.state_since)?;
-        let wait = self.config.backoff.saturating_mul(1 << (failures - 1).min(16)).min(self.config.backoff_max);
-        let reason = last.reason.as_deref().unwrap_or("it failed");
-        (self.now.since(last.state_since) < wait).then(|| format!("{} failed a moment ago: {reason}", last.tag))
+        let doublings = u32::try_from(same().filter(failed).count() - 1).unwrap_or(u32::MAX).min(16);
+        let wait = self.config.backoff.saturating_mul(1 << doublings).min(self.config.backoff_max);
+        Some((last, last.state_since.plus(wait)))
+    }
+
+    /// Asks to be woken when the next back-off ends.
+    fn wake_for_backoffs(&mut self) {
+        let flavours = self.config.setup.clouds.iter().flat_map(|cloud| cloud.flavours.iter().map(move |flavour| (cloud, flavour)));
+        let ends = flavours.filter_map(|(cloud, flavour)| self.backoff(&cloud.name, &flavour.name)).map(|(_, until)| until);
+        if let Some(at) = ends.filter(|at| *at > self.now).min() {
+            self.wake(at);
+        }
     }
 
     pub(super) fn limits(&self) -> Limits {

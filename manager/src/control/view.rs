@@ -3,7 +3,7 @@
 use super::{Core, sight::Sight};
 use crate::{
     engine::TaskState,
-    model::{Container, Desired, Instance, Service},
+    model::{Container, Desired, Instance, Placement, Service},
 };
 use micado_api::{
     ContainerName, ContainerState, ContainerView, DecisionView, ErrorBody, ErrorCode, Explanation, ForeignNodeView, InstanceId, InstanceState, InstanceView,
@@ -107,9 +107,11 @@ impl Core {
         let it = self.ledger.containers.get(name)?;
         let spec = &self.ledger.service_of(it).spec;
         let (state, reason) = self.container_state(name)?;
-        let instance = it.placement.as_ref().and_then(|placement| self.ledger.instances.get(&placement.instance));
-        let task = self.placed(name).and_then(|(_, _, swarm_name)| self.sight.as_ref()?.task(&swarm_name));
-        let failed = self.placed(name).and_then(|(_, _, swarm_name)| self.sight.as_ref()?.failure(&swarm_name));
+        let copy = self.moving_copy(it).or(it.placement.as_ref());
+        let instance = copy.and_then(|placement| self.ledger.instances.get(&placement.instance));
+        let seen = copy.map(|placement| self.swarm_name(name, placement)).zip(self.sight.as_ref());
+        let task = seen.as_ref().and_then(|(swarm_name, sight)| sight.task(swarm_name));
+        let failed = seen.as_ref().and_then(|(swarm_name, sight)| sight.failure(swarm_name));
         let published = task.map(|task| task.ports.clone()).filter(|ports| !ports.is_empty());
         Some(ContainerView {
             name: it.name.clone(),
@@ -144,7 +146,18 @@ impl Core {
         Some(self.running_state(name, it))
     }
 
+    /// The old copy of a container that is being moved, while that is the one that runs.
+    fn moving_copy<'a>(&self, it: &'a Container) -> Option<&'a Placement> {
+        let runs = |leaving: &&Placement| self.sight.as_ref().is_some_and(|sight| sight.runs(&self.swarm_name(&it.name, leaving)));
+        it.leaving.as_ref().filter(runs).filter(|_| self.blind.is_none() && !self.runs(&it.name))
+    }
+
     fn running_state(&self, name: &ContainerName, it: &Container) -> (ContainerState, Option<String>) {
+        if let Some(old) = self.moving_copy(it) {
+            let goal =
+                it.placement.as_ref().map_or_else(|| "it waits for a place elsewhere".to_owned(), |new| format!("moving to {}", self.tag_of(&new.instance)));
+            return (ContainerState::Running, Some(format!("on {} still, {goal}", self.tag_of(&old.instance))));
+        }
         let waiting = |reason: String| (ContainerState::Waiting, Some(reason));
         let Some((_, placement, swarm_name)) = self.placed(name) else {
             return waiting(it.reason.clone().unwrap_or_else(|| self.blindness().unwrap_or_else(|| "it is being planned".to_owned())));
@@ -178,7 +191,6 @@ impl Core {
         }
         match sight.task(swarm_name) {
             Some(task) if task.state == TaskState::Running => (ContainerState::Running, None),
-            Some(task) if task.state == TaskState::Pending => (ContainerState::Starting, task.message.clone()),
             _ => (ContainerState::Starting, None),
         }
     }

@@ -1,4 +1,7 @@
-//! The container engine: the trait, and what the manager sees through it. `swarm.rs` is Docker in Swarm mode.
+//! The container engine: the trait, and what the manager sees through it. `swarm` is Docker in Swarm mode.
+
+pub(crate) mod docker;
+pub mod swarm;
 
 use crate::model::{Container, Placement, Service};
 use futures_util::stream::BoxStream;

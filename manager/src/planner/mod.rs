@@ -1,150 +1,46 @@
 //! Where containers go and which machines are rented: a pure function from a snapshot to a plan. No I/O, no clock, no randomness.
+//!
+//! The way through it, one file each:
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | `problem` | nothing: it numbers the snapshot's names and groups containers that ask for the same into kinds |
+//! | `rule` | whether one machine may take one container, and how to say that it may not |
+//! | `serve` | who is served when not everybody can be |
+//! | `layout` | how a set of containers is served whole: first by machines that are there, then by renting |
+//! | `yard` | which of the open machines a container goes on (`rooms` finds it without a look at each) |
+//! | `few`, `many` | which machines are rented: up to ten containers by trying every way, more by good guesses |
+//! | `explain`, `report` | nothing: they put the result into steps and words |
+//!
+//! What is wanted, in this order: serve the head of the waiting list; pay the least per hour; rent the fewest machines, and the smallest of those (without prices,
+//! the fewest machines come first); start on machines that run rather than on those on their way; keep copies of one service apart; leave the least room on the
+//! machine that is chosen.
 
-use micado_api::{CloudName, ContainerName, FlavourName, InstanceId, Location, PricePerHour, Protocol, Resources, ServiceName, Tag};
-use std::collections::{BTreeMap, BTreeSet};
+mod explain;
+mod few;
+mod layout;
+mod many;
+mod problem;
+mod report;
+mod rooms;
+mod rule;
+mod serve;
+mod snapshot;
+mod step;
+mod yard;
 
-/// A port of a machine.
-pub type HostPort = (u16, Protocol);
+#[cfg(test)]
+mod tests;
 
-/// Whether, and when, a machine can take containers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readiness {
-    /// Up and open.
-    Ready,
-    /// On its way: what is assigned to it starts when it joins.
-    Arriving,
-    /// Being emptied.
-    Draining,
-    /// Not answering.
-    Down,
-    /// Not ours, or the manager's own.
-    Foreign,
-}
+pub use snapshot::{HostPort, Limits, Node, Offer, Readiness, Snapshot, Waiting};
+pub use step::Step;
 
-/// A machine as the planner sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    /// Which instance it is.
-    pub instance: InstanceId,
-    /// What people call it.
-    pub tag: Tag,
-    /// Its role.
-    pub location: Location,
-    /// Whether it takes containers.
-    pub readiness: Readiness,
-    /// What it has for containers: its size less the system reserve.
-    pub capacity: Resources,
-    /// What is promised on it.
-    pub reserved: Resources,
-    /// Its ports that are taken.
-    pub ports: BTreeSet<HostPort>,
-    /// How many containers of each service are on it.
-    pub services: BTreeMap<ServiceName, u32>,
-}
-
-/// A container without a place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
-    /// Its name.
-    pub container: ContainerName,
-    /// Its service.
-    pub service: ServiceName,
-    /// The role it asks for.
-    pub location: Location,
-    /// What it must be promised.
-    pub needs: Resources,
-    /// The machine ports it must have.
-    pub ports: BTreeSet<HostPort>,
-    /// The one instance it may run on (it holds its volumes), if any.
-    pub bound_to: Option<InstanceId>,
-    /// An instance that it must not be placed on (it is being moved away from it), if any.
-    pub avoid: Option<InstanceId>,
-}
-
-/// A size of machine that can be rented.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// The cloud.
-    pub cloud: CloudName,
-    /// The flavour.
-    pub flavour: FlavourName,
-    /// What it has for containers: its size less the system reserve.
-    pub capacity: Resources,
-    /// What it costs.
-    pub price: PricePerHour,
-    /// Why it cannot be had right now (it failed, and its back-off runs), if so.
-    pub unavailable: Option<String>,
-}
-
-/// What may be rented at most, and how much of that is in use.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Instances at most.
-    pub max_instances: Option<u32>,
-    /// Instances that are live.
-    pub instances: u32,
-    /// Price per hour at most, over all live instances.
-    pub max_price: Option<PricePerHour>,
-    /// Price per hour of the live instances.
-    pub price: PricePerHour,
-}
-
-/// Everything the planner looks at.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    /// All machines, those on their way included.
-    pub nodes: Vec<Node>,
-    /// Containers without a place, the one to serve first, first.
-    pub waiting: Vec<Waiting>,
-    /// What can be rented.
-    pub offers: Vec<Offer>,
-    /// What may be rented.
-    pub limits: Limits,
-}
-
-/// One thing to do, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Assign a container to a machine that is there or on its way.
-    Place {
-        /// Which.
-        container: ContainerName,
-        /// Where.
-        instance: InstanceId,
-        /// Why there.
-        reason: String,
-    },
-    /// Rent a machine for these containers.
-    Rent {
-        /// Where.
-        cloud: CloudName,
-        /// Which size.
-        flavour: FlavourName,
-        /// Its role.
-        location: Location,
-        /// What is assigned to it.
-        containers: Vec<ContainerName>,
-        /// Why.
-        reason: String,
-    },
-    /// Leave a container waiting.
-    Wait {
-        /// Which.
-        container: ContainerName,
-        /// Why: per machine, worst first, and why nothing is rented.
-        reason: String,
-    },
-    /// A container that no machine, rented or to rent, could ever hold.
-    Refuse {
-        /// Which.
-        container: ContainerName,
-        /// Why, with the largest flavour named.
-        reason: String,
-    },
-}
-
-/// What to do with everything that waits, in order of the waiting list.
+/// What to do with everything that waits, in order of the waiting list: every container is in exactly one step.
 #[must_use]
-pub fn plan(_snapshot: &Snapshot) -> Vec<Step> {
-    Vec::new()
+pub fn plan(snapshot: &Snapshot) -> Vec<Step> {
+    if snapshot.waiting.is_empty() {
+        return Vec::new();
+    }
+    let problem = problem::Problem::new(snapshot);
+    report::steps(&problem, &serve::serve(&problem))
 }

@@ -16,6 +16,8 @@ pub enum Happening {
     TickDue(u64),
     /// The core is told of the tick.
     Tick(u64),
+    /// The core wanted to be woken then.
+    Wake(u64),
     /// The manager looks at the engine.
     Look(u64),
     /// What it saw then reaches the core.

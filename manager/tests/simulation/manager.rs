@@ -41,6 +41,8 @@ pub struct Manager {
     /// When it last did more than look.
     pub last_moved: u64,
     next_ticket: Ticket,
+    /// When the core wants to be woken.
+    alarm: Option<u64>,
 }
 
 impl World {
@@ -68,6 +70,7 @@ impl World {
         manager.epoch += 1;
         manager.open.clear();
         manager.look_pending = false;
+        manager.alarm = None;
         let (low, high) = down_for;
         for (person, _) in std::mem::take(&mut manager.tickets).into_values() {
             self.clock.within(low + 100, high + 3_000, Happening::Person(person));
@@ -94,6 +97,23 @@ impl World {
             }
             self.say(|| trace::action(&action));
             self.act(action);
+        }
+        self.set_alarm();
+    }
+
+    /// The runtime wakes the core when it wanted to be woken; what happens before may change when that is.
+    fn set_alarm(&mut self) {
+        let wanted = self.manager.core.as_ref().and_then(Core::wake_at).map(|at| at.0.max(self.clock.now));
+        if let Some(at) = wanted.filter(|_| wanted != self.manager.alarm) {
+            self.clock.at(at, Happening::Wake(self.manager.epoch));
+        }
+        self.manager.alarm = wanted;
+    }
+
+    pub fn wake(&mut self, epoch: u64) {
+        if epoch == self.manager.epoch && self.manager.alarm == Some(self.clock.now) {
+            self.manager.alarm = None;
+            self.deliver(Event::Wake);
         }
     }
 

@@ -38,6 +38,7 @@ impl Trace {
         }
         let text = match event {
             Event::Tick => "tick".to_owned(),
+            Event::Wake => "wake".to_owned(),
             Event::Observed(seen) => format!("seen {}", self.news(seen)),
             Event::Blind(words) => format!("blind: {words}"),
             Event::Request(ticket, request) => format!("asked #{ticket} {}", self::request(request)),

@@ -115,6 +115,7 @@ impl World {
         match happening {
             Happening::ManagerStarts(epoch) => self.manager_starts(epoch),
             Happening::TickDue(epoch) => self.tick_due(epoch),
+            Happening::Wake(epoch) => self.wake(epoch),
             Happening::Tick(epoch) => self.tick(epoch),
             Happening::Look(epoch) => self.look(epoch),
             Happening::Seen(epoch, seen) => self.seen(epoch, *seen),

@@ -104,10 +104,13 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
     std::iter::successors(error.source(), |cause| (*cause).source())
 }
 
-/// What is wrong with the other side's certificate, if this is about that. `io::Error` hides its inner error from `source`.
+/// What is wrong with the other side's certificate, if this is about that. `io::Error`s, one in another, hide it from `source`.
 fn tls_cause(error: &(dyn Error + 'static)) -> Option<String> {
-    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match inner.or_else(|| error.downcast_ref::<rustls::Error>())? {
+    let mut innermost: &(dyn Error + 'static) = error;
+    while let Some(inner) = innermost.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        innermost = inner;
+    }
+    match innermost.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidCertificate(cause) => Some(cause.to_string()),
         _ => None,
     }

@@ -1,0 +1,180 @@
+//! What a machine is as a container: the request that makes it from an order, and the machine read back from the engine's list.
+
+use crate::{Flavour, LocalConfig, Machine, MachineState, Order};
+use bollard::models::{
+    ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum as State, HostConfig, HostConfigCgroupnsModeEnum as CgroupNs, HostConfigLogConfig,
+    NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum,
+};
+use micado_api::{CloudName, ClusterId, InstanceId};
+use std::{collections::HashMap, str::FromStr};
+
+/// Labels on the containers and networks we make.
+const CLUSTER: &str = "micado.cluster";
+const INSTANCE: &str = "micado.instance";
+const TAG: &str = "micado.tag";
+const LOCATION: &str = "micado.location";
+const APPLICATION: &str = "micado.application";
+const FLAVOUR: &str = "micado.flavour";
+const CLOUD: &str = "micado.cloud";
+/// The host's CPUs that a machine is pinned to, as `0,1`.
+const CPUS: &str = "micado.cpus";
+
+/// What of the hosting engine's machine decides how a machine is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Host {
+    /// How many machines are pinned to each CPU.
+    pub(super) pinned: Vec<usize>,
+    /// Cgroup version 2, else 1.
+    pub(super) unified_cgroups: bool,
+    /// What it can give away, without `CAP_`.
+    pub(super) capabilities: Vec<String>,
+}
+
+impl Host {
+    /// The `wanted` CPUs that fewest machines are pinned to, as the kernel writes them; `None` for all.
+    fn choose_cpus(&self, wanted: usize) -> Option<String> {
+        if wanted >= self.pinned.len() {
+            return None;
+        }
+        let mut cpus: Vec<usize> = (0..self.pinned.len()).collect();
+        cpus.sort_by_key(|cpu| self.pinned[*cpu]);
+        cpus.truncate(wanted);
+        cpus.sort_unstable();
+        Some(cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+    }
+}
+
+/// How many of these containers are pinned to each of the host's CPUs.
+pub(super) fn pinned(containers: &[ContainerSummary], cpus: usize) -> Vec<usize> {
+    let mut counts = vec![0; cpus];
+    let labels = containers.iter().filter_map(|container| container.labels.as_ref()?.get(CPUS));
+    for cpu in labels.flat_map(|label| label.split(',')).filter_map(|cpu| cpu.parse::<usize>().ok()) {
+        if let Some(count) = counts.get_mut(cpu) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+/// The network of the instances, marked as this cluster's.
+pub(super) fn network(name: &str, cluster: &ClusterId) -> NetworkCreateRequest {
+    NetworkCreateRequest {
+        name: name.to_owned(),
+        driver: Some("bridge".to_owned()),
+        labels: Some([(CLUSTER.to_owned(), cluster.to_string())].into()),
+        ..NetworkCreateRequest::default()
+    }
+}
+
+/// Label filters of the engine's list: the machines of this cluster in this cloud, or, without, those of anybody.
+pub(super) fn filters(of: Option<(&ClusterId, &CloudName)>) -> HashMap<String, Vec<String>> {
+    let labels = match of {
+        Some((cluster, cloud)) => vec![format!("{CLUSTER}={cluster}"), format!("{CLOUD}={cloud}"), INSTANCE.to_owned()],
+        None => vec![INSTANCE.to_owned()],
+    };
+    [("label".to_owned(), labels)].into()
+}
+
+/// Whether these labels are of a thing that we made for this cluster.
+pub(super) fn belongs(labels: Option<&HashMap<String, String>>, cluster: &ClusterId) -> bool {
+    labels.and_then(|labels| labels.get(CLUSTER)).is_some_and(|label| label == cluster.as_str())
+}
+
+/// Whether these labels are of the machine with this unique name.
+pub(super) fn is_machine(labels: Option<&HashMap<String, String>>, cloud: &CloudName, name: &str) -> bool {
+    let label = |key| labels.and_then(|labels| labels.get(key)).map_or("", String::as_str);
+    label(CLOUD) == cloud.as_str() && format!("micado-{}-{}", label(CLUSTER), label(INSTANCE)) == name
+}
+
+/// The container of this order. The flavour's memory and cores are its real limits, never above what the host has; a flavour without a size has none.
+pub(super) fn request(order: &Order, cloud: &CloudName, flavour: &Flavour, config: &LocalConfig, host: &Host) -> ContainerCreateBody {
+    let mut labels: HashMap<String, String> = [
+        (CLUSTER, order.cluster.to_string()),
+        (INSTANCE, order.instance.to_string()),
+        (TAG, order.tag.to_string()),
+        (LOCATION, order.location.to_string()),
+        (APPLICATION, order.application.clone()),
+        (FLAVOUR, order.flavour.to_string()),
+        (CLOUD, cloud.to_string()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into();
+    let memory = flavour.size.and_then(|size| i64::try_from(size.memory.0).ok());
+    let cores = flavour.size.map(|size| size.cpu.0.min(host.pinned.len() as u64 * 1_000_000_000));
+    let cpus = cores.and_then(|cores| host.choose_cpus(usize::try_from(cores.div_ceil(1_000_000_000)).ok()?));
+    if let Some(cpus) = &cpus {
+        labels.insert(CPUS.to_owned(), cpus.clone());
+    }
+    let host_config = HostConfig {
+        memory,
+        memory_swap: memory,
+        nano_cpus: cores.and_then(|cores| i64::try_from(cores).ok()),
+        cpuset_cpus: cpus,
+        network_mode: Some(config.network.clone()),
+        restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::ALWAYS), maximum_retry_count: None }),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some([("max-size", "10m"), ("max-file", "2")].map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+        }),
+        ..rights(host.unified_cgroups, host.capabilities.clone())
+    };
+    ContainerCreateBody {
+        hostname: Some(order.tag.to_string()),
+        image: Some(config.image.clone()),
+        env: memory.map(|memory| vec![format!("MICADO_MEMORY={memory}")]),
+        labels: Some(labels),
+        host_config: Some(host_config),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// The rights that an engine in a container needs, short of `--privileged`: that asks for capabilities which the host itself may lack.
+pub(super) fn rights(unified_cgroups: bool, capabilities: Vec<String>) -> HostConfig {
+    HostConfig {
+        binds: (!unified_cgroups).then(|| vec!["/sys/fs/cgroup:/sys/fs/cgroup:rw".to_owned()]),
+        cgroupns_mode: Some(if unified_cgroups { CgroupNs::PRIVATE } else { CgroupNs::HOST }),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(capabilities),
+        security_opt: Some(vec!["seccomp=unconfined".to_owned(), "apparmor=unconfined".to_owned()]),
+        masked_paths: Some(Vec::new()),
+        readonly_paths: Some(Vec::new()),
+        device_cgroup_rules: Some(vec!["a *:* rwm".to_owned()]),
+        ..HostConfig::default()
+    }
+}
+
+/// The machine that this container of the engine's list is; `None` when it is none of ours.
+pub(super) fn machine(summary: &ContainerSummary) -> Option<Machine> {
+    let labels = summary.labels.as_ref()?;
+    let networks = summary.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let address = networks.and_then(|networks| networks.values().find_map(|endpoint| endpoint.ip_address.clone()));
+    Some(Machine {
+        name: summary.names.as_ref()?.first()?.trim_start_matches('/').to_owned(),
+        instance: label::<InstanceId>(labels, INSTANCE)?,
+        id: summary.id.clone()?,
+        state: state(summary.state?),
+        address: address.filter(|address| !address.is_empty()),
+        tag: label(labels, TAG),
+        location: label(labels, LOCATION),
+        application: labels.get(APPLICATION).cloned(),
+        flavour: label(labels, FLAVOUR),
+        detail: summary.status.clone(),
+    })
+}
+
+fn label<T: FromStr>(labels: &HashMap<String, String>, key: &str) -> Option<T> {
+    labels.get(key)?.parse().ok()
+}
+
+/// A machine that restarts is rented and comes up by itself: it runs.
+fn state(state: State) -> MachineState {
+    match state {
+        State::CREATED | State::EMPTY => MachineState::Pending,
+        State::RUNNING | State::PAUSED | State::RESTARTING => MachineState::Running,
+        State::EXITED | State::DEAD => MachineState::Dead,
+        State::REMOVING | State::STOPPING => MachineState::Stopping,
+    }
+}
+
+#[cfg(test)]
+mod tests;

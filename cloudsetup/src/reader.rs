@@ -1,0 +1,238 @@
+//! Reads `cloudsetup.xml`. The layout is the original's, with child elements of our own that old files lack:
+//! a flavour's `memory`, `cores` and `price`; a cloud's `broker`, `endpoint`, `credentials` and `join_timeout`; an application's `role`.
+
+use crate::{
+    Application, BrokerKind, Cloud, CloudSetup, Flavour, Role,
+    dom::{self, Element, Place},
+};
+use micado_api::{CloudName, FlavourName, PricePerHour, Resources};
+use std::{collections::HashMap, fmt, fs, io, path::Path, str::FromStr, time::Duration};
+
+/// Why a `cloudsetup.xml` was not taken. Each message says where, what, why and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The file is not there, or not readable by this user.
+    #[error("{file}: cannot be read: {cause}: write it, or name another file")]
+    Unreadable {
+        /// The file as it was given.
+        file: String,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// It is not XML.
+    #[error("{at}: not well-formed XML: {cause}")]
+    Malformed {
+        /// Where.
+        at: At,
+        /// What is wrong there.
+        cause: String,
+    },
+    /// A part that must be there is absent or empty.
+    #[error("{at}: {thing} has no `{part}`: add <{part}>...</{part}>")]
+    Missing {
+        /// Where the thing begins.
+        at: At,
+        /// What lacks it.
+        thing: String,
+        /// The child element's name.
+        part: &'static str,
+    },
+    /// Two things of one kind have the same name.
+    #[error("{at}: {thing} is there twice (first in line {first}): rename or remove one")]
+    Duplicate {
+        /// Where the second begins.
+        at: At,
+        /// What is there twice.
+        thing: String,
+        /// The line of the first.
+        first: usize,
+    },
+    /// A value that cannot be understood.
+    #[error("{at}: {thing}: {cause}")]
+    Bad {
+        /// Where the value stands.
+        at: At,
+        /// What it is a value of.
+        thing: String,
+        /// Why it is refused, and what is expected.
+        cause: String,
+    },
+}
+
+/// A place in a file, shown as `file:line:column`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At {
+    file: String,
+    place: Place,
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.place.line, self.place.column)
+    }
+}
+
+impl CloudSetup {
+    /// Reads the file. Relative `credentials` are looked for beside it.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not XML, or does not say what it must.
+    pub fn read(path: &Path) -> Result<Self, SetupError> {
+        let file = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|cause| SetupError::Unreadable { file: file.clone(), cause })?;
+        let mut setup = Self::parse(&text, &file)?;
+        let home = path.parent().unwrap_or(Path::new(""));
+        for credentials in setup.clouds.iter_mut().filter_map(|cloud| cloud.credentials.as_mut()) {
+            *credentials = home.join(&*credentials);
+        }
+        Ok(setup)
+    }
+
+    /// Reads the text of a file that errors are to call `name`.
+    ///
+    /// # Errors
+    /// When it is not XML, or does not say what it must.
+    pub fn parse(text: &str, name: &str) -> Result<Self, SetupError> {
+        let reader = Reader { file: name };
+        let root = dom::parse(text).map_err(|error| SetupError::Malformed { at: reader.at(error.place), cause: error.cause })?;
+        let thing = format!("<{}>", root.name);
+        let clouds = &reader.section(&root, &thing, "clouds")?.children;
+        let applications = &reader.section(&root, &thing, "applications")?.children;
+        let setup = Self {
+            clouds: clouds.iter().map(|element| reader.cloud(element)).collect::<Result<_, _>>()?,
+            applications: applications.iter().map(|element| reader.application(element)).collect::<Result<_, _>>()?,
+        };
+        reader.unique(clouds, "name", |name| format!("cloud `{name}`"))?;
+        reader.unique(applications, "name", |name| format!("application `{name}`"))?;
+        Ok(setup)
+    }
+}
+
+/// The file's name, for errors, and how each thing in it is read.
+struct Reader<'a> {
+    file: &'a str,
+}
+
+impl Reader<'_> {
+    fn cloud(&self, element: &Element) -> Result<Cloud, SetupError> {
+        let name: CloudName = self.name(element, "a cloud", "name")?;
+        let thing = format!("cloud `{name}`");
+        let broker = self.word(element, &thing, "broker", &[("cloudbroker", BrokerKind::CloudBroker), ("local", BrokerKind::Local)])?.unwrap_or_default();
+        // Where nobody else's names are needed, ours do.
+        let wire = |part| match (element.text_of(part), broker) {
+            (None, BrokerKind::Local) => Ok(name.as_str()),
+            _ => self.needed(element, &thing, part),
+        };
+        let sizes = &self.section(element, &thing, "flavours")?.children;
+        let flavours = sizes.iter().map(|element| self.flavour(element, &thing, broker)).collect::<Result<_, _>>()?;
+        self.unique(sizes, "size", |size| format!("flavour `{size}` of {thing}"))?;
+        Ok(Cloud {
+            provider: wire("provider")?.to_owned(),
+            region: wire("region")?.to_owned(),
+            broker,
+            endpoint: element.text_of("endpoint").map(str::to_owned),
+            credentials: element.text_of("credentials").map(Into::into),
+            join_timeout: self.join_timeout(element, &thing, broker)?,
+            flavours,
+            name,
+        })
+    }
+
+    fn join_timeout(&self, element: &Element, thing: &str, broker: BrokerKind) -> Result<Duration, SetupError> {
+        let default = match broker {
+            BrokerKind::CloudBroker => Duration::from_secs(600),
+            BrokerKind::Local => Duration::from_secs(120),
+        };
+        let seconds = |text: &str| match text.parse() {
+            Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+            _ => Err(format!("join_timeout `{text}` is not a number of seconds such as `600`")),
+        };
+        Ok(self.value(element, thing, "join_timeout", seconds)?.unwrap_or(default))
+    }
+
+    fn flavour(&self, element: &Element, cloud: &str, broker: BrokerKind) -> Result<Flavour, SetupError> {
+        let name: FlavourName = self.name(element, &format!("a flavour of {cloud}"), "size")?;
+        let thing = format!("flavour `{name}` of {cloud}");
+        let id = match (element.text_of("id"), broker) {
+            (None, BrokerKind::Local) => name.as_str(),
+            _ => self.needed(element, &thing, "id")?,
+        };
+        let size = match (self.value(element, &thing, "memory", parsed)?, self.value(element, &thing, "cores", parsed)?) {
+            (Some(memory), Some(cpu)) => Some(Resources::new(memory, cpu)),
+            (None, None) => None,
+            (Some(_), None) => return Err(self.missing(element, &thing, "cores")),
+            (None, Some(_)) => return Err(self.missing(element, &thing, "memory")),
+        };
+        let price = self.value(element, &thing, "price", parsed::<PricePerHour>)?.unwrap_or_default();
+        Ok(Flavour { id: id.to_owned(), size, price, name })
+    }
+
+    fn application(&self, element: &Element) -> Result<Application, SetupError> {
+        let name = self.needed(element, "an application", "name")?.to_owned();
+        let thing = format!("application `{name}`");
+        let by_name = if name.to_ascii_lowercase().starts_with("proxy") { Role::Proxy } else { Role::Node };
+        Ok(Application {
+            software: self.needed(element, &thing, "sname")?.to_owned(),
+            executable: self.needed(element, &thing, "executable")?.to_owned(),
+            param_template: element.text_of("param_template").map(str::to_owned),
+            role: self.word(element, &thing, "role", &[("node", Role::Node), ("proxy", Role::Proxy)])?.unwrap_or(by_name),
+            name,
+        })
+    }
+
+    fn section<'e>(&self, element: &'e Element, thing: &str, part: &'static str) -> Result<&'e Element, SetupError> {
+        element.child(part).filter(|section| !section.children.is_empty()).ok_or_else(|| self.missing(element, thing, part))
+    }
+
+    fn needed<'e>(&self, element: &'e Element, thing: &str, part: &'static str) -> Result<&'e str, SetupError> {
+        element.text_of(part).ok_or_else(|| self.missing(element, thing, part))
+    }
+
+    /// A name that must be there and fit its type.
+    fn name<T: FromStr<Err: fmt::Display>>(&self, element: &Element, thing: &str, part: &'static str) -> Result<T, SetupError> {
+        self.value(element, thing, part, parsed)?.ok_or_else(|| self.missing(element, thing, part))
+    }
+
+    /// One of a few words, in any case.
+    fn word<T: Copy>(&self, element: &Element, thing: &str, part: &'static str, words: &[(&str, T)]) -> Result<Option<T>, SetupError> {
+        self.value(element, thing, part, |text| {
+            let known = || words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
+            let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+            found.map(|(_, value)| *value).ok_or_else(|| format!("{part} `{text}` is not known: write {}", known()))
+        })
+    }
+
+    /// A value that may be absent.
+    fn value<T>(&self, element: &Element, thing: &str, part: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, SetupError> {
+        let Some(child) = element.child(part) else { return Ok(None) };
+        let bad = |cause| SetupError::Bad { at: self.at(child.place), thing: thing.to_owned(), cause };
+        parse(&child.text).map(Some).map_err(bad)
+    }
+
+    /// Refuses the second of two elements whose `part` (known to be there) says the same.
+    fn unique(&self, elements: &[Element], part: &str, thing: impl Fn(&str) -> String) -> Result<(), SetupError> {
+        let mut first: HashMap<&str, Place> = HashMap::new();
+        for element in elements {
+            let name = element.text_of(part).unwrap_or_default();
+            if let Some(first) = first.insert(name, element.place) {
+                return Err(SetupError::Duplicate { at: self.at(element.place), thing: thing(name), first: first.line });
+            }
+        }
+        Ok(())
+    }
+
+    fn missing(&self, element: &Element, thing: &str, part: &'static str) -> SetupError {
+        SetupError::Missing { at: self.at(element.place), thing: thing.to_owned(), part }
+    }
+
+    fn at(&self, place: Place) -> At {
+        At { file: self.file.to_owned(), place }
+    }
+}
+
+fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

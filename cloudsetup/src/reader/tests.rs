@@ -1,0 +1,163 @@
+//! Tests of reading `cloudsetup.xml`.
+
+use super::*;
+use micado_api::{MemoryBytes, NanoCpus};
+
+fn flavour(name: &str, id: &str) -> Flavour {
+    Flavour { name: FlavourName::trusted(name), id: id.to_owned(), size: None, price: PricePerHour(0) }
+}
+
+fn old_cloud(name: &str, provider: &str, region: &str, flavours: Vec<Flavour>) -> Cloud {
+    Cloud {
+        name: CloudName::trusted(name),
+        provider: provider.to_owned(),
+        region: region.to_owned(),
+        broker: BrokerKind::CloudBroker,
+        endpoint: None,
+        credentials: None,
+        join_timeout: Duration::from_secs(600),
+        flavours,
+    }
+}
+
+fn application(name: &str, software: &str, param_template: Option<&str>, role: Role) -> Application {
+    Application {
+        name: name.to_owned(),
+        software: software.to_owned(),
+        executable: "start.sh".to_owned(),
+        param_template: param_template.map(str::to_owned),
+        role,
+    }
+}
+
+fn in_repository(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[test]
+fn an_old_file_still_loads() {
+    let expected = CloudSetup {
+        clouds: vec![
+            old_cloud("zrh", "CloudSigma", "CloudSigma Zurich", vec![flavour("small", "CloudSigma Small"), flavour("medium", "CloudSigma Medium & More")]),
+            old_cloud("dub", "Amazon", "eu-west-1", vec![flavour("small", "t2.small")]),
+        ],
+        applications: vec![application("worker", "worker image", Some("-start %s"), Role::Node), application("Proxy01", "proxy image", None, Role::Proxy)],
+    };
+    assert_eq!(CloudSetup::read(&in_repository("tests/data/old.xml")).expect("a good file"), expected);
+}
+
+#[test]
+fn the_local_cloud_of_scripts_up_loads() {
+    let setup = CloudSetup::read(&in_repository("../scripts/cloudsetup.local.xml")).expect("a good file");
+    let local = setup.cloud("local").expect("its cloud");
+    assert_eq!((local.broker, local.provider.as_str(), local.join_timeout), (BrokerKind::Local, "local", Duration::from_secs(120)));
+    let sizes: Vec<_> = local.flavours.iter().map(|flavour| (flavour.name.as_str(), flavour.size.expect("a size"), flavour.price.0)).collect();
+    let size = |mib, cores| Resources::new(MemoryBytes::mib(mib), NanoCpus::cores(cores));
+    assert_eq!(sizes, [("small", size(512, 1), 10_000), ("medium", size(1024, 1), 20_000), ("large", size(2048, 2), 40_000)]);
+    assert_eq!(setup.application("Node").expect("its application").role, Role::Node);
+}
+
+/// A good file, one element a line, with our extensions.
+const GOOD: &str = "<setup>
+<clouds>
+<cloud>
+<name>zrh</name>
+<provider>P</provider>
+<region>R</region>
+<broker>CloudBroker</broker>
+<endpoint>https://platform.example</endpoint>
+<credentials>cbcredentials</credentials>
+<join-timeout>90</join-timeout>
+<flavours>
+<f><size>small</size><id>S</id><memory>1.5G</memory><cores>0.5</cores><price>0.05</price></f>
+<f><size>medium</size><id>M</id></f>
+</flavours>
+</cloud>
+</clouds>
+<applications>
+<a><name>Node</name><sname>n</sname><executable>e</executable><role>proxy</role></a>
+</applications>
+</setup>";
+
+#[test]
+fn our_own_elements_are_read() {
+    let setup = CloudSetup::parse(GOOD, "cloudsetup.xml").expect("a good file");
+    let cloud = &setup.clouds[0];
+    assert_eq!((cloud.endpoint.as_deref(), cloud.credentials.as_deref()), (Some("https://platform.example"), Some(Path::new("cbcredentials"))));
+    assert_eq!((cloud.broker, cloud.join_timeout), (BrokerKind::CloudBroker, Duration::from_secs(90)));
+    assert_eq!(cloud.flavours[0].size, Some(Resources::new(MemoryBytes::mib(1536), NanoCpus::millis(500))));
+    assert_eq!((cloud.flavours[0].price, cloud.flavours[1].size), (PricePerHour(50_000), None));
+    assert_eq!(setup.applications[0].role, Role::Proxy);
+}
+
+#[test]
+fn credentials_are_looked_for_beside_the_file() {
+    let folder = std::env::temp_dir().join(format!("micado-cloudsetup-{}", std::process::id()));
+    fs::create_dir(&folder).expect("a folder");
+    let file = folder.join("cloudsetup.xml");
+    fs::write(&file, GOOD).expect("a file");
+    let setup = CloudSetup::read(&file);
+    fs::remove_dir_all(&folder).expect("cleaning up");
+    assert_eq!(setup.expect("a good file").clouds[0].credentials, Some(folder.join("cbcredentials")));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place_and_the_next_step() {
+    let message = |from: &str, to: &str| {
+        assert!(GOOD.contains(from), "{from}");
+        CloudSetup::parse(&GOOD.replacen(from, to, 1), "cloudsetup.xml").expect_err(to).to_string()
+    };
+    let cases = [
+        (("<region>R</region>\n", ""), "3:1: cloud `zrh` has no `region`: add <region>...</region>"),
+        (("<provider>P</provider>", "<provider nil='true'/>"), "3:1: cloud `zrh` has no `provider`: add <provider>...</provider>"),
+        (("<name>zrh</name>", ""), "3:1: a cloud has no `name`: add <name>...</name>"),
+        (("<name>zrh</name>", "<name>z h</name>"), "4:1: a cloud: cloud `z h` may hold only letters, digits, `-`, `_` and `.`"),
+        (("<id>S</id>", ""), "12:1: flavour `small` of cloud `zrh` has no `id`: add <id>...</id>"),
+        (("<size>small</size>", "<size>medium</size>"), "13:1: flavour `medium` of cloud `zrh` is there twice (first in line 12): rename or remove one"),
+        (("1.5G", "10X"), "12:32: flavour `small` of cloud `zrh`: memory `10X` is not an amount such as `256M` or `1G`"),
+        (("1.5G", "0"), "12:32: flavour `small` of cloud `zrh`: memory `0` is zero"),
+        (("<cores>0.5</cores>", ""), "12:1: flavour `small` of cloud `zrh` has no `cores`: add <cores>...</cores>"),
+        (("<memory>1.5G</memory>", ""), "12:1: flavour `small` of cloud `zrh` has no `memory`: add <memory>...</memory>"),
+        (("0.05", "free"), "12:71: flavour `small` of cloud `zrh`: price `free` is not a number such as `0.05`"),
+        ((">90<", ">soon<"), "10:1: cloud `zrh`: join_timeout `soon` is not a number of seconds such as `600`"),
+        ((">CloudBroker<", ">ec2<"), "7:1: cloud `zrh`: broker `ec2` is not known: write `cloudbroker` or `local`"),
+        ((">proxy<", ">cook<"), "18:63: application `Node`: role `cook` is not known: write `node` or `proxy`"),
+        (("<sname>n</sname>", "<sname/>"), "18:1: application `Node` has no `sname`: add <sname>...</sname>"),
+        (("clouds", "skies"), "not well-formed XML: expected `</skies>`, but `</clouds>` was found"),
+    ];
+    for ((from, to), expected) in cases {
+        let message = message(from, to);
+        assert!(message.starts_with("cloudsetup.xml:") && message.ends_with(expected), "{message}\nexpected {expected}");
+    }
+}
+
+#[test]
+fn clouds_and_applications_have_names_of_their_own() {
+    let twice = |item: &str, last: &str| {
+        let text = GOOD.replacen(last, &format!("{last}\n{item}"), 1);
+        CloudSetup::parse(&text, "s.xml").expect_err(item).to_string()
+    };
+    let cloud = "<c><name>zrh</name><provider>P</provider><region>R</region><flavours><f><size>s</size><id>S</id></f></flavours></c>";
+    assert_eq!(twice(cloud, "</cloud>"), "s.xml:16:1: cloud `zrh` is there twice (first in line 3): rename or remove one");
+    let application = "<a><name>Node</name><sname>n</sname><executable>e</executable></a>";
+    assert_eq!(twice(application, "</a>"), "s.xml:19:1: application `Node` is there twice (first in line 18): rename or remove one");
+}
+
+#[test]
+fn a_file_without_its_sections_says_so() {
+    let message = |text: &str| CloudSetup::parse(text, "s.xml").expect_err(text).to_string();
+    assert_eq!(message("<setup/>"), "s.xml:1:1: <setup> has no `clouds`: add <clouds>...</clouds>");
+    assert_eq!(message(&GOOD.replace("<a>", "<!--").replace("</a>", "-->")), "s.xml:1:1: <setup> has no `applications`: add <applications>...</applications>");
+    let absent = CloudSetup::read(Path::new("nowhere/cloudsetup.xml")).expect_err("no file").to_string();
+    assert_eq!(absent, "nowhere/cloudsetup.xml: cannot be read: No such file or directory (os error 2): write it, or name another file");
+}
+
+#[test]
+fn look_ups_say_what_there_is() {
+    let setup = CloudSetup::parse(GOOD, "s.xml").expect("a good file");
+    let cloud = setup.cloud("zrh").expect("its cloud");
+    assert_eq!(cloud.flavour("tiny").expect_err("no such").to_string(), "cloud `zrh` has no flavour `tiny` (it has: small, medium)");
+    assert_eq!(setup.cloud("lon").expect_err("no such").to_string(), "there is no cloud `lon` (there are: zrh)");
+    assert_eq!(setup.application("Web").expect_err("no such").to_string(), "there is no application `Web` (there are: Node)");
+    assert_eq!(CloudSetup::default().cloud("x").expect_err("none").to_string(), "there is no cloud `x` (there are none)");
+}

@@ -1,0 +1,79 @@
+//! Containers: list, launch, quit, remove.
+
+use super::{
+    ApiState,
+    extract::{Body, Name, Query},
+    refusal::{Answer, Refusal},
+    validate,
+};
+use crate::control::{Reply, Request};
+use axum::{Json, extract::State, http::StatusCode};
+use micado_api::{AllQuery, ContainerView, ErrorBody, ErrorCode, LaunchRequest, PortMapping, QuitQuery};
+
+/// Containers, by name.
+#[utoipa::path(get, path = "/v1/containers", tag = "containers", params(AllQuery), responses(
+    (status = 200, description = "The containers.", body = Vec<ContainerView>),
+    (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+pub(super) async fn list(State(state): State<ApiState>, Query(query): Query<AllQuery>) -> Answer<Json<Vec<ContainerView>>> {
+    Ok(Json(state.handle.read(move |core| core.containers(query.all)).await?))
+}
+
+/// Runs one more container of a service. Answered when that is recorded; `/v1/progress/{name}` tells the rest. Repeated with the same `request`, it makes no second one.
+#[utoipa::path(post, path = "/v1/containers", tag = "containers", request_body = LaunchRequest, responses(
+    (status = 202, description = "It is recorded.", body = ContainerView),
+    (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+pub(super) async fn launch(State(state): State<ApiState>, Body(mut request): Body<LaunchRequest>) -> Answer<(StatusCode, Json<ContainerView>)> {
+    validate::launch(&request)?;
+    let image = &request.spec.image;
+    let facts = state.engine.image(image).await.map_err(|error| {
+        let refusal = Refusal::engine(&format!("image `{image}`"), error);
+        if refusal.is(ErrorCode::NotFound) { refusal.hint("build it on the manager's engine, or name one that a registry has") } else { refusal }
+    })?;
+    if request.publish_all {
+        request.spec.ports = facts.exposed.iter().map(|port| PortMapping { host: None, ..*port }).collect();
+    }
+    match state.handle.request(Request::Launch(request, facts)).await? {
+        Reply::Containers(views) => {
+            let view = views.into_iter().next().ok_or_else(|| ErrorBody::new(ErrorCode::Internal, "the core launched nothing and did not say why"))?;
+            Ok((StatusCode::ACCEPTED, Json(view)))
+        }
+        Reply::Instance(_) => Err(mixed_up().into()),
+    }
+}
+
+/// Stops the containers of this name. Answered when that is recorded; `/v1/progress/{name}` of each tells the rest.
+#[utoipa::path(post, path = "/v1/containers/{name}/quit", tag = "containers",
+    params(("name" = String, Path, description = "A service's or a container's name."), QuitQuery),
+    responses(
+        (status = 202, description = "It is recorded.", body = Vec<ContainerView>),
+        (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+pub(super) async fn quit(State(state): State<ApiState>, Name(name): Name, Query(query): Query<QuitQuery>) -> Answer<(StatusCode, Json<Vec<ContainerView>>)> {
+    let reply = state.handle.request(Request::Quit { name, remove: query.remove }).await?;
+    Ok((StatusCode::ACCEPTED, Json(containers(reply)?)))
+}
+
+/// Forgets stopped containers of this name, logs included.
+#[utoipa::path(delete, path = "/v1/containers/{name}", tag = "containers",
+    params(("name" = String, Path, description = "A service's or a container's name.")),
+    responses(
+        (status = 200, description = "As they were.", body = Vec<ContainerView>),
+        (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+pub(super) async fn remove(State(state): State<ApiState>, Name(name): Name) -> Answer<Json<Vec<ContainerView>>> {
+    let reply = state.handle.request(Request::Remove { name }).await?;
+    Ok(Json(containers(reply)?))
+}
+
+fn containers(reply: Reply) -> Result<Vec<ContainerView>, ErrorBody> {
+    match reply {
+        Reply::Containers(views) => Ok(views),
+        Reply::Instance(_) => Err(mixed_up()),
+    }
+}
+
+fn mixed_up() -> ErrorBody {
+    ErrorBody::new(ErrorCode::Internal, "the core answered for an instance when asked for containers")
+}

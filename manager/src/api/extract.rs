@@ -1,0 +1,42 @@
+//! Bodies, queries and paths of requests, refused in our own words when they cannot be read.
+
+use super::refusal::Refusal;
+use axum::{
+    Json,
+    extract::{self, FromRequest, FromRequestParts, Request},
+    http::request::Parts,
+};
+use serde::de::DeserializeOwned;
+
+/// A JSON body.
+pub(super) struct Body<T>(pub(super) T);
+
+/// What follows the `?`.
+pub(super) struct Query<T>(pub(super) T);
+
+/// The one name in the path.
+pub(super) struct Name(pub(super) String);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Refusal;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let Json(body) = Json::from_request(request, state).await?;
+        Ok(Self(body))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Refusal;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let extract::Query(query) = extract::Query::from_request_parts(parts, state).await?;
+        Ok(Self(query))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Refusal;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let extract::Path(name) = extract::Path::from_request_parts(parts, state).await?;
+        Ok(Self(name))
+    }
+}

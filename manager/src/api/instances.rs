@@ -1,0 +1,49 @@
+//! Instances: list, start, stop.
+
+use super::{
+    ApiState,
+    extract::{Body, Name, Query},
+    refusal::Answer,
+    validate,
+};
+use crate::control::{Reply, Request};
+use axum::{Json, extract::State, http::StatusCode};
+use micado_api::{AllQuery, ErrorBody, ErrorCode, InstanceView, StartRequest, StopQuery, Tag};
+
+/// Instances, oldest first.
+#[utoipa::path(get, path = "/v1/instances", tag = "instances", params(AllQuery), responses(
+    (status = 200, description = "The instances.", body = Vec<InstanceView>),
+    (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+pub(super) async fn list(State(state): State<ApiState>, Query(query): Query<AllQuery>) -> Answer<Json<Vec<InstanceView>>> {
+    Ok(Json(state.handle.read(move |core| core.instances(query.all)).await?))
+}
+
+/// Rents a machine. Answered when that is recorded; `/v1/progress/{tag}` tells the rest.
+#[utoipa::path(post, path = "/v1/instances", tag = "instances", request_body = StartRequest, responses(
+    (status = 202, description = "It is recorded.", body = InstanceView),
+    (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+pub(super) async fn start(State(state): State<ApiState>, Body(request): Body<StartRequest>) -> Answer<(StatusCode, Json<InstanceView>)> {
+    validate::start(&request)?;
+    let reply = state.handle.request(Request::Start(request)).await?;
+    Ok((StatusCode::ACCEPTED, Json(instance(reply)?)))
+}
+
+/// Empties a machine and gives it back. Answered when that is recorded; `/v1/progress/{tag}` tells the rest.
+#[utoipa::path(delete, path = "/v1/instances/{tag}", tag = "instances", params(("tag" = Tag, Path, description = "Which instance."), StopQuery), responses(
+    (status = 202, description = "It is recorded.", body = InstanceView),
+    (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+pub(super) async fn stop(State(state): State<ApiState>, Name(tag): Name, Query(query): Query<StopQuery>) -> Answer<(StatusCode, Json<InstanceView>)> {
+    let tag = validate::name(&tag)?;
+    let reply = state.handle.request(Request::Stop { tag, force: query.force }).await?;
+    Ok((StatusCode::ACCEPTED, Json(instance(reply)?)))
+}
+
+fn instance(reply: Reply) -> Result<InstanceView, ErrorBody> {
+    match reply {
+        Reply::Instance(view) => Ok(*view),
+        Reply::Containers(_) => Err(ErrorBody::new(ErrorCode::Internal, "the core answered for containers when asked for an instance")),
+    }
+}

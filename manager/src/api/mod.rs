@@ -1,0 +1,78 @@
+//! The manager's face to the CLI, scripts and programs: JSON over HTTP, on a unix socket for the owner and on HTTPS for those with the token.
+
+mod containers;
+mod extract;
+mod instances;
+mod logs;
+mod openapi;
+mod progress;
+mod refusal;
+mod server;
+mod services;
+mod status;
+mod token;
+pub mod validate;
+
+pub use openapi::document;
+pub use server::{Api, BindError, Listen};
+pub use token::{Token, TokenError};
+
+use crate::{control::Handle, engine::Engine};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{delete, get, post},
+};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The largest request; the files of a `start` are the largest thing in any.
+const BODY_MAX: usize = 8 << 20;
+
+/// What the routes reach the manager through; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ApiState {
+    handle: Handle,
+    engine: Arc<dyn Engine>,
+    /// Ends the streams that would not end by themselves.
+    stopping: CancellationToken,
+}
+
+impl ApiState {
+    /// The core through its handle, and the engine for what the core does not know: images and logs.
+    #[must_use]
+    pub fn new(handle: Handle, engine: Arc<dyn Engine>) -> Self {
+        Self { handle, engine, stopping: CancellationToken::new() }
+    }
+}
+
+/// All routes, for callers that are trusted already.
+pub fn router(state: ApiState) -> Router {
+    Router::new()
+        .route("/healthz", get(status::healthz))
+        .route("/readyz", get(status::readyz))
+        .route("/v1/openapi.json", get(openapi::openapi))
+        .route("/v1/status", get(status::status))
+        .route("/v1/instances", get(instances::list).post(instances::start))
+        .route("/v1/instances/{tag}", delete(instances::stop))
+        .route("/v1/containers", get(containers::list).post(containers::launch))
+        .route("/v1/containers/{name}", delete(containers::remove))
+        .route("/v1/containers/{name}/quit", post(containers::quit))
+        .route("/v1/containers/{name}/logs", get(logs::logs))
+        .route("/v1/services", get(services::list))
+        .route("/v1/services/{name}", get(services::show))
+        .route("/v1/explain/{name}", get(services::explain))
+        .route("/v1/progress/{subject}", get(progress::progress))
+        .fallback(refusal::no_such_path)
+        .method_not_allowed_fallback(refusal::no_such_method)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(state)
+}
+
+/// The same routes, all but `/healthz` only for those who send the token.
+pub fn guarded(state: ApiState, token: Token) -> Router {
+    router(state).layer(axum::middleware::from_fn_with_state(token, token::require))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! The OpenAPI document: made from the routes and wire types, served, and checked in as `docs/openapi.json`.
+
+use super::{containers, instances, logs, progress, services, status};
+use axum::Json;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        OpenApi as Document,
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "micado", description = "Runs containers on rented machines, and rents and returns the machines as the containers need them."),
+    paths(
+        status::healthz, status::readyz, status::status,
+        instances::list, instances::start, instances::stop,
+        containers::list, containers::launch, containers::quit, containers::remove, logs::logs,
+        services::list, services::show, services::explain,
+        progress::progress, openapi,
+    ),
+    security(("token" = [])),
+    modifiers(&BearerToken),
+)]
+struct ApiDocument;
+
+struct BearerToken;
+
+impl Modify for BearerToken {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    }
+}
+
+/// The document.
+#[must_use]
+pub fn document() -> Document {
+    ApiDocument::openapi()
+}
+
+/// This document.
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "status", responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]
+pub(super) async fn openapi() -> Json<Document> {
+    Json(document())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{env, fs, path::Path};
+
+    #[test]
+    fn the_document_that_is_checked_in_is_up_to_date() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
+        let now = document().to_pretty_json().expect("a document") + "\n";
+        if env::var_os("MICADO_UPDATE_OPENAPI").is_some() {
+            fs::write(&path, &now).expect("docs/openapi.json can be written");
+        }
+        let checked_in = fs::read_to_string(&path).unwrap_or_default();
+        assert!(checked_in == now, "docs/openapi.json is out of date: run MICADO_UPDATE_OPENAPI=1 cargo test -p micado-manager openapi");
+    }
+}

@@ -1,0 +1,38 @@
+//! Services, and why things are as they are.
+
+use super::{ApiState, extract::Name, refusal::Answer};
+use axum::{Json, extract::State};
+use micado_api::{ErrorBody, ErrorCode, Explanation, ServiceView};
+
+/// All services.
+#[utoipa::path(get, path = "/v1/services", tag = "services", responses(
+    (status = 200, description = "The services.", body = Vec<ServiceView>),
+    (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+pub(super) async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<ServiceView>>> {
+    Ok(Json(state.handle.read(|core| core.services(None)).await??))
+}
+
+/// One service, by its name or that of one of its containers.
+#[utoipa::path(get, path = "/v1/services/{name}", tag = "services",
+    params(("name" = String, Path, description = "A service's or a container's name.")),
+    responses(
+        (status = 200, description = "The service.", body = ServiceView),
+        (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+pub(super) async fn show(State(state): State<ApiState>, Name(name): Name) -> Answer<Json<ServiceView>> {
+    let missing = ErrorBody::new(ErrorCode::NotFound, format!("no service or container `{name}`"));
+    let found = state.handle.read(move |core| core.services(Some(&name))).await??;
+    Ok(Json(found.into_iter().next().ok_or(missing)?))
+}
+
+/// Why a container, the containers of a service, or an instance are where and how they are.
+#[utoipa::path(get, path = "/v1/explain/{name}", tag = "services",
+    params(("name" = String, Path, description = "A service's or a container's name, or an instance's tag.")),
+    responses(
+        (status = 200, description = "One explanation for each.", body = Vec<Explanation>),
+        (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+pub(super) async fn explain(State(state): State<ApiState>, Name(name): Name) -> Answer<Json<Vec<Explanation>>> {
+    Ok(Json(state.handle.read(move |core| core.explain(&name)).await??))
+}

@@ -1,0 +1,32 @@
+//! How the manager and its cluster are.
+
+use super::{ApiState, refusal::Answer};
+use axum::{Json, extract::State};
+use micado_api::{ErrorBody, ErrorCode, StatusView};
+
+/// Whether the manager runs. Needs no token.
+#[utoipa::path(get, path = "/healthz", tag = "status", security(()), responses((status = 200, description = "It runs.", body = String)))]
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether the manager has seen its engine and sees it still.
+#[utoipa::path(get, path = "/readyz", tag = "status", responses(
+    (status = 200, description = "It does.", body = String),
+    (status = 503, description = "It does not, with the engine's words.", body = ErrorBody),
+))]
+pub(super) async fn readyz(State(state): State<ApiState>) -> Answer<&'static str> {
+    match state.handle.read(|core| core.status()).await?.blind {
+        None => Ok("ok\n"),
+        Some(words) => Err(ErrorBody::new(ErrorCode::Unavailable, format!("the engine is not seen: {words}")).into()),
+    }
+}
+
+/// The cluster on one screen.
+#[utoipa::path(get, path = "/v1/status", tag = "status", responses(
+    (status = 200, description = "The cluster.", body = StatusView),
+    (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+pub(super) async fn status(State(state): State<ApiState>) -> Answer<Json<StatusView>> {
+    Ok(Json(state.handle.read(|core| core.status()).await?))
+}

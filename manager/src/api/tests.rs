@@ -1,0 +1,342 @@
+//! The API over a real unix socket and real HTTPS, with the real core behind it and an engine that is none.
+
+use super::*;
+use crate::{
+    clock,
+    control::{Action, Config, Core, Event, Input},
+    engine::{EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, TaskView},
+    model::{Container, Placement, Service},
+    pki::Pki,
+};
+use bytes::Bytes;
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use micado_api::{
+    Client, ClientError, ClusterId, ConnectOptions, ContainerState, ErrorBody, ErrorCode, LaunchRequest, LogQuery, MemoryBytes, NanoCpus, PortMapping,
+    Progress, Protocol, Resources, ServiceSpec, Settled, StartRequest,
+};
+use micado_cloudsetup::CloudSetup;
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::{Path, PathBuf},
+};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot},
+    task::JoinHandle,
+};
+
+/// Knows the image `web`, loses its answer for `lost`, and has one log.
+#[derive(Debug, Default)]
+pub(super) struct FakeEngine;
+
+fn lost<T>() -> Result<T, EngineError> {
+    Err(EngineError::Unavailable("no answer".to_owned()))
+}
+
+#[async_trait::async_trait]
+impl Engine for FakeEngine {
+    async fn observe(&self) -> Result<Observation, EngineError> {
+        lost()
+    }
+    async fn tasks(&self, _: &[String]) -> Result<Vec<TaskView>, EngineError> {
+        lost()
+    }
+    fn events(&self) -> BoxStream<'static, EngineEvent> {
+        stream::empty().boxed()
+    }
+    async fn create(&self, _: &Service, _: &Container, _: &Placement) -> Result<(), EngineError> {
+        lost()
+    }
+    async fn remove(&self, _: &str) -> Result<(), EngineError> {
+        lost()
+    }
+    async fn set_active(&self, _: &str, _: bool) -> Result<(), EngineError> {
+        lost()
+    }
+    async fn remove_node(&self, _: &str) -> Result<(), EngineError> {
+        lost()
+    }
+    fn logs(&self, name: &str, _: &LogOptions) -> BoxStream<'static, Result<Bytes, EngineError>> {
+        match name {
+            "c-web" => stream::iter([Ok(Bytes::from("one\nt")), Ok(Bytes::from("wo\n"))]).boxed(),
+            _ => stream::iter([lost()]).boxed(),
+        }
+    }
+    async fn image(&self, image: &str) -> Result<ImageFacts, EngineError> {
+        let port = |container| PortMapping { host: Some(container), container, protocol: Protocol::Tcp };
+        match image {
+            "web" => Ok(ImageFacts { pull: None, exposed: vec![port(80), port(443)] }),
+            "lost" => lost(),
+            _ => Err(EngineError::NotFound("no such image".to_owned())),
+        }
+    }
+    async fn join_facts(&self) -> Result<JoinFacts, EngineError> {
+        lost()
+    }
+}
+
+const SETUP: &str = "<setup>
+  <clouds><cloud><name>local</name><broker>local</broker><flavours>
+    <flavour><size>small</size><memory>1G</memory><cores>1</cores><price>0.05</price></flavour>
+  </flavours></cloud></clouds>
+  <applications><application><name>Node</name><sname>node</sname><executable>run</executable></application></applications>
+</setup>";
+
+/// The core on a loop of its own: what it wants of the outside is not done, what it answers and tells is passed on.
+async fn think(mut core: Core, mut inputs: mpsc::Receiver<Input>, progress: broadcast::Sender<Progress>) {
+    while let Some(input) = inputs.recv().await {
+        match input {
+            Input::Read(read) => read(&core),
+            Input::Request(ticket, request, asker) => {
+                let mut asker = Some(asker);
+                for action in core.handle(clock::now(), Event::Request(ticket, *request)) {
+                    match action {
+                        Action::Reply(_, reply) => drop(asker.take().map(|asker| asker.send(reply))),
+                        Action::Progress(step) => drop(progress.send(step)),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A manager without an outside, and the folder with all that it keeps.
+struct Manager {
+    state: tempfile::TempDir,
+    pki: Pki,
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<io::Result<()>>,
+}
+
+impl Manager {
+    fn start() -> Self {
+        let state = tempfile::tempdir().expect("a folder");
+        let pki = Pki::open(&state.path().join("pki")).expect("an authority");
+        fs::write(state.path().join("ca.crt"), pki.authority()).expect("written");
+        let api = bind(&state.path().join("micado.sock"), &pki).expect("both listeners");
+        let address = api.https_address().expect("an address");
+        let token = Token::load_or_make(state.path()).expect("a token");
+        let (handle, inputs, progress) = Handle::new();
+        let setup = CloudSetup::parse(SETUP, "cloudsetup.xml").expect("a good file");
+        tokio::spawn(think(Core::new(Config::new(ClusterId::trusted("test"), setup), Vec::new(), 1), inputs, progress));
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(api.serve(ApiState::new(handle, Arc::new(FakeEngine)), token, async { drop(stopped.await) }));
+        Self { state, pki, address, stop, served }
+    }
+    fn socket(&self) -> PathBuf {
+        self.state.path().join("micado.sock")
+    }
+    fn by_socket(&self) -> Client {
+        Client::connect(&format!("unix://{}", self.socket().display()), &ConnectOptions::default()).expect("an address")
+    }
+    fn by_https(&self, options: ConnectOptions) -> Client {
+        Client::connect(&format!("https://localhost:{}", self.address.port()), &options).expect("usable files")
+    }
+    fn known(&self) -> ConnectOptions {
+        ConnectOptions { state: Some(self.state.path().to_owned()), ..ConnectOptions::default() }
+    }
+    /// Status and body of a raw request over the socket.
+    fn raw(&self, head: &str, body: &str) -> (u16, ErrorBody) {
+        let mut stream = UnixStream::connect(self.socket()).expect("the socket answers");
+        let length = body.len();
+        write!(stream, "{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
+            .expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{body}: {error}")))
+    }
+}
+
+fn bind(socket: &Path, pki: &Pki) -> Result<Api, BindError> {
+    let identity = pki.server_certificate("https", &["localhost".to_owned()]).expect("a certificate");
+    let https = "127.0.0.1:0".parse().expect("an address");
+    Api::bind(&Listen { socket, https, certificate: identity.certificate.as_bytes(), key: identity.key.as_bytes() })
+}
+
+fn launch(image: &str) -> LaunchRequest {
+    let spec = ServiceSpec {
+        image: image.to_owned(),
+        client: "acme".to_owned(),
+        location: micado_api::Location::default(),
+        entrypoint: None,
+        arguments: vec![],
+        environment: vec![],
+        ports: vec![],
+        domain: None,
+        reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
+        volumes: vec![],
+    };
+    LaunchRequest { spec, publish_all: true, request: Some("once".to_owned()) }
+}
+
+fn refusal<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> ErrorBody {
+    match answer {
+        Err(ClientError::Refused(body)) => body,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_launch_is_recorded_once_and_shown() {
+    let manager = Manager::start();
+    let client = manager.by_socket();
+    let launched = client.launch(&launch("web")).await.expect("launched");
+    assert_eq!((launched.name.as_str(), launched.state), ("acme_web.1", ContainerState::Waiting));
+    let ports: Vec<String> = launched.ports.iter().map(ToString::to_string).collect();
+    assert_eq!(ports, ["80/tcp", "443/tcp"], "all exposed ports, each at a port of the engine's choice");
+    assert_eq!(client.launch(&launch("web")).await.expect("the same").name, launched.name);
+    assert_eq!(client.containers(false).await.expect("a list").len(), 1);
+    assert_eq!(client.services().await.expect("a list")[0].name.as_str(), "acme_web");
+    assert_eq!(client.service("acme_web.1").await.expect("a service").containers.len(), 1);
+    assert_eq!(client.explain("acme_web").await.expect("an explanation")[0].name, "acme_web.1");
+    assert_eq!(client.instances(true).await.expect("a list"), []);
+    assert_eq!(client.status().await.expect("a status").containers[&ContainerState::Waiting], 1);
+    let log: Vec<_> = client.logs("acme_web", &LogQuery::default()).await.expect("a log").collect().await;
+    assert!(log.is_empty(), "{log:?}");
+    let not_ready = refusal(client.ready().await);
+    assert_eq!((not_ready.code, not_ready.message.as_str()), (ErrorCode::Unavailable, "the engine is not seen: the engine has not been seen yet"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_say_what_is_wrong() {
+    let manager = Manager::start();
+    let client = manager.by_socket();
+    let unknown = refusal(client.launch(&launch("nothing")).await);
+    assert_eq!((unknown.code, unknown.message.as_str()), (ErrorCode::NotFound, "image `nothing`: no such image"));
+    assert_eq!(refusal(client.launch(&launch("lost")).await).code, ErrorCode::Unavailable);
+    assert_eq!(refusal(client.launch(&launch("-")).await).code, ErrorCode::BadRequest);
+    assert_eq!(refusal(client.quit("nobody", false).await).message, "no container or service `nobody`");
+    assert_eq!(refusal(client.remove("nobody").await).code, ErrorCode::NotFound);
+    assert_eq!(refusal(client.service("nobody").await).code, ErrorCode::NotFound);
+    assert_eq!(refusal(client.explain("a/b").await).message, "no container, service or instance `a/b`");
+    assert_eq!(refusal(client.stop("a b", false).await).code, ErrorCode::BadRequest);
+    assert_eq!(refusal(client.stop("nobody", false).await).code, ErrorCode::NotFound);
+    assert_eq!(refusal(client.progress("nobody").await.map(drop)).message, "no container or instance `nobody`");
+    assert_eq!(refusal(client.logs("nobody", &LogQuery::default()).await.map(drop)).code, ErrorCode::NotFound);
+    let start = StartRequest {
+        cloud: micado_api::CloudName::trusted("mars"),
+        application: "Node".to_owned(),
+        flavour: micado_api::FlavourName::trusted("small"),
+        tag: micado_api::Tag::trusted("one"),
+        location: micado_api::Location::default(),
+        first: false,
+        files: [].into(),
+    };
+    assert_eq!(refusal(client.start(&start).await).code, ErrorCode::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_library_refuses_is_refused_in_our_form() {
+    let manager = Manager::start();
+    let refused = |head: &str, body: &str| {
+        let (status, body) = manager.raw(head, body);
+        (status, body.code)
+    };
+    assert_eq!(refused("POST /v1/containers", "{"), (400, ErrorCode::BadRequest));
+    assert_eq!(refused("POST /v1/containers", r#"{"spec": 1}"#), (400, ErrorCode::BadRequest));
+    assert_eq!(refused("GET /v1/containers?all=maybe", ""), (400, ErrorCode::BadRequest));
+    assert_eq!(refused("GET /v1/containers?any=true", ""), (400, ErrorCode::BadRequest));
+    assert_eq!(refused("GET /v1/services/%ff", ""), (400, ErrorCode::BadRequest));
+    assert_eq!(refused("GET /v2/containers", ""), (404, ErrorCode::NotFound));
+    assert_eq!(refused("PUT /v1/containers", ""), (405, ErrorCode::BadRequest));
+    assert_eq!(refused("POST /v1/containers", &" ".repeat(BODY_MAX + 1)), (413, ErrorCode::BadRequest));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_is_told_until_it_settles() {
+    let manager = Manager::start();
+    let client = manager.by_socket();
+    client.launch(&launch("web")).await.expect("launched");
+    let mut steps = Box::pin(client.progress("acme_web.1").await.expect("a stream"));
+    let first = steps.next().await.expect("a step").expect("readable");
+    assert_eq!((first.text.as_str(), first.settled), ("waiting: the engine has not been seen yet", None));
+    client.quit("acme_web.1", false).await.expect("recorded");
+    let last = steps.next().await.expect("a step").expect("readable");
+    assert_eq!((last.text.as_str(), last.settled), ("stopped", Some(Settled::Done)));
+    assert!(steps.next().await.is_none(), "it ends with what settles it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_socket_is_for_its_owner_and_replaces_a_stale_one() {
+    let manager = Manager::start();
+    assert_eq!(fs::metadata(manager.socket()).expect("there").permissions().mode() & 0o777, 0o600);
+    assert!(matches!(bind(&manager.socket(), &manager.pki), Err(BindError::Taken(_))));
+    let stale = manager.state.path().join("stale.sock");
+    drop(std::os::unix::net::UnixListener::bind(&stale).expect("bound"));
+    let api = bind(&stale, &manager.pki).expect("a stale socket is in nobody's way");
+    drop(UnixStream::connect(&stale).expect("it answers now"));
+    drop(api);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_ends_the_streams_and_takes_the_socket_away() {
+    let manager = Manager::start();
+    let client = manager.by_socket();
+    client.launch(&launch("web")).await.expect("launched");
+    let mut steps = Box::pin(client.progress("acme_web.1").await.expect("a stream"));
+    steps.next().await.expect("a step").expect("readable");
+    let socket = manager.socket();
+    manager.stop.send(()).expect("it listens");
+    assert!(steps.next().await.is_none());
+    manager.served.await.expect("no panic").expect("it ended well");
+    assert!(!socket.exists());
+    assert_eq!(client.status().await.expect_err("stopped").to_string(), format!("no manager answers at unix://{}", socket.display()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn https_needs_the_token_and_the_authority() {
+    let manager = Manager::start();
+    assert!(manager.by_https(manager.known()).status().await.is_ok());
+
+    let other = manager.state.path().join("other");
+    fs::write(&other, "f".repeat(64)).expect("written");
+    let wrong_token = ConnectOptions { token_file: Some(other), ..manager.known() };
+    assert_eq!(refusal(manager.by_https(wrong_token).status().await).message, "the token is not the manager's");
+    let no_token = ConnectOptions { ca: Some(manager.state.path().join("ca.crt")), ..ConnectOptions::default() };
+    assert_eq!(refusal(manager.by_https(no_token).status().await).code, ErrorCode::Unauthorized);
+
+    let stranger = tempfile::tempdir().expect("a folder");
+    let stranger_ca = stranger.path().join("ca.crt");
+    fs::write(&stranger_ca, Pki::open(&stranger.path().join("pki")).expect("an authority").authority()).expect("written");
+    let wrong_authority = ConnectOptions { ca: Some(stranger_ca), ..manager.known() };
+    assert!(matches!(manager.by_https(wrong_authority).status().await, Err(ClientError::Untrusted { .. })));
+    let by_address = Client::connect(&format!("https://{}", manager.address), &manager.known()).expect("usable files");
+    assert!(matches!(by_address.status().await, Err(ClientError::Untrusted { .. })), "a name that the certificate does not have");
+
+    let healthz = |token: &str| {
+        let ca = reqwest::Certificate::from_pem(manager.pki.authority().as_bytes()).expect("a certificate");
+        let http = reqwest::Client::builder().tls_certs_only([ca]).build().expect("a client");
+        http.get(format!("https://localhost:{}/{token}", manager.address.port())).send()
+    };
+    assert_eq!(healthz("healthz").await.expect("an answer").status(), 200, "health is no secret");
+    let refused = healthz("readyz").await.expect("an answer");
+    assert_eq!((refused.status().as_u16(), refused.headers()["www-authenticate"].as_bytes()), (401, b"Bearer".as_slice()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_http_is_not_answered() {
+    let manager = Manager::start();
+    let mut stream = TcpStream::connect(manager.address).expect("connected");
+    write!(stream, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
+    let mut answer = Vec::new();
+    // A TLS alert, or nothing.
+    let _ = stream.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn certificates_that_are_none_are_refused() {
+    let state = tempfile::tempdir().expect("a folder");
+    let socket = state.path().join("s");
+    let refused = Api::bind(&Listen { socket: &socket, https: "127.0.0.1:0".parse().expect("an address"), certificate: b"", key: b"" });
+    assert!(matches!(refused, Err(BindError::Certificate(_))));
+}

@@ -1,0 +1,166 @@
+//! Whether a request makes sense by itself, before anybody is asked. Pure, and the only place where that is decided.
+
+use crate::model::service_name;
+use micado_api::{ErrorBody, ErrorCode, LaunchRequest, MemoryBytes, NanoCpus, PortMapping, ServiceName, ServiceSpec, StartRequest, VolumeMount};
+use std::{collections::BTreeSet, str::FromStr};
+
+/// The smallest memory limit that a Docker Engine takes (its own `linuxMinMemory`).
+pub const MEMORY_MIN: MemoryBytes = MemoryBytes::mib(6);
+/// The smallest CPU reservation that Swarm takes.
+pub const CPU_MIN: NanoCpus = NanoCpus::millis(1);
+/// The longest host name (RFC 1035).
+const DOMAIN_MAX: usize = 253;
+/// The longest label of a host name (RFC 1035).
+const LABEL_MAX: usize = 63;
+
+type Checked = Result<(), ErrorBody>;
+
+fn refuse(message: impl Into<String>) -> ErrorBody {
+    ErrorBody::new(ErrorCode::BadRequest, message)
+}
+
+/// A name as it came in.
+///
+/// # Errors
+/// `BadRequest`, with what is wrong with it.
+pub fn name<T: FromStr<Err: ToString>>(text: &str) -> Result<T, ErrorBody> {
+    text.parse().map_err(|error: T::Err| refuse(error.to_string()))
+}
+
+/// A launch; the name of the service it is for.
+///
+/// # Errors
+/// `BadRequest`, with the first thing that is wrong.
+pub fn launch(request: &LaunchRequest) -> Result<ServiceName, ErrorBody> {
+    let spec = &request.spec;
+    image(&spec.image)?;
+    let service = service_name(&spec.client, &spec.image).map_err(|error| refuse(error.to_string()))?;
+    name::<micado_api::Location>(spec.location.as_str())?;
+    size(spec)?;
+    texts(spec)?;
+    ports(&spec.ports)?;
+    volumes(&spec.volumes)?;
+    if request.publish_all && !spec.ports.is_empty() {
+        return Err(refuse("all ports and certain ports were asked for: `publish_all` and `ports` exclude each other"));
+    }
+    if let Some(id) = &request.request
+        && (id.is_empty() || id.len() > 128)
+    {
+        return Err(refuse("the request's own name must have 1 to 128 characters"));
+    }
+    spec.domain.as_deref().map_or(Ok(()), domain)?;
+    Ok(service)
+}
+
+/// A start.
+///
+/// # Errors
+/// `BadRequest`, with the first thing that is wrong.
+pub fn start(request: &StartRequest) -> Checked {
+    name::<micado_api::CloudName>(request.cloud.as_str())?;
+    name::<micado_api::FlavourName>(request.flavour.as_str())?;
+    name::<micado_api::Tag>(request.tag.as_str())?;
+    name::<micado_api::Location>(request.location.as_str())?;
+    if request.application.trim().is_empty() {
+        return Err(refuse("application is empty"));
+    }
+    for file in request.files.keys() {
+        if file.is_empty() || file == "." || file == ".." || file.contains(['/', '\0']) {
+            return Err(refuse(format!("file `{file}` is not a plain file name")));
+        }
+    }
+    Ok(())
+}
+
+/// Only what would be misread elsewhere; the engine knows the rest.
+fn image(image: &str) -> Checked {
+    let problem = if image.is_empty() {
+        "is empty"
+    } else if image.len() > 255 {
+        "is too long"
+    } else if !image.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        "must begin with a letter or a digit"
+    } else if !image.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:@".contains(c)) {
+        "may hold only letters, digits and `-_./:@`"
+    } else {
+        return Ok(());
+    };
+    Err(refuse(format!("image `{image}` {problem}")))
+}
+
+fn size(spec: &ServiceSpec) -> Checked {
+    if spec.reservation.memory < MEMORY_MIN {
+        return Err(refuse(format!("memory of {} is too little: the engine takes {MEMORY_MIN} at least", spec.reservation.memory)));
+    }
+    if spec.reservation.cpu < CPU_MIN {
+        return Err(refuse("cpu is too little: the engine takes 0.001 cores at least"));
+    }
+    Ok(())
+}
+
+/// What goes to the engine as C strings: entry point, arguments, environment.
+fn texts(spec: &ServiceSpec) -> Checked {
+    if spec.entrypoint.as_deref().is_some_and(str::is_empty) {
+        return Err(refuse("the entry point is empty"));
+    }
+    if spec.entrypoint.iter().chain(&spec.arguments).any(|text| text.contains('\0')) {
+        return Err(refuse("the entry point or an argument holds a zero byte"));
+    }
+    let mut keys = BTreeSet::new();
+    for pair in &spec.environment {
+        let key = pair.split_once('=').map(|(key, _)| key).filter(|key| !key.is_empty());
+        let Some(key) = key else { return Err(refuse(format!("environment `{pair}` is not `KEY=VALUE`"))) };
+        if key.contains(char::is_whitespace) || pair.contains('\0') {
+            return Err(refuse(format!("environment variable `{key}` holds a space or a zero byte")));
+        }
+        if !keys.insert(key) {
+            return Err(refuse(format!("environment variable `{key}` is set twice")));
+        }
+    }
+    Ok(())
+}
+
+fn ports(ports: &[PortMapping]) -> Checked {
+    let mut taken = BTreeSet::new();
+    for port in ports {
+        if port.container == 0 || port.host == Some(0) {
+            return Err(refuse("port 0 is no port"));
+        }
+        if let Some(host) = port.host
+            && !taken.insert((host, port.protocol))
+        {
+            return Err(refuse(format!("port {host}/{} is published twice", port.protocol)));
+        }
+    }
+    Ok(())
+}
+
+fn volumes(volumes: &[VolumeMount]) -> Checked {
+    let mut taken = BTreeSet::new();
+    for VolumeMount { name, path } in volumes {
+        let good = name.len() > 1 && name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if !good || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+            return Err(refuse(format!("volume `{name}` is no name: two or more letters, digits, `-`, `_` and `.`, the first a letter or digit")));
+        }
+        if !path.starts_with('/') || path.contains('\0') || path.split('/').any(|part| part == "..") || path.trim_matches('/').is_empty() {
+            return Err(refuse(format!("volume `{name}` needs an absolute path below `/` in the container, not `{path}`")));
+        }
+        if !taken.insert(path.trim_end_matches('/')) {
+            return Err(refuse(format!("two volumes at `{path}`")));
+        }
+    }
+    Ok(())
+}
+
+fn domain(domain: &str) -> Checked {
+    let label = |label: &str| {
+        (1..=LABEL_MAX).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if domain.len() <= DOMAIN_MAX && domain.split('.').all(label) { Ok(()) } else { Err(refuse(format!("domain `{domain}` is no host name"))) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! The flags of the manager daemon; each can also be set by an environment variable.
+
+use super::{STATE, Tick};
+use clap::Args;
+use micado_api::PricePerHour;
+use std::{net::SocketAddr, path::PathBuf};
+
+/// The flags of `micado manager`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example: micado manager --cloudsetup cloudsetup.xml --max-instances 4")]
+pub struct ManagerArgs {
+    /// Where everything is kept: the store, the certificates, the token, the unix socket.
+    #[arg(long, env = "MICADO_STATE", hide_env_values = true, default_value = STATE, value_name = "DIR")]
+    pub state: PathBuf,
+    /// The clouds and applications [default: `cloudsetup.xml` of the state folder].
+    #[arg(long, env = "MICADO_CLOUDSETUP", hide_env_values = true, value_name = "FILE")]
+    pub cloudsetup: Option<PathBuf>,
+    /// The Docker Engine that is, or becomes, the Swarm's manager.
+    #[arg(long, env = "MICADO_ENGINE", hide_env_values = true, default_value = "unix:///var/run/docker.sock", value_name = "URL")]
+    pub engine: String,
+    /// The Docker Engine that holds the instances of `local` clouds [default: the manager's].
+    #[arg(long, env = "MICADO_CLOUD_ENGINE", hide_env_values = true, value_name = "URL")]
+    pub cloud_engine: Option<String>,
+    /// Where the HTTPS API listens.
+    #[arg(long, env = "MICADO_LISTEN", hide_env_values = true, default_value = "127.0.0.1:7443", value_name = "ADDR:PORT")]
+    pub listen: SocketAddr,
+    /// The address under which nodes reach this machine [default: found out].
+    #[arg(long, env = "MICADO_ADVERTISE", hide_env_values = true, value_name = "ADDR")]
+    pub advertise: Option<String>,
+    /// The port of the image registry.
+    #[arg(long, env = "MICADO_REGISTRY_PORT", hide_env_values = true, default_value_t = 5443, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub registry_port: u16,
+    /// Where the engine looks for the certificates of registries.
+    #[arg(long, env = "MICADO_REGISTRY_CERTS_DIR", hide_env_values = true, default_value = "/etc/docker/certs.d", value_name = "DIR")]
+    pub registry_certs_dir: PathBuf,
+    /// The image that instances of `local` clouds are made from.
+    #[arg(long, env = "MICADO_NODE_IMAGE", hide_env_values = true, default_value = "micado-node:latest", value_name = "IMAGE")]
+    pub node_image: String,
+    /// The network that instances of `local` clouds are put in [default: one of the cluster's own].
+    #[arg(long, env = "MICADO_CLOUD_NETWORK", hide_env_values = true, value_name = "NAME")]
+    pub cloud_network: Option<String>,
+    /// Instances at most.
+    #[arg(long, env = "MICADO_MAX_INSTANCES", hide_env_values = true, default_value_t = 10, value_name = "N")]
+    pub max_instances: u32,
+    /// Price per hour of all instances at most [default: no limit].
+    #[arg(long, env = "MICADO_MAX_PRICE", hide_env_values = true, value_name = "X")]
+    pub max_price: Option<PricePerHour>,
+    /// How often everything is checked, whatever happens: seconds, or a cron expression with seconds.
+    #[arg(long, env = "MICADO_TICK", hide_env_values = true, default_value = "10", value_name = "SECONDS")]
+    pub tick: Tick,
+}

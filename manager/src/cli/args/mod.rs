@@ -1,0 +1,110 @@
+//! What may be typed: the verbs and their flags. Types only; what the verbs do is in their own files.
+
+mod daemon;
+mod values;
+mod verbs;
+
+pub use daemon::ManagerArgs;
+pub use values::{Port, Since, Tick, Volume};
+pub use verbs::{ExplainArgs, InfoArgs, LaunchArgs, ListArgs, LogsArgs, QuitArgs, RemoveArgs, StartArgs, StopArgs};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{ffi::OsString, path::PathBuf};
+
+/// Where the manager keeps its state, unless it is told otherwise.
+pub const STATE: &str = "/var/lib/micado";
+
+/// Runs containers on rented machines, and rents and returns the machines as the containers need them.
+#[derive(Debug, Parser)]
+#[command(name = "micado", version, max_term_width = 120, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(after_help = "Example: micado launch -i nginx -n acme -p 8080:80")]
+pub struct Cli {
+    /// What every verb takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// The verb.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Common {
+    /// How to print: tables for people, JSON for programs.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Output,
+    /// The manager: `unix:///PATH` or `https://HOST:PORT`.
+    #[arg(long, global = true, env = "MICADO_MANAGER", hide_env_values = true, default_value = "unix:///var/lib/micado/micado.sock", value_name = "URL")]
+    pub manager: String,
+    /// The certificate authority that the manager at an `https://` URL must have its certificate from [default: `ca.crt` of the state folder].
+    #[arg(long, global = true, env = "MICADO_CA", hide_env_values = true, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The file with the token for an `https://` URL [default: `token` of the state folder].
+    #[arg(long, global = true, env = "MICADO_TOKEN_FILE", hide_env_values = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Rent a machine.
+    Start(StartArgs),
+    /// Empty a machine and give it back.
+    Stop(StopArgs),
+    /// Run one more container of an image; rents a machine when none has room.
+    Launch(LaunchArgs),
+    /// Stop containers; their record and the end of their logs stay.
+    Quit(QuitArgs),
+    /// Show the machines and the containers.
+    List(ListArgs),
+    /// Show the log of a container, or of all containers of a service.
+    Logs(LogsArgs),
+    /// Forget containers that do not run.
+    Remove(RemoveArgs),
+    /// Show what services are made of.
+    Info(InfoArgs),
+    /// Show the cluster on one screen.
+    #[command(after_help = "Example: micado status")]
+    Status,
+    /// Say why a container is where it is, or waits; or how an instance came to be.
+    Explain(ExplainArgs),
+    /// Print completions for a shell.
+    #[command(after_help = "Example: micado completions bash > /etc/bash_completion.d/micado")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Run the manager daemon, in the foreground.
+    Manager(Box<ManagerArgs>),
+}
+
+/// The original's `quit -rm`, which no parser reads: it becomes `--rm`, for that verb only.
+#[must_use]
+pub fn rewritten(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    const TAKES_VALUE: [&str; 4] = ["--output", "--manager", "--ca", "--token-file"];
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let mut at = 1;
+    while at < args.len() && args[at].to_string_lossy().starts_with('-') {
+        at += if TAKES_VALUE.iter().any(|flag| args[at] == *flag) { 2 } else { 1 };
+    }
+    if args.get(at).is_some_and(|verb| verb == "quit") {
+        for arg in args.iter_mut().skip(at).take_while(|arg| *arg != "--").filter(|arg| *arg == "-rm") {
+            *arg = "--rm".into();
+        }
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! That the command line is read as the original's was, and refuses the rest.
+
+use super::*;
+use clap::{CommandFactory, Parser};
+use micado_api::Protocol;
+
+fn parsed(line: &str) -> Result<Cli, String> {
+    let args = rewritten(line.split(' ').map(OsString::from));
+    Cli::try_parse_from(args).map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
+}
+
+fn refusal(line: &str) -> String {
+    parsed(line).map_or_else(|error| error, |cli| panic!("`{line}` was taken as {cli:?}"))
+}
+
+fn launch(line: &str) -> LaunchArgs {
+    match parsed(&format!("micado launch -i web -n acme {line}")).map(|cli| cli.verb) {
+        Ok(Verb::Launch(args)) => args,
+        other => panic!("`{line}` was taken as {other:?}"),
+    }
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn minus_rm_means_remove_for_quit_only() {
+    let rm = |line: &str| matches!(parsed(line), Ok(Cli { verb: Verb::Quit(QuitArgs { rm: true, .. }), .. }));
+    assert!(rm("micado quit -n acme_web -rm"));
+    assert!(rm("micado --output json --manager unix:///x quit -rm -n acme_web"));
+    assert!(rm("micado quit --rm -n acme_web"));
+    assert!(!rm("micado quit -n acme_web"));
+    assert!(refusal("micado remove -n acme_web -rm").contains("unexpected argument '-r'"));
+    // `quit` as the value of a flag is not the verb.
+    assert!(refusal("micado --manager quit remove -n x -rm").contains("unexpected argument '-r'"));
+}
+
+#[test]
+fn the_original_start_is_read() {
+    let line = ["micado", "start", "-c", "CloudSigma", "-a", "Node DSCR", "-f", "Small", "-t", "application01", "-n", "application", "-I", "a.txt", "b.txt"];
+    let Ok(Cli { verb: Verb::Start(args), .. }) = Cli::try_parse_from(line) else { panic!("not read") };
+    assert_eq!((args.cloud.as_str(), args.application.as_str(), args.flavour.as_str()), ("CloudSigma", "Node DSCR", "Small"));
+    assert_eq!((args.tag.as_str(), args.name.as_str(), args.first, args.files.len()), ("application01", "application", true, 2));
+    assert!(refusal("micado start -c x").contains("required arguments"));
+}
+
+#[test]
+fn arguments_come_in_any_number() {
+    let args = launch("-a serve /-v -e A=1 -e B=2 -a more -d shop.example");
+    assert_eq!(args.arguments, ["serve", "/-v", "more"]);
+    assert_eq!(args.environment, ["A=1", "B=2"]);
+    assert_eq!(args.domain.as_deref(), Some("shop.example"));
+}
+
+#[test]
+fn ports_are_read() {
+    let ports: Vec<_> = launch("-p 8080:80 -p 53/udp --port 443").ports.iter().map(|port| port.0.to_string()).collect();
+    assert_eq!(ports, ["8080:80/tcp", "53:53/udp", "443:443/tcp"]);
+    assert_eq!(launch("-p 53:54/udp").ports[0].0.protocol, Protocol::Udp);
+    for bad in ["0", "65536", "80:", "80/sctp", "a:b", "-1"] {
+        assert!(bad.parse::<Port>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn quantities_are_refused_by_name() {
+    let memory = |value: &str| refusal(&format!("micado launch -i web -n acme --memory {value}"));
+    assert_eq!(memory("0"), "error: invalid value '0' for '--memory <MEMORY>': memory `0` is zero");
+    assert_eq!(memory("-1"), "error: invalid value '-1' for '--memory <MEMORY>': memory `-1` is negative");
+    assert!(memory("10X").ends_with("memory `10X` is not an amount such as `256M` or `1G`"));
+    assert!(refusal("micado launch -i web -n acme --cpu -1").ends_with("cpu `-1` is negative"));
+}
+
+#[test]
+fn info_takes_one_of_its_flags() {
+    assert!(parsed("micado info -s acme_web").is_ok() && parsed("micado info -a").is_ok());
+    assert!(refusal("micado info -a -s acme_web").contains("cannot be used with"));
+    assert!(refusal("micado info").contains("required arguments"));
+}
+
+#[test]
+fn moments_are_read() {
+    let now = micado_api::Timestamp(1_000_000_000);
+    let seconds = |text: &str| text.parse::<Since>().map(|since| since.seconds(now));
+    assert_eq!(seconds("10m"), Ok(999_400));
+    assert_eq!(seconds("1h 30m"), Ok(994_600));
+    assert_eq!(seconds("77"), Ok(77));
+    assert_eq!(seconds("1970-01-01T00:01:00Z"), Ok(60));
+    assert!(seconds("yesterday").is_err() && seconds("-5m").is_err());
+}
+
+#[test]
+fn the_tick_is_seconds_or_cron() {
+    assert_eq!("10".parse(), Ok(Tick::Every(std::time::Duration::from_secs(10))));
+    assert_eq!("*/5 * * * * *".parse(), Ok(Tick::Cron("*/5 * * * * *".to_owned())));
+    assert!("0".parse::<Tick>().is_err() && "often".parse::<Tick>().is_err());
+}
+
+/// The help of every verb, as a terminal of 100 columns shows it.
+#[test]
+fn help() {
+    let mut command = Cli::command().term_width(100);
+    command.build();
+    insta::assert_snapshot!("help", command.render_help().to_string());
+    for verb in command.get_subcommands_mut() {
+        let name = verb.get_name().to_owned();
+        insta::assert_snapshot!(format!("help_{name}"), verb.render_help().to_string());
+    }
+}

@@ -1,0 +1,95 @@
+//! Values of flags that are more than a word: ports, volumes, moments, intervals.
+
+use micado_api::{PortMapping, Protocol, Timestamp, VolumeMount};
+use std::{str::FromStr, time::Duration};
+
+/// `HOST[:CONTAINER][/tcp|/udp]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port(pub PortMapping);
+
+impl FromStr for Port {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (numbers, protocol) = match text.split_once('/') {
+            None => (text, Protocol::Tcp),
+            Some((numbers, "tcp")) => (numbers, Protocol::Tcp),
+            Some((numbers, "udp")) => (numbers, Protocol::Udp),
+            Some((_, other)) => return Err(format!("protocol `{other}` is neither `tcp` nor `udp`")),
+        };
+        let (host, container) = numbers.split_once(':').unwrap_or((numbers, numbers));
+        let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| format!("`{text}` is no port: a number from 1 to 65535"));
+        Ok(Self(PortMapping { host: Some(number(host)?), container: number(container)?, protocol }))
+    }
+}
+
+/// `NAME:PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume(pub VolumeMount);
+
+impl FromStr for Volume {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some((name, path)) if !name.is_empty() && path.starts_with('/') => Ok(Self(VolumeMount { name: name.to_owned(), path: path.to_owned() })),
+            _ => Err("expected `NAME:PATH`, with an absolute path".to_owned()),
+        }
+    }
+}
+
+/// A moment: so long ago, or a date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// `10m`.
+    Ago(Duration),
+    /// `2026-11-03T10:00:00Z`, or seconds since the Unix epoch.
+    At {
+        /// Seconds since the Unix epoch.
+        seconds: i64,
+    },
+}
+
+impl Since {
+    /// In seconds since the Unix epoch.
+    #[must_use]
+    pub fn seconds(self, now: Timestamp) -> i64 {
+        match self {
+            Self::At { seconds } => seconds,
+            Self::Ago(ago) => i64::try_from(now.since(Timestamp::default()).saturating_sub(ago).as_secs()).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+impl FromStr for Since {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(seconds) = text.parse::<i64>() {
+            return Ok(Self::At { seconds });
+        }
+        if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+            return Ok(Self::At { seconds: moment.as_second() });
+        }
+        let ago = text.parse::<jiff::SignedDuration>().ok().and_then(|ago| Duration::try_from(ago).ok());
+        ago.map(Self::Ago).ok_or_else(|| "expected how long ago (`10m`, `2h`), a moment (`2026-11-03T10:00:00Z`) or Unix seconds".to_owned())
+    }
+}
+
+/// How often the scale check runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tick {
+    /// Every so often.
+    Every(Duration),
+    /// By a cron expression with seconds.
+    Cron(String),
+}
+
+impl FromStr for Tick {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text.parse::<u64>(), text.split_whitespace().count()) {
+            (Ok(0), _) => Err("0 seconds is not an interval".to_owned()),
+            (Ok(seconds), _) => Ok(Self::Every(Duration::from_secs(seconds))),
+            (Err(_), 6 | 7) => Ok(Self::Cron(text.to_owned())),
+            (Err(_), _) => Err("expected seconds, or a cron expression such as `*/10 * * * * *` (the first field is seconds)".to_owned()),
+        }
+    }
+}

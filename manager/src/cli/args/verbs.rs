@@ -1,0 +1,167 @@
+//! The flags of the verbs.
+
+use super::{Port, Since, Volume};
+use clap::Args;
+use micado_api::{CloudName, FlavourName, Location, MemoryBytes, NanoCpus, Tag};
+use std::path::PathBuf;
+
+/// The flags of `start`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado start -c local -a Node -f small -t application01 -n application")]
+pub struct StartArgs {
+    /// The cloud, as `cloudsetup.xml` names it.
+    #[arg(short, long)]
+    pub cloud: CloudName,
+    /// The application, as `cloudsetup.xml` names it.
+    #[arg(short, long)]
+    pub application: String,
+    /// The machine's size.
+    #[arg(short, long)]
+    pub flavour: FlavourName,
+    /// What to call the machine.
+    #[arg(short, long)]
+    pub tag: Tag,
+    /// The machine's location: `application`, `database` or any word.
+    #[arg(short, long, value_name = "LOCATION")]
+    pub name: Location,
+    /// The first instance: the record starts afresh. Refused while a machine of this cluster is live.
+    #[arg(short = 'I')]
+    pub first: bool,
+    /// Files to put on the machine.
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// The flags of `stop`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado stop -t application01")]
+pub struct StopArgs {
+    /// Which machine.
+    #[arg(short, long)]
+    pub tag: Tag,
+    /// Even when its containers have nowhere to go, or hold volumes there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// The flags of `launch`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: micado launch -i nginx -n acme -p 8080:80 -e MODE=live --memory 512M\n         micado launch -i tool -n acme -s /bin/tool -a /-v serve"
+)]
+pub struct LaunchArgs {
+    /// The image.
+    #[arg(short, long)]
+    pub image: String,
+    /// The client: the container is called CLIENT_IMAGE.N.
+    #[arg(short, long, value_name = "CLIENT")]
+    pub name: String,
+    /// The location of the machines it may run on.
+    #[arg(short, long, default_value_t)]
+    pub location: Location,
+    /// The entry point, instead of the image's own.
+    #[arg(short, long)]
+    pub script: Option<String>,
+    /// The domain name that leads to it (stored; nothing serves it yet).
+    #[arg(short, long)]
+    pub domain: Option<String>,
+    /// Publish a port; repeat for more. Without it, all ports that the image exposes are published.
+    #[arg(short, long = "port", value_name = "HOST[:CONTAINER][/udp]")]
+    pub ports: Vec<Port>,
+    /// Set an environment variable; repeat for more.
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub environment: Vec<String>,
+    /// Arguments for the entry point, any number; `/-` at the beginning of one stands for `-`.
+    #[arg(short, long, num_args = 1.., value_name = "ARGUMENT")]
+    pub arguments: Vec<String>,
+    /// Memory it is promised, and may use at most.
+    #[arg(long, default_value = "256M", allow_hyphen_values = true)]
+    pub memory: MemoryBytes,
+    /// CPU cores it is promised.
+    #[arg(long, default_value = "0.25", allow_hyphen_values = true, value_name = "CORES")]
+    pub cpu: NanoCpus,
+    /// Mount a named volume; repeat for more. The container stays on the machine that holds it.
+    #[arg(long = "volume", value_name = "NAME:PATH")]
+    pub volumes: Vec<Volume>,
+    /// Do not wait until it runs.
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// The flags of `quit`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado quit -n acme_nginx.1 -rm")]
+pub struct QuitArgs {
+    /// A service's or a container's name.
+    #[arg(short, long)]
+    pub name: String,
+    /// Forget them too, logs included (also `-rm`).
+    #[arg(long)]
+    pub rm: bool,
+}
+
+/// The flags of `list`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado list -c -a")]
+pub struct ListArgs {
+    /// Only the machines.
+    #[arg(short, long)]
+    pub instance: bool,
+    /// Only the containers.
+    #[arg(short, long)]
+    pub containers: bool,
+    /// Also what is over: machines given back, containers stopped.
+    #[arg(short, long)]
+    pub all: bool,
+}
+
+/// The flags of `logs`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado logs -n acme_nginx --follow --since 10m")]
+pub struct LogsArgs {
+    /// A service's or a container's name.
+    #[arg(short, long)]
+    pub name: String,
+    /// Go on as more is written.
+    #[arg(long)]
+    pub follow: bool,
+    /// Only the last so many lines.
+    #[arg(long, value_name = "LINES")]
+    pub tail: Option<u32>,
+    /// Only what is later: `10m` ago, a moment, or Unix seconds.
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<Since>,
+    /// Begin each line with its time.
+    #[arg(long)]
+    pub timestamps: bool,
+}
+
+/// The flags of `remove`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado remove -n acme_nginx.1")]
+pub struct RemoveArgs {
+    /// A service's or a container's name.
+    #[arg(short, long)]
+    pub name: String,
+}
+
+/// The flags of `info`: one of them.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado info -s acme_nginx")]
+#[group(required = true, multiple = false)]
+pub struct InfoArgs {
+    /// A service's or a container's name.
+    #[arg(short, long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// All services.
+    #[arg(short, long)]
+    pub all: bool,
+}
+
+/// What `explain` takes.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado explain acme_nginx.1")]
+pub struct ExplainArgs {
+    /// A service's or a container's name, or an instance's tag.
+    pub name: String,
+}

@@ -1,0 +1,85 @@
+//! `micado launch`: run one more container of an image.
+
+use super::{args::LaunchArgs, failure::Failure, follow::follow, page::Page, printer::Printer};
+use micado_api::{Client, LaunchRequest, Resources, ServiceSpec};
+
+pub(super) async fn launch(args: LaunchArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
+    let detach = args.detach;
+    let request = request(args);
+    crate::api::validate::launch(&request)?;
+    let launched = client.launch(&request).await?;
+    if let Some(domain) = &request.spec.domain {
+        printer.note(&format!("note: `{domain}` is stored, but nothing serves it yet"));
+    }
+    let name = launched.name.to_string();
+    let page = || Page::default().line(&name);
+    // People see the name at once: they may stop waiting and still know it.
+    if detach || !printer.is_json() {
+        printer.data(&launched, page)?;
+    }
+    if detach {
+        return Ok(());
+    }
+    follow(std::slice::from_ref(&name), client, printer).await?;
+    if printer.is_json() {
+        let now = client.containers(true).await?.into_iter().find(|it| it.name == launched.name).unwrap_or(launched);
+        printer.data(&now, page)?;
+    }
+    Ok(())
+}
+
+fn request(args: LaunchArgs) -> LaunchRequest {
+    let publish_all = args.ports.is_empty();
+    let spec = ServiceSpec {
+        image: args.image,
+        client: args.name,
+        location: args.location,
+        entrypoint: args.script,
+        arguments: args.arguments.into_iter().map(argument).collect(),
+        environment: args.environment,
+        ports: args.ports.into_iter().map(|port| port.0).collect(),
+        domain: args.domain,
+        reservation: Resources::new(args.memory, args.cpu),
+        volumes: args.volumes.into_iter().map(|volume| volume.0).collect(),
+    };
+    LaunchRequest { spec, publish_all, request: Some(format!("cli-{:032x}", rand::random::<u128>())) }
+}
+
+/// `/-v` stands for `-v`, which would be read as a flag of ours.
+fn argument(text: String) -> String {
+    match text.strip_prefix("/-") {
+        Some(rest) => format!("-{rest}"),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::args::*, *};
+    use clap::Parser;
+
+    fn asked(line: &str) -> LaunchRequest {
+        match Cli::try_parse_from(line.split(' ')).map(|cli| cli.verb) {
+            Ok(Verb::Launch(args)) => request(args),
+            other => panic!("`{line}` was taken as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_typed_is_what_is_asked() {
+        let it = asked("micado launch -i web:2 -n acme -s /bin/web -a /-v /-/x /x -p 8080:80 --volume data:/data --memory 1G --cpu 2 -l database");
+        assert_eq!(it.spec.arguments, ["-v", "-/x", "/x"]);
+        assert_eq!(it.spec.reservation.to_string(), "1 GiB and 2 cores");
+        assert_eq!((it.spec.image.as_str(), it.spec.client.as_str(), it.spec.location.as_str()), ("web:2", "acme", "database"));
+        assert_eq!((it.publish_all, it.spec.ports.len(), it.spec.volumes.len()), (false, 1, 1));
+    }
+
+    #[test]
+    fn what_is_not_typed_has_a_default_and_every_request_a_name() {
+        let (one, other) = (asked("micado launch -i web -n acme"), asked("micado launch -i web -n acme"));
+        assert_eq!(one.spec, other.spec);
+        assert_eq!(one.spec.reservation.to_string(), "256 MiB and 0.25 cores");
+        assert!(one.publish_all && one.spec.location.as_str() == "application");
+        assert_ne!(one.request, other.request);
+    }
+}

@@ -1,0 +1,102 @@
+//! The `micado` command line: one file per verb. Data goes to standard output, all else to standard error.
+
+pub mod args;
+
+mod completions;
+mod explain;
+mod failure;
+mod follow;
+mod info;
+mod launch;
+mod list;
+mod logs;
+mod page;
+mod printer;
+mod quit;
+mod remove;
+mod start;
+mod status;
+mod stop;
+mod tables;
+
+use args::{Cli, Common, Verb};
+use clap::Parser;
+use failure::Failure;
+use micado_api::{Client, ConnectOptions, ErrorBody, ErrorCode};
+use printer::Printer;
+use std::{ffi::OsString, future::Future, io::IsTerminal, path::PathBuf, process::ExitCode};
+use tokio::runtime::Builder;
+use tracing_subscriber::EnvFilter;
+
+/// Does what the command line says. Exit codes: 0 when it was done, 1 when it was refused or came to nothing, 2 when it makes no sense, 130 when interrupted.
+#[must_use]
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = args::rewritten(args);
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return failure::unparsed(&error, &args),
+    };
+    let printer = Printer::new(cli.common.output);
+    match run(cli, &printer) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            printer.failure(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli, printer: &Printer) -> Result<(), Failure> {
+    match cli.verb {
+        Verb::Completions { shell } => completions::completions(shell),
+        Verb::Manager(args) => manager(*args, printer),
+        verb => {
+            let client = connect(&cli.common)?;
+            block_on(&mut Builder::new_current_thread(), ask(verb, &client, printer))
+        }
+    }
+}
+
+async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failure> {
+    match verb {
+        Verb::Start(args) => start::start(args, client, printer).await,
+        Verb::Stop(args) => stop::stop(args, client, printer).await,
+        Verb::Launch(args) => launch::launch(args, client, printer).await,
+        Verb::Quit(args) => quit::quit(args, client, printer).await,
+        Verb::List(args) => list::list(args, client, printer).await,
+        Verb::Logs(args) => logs::logs(args, client, printer).await,
+        Verb::Remove(args) => remove::remove(args, client, printer).await,
+        Verb::Info(args) => info::info(args, client, printer).await,
+        Verb::Status => status::status(client, printer).await,
+        Verb::Explain(args) => explain::explain(args, client, printer).await,
+        // Needs no manager to ask: done before.
+        Verb::Completions { .. } | Verb::Manager(_) => Ok(()),
+    }
+}
+
+/// Runs the daemon. Two threads are enough for it, and few threads keep its memory small.
+fn manager(args: args::ManagerArgs, printer: &Printer) -> Result<(), Failure> {
+    let filter = EnvFilter::try_from_env("MICADO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if printer.is_json() {
+        log.json().init()
+    } else {
+        log.with_ansi(std::io::stderr().is_terminal()).init()
+    }
+    // Whoever needs TLS finds its cryptography installed; that it was not before is sure, for this is the first thing the process does.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    block_on(Builder::new_multi_thread().worker_threads(2), async {
+        crate::daemon::run(args).await.map_err(|error| ErrorBody::new(ErrorCode::Internal, format!("{error:#}")).into())
+    })
+}
+
+fn block_on(runtime: &mut Builder, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = runtime.enable_all().build().map_err(|error| ErrorBody::new(ErrorCode::Internal, format!("the runtime: {error}")))?;
+    runtime.block_on(work)
+}
+
+fn connect(common: &Common) -> Result<Client, Failure> {
+    let state = std::env::var_os("MICADO_STATE").map_or_else(|| PathBuf::from(args::STATE), PathBuf::from);
+    let options = ConnectOptions { ca: common.ca.clone(), token_file: common.token_file.clone(), state: Some(state) };
+    Ok(Client::connect(&common.manager, &options)?)
+}

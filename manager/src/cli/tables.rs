@@ -1,0 +1,169 @@
+//! Views as tables for people.
+
+use super::page::{Page, age, moment};
+use comfy_table::Table;
+use micado_api::{ContainerState, ContainerView, Explanation, InstanceView, Resources, ServiceView, StatusView, Timestamp};
+use std::{collections::BTreeMap, fmt::Display};
+
+/// Machines; the reasons only when there are any.
+pub(super) fn instances(views: &[InstanceView], now: Timestamp) -> Table {
+    let reasons = views.iter().any(|it| it.reason.is_some());
+    let header = ["TAG", "STATE", "LOCATION", "CLOUD", "FLAVOUR", "ADDRESS", "CONTAINERS", "MEMORY LEFT", "AGE", "REASON"];
+    let mut table = Page::table(&header[..header.len() - usize::from(!reasons)]);
+    for it in views {
+        let mut row = vec![
+            it.tag.to_string(),
+            it.state.to_string(),
+            it.location.to_string(),
+            it.cloud.to_string(),
+            it.flavour.to_string(),
+            text(it.address.as_ref()),
+            it.containers.to_string(),
+            format!("{} of {}", it.memory_left, it.capacity.memory),
+            age(now, it.created_at),
+        ];
+        row.extend(reasons.then(|| it.reason.clone().unwrap_or_default()));
+        table.add_row(row);
+    }
+    table
+}
+
+/// Containers; the reasons only when there are any.
+pub(super) fn containers(views: &[ContainerView], now: Timestamp) -> Table {
+    let reasons = views.iter().any(|it| it.reason.is_some());
+    let header = ["NAME", "STATE", "INSTANCE", "IMAGE", "PORTS", "MEMORY", "AGE", "REASON"];
+    let mut table = Page::table(&header[..header.len() - usize::from(!reasons)]);
+    for it in views {
+        let mut row = vec![
+            it.name.to_string(),
+            it.state.to_string(),
+            text(it.instance.as_ref()),
+            it.image.clone(),
+            ports(it),
+            it.reservation.memory.to_string(),
+            age(now, it.created_at),
+        ];
+        row.extend(reasons.then(|| it.reason.clone().unwrap_or_default()));
+        table.add_row(row);
+    }
+    table
+}
+
+/// Where each port can be reached: `10.0.0.5:8080->80/tcp`.
+fn ports(view: &ContainerView) -> String {
+    let address = view.address.as_deref().unwrap_or("*");
+    let shown = view.ports.iter().map(|port| match port.host {
+        Some(host) => format!("{address}:{host}->{}/{}", port.container, port.protocol),
+        None => port.to_string(),
+    });
+    listed(shown)
+}
+
+/// Services, one a line.
+pub(super) fn services(views: &[ServiceView], now: Timestamp) -> Table {
+    let mut table = Page::table(&["SERVICE", "IMAGE", "LOCATION", "RUNNING", "PORTS", "DOMAIN", "MEMORY", "CPU", "AGE"]);
+    for it in views {
+        table.add_row([
+            it.name.to_string(),
+            it.spec.image.clone(),
+            it.spec.location.to_string(),
+            format!("{} of {}", running(it), it.containers.len()),
+            listed(it.spec.ports.iter()),
+            text(it.spec.domain.as_ref()),
+            it.spec.reservation.memory.to_string(),
+            it.spec.reservation.cpu.to_string(),
+            age(now, it.created_at),
+        ]);
+    }
+    table
+}
+
+fn running(view: &ServiceView) -> usize {
+    view.containers.iter().filter(|it| it.state == ContainerState::Running).count()
+}
+
+/// One service and its containers.
+pub(super) fn service(view: &ServiceView, now: Timestamp) -> Page {
+    let spec = &view.spec;
+    let mut table = Page::table(&[]);
+    table
+        .add_row(["service", view.name.as_str()])
+        .add_row(["client", &spec.client])
+        .add_row(["image", &spec.image])
+        .add_row(["pulled as", view.pull.as_deref().unwrap_or("(on its way to the registry)")])
+        .add_row(["location", spec.location.as_str()])
+        .add_row(["reservation", &spec.reservation.to_string()])
+        .add_row(["launched", &moment(view.created_at)]);
+    let optional = [
+        ("entry point", text(spec.entrypoint.as_ref())),
+        ("arguments", spec.arguments.join(" ")),
+        ("environment", spec.environment.join(" ")),
+        ("ports", listed(spec.ports.iter())),
+        ("domain", text(spec.domain.as_ref())),
+        ("volumes", listed(spec.volumes.iter().map(|it| format!("{}:{}", it.name, it.path)))),
+    ];
+    for (name, value) in optional.into_iter().filter(|(_, value)| !value.is_empty()) {
+        table.add_row([name, &value]);
+    }
+    let page = Page::default().with(table);
+    if view.containers.is_empty() { page } else { page.line("").with(containers(&view.containers, now)) }
+}
+
+/// The cluster on one screen.
+pub(super) fn status(view: &StatusView) -> Table {
+    let mut table = Page::table(&[]);
+    let at_most = |limit: Option<String>| limit.map_or_else(String::new, |limit| format!(" (at most {limit})"));
+    table
+        .add_row(["cluster", &format!("{} (micado {})", view.cluster, view.version)])
+        .add_row(["engine", &view.blind.as_ref().map_or_else(|| "answers".to_owned(), |words| format!("is not seen, so nothing is decided: {words}"))])
+        .add_row(["instances", &format!("{}{}", counts(&view.instances), at_most(view.max_instances.map(|max| max.to_string())))])
+        .add_row(["containers", &counts(&view.containers)])
+        .add_row(["promised", &promised(&view.reserved, &view.capacity)])
+        .add_row(["price", &format!("{} per hour{}", view.price, at_most(view.max_price.map(|max| max.to_string())))]);
+    for (cloud, words) in &view.cloud_errors {
+        table.add_row(["cloud", &format!("{cloud} does not answer: {words}")]);
+    }
+    for node in &view.foreign_nodes {
+        let role = if node.manager { "Swarm manager" } else { "not rented by micado" };
+        table.add_row(["other node", &format!("{} ({role}, {})", node.hostname, if node.ready { "ready" } else { "down" })]);
+    }
+    table
+}
+
+fn promised(reserved: &Resources, capacity: &Resources) -> String {
+    format!("{} of {}, {} of {} cores", reserved.memory, capacity.memory, reserved.cpu, capacity.cpu)
+}
+
+/// `2 running, 1 waiting`.
+fn counts<S: Display>(counts: &BTreeMap<S, u32>) -> String {
+    let shown: Vec<_> = counts.iter().filter(|(_, count)| **count > 0).map(|(state, count)| format!("{count} {state}")).collect();
+    if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
+}
+
+/// Each thing's state, and below it how it came to that.
+pub(super) fn explanations(all: &[Explanation]) -> Page {
+    let mut page = Page::default();
+    for (index, it) in all.iter().enumerate() {
+        if index > 0 {
+            page = page.line("");
+        }
+        page = page.line(format!("{}: {}", it.name, it.now));
+        if !it.decisions.is_empty() {
+            let mut table = Page::table(&[]);
+            it.decisions.iter().for_each(|decision| _ = table.add_row([format!("  {}", moment(decision.at)), decision.text.clone()]));
+            page = page.with(table);
+        }
+    }
+    page
+}
+
+fn text(value: Option<impl Display>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+fn listed(items: impl Iterator<Item = impl Display>) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;

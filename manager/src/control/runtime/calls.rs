@@ -1,0 +1,137 @@
+//! Carries out the core's calls on the real engine, brokers and registry. Every call ends, by time-out if need be.
+
+use crate::{
+    control::{Answer, Call},
+    engine::{Engine, EngineError, LogOptions},
+    registry::Registry,
+};
+use futures_util::StreamExt;
+use micado_api::{CloudName, ClusterId, FlavourName, InstanceId, Location, Tag};
+use micado_cloudsetup::{Broker, BrokerError, Order};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// A call that takes longer is given up; whether it was done is unknown then.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Pushing an image may take this long.
+const PUSH_TIMEOUT: Duration = Duration::from_secs(1800);
+/// Reading the end of a log may take this long.
+const LOG_TIMEOUT: Duration = Duration::from_secs(5);
+/// Lines of a log's end that are kept.
+const LOG_LINES: u32 = 1000;
+
+/// Everything that the core's calls go to.
+#[derive(Debug)]
+pub struct Outside {
+    /// Which cluster: part of every machine's name.
+    pub cluster: ClusterId,
+    /// Where machines reach the manager's engine.
+    pub address: String,
+    /// The engine that runs the containers.
+    pub engine: Arc<dyn Engine>,
+    /// The clouds' brokers.
+    pub brokers: BTreeMap<CloudName, Arc<dyn Broker>>,
+    /// Where nodes find images.
+    pub registry: Arc<Registry>,
+}
+
+impl Call {
+    /// One word for logs and fault points.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::LaunchMachine { .. } => "launch-machine",
+            Self::TerminateMachine { .. } => "terminate-machine",
+            Self::ListMachines { .. } => "list-machines",
+            Self::CreateService { .. } => "create-service",
+            Self::RemoveService { .. } => "remove-service",
+            Self::SetActive { .. } => "set-active",
+            Self::RemoveNode { .. } => "remove-node",
+            Self::PushImage { .. } => "push-image",
+            Self::SaveLog { .. } => "save-log",
+            Self::Observe => "observe",
+        }
+    }
+}
+
+impl Outside {
+    /// Carries a call out.
+    pub(super) async fn perform(&self, call: Call) -> Answer {
+        let kind = call.kind();
+        match call {
+            Call::LaunchMachine { cloud, instance, tag, location, application, flavour, files } => {
+                let order = self.order(&cloud, instance, tag, location, application, flavour, files);
+                let launched = async { self.broker(&cloud)?.launch(&order.await?).await };
+                Answer::Launched(within(TIMEOUT, launched, BrokerError::Unknown).await)
+            }
+            Call::TerminateMachine { cloud, instance } => {
+                let terminated = async { self.broker(&cloud)?.terminate(&self.machine_name(&instance)).await };
+                Answer::Terminated(within(TIMEOUT, terminated, BrokerError::Unknown).await)
+            }
+            Call::ListMachines { cloud } => {
+                let listed = async { self.broker(&cloud)?.list(&self.cluster).await };
+                Answer::Listed(within(TIMEOUT, listed, BrokerError::Unknown).await)
+            }
+            Call::CreateService { service, container, placement } => {
+                Answer::Engine(within(TIMEOUT, self.engine.create(&service, &container, &placement), EngineError::Unavailable).await)
+            }
+            Call::RemoveService { name } => Answer::Engine(within(TIMEOUT, self.engine.remove(&name), EngineError::Unavailable).await),
+            Call::SetActive { node, active } => Answer::Engine(within(TIMEOUT, self.engine.set_active(&node, active), EngineError::Unavailable).await),
+            Call::RemoveNode { node } => Answer::Engine(within(TIMEOUT, self.engine.remove_node(&node), EngineError::Unavailable).await),
+            Call::PushImage { image, .. } => Answer::Pushed(within(PUSH_TIMEOUT, self.registry.push(&image), EngineError::Unavailable).await),
+            Call::SaveLog { name, .. } => Answer::Log(within(LOG_TIMEOUT, self.log_tail(&name), EngineError::Unavailable).await),
+            Call::Observe => unreachable!("{kind} is the watcher's"),
+        }
+    }
+
+    fn broker(&self, cloud: &CloudName) -> Result<&Arc<dyn Broker>, BrokerError> {
+        self.brokers.get(cloud).ok_or_else(|| BrokerError::Refused(format!("cloud `{cloud}` is not in cloudsetup.xml")))
+    }
+
+    fn machine_name(&self, instance: &InstanceId) -> String {
+        format!("micado-{}-{instance}", self.cluster)
+    }
+
+    /// The order of a machine, with the files by which it joins.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one call, taken apart by its match")]
+    async fn order(
+        &self,
+        cloud: &CloudName,
+        instance: InstanceId,
+        tag: Tag,
+        location: Location,
+        application: String,
+        flavour: FlavourName,
+        user_files: BTreeMap<String, Vec<u8>>,
+    ) -> Result<Order, BrokerError> {
+        let unknown = |error: EngineError| BrokerError::Unknown(format!("not asked yet: {error}"));
+        let join = self.engine.join_facts().await.map_err(unknown)?;
+        let body = serde_json::json!({ "ListenAddr": "0.0.0.0:2377", "RemoteAddrs": join.managers, "JoinToken": join.token });
+        let labels = [
+            ("cluster", self.cluster.as_str()),
+            ("instance", instance.as_str()),
+            ("tag", tag.as_str()),
+            ("location", location.as_str()),
+            ("cloud", cloud.as_str()),
+            ("flavour", flavour.as_str()),
+            ("application", application.as_str()),
+        ];
+        let mut files = self.registry.node_files(&self.address, instance.as_str()).map_err(unknown)?;
+        files.insert("labels".to_owned(), labels.iter().map(|(key, value)| format!("micado.{key}={value}\n")).collect::<String>().into_bytes());
+        files.insert("join.json".to_owned(), body.to_string().into_bytes());
+        files.extend(user_files.into_iter().map(|(name, content)| (format!("files/{name}"), content)));
+        Ok(Order { name: self.machine_name(&instance), cluster: self.cluster.clone(), instance, tag, location, application, flavour, files })
+    }
+
+    async fn log_tail(&self, name: &str) -> Result<String, EngineError> {
+        let mut log = self.engine.logs(name, &LogOptions { tail: Some(LOG_LINES), ..LogOptions::default() });
+        let mut whole = Vec::new();
+        while let Some(piece) = log.next().await {
+            whole.extend_from_slice(&piece?);
+        }
+        Ok(String::from_utf8_lossy(&whole).into_owned())
+    }
+}
+
+/// The result, or a failure in these words when it does not come in time.
+async fn within<T, E>(limit: Duration, work: impl Future<Output = Result<T, E>>, failed: impl FnOnce(String) -> E) -> Result<T, E> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(failed(format!("no answer within {} s", limit.as_secs()))))
+}

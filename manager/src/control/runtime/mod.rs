@@ -1,0 +1,137 @@
+//! The loop around the core: it feeds in what happens, and does what comes out, in order. It decides nothing.
+
+mod calls;
+pub mod fault;
+mod watcher;
+
+pub use calls::Outside;
+
+use super::{Action, Call, CallKey, Config, Core, Event, Handle, Input, Reply, Ticket};
+use crate::{
+    clock,
+    store::{Change, Store, StoreError},
+};
+use micado_api::{ErrorBody, Progress};
+use std::{collections::HashMap, sync::Arc};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use watcher::Watcher;
+
+/// An event, and the core it is for: answers to the calls of a core that was dropped are dropped too, as in a crash.
+type Incoming = (u64, Event);
+
+/// The loop.
+#[derive(Debug)]
+pub struct Runtime {
+    config: Config,
+    store: Arc<dyn Store>,
+    outside: Arc<Outside>,
+    inbox: mpsc::Receiver<Input>,
+    progress: broadcast::Sender<Progress>,
+    waiting: HashMap<Ticket, oneshot::Sender<Result<Reply, ErrorBody>>>,
+    /// Which core it is: rises each time one is made anew.
+    life: u64,
+}
+
+/// Rings the loop: the safety net's turn has come.
+#[derive(Debug, Clone)]
+pub struct Bell(mpsc::Sender<()>);
+
+impl Bell {
+    /// The safety net's turn. One that is not heard because another is still ringing is not missed.
+    pub fn ring(&self) {
+        let _ = self.0.try_send(());
+    }
+}
+
+impl Runtime {
+    /// A loop on these parts, and the way to reach it.
+    #[must_use]
+    pub fn new(config: Config, store: Arc<dyn Store>, outside: Outside) -> (Self, Handle) {
+        let (handle, inbox, progress) = Handle::new();
+        (Self { config, store, outside: Arc::new(outside), inbox, progress, waiting: HashMap::new(), life: 0 }, handle)
+    }
+
+    /// Runs until `stop` is true. `ticks` brings the turns of the safety net: see [`bell`].
+    ///
+    /// # Errors
+    /// When the store cannot be loaded, at the start or after a failed commit.
+    pub async fn run(mut self, mut ticks: mpsc::Receiver<()>, mut stop: tokio::sync::watch::Receiver<bool>) -> Result<(), StoreError> {
+        let (sender, mut events) = mpsc::unbounded_channel::<Incoming>();
+        let (watcher, mut seen) = Watcher::start(self.outside.engine.clone());
+        let mut core = self.new_core(&sender).await?;
+        watcher.look();
+        loop {
+            let wake = core.wake_at().map(|at| at.since(clock::now()));
+            let event = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                Some(event) = seen.recv() => event,
+                Some((life, event)) = events.recv() => if life == self.life { event } else { continue },
+                () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => Event::Wake,
+                Some(()) = ticks.recv() => { watcher.look(); Event::Tick }
+                Some(input) = self.inbox.recv() => match input {
+                    Input::Request(ticket, request, answer) => {
+                        self.waiting.insert(ticket, answer);
+                        Event::Request(ticket, *request)
+                    }
+                    Input::Read(read) => { read(&core); continue }
+                },
+            };
+            let actions = core.handle(clock::now(), event);
+            if let Err(error) = self.carry_out(actions, &sender, &watcher).await {
+                tracing::error!(%error, "a commit failed: starting over from the store");
+                self.waiting.clear();
+                core = self.new_core(&sender).await?;
+                watcher.look();
+            }
+            watcher.poll(core.in_flight());
+        }
+    }
+
+    /// The brain as the store has it; every cloud is asked at once.
+    async fn new_core(&mut self, sender: &mpsc::UnboundedSender<Incoming>) -> Result<Core, StoreError> {
+        self.life += 1;
+        drop(sender.send((self.life, Event::Tick)));
+        Ok(Core::new(self.config.clone(), self.store.load().await?, rand::random()))
+    }
+
+    async fn carry_out(&mut self, actions: Vec<Action>, sender: &mpsc::UnboundedSender<Incoming>, watcher: &Watcher) -> Result<(), StoreError> {
+        for action in actions {
+            match action {
+                Action::Commit(changes) => self.commit(&changes).await?,
+                Action::Call(_, Call::Observe) => watcher.look(),
+                Action::Call(key, call) => self.call(key, call, sender.clone()),
+                Action::Reply(ticket, reply) => drop(self.waiting.remove(&ticket).map(|answer| answer.send(reply))),
+                Action::Progress(progress) => {
+                    tracing::info!(subject = %progress.subject, "{}", progress.text);
+                    drop(self.progress.send(progress));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
+        fault::point("before-commit");
+        self.store.commit(changes).await?;
+        fault::point("after-commit");
+        Ok(())
+    }
+
+    fn call(&self, key: CallKey, call: Call, sender: mpsc::UnboundedSender<Incoming>) {
+        let (outside, life) = (self.outside.clone(), self.life);
+        tokio::spawn(async move {
+            let kind = call.kind();
+            fault::point(&format!("before-{kind}"));
+            let answer = outside.perform(call).await;
+            fault::point(&format!("after-{kind}"));
+            drop(sender.send((life, Event::Answered(key, answer))));
+        });
+    }
+}
+
+/// A bell, and the ticks that it rings.
+#[must_use]
+pub fn bell() -> (Bell, mpsc::Receiver<()>) {
+    let (sender, receiver) = mpsc::channel(1);
+    (Bell(sender), receiver)
+}

@@ -1,0 +1,344 @@
+//! What the core answers and does, event by event, without any world around it. Whole lives under faults are in `tests/simulation`.
+
+use super::{Action, Answer, Call, CallKey, Config, Core, Event, Reply, Request};
+use crate::engine::{EngineError, ImageFacts, NodeView, Observation, ServiceView, TaskState, TaskView};
+use micado_api::{
+    ClusterId, ErrorBody, ErrorCode, InstanceId, LaunchRequest, MemoryBytes, NanoCpus, Resources, ServiceSpec, StartRequest, Timestamp, VolumeMount,
+};
+use micado_cloudsetup::{BrokerError, CloudSetup, Machine, MachineState};
+use std::collections::BTreeMap;
+
+const SETUP: &str = "<s><clouds><c><name>near</name><broker>local</broker><flavours>
+    <f><size>small</size><id>s</id><memory>512M</memory><cores>1</cores><price>0.01</price></f>
+    <f><size>large</size><id>l</id><memory>2G</memory><cores>2</cores><price>0.04</price></f>
+  </flavours></c></clouds><applications><a><name>Node</name><sname>n</sname><executable>e</executable></a></applications></s>";
+
+/// A core and the world as it believes it to be: nothing happens unless a test says so.
+struct Bench {
+    core: Core,
+    now: Timestamp,
+    seen: Observation,
+    machines: Vec<Machine>,
+    /// What the core asked for and the engine has not done yet.
+    asked: Vec<Action>,
+    ticket: u64,
+}
+
+impl Bench {
+    fn new(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::new(ClusterId::trusted("test"), CloudSetup::parse(SETUP, "test").expect("a good file"));
+        change(&mut config);
+        let core = Core::new(config, Vec::new(), 1);
+        let mut bench = Self { core, now: Timestamp(1_000_000), seen: Observation::default(), machines: Vec::new(), asked: Vec::new(), ticket: 0 };
+        bench.tick();
+        bench.look();
+        bench
+    }
+    fn event(&mut self, event: Event) -> Vec<Action> {
+        self.now = Timestamp(self.now.0 + 1_000);
+        let actions = self.core.handle(self.now, event);
+        self.asked.extend(actions.iter().cloned());
+        actions
+    }
+    /// The safety net's turn; the clouds answer at once.
+    fn tick(&mut self) -> Vec<Action> {
+        let mut actions = self.event(Event::Tick);
+        for key in listed(&actions) {
+            let machines = self.machines.clone();
+            actions.extend(self.event(Event::Answered(key, Answer::Listed(Ok(machines)))));
+        }
+        actions
+    }
+    fn look(&mut self) -> Vec<Action> {
+        let seen = self.seen.clone();
+        self.event(Event::Observed(seen))
+    }
+    fn ask(&mut self, request: Request) -> (Result<Reply, ErrorBody>, Vec<Action>) {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        let mut actions = self.event(Event::Request(ticket, request));
+        let at = actions.iter().position(|action| matches!(action, Action::Reply(to, _) if *to == ticket)).expect("every request is answered");
+        match actions.remove(at) {
+            Action::Reply(_, reply) => (reply, actions),
+            _ => unreachable!("it was found as a reply"),
+        }
+    }
+    fn launch(&mut self, spec: ServiceSpec, request: Option<&str>) -> Result<String, ErrorBody> {
+        let launch = LaunchRequest { spec, publish_all: false, request: request.map(str::to_owned) };
+        let (reply, _) = self.ask(Request::Launch(launch, ImageFacts { pull: Some("web@sha256:1".to_owned()), exposed: Vec::new() }));
+        reply.map(|reply| match reply {
+            Reply::Containers(views) => views[0].name.to_string(),
+            Reply::Instance(_) => unreachable!("a launch is answered with containers"),
+        })
+    }
+    /// The one machine that was ordered is there, has joined and is settled.
+    fn machine_comes(&mut self) -> InstanceId {
+        let id = self.core.instances(false)[0].id.clone();
+        let machine = machine(&id, MachineState::Running);
+        self.machines.push(machine.clone());
+        self.event(Event::Answered(CallKey::Machine(id.clone()), Answer::Launched(Ok(machine))));
+        self.seen.nodes.push(node(&id));
+        self.look();
+        id
+    }
+    /// The engine does as it is told, until nothing more is asked: every service asked for runs, every one not wanted is gone.
+    fn settle(&mut self) {
+        self.look();
+        while !self.asked.is_empty() {
+            for action in std::mem::take(&mut self.asked) {
+                self.obey(action);
+            }
+        }
+    }
+    fn obey(&mut self, action: Action) {
+        let Action::Call(key, call) = action else { return };
+        let answer = match call {
+            Call::CreateService { container, placement, .. } => {
+                let CallKey::Service(name) = &key else { unreachable!("services are asked for by their key") };
+                let node = self.seen.nodes.iter().find(|node| node.instance.as_ref() == Some(&placement.instance)).map(|node| node.id.clone());
+                self.seen.tasks.push(task(name, node));
+                let (id, name) = (name.clone(), name.clone());
+                self.seen.services.push(ServiceView { id, name, container: container.name.clone(), placement, records: None });
+                Answer::Engine(Ok(()))
+            }
+            Call::RemoveService { name } => {
+                self.seen.services.retain(|service| service.name != name);
+                self.seen.tasks.retain(|task| task.service != name);
+                Answer::Engine(Ok(()))
+            }
+            Call::SaveLog { .. } => Answer::Log(Ok("last words\n".to_owned())),
+            Call::Observe => return drop(self.look()),
+            _ => return,
+        };
+        self.event(Event::Answered(key, answer));
+    }
+    fn state(&self, name: &str) -> String {
+        let all = self.core.containers(true);
+        let view = all.iter().find(|it| it.name.as_str() == name).expect("the container is listed");
+        view.reason.as_ref().map_or(view.state.to_string(), |reason| format!("{}: {reason}", view.state))
+    }
+}
+
+fn listed(actions: &[Action]) -> Vec<CallKey> {
+    actions.iter().filter_map(|action| if let Action::Call(key @ CallKey::List(_), _) = action { Some(key.clone()) } else { None }).collect()
+}
+
+fn machine(id: &InstanceId, state: MachineState) -> Machine {
+    let name = format!("micado-test-{id}");
+    let (id, broker_id) = (id.clone(), "b1".to_owned());
+    Machine { name, instance: id, id: broker_id, state, address: None, tag: None, location: None, application: None, flavour: None, detail: None }
+}
+
+fn node(id: &InstanceId) -> NodeView {
+    NodeView {
+        id: format!("node-{id}"),
+        hostname: id.to_string(),
+        instance: Some(id.clone()),
+        labels: BTreeMap::new(),
+        ready: true,
+        active: true,
+        manager: false,
+        size: Resources::new(MemoryBytes::mib(512), NanoCpus::cores(1)),
+        address: Some("10.0.0.2".to_owned()),
+    }
+}
+
+fn task(service: &str, node: Option<String>) -> TaskView {
+    TaskView {
+        id: format!("task-{service}"),
+        service: service.to_owned(),
+        node,
+        state: TaskState::Running,
+        wanted: true,
+        version: 1,
+        message: None,
+        exit_code: None,
+        reservation: Resources::default(),
+        ports: Vec::new(),
+    }
+}
+
+fn spec(client: &str, mib: u64) -> ServiceSpec {
+    ServiceSpec {
+        image: "web".to_owned(),
+        client: client.to_owned(),
+        location: "application".parse().expect("a name"),
+        entrypoint: None,
+        arguments: Vec::new(),
+        environment: Vec::new(),
+        ports: Vec::new(),
+        domain: None,
+        reservation: Resources::new(MemoryBytes::mib(mib), NanoCpus::millis(250)),
+        volumes: Vec::new(),
+    }
+}
+
+fn start(tag: &str) -> StartRequest {
+    StartRequest {
+        cloud: "near".parse().expect("a name"),
+        application: "Node".to_owned(),
+        flavour: "small".parse().expect("a name"),
+        tag: tag.parse().expect("a name"),
+        location: "application".parse().expect("a name"),
+        first: false,
+        files: BTreeMap::new(),
+    }
+}
+
+fn refusal(answer: Result<Reply, ErrorBody>) -> (ErrorCode, String) {
+    let error = answer.expect_err("a refusal");
+    (error.code, error.message)
+}
+
+#[test]
+fn a_request_by_the_same_name_makes_one_container() {
+    let mut bench = Bench::new(|_| {});
+    assert_eq!(bench.launch(spec("a", 256), Some("r1")), Ok("a_web.1".to_owned()));
+    assert_eq!(bench.launch(spec("a", 256), Some("r1")), Ok("a_web.1".to_owned()));
+    assert_eq!(bench.launch(spec("a", 256), Some("r2")), Ok("a_web.2".to_owned()));
+    assert_eq!(bench.core.containers(true).len(), 2);
+}
+
+#[test]
+fn a_service_is_not_changed_by_a_launch_with_other_settings() {
+    let mut bench = Bench::new(|_| {});
+    bench.launch(spec("a", 256), None).expect("room can be rented");
+    let error = bench.launch(spec("a", 300), None).expect_err("a refusal");
+    assert_eq!((error.code, error.message.as_str()), (ErrorCode::Conflict, "service `a_web` exists with other settings: memory is 256 MiB, not 300 MiB"));
+    let mut secret = spec("a", 256);
+    secret.environment.push("PASSWORD=hunter2".to_owned());
+    assert!(!bench.launch(secret, None).expect_err("a refusal").message.contains("hunter2"));
+}
+
+#[test]
+fn what_no_machine_can_hold_is_refused_and_leaves_nothing() {
+    let mut bench = Bench::new(|_| {});
+    let error = bench.launch(spec("a", 9000), None).expect_err("a refusal");
+    assert_eq!(error.code, ErrorCode::Unsatisfiable);
+    assert!(error.message.contains("large on near"), "{}", error.message);
+    assert!(bench.core.containers(true).is_empty() && bench.core.instances(true).is_empty());
+}
+
+#[test]
+fn the_intent_is_stored_before_the_machine_is_ordered_and_the_answer_given() {
+    let mut bench = Bench::new(|_| {});
+    let launch = LaunchRequest { spec: spec("a", 256), publish_all: false, request: None };
+    let event = Event::Request(9, Request::Launch(launch, ImageFacts { pull: None, exposed: Vec::new() }));
+    let actions = bench.event(event);
+    let place = |wanted: fn(&Action) -> bool| actions.iter().position(wanted).expect("it is among the actions");
+    let commit = place(|action| matches!(action, Action::Commit(_)));
+    assert!(commit < place(|action| matches!(action, Action::Call(_, Call::LaunchMachine { .. }))));
+    assert!(commit < place(|action| matches!(action, Action::Reply(9, Ok(_)))));
+}
+
+#[test]
+fn limits_leave_a_container_waiting_with_the_reason_and_refuse_a_start() {
+    let mut bench = Bench::new(|config| config.max_instances = Some(0));
+    bench.launch(spec("a", 256), None).expect("it is taken, and waits");
+    assert!(bench.state("a_web.1").starts_with("waiting: ") && bench.state("a_web.1").contains("0 of 0 instances"), "{}", bench.state("a_web.1"));
+    assert_eq!(refusal(bench.ask(Request::Start(start("db01"))).0), (ErrorCode::Conflict, "0 of 0 instances are in use".to_owned()));
+}
+
+#[test]
+fn start_is_checked_against_cloudsetup_and_may_be_repeated() {
+    let mut bench = Bench::new(|_| {});
+    let unknown = StartRequest { flavour: "tiny".parse().expect("a name"), ..start("db01") };
+    let (code, message) = refusal(bench.ask(Request::Start(unknown)).0);
+    assert!(code == ErrorCode::NotFound && message.contains("tiny") && message.contains("small"), "{message}");
+    assert!(bench.ask(Request::Start(start("db01"))).0.is_ok());
+    assert!(bench.ask(Request::Start(start("db01"))).0.is_ok());
+    assert_eq!(bench.core.instances(true).len(), 1);
+    let other = StartRequest { flavour: "large".parse().expect("a name"), ..start("db01") };
+    assert_eq!(refusal(bench.ask(Request::Start(other)).0).0, ErrorCode::Conflict);
+    let first = StartRequest { first: true, ..start("db02") };
+    assert_eq!(refusal(bench.ask(Request::Start(first)).0).1, "-I starts the record afresh, but instance `db01` is live");
+}
+
+#[test]
+fn a_lost_answer_is_not_asked_again_before_a_list() {
+    let mut bench = Bench::new(|_| {});
+    let (_, actions) = bench.ask(Request::Start(start("db01")));
+    assert!(actions.iter().any(|action| matches!(action, Action::Call(_, Call::LaunchMachine { .. }))));
+    let id = bench.core.instances(false)[0].id.clone();
+    let lost = Answer::Launched(Err(BrokerError::Unknown("time-out".to_owned())));
+    let actions = bench.event(Event::Answered(CallKey::Machine(id.clone()), lost));
+    assert!(!actions.iter().any(|action| matches!(action, Action::Call(_, Call::LaunchMachine { .. }))));
+    let list = listed(&actions).pop().expect("it asks for the list");
+    let actions = bench.event(Event::Answered(list, Answer::Listed(Ok(vec![machine(&id, MachineState::Running)]))));
+    assert!(!actions.iter().any(|action| matches!(action, Action::Call(_, Call::LaunchMachine { .. }))));
+    assert_eq!(bench.core.instances(false)[0].state.to_string(), "booting");
+}
+
+#[test]
+fn a_container_runs_is_stopped_with_its_log_kept_and_removed() {
+    let mut bench = Bench::new(|_| {});
+    bench.launch(spec("a", 256), None).expect("room can be rented");
+    assert!(bench.state("a_web.1").starts_with("waiting: renting small on near"));
+    bench.machine_comes();
+    bench.settle();
+    assert_eq!(bench.state("a_web.1"), "running");
+    assert_eq!(refusal(bench.ask(Request::Remove { name: "a_web.1".to_owned() }).0).0, ErrorCode::Conflict);
+    assert!(bench.ask(Request::Quit { name: "a_web".to_owned(), remove: false }).0.is_ok());
+    bench.settle();
+    assert_eq!(bench.state("a_web.1"), "stopped");
+    assert_eq!(bench.core.log_sources("a_web.1").expect("it is known")[0].stored.as_deref(), Some("last words\n"));
+    assert!(bench.ask(Request::Remove { name: "a_web.1".to_owned() }).0.is_ok());
+    bench.settle();
+    assert!(bench.core.containers(true).is_empty());
+    assert_eq!(refusal(bench.ask(Request::Quit { name: "a_web".to_owned(), remove: false }).0).0, ErrorCode::NotFound);
+}
+
+#[test]
+fn stop_is_refused_for_a_volume_and_forced() {
+    let mut bench = Bench::new(|_| {});
+    let volumes = vec![VolumeMount { name: "data".to_owned(), path: "/data".to_owned() }];
+    bench.launch(ServiceSpec { volumes, ..spec("a", 256) }, None).expect("room can be rented");
+    let id = bench.machine_comes();
+    bench.settle();
+    let tag = bench.core.instances(false)[0].tag.clone();
+    let (code, message) = refusal(bench.ask(Request::Stop { tag: tag.clone(), force: false }).0);
+    assert_eq!(code, ErrorCode::Conflict);
+    assert_eq!(message, format!("instance `{tag}` cannot be stopped: container `a_web.1` keeps its volume there (data)"));
+    assert!(bench.ask(Request::Stop { tag, force: true }).0.is_ok());
+    bench.settle();
+    let instances = bench.core.instances(false);
+    assert_eq!(instances.iter().find(|it| it.id == id).map(|it| it.state.to_string()).as_deref(), Some("stopping"));
+}
+
+#[test]
+fn a_dead_machine_is_given_up_at_once_and_its_containers_planned_anew() {
+    let mut bench = Bench::new(|_| {});
+    bench.launch(spec("a", 256), None).expect("room can be rented");
+    let id = bench.machine_comes();
+    bench.settle();
+    bench.machines = vec![machine(&id, MachineState::Dead)];
+    let actions = bench.tick();
+    assert!(actions.iter().any(|action| matches!(action, Action::Call(_, Call::TerminateMachine { instance, .. }) if *instance == id)));
+    assert!(actions.iter().any(|action| matches!(action, Action::Call(_, Call::LaunchMachine { instance, .. }) if *instance != id)));
+    assert!(bench.state("a_web.1").starts_with("waiting: renting"), "{}", bench.state("a_web.1"));
+}
+
+#[test]
+fn while_the_engine_does_not_answer_nothing_is_decided() {
+    let mut bench = Bench::new(|_| {});
+    bench.launch(spec("a", 256), None).expect("room can be rented");
+    let id = bench.machine_comes();
+    bench.settle();
+    bench.event(Event::Blind("connection refused".to_owned()));
+    bench.machines = vec![machine(&id, MachineState::Dead)];
+    let actions = bench.tick();
+    assert!(!actions.iter().any(|action| matches!(action, Action::Call(_, Call::TerminateMachine { .. } | Call::LaunchMachine { .. }))), "{actions:?}");
+    assert_eq!(bench.state("a_web.1"), "unknown: connection refused");
+    assert_eq!(bench.core.status().blind.as_deref(), Some("connection refused"));
+}
+
+#[test]
+fn what_the_engine_refuses_is_shown_in_its_words() {
+    let mut bench = Bench::new(|_| {});
+    bench.launch(spec("a", 256), None).expect("room can be rented");
+    bench.machine_comes();
+    let actions = bench.event(Event::Wake);
+    let key = actions.iter().find_map(|action| if let Action::Call(key @ CallKey::Service(_), _) = action { Some(key.clone()) } else { None });
+    bench.event(Event::Answered(key.expect("the service is asked for"), Answer::Engine(Err(EngineError::Refused("invalid mount".to_owned())))));
+    assert_eq!(bench.state("a_web.1"), "failing: the engine refused: invalid mount");
+}

@@ -1,0 +1,172 @@
+//! The daemon: puts the parts together, runs them until it is told to stop.
+
+use crate::{
+    api::{Api, ApiState, Listen, Token},
+    cli::args::{ManagerArgs, Tick},
+    control::{
+        Config,
+        runtime::{self, Bell, Outside, Runtime},
+    },
+    engine::{
+        Engine,
+        swarm::{Swarm, SwarmConfig},
+    },
+    pki::Pki,
+    registry::{OwnRegistry, Registry},
+    store::{Change, EmbeddedStore, Key, Record, Store},
+};
+use anyhow::{Context, Result, bail};
+use micado_api::{CloudName, ClusterId};
+use micado_cloudsetup::{Broker, BrokerKind, Cloud, CloudSetup, LocalCloud, LocalConfig};
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::{signal::unix::SignalKind, sync::watch};
+use tokio_cron_scheduler::{Job, JobScheduler};
+
+/// Runs the manager until a SIGTERM or SIGINT.
+///
+/// # Errors
+/// When a part cannot be made ready, each named with its cause; or when the store fails for good.
+pub async fn run(args: ManagerArgs) -> Result<()> {
+    let state = private_folder(&args.state)?;
+    let setup = CloudSetup::read(&args.cloudsetup.clone().unwrap_or_else(|| state.join("cloudsetup.xml")))?;
+    let store = Arc::new(EmbeddedStore::open(state.join("store.redb")).await?);
+    let (swarm, brokers) = settle(&args, &state, &setup, store.as_ref()).await?;
+    let (cluster, address) = (swarm.cluster().clone(), swarm.address().await?);
+
+    let pki = Arc::new(Pki::open(&state.join("pki"))?);
+    write_public(&state.join("ca.crt"), pki.authority())?;
+    let registry = Registry::run(swarm.docker().clone(), pki.clone(), &own_registry(&args, &cluster, &address)).await?;
+    registry.ready().await?;
+    let identity = pki.server_certificate("https", &own_names(&args, &address))?;
+    let api = Api::bind(&Listen {
+        socket: &state.join("micado.sock"),
+        https: args.listen,
+        certificate: identity.certificate.as_bytes(),
+        key: identity.key.as_bytes(),
+    })?;
+    let token = Token::load_or_make(&state)?;
+
+    let engine: Arc<dyn Engine> = Arc::new(swarm);
+    let outside = Outside { cluster: cluster.clone(), address: address.clone(), engine: engine.clone(), brokers, registry: Arc::new(registry) };
+    let config = Config { max_instances: Some(args.max_instances), max_price: args.max_price, ..Config::new(cluster.clone(), setup) };
+    let (runtime, handle) = Runtime::new(config, store, outside);
+    let (bell, ticks) = runtime::bell();
+    let _scheduler = schedule(&args.tick, bell).await?;
+    let (stop, stopped) = watch::channel(false);
+    tracing::info!(%cluster, listen = %args.listen, advertise = %address, "the manager is up");
+
+    let mut until = stopped.clone();
+    let until_stopped = async move { drop(until.wait_for(|stop| *stop).await) };
+    let serve = async { api.serve(ApiState::new(handle, engine), token, until_stopped).await.context("the API failed") };
+    let work = async { runtime.run(ticks, stopped).await.context("the store failed") };
+    let signals = async {
+        signal().await?;
+        stop.send_replace(true);
+        Ok(())
+    };
+    tokio::try_join!(serve, work, signals).map(drop)
+}
+
+/// The engine as a Swarm manager of the store's cluster (or of a new one), and the clouds' brokers.
+async fn settle(args: &ManagerArgs, state: &Path, setup: &CloudSetup, store: &dyn Store) -> Result<(Swarm, BTreeMap<CloudName, Arc<dyn Broker>>)> {
+    let contents = store.load().await?;
+    let known = contents.into_iter().find_map(|(record, _)| match record {
+        Record::Setting(name, value) if name == CLUSTER => Some(ClusterId::trusted(value)),
+        _ => None,
+    });
+    let fresh = known.clone().unwrap_or_else(|| ClusterId::trusted(format!("{:08x}", rand::random::<u32>())));
+    let present = Swarm::present(&args.engine).await?;
+    let cluster = known.clone().or(present.clone()).unwrap_or(fresh);
+    // Before anything is made under this id, so that whoever cleans up knows it.
+    write_public(&state.join("cluster-id"), &format!("{cluster}\n"))?;
+    let locals = setup.clouds.iter().map(|cloud| local(args, &cluster, cloud)).collect::<Result<Vec<_>>>()?;
+    let mut advertise = args.advertise.clone();
+    if let (None, None, Some(local)) = (&advertise, &present, locals.iter().find(|_| shares_engine(args))) {
+        advertise = Some(local.gateway(&cluster).await?.to_string());
+    }
+    let config = SwarmConfig { endpoint: args.engine.clone(), advertise, wanted: known.clone(), ..SwarmConfig::new(cluster.clone()) };
+    let swarm = Swarm::connect(&config).await?;
+    if known.is_none() {
+        let record = Record::Setting(CLUSTER.to_owned(), swarm.cluster().to_string());
+        store.commit(&[Change { key: Key::Setting(CLUSTER.to_owned()), expected: 0, record: Some(record) }]).await?;
+    }
+    Ok((swarm, locals.into_iter().map(|local| (local.cloud().clone(), Arc::new(local) as Arc<dyn Broker>)).collect()))
+}
+
+/// The setting that names the cluster.
+const CLUSTER: &str = "cluster";
+
+/// The broker of a cloud of this machine's.
+fn local(args: &ManagerArgs, cluster: &ClusterId, cloud: &Cloud) -> Result<LocalCloud> {
+    match cloud.broker {
+        BrokerKind::Local => {}
+        BrokerKind::CloudBroker => {
+            bail!("cloud `{}` is rented through CloudBroker, which this version cannot do yet: remove it from cloudsetup.xml", cloud.name)
+        }
+    }
+    let endpoint = args.cloud_engine.clone().or_else(|| cloud.endpoint.clone()).unwrap_or_else(|| args.engine.clone());
+    let network = args.cloud_network.clone().unwrap_or_else(|| format!("micado-{cluster}-instances"));
+    Ok(LocalCloud::new(cloud.clone(), endpoint, LocalConfig { network, image: args.node_image.clone() }))
+}
+
+/// Whether the instances of `local` clouds are on the manager's own engine, and so reach it through their network's gateway.
+fn shares_engine(args: &ManagerArgs) -> bool {
+    args.cloud_engine.as_ref().is_none_or(|engine| *engine == args.engine)
+}
+
+/// The registry that the manager runs.
+fn own_registry(args: &ManagerArgs, cluster: &ClusterId, address: &str) -> OwnRegistry {
+    let certs_dir = args.registry_certs_dir.clone();
+    OwnRegistry { port: args.registry_port, certs_dir, ..OwnRegistry::new(cluster.clone(), address.to_owned()) }
+}
+
+/// Under which names the HTTPS API may be asked for.
+fn own_names(args: &ManagerArgs, address: &str) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), address.to_owned()];
+    if !args.listen.ip().is_unspecified() {
+        names.push(args.listen.ip().to_string());
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Rings the bell as often as the tick says. The scheduler lives as long as what is returned.
+async fn schedule(tick: &Tick, bell: Bell) -> Result<JobScheduler> {
+    let scheduler = JobScheduler::new().await?;
+    let job = match tick {
+        Tick::Every(interval) => Job::new_repeated(*interval, move |_, _| bell.ring())?,
+        Tick::Cron(expression) => Job::new(expression.as_str(), move |_, _| bell.ring()).with_context(|| format!("tick `{expression}`"))?,
+    };
+    scheduler.add(job).await?;
+    scheduler.start().await?;
+    Ok(scheduler)
+}
+
+/// Comes back when the process is told to stop.
+async fn signal() -> Result<()> {
+    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("stopping");
+    Ok(())
+}
+
+/// The state folder, made for its owner only.
+fn private_folder(path: &Path) -> Result<PathBuf> {
+    let cannot = || format!("cannot make the state folder `{}`", path.display());
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(cannot)?;
+    path.canonicalize().with_context(cannot)
+}
+
+/// A file that everybody may read once they may enter the state folder.
+fn write_public(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))
+}

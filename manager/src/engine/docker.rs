@@ -1,0 +1,180 @@
+//! One Docker Engine: reaching it, agreeing on an API version, a time-out on every call, and its refusals as ours.
+
+use super::EngineError;
+use axum::http::{Uri, uri::PathAndQuery};
+use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error};
+use std::{future::Future, time::Duration};
+
+/// How long a call may take before its outcome counts as unknown.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+/// Engine 20.10: the oldest that knows all that we ask for.
+const OLDEST: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
+
+/// Reaches the engine at `unix://PATH` or `tcp://HOST:PORT` and checks that it speaks a version of the API that we speak too.
+///
+/// # Errors
+/// `Unavailable` when nothing answers there, `Refused` when the engine is too old, too new or no engine.
+pub(crate) async fn connect(endpoint: &str) -> Result<Docker, EngineError> {
+    let seconds = LIMIT.as_secs();
+    let client = match endpoint.split_once("://") {
+        Some(("unix", path)) => Docker::connect_with_unix(path, seconds, API_DEFAULT_VERSION),
+        Some(("tcp" | "http", _)) => Docker::connect_with_http(endpoint, seconds, API_DEFAULT_VERSION),
+        _ => return Err(EngineError::Refused(format!("`{endpoint}` is no engine address (expected `unix:///PATH` or `tcp://HOST:PORT`)"))),
+    }
+    .map_err(|error| EngineError::Unavailable(format!("cannot reach the engine at `{endpoint}`: {}; is it running?", words(&error))))?;
+    let version = ask(|| format!("reach the engine at `{endpoint}`"), client.version()).await?;
+    let newest = version.api_version.as_deref().and_then(parse_version);
+    let oldest = version.min_api_version.as_deref().and_then(parse_version);
+    let agreed = agree(endpoint, version.version.as_deref().unwrap_or("of unknown version"), oldest, newest)?;
+    Ok(pin(client, agreed))
+}
+
+/// Names the version in every request: bollard 0.21 names none, and an engine takes that for its own newest.
+fn pin(client: Docker, version: ClientVersion) -> Docker {
+    client.with_request_modifier(move |mut request| {
+        let mut parts = request.uri().clone().into_parts();
+        let path = parts.path_and_query.as_ref().map_or("/", PathAndQuery::as_str);
+        parts.path_and_query = format!("/v{version}{path}").parse().ok();
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+        request
+    })
+}
+
+/// The newest version that the engine and we both speak.
+fn agree(endpoint: &str, engine: &str, oldest: Option<ClientVersion>, newest: Option<ClientVersion>) -> Result<ClientVersion, EngineError> {
+    let Some(newest) = newest else {
+        return Err(EngineError::Refused(format!("what answers at `{endpoint}` does not say which API version it speaks; it is no Docker Engine")));
+    };
+    let oldest = oldest.unwrap_or(newest);
+    let range = format!("the engine at `{endpoint}` ({engine}) speaks API {oldest} to {newest}, this manager {OLDEST} to {API_DEFAULT_VERSION}");
+    if newest < OLDEST {
+        return Err(EngineError::Refused(format!("{range}; update the engine to 20.10 or later")));
+    }
+    if oldest > *API_DEFAULT_VERSION {
+        return Err(EngineError::Refused(format!("{range}; update micado")));
+    }
+    Ok(if newest < *API_DEFAULT_VERSION { newest } else { *API_DEFAULT_VERSION })
+}
+
+fn parse_version(text: &str) -> Option<ClientVersion> {
+    let (major, minor) = text.split_once('.')?;
+    Some(ClientVersion { major_version: major.parse().ok()?, minor_version: minor.parse().ok()? })
+}
+
+/// Awaits a call for at most [`LIMIT`]; `what` completes the sentence "cannot ...".
+pub(crate) async fn ask<T>(what: impl FnOnce() -> String, call: impl Future<Output = Result<T, Error>>) -> Result<T, EngineError> {
+    match tokio::time::timeout(LIMIT, call).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(explain(&what(), &error)),
+        Err(_) => Err(EngineError::Unavailable(format!("cannot {}: no answer within {} s", what(), LIMIT.as_secs()))),
+    }
+}
+
+/// The engine's error as ours: was it a no, a missing thing, or no answer?
+pub(crate) fn explain(what: &str, error: &Error) -> EngineError {
+    let words = words(error);
+    let text = format!("cannot {what}: {words}");
+    match status(error) {
+        Some(404) => EngineError::NotFound(text),
+        Some(408 | 429) => EngineError::Unavailable(text),
+        Some(400..500) => EngineError::Refused(text),
+        // Old engines answer some refusals of Swarm with 500.
+        Some(_) if words.contains("code = InvalidArgument") || words.starts_with("invalid ") => EngineError::Refused(text),
+        _ => EngineError::Unavailable(text),
+    }
+}
+
+/// The HTTP status that the engine answered with, if it answered.
+pub(crate) fn status(error: &Error) -> Option<u16> {
+    match error {
+        Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+/// The engine's own words, without what the client library puts around them, and with the cause below a connection error.
+pub(crate) fn words(error: &Error) -> String {
+    match error {
+        Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+        Error::DockerStreamError { error } => error.trim().to_owned(),
+        other => {
+            let mut text = other.to_string();
+            let mut cause = std::error::Error::source(other);
+            while let Some(below) = cause {
+                let more = below.to_string();
+                if !text.contains(&more) {
+                    text = format!("{text}: {more}");
+                }
+                cause = below.source();
+            }
+            text
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(oldest: &str, newest: &str) -> Result<String, EngineError> {
+        agree("unix:///e.sock", "99", parse_version(oldest), parse_version(newest)).map(|version| version.to_string())
+    }
+
+    #[test]
+    fn engines_from_20_10_to_29_will_do() {
+        assert_eq!(range("1.12", "1.41").as_deref(), Ok("1.41"));
+        assert_eq!(range("1.44", "1.52").as_deref(), Ok("1.52"));
+        assert_eq!(range("1.44", "1.99"), Ok(API_DEFAULT_VERSION.to_string()));
+    }
+
+    #[test]
+    fn both_ranges_are_in_the_refusal() {
+        let old = range("1.12", "1.40").expect_err("too old");
+        let ours = format!("this manager 1.41 to {API_DEFAULT_VERSION}");
+        assert_eq!(
+            old,
+            EngineError::Refused(format!("the engine at `unix:///e.sock` (99) speaks API 1.12 to 1.40, {ours}; update the engine to 20.10 or later"))
+        );
+        let new = range("1.90", "1.99").expect_err("too new");
+        assert_eq!(new, EngineError::Refused(format!("the engine at `unix:///e.sock` (99) speaks API 1.90 to 1.99, {ours}; update micado")));
+        assert!(matches!(agree("tcp://x:1", "", None, None), Err(EngineError::Refused(text)) if text.contains("no Docker Engine")));
+    }
+
+    #[test]
+    fn refusals_missing_things_and_silence_are_told_apart() {
+        let answer = |status_code, message: &str| explain("do it", &Error::DockerResponseServerError { status_code, message: message.to_owned() });
+        assert_eq!(answer(404, "no such service\n"), EngineError::NotFound("cannot do it: no such service".into()));
+        assert_eq!(answer(400, "bad name"), EngineError::Refused("cannot do it: bad name".into()));
+        assert_eq!(answer(409, "in use"), EngineError::Refused("cannot do it: in use".into()));
+        assert_eq!(answer(500, "raft: no leader"), EngineError::Unavailable("cannot do it: raft: no leader".into()));
+        assert_eq!(answer(503, "not a manager"), EngineError::Unavailable("cannot do it: not a manager".into()));
+        assert!(matches!(answer(500, "rpc error: code = InvalidArgument desc = x"), EngineError::Refused(_)));
+        assert!(matches!(explain("do it", &Error::RequestTimeoutError), EngineError::Unavailable(_)));
+    }
+
+    #[tokio::test]
+    async fn every_request_names_the_version() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let client = Docker::connect_with_http(&format!("tcp://{address}"), 5, API_DEFAULT_VERSION).expect("an address");
+        let client = pin(client, ClientVersion { major_version: 1, minor_version: 44 });
+        let served = async {
+            let (stream, _) = listener.accept().await.expect("a caller");
+            let mut line = String::new();
+            tokio::io::AsyncBufReadExt::read_line(&mut tokio::io::BufReader::new(stream), &mut line).await.expect("a request");
+            line
+        };
+        let (line, _) = tokio::join!(served, client.list_nodes(None));
+        assert_eq!(line.trim_end(), "GET /v1.44/nodes HTTP/1.1");
+    }
+
+    #[tokio::test]
+    async fn an_address_without_an_engine_is_named() {
+        let none = connect("unix:///nonexistent/docker.sock").await.expect_err("nothing there");
+        assert!(matches!(&none, EngineError::Unavailable(text) if text.contains("unix:///nonexistent/docker.sock")), "{none}");
+        assert!(matches!(connect("docker.sock").await, Err(EngineError::Refused(text)) if text.contains("unix:///PATH")));
+    }
+}

@@ -1,0 +1,267 @@
+//! Docker in Swarm mode: the engine that runs the containers.
+
+mod events;
+mod image;
+pub(crate) use image::repository;
+pub(crate) mod labels;
+mod setup;
+mod spec;
+mod view;
+
+use super::{
+    Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, TaskView,
+    docker::{self, LIMIT, ask, explain, status},
+};
+use crate::model::{Container, Placement, Service};
+use bollard::{
+    Docker,
+    models::{NodeSpec, NodeSpecAvailabilityEnum},
+    query_parameters::{DeleteNodeOptions, ListServicesOptions, ListTasksOptions, LogsOptions, UpdateNodeOptions},
+};
+use bytes::Bytes;
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use micado_api::ClusterId;
+use std::collections::HashMap;
+
+/// Which engine, and what to make of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwarmConfig {
+    /// Where the engine is: `unix:///PATH` or `tcp://HOST:PORT`.
+    pub endpoint: String,
+    /// The address that the machines reach this engine at; `None` lets the engine choose, and this host's own outward address where it cannot.
+    /// Only for an engine that is not in a Swarm yet.
+    pub advertise: Option<String>,
+    /// The cluster that the Swarm must be; `None` takes the one that it is.
+    pub wanted: Option<ClusterId>,
+    /// The id that a Swarm without one gets when none is wanted.
+    pub fresh: ClusterId,
+    /// The addresses of the containers' overlay network when it is first made, one per container. It must overlap with no network of the machines.
+    pub subnet: String,
+}
+
+impl SwarmConfig {
+    /// The engine of this host, for a cluster that gets this id if the Swarm has none.
+    #[must_use]
+    pub fn new(fresh: ClusterId) -> Self {
+        Self {
+            endpoint: "unix:///var/run/docker.sock".to_owned(),
+            advertise: None,
+            wanted: None,
+            fresh,
+            // Swarm's own choice would be a /24, full with 250 containers.
+            subnet: "10.213.0.0/16".to_owned(),
+        }
+    }
+}
+
+/// The Swarm of one cluster, through one of its managers.
+#[derive(Debug, Clone)]
+pub struct Swarm {
+    docker: Docker,
+    cluster: ClusterId,
+}
+
+/// The overlay network that all containers of a cluster are on.
+#[must_use]
+pub fn network_name(cluster: &ClusterId) -> String {
+    format!("micado-{cluster}")
+}
+
+/// Attempts to change a node that somebody else changes at the same time.
+const ATTEMPTS: u32 = 5;
+
+impl Swarm {
+    /// Reaches the engine, makes it a Swarm manager if it is in no Swarm, settles which cluster the Swarm is, and makes the cluster's network.
+    /// All of it may be repeated; what is there is used.
+    ///
+    /// # Errors
+    /// `Refused` when the engine is too old or new, a worker of another Swarm, another cluster, or needs an advertise address; `Unavailable` when it does not answer.
+    pub async fn connect(config: &SwarmConfig) -> Result<Self, EngineError> {
+        let docker = docker::connect(&config.endpoint).await?;
+        setup::become_manager(&docker, config).await?;
+        let cluster = setup::settle_cluster(&docker, config.wanted.as_ref(), &config.fresh).await?;
+        setup::make_network(&docker, &cluster, &config.subnet).await?;
+        Ok(Self { docker, cluster })
+    }
+
+    /// The cluster that the engine's Swarm already is, if any. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Swarm::connect`].
+    pub async fn present(endpoint: &str) -> Result<Option<ClusterId>, EngineError> {
+        let docker = docker::connect(endpoint).await?;
+        setup::present_cluster(&docker, endpoint).await
+    }
+
+    /// Which cluster this Swarm is.
+    #[must_use]
+    pub fn cluster(&self) -> &ClusterId {
+        &self.cluster
+    }
+
+    /// The engine itself, for what is no business of Swarm's.
+    #[must_use]
+    pub fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// The address that machines reach this engine at, as the Swarm has it.
+    ///
+    /// # Errors
+    /// `Unavailable` when the engine does not answer or has no address.
+    pub async fn address(&self) -> Result<String, EngineError> {
+        let info = ask(|| "ask the engine for its Swarm address".to_owned(), self.docker.info()).await?;
+        let address = info.swarm.and_then(|swarm| swarm.node_addr).filter(|address| !address.is_empty());
+        address.ok_or_else(|| EngineError::Unavailable("the engine does not say which address it has in the Swarm".to_owned()))
+    }
+
+    /// One attempt at changing a node's availability; `false` when somebody else changed the node in between.
+    async fn try_set_active(&self, node: &str, availability: NodeSpecAvailabilityEnum) -> Result<bool, EngineError> {
+        let found = ask(|| format!("look at node `{node}`"), self.docker.inspect_node(node)).await?;
+        let spec = found.spec.unwrap_or_default();
+        if spec.availability == Some(availability) {
+            return Ok(true);
+        }
+        let version = found.version.and_then(|version| version.index).and_then(|index| i64::try_from(index).ok()).unwrap_or_default();
+        let changed = NodeSpec { availability: Some(availability), ..spec };
+        let update = self.docker.update_node(node, changed, UpdateNodeOptions { version });
+        match ask(|| format!("set node `{node}` to {availability}"), update).await {
+            Ok(()) => Ok(true),
+            Err(EngineError::Refused(text) | EngineError::Unavailable(text)) if text.contains("update out of sequence") => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn list_tasks(&self, filters: Option<HashMap<String, Vec<String>>>) -> Result<Vec<TaskView>, EngineError> {
+        let tasks = ask(|| "list the Swarm's tasks".to_owned(), self.docker.list_tasks(Some(ListTasksOptions { filters }))).await?;
+        Ok(tasks.into_iter().filter_map(view::task).collect())
+    }
+}
+
+#[async_trait::async_trait]
+impl Engine for Swarm {
+    /// Tasks first: then every task of ours that is listed has its service and its node in the lists that follow.
+    async fn observe(&self) -> Result<Observation, EngineError> {
+        let tasks = self.list_tasks(None).await?;
+        let ours = ListServicesOptions {
+            filters: Some(HashMap::from([("label".to_owned(), vec![format!("{}={}", labels::CLUSTER, self.cluster)])])),
+            ..Default::default()
+        };
+        let services = ask(|| "list the Swarm's services".to_owned(), self.docker.list_services(Some(ours)));
+        let nodes = ask(|| "list the Swarm's nodes".to_owned(), self.docker.list_nodes(None));
+        let (services, nodes) = tokio::try_join!(services, nodes)?;
+        Ok(Observation {
+            nodes: nodes.into_iter().filter_map(|node| view::node(&self.cluster, node)).collect(),
+            services: services.into_iter().filter_map(|service| view::service(&self.cluster, service)).collect(),
+            tasks,
+        })
+    }
+
+    /// By the tasks' own names (`SERVICE.SLOT.ID`): to filter by service fails whole when one of them is gone.
+    async fn tasks(&self, services: &[String]) -> Result<Vec<TaskView>, EngineError> {
+        if services.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names = services.iter().map(|service| format!("{service}.")).collect();
+        self.list_tasks(Some(HashMap::from([("name".to_owned(), names)]))).await
+    }
+
+    fn events(&self) -> BoxStream<'static, EngineEvent> {
+        events::events(self.docker.clone())
+    }
+
+    async fn create(&self, service: &Service, container: &Container, placement: &Placement) -> Result<(), EngineError> {
+        let spec = spec::service_spec(&self.cluster, service, container, placement)?;
+        let made = tokio::time::timeout(LIMIT, self.docker.create_service(spec, None)).await;
+        let what = format!("make the Swarm service of `{}`", container.name);
+        match made {
+            Ok(Ok(_)) => Ok(()),
+            // The name is derived from the container and the generation, so what has it is the same service.
+            Ok(Err(error)) if status(&error) == Some(409) => Ok(()),
+            Ok(Err(error)) => Err(explain(&what, &error)),
+            Err(_) => Err(EngineError::Unavailable(format!("cannot {what}: no answer within {} s", LIMIT.as_secs()))),
+        }
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), EngineError> {
+        gone(ask(|| format!("remove Swarm service `{name}`"), self.docker.delete_service(name)).await)
+    }
+
+    async fn set_active(&self, node: &str, active: bool) -> Result<(), EngineError> {
+        let availability = if active { NodeSpecAvailabilityEnum::ACTIVE } else { NodeSpecAvailabilityEnum::PAUSE };
+        for _ in 0..ATTEMPTS {
+            if self.try_set_active(node, availability).await? {
+                return Ok(());
+            }
+        }
+        Err(EngineError::Unavailable(format!("cannot set node `{node}` to {availability}: it was changed by others {ATTEMPTS} times in a row")))
+    }
+
+    async fn remove_node(&self, node: &str) -> Result<(), EngineError> {
+        let removal = self.docker.delete_node(node, Some(DeleteNodeOptions { force: true }));
+        gone(ask(|| format!("remove node `{node}` from the Swarm"), removal).await)
+    }
+
+    fn logs(&self, name: &str, options: &LogOptions) -> BoxStream<'static, Result<Bytes, EngineError>> {
+        let what = format!("read the log of Swarm service `{name}`");
+        let lines = self.docker.service_logs(name, Some(logs_options(options)));
+        let follow = options.follow;
+        let state = (lines.boxed(), what, false);
+        stream::unfold(state, move |(mut lines, what, ended)| async move {
+            if ended {
+                return None;
+            }
+            // A log that is followed may be silent for ever; one that is only read waits for nothing but a node that does not answer.
+            let next = if follow { Ok(lines.next().await) } else { tokio::time::timeout(LIMIT, lines.next()).await };
+            let item = match next {
+                Ok(None) => return None,
+                Ok(Some(Ok(line))) => return Some((Ok(line.into_bytes()), (lines, what, false))),
+                Ok(Some(Err(error))) => Err(explain(&what, &error)),
+                Err(_) => Err(EngineError::Unavailable(format!("cannot {what} to its end: its node sent nothing for {} s", LIMIT.as_secs()))),
+            };
+            Some((item, (lines, what, true)))
+        })
+        .boxed()
+    }
+
+    async fn image(&self, image: &str) -> Result<ImageFacts, EngineError> {
+        image::facts(&self.docker, image).await
+    }
+
+    async fn join_facts(&self) -> Result<JoinFacts, EngineError> {
+        let info = ask(|| "ask the engine for the Swarm's managers".to_owned(), self.docker.info());
+        let swarm = ask(|| "ask the engine for the Swarm's join token".to_owned(), self.docker.inspect_swarm());
+        let (info, swarm) = tokio::try_join!(info, swarm)?;
+        let peers = info.swarm.and_then(|swarm| swarm.remote_managers).unwrap_or_default();
+        let mut managers: Vec<String> = peers.into_iter().filter_map(|peer| peer.addr).collect();
+        managers.sort();
+        let token = swarm.join_tokens.and_then(|tokens| tokens.worker).filter(|token| !token.is_empty());
+        match token {
+            Some(token) if !managers.is_empty() => Ok(JoinFacts { managers, token }),
+            _ => Err(EngineError::Unavailable("the engine does not say how machines join its Swarm".to_owned())),
+        }
+    }
+}
+
+fn logs_options(options: &LogOptions) -> LogsOptions {
+    LogsOptions {
+        follow: options.follow,
+        stdout: true,
+        stderr: true,
+        since: options.since.and_then(|since| i32::try_from(since).ok()).unwrap_or_default(),
+        until: 0,
+        timestamps: options.timestamps,
+        tail: options.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
+    }
+}
+
+/// What is not there need not be removed.
+fn gone(removed: Result<(), EngineError>) -> Result<(), EngineError> {
+    match removed {
+        Err(EngineError::NotFound(_)) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,176 @@
+//! Making an engine ready: a Swarm manager, a cluster with an id, and the network that its containers share.
+
+use super::{SwarmConfig, labels, network_name};
+use crate::engine::{EngineError, docker::ask};
+use bollard::{
+    Docker,
+    models::{Ipam, IpamConfig, LocalNodeState, NetworkCreateRequest, SwarmInfo, SwarmInitRequest, SwarmSpec},
+    query_parameters::{InspectNetworkOptions, UpdateSwarmOptions},
+};
+use micado_api::ClusterId;
+use std::{
+    collections::HashMap,
+    net::{IpAddr, UdpSocket},
+};
+
+/// Uses the Swarm that the engine manages, or makes one.
+pub(super) async fn become_manager(docker: &Docker, config: &SwarmConfig) -> Result<(), EngineError> {
+    let info = ask(|| format!("ask the engine at `{}` for its Swarm", config.endpoint), docker.info()).await?;
+    let swarm = info.swarm.unwrap_or_default();
+    if !is_manager(&config.endpoint, &swarm)? {
+        return init(docker, config).await;
+    }
+    if let (Some(wanted), Some(present)) = (&config.advertise, &swarm.node_addr)
+        && wanted != present
+    {
+        tracing::warn!(wanted, present, "the engine is in a Swarm already, with another address than the one to advertise; machines are told the present one");
+    }
+    Ok(())
+}
+
+/// Whether the engine manages a Swarm (`false`: it is in none).
+fn is_manager(endpoint: &str, swarm: &SwarmInfo) -> Result<bool, EngineError> {
+    match swarm.local_node_state {
+        None | Some(LocalNodeState::EMPTY | LocalNodeState::INACTIVE) => Ok(false),
+        Some(LocalNodeState::ACTIVE) if swarm.control_available == Some(true) => Ok(true),
+        Some(LocalNodeState::ACTIVE) => Err(EngineError::Refused(format!(
+            "the engine at `{endpoint}` is a worker of a Swarm that another engine manages; name a manager of that Swarm, or run `docker swarm leave` on this one"
+        ))),
+        Some(LocalNodeState::LOCKED) => Err(EngineError::Refused(format!(
+            "the Swarm of the engine at `{endpoint}` is locked; run `docker swarm unlock` on it, then start the manager again"
+        ))),
+        Some(state @ (LocalNodeState::PENDING | LocalNodeState::ERROR)) => {
+            let said = swarm.error.as_deref().filter(|said| !said.is_empty()).unwrap_or("nothing more");
+            Err(EngineError::Unavailable(format!("the Swarm of the engine at `{endpoint}` is in state `{state}` (it says: {said})")))
+        }
+    }
+}
+
+/// Makes a Swarm. An engine with several addresses refuses to choose; then this host's outward address is taken, if it is one of those that the engine names.
+async fn init(docker: &Docker, config: &SwarmConfig) -> Result<(), EngineError> {
+    match try_init(docker, config.advertise.as_deref()).await {
+        Err(EngineError::Refused(text) | EngineError::Unavailable(text)) if config.advertise.is_none() && text.contains("could not choose an IP address") => {
+            match outward_address().map(|address| address.to_string()).filter(|address| names_address(&text, address)) {
+                Some(address) => try_init(docker, Some(&address)).await,
+                None => Err(EngineError::Refused(format!("{text}; name the address that the machines can reach as the one to advertise"))),
+            }
+        }
+        other => other,
+    }
+}
+
+async fn try_init(docker: &Docker, advertise: Option<&str>) -> Result<(), EngineError> {
+    let request =
+        SwarmInitRequest { listen_addr: Some("0.0.0.0:2377".to_owned()), advertise_addr: Some(advertise.unwrap_or_default().to_owned()), ..Default::default() };
+    ask(|| "make the engine a Swarm manager".to_owned(), docker.init_swarm(request)).await.map(drop)
+}
+
+/// The address that this host would send from to reach the world. Nothing is sent: a datagram socket only looks the route up.
+fn outward_address() -> Option<IpAddr> {
+    // From the range reserved for documentation: routed like any other public address.
+    let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
+    socket.connect(("192.0.2.1", 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_unspecified() && !address.is_loopback())
+}
+
+fn names_address(text: &str, address: &str) -> bool {
+    text.split(|c: char| !(c.is_ascii_hexdigit() || c == '.' || c == ':')).any(|word| word == address)
+}
+
+/// The cluster that the engine's Swarm is labelled as, if it is in one and that has a label.
+pub(super) async fn present_cluster(docker: &Docker, endpoint: &str) -> Result<Option<ClusterId>, EngineError> {
+    let info = ask(|| format!("ask the engine at `{endpoint}` for its Swarm"), docker.info()).await?;
+    if !is_manager(endpoint, &info.swarm.unwrap_or_default())? {
+        return Ok(None);
+    }
+    let swarm = ask(|| "look at the Swarm".to_owned(), docker.inspect_swarm()).await?;
+    let label = swarm.spec.and_then(|spec| spec.labels?.get(labels::CLUSTER).cloned());
+    label.map(|present| settled(&present, None)).transpose()
+}
+
+/// The cluster that the Swarm is; a Swarm that is none yet becomes `wanted`, or else `fresh`.
+///
+/// # Errors
+/// `Refused` when the Swarm is another cluster than `wanted`.
+pub(super) async fn settle_cluster(docker: &Docker, wanted: Option<&ClusterId>, fresh: &ClusterId) -> Result<ClusterId, EngineError> {
+    let swarm = ask(|| "look at the Swarm".to_owned(), docker.inspect_swarm()).await?;
+    let spec = swarm.spec.unwrap_or_default();
+    if let Some(present) = spec.labels.as_ref().and_then(|labels| labels.get(labels::CLUSTER)) {
+        return settled(present, wanted);
+    }
+    let cluster = wanted.unwrap_or(fresh).clone();
+    let version = swarm.version.and_then(|version| version.index).and_then(|index| i64::try_from(index).ok()).unwrap_or_default();
+    let mut labels = spec.labels.unwrap_or_default();
+    labels.insert(labels::CLUSTER.to_owned(), cluster.to_string());
+    // The version makes this fail when another manager labelled the Swarm in between.
+    let update = docker.update_swarm(SwarmSpec { labels: Some(labels), ..spec }, UpdateSwarmOptions { version, ..Default::default() });
+    ask(|| format!("label the Swarm as cluster `{cluster}`"), update).await?;
+    Ok(cluster)
+}
+
+fn settled(present: &str, wanted: Option<&ClusterId>) -> Result<ClusterId, EngineError> {
+    match wanted {
+        Some(wanted) if wanted.as_str() != present => Err(EngineError::Refused(format!(
+            "this Swarm is cluster `{present}`, not `{wanted}`; use the store or the cluster id that belong to it, or another engine"
+        ))),
+        _ => present.parse().map_err(|error| EngineError::Refused(format!("the Swarm's label `{}` is unusable: {error}", labels::CLUSTER))),
+    }
+}
+
+/// The network of the cluster's containers, made once.
+pub(super) async fn make_network(docker: &Docker, cluster: &ClusterId, subnet: &str) -> Result<(), EngineError> {
+    let name = network_name(cluster);
+    let present = ask(|| format!("look for network `{name}`"), docker.inspect_network(&name, None::<InspectNetworkOptions>)).await;
+    match present {
+        Err(EngineError::NotFound(_)) => {}
+        other => return other.map(drop),
+    }
+    let request = NetworkCreateRequest {
+        name: name.clone(),
+        driver: Some("overlay".to_owned()),
+        attachable: Some(true),
+        ipam: Some(Ipam { config: Some(vec![IpamConfig { subnet: Some(subnet.to_owned()), ..Default::default() }]), ..Default::default() }),
+        labels: Some(HashMap::from([(labels::CLUSTER.to_owned(), cluster.to_string())])),
+        ..Default::default()
+    };
+    match ask(|| format!("make network `{name}` with the addresses {subnet}"), docker.create_network(request)).await {
+        // Made by another manager a moment ago.
+        Err(EngineError::Refused(text)) if text.contains("already exists") => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(state: LocalNodeState, control: bool) -> Result<bool, EngineError> {
+        is_manager("unix:///e.sock", &SwarmInfo { local_node_state: Some(state), control_available: Some(control), ..Default::default() })
+    }
+
+    #[test]
+    fn only_a_manager_or_a_free_engine_will_do() {
+        assert_eq!(is_manager("e", &SwarmInfo::default()), Ok(false));
+        assert_eq!(state(LocalNodeState::INACTIVE, false), Ok(false));
+        assert_eq!(state(LocalNodeState::ACTIVE, true), Ok(true));
+        assert!(matches!(state(LocalNodeState::ACTIVE, false), Err(EngineError::Refused(text)) if text.contains("unix:///e.sock") && text.contains("worker")));
+        assert!(matches!(state(LocalNodeState::LOCKED, false), Err(EngineError::Refused(text)) if text.contains("unlock")));
+        assert!(matches!(state(LocalNodeState::PENDING, false), Err(EngineError::Unavailable(_))));
+    }
+
+    #[test]
+    fn another_cluster_is_refused() {
+        let (ours, theirs) = (ClusterId::trusted("abc"), ClusterId::trusted("xyz"));
+        assert_eq!(settled("abc", None), Ok(ours.clone()));
+        assert_eq!(settled("abc", Some(&ours)), Ok(ours));
+        assert!(matches!(settled("abc", Some(&theirs)), Err(EngineError::Refused(text)) if text.contains("`abc`, not `xyz`")));
+        assert!(settled("no good", None).is_err());
+    }
+
+    #[test]
+    fn an_address_is_found_whole_in_the_engines_words() {
+        let words = "could not choose an IP address to advertise since this system has multiple addresses on different interfaces (10.0.0.5 on eth0 and 172.30.0.21 on eth1)";
+        assert!(names_address(words, "10.0.0.5") && names_address(words, "172.30.0.21"));
+        assert!(!names_address(words, "172.30.0.2") && !names_address(words, "0.0.0.5"));
+    }
+}

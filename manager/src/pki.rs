@@ -1,0 +1,240 @@
+//! The cluster's certificate authority: made on the first start, and the certificates it signs for the manager, the registry and the nodes.
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use serde::{Deserialize, Serialize};
+use std::{
+    fmt,
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The authority outlives the cluster: nothing renews it.
+const AUTHORITY_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
+/// Below the 398 days that browsers and Apple's libraries allow.
+const SERVER_LIFE: Duration = Duration::from_secs(397 * 24 * 3600);
+/// A node gets its certificate once, when it boots, and may run for years.
+const CLIENT_LIFE: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
+/// What the manager keeps is made anew when less than this is left.
+const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A certificate and its private key, both PEM.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key. Secret.
+    pub key: String,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
+}
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// A file could not be read or written.
+    #[error("cannot {action} `{path}`: {cause}")]
+    File {
+        /// `read`, `write` or `make`.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// The system's words.
+        cause: std::io::Error,
+    },
+    /// The authority's file is whole and makes no sense: someone changed it. Machines trust what it was, so it is not replaced.
+    #[error("the certificate authority in `{0}` is damaged; put its copy back, or delete it and rent all machines anew")]
+    Damaged(PathBuf),
+    /// A name that no certificate can carry, or a fault of the library.
+    #[error("cannot make a certificate for {names}: {cause}")]
+    Certificate {
+        /// For whom.
+        names: String,
+        /// The library's words.
+        cause: rcgen::Error,
+    },
+}
+
+/// What a kept certificate is for; it is made anew when any of this changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Purpose {
+    server: bool,
+    names: Vec<String>,
+}
+
+/// A certificate as it is kept, in one file, so that it is there whole or not at all.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    purpose: Purpose,
+    /// Seconds since the Unix epoch.
+    expires: u64,
+    authority: String,
+    identity: Identity,
+}
+
+/// The certificate authority and the folder that it is kept in.
+pub struct Pki {
+    folder: PathBuf,
+    certificate: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl fmt::Debug for Pki {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pki").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Pki {
+    /// Opens the authority kept in this folder, and makes both on the first start.
+    ///
+    /// # Errors
+    /// When files cannot be read or written, or the authority is damaged.
+    pub fn open(folder: &Path) -> Result<Self, PkiError> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|cause| PkiError::File {
+            action: "make",
+            path: folder.to_owned(),
+            cause,
+        })?;
+        let path = folder.join("ca.json");
+        let authority = match read::<Identity>(&path)? {
+            Found::Whole(authority) => authority,
+            Found::Damaged => return Err(PkiError::Damaged(path)),
+            Found::Nothing => {
+                let made = make_authority()?;
+                write(&path, &made)?;
+                made
+            }
+        };
+        let damaged = |_| PkiError::Damaged(path.clone());
+        let key = KeyPair::from_pem(&authority.key).map_err(damaged)?;
+        let issuer = Issuer::from_ca_cert_pem(&authority.certificate, key).map_err(damaged)?;
+        Ok(Self { folder: folder.to_owned(), certificate: authority.certificate, issuer })
+    }
+
+    /// The authority's certificate, PEM: what others check ours against.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.certificate
+    }
+
+    /// The certificate of a server of ours, under a name of its own (`https`, `registry`). Kept; made anew when its host names or addresses changed or it is about to expire.
+    ///
+    /// # Errors
+    /// When a name is unusable or the file cannot be kept.
+    pub fn server_certificate(&self, label: &str, names: &[String]) -> Result<Identity, PkiError> {
+        self.kept(&format!("server-{label}"), Purpose { server: true, names: names.to_vec() }, SystemTime::now())
+    }
+
+    /// The manager's own client certificate. Kept like a server's.
+    ///
+    /// # Errors
+    /// When the file cannot be kept.
+    pub fn own_client_certificate(&self, common_name: &str) -> Result<Identity, PkiError> {
+        self.kept("client", Purpose { server: false, names: vec![common_name.to_owned()] }, SystemTime::now())
+    }
+
+    /// A new client certificate for someone else, such as a node. Not kept.
+    ///
+    /// # Errors
+    /// When the name is unusable.
+    pub fn client_certificate(&self, common_name: &str) -> Result<Identity, PkiError> {
+        self.sign(&Purpose { server: false, names: vec![common_name.to_owned()] }, SystemTime::now())
+    }
+
+    fn kept(&self, label: &str, purpose: Purpose, now: SystemTime) -> Result<Identity, PkiError> {
+        let path = self.folder.join(format!("{label}.json"));
+        if let Found::Whole(kept) = read::<Kept>(&path)?
+            && kept.purpose == purpose
+            && kept.authority == self.certificate
+            && kept.expires > seconds(now + RENEW_BEFORE)
+        {
+            return Ok(kept.identity);
+        }
+        let identity = self.sign(&purpose, now)?;
+        let expires = seconds(now + purpose.life());
+        write(&path, &Kept { purpose, expires, authority: self.certificate.clone(), identity: identity.clone() })?;
+        Ok(identity)
+    }
+
+    fn sign(&self, purpose: &Purpose, now: SystemTime) -> Result<Identity, PkiError> {
+        let failed = |cause| PkiError::Certificate { names: purpose.names.join(", "), cause };
+        let hosts = if purpose.server { purpose.names.clone() } else { Vec::new() };
+        let mut params = CertificateParams::new(hosts).map_err(failed)?;
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, purpose.names.first().cloned().unwrap_or_default());
+        params.not_before = (now - DAY).into();
+        params.not_after = (now + purpose.life()).into();
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![if purpose.server { ExtendedKeyUsagePurpose::ServerAuth } else { ExtendedKeyUsagePurpose::ClientAuth }];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate().map_err(failed)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
+        Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+}
+
+impl Purpose {
+    fn life(&self) -> Duration {
+        if self.server { SERVER_LIFE } else { CLIENT_LIFE }
+    }
+}
+
+fn make_authority() -> Result<Identity, PkiError> {
+    let failed = |cause| PkiError::Certificate { names: "the certificate authority".to_owned(), cause };
+    let mut params = CertificateParams::default();
+    let key = KeyPair::generate().map_err(failed)?;
+    let now = SystemTime::now();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "micado cluster authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = (now - DAY).into();
+    params.not_after = (now + AUTHORITY_LIFE).into();
+    let certificate = params.self_signed(&key).map_err(failed)?;
+    Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+fn seconds(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+enum Found<T> {
+    Whole(T),
+    Damaged,
+    Nothing,
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Found<T>, PkiError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).map_or(Found::Damaged, Found::Whole)),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(Found::Nothing),
+        Err(cause) => Err(PkiError::File { action: "read", path: path.to_owned(), cause }),
+    }
+}
+
+/// Replaces a file whole, for the owner only: after a crash it is the old one or the new one, never a part of it.
+fn write(path: &Path, content: &impl Serialize) -> Result<(), PkiError> {
+    let failed = |cause| PkiError::File { action: "write", path: path.to_owned(), cause };
+    let bytes = serde_json::to_vec(content).map_err(|error| failed(error.into()))?;
+    let new = path.with_extension("new");
+    // What a crash left behind may have been made with other rights.
+    match std::fs::remove_file(&new) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(failed(cause)),
+        _ => {}
+    }
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(failed)?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&new, path).map_err(failed)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! The authority is kept, repaired and refused as it should be, and what it signs passes real TLS checks.
+
+use super::*;
+use rustls::{
+    RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+use std::{os::unix::fs::PermissionsExt, sync::Arc};
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+fn der(pem: &str) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM")
+}
+
+fn roots(pki: &Pki) -> Arc<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    roots.add(der(pki.authority())).expect("an authority");
+    Arc::new(roots)
+}
+
+fn server_passes(pki: &Pki, identity: &Identity, name: &str) -> bool {
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots(pki), Arc::new(ring::default_provider())).build().expect("a verifier");
+    let name = ServerName::try_from(name.to_owned()).expect("a name");
+    verifier.verify_server_cert(&der(&identity.certificate), &[], &name, &[], UnixTime::now()).is_ok()
+}
+
+fn client_passes(pki: &Pki, identity: &Identity) -> bool {
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(pki), Arc::new(ring::default_provider())).build().expect("a verifier");
+    verifier.verify_client_cert(&der(&identity.certificate), &[], UnixTime::now()).is_ok()
+}
+
+#[test]
+fn certificates_are_good_for_what_they_are_for_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pki = Pki::open(folder.path()).expect("an authority");
+    let server = pki.server_certificate("registry", &names(&["micado-registry", "127.0.0.1"])).expect("a certificate");
+    assert!(server_passes(&pki, &server, "micado-registry") && server_passes(&pki, &server, "127.0.0.1"));
+    assert!(!server_passes(&pki, &server, "elsewhere") && !client_passes(&pki, &server));
+    let client = pki.client_certificate("i1").expect("a certificate");
+    assert!(client_passes(&pki, &client) && !server_passes(&pki, &client, "i1"));
+    let stranger = Pki::open(&folder.path().join("other")).expect("an authority");
+    assert!(!client_passes(&stranger, &client));
+}
+
+#[test]
+fn what_is_kept_stays_until_names_or_time_change_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pki = Pki::open(folder.path()).expect("an authority");
+    let first = pki.server_certificate("https", &names(&["a"])).expect("a certificate");
+    let again = Pki::open(folder.path()).expect("the same authority");
+    assert_eq!(pki.authority(), again.authority());
+    assert_eq!(again.server_certificate("https", &names(&["a"])).expect("kept"), first);
+    let soon = SystemTime::now() + SERVER_LIFE - RENEW_BEFORE + DAY;
+    let purpose = Purpose { server: true, names: names(&["a"]) };
+    assert_ne!(again.kept("server-https", purpose, soon).expect("renewed"), first);
+    let second = again.server_certificate("https", &names(&["a", "b"])).expect("made anew");
+    assert_ne!(second, first);
+    assert!(server_passes(&again, &second, "b"));
+}
+
+#[test]
+fn secrets_are_the_owners_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pki = Pki::open(&folder.path().join("pki")).expect("an authority");
+    pki.own_client_certificate("manager").expect("a certificate");
+    for file in ["ca.json", "client.json"] {
+        let mode = std::fs::metadata(folder.path().join("pki").join(file)).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let mode = std::fs::metadata(folder.path().join("pki")).expect("a folder").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    assert_eq!(format!("{:?}", pki.client_certificate("x").expect("a certificate")), "Identity { .. }");
+}
+
+#[test]
+fn half_made_state_is_made_anew_and_a_damaged_authority_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("ca.new"), "{\"certif").expect("what a crash leaves");
+    let pki = Pki::open(folder.path()).expect("an authority");
+    std::fs::write(folder.path().join("client.json"), "{}").expect("a file");
+    let client = pki.own_client_certificate("manager").expect("made anew");
+    assert!(client_passes(&pki, &client));
+    std::fs::write(folder.path().join("ca.json"), "{\"certificate\":\"\",\"key\":\"\"}").expect("a file");
+    let error = Pki::open(folder.path()).expect_err("damaged");
+    assert!(matches!(&error, PkiError::Damaged(path) if path.ends_with("ca.json")), "{error}");
+}
+
+#[test]
+fn a_name_that_no_certificate_can_carry_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pki = Pki::open(folder.path()).expect("an authority");
+    let error = pki.server_certificate("https", &names(&["zürich"])).expect_err("not ASCII");
+    assert!(error.to_string().contains("zürich"), "{error}");
+}

@@ -1,0 +1,274 @@
+//! Many containers onto new machines: several good orders and sizes are tried, the cheapest result within the limits is taken, and its emptiest machines are packed again.
+
+use super::{
+    HostPort, few,
+    layout::{Packing, Rented},
+    problem::{Binding, Cost, Kind, Problem},
+    rooms::Rooms,
+    yard::{Placed, Run},
+};
+use micado_api::Resources;
+use std::{cmp::Reverse, collections::BTreeMap, ops::Add};
+
+/// So many sizes, and the largest, are built on at most.
+const GUIDES: usize = 7;
+
+/// Which open machine a container goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    /// The first one opened.
+    First,
+    /// The one it leaves the least room on.
+    Best,
+}
+
+/// What makes a container large: those go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Measure {
+    /// The share of memory and that of CPU together.
+    Sum,
+    /// The greater of the two.
+    Max,
+}
+
+/// A machine being filled.
+#[derive(Debug, Clone)]
+struct Bin {
+    offer: usize,
+    room: Resources,
+    ports: Vec<HostPort>,
+    /// Runs, and how many of each.
+    load: Vec<(usize, usize)>,
+}
+
+/// What one location rents, and what that costs.
+#[derive(Debug, Clone)]
+struct Choice {
+    cost: Cost,
+    bins: Vec<Bin>,
+}
+
+/// The cheapest machines we find within the limits for what the machines that are there had no room for; `None` if we find none.
+pub(super) fn best(problem: &Problem<'_>, runs: &[Run], placed: Vec<Placed>, left: &[(usize, usize)]) -> Option<Packing> {
+    let mut by_location: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+    for &(run, count) in left {
+        let kind = &problem.kinds[runs[run].kind];
+        if kind.bound_to != Binding::Free {
+            return None;
+        }
+        by_location.entry(kind.location).or_default().push((run, count));
+    }
+    let least = by_location.values().map(|left| least(problem, runs, left)).fold(Cost::default(), Cost::add);
+    if !problem.allows(least) {
+        return None;
+    }
+    let choices = by_location.values().map(|left| choices(problem, runs, left)).collect::<Option<Vec<_>>>()?;
+    let mut packing = Packing { rented: Vec::new(), placed };
+    for (location, choice) in by_location.into_keys().zip(within_limits(problem, choices)?) {
+        for bin in choice.bins {
+            let machine = problem.yard.machines.len() + packing.rented.len();
+            packing.rented.push(Rented { offer: bin.offer, location });
+            packing.placed.extend(bin.load.iter().map(|&(run, count)| Placed { run, machine, count }));
+        }
+    }
+    Some(packing)
+}
+
+/// What any way to rent for these costs at least.
+pub(super) fn least(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Cost {
+    let needs = left.iter().map(|&(run, count)| problem.kinds[runs[run].kind].needs_of(count)).fold(Resources::default(), Resources::add);
+    let memory = (needs.memory.0, |offer: usize| problem.offers[offer].capacity.memory.0);
+    let cpu = (needs.cpu.0, |offer: usize| problem.offers[offer].capacity.cpu.0);
+    let bound = |need: u64, has: &dyn Fn(usize) -> u64| {
+        let offers = || (0..problem.offers.len()).filter(|&offer| has(offer) > 0);
+        let price = offers().map(|offer| u128::from(need) * u128::from(problem.cost(offer).price) / u128::from(has(offer))).min().unwrap_or(0);
+        let machines = offers().map(|offer| need.div_ceil(has(offer))).min().unwrap_or(0);
+        (u64::try_from(price).unwrap_or(u64::MAX), u32::try_from(machines).unwrap_or(u32::MAX))
+    };
+    let (by_memory, by_cpu) = (bound(memory.0, &memory.1), bound(cpu.0, &cpu.1));
+    Cost { price: by_memory.0.max(by_cpu.0), machines: by_memory.1.max(by_cpu.1), size: 0 }
+}
+
+/// For each location the cheapest choice; while those exceed the limits together, one of them gives way to fewer machines, where a machine less costs least.
+fn within_limits(problem: &Problem<'_>, mut choices: Vec<Vec<Choice>>) -> Option<Vec<Choice>> {
+    for choices in &mut choices {
+        choices.sort_by_key(|choice| choice.cost);
+    }
+    let mut taken = vec![0; choices.len()];
+    loop {
+        let total = taken.iter().zip(&choices).fold(Cost::default(), |sum, (&taken, choices)| sum + choices[taken].cost);
+        if problem.allows(total) {
+            return Some(taken.into_iter().zip(choices).map(|(taken, mut choices)| choices.swap_remove(taken)).collect());
+        }
+        let others = (0..choices.len()).flat_map(|location| (taken[location] + 1..choices[location].len()).map(move |other| (location, other)));
+        let dearness = |&(location, other): &(usize, usize)| {
+            let (now, then) = (choices[location][taken[location]].cost, choices[location][other].cost);
+            let saved = now.machines.checked_sub(then.machines).filter(|&saved| saved > 0)?;
+            Some(((then.price - now.price) / u64::from(saved), location, other))
+        };
+        let (_, location, other) = others.filter_map(|other| dearness(&other)).min()?;
+        taken[location] = other;
+    }
+}
+
+/// Every choice we know for one location; `None` if no offer holds one of the containers.
+fn choices(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Option<Vec<Choice>> {
+    let with_ports = left.iter().any(|&(run, _)| !problem.kinds[runs[run].kind].sample.ports.is_empty());
+    let mut choices: Vec<Choice> = Vec::new();
+    for guide in guides(problem, runs, left) {
+        for measure in [Measure::Sum, Measure::Max] {
+            for ports_first in [false, true].into_iter().take(1 + usize::from(with_ports)) {
+                let mut left = left.to_vec();
+                left.sort_by_cached_key(|&(run, _)| {
+                    let kind = &problem.kinds[runs[run].kind];
+                    (ports_first && kind.sample.ports.is_empty(), Reverse(measure.of(kind.needs(), problem.offers[guide].capacity)), run)
+                });
+                for fit in [Fit::First, Fit::Best] {
+                    let bins = fill(problem, runs, &left, guide, fit)?;
+                    choices.push(Choice::new(problem, bins));
+                }
+            }
+        }
+    }
+    let cheapest = choices.iter().min_by_key(|choice| choice.cost)?.clone();
+    choices.extend(cheapest.with_emptiest_packed_again(problem, runs));
+    Some(choices)
+}
+
+/// The sizes worth building on: those that no other beats in price and size alike, the best bargains for what is needed here, and the largest.
+fn guides(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Vec<usize> {
+    let needs = left.iter().map(|&(run, count)| problem.kinds[runs[run].kind].needs_of(count)).fold(Resources::default(), Resources::add);
+    let offers = &problem.offers;
+    // Offers are sorted by price and then by size, so whoever beats one comes before it, or is its equal.
+    let beaten = |&offer: &usize| (0..offer).any(|other| offers[offer].capacity.fits_in(&offers[other].capacity));
+    let share = |need: u64, has: u64| has as f64 / need.max(1) as f64;
+    let both = |offer: usize| share(needs.memory.0, offers[offer].capacity.memory.0).min(share(needs.cpu.0, offers[offer].capacity.cpu.0));
+    let mut guides: Vec<usize> = (0..offers.len()).filter(|offer| !beaten(offer)).collect();
+    let largest = guides.iter().copied().max_by(|&a, &b| both(a).total_cmp(&both(b)));
+    guides.sort_by(|&a, &b| (offers[a].price.0 as f64 * both(b)).total_cmp(&(offers[b].price.0 as f64 * both(a))));
+    guides.truncate(GUIDES);
+    guides.extend(largest.filter(|largest| !guides.contains(largest)));
+    guides
+}
+
+/// Opens machines of the guiding size (of the cheapest that holds it, for a container too large for that) whenever none that is open has room.
+fn fill(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)], guide: usize, fit: Fit) -> Option<Vec<Bin>> {
+    let mut bins = Bins { all: Vec::new(), rooms: Rooms::default(), fit, problem };
+    for &(run, count) in left {
+        let kind = &problem.kinds[runs[run].kind];
+        let mut rest = count;
+        for (number, times) in bins.choose(kind, count) {
+            bins.put(number, kind, run, times);
+            rest -= times;
+        }
+        while rest > 0 {
+            let offer = if kind.needs().fits_in(&problem.offers[guide].capacity) { guide } else { problem.cheapest_for(kind.needs())? };
+            let number = bins.open(offer);
+            let times = kind.times_in(problem.offers[offer].capacity, rest);
+            bins.put(number, kind, run, times);
+            rest -= times;
+        }
+    }
+    Some(bins.all)
+}
+
+/// Open machines.
+struct Bins<'p, 's> {
+    all: Vec<Bin>,
+    rooms: Rooms,
+    fit: Fit,
+    problem: &'p Problem<'s>,
+}
+
+impl Bins<'_, '_> {
+    fn open(&mut self, offer: usize) -> usize {
+        let room = self.problem.offers[offer].capacity;
+        self.all.push(Bin { offer, room, ports: Vec::new(), load: Vec::new() });
+        self.rooms.insert(self.key(room), self.all.len() - 1, room);
+        self.all.len() - 1
+    }
+
+    fn choose(&self, kind: &Kind<'_>, mut count: usize) -> Vec<(usize, usize)> {
+        let mut choice = Vec::new();
+        for (_, number, room) in self.rooms.fitting(kind.needs()) {
+            if self.all[number].ports.iter().any(|port| kind.sample.ports.contains(port)) {
+                continue;
+            }
+            let times = kind.times_in(room, count);
+            choice.push((number, times));
+            count -= times;
+            if count == 0 {
+                break;
+            }
+        }
+        choice
+    }
+
+    fn put(&mut self, number: usize, kind: &Kind<'_>, run: usize, times: usize) {
+        let bin = &mut self.all[number];
+        let before = bin.room;
+        bin.room = bin.room.saturating_sub(kind.needs_of(times));
+        bin.ports.extend(&kind.sample.ports);
+        bin.load.push((run, times));
+        let after = bin.room;
+        self.rooms.remove(self.key(before), number);
+        self.rooms.insert(self.key(after), number, after);
+    }
+
+    /// What orders the machines: for the first fit nothing, so that their numbers do.
+    fn key(&self, room: Resources) -> u64 {
+        if self.fit == Fit::First { 0 } else { self.problem.scale.size(room) }
+    }
+}
+
+impl Choice {
+    /// Gives each machine the cheapest size that holds its load.
+    fn new(problem: &Problem<'_>, mut bins: Vec<Bin>) -> Self {
+        for bin in &mut bins {
+            let capacity = problem.offers[bin.offer].capacity;
+            let load = capacity.saturating_sub(bin.room);
+            if let Some(offer) = problem.cheapest_for(load) {
+                bin.offer = offer;
+                bin.room = problem.offers[offer].capacity.saturating_sub(load);
+            }
+        }
+        Self { cost: bins.iter().fold(Cost::default(), |sum, bin| sum + problem.cost(bin.offer)), bins }
+    }
+
+    /// The same with as many of the emptiest machines as hold a few containers between them replaced by the cheapest for those; `None` if that saves nothing.
+    fn with_emptiest_packed_again(mut self, problem: &Problem<'_>, runs: &[Run]) -> Option<Self> {
+        self.bins.sort_by_key(|bin| problem.scale.size(problem.offers[bin.offer].capacity.saturating_sub(bin.room)));
+        let mut containers: Vec<usize> = Vec::new();
+        let mut machines = 0;
+        for bin in &self.bins {
+            let load = bin.load.iter().flat_map(|&(run, count)| std::iter::repeat_n(run, count));
+            if containers.len() + load.clone().count() > few::MOST {
+                break;
+            }
+            containers.extend(load);
+            machines += 1;
+        }
+        let again = few::cheapest(problem, containers.iter().map(|&run| &problem.kinds[runs[run].kind]).collect())?;
+        let bins = again.into_iter().map(|(offer, held)| Bin {
+            offer,
+            room: Resources::default(),
+            ports: Vec::new(),
+            load: held.into_iter().map(|container| (containers[container], 1)).collect(),
+        });
+        let mut all: Vec<Bin> = bins.collect();
+        all.extend(self.bins.drain(machines..));
+        let cost = all.iter().fold(Cost::default(), |sum, bin| sum + problem.cost(bin.offer));
+        (cost < self.cost).then_some(Self { cost, bins: all })
+    }
+}
+
+impl Measure {
+    fn of(self, needs: Resources, capacity: Resources) -> u64 {
+        let share = |need: u64, has: u64| u64::try_from((u128::from(need) << 32) / u128::from(has.max(1))).unwrap_or(u64::MAX);
+        let (memory, cpu) = (share(needs.memory.0, capacity.memory.0), share(needs.cpu.0, capacity.cpu.0));
+        match self {
+            Self::Sum => memory.saturating_add(cpu),
+            Self::Max => memory.max(cpu),
+        }
+    }
+}

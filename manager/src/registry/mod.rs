@@ -1,0 +1,276 @@
+//! Where nodes get images that only the manager's engine has: a registry over TLS that answers to the cluster's own client certificates only.
+
+mod certs;
+mod server;
+
+pub use server::OwnRegistry;
+
+use crate::{
+    engine::{
+        EngineError,
+        docker::{ask, explain},
+        swarm::repository,
+    },
+    pki::{Identity, Pki},
+};
+use bollard::{
+    Docker,
+    query_parameters::{PushImageOptions, RemoveImageOptions, TagImageOptions},
+};
+use certs::Credentials;
+use futures_util::StreamExt;
+use reqwest::{StatusCode, header};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
+
+/// What nodes call the registry that the manager runs. A name and not an address: engines trust certificates less for addresses of their own machine.
+pub const NAME: &str = "micado-registry";
+
+/// How long [`Registry::ready`] waits for the first good answer.
+const START: Duration = Duration::from_secs(20);
+/// Between two questions whether the registry is up: it tells nobody.
+const POLL: Duration = Duration::from_millis(100);
+/// A push that says nothing for so long is given up.
+const PUSH_SILENCE: Duration = Duration::from_secs(120);
+/// One question to the registry.
+const QUESTION: Duration = Duration::from_secs(10);
+
+/// The manifests that engines push; asked for by name, or the registry answers with an old format.
+const MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
+
+/// A registry that the manager did not start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldRegistry {
+    /// `HOST:PORT`, by which the manager's engine and all nodes reach it.
+    pub host: String,
+    /// The authority that its certificate is checked against, PEM.
+    pub authority: String,
+    /// What the manager's engine and the nodes show to it.
+    pub client: Identity,
+    /// Where the manager's engine looks for certificates.
+    pub certs_dir: PathBuf,
+}
+
+/// The registry that nodes pull from.
+#[derive(Debug)]
+pub struct Registry {
+    docker: Docker,
+    /// What the manager's engine calls it.
+    push_host: String,
+    /// What nodes call it.
+    pull_host: String,
+    api: reqwest::Client,
+    nodes: Nodes,
+    /// Two pushes of one image would take each other's tag away.
+    pushing: Mutex<()>,
+}
+
+/// What nodes show to the registry.
+#[derive(Debug)]
+enum Nodes {
+    /// Each its own certificate, of our authority.
+    Own(Arc<Pki>),
+    /// All the same.
+    Told(Credentials),
+}
+
+impl Registry {
+    /// Uses a registry that is there. Nothing is sent to it yet.
+    ///
+    /// # Errors
+    /// `Refused` when the certificates are unusable or cannot be put where the engine looks for them.
+    pub fn told(docker: Docker, told: &ToldRegistry) -> Result<Self, EngineError> {
+        let credentials = Credentials { authority: told.authority.clone(), client: told.client.clone() };
+        Self::new(docker, told.host.clone(), told.host.clone(), &told.certs_dir, credentials.clone(), Nodes::Told(credentials))
+    }
+
+    /// Runs a registry on the manager's engine, or leaves the one that runs there as it is. Does not wait for it: see [`Registry::ready`].
+    ///
+    /// # Errors
+    /// `Refused` when its image is missing or files cannot be written, `Unavailable` when the engine does not answer.
+    pub async fn run(docker: Docker, pki: Arc<Pki>, own: &OwnRegistry) -> Result<Self, EngineError> {
+        server::ensure(&docker, &pki, own).await?;
+        let client = pki.own_client_certificate("manager").map_err(|error| EngineError::Refused(error.to_string()))?;
+        let credentials = Credentials { authority: pki.authority().to_owned(), client };
+        // Not by 127.0.0.1: an engine takes a registry on its own loopback addresses for an insecure one, and shows it no certificate.
+        let push_host = format!("{}:{}", own.address, own.port);
+        Self::new(docker, push_host, format!("{NAME}:{}", own.port), &own.certs_dir, credentials, Nodes::Own(pki))
+    }
+
+    fn new(docker: Docker, push_host: String, pull_host: String, certs_dir: &Path, credentials: Credentials, nodes: Nodes) -> Result<Self, EngineError> {
+        certs::install(certs_dir, &push_host, &credentials)?;
+        let api = certs::client(&credentials)?;
+        Ok(Self { docker, push_host, pull_host, api, nodes, pushing: Mutex::new(()) })
+    }
+
+    /// Waits until the registry answers, for at most 20 s.
+    ///
+    /// # Errors
+    /// `Unavailable` with the last thing that went wrong.
+    pub async fn ready(&self) -> Result<(), EngineError> {
+        let deadline = Instant::now() + START;
+        loop {
+            match self.question(reqwest::Method::GET, "").await {
+                Ok(answer) if answer.status() == StatusCode::OK => return Ok(()),
+                Ok(answer) if Instant::now() >= deadline => return Err(self.odd(&answer)),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                _ => sleep(POLL).await,
+            }
+        }
+    }
+
+    /// Puts an image of the manager's engine into the registry, unless it is there, and says how nodes pull it: by digest.
+    ///
+    /// # Errors
+    /// `NotFound` when the manager's engine has no such image, `Unavailable` when the registry does not answer or the push fails.
+    pub async fn push(&self, image: &str) -> Result<String, EngineError> {
+        let found = ask(|| format!("look at image `{image}`"), self.docker.inspect_image(image)).await?;
+        let id = found.id.unwrap_or_default();
+        let repo = repo_name(image);
+        // The tag is the image's own id: what has it is this image.
+        let tag = id.trim_start_matches("sha256:").to_owned();
+        let _turn = self.pushing.lock().await;
+        let digest = match self.digest(&repo, &tag).await? {
+            Some(digest) => digest,
+            None => {
+                let named = found.repo_tags.is_some_and(|tags| !tags.is_empty());
+                self.upload(image, &repo, &tag, named).await?;
+                let missing = || EngineError::Unavailable(format!("the registry at `{}` does not have image `{image}` after it was pushed", self.push_host));
+                self.digest(&repo, &tag).await?.ok_or_else(missing)?
+            }
+        };
+        Ok(format!("{}/{repo}@{digest}", self.pull_host))
+    }
+
+    /// Pushes under a name for this purpose only, which is taken away again; unless it is the image's only name, for then the image would go with it.
+    async fn upload(&self, image: &str, repo: &str, tag: &str, named: bool) -> Result<(), EngineError> {
+        let name = format!("{}/{repo}", self.push_host);
+        let tagging = self.docker.tag_image(image, Some(TagImageOptions { repo: Some(name.clone()), tag: Some(tag.to_owned()) }));
+        ask(|| format!("name image `{image}` for the registry"), tagging).await?;
+        let pushed = self.follow_push(image, &name, tag).await;
+        if named {
+            let pushed_name = format!("{name}:{tag}");
+            let untagged = self.docker.remove_image(&pushed_name, Some(RemoveImageOptions { noprune: true, ..Default::default() }), None);
+            if let Err(error) = ask(|| format!("take the name `{pushed_name}` away"), untagged).await {
+                tracing::warn!(%error, "a name that was made for a push stays behind");
+            }
+        }
+        pushed
+    }
+
+    async fn follow_push(&self, image: &str, name: &str, tag: &str) -> Result<(), EngineError> {
+        let what = format!("push image `{image}` to the registry at `{}`", self.push_host);
+        let mut steps = self.docker.push_image(name, Some(PushImageOptions { tag: Some(tag.to_owned()), platform: None }), None).boxed();
+        loop {
+            match tokio::time::timeout(PUSH_SILENCE, steps.next()).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(error))) => return Err(explain(&what, &error)),
+                Err(_) => return Err(EngineError::Unavailable(format!("cannot {what}: no progress for {} s", PUSH_SILENCE.as_secs()))),
+            }
+        }
+    }
+
+    /// The digest that the registry has for a tag.
+    async fn digest(&self, repo: &str, tag: &str) -> Result<Option<String>, EngineError> {
+        let answer = self.question(reqwest::Method::HEAD, &format!("{repo}/manifests/{tag}")).await?;
+        match answer.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::OK => {
+                let digest = answer.headers().get("docker-content-digest").and_then(|digest| digest.to_str().ok());
+                digest.map(|digest| Some(digest.to_owned())).ok_or_else(|| self.odd(&answer))
+            }
+            _ => Err(self.odd(&answer)),
+        }
+    }
+
+    async fn question(&self, method: reqwest::Method, path: &str) -> Result<reqwest::Response, EngineError> {
+        let url = format!("https://{}/v2/{path}", self.push_host);
+        let asked = self.api.request(method, url).header(header::ACCEPT, MANIFESTS).timeout(QUESTION).send().await;
+        asked.map_err(|error| EngineError::Unavailable(format!("the registry at `{}` does not answer: {}", self.push_host, certs::chain(&error))))
+    }
+
+    fn odd(&self, answer: &reqwest::Response) -> EngineError {
+        EngineError::Unavailable(format!("the registry at `{}` answers `{}` to {}", self.push_host, answer.status(), answer.url().path()))
+    }
+
+    /// The files by which a machine finds and may use the registry, by name below `/etc/micado`: `hosts` and `certs/HOST:PORT/*`. Secret.
+    /// `address` is where the machine reaches the manager's engine; `instance` names it in its certificate.
+    ///
+    /// # Errors
+    /// `Refused` when no certificate can be made for this name.
+    pub fn node_files(&self, address: &str, instance: &str) -> Result<BTreeMap<String, Vec<u8>>, EngineError> {
+        let mut files = BTreeMap::new();
+        let credentials = match &self.nodes {
+            Nodes::Own(pki) => {
+                files.insert("hosts".to_owned(), format!("{address} {NAME}\n").into_bytes());
+                let client = pki.client_certificate(instance).map_err(|error| EngineError::Refused(error.to_string()))?;
+                Credentials { authority: pki.authority().to_owned(), client }
+            }
+            Nodes::Told(credentials) => credentials.clone(),
+        };
+        for (name, content) in credentials.files() {
+            files.insert(format!("certs/{}/{name}", self.pull_host), content.as_bytes().to_vec());
+        }
+        Ok(files)
+    }
+}
+
+/// The image's name as the registry has it: whole, lower case, and nothing in it that separates a host from a port.
+fn repo_name(image: &str) -> String {
+    repository(image).to_lowercase().replace(':', "-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nowhere() -> Docker {
+        Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION).expect("an address")
+    }
+
+    #[test]
+    fn repository_names_are_what_registries_take() {
+        assert_eq!(repo_name("web"), "web");
+        assert_eq!(repo_name("acme/web:1.2"), "acme/web");
+        assert_eq!(repo_name("Host:5000/web@sha256:00"), "host-5000/web");
+    }
+
+    #[test]
+    fn a_told_registry_is_installed_and_handed_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pki = Pki::open(&folder.path().join("pki")).expect("an authority");
+        let told = ToldRegistry {
+            host: "images.example.org:5000".to_owned(),
+            authority: pki.authority().to_owned(),
+            client: pki.client_certificate("manager").expect("a certificate"),
+            certs_dir: folder.path().join("certs.d"),
+        };
+        let registry = Registry::told(nowhere(), &told).expect("usable certificates");
+        let files = registry.node_files("10.0.0.1", "i1").expect("files");
+        let names: Vec<_> = files.keys().map(String::as_str).collect();
+        let dir = "certs/images.example.org:5000";
+        assert_eq!(names, [format!("{dir}/ca.crt"), format!("{dir}/client.cert"), format!("{dir}/client.key")]);
+        for (name, content) in files {
+            let installed = told.certs_dir.join("images.example.org:5000").join(name.rsplit('/').next().expect("a name"));
+            assert_eq!(std::fs::read(&installed).expect("installed"), content, "{name}");
+        }
+    }
+
+    #[test]
+    fn bad_certificates_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let client = Identity { certificate: "none".to_owned(), key: "none".to_owned() };
+        let told = ToldRegistry { host: "r:1".to_owned(), authority: "none".to_owned(), client, certs_dir: folder.path().to_owned() };
+        assert!(matches!(Registry::told(nowhere(), &told), Err(EngineError::Refused(text)) if text.contains("certificate")));
+    }
+}

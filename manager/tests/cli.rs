@@ -1,0 +1,258 @@
+//! The `micado` binary as it is typed, against a manager that answers by rote over a real unix socket.
+
+use axum::{
+    Json, Router,
+    extract::{Path, RawQuery},
+    http::StatusCode,
+    routing::{delete, get, post},
+};
+use futures_util::stream;
+use micado_api::{
+    ContainerName, ContainerState, ContainerView, ErrorBody, ErrorCode, InstanceView, LaunchRequest, Location, MemoryBytes, NanoCpus, PortMapping, Progress,
+    Protocol, Resources, ServiceName, Settled, Tag, Timestamp,
+};
+use std::{
+    os::unix::net::UnixListener,
+    process::{Output, Stdio},
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+};
+
+/// A manager that answers by rote, gone with the test.
+struct Rote(TempDir);
+
+impl Rote {
+    fn new(routes: Router) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let listener = UnixListener::bind(folder.path().join("s")).expect("bound");
+        listener.set_nonblocking(true).expect("set");
+        tokio::spawn(axum_server::from_unix(listener).expect("a listener").serve(routes.into_make_service()));
+        Self(folder)
+    }
+    fn command(&self, line: &str) -> Command {
+        micado(&format!("unix://{}", self.0.path().join("s").display()), line)
+    }
+    async fn run(&self, line: &str) -> Ended {
+        self.command(line).output().await.expect("it runs").into()
+    }
+}
+
+fn micado(manager: &str, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_micado"));
+    command.args(line.split_whitespace()).env_clear().env("MICADO_MANAGER", manager).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// How a run ended and what it printed.
+#[derive(Debug, PartialEq, Eq)]
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+fn container(state: ContainerState) -> ContainerView {
+    let three_hours_ago = Timestamp(micado_manager::clock::now().0 - (3 * 3600 + 60) * 1000);
+    ContainerView {
+        name: ContainerName::trusted("acme_web.1"),
+        service: ServiceName::trusted("acme_web"),
+        image: "web".to_owned(),
+        state,
+        reason: None,
+        exit_code: None,
+        instance: Some(Tag::trusted("application01")),
+        location: Location::default(),
+        address: Some("172.20.0.3".to_owned()),
+        ports: vec![PortMapping { host: Some(8080), container: 80, protocol: Protocol::Tcp }],
+        reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
+        created_at: three_hours_ago,
+    }
+}
+
+fn line(text: &str, settled: Option<Settled>) -> String {
+    let step = Progress { subject: "acme_web.1".to_owned(), at: Timestamp(1), text: text.to_owned(), settled };
+    serde_json::to_string(&step).expect("JSON") + "\n"
+}
+
+/// A manager on which a launch goes as told.
+fn launching(steps: String) -> Rote {
+    let accept = |Json(request): Json<LaunchRequest>| async move {
+        assert!(request.request.is_some(), "a launch that is sent twice must be known for the same");
+        (StatusCode::ACCEPTED, Json(container(ContainerState::Waiting)))
+    };
+    let routes = Router::new()
+        .route("/v1/containers", get(async || Json(vec![container(ContainerState::Running)])).post(accept))
+        .route("/v1/progress/{subject}", get(async move |Path(subject): Path<String>| if subject == "acme_web.1" { Ok(steps) } else { Err(StatusCode::GONE) }));
+    Rote::new(routes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_launch_is_followed_until_it_runs() {
+    let steps = ["waiting: renting small on local", "application01 joined after 3.1 s"].map(|text| line(text, None)).concat();
+    let rote = launching(steps + &line("running on application01", Some(Settled::Done)));
+    let ended = rote.run("launch -i web -n acme -d shop.example").await;
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "acme_web.1\n"));
+    insta::assert_snapshot!(ended.err, @r"
+    note: `shop.example` is stored, but nothing serves it yet
+    waiting: renting small on local
+    application01 joined after 3.1 s
+    running on application01
+    ");
+    let json = rote.run("launch -i web -n acme --output json").await;
+    let view: ContainerView = serde_json::from_str(&json.out).expect("one view");
+    assert_eq!(view.state, ContainerState::Running, "as it is when it is settled");
+    let told: Vec<Progress> = json.err.lines().map(|line| serde_json::from_str(line).expect("a step a line")).collect();
+    assert_eq!(told.len(), 3);
+    let detached = rote.run("launch -i web -n acme --detach").await;
+    assert_eq!(detached, Ended { code: Some(0), out: "acme_web.1\n".to_owned(), err: String::new() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_launch_that_fails_says_why() {
+    let rote = launching(line("starting on application01", None) + &line("failing on application01: exit code 3", Some(Settled::Failed)));
+    let ended = rote.run("launch -i web -n acme").await;
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), "acme_web.1\n"));
+    insta::assert_snapshot!(ended.err, @r"
+    starting on application01
+    error: acme_web.1: failing on application01: exit code 3
+    hint: `micado explain acme_web.1` says how it came to that
+    ");
+    let broken = launching(line("starting on application01", None)).run("launch -i web -n acme").await;
+    assert_eq!(broken.code, Some(1));
+    assert!(
+        broken.err.ends_with(
+            "error: acme_web.1: the manager stopped before it was settled\nhint: it goes on when the manager is back: `micado explain acme_web.1`\n"
+        )
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_leaves_it_going_on() {
+    let endless = || async {
+        let steps = stream::iter([Ok::<_, std::io::Error>(line("waiting: no room", None))]);
+        axum::body::Body::from_stream(futures_util::StreamExt::chain(steps, stream::pending()))
+    };
+    let routes = Router::new().route("/v1/containers", post(async || Json(container(ContainerState::Waiting)))).route("/v1/progress/{subject}", get(endless));
+    let rote = Rote::new(routes);
+    let mut child = rote.command("launch -i web -n acme").stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it runs");
+    let mut said = BufReader::new(child.stderr.take().expect("piped")).lines();
+    assert_eq!(said.next_line().await.expect("readable").as_deref(), Some("waiting: no room"));
+    let interrupt = Command::new("kill").arg("-INT").arg(child.id().expect("it still runs").to_string()).status().await;
+    assert!(interrupt.expect("kill is there").success());
+    let last = said.next_line().await.expect("readable");
+    assert_eq!(last.as_deref(), Some("it goes on in the background: `micado explain acme_web.1` says how it is"));
+    assert_eq!(child.wait().await.expect("it ends").code(), Some(130));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_tables_for_people_and_json_for_programs() {
+    let none = async || Json(Vec::<InstanceView>::new());
+    let some = async || Json(vec![container(ContainerState::Running)]);
+    let rote = Rote::new(Router::new().route("/v1/instances", get(none)).route("/v1/containers", get(some)));
+    let both = rote.run("list").await;
+    assert_eq!((both.code, both.err.as_str()), (Some(0), "no instances\n"));
+    insta::assert_snapshot!(both.out, @r"
+    NAME        STATE    INSTANCE       IMAGE  PORTS                    MEMORY   AGE
+    acme_web.1  running  application01  web    172.20.0.3:8080->80/tcp  256 MiB  3h
+    ");
+    let json = rote.run("list --output json").await;
+    let lists: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!((lists["instances"].as_array().map(Vec::len), &lists["containers"][0]["name"]), (Some(0), &"acme_web.1".into()));
+    assert_eq!(json.err, "");
+    let one = rote.run("list -i --output=json").await;
+    assert_eq!(one.out, "{\n  \"instances\": []\n}\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_quit_and_removed_may_be_gone_before_we_look() {
+    let gone = || async { (StatusCode::NOT_FOUND, Json(ErrorBody::new(ErrorCode::NotFound, "no container"))) };
+    let quit = async |Path(name): Path<String>, RawQuery(query): RawQuery| {
+        assert_eq!((name.as_str(), query.as_deref()), ("acme_web", Some("remove=true")));
+        Json(vec![container(ContainerState::Stopping)])
+    };
+    let routes = Router::new()
+        .route("/v1/containers/{name}/quit", post(quit))
+        .route("/v1/containers", get(async || Json(Vec::<ContainerView>::new())))
+        .route("/v1/progress/{subject}", get(gone));
+    let ended = Rote::new(routes).run("quit -n acme_web -rm").await;
+    assert_eq!(ended, Ended { code: Some(0), out: "acme_web.1\n".to_owned(), err: String::new() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_come_as_they_are() {
+    let logs = async |RawQuery(query): RawQuery| {
+        assert_eq!(query.as_deref(), Some("follow=true&timestamps=false&tail=5&since=77"));
+        "one\n\u{1b}[31mtwo"
+    };
+    let rote = Rote::new(Router::new().route("/v1/containers/{name}/logs", get(logs)));
+    let ended = rote.run("logs -n acme_web.1 --follow --tail 5 --since 77").await;
+    assert_eq!(ended, Ended { code: Some(0), out: "one\n\u{1b}[31mtwo".to_owned(), err: String::new() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_passed_on() {
+    let body = ErrorBody::new(ErrorCode::Conflict, "container `acme_web.1` is not stopped").hint("`micado quit -n acme_web.1` first");
+    let refuse = move || async move { (StatusCode::CONFLICT, Json(body)) };
+    let rote = Rote::new(Router::new().route("/v1/containers/{name}", delete(refuse)).route("/v1/status", get(async || "hello")));
+    let ended = rote.run("remove -n acme_web.1").await;
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));
+    insta::assert_snapshot!(ended.err, @r"
+    error: container `acme_web.1` is not stopped
+    hint: `micado quit -n acme_web.1` first
+    ");
+    let json = rote.run("--output json remove -n acme_web.1").await;
+    insta::assert_snapshot!(json.err, @r#"{"code":"conflict","message":"container `acme_web.1` is not stopped","hint":"`micado quit -n acme_web.1` first"}"#);
+    let other = rote.run("status").await;
+    assert_eq!(other.code, Some(1));
+    assert!(other.err.starts_with("error: the answer is not to be understood"), "{}", other.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_manager_it_says_so() {
+    let ended: Ended = micado("unix:///nowhere/micado.sock", "status").output().await.expect("it runs").into();
+    assert_eq!(ended.code, Some(1));
+    insta::assert_snapshot!(ended.err, @r"
+    error: no manager answers at unix:///nowhere/micado.sock
+    hint: is it running? start it with `micado manager` or `scripts/up`
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_on_the_command_line_asks_nobody() {
+    // Whoever asked would be told that no manager answers, with exit code 1.
+    let run = async |line: &str| -> Ended { micado("unix:///nowhere/micado.sock", line).output().await.expect("it runs").into() };
+    let twice = run("launch -i web -n acme -p 80 -p 80:81").await;
+    assert_eq!((twice.code, twice.err.as_str()), (Some(2), "error: port 80/tcp is published twice\n"));
+    let memory = run("launch -i web -n acme --memory 5M").await;
+    assert_eq!((memory.code, memory.err.as_str()), (Some(2), "error: memory of 5 MiB is too little: the engine takes 6 MiB at least\n"));
+    let missing = run("start -c local --output json").await;
+    assert_eq!(missing.code, Some(2));
+    insta::assert_snapshot!(missing.err, @r#"{"code":"bad-request","message":"the following required arguments were not provided: --application <APPLICATION> --flavour <FLAVOUR> --tag <TAG> --name <LOCATION>","hint":"`micado --help`, or `--help` after the verb, lists the flags"}"#);
+    let unknown = run("launhc").await;
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.err.contains("'launch'"), "{}", unknown.err);
+    let address: Ended = micado("http://localhost", "list").output().await.expect("it runs").into();
+    assert_eq!((address.code, address.err.as_str()), (Some(2), "error: manager address `http://localhost` must begin with `unix://` or `https://`\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completions_are_for_every_shell_and_a_closed_pipe_is_no_fault() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ended: Ended = micado("", &format!("completions {shell}")).output().await.expect("it runs").into();
+        assert!(ended.code == Some(0) && ended.out.contains("explain"), "{shell}: {ended:?}");
+    }
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let closed = micado("", "completions bash").stdout(writer).stderr(Stdio::piped()).output().await.expect("it runs");
+    assert_eq!((closed.status.code(), closed.stderr), (Some(0), Vec::new()));
+}

@@ -1,0 +1,254 @@
+//! Engines of a test's own: containers of the node image on this host's engine, with their sockets in a folder. All of it goes when the test ends.
+
+use bollard::{
+    Docker, body_full,
+    models::{ContainerCreateBody, EndpointSettings, HostConfig, HostConfigCgroupnsModeEnum, NetworkCreateRequest, NetworkingConfig, SwarmJoinRequest},
+    query_parameters::{CreateContainerOptions, UploadToContainerOptions},
+};
+use micado_manager::engine::JoinFacts;
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+const IMAGE: &str = "micado-node:latest";
+/// Long enough for a busy machine; every wait ends as soon as what it waits for is so.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// By number, as the kernel counts them; those that engine 20.10 knows.
+const CAPABILITIES: [&str; 38] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+];
+
+/// A network and the engines on it.
+pub struct Lab {
+    name: String,
+    host: Docker,
+    folder: TempDir,
+    nodes: Vec<String>,
+}
+
+/// One engine in a container.
+pub struct Node {
+    pub container: String,
+    pub endpoint: String,
+    /// The engine's `/etc/docker/certs.d`.
+    pub certs_dir: PathBuf,
+    pub engine: Docker,
+    /// Its address on the lab's network.
+    pub address: String,
+}
+
+impl Lab {
+    pub async fn new(test: &str) -> Self {
+        let name = format!("engine-test-{}-{test}", std::process::id());
+        let host = Docker::connect_with_defaults().expect("the host's engine");
+        host.inspect_image(IMAGE).await.expect("the node image: run scripts/node-image/build first");
+        let lab = Self { name, host, folder: tempfile::tempdir().expect("a folder"), nodes: Vec::new() };
+        lab.host.create_network(NetworkCreateRequest { name: lab.name.clone(), ..Default::default() }).await.expect("a network");
+        lab
+    }
+
+    /// Starts an engine with these labels and entries for `/etc/hosts` (`NAME:ADDRESS`), and waits until it answers.
+    pub async fn node(&mut self, labels: &[(&str, &str)], hosts: &[String]) -> Node {
+        let container = format!("{}-{}", self.name, self.nodes.len());
+        self.nodes.push(container.clone());
+        let folder = self.folder.path().join(&container);
+        let certs_dir = folder.join("certs.d");
+        std::fs::create_dir_all(folder.join("run")).expect("a folder");
+        std::fs::create_dir_all(&certs_dir).expect("a folder");
+        let request = self.request(&folder, hosts);
+        let options = CreateContainerOptions { name: Some(container.clone()), ..Default::default() };
+        self.host.create_container(Some(options), request).await.expect("a container");
+        let labels: String = labels.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        let into_root = UploadToContainerOptions { path: "/".to_owned(), ..Default::default() };
+        self.host.upload_to_container(&container, Some(into_root), body_full(archive("etc/micado/labels", &labels).into())).await.expect("its labels");
+        self.host.start_container(&container, None).await.expect("a container that starts");
+        let endpoint = format!("unix://{}", folder.join("run/docker.sock").display());
+        let engine = answering(&endpoint).await;
+        let found = self.host.inspect_container(&container, None).await.expect("the container");
+        let networks = found.network_settings.and_then(|settings| settings.networks).expect("its networks");
+        let address = networks.values().find_map(|network| network.ip_address.clone()).expect("its address");
+        Node { container, endpoint, certs_dir, engine, address }
+    }
+
+    fn request(&self, folder: &Path, hosts: &[String]) -> ContainerCreateBody {
+        let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        let mut binds = vec![format!("{}/run:/run/engine", folder.display()), format!("{}/certs.d:/etc/docker/certs.d", folder.display())];
+        if !unified {
+            binds.push("/sys/fs/cgroup:/sys/fs/cgroup:rw".to_owned());
+        }
+        ContainerCreateBody {
+            image: Some(IMAGE.to_owned()),
+            env: Some(vec!["MICADO_DOCKER_HOSTS=unix:///run/engine/docker.sock".to_owned()]),
+            networking_config: Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(self.name.clone(), EndpointSettings::default())])) }),
+            host_config: Some(HostConfig {
+                binds: Some(binds),
+                network_mode: Some(self.name.clone()),
+                extra_hosts: Some(hosts.to_vec()),
+                cgroupns_mode: Some(if unified { HostConfigCgroupnsModeEnum::PRIVATE } else { HostConfigCgroupnsModeEnum::HOST }),
+                cap_drop: Some(vec!["ALL".to_owned()]),
+                cap_add: Some(capabilities()),
+                security_opt: Some(vec!["seccomp=unconfined".to_owned(), "apparmor=unconfined".to_owned()]),
+                masked_paths: Some(Vec::new()),
+                readonly_paths: Some(Vec::new()),
+                device_cgroup_rules: Some(vec!["a *:* rwm".to_owned()]),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+}
+
+impl Node {
+    /// Runs a shell command in the machine and returns what it printed.
+    pub fn shell(&self, command: &str) -> String {
+        let output = Command::new("docker").args(["exec", &self.container, "sh", "-c", command]).output().expect("the docker command");
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Makes an image of the machine's own shell and `sleep`.
+    pub fn make_image(&self, name: &str) {
+        let pack = "tar -chf - --transform 's,^/,,' -P /bin/sh /bin/sleep $(ldd /bin/sh | grep -o '/[^ )]*')";
+        self.shell(&format!("{pack} | docker import --change 'EXPOSE 8080' --change 'EXPOSE 53/udp' - {name}"));
+    }
+
+    /// Copies an image of the host's engine.
+    pub fn load_image(&self, name: &str) {
+        let mut save = Command::new("docker").args(["save", name]).stdout(Stdio::piped()).spawn().expect("the docker command");
+        let archive = save.stdout.take().expect("its output");
+        let load = Command::new("docker").args(["--host", &self.endpoint, "load"]).stdin(archive).output().expect("the docker command");
+        assert!(save.wait().is_ok_and(|status| status.success()) && load.status.success(), "image {name}: was it built?");
+    }
+
+    /// Puts the certificates among a machine's boot files where its engine looks for them.
+    pub fn install_certificates(&self, files: &BTreeMap<String, Vec<u8>>) {
+        for (name, content) in files.iter().filter_map(|(name, content)| Some((name.strip_prefix("certs/")?, content))) {
+            let path = self.certs_dir.join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, content).expect("a file");
+        }
+    }
+
+    /// Takes the machine into a Swarm.
+    pub async fn join(&self, facts: &JoinFacts) {
+        let request = SwarmJoinRequest {
+            listen_addr: Some("0.0.0.0:2377".to_owned()),
+            remote_addrs: Some(facts.managers.clone()),
+            join_token: Some(facts.token.clone()),
+            ..Default::default()
+        };
+        self.engine.join_swarm(request).await.expect("in the Swarm");
+    }
+
+    /// Power off and on.
+    pub fn restart(&self) {
+        let status = Command::new("docker").args(["restart", "--time", "0", &self.container]).output().expect("the docker command").status;
+        assert!(status.success());
+    }
+}
+
+async fn answering(endpoint: &str) -> Docker {
+    let path = endpoint.trim_start_matches("unix://");
+    let answer = async {
+        loop {
+            if let Ok(engine) = Docker::connect_with_unix(path, 20, bollard::API_DEFAULT_VERSION)
+                && engine.ping().await.is_ok()
+            {
+                return engine;
+            }
+            // An engine that boots has no way to say when it is up.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, answer).await.expect("an engine that answers")
+}
+
+fn capabilities() -> Vec<String> {
+    let status = std::fs::read_to_string("/proc/self/status").expect("our own status");
+    let hex = status.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("our capabilities");
+    let bits = u64::from_str_radix(hex.trim(), 16).expect("a hexadecimal number");
+    CAPABILITIES.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, name)| (*name).to_owned()).collect()
+}
+
+fn archive(path: &str, content: &str) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o600);
+    header.set_size(content.len() as u64);
+    tar.append_data(&mut header, path, content.as_bytes()).expect("a small archive");
+    tar.into_inner().expect("a small archive")
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let docker = |args: &[&str]| Command::new("docker").args(args).output().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        for node in &self.nodes {
+            let id = docker(&["inspect", "--format", "{{.Id}}", node]).unwrap_or_default();
+            let removed = docker(&["rm", "--force", "--volumes", node]);
+            assert!(removed.is_ok() || std::thread::panicking(), "{node} stays behind");
+            if !id.is_empty() {
+                remove_cgroups(&id);
+            }
+        }
+        let removed = docker(&["network", "rm", &self.name]);
+        assert!(removed.is_ok() || std::thread::panicking(), "network {} stays behind", self.name);
+    }
+}
+
+/// The groups that the inner engine made below its container's outlive both.
+fn remove_cgroups(id: &str) {
+    for group in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        remove_tree(&group.path().join("docker").join(id));
+    }
+}
+
+fn remove_tree(folder: &Path) {
+    for below in std::fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+        remove_tree(&below.path());
+    }
+    if folder.is_dir() && std::fs::remove_dir(folder).is_err() {
+        eprintln!("cgroup {} stays behind", folder.display());
+    }
+}

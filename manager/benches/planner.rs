@@ -84,7 +84,7 @@ fn offers() -> Vec<Offer> {
     sizes.map(offer).to_vec()
 }
 
-/// Half-full machines, and containers of so many services in no order that need a little more than is free.
+/// Half-full machines, and containers of so many services in no order that need half as much again as is free.
 fn snapshot(nodes: usize, waiting: usize, locations: usize, services: u64, needs: Needs) -> Snapshot {
     let mut chance = Random(42);
     let location = |number: usize| Location::trusted(format!("location{}", number % locations));
@@ -106,7 +106,7 @@ fn snapshot(nodes: usize, waiting: usize, locations: usize, services: u64, needs
     let total = waiting.iter().fold(Resources::default(), |sum, waiting| sum + waiting.needs);
     let share = |total: u64, percent: u64| total * percent / 100 / nodes.max(1) as u64;
     let node = |number: usize| {
-        let free = 70 + chance.below(50);
+        let free = 45 + chance.below(45);
         let capacity = Resources::new(MemoryBytes(2 * share(total.memory.0, 100)), NanoCpus(2 * share(total.cpu.0, 100)));
         Node {
             instance: InstanceId::trusted(format!("i{number:08}")),
@@ -174,29 +174,42 @@ fn rented(snapshot: &Snapshot, steps: &[Step]) -> (usize, u64) {
     prices.fold((0, 0), |(machines, sum), price| (machines + 1, sum + price))
 }
 
-/// Machines and price below which nobody gets: what is needed less what is free, as if containers could be cut into pieces; machines as if all were the largest,
-/// price as if all were the best bargain.
+/// Machines and price below which nobody gets: what is needed less what is free, as if containers and machines could be cut into pieces; machines as if all were the
+/// largest, price as if in the best proportion of the sizes.
 fn least(snapshot: &Snapshot) -> (u64, u64) {
-    let mut short: BTreeMap<&Location, (i128, i128)> = BTreeMap::new();
+    let mut short: BTreeMap<&Location, (f64, f64)> = BTreeMap::new();
     for waiting in &snapshot.waiting {
         let entry = short.entry(&waiting.location).or_default();
-        *entry = (entry.0 + i128::from(waiting.needs.memory.0), entry.1 + i128::from(waiting.needs.cpu.0));
+        *entry = (entry.0 + waiting.needs.memory.0 as f64, entry.1 + waiting.needs.cpu.0 as f64);
     }
     for node in &snapshot.nodes {
         let free = node.capacity.saturating_sub(node.reserved);
         let entry = short.entry(&node.location).or_default();
-        *entry = (entry.0 - i128::from(free.memory.0), entry.1 - i128::from(free.cpu.0));
+        *entry = (entry.0 - free.memory.0 as f64, entry.1 - free.cpu.0 as f64);
     }
-    let bound = |short: i128, size: fn(&Offer) -> u64| {
-        let short = short.max(0) as f64;
-        let machines = snapshot.offers.iter().map(|offer| (short / size(offer) as f64).ceil() as u64).min().unwrap_or(0);
-        let price = snapshot.offers.iter().map(|offer| (short / size(offer) as f64 * offer.price.0 as f64) as u64).min().unwrap_or(0);
-        (machines, price)
-    };
     short.values().fold((0, 0), |(machines, price), &(memory, cpu)| {
-        let (by_memory, by_cpu) = (bound(memory, |offer| offer.capacity.memory.0), bound(cpu, |offer| offer.capacity.cpu.0));
-        (machines + by_memory.0.max(by_cpu.0), price + by_memory.1.max(by_cpu.1))
+        let (memory, cpu) = (memory.max(0.0), cpu.max(0.0));
+        let fewest = |size: fn(&Offer) -> u64, short: f64| snapshot.offers.iter().map(|offer| (short / size(offer) as f64).ceil() as u64).min().unwrap_or(0);
+        let fewest = fewest(|offer| offer.capacity.memory.0, memory).max(fewest(|offer| offer.capacity.cpu.0, cpu));
+        (machines + fewest, price + cheapest_mixture(&snapshot.offers, memory, cpu) as u64)
     })
+}
+
+/// The least price of fractions of machines with so much memory and CPU together: two sizes are enough, as there are two things to have enough of.
+fn cheapest_mixture(offers: &[Offer], memory: f64, cpu: f64) -> f64 {
+    let facts = |offer: &Offer| (offer.capacity.memory.0 as f64, offer.capacity.cpu.0 as f64, offer.price.0 as f64);
+    let mut best = f64::INFINITY;
+    for (m1, c1, p1) in offers.iter().map(facts) {
+        best = best.min(p1 * (memory / m1).max(cpu / c1));
+        for (m2, c2, p2) in offers.iter().map(facts) {
+            let determinant = m1 * c2 - m2 * c1;
+            let (first, second) = ((memory * c2 - cpu * m2) / determinant, (cpu * m1 - memory * c1) / determinant);
+            if first >= 0.0 && second >= 0.0 {
+                best = best.min(first * p1 + second * p2);
+            }
+        }
+    }
+    best
 }
 
 /// The textbook's way with the one flavour that makes it cheapest: the largest first (memory and CPU as shares of the machine, added), each on the first machine that has room.

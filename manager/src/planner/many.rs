@@ -1,10 +1,11 @@
 //! Many containers onto new machines: several good orders and sizes are tried, the cheapest result within the limits is taken, and its emptiest machines are packed again.
 
 use super::{
-    HostPort, few,
+    bins::{self, Bin, Fit},
+    few,
     layout::{Packing, Rented},
-    problem::{Binding, Cost, Kind, Problem},
-    rooms::Rooms,
+    patterns,
+    problem::{Binding, Cost, Problem},
     yard::{Placed, Run},
 };
 use micado_api::Resources;
@@ -13,15 +14,6 @@ use std::{cmp::Reverse, collections::BTreeMap, ops::Add};
 /// So many sizes, and the largest, are built on at most.
 const GUIDES: usize = 7;
 
-/// Which open machine a container goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fit {
-    /// The first one opened.
-    First,
-    /// The one it leaves the least room on.
-    Best,
-}
-
 /// What makes a container large: those go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Measure {
@@ -29,16 +21,6 @@ enum Measure {
     Sum,
     /// The greater of the two.
     Max,
-}
-
-/// A machine being filled.
-#[derive(Debug, Clone)]
-struct Bin {
-    offer: usize,
-    room: Resources,
-    ports: Vec<HostPort>,
-    /// Runs, and how many of each.
-    load: Vec<(usize, usize)>,
 }
 
 /// What one location rents, and what that costs.
@@ -114,8 +96,9 @@ fn within_limits(problem: &Problem<'_>, mut choices: Vec<Vec<Choice>>) -> Option
 /// Every choice we know for one location; `None` if no offer holds one of the containers.
 fn choices(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Option<Vec<Choice>> {
     let with_ports = left.iter().any(|&(run, _)| !problem.kinds[runs[run].kind].sample.ports.is_empty());
-    let mut choices: Vec<Choice> = Vec::new();
-    for guide in guides(problem, runs, left) {
+    let guides = guides(problem, runs, left);
+    let mut choices: Vec<Choice> = patterns::fill(problem, runs, left, &guides).map(|bins| Choice::new(problem, bins)).into_iter().collect();
+    for guide in guides {
         for measure in [Measure::Sum, Measure::Max] {
             for ports_first in [false, true].into_iter().take(1 + usize::from(with_ports)) {
                 let mut left = left.to_vec();
@@ -124,7 +107,7 @@ fn choices(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Opti
                     (ports_first && kind.sample.ports.is_empty(), Reverse(measure.of(kind.needs(), problem.offers[guide].capacity)), run)
                 });
                 for fit in [Fit::First, Fit::Best] {
-                    let bins = fill(problem, runs, &left, guide, fit)?;
+                    let bins = bins::fill(problem, runs, &left, guide, fit)?;
                     choices.push(Choice::new(problem, bins));
                 }
             }
@@ -149,76 +132,6 @@ fn guides(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Vec<u
     guides.truncate(GUIDES);
     guides.extend(largest.filter(|largest| !guides.contains(largest)));
     guides
-}
-
-/// Opens machines of the guiding size (of the cheapest that holds it, for a container too large for that) whenever none that is open has room.
-fn fill(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)], guide: usize, fit: Fit) -> Option<Vec<Bin>> {
-    let mut bins = Bins { all: Vec::new(), rooms: Rooms::default(), fit, problem };
-    for &(run, count) in left {
-        let kind = &problem.kinds[runs[run].kind];
-        let mut rest = count;
-        for (number, times) in bins.choose(kind, count) {
-            bins.put(number, kind, run, times);
-            rest -= times;
-        }
-        while rest > 0 {
-            let offer = if kind.needs().fits_in(&problem.offers[guide].capacity) { guide } else { problem.cheapest_for(kind.needs())? };
-            let number = bins.open(offer);
-            let times = kind.times_in(problem.offers[offer].capacity, rest);
-            bins.put(number, kind, run, times);
-            rest -= times;
-        }
-    }
-    Some(bins.all)
-}
-
-/// Open machines.
-struct Bins<'p, 's> {
-    all: Vec<Bin>,
-    rooms: Rooms,
-    fit: Fit,
-    problem: &'p Problem<'s>,
-}
-
-impl Bins<'_, '_> {
-    fn open(&mut self, offer: usize) -> usize {
-        let room = self.problem.offers[offer].capacity;
-        self.all.push(Bin { offer, room, ports: Vec::new(), load: Vec::new() });
-        self.rooms.insert(self.key(room), self.all.len() - 1, room);
-        self.all.len() - 1
-    }
-
-    fn choose(&self, kind: &Kind<'_>, mut count: usize) -> Vec<(usize, usize)> {
-        let mut choice = Vec::new();
-        for (_, number, room) in self.rooms.fitting(kind.needs()) {
-            if self.all[number].ports.iter().any(|port| kind.sample.ports.contains(port)) {
-                continue;
-            }
-            let times = kind.times_in(room, count);
-            choice.push((number, times));
-            count -= times;
-            if count == 0 {
-                break;
-            }
-        }
-        choice
-    }
-
-    fn put(&mut self, number: usize, kind: &Kind<'_>, run: usize, times: usize) {
-        let bin = &mut self.all[number];
-        let before = bin.room;
-        bin.room = bin.room.saturating_sub(kind.needs_of(times));
-        bin.ports.extend(&kind.sample.ports);
-        bin.load.push((run, times));
-        let after = bin.room;
-        self.rooms.remove(self.key(before), number);
-        self.rooms.insert(self.key(after), number, after);
-    }
-
-    /// What orders the machines: for the first fit nothing, so that their numbers do.
-    fn key(&self, room: Resources) -> u64 {
-        if self.fit == Fit::First { 0 } else { self.problem.scale.size(room) }
-    }
 }
 
 impl Choice {
@@ -249,13 +162,12 @@ impl Choice {
             machines += 1;
         }
         let again = few::cheapest(problem, containers.iter().map(|&run| &problem.kinds[runs[run].kind]).collect())?;
-        let bins = again.into_iter().map(|(offer, held)| Bin {
-            offer,
-            room: Resources::default(),
-            ports: Vec::new(),
-            load: held.into_iter().map(|container| (containers[container], 1)).collect(),
-        });
-        let mut all: Vec<Bin> = bins.collect();
+        let mut all = Vec::new();
+        for (offer, held) in again {
+            let mut bin = Bin::empty(problem, offer);
+            held.into_iter().for_each(|container| bin.put(&problem.kinds[runs[containers[container]].kind], containers[container], 1));
+            all.push(bin);
+        }
         all.extend(self.bins.drain(machines..));
         let cost = all.iter().fold(Cost::default(), |sum, bin| sum + problem.cost(bin.offer));
         (cost < self.cost).then_some(Self { cost, bins: all })

@@ -16,10 +16,12 @@
 //! the fewest machines come first); start on machines that run rather than on those on their way; keep copies of one service apart; leave the least room on the
 //! machine that is chosen.
 
+mod bins;
 mod explain;
 mod few;
 mod layout;
 mod many;
+mod patterns;
 mod problem;
 mod report;
 mod rooms;

@@ -1,1 +1,21 @@
 //! End-to-end tests on real engines, and the simulators they need.
+
+mod cli;
+mod cluster;
+mod diagnosis;
+mod engine;
+mod faulty;
+mod host;
+mod manager;
+mod run;
+mod setup;
+mod view;
+
+pub use cli::{Outcome, run as run_micado};
+pub use cluster::{Cluster, Options};
+pub use faulty::{Fault, FaultyBroker};
+pub use host::HostContainer;
+pub use manager::{free_port, micado};
+pub use run::full;
+pub use setup::{Request, Setup, web};
+pub use view::{View, measured, wait};

@@ -124,6 +124,7 @@ impl Core {
                     sight.missing.remove(instance);
                     sight.machines.insert(instance.clone(), machine);
                 }
+                self.memory.accepted.insert(instance.clone());
                 self.memory.broker_words.remove(instance);
             }
             Err(BrokerError::Refused(words)) => {
@@ -165,6 +166,7 @@ impl Core {
         }
         self.memory.broker_words.remove(instance);
         self.memory.unsure.remove(instance);
+        self.memory.accepted.remove(instance);
     }
 
     /// What the broker says of an instance's machine.

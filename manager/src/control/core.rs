@@ -82,6 +82,8 @@ pub(super) struct Memory {
     pub(super) retry: BTreeMap<CallKey, (u32, Timestamp)>,
     /// Orders whose answer was lost, and when: nothing more is asked before a later list.
     pub(super) unsure: BTreeMap<InstanceId, Timestamp>,
+    /// Orders that the broker said it has taken.
+    pub(super) accepted: BTreeSet<InstanceId>,
     /// The broker's last words about an order that it neither took nor refused.
     pub(super) broker_words: BTreeMap<InstanceId, String>,
     /// Since when a node of an instance in use does not answer.

@@ -42,7 +42,7 @@ impl Core {
             (InstanceState::Requested, Some(MachineState::Running)) | (InstanceState::Submitted, Some(MachineState::Running)) => {
                 self.set_state(id, InstanceState::Booting);
             }
-            (InstanceState::Requested, Some(_)) => self.set_state(id, InstanceState::Submitted),
+            (InstanceState::Requested, Some(_)) if self.memory.accepted.contains(id) => self.set_state(id, InstanceState::Submitted),
             (InstanceState::Draining, _) if self.containers_on(id).next().is_none() => self.set_state(id, InstanceState::Stopping),
             _ => {}
         }
@@ -195,11 +195,13 @@ impl Core {
         self.forget_old_nodes(id);
     }
 
-    /// Orders the machine, once a list that is later than any lost answer says that it is not there.
+    /// Orders the machine, once a list that is later than any lost answer says that it is not there. One that is there and does not run yet may be half made
+    /// by an order that was cut off: the same order again finishes it.
     fn order(&mut self, id: &InstanceId) {
         let Some(instance) = self.ledger.instances.get(id) else { return };
-        let known = self.clouds.get(&instance.cloud).is_some_and(|sight| sight.listed.is_some() && sight.error.is_none() && sight.machine(id).is_none());
-        if !known || self.memory.unsure.contains_key(id) {
+        let absent = matches!(self.machine_state(&instance.cloud, id), None | Some(MachineState::Pending));
+        let known = self.clouds.get(&instance.cloud).is_some_and(|sight| sight.listed.is_some() && sight.error.is_none());
+        if !known || !absent || self.memory.unsure.contains_key(id) {
             return;
         }
         let call = Call::LaunchMachine {

@@ -270,6 +270,24 @@ fn a_lost_answer_is_not_asked_again_before_a_list() {
 }
 
 #[test]
+fn an_order_that_was_cut_off_is_finished_by_asking_again() {
+    let mut bench = Bench::new(|_| {});
+    assert!(bench.ask(Request::Start(start("db01"))).0.is_ok());
+    let id = bench.core.instances(false)[0].id.clone();
+    let orders = |actions: &[Action]| actions.iter().filter(|action| matches!(action, Action::Call(_, Call::LaunchMachine { .. }))).count();
+    let lost = Answer::Launched(Err(BrokerError::Unknown("cut off".to_owned())));
+    let list = listed(&bench.event(Event::Answered(CallKey::Machine(id.clone()), lost))).pop().expect("it asks for the list");
+    // Its container was made and never started: nobody starts it but the same order. After a failure that waits a moment.
+    bench.machines.push(machine(&id, MachineState::Pending));
+    let answer = Answer::Listed(Ok(bench.machines.clone()));
+    let again = orders(&bench.event(Event::Answered(list, answer))) + orders(&bench.tick()) + orders(&bench.tick());
+    assert_eq!(again, 1);
+    bench.event(Event::Answered(CallKey::Machine(id.clone()), Answer::Launched(Ok(machine(&id, MachineState::Pending)))));
+    assert_eq!(bench.core.instances(false)[0].state.to_string(), "submitted");
+    assert_eq!(orders(&bench.tick()), 0, "what the broker has taken is not ordered again");
+}
+
+#[test]
 fn a_container_runs_is_stopped_with_its_log_kept_and_removed() {
     let mut bench = Bench::new(|_| {});
     bench.launch(spec("a", 256), None).expect("room can be rented");

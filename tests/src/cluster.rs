@@ -1,0 +1,263 @@
+//! A cluster of a test's own: a network, an engine for the manager in a container, and a manager. All of it goes when it is dropped.
+
+use crate::{
+    HostContainer, Setup, diagnosis,
+    engine::Engine,
+    faulty::FaultyBroker,
+    free_port,
+    host::Host,
+    manager::Manager,
+    run,
+    view::{measured, wait},
+};
+use micado_api::{Client, ConnectOptions, ContainerView, LaunchRequest};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+/// How a cluster is made.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Its clouds.
+    pub setup: Setup,
+    /// More arguments for the manager.
+    pub arguments: Vec<&'static str>,
+    /// Whether the cloud is reached through a [`FaultyBroker`].
+    pub faulty: bool,
+}
+
+/// A cluster that runs.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The manager's API.
+    pub api: Client,
+    pub(crate) host: Host,
+    engine: Engine,
+    broker: Option<FaultyBroker>,
+    arguments: Vec<String>,
+    manager: Option<Manager>,
+    remains: Remains,
+}
+
+impl Cluster {
+    /// Makes a cluster and waits until its manager is ready. Needs a runtime with several threads.
+    ///
+    /// # Panics
+    /// When a part cannot be made; so it is for all functions.
+    pub async fn start(options: Options) -> Self {
+        let begin = Instant::now();
+        let host = Host::connect().await;
+        host.sweep().await;
+        let folder = tempfile::Builder::new().prefix(run::FOLDER_PREFIX).tempdir_in(run::folder()).expect("a folder for the cluster").keep();
+        let network = format!("micado-{}", folder.file_name().expect("it was given one").to_string_lossy().to_lowercase());
+        // From here on all that is made is removed, whatever fails.
+        let remains = Remains { network: network.clone(), folder: folder.clone() };
+        host.make_network(&network, &folder).await;
+        let engine = Engine::start(&host, &network, &folder).await;
+        let broker = options.faulty.then(|| FaultyBroker::start(&folder, &host.endpoint));
+        let cloud = broker.as_ref().map_or_else(|| host.endpoint.clone(), FaultyBroker::endpoint);
+        let mut arguments = engine.arguments();
+        arguments.extend(["--cloud-engine", &cloud, "--cloud-network", &network, "--tick", "2"].map(str::to_owned));
+        arguments.extend(["--listen".to_owned(), format!("127.0.0.1:{}", free_port())]);
+        arguments.extend(options.arguments.iter().map(|argument| (*argument).to_owned()));
+        let api = Client::connect(&address(&folder), &ConnectOptions::default()).expect("a socket's address");
+        let mut cluster = Self { api, host, engine, broker, arguments, manager: None, remains };
+        cluster.write_setup(&options.setup.xml());
+        cluster.start_manager(&[]).await;
+        measured("a cluster made", begin.elapsed());
+        cluster
+    }
+
+    /// Where the manager's API is.
+    #[must_use]
+    pub fn address(&self) -> String {
+        address(&self.remains.folder)
+    }
+
+    /// A file in the manager's state folder.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.remains.folder.join(name)
+    }
+
+    /// The broker that fails on command.
+    #[must_use]
+    pub fn broker(&self) -> &FaultyBroker {
+        self.broker.as_ref().expect("`faulty` was asked for")
+    }
+
+    /// Replaces `cloudsetup.xml`; the next manager reads it.
+    pub fn write_setup(&self, text: &str) {
+        std::fs::write(self.file("cloudsetup.xml"), text).expect("cloudsetup.xml");
+    }
+
+    /// Starts the manager and waits until it is ready.
+    pub async fn start_manager(&mut self, environment: &[(&str, &str)]) {
+        self.spawn_manager(environment);
+        wait("the manager is ready", 60, async || {
+            assert!(self.manager.as_mut().is_some_and(Manager::runs), "the manager ended by itself");
+            self.api.ready().await.ok()
+        })
+        .await;
+    }
+
+    /// Starts the manager and does not wait.
+    pub fn spawn_manager(&mut self, environment: &[(&str, &str)]) {
+        assert!(!self.manager.as_mut().is_some_and(Manager::runs), "a manager runs already");
+        self.manager = Some(Manager::start(&self.remains.folder, &self.arguments, environment));
+    }
+
+    /// Kills the manager with SIGKILL.
+    pub async fn kill_manager(&mut self) {
+        self.manager.as_mut().expect("a manager").kill().await;
+    }
+
+    /// Whether the manager's process runs.
+    pub fn manager_runs(&mut self) -> bool {
+        self.manager.as_mut().is_some_and(Manager::runs)
+    }
+
+    /// Comes back when the manager has ended by itself.
+    pub async fn manager_ended(&mut self) {
+        self.manager.as_mut().expect("a manager").gone().await;
+    }
+
+    /// Kills the manager's engine and all that runs on it, as a power cut would.
+    pub async fn kill_engine(&self) {
+        self.host.kill(&self.engine.id).await;
+    }
+
+    /// Starts the manager's engine after it was killed, and waits until it answers.
+    pub async fn revive_engine(&self) {
+        self.host.start(&self.engine.id).await;
+        self.engine.answers().await;
+    }
+
+    /// Launches, and returns what was recorded.
+    pub async fn launch(&self, request: &LaunchRequest) -> ContainerView {
+        self.api.launch(request).await.unwrap_or_else(|error| panic!("launch: {error}"))
+    }
+
+    /// The machines that the cloud has.
+    pub async fn machines(&self) -> Vec<HostContainer> {
+        self.host.machines(&self.remains.network).await
+    }
+
+    /// The machine of this tag.
+    pub async fn machine(&self, tag: &str) -> HostContainer {
+        self.machines().await.into_iter().find(|it| it.tag == tag).unwrap_or_else(|| panic!("no machine has the tag {tag}"))
+    }
+
+    /// A machine loses power.
+    pub async fn kill_machine(&self, tag: &str) {
+        self.host.kill(&self.machine(tag).await.id).await;
+    }
+
+    /// Runs a script on a machine, beside its engine.
+    pub async fn on_machine(&self, tag: &str, script: &str) -> String {
+        self.host.run(&self.machine(tag).await.id, script).await
+    }
+
+    /// How many machines the cloud has made for this cluster since then.
+    pub async fn machines_made_since(&self, since: SystemTime) -> usize {
+        let cluster = std::fs::read_to_string(self.file("cluster-id")).expect("the cluster's id");
+        self.host.machines_made(cluster.trim(), since).await
+    }
+
+    /// The engine's tasks that run, each with its container on its machine.
+    pub async fn running_tasks(&self) -> BTreeMap<String, String> {
+        self.engine.running_tasks().await
+    }
+
+    /// The engine's Swarm services.
+    pub async fn swarm_services(&self) -> Vec<String> {
+        self.engine.services().await
+    }
+
+    /// The Swarm's nodes, the manager's own included.
+    pub async fn nodes(&self) -> Vec<String> {
+        self.engine.nodes().await
+    }
+
+    /// Quits and forgets all containers, stops all instances, and waits until nothing of either is left.
+    pub async fn empty(&self) {
+        let view = self.look().await.expect("a manager that answers");
+        for container in &view.containers {
+            self.api.quit(container.name.as_str(), true).await.unwrap_or_else(|error| panic!("quit: {error}"));
+        }
+        self.until("no container is left", 60, |view| view.containers.is_empty().then_some(())).await;
+        for instance in view.in_use() {
+            self.api.stop(instance.tag.as_str(), true).await.unwrap_or_else(|error| panic!("stop: {error}"));
+        }
+        self.until("no instance is in use", 60, |view| view.in_use().is_empty().then_some(())).await;
+        wait("the cloud has no machine", 60, async || self.machines().await.is_empty().then_some(())).await;
+        wait("the Swarm has no other node than the manager's", 60, async || (self.nodes().await.len() == 1).then_some(())).await;
+    }
+
+    /// What the web server of this container answers at its published port.
+    pub async fn ask(&self, name: &str, path: &str) -> String {
+        let view = self.look().await.expect("a manager that answers");
+        let container = view.container(name).unwrap_or_else(|| panic!("no container {name}"));
+        let port = container.ports.iter().find_map(|port| port.host).unwrap_or_else(|| panic!("{name} has no published port: {container:?}"));
+        let url = format!("http://{}:{port}{path}", container.address.as_deref().expect("the machine's address"));
+        let asked = async || get(&url).await;
+        wait(&format!("{url} answers"), 5, asked).await
+    }
+}
+
+/// One connection per question: the server closes each.
+async fn get(url: &str) -> Option<String> {
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).tls_certs_only([]).build().expect("an HTTP client");
+    client.get(url).send().await.ok()?.text().await.ok()
+}
+
+fn address(folder: &Path) -> String {
+    format!("unix://{}", folder.join("micado.sock").display())
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.remains.on_a_thread(async |host, remains| diagnosis::print(host, &remains.network, &remains.folder).await);
+        }
+        if let Some(manager) = &mut self.manager {
+            manager.end();
+        }
+    }
+}
+
+/// What has to be removed: everything on this network, and this folder.
+#[derive(Debug)]
+struct Remains {
+    network: String,
+    folder: PathBuf,
+}
+
+impl Remains {
+    /// On a thread and a runtime of its own: a drop cannot await, and the test's own runtime may be going down.
+    fn on_a_thread(&self, work: impl AsyncFnOnce(&Host, &Self) + Send) {
+        let done = std::thread::scope(|scope| {
+            let body = || {
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .map(|runtime| runtime.block_on(async { work(&Host::connect().await, self).await }))
+            };
+            scope.spawn(body).join()
+        });
+        if !matches!(done, Ok(Ok(()))) {
+            eprintln!("the end of the cluster on {} failed", self.network);
+        }
+    }
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        self.on_a_thread(async |host, remains| host.clear(&remains.network).await);
+        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
+            eprintln!("{} stays behind: {error}", self.folder.display());
+        }
+    }
+}

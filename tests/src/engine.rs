@@ -1,0 +1,130 @@
+//! The manager's engine: a container on the host's engine, so that a Swarm of the host's own is never touched.
+
+use crate::{host::Host, run, view::wait};
+use bollard::{
+    API_DEFAULT_VERSION, Docker, body_try_stream,
+    models::{ContainerCreateBody, HostConfig, TaskState},
+    query_parameters::{CreateContainerOptionsBuilder, ImportImageOptions, ListNodesOptions, ListServicesOptions, ListTasksOptions},
+};
+use futures_util::TryStreamExt;
+use micado_cloudsetup::local;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// The image of nodes; without `/etc/micado/join.json` it just runs an engine.
+const NODE_IMAGE: &str = "micado-node:latest";
+/// What the manager's engine must have: the registry's image, and the one that tests launch.
+const IMAGES: [&str; 2] = ["micado-registry:latest", "micado-web:latest"];
+/// Time-out of one request, in seconds.
+const TIMEOUT: u64 = 60;
+
+/// The manager's engine.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    /// Its container on the host's engine.
+    pub(crate) id: String,
+    /// Where machines reach it.
+    pub(crate) address: String,
+    folder: PathBuf,
+    pub(crate) docker: Docker,
+}
+
+impl Engine {
+    /// Starts it on this network, with its socket and its certificates in this folder, and gives it the images it needs.
+    pub(crate) async fn start(host: &Host, network: &str, folder: &Path) -> Self {
+        let socket = socket(folder);
+        for below in [socket.parent().expect("it has one"), &certificates(folder)] {
+            std::fs::create_dir_all(below).expect("the engine's folders");
+        }
+        let id = create(host, network, folder).await;
+        host.start(&id).await;
+        let inspected = host.docker.inspect_container(&id, None).await.expect("the engine's container");
+        let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let address = networks.get(network).and_then(|endpoint| endpoint.ip_address.clone()).expect("the engine's address");
+        // The client wants the socket to be there already.
+        let connect = async || Docker::connect_with_unix(&socket.display().to_string(), TIMEOUT, API_DEFAULT_VERSION).ok();
+        let docker = wait("the manager's engine has its socket", 60, connect).await;
+        let engine = Self { id, address, folder: folder.to_owned(), docker };
+        engine.answers().await;
+        engine.load(host).await;
+        engine
+    }
+
+    /// Waits until it answers.
+    pub(crate) async fn answers(&self) {
+        wait("the manager's engine answers", 60, async || self.docker.ping().await.ok()).await;
+    }
+
+    /// What the manager is told of it.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let (socket, certificates) = (socket(&self.folder), certificates(&self.folder));
+        [
+            ("--engine", format!("unix://{}", socket.display())),
+            ("--advertise", self.address.clone()),
+            ("--registry-certs-dir", certificates.display().to_string()),
+        ]
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_owned(), value])
+        .collect()
+    }
+
+    /// From engine to engine, in pieces: no image is held whole.
+    async fn load(&self, host: &Host) {
+        for image in IMAGES {
+            let name = image.split(':').next().unwrap_or(image);
+            host.docker.inspect_image(image).await.unwrap_or_else(|error| panic!("{error}: build it with scripts/{}-image/build", &name["micado-".len()..]));
+        }
+        let archive = host.docker.export_images(&IMAGES).map_err(std::io::Error::other);
+        let import = self.docker.import_image(ImportImageOptions::default(), body_try_stream(archive), None);
+        import.try_for_each(|_| async { Ok(()) }).await.expect("the images, loaded into the manager's engine");
+    }
+
+    /// The tasks that run, each with its container's id on its node.
+    pub(crate) async fn running_tasks(&self) -> BTreeMap<String, String> {
+        let tasks = self.docker.list_tasks(None::<ListTasksOptions>).await.expect("tasks");
+        let running = tasks.into_iter().filter_map(|task| {
+            let status = task.status.filter(|status| status.state == Some(TaskState::RUNNING))?;
+            Some((task.id?, status.container_status?.container_id?))
+        });
+        running.collect()
+    }
+
+    /// The names of all Swarm services.
+    pub(crate) async fn services(&self) -> Vec<String> {
+        let services = self.docker.list_services(None::<ListServicesOptions>).await.expect("services");
+        services.into_iter().filter_map(|service| service.spec?.name).collect()
+    }
+
+    /// The host names of all nodes, the manager's own included.
+    pub(crate) async fn nodes(&self) -> Vec<String> {
+        let nodes = self.docker.list_nodes(None::<ListNodesOptions>).await.expect("nodes");
+        nodes.into_iter().filter_map(|node| node.description?.hostname).collect()
+    }
+}
+
+async fn create(host: &Host, network: &str, folder: &Path) -> String {
+    let bare = local::engine_container(&host.endpoint, NODE_IMAGE, network).await.expect("the host's engine");
+    let config = bare.host_config.unwrap_or_default();
+    let mut binds = config.binds.unwrap_or_default();
+    binds.push(format!("{}:/run/engine", socket(folder).parent().expect("it has one").display()));
+    binds.push(format!("{}:/etc/docker/certs.d", certificates(folder).display()));
+    let body = ContainerCreateBody {
+        hostname: Some("manager".to_owned()),
+        env: Some(vec!["MICADO_DOCKER_HOSTS=unix:///run/engine/docker.sock".to_owned()]),
+        labels: Some([(run::RUN_LABEL.to_owned(), run::name())].into()),
+        host_config: Some(HostConfig { binds: Some(binds), ..config }),
+        ..bare
+    };
+    let options = CreateContainerOptionsBuilder::default().name(&format!("{network}-manager")).build();
+    host.docker.create_container(Some(options), body).await.expect("the engine's container (scripts/node-image/build makes its image)").id
+}
+
+fn socket(folder: &Path) -> PathBuf {
+    folder.join("engine/docker.sock")
+}
+
+fn certificates(folder: &Path) -> PathBuf {
+    folder.join("certs.d")
+}

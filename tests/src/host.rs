@@ -1,0 +1,173 @@
+//! The engine that hosts everything a test makes: networks and containers with our labels, looked at and removed behind the manager's back.
+
+use crate::run::{self, FOLDER_LABEL, FOLDER_PREFIX, OWNER_LABEL, RUN_LABEL};
+use bollard::{
+    Docker,
+    exec::StartExecResults,
+    models::{ContainerSummary, ExecConfig, NetworkCreateRequest},
+    query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder},
+};
+use futures_util::{
+    StreamExt, TryStreamExt,
+    future::{join_all, ready},
+};
+use micado_cloudsetup::local;
+use std::{
+    collections::HashMap,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// The labels of a machine's container that say which instance it is, and of which cluster.
+const INSTANCE: &str = "micado.instance";
+const TAG: &str = "micado.tag";
+
+/// The host's engine.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    pub(crate) docker: Docker,
+    pub(crate) endpoint: String,
+}
+
+/// A container on the host's engine: an instance of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostContainer {
+    /// The engine's id.
+    pub id: String,
+    /// Its tag.
+    pub tag: String,
+    /// Which instance.
+    pub instance: String,
+    /// `running`, `exited` and so on.
+    pub state: String,
+}
+
+impl Host {
+    /// The engine at `DOCKER_HOST`, or at the default socket.
+    pub(crate) async fn connect() -> Self {
+        let endpoint = std::env::var("DOCKER_HOST").unwrap_or_else(|_| local::DEFAULT_ENDPOINT.to_owned());
+        let client = Docker::connect_with_host(&endpoint).unwrap_or_else(|error| panic!("{endpoint}: {error}"));
+        let docker = client.negotiate_version().await.unwrap_or_else(|error| panic!("no engine at {endpoint}: {error}: start it or set DOCKER_HOST"));
+        Self { docker, endpoint }
+    }
+
+    /// A network for a cluster; its labels say whose it is, so that it can be swept when that process is gone.
+    pub(crate) async fn make_network(&self, name: &str, folder: &Path) {
+        let labels = [(RUN_LABEL, run::name()), (OWNER_LABEL, run::owner().clone()), (FOLDER_LABEL, folder.display().to_string())];
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            driver: Some("bridge".to_owned()),
+            labels: Some(labels.map(|(key, value)| (key.to_owned(), value)).into()),
+            ..NetworkCreateRequest::default()
+        };
+        self.docker.create_network(request).await.expect("a network for the cluster");
+    }
+
+    /// Everything on a network, running or not.
+    pub(crate) async fn on_network(&self, network: &str) -> Vec<ContainerSummary> {
+        let filters: HashMap<_, _> = [("network".to_owned(), vec![network.to_owned()])].into();
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        self.docker.list_containers(Some(options)).await.unwrap_or_default()
+    }
+
+    /// The instances on a network.
+    pub(crate) async fn machines(&self, network: &str) -> Vec<HostContainer> {
+        let label = |summary: &ContainerSummary, key: &str| summary.labels.as_ref().and_then(|labels| labels.get(key)).cloned();
+        let machine = |summary: ContainerSummary| {
+            Some(HostContainer {
+                tag: label(&summary, TAG).unwrap_or_default(),
+                instance: label(&summary, INSTANCE)?,
+                state: summary.state.map_or_else(String::new, |state| state.to_string()),
+                id: summary.id?,
+            })
+        };
+        self.on_network(network).await.into_iter().filter_map(machine).collect()
+    }
+
+    /// How many machines of this cluster were made since then, whatever became of them.
+    pub(crate) async fn machines_made(&self, cluster: &str, since: SystemTime) -> usize {
+        let filters: HashMap<_, _> = [("type", "container".to_owned()), ("event", "create".to_owned()), ("label", format!("micado.cluster={cluster}"))]
+            .map(|(key, value)| (key.to_owned(), vec![value]))
+            .into();
+        let options = EventsOptionsBuilder::default().since(&seconds(since)).until(&seconds(SystemTime::now())).filters(&filters).build();
+        self.docker.events(Some(options)).filter(|event| ready(event.is_ok())).count().await
+    }
+
+    /// Runs a script in a container and returns what it prints.
+    pub(crate) async fn run(&self, id: &str, script: &str) -> String {
+        let cmd = ["bash", "-c", script].map(str::to_owned).to_vec();
+        let config = ExecConfig { cmd: Some(cmd), attach_stdout: Some(true), attach_stderr: Some(true), ..ExecConfig::default() };
+        let exec = self.docker.create_exec(id, config).await.expect("exec").id;
+        let StartExecResults::Attached { output, .. } = self.docker.start_exec(&exec, None).await.expect("start of exec") else {
+            panic!("exec is not attached");
+        };
+        let pieces: Vec<_> = output.try_collect().await.expect("output");
+        let text: String = pieces.iter().map(ToString::to_string).collect();
+        let code = self.docker.inspect_exec(&exec).await.expect("exec's end").exit_code;
+        assert_eq!(code, Some(0), "{script}: {text}");
+        text.trim_end().to_owned()
+    }
+
+    pub(crate) async fn kill(&self, id: &str) {
+        self.docker.kill_container(id, None).await.expect("kill");
+    }
+
+    pub(crate) async fn start(&self, id: &str) {
+        self.docker.start_container(id, None).await.expect("start");
+    }
+
+    /// The end of a container's log.
+    pub(crate) async fn log(&self, id: &str) -> String {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("30").build();
+        let lines: Vec<_> = self.docker.logs(id, Some(options)).filter_map(async |line| line.ok()).collect().await;
+        lines.iter().map(ToString::to_string).collect()
+    }
+
+    /// Removes a network and all that is on it: containers, their anonymous volumes and their cgroups.
+    pub(crate) async fn clear(&self, network: &str) {
+        let ids = self.on_network(network).await.into_iter().filter_map(|container| container.id);
+        join_all(ids.map(|id| self.remove(id))).await;
+        if let Err(error) = self.docker.remove_network(network).await {
+            eprintln!("network {network} stays behind: {error}");
+        }
+    }
+
+    async fn remove(&self, id: String) {
+        // One that is not running cannot be killed, and need not be.
+        let _ = self.docker.kill_container(&id, None).await;
+        local::remove_cgroups(&id).await;
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        if let Err(error) = self.docker.remove_container(&id, Some(options)).await {
+            eprintln!("container {id} stays behind: {error}");
+        }
+    }
+
+    /// Removes what tests left whose process was killed.
+    pub(crate) async fn sweep(&self) {
+        let filters: HashMap<_, _> = [("label".to_owned(), vec![OWNER_LABEL.to_owned()])].into();
+        let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+        for network in self.docker.list_networks(Some(options)).await.unwrap_or_default() {
+            let label = |key: &str| network.labels.as_ref().and_then(|labels| labels.get(key));
+            let (Some(name), Some(owner), Some(folder)) = (&network.name, label(OWNER_LABEL), label(FOLDER_LABEL)) else { continue };
+            if !run::is_alive(owner) {
+                eprintln!("sweeping what process {owner} left on network {name}");
+                crate::manager::end_orphan(Path::new(folder));
+                self.clear(name).await;
+                remove_folder(Path::new(folder));
+            }
+        }
+    }
+}
+
+/// Only what a test made.
+fn remove_folder(folder: &Path) {
+    if folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FOLDER_PREFIX)) {
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}
+
+/// As the engine's API wants a moment.
+fn seconds(moment: SystemTime) -> String {
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
+}

@@ -1,0 +1,105 @@
+//! What a cluster is made from: its `cloudsetup.xml`, and the requests that most tests launch.
+
+use micado_api::{LaunchRequest, Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, ServiceSpec, VolumeMount};
+
+/// The image that most tests launch.
+const WEB: &str = "micado-web";
+
+/// A `cloudsetup.xml` with one `local` cloud.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Name, memory, cores and price of each flavour.
+    pub flavours: Vec<(&'static str, &'static str, &'static str, &'static str)>,
+    /// Seconds until a machine is given up.
+    pub join_timeout: u32,
+}
+
+impl Default for Setup {
+    /// A `small` holds two containers of the default size, a `medium` four.
+    fn default() -> Self {
+        Self { flavours: vec![("small", "704M", "1", "0.05"), ("medium", "1216M", "2", "0.09")], join_timeout: 60 }
+    }
+}
+
+impl Setup {
+    /// A cloud of which only `small` machines can be had.
+    #[must_use]
+    pub fn small() -> Self {
+        Self { flavours: vec![("small", "704M", "1", "0.05")], ..Self::default() }
+    }
+
+    /// The file's text.
+    #[must_use]
+    pub fn xml(&self) -> String {
+        let flavour = |(name, memory, cores, price): &(&str, &str, &str, &str)| {
+            format!("<flavour><size>{name}</size><memory>{memory}</memory><cores>{cores}</cores><price>{price}</price></flavour>\n")
+        };
+        let flavours: String = self.flavours.iter().map(flavour).collect();
+        let timeout = self.join_timeout;
+        format!(
+            "<setup><clouds><cloud><name>local</name><broker>local</broker><join_timeout>{timeout}</join_timeout><flavours>\n{flavours}</flavours></cloud></clouds>\n\
+             <applications><application><name>Node</name><sname>node</sname><executable>run</executable></application></applications></setup>\n"
+        )
+    }
+}
+
+/// A request to launch the web server for a client, with the default promises and its port published on a free port.
+#[must_use]
+pub fn web(client: &str) -> LaunchRequest {
+    let spec = ServiceSpec {
+        image: WEB.to_owned(),
+        client: client.to_owned(),
+        location: Location::default(),
+        entrypoint: None,
+        arguments: Vec::new(),
+        environment: Vec::new(),
+        ports: Vec::new(),
+        domain: None,
+        reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
+        volumes: Vec::new(),
+    };
+    LaunchRequest { spec, publish_all: true, request: None }
+}
+
+/// Changes to a request, for short tests.
+pub trait Request: Sized {
+    /// With these settings in its environment.
+    #[must_use]
+    fn environment(self, settings: &[&str]) -> Self;
+    /// With a fixed port of the machine instead of a free one.
+    #[must_use]
+    fn host_port(self, port: u16) -> Self;
+    /// With a volume, mounted at this path.
+    #[must_use]
+    fn volume(self, name: &str, path: &str) -> Self;
+    /// With so much memory.
+    #[must_use]
+    fn memory_mib(self, mib: u64) -> Self;
+    /// With a name, so that repeating it makes no second container.
+    #[must_use]
+    fn named(self, request: &str) -> Self;
+}
+
+impl Request for LaunchRequest {
+    fn environment(mut self, settings: &[&str]) -> Self {
+        self.spec.environment.extend(settings.iter().map(|setting| (*setting).to_owned()));
+        self
+    }
+    fn host_port(mut self, port: u16) -> Self {
+        self.publish_all = false;
+        self.spec.ports.push(PortMapping { host: Some(port), container: 8080, protocol: Protocol::Tcp });
+        self
+    }
+    fn volume(mut self, name: &str, path: &str) -> Self {
+        self.spec.volumes.push(VolumeMount { name: name.to_owned(), path: path.to_owned() });
+        self
+    }
+    fn memory_mib(mut self, mib: u64) -> Self {
+        self.spec.reservation.memory = MemoryBytes::mib(mib);
+        self
+    }
+    fn named(mut self, request: &str) -> Self {
+        self.request = Some(request.to_owned());
+        self
+    }
+}

@@ -1,0 +1,70 @@
+//! The manager dies by SIGKILL at every step of a launch that rents a machine, and the next one finishes.
+
+use micado_api::{ContainerState, LaunchRequest};
+use micado_tests::{Cluster, Options, Request, Setup, full, measured, wait, web};
+use std::time::{Instant, SystemTime};
+
+/// Fewer steps than a launch has in any case: if dying ends before, the fault points are not reached.
+const FEWEST_STEPS: u32 = 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_that_dies_at_any_step_of_a_launch_finishes_it_after_a_restart() {
+    let mut cluster = Cluster::start(Options { setup: Setup::small(), ..Options::default() }).await;
+    // All of them take minutes; every third shows most of it.
+    let stride = if full() { 1 } else { 3 };
+    let mut step = 1;
+    while round(&mut cluster, step).await {
+        step += stride;
+    }
+    println!("a launch that rents a machine has {step} steps, or up to {} fewer", stride - 1);
+    assert!(step > FEWEST_STEPS, "it died at {step} steps only");
+}
+
+/// A launch by a manager that dies at this step; false when it did not. Leaves an empty cluster.
+async fn round(cluster: &mut Cluster, step: u32) -> bool {
+    let begin = Instant::now();
+    let since = SystemTime::now();
+    let request = web("acme").named(&format!("round-{step}"));
+    cluster.kill_manager().await;
+    cluster.spawn_manager(&[("MICADO_FAULT", &format!("any:{step}"))]);
+    let died = !launched_by(cluster, &request).await;
+    if died {
+        cluster.start_manager(&[]).await;
+    }
+    // The same request once more: whether the first was recorded is nothing that its caller can know.
+    let name = cluster.launch(&request).await.name.to_string();
+    cluster.until_container(&name, ContainerState::Running, 60).await;
+    check_that_all_is_there_once(cluster, since).await;
+    cluster.empty().await;
+    measured(&format!("step {step}"), begin.elapsed());
+    died
+}
+
+/// Asks for a launch until it runs; false when the manager died before.
+async fn launched_by(cluster: &mut Cluster, request: &LaunchRequest) -> bool {
+    let mut name = None;
+    wait("the launch is done or the manager dead", 60, async || {
+        if !cluster.manager_runs() {
+            return Some(false);
+        }
+        match &name {
+            None => name = cluster.api.launch(request).await.ok().map(|view| view.name.to_string()),
+            Some(name) => {
+                let view = cluster.look().await.ok()?;
+                return view.container_in(name, ContainerState::Running).map(|_| true);
+            }
+        }
+        None
+    })
+    .await
+}
+
+async fn check_that_all_is_there_once(cluster: &Cluster, since: SystemTime) {
+    assert_eq!(cluster.machines_made_since(since).await, 1, "machines rented");
+    assert_eq!(cluster.machines().await.len(), 1, "machines");
+    assert_eq!(cluster.nodes().await.len(), 2, "nodes: the machine's and the manager's");
+    assert_eq!(cluster.swarm_services().await.len(), 1, "Swarm services");
+    assert_eq!(cluster.running_tasks().await.len(), 1, "tasks");
+    let view = cluster.look().await.expect("a view");
+    assert_eq!((view.containers.len(), view.in_use().len()), (1, 1), "{view:?}");
+}

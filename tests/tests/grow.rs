@@ -1,0 +1,21 @@
+//! The main job: containers are launched, and machines are rented as they need them.
+
+use micado_api::{ContainerState, InstanceState};
+use micado_tests::{Cluster, Options, Setup, measured, web};
+use std::time::Instant;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_are_rented_when_no_machine_has_room_twice() {
+    let cluster = Cluster::start(Options { setup: Setup::small(), ..Options::default() }).await;
+    for number in 1..=4 {
+        let begin = Instant::now();
+        let name = cluster.launch(&web("acme")).await.name.to_string();
+        let running = cluster.until_container(&name, ContainerState::Running, 60).await;
+        measured(&format!("{name} on {}, from launch to running", running.instance.expect("a place")), begin.elapsed());
+        assert!(cluster.ask(&name, "/").await.starts_with("micado-web "), "it says who it is");
+        assert_eq!(number, cluster.look().await.expect("a view").containers.len());
+    }
+    let view = cluster.look().await.expect("a view");
+    let instances: Vec<_> = view.instances.iter().map(|it| (it.tag.as_str(), it.state, it.containers)).collect();
+    assert_eq!(instances, [("application01", InstanceState::Active, 2), ("application02", InstanceState::Active, 2)]);
+}

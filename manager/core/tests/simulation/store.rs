@@ -1,7 +1,7 @@
 //! The simulated store: compare-and-set on typed records, as the store trait says.
 
 use micado_api::{ContainerName, InstanceId, ServiceName};
-use micado_manager::{
+use micado_core::{
     model::{Container, Instance, Service},
     store::{Change, Contents, Key, Record, Version},
 };

@@ -193,3 +193,22 @@ pub enum Action {
     /// Tell those who watch.
     Progress(Progress),
 }
+
+impl Call {
+    /// One word for logs and fault points.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::LaunchMachine { .. } => "launch-machine",
+            Self::TerminateMachine { .. } => "terminate-machine",
+            Self::ListMachines { .. } => "list-machines",
+            Self::CreateService { .. } => "create-service",
+            Self::RemoveService { .. } => "remove-service",
+            Self::SetActive { .. } => "set-active",
+            Self::RemoveNode { .. } => "remove-node",
+            Self::PushImage { .. } => "push-image",
+            Self::SaveLog { .. } => "save-log",
+            Self::Observe => "observe",
+        }
+    }
+}

@@ -5,7 +5,7 @@ use micado_api::{
     CloudName, ContainerName, FlavourName, InstanceId, LaunchRequest, Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, ServiceSpec,
     StartRequest, Tag, VolumeMount,
 };
-use micado_manager::{
+use micado_core::{
     control::{Reply, Request},
     engine::ImageFacts,
     model::Desired,

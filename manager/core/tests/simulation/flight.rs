@@ -3,7 +3,7 @@
 use crate::{clock::Happening, machine::MachineTurn, world::World};
 use micado_api::CloudName;
 use micado_cloudsetup::BrokerError;
-use micado_manager::{
+use micado_core::{
     control::{Answer, Call, CallKey, Event},
     engine::{EngineError, swarm_name},
 };
@@ -168,7 +168,7 @@ impl World {
     }
 
     /// The Swarm name of a placement.
-    pub fn swarm_name(&self, container: &micado_manager::model::Container, placement: &micado_manager::model::Placement) -> String {
+    pub fn swarm_name(&self, container: &micado_core::model::Container, placement: &micado_core::model::Placement) -> String {
         swarm_name(&self.config.cluster, &container.name, placement.generation)
     }
 }

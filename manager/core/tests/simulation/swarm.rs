@@ -5,7 +5,7 @@ use crate::{
     task::{Task, TaskTurn},
 };
 use micado_api::{ClusterId, ContainerName, InstanceId, MemoryBytes, NanoCpus, Resources};
-use micado_manager::{
+use micado_core::{
     engine::{EngineError, NodeView, Observation, ServiceView, TaskState, swarm_name},
     model::{Container, Placement, Service as ServiceRecord},
 };

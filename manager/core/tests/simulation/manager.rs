@@ -8,7 +8,7 @@ use crate::{
     world::World,
 };
 use micado_api::{ContainerName, Timestamp};
-use micado_manager::{
+use micado_core::{
     control::{Action, CallKey, Event, Ticket},
     engine::Observation,
     store::Change,
@@ -169,7 +169,7 @@ impl World {
     }
 
     /// Delivers a request; its answer goes to this person.
-    pub fn ask(&mut self, person: usize, request: micado_manager::control::Request) {
+    pub fn ask(&mut self, person: usize, request: micado_core::control::Request) {
         self.manager.next_ticket += 1;
         let ticket = self.manager.next_ticket;
         self.manager.tickets.insert(ticket, (person, self.clock.now));

@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use micado_api::{InstanceState, NanoCpus, Resources, ServiceSpec};
-use micado_manager::{
+use micado_core::{
     engine::swarm_name,
     model::{Container, Desired, Instance},
 };

@@ -3,7 +3,7 @@
 use super::{Broken, broken};
 use crate::world::World;
 use micado_api::{ErrorBody, ErrorCode};
-use micado_manager::control::{Reply, Request};
+use micado_core::control::{Reply, Request};
 
 /// Nobody asked.
 pub fn to_nobody(ticket: u64) -> Broken {

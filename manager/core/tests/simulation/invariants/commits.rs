@@ -3,7 +3,7 @@
 use super::{Broken, broken};
 use crate::{store::Written, world::World};
 use micado_api::{InstanceState, Origin, Resources};
-use micado_manager::{
+use micado_core::{
     model::{Container, Desired, Instance, Placement},
     store::{Key, Record},
 };

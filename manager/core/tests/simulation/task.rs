@@ -1,7 +1,7 @@
 //! One simulated Swarm task: from waiting for room to its end.
 
 use micado_api::{PortMapping, Resources};
-use micado_manager::engine::{TaskState, TaskView};
+use micado_core::engine::{TaskState, TaskView};
 
 /// What a task does next, by itself.
 #[derive(Debug, Clone, Copy)]

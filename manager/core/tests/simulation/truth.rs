@@ -2,7 +2,7 @@
 
 use crate::{store::Written, world::World};
 use micado_api::{InstanceId, InstanceState, ServiceSpec};
-use micado_manager::{
+use micado_core::{
     control::CallKey,
     model::{Container, Instance},
     store::{Key, Record},

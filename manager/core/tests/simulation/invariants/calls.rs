@@ -3,7 +3,7 @@
 use super::{Broken, broken};
 use crate::world::World;
 use micado_api::{InstanceId, InstanceState};
-use micado_manager::{
+use micado_core::{
     control::{Call, CallKey},
     model::{Container, Placement, Service},
 };

@@ -7,7 +7,7 @@ use crate::{
 };
 use micado_api::{InstanceId, MemoryBytes, NanoCpus, Resources};
 use micado_cloudsetup::{BrokerError, Machine as Listed, MachineState};
-use micado_manager::{control::Call, engine::NodeView};
+use micado_core::{control::Call, engine::NodeView};
 use std::collections::BTreeMap;
 
 impl World {

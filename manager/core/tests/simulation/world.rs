@@ -15,7 +15,7 @@ use crate::{
     weather::Weather,
 };
 use micado_api::InstanceId;
-use micado_manager::control::Config;
+use micado_core::control::Config;
 use std::collections::BTreeMap;
 
 /// Everything there is.

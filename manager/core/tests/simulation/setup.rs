@@ -3,7 +3,7 @@
 use crate::{clock::Dice, machine::Cloud};
 use micado_api::{CloudName, ClusterId, FlavourName, MemoryBytes, NanoCpus, PricePerHour, Resources};
 use micado_cloudsetup::{Application, BrokerKind, CloudSetup, Flavour, Role};
-use micado_manager::{control::Config, engine::NodeView};
+use micado_core::{control::Config, engine::NodeView};
 use std::{collections::BTreeMap, time::Duration};
 
 /// A world's settings: limits, patience and prices differ from seed to seed.

@@ -1,7 +1,7 @@
 //! What happened, one short line each: kept only when a seed is replayed.
 
 use crate::clock::BEGINNING;
-use micado_manager::{
+use micado_core::{
     control::{Action, Answer, Call, CallKey, Event, Request},
     engine::Observation,
     model::Container,

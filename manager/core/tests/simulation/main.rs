@@ -24,7 +24,7 @@ mod truth;
 mod weather;
 mod world;
 
-use micado_manager::control as core_under_test;
+use micado_core::control as core_under_test;
 
 #[test]
 fn every_seed_keeps_the_invariants_and_settles() {

@@ -1,7 +1,7 @@
 //! Virtual time: what will happen when, and the dice that decide everything left to chance.
 
 use crate::{machine::MachineTurn, swarm::NodeTurn, task::TaskTurn};
-use micado_manager::{control::Answer, engine::Observation};
+use micado_core::{control::Answer, engine::Observation};
 use std::collections::BTreeMap;
 
 /// When every simulated world begins, in milliseconds since the Unix epoch.

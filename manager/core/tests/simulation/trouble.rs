@@ -10,7 +10,7 @@ use crate::{
     world::World,
 };
 use micado_api::{MemoryBytes, NanoCpus, Resources};
-use micado_manager::engine::{NodeView, TaskState};
+use micado_core::engine::{NodeView, TaskState};
 
 impl World {
     /// One trouble of this world's kinds, and the moment of the next.

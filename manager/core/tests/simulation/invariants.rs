@@ -5,7 +5,7 @@ pub mod commits;
 pub mod replies;
 
 use crate::world::World;
-use micado_manager::control::CallKey;
+use micado_core::control::CallKey;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Lists that may show the core a machine without a record before it must have done something about it.

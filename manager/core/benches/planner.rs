@@ -1,7 +1,7 @@
 //! How fast the planner plans, and how much it rents against what nobody could do without. `cargo bench -p micado-manager --bench planner`
 
 use micado_api::{CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes, NanoCpus, PricePerHour, Resources, ServiceName, Tag};
-use micado_manager::planner::{Limits, Node, Offer, Readiness, Snapshot, Step, Waiting, plan};
+use micado_core::planner::{Limits, Node, Offer, Readiness, Snapshot, Step, Waiting, plan};
 use std::{
     collections::{BTreeMap, BTreeSet},
     hint::black_box,

@@ -5,7 +5,7 @@ use crate::{
     swarm::{NodeTurn, Swarm},
     task::TaskTurn,
 };
-use micado_manager::engine::TaskState;
+use micado_core::engine::TaskState;
 
 /// The Swarm's own time: a killed node turns `Down` after 11 to 15 s.
 const MISSED_AFTER: (u64, u64) = (11_000, 15_000);

@@ -1,4 +1,4 @@
-//! How fast the planner plans, and how much it rents against what nobody could do without. `cargo bench -p micado-manager --bench planner`
+//! How fast the planner plans, and how much it rents against what nobody could do without. `cargo bench -p micado-manager --bench planner [-- PART_OF_A_NAME]`
 
 use micado_api::{CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes, NanoCpus, PricePerHour, Resources, ServiceName, Tag};
 use micado_core::planner::{Limits, Node, Offer, Readiness, Snapshot, Step, Waiting, plan};
@@ -122,6 +122,12 @@ fn snapshot(nodes: usize, waiting: usize, locations: usize, services: u64, needs
     Snapshot { nodes: (0..nodes).map(node).collect(), waiting, offers: offers(), limits: Limits::default() }
 }
 
+/// Whether the command line asks for it: all is measured without a name, and else what has it as a part.
+fn wanted(name: &str) -> bool {
+    let mut parts = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    parts.peek().is_none() || parts.any(|part| name.contains(&part))
+}
+
 /// Seconds that planning takes, the median of several runs, and the plan.
 fn measure(snapshot: &Snapshot) -> (f64, Vec<Step>) {
     let mut times = Vec::new();
@@ -136,6 +142,9 @@ fn measure(snapshot: &Snapshot) -> (f64, Vec<Step>) {
 }
 
 fn cluster(name: &str, snapshot: &Snapshot, rents_freely: bool) {
+    if !wanted(name) {
+        return;
+    }
     let (seconds, steps) = measure(snapshot);
     let rate = snapshot.waiting.len() as f64 / seconds;
     let (machines, price) = rented(snapshot, &steps);
@@ -154,6 +163,9 @@ fn cluster(name: &str, snapshot: &Snapshot, rents_freely: bool) {
 }
 
 fn packing(name: &str, snapshot: &Snapshot) {
+    if !wanted(name) {
+        return;
+    }
     let (seconds, steps) = measure(snapshot);
     let rate = snapshot.waiting.len() as f64 / seconds;
     let (machines, price) = rented(snapshot, &steps);

@@ -17,28 +17,46 @@ pub(super) enum Fit {
     Best,
 }
 
-/// A machine being filled.
+/// Room being filled.
 #[derive(Debug, Clone)]
 pub(super) struct Bin {
-    /// Its number in [`Problem::offers`].
-    pub offer: usize,
-    /// What is left on it.
+    /// What is left.
     pub room: Resources,
-    ports: Vec<HostPort>,
+    /// The ports that are taken.
+    pub ports: Vec<HostPort>,
     /// Runs, and how many of each.
     pub load: Vec<(usize, usize)>,
 }
 
-impl Bin {
+/// A machine to rent, being filled.
+#[derive(Debug, Clone)]
+pub(super) struct Rental {
+    /// Its number in [`Problem::offers`].
+    pub offer: usize,
+    pub bin: Bin,
+}
+
+impl Rental {
     /// A machine of this offer with nothing on it.
     pub fn empty(problem: &Problem<'_>, offer: usize) -> Self {
-        Self { offer, room: problem.offers[offer].capacity, ports: Vec::new(), load: Vec::new() }
+        Self { offer, bin: Bin { room: problem.offers[offer].capacity, ports: Vec::new(), load: Vec::new() } }
+    }
+
+    /// What is on it.
+    pub fn load(&self, problem: &Problem<'_>) -> Resources {
+        problem.offers[self.offer].capacity.saturating_sub(self.bin.room)
+    }
+}
+
+impl Bin {
+    /// Whether it takes one of a kind.
+    pub fn takes_one(&self, kind: &Kind<'_>) -> bool {
+        kind.needs().fits_in(&self.room) && (kind.sample.ports.is_empty() || !self.ports.iter().any(|port| kind.sample.ports.contains(port)))
     }
 
     /// How many of a kind, `count` at most, it takes.
     pub fn takes(&self, kind: &Kind<'_>, count: usize) -> usize {
-        let taken = !kind.sample.ports.is_empty() && self.ports.iter().any(|port| kind.sample.ports.contains(port));
-        if taken { 0 } else { kind.times_in(self.room, count) }
+        if self.takes_one(kind) { kind.times_in(self.room, count) } else { 0 }
     }
 
     /// Puts so many of a run on it.
@@ -53,7 +71,7 @@ impl Bin {
 }
 
 /// Opens machines of the guiding size (of the cheapest that holds it, for a container too large for that) whenever none that is open has room.
-pub(super) fn fill(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)], guide: usize, fit: Fit) -> Option<Vec<Bin>> {
+pub(super) fn fill(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)], guide: usize, fit: Fit) -> Option<Vec<Rental>> {
     let mut bins = Bins { all: Vec::new(), rooms: Rooms::default(), fit, problem };
     for &(run, count) in left {
         let kind = &problem.kinds[runs[run].kind];
@@ -75,7 +93,7 @@ pub(super) fn fill(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)],
 
 /// Open machines.
 struct Bins<'p, 's> {
-    all: Vec<Bin>,
+    all: Vec<Rental>,
     rooms: Rooms,
     fit: Fit,
     problem: &'p Problem<'s>,
@@ -83,16 +101,16 @@ struct Bins<'p, 's> {
 
 impl Bins<'_, '_> {
     fn open(&mut self, offer: usize) -> usize {
-        let bin = Bin::empty(self.problem, offer);
-        self.rooms.insert(self.key(bin.room), self.all.len(), bin.room);
-        self.all.push(bin);
+        let rental = Rental::empty(self.problem, offer);
+        self.rooms.insert(self.key(rental.bin.room), self.all.len(), rental.bin.room);
+        self.all.push(rental);
         self.all.len() - 1
     }
 
     fn choose(&self, kind: &Kind<'_>, mut count: usize) -> Vec<(usize, usize)> {
         let mut choice = Vec::new();
         for (_, number, _) in self.rooms.fitting(kind.needs()) {
-            let times = self.all[number].takes(kind, count);
+            let times = self.all[number].bin.takes(kind, count);
             if times > 0 {
                 choice.push((number, times));
             }
@@ -105,7 +123,7 @@ impl Bins<'_, '_> {
     }
 
     fn put(&mut self, number: usize, kind: &Kind<'_>, run: usize, times: usize) {
-        let bin = &mut self.all[number];
+        let bin = &mut self.all[number].bin;
         let before = bin.room;
         bin.put(kind, run, times);
         let after = bin.room;

@@ -1,9 +1,10 @@
 //! One way to serve a set of containers whole: who goes where, and what is rented for it.
 
 use super::{
-    Readiness, few, many,
+    Readiness, few, many, patterns,
     problem::{Cost, Problem},
-    yard::{Machine, Manner, Placed, Run, Yard},
+    spread,
+    yard::{Machine, Manner, Part, Placed, Run, Yard},
 };
 
 /// A machine to rent.
@@ -58,39 +59,45 @@ impl Layout {
     }
 }
 
-/// Serves all of these containers within the limits, or says that it found no way. Machines that are there come first, copies of one service apart if that serves
-/// everybody and close together if not; only then are machines rented, and copies are spread over those too where they all still fit.
+/// Serves all of these containers within the limits, or says that it found no way. Machines that are there come first: with copies of one service apart, if that serves
+/// everybody, and else in whatever way does. Only then are machines rented, and copies are spread again over all there will be.
 pub(super) fn solve(problem: &Problem<'_>, runs: &[Run]) -> Option<Layout> {
-    let mut yard = problem.yard.clone();
-    let (placed, left) = yard.place(problem, runs, Manner::Apart);
-    if left.is_empty() {
-        return Some(Layout::new(yard, Vec::new(), runs, &placed));
+    let ways: [Way; 3] = [apart, together, patterns::on_machines_there];
+    let mut parts = Vec::new();
+    for place in ways {
+        let mut yard = problem.yard.clone();
+        let Some(part) = place(problem, &mut yard, runs) else { continue };
+        if part.left.is_empty() {
+            return Some(Layout::new(yard, Vec::new(), runs, &part.placed));
+        }
+        parts.push(part);
     }
-    yard = problem.yard.clone();
-    let (placed, left) = yard.place(problem, runs, Manner::Together);
-    if left.is_empty() {
-        return Some(Layout::new(yard, Vec::new(), runs, &placed));
-    }
-    let packing = match runs.iter().map(|run| run.members.len()).sum::<usize>() {
-        ..=few::MOST => few::best(problem, runs)?,
-        _ => many::best(problem, runs, placed, &left)?,
+    let packing = if runs.iter().map(|run| run.members.len()).sum::<usize>() <= few::MOST {
+        few::best(problem, runs)?
+    } else {
+        // The first part wastes room to keep copies apart: nothing to build on when room is short.
+        let mut parts: Vec<Part> = parts.into_iter().skip(1).collect();
+        parts.dedup_by(|later, part| later.left == part.left);
+        let packings = parts.into_iter().filter_map(|part| many::best(problem, runs, part));
+        packings.min_by_key(|packing| cost(problem, &packing.rented))?
     };
-    Some(carry_out(problem, runs, spread(problem, runs, &packing).unwrap_or(packing)))
+    Some(carry_out(problem, runs, spread::apart(problem, runs, packing)))
+}
+
+/// A way to use the machines that are there; `None` if it is too slow for so many.
+type Way = fn(&Problem<'_>, &mut Yard, &[Run]) -> Option<Part>;
+
+fn apart(problem: &Problem<'_>, yard: &mut Yard, runs: &[Run]) -> Option<Part> {
+    Some(yard.place(problem, runs, Manner::Apart))
+}
+
+fn together(problem: &Problem<'_>, yard: &mut Yard, runs: &[Run]) -> Option<Part> {
+    Some(yard.place(problem, runs, Manner::Together))
 }
 
 /// The cost of these machines.
 pub(super) fn cost(problem: &Problem<'_>, rented: &[Rented]) -> Cost {
     rented.iter().fold(Cost::default(), |sum, rented| sum + problem.cost(rented.offer))
-}
-
-/// The same machines with copies of one service apart, if that leaves nobody out.
-fn spread(problem: &Problem<'_>, runs: &[Run], packing: &Packing) -> Option<Packing> {
-    let mut yard = problem.yard.clone();
-    for &rented in &packing.rented {
-        yard.add(fresh(problem, rented));
-    }
-    let (placed, left) = yard.place(problem, runs, Manner::Apart);
-    left.is_empty().then(|| Packing { rented: packing.rented.clone(), placed })
 }
 
 /// Puts everything in its place, and rents nothing that nobody was put on.
@@ -101,6 +108,8 @@ fn carry_out(problem: &Problem<'_>, runs: &[Run], packing: Packing) -> Layout {
     let mut layout = Layout::empty(problem);
     let renumbered: Vec<_> = packing.rented.iter().zip(&used).map(|(&rented, &used)| if used { layout.rent(problem, rented) } else { usize::MAX }).collect();
     let mut placed = packing.placed;
+    let running = |machine: usize| problem.yard.machines.get(machine).is_some_and(|machine| machine.readiness == Readiness::Ready);
+    placed.sort_by_key(|placed| (placed.run, !running(placed.machine), placed.machine));
     for placed in &mut placed {
         if placed.machine >= there {
             placed.machine = renumbered[placed.machine - there];
@@ -111,7 +120,7 @@ fn carry_out(problem: &Problem<'_>, runs: &[Run], packing: Packing) -> Layout {
 }
 
 /// The machine that this rents.
-fn fresh(problem: &Problem<'_>, rented: Rented) -> Machine {
+pub(super) fn fresh(problem: &Problem<'_>, rented: Rented) -> Machine {
     let room = problem.offers[rented.offer].capacity;
     Machine { location: rented.location, readiness: Readiness::Arriving, rented: true, room, ports: Vec::new() }
 }

@@ -1,12 +1,12 @@
 //! Many containers onto new machines: several good orders and sizes are tried, the cheapest result within the limits is taken, and its emptiest machines are packed again.
 
 use super::{
-    bins::{self, Bin, Fit},
+    bins::{self, Fit, Rental},
     few,
     layout::{Packing, Rented},
     patterns,
     problem::{Binding, Cost, Problem},
-    yard::{Placed, Run},
+    yard::{Part, Placed, Run},
 };
 use micado_api::Resources;
 use std::{cmp::Reverse, collections::BTreeMap, ops::Add};
@@ -27,13 +27,13 @@ enum Measure {
 #[derive(Debug, Clone)]
 struct Choice {
     cost: Cost,
-    bins: Vec<Bin>,
+    machines: Vec<Rental>,
 }
 
 /// The cheapest machines we find within the limits for what the machines that are there had no room for; `None` if we find none.
-pub(super) fn best(problem: &Problem<'_>, runs: &[Run], placed: Vec<Placed>, left: &[(usize, usize)]) -> Option<Packing> {
+pub(super) fn best(problem: &Problem<'_>, runs: &[Run], part: Part) -> Option<Packing> {
     let mut by_location: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
-    for &(run, count) in left {
+    for (run, count) in part.left {
         let kind = &problem.kinds[runs[run].kind];
         if kind.bound_to != Binding::Free {
             return None;
@@ -45,12 +45,12 @@ pub(super) fn best(problem: &Problem<'_>, runs: &[Run], placed: Vec<Placed>, lef
         return None;
     }
     let choices = by_location.values().map(|left| choices(problem, runs, left)).collect::<Option<Vec<_>>>()?;
-    let mut packing = Packing { rented: Vec::new(), placed };
+    let mut packing = Packing { rented: Vec::new(), placed: part.placed };
     for (location, choice) in by_location.into_keys().zip(within_limits(problem, choices)?) {
-        for bin in choice.bins {
+        for rental in choice.machines {
             let machine = problem.yard.machines.len() + packing.rented.len();
-            packing.rented.push(Rented { offer: bin.offer, location });
-            packing.placed.extend(bin.load.iter().map(|&(run, count)| Placed { run, machine, count }));
+            packing.rented.push(Rented { offer: rental.offer, location });
+            packing.placed.extend(rental.bin.load.iter().map(|&(run, count)| Placed { run, machine, count }));
         }
     }
     Some(packing)
@@ -97,7 +97,7 @@ fn within_limits(problem: &Problem<'_>, mut choices: Vec<Vec<Choice>>) -> Option
 fn choices(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Option<Vec<Choice>> {
     let with_ports = left.iter().any(|&(run, _)| !problem.kinds[runs[run].kind].sample.ports.is_empty());
     let guides = guides(problem, runs, left);
-    let mut choices: Vec<Choice> = patterns::fill(problem, runs, left, &guides).map(|bins| Choice::new(problem, bins)).into_iter().collect();
+    let mut choices: Vec<Choice> = patterns::on_new_machines(problem, runs, left, &guides).map(|machines| Choice::new(problem, machines)).into_iter().collect();
     for guide in guides {
         for measure in [Measure::Sum, Measure::Max] {
             for ports_first in [false, true].into_iter().take(1 + usize::from(with_ports)) {
@@ -107,8 +107,7 @@ fn choices(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Opti
                     (ports_first && kind.sample.ports.is_empty(), Reverse(measure.of(kind.needs(), problem.offers[guide].capacity)), run)
                 });
                 for fit in [Fit::First, Fit::Best] {
-                    let bins = bins::fill(problem, runs, &left, guide, fit)?;
-                    choices.push(Choice::new(problem, bins));
+                    choices.push(Choice::new(problem, bins::fill(problem, runs, &left, guide, fit)?));
                 }
             }
         }
@@ -136,42 +135,45 @@ fn guides(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Vec<u
 
 impl Choice {
     /// Gives each machine the cheapest size that holds its load.
-    fn new(problem: &Problem<'_>, mut bins: Vec<Bin>) -> Self {
-        for bin in &mut bins {
-            let capacity = problem.offers[bin.offer].capacity;
-            let load = capacity.saturating_sub(bin.room);
-            if let Some(offer) = problem.cheapest_for(load) {
-                bin.offer = offer;
-                bin.room = problem.offers[offer].capacity.saturating_sub(load);
+    fn new(problem: &Problem<'_>, mut machines: Vec<Rental>) -> Self {
+        for Rental { offer, bin } in &mut machines {
+            let load = problem.offers[*offer].capacity.saturating_sub(bin.room);
+            if let Some(cheapest) = problem.cheapest_for(load) {
+                *offer = cheapest;
+                bin.room = problem.offers[cheapest].capacity.saturating_sub(load);
             }
         }
-        Self { cost: bins.iter().fold(Cost::default(), |sum, bin| sum + problem.cost(bin.offer)), bins }
+        Self { cost: cost(problem, &machines), machines }
     }
 
     /// The same with as many of the emptiest machines as hold a few containers between them replaced by the cheapest for those; `None` if that saves nothing.
     fn with_emptiest_packed_again(mut self, problem: &Problem<'_>, runs: &[Run]) -> Option<Self> {
-        self.bins.sort_by_key(|bin| problem.scale.size(problem.offers[bin.offer].capacity.saturating_sub(bin.room)));
+        self.machines.sort_by_key(|rental| problem.scale.size(rental.load(problem)));
         let mut containers: Vec<usize> = Vec::new();
-        let mut machines = 0;
-        for bin in &self.bins {
-            let load = bin.load.iter().flat_map(|&(run, count)| std::iter::repeat_n(run, count));
+        let mut emptiest = 0;
+        for rental in &self.machines {
+            let load = rental.bin.load.iter().flat_map(|&(run, count)| std::iter::repeat_n(run, count));
             if containers.len() + load.clone().count() > few::MOST {
                 break;
             }
             containers.extend(load);
-            machines += 1;
+            emptiest += 1;
         }
-        let again = few::cheapest(problem, containers.iter().map(|&run| &problem.kinds[runs[run].kind]).collect())?;
-        let mut all = Vec::new();
-        for (offer, held) in again {
-            let mut bin = Bin::empty(problem, offer);
-            held.into_iter().for_each(|container| bin.put(&problem.kinds[runs[containers[container]].kind], containers[container], 1));
-            all.push(bin);
+        let kind = |run: usize| &problem.kinds[runs[run].kind];
+        let mut machines = Vec::new();
+        for (offer, held) in few::cheapest(problem, containers.iter().map(|&run| kind(run)).collect())? {
+            let mut rental = Rental::empty(problem, offer);
+            held.into_iter().for_each(|container| rental.bin.put(kind(containers[container]), containers[container], 1));
+            machines.push(rental);
         }
-        all.extend(self.bins.drain(machines..));
-        let cost = all.iter().fold(Cost::default(), |sum, bin| sum + problem.cost(bin.offer));
-        (cost < self.cost).then_some(Self { cost, bins: all })
+        machines.extend(self.machines.drain(emptiest..));
+        let cost = cost(problem, &machines);
+        (cost < self.cost).then_some(Self { cost, machines })
     }
+}
+
+fn cost(problem: &Problem<'_>, machines: &[Rental]) -> Cost {
+    machines.iter().fold(Cost::default(), |sum, rental| sum + problem.cost(rental.offer))
 }
 
 impl Measure {

@@ -28,6 +28,7 @@ mod rooms;
 mod rule;
 mod serve;
 mod snapshot;
+mod spread;
 mod step;
 mod yard;
 

@@ -90,7 +90,7 @@ impl Admission<'_, '_> {
     fn serve_alone(&mut self, container: usize) -> bool {
         let Self { problem, layout, .. } = self;
         let run = Run { kind: problem.kind_of[container], members: vec![container] };
-        let (placed, _) = layout.yard.place(problem, std::slice::from_ref(&run), Manner::Together);
+        let placed = layout.yard.place(problem, std::slice::from_ref(&run), Manner::Together).placed;
         if let Some(placed) = placed.first() {
             layout.places.push((container, placed.machine));
             return true;

@@ -51,6 +51,14 @@ pub(super) struct Placed {
     pub count: usize,
 }
 
+/// What came of an attempt to place runs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Part {
+    pub placed: Vec<Placed>,
+    /// Runs with containers that found no place, and how many.
+    pub left: Vec<(usize, usize)>,
+}
+
 /// All machines of one plan.
 #[derive(Debug, Clone)]
 pub(super) struct Yard {
@@ -65,7 +73,7 @@ pub(super) struct Yard {
 
 impl Machine {
     /// Its place in [`Yard::rooms`], if it is open.
-    fn class(&self) -> Option<usize> {
+    pub fn class(&self) -> Option<usize> {
         match self.readiness {
             Readiness::Ready => Some(0),
             Readiness::Arriving => Some(1 + usize::from(self.rented)),
@@ -93,9 +101,9 @@ impl Yard {
         number
     }
 
-    /// Places what it can of the runs, in their order; what it cannot is left as `(run, count)`.
-    pub fn place(&mut self, problem: &Problem<'_>, runs: &[Run], manner: Manner) -> (Vec<Placed>, Vec<(usize, usize)>) {
-        let (mut placed, mut left) = (Vec::new(), Vec::new());
+    /// Places what it can of the runs, in their order.
+    pub fn place(&mut self, problem: &Problem<'_>, runs: &[Run], manner: Manner) -> Part {
+        let Part { mut placed, mut left } = Part::default();
         for (number, run) in runs.iter().enumerate() {
             let kind = &problem.kinds[run.kind];
             let before = placed.len();
@@ -105,7 +113,7 @@ impl Yard {
                 left.push((number, run.members.len() - count));
             }
         }
-        (placed, left)
+        Part { placed, left }
     }
 
     /// Whether any machine has room for one more of this kind.
@@ -115,6 +123,11 @@ impl Yard {
             Binding::To(machine) => rule::broken(kind, machine, &self.machines[machine]).is_none(),
             Binding::Free => self.rooms.get(kind.location).is_some_and(|classes| classes.iter().any(|rooms| self.acceptable(rooms, kind).next().is_some())),
         }
+    }
+
+    /// The open machines of a location: those that run before those on their way, the roomiest first.
+    pub fn open(&self, location: usize) -> Vec<usize> {
+        self.rooms.get(location).into_iter().flatten().flat_map(Rooms::descending).collect()
     }
 
     /// The machines with the most room among those that would take one of this kind, up to `count` of each class.

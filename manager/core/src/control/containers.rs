@@ -5,8 +5,8 @@ use crate::{
     engine::TaskState,
     model::{Container, Desired, Outcome, Placement},
 };
-use micado_api::{ContainerName, InstanceId, InstanceState};
-use std::time::Duration;
+use micado_api::{ContainerName, InstanceId, InstanceState, ServiceName};
+use std::{collections::BTreeSet, time::Duration};
 
 /// How long a task may find no place on its node, which is ready, before the container is planned anew.
 const PENDING_PATIENCE: Duration = Duration::from_secs(2);
@@ -163,10 +163,9 @@ impl Core {
         for name in self.ledger.containers.values().filter(old).map(|it| it.name.clone()).collect::<Vec<_>>() {
             self.ledger.containers.remove(&name);
         }
-        for name in self.ledger.services.keys() {
-            if !self.ledger.containers.values().any(|it| it.service == name) {
-                self.ledger.services.remove(&name);
-            }
+        let used: BTreeSet<ServiceName> = self.ledger.containers.values().map(|it| it.service.clone()).collect();
+        for name in self.ledger.services.keys().into_iter().filter(|name| !used.contains(name)) {
+            self.ledger.services.remove(&name);
         }
         let keep = self.config.keep_gone;
         let ended = self.ledger.instances.values().filter(|it| !it.is_live() && now.since(it.state_since) >= keep);

@@ -7,7 +7,7 @@ use crate::{
 };
 use micado_api::{
     ContainerName, ContainerState, ContainerView, DecisionView, ErrorBody, ErrorCode, Explanation, ForeignNodeView, InstanceId, InstanceState, InstanceView,
-    PricePerHour, Progress, Resources, ServiceView, StatusView,
+    PricePerHour, Progress, Resources, ServiceName, ServiceView, StatusView,
 };
 use std::collections::BTreeMap;
 
@@ -205,11 +205,15 @@ impl Core {
             None => true,
             Some(names) => names.iter().any(|name| self.ledger.containers.get(name).is_some_and(|it| it.service == service.name)),
         };
+        let mut containers: BTreeMap<ServiceName, Vec<ContainerView>> = BTreeMap::new();
+        for container in self.containers(true) {
+            containers.entry(container.service.clone()).or_default().push(container);
+        }
         let view = |service: &Service| ServiceView {
             name: service.name.clone(),
             spec: service.spec.clone(),
             pull: service.pull.clone(),
-            containers: self.containers(true).into_iter().filter(|it| it.service == service.name).collect(),
+            containers: containers.remove(&service.name).unwrap_or_default(),
             created_at: service.created_at,
         };
         Ok(self.ledger.services.values().filter(wanted).map(view).filter(|view| !view.containers.is_empty()).collect())

@@ -6,8 +6,8 @@ pub mod clock;
 pub mod control;
 pub mod daemon;
 pub mod engine;
-pub mod model;
 pub mod pki;
-pub mod planner;
 pub mod registry;
 pub mod store;
+
+pub use micado_core::{model, planner};

@@ -11,7 +11,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use micado_api::{AllQuery, ContainerView, ErrorBody, ErrorCode, LaunchRequest, PortMapping, QuitQuery};
 
 /// Containers, by name.
-#[utoipa::path(get, path = "/v1/containers", tag = "containers", params(AllQuery), responses(
+#[utoipa::path(get, path = "/v1/containers", operation_id = "list_containers", tag = "containers", params(AllQuery), responses(
     (status = 200, description = "The containers.", body = Vec<ContainerView>),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
@@ -20,7 +20,7 @@ pub(super) async fn list(State(state): State<ApiState>, Query(query): Query<AllQ
 }
 
 /// Runs one more container of a service. Answered when that is recorded; `/v1/progress/{name}` tells the rest. Repeated with the same `request`, it makes no second one.
-#[utoipa::path(post, path = "/v1/containers", tag = "containers", request_body = LaunchRequest, responses(
+#[utoipa::path(post, path = "/v1/containers", operation_id = "launch_container", tag = "containers", request_body = LaunchRequest, responses(
     (status = 202, description = "It is recorded.", body = ContainerView),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
@@ -44,7 +44,7 @@ pub(super) async fn launch(State(state): State<ApiState>, Body(mut request): Bod
 }
 
 /// Stops the containers of this name. Answered when that is recorded; `/v1/progress/{name}` of each tells the rest.
-#[utoipa::path(post, path = "/v1/containers/{name}/quit", tag = "containers",
+#[utoipa::path(post, path = "/v1/containers/{name}/quit", operation_id = "quit_containers", tag = "containers",
     params(("name" = String, Path, description = "A service's or a container's name."), QuitQuery),
     responses(
         (status = 202, description = "It is recorded.", body = Vec<ContainerView>),
@@ -56,7 +56,7 @@ pub(super) async fn quit(State(state): State<ApiState>, Name(name): Name, Query(
 }
 
 /// Forgets stopped containers of this name, logs included.
-#[utoipa::path(delete, path = "/v1/containers/{name}", tag = "containers",
+#[utoipa::path(delete, path = "/v1/containers/{name}", operation_id = "remove_containers", tag = "containers",
     params(("name" = String, Path, description = "A service's or a container's name.")),
     responses(
         (status = 200, description = "As they were.", body = Vec<ContainerView>),

@@ -11,7 +11,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use micado_api::{AllQuery, ErrorBody, ErrorCode, InstanceView, StartRequest, StopQuery, Tag};
 
 /// Instances, oldest first.
-#[utoipa::path(get, path = "/v1/instances", tag = "instances", params(AllQuery), responses(
+#[utoipa::path(get, path = "/v1/instances", operation_id = "list_instances", tag = "instances", params(AllQuery), responses(
     (status = 200, description = "The instances.", body = Vec<InstanceView>),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
@@ -20,7 +20,7 @@ pub(super) async fn list(State(state): State<ApiState>, Query(query): Query<AllQ
 }
 
 /// Rents a machine. Answered when that is recorded; `/v1/progress/{tag}` tells the rest.
-#[utoipa::path(post, path = "/v1/instances", tag = "instances", request_body = StartRequest, responses(
+#[utoipa::path(post, path = "/v1/instances", operation_id = "start_instance", tag = "instances", request_body = StartRequest, responses(
     (status = 202, description = "It is recorded.", body = InstanceView),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
@@ -31,7 +31,7 @@ pub(super) async fn start(State(state): State<ApiState>, Body(request): Body<Sta
 }
 
 /// Empties a machine and gives it back. Answered when that is recorded; `/v1/progress/{tag}` tells the rest.
-#[utoipa::path(delete, path = "/v1/instances/{tag}", tag = "instances", params(("tag" = Tag, Path, description = "Which instance."), StopQuery), responses(
+#[utoipa::path(delete, path = "/v1/instances/{tag}", operation_id = "stop_instance", tag = "instances", params(("tag" = Tag, Path, description = "Which instance."), StopQuery), responses(
     (status = 202, description = "It is recorded.", body = InstanceView),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]

@@ -26,7 +26,7 @@ use std::pin::Pin;
 type Pieces = BoxStream<'static, Result<Bytes, EngineError>>;
 
 /// The log of a container, or of all containers of a service: each line then begins with its container's name.
-#[utoipa::path(get, path = "/v1/containers/{name}/logs", tag = "containers",
+#[utoipa::path(get, path = "/v1/containers/{name}/logs", operation_id = "show_logs", tag = "containers",
     params(("name" = String, Path, description = "A service's or a container's name."), LogQuery),
     responses(
         (status = 200, description = "The log, as it comes.", body = String, content_type = "text/plain"),

@@ -61,4 +61,15 @@ mod tests {
         let checked_in = fs::read_to_string(&path).unwrap_or_default();
         assert!(checked_in == now, "docs/openapi.json is out of date: run MICADO_UPDATE_OPENAPI=1 cargo test -p micado-manager openapi");
     }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let document = serde_json::to_value(document()).expect("a document");
+        let paths = document["paths"].as_object().expect("paths").values();
+        let mut names: Vec<_> = paths.flat_map(|methods| methods.as_object().expect("methods").values()).map(|it| it["operationId"].as_str()).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!((names.len(), names.contains(&None)), (all, false));
+    }
 }

@@ -14,7 +14,7 @@ use micado_api::{ErrorBody, ErrorCode, Progress};
 use std::future::ready;
 
 /// The steps of what goes on with a container or an instance: those that were, then those that come, one JSON object per line. Ends after one with `settled`.
-#[utoipa::path(get, path = "/v1/progress/{subject}", tag = "progress",
+#[utoipa::path(get, path = "/v1/progress/{subject}", operation_id = "follow_progress", tag = "progress",
     params(("subject" = String, Path, description = "A container's name or an instance's tag.")),
     responses(
         (status = 200, description = "One step per line.", body = Progress, content_type = "application/x-ndjson"),

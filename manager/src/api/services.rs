@@ -5,7 +5,7 @@ use axum::{Json, extract::State};
 use micado_api::{ErrorBody, ErrorCode, Explanation, ServiceView};
 
 /// All services.
-#[utoipa::path(get, path = "/v1/services", tag = "services", responses(
+#[utoipa::path(get, path = "/v1/services", operation_id = "list_services", tag = "services", responses(
     (status = 200, description = "The services.", body = Vec<ServiceView>),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
@@ -14,7 +14,7 @@ pub(super) async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<Servi
 }
 
 /// One service, by its name or that of one of its containers.
-#[utoipa::path(get, path = "/v1/services/{name}", tag = "services",
+#[utoipa::path(get, path = "/v1/services/{name}", operation_id = "show_service", tag = "services",
     params(("name" = String, Path, description = "A service's or a container's name.")),
     responses(
         (status = 200, description = "The service.", body = ServiceView),
@@ -27,7 +27,7 @@ pub(super) async fn show(State(state): State<ApiState>, Name(name): Name) -> Ans
 }
 
 /// Why a container, the containers of a service, or an instance are where and how they are.
-#[utoipa::path(get, path = "/v1/explain/{name}", tag = "services",
+#[utoipa::path(get, path = "/v1/explain/{name}", operation_id = "explain", tag = "services",
     params(("name" = String, Path, description = "A service's or a container's name, or an instance's tag.")),
     responses(
         (status = 200, description = "One explanation for each.", body = Vec<Explanation>),

@@ -11,7 +11,7 @@ pub(super) struct Page(Vec<Block>);
 #[derive(Debug)]
 enum Block {
     Line(String),
-    Table(Table),
+    Table(Box<Table>),
 }
 
 impl Page {
@@ -30,7 +30,7 @@ impl Page {
     }
 
     pub(super) fn with(mut self, table: Table) -> Self {
-        self.0.push(Block::Table(table));
+        self.0.push(Block::Table(Box::new(table)));
         self
     }
 

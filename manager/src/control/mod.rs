@@ -1,24 +1,7 @@
-//! The control core: a state machine that takes `(now, event)` and gives actions. No I/O, no clock, no randomness but the seed it is made with.
+//! The control core (crate `micado-core`) with the loop around it that does the I/O.
 
-mod adopt;
-mod clouds;
-mod containers;
-mod core;
-mod event;
 mod handle;
-mod instances;
-mod journal;
-mod ledger;
-mod placing;
-mod requests;
 pub mod runtime;
-mod services;
-mod sight;
-#[cfg(test)]
-mod tests;
-mod view;
 
-pub use self::core::{Config, Core};
-pub use event::{Action, Answer, Call, CallKey, Event, Reply, Request, Ticket};
 pub use handle::{Handle, Input};
-pub use view::LogSource;
+pub use micado_core::control::*;

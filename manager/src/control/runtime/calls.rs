@@ -34,24 +34,6 @@ pub struct Outside {
     pub registry: Arc<Registry>,
 }
 
-impl Call {
-    /// One word for logs and fault points.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Self::LaunchMachine { .. } => "launch-machine",
-            Self::TerminateMachine { .. } => "terminate-machine",
-            Self::ListMachines { .. } => "list-machines",
-            Self::CreateService { .. } => "create-service",
-            Self::RemoveService { .. } => "remove-service",
-            Self::SetActive { .. } => "set-active",
-            Self::RemoveNode { .. } => "remove-node",
-            Self::PushImage { .. } => "push-image",
-            Self::SaveLog { .. } => "save-log",
-            Self::Observe => "observe",
-        }
-    }
-}
-
 impl Outside {
     /// Carries a call out.
     pub(super) async fn perform(&self, call: Call) -> Answer {

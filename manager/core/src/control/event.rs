@@ -1,0 +1,214 @@
+//! What goes into the core (events) and what comes out (actions).
+
+use crate::{
+    engine::{EngineError, ImageFacts, Observation},
+    model::{Container, Placement, Service},
+    store::Change,
+};
+use micado_api::{
+    CloudName, ContainerName, ContainerView, ErrorBody, FlavourName, InstanceId, InstanceView, LaunchRequest, Location, Progress, ServiceName, StartRequest,
+    Tag,
+};
+use micado_cloudsetup::{BrokerError, Machine};
+use std::collections::BTreeMap;
+
+/// Who waits for the answer to a request.
+pub type Ticket = u64;
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The safety net's turn, and the first event after a start.
+    Tick,
+    /// The moment that the core wanted to be woken at has come.
+    Wake,
+    /// The engine, seen whole. `as_of` tells that no call which ended later is in it.
+    Observed(Observation),
+    /// The engine does not answer, with its words.
+    Blind(String),
+    /// What a caller wants.
+    Request(Ticket, Request),
+    /// A call came back.
+    Answered(CallKey, Answer),
+}
+
+/// What callers want.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// One more container. The image was looked up before.
+    Launch(LaunchRequest, ImageFacts),
+    /// Stop the containers of this name (a service's or a container's), and with `remove` forget them.
+    Quit {
+        /// A service's or a container's name.
+        name: String,
+        /// Forget them too.
+        remove: bool,
+    },
+    /// Forget stopped containers of this name.
+    Remove {
+        /// A service's or a container's name.
+        name: String,
+    },
+    /// Rent a machine.
+    Start(StartRequest),
+    /// Empty a machine and give it back.
+    Stop {
+        /// Which.
+        tag: Tag,
+        /// Even what cannot be moved.
+        force: bool,
+    },
+}
+
+/// What a request is answered with, once it is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// These containers, as they are now.
+    Containers(Vec<ContainerView>),
+    /// This instance, as it is now.
+    Instance(Box<InstanceView>),
+}
+
+/// One call to the outside. At most one with the same [`CallKey`] is in flight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// Rent a machine.
+    LaunchMachine {
+        /// Where.
+        cloud: CloudName,
+        /// Which instance it is.
+        instance: InstanceId,
+        /// Its tag.
+        tag: Tag,
+        /// Its role.
+        location: Location,
+        /// What it runs.
+        application: String,
+        /// Its size.
+        flavour: FlavourName,
+        /// Files a person gave.
+        files: BTreeMap<String, Vec<u8>>,
+    },
+    /// Give a machine back.
+    TerminateMachine {
+        /// Where.
+        cloud: CloudName,
+        /// Which.
+        instance: InstanceId,
+    },
+    /// List a cloud's machines of this cluster.
+    ListMachines {
+        /// Which cloud.
+        cloud: CloudName,
+    },
+    /// Make the Swarm service of a placement.
+    CreateService {
+        /// The service, its image known.
+        service: Box<Service>,
+        /// The container.
+        container: Box<Container>,
+        /// Which placement.
+        placement: Placement,
+    },
+    /// Remove a Swarm service.
+    RemoveService {
+        /// Its Swarm name.
+        name: String,
+    },
+    /// Close (`false`) or open a node for tasks.
+    SetActive {
+        /// Its Swarm id.
+        node: String,
+        /// Open or closed.
+        active: bool,
+    },
+    /// Take a dead node off the Swarm's list.
+    RemoveNode {
+        /// Its Swarm id.
+        node: String,
+    },
+    /// Put an image into the registry.
+    PushImage {
+        /// The service that needs it.
+        service: ServiceName,
+        /// The image as the manager's engine knows it.
+        image: String,
+    },
+    /// Read the end of a container's log.
+    SaveLog {
+        /// Whose.
+        container: ContainerName,
+        /// The Swarm name of its service.
+        name: String,
+    },
+    /// See the engine whole again; answered by [`Event::Observed`] or [`Event::Blind`].
+    Observe,
+}
+
+/// What a call is about; its answer carries it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CallKey {
+    /// Renting or returning this instance's machine.
+    Machine(InstanceId),
+    /// Listing this cloud.
+    List(CloudName),
+    /// Making or removing this Swarm service.
+    Service(String),
+    /// Changing this node.
+    Node(String),
+    /// Pushing this service's image.
+    Image(ServiceName),
+    /// Reading this container's log.
+    Log(ContainerName),
+    /// Seeing the engine whole.
+    Observe,
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// To `LaunchMachine`.
+    Launched(Result<Machine, BrokerError>),
+    /// To `TerminateMachine`.
+    Terminated(Result<(), BrokerError>),
+    /// To `ListMachines`.
+    Listed(Result<Vec<Machine>, BrokerError>),
+    /// To `CreateService`, `RemoveService`, `SetActive`, `RemoveNode`.
+    Engine(Result<(), EngineError>),
+    /// To `PushImage`: the reference that nodes pull.
+    Pushed(Result<String, EngineError>),
+    /// To `SaveLog`: the end of the log.
+    Log(Result<String, EngineError>),
+}
+
+/// Something to do. Actions are done in order: what follows a `Commit` is done only when it is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Write these records, all or none. When it fails, drop the core, load the store and make a new one.
+    Commit(Vec<Change>),
+    /// Call out; the answer comes back as [`Event::Answered`] however it ends, even by time-out.
+    Call(CallKey, Call),
+    /// Answer a request.
+    Reply(Ticket, Result<Reply, ErrorBody>),
+    /// Tell those who watch.
+    Progress(Progress),
+}
+
+impl Call {
+    /// One word for logs and fault points.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::LaunchMachine { .. } => "launch-machine",
+            Self::TerminateMachine { .. } => "terminate-machine",
+            Self::ListMachines { .. } => "list-machines",
+            Self::CreateService { .. } => "create-service",
+            Self::RemoveService { .. } => "remove-service",
+            Self::SetActive { .. } => "set-active",
+            Self::RemoveNode { .. } => "remove-node",
+            Self::PushImage { .. } => "push-image",
+            Self::SaveLog { .. } => "save-log",
+            Self::Observe => "observe",
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The life of an instance: each of its arrows, and the calls that each state asks for.
+
+use super::{Call, CallKey, Core};
+use crate::model::Instance;
+use micado_api::{InstanceId, InstanceState};
+use micado_cloudsetup::MachineState;
+use std::time::Duration;
+
+/// How long an order that the broker neither takes nor refuses is asked again before another flavour or cloud is tried.
+const ORDER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a machine may take to join when its cloud is no longer in `cloudsetup.xml`.
+const DEFAULT_JOIN_TIMEOUT: Duration = Duration::from_secs(600);
+
+impl Core {
+    /// Moves every instance along as far as what was seen allows.
+    pub(super) fn advance_instances(&mut self) {
+        for id in self.ledger.instances.keys() {
+            self.advance_instance(&id);
+        }
+    }
+
+    fn advance_instance(&mut self, id: &InstanceId) {
+        let Some(instance) = self.ledger.instances.get(id) else { return };
+        let state = instance.state;
+        if matches!(state, InstanceState::Gone | InstanceState::Failed | InstanceState::Stopping) {
+            if instance.is_live() && self.has_vanished(instance) {
+                self.release(id);
+            } else if state == InstanceState::Failed {
+                self.take_back(id);
+            }
+            return;
+        }
+        self.look_at(id);
+        if self.lost(id) {
+            return;
+        }
+        self.wake_for(id);
+        let (joined, machine) = (self.joins(id), self.ledger.instances.get(id).and_then(|it| self.machine_state(&it.cloud, id)));
+        match (state, machine) {
+            _ if joined && (state < InstanceState::Active) => self.join(id),
+            (InstanceState::Requested, Some(MachineState::Running)) | (InstanceState::Submitted, Some(MachineState::Running)) => {
+                self.set_state(id, InstanceState::Booting);
+            }
+            (InstanceState::Requested, Some(_)) if self.memory.accepted.contains(id) => self.set_state(id, InstanceState::Submitted),
+            (InstanceState::Draining, _) if self.containers_on(id).next().is_none() => self.set_state(id, InstanceState::Stopping),
+            _ => {}
+        }
+    }
+
+    /// A machine that was given up and kept for its volumes, and that answers again, is in use again: nothing else can run what is bound to it.
+    fn take_back(&mut self, id: &InstanceId) {
+        let Some(instance) = self.ledger.instances.get(id) else { return };
+        let runs = self.machine_state(&instance.cloud, id) == Some(MachineState::Running) && self.joins(id);
+        if !instance.is_live() || !runs || !self.keeps_volumes(id) || self.is_in_flight(&CallKey::Machine(id.clone())) {
+            return;
+        }
+        let text = format!("{} answers again, and holds volumes that are wanted: in use again", instance.tag);
+        if let Some(instance) = self.ledger.instances.edit(id) {
+            instance.reason = None;
+        }
+        self.set_state(id, InstanceState::Active);
+        self.decide(None, Some(id), text);
+    }
+
+    /// Asks to be woken when the next of an instance's deadlines has passed.
+    fn wake_for(&mut self, id: &InstanceId) {
+        let Some(instance) = self.ledger.instances.get(id) else { return };
+        let join = instance.is_arriving().then(|| instance.created_at.plus(self.join_timeout(instance)));
+        let order = (instance.state == InstanceState::Requested).then(|| instance.created_at.plus(ORDER_PATIENCE));
+        let down = self.memory.down_since.get(id).map(|since| since.plus(self.config.down_timeout));
+        for at in [join, order, down].into_iter().flatten().filter(|at| *at > self.now).collect::<Vec<_>>() {
+            self.wake(at);
+        }
+    }
+
+    /// Gives an instance up when it is dead, did not come, or does not answer for too long; true when it did.
+    fn lost(&mut self, id: &InstanceId) -> bool {
+        let Some(instance) = self.ledger.instances.get(id) else { return false };
+        let verdict = self.death_of(instance);
+        let Some((words, gone)) = verdict else { return false };
+        self.fail_instance(id, words);
+        if gone {
+            self.release(id);
+        }
+        true
+    }
+
+    /// Why an instance has to be given up, and whether its machine is surely gone.
+    fn death_of(&self, instance: &Instance) -> Option<(String, bool)> {
+        let (cloud, age) = (&instance.cloud, self.now.since(instance.created_at));
+        if self.has_vanished(instance) {
+            return Some((format!("{cloud} no longer has the machine"), true));
+        }
+        if self.machine_state(cloud, &instance.id) == Some(MachineState::Dead) {
+            let detail = self.clouds.get(cloud).and_then(|sight| sight.machine(&instance.id)?.detail.clone());
+            return Some((format!("{cloud} says that the machine is dead{}", detail.map_or(String::new(), |words| format!(": {words}"))), false));
+        }
+        if instance.is_arriving() {
+            let words = self.memory.broker_words.get(&instance.id).or_else(|| self.clouds.get(cloud)?.error.as_ref());
+            let refused = instance.state == InstanceState::Requested && age >= ORDER_PATIENCE && !self.joins(&instance.id);
+            if let Some(words) = words.filter(|_| refused) {
+                return Some((format!("{cloud} does not take the order: {words}"), false));
+            }
+            let limit = self.join_timeout(instance);
+            return (age >= limit && !self.joins(&instance.id)).then(|| (format!("did not join within {} s", limit.as_secs()), false));
+        }
+        let down = self.memory.down_since.get(&instance.id).map(|since| self.now.since(*since))?;
+        (down >= self.config.down_timeout).then(|| (format!("its node has not answered for {} s", down.as_secs()), false))
+    }
+
+    fn join_timeout(&self, instance: &Instance) -> Duration {
+        self.config.setup.clouds.iter().find(|cloud| cloud.name == instance.cloud).map_or(DEFAULT_JOIN_TIMEOUT, |cloud| cloud.join_timeout)
+    }
+
+    fn has_vanished(&self, instance: &Instance) -> bool {
+        self.clouds.get(&instance.cloud).is_some_and(|sight| sight.has_vanished(&instance.id))
+    }
+
+    /// Whether its node is in the Swarm and answers.
+    fn joins(&self, id: &InstanceId) -> bool {
+        self.sight.as_ref().and_then(|sight| sight.node(id)).is_some_and(|node| node.ready)
+    }
+
+    /// Takes over what the engine and the broker know of the machine. When a node stops answering, that is noted and its broker asked at once.
+    fn look_at(&mut self, id: &InstanceId) {
+        let ready = self.joins(id);
+        let Some(instance) = self.ledger.instances.get(id) else { return };
+        let (cloud, in_use) = (instance.cloud.clone(), matches!(instance.state, InstanceState::Active | InstanceState::Draining));
+        if ready {
+            self.memory.down_since.remove(id);
+        } else if in_use && !self.memory.down_since.contains_key(id) {
+            self.memory.down_since.insert(id.clone(), self.now);
+            self.list_cloud(&cloud);
+        }
+        let machine = self.clouds.get(&cloud).and_then(|sight| sight.machine(id)).cloned();
+        let node = self.sight.as_ref().and_then(|sight| sight.node(id)).cloned();
+        let Some(instance) = self.ledger.instances.edit(id) else { return };
+        if let Some(machine) = machine {
+            instance.address = machine.address.or(instance.address.take());
+            instance.broker_id = Some(machine.id);
+        }
+        if let Some(node) = node.filter(|node| node.ready) {
+            instance.address = instance.address.take().or(node.address);
+            instance.size = node.size;
+            instance.node = Some(node.id);
+        }
+    }
+
+    /// Its node is in the Swarm: containers may be placed on it.
+    fn join(&mut self, id: &InstanceId) {
+        let now = self.now;
+        let Some(instance) = self.ledger.instances.edit(id) else { return };
+        instance.joined_at = Some(now);
+        let text = format!("{} joined after {:.1} s", instance.tag, now.since(instance.created_at).as_secs_f64());
+        self.set_state(id, InstanceState::Active);
+        self.decide(None, Some(id), text);
+    }
+
+    pub(super) fn set_state(&mut self, id: &InstanceId, state: InstanceState) {
+        let now = self.now;
+        if let Some(instance) = self.ledger.instances.edit(id) {
+            instance.state = state;
+            instance.state_since = now;
+        }
+    }
+
+    /// Gives an instance up, in these words; its containers are planned anew, its machine is given back.
+    pub(super) fn fail_instance(&mut self, id: &InstanceId, words: String) {
+        self.set_state(id, InstanceState::Failed);
+        self.memory.down_since.remove(id);
+        let Some(instance) = self.ledger.instances.edit(id) else { return };
+        instance.reason = Some(words.clone());
+        let text = format!("{} failed: {words}", instance.tag);
+        self.decide(None, Some(id), text);
+    }
+
+    /// Makes the calls that the states ask for.
+    pub(super) fn drive_instances(&mut self) {
+        for id in self.ledger.instances.keys() {
+            self.drive_instance(&id);
+        }
+    }
+
+    fn drive_instance(&mut self, id: &InstanceId) {
+        let Some(instance) = self.ledger.instances.get(id) else { return };
+        match instance.state {
+            InstanceState::Requested => self.order(id),
+            InstanceState::Draining => self.close_node(id),
+            InstanceState::Stopping => self.give_back(id),
+            InstanceState::Failed if instance.is_live() && !self.keeps_volumes(id) => self.give_back(id),
+            InstanceState::Failed | InstanceState::Gone if !instance.is_live() => self.forget_node(id),
+            _ => {}
+        }
+        self.forget_old_nodes(id);
+    }
+
+    /// Orders the machine, once a list that is later than any lost answer says that it is not there. One that is there and does not run yet may be half made
+    /// by an order that was cut off: the same order again finishes it.
+    fn order(&mut self, id: &InstanceId) {
+        let Some(instance) = self.ledger.instances.get(id) else { return };
+        let absent = matches!(self.machine_state(&instance.cloud, id), None | Some(MachineState::Pending));
+        let known = self.clouds.get(&instance.cloud).is_some_and(|sight| sight.listed.is_some() && sight.error.is_none());
+        if !known || !absent || self.memory.unsure.contains_key(id) {
+            return;
+        }
+        let call = Call::LaunchMachine {
+            cloud: instance.cloud.clone(),
+            instance: id.clone(),
+            tag: instance.tag.clone(),
+            location: instance.location.clone(),
+            application: instance.application.clone(),
+            flavour: instance.flavour.clone(),
+            files: instance.files.clone(),
+        };
+        self.call(CallKey::Machine(id.clone()), call);
+    }
+
+    fn give_back(&mut self, id: &InstanceId) {
+        let Some(instance) = self.ledger.instances.get(id) else { return };
+        let cloud = instance.cloud.clone();
+        self.call(CallKey::Machine(id.clone()), Call::TerminateMachine { cloud, instance: id.clone() });
+    }
+
+    /// Whether its machine may hold the only copy of a volume that somebody still wants: such a machine is given back only by force.
+    pub(super) fn keeps_volumes(&self, id: &InstanceId) -> bool {
+        let forced = self.ledger.instances.get(id).is_some_and(|it| it.force);
+        !forced && self.ledger.containers.values().any(|it| it.bound_to.as_ref() == Some(id) && it.wants_room())
+    }
+
+    fn close_node(&mut self, id: &InstanceId) {
+        if let Some(node) = self.sight.as_ref().and_then(|sight| sight.node(id)).filter(|node| node.ready && node.active) {
+            let node = node.id.clone();
+            self.call(CallKey::Node(node.clone()), Call::SetActive { node, active: false });
+        }
+    }
+
+    /// Its machine is gone: so is its node.
+    fn forget_node(&mut self, id: &InstanceId) {
+        if let Some(node) = self.sight.as_ref().and_then(|sight| sight.node(id)).filter(|node| !node.ready) {
+            let node = node.id.clone();
+            self.call(CallKey::Node(node.clone()), Call::RemoveNode { node });
+        }
+    }
+
+    /// A machine that joined again under a new node id leaves the old one behind.
+    fn forget_old_nodes(&mut self, id: &InstanceId) {
+        let Some(sight) = &self.sight else { return };
+        let Some(present) = sight.node(id).filter(|node| node.ready) else { return };
+        let old = sight.nodes.iter().filter(|node| node.instance.as_ref() == Some(id) && node.id != present.id && !node.ready);
+        for node in old.map(|node| node.id.clone()).collect::<Vec<_>>() {
+            self.call(CallKey::Node(node.clone()), Call::RemoveNode { node });
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The control core: a state machine that takes `(now, event)` and gives actions. No I/O, no clock, no randomness but the seed it is made with.
+
+mod adopt;
+mod clouds;
+mod containers;
+mod core;
+mod event;
+mod instances;
+mod journal;
+mod ledger;
+mod placing;
+mod requests;
+mod services;
+mod sight;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use self::core::{Config, Core};
+pub use event::{Action, Answer, Call, CallKey, Event, Reply, Request, Ticket};
+pub use view::LogSource;

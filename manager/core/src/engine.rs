@@ -1,0 +1,231 @@
+//! The container engine: the trait, and what the manager sees through it. `swarm` is Docker in Swarm mode.
+
+use crate::model::{Container, Placement, Service};
+use futures_util::stream::BoxStream;
+use micado_api::{ClusterId, ContainerName, InstanceId, PortMapping, Resources};
+
+/// A Swarm node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeView {
+    /// Its Swarm id.
+    pub id: String,
+    /// Its host name.
+    pub hostname: String,
+    /// The instance it says it is (engine label `micado.instance`), if its cluster label is ours.
+    pub instance: Option<InstanceId>,
+    /// Its other engine labels that begin with `micado.`, without that prefix: `tag`, `location`, `cloud`, `flavour`, `application`.
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// Whether it answers (Swarm state `ready`).
+    pub ready: bool,
+    /// Whether it takes tasks (Swarm availability `active`).
+    pub active: bool,
+    /// Whether it is a Swarm manager.
+    pub manager: bool,
+    /// What the engine says it has.
+    pub size: Resources,
+    /// Its address, as Swarm sees it.
+    pub address: Option<String>,
+}
+
+/// A Swarm service of this cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceView {
+    /// Its Swarm id.
+    pub id: String,
+    /// Its Swarm name (see [`swarm_name`]).
+    pub name: String,
+    /// The container it stands for.
+    pub container: ContainerName,
+    /// Which placement of the container it is.
+    pub placement: Placement,
+    /// Our records of the service and the container as they were when it was made: what a manager without a store adopts.
+    pub records: Option<Box<(Service, Container)>>,
+}
+
+/// How far a Swarm task is; its many states in the classes that matter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TaskState {
+    /// No node holds it yet.
+    Pending,
+    /// A node is at it: pulling, creating, starting (or starting, not healthy yet).
+    Starting,
+    /// It runs (and is healthy, where the image has a health check).
+    Running,
+    /// It ended with 0.
+    Complete,
+    /// It ended otherwise, was refused by its node or lost.
+    Failed,
+    /// It was told to stop, and did.
+    Stopped,
+}
+
+/// A Swarm task, of ours or of others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskView {
+    /// Its Swarm id.
+    pub id: String,
+    /// The Swarm id of its service.
+    pub service: String,
+    /// The Swarm id of its node, once it has one.
+    pub node: Option<String>,
+    /// How far it is.
+    pub state: TaskState,
+    /// Whether Swarm still wants it to run. At most one task of a service counts; others are history.
+    pub wanted: bool,
+    /// Rises with every task of the same service: the latest is the present one.
+    pub version: u64,
+    /// What the engine says about it: `no suitable node (...)`, `task: non-zero exit (3)`.
+    pub message: Option<String>,
+    /// The exit code, once it ended.
+    pub exit_code: Option<i64>,
+    /// What it reserves.
+    pub reservation: Resources,
+    /// The machine ports that it really has.
+    pub ports: Vec<PortMapping>,
+}
+
+/// Everything seen of the engine at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// All nodes of the Swarm.
+    pub nodes: Vec<NodeView>,
+    /// The services of this cluster.
+    pub services: Vec<ServiceView>,
+    /// All tasks, those of foreign services included (they take room too).
+    pub tasks: Vec<TaskView>,
+}
+
+/// Something in the engine may have changed; look again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineEvent {
+    /// The stream is connected: what happened before it is unknown, so list everything.
+    Connected,
+    /// A node or service event.
+    Changed,
+    /// The engine stopped answering, with its words. The stream goes on and reconnects by itself.
+    Lost(String),
+}
+
+/// An image that the manager's engine has, or a registry knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// The reference that nodes can pull as it stands (a public image, by digest); `None` when only the manager's engine has it, so that it must be pushed.
+    pub pull: Option<String>,
+    /// The ports it exposes.
+    pub exposed: Vec<PortMapping>,
+}
+
+/// How a machine joins the Swarm.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JoinFacts {
+    /// The managers' addresses, `host:2377`.
+    pub managers: Vec<String>,
+    /// The worker token. Secret.
+    pub token: String,
+}
+
+impl std::fmt::Debug for JoinFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinFacts").field("managers", &self.managers).finish_non_exhaustive()
+    }
+}
+
+/// Which part of a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Go on as more is written.
+    pub follow: bool,
+    /// Only the last so many lines.
+    pub tail: Option<u32>,
+    /// Only what is later, in seconds since the Unix epoch.
+    pub since: Option<i64>,
+    /// Begin each line with its time.
+    pub timestamps: bool,
+}
+
+/// Why the engine did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// It said no, in these words; asking again as it stands is pointless.
+    #[error("{0}")]
+    Refused(String),
+    /// It has no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// No answer, or none that says whether it was done. Look, then ask again.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The engine that runs the containers. Every call may be repeated: creating what is there and removing what is gone succeed.
+#[async_trait::async_trait]
+pub trait Engine: Send + Sync + std::fmt::Debug {
+    /// All nodes, services and tasks.
+    async fn observe(&self) -> Result<Observation, EngineError>;
+    /// The tasks of these Swarm services only (by Swarm name): cheap, for polling while one is in flight.
+    async fn tasks(&self, services: &[String]) -> Result<Vec<TaskView>, EngineError>;
+    /// Events, for ever: reconnects by itself and says [`EngineEvent::Connected`] each time.
+    fn events(&self) -> BoxStream<'static, EngineEvent>;
+    /// Makes the Swarm service of this placement: one replica, pinned to the instance. `service.pull` must be known.
+    async fn create(&self, service: &Service, container: &Container, placement: &Placement) -> Result<(), EngineError>;
+    /// Removes a Swarm service by its Swarm name.
+    async fn remove(&self, name: &str) -> Result<(), EngineError>;
+    /// Opens a node for tasks, or closes it (`pause`: what runs goes on).
+    async fn set_active(&self, node: &str, active: bool) -> Result<(), EngineError>;
+    /// Takes a node that is down off the Swarm's list.
+    async fn remove_node(&self, node: &str) -> Result<(), EngineError>;
+    /// The log of a Swarm service, in pieces as they come.
+    fn logs(&self, name: &str, options: &LogOptions) -> BoxStream<'static, Result<bytes::Bytes, EngineError>>;
+    /// What is known of an image: first the manager's own engine, then its registry is asked.
+    async fn image(&self, image: &str) -> Result<ImageFacts, EngineError>;
+    /// How a machine joins.
+    async fn join_facts(&self) -> Result<JoinFacts, EngineError>;
+}
+
+/// The Swarm service's name for a placement: a DNS label (at most 63 characters), unique per cluster, container and generation.
+/// `c-` and a readable part, cut, then a hash of all three, so that equal input gives equal names for ever.
+#[must_use]
+pub fn swarm_name(cluster: &ClusterId, container: &ContainerName, generation: u32) -> String {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(format!("{cluster}/{container}/{generation}"));
+    let hash: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let readable: String = host_label(container.as_str()).chars().take(44).collect();
+    format!("c-{}-{hash}", readable.trim_end_matches('-'))
+}
+
+/// The network alias that all containers of a service share: its name as a DNS label, hashed when long or changed.
+#[must_use]
+pub fn alias(service: &micado_api::ServiceName) -> String {
+    use sha2::{Digest, Sha256};
+    let label = host_label(service.as_str());
+    if label == service.as_str() && label.len() <= 63 {
+        return label;
+    }
+    let digest = Sha256::digest(service.as_str());
+    let hash: String = digest.iter().take(3).map(|byte| format!("{byte:02x}")).collect();
+    let readable: String = label.chars().take(55).collect();
+    format!("{}-{hash}", readable.trim_end_matches('-'))
+}
+
+/// Lower case, anything that a host name may not hold replaced by `-`.
+#[must_use]
+pub fn host_label(name: &str) -> String {
+    let label: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    label.trim_matches('-').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_names_are_host_names() {
+        let cluster = ClusterId::trusted("abc");
+        let name = swarm_name(&cluster, &ContainerName::trusted(format!("client_{}.12", "x".repeat(90))), 3);
+        assert!(name.len() <= 63 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{name}");
+        let one = swarm_name(&cluster, &ContainerName::trusted("a_b.1"), 1);
+        assert_ne!(one, swarm_name(&cluster, &ContainerName::trusted("a_b.1"), 2));
+        assert_ne!(one, swarm_name(&cluster, &ContainerName::trusted("a-b.1"), 1));
+        assert_ne!(alias(&micado_api::ServiceName::trusted("a_b")), alias(&micado_api::ServiceName::trusted("a-b")));
+    }
+}

@@ -1,0 +1,188 @@
+//! Many containers onto new machines: several good orders and sizes are tried, the cheapest result within the limits is taken, and its emptiest machines are packed again.
+
+use super::{
+    bins::{self, Fit, Rental},
+    few,
+    layout::{Packing, Rented},
+    patterns,
+    problem::{Binding, Cost, Problem},
+    yard::{Part, Placed, Run},
+};
+use micado_api::Resources;
+use std::{cmp::Reverse, collections::BTreeMap, ops::Add};
+
+/// So many sizes, and the largest, are built on at most.
+const GUIDES: usize = 7;
+
+/// What makes a container large: those go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Measure {
+    /// The share of memory and that of CPU together.
+    Sum,
+    /// The greater of the two.
+    Max,
+}
+
+/// What one location rents, and what that costs.
+#[derive(Debug, Clone)]
+struct Choice {
+    cost: Cost,
+    machines: Vec<Rental>,
+}
+
+/// The cheapest machines we find within the limits for what the machines that are there had no room for; `None` if we find none.
+pub(super) fn best(problem: &Problem<'_>, runs: &[Run], part: Part) -> Option<Packing> {
+    let mut by_location: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+    for (run, count) in part.left {
+        let kind = &problem.kinds[runs[run].kind];
+        if kind.bound_to != Binding::Free {
+            return None;
+        }
+        by_location.entry(kind.location).or_default().push((run, count));
+    }
+    let least = by_location.values().map(|left| least(problem, runs, left)).fold(Cost::default(), Cost::add);
+    if !problem.allows(least) {
+        return None;
+    }
+    let choices = by_location.values().map(|left| choices(problem, runs, left)).collect::<Option<Vec<_>>>()?;
+    let mut packing = Packing { rented: Vec::new(), placed: part.placed };
+    for (location, choice) in by_location.into_keys().zip(within_limits(problem, choices)?) {
+        for rental in choice.machines {
+            let machine = problem.yard.machines.len() + packing.rented.len();
+            packing.rented.push(Rented { offer: rental.offer, location });
+            packing.placed.extend(rental.bin.load.iter().map(|&(run, count)| Placed { run, machine, count }));
+        }
+    }
+    Some(packing)
+}
+
+/// What any way to rent for these costs at least.
+pub(super) fn least(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Cost {
+    let needs = left.iter().map(|&(run, count)| problem.kinds[runs[run].kind].needs_of(count)).fold(Resources::default(), Resources::add);
+    let memory = (needs.memory.0, |offer: usize| problem.offers[offer].capacity.memory.0);
+    let cpu = (needs.cpu.0, |offer: usize| problem.offers[offer].capacity.cpu.0);
+    let bound = |need: u64, has: &dyn Fn(usize) -> u64| {
+        let offers = || (0..problem.offers.len()).filter(|&offer| has(offer) > 0);
+        let price = offers().map(|offer| u128::from(need) * u128::from(problem.cost(offer).price) / u128::from(has(offer))).min().unwrap_or(0);
+        let machines = offers().map(|offer| need.div_ceil(has(offer))).min().unwrap_or(0);
+        (u64::try_from(price).unwrap_or(u64::MAX), u32::try_from(machines).unwrap_or(u32::MAX))
+    };
+    let (by_memory, by_cpu) = (bound(memory.0, &memory.1), bound(cpu.0, &cpu.1));
+    Cost { price: by_memory.0.max(by_cpu.0), machines: by_memory.1.max(by_cpu.1), size: 0 }
+}
+
+/// For each location the cheapest choice; while those exceed the limits together, one of them gives way to fewer machines, where a machine less costs least.
+fn within_limits(problem: &Problem<'_>, mut choices: Vec<Vec<Choice>>) -> Option<Vec<Choice>> {
+    for choices in &mut choices {
+        choices.sort_by_key(|choice| choice.cost);
+    }
+    let mut taken = vec![0; choices.len()];
+    loop {
+        let total = taken.iter().zip(&choices).fold(Cost::default(), |sum, (&taken, choices)| sum + choices[taken].cost);
+        if problem.allows(total) {
+            return Some(taken.into_iter().zip(choices).map(|(taken, mut choices)| choices.swap_remove(taken)).collect());
+        }
+        let others = (0..choices.len()).flat_map(|location| (taken[location] + 1..choices[location].len()).map(move |other| (location, other)));
+        let dearness = |&(location, other): &(usize, usize)| {
+            let (now, then) = (choices[location][taken[location]].cost, choices[location][other].cost);
+            let saved = now.machines.checked_sub(then.machines).filter(|&saved| saved > 0)?;
+            Some(((then.price - now.price) / u64::from(saved), location, other))
+        };
+        let (_, location, other) = others.filter_map(|other| dearness(&other)).min()?;
+        taken[location] = other;
+    }
+}
+
+/// Every choice we know for one location; `None` if no offer holds one of the containers.
+fn choices(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Option<Vec<Choice>> {
+    let with_ports = left.iter().any(|&(run, _)| !problem.kinds[runs[run].kind].sample.ports.is_empty());
+    let guides = guides(problem, runs, left);
+    let mut choices: Vec<Choice> = patterns::on_new_machines(problem, runs, left, &guides).map(|machines| Choice::new(problem, machines)).into_iter().collect();
+    for guide in guides {
+        for measure in [Measure::Sum, Measure::Max] {
+            for ports_first in [false, true].into_iter().take(1 + usize::from(with_ports)) {
+                let mut left = left.to_vec();
+                left.sort_by_cached_key(|&(run, _)| {
+                    let kind = &problem.kinds[runs[run].kind];
+                    (ports_first && kind.sample.ports.is_empty(), Reverse(measure.of(kind.needs(), problem.offers[guide].capacity)), run)
+                });
+                for fit in [Fit::First, Fit::Best] {
+                    choices.push(Choice::new(problem, bins::fill(problem, runs, &left, guide, fit)?));
+                }
+            }
+        }
+    }
+    let cheapest = choices.iter().min_by_key(|choice| choice.cost)?.clone();
+    choices.extend(cheapest.with_emptiest_packed_again(problem, runs));
+    Some(choices)
+}
+
+/// The sizes worth building on: those that no other beats in price and size alike, the best bargains for what is needed here, and the largest.
+fn guides(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Vec<usize> {
+    let needs = left.iter().map(|&(run, count)| problem.kinds[runs[run].kind].needs_of(count)).fold(Resources::default(), Resources::add);
+    let offers = &problem.offers;
+    // Offers are sorted by price and then by size, so whoever beats one comes before it, or is its equal.
+    let beaten = |&offer: &usize| (0..offer).any(|other| offers[offer].capacity.fits_in(&offers[other].capacity));
+    let share = |need: u64, has: u64| has as f64 / need.max(1) as f64;
+    let both = |offer: usize| share(needs.memory.0, offers[offer].capacity.memory.0).min(share(needs.cpu.0, offers[offer].capacity.cpu.0));
+    let mut guides: Vec<usize> = (0..offers.len()).filter(|offer| !beaten(offer)).collect();
+    let largest = guides.iter().copied().max_by(|&a, &b| both(a).total_cmp(&both(b)));
+    guides.sort_by(|&a, &b| (offers[a].price.0 as f64 * both(b)).total_cmp(&(offers[b].price.0 as f64 * both(a))));
+    guides.truncate(GUIDES);
+    guides.extend(largest.filter(|largest| !guides.contains(largest)));
+    guides
+}
+
+impl Choice {
+    /// Gives each machine the cheapest size that holds its load.
+    fn new(problem: &Problem<'_>, mut machines: Vec<Rental>) -> Self {
+        for Rental { offer, bin } in &mut machines {
+            let load = problem.offers[*offer].capacity.saturating_sub(bin.room);
+            if let Some(cheapest) = problem.cheapest_for(load) {
+                *offer = cheapest;
+                bin.room = problem.offers[cheapest].capacity.saturating_sub(load);
+            }
+        }
+        Self { cost: cost(problem, &machines), machines }
+    }
+
+    /// The same with as many of the emptiest machines as hold a few containers between them replaced by the cheapest for those; `None` if that saves nothing.
+    fn with_emptiest_packed_again(mut self, problem: &Problem<'_>, runs: &[Run]) -> Option<Self> {
+        self.machines.sort_by_key(|rental| problem.scale.size(rental.load(problem)));
+        let mut containers: Vec<usize> = Vec::new();
+        let mut emptiest = 0;
+        for rental in &self.machines {
+            let load = rental.bin.load.iter().flat_map(|&(run, count)| std::iter::repeat_n(run, count));
+            if containers.len() + load.clone().count() > few::MOST {
+                break;
+            }
+            containers.extend(load);
+            emptiest += 1;
+        }
+        let kind = |run: usize| &problem.kinds[runs[run].kind];
+        let mut machines = Vec::new();
+        for (offer, held) in few::cheapest(problem, containers.iter().map(|&run| kind(run)).collect())? {
+            let mut rental = Rental::empty(problem, offer);
+            held.into_iter().for_each(|container| rental.bin.put(kind(containers[container]), containers[container], 1));
+            machines.push(rental);
+        }
+        machines.extend(self.machines.drain(emptiest..));
+        let cost = cost(problem, &machines);
+        (cost < self.cost).then_some(Self { cost, machines })
+    }
+}
+
+fn cost(problem: &Problem<'_>, machines: &[Rental]) -> Cost {
+    machines.iter().fold(Cost::default(), |sum, rental| sum + problem.cost(rental.offer))
+}
+
+impl Measure {
+    fn of(self, needs: Resources, capacity: Resources) -> u64 {
+        let share = |need: u64, has: u64| u64::try_from((u128::from(need) << 32) / u128::from(has.max(1))).unwrap_or(u64::MAX);
+        let (memory, cpu) = (share(needs.memory.0, capacity.memory.0), share(needs.cpu.0, capacity.cpu.0));
+        match self {
+            Self::Sum => memory.saturating_add(cpu),
+            Self::Max => memory.max(cpu),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Where containers go and which machines are rented: a pure function from a snapshot to a plan. No I/O, no clock, no randomness.
+//!
+//! The way through it, one file each:
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | `problem` | nothing: it numbers the snapshot's names and groups containers that ask for the same into kinds |
+//! | `rule` | whether one machine may take one container, and how to say that it may not |
+//! | `serve` | who is served when not everybody can be |
+//! | `layout` | how a set of containers is served whole: first by machines that are there, then by renting |
+//! | `yard` | which of the open machines a container goes on (`rooms` finds it without a look at each) |
+//! | `few`, `many` | which machines are rented: up to ten containers by trying every way, more by good guesses |
+//! | `explain`, `report` | nothing: they put the result into steps and words |
+//!
+//! What is wanted, in this order: serve the head of the waiting list; pay the least per hour; rent the fewest machines, and the smallest of those (without prices,
+//! the fewest machines come first); start on machines that run rather than on those on their way; keep copies of one service apart; leave the least room on the
+//! machine that is chosen.
+
+mod bins;
+mod explain;
+mod few;
+mod layout;
+mod many;
+mod patterns;
+mod problem;
+mod report;
+mod rooms;
+mod rule;
+mod serve;
+mod snapshot;
+mod spread;
+mod step;
+mod yard;
+
+#[cfg(test)]
+mod tests;
+
+pub use snapshot::{HostPort, Limits, Node, Offer, Readiness, Snapshot, Waiting};
+pub use step::Step;
+
+/// What to do with everything that waits, in order of the waiting list: every container is in exactly one step.
+#[must_use]
+pub fn plan(snapshot: &Snapshot) -> Vec<Step> {
+    if snapshot.waiting.is_empty() {
+        return Vec::new();
+    }
+    let problem = problem::Problem::new(snapshot);
+    report::steps(&problem, &serve::serve(&problem))
+}

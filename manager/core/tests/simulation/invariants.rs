@@ -1,0 +1,81 @@
+//! What must hold after every step, whatever went wrong: one function each.
+
+pub mod calls;
+pub mod commits;
+pub mod replies;
+
+use crate::world::World;
+use micado_core::control::CallKey;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Lists that may show the core a machine without a record before it must have done something about it.
+const LISTS: u32 = 3;
+
+/// How long a request may stay unanswered while the manager is up, in milliseconds.
+const ANSWER_WITHIN: u64 = 60_000;
+
+/// An invariant that does not hold.
+#[derive(Debug, Clone)]
+pub struct Broken {
+    /// The name of its function.
+    pub invariant: &'static str,
+    /// Of what, and how.
+    pub what: String,
+}
+
+pub fn broken(invariant: &'static str, what: impl Into<String>) -> Result<(), Broken> {
+    Err(Broken { invariant, what: what.into() })
+}
+
+/// All that must hold between two steps.
+///
+/// # Errors
+/// The first that does not.
+pub fn check(world: &World) -> Result<(), Broken> {
+    no_machine_forgotten(world)?;
+    one_machine_per_instance(world)?;
+    one_service_per_container(world)?;
+    every_request_answered(world)
+}
+
+/// A machine has a live record. One that a late call made has one, or is given back, after a few lists that show it.
+fn no_machine_forgotten(world: &World) -> Result<(), Broken> {
+    for machine in world.machines() {
+        let recorded = world.store.instance(&machine.instance).is_some_and(|it| it.is_live());
+        let returning = || world.manager.open.contains_key(&CallKey::Machine(machine.instance.clone()));
+        if !recorded && !(machine.late && (machine.listed < LISTS || returning())) {
+            return broken("no_machine_forgotten", format!("m{} of {} has no live record", machine.serial, machine.instance));
+        }
+    }
+    Ok(())
+}
+
+fn one_machine_per_instance(world: &World) -> Result<(), Broken> {
+    let mut seen = BTreeSet::new();
+    match world.machines().find(|it| !seen.insert(&it.instance)) {
+        Some(second) => broken("one_machine_per_instance", format!("{} has a second machine, m{}", second.instance, second.serial)),
+        None => Ok(()),
+    }
+}
+
+/// One Swarm service for a container, two while it moves. What a late call made, what is being removed and what is on a lost machine does not count.
+fn one_service_per_container(world: &World) -> Result<(), Broken> {
+    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+    for service in world.swarm.services.values().filter(|it| !it.late) {
+        if !world.is_lost(&service.view.placement.instance) && !world.is_going(&service.view.name) {
+            *counts.entry(&service.view.container).or_default() += 1;
+        }
+    }
+    for (name, count) in counts {
+        let moves = world.store.container(name).is_some_and(|it| it.leaving.is_some());
+        if count > 1 + usize::from(moves) {
+            return broken("one_service_per_container", format!("{name} has {count} Swarm services{}", if moves { " while it moves" } else { "" }));
+        }
+    }
+    Ok(())
+}
+
+fn every_request_answered(world: &World) -> Result<(), Broken> {
+    let late = world.manager.tickets.iter().find(|(_, (_, since))| world.clock.now - since > ANSWER_WITHIN);
+    late.map_or(Ok(()), |(ticket, _)| broken("every_request_answered", format!("#{ticket} waits for more than a minute")))
+}

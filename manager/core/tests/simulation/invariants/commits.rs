@@ -1,0 +1,184 @@
+//! What must hold of every write to the store.
+
+use super::{Broken, broken};
+use crate::{store::Written, world::World};
+use micado_api::{InstanceState, Origin, Resources};
+use micado_core::{
+    model::{Container, Desired, Instance, Placement},
+    store::{Key, Record},
+};
+
+/// There is one manager only: its idea of a record's version is never wrong.
+pub fn conflict(key: &Key) -> Broken {
+    Broken { invariant: "versions_agree", what: format!("{key:?} was not at the expected version") }
+}
+
+/// All that must hold of a commit that was just written.
+///
+/// # Errors
+/// The first that does not.
+pub fn check(world: &World, written: &[Written]) -> Result<(), Broken> {
+    for one in written {
+        match (&one.key, &one.before) {
+            (Key::Instance(id), before) => {
+                let before = match before {
+                    Some(Record::Instance(it)) => Some(it),
+                    _ => None,
+                };
+                let Some(after) = world.store.instance(id) else { continue };
+                limits_kept(world, before, after)?;
+                healthy_machine_kept(world, before, after)?;
+                blind_holds(world, before, after)?;
+                joined_truly(world, before, after)?;
+            }
+            (Key::Container(name), before) => {
+                let before = match before {
+                    Some(Record::Container(it)) => Some(it),
+                    _ => None,
+                };
+                let after = world.store.container(name);
+                changes_were_asked_for(world, before, after)?;
+                if let Some(after) = after {
+                    no_launch_doubled(world, before, after)?;
+                    placed_rightly(world, before, after)?;
+                    ended_truly(world, before, after)?;
+                    if let Some(before) = before {
+                        running_not_given_up(world, before, after)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A machine is wanted only within the limits. What is found and taken in may exceed them.
+fn limits_kept(world: &World, before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
+    if before.is_some() || after.origin == Origin::Adopted {
+        return Ok(());
+    }
+    let (count, price) = world.live();
+    if world.config.max_instances.is_some_and(|max| count > max) {
+        return broken("limits_kept", format!("{} makes {count} live instances", after.id));
+    }
+    if world.config.max_price.is_some_and(|max| price > max.0) {
+        return broken("limits_kept", format!("{} makes {price} an hour", after.id));
+    }
+    Ok(())
+}
+
+/// A machine that nothing befell and that joined in time is not given up.
+fn healthy_machine_kept(world: &World, before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
+    let given_up = after.state == InstanceState::Failed && before.is_some_and(|it| it.state != InstanceState::Failed);
+    let Some(machine) = world.machine_of(&after.id).filter(|_| given_up) else { return Ok(()) };
+    let patience = world.config.setup.clouds.iter().find(|it| it.name == after.cloud).map_or(0, |it| it.join_timeout.as_secs() * 1000);
+    let in_time = machine.joined_at.is_some_and(|at| at + 15_000 < after.created_at.0 + patience);
+    if machine.hurt.is_none() && in_time && !machine.silent {
+        return broken("healthy_machine_kept", format!("{} is healthy and given up: {:?}", after.id, after.reason));
+    }
+    Ok(())
+}
+
+/// While the engine does not answer, no machine in use is given up.
+fn blind_holds(world: &World, before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
+    use InstanceState::{Active, Draining, Joined};
+    let in_use = |it: &Instance| matches!(it.state, Joined | Active | Draining);
+    let ends = before.is_some_and(in_use) && !in_use(after);
+    if world.manager.blind && ends && !world.people.given_back.contains_key(&after.id) {
+        return broken("blind_holds", format!("{} becomes {:?} while the engine does not answer", after.id, after.state));
+    }
+    Ok(())
+}
+
+/// An instance is joined when its node was in the Swarm.
+fn joined_truly(world: &World, before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
+    let joins = matches!(after.state, InstanceState::Joined | InstanceState::Active) && before.is_none_or(|it| it.is_arriving());
+    let there = world.swarm.nodes.values().any(|it| it.view.instance.as_ref() == Some(&after.id));
+    if joins && !there { broken("joined_truly", format!("{} has no node", after.id)) } else { Ok(()) }
+}
+
+/// One request makes one container, and a container is made by a request.
+fn no_launch_doubled(world: &World, before: Option<&Container>, after: &Container) -> Result<(), Broken> {
+    if before.is_some() {
+        return Ok(());
+    }
+    let Some(request) = after.request.as_ref().filter(|it| world.people.requests.contains_key(*it)) else {
+        return broken("no_launch_doubled", format!("nobody asked for {}", after.name));
+    };
+    let same = world.store.containers().filter(|it| it.request.as_ref() == Some(request) && it.removed_at.is_none()).count();
+    if same > 1 || after.desired == Desired::Removed {
+        return broken("no_launch_doubled", format!("{request} made {same} containers, {} among them", after.name));
+    }
+    let answered = world.people.requests.get(request).and_then(Option::as_ref);
+    let lives = answered.is_some_and(|it| world.people.wishes.get(it).is_some_and(|(_, desired)| *desired != Desired::Removed));
+    if lives { broken("no_launch_doubled", format!("{request} was answered before, and makes {} now", after.name)) } else { Ok(()) }
+}
+
+/// A container stops or goes only when somebody asked for it.
+fn changes_were_asked_for(world: &World, before: Option<&Container>, after: Option<&Container>) -> Result<(), Broken> {
+    let Some(before) = before.filter(|it| it.desired == Desired::Running) else { return Ok(()) };
+    let stops = after.is_none_or(|it| it.desired != Desired::Running);
+    if stops && !world.people.let_go.contains(&before.name) {
+        return broken("changes_were_asked_for", format!("nobody asked to stop {}", before.name));
+    }
+    Ok(())
+}
+
+/// A container is completed when its process really ended with 0.
+fn ended_truly(world: &World, before: Option<&Container>, after: &Container) -> Result<(), Broken> {
+    let ends = after.outcome.is_some() && before.is_none_or(|it| it.outcome.is_none());
+    if ends && !world.swarm.completed.contains(&after.name) {
+        return broken("ended_truly", format!("{} did not end", after.name));
+    }
+    Ok(())
+}
+
+/// A place where a container runs, as people were told, is given up only for a new one, and only forgotten when the new copy runs.
+fn running_not_given_up(world: &World, before: &Container, after: &Container) -> Result<(), Broken> {
+    if !before.wants_room() || !after.wants_room() {
+        return Ok(());
+    }
+    let gone = |old: &Option<Placement>| old.clone().filter(|it| ![&after.placement, &after.leaving].into_iter().flatten().any(|kept| kept == it));
+    let runs = |it: &Placement| world.swarm.runs(&world.swarm_name(after, it)) && !world.is_lost(&it.instance) && !world.runs_elsewhere(after, &it.instance);
+    let said = world.manager.said_to_run.contains(&after.name);
+    match gone(&before.placement).filter(|_| said).or(gone(&before.leaving)).filter(runs) {
+        Some(place) => broken("running_not_given_up", format!("{} runs on {} and loses that place", after.name, place.instance)),
+        None => Ok(()),
+    }
+}
+
+/// A new placement is on an instance that takes work, of the right location, with room and with the machine ports free, where its volumes are.
+fn placed_rightly(world: &World, before: Option<&Container>, after: &Container) -> Result<(), Broken> {
+    let Some(new) = after.placement.as_ref().filter(|it| before.and_then(|old| old.placement.as_ref()) != Some(it)) else { return Ok(()) };
+    let wrong = |why: String| broken("placed_rightly", format!("{} on {}: {why}", after.name, new.instance));
+    let Some(instance) = world.store.instance(&new.instance) else { return wrong("no such instance".to_owned()) };
+    let Some(spec) = world.store.service(&after.service).map(|it| &it.spec) else { return wrong("no such service".to_owned()) };
+    if !instance.accepts_work() || !instance.is_live() {
+        return wrong(format!("it is {:?}", instance.state));
+    }
+    if instance.location != spec.location {
+        return wrong(format!("it is {}, not {}", instance.location, spec.location));
+    }
+    let elsewhere = after.bound_to.as_ref().filter(|it| **it != new.instance);
+    if elsewhere.and_then(|it| world.store.instance(it)).is_some_and(Instance::is_live) {
+        return wrong(format!("its volumes are on {elsewhere:?}"));
+    }
+    room_kept(world, instance, new, &wrong)?;
+    let ports = spec.ports.iter().filter(|it| it.host.is_some());
+    for port in ports {
+        let taken = world.placed_on(&new.instance).filter(|(other, _)| other.name != after.name);
+        let mut taken = taken.filter(|(_, spec)| spec.ports.iter().any(|it| it.host == port.host && it.protocol == port.protocol));
+        if let Some((other, _)) = taken.next() {
+            return wrong(format!("{} has port {port}", other.name));
+        }
+    }
+    Ok(())
+}
+
+fn room_kept(world: &World, instance: &Instance, new: &Placement, wrong: &dyn Fn(String) -> Result<(), Broken>) -> Result<(), Broken> {
+    let reserve = Resources::new(world.config.system_reserve, micado_api::NanoCpus(0));
+    let capacity = instance.size.saturating_sub(reserve);
+    let promised = world.placed_on(&new.instance).fold(Resources::default(), |sum, (_, spec)| sum + spec.reservation);
+    if promised.fits_in(&capacity) { Ok(()) } else { wrong(format!("{} of {} promised", promised.memory, capacity.memory)) }
+}

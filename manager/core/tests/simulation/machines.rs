@@ -1,0 +1,195 @@
+//! What machines do in the world: they are ordered, boot, join, break, come back and go.
+
+use crate::{
+    clock::Happening,
+    machine::{Machine, MachineTurn},
+    world::World,
+};
+use micado_api::{InstanceId, MemoryBytes, NanoCpus, Resources};
+use micado_cloudsetup::{BrokerError, Machine as Listed, MachineState};
+use micado_core::{control::Call, engine::NodeView};
+use std::collections::BTreeMap;
+
+impl World {
+    /// Rents a machine, or gives the one that has the name already.
+    pub fn launch(&mut self, at: usize, call: &Call, late: bool) -> Result<Listed, BrokerError> {
+        let Call::LaunchMachine { instance, tag, location, application, flavour, .. } = call else {
+            return Err(BrokerError::Refused("not an order".to_owned()));
+        };
+        let cloud = &self.clouds[at];
+        if let Some(there) = cloud.of(instance) {
+            return Ok(cloud.listed(&self.config.cluster, there));
+        }
+        if cloud.refuses.as_ref().is_some_and(|which| which.as_ref().is_none_or(|it| it == flavour)) {
+            return Err(BrokerError::Refused(format!("quota exceeded for {flavour}")));
+        }
+        let serial = self.clock.serial();
+        let machine = Machine {
+            serial,
+            instance: instance.clone(),
+            tag: tag.clone(),
+            location: location.clone(),
+            application: application.clone(),
+            flavour: flavour.clone(),
+            state: MachineState::Pending,
+            address: None,
+            node: None,
+            joined_at: None,
+            gone_at: None,
+            hurt: None,
+            silent: false,
+            late,
+            listed: 0,
+        };
+        self.tally.machines += 1;
+        self.say(|| format!("m{serial} made for {instance}"));
+        self.clouds[at].machines.insert(serial, machine);
+        self.fate(at, serial);
+        let cloud = &self.clouds[at];
+        cloud.machines.get(&serial).map(|it| cloud.listed(&self.config.cluster, it)).ok_or_else(|| BrokerError::Unknown("lost".to_owned()))
+    }
+
+    /// Whether and when a new machine comes up.
+    fn fate(&mut self, at: usize, serial: u64) {
+        let patience = u64::try_from(self.clouds[at].setup.join_timeout.as_millis()).unwrap_or(u64::MAX);
+        let (boots, joins) = (self.clock.dice.between(2_000, 30_000), self.clock.dice.between(500, 10_000));
+        let scripted = std::mem::take(&mut self.script.never_joins);
+        let goes_wrong = !self.calm && self.clock.dice.per_mille(self.weather.boot);
+        let fate = if scripted { 0 } else { self.clock.dice.below(3) };
+        let now = self.clock.now;
+        if !goes_wrong && !scripted {
+            self.clock.at(now + boots, Happening::Machine(serial, MachineTurn::Boots));
+            self.clock.at(now + boots + joins, Happening::Machine(serial, MachineTurn::Joins));
+            return;
+        }
+        self.tally.boots_failed += 1;
+        let hurt = ["never joins", "dies while it boots", "joins late"][fate];
+        self.say(|| format!("m{serial} {hurt}"));
+        if fate != 1 || self.clock.dice.per_mille(500) {
+            self.clock.at(now + boots, Happening::Machine(serial, MachineTurn::Boots));
+        }
+        if fate == 1 {
+            self.clock.at(now + boots + joins, Happening::Machine(serial, MachineTurn::Dies));
+        } else if fate == 2 {
+            let then = now + patience * 3 / 4 + self.clock.dice.between(0, patience);
+            self.clock.at(then.max(now + boots), Happening::Machine(serial, MachineTurn::Joins));
+        }
+        if let Some(machine) = self.machine_mut(serial) {
+            machine.hurt = Some(hurt);
+        }
+    }
+
+    pub fn machine_boots(&mut self, serial: u64) {
+        if let Some(machine) = self.machine_mut(serial)
+            && machine.state == MachineState::Pending
+        {
+            machine.state = MachineState::Running;
+            machine.address = Some(format!("10.0.{}.{}", serial >> 8 & 255, serial & 255));
+        }
+    }
+
+    /// The boot script's last step: it needs the manager for the token, and the engine.
+    pub fn machine_joins(&mut self, serial: u64) {
+        let now = self.clock.now;
+        let able = self.manager.core.is_some() && !self.swarm.down;
+        let Some((cloud, machine)) = self.clouds.iter().find_map(|cloud| cloud.machines.get(&serial).map(|it| (cloud, it))) else { return };
+        if machine.state != MachineState::Running || machine.node.is_some() {
+            return;
+        }
+        if !able || machine.silent {
+            return self.clock.within(1_000, 3_000, Happening::Machine(serial, MachineTurn::Joins));
+        }
+        let size = cloud.setup.flavours.iter().find(|it| it.name == machine.flavour).and_then(|it| it.size);
+        let mut size = size.unwrap_or(Resources::new(MemoryBytes::mib(1536), NanoCpus::cores(1)));
+        if self.weather.short_memory {
+            size.memory = MemoryBytes(size.memory.0 / 50 * 49);
+        }
+        let labels = [
+            ("tag", machine.tag.as_str()),
+            ("location", machine.location.as_str()),
+            ("cloud", cloud.setup.name.as_str()),
+            ("flavour", machine.flavour.as_str()),
+            ("application", machine.application.as_str()),
+        ];
+        let view = NodeView {
+            id: String::new(),
+            hostname: machine.tag.to_string(),
+            instance: Some(machine.instance.clone()),
+            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect::<BTreeMap<_, _>>(),
+            ready: true,
+            active: true,
+            manager: false,
+            size,
+            address: machine.address.clone(),
+        };
+        let node = self.swarm.join(&mut self.clock, view);
+        self.say(|| format!("m{serial} joins as n{node}"));
+        if let Some(machine) = self.machine_mut(serial) {
+            machine.node = Some(node);
+            machine.joined_at = Some(now);
+        }
+    }
+
+    /// Gives a machine back; the moment when it is gone.
+    pub fn terminate(&mut self, at: usize, instance: &InstanceId) -> u64 {
+        let takes = self.clock.dice.between(200, if self.calm { 20_000 } else { 80_000 });
+        let now = self.clock.now;
+        let Some(machine) = self.clouds[at].machines.values_mut().find(|it| it.instance == *instance) else { return now };
+        if let Some(gone_at) = machine.gone_at {
+            return gone_at;
+        }
+        let (serial, node, gone_at) = (machine.serial, machine.node, now + takes);
+        machine.state = MachineState::Stopping;
+        machine.silent = true;
+        machine.gone_at = Some(gone_at);
+        self.clock.at(gone_at, Happening::Machine(serial, MachineTurn::Gone));
+        if let Some(node) = node {
+            self.swarm.silence(&mut self.clock, node);
+        }
+        gone_at
+    }
+
+    pub fn machine_gone(&mut self, serial: u64) {
+        let now = self.clock.now;
+        for cloud in &mut self.clouds {
+            cloud.machines.retain(|id, it| *id != serial || it.gone_at.is_none_or(|at| at > now));
+        }
+        self.say(|| format!("m{serial} gone"));
+    }
+
+    /// It stops running and stays on the bill.
+    pub fn machine_dies(&mut self, serial: u64, why: &'static str) {
+        let Some(machine) = self.machine_mut(serial) else { return };
+        if machine.gone_at.is_some() {
+            return;
+        }
+        machine.state = MachineState::Dead;
+        self.fall_silent(serial, why);
+    }
+
+    /// It is frozen or cut off: its broker says that it runs.
+    pub fn fall_silent(&mut self, serial: u64, why: &'static str) {
+        let Some(machine) = self.machine_mut(serial) else { return };
+        machine.silent = true;
+        machine.hurt = Some(why);
+        let node = machine.node;
+        self.say(|| format!("m{serial} {why}"));
+        if let Some(node) = node {
+            self.swarm.silence(&mut self.clock, node);
+        }
+    }
+
+    /// It answers again, if it can.
+    pub fn machine_returns(&mut self, serial: u64, rebooted: bool) {
+        let Some(machine) = self.machine_mut(serial) else { return };
+        if machine.state != MachineState::Running {
+            return;
+        }
+        machine.silent = false;
+        let node = machine.node;
+        self.say(|| format!("m{serial} returns"));
+        if let Some(node) = node {
+            self.swarm.return_of(&mut self.clock, node, rebooted);
+        }
+    }
+}

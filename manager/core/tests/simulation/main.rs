@@ -1,0 +1,35 @@
+//! The whole brain in simulated worlds: a seeded engine, clouds, store and people on a virtual clock, with everything that can go wrong going wrong.
+//!
+//! `SIM_SEED=n cargo test -p micado-manager --test simulation` replays one seed with its whole trace; `SIM_SEEDS` and `SIM_STEPS` change the amounts.
+
+mod clock;
+mod flight;
+mod goal;
+mod invariants;
+mod machine;
+mod machines;
+mod manager;
+mod people;
+mod run;
+mod scenarios;
+mod setup;
+mod store;
+mod swarm;
+mod swarm_turns;
+mod tally;
+mod task;
+mod trace;
+mod trouble;
+mod truth;
+mod weather;
+mod world;
+
+use micado_core::control as core_under_test;
+
+#[test]
+fn every_seed_keeps_the_invariants_and_settles() {
+    match run::number("SIM_SEED") {
+        Some(seed) => run::replay(seed),
+        None => run::many(),
+    }
+}

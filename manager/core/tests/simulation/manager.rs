@@ -1,0 +1,229 @@
+//! The manager's process as the runtime is: it feeds the core, does its actions in order, and may die between any two.
+
+use crate::{
+    clock::Happening,
+    core_under_test::Core,
+    invariants::{calls, commits},
+    trace,
+    world::World,
+};
+use micado_api::{ContainerName, Timestamp};
+use micado_core::{
+    control::{Action, CallKey, Event, Ticket},
+    engine::Observation,
+    store::Change,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+const TICK_EVERY: u64 = 10_000;
+
+/// One life of the manager after another.
+#[derive(Default)]
+pub struct Manager {
+    /// `None` while its process is down.
+    pub core: Option<Core>,
+    /// Which life this is.
+    pub epoch: u64,
+    /// The engine's last word to this life was that it does not answer, or there was none yet.
+    pub blind: bool,
+    /// Calls in flight, by key.
+    pub open: BTreeMap<CallKey, u64>,
+    /// Who waits for an answer, and since when.
+    pub tickets: BTreeMap<Ticket, (usize, u64)>,
+    /// A look at the engine is coming.
+    look_pending: bool,
+    /// Looks reach the core in order: the last one does then.
+    last_seen_at: u64,
+    /// Containers that people were last told to be running.
+    pub said_to_run: BTreeSet<ContainerName>,
+    /// Boundaries between actions that were passed, over all lives.
+    pub boundaries: u64,
+    /// When it last did more than look.
+    pub last_moved: u64,
+    next_ticket: Ticket,
+    /// When the core wants to be woken.
+    alarm: Option<u64>,
+}
+
+impl World {
+    pub fn manager_starts(&mut self, epoch: u64) {
+        if epoch != self.manager.epoch || self.manager.core.is_some() {
+            return;
+        }
+        self.say(|| "manager starts".to_owned());
+        let seed = self.clock.dice.next();
+        self.manager.core = Some(Core::new(self.config.clone(), self.store.contents(), seed));
+        self.manager.blind = true;
+        self.clock.at(self.clock.now + TICK_EVERY, Happening::TickDue(epoch));
+        self.deliver(Event::Tick);
+        self.look_soon(100);
+    }
+
+    /// The process dies: answers on their way are lost, though calls may still have their effect.
+    pub fn manager_dies(&mut self, why: &str, down_for: (u64, u64)) {
+        if self.manager.core.take().is_none() {
+            return;
+        }
+        self.say(|| format!("manager dies: {why}"));
+        self.tally.deaths += 1;
+        let manager = &mut self.manager;
+        manager.epoch += 1;
+        manager.open.clear();
+        manager.look_pending = false;
+        manager.alarm = None;
+        let (low, high) = down_for;
+        for (person, _) in std::mem::take(&mut manager.tickets).into_values() {
+            self.clock.within(low + 100, high + 3_000, Happening::Person(person));
+        }
+        self.forget_flights();
+        self.clock.within(low, high, Happening::ManagerStarts(self.manager.epoch));
+    }
+
+    /// Hands the core an event and does what it answers.
+    pub fn deliver(&mut self, event: Event) {
+        let Some(core) = self.manager.core.as_mut() else { return };
+        self.trace.told(self.clock.now, &event);
+        match &event {
+            Event::Observed(_) => self.manager.blind = false,
+            Event::Blind(_) => self.manager.blind = true,
+            _ => {}
+        }
+        let actions = core.handle(Timestamp(self.clock.now), event);
+        self.tally.events += 1;
+        let epoch = self.manager.epoch;
+        for action in actions {
+            if self.dies_here() || self.manager.epoch != epoch {
+                return;
+            }
+            self.say(|| trace::action(&action));
+            self.act(action);
+        }
+        self.set_alarm();
+    }
+
+    /// The runtime wakes the core when it wanted to be woken; what happens before may change when that is.
+    fn set_alarm(&mut self) {
+        let wanted = self.manager.core.as_ref().and_then(Core::wake_at).map(|at| at.0.max(self.clock.now));
+        if let Some(at) = wanted.filter(|_| wanted != self.manager.alarm) {
+            self.clock.at(at, Happening::Wake(self.manager.epoch));
+        }
+        self.manager.alarm = wanted;
+    }
+
+    pub fn wake(&mut self, epoch: u64) {
+        if epoch == self.manager.epoch && self.manager.alarm == Some(self.clock.now) {
+            self.manager.alarm = None;
+            self.deliver(Event::Wake);
+        }
+    }
+
+    fn dies_here(&mut self) -> bool {
+        self.manager.boundaries += 1;
+        let dies = self.script.crash_at == Some(self.manager.boundaries) || !self.calm && self.clock.dice.per_mille(self.weather.crash);
+        if dies {
+            self.manager_dies("between two actions", (100, 8_000));
+        }
+        dies
+    }
+
+    fn act(&mut self, action: Action) {
+        if !matches!(&action, Action::Call(CallKey::Observe | CallKey::List(_), _)) {
+            self.manager.last_moved = self.clock.now;
+        }
+        match action {
+            Action::Commit(changes) => self.commit(&changes),
+            Action::Call(CallKey::Observe, _) => self.look_soon(20),
+            Action::Call(key, call) => {
+                self.check(calls::check(self, &key, &call));
+                self.take_off(key, call);
+            }
+            Action::Reply(ticket, reply) => self.replied(ticket, reply),
+            Action::Progress(progress) => {
+                let name = ContainerName::trusted(progress.subject);
+                if progress.text.starts_with("running") {
+                    self.manager.said_to_run.insert(name);
+                } else {
+                    self.manager.said_to_run.remove(&name);
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, changes: &[Change]) {
+        let fails = !self.calm && self.clock.dice.per_mille(self.weather.commit);
+        if fails && self.clock.dice.per_mille(500) {
+            self.tally.commits_failed += 1;
+            return self.manager_dies("commit failed, nothing written", (0, 50));
+        }
+        match self.store.commit(changes) {
+            Ok(written) => {
+                self.tally.moved += written.iter().filter(|it| self.begins_move(it)).count() as u64;
+                self.check(commits::check(self, &written));
+            }
+            Err(key) => self.check(Err(commits::conflict(&key))),
+        }
+        if fails {
+            self.tally.commits_failed += 1;
+            self.manager_dies("commit written, its answer lost", (0, 50));
+        }
+    }
+
+    /// Delivers a request; its answer goes to this person.
+    pub fn ask(&mut self, person: usize, request: micado_core::control::Request) {
+        self.manager.next_ticket += 1;
+        let ticket = self.manager.next_ticket;
+        self.manager.tickets.insert(ticket, (person, self.clock.now));
+        self.deliver(Event::Request(ticket, request));
+    }
+
+    pub fn tick_due(&mut self, epoch: u64) {
+        if epoch != self.manager.epoch || self.manager.core.is_none() {
+            return;
+        }
+        self.clock.at(self.clock.now + TICK_EVERY, Happening::TickDue(epoch));
+        self.look(epoch);
+        self.clock.at(self.manager.last_seen_at, Happening::Tick(epoch));
+    }
+
+    pub fn tick(&mut self, epoch: u64) {
+        if epoch == self.manager.epoch {
+            self.deliver(Event::Tick);
+        }
+    }
+
+    /// Looks at the engine within so many milliseconds.
+    pub fn look_soon(&mut self, within: u64) {
+        if self.manager.core.is_some() && !std::mem::replace(&mut self.manager.look_pending, true) {
+            self.clock.within(0, within, Happening::Look(self.manager.epoch));
+        }
+    }
+
+    pub fn look(&mut self, epoch: u64) {
+        if epoch != self.manager.epoch || self.manager.core.is_none() {
+            return;
+        }
+        self.manager.look_pending = false;
+        let seen = if self.swarm.down { Err("connection refused".to_owned()) } else { Ok(self.swarm.observe()) };
+        let takes = self.clock.dice.between(1, 60);
+        self.manager.last_seen_at = self.manager.last_seen_at.max(self.clock.now + takes);
+        self.clock.at(self.manager.last_seen_at, Happening::Seen(epoch, Box::new(seen)));
+    }
+
+    pub fn seen(&mut self, epoch: u64, seen: Result<Observation, String>) {
+        if epoch == self.manager.epoch {
+            self.deliver(seen.map_or_else(Event::Blind, Event::Observed));
+        }
+    }
+
+    /// The runtime's own reasons to look: events of nodes and services, and tasks in flight that moved.
+    pub fn poll(&mut self) {
+        let Some(core) = self.manager.core.as_ref() else { return };
+        if self.swarm.down || self.manager.look_pending {
+            return;
+        }
+        let moved = &self.swarm.moved;
+        if self.swarm.changed || !moved.is_empty() && core.in_flight().iter().any(|name| moved.contains(name)) {
+            self.look_soon(100);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a world is made of at its beginning: clouds, flavours, limits and the manager's own node.
+
+use crate::{clock::Dice, machine::Cloud};
+use micado_api::{CloudName, ClusterId, FlavourName, MemoryBytes, NanoCpus, PricePerHour, Resources};
+use micado_cloudsetup::{Application, BrokerKind, CloudSetup, Flavour, Role};
+use micado_core::{control::Config, engine::NodeView};
+use std::{collections::BTreeMap, time::Duration};
+
+/// A world's settings: limits, patience and prices differ from seed to seed.
+pub fn config(dice: &mut Dice) -> Config {
+    let mut config = plain();
+    for cloud in &mut config.setup.clouds {
+        cloud.join_timeout = Duration::from_secs(dice.between(60, 240));
+        for flavour in &mut cloud.flavours {
+            flavour.price = PricePerHour(flavour.price.0 * dice.between(50, 150) / 100);
+        }
+    }
+    config.max_instances = (!dice.per_mille(100)).then(|| u32::try_from(dice.between(2, 9)).unwrap_or(9));
+    config.max_price = dice.per_mille(300).then(|| PricePerHour(dice.between(40_000, 300_000)));
+    config.keep_gone = Duration::from_secs(if dice.per_mille(300) { 300 } else { 24 * 3600 });
+    config
+}
+
+/// Two clouds with three sizes each, one of them unknown in size.
+pub fn plain() -> Config {
+    let east = cloud("east", vec![flavour("small", Some(1), 10_000), flavour("medium", Some(2), 20_000), flavour("large", Some(4), 45_000)]);
+    let west = cloud("west", vec![flavour("cheap", Some(2), 18_000), flavour("old", None, 5_000), flavour("big", Some(4), 38_000)]);
+    let node = Application { name: "Node".to_owned(), software: "node".to_owned(), executable: "node".to_owned(), param_template: None, role: Role::Node };
+    let proxy = Application { name: "Proxy".to_owned(), role: Role::Proxy, ..node.clone() };
+    let mut config = Config::new(ClusterId::trusted("sim"), CloudSetup { clouds: vec![east, west], applications: vec![node, proxy] });
+    config.max_instances = Some(10);
+    config
+}
+
+fn cloud(name: &str, flavours: Vec<Flavour>) -> micado_cloudsetup::Cloud {
+    micado_cloudsetup::Cloud {
+        name: CloudName::trusted(name),
+        provider: name.to_owned(),
+        region: name.to_owned(),
+        broker: BrokerKind::Local,
+        endpoint: None,
+        credentials: None,
+        join_timeout: Duration::from_secs(120),
+        flavours,
+    }
+}
+
+fn flavour(name: &str, gib: Option<u64>, price: u64) -> Flavour {
+    let size = gib.map(|gib| Resources::new(MemoryBytes::mib(gib * 1024), NanoCpus::cores(gib)));
+    Flavour { name: FlavourName::trusted(name), id: name.to_owned(), size, price: PricePerHour(price) }
+}
+
+/// The clouds with nothing rented yet. The first can tell what a machine was ordered as, the second cannot.
+pub fn clouds(config: &Config) -> Vec<Cloud> {
+    let clouds = config.setup.clouds.iter().enumerate();
+    clouds.map(|(at, setup)| Cloud { setup: setup.clone(), machines: BTreeMap::new(), down: false, refuses: None, tells: at == 0 }).collect()
+}
+
+/// The node that the manager itself runs on.
+pub fn managers_node() -> NodeView {
+    NodeView {
+        id: String::new(),
+        hostname: "manager".to_owned(),
+        instance: None,
+        labels: BTreeMap::new(),
+        ready: true,
+        active: true,
+        manager: true,
+        size: Resources::new(MemoryBytes::mib(8192), NanoCpus::cores(4)),
+        address: Some("10.0.0.1".to_owned()),
+    }
+}

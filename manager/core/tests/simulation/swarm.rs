@@ -1,0 +1,244 @@
+//! The simulated Swarm: nodes, services and tasks, and the scheduler that brings them together.
+
+use crate::{
+    clock::{Clock, Happening},
+    task::{Task, TaskTurn},
+};
+use micado_api::{ClusterId, ContainerName, InstanceId, MemoryBytes, NanoCpus, Resources};
+use micado_core::{
+    engine::{EngineError, NodeView, Observation, ServiceView, TaskState, swarm_name},
+    model::{Container, Placement, Service as ServiceRecord},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a node does next, by itself.
+#[derive(Debug, Clone, Copy)]
+pub enum NodeTurn {
+    /// The Swarm notices that it has not been heard of.
+    Missed,
+    /// The Swarm hears it again.
+    Heard,
+}
+
+/// A node and whether its machine answers.
+pub struct Node {
+    pub view: NodeView,
+    /// Its machine is off, frozen or cut off; the Swarm notices later.
+    pub silent: bool,
+    /// It left, or was taken off the list: it never comes back.
+    pub left: bool,
+}
+
+/// A Swarm service of ours.
+pub struct Service {
+    pub view: ServiceView,
+    /// Made by a call whose caller had given up on it or died.
+    pub late: bool,
+    /// A task of it has run.
+    pub has_run: bool,
+}
+
+/// The engine as the manager's calls find it.
+#[derive(Default)]
+pub struct Swarm {
+    pub nodes: BTreeMap<u64, Node>,
+    pub services: BTreeMap<String, Service>,
+    pub tasks: BTreeMap<u64, Task>,
+    pub down: bool,
+    pub replaces_lost_tasks: bool,
+    /// Containers whose process really ended with 0.
+    pub completed: BTreeSet<ContainerName>,
+    /// Nodes or services changed since the last look.
+    pub changed: bool,
+    /// Services whose tasks changed since the last look.
+    pub moved: BTreeSet<String>,
+    /// Tasks or nodes changed, so that something pending may fit.
+    pub unsettled: bool,
+    /// Counts changes.
+    pub revision: u64,
+}
+
+impl Swarm {
+    pub fn observe(&mut self) -> Observation {
+        self.changed = false;
+        self.moved.clear();
+        Observation {
+            nodes: self.nodes.values().filter(|it| !it.view.id.is_empty()).map(|it| it.view.clone()).collect(),
+            services: self.services.values().map(|it| it.view.clone()).collect(),
+            tasks: self.tasks.values().map(|it| it.view.clone()).collect(),
+        }
+    }
+
+    /// The present task of a service.
+    pub fn task_of(&self, service: &str) -> Option<&Task> {
+        self.tasks.values().filter(|it| it.service.as_deref() == Some(service)).max_by_key(|it| it.view.version)
+    }
+
+    /// Whether a service's present task really runs on a machine that answers.
+    pub fn runs(&self, service: &str) -> bool {
+        self.task_of(service).is_some_and(|task| {
+            task.view.state == TaskState::Running
+                && task.view.wanted
+                && task.node.and_then(|id| self.nodes.get(&id)).is_some_and(|node| !node.silent && node.view.ready)
+        })
+    }
+
+    pub fn node_of(&self, instance: &InstanceId) -> Option<(&u64, &Node)> {
+        self.nodes.iter().find(|(_, it)| it.view.instance.as_ref() == Some(instance) && !it.left)
+    }
+
+    pub fn join(&mut self, clock: &mut Clock, view: NodeView) -> u64 {
+        let serial = clock.serial();
+        self.nodes.insert(serial, Node { view: NodeView { id: format!("n{serial}"), ..view }, silent: false, left: false });
+        self.touch_nodes();
+        serial
+    }
+
+    pub fn create(
+        &mut self,
+        clock: &mut Clock,
+        cluster: &ClusterId,
+        made_from: (&ServiceRecord, &Container, &Placement),
+        late: bool,
+    ) -> Result<(), EngineError> {
+        let (service, container, placement) = made_from;
+        let name = swarm_name(cluster, &container.name, placement.generation);
+        if self.services.contains_key(&name) {
+            return Ok(());
+        }
+        let serial = clock.serial();
+        let view = ServiceView {
+            id: format!("s{serial}"),
+            name: name.clone(),
+            container: container.name.clone(),
+            placement: placement.clone(),
+            records: Some(Box::new((service.clone(), container.clone()))),
+        };
+        let task = Task::first(serial, (view.id.clone(), Some(name.clone())), service.spec.reservation, service.spec.ports.clone());
+        self.tasks.insert(serial, task);
+        self.services.insert(name.clone(), Service { view, late, has_run: false });
+        self.changed = true;
+        self.touch_task(&name);
+        Ok(())
+    }
+
+    pub fn remove(&mut self, clock: &mut Clock, name: &str) {
+        if self.services.remove(name).is_none() {
+            return;
+        }
+        let theirs: Vec<u64> = self.tasks.iter().filter(|(_, it)| it.service.as_deref() == Some(name)).map(|(id, _)| *id).collect();
+        for id in theirs {
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            task.view.wanted = false;
+            if task.takes_room() {
+                clock.within(50, 10_000, Happening::Task(id, TaskTurn::Gone));
+            } else {
+                self.tasks.remove(&id);
+            }
+        }
+        self.changed = true;
+        self.touch_task(name);
+    }
+
+    pub fn set_active(&mut self, id: &str, active: bool) -> Result<(), EngineError> {
+        let node = self.nodes.values_mut().find(|it| it.view.id == id).ok_or_else(|| EngineError::NotFound(format!("node {id} not found")))?;
+        node.view.active = active;
+        self.touch_nodes();
+        Ok(())
+    }
+
+    pub fn remove_node(&mut self, clock: &mut Clock, id: &str) -> Result<(), EngineError> {
+        let Some((&serial, node)) = self.nodes.iter().find(|(_, it)| it.view.id == id) else {
+            return Ok(());
+        };
+        if node.view.ready {
+            return Err(EngineError::Refused(format!("node {id} is not down and can't be removed")));
+        }
+        self.nodes.remove(&serial);
+        let theirs: Vec<u64> = self.tasks.iter().filter(|(_, it)| it.node == Some(serial)).map(|(id, _)| *id).collect();
+        for task in theirs {
+            if let Some(task) = self.tasks.remove(&task)
+                && task.view.wanted
+                && task.service.as_ref().is_some_and(|it| self.services.contains_key(it))
+            {
+                self.succeed(clock, &task);
+            }
+        }
+        self.touch_nodes();
+        Ok(())
+    }
+
+    /// Wants another task in the place of this one.
+    pub fn succeed(&mut self, clock: &mut Clock, task: &Task) {
+        let serial = clock.serial();
+        self.tasks.insert(serial, task.successor(serial));
+        if let Some(service) = task.service.clone() {
+            self.touch_task(&service);
+        }
+    }
+
+    pub fn touch_nodes(&mut self) {
+        self.changed = true;
+        self.unsettled = true;
+        self.revision += 1;
+    }
+
+    pub fn touch_task(&mut self, service: &str) {
+        self.moved.insert(service.to_owned());
+        self.unsettled = true;
+        self.revision += 1;
+    }
+
+    /// Puts pending tasks on nodes that can hold them, oldest first.
+    pub fn schedule(&mut self, clock: &mut Clock) {
+        if self.down || !std::mem::take(&mut self.unsettled) {
+            return;
+        }
+        let pending: Vec<u64> = self.tasks.iter().filter(|(_, it)| it.view.state == TaskState::Pending && it.view.wanted).map(|(id, _)| *id).collect();
+        for id in pending {
+            let found = self.tasks.get(&id).map(|task| self.fitting(task));
+            let (Some(found), Some(task)) = (found, self.tasks.get_mut(&id)) else { continue };
+            match found {
+                Ok((serial, node)) => {
+                    task.node = Some(serial);
+                    task.view.node = Some(node);
+                    task.view.state = TaskState::Starting;
+                    task.view.message = None;
+                    clock.within(50, 3_000, Happening::Task(id, TaskTurn::Runs));
+                    if let Some(service) = task.service.clone() {
+                        self.moved.insert(service);
+                    }
+                }
+                Err(message) => task.view.message = Some(message.to_owned()),
+            }
+        }
+    }
+
+    fn fitting(&self, task: &Task) -> Result<(u64, String), &'static str> {
+        let pin = task.service.as_ref().and_then(|it| self.services.get(it)).map(|it| &it.view.placement.instance);
+        let mut why = "no suitable node (scheduling constraints not satisfied)";
+        for (serial, node) in &self.nodes {
+            if !node.view.ready || !node.view.active || node.view.manager || pin.is_some() && node.view.instance.as_ref() != pin {
+                continue;
+            }
+            if !(self.taken(*serial) + task.view.reservation).fits_in(&node.view.size) {
+                why = "no suitable node (insufficient resources on 1 node)";
+            } else if self.tasks.values().any(|it| it.node == Some(*serial) && it.takes_room() && clash(it, task)) {
+                why = "no suitable node (host-mode port already in use on 1 node)";
+            } else {
+                return Ok((*serial, node.view.id.clone()));
+            }
+        }
+        Err(why)
+    }
+
+    /// What is reserved on a node.
+    pub fn taken(&self, node: u64) -> Resources {
+        let none = Resources::new(MemoryBytes(0), NanoCpus(0));
+        self.tasks.values().filter(|it| it.node == Some(node) && it.takes_room()).fold(none, |sum, it| sum + it.view.reservation)
+    }
+}
+
+fn clash(one: &Task, other: &Task) -> bool {
+    one.wants.iter().any(|a| a.host.is_some() && other.wants.iter().any(|b| a.host == b.host && a.protocol == b.protocol))
+}

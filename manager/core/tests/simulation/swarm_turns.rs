@@ -1,0 +1,143 @@
+//! What nodes and tasks of the simulated Swarm do by themselves, and how a machine's fate reaches its node.
+
+use crate::{
+    clock::{Clock, Happening},
+    swarm::{NodeTurn, Swarm},
+    task::TaskTurn,
+};
+use micado_core::engine::TaskState;
+
+/// The Swarm's own time: a killed node turns `Down` after 11 to 15 s.
+const MISSED_AFTER: (u64, u64) = (11_000, 15_000);
+
+impl Swarm {
+    /// The machine of this node no longer answers.
+    pub fn silence(&mut self, clock: &mut Clock, node: u64) {
+        if let Some(it) = self.nodes.get_mut(&node) {
+            it.silent = true;
+            clock.within(MISSED_AFTER.0, MISSED_AFTER.1, Happening::Node(node, NodeTurn::Missed));
+        }
+    }
+
+    /// It answers again. After a reboot its processes are gone.
+    pub fn return_of(&mut self, clock: &mut Clock, node: u64, rebooted: bool) {
+        let Some(it) = self.nodes.get_mut(&node).filter(|it| !it.left) else { return };
+        it.silent = false;
+        clock.within(300, 3_000, Happening::Node(node, NodeTurn::Heard));
+        let theirs: Vec<u64> = self.tasks.iter().filter(|(_, it)| it.node == Some(node)).map(|(id, _)| *id).collect();
+        for id in theirs {
+            let Some(task) = self.tasks.get(&id) else { continue };
+            match (task.view.wanted, task.view.state) {
+                (false, _) => clock.within(300, 5_000, Happening::Task(id, TaskTurn::Gone)),
+                (true, TaskState::Running) if rebooted => clock.within(0, 300, Happening::Task(id, TaskTurn::Ends(137))),
+                (true, TaskState::Starting) => clock.within(300, 3_000, Happening::Task(id, TaskTurn::Runs)),
+                _ => {}
+            }
+        }
+    }
+
+    /// The node says goodbye and never comes back.
+    pub fn leave(&mut self, clock: &mut Clock, node: u64) {
+        if let Some(it) = self.nodes.get_mut(&node) {
+            it.silent = true;
+            it.left = true;
+            clock.within(100, 1_000, Happening::Node(node, NodeTurn::Missed));
+        }
+    }
+
+    pub fn node_turn(&mut self, clock: &mut Clock, node: u64, turn: NodeTurn) {
+        let Some(it) = self.nodes.get_mut(&node) else { return };
+        match turn {
+            NodeTurn::Missed if it.silent && it.view.ready => {
+                it.view.ready = false;
+                if self.replaces_lost_tasks {
+                    self.replace_lost(clock, node);
+                }
+                self.touch_nodes();
+            }
+            NodeTurn::Heard if !it.silent && !it.left && !it.view.ready => {
+                it.view.ready = true;
+                self.touch_nodes();
+            }
+            _ => {}
+        }
+    }
+
+    fn replace_lost(&mut self, clock: &mut Clock, node: u64) {
+        let lost: Vec<u64> = self.tasks.iter().filter(|(_, it)| it.node == Some(node) && it.view.wanted && it.takes_room()).map(|(id, _)| *id).collect();
+        for id in lost {
+            if let Some(task) = self.tasks.get_mut(&id) {
+                task.view.wanted = false;
+            }
+            self.succeed_by_id(clock, id);
+        }
+    }
+
+    pub fn task_turn(&mut self, clock: &mut Clock, id: u64, turn: TaskTurn) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        // What a silent machine does, nobody learns before it answers again.
+        let silent = task.node.is_some_and(|node| self.nodes.get(&node).is_none_or(|it| it.silent));
+        let service = task.service.clone();
+        match turn {
+            TaskTurn::Replaced => return self.succeed_by_id(clock, id),
+            _ if silent => return,
+            TaskTurn::Runs if task.view.state == TaskState::Starting && task.view.wanted => {
+                task.view.state = TaskState::Running;
+                task.view.ports = task.wants.clone();
+                for (at, port) in task.view.ports.iter_mut().enumerate() {
+                    let chosen = u16::try_from(32_768 + (id * 8 + at as u64) % 28_000).unwrap_or(u16::MAX);
+                    port.host = port.host.or(Some(chosen));
+                }
+                if let Some(it) = service.as_ref().and_then(|it| self.services.get_mut(it)) {
+                    it.has_run = true;
+                }
+            }
+            TaskTurn::Ends(code) if task.view.state == TaskState::Running && task.view.wanted => {
+                task.view.exit_code = Some(code);
+                task.view.wanted = false;
+                task.view.ports.clear();
+                if code == 0 {
+                    task.view.state = TaskState::Complete;
+                    self.completed.extend(service.as_ref().and_then(|it| self.services.get(it)).map(|it| it.view.container.clone()));
+                } else {
+                    task.view.state = TaskState::Failed;
+                    task.view.message = Some(format!("task: non-zero exit ({code})"));
+                    clock.within(5_000, 6_000, Happening::Task(id, TaskTurn::Replaced));
+                }
+            }
+            TaskTurn::Gone if !task.view.wanted => {
+                let alone = service.as_ref().is_none_or(|it| !self.services.contains_key(it));
+                if alone {
+                    self.tasks.remove(&id);
+                } else {
+                    task.view.state = TaskState::Stopped;
+                }
+            }
+            _ => return,
+        }
+        self.touch_task(service.as_deref().unwrap_or_default());
+    }
+
+    /// Wants another task in the place of this one, unless its service is gone or already has one.
+    fn succeed_by_id(&mut self, clock: &mut Clock, id: u64) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let Some(service) = task.service.clone().filter(|it| self.services.contains_key(it)) else { return };
+        if self.tasks.values().any(|it| it.service.as_ref() == Some(&service) && it.view.version > task.view.version) {
+            return;
+        }
+        let serial = clock.serial();
+        let successor = task.successor(serial);
+        self.tasks.insert(serial, successor);
+        self.forget_history(&service);
+        self.touch_task(&service);
+    }
+
+    /// The Swarm keeps the last few tasks of a service.
+    fn forget_history(&mut self, service: &str) {
+        let ended: Vec<u64> =
+            self.tasks.iter().filter(|(_, it)| it.service.as_deref() == Some(service) && !it.view.wanted && !it.takes_room()).map(|(id, _)| *id).collect();
+        for id in ended.iter().take(ended.len().saturating_sub(3)) {
+            self.tasks.remove(id);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What breaks in the world around the manager, and how all of it is mended in the end.
+
+use crate::{
+    clock::Happening,
+    machine::MachineTurn,
+    setup,
+    swarm::NodeTurn,
+    task::{Task, TaskTurn},
+    weather::Trouble,
+    world::World,
+};
+use micado_api::{MemoryBytes, NanoCpus, Resources};
+use micado_core::engine::{NodeView, TaskState};
+
+impl World {
+    /// One trouble of this world's kinds, and the moment of the next.
+    pub fn trouble(&mut self) {
+        if self.calm {
+            return;
+        }
+        let every = self.weather.trouble_every;
+        self.clock.within(every / 4, every * 7 / 4, Happening::Trouble);
+        let Some(&trouble) = self.clock.dice.pick(&self.weather.troubles) else { return };
+        self.say(|| format!("trouble: {trouble:?}"));
+        *self.tally.troubles.entry(trouble).or_default() += 1;
+        match trouble {
+            Trouble::MachineDies | Trouble::MachineHangs | Trouble::MachineReboots | Trouble::MachineVanishes | Trouble::NodeCutOff | Trouble::NodeLeaves => {
+                self.machine_trouble(trouble);
+            }
+            Trouble::CloudDown | Trouble::CloudRefuses => self.cloud_trouble(trouble),
+            Trouble::EngineDown => self.engine_fails(),
+            Trouble::ForeignService => self.foreign_service(),
+            Trouble::ForeignNode => self.foreign_node(),
+            Trouble::ProcessEnds => self.process_ends(0),
+            Trouble::ProcessFails => self.process_ends(3),
+            Trouble::ManagerDies => self.manager_dies("killed", (100, 30_000)),
+        }
+    }
+
+    fn machine_trouble(&mut self, trouble: Trouble) {
+        let running: Vec<u64> = self.machines().filter(|it| it.runs()).map(|it| it.serial).collect();
+        let Some(&serial) = self.clock.dice.pick(&running) else { return };
+        let node = self.machines().find(|it| it.serial == serial).and_then(|it| it.node);
+        match trouble {
+            Trouble::MachineDies => self.machine_dies(serial, "died"),
+            Trouble::MachineVanishes => self.machine_vanishes(serial),
+            Trouble::MachineReboots => {
+                self.fall_silent(serial, "rebooted");
+                self.clock.within(3_000, 25_000, Happening::Machine(serial, MachineTurn::Returns));
+                self.kill_processes(node);
+            }
+            Trouble::NodeLeaves => {
+                if let Some(machine) = self.machine_mut(serial) {
+                    machine.hurt = Some("left the Swarm");
+                }
+                if let Some(node) = node {
+                    self.swarm.leave(&mut self.clock, node);
+                }
+            }
+            _ => {
+                self.fall_silent(serial, "went silent");
+                if self.clock.dice.per_mille(700) {
+                    self.clock.within(2_000, 200_000, Happening::Machine(serial, MachineTurn::Returns));
+                }
+            }
+        }
+    }
+
+    /// A reboot ends all processes; the Swarm learns it when the machine answers again.
+    fn kill_processes(&mut self, node: Option<u64>) {
+        let theirs: Vec<u64> = self.swarm.tasks.iter().filter(|(_, it)| node.is_some() && it.node == node).map(|(id, _)| *id).collect();
+        for id in theirs {
+            self.clock.within(26_000, 30_000, Happening::Task(id, TaskTurn::Ends(137)));
+        }
+    }
+
+    /// Its owner took it away behind our back: it is listed no more.
+    fn machine_vanishes(&mut self, serial: u64) {
+        self.fall_silent(serial, "vanished");
+        for cloud in &mut self.clouds {
+            cloud.machines.remove(&serial);
+        }
+    }
+
+    fn cloud_trouble(&mut self, trouble: Trouble) {
+        let at = self.clock.dice.below(self.clouds.len());
+        let Some(cloud) = self.clouds.get_mut(at) else { return };
+        if trouble == Trouble::CloudDown {
+            cloud.down = true;
+            self.clock.within(5_000, 300_000, Happening::CloudBack(at));
+        } else {
+            let one = self.clock.dice.pick(&cloud.setup.flavours).map(|it| it.name.clone());
+            cloud.refuses = Some(one.filter(|_| self.clock.dice.per_mille(500)));
+            self.clock.within(30_000, 400_000, Happening::CloudAccepts(at));
+        }
+    }
+
+    fn engine_fails(&mut self) {
+        self.swarm.down = true;
+        self.clock.within(1_000, 60_000, Happening::EngineBack);
+        self.look_soon(100);
+    }
+
+    /// The engine answers again; for a moment it has heard of few of its nodes.
+    pub fn engine_back(&mut self) {
+        if !std::mem::replace(&mut self.swarm.down, false) {
+            return;
+        }
+        self.say(|| "engine back".to_owned());
+        self.swarm.touch_nodes();
+        let ready: Vec<u64> = self.swarm.nodes.iter().filter(|(_, it)| it.view.ready && !it.view.manager).map(|(id, _)| *id).collect();
+        for id in ready {
+            if self.clock.dice.per_mille(500)
+                && let Some(node) = self.swarm.nodes.get_mut(&id)
+            {
+                node.view.ready = false;
+                self.clock.within(100, 5_000, Happening::Node(id, NodeTurn::Heard));
+            }
+        }
+        self.look_soon(100);
+    }
+
+    /// Someone else's service, pinned nowhere: it takes room wherever the Swarm puts it.
+    fn foreign_service(&mut self) {
+        let serial = self.clock.serial();
+        let needs = Resources::new(MemoryBytes::mib(self.clock.dice.between(64, 900)), NanoCpus::millis(self.clock.dice.between(50, 800)));
+        let task = Task::first(serial, (format!("foreign{serial}"), None), needs, Vec::new());
+        self.swarm.tasks.insert(serial, task);
+        self.swarm.touch_task("");
+        if let Some(task) = self.swarm.tasks.get_mut(&serial)
+            && self.clock.dice.per_mille(700)
+        {
+            // Its owner will remove it: nothing else makes it go.
+            task.view.version = 1;
+            self.clock.within(20_000, 400_000, Happening::Task(serial, TaskTurn::Gone));
+        }
+    }
+
+    fn foreign_node(&mut self) {
+        let foreign = self.swarm.nodes.iter().find(|(_, it)| it.view.instance.is_none() && !it.view.manager).map(|(id, _)| *id);
+        match foreign {
+            Some(node) => drop(self.swarm.nodes.remove(&node)),
+            None => drop(self.swarm.join(&mut self.clock, NodeView { hostname: "stranger".to_owned(), manager: false, ..setup::managers_node() })),
+        }
+        self.swarm.touch_nodes();
+    }
+
+    fn process_ends(&mut self, code: i64) {
+        let running: Vec<u64> = self
+            .swarm
+            .tasks
+            .iter()
+            .filter(|(_, it)| it.service.is_some() && it.view.wanted && it.view.state == TaskState::Running)
+            .map(|(id, _)| *id)
+            .collect();
+        if let Some(&id) = self.clock.dice.pick(&running) {
+            self.clock.within(0, 100, Happening::Task(id, TaskTurn::Ends(code)));
+        }
+    }
+
+    /// Mends everything: clouds and engine answer, machines that hang come back or die, people ask for nothing new.
+    pub fn clear_up(&mut self) {
+        self.say(|| "the weather clears".to_owned());
+        self.calm = true;
+        for cloud in &mut self.clouds {
+            cloud.down = false;
+            cloud.refuses = None;
+        }
+        self.engine_back();
+        let silent: Vec<u64> = self.machines().filter(|it| it.silent && it.gone_at.is_none()).map(|it| it.serial).collect();
+        for serial in silent {
+            let turn = if self.clock.dice.per_mille(500) { MachineTurn::Returns } else { MachineTurn::Dies };
+            self.clock.within(100, 20_000, Happening::Machine(serial, turn));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! One simulated world: everything in it, and the step that lets the next thing happen.
+
+use crate::{
+    clock::{Clock, Happening},
+    flight::Flight,
+    invariants::{self, Broken},
+    machine::{Cloud, Machine},
+    manager::Manager,
+    people::People,
+    setup,
+    store::Store,
+    swarm::Swarm,
+    tally::Tally,
+    trace::Trace,
+    weather::Weather,
+};
+use micado_api::InstanceId;
+use micado_core::control::Config;
+use std::collections::BTreeMap;
+
+/// Everything there is.
+pub struct World {
+    pub clock: Clock,
+    pub weather: Weather,
+    pub config: Config,
+    pub store: Store,
+    pub clouds: Vec<Cloud>,
+    pub swarm: Swarm,
+    pub manager: Manager,
+    pub flights: BTreeMap<u64, Flight>,
+    pub people: People,
+    pub trace: Trace,
+    pub tally: Tally,
+    /// No more faults, and people ask for nothing new.
+    pub calm: bool,
+    /// What directed scenarios set up.
+    pub script: Script,
+    /// The first invariant that did not hold.
+    pub broken: Option<Broken>,
+}
+
+/// What a directed scenario wants to go wrong, each once.
+#[derive(Default)]
+pub struct Script {
+    /// The answer to the next order of a machine is lost after its effect.
+    pub lose_launch_answer: bool,
+    /// The next machine never joins.
+    pub never_joins: bool,
+    /// The manager dies at this boundary between two actions, counted from the world's beginning.
+    pub crash_at: Option<u64>,
+}
+
+impl World {
+    /// The world of this seed, faults and people and all.
+    pub fn drawn(seed: u64, trace: Trace) -> Self {
+        let mut clock = Clock::new(seed);
+        let weather = Weather::drawn(&mut clock.dice);
+        let config = setup::config(&mut clock.dice);
+        let people = People::drawn(&mut clock.dice);
+        let mut world = Self::with(clock, weather, config, people, trace);
+        for person in 0..world.people.count() {
+            world.clock.within(100, 5_000, Happening::Person(person));
+        }
+        world.clock.within(1_000, 30_000, Happening::Trouble);
+        world
+    }
+
+    /// A world where nothing happens but what is asked for.
+    pub fn quiet(seed: u64, config: Config) -> Self {
+        let mut world = Self::with(Clock::new(seed), Weather::clear(), config, People::nobody(), Trace::kept());
+        world.calm = true;
+        world
+    }
+
+    fn with(mut clock: Clock, weather: Weather, config: Config, people: People, trace: Trace) -> Self {
+        let mut swarm = Swarm { replaces_lost_tasks: weather.replaces_lost_tasks, ..Swarm::default() };
+        swarm.join(&mut clock, setup::managers_node());
+        let clouds = setup::clouds(&config);
+        clock.within(0, 1_000, Happening::ManagerStarts(0));
+        Self {
+            clock,
+            weather,
+            config,
+            store: Store::default(),
+            clouds,
+            swarm,
+            manager: Manager::default(),
+            flights: BTreeMap::new(),
+            people,
+            trace,
+            tally: Tally::default(),
+            calm: false,
+            script: Script::default(),
+            broken: None,
+        }
+    }
+
+    /// Lets the next thing happen and checks that all still holds.
+    ///
+    /// # Errors
+    /// The invariant that does not.
+    pub fn step(&mut self) -> Result<(), Broken> {
+        let Some(happening) = self.clock.next() else { return Ok(()) };
+        self.tally.steps += 1;
+        self.happen(happening);
+        self.swarm.schedule(&mut self.clock);
+        self.poll();
+        match self.broken.take() {
+            Some(broken) => Err(broken),
+            None => invariants::check(self),
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::ManagerStarts(epoch) => self.manager_starts(epoch),
+            Happening::TickDue(epoch) => self.tick_due(epoch),
+            Happening::Wake(epoch) => self.wake(epoch),
+            Happening::Tick(epoch) => self.tick(epoch),
+            Happening::Look(epoch) => self.look(epoch),
+            Happening::Seen(epoch, seen) => self.seen(epoch, *seen),
+            Happening::Effect(flight) => self.effect(flight),
+            Happening::Answer(flight, answer) => self.answered(flight, *answer),
+            Happening::Deadline(flight) => self.deadline(flight),
+            Happening::Machine(machine, turn) => self.machine_turn(machine, turn),
+            Happening::Node(node, turn) => self.swarm.node_turn(&mut self.clock, node, turn),
+            Happening::Task(task, turn) => self.swarm.task_turn(&mut self.clock, task, turn),
+            Happening::Person(person) => self.person_acts(person),
+            Happening::Trouble => self.trouble(),
+            Happening::CloudBack(cloud) => self.clouds[cloud].down = false,
+            Happening::CloudAccepts(cloud) => self.clouds[cloud].refuses = None,
+            Happening::EngineBack => self.engine_back(),
+        }
+    }
+
+    /// One line of the trace.
+    pub fn say(&mut self, text: impl FnOnce() -> String) {
+        self.trace.line(self.clock.now, text);
+    }
+
+    /// Notes that an invariant does not hold; the first one counts.
+    pub fn check(&mut self, held: Result<(), Broken>) {
+        if let Err(broken) = held
+            && self.broken.is_none()
+        {
+            self.broken = Some(broken);
+        }
+    }
+
+    pub fn machines(&self) -> impl Iterator<Item = &Machine> {
+        self.clouds.iter().flat_map(|it| it.machines.values())
+    }
+    pub fn machine_mut(&mut self, serial: u64) -> Option<&mut Machine> {
+        self.clouds.iter_mut().find_map(|it| it.machines.get_mut(&serial))
+    }
+    pub fn machine_of(&self, instance: &InstanceId) -> Option<&Machine> {
+        self.clouds.iter().find_map(|it| it.of(instance))
+    }
+}

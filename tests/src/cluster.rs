@@ -160,10 +160,10 @@ impl Cluster {
         self.host.run(&self.machine(tag).await.id, script).await
     }
 
-    /// How many machines the cloud has made for this cluster since then.
-    pub async fn machines_made_since(&self, since: SystemTime) -> usize {
+    /// How many machines the cloud has booted for this cluster since then.
+    pub async fn machines_booted_since(&self, since: SystemTime) -> usize {
         let cluster = std::fs::read_to_string(self.file("cluster-id")).expect("the cluster's id");
-        self.host.machines_made(cluster.trim(), since).await
+        self.host.machines_booted(cluster.trim(), since).await
     }
 
     /// The engine's tasks that run, each with its container on its machine.

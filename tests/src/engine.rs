@@ -81,10 +81,11 @@ impl Engine {
         import.try_for_each(|_| async { Ok(()) }).await.expect("the images, loaded into the manager's engine");
     }
 
-    /// The tasks that run, each with its container's id on its node.
+    /// The tasks that run and are to run, each with its container's id on its node.
     pub(crate) async fn running_tasks(&self) -> BTreeMap<String, String> {
         let tasks = self.docker.list_tasks(None::<ListTasksOptions>).await.expect("tasks");
-        let running = tasks.into_iter().filter_map(|task| {
+        let wanted = tasks.into_iter().filter(|task| task.desired_state == Some(TaskState::RUNNING));
+        let running = wanted.filter_map(|task| {
             let status = task.status.filter(|status| status.state == Some(TaskState::RUNNING))?;
             Some((task.id?, status.container_status?.container_id?))
         });

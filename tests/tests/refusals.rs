@@ -32,7 +32,7 @@ async fn what_is_wrong_is_named_and_changes_nothing() {
     cluster.micado(&launch(&["--memory", "0"])).await.refused(USAGE, &["memory `0` is zero"]);
     cluster.micado(&launch(&["--memory", "-1"])).await.refused(USAGE, &["memory `-1` is negative"]);
     cluster.micado(&launch(&["--memory", "10X"])).await.refused(USAGE, &["memory `10X`"]);
-    cluster.micado(&launch(&["--memory", "10G"])).await.refused(REFUSED, &["10 GiB", "small on local"]);
+    cluster.micado(&launch(&["--memory", "10G"])).await.refused(REFUSED, &["largest flavour is small on local"]);
     cluster.micado(&launch(&["-p", "8080", "-p", "8080:81"])).await.refused(USAGE, &["port 8080/tcp is published twice"]);
     cluster.micado(&launch(&["-p", "99999"])).await.refused(USAGE, &["99999"]);
     cluster.micado(&launch(&["-e", "NO_VALUE"])).await.refused(USAGE, &["NO_VALUE"]);
@@ -58,14 +58,12 @@ async fn a_port_that_a_foreign_process_holds(cluster: &Cluster) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_malformed_cloudsetup_xml_is_refused_with_line_and_column() {
     let folder = tempfile::tempdir().expect("a folder");
+    let rest = "<applications><application><name>Node</name><sname>n</sname><executable>e</executable></application></applications></setup>";
+    let flavours = "<flavours><flavour>\n<size>s</size><memory>10X</memory><cores>1</cores></flavour></flavours>";
     let cases = [
-        ("<setup>\n  <clouds>\n    <cloud></clou>\n</setup>", ":3:", "not well-formed"),
-        (
-            "<setup><clouds><cloud><name>a</name><broker>local</broker>\n<flavours><flavour>\n<size>s</size><memory>10X</memory><cores>1</cores></flavour></flavours></cloud></clouds><applications/></setup>",
-            ":3:16",
-            "memory `10X`",
-        ),
-        ("<setup>\n  <clouds><cloud><name>a</name><broker>moon</broker></cloud></clouds><applications/></setup>", ":2:", "broker `moon`"),
+        ("<setup>\n  <clouds>\n    <cloud></clou>\n</setup>".to_owned(), ":3:", "not well-formed"),
+        (format!("<setup><clouds><cloud><name>a</name><broker>local</broker>\n{flavours}</cloud></clouds>{rest}"), ":3:15", "memory `10X`"),
+        (format!("<setup>\n  <clouds><cloud><name>a</name><broker>moon</broker>{flavours}</cloud></clouds>{rest}"), ":2:32", "broker `moon`"),
     ];
     for (text, place, words) in cases {
         let file = folder.path().join("cloudsetup.xml");

@@ -2,7 +2,7 @@
 
 use micado_api::{ContainerState, InstanceState};
 use micado_tests::{Cluster, Options, Setup, measured, web};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_are_rented_when_no_machine_has_room_twice() {
@@ -11,7 +11,11 @@ async fn machines_are_rented_when_no_machine_has_room_twice() {
         let begin = Instant::now();
         let name = cluster.launch(&web("acme")).await.name.to_string();
         let running = cluster.until_container(&name, ContainerState::Running, 60).await;
-        measured(&format!("{name} on {}, from launch to running", running.instance.expect("a place")), begin.elapsed());
+        let place = running.instance.expect("a place").to_string();
+        measured(&format!("{name} on {place}, from launch to running"), begin.elapsed());
+        if number % 2 == 1 {
+            measured(&format!("{name} on {place}, from joined to running"), since_joined(&cluster, &place).await);
+        }
         assert!(cluster.ask(&name, "/").await.starts_with("micado-web "), "it says who it is");
         assert_eq!(number, cluster.look().await.expect("a view").containers.len());
     }
@@ -19,6 +23,14 @@ async fn machines_are_rented_when_no_machine_has_room_twice() {
     let instances: Vec<_> = view.instances.iter().map(|it| (it.tag.as_str(), it.state, it.containers)).collect();
     assert_eq!(instances, [("application01", InstanceState::Active, 2), ("application02", InstanceState::Active, 2)]);
     json_and_tables_say_so(&cluster).await;
+}
+
+/// How long ago the machine joined.
+async fn since_joined(cluster: &Cluster, tag: &str) -> Duration {
+    let view = cluster.look().await.expect("a view");
+    let instance = view.instance(tag).expect("it is listed");
+    let joined = UNIX_EPOCH + Duration::from_millis(instance.created_at.0 + instance.joined_after_ms.expect("it has joined"));
+    SystemTime::now().duration_since(joined).unwrap_or_default()
 }
 
 async fn json_and_tables_say_so(cluster: &Cluster) {

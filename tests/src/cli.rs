@@ -20,7 +20,6 @@ impl Outcome {
     ///
     /// # Panics
     /// With all it said, when it did not.
-    #[must_use]
     pub fn ok(self) -> Self {
         assert_eq!(self.code, Some(0), "{self:?}");
         self

@@ -160,10 +160,10 @@ impl Cluster {
         self.host.run(&self.machine(tag).await.id, script).await
     }
 
-    /// How many machines the cloud has made for this cluster since then.
-    pub async fn machines_made_since(&self, since: SystemTime) -> usize {
+    /// How many machines the cloud has booted for this cluster since then.
+    pub async fn machines_booted_since(&self, since: SystemTime) -> usize {
         let cluster = std::fs::read_to_string(self.file("cluster-id")).expect("the cluster's id");
-        self.host.machines_made(cluster.trim(), since).await
+        self.host.machines_booted(cluster.trim(), since).await
     }
 
     /// The engine's tasks that run, each with its container on its machine.
@@ -193,7 +193,6 @@ impl Cluster {
         }
         self.until("no instance is in use", 60, |view| view.in_use().is_empty().then_some(())).await;
         wait("the cloud has no machine", 60, async || self.machines().await.is_empty().then_some(())).await;
-        wait("the Swarm has no other node than the manager's", 60, async || (self.nodes().await.len() == 1).then_some(())).await;
     }
 
     /// What the web server of this container answers at its published port.
@@ -201,16 +200,15 @@ impl Cluster {
         let view = self.look().await.expect("a manager that answers");
         let container = view.container(name).unwrap_or_else(|| panic!("no container {name}"));
         let port = container.ports.iter().find_map(|port| port.host).unwrap_or_else(|| panic!("{name} has no published port: {container:?}"));
-        let url = format!("http://{}:{port}{path}", container.address.as_deref().expect("the machine's address"));
-        let asked = async || get(&url).await;
-        wait(&format!("{url} answers"), 5, asked).await
+        let address = container.address.as_deref().expect("the machine's address");
+        wait(&format!("{name} answers at {address}:{port}"), 5, async || self.get(address, port, path).await).await
     }
-}
 
-/// One connection per question: the server closes each.
-async fn get(url: &str) -> Option<String> {
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).tls_certs_only([]).build().expect("an HTTP client");
-    client.get(url).send().await.ok()?.text().await.ok()
+    /// What an HTTP server answers, if it does.
+    pub async fn get(&self, address: &str, port: u16, path: &str) -> Option<String> {
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).tls_certs_only([]).build().expect("an HTTP client");
+        client.get(format!("http://{address}:{port}{path}")).send().await.ok()?.text().await.ok()
+    }
 }
 
 fn address(folder: &Path) -> String {

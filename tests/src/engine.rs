@@ -81,10 +81,11 @@ impl Engine {
         import.try_for_each(|_| async { Ok(()) }).await.expect("the images, loaded into the manager's engine");
     }
 
-    /// The tasks that run, each with its container's id on its node.
+    /// The tasks that run and are to run, each with its container's id on its node.
     pub(crate) async fn running_tasks(&self) -> BTreeMap<String, String> {
         let tasks = self.docker.list_tasks(None::<ListTasksOptions>).await.expect("tasks");
-        let running = tasks.into_iter().filter_map(|task| {
+        let wanted = tasks.into_iter().filter(|task| task.desired_state == Some(TaskState::RUNNING));
+        let running = wanted.filter_map(|task| {
             let status = task.status.filter(|status| status.state == Some(TaskState::RUNNING))?;
             Some((task.id?, status.container_status?.container_id?))
         });
@@ -105,17 +106,17 @@ impl Engine {
 }
 
 async fn create(host: &Host, network: &str, folder: &Path) -> String {
-    let bare = local::engine_container(&host.endpoint, NODE_IMAGE, network).await.expect("the host's engine");
-    let config = bare.host_config.unwrap_or_default();
-    let mut binds = config.binds.unwrap_or_default();
+    let rights = local::engine_rights(&host.endpoint).await.expect("the host's engine");
+    let mut binds = rights.binds.unwrap_or_default();
     binds.push(format!("{}:/run/engine", socket(folder).parent().expect("it has one").display()));
     binds.push(format!("{}:/etc/docker/certs.d", certificates(folder).display()));
     let body = ContainerCreateBody {
         hostname: Some("manager".to_owned()),
         env: Some(vec!["MICADO_DOCKER_HOSTS=unix:///run/engine/docker.sock".to_owned()]),
         labels: Some([(run::RUN_LABEL.to_owned(), run::name())].into()),
-        host_config: Some(HostConfig { binds: Some(binds), ..config }),
-        ..bare
+        image: Some(NODE_IMAGE.to_owned()),
+        host_config: Some(HostConfig { binds: Some(binds), network_mode: Some(network.to_owned()), ..rights }),
+        ..ContainerCreateBody::default()
     };
     let options = CreateContainerOptionsBuilder::default().name(&format!("{network}-manager")).build();
     host.docker.create_container(Some(options), body).await.expect("the engine's container (scripts/node-image/build makes its image)").id

@@ -84,9 +84,9 @@ impl Host {
         self.on_network(network).await.into_iter().filter_map(machine).collect()
     }
 
-    /// How many machines of this cluster were made since then, whatever became of them.
-    pub(crate) async fn machines_made(&self, cluster: &str, since: SystemTime) -> usize {
-        let filters: HashMap<_, _> = [("type", "container".to_owned()), ("event", "create".to_owned()), ("label", format!("micado.cluster={cluster}"))]
+    /// How many machines of this cluster were booted since then, whatever became of them.
+    pub(crate) async fn machines_booted(&self, cluster: &str, since: SystemTime) -> usize {
+        let filters: HashMap<_, _> = [("type", "container".to_owned()), ("event", "start".to_owned()), ("label", format!("micado.cluster={cluster}"))]
             .map(|(key, value)| (key.to_owned(), vec![value]))
             .into();
         let options = EventsOptionsBuilder::default().since(&seconds(since)).until(&seconds(SystemTime::now())).filters(&filters).build();

@@ -16,6 +16,5 @@ pub use cluster::{Cluster, Options};
 pub use faulty::{Fault, FaultyBroker};
 pub use host::HostContainer;
 pub use manager::{free_port, micado};
-pub use run::full;
 pub use setup::{Request, Setup, web};
 pub use view::{View, measured, wait};

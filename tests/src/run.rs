@@ -11,12 +11,6 @@ pub(crate) const FOLDER_LABEL: &str = "micado.test.folder";
 /// What the folders of clusters begin with.
 pub(crate) const FOLDER_PREFIX: &str = "e2e-";
 
-/// Whether the long tests are wanted too: `scripts/test --full` says so.
-#[must_use]
-pub fn full() -> bool {
-    std::env::var_os("MICADO_TEST_FULL").is_some()
-}
-
 /// The name of this run; `scripts/test` gives one, so that it can look for what is left.
 pub(crate) fn name() -> String {
     std::env::var("MICADO_TEST_RUN").unwrap_or_else(|_| owner().clone())

@@ -18,4 +18,21 @@ async fn machines_are_rented_when_no_machine_has_room_twice() {
     let view = cluster.look().await.expect("a view");
     let instances: Vec<_> = view.instances.iter().map(|it| (it.tag.as_str(), it.state, it.containers)).collect();
     assert_eq!(instances, [("application01", InstanceState::Active, 2), ("application02", InstanceState::Active, 2)]);
+    json_and_tables_say_so(&cluster).await;
+}
+
+async fn json_and_tables_say_so(cluster: &Cluster) {
+    let lists = cluster.micado(&["list", "--output", "json"]).await.ok().json();
+    let column =
+        |list: &str, key: &str| lists[list].as_array().map(|rows| rows.iter().map(|row| row[key].as_str().unwrap_or("-").to_owned()).collect::<Vec<_>>());
+    assert_eq!(column("instances", "tag").expect("instances"), ["application01", "application02"]);
+    assert_eq!(column("containers", "instance").expect("containers"), ["application01", "application01", "application02", "application02"]);
+    assert_eq!(column("containers", "state").expect("containers"), ["running"; 4]);
+
+    let tables = cluster.micado(&["list"]).await.ok().stdout;
+    let row = |name: &str| tables.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap_or_else(|| panic!("no {name} in\n{tables}"));
+    assert!(row("application02").contains("active"), "{tables}");
+    assert!(row("acme_micado-web.3").contains("running") && row("acme_micado-web.3").contains("application02"), "{tables}");
+    let why = cluster.micado(&["explain", "acme_micado-web.3"]).await.ok().stdout;
+    assert!(why.contains("renting small on local"), "{why}");
 }

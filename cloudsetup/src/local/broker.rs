@@ -12,7 +12,8 @@ use bollard::{
     errors::Error,
     models::ContainerSummary,
     query_parameters::{
-        CreateContainerOptionsBuilder, KillContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+        UploadToContainerOptionsBuilder,
     },
 };
 use bytes::Bytes;
@@ -21,6 +22,8 @@ use std::{collections::HashMap, future::Future, time::Duration};
 
 /// Time-out of a whole call of the broker.
 const CALL_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long a machine may take to shut down.
+const SHUTDOWN_SECONDS: i32 = 4;
 /// Pause between two looks at a container that is being removed.
 const REMOVAL_POLL: Duration = Duration::from_millis(50);
 
@@ -44,15 +47,14 @@ impl Broker for LocalCloud {
             let archive = files::archive(&order.files)?;
             let engine = self.engine().await?;
             self.ensure_network(&engine, &order.cluster).await?;
-            let existing = self.find(&engine, &order.name).await?;
-            let machine = match existing {
-                Some(machine) => machine,
-                None => self.create(&engine, order).await?,
-            };
-            if machine.state != MachineState::Pending {
-                return Ok(machine);
+            match self.find(&engine, &order.name).await? {
+                Some(machine) if machine.state != MachineState::Pending => return Ok(machine),
+                // What an order that was cut off has made and not started. The rest of that order may still come: it must find nothing.
+                Some(half_made) => remove(&engine, &half_made.id).await?,
+                None => {}
             }
-            boot(&engine, &order.name, archive).await?;
+            let machine = self.create(&engine, order).await?;
+            boot(&engine, &machine, archive).await?;
             self.find(&engine, &order.name).await?.ok_or_else(|| vanished(&order.name))
         })
         .await
@@ -69,10 +71,12 @@ impl Broker for LocalCloud {
             let Some(machine) = self.find(&engine, name).await? else {
                 return Ok(());
             };
-            match engine.kill_container(&machine.id, None::<KillContainerOptions>).await {
+            // Shut down, not cut off: an engine that takes its leave keeps no other waiting for it. One that does not hear is killed.
+            let shutdown = StopContainerOptionsBuilder::default().t(SHUTDOWN_SECONDS).build();
+            match engine.stop_container(&machine.id, Some(shutdown)).await {
                 Ok(()) => {}
                 // Gone already, or not running.
-                Err(error) if matches!(status(&error), Some(404 | 409)) => {}
+                Err(error) if matches!(status(&error), Some(304 | 404 | 409)) => {}
                 Err(error) => return Err(refused_or_unknown(error)),
             }
             if host::socket(&self.endpoint).is_some() {
@@ -126,17 +130,18 @@ impl LocalCloud {
 }
 
 /// Gives a container that was never started its files and starts it. One that the engine cannot start is removed, so that a refusal leaves nothing.
-async fn boot(engine: &Docker, name: &str, archive: Bytes) -> Result<(), BrokerError> {
+/// By its id, never by its name: what comes late must not reach the container of the next order.
+async fn boot(engine: &Docker, machine: &Machine, archive: Bytes) -> Result<(), BrokerError> {
     let into_root = UploadToContainerOptionsBuilder::default().path("/").build();
-    let uploaded = engine.upload_to_container(name, Some(into_root), body_full(archive)).await;
+    let uploaded = engine.upload_to_container(&machine.id, Some(into_root), body_full(archive)).await;
     let booted = match uploaded {
-        Ok(()) => engine.start_container(name, None).await,
+        Ok(()) => engine.start_container(&machine.id, None).await,
         Err(error) => Err(error),
     };
     match booted {
-        Err(error) if status(&error) == Some(404) => Err(vanished(name)),
+        Err(error) if status(&error) == Some(404) => Err(vanished(&machine.name)),
         Err(Error::DockerResponseServerError { message, .. }) => {
-            remove(engine, name).await?;
+            remove(engine, &machine.id).await?;
             Err(BrokerError::Refused(message))
         }
         other => other.map_err(refused_or_unknown),

@@ -1,0 +1,65 @@
+//! Machines lose power: their containers run elsewhere, on machines that have room or on new ones.
+
+use micado_api::{CloudName, ContainerState, FlavourName, InstanceState, Location, StartRequest, Tag};
+use micado_tests::{Cluster, Options, Setup, measured, wait, web};
+use std::{collections::BTreeMap, time::Instant};
+
+/// How long a container may be away when another machine has room for it.
+const AWAY: u64 = 30;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_of_a_machine_that_lost_power_run_elsewhere_within_30_s() {
+    let cluster = Cluster::start(Options { setup: Setup::small(), ..Options::default() }).await;
+    for tag in ["first", "second"] {
+        cluster.api.start(&start(tag)).await.expect("start");
+        cluster.until_instance(tag, InstanceState::Active, 60).await;
+    }
+    let name = cluster.launch(&web("acme")).await.name.to_string();
+    let running = cluster.until_container(&name, ContainerState::Running, 60).await;
+    let (lost, left) = if running.instance.expect("a place").as_str() == "first" { ("first", "second") } else { ("second", "first") };
+
+    let begin = Instant::now();
+    cluster.kill_machine(lost).await;
+    let is_there = |view: &micado_tests::View| (view.place_of(&name)? == left).then(|| view.container_in(&name, ContainerState::Running)).flatten().map(|_| ());
+    cluster.until("it runs on the machine that is left", AWAY, is_there).await;
+    measured("from the loss of a machine until its container runs on another", begin.elapsed());
+    check_that_it_failed_and_is_cleaned_up(&cluster, lost).await;
+    assert!(cluster.ask(&name, "/").await.starts_with("micado-web "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_is_rented_for_the_containers_of_the_last_one() {
+    let cluster = Cluster::start(Options { setup: Setup::small(), ..Options::default() }).await;
+    let name = cluster.launch(&web("acme")).await.name.to_string();
+    cluster.until_container(&name, ContainerState::Running, 60).await;
+
+    let begin = Instant::now();
+    cluster.kill_machine("application01").await;
+    cluster.until("a machine is rented in its place", AWAY, |view| view.instance("application02").map(|_| ())).await;
+    measured("from the loss of the last machine until another is rented", begin.elapsed());
+    let waiting = cluster.look().await.expect("a view").container(&name).cloned().expect("it is listed");
+    assert!(waiting.state == ContainerState::Waiting && waiting.reason.as_ref().is_some_and(|reason| reason.contains("application02")), "{waiting:?}");
+    cluster.until_container(&name, ContainerState::Running, 60).await;
+    measured("from the loss of the last machine until its container runs", begin.elapsed());
+    check_that_it_failed_and_is_cleaned_up(&cluster, "application01").await;
+    assert_eq!(cluster.machines().await.len(), 1);
+}
+
+async fn check_that_it_failed_and_is_cleaned_up(cluster: &Cluster, tag: &str) {
+    let failed = cluster.until_instance(tag, InstanceState::Failed, 10).await;
+    assert!(failed.reason.as_ref().is_some_and(|reason| reason.contains("dead") || reason.contains("not answer")), "{failed:?}");
+    wait("its machine is given back", 10, async || cluster.machines().await.iter().all(|it| it.tag != tag).then_some(())).await;
+    wait("its node is forgotten", 30, async || cluster.nodes().await.iter().all(|node| node != tag).then_some(())).await;
+}
+
+fn start(tag: &str) -> StartRequest {
+    StartRequest {
+        cloud: CloudName::trusted("local"),
+        application: "Node".to_owned(),
+        flavour: FlavourName::trusted("small"),
+        tag: Tag::trusted(tag),
+        location: Location::default(),
+        first: false,
+        files: BTreeMap::new(),
+    }
+}

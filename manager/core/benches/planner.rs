@@ -31,7 +31,10 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
+    cluster("planner 5x10", &snapshot(5, 10, 1, 4, web), true);
     cluster("planner 1000x10000", &snapshot(1000, 10_000, 1, 50, web), true);
+    roomy("planner 1000x10000, room for all", snapshot(1000, 10_000, 1, 50, web));
+    roomy("planner 5000x100000 in 4 locations, room for all", snapshot(5000, 100_000, 4, 500, web));
     cluster("planner 5000x100000 in 4 locations", &snapshot(5000, 100_000, 4, 500, web), true);
     cluster("planner 5000x100000 in 4 locations, no two alike", &snapshot(5000, 100_000, 4, 100_000, random), true);
     let mut full = snapshot(5000, 100_000, 4, 500, web);
@@ -149,7 +152,7 @@ fn cluster(name: &str, snapshot: &Snapshot, rents_freely: bool) {
     let rate = snapshot.waiting.len() as f64 / seconds;
     let (machines, price) = rented(snapshot, &steps);
     let waits = steps.iter().filter(|step| matches!(step, Step::Wait { .. } | Step::Refuse { .. })).count();
-    print!("{name}: {rate:.0} placements/s (median of {RUNS}, {:.0} ms), ", seconds * 1e3);
+    print!("{name}: {rate:.0} placements/s (median of {RUNS}, {:.1} ms), ", seconds * 1e3);
     if rents_freely {
         let (least_machines, least_price) = least(snapshot);
         println!(
@@ -160,6 +163,12 @@ fn cluster(name: &str, snapshot: &Snapshot, rents_freely: bool) {
     } else {
         println!("{machines} machines rented, {waits} containers wait");
     }
+}
+
+/// The same with all machines empty.
+fn roomy(name: &str, mut snapshot: Snapshot) {
+    snapshot.nodes.iter_mut().for_each(|node| node.reserved = Resources::default());
+    cluster(name, &snapshot, false);
 }
 
 fn packing(name: &str, snapshot: &Snapshot) {

@@ -188,9 +188,10 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
 pub fn swarm_name(cluster: &ClusterId, container: &ContainerName, generation: u32) -> String {
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(format!("{cluster}/{container}/{generation}"));
-    let hash: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    let readable: String = host_label(container.as_str()).chars().take(44).collect();
-    format!("c-{}-{hash}", readable.trim_end_matches('-'))
+    let hash = digest.iter().take(6).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
+    let mut readable = host_label(container.as_str());
+    readable.truncate(44);
+    format!("c-{}-{hash:012x}", readable.trim_end_matches('-'))
 }
 
 /// The network alias that all containers of a service share: its name as a DNS label, hashed when long or changed.

@@ -29,6 +29,12 @@ impl CloudSight {
     pub(super) fn was_asked(&self) -> bool {
         self.listed.is_some() || self.error.is_some()
     }
+    /// Drops what was noted of machines that have no record any more.
+    pub(super) fn forget(&mut self, unknown: impl Fn(&InstanceId) -> bool) {
+        self.known.retain(|id, _| !unknown(id));
+        self.missing.retain(|id, _| !unknown(id));
+        self.released.retain(|id, _| !unknown(id));
+    }
     /// What the broker says of a machine.
     pub(super) fn machine(&self, instance: &InstanceId) -> Option<&Machine> {
         self.machines.get(instance)

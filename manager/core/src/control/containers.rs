@@ -175,5 +175,6 @@ impl Core {
             self.ledger.instances.remove(&id);
         }
         self.memory.shunned.retain(|_, (_, until)| *until > now);
+        self.forget();
     }
 }

@@ -1,9 +1,9 @@
 //! What is told to people: decisions, kept in the store, and progress, as it happens.
 
-use super::Core;
+use super::{Core, ledger::Ledger};
 use crate::model::Decision;
 use micado_api::{ContainerName, ContainerState, InstanceId, InstanceState, Progress, Settled};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Decisions that are kept at most.
 const DECISIONS: usize = 2000;
@@ -38,6 +38,15 @@ impl Journal {
     pub(super) fn begin_instance(&mut self, id: &InstanceId, tag: &str) {
         self.lines.remove(tag);
         self.instances.remove(id);
+    }
+    /// Drops what was said of things that have no record any more.
+    pub(super) fn forget(&mut self, ledger: &Ledger) {
+        if self.containers.len() > ledger.containers.len() || self.instances.len() > ledger.instances.len() {
+            self.containers.retain(|name, _| ledger.containers.get(name).is_some());
+            self.instances.retain(|id, _| ledger.instances.get(id).is_some());
+            let tags: BTreeSet<&str> = ledger.instances.values().map(|it| it.tag.as_str()).collect();
+            self.lines.retain(|subject, _| tags.contains(subject.as_str()) || ledger.containers.get(&ContainerName::trusted(subject.as_str())).is_some());
+        }
     }
     fn tell(&mut self, progress: Progress) {
         let lines = self.lines.entry(progress.subject.clone()).or_default();

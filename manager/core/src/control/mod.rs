@@ -5,6 +5,7 @@ mod clouds;
 mod containers;
 mod core;
 mod event;
+mod forget;
 mod instances;
 mod journal;
 mod ledger;

@@ -59,6 +59,18 @@ impl Bin {
         if self.takes_one(kind) { kind.times_in(self.room, count) } else { 0 }
     }
 
+    /// Whether both could be one as far as ports go.
+    pub fn shares_no_port_with(&self, other: &Self) -> bool {
+        !self.ports.iter().any(|port| other.ports.contains(port))
+    }
+
+    /// Takes over all of another, whose load needs so much.
+    pub fn absorb(&mut self, other: &Self, needs: Resources) {
+        self.room = self.room.saturating_sub(needs);
+        self.ports.extend(&other.ports);
+        self.load.extend(&other.load);
+    }
+
     /// Puts so many of a run on it.
     pub fn put(&mut self, kind: &Kind<'_>, run: usize, count: usize) {
         self.room = self.room.saturating_sub(kind.needs_of(count));

@@ -102,7 +102,8 @@ impl<'p, 's> Sets<'p, 's> {
         reached
     }
 
-    /// Machines that are worth a look: where something is bound to, and for each kind the roomiest; so many containers need no more machines than they are.
+    /// Machines that are worth a look: where something is bound to, and for each kind as many that take it as there are containers. Nothing is missed: whoever has that
+    /// many finds one that no other container uses, and whoever has fewer has all there are.
     fn candidates(&self) -> BTreeSet<usize> {
         let count = self.kinds.len();
         let bound = self.kinds.iter().filter_map(|kind| if let Binding::To(machine) = kind.bound_to { Some(machine) } else { None });

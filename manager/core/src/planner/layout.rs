@@ -62,7 +62,7 @@ impl Layout {
 /// Serves all of these containers within the limits, or says that it found no way. Machines that are there come first: with copies of one service apart, if that serves
 /// everybody, and else in whatever way does. Only then are machines rented, and copies are spread again over all there will be.
 pub(super) fn solve(problem: &Problem<'_>, runs: &[Run]) -> Option<Layout> {
-    let ways: [Way; 3] = [apart, together, patterns::on_machines_there];
+    let ways: [UseOfMachinesThere; 3] = [apart, together, patterns::on_machines_there];
     let mut parts = Vec::new();
     for place in ways {
         let mut yard = problem.yard.clone();
@@ -85,7 +85,7 @@ pub(super) fn solve(problem: &Problem<'_>, runs: &[Run]) -> Option<Layout> {
 }
 
 /// A way to use the machines that are there; `None` if it is too slow for so many.
-type Way = fn(&Problem<'_>, &mut Yard, &[Run]) -> Option<Part>;
+type UseOfMachinesThere = fn(&Problem<'_>, &mut Yard, &[Run]) -> Option<Part>;
 
 fn apart(problem: &Problem<'_>, yard: &mut Yard, runs: &[Run]) -> Option<Part> {
     Some(yard.place(problem, runs, Manner::Apart))

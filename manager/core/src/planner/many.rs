@@ -6,6 +6,7 @@ use super::{
     layout::{Packing, Rented},
     patterns,
     problem::{Binding, Cost, Problem},
+    rooms::Rooms,
     yard::{Part, Placed, Run},
 };
 use micado_api::Resources;
@@ -57,7 +58,7 @@ pub(super) fn best(problem: &Problem<'_>, runs: &[Run], part: Part) -> Option<Pa
 }
 
 /// What any way to rent for these costs at least.
-pub(super) fn least(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Cost {
+fn least(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Cost {
     let needs = left.iter().map(|&(run, count)| problem.kinds[runs[run].kind].needs_of(count)).fold(Resources::default(), Resources::add);
     let memory = (needs.memory.0, |offer: usize| problem.offers[offer].capacity.memory.0);
     let cpu = (needs.cpu.0, |offer: usize| problem.offers[offer].capacity.cpu.0);
@@ -113,7 +114,9 @@ fn choices(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Opti
         }
     }
     let cheapest = choices.iter().min_by_key(|choice| choice.cost)?.clone();
-    choices.extend(cheapest.with_emptiest_packed_again(problem, runs));
+    let merged = (0..problem.offers.len()).fold(cheapest, |choice, offer| choice.with_some_merged(problem, offer));
+    choices.extend(merged.clone().with_emptiest_packed_again(problem, runs));
+    choices.push(merged);
     Some(choices)
 }
 
@@ -144,6 +147,34 @@ impl Choice {
             }
         }
         Self { cost: cost(problem, &machines), machines }
+    }
+
+    /// The same with cheaper machines replaced by one of this offer wherever that holds the load of several and costs no more than they do.
+    fn with_some_merged(mut self, problem: &Problem<'_>, offer: usize) -> Self {
+        let price = problem.cost(offer).price;
+        let (mut small, kept): (Vec<Rental>, Vec<Rental>) = self.machines.into_iter().partition(|rental| problem.cost(rental.offer).price < price);
+        small.sort_by_key(|rental| Reverse(problem.scale.size(rental.load(problem))));
+        let mut groups: Vec<(Rental, Vec<Rental>)> = Vec::new();
+        let mut rooms = Rooms::default();
+        for rental in small {
+            let load = rental.load(problem);
+            let first = rooms.fitting(load).map(|(_, group, _)| group).find(|&group| groups[group].0.bin.shares_no_port_with(&rental.bin));
+            let group = first.unwrap_or_else(|| {
+                groups.push((Rental::empty(problem, offer), Vec::new()));
+                groups.len() - 1
+            });
+            let (whole, parts) = &mut groups[group];
+            rooms.remove(0, group);
+            whole.bin.absorb(&rental.bin, load);
+            rooms.insert(0, group, whole.bin.room);
+            parts.push(rental);
+        }
+        self.machines = kept;
+        for (whole, parts) in groups {
+            let saves = parts.len() > 1 && price <= cost(problem, &parts).price;
+            self.machines.extend(if saves { vec![whole] } else { parts });
+        }
+        Self { cost: cost(problem, &self.machines), machines: self.machines }
     }
 
     /// The same with as many of the emptiest machines as hold a few containers between them replaced by the cheapest for those; `None` if that saves nothing.

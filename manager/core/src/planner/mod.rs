@@ -9,7 +9,9 @@
 //! | `serve` | who is served when not everybody can be |
 //! | `layout` | how a set of containers is served whole: first by machines that are there, then by renting |
 //! | `yard` | which of the open machines a container goes on (`rooms` finds it without a look at each) |
-//! | `few`, `many` | which machines are rented: up to ten containers by trying every way, more by good guesses |
+//! | `few` | which machines are rented for up to ten containers: every way is tried |
+//! | `many` | which are for more: the cheapest result of `bins` (container by container) and `patterns` (machine by machine), improved |
+//! | `spread` | which copies change places, so that those of one service are apart |
 //! | `explain`, `report` | nothing: they put the result into steps and words |
 //!
 //! What is wanted, in this order: serve the head of the waiting list; pay the least per hour; rent the fewest machines, and the smallest of those (without prices,

@@ -2,7 +2,7 @@
 
 use super::{
     layout::{Layout, Rented, solve},
-    problem::{Binding, Problem},
+    problem::{Binding, Kind, Problem},
     yard::{Manner, Run},
 };
 
@@ -34,7 +34,7 @@ pub(super) fn serve(problem: &Problem<'_>) -> Layout {
 }
 
 /// Whether a container would be served if it were the only one.
-fn could_be_served_alone(problem: &Problem<'_>, kind: &super::problem::Kind<'_>) -> bool {
+fn could_be_served_alone(problem: &Problem<'_>, kind: &Kind<'_>) -> bool {
     problem.yard.has_room_for(kind)
         || kind.bound_to == Binding::Free
             && (0..problem.offers.len()).any(|offer| kind.needs().fits_in(&problem.offers[offer].capacity) && problem.allows(problem.cost(offer)))

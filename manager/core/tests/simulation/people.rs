@@ -210,7 +210,7 @@ impl World {
             return self.check(Err(replies::to_nobody(ticket)));
         };
         let Some(request) = self.people.persons[person].open.take() else { return };
-        self.clock.within(300, 12_000, crate::clock::Happening::Person(person));
+        self.clock.within(300, 20_000, crate::clock::Happening::Person(person));
         self.check(replies::check(self, &request, &reply));
         self.take_note(person, &request, &reply);
     }

@@ -1,6 +1,6 @@
 //! Runs seeds: many at once in silence, one alone with its trace.
 
-use crate::{clock::Happening, goal, invariants::Broken, tally::Tally, trace::Trace, world::World};
+use crate::{goal, invariants::Broken, tally::Tally, trace::Trace, world::World};
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -84,7 +84,7 @@ fn fail(seed: u64, steps: u64, seeds: u64, failures: &BTreeMap<u64, Broken>) -> 
     lines[lines.len().saturating_sub(50)..].iter().for_each(|line| println!("{line}"));
     let broken = again.map_or_else(|| "it did not fail again: something is not deterministic".to_owned(), |it| format!("{}: {}", it.invariant, it.what));
     let amount = if steps == STEPS { String::new() } else { format!("SIM_STEPS={steps} ") };
-    panic!("{} of {seeds} seeds failed\n{broken}\n{amount}SIM_SEED={seed} cargo test -p micado-manager --test simulation", failures.len());
+    panic!("{} of {seeds} seeds failed\n{broken}\n{amount}SIM_SEED={seed} cargo test -p micado-core --test simulation", failures.len());
 }
 
 /// A world with all its faults for so many steps, and then in calm weather until it has settled. A panic of the core is a failure like others.
@@ -131,9 +131,4 @@ pub fn until(world: &mut World, seconds: u64, so: impl Fn(&World) -> bool) -> Re
         }
     }
     Ok(())
-}
-
-/// Keeps the clock going in a world where nothing else happens.
-pub fn wake(world: &mut World) {
-    world.clock.within(0, 0, Happening::Person(0));
 }

@@ -1,1 +1,106 @@
 //! Directed scenarios: one thing goes wrong, and what follows is known.
+
+use crate::{
+    invariants::Broken,
+    people::spec,
+    run::{settle, until},
+    setup,
+    trace::Trace,
+    world::World,
+};
+use micado_api::{InstanceState, LaunchRequest, Location, MemoryBytes, NanoCpus, Resources};
+use micado_core::{control::Request, engine::ImageFacts, model::Instance};
+
+/// A world where one small container is launched and nothing is rented yet.
+fn one_launch() -> World {
+    let mut world = World::quiet(1, setup::plain());
+    let small = Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250));
+    let spec = spec("ann", "web", small, Vec::new(), Vec::new(), Location::default());
+    let facts = ImageFacts { pull: None, exposed: Vec::new() };
+    world.wants(Request::Launch(LaunchRequest { spec, publish_all: false, request: Some("r1".to_owned()) }, facts));
+    world
+}
+
+/// Whether the one container runs as its record says.
+fn runs(world: &World) -> bool {
+    world.store.containers().any(|it| it.placement.as_ref().is_some_and(|place| world.swarm.runs(&world.swarm_name(it, place))))
+}
+
+/// Shows the trace of a world that did not hold.
+fn held(world: &World, result: Result<(), Broken>) {
+    if let Err(broken) = result {
+        world.trace.lines().iter().for_each(|line| println!("{line}"));
+        panic!("{}: {}", broken.invariant, broken.what);
+    }
+}
+
+/// One container runs, on the one machine that was ever made.
+fn one_of_each(world: &World, when: &str) {
+    assert!(runs(world), "{when}: the container runs");
+    assert_eq!(world.store.containers().count(), 1, "{when}: containers");
+    assert_eq!(world.machines().count(), 1, "{when}: machines");
+    assert_eq!(world.tally.machines, 1, "{when}: machines ever made");
+}
+
+#[test]
+fn an_answer_lost_after_the_machine_was_made_rents_one_machine() {
+    let mut world = one_launch();
+    world.script.lose_launch_answer = true;
+    let settled = settle(&mut world);
+    held(&world, settled);
+    assert_eq!(world.tally.calls_lost, 1);
+    one_of_each(&world, "after the lost answer");
+}
+
+#[test]
+fn a_machine_that_never_joins_is_given_back_in_time_and_another_flavour_is_tried() {
+    let mut world = one_launch();
+    world.script.never_joins = true;
+    let patience = world.config.setup.clouds[0].join_timeout;
+    let given_up = |world: &World| world.store.instances().any(|it| it.state == InstanceState::Failed);
+    let failed = until(&mut world, patience.as_secs() + 30, given_up);
+    held(&world, failed);
+    let first: Instance = world.store.instances().find(|it| it.state == InstanceState::Failed).expect("it was just seen").clone();
+    let waited = first.state_since.since(first.created_at);
+    assert!(waited >= patience && waited.as_secs() < patience.as_secs() + 15, "given up after {waited:?}");
+    assert_eq!(first.reason.as_deref(), Some(format!("did not join within {} s", patience.as_secs()).as_str()));
+
+    let settled = settle(&mut world);
+    held(&world, settled);
+    assert!(runs(&world), "the container runs in the end");
+    let second = world.store.instances().find(|it| it.state == InstanceState::Active).expect("a machine joined");
+    assert_ne!((&second.cloud, &second.flavour), (&first.cloud, &first.flavour), "the flavour that failed is left alone for a while");
+    assert_eq!((world.tally.machines, world.machines().count()), (2, 1), "machines ever made, and left");
+}
+
+#[test]
+fn a_manager_that_dies_at_any_action_of_a_launch_rents_one_machine() {
+    let mut undisturbed = one_launch();
+    let ran = until(&mut undisturbed, 120, runs);
+    held(&undisturbed, ran);
+    let boundaries = undisturbed.manager.boundaries;
+    assert!(boundaries > 10, "a launch that rents has more than {boundaries} actions");
+    for boundary in 1..=boundaries {
+        let mut world = one_launch();
+        world.script.crash_at = Some(boundary);
+        let settled = settle(&mut world);
+        held(&world, settled);
+        assert_eq!(world.tally.deaths, 1, "it died at boundary {boundary}");
+        one_of_each(&world, &format!("death at boundary {boundary} of {boundaries}"));
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_world_again() {
+    let lines = || {
+        let mut world = World::drawn(3, Trace::kept());
+        for _ in 0..800 {
+            let stepped = world.step();
+            held(&world, stepped);
+        }
+        world.trace.lines().to_vec()
+    };
+    let first = lines();
+    assert!(first.len() > 500, "something happens in 800 steps");
+    assert_eq!(first, lines());
+}

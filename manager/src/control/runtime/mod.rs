@@ -19,6 +19,9 @@ use watcher::Watcher;
 /// An event, and the core it is for: answers to the calls of a core that was dropped are dropped too, as in a crash.
 type Incoming = (u64, Event);
 
+/// Between a commit that failed and the next attempt.
+const RESTART_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// The loop.
 #[derive(Debug)]
 pub struct Runtime {
@@ -80,6 +83,8 @@ impl Runtime {
             if let Err(error) = self.carry_out(actions, &sender, &watcher).await {
                 tracing::error!(%error, "a commit failed: starting over from the store");
                 self.waiting.clear();
+                // A store that fails for good, such as a full disk, is not to be asked without a pause.
+                tokio::time::sleep(RESTART_PAUSE).await;
                 core = self.new_core(&sender).await?;
                 watcher.look();
             }

@@ -1,0 +1,161 @@
+//! What an issue names is measured here, on real engines, beside the engine alone: medians of repeated runs. `scripts/bench` runs it on a release build.
+
+use bollard::{
+    API_DEFAULT_VERSION, Docker,
+    models::{
+        EndpointPortConfig, EndpointPortConfigPublishModeEnum, EndpointSpec, EndpointSpecModeEnum, NetworkAttachmentConfig, ServiceSpec, ServiceSpecMode,
+        ServiceSpecModeReplicated, TaskSpec, TaskSpecContainerSpec, TaskSpecPlacement, TaskState,
+    },
+    query_parameters::ListTasksOptions,
+};
+use futures_util::TryStreamExt;
+use micado_api::{ContainerState, LaunchRequest, NanoCpus};
+use micado_tests::{Cluster, Fault, Options, Request, Setup, wait, web};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
+
+const PAIRS: usize = 15;
+const ARRIVALS: usize = 7;
+const MACHINES: usize = 5;
+const CONTAINERS: usize = 50;
+
+#[tokio::main]
+async fn main() {
+    let setup = Setup { flavours: vec![("small", "1152M", "2", "0.05")], ..Setup::default() };
+    let cluster = Cluster::start(Options { setup, faulty: true, ..Options::default() }).await;
+    order(&cluster).await;
+    launch_with_room(&cluster).await;
+    cluster.empty().await;
+    arrival(&cluster).await;
+    cluster.empty().await;
+    memory(&cluster).await;
+}
+
+fn report(what: &str, mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    let ms = |at: usize| times[at].as_secs_f64() * 1e3;
+    println!("{what}: median {:.0} ms (min {:.0}, max {:.0}, n {})", ms(times.len() / 2), ms(0), ms(times.len() - 1), times.len());
+    ms(times.len() / 2)
+}
+
+/// From the answer to a launch that finds no room until the order of the machine reaches the cloud's socket. The order fails there, so no machine is made.
+async fn order(cluster: &Cluster) {
+    let mut times = Vec::new();
+    for round in 0..ARRIVALS {
+        let before = cluster.broker().happened();
+        cluster.broker().fail(Fault::Answer(500), "/containers/create", 1);
+        cluster.launch(&web(&format!("order{round}"))).await;
+        let accepted = Instant::now();
+        while cluster.broker().happened() == before {
+            sleep(Duration::from_micros(500)).await;
+        }
+        times.push(accepted.elapsed());
+        cluster.broker().mend();
+        cluster.until_container(&format!("order{round}_micado-web.1"), ContainerState::Running, 60).await;
+        cluster.empty().await;
+    }
+    report("launch accepted without room -> the order is at the cloud", times);
+}
+
+/// `micado launch` until it comes back (running), and the engine's own service-create until running, in turns on one machine.
+async fn launch_with_room(cluster: &Cluster) {
+    cluster.launch(&web("first")).await;
+    cluster.until_container("first_micado-web.1", ContainerState::Running, 60).await;
+    let engine = Docker::connect_with_unix(&cluster.file("engine/docker.sock").display().to_string(), 60, API_DEFAULT_VERSION).expect("the manager's engine");
+    let service = cluster.api.service("first_micado-web").await.expect("the service");
+    let image = service.pull.expect("its image");
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for round in 0..PAIRS {
+        bare.push(bare_create(cluster, &engine, &image, round).await);
+        let client = format!("with{round}");
+        let begin = Instant::now();
+        cluster.micado(&["launch", "-i", "micado-web", "-n", &client, "--memory", "64M", "--cpu", "0.01"]).await.ok();
+        ours.push(begin.elapsed());
+        let name = format!("{client}_micado-web.1");
+        cluster.micado(&["quit", "--rm", "-n", &name]).await.ok();
+    }
+    let (bare, ours) = (report("service-create -> running, by the engine's API alone", bare), report("micado launch -> running, as a command", ours));
+    println!("ratio: {:.2}", ours / bare);
+}
+
+async fn bare_create(cluster: &Cluster, engine: &Docker, image: &str, round: usize) -> Duration {
+    let id = std::fs::read_to_string(cluster.file("cluster-id")).expect("the cluster's id");
+    let network = NetworkAttachmentConfig { target: Some(format!("micado-{}", id.trim())), ..Default::default() };
+    let port = EndpointPortConfig { target_port: Some(8080), publish_mode: Some(EndpointPortConfigPublishModeEnum::HOST), ..Default::default() };
+    let name = format!("bare{round}");
+    let spec = ServiceSpec {
+        name: Some(name.clone()),
+        mode: Some(ServiceSpecMode { replicated: Some(ServiceSpecModeReplicated { replicas: Some(1) }), ..Default::default() }),
+        endpoint_spec: Some(EndpointSpec { mode: Some(EndpointSpecModeEnum::DNSRR), ports: Some(vec![port]) }),
+        task_template: Some(TaskSpec {
+            container_spec: Some(TaskSpecContainerSpec { image: Some(image.to_owned()), init: Some(true), ..Default::default() }),
+            placement: Some(TaskSpecPlacement { constraints: Some(vec!["node.role==worker".to_owned()]), ..Default::default() }),
+            networks: Some(vec![network]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let begin = Instant::now();
+    engine.create_service(spec, None).await.expect("a service");
+    let filters = HashMap::from([("service".to_owned(), vec![name.clone()])]);
+    loop {
+        let tasks = engine.list_tasks(Some(ListTasksOptions { filters: Some(filters.clone()) })).await.expect("tasks");
+        if tasks.iter().any(|task| task.status.as_ref().is_some_and(|status| status.state == Some(TaskState::RUNNING))) {
+            break;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    let time = begin.elapsed();
+    engine.delete_service(&name).await.expect("it goes");
+    wait("its task is gone", 30, async || {
+        let tasks = engine.list_tasks(None::<ListTasksOptions>).await.expect("tasks");
+        (!tasks.iter().any(|task| task.name.as_deref().is_some_and(|it| it.starts_with(&name)))).then_some(())
+    })
+    .await;
+    time
+}
+
+/// From a machine's joining until the container that waited for it runs, the pull of its image (1.4 MB) included; and the whole, from the launch on.
+async fn arrival(cluster: &Cluster) {
+    let (mut joined_to_running, mut whole) = (Vec::new(), Vec::new());
+    for round in 0..ARRIVALS {
+        let request: LaunchRequest = web(&format!("arrive{round}")).memory_mib(1024);
+        let begin = Instant::now();
+        let name = cluster.launch(&request).await.name.to_string();
+        let mut steps = Box::pin(cluster.api.progress(&name).await.expect("progress"));
+        let mut joined = None;
+        while let Some(step) = steps.try_next().await.expect("progress") {
+            if step.text.contains("joined after") {
+                joined = Some(step.at);
+            }
+            if step.settled.is_some() {
+                joined_to_running.push(step.at.since(joined.expect("it joined before it ran")));
+                whole.push(begin.elapsed());
+            }
+        }
+    }
+    report("machine joined -> the waiting container runs, its image pulled", joined_to_running);
+    report("launch without room -> running, machine rented and booted", whole);
+}
+
+/// The manager's memory with its machines and containers.
+async fn memory(cluster: &Cluster) {
+    for number in 0..CONTAINERS {
+        let mut request = web(&format!("m{number}")).memory_mib(100);
+        request.spec.reservation.cpu = NanoCpus::millis(100);
+        cluster.launch(&request).await;
+    }
+    let view = cluster.until("all run", 600, |view| view.containers.iter().all(|it| it.state == ContainerState::Running).then(|| view.in_use().len())).await;
+    sleep(Duration::from_secs(10)).await;
+    let pid = std::fs::read_to_string(cluster.file("manager.pid")).expect("the manager's number");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).expect("the manager's status");
+    let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map_or("?", str::trim).to_owned();
+    println!(
+        "the manager's memory with {view} machines (of {MACHINES} wanted) and {CONTAINERS} containers: {} resident, {} at its peak",
+        line("VmRSS:"),
+        line("VmHWM:")
+    );
+}

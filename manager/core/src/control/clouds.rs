@@ -3,7 +3,10 @@
 use super::{Call, CallKey, Core};
 use micado_api::{CloudName, InstanceId, InstanceState, Timestamp};
 use micado_cloudsetup::{BrokerError, Machine, MachineState};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+/// For how long lists must have lacked a machine before it is taken for gone.
+const VANISH: Duration = Duration::from_secs(5);
 
 /// One cloud as last seen.
 #[derive(Debug, Default)]
@@ -16,8 +19,8 @@ pub(super) struct CloudSight {
     pub(super) error: Option<String>,
     /// When each machine was last known to be there, by a list or by the answer to its order.
     known: BTreeMap<InstanceId, Timestamp>,
-    /// How many lists in a row lacked a machine that should be there.
-    missing: BTreeMap<InstanceId, u32>,
+    /// When a list first lacked a machine that should be there, and the last that did.
+    missing: BTreeMap<InstanceId, (Timestamp, Timestamp)>,
     /// When each machine was surely given back.
     released: BTreeMap<InstanceId, Timestamp>,
     asked: Timestamp,
@@ -39,9 +42,9 @@ impl CloudSight {
     pub(super) fn machine(&self, instance: &InstanceId) -> Option<&Machine> {
         self.machines.get(instance)
     }
-    /// Whether a machine that was there is there no more: two lists in a row lacked it.
+    /// Whether a machine that was there is there no more: lists in a row lacked it, for long enough that a broker's slow copy does not explain it.
     pub(super) fn has_vanished(&self, instance: &InstanceId) -> bool {
-        self.missing.get(instance).is_some_and(|times| *times >= 2)
+        self.missing.get(instance).is_some_and(|(first, last)| last.since(*first) >= VANISH)
     }
 }
 
@@ -69,7 +72,7 @@ impl Core {
 
     pub(super) fn machines_listed(&mut self, cloud: &CloudName, result: Result<Vec<Machine>, BrokerError>) {
         let Some(sight) = self.clouds.get_mut(cloud) else { return };
-        let mut again = std::mem::take(&mut sight.again);
+        let again = std::mem::take(&mut sight.again);
         match result {
             Err(error) => sight.error = Some(error.to_string()),
             Ok(machines) => {
@@ -81,7 +84,7 @@ impl Core {
                     sight.known.insert(instance.clone(), asked);
                     sight.missing.remove(instance);
                 }
-                again |= self.note_missing(cloud, asked);
+                self.note_missing(cloud, asked);
                 self.memory.unsure.retain(|_, at| *at > asked);
                 self.note_resurrected(cloud, asked);
             }
@@ -91,20 +94,16 @@ impl Core {
         }
     }
 
-    /// Counts the machines that the list should have had; true when it has to be asked again to be sure.
-    fn note_missing(&mut self, cloud: &CloudName, asked: Timestamp) -> bool {
-        let Some(sight) = self.clouds.get_mut(cloud) else { return false };
+    /// Notes the machines that the list should have had.
+    fn note_missing(&mut self, cloud: &CloudName, asked: Timestamp) {
+        let Some(sight) = self.clouds.get_mut(cloud) else { return };
         let expected = self.ledger.instances.values().filter(|it| it.cloud == *cloud && it.is_live() && it.state != InstanceState::Requested);
         // While an order is under way, a list that lacks its machine tells nothing: it may be made at any moment.
         let asked_for = expected.filter(|it| !self.in_flight.contains(&CallKey::Machine(it.id.clone())));
         let absent = asked_for.filter(|it| !sight.machines.contains_key(&it.id) && sight.known.get(&it.id).is_none_or(|known| *known < asked));
-        let mut unsure = false;
         for instance in absent.map(|it| it.id.clone()).collect::<Vec<_>>() {
-            let times = sight.missing.entry(instance).or_insert(0);
-            *times += 1;
-            unsure |= *times == 1;
+            sight.missing.entry(instance).or_insert((asked, asked)).1 = asked;
         }
-        unsure
     }
 
     /// A machine that was given back and is listed again was made by an order whose effect came late: it has to be given back once more.

@@ -133,7 +133,10 @@ impl Core {
         self.now = self.now.max(now);
         self.wake_at = None;
         match event {
-            Event::Tick => self.list_clouds(),
+            Event::Tick => {
+                self.list_clouds();
+                self.prune();
+            }
             Event::Wake => {}
             Event::Observed(observation) => self.saw(observation),
             Event::Blind(words) => self.lost_sight(words),
@@ -150,7 +153,6 @@ impl Core {
             self.plan();
             self.drive_instances();
             self.drive_services();
-            self.prune();
         }
         self.report();
         self.flush()
@@ -223,7 +225,7 @@ impl Core {
                 self.came_back(key, result.is_ok());
                 self.observe();
             }
-            (CallKey::Image(service), Answer::Pushed(result)) => self.image_pushed(service, result),
+            (CallKey::Image(service, made), Answer::Pushed(result)) => self.image_pushed(service, *made, result),
             (CallKey::Log(container), Answer::Log(result)) => self.log_read(container, result.ok()),
             (key, answer) => debug_assert!(false, "the answer {answer:?} does not belong to {key:?}"),
         }

@@ -7,7 +7,7 @@ use crate::{
 };
 use micado_api::{
     CloudName, ContainerName, ContainerView, ErrorBody, FlavourName, InstanceId, InstanceView, LaunchRequest, Location, Progress, ServiceName, StartRequest,
-    Tag,
+    Tag, Timestamp,
 };
 use micado_cloudsetup::{BrokerError, Machine};
 use std::collections::BTreeMap;
@@ -156,8 +156,8 @@ pub enum CallKey {
     Service(String),
     /// Changing this node.
     Node(String),
-    /// Pushing this service's image.
-    Image(ServiceName),
+    /// Pushing the image of this service, made then: a service of the same name may be made anew with another image.
+    Image(ServiceName, Timestamp),
     /// Reading this container's log.
     Log(ContainerName),
     /// Seeing the engine whole.

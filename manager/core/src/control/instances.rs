@@ -2,7 +2,7 @@
 
 use super::{Call, CallKey, Core};
 use crate::model::Instance;
-use micado_api::{InstanceId, InstanceState};
+use micado_api::{InstanceId, InstanceState, Timestamp};
 use micado_cloudsetup::MachineState;
 use std::time::Duration;
 
@@ -105,8 +105,21 @@ impl Core {
             let limit = self.join_timeout(instance);
             return (age >= limit && !self.joins(&instance.id)).then(|| (format!("did not join within {} s", limit.as_secs()), false));
         }
-        let down = self.memory.down_since.get(&instance.id).map(|since| self.now.since(*since))?;
-        (down >= self.config.down_timeout).then(|| (format!("its node has not answered for {} s", down.as_secs()), false))
+        let since = *self.memory.down_since.get(&instance.id)?;
+        let down = self.now.since(since);
+        let believed = down >= self.config.down_timeout && self.believes_down(instance, since);
+        believed.then(|| (format!("its node has not answered for {} s", down.as_secs()), false))
+    }
+
+    /// Whether a node's silence is the machine's own: its broker was heard since, and it is not that all machines fell silent, for then it is rather the manager
+    /// that is cut off.
+    fn believes_down(&self, instance: &Instance, since: Timestamp) -> bool {
+        let heard = self.clouds.get(&instance.cloud).is_some_and(|cloud| cloud.error.is_none() && cloud.listed.is_some_and(|at| at >= since));
+        let mut in_use = self.ledger.instances.values().filter(|it| matches!(it.state, InstanceState::Active | InstanceState::Draining));
+        let (first, second) = (in_use.next(), in_use.next());
+        let alone = first.is_none() || second.is_none();
+        let another_answers = || self.ledger.instances.values().any(|it| it.joined_at.is_some() && self.joins(&it.id));
+        heard && (alone || another_answers())
     }
 
     fn join_timeout(&self, instance: &Instance) -> Duration {
@@ -133,17 +146,19 @@ impl Core {
             self.memory.down_since.insert(id.clone(), self.now);
             self.list_cloud(&cloud);
         }
-        let machine = self.clouds.get(&cloud).and_then(|sight| sight.machine(id)).cloned();
-        let node = self.sight.as_ref().and_then(|sight| sight.node(id)).cloned();
-        let Some(instance) = self.ledger.instances.edit(id) else { return };
-        if let Some(machine) = machine {
-            instance.address = machine.address.or(instance.address.take());
-            instance.broker_id = Some(machine.id);
+        let Some(instance) = self.ledger.instances.get(id) else { return };
+        let machine = self.clouds.get(&cloud).and_then(|sight| sight.machine(id));
+        let node = self.sight.as_ref().and_then(|sight| sight.node(id)).filter(|node| node.ready);
+        let address = machine.and_then(|it| it.address.as_ref()).or(instance.address.as_ref()).or(node.and_then(|it| it.address.as_ref()));
+        let broker_id = machine.map(|it| &it.id).or(instance.broker_id.as_ref());
+        let (size, node) = (node.map_or(instance.size, |it| it.size), node.map(|it| &it.id).or(instance.node.as_ref()));
+        let same = (address, broker_id, size, node) == (instance.address.as_ref(), instance.broker_id.as_ref(), instance.size, instance.node.as_ref());
+        let (address, broker_id, node) = (address.cloned(), broker_id.cloned(), node.cloned());
+        if same {
+            return;
         }
-        if let Some(node) = node.filter(|node| node.ready) {
-            instance.address = instance.address.take().or(node.address);
-            instance.size = node.size;
-            instance.node = Some(node.id);
+        if let Some(instance) = self.ledger.instances.edit(id) {
+            (instance.address, instance.broker_id, instance.size, instance.node) = (address, broker_id, size, node);
         }
     }
 
@@ -186,7 +201,8 @@ impl Core {
         let Some(instance) = self.ledger.instances.get(id) else { return };
         match instance.state {
             InstanceState::Requested => self.order(id),
-            InstanceState::Draining => self.close_node(id),
+            InstanceState::Active => self.set_node_active(id, true),
+            InstanceState::Draining => self.set_node_active(id, false),
             InstanceState::Stopping => self.give_back(id),
             InstanceState::Failed if instance.is_live() && !self.keeps_volumes(id) => self.give_back(id),
             InstanceState::Failed | InstanceState::Gone if !instance.is_live() => self.forget_node(id),
@@ -228,10 +244,11 @@ impl Core {
         !forced && self.ledger.containers.values().any(|it| it.bound_to.as_ref() == Some(id) && it.wants_room())
     }
 
-    fn close_node(&mut self, id: &InstanceId) {
-        if let Some(node) = self.sight.as_ref().and_then(|sight| sight.node(id)).filter(|node| node.ready && node.active) {
+    /// A machine in use is open for tasks and one that is emptied is not, whoever changed it: a closed one would be paid for and of no use.
+    fn set_node_active(&mut self, id: &InstanceId, active: bool) {
+        if let Some(node) = self.sight.as_ref().and_then(|sight| sight.node(id)).filter(|node| node.ready && node.active != active) {
             let node = node.id.clone();
-            self.call(CallKey::Node(node.clone()), Call::SetActive { node, active: false });
+            self.call(CallKey::Node(node.clone()), Call::SetActive { node, active });
         }
     }
 
@@ -247,7 +264,7 @@ impl Core {
     fn forget_old_nodes(&mut self, id: &InstanceId) {
         let Some(sight) = &self.sight else { return };
         let Some(present) = sight.node(id).filter(|node| node.ready) else { return };
-        let old = sight.nodes.iter().filter(|node| node.instance.as_ref() == Some(id) && node.id != present.id && !node.ready);
+        let old = sight.doubles(id).filter(|node| node.id != present.id && !node.ready);
         for node in old.map(|node| node.id.clone()).collect::<Vec<_>>() {
             self.call(CallKey::Node(node.clone()), Call::RemoveNode { node });
         }

@@ -95,7 +95,7 @@ impl Core {
             readiness,
             capacity: self.for_containers(instance.size),
             reserved: seen.map_or_else(Resources::default, |(sight, node)| sight.foreign_reserved(&node.id)),
-            ports: seen.map_or_else(BTreeSet::new, |(sight, node)| sight.foreign_tasks(&node.id).flat_map(|task| host_ports(&task.ports)).collect()),
+            ports: seen.map_or_else(BTreeSet::new, |(sight, node)| sight.foreign_ports(&node.id)),
             services: BTreeMap::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! What callers ask for: each request is checked, recorded and answered; carrying it out is the loop's.
 
-use super::{Core, Reply, Request};
+use super::{CallKey, Core, Reply, Request};
 use crate::{
     engine::ImageFacts,
     model::{Container, Desired, Instance, Service},
@@ -29,11 +29,13 @@ impl Core {
         if let Some(again) = again.map(|it| it.name.clone()) {
             return Ok(self.containers_reply(&[again]));
         }
-        let number = self.next_number(&name, &spec)?;
+        let (number, kept) = self.next_number(&name, &spec)?;
         let container = ContainerName::trusted(format!("{name}.{number}"));
-        let old = self.ledger.services.get(&name).filter(|old| old.spec == spec).cloned();
+        // A service of which nothing is kept begins anew: its image may have been built again under the same name.
+        let old = self.ledger.services.get(&name).filter(|_| kept).cloned();
         let service = old.unwrap_or(Service { name: name.clone(), spec, pull: image.pull, next_number: number, created_at: self.now });
         self.refuse_impossible(&service, &container)?;
+        let push = CallKey::Image(name.clone(), service.created_at);
         self.ledger.services.insert(name.clone(), Service { next_number: number + 1, ..service });
         let record = Container {
             name: container.clone(),
@@ -52,21 +54,21 @@ impl Core {
         };
         self.ledger.containers.insert(container.clone(), record);
         self.journal.begin_container(&container);
-        // Asking again for an image that could not be pushed is what a person does after mending it.
-        self.memory.retry.remove(&super::CallKey::Image(self.ledger.containers.get(&container).map(|it| it.service.clone()).expect("it was inserted above")));
+        // Launching again is what a person does after mending an image that could not be pushed.
+        self.memory.retry.remove(&push);
         Ok(self.containers_reply(&[container]))
     }
 
-    /// The number of a service's next container; a service that runs with other settings is not changed by a launch.
-    fn next_number(&self, name: &ServiceName, spec: &ServiceSpec) -> Result<u32, ErrorBody> {
-        let Some(service) = self.ledger.services.get(name) else { return Ok(1) };
+    /// The number of a service's next container, and whether the service has any; one that has, with other settings, is not changed by a launch.
+    fn next_number(&self, name: &ServiceName, spec: &ServiceSpec) -> Result<(u32, bool), ErrorBody> {
+        let Some(service) = self.ledger.services.get(name) else { return Ok((1, false)) };
         let kept = self.ledger.containers.values().any(|it| it.service == *name && it.desired != Desired::Removed);
         if kept && service.spec != *spec {
             let what = differences(&service.spec, spec).join(", ");
             return Err(ErrorBody::new(ErrorCode::Conflict, format!("service `{name}` exists with other settings: {what}"))
                 .hint(format!("launch with the same settings, under another client name, or `micado quit --rm -n {name}` first")));
         }
-        Ok(service.next_number)
+        Ok((service.next_number, kept))
     }
 
     /// Refuses a container that no machine, rented or to rent, could ever hold.
@@ -201,12 +203,26 @@ impl Core {
         if let Some(instance) = self.ledger.instances.edit(&id).filter(|it| it.is_live()) {
             instance.force |= force;
         }
+        if force && matches!(state, InstanceState::Failed | InstanceState::Gone) {
+            self.give_volumes_up(&id);
+        }
         if stops {
             self.journal.begin_instance(&id, tag.as_str());
             self.set_state(&id, InstanceState::Draining);
             self.decide(None, Some(&id), format!("{tag} is given back: `stop{}`", if force { " --force" } else { "" }));
         }
         Ok(self.instance_reply(&id))
+    }
+
+    /// What was bound to a machine that is lost may run elsewhere, with empty volumes.
+    fn give_volumes_up(&mut self, id: &InstanceId) {
+        let bound = self.ledger.containers.values().filter(|it| it.bound_to.as_ref() == Some(id));
+        for name in bound.map(|it| it.name.clone()).collect::<Vec<_>>() {
+            if let Some(container) = self.ledger.containers.edit(&name) {
+                container.bound_to = None;
+            }
+            self.decide(Some(&name), Some(id), "its volumes are given up: `stop --force`".to_owned());
+        }
     }
 
     /// Refuses to stop a machine while a container on it has nowhere to go or holds a volume there.
@@ -235,7 +251,10 @@ impl Core {
     }
 
     fn instance_reply(&self, id: &InstanceId) -> Reply {
-        let view: InstanceView = self.instance_view(self.ledger.instances.get(id).expect("only instances in the ledger are answered with"));
+        let view: InstanceView = self.instance_view(
+            self.ledger.instances.get(id).expect("only instances in the ledger are answered with"),
+            self.loads().get(id).copied().unwrap_or_default(),
+        );
         Reply::Instance(Box::new(view))
     }
 }

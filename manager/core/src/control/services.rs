@@ -5,7 +5,7 @@ use crate::{
     engine::EngineError,
     model::{Container, Desired, Instance, Placement},
 };
-use micado_api::{ContainerName, InstanceState, ServiceName};
+use micado_api::{ContainerName, InstanceState, ServiceName, Timestamp};
 use std::time::Duration;
 
 /// How long a node must have been in the Swarm before a container's network is made on it. An engine that joins a network waits 30 s for every engine that
@@ -39,7 +39,7 @@ impl Core {
         let service = self.ledger.service_of(container).clone();
         if service.pull.is_none() {
             let image = service.spec.image.clone();
-            return self.call(CallKey::Image(service.name.clone()), Call::PushImage { service: service.name, image });
+            return self.call(CallKey::Image(service.name.clone(), service.created_at), Call::PushImage { service: service.name, image });
         }
         let joined = self.ledger.instances.get(&placement.instance).and_then(|it| it.joined_at);
         match joined.map(|at| at.plus(GOSSIP)) {
@@ -72,7 +72,9 @@ impl Core {
     /// Removes every Swarm service of ours that is no (longer a) placement; its log is saved first where somebody may still ask for it.
     fn remove_services(&mut self) {
         let Some(sight) = &self.sight else { return };
-        let unwanted = sight.services().filter(|service| !self.is_wanted(&service.container, &service.placement, &service.name));
+        // What has no record and cannot be taken in, because a newer micado made it, is left alone: it may be all that runs.
+        let ours = sight.services().filter(|service| service.records.is_some() || self.ledger.containers.get(&service.container).is_some());
+        let unwanted = ours.filter(|service| !self.is_wanted(&service.container, &service.placement, &service.name));
         let unwanted = unwanted.filter(|service| !self.is_changing(&service.name));
         let unwanted: Vec<_> = unwanted.map(|service| (service.container.clone(), service.name.clone())).collect();
         for (container, name) in unwanted {
@@ -112,8 +114,11 @@ impl Core {
         }
     }
 
-    pub(super) fn image_pushed(&mut self, service: &ServiceName, result: Result<String, EngineError>) {
-        self.came_back(&CallKey::Image(service.clone()), result.is_ok());
+    pub(super) fn image_pushed(&mut self, service: &ServiceName, made: Timestamp, result: Result<String, EngineError>) {
+        self.came_back(&CallKey::Image(service.clone(), made), result.is_ok());
+        if self.ledger.services.get(service).is_none_or(|it| it.created_at != made) {
+            return;
+        }
         match result {
             Ok(pull) => {
                 self.memory.push_errors.remove(service);

@@ -1,6 +1,10 @@
 //! The engine as last seen, indexed for the questions that the core asks.
 
-use crate::engine::{NodeView, Observation, ServiceView, TaskState, TaskView};
+use super::placing::host_ports;
+use crate::{
+    engine::{NodeView, Observation, ServiceView, TaskState, TaskView},
+    planner::HostPort,
+};
 use micado_api::{ContainerName, InstanceId, Resources};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,16 +19,23 @@ pub(super) struct Sight {
     of_container: BTreeMap<ContainerName, BTreeSet<String>>,
     /// Tasks by the Swarm id of their service, latest last.
     tasks: BTreeMap<String, Vec<TaskView>>,
-    ours: BTreeSet<String>,
+    /// What the tasks of others have on each node: room and ports.
+    foreign: BTreeMap<String, (Resources, BTreeSet<HostPort>)>,
+    /// Indices of nodes whose instance has several.
+    doubles: BTreeMap<InstanceId, Vec<usize>>,
 }
 
 impl Sight {
     pub(super) fn new(observation: Observation) -> Self {
         let Observation { nodes, services, tasks } = observation;
         let mut node_of: BTreeMap<InstanceId, usize> = BTreeMap::new();
+        let mut doubles: BTreeMap<InstanceId, Vec<usize>> = BTreeMap::new();
         for (index, node) in nodes.iter().enumerate() {
             if let Some(instance) = &node.instance {
                 let other = node_of.get(instance).map(|other| &nodes[*other]);
+                if let Some(first) = node_of.get(instance).filter(|_| other.is_some()) {
+                    doubles.entry(instance.clone()).or_insert_with(|| vec![*first]).push(index);
+                }
                 if other.is_none_or(|other| !other.ready) {
                     node_of.insert(instance.clone(), index);
                 }
@@ -41,9 +52,10 @@ impl Sight {
         for service in &services {
             of_container.entry(service.container.clone()).or_default().insert(service.name.clone());
         }
-        let ours = services.iter().map(|service| service.id.clone()).collect();
+        let ours: BTreeSet<&str> = services.iter().map(|service| service.id.as_str()).collect();
+        let foreign = foreign(by_service.iter().filter(|(service, _)| !ours.contains(service.as_str())).flat_map(|(_, tasks)| tasks));
         let services = services.into_iter().map(|service| (service.name.clone(), service)).collect();
-        Self { nodes, node_of, services, of_container, tasks: by_service, ours }
+        Self { nodes, node_of, services, of_container, tasks: by_service, foreign, doubles }
     }
 
     /// The node of an instance.
@@ -82,14 +94,29 @@ impl Sight {
     pub(super) fn runs(&self, name: &str) -> bool {
         self.task(name).is_some_and(|task| task.wanted && task.state == TaskState::Running)
     }
-    /// The tasks on this node that belong to no service of ours: those of others, and those of ours that are still stopping. They take room and ports too.
-    pub(super) fn foreign_tasks<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a TaskView> {
-        let foreign = self.tasks.iter().filter(|(service, _)| !self.ours.contains(*service)).flat_map(|(_, tasks)| tasks);
-        let takes_room = |task: &TaskView| matches!(task.state, TaskState::Starting | TaskState::Running) || task.wanted;
-        foreign.filter(move |task| takes_room(task) && task.node.as_deref() == Some(node))
-    }
-    /// What the tasks of others reserve on this node.
+    /// What the tasks on a node that belong to no service of ours reserve there.
     pub(super) fn foreign_reserved(&self, node: &str) -> Resources {
-        self.foreign_tasks(node).fold(Resources::default(), |sum, task| sum + task.reservation)
+        self.foreign.get(node).map_or_else(Resources::default, |(reserved, _)| *reserved)
     }
+    /// The machine ports that they have.
+    pub(super) fn foreign_ports(&self, node: &str) -> BTreeSet<HostPort> {
+        self.foreign.get(node).map_or_else(BTreeSet::new, |(_, ports)| ports.clone())
+    }
+    /// The nodes of an instance, if it has several: a machine that joined again left the old one behind.
+    pub(super) fn doubles(&self, instance: &InstanceId) -> impl Iterator<Item = &NodeView> {
+        self.doubles.get(instance).into_iter().flatten().map(|index| &self.nodes[*index])
+    }
+}
+
+/// What tasks have on each node: those of others, and those of ours that are still stopping. They take room and ports too.
+fn foreign<'a>(tasks: impl Iterator<Item = &'a TaskView>) -> BTreeMap<String, (Resources, BTreeSet<HostPort>)> {
+    let mut foreign: BTreeMap<String, (Resources, BTreeSet<HostPort>)> = BTreeMap::new();
+    for task in tasks.filter(|task| matches!(task.state, TaskState::Starting | TaskState::Running) || task.wanted) {
+        if let Some(node) = &task.node {
+            let (reserved, ports) = foreign.entry(node.clone()).or_default();
+            *reserved += task.reservation;
+            ports.extend(host_ports(&task.ports));
+        }
+    }
+    foreign
 }

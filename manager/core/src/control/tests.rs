@@ -42,16 +42,19 @@ impl Bench {
     }
     /// The safety net's turn; the clouds answer at once.
     fn tick(&mut self) -> Vec<Action> {
-        let mut actions = self.event(Event::Tick);
+        let actions = self.event(Event::Tick);
+        self.lists_answered(actions)
+    }
+    fn look(&mut self) -> Vec<Action> {
+        let actions = self.event(Event::Observed(self.seen.clone()));
+        self.lists_answered(actions)
+    }
+    fn lists_answered(&mut self, mut actions: Vec<Action>) -> Vec<Action> {
         for key in listed(&actions) {
             let machines = self.machines.clone();
             actions.extend(self.event(Event::Answered(key, Answer::Listed(Ok(machines)))));
         }
         actions
-    }
-    fn look(&mut self) -> Vec<Action> {
-        let seen = self.seen.clone();
-        self.event(Event::Observed(seen))
     }
     fn ask(&mut self, request: Request) -> (Result<Reply, ErrorBody>, Vec<Action>) {
         self.ticket += 1;
@@ -359,4 +362,88 @@ fn what_the_engine_refuses_is_shown_in_its_words() {
     let key = actions.iter().find_map(|action| if let Action::Call(key @ CallKey::Service(_), _) = action { Some(key.clone()) } else { None });
     bench.event(Event::Answered(key.expect("the service is asked for"), Answer::Engine(Err(EngineError::Refused("invalid mount".to_owned())))));
     assert_eq!(bench.state("a_web.1"), "failing: the engine refused: invalid mount");
+}
+
+#[test]
+fn a_service_of_which_nothing_is_kept_begins_anew() {
+    let mut bench = Bench::new(|_| {});
+    let launch = |bench: &mut Bench, pull: &str| {
+        let launch = LaunchRequest { spec: spec("a", 256), publish_all: false, request: None };
+        bench.ask(Request::Launch(launch, ImageFacts { pull: Some(pull.to_owned()), exposed: Vec::new() })).0.expect("it is taken");
+        bench.core.services(Some("a_web")).expect("it is there")[0].pull.clone()
+    };
+    assert_eq!(launch(&mut bench, "web@sha256:1").as_deref(), Some("web@sha256:1"));
+    assert_eq!(launch(&mut bench, "web@sha256:2").as_deref(), Some("web@sha256:1"));
+    assert!(bench.ask(Request::Quit { name: "a_web".to_owned(), remove: true }).0.is_ok());
+    assert_eq!(launch(&mut bench, "web@sha256:3").as_deref(), Some("web@sha256:3"));
+}
+
+#[test]
+fn the_answer_of_an_old_push_is_not_the_image_of_a_new_service() {
+    let mut bench = Bench::new(|_| {});
+    let launch = |bench: &mut Bench| {
+        let launch = LaunchRequest { spec: spec("a", 256), publish_all: false, request: None };
+        let (reply, actions) = bench.ask(Request::Launch(launch, ImageFacts { pull: None, exposed: Vec::new() }));
+        assert!(reply.is_ok());
+        actions
+            .into_iter()
+            .find_map(|action| if let Action::Call(key @ CallKey::Image(..), _) = action { Some(key) } else { None })
+            .expect("the image is pushed")
+    };
+    let first = launch(&mut bench);
+    assert!(bench.ask(Request::Quit { name: "a_web".to_owned(), remove: true }).0.is_ok());
+    let second = launch(&mut bench);
+    assert_ne!(first, second);
+    bench.event(Event::Answered(first, Answer::Pushed(Ok("web@sha256:old".to_owned()))));
+    assert_eq!(bench.core.services(Some("a_web")).expect("it is there")[0].pull, None);
+    bench.event(Event::Answered(second, Answer::Pushed(Ok("web@sha256:new".to_owned()))));
+    assert_eq!(bench.core.services(Some("a_web")).expect("it is there")[0].pull.as_deref(), Some("web@sha256:new"));
+}
+
+#[test]
+fn a_manager_that_is_cut_off_gives_no_machine_up() {
+    let mut bench = Bench::new(|_| {});
+    for client in ["a", "b"] {
+        bench.launch(spec(client, 300), None).expect("room can be rented");
+    }
+    let ids: Vec<InstanceId> = bench.core.instances(false).iter().map(|it| it.id.clone()).collect();
+    assert_eq!(ids.len(), 2);
+    for id in &ids {
+        let machine = machine(id, MachineState::Running);
+        bench.machines.push(machine.clone());
+        bench.event(Event::Answered(CallKey::Machine(id.clone()), Answer::Launched(Ok(machine))));
+        bench.seen.nodes.push(node(id));
+    }
+    bench.settle();
+    bench.seen.nodes.iter_mut().for_each(|node| node.ready = false);
+    let mut actions = bench.look();
+    for _ in 0..60 {
+        actions.extend(bench.tick());
+    }
+    assert!(!actions.iter().any(|action| matches!(action, Action::Call(_, Call::TerminateMachine { .. }))));
+    // One that answers again proves that it is not the manager: the other is given up.
+    bench.seen.nodes[0].ready = true;
+    actions = bench.look();
+    for _ in 0..60 {
+        actions.extend(bench.tick());
+    }
+    assert!(actions.iter().any(|action| matches!(action, Action::Call(_, Call::TerminateMachine { instance, .. }) if *instance == ids[1])));
+}
+
+#[test]
+fn volumes_on_a_lost_machine_are_given_up_by_force_only() {
+    let mut bench = Bench::new(|_| {});
+    let volumes = vec![VolumeMount { name: "data".to_owned(), path: "/data".to_owned() }];
+    bench.launch(ServiceSpec { volumes, ..spec("a", 256) }, None).expect("room can be rented");
+    let id = bench.machine_comes();
+    bench.settle();
+    let tag = bench.core.instances(false)[0].tag.clone();
+    bench.machines = vec![machine(&id, MachineState::Dead)];
+    let actions = bench.tick();
+    assert!(!actions.iter().any(|action| matches!(action, Action::Call(_, Call::TerminateMachine { .. } | Call::LaunchMachine { .. }))));
+    assert!(bench.state("a_web.1").contains("volume"), "{}", bench.state("a_web.1"));
+    let (reply, actions) = bench.ask(Request::Stop { tag, force: true });
+    assert!(reply.is_ok());
+    assert!(actions.iter().any(|action| matches!(action, Action::Call(_, Call::TerminateMachine { .. }))));
+    assert!(actions.iter().any(|action| matches!(action, Action::Call(_, Call::LaunchMachine { .. }))));
 }

@@ -63,13 +63,26 @@ impl Core {
     pub fn instances(&self, all: bool) -> Vec<InstanceView> {
         let mut instances: Vec<&Instance> = self.ledger.instances.values().filter(|it| all || it.is_live()).collect();
         instances.sort_by(|a, b| (a.created_at, &a.tag).cmp(&(b.created_at, &b.tag)));
-        instances.into_iter().map(|it| self.instance_view(it)).collect()
+        let loads = self.loads();
+        instances.into_iter().map(|it| self.instance_view(it, loads.get(&it.id).copied().unwrap_or_default())).collect()
     }
 
-    pub(super) fn instance_view(&self, it: &Instance) -> InstanceView {
+    /// What the containers on each instance are promised, and how many they are.
+    pub(super) fn loads(&self) -> BTreeMap<&InstanceId, (Resources, u32)> {
+        let mut loads: BTreeMap<&InstanceId, (Resources, u32)> = BTreeMap::new();
+        for container in self.ledger.containers.values() {
+            for placement in [&container.placement, &container.leaving].into_iter().flatten() {
+                let (reserved, count) = loads.entry(&placement.instance).or_default();
+                *reserved += self.ledger.service_of(container).spec.reservation;
+                *count += 1;
+            }
+        }
+        loads
+    }
+
+    pub(super) fn instance_view(&self, it: &Instance, (promised, containers): (Resources, u32)) -> InstanceView {
         let node = self.sight.as_ref().and_then(|sight| Some((sight, sight.node(&it.id)?)));
-        let foreign = node.map_or_else(Resources::default, |(sight, node)| sight.foreign_reserved(&node.id));
-        let reserved = self.containers_on(&it.id).fold(foreign, |sum, container| sum + self.ledger.service_of(container).spec.reservation);
+        let reserved = node.map_or_else(Resources::default, |(sight, node)| sight.foreign_reserved(&node.id)) + promised;
         let capacity = self.for_containers(it.size);
         let down = self.memory.down_since.contains_key(&it.id).then(|| "its node does not answer".to_owned());
         let holds = (it.state == InstanceState::Failed && it.is_live() && self.keeps_volumes(&it.id))
@@ -89,7 +102,7 @@ impl Core {
             capacity,
             reserved,
             memory_left: capacity.memory.saturating_sub(reserved.memory),
-            containers: u32::try_from(self.containers_on(&it.id).count()).unwrap_or(u32::MAX),
+            containers,
             price: it.price,
             created_at: it.created_at,
             joined_after_ms: it.joined_at.map(|at| u64::try_from(at.since(it.created_at).as_millis()).unwrap_or(u64::MAX)),

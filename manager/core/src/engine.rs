@@ -187,7 +187,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
 #[must_use]
 pub fn swarm_name(cluster: &ClusterId, container: &ContainerName, generation: u32) -> String {
     use sha2::{Digest, Sha256};
-    let digest = Sha256::digest(format!("{cluster}/{container}/{generation}"));
+    let parts = [cluster.as_str(), "/", container.as_str(), "/", &generation.to_string()];
+    let digest = parts.into_iter().fold(Sha256::new(), |hasher, part| hasher.chain_update(part)).finalize();
     let hash = digest.iter().take(6).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
     let mut readable = host_label(container.as_str());
     readable.truncate(44);

@@ -2,7 +2,7 @@
 
 use super::Core;
 use crate::{
-    engine::TaskState,
+    engine::{TaskState, TaskView},
     model::{Container, Desired, Outcome, Placement},
 };
 use micado_api::{ContainerName, InstanceId, InstanceState, ServiceName};
@@ -99,8 +99,9 @@ impl Core {
         let (Some(leaving), waits) = (container.leaving.clone(), container.placement.is_none()) else { return };
         let lives = self.ledger.instances.get(&leaving.instance).is_some_and(|it| matches!(it.state, InstanceState::Active | InstanceState::Draining));
         let swarm_name = self.swarm_name(name, &leaving);
-        // Without a new place the old copy is all there is, as long as it runs: on its closed node it would not start again.
-        let idle = waits && !self.sight.as_ref().is_some_and(|sight| sight.runs(&swarm_name));
+        // Without a new place the old copy is all there is, as long as a node is at it: on its closed node it would not start again.
+        let held = |task: &TaskView| task.wanted && matches!(task.state, TaskState::Starting | TaskState::Running);
+        let idle = waits && !self.sight.as_ref().and_then(|sight| sight.task(&swarm_name)).is_some_and(held);
         let ended = !lives || idle || !self.has_or_makes(&swarm_name);
         if let Some(container) = self.ledger.containers.edit(name).filter(|_| ended) {
             container.leaving = None;

@@ -86,6 +86,8 @@ pub(super) struct Memory {
     pub(super) accepted: BTreeSet<InstanceId>,
     /// The broker's last words about an order that it neither took nor refused.
     pub(super) broker_words: BTreeMap<InstanceId, String>,
+    /// Since when the engine has been seen without a gap.
+    pub(super) seen_since: Option<Timestamp>,
     /// Since when a node of an instance in use does not answer.
     pub(super) down_since: BTreeMap<InstanceId, Timestamp>,
     /// Since when Swarm finds no place for a service although its node is ready.
@@ -183,6 +185,7 @@ impl Core {
     fn saw(&mut self, observation: Observation) {
         self.in_flight.remove(&CallKey::Observe);
         self.blind = None;
+        self.memory.seen_since.get_or_insert(self.now);
         self.memory.settling.retain(|_, looks| {
             *looks -= 1;
             *looks > 0
@@ -199,6 +202,7 @@ impl Core {
         self.blind = Some(words);
         // How long a node has been down is not known over a gap.
         self.memory.down_since.clear();
+        self.memory.seen_since = None;
         self.memory.settling.clear();
         self.memory.pending_since.clear();
     }

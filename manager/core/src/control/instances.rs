@@ -66,7 +66,7 @@ impl Core {
     /// Asks to be woken when the next of an instance's deadlines has passed.
     fn wake_for(&mut self, id: &InstanceId) {
         let Some(instance) = self.ledger.instances.get(id) else { return };
-        let join = instance.is_arriving().then(|| instance.created_at.plus(self.join_timeout(instance)));
+        let join = instance.is_arriving().then(|| self.join_deadline(instance));
         let order = (instance.state == InstanceState::Requested).then(|| instance.created_at.plus(ORDER_PATIENCE));
         let down = self.memory.down_since.get(id).map(|since| since.plus(self.config.down_timeout));
         for at in [join, order, down].into_iter().flatten().filter(|at| *at > self.now).collect::<Vec<_>>() {
@@ -98,12 +98,14 @@ impl Core {
         }
         if instance.is_arriving() {
             let words = self.memory.broker_words.get(&instance.id).or_else(|| self.clouds.get(cloud)?.error.as_ref());
-            let refused = instance.state == InstanceState::Requested && age >= ORDER_PATIENCE && !self.joins(&instance.id);
+            let unknown = self.machine_state(cloud, &instance.id).is_none() && !self.joins(&instance.id);
+            let refused = instance.state == InstanceState::Requested && age >= ORDER_PATIENCE && unknown;
             if let Some(words) = words.filter(|_| refused) {
                 return Some((format!("{cloud} does not take the order: {words}"), false));
             }
             let limit = self.join_timeout(instance);
-            return (age >= limit && !self.joins(&instance.id)).then(|| (format!("did not join within {} s", limit.as_secs()), false));
+            let late = self.now >= self.join_deadline(instance) && !self.joins(&instance.id);
+            return late.then(|| (format!("did not join within {} s", limit.as_secs()), false));
         }
         let since = *self.memory.down_since.get(&instance.id)?;
         let down = self.now.since(since);
@@ -124,6 +126,13 @@ impl Core {
 
     fn join_timeout(&self, instance: &Instance) -> Duration {
         self.config.setup.clouds.iter().find(|cloud| cloud.name == instance.cloud).map_or(DEFAULT_JOIN_TIMEOUT, |cloud| cloud.join_timeout)
+    }
+
+    /// Until when an arriving machine may join. Nothing joins, and nodes look as if they were down, while the engine is away and right after:
+    /// such a time is not held against the machine.
+    fn join_deadline(&self, instance: &Instance) -> Timestamp {
+        let seen = self.memory.seen_since.map(|since| since.plus(self.config.down_timeout));
+        seen.unwrap_or(self.now).max(instance.created_at.plus(self.join_timeout(instance)))
     }
 
     fn has_vanished(&self, instance: &Instance) -> bool {

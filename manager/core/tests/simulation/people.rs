@@ -13,7 +13,7 @@ use micado_core::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Running containers that one person has at most.
-const ENOUGH: usize = 7;
+const ENOUGH: usize = 5;
 
 /// Machines above which nobody starts one more.
 const ENOUGH_MACHINES: u32 = 6;

@@ -89,6 +89,15 @@ apt_get() {
 }
 
 engine_answers() { docker version >/dev/null 2>&1; }
+require_engine() { engine_answers || die "no Docker Engine answers at $DOCKER_HOST: start it, or set DOCKER_HOST"; }
+
+# hub_answers IMAGE: whether the engine has the image of Docker Hub, or can have it.
+# The engine begins a pull by naming the repository, once the registry has answered; a registry out of reach says nothing for a long time.
+hub_answers() {
+    local line
+    docker image inspect "$1" >/dev/null 2>&1 && return
+    read -r -t 10 line < <(docker pull "$1" 2>/dev/null) && [[ $line == *Pulling* ]]
+}
 
 # start_engine FOLDER: starts dockerd if no engine answers. Its pid file and log are kept in the folder.
 start_engine() {

@@ -89,6 +89,15 @@ apt_get() {
 }
 
 engine_answers() { docker version >/dev/null 2>&1; }
+require_engine() { engine_answers || die "no Docker Engine answers at $DOCKER_HOST: start it, or set DOCKER_HOST"; }
+
+# hub_answers IMAGE: whether the engine has the image of Docker Hub, or can have it.
+# The engine begins a pull by naming the repository, once the registry has answered; a registry out of reach says nothing for a long time.
+hub_answers() {
+    local line
+    docker image inspect "$1" >/dev/null 2>&1 && return
+    read -r -t 10 line < <(docker pull "$1" 2>/dev/null) && [[ $line == *Pulling* ]]
+}
 
 # start_engine FOLDER: starts dockerd if no engine answers. Its pid file and log are kept in the folder.
 start_engine() {
@@ -125,9 +134,19 @@ labelled() {
     esac
 }
 
+# A cgroup carries no label: ours are those of the containers whose ids were noted, and no others.
+noted=()
+# note_containers LABEL: remembers the ids of what carries it, for whatever removes them. Containers that were gone before are not known: who removed them saw to their cgroups.
+note_containers() {
+    local ids
+    mapfile -t ids < <(labelled containers "$1")
+    noted+=("${ids[@]}")
+}
+
 # sweep LABEL: removes everything that carries it.
 sweep() {
     local ids kind
+    note_containers "$1"
     for kind in services containers nodes networks volumes; do
         mapfile -t ids < <(labelled "$kind" "$1")
         ((${#ids[@]})) || continue
@@ -140,9 +159,7 @@ sweep() {
             volumes) docker volume rm --force "${ids[@]}" ;;
         esac >/dev/null || say "some $kind are not gone yet"
     done
-    dead_cgroups | while IFS= read -r cgroup; do
-        find "$cgroup" -depth -type d -exec rmdir {} + || true
-    done
+    wait_for 5 remove_cgroups || say "some cgroups are not gone yet"
 }
 
 # The tasks of a service hold its network for a moment after it was removed.
@@ -152,18 +169,24 @@ remove_networks() {
     [[ -z $(labelled networks "$1") ]]
 }
 
-# The cgroups that containers of dead machines leave behind: below the cgroup of a container that is no more, and without any process.
+# The cgroups that the noted containers left behind: machines have others below their own, which the engine does not remove.
 dead_cgroups() {
-    local cgroup id
-    find /sys/fs/cgroup -maxdepth 4 -type d -regextype posix-extended -regex '.*/(docker/|docker-)[0-9a-f]{64}(\.scope)?' 2>/dev/null | while IFS= read -r cgroup; do
-        [[ -d $cgroup/c ]] || continue
-        id=$(grep -oE '[0-9a-f]{64}' <<<"${cgroup##*/}")
-        docker container inspect "$id" >/dev/null 2>&1 && continue
-        [[ -n $(find "$cgroup" -name cgroup.procs -exec cat {} + 2>/dev/null) ]] || echo "$cgroup"
+    local folders=() id
+    for id in "${noted[@]}"; do
+        docker container inspect "$id" >/dev/null 2>&1 || folders+=(-o -name "$id" -o -name "docker-$id.scope")
     done
+    ((${#folders[@]})) || return 0
+    find /sys/fs/cgroup -maxdepth 4 -type d \( "${folders[@]:1}" \) 2>/dev/null || true
 }
 
-# count_left LABEL: one line per kind of thing; fails if anything is left.
+# The kernel refuses for a moment after the last process has ended.
+remove_cgroups() {
+    local cgroup
+    for cgroup in $(dead_cgroups); do find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || true; done
+    [[ -z $(dead_cgroups) ]]
+}
+
+# count_left LABEL: one line per kind of thing, the cgroups of noted containers among them; fails if anything is left.
 count_left() {
     local kind count left=0
     for kind in services containers nodes networks volumes; do

@@ -1,4 +1,4 @@
-//! How fast the planner plans, and how much it rents against what nobody could do without. `cargo bench -p micado-manager --bench planner [-- PART_OF_A_NAME]`
+//! How fast the planner plans, and how much it rents against what nobody could do without. `cargo bench -p micado-core --bench planner [-- PART_OF_A_NAME]`
 
 use micado_api::{CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes, NanoCpus, PricePerHour, Resources, ServiceName, Tag};
 use micado_core::planner::{Limits, Node, Offer, Readiness, Snapshot, Step, Waiting, plan};

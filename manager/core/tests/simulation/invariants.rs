@@ -58,11 +58,13 @@ fn one_machine_per_instance(world: &World) -> Result<(), Broken> {
     }
 }
 
-/// One Swarm service for a container, two while it moves. What a late call made, what is being removed and what is on a lost machine does not count.
+/// One Swarm service for a container, two while it moves. What a late call made, what is being removed, what is on a lost machine and what cannot start on a
+/// closed node does not count.
 fn one_service_per_container(world: &World) -> Result<(), Broken> {
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
     for service in world.swarm.services.values().filter(|it| !it.late) {
-        if !world.is_lost(&service.view.placement.instance) && !world.is_going(&service.view.name) {
+        let harmless = world.is_lost(&service.view.placement.instance) || world.is_going(&service.view.name) || world.cannot_start(&service.view.name);
+        if !harmless {
             *counts.entry(&service.view.container).or_default() += 1;
         }
     }

@@ -4,6 +4,7 @@ use crate::{store::Written, world::World};
 use micado_api::{InstanceId, InstanceState, ServiceSpec};
 use micado_core::{
     control::CallKey,
+    engine::TaskState,
     model::{Container, Instance},
     store::{Key, Record},
 };
@@ -43,6 +44,13 @@ impl World {
     /// Whether a Swarm service is on its way out: a call to remove it, or to save its log before, is on its way.
     pub fn is_going(&self, name: &str) -> bool {
         self.removes(name) || self.swarm.services.get(name).is_some_and(|it| self.manager.open.contains_key(&CallKey::Log(it.view.container.clone())))
+    }
+
+    /// Whether the task of a Swarm service waits for a node that is closed: it cannot start there.
+    pub fn cannot_start(&self, name: &str) -> bool {
+        let Some(service) = self.swarm.services.get(name) else { return true };
+        let closed = self.swarm.node_of(&service.view.placement.instance).is_some_and(|(_, node)| !node.view.active);
+        closed && self.swarm.task_of(name).is_none_or(|task| task.view.state == TaskState::Pending)
     }
 
     /// The instance of a record, if its machine and node really answer.

@@ -1,7 +1,7 @@
 //! The daemon: puts the parts together, runs them until it is told to stop.
 
 use crate::{
-    api::{Api, ApiState, Listen, Token},
+    api::{Api, ApiState, Certificate, Listen, Token},
     cli::args::{ManagerArgs, Tick},
     control::{
         Config,
@@ -20,9 +20,11 @@ use micado_api::{CloudName, ClusterId};
 use micado_cloudsetup::{Broker, BrokerKind, Cloud, CloudSetup, LocalCloud, LocalConfig};
 use std::{
     collections::BTreeMap,
-    os::unix::fs::DirBuilderExt,
+    fs::Permissions,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tokio::{signal::unix::SignalKind, sync::watch};
 use tokio_cron_scheduler::{Job, JobScheduler};
@@ -41,14 +43,18 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
     let pki = Arc::new(Pki::open(&state.join("pki"))?);
     write_public(&state.join("ca.crt"), pki.authority())?;
     let registry = Registry::run(swarm.docker().clone(), pki.clone(), &own_registry(&args, &cluster, &address)).await?;
-    registry.ready().await?;
-    let identity = pki.server_certificate("https", &own_names(&args, &address))?;
+    if let Err(error) = registry.ready().await {
+        tracing::warn!(%error, "the registry is not ready; images are pushed once it is");
+    }
+    let names = own_names(&args, &address);
+    let identity = pki.server_certificate("https", &names)?;
     let api = Api::bind(&Listen {
         socket: &state.join("micado.sock"),
         https: args.listen,
         certificate: identity.certificate.as_bytes(),
         key: identity.key.as_bytes(),
     })?;
+    tokio::spawn(keep_certificate(pki, names, api.certificate()));
     let token = Token::load_or_make(&state)?;
 
     let engine: Arc<dyn Engine> = Arc::new(swarm);
@@ -79,11 +85,12 @@ async fn settle(args: &ManagerArgs, state: &Path, setup: &CloudSetup, store: &dy
         Record::Setting(name, value) if name == CLUSTER => Some(ClusterId::trusted(value)),
         _ => None,
     });
-    let fresh = known.clone().unwrap_or_else(|| ClusterId::trusted(format!("{:08x}", rand::random::<u32>())));
     let present = Swarm::present(&args.engine).await?;
-    let cluster = known.clone().or(present.clone()).unwrap_or(fresh);
+    let file = state.join("cluster-id");
+    let fresh = || drawn(&file).unwrap_or_else(|| ClusterId::trusted(format!("{:08x}", rand::random::<u32>())));
+    let cluster = known.clone().or(present.clone()).unwrap_or_else(fresh);
     // Before anything is made under this id, so that whoever cleans up knows it.
-    write_public(&state.join("cluster-id"), &format!("{cluster}\n"))?;
+    write_public(&file, &format!("{cluster}\n"))?;
     let locals = setup.clouds.iter().map(|cloud| local(args, &cluster, cloud)).collect::<Result<Vec<_>>>()?;
     let mut advertise = args.advertise.clone();
     if let (None, None, Some(local)) = (&advertise, &present, locals.iter().find(|_| shares_engine(args))) {
@@ -100,6 +107,11 @@ async fn settle(args: &ManagerArgs, state: &Path, setup: &CloudSetup, store: &dy
 
 /// The setting that names the cluster.
 const CLUSTER: &str = "cluster";
+
+/// The id that a first start drew that ended before the Swarm had it: networks may carry it already.
+fn drawn(file: &Path) -> Option<ClusterId> {
+    std::fs::read_to_string(file).ok()?.trim().parse().ok()
+}
 
 /// The broker of a cloud of this machine's.
 fn local(args: &ManagerArgs, cluster: &ClusterId, cloud: &Cloud) -> Result<LocalCloud> {
@@ -148,6 +160,21 @@ async fn schedule(tick: &Tick, bell: Bell) -> Result<JobScheduler> {
     Ok(scheduler)
 }
 
+/// Looks every day whether the certificate of the HTTPS API must be made anew, and has the API show what there is.
+async fn keep_certificate(pki: Arc<Pki>, names: Vec<String>, shown: Certificate) {
+    loop {
+        tokio::time::sleep(DAY).await;
+        let kept = pki.server_certificate("https", &names).map_err(anyhow::Error::from);
+        let kept = kept.and_then(|it| Ok(shown.replace(it.certificate.as_bytes(), it.key.as_bytes())?));
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the certificate of the HTTPS API could not be looked after; it is tried again tomorrow");
+        }
+    }
+}
+
+/// Between two looks at the certificate.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// Comes back when the process is told to stop.
 async fn signal() -> Result<()> {
     let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
@@ -159,14 +186,42 @@ async fn signal() -> Result<()> {
     Ok(())
 }
 
-/// The state folder, made for its owner only.
+/// The state folder, its owner's only, whoever made it.
 fn private_folder(path: &Path) -> Result<PathBuf> {
     let cannot = || format!("cannot make the state folder `{}`", path.display());
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(cannot)?;
+    let private = || format!("cannot keep others out of the state folder `{}`; give it to the user that runs the manager", path.display());
+    std::fs::set_permissions(path, Permissions::from_mode(0o700)).with_context(private)?;
     path.canonicalize().with_context(cannot)
 }
 
 /// A file that everybody may read once they may enter the state folder.
 fn write_public(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_folder_that_was_open_is_closed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = folder.path().join("state");
+        std::fs::create_dir(&state).expect("made");
+        std::fs::set_permissions(&state, Permissions::from_mode(0o755)).expect("opened");
+        private_folder(&state).expect("it is ours");
+        assert_eq!(std::fs::metadata(&state).expect("there").permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn only_a_whole_id_counts_as_drawn() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("cluster-id");
+        assert_eq!(drawn(&file), None);
+        for (text, id) in [("", None), ("a b\n", None), ("0123abcd\n", Some("0123abcd"))] {
+            write_public(&file, text).expect("written");
+            assert_eq!(drawn(&file).as_ref().map(ClusterId::as_str), id, "{text:?}");
+        }
+    }
 }

@@ -15,8 +15,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const AUTHORITY_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 /// Below the 398 days that browsers and Apple's libraries allow.
 const SERVER_LIFE: Duration = Duration::from_secs(397 * 24 * 3600);
-/// A node gets its certificate once, when it boots, and may run for years.
-const CLIENT_LIFE: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
+/// A node gets its certificate once, when it boots, and the registry when its container is made; both may run for years.
+const LONG_LIFE: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
 /// What the manager keeps is made anew when less than this is left.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -65,6 +65,8 @@ pub enum PkiError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Purpose {
     server: bool,
+    /// Whether nobody renews it while it is in use.
+    lasting: bool,
     names: Vec<String>,
 }
 
@@ -129,7 +131,15 @@ impl Pki {
     /// # Errors
     /// When a name is unusable or the file cannot be kept.
     pub fn server_certificate(&self, label: &str, names: &[String]) -> Result<Identity, PkiError> {
-        self.kept(&format!("server-{label}"), Purpose { server: true, names: names.to_vec() }, SystemTime::now())
+        self.kept(&format!("server-{label}"), Purpose { server: true, lasting: false, names: names.to_vec() }, SystemTime::now())
+    }
+
+    /// As [`Pki::server_certificate`], for a server that only our own clients use, and that keeps what it was started with, maybe for years.
+    ///
+    /// # Errors
+    /// As [`Pki::server_certificate`].
+    pub fn lasting_server_certificate(&self, label: &str, names: &[String]) -> Result<Identity, PkiError> {
+        self.kept(&format!("server-{label}"), Purpose { server: true, lasting: true, names: names.to_vec() }, SystemTime::now())
     }
 
     /// The manager's own client certificate. Kept like a server's.
@@ -137,7 +147,7 @@ impl Pki {
     /// # Errors
     /// When the file cannot be kept.
     pub fn own_client_certificate(&self, common_name: &str) -> Result<Identity, PkiError> {
-        self.kept("client", Purpose { server: false, names: vec![common_name.to_owned()] }, SystemTime::now())
+        self.kept("client", Purpose { server: false, lasting: true, names: vec![common_name.to_owned()] }, SystemTime::now())
     }
 
     /// A new client certificate for someone else, such as a node. Not kept.
@@ -145,7 +155,7 @@ impl Pki {
     /// # Errors
     /// When the name is unusable.
     pub fn client_certificate(&self, common_name: &str) -> Result<Identity, PkiError> {
-        self.sign(&Purpose { server: false, names: vec![common_name.to_owned()] }, SystemTime::now())
+        self.sign(&Purpose { server: false, lasting: true, names: vec![common_name.to_owned()] }, SystemTime::now())
     }
 
     fn kept(&self, label: &str, purpose: Purpose, now: SystemTime) -> Result<Identity, PkiError> {
@@ -182,7 +192,7 @@ impl Pki {
 
 impl Purpose {
     fn life(&self) -> Duration {
-        if self.server { SERVER_LIFE } else { CLIENT_LIFE }
+        if self.lasting { LONG_LIFE } else { SERVER_LIFE }
     }
 }
 

@@ -6,9 +6,13 @@ use super::{
     refusal::{Answer, Refusal},
     validate,
 };
-use crate::control::{Reply, Request};
+use crate::{
+    control::{Reply, Request},
+    engine::{EngineError, ImageFacts},
+    model::service_name,
+};
 use axum::{Json, extract::State, http::StatusCode};
-use micado_api::{AllQuery, ContainerView, ErrorBody, ErrorCode, LaunchRequest, PortMapping, QuitQuery};
+use micado_api::{AllQuery, ContainerView, ErrorBody, ErrorCode, LaunchRequest, PortMapping, QuitQuery, ServiceSpec};
 
 /// Containers, by name.
 #[utoipa::path(get, path = "/v1/containers", operation_id = "list_containers", tag = "containers", params(AllQuery), responses(
@@ -27,10 +31,17 @@ pub(super) async fn list(State(state): State<ApiState>, Query(query): Query<AllQ
 pub(super) async fn launch(State(state): State<ApiState>, Body(mut request): Body<LaunchRequest>) -> Answer<(StatusCode, Json<ContainerView>)> {
     validate::launch(&request)?;
     let image = &request.spec.image;
-    let facts = state.engine.image(image).await.map_err(|error| {
-        let refusal = Refusal::engine(&format!("image `{image}`"), error);
-        if refusal.is(ErrorCode::NotFound) { refusal.hint("build it on the manager's engine, or name one that a registry has") } else { refusal }
-    })?;
+    let facts = match state.engine.image(image).await {
+        Ok(facts) => facts,
+        Err(EngineError::NotFound(words)) => match known(&state, &request.spec).await {
+            Some(facts) => facts,
+            None => {
+                let refusal = Refusal::engine(&format!("image `{image}`"), EngineError::NotFound(words));
+                return Err(refusal.hint("build it on the manager's engine, or name one that a registry has"));
+            }
+        },
+        Err(error) => return Err(Refusal::engine(&format!("image `{image}`"), error)),
+    };
     if request.publish_all {
         request.spec.ports = facts.exposed.iter().map(|port| PortMapping { host: None, ..*port }).collect();
     }
@@ -41,6 +52,14 @@ pub(super) async fn launch(State(state): State<ApiState>, Body(mut request): Bod
         }
         Reply::Instance(_) => Err(mixed_up().into()),
     }
+}
+
+/// What a service that is kept knows of its image: nodes pull it from the registry, though the manager's engine may have lost it since.
+async fn known(state: &ApiState, spec: &ServiceSpec) -> Option<ImageFacts> {
+    let name = service_name(&spec.client, &spec.image).ok()?;
+    let services = state.handle.read(move |core| core.services(Some(name.as_str()))).await.ok()?.ok()?;
+    let service = services.into_iter().find(|it| it.spec.image == spec.image && it.pull.is_some())?;
+    Some(ImageFacts { pull: service.pull, exposed: service.spec.ports })
 }
 
 /// Stops the containers of this name. Answered when that is recorded; `/v1/progress/{name}` of each tells the rest.

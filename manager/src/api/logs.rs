@@ -110,7 +110,7 @@ mod tests {
     }
 
     async fn read(sources: &[LogSource], options: &LogOptions) -> Result<String, String> {
-        let log = joined(&FakeEngine, sources, options).await.map_err(|refusal| refusal.to_string())?;
+        let log = joined(&FakeEngine::default(), sources, options).await.map_err(|refusal| refusal.to_string())?;
         let pieces: Vec<Bytes> = log.try_collect().await.map_err(|error| error.to_string())?;
         Ok(String::from_utf8_lossy(&pieces.concat()).into_owned())
     }

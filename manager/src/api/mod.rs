@@ -14,7 +14,7 @@ mod token;
 pub mod validate;
 
 pub use openapi::document;
-pub use server::{Api, BindError, Listen};
+pub use server::{Api, BindError, Certificate, Listen};
 pub use token::{Token, TokenError};
 
 use crate::{control::Handle, engine::Engine};

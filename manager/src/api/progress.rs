@@ -1,7 +1,7 @@
 //! What goes on with a container or an instance, as a stream that ends when it has come to rest.
 
 use super::{ApiState, extract::Name, refusal::Answer};
-use crate::control::Core;
+use crate::control::{Core, Missed};
 use axum::{
     body::Body,
     extract::State,
@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use micado_api::{ErrorBody, ErrorCode, Progress};
 use std::future::ready;
 
@@ -24,8 +24,13 @@ pub(super) async fn progress(State(state): State<ApiState>, Name(subject): Name)
     // Watch first: what happens between the two is seen twice then, and not missed.
     let live = state.handle.watch();
     let wanted = subject.clone();
-    let history = state.handle.read(move |core| history(core, &wanted)).await??;
-    let body = steps(subject, history, live).take_until(state.stopping.clone().cancelled_owned()).map(|step| {
+    let told = state.handle.read(move |core| history(core, &wanted)).await??;
+    let (handle, wanted) = (state.handle.clone(), subject.clone());
+    let again = move || {
+        let (handle, wanted) = (handle.clone(), wanted.clone());
+        async move { handle.read(move |core| history(core, &wanted)).await.ok()?.ok() }
+    };
+    let body = steps(subject, told, live, again).take_until(state.stopping.clone().cancelled_owned()).map(|step| {
         let mut line = serde_json::to_vec(&step)?;
         line.push(b'\n');
         Ok::<_, serde_json::Error>(Bytes::from(line))
@@ -44,10 +49,25 @@ fn history(core: &Core, subject: &str) -> Result<Vec<Progress>, ErrorBody> {
     Ok(told)
 }
 
-/// History, then what is new of this subject, up to the step that settles it.
-fn steps(subject: String, history: Vec<Progress>, live: impl Stream<Item = Progress> + Send) -> impl Stream<Item = Progress> + Send {
-    let told = history.clone();
-    let fresh = live.filter(move |step| ready(step.subject == subject && !told.contains(step)));
+/// History, then what is new of this subject, up to the step that settles it. What was missed is read `again`; where that cannot be, the stream ends.
+fn steps<F: Future<Output = Option<Vec<Progress>>> + Send>(
+    subject: String,
+    history: Vec<Progress>,
+    live: impl Stream<Item = Result<Progress, Missed>> + Send,
+    again: impl Fn() -> F + Send,
+) -> impl Stream<Item = Progress> + Send {
+    let mut told = history.clone();
+    let live = live.then(move |step| match step {
+        Ok(step) => ready(Some(vec![step])).left_future(),
+        Err(Missed) => again().right_future(),
+    });
+    let fresh = live.scan((), |(), steps| ready(steps)).flat_map(stream::iter).filter(move |step| {
+        let fresh = step.subject == subject && !told.contains(step);
+        if fresh {
+            told.push(step.clone());
+        }
+        ready(fresh)
+    });
     let all = Box::pin(stream::iter(history).chain(fresh));
     stream::unfold(Some(all), |all| async {
         let mut all = all?;
@@ -66,20 +86,31 @@ mod tests {
         Progress { subject: "acme_web.1".to_owned(), at: Timestamp(at), text: text.to_owned(), settled }
     }
 
+    /// The texts of a stream's steps to its end.
+    async fn told(history: Vec<Progress>, live: impl Stream<Item = Result<Progress, Missed>> + Send, again: Option<Vec<Progress>>) -> Vec<String> {
+        steps("acme_web.1".to_owned(), history, live, || ready(again.clone())).map(|step| step.text).collect().await
+    }
+
     #[tokio::test]
     async fn nothing_is_told_twice_and_the_settled_step_is_the_last() {
         let history = vec![step(1, "waiting", None), step(2, "renting small on local", None)];
         let other = Progress { subject: "acme_web.2".to_owned(), ..step(3, "running", Some(Settled::Done)) };
         let live = [step(2, "renting small on local", None), other, step(4, "running", Some(Settled::Done)), step(5, "stopped", None)];
         // The live end never ends by itself, as in life.
-        let live = stream::iter(live).chain(stream::pending());
-        let told: Vec<_> = steps("acme_web.1".to_owned(), history, live).map(|step| step.text).collect().await;
-        assert_eq!(told, ["waiting", "renting small on local", "running"]);
+        let live = stream::iter(live).map(Ok).chain(stream::pending());
+        assert_eq!(told(history, live, None).await, ["waiting", "renting small on local", "running"]);
     }
 
     #[tokio::test]
     async fn a_settled_history_is_all_there_is() {
-        let told: Vec<_> = steps("acme_web.1".to_owned(), vec![step(1, "running", Some(Settled::Done))], stream::pending()).collect().await;
-        assert_eq!(told.len(), 1);
+        assert_eq!(told(vec![step(1, "running", Some(Settled::Done))], stream::pending(), None).await, ["running"]);
+    }
+
+    #[tokio::test]
+    async fn what_was_missed_is_read_again() {
+        let live = || stream::iter([Ok(step(2, "starting", None)), Err(Missed)]).chain(stream::pending());
+        let again = vec![step(2, "starting", None), step(3, "running", Some(Settled::Done))];
+        assert_eq!(told(vec![step(1, "waiting", None)], live(), Some(again)).await, ["waiting", "starting", "running"]);
+        assert_eq!(told(vec![step(1, "waiting", None)], live(), None).await, ["waiting", "starting"], "it ends when there is nothing to read");
     }
 }

@@ -47,10 +47,6 @@ impl Refusal {
         self.body.hint = Some(hint.to_owned());
         self
     }
-
-    pub(super) fn is(&self, code: ErrorCode) -> bool {
-        self.body.code == code
-    }
 }
 
 impl IntoResponse for Refusal {

@@ -74,13 +74,28 @@ pub struct Api {
     tls: RustlsConfig,
 }
 
+/// The certificate that the HTTPS listener shows.
+#[derive(Debug, Clone)]
+pub struct Certificate(RustlsConfig);
+
+impl Certificate {
+    /// Shows this one (chain and key, PEM) on every connection from now on.
+    ///
+    /// # Errors
+    /// [`BindError::Certificate`]; the old one is shown then as before.
+    pub fn replace(&self, certificate: &[u8], key: &[u8]) -> Result<(), BindError> {
+        self.0.reload_from_config(tls(certificate, key).map_err(BindError::Certificate)?);
+        Ok(())
+    }
+}
+
 impl Api {
     /// Listens on both. A socket file that nobody answers on is replaced.
     ///
     /// # Errors
     /// See [`BindError`].
     pub fn bind(listen: &Listen<'_>) -> Result<Self, BindError> {
-        let tls = tls(listen.certificate, listen.key).map_err(BindError::Certificate)?;
+        let tls = RustlsConfig::from_config(tls(listen.certificate, listen.key).map_err(BindError::Certificate)?);
         let https = |cause| BindError::Https { address: listen.https, cause };
         let tcp = TcpListener::bind(listen.https).map_err(https)?;
         tcp.set_nonblocking(true).map_err(https)?;
@@ -97,6 +112,12 @@ impl Api {
     /// What the system says.
     pub fn https_address(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()
+    }
+
+    /// What HTTPS shows, to be replaced while it serves.
+    #[must_use]
+    pub fn certificate(&self) -> Certificate {
+        Certificate(self.tls.clone())
     }
 
     /// Answers until `stop` is there, then lets requests end for a few seconds, and takes the socket file away.
@@ -146,7 +167,7 @@ fn private_socket(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn tls(certificate: &[u8], key: &[u8]) -> Result<RustlsConfig, String> {
+fn tls(certificate: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, String> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| error.to_string())?;
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -154,5 +175,5 @@ fn tls(certificate: &[u8], key: &[u8]) -> Result<RustlsConfig, String> {
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
     let mut config = config.map_err(|error| error.to_string())?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(RustlsConfig::from_config(Arc::new(config)))
+    Ok(Arc::new(config))
 }

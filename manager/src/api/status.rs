@@ -1,6 +1,7 @@
 //! How the manager and its cluster are.
 
 use super::{ApiState, refusal::Answer};
+use crate::control::Core;
 use axum::{Json, extract::State};
 use micado_api::{ErrorBody, ErrorCode, StatusView};
 
@@ -16,7 +17,7 @@ pub(super) async fn healthz() -> &'static str {
     (status = 503, description = "It does not, with the engine's words.", body = ErrorBody),
 ))]
 pub(super) async fn readyz(State(state): State<ApiState>) -> Answer<&'static str> {
-    match state.handle.read(|core| core.status()).await?.blind {
+    match state.handle.read(Core::blindness).await? {
         None => Ok("ok\n"),
         Some(words) => Err(ErrorBody::new(ErrorCode::Unavailable, format!("the engine is not seen: {words}")).into()),
     }

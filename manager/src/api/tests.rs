@@ -24,15 +24,18 @@ use std::{
     net::{SocketAddr, TcpStream},
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
     task::JoinHandle,
 };
 
-/// Knows the image `web`, loses its answer for `lost`, and has one log.
+/// Knows the image `web`, and `pruned` once, loses its answer for `lost`, and has one log.
 #[derive(Debug, Default)]
-pub(super) struct FakeEngine;
+pub(super) struct FakeEngine {
+    pruned: AtomicBool,
+}
 
 fn lost<T>() -> Result<T, EngineError> {
     Err(EngineError::Unavailable("no answer".to_owned()))
@@ -72,6 +75,7 @@ impl Engine for FakeEngine {
         match image {
             "web" => Ok(ImageFacts { pull: None, exposed: vec![port(80), port(443)] }),
             "lost" => lost(),
+            "pruned" if !self.pruned.swap(true, Ordering::SeqCst) => Ok(ImageFacts { pull: Some("pruned@sha256:00".to_owned()), exposed: vec![port(80)] }),
             _ => Err(EngineError::NotFound("no such image".to_owned())),
         }
     }
@@ -111,6 +115,7 @@ struct Manager {
     state: tempfile::TempDir,
     pki: Pki,
     address: SocketAddr,
+    certificate: Certificate,
     stop: oneshot::Sender<()>,
     served: JoinHandle<io::Result<()>>,
 }
@@ -121,14 +126,14 @@ impl Manager {
         let pki = Pki::open(&state.path().join("pki")).expect("an authority");
         fs::write(state.path().join("ca.crt"), pki.authority()).expect("written");
         let api = bind(&state.path().join("micado.sock"), &pki).expect("both listeners");
-        let address = api.https_address().expect("an address");
+        let (address, certificate) = (api.https_address().expect("an address"), api.certificate());
         let token = Token::load_or_make(state.path()).expect("a token");
         let (handle, inputs, progress) = Handle::new();
         let setup = CloudSetup::parse(SETUP, "cloudsetup.xml").expect("a good file");
         tokio::spawn(think(Core::new(Config::new(ClusterId::trusted("test"), setup), Vec::new(), 1), inputs, progress));
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(api.serve(ApiState::new(handle, Arc::new(FakeEngine)), token, async { drop(stopped.await) }));
-        Self { state, pki, address, stop, served }
+        let served = tokio::spawn(api.serve(ApiState::new(handle, Arc::new(FakeEngine::default())), token, async { drop(stopped.await) }));
+        Self { state, pki, address, certificate, stop, served }
     }
     fn socket(&self) -> PathBuf {
         self.state.path().join("micado.sock")
@@ -204,6 +209,19 @@ async fn a_launch_is_recorded_once_and_shown() {
     assert!(log.is_empty(), "{log:?}");
     let not_ready = refusal(client.ready().await);
     assert_eq!((not_ready.code, not_ready.message.as_str()), (ErrorCode::Unavailable, "the engine is not seen: the engine has not been seen yet"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_needs_its_image_on_the_engine_only_once() {
+    let manager = Manager::start();
+    let client = manager.by_socket();
+    let more = || LaunchRequest { request: None, ..launch("pruned") };
+    let first = client.launch(&more()).await.expect("launched");
+    let second = client.launch(&more()).await.expect("the service knows what nodes pull");
+    assert_eq!((second.name.as_str(), &second.ports), ("acme_pruned.2", &first.ports));
+    let mut other = more();
+    other.spec.image = "elsewhere/pruned".to_owned();
+    assert_eq!(refusal(client.launch(&other).await).code, ErrorCode::NotFound, "the same service's name, another image");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -320,6 +338,17 @@ async fn https_needs_the_token_and_the_authority() {
     assert_eq!(healthz("healthz").await.expect("an answer").status(), 200, "health is no secret");
     let refused = healthz("readyz").await.expect("an answer");
     assert_eq!((refused.status().as_u16(), refused.headers()["www-authenticate"].as_bytes()), (401, b"Bearer".as_slice()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_replaced_while_it_serves() {
+    let manager = Manager::start();
+    assert!(manager.by_https(manager.known()).status().await.is_ok());
+    assert!(matches!(manager.certificate.replace(b"", b""), Err(BindError::Certificate(_))));
+    assert!(manager.by_https(manager.known()).status().await.is_ok());
+    let other = manager.pki.server_certificate("https", &["elsewhere".to_owned()]).expect("a certificate");
+    manager.certificate.replace(other.certificate.as_bytes(), other.key.as_bytes()).expect("usable");
+    assert!(matches!(manager.by_https(manager.known()).status().await, Err(ClientError::Untrusted { .. })), "its name is another now");
 }
 
 #[tokio::test(flavor = "multi_thread")]

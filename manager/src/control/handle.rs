@@ -25,6 +25,10 @@ pub struct Handle {
     progress: broadcast::Sender<Progress>,
 }
 
+/// Steps were dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missed;
+
 static NEXT_TICKET: AtomicU64 = AtomicU64::new(1);
 
 impl Handle {
@@ -59,8 +63,9 @@ impl Handle {
     }
 
     /// Progress of everything from now on. Take the stream first and [`Core::progress`] after it, so that nothing is missed between the two.
-    pub fn watch(&self) -> impl Stream<Item = Progress> + Send + use<> {
-        BroadcastStream::new(self.progress.subscribe()).filter_map(|progress| std::future::ready(progress.ok()))
+    /// [`Missed`] stands where steps were dropped because nobody took them in time: then too, [`Core::progress`] has what counts.
+    pub fn watch(&self) -> impl Stream<Item = Result<Progress, Missed>> + Send + use<> {
+        BroadcastStream::new(self.progress.subscribe()).map(|step| step.map_err(|_| Missed))
     }
 }
 

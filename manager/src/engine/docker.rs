@@ -3,7 +3,7 @@
 use super::EngineError;
 use axum::http::{Uri, uri::PathAndQuery};
 use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error};
-use std::{future::Future, time::Duration};
+use std::{future::Future, net::IpAddr, time::Duration};
 
 /// How long a call may take before its outcome counts as unknown.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -19,6 +19,11 @@ pub(crate) async fn connect(endpoint: &str) -> Result<Docker, EngineError> {
     let seconds = LIMIT.as_secs();
     let client = match endpoint.split_once("://") {
         Some(("unix", path)) => Docker::connect_with_unix(path, seconds, API_DEFAULT_VERSION),
+        Some(("tcp" | "http", _)) if !is_loopback(endpoint) => {
+            return Err(EngineError::Refused(format!(
+                "`{endpoint}` is on another machine, and engines are reached without TLS so far; forward it to a unix socket here, such as with `ssh -L`"
+            )));
+        }
         Some(("tcp" | "http", _)) => Docker::connect_with_http(endpoint, seconds, API_DEFAULT_VERSION),
         _ => return Err(EngineError::Refused(format!("`{endpoint}` is no engine address (expected `unix:///PATH` or `tcp://HOST:PORT`)"))),
     }
@@ -28,6 +33,12 @@ pub(crate) async fn connect(endpoint: &str) -> Result<Docker, EngineError> {
     let oldest = version.min_api_version.as_deref().and_then(parse_version);
     let agreed = agree(endpoint, version.version.as_deref().unwrap_or("of unknown version"), oldest, newest)?;
     Ok(pin(client, agreed))
+}
+
+/// Whether an address is on this machine: on a network, whoever reaches an engine without TLS is root there.
+fn is_loopback(endpoint: &str) -> bool {
+    let host = endpoint.parse::<Uri>().ok().and_then(|uri| uri.host().map(|host| host.trim_matches(['[', ']']).to_owned()));
+    host.is_some_and(|host| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
 }
 
 /// Names the version in every request: bollard 0.21 names none, and an engine takes that for its own newest.
@@ -176,5 +187,14 @@ mod tests {
         let none = connect("unix:///nonexistent/docker.sock").await.expect_err("nothing there");
         assert!(matches!(&none, EngineError::Unavailable(text) if text.contains("unix:///nonexistent/docker.sock")), "{none}");
         assert!(matches!(connect("docker.sock").await, Err(EngineError::Refused(text)) if text.contains("unix:///PATH")));
+    }
+
+    #[tokio::test]
+    async fn engines_elsewhere_are_refused() {
+        assert!(["tcp://127.0.0.1:2375", "http://localhost:1", "tcp://[::1]:2375"].into_iter().all(is_loopback));
+        for elsewhere in ["tcp://10.0.0.1:2375", "tcp://engine:2375", "tcp://127.0.0.1.example.org:1", "tcp://127.0.0.1@10.0.0.1:1", "tcp://"] {
+            let refused = connect(elsewhere).await;
+            assert!(matches!(&refused, Err(EngineError::Refused(text)) if text.contains("TLS")), "{refused:?}");
+        }
     }
 }

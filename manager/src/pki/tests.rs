@@ -57,8 +57,11 @@ fn what_is_kept_stays_until_names_or_time_change_it() {
     assert_eq!(pki.authority(), again.authority());
     assert_eq!(again.server_certificate("https", &names(&["a"])).expect("kept"), first);
     let soon = SystemTime::now() + SERVER_LIFE - RENEW_BEFORE + DAY;
-    let purpose = Purpose { server: true, names: names(&["a"]) };
-    assert_ne!(again.kept("server-https", purpose, soon).expect("renewed"), first);
+    let purpose = Purpose { server: true, lasting: false, names: names(&["a"]) };
+    assert_ne!(again.kept("server-https", purpose.clone(), soon).expect("renewed"), first);
+    let lasting = again.lasting_server_certificate("registry", &names(&["a"])).expect("a certificate");
+    assert_eq!(again.kept("server-registry", Purpose { lasting: true, ..purpose }, soon).expect("kept"), lasting);
+    assert!(server_passes(&again, &lasting, "a"));
     let second = again.server_certificate("https", &names(&["a", "b"])).expect("made anew");
     assert_ne!(second, first);
     assert!(server_passes(&again, &second, "b"));

@@ -60,7 +60,7 @@ impl OwnRegistry {
 /// Makes sure that the registry's container is there, made from this configuration, and started.
 pub(super) async fn ensure(docker: &Docker, pki: &Pki, own: &OwnRegistry) -> Result<(), EngineError> {
     let names = [NAME, "127.0.0.1", own.address.as_str()].map(str::to_owned);
-    let server = pki.server_certificate("registry", &names).map_err(|error| EngineError::Refused(error.to_string()))?;
+    let server = pki.lasting_server_certificate("registry", &names).map_err(|error| EngineError::Refused(error.to_string()))?;
     let image = ask(|| format!("look for image `{}`", own.image), docker.inspect_image(&own.image)).await.map_err(|error| match error {
         EngineError::NotFound(text) => EngineError::Refused(format!("{text}; build it with scripts/registry-image/build")),
         other => other,
@@ -159,7 +159,7 @@ fn files(authority: &str, server: &Identity, port: u16) -> [(&'static str, Strin
     let config = serde_json::json!({
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": true}},
-        "storage": {"filesystem": {"rootdirectory": STORAGE}, "delete": {"enabled": true}},
+        "storage": {"filesystem": {"rootdirectory": STORAGE}},
         "http": {
             "addr": format!(":{port}"),
             "tls": {

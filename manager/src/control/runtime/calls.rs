@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use micado_api::{CloudName, ClusterId, FlavourName, InstanceId, Location, Tag};
 use micado_cloudsetup::{Broker, BrokerError, Order};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout_at};
 
 /// A call that takes longer is given up; whether it was done is unknown then.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -59,7 +60,7 @@ impl Outside {
             Call::SetActive { node, active } => Answer::Engine(within(TIMEOUT, self.engine.set_active(&node, active), EngineError::Unavailable).await),
             Call::RemoveNode { node } => Answer::Engine(within(TIMEOUT, self.engine.remove_node(&node), EngineError::Unavailable).await),
             Call::PushImage { image, .. } => Answer::Pushed(within(PUSH_TIMEOUT, self.registry.push(&image), EngineError::Unavailable).await),
-            Call::SaveLog { name, .. } => Answer::Log(within(LOG_TIMEOUT, self.log_tail(&name), EngineError::Unavailable).await),
+            Call::SaveLog { name, .. } => Answer::Log(self.log_tail(&name).await),
             Call::Observe => unreachable!("{kind} is the watcher's"),
         }
     }
@@ -103,10 +104,12 @@ impl Outside {
         Ok(Order { name: self.machine_name(&instance), cluster: self.cluster.clone(), instance, tag, location, application, flavour, files })
     }
 
+    /// The end of a log, or what could be had of it in time.
     async fn log_tail(&self, name: &str) -> Result<String, EngineError> {
         let mut log = self.engine.logs(name, &LogOptions { tail: Some(LOG_LINES), ..LogOptions::default() });
         let mut whole = Vec::new();
-        while let Some(piece) = log.next().await {
+        let deadline = Instant::now() + LOG_TIMEOUT;
+        while let Ok(Some(piece)) = timeout_at(deadline, log.next()).await {
             whole.extend_from_slice(&piece?);
         }
         Ok(String::from_utf8_lossy(&whole).into_owned())

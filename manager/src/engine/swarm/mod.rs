@@ -73,6 +73,9 @@ pub fn network_name(cluster: &ClusterId) -> String {
 /// Attempts to change a node that somebody else changes at the same time.
 const ATTEMPTS: u32 = 5;
 
+/// Names that a filter may have; each is 64 bytes, and an address may have some 65,000.
+const NAMES: usize = 100;
+
 impl Swarm {
     /// Reaches the engine, makes it a Swarm manager if it is in no Swarm, settles which cluster the Swarm is, and makes the cluster's network.
     /// All of it may be repeated; what is there is used.
@@ -161,9 +164,13 @@ impl Engine for Swarm {
     }
 
     /// By the tasks' own names (`SERVICE.SLOT.ID`): to filter by service fails whole when one of them is gone.
+    /// Of many services all tasks come, those of others too: the names would not fit into one address, and tasks themselves do not carry them.
     async fn tasks(&self, services: &[String]) -> Result<Vec<TaskView>, EngineError> {
         if services.is_empty() {
             return Ok(Vec::new());
+        }
+        if services.len() > NAMES {
+            return self.list_tasks(None).await;
         }
         let names = services.iter().map(|service| format!("{service}.")).collect();
         self.list_tasks(Some(HashMap::from([("name".to_owned(), names)]))).await

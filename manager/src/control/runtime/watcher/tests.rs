@@ -1,0 +1,134 @@
+//! The watcher on an engine that fails and reports as it is told to.
+
+use super::*;
+use crate::{
+    engine::{EngineError, ImageFacts, JoinFacts, LogOptions, ServiceView, TaskState, TaskView},
+    model::{Container, Placement, Service},
+};
+use futures_util::stream;
+use micado_api::{ContainerName, InstanceId, Resources};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU32, Ordering},
+};
+
+/// One service, `web`, and the task that the test gives it.
+#[derive(Debug, Default)]
+struct Staged {
+    events: Vec<EngineEvent>,
+    /// So many first whole looks fail.
+    failing: u32,
+    looks: AtomicU32,
+    /// What a look at tasks finds; `None` fails.
+    tasks: Mutex<Option<Vec<TaskView>>>,
+}
+
+fn lost<T>() -> Result<T, EngineError> {
+    Err(EngineError::Unavailable("no answer".to_owned()))
+}
+
+#[async_trait::async_trait]
+impl Engine for Staged {
+    async fn observe(&self) -> Result<Observation, EngineError> {
+        if self.looks.fetch_add(1, Ordering::SeqCst) < self.failing {
+            return lost();
+        }
+        let placement = Placement { instance: InstanceId::trusted("i1"), generation: 1 };
+        let web = ServiceView { id: "id".to_owned(), name: "web".to_owned(), container: ContainerName::trusted("web.1"), placement, records: None };
+        Ok(Observation { services: vec![web], ..Observation::default() })
+    }
+    async fn tasks(&self, _: &[String]) -> Result<Vec<TaskView>, EngineError> {
+        self.tasks.lock().expect("no test panics with it").clone().map_or_else(lost, Ok)
+    }
+    fn events(&self) -> BoxStream<'static, EngineEvent> {
+        stream::iter(self.events.clone()).chain(stream::pending()).boxed()
+    }
+    async fn create(&self, _: &Service, _: &Container, _: &Placement) -> Result<(), EngineError> {
+        lost()
+    }
+    async fn remove(&self, _: &str) -> Result<(), EngineError> {
+        lost()
+    }
+    async fn set_active(&self, _: &str, _: bool) -> Result<(), EngineError> {
+        lost()
+    }
+    async fn remove_node(&self, _: &str) -> Result<(), EngineError> {
+        lost()
+    }
+    fn logs(&self, _: &str, _: &LogOptions) -> BoxStream<'static, Result<bytes::Bytes, EngineError>> {
+        stream::pending().boxed()
+    }
+    async fn image(&self, _: &str) -> Result<ImageFacts, EngineError> {
+        lost()
+    }
+    async fn join_facts(&self) -> Result<JoinFacts, EngineError> {
+        lost()
+    }
+}
+
+fn task(service: &str) -> TaskView {
+    TaskView {
+        id: format!("of-{service}"),
+        service: service.to_owned(),
+        node: None,
+        state: TaskState::Running,
+        wanted: true,
+        version: 1,
+        message: None,
+        exit_code: None,
+        reservation: Resources::default(),
+        ports: Vec::new(),
+    }
+}
+
+async fn next(seen: &mut mpsc::Receiver<Event>) -> Event {
+    let event = tokio::time::timeout(Duration::from_secs(20), seen.recv()).await;
+    event.expect("it looks in time").expect("it goes on")
+}
+
+#[tokio::test]
+async fn blindness_ends_by_itself() {
+    let (_watcher, mut seen) = Watcher::start(Arc::new(Staged { failing: 2, ..Staged::default() }));
+    assert!(matches!(next(&mut seen).await, Event::Blind(_)));
+    assert!(matches!(next(&mut seen).await, Event::Blind(_)));
+    assert!(matches!(next(&mut seen).await, Event::Observed(_)));
+}
+
+#[tokio::test]
+async fn a_crowd_of_events_is_one_look() {
+    let events = [vec![EngineEvent::Connected], vec![EngineEvent::Changed; 9]].concat();
+    let engine = Arc::new(Staged { events, ..Staged::default() });
+    let (watcher, mut seen) = Watcher::start(engine.clone());
+    assert!(matches!(next(&mut seen).await, Event::Observed(_)));
+    watcher.look();
+    assert!(matches!(next(&mut seen).await, Event::Observed(_)));
+    assert_eq!(engine.looks.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_loss_in_the_crowd_is_told() {
+    let events = vec![EngineEvent::Changed, EngineEvent::Lost("gone".to_owned())];
+    let (_watcher, mut seen) = Watcher::start(Arc::new(Staged { events, ..Staged::default() }));
+    assert!(matches!(next(&mut seen).await, Event::Blind(words) if words == "gone"));
+    assert!(matches!(next(&mut seen).await, Event::Observed(_)), "and looked into");
+}
+
+#[tokio::test]
+async fn tasks_that_cannot_be_had_are_a_reason_to_look_and_not_to_be_blind() {
+    let engine = Arc::new(Staged { events: vec![EngineEvent::Connected], ..Staged::default() });
+    let (watcher, mut seen) = Watcher::start(engine.clone());
+    watcher.poll(vec!["web".to_owned()]);
+    for _ in 0..3 {
+        assert!(matches!(next(&mut seen).await, Event::Observed(_)));
+    }
+}
+
+#[tokio::test]
+async fn only_the_tasks_that_were_asked_for_are_taken() {
+    let engine = Arc::new(Staged { events: vec![EngineEvent::Connected], tasks: Mutex::new(Some(vec![task("id"), task("other")])), ..Staged::default() });
+    let (watcher, mut seen) = Watcher::start(engine.clone());
+    assert!(matches!(next(&mut seen).await, Event::Observed(it) if it.tasks.is_empty()));
+    watcher.poll(vec!["web".to_owned()]);
+    assert!(matches!(next(&mut seen).await, Event::Observed(it) if it.tasks == [task("id")]));
+    assert_eq!(engine.looks.load(Ordering::SeqCst), 1);
+}

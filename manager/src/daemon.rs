@@ -36,7 +36,7 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 pub async fn run(args: ManagerArgs) -> Result<()> {
     let state = private_folder(&args.state)?;
     let setup = CloudSetup::read(&args.cloudsetup.clone().unwrap_or_else(|| state.join("cloudsetup.xml")))?;
-    let store = Arc::new(EmbeddedStore::open(state.join("store.redb")).await?);
+    let store = Arc::new(EmbeddedStore::open(state.join(STORE)).await?);
     let (swarm, brokers) = settle(&args, &state, &setup, store.as_ref()).await?;
     let (cluster, address) = (swarm.cluster().clone(), swarm.address().await?);
 
@@ -104,6 +104,9 @@ async fn settle(args: &ManagerArgs, state: &Path, setup: &CloudSetup, store: &dy
     }
     Ok((swarm, locals.into_iter().map(|local| (local.cloud().clone(), Arc::new(local) as Arc<dyn Broker>)).collect()))
 }
+
+/// The store's file in the state folder.
+const STORE: &str = "store.redb";
 
 /// The setting that names the cluster.
 const CLUSTER: &str = "cluster";
@@ -186,10 +189,15 @@ async fn signal() -> Result<()> {
     Ok(())
 }
 
-/// The state folder, its owner's only, whoever made it.
+/// The state folder, its owner's only, whoever made it. One that is open to others and holds other things is not taken for ours.
 fn private_folder(path: &Path) -> Result<PathBuf> {
     let cannot = || format!("cannot make the state folder `{}`", path.display());
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(cannot)?;
+    let open = std::fs::metadata(path).with_context(cannot)?.permissions().mode() & 0o077 != 0;
+    let known = [STORE, "cloudsetup.xml"].iter().any(|file| path.join(file).exists());
+    if open && !known && std::fs::read_dir(path).with_context(cannot)?.next().is_some() {
+        bail!("the state folder `{}` is open to others and holds other things: give the manager a folder of its own with --state", path.display());
+    }
     let private = || format!("cannot keep others out of the state folder `{}`; give it to the user that runs the manager", path.display());
     std::fs::set_permissions(path, Permissions::from_mode(0o700)).with_context(private)?;
     path.canonicalize().with_context(cannot)
@@ -212,6 +220,15 @@ mod tests {
         std::fs::set_permissions(&state, Permissions::from_mode(0o755)).expect("opened");
         private_folder(&state).expect("it is ours");
         assert_eq!(std::fs::metadata(&state).expect("there").permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn an_open_folder_of_somebody_else_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("theirs"), "").expect("written");
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("opened");
+        assert!(private_folder(folder.path()).expect_err("a refusal").to_string().contains("--state"));
+        assert_eq!(std::fs::metadata(folder.path()).expect("there").permissions().mode() & 0o777, 0o755);
     }
 
     #[test]

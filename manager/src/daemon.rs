@@ -11,8 +11,8 @@ use crate::{
         Engine,
         swarm::{Swarm, SwarmConfig},
     },
-    pki::Pki,
-    registry::{OwnRegistry, Registry},
+    pki::{Identity, Pki},
+    registry::{OwnRegistry, Registry, ToldRegistry},
     store::{Change, EmbeddedStore, Key, Record, Store},
 };
 use anyhow::{Context, Result, bail};
@@ -42,7 +42,10 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
 
     let pki = Arc::new(Pki::open(&state.join("pki"))?);
     write_public(&state.join("ca.crt"), pki.authority())?;
-    let registry = Registry::run(swarm.docker().clone(), pki.clone(), &own_registry(&args, &cluster, &address)).await?;
+    let registry = match told_registry(&args)? {
+        Some(told) => Registry::told(swarm.docker().clone(), &told)?,
+        None => Registry::run(swarm.docker().clone(), pki.clone(), &own_registry(&args, &cluster, &address)).await?,
+    };
     if let Err(error) = registry.ready().await {
         tracing::warn!(%error, "the registry is not ready; images are pushed once it is");
     }
@@ -132,6 +135,16 @@ fn local(args: &ManagerArgs, cluster: &ClusterId, cloud: &Cloud) -> Result<Local
 /// Whether the instances of `local` clouds are on the manager's own engine, and so reach it through their network's gateway.
 fn shares_engine(args: &ManagerArgs) -> bool {
     args.cloud_engine.as_ref().is_none_or(|engine| *engine == args.engine)
+}
+
+/// The registry that the manager is told of, if it is.
+fn told_registry(args: &ManagerArgs) -> Result<Option<ToldRegistry>> {
+    let (Some(host), Some(authority), Some(certificate), Some(key)) = (&args.registry, &args.registry_ca, &args.registry_cert, &args.registry_key) else {
+        return Ok(None);
+    };
+    let read = |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()));
+    let client = Identity { certificate: read(certificate)?, key: read(key)? };
+    Ok(Some(ToldRegistry { host: host.clone(), authority: read(authority)?, client, certs_dir: args.registry_certs_dir.clone() }))
 }
 
 /// The registry that the manager runs.

@@ -30,6 +30,18 @@ pub struct ManagerArgs {
     /// The port of the image registry.
     #[arg(long, env = "MICADO_REGISTRY_PORT", hide_env_values = true, default_value_t = 5443, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub registry_port: u16,
+    /// An image registry that is there already, instead of one that the manager runs; needs its three files.
+    #[arg(long, env = "MICADO_REGISTRY", hide_env_values = true, value_name = "HOST:PORT", requires_all = ["registry_ca", "registry_cert", "registry_key"])]
+    pub registry: Option<String>,
+    /// The certificate authority of that registry's certificate.
+    #[arg(long, env = "MICADO_REGISTRY_CA", hide_env_values = true, value_name = "FILE", requires = "registry")]
+    pub registry_ca: Option<PathBuf>,
+    /// The client certificate that the manager's engine and the machines show to it.
+    #[arg(long, env = "MICADO_REGISTRY_CERT", hide_env_values = true, value_name = "FILE", requires = "registry")]
+    pub registry_cert: Option<PathBuf>,
+    /// The key of that certificate.
+    #[arg(long, env = "MICADO_REGISTRY_KEY", hide_env_values = true, value_name = "FILE", requires = "registry")]
+    pub registry_key: Option<PathBuf>,
     /// Where the engine looks for the certificates of registries.
     #[arg(long, env = "MICADO_REGISTRY_CERTS_DIR", hide_env_values = true, default_value = "/etc/docker/certs.d", value_name = "DIR")]
     pub registry_certs_dir: PathBuf,

@@ -89,12 +89,14 @@ async fn a_launch_that_was_cut_off_is_finished_by_the_next() {
         for (index, cut_ms) in [1, 5, 20, 50, 100, 200, 400].into_iter().enumerate() {
             let order = bed.order(&format!("i{index}"), "small", [("join.json", "{}"), ("certs/registry:5000/ca.crt", "pem")]);
             let cut = tokio::time::timeout(Duration::from_millis(cut_ms), bed.cloud.launch(&order)).await;
-            let mut again = bed.cloud.launch(&order).await;
-            // The engine may be taking the cut-off one back just now.
-            if matches!(again, Err(BrokerError::Unknown(_))) {
-                again = bed.cloud.launch(&order).await;
-            }
-            let machine = again.expect("the launch after the cut");
+            // The engine may be taking the cut-off one back just now: `Unknown` says to ask again, which the manager does for 30 s.
+            let asked = Instant::now();
+            let machine = loop {
+                match bed.cloud.launch(&order).await {
+                    Err(BrokerError::Unknown(_)) if asked.elapsed() < Duration::from_secs(30) => {}
+                    answer => break answer.expect("the launch after the cut"),
+                }
+            };
             assert_eq!(machine.state, MachineState::Running, "cut after {cut_ms} ms: {cut:?}");
             assert_eq!(bed.cloud.list(&bed.cluster).await.expect("list").len(), 1, "cut after {cut_ms} ms");
             let modes = bed.run(&order.name, "stat -c '%a %U' /etc/micado /etc/micado/join.json; cat /etc/micado/certs/registry:5000/ca.crt").await;

@@ -1,6 +1,6 @@
 //! Questions about the world as it really is, which invariants and the goal ask.
 
-use crate::{store::Written, world::World};
+use crate::{store::Written, swarm::Service, world::World};
 use micado_api::{InstanceId, InstanceState, ServiceSpec};
 use micado_core::{
     control::CallKey,
@@ -33,6 +33,11 @@ impl World {
     pub fn begins_move(&self, written: &Written) -> bool {
         let (Key::Container(name), Some(Record::Container(before))) = (&written.key, &written.before) else { return false };
         before.leaving.is_none() && self.store.container(name).is_some_and(|it| it.leaving.is_some())
+    }
+
+    /// Whether a Swarm service may run its container: it does not when it is on its way out or on a lost machine, and no core made it when its call came late.
+    pub fn may_run(&self, service: &Service) -> bool {
+        !service.late && !self.is_lost(&service.view.placement.instance) && !self.is_going(&service.view.name)
     }
 
     /// Whether the record of an instance says that its containers have to go, wanted or not.

@@ -2,7 +2,7 @@
 
 use super::Core;
 use crate::{
-    engine::{TaskState, TaskView},
+    engine::TaskState,
     model::{Container, Desired, Outcome, Placement},
 };
 use micado_api::{ContainerName, InstanceId, InstanceState, ServiceName};
@@ -78,7 +78,8 @@ impl Core {
         let instance = placement.instance.clone();
         let state = self.ledger.instances.get(&instance).map(|it| (it.state, it.force));
         let bound = container.bound_to.is_some();
-        let runs = self.sight.as_ref().is_some_and(|sight| sight.has_service(&swarm_name) && sight.node(&instance).is_some_and(|node| node.ready));
+        // On a node that is closed, what no node is at yet never starts.
+        let runs = self.sight.as_ref().is_some_and(|sight| sight.is_held(&swarm_name) && sight.node(&instance).is_some_and(|node| node.ready));
         match state {
             Some((InstanceState::Failed, _)) => self.unplace(name, &format!("{} failed", self.tag_of(&instance))),
             None | Some((InstanceState::Gone | InstanceState::Stopping, _)) => self.unplace(name, &format!("{} is gone", self.tag_of(&instance))),
@@ -100,8 +101,7 @@ impl Core {
         let lives = self.ledger.instances.get(&leaving.instance).is_some_and(|it| matches!(it.state, InstanceState::Active | InstanceState::Draining));
         let swarm_name = self.swarm_name(name, &leaving);
         // Without a new place the old copy is all there is, as long as a node is at it: on its closed node it would not start again.
-        let held = |task: &TaskView| task.wanted && matches!(task.state, TaskState::Starting | TaskState::Running);
-        let idle = waits && !self.sight.as_ref().and_then(|sight| sight.task(&swarm_name)).is_some_and(held);
+        let idle = waits && !self.sight.as_ref().is_some_and(|sight| sight.is_held(&swarm_name));
         let ended = !lives || idle || !self.has_or_makes(&swarm_name);
         if let Some(container) = self.ledger.containers.edit(name).filter(|_| ended) {
             container.leaving = None;

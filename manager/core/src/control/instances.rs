@@ -98,7 +98,8 @@ impl Core {
         }
         if instance.is_arriving() {
             let words = self.memory.broker_words.get(&instance.id).or_else(|| self.clouds.get(cloud)?.error.as_ref());
-            let unknown = self.machine_state(cloud, &instance.id).is_none() && !self.joins(&instance.id);
+            let in_swarm = self.sight.as_ref().is_some_and(|sight| sight.node(&instance.id).is_some());
+            let unknown = self.machine_state(cloud, &instance.id).is_none() && !in_swarm;
             let refused = instance.state == InstanceState::Requested && age >= ORDER_PATIENCE && unknown;
             if let Some(words) = words.filter(|_| refused) {
                 return Some((format!("{cloud} does not take the order: {words}"), false));

@@ -243,7 +243,12 @@ impl Core {
         if forced {
             self.unplace(name, &reason);
         }
+        let left_by_force = |left: &Placement| self.ledger.instances.get(&left.instance).is_some_and(|it| it.force);
+        let moves_on = self.ledger.containers.get(name).is_some_and(|it| it.placement.is_none() && it.leaving.as_ref().is_some_and(left_by_force));
         let Some(container) = self.ledger.containers.edit(name) else { return };
+        if moves_on {
+            container.leaving = None;
+        }
         if container.reason.as_deref() != Some(&reason) {
             container.reason = Some(reason.clone());
             self.decide(Some(name), None, format!("waits: {reason}"));

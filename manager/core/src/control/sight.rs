@@ -91,6 +91,10 @@ impl Sight {
         }
         self.tasks_of(name).iter().rev().find(|task| task.state == TaskState::Failed)
     }
+    /// Whether a node is at it: starting it, or running it.
+    pub(super) fn is_held(&self, name: &str) -> bool {
+        self.task(name).is_some_and(|task| task.wanted && matches!(task.state, TaskState::Starting | TaskState::Running))
+    }
     pub(super) fn runs(&self, name: &str) -> bool {
         self.task(name).is_some_and(|task| task.wanted && task.state == TaskState::Running)
     }

@@ -1,10 +1,9 @@
 //! Questions about the world as it really is, which invariants and the goal ask.
 
-use crate::{store::Written, world::World};
+use crate::{store::Written, swarm::Service, world::World};
 use micado_api::{InstanceId, InstanceState, ServiceSpec};
 use micado_core::{
     control::CallKey,
-    engine::TaskState,
     model::{Container, Instance},
     store::{Key, Record},
 };
@@ -36,6 +35,11 @@ impl World {
         before.leaving.is_none() && self.store.container(name).is_some_and(|it| it.leaving.is_some())
     }
 
+    /// Whether a Swarm service may run its container: it does not when it is on its way out or on a lost machine, and no core made it when its call came late.
+    pub fn may_run(&self, service: &Service) -> bool {
+        !service.late && !self.is_lost(&service.view.placement.instance) && !self.is_going(&service.view.name)
+    }
+
     /// Whether the record of an instance says that its containers have to go, wanted or not.
     pub fn is_lost(&self, instance: &InstanceId) -> bool {
         self.store.instance(instance).is_none_or(|it| it.force || matches!(it.state, InstanceState::Failed | InstanceState::Stopping | InstanceState::Gone))
@@ -44,13 +48,6 @@ impl World {
     /// Whether a Swarm service is on its way out: a call to remove it, or to save its log before, is on its way.
     pub fn is_going(&self, name: &str) -> bool {
         self.removes(name) || self.swarm.services.get(name).is_some_and(|it| self.manager.open.contains_key(&CallKey::Log(it.view.container.clone())))
-    }
-
-    /// Whether the task of a Swarm service waits for a node that is closed: it cannot start there.
-    pub fn cannot_start(&self, name: &str) -> bool {
-        let Some(service) = self.swarm.services.get(name) else { return true };
-        let closed = self.swarm.node_of(&service.view.placement.instance).is_some_and(|(_, node)| !node.view.active);
-        closed && self.swarm.task_of(name).is_none_or(|task| task.view.state == TaskState::Pending)
     }
 
     /// The instance of a record, if its machine and node really answer.

@@ -67,7 +67,20 @@ fn created_rightly(world: &World, service: &Service, container: &Container, plac
     if instance.location != service.spec.location {
         return wrong(format!("the instance is {}, not {}", instance.location, service.spec.location));
     }
-    if service.pull.is_none() { wrong("no node can pull its image".to_owned()) } else { Ok(()) }
+    if service.pull.is_none() {
+        return wrong("no node can pull its image".to_owned());
+    }
+    one_service_per_container(world, record, placement)
+}
+
+/// A second Swarm service is made for a move only, beside the one that the container leaves.
+fn one_service_per_container(world: &World, record: &Container, placement: &Placement) -> Result<(), Broken> {
+    let known = |it: &Placement| it == placement || record.leaving.as_ref() == Some(it);
+    let others = world.swarm.services.values().filter(|it| it.view.container == record.name && !known(&it.view.placement));
+    match others.filter(|it| world.may_run(it)).map(|it| &it.view).next() {
+        Some(other) => broken("one_service_per_container", format!("{} has {} still and gets another", record.name, other.name)),
+        None => Ok(()),
+    }
 }
 
 /// A container that runs is stopped only on request, when its new copy runs, or when its machine is lost. A blind core stops nothing at all.

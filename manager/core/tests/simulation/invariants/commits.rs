@@ -73,7 +73,8 @@ fn healthy_machine_kept(world: &World, before: Option<&Instance>, after: &Instan
     let given_up = after.state == InstanceState::Failed && before.is_some_and(|it| it.state != InstanceState::Failed);
     let Some(machine) = world.machine_of(&after.id).filter(|_| given_up) else { return Ok(()) };
     let patience = world.config.setup.clouds.iter().find(|it| it.name == after.cloud).map_or(0, |it| it.join_timeout.as_secs() * 1000);
-    let in_time = machine.joined_at.is_some_and(|at| at + 15_000 < after.created_at.0 + patience);
+    // A node that joined a moment ago may not have been seen yet.
+    let in_time = machine.joined_at.is_some_and(|at| at + 15_000 < after.created_at.0 + patience && at + 2_000 < world.clock.now);
     if machine.hurt.is_none() && in_time && !machine.silent {
         return broken("healthy_machine_kept", format!("{} is healthy and given up: {:?}", after.id, after.reason));
     }

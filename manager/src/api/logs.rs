@@ -61,7 +61,12 @@ async fn joined(engine: &dyn Engine, sources: &[LogSource], options: &LogOptions
 
 fn open(engine: &dyn Engine, source: &LogSource, options: &LogOptions) -> Pieces {
     match (&source.swarm_name, &source.stored) {
-        (Some(name), _) => engine.logs(name, options),
+        (Some(name), kept) => {
+            // Its service went a moment ago, which the core has not seen yet: the end of its log is kept.
+            let kept = kept.as_deref().map(|kept| last_lines(kept, options.tail)).unwrap_or_default();
+            let or_kept = move |piece| if matches!(piece, Err(EngineError::NotFound(_))) { Ok(kept.clone()) } else { piece };
+            engine.logs(name, options).map(or_kept).boxed()
+        }
         (None, Some(kept)) => stream::iter([Ok(last_lines(kept, options.tail))]).boxed(),
         (None, None) => stream::empty().boxed(),
     }

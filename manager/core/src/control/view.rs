@@ -272,7 +272,11 @@ impl Core {
         let source = |name: &ContainerName| {
             let swarm_name = self.placed(name).map(|(_, _, swarm_name)| swarm_name);
             let swarm_name = swarm_name.filter(|swarm_name| self.sight.as_ref().is_some_and(|sight| sight.has_service(swarm_name)));
-            LogSource { container: name.clone(), swarm_name, stored: self.ledger.containers.get(name).and_then(|it| it.log_tail.clone()) }
+            let record = self.ledger.containers.get(name);
+            let stored = record.and_then(|it| it.log_tail.clone());
+            // Once the log of one that is to end is kept, its service may go at any moment.
+            let ends = record.is_some_and(|it| !it.wants_room()) && stored.is_some();
+            LogSource { container: name.clone(), swarm_name: swarm_name.filter(|_| !ends), stored }
         };
         Ok(self.containers_named(name)?.iter().map(source).collect())
     }

@@ -49,8 +49,9 @@ impl Broker for LocalCloud {
             self.ensure_network(&engine, &order.cluster).await?;
             match self.find(&engine, &order.name).await? {
                 Some(machine) if machine.state != MachineState::Pending => return Ok(machine),
-                // What an order that was cut off has made and not started. The rest of that order may still come: it must find nothing.
-                Some(half_made) => remove(&engine, &half_made.id).await?,
+                // What an order that was cut off has made and not started. The rest of that order may still come: it must find nothing, unless it came just now.
+                Some(half_made) if discard(&engine, &half_made.id).await? => {}
+                Some(_) => return self.find(&engine, &order.name).await?.ok_or_else(|| vanished(&order.name)),
                 None => {}
             }
             let machine = self.create(&engine, order).await?;
@@ -160,6 +161,20 @@ async fn remove(engine: &Docker, id: &str) -> Result<(), BrokerError> {
         match engine.remove_container(id, Some(with_volumes)).await {
             Err(error) if status(&error) == Some(404) => return Ok(()),
             // "removal is already in progress": the engine tells nobody when it is done.
+            Err(error) if status(&error) == Some(409) => tokio::time::sleep(REMOVAL_POLL).await,
+            Err(error) => return Err(refused_or_unknown(error)),
+            Ok(()) => {}
+        }
+    }
+}
+
+/// Removes a container that was never started; `false` when it has been started after all. The engine's answer is the judge: it waits for a start under way.
+async fn discard(engine: &Docker, id: &str) -> Result<bool, BrokerError> {
+    loop {
+        let with_volumes = RemoveContainerOptionsBuilder::default().v(true).build();
+        match engine.remove_container(id, Some(with_volumes)).await {
+            Err(error) if status(&error) == Some(404) => return Ok(true),
+            Err(error) if status(&error) == Some(409) && error.to_string().contains("running") => return Ok(false),
             Err(error) if status(&error) == Some(409) => tokio::time::sleep(REMOVAL_POLL).await,
             Err(error) => return Err(refused_or_unknown(error)),
             Ok(()) => {}

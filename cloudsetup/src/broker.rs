@@ -98,12 +98,6 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// `Refused`: nothing was rented. `Unknown`: list before asking again.
     async fn launch(&self, order: &Order) -> Result<Machine, BrokerError>;
 
-    /// One machine by its unique name; `None` when there is none.
-    ///
-    /// # Errors
-    /// When the broker did not say.
-    async fn show(&self, name: &str) -> Result<Option<Machine>, BrokerError>;
-
     /// Gives the machine back, whatever state it is in, and returns when it is no longer listed (nor paid for).
     ///
     /// # Errors

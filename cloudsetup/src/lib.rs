@@ -1,6 +1,7 @@
 //! Clouds to rent machines from: `cloudsetup.xml`, the broker trait, one module per broker. Knows nothing of containers.
 
 pub mod broker;
+pub mod cloudbroker;
 mod dom;
 pub mod local;
 mod lookup;
@@ -8,7 +9,8 @@ pub mod reader;
 pub mod setup;
 
 pub use broker::{Broker, BrokerError, Machine, MachineState, Order};
+pub use cloudbroker::CloudBroker;
 pub use local::{LocalCloud, LocalConfig};
 pub use lookup::LookupError;
 pub use reader::SetupError;
-pub use setup::{Application, BrokerKind, Cloud, CloudSetup, Flavour, Role};
+pub use setup::{Application, BrokerKind, Cloud, CloudSetup, Extra, Flavour, Rent, Role, Wire};

@@ -2,7 +2,7 @@
 //! a flavour's `memory`, `cores` and `price`; a cloud's `broker`, `endpoint`, `credentials` and `join_timeout`; an application's `role`.
 
 use crate::{
-    Application, BrokerKind, Cloud, CloudSetup, Flavour, Role,
+    Application, BrokerKind, Cloud, CloudSetup, Flavour, Rent, Role, Wire,
     dom::{self, Element, Place},
 };
 use micado_api::{CloudName, FlavourName, PricePerHour, Resources};
@@ -132,6 +132,8 @@ impl Reader<'_> {
             broker,
             endpoint: element.text_of("endpoint").map(str::to_owned),
             credentials: element.text_of("credentials").map(Into::into),
+            authority: element.text_of("ca").map(Into::into),
+            wire: Wire::default(),
             join_timeout: self.join_timeout(element, &thing, broker)?,
             flavours,
             name,
@@ -176,6 +178,8 @@ impl Reader<'_> {
             executable: self.needed(element, &thing, "executable")?.to_owned(),
             param_template: element.text_of("param_template").map(str::to_owned),
             role: self.word(element, &thing, "role", &[("node", Role::Node), ("proxy", Role::Proxy)])?.unwrap_or(by_name),
+            rent: Rent::default(),
+            extra: Vec::new(),
             name,
         })
     }

@@ -61,10 +61,6 @@ impl Broker for LocalCloud {
         .await
     }
 
-    async fn show(&self, name: &str) -> Result<Option<Machine>, BrokerError> {
-        bounded(async { self.find(&self.engine().await?, name).await }).await
-    }
-
     /// The container goes last: as long as it is listed, a repeated call finishes what an interrupted one left.
     async fn terminate(&self, name: &str) -> Result<(), BrokerError> {
         bounded(async {

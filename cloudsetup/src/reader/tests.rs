@@ -15,6 +15,8 @@ fn old_cloud(name: &str, provider: &str, region: &str, flavours: Vec<Flavour>) -
         broker: BrokerKind::CloudBroker,
         endpoint: None,
         credentials: None,
+        authority: None,
+        wire: Wire::default(),
         join_timeout: Duration::from_secs(600),
         flavours,
     }
@@ -27,6 +29,8 @@ fn application(name: &str, software: &str, param_template: Option<&str>, role: R
         executable: "start.sh".to_owned(),
         param_template: param_template.map(str::to_owned),
         role,
+        rent: Rent::Jobs,
+        extra: Vec::new(),
     }
 }
 

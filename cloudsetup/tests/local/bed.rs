@@ -71,6 +71,11 @@ impl Bed {
         }
     }
 
+    /// The machine of this name as the cloud lists it.
+    pub async fn shown(&self, name: &str) -> Option<micado_cloudsetup::Machine> {
+        self.cloud.list(&self.cluster).await.expect("a list").into_iter().find(|machine| machine.name == name)
+    }
+
     /// What a command prints on a machine, without the last line feed. Its words are part of the panic when it fails.
     pub async fn run(&self, name: &str, script: &str) -> String {
         let (code, output) = self.try_run(name, script).await;

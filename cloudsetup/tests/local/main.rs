@@ -57,11 +57,10 @@ async fn a_machine_that_lost_power_is_dead_and_terminating_leaves_nothing() {
         assert!(!volumes.is_empty() && !bed::cgroups(&machine.id).is_empty(), "the machine has a volume and cgroups");
 
         bed.kill(&order.name).await;
-        let dead = bed.cloud.show(&order.name).await.expect("show").expect("still listed");
+        let dead = bed.shown(&order.name).await.expect("still listed");
         assert_eq!(dead.state, MachineState::Dead, "{dead:?}");
 
         bed.cloud.terminate(&order.name).await.expect("terminate");
-        assert_eq!(bed.cloud.show(&order.name).await, Ok(None));
         assert_eq!(bed.cloud.list(&bed.cluster).await, Ok(Vec::new()));
         assert_eq!(bed.left_of(&volumes).await, Vec::<String>::new());
         assert_eq!(bed::cgroups(&machine.id), Vec::<std::path::PathBuf>::new());
@@ -76,7 +75,7 @@ async fn a_frozen_machine_can_be_given_back() {
         let order = bed.order("i1", "small", []);
         let machine = bed.cloud.launch(&order).await.expect("launch");
         bed.pause(&order.name).await;
-        assert_eq!(bed.cloud.show(&order.name).await.expect("show").map(|machine| machine.state), Some(MachineState::Running));
+        assert_eq!(bed.shown(&order.name).await.map(|machine| machine.state), Some(MachineState::Running));
         bed.cloud.terminate(&order.name).await.expect("terminate");
         assert_eq!(bed::cgroups(&machine.id), Vec::<std::path::PathBuf>::new());
     })

@@ -25,7 +25,15 @@ pub fn config(dice: &mut Dice) -> Config {
 pub fn plain() -> Config {
     let east = cloud("east", vec![flavour("small", Some(1), 10_000), flavour("medium", Some(2), 20_000), flavour("large", Some(4), 45_000)]);
     let west = cloud("west", vec![flavour("cheap", Some(2), 18_000), flavour("old", None, 5_000), flavour("big", Some(4), 38_000)]);
-    let node = Application { name: "Node".to_owned(), software: "node".to_owned(), executable: "node".to_owned(), param_template: None, role: Role::Node };
+    let node = Application {
+        name: "Node".to_owned(),
+        software: "node".to_owned(),
+        executable: "node".to_owned(),
+        param_template: None,
+        rent: Default::default(),
+        extra: Vec::new(),
+        role: Role::Node,
+    };
     let proxy = Application { name: "Proxy".to_owned(), role: Role::Proxy, ..node.clone() };
     let mut config = Config::new(ClusterId::trusted("sim"), CloudSetup { clouds: vec![east, west], applications: vec![node, proxy] });
     config.max_instances = Some(10);
@@ -40,6 +48,8 @@ fn cloud(name: &str, flavours: Vec<Flavour>) -> micado_cloudsetup::Cloud {
         broker: BrokerKind::Local,
         endpoint: None,
         credentials: None,
+        authority: None,
+        wire: Default::default(),
         join_timeout: Duration::from_secs(120),
         flavours,
     }

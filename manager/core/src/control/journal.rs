@@ -105,7 +105,7 @@ impl Core {
             InstanceState::Requested => format!("renting {} on {} as {tag}", it.flavour, it.cloud),
             InstanceState::Submitted => format!("{tag} is ordered"),
             InstanceState::Booting => format!("{tag} is booting"),
-            InstanceState::Joined | InstanceState::Active => {
+            InstanceState::Active => {
                 let after = it.joined_at.map_or(0.0, |at| at.since(it.created_at).as_secs_f64());
                 format!("{tag} joined after {after:.1} s")
             }

@@ -83,8 +83,8 @@ impl Core {
         let open = seen.is_some_and(|(_, node)| node.active);
         let readiness = match instance.state {
             _ if instance.is_arriving() => Readiness::Arriving,
-            InstanceState::Joined | InstanceState::Active if up && open => Readiness::Ready,
-            InstanceState::Joined | InstanceState::Active if up => Readiness::Draining,
+            InstanceState::Active if up && open => Readiness::Ready,
+            InstanceState::Active if up => Readiness::Draining,
             InstanceState::Draining | InstanceState::Stopping => Readiness::Draining,
             _ => Readiness::Down,
         };
@@ -205,26 +205,11 @@ impl Core {
         let offer = self.config.setup.clouds.iter().find(|it| it.name == *cloud).and_then(|it| it.flavours.iter().find(|it| it.name == *flavour));
         let promised = offer.and_then(|it| it.size).unwrap_or_default();
         let instance = Instance {
-            id: id.clone(),
-            tag,
-            cloud: cloud.clone(),
             application,
-            flavour: flavour.clone(),
             location,
             size: self.seen_size(cloud, flavour).unwrap_or(promised),
             price: offer.map(|it| it.price).unwrap_or_default(),
-            state: InstanceState::Requested,
-            origin,
-            files: BTreeMap::new(),
-            reason: None,
-            released: false,
-            address: None,
-            broker_id: None,
-            node: None,
-            force: false,
-            created_at: self.now,
-            state_since: self.now,
-            joined_at: None,
+            ..Instance::new(id.clone(), tag, cloud.clone(), flavour.clone(), origin, self.now)
         };
         self.ledger.instances.insert(id.clone(), instance);
         id

@@ -83,8 +83,8 @@ fn healthy_machine_kept(world: &World, before: Option<&Instance>, after: &Instan
 
 /// While the engine does not answer, no machine in use is given up.
 fn blind_holds(world: &World, before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
-    use InstanceState::{Active, Draining, Joined};
-    let in_use = |it: &Instance| matches!(it.state, Joined | Active | Draining);
+    use InstanceState::{Active, Draining};
+    let in_use = |it: &Instance| matches!(it.state, Active | Draining);
     let ends = before.is_some_and(in_use) && !in_use(after);
     if world.manager.blind && ends && !world.people.given_back.contains_key(&after.id) {
         return broken("blind_holds", format!("{} becomes {:?} while the engine does not answer", after.id, after.state));
@@ -94,7 +94,7 @@ fn blind_holds(world: &World, before: Option<&Instance>, after: &Instance) -> Re
 
 /// An instance is joined when its node was in the Swarm.
 fn joined_truly(world: &World, before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
-    let joins = matches!(after.state, InstanceState::Joined | InstanceState::Active) && before.is_none_or(|it| it.is_arriving());
+    let joins = after.state == InstanceState::Active && before.is_none_or(|it| it.is_arriving());
     let there = world.swarm.nodes.values().any(|it| it.view.instance.as_ref() == Some(&after.id));
     if joins && !there { broken("joined_truly", format!("{} has no node", after.id)) } else { Ok(()) }
 }

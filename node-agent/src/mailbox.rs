@@ -28,7 +28,7 @@ impl Mailbox {
     /// The next frame to send, as JSON. Where the wait is given up, none is lost.
     pub async fn next(&self) -> String {
         loop {
-            let text = self.outbox().next().map(serde_json::to_string);
+            let text = self.outbox().send_next().map(serde_json::to_string);
             match text {
                 Some(Ok(text)) => return text,
                 Some(Err(error)) => tracing::error!("a frame cannot be written as JSON: {error}"),

@@ -76,8 +76,8 @@ impl Outbox {
         }
     }
 
-    /// The next frame to send on this connection.
-    pub fn next(&mut self) -> Option<&FromAgent> {
+    /// The next frame to send on this connection; from here on it counts as sent.
+    pub fn send_next(&mut self) -> Option<&FromAgent> {
         let kept = self.kept.get_mut(self.sent)?;
         self.sent += 1;
         kept.tried = true;

@@ -18,7 +18,7 @@ fn event(id: &str) -> ContainerEvent {
 /// What is sent now: sequences, `!` when late, and ids of events.
 fn send_all(outbox: &mut Outbox) -> Vec<String> {
     let mut sent = Vec::new();
-    while let Some(frame) = outbox.next() {
+    while let Some(frame) = outbox.send_next() {
         sent.push(match frame {
             FromAgent::Samples(batch) => format!("{}{}", batch.sequence, if batch.late { "!" } else { "" }),
             FromAgent::Event(event) => event.id.clone(),

@@ -61,14 +61,19 @@ impl Bed {
 
     /// A figure of the agent's process, such as `VmHWM`, in KiB.
     pub fn memory_kib(&self, name: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.program.id())).expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
         let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix(" kB")?.parse().ok());
         value.expect("the figure")
     }
 
-    /// How many threads and open files the agent has.
+    /// The agent's process.
+    pub fn pid(&self) -> u32 {
+        self.program.id()
+    }
+
+    /// How many files the agent has open.
     pub fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.program.id())).expect("it runs").count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs").count()
     }
 
     /// A container of the node image, which has a shell, that runs.
@@ -112,14 +117,16 @@ impl Bed {
     pub async fn clear(mut self) {
         self.program.kill().expect("killed");
         self.program.wait().expect("ended");
-        for id in self.containers.lock().expect("lock").drain(..) {
+        let containers = std::mem::take(&mut *self.containers.lock().expect("lock"));
+        for id in containers {
             drop(self.engine.send(request(Method::DELETE, &format!("/containers/{id}?force=1&v=1"), empty())).await);
         }
     }
 }
 
 fn start(etc: &tempfile::TempDir, interval_ms: u64) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_micado-node"))
+    // Another build of it, such as the static one, can be measured, too.
+    Command::new(std::env::var("MICADO_NODE_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_micado-node").to_owned()))
         .arg("--etc")
         .arg(etc.path())
         .arg("--docker-socket")

@@ -7,12 +7,14 @@ use crate::{
 use bytes::Bytes;
 use micado_api::agent::{SessionNote, SessionWork, channel};
 use micado_node_agent::session::MOST;
+use sha2::{Digest, Sha256};
 use std::{
     io::Read,
     time::{Duration, Instant},
 };
 
 const MIB: usize = 1 << 20;
+const PIECE: usize = 64 << 10;
 
 fn exec(container: &str, script: &str, terminal: bool) -> SessionWork {
     let command = ["bash", "-c", script].map(str::to_owned).to_vec();
@@ -142,8 +144,8 @@ async fn a_cut_ends_the_command_and_leaves_nothing() {
     .await;
 }
 
-/// A tar with one file of so many MiB of noise, in pieces, and the file's checksum.
-fn archive(mib: usize) -> (Vec<Bytes>, String) {
+/// A tar with one file of so many MiB, no two pieces of which are the same, in pieces: header, file, end.
+fn archive(mib: usize) -> Vec<Bytes> {
     let mut header = tar::Header::new_gnu();
     header.set_path("noise").expect("a name");
     header.set_size((mib * MIB) as u64);
@@ -152,24 +154,15 @@ fn archive(mib: usize) -> (Vec<Bytes>, String) {
     header.set_gid(2345);
     header.set_cksum();
     let mut pieces = vec![Bytes::copy_from_slice(header.as_bytes())];
-    let mut state = 1_u64;
-    let mut sum = 0_u64;
-    for _ in 0..mib * MIB / 65_536 {
-        let piece: Vec<u8> = (0..65_536 / 8)
-            .flat_map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                state.to_le_bytes()
-            })
-            .collect();
-        sum = checksum(sum, &piece);
+    let noise: Vec<u8> = (0..PIECE / 16).flat_map(|_| rand::random::<u128>().to_le_bytes()).collect();
+    for number in 0..mib * MIB / PIECE {
+        let mut piece = noise.clone();
+        piece[..8].copy_from_slice(&number.to_le_bytes());
+        piece.rotate_left(number % PIECE);
         pieces.push(piece.into());
     }
     pieces.push(Bytes::from_static(&[0; 1024]));
-    (pieces, format!("{sum:016x}"))
-}
-
-fn checksum(sum: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(sum, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    pieces
 }
 
 async fn send(session: &mut Session, pieces: &[Bytes]) {
@@ -183,7 +176,7 @@ async fn send(session: &mut Session, pieces: &[Bytes]) {
 async fn a_hundred_mebibytes_there_and_back() {
     with_agent(60_000, async |bed, agent| {
         let id = bed.shell().await;
-        let (pieces, sum) = archive(100);
+        let pieces = archive(100);
         let before = bed.memory_kib("VmRSS");
         let start = Instant::now();
         let mut session = bed.manager.session(agent, SessionWork::CopyTo { container: id.clone(), path: "/srv".to_owned() }).await;
@@ -191,6 +184,7 @@ async fn a_hundred_mebibytes_there_and_back() {
         assert_eq!(session.outcome().await.last, Some(SessionNote::Exit { code: 0 }));
         let there = start.elapsed();
         assert_eq!(text(&run(bed, agent, &id, "stat -c '%u %g %a %s' /srv/noise").await.out), "1234 2345 640 104857600", "owners and modes are kept");
+        let sum = text(&run(bed, agent, &id, "sha256sum </srv/noise").await.out);
 
         let start = Instant::now();
         let mut session = bed.manager.session(agent, SessionWork::CopyFrom { container: id.clone(), path: "/srv/noise".to_owned() }).await;
@@ -207,7 +201,9 @@ async fn a_hundred_mebibytes_there_and_back() {
         assert_eq!((header.uid().expect("owner"), header.gid().expect("group"), header.mode().expect("mode") & 0o777), (1234, 2345, 0o640));
         let mut noise = Vec::new();
         entry.read_to_end(&mut noise).expect("read");
-        assert_eq!(format!("{:016x}", checksum(0, &noise)), sum);
+        let ours: String = Sha256::digest(&noise).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(sum.split(' ').next(), Some(ours.as_str()), "the container has the same");
+        assert!(noise.chunks(PIECE).eq(pieces[1..pieces.len() - 1].iter()), "what comes back is what went there");
         let grown = bed.memory_kib("VmHWM").saturating_sub(before);
         println!("100 MiB there in {there:?}, back in {back:?}; the agent's memory grew by at most {grown} KiB");
         assert!(grown < 6 * 1024, "the agent's memory grew by {grown} KiB");
@@ -220,7 +216,7 @@ async fn copies_that_cannot_be_done_say_why() {
     with_agent(1000, async |bed, agent| {
         let id = bed.shell().await;
         let mut session = bed.manager.session(agent, SessionWork::CopyTo { container: id.clone(), path: "/no/such".to_owned() }).await;
-        send(&mut session, &archive(1).0).await;
+        send(&mut session, &archive(1)).await;
         for (session, path) in
             [(session, "/no/such"), (bed.manager.session(agent, SessionWork::CopyFrom { container: id.clone(), path: "/none".to_owned() }).await, "/none")]
         {
@@ -229,7 +225,7 @@ async fn copies_that_cannot_be_done_say_why() {
         }
         // Cut in the middle: the engine must not take it for whole, and the agent goes on.
         let mut session = bed.manager.session(agent, SessionWork::CopyTo { container: id.clone(), path: "/srv".to_owned() }).await;
-        for piece in &archive(4).0[..30] {
+        for piece in &archive(4)[..30] {
             session.input(piece).await;
         }
         drop(session);

@@ -22,6 +22,7 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const CONTAINERS: usize = 100;
 const SWEEPS: u32 = 300;
@@ -33,13 +34,28 @@ async fn main() {
     with_agent(2000, async |bed, agent| {
         let memory = 64 << 20;
         let make = |_| async { bed.container(json!({ "Image": "micado-web:latest", "HostConfig": { "Memory": memory } })).await };
-        let ids: Vec<String> = futures_util::stream::iter(0..CONTAINERS).map(make).buffer_unordered(4).collect().await;
-        sweep(bed, &ids).await;
+        let make = futures_util::stream::iter(0..CONTAINERS).map(make).buffer_unordered(4).collect::<Vec<String>>();
+        // A manager that does not listen meanwhile would be taken for dead.
+        let ids = tokio::select! {
+            ids = make => ids,
+            never = listen(agent) => match never {},
+        };
+        tokio::select! {
+            () = sweep(bed, &ids) => {}
+            never = listen(agent) => match never {},
+        }
         minute(bed, agent).await;
         engines_own(bed, &ids).await;
         exec(bed, agent).await;
     })
     .await;
+}
+
+async fn listen(agent: &mut Agent) -> std::convert::Infallible {
+    loop {
+        let batch = agent.batch().await;
+        agent.acknowledge(batch.sequence).await;
+    }
 }
 
 fn cpu_now() -> Duration {
@@ -62,15 +78,32 @@ async fn sweep(bed: &Bed, ids: &[String]) {
         assert!(sampler.started(id, None, u32::try_from(pid).expect("a pid")));
     }
     println!("finding {} containers, with the engine's answers: {:?} of CPU", ids.len(), cpu_now() - start);
-    let mut times: Vec<Duration> = (0..SWEEPS)
-        .map(|_| {
-            let start = cpu_now();
-            assert_eq!(black_box(sampler.sweep()).1.len(), CONTAINERS);
-            cpu_now() - start
-        })
-        .collect();
+    let mut once = || {
+        let start = cpu_now();
+        assert_eq!(black_box(sampler.sweep()).1.len(), CONTAINERS);
+        cpu_now() - start
+    };
+    let idle: Vec<Duration> = (0..SWEEPS).map(|_| once()).collect();
+    tell("that do nothing", idle);
+    let mut addresses = Vec::new();
+    for id in ids {
+        addresses.push(bed.inspect(id).await["NetworkSettings"]["IPAddress"].as_str().expect("an address").to_owned());
+    }
+    let mut busy = Vec::new();
+    for _ in 0..SWEEPS / 10 {
+        for address in &addresses {
+            let mut stream = tokio::net::TcpStream::connect((address.as_str(), 8080)).await.expect("the web server listens");
+            stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").await.expect("asked");
+            stream.read_to_end(&mut Vec::new()).await.expect("answered");
+        }
+        busy.push(once());
+    }
+    tell("that have all run since", busy);
+}
+
+fn tell(which: &str, mut times: Vec<Duration>) {
     times.sort();
-    println!("one sweep of {CONTAINERS} containers: {:?} of CPU in the middle, {:?} at 95 %", times[times.len() / 2], times[times.len() * 95 / 100]);
+    println!("one sweep of {CONTAINERS} containers {which}: {:?} of CPU in the middle, {:?} at 95 %", times[times.len() / 2], times[times.len() * 95 / 100]);
 }
 
 async fn minute(bed: &Bed, agent: &mut Agent) {
@@ -101,24 +134,21 @@ async fn engines_own(bed: &Bed, ids: &[String]) {
 /// From the manager's word to the exit code in the manager's hands.
 async fn exec(bed: &Bed, agent: &mut Agent) {
     let container = bed.shell().await;
-    let mut times = Vec::new();
+    let (mut through_us, mut by_docker) = (Vec::new(), Vec::new());
+    // In turn, so that whatever else the machine does, it does to both.
     for _ in 0..EXECS {
         let start = Instant::now();
         let work = SessionWork::Exec { container: container.clone(), command: vec!["true".to_owned()], terminal: false, environment: Vec::new() };
         let mut session = bed.manager.session(agent, work).await;
         session.note(&SessionNote::End).await;
         assert_eq!(session.outcome().await.last, Some(SessionNote::Exit { code: 0 }));
-        times.push(start.elapsed());
-    }
-    times.sort();
-    let through_us = times[times.len() / 2];
-    let mut times = Vec::new();
-    for _ in 0..EXECS {
+        through_us.push(start.elapsed());
         let start = Instant::now();
         let done = tokio::process::Command::new("docker").args(["exec", &container, "true"]).status().await;
         assert!(done.expect("the docker command").success());
-        times.push(start.elapsed());
+        by_docker.push(start.elapsed());
     }
-    times.sort();
-    println!("exec of `true`: {through_us:?} in the middle; by `docker exec`: {:?}", times[times.len() / 2]);
+    through_us.sort();
+    by_docker.sort();
+    println!("exec of `true`: {:?} in the middle; by `docker exec`: {:?}", through_us[EXECS / 2], by_docker[EXECS / 2]);
 }

@@ -131,6 +131,22 @@ fn a_peak_is_told_once_and_limits_when_they_are_said_to_have_changed() {
 }
 
 #[test]
+fn file_cache_is_looked_at_when_usage_changes_and_now_and_then() {
+    let (folder, mut sampler) = sampler("v1-cgroupfs");
+    let memory = folder.path().join(format!("sys/fs/cgroup/memory/docker/{ID}"));
+    let mut set = || sampler.sweep().1[0].working_set;
+    assert_eq!(set(), MemoryBytes(42_000_000));
+    std::fs::write(memory.join("memory.stat"), "total_inactive_file 9000000\n").expect("written");
+    let sweeps = (1..100).find(|_| set() == MemoryBytes(41_000_000));
+    assert!(sweeps.is_some_and(|sweeps| (2..=16).contains(&sweeps)), "{sweeps:?}");
+    std::fs::write(memory.join("memory.stat"), "total_inactive_file 7000000\n").expect("written");
+    std::fs::write(memory.join("memory.usage_in_bytes"), "50000001\n").expect("written");
+    assert_eq!(set(), MemoryBytes(41_000_001), "what is used counts at once");
+    std::fs::write(memory.join("memory.usage_in_bytes"), "51000000\n").expect("written");
+    assert_eq!(set(), MemoryBytes(44_000_000), "and the cache with it when it changed by more than a little");
+}
+
+#[test]
 fn what_ended_is_told_once_with_its_last_figures() {
     let (folder, mut sampler) = sampler("v1-cgroupfs");
     assert!(sampler.look(ID));

@@ -17,7 +17,22 @@ pub struct Memory {
     events: Option<Kept>,
     limit: Option<Kept>,
     peak: Peak,
+    inactive: Inactive,
 }
+
+/// File cache that can be dropped at once, as it last was. The kernel sums up a whole file of figures for it, half of what a look at a container costs.
+#[derive(Debug, Default)]
+struct Inactive {
+    bytes: u64,
+    /// What was used at that time: while that is about the same, so is this.
+    usage: u64,
+    /// So many looks may go by until it is read again, whatever is used.
+    looks_left: u8,
+}
+
+const LOOKS: u8 = 15;
+/// This part of the usage may have come or gone.
+const ABOUT: u64 = 128;
 
 /// What the kernel remembers of the highest usage.
 #[derive(Debug)]
@@ -72,18 +87,36 @@ impl Memory {
             None => Kept::open(folder, names.peak).map_or(Peak::Unknown, |file| Peak::SinceStart(file, 0)),
         };
         let open = |name| Kept::open(folder, name);
-        Self { names, usage: open(names.usage), stat: open("memory.stat"), events: open(names.events), limit: open(names.limit), peak }
+        Self {
+            names,
+            usage: open(names.usage),
+            stat: open("memory.stat"),
+            events: open(names.events),
+            limit: open(names.limit),
+            peak,
+            inactive: Inactive::default(),
+        }
     }
 
     /// What they say now; nothing once the cgroup is gone.
     #[must_use]
     pub fn read(&mut self, scratch: &mut Scratch) -> Option<MemoryUse> {
         let usage = self.usage.as_ref()?.number(scratch)?;
-        let inactive = self.stat.as_ref().and_then(|stat| field(stat.read(scratch).ok()?, self.names.inactive_file)).unwrap_or_default();
+        let inactive = self.inactive(usage, scratch);
         let oom_kills = self.events.as_ref().and_then(|events| field(events.read(scratch).ok()?, "oom_kill")).unwrap_or_default();
         let working_set = usage.saturating_sub(inactive);
         let peak = self.peak.take(scratch).map_or(working_set, |peak| peak.saturating_sub(inactive).max(working_set));
         Some(MemoryUse { working_set, peak, oom_kills })
+    }
+
+    fn inactive(&mut self, usage: u64, scratch: &mut Scratch) -> u64 {
+        if self.inactive.looks_left > 0 && usage.abs_diff(self.inactive.usage) <= usage / ABOUT {
+            self.inactive.looks_left -= 1;
+        } else {
+            let bytes = self.stat.as_ref().and_then(|stat| field(stat.read(scratch).ok()?, self.names.inactive_file)).unwrap_or_default();
+            self.inactive = Inactive { bytes, usage, looks_left: LOOKS };
+        }
+        self.inactive.bytes
     }
 
     /// The limit in bytes; nothing when there is none.

@@ -4,7 +4,6 @@ mod broker;
 mod check;
 mod container;
 mod engine;
-mod files;
 mod host;
 
 use crate::{BrokerError, Cloud};

@@ -1,5 +1,6 @@
 //! The contract between the manager and its callers (CLI, agent, proxy): wire types, errors and a client. No I/O but HTTP.
 
+pub mod agent;
 pub mod client;
 pub mod error;
 pub mod labels;

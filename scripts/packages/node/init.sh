@@ -31,45 +31,45 @@ back_off() {
     pause=$((pause < 5000 ? pause * 2 : 10000))
 }
 
-await_engine() {
-    local waited=0
-    until engine --fail --output /dev/null http://engine/_ping 2>/dev/null; do
-        sleep 0.05 9>&-
-        waited=$((waited + 1))
-        ((waited % 600)) || say "the Docker Engine does not answer yet"
-    done
-}
-
 # --- The engine.
 
-# The engine's word on itself, such as `engine_says .Swarm.LocalNodeState`.
-engine_says() { engine --fail http://engine/info | jq --raw-output "$1"; }
+state=
+missing=
+# Asks the engine for its Swarm state, and how many of our labels it does not carry. Fails where it does not answer.
+look() {
+    engine --fail http://engine/info --output "$work/info" 2>/dev/null || return
+    read -r state missing < <(jq --raw-output --argjson wanted "$wanted" '"\(.Swarm.LocalNodeState) \($wanted - (.Labels // []) | length)"' "$work/info")
+}
 
-# The order's labels as a JSON list.
-wanted_labels() { jq --raw-input --slurp --compact-output 'split("\n") | map(select(. != ""))' "$etc/labels"; }
+await_engine() {
+    local looks
+    for ((looks = 1; ; looks++)); do
+        if look; then return; fi
+        sleep 0.05 9>&-
+        ((looks % 600)) || say "the Docker Engine does not answer yet"
+    done
+}
 
 # Labels of other names are somebody else's; ours of an earlier order go.
 write_labels() {
     local file=/etc/docker/daemon.json new
     mkdir -p /etc/docker
     [[ -e $file ]] || (umask 022; echo '{}' >"$file")
-    new=$(jq --slurp --argjson wanted "$(wanted_labels)" \
-        '(.[0] // {}) | .labels = ((.labels // []) | map(select(startswith("micado.") | not))) + $wanted' "$file") || die "$file is not JSON: repair it"
-    [[ $new != "$(jq --slurp '.[0] // {}' "$file")" ]] || return 0
+    new=$(jq --slurp --argjson wanted "$wanted" '(.[0] // {}) as $old | ($old | .labels = ((.labels // []) | map(select(startswith("micado.") | not))) + $wanted) | select(. != $old)' "$file") \
+        || die "$file is not what an engine reads: repair it"
+    [[ -n $new ]] || return 0
     cp --preserve=mode "$file" "$file.new"
     echo "$new" >"$file.new"
     mv "$file.new" "$file"
 }
 
-carries_labels() { [[ $(engine_says "$(wanted_labels) - (.Labels // []) | length") == 0 ]]; }
-
-# The labels count from the moment of joining: no container is placed here by an older set.
+# Returns when the engine carries them: they count from the moment of joining, and no container may be placed here by an older set.
 load_labels() {
     local looks
-    until carries_labels; do
+    while ((missing)); do
         if [[ -d /run/systemd/system ]]; then systemctl reload docker; else kill -HUP "$(cat /run/docker.pid)"; fi || true
         for ((looks = 0; looks < 40; looks++)); do
-            if carries_labels; then return; fi
+            if look && ((missing == 0)); then return; fi
             sleep 0.05 9>&-
         done
         back_off "the engine does not take the labels of /etc/docker/daemon.json (its log says why)"
@@ -95,13 +95,17 @@ request() {
 }
 
 # What the answer says, be it the manager's or the engine's.
-words() { jq --raw-output --exit-status '.message + (if .hint then " (" + .hint + ")" else "" end)' "$work/answer" 2>/dev/null || head -c 300 "$work/answer" | tr '\n' ' '; }
+words() { jq --raw-output --exit-status '(.message // error("none")) + (if .hint then " (" + .hint + ")" else "" end)' "$work/answer" 2>/dev/null || head -c 300 "$work/answer" | tr '\n' ' '; }
 
-# Succeeds with a good answer in $work/answer. Only the order's authority is trusted, and no proxy is asked.
+# What the answer must have, in the order of `lay_out`; each with a NUL after it.
+parts='select(.swarm.JoinToken and .certificate and .authority and .registry.host)
+    | [.swarm, (.hosts // [] | map(. + "\n") | add), .certificate, (.registry | .host, .authority, .certificate, .key)] | map("\(. // "")\u0000") | add'
+answer=()
+
+# Only the order's authority is trusted, and no proxy is asked. Succeeds with a good answer.
 trade() {
     local url status
     read -r url <"$etc/manager" || true
-    request
     : >"$work/answer"
     if ! status=$(quiet_curl --noproxy '*' --proto '=https' --cacert "$etc/ca.crt" --capath /dev/null --connect-timeout 5 --max-time 30 \
         --header 'Content-Type: application/json' --data-binary "@$work/request" --output "$work/answer" --write-out '%{http_code}' "$url" 2>"$work/error"); then
@@ -110,7 +114,8 @@ trade() {
     fi
     case $status in
         200)
-            jq --exit-status '.swarm.JoinToken and .certificate and .authority and .registry.host' "$work/answer" >/dev/null 2>&1 && return
+            mapfile -d '' -t answer < <(jq --join-output "$parts" "$work/answer" 2>/dev/null)
+            ((${#answer[@]} == 7)) && return
             back_off "the answer of $url is not that of a manager"
             ;;
         401 | 403 | 409 | 410)
@@ -122,24 +127,18 @@ trade() {
     return 1
 }
 
-# --- What the answer brings.
-
-# field FILTER: from the answer; $own is the machine's own key.
-field() { jq --join-output --rawfile own "$etc/node.key" "$1" "$work/answer"; }
-
+# What the answer brings. Nothing of it counts before the machine is in: it need not be written whole or not at all.
 lay_out() {
-    local host certs
-    host=$(field .registry.host)
+    local host=${answer[3]} certs
     [[ $host =~ ^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?$ ]] || die "the manager names a registry that is no HOST:PORT: $host"
     certs=/etc/docker/certs.d/$host
     mkdir -p "$certs"
-    field .registry.authority | write "$certs/ca.crt"
-    field .registry.certificate | write "$certs/client.cert"
-    # shellcheck disable=SC2016 # jq's own variable
-    field '.registry.key // $own' | write "$certs/client.key"
-    field '.hosts[]? | . + "\n"' | write "$etc/hosts"
-    field .certificate | write "$etc/node.crt"
-    field .swarm >"$work/swarm"
+    printf %s "${answer[0]}" >"$work/swarm"
+    printf %s "${answer[1]}" >"$etc/hosts"
+    printf %s "${answer[2]}" >"$etc/node.crt"
+    printf %s "${answer[4]}" >"$certs/ca.crt"
+    printf %s "${answer[5]}" >"$certs/client.cert"
+    if [[ -n ${answer[6]} ]]; then printf %s "${answer[6]}" >"$certs/client.key"; else cp "$etc/node.key" "$certs/client.key"; fi
 }
 
 # At every boot: a container's /etc/hosts, and one under cloud-init, is made anew. It may be a mount, so it is only added to.
@@ -170,13 +169,12 @@ start_over() {
 }
 
 enter() {
-    local state
     while :; do
-        state=$(engine_says .Swarm.LocalNodeState) || state=unknown
         case $state in
             active) return ;;
             inactive)
-                [[ -s $etc/credential ]] || die "this machine is in no Swarm and has no credential: its order was used up; rent another machine"
+                [[ -s $work/request ]] || die "this machine is in no Swarm and has no credential: its order was used up; rent another machine"
+                load_labels
                 since=$SECONDS
                 if trade; then
                     lay_out
@@ -185,11 +183,12 @@ enter() {
                 fi
                 ;;
             *)
-                [[ -s $etc/credential ]] || { say "the engine is $state in its Swarm"; exit 0; }
+                [[ -s $work/request ]] || { say "the engine is $state in its Swarm"; exit 0; }
                 start_over
                 back_off "the engine is $state in its Swarm"
                 ;;
         esac
+        await_engine
     done
 }
 
@@ -202,11 +201,13 @@ rm -rf "$work"
 mkdir -p "$work"
 trap 'rm -rf "$work"' EXIT
 
+# All that can be done while the engine is still booting comes before it is waited for.
+wanted=$(jq --raw-input --slurp --compact-output 'split("\n") | map(select(. != ""))' "$etc/labels")
 add_hosts
 write_labels
 own_key
+if [[ -s $etc/credential ]]; then request; fi
 await_engine
-load_labels
 enter
 rm -f "$etc/credential" "$etc/refused"
 say "in the Swarm"

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod error;
+pub mod join;
 pub mod lines;
 pub mod names;
 pub mod query;
@@ -11,6 +12,7 @@ mod words;
 
 pub use client::{Client, ClientError, ConnectOptions};
 pub use error::{ErrorBody, ErrorCode};
+pub use join::{JoinAnswer, JoinRequest, RegistryAccess, SwarmJoin};
 pub use names::{CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, ServiceName, Tag};
 pub use query::{AllQuery, LogQuery, QuitQuery, StopQuery};
 pub use types::{

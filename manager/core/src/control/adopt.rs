@@ -97,5 +97,6 @@ fn adopted(id: InstanceId, tag: Tag, cloud: CloudName, flavour: FlavourName, loc
         created_at: now,
         state_since: now,
         joined_at: None,
+        joining: None,
     }
 }

@@ -225,6 +225,7 @@ impl Core {
             created_at: self.now,
             state_since: self.now,
             joined_at: None,
+            joining: None,
         };
         self.ledger.instances.insert(id.clone(), instance);
         id

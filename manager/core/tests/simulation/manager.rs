@@ -4,6 +4,7 @@ use crate::{
     clock::Happening,
     core_under_test::Core,
     invariants::{calls, commits},
+    machine::MachineTurn,
     trace,
     world::World,
 };
@@ -30,6 +31,8 @@ pub struct Manager {
     pub open: BTreeMap<CallKey, u64>,
     /// Who waits for an answer, and since when.
     pub tickets: BTreeMap<Ticket, (usize, u64)>,
+    /// Machines that wait for the answer to a trade.
+    pub trades: BTreeMap<Ticket, u64>,
     /// A look at the engine is coming.
     look_pending: bool,
     /// Looks reach the core in order: the last one does then.
@@ -74,6 +77,9 @@ impl World {
         let (low, high) = down_for;
         for (person, _) in std::mem::take(&mut manager.tickets).into_values() {
             self.clock.within(low + 100, high + 3_000, Happening::Person(person));
+        }
+        for machine in std::mem::take(&mut self.manager.trades).into_values() {
+            self.clock.within(1_000, 3_000, Happening::Machine(machine, MachineTurn::Joins));
         }
         self.forget_flights();
         self.clock.within(low, high, Happening::ManagerStarts(self.manager.epoch));
@@ -137,7 +143,10 @@ impl World {
                 self.check(calls::check(self, &key, &call));
                 self.take_off(key, call);
             }
-            Action::Reply(ticket, reply) => self.replied(ticket, reply),
+            Action::Reply(ticket, reply) => match self.manager.trades.remove(&ticket) {
+                Some(machine) => self.machine_answered(machine, reply),
+                None => self.replied(ticket, reply),
+            },
             Action::Progress(progress) => {
                 let name = ContainerName::trusted(progress.subject);
                 if progress.text.starts_with("running") {
@@ -166,6 +175,14 @@ impl World {
             self.tally.commits_failed += 1;
             self.manager_dies("commit written, its answer lost", (0, 50));
         }
+    }
+
+    /// Delivers a machine's trade; its answer goes to it.
+    pub fn ask_to_join(&mut self, machine: u64, request: micado_core::control::Request) {
+        self.manager.next_ticket += 1;
+        let ticket = self.manager.next_ticket;
+        self.manager.trades.insert(ticket, machine);
+        self.deliver(Event::Request(ticket, request));
     }
 
     /// Delivers a request; its answer goes to this person.

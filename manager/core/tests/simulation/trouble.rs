@@ -4,12 +4,12 @@ use crate::{
     clock::Happening,
     machine::MachineTurn,
     setup,
-    swarm::NodeTurn,
+    swarm::{NodeTurn, STRANGER},
     task::{Task, TaskTurn},
     weather::Trouble,
     world::World,
 };
-use micado_api::{MemoryBytes, NanoCpus, Resources};
+use micado_api::{InstanceId, MemoryBytes, NanoCpus, Resources};
 use micado_core::engine::{NodeView, TaskState};
 
 impl World {
@@ -55,6 +55,7 @@ impl World {
                 }
                 if let Some(node) = node {
                     self.swarm.leave(&mut self.clock, node);
+                    self.comes_again(serial);
                 }
             }
             _ => {
@@ -63,6 +64,16 @@ impl World {
                     self.clock.within(2_000, 200_000, Happening::Machine(serial, MachineTurn::Returns));
                 }
             }
+        }
+    }
+
+    /// An engine that lost what it knew of the Swarm finds its machine's boot script trading again.
+    fn comes_again(&mut self, serial: u64) {
+        if self.clock.dice.per_mille(500)
+            && let Some(machine) = self.machine_mut(serial)
+        {
+            machine.node = None;
+            self.clock.within(1_000, 60_000, Happening::Machine(serial, MachineTurn::Joins));
         }
     }
 
@@ -137,10 +148,11 @@ impl World {
     }
 
     fn foreign_node(&mut self) {
-        let foreign = self.swarm.nodes.iter().find(|(_, it)| it.view.instance.is_none() && !it.view.manager).map(|(id, _)| *id);
+        let foreign = self.swarm.nodes.iter().find(|(_, it)| it.view.hostname == STRANGER).map(|(id, _)| *id);
+        let instance = self.clock.dice.per_mille(300).then(|| InstanceId::trusted("of-nobody"));
         match foreign {
             Some(node) => drop(self.swarm.nodes.remove(&node)),
-            None => drop(self.swarm.join(&mut self.clock, NodeView { hostname: "stranger".to_owned(), manager: false, ..setup::managers_node() })),
+            None => drop(self.swarm.join(&mut self.clock, NodeView { hostname: STRANGER.to_owned(), manager: false, instance, ..setup::managers_node() })),
         }
         self.swarm.touch_nodes();
     }

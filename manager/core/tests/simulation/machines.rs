@@ -4,6 +4,7 @@ use crate::{
     clock::Happening,
     invariants::trades,
     machine::{Machine, MachineTurn},
+    manager::Trader,
     world::World,
 };
 use micado_api::{ErrorBody, ErrorCode, InstanceId, MemoryBytes, NanoCpus, Resources};
@@ -100,7 +101,7 @@ impl World {
         if silent || lost || self.manager.core.is_none() {
             return self.trades_again(serial);
         }
-        self.ask_to_join(serial, request);
+        self.ask_to_join(Trader::Machine(serial), request);
     }
 
     fn trades_again(&mut self, serial: u64) {
@@ -114,7 +115,7 @@ impl World {
         match reply {
             Ok(_) if !lost && !self.swarm.down => {
                 let token = self.swarm.token;
-                self.clock.within(10, 2_000, Happening::Machine(serial, MachineTurn::Enters(token)));
+                self.clock.within(10, 5_000, Happening::Machine(serial, MachineTurn::Enters(token)));
             }
             Err(error) if matches!(error.code, ErrorCode::Conflict | ErrorCode::Gone) => {
                 self.tally.trades_refused += 1;

@@ -2,7 +2,9 @@
 
 use crate::{
     clock::Happening,
+    invariants::trades::THIEFS_KEY,
     machine::MachineTurn,
+    manager::Trader,
     setup,
     swarm::{NodeTurn, STRANGER},
     task::{Task, TaskTurn},
@@ -10,7 +12,10 @@ use crate::{
     world::World,
 };
 use micado_api::{InstanceId, MemoryBytes, NanoCpus, Resources};
-use micado_core::engine::{NodeView, TaskState};
+use micado_core::{
+    control::Request,
+    engine::{NodeView, TaskState},
+};
 
 impl World {
     /// One trouble of this world's kinds, and the moment of the next.
@@ -31,6 +36,7 @@ impl World {
             Trouble::EngineDown => self.engine_fails(),
             Trouble::ForeignService => self.foreign_service(),
             Trouble::ForeignNode => self.foreign_node(),
+            Trouble::CredentialStolen => self.thief_trades(),
             Trouble::ProcessEnds => self.process_ends(0),
             Trouble::ProcessFails => self.process_ends(3),
             Trouble::ManagerDies => self.manager_dies("killed", (100, 30_000)),
@@ -155,6 +161,16 @@ impl World {
             None => drop(self.swarm.join(&mut self.clock, NodeView { hostname: STRANGER.to_owned(), manager: false, instance, ..setup::managers_node() })),
         }
         self.swarm.touch_nodes();
+    }
+
+    /// Somebody has the credential of one of the machines, and a key of their own.
+    fn thief_trades(&mut self) {
+        let machines: Vec<u64> = self.machines().map(|it| it.serial).collect();
+        let Some(&serial) = self.clock.dice.pick(&machines) else { return };
+        let Some(instance) = self.machines().find(|it| it.serial == serial).map(|it| it.instance.clone()) else { return };
+        if self.manager.core.is_some() {
+            self.ask_to_join(Trader::Thief(instance.clone()), Request::Join { instance, key: THIEFS_KEY.to_owned() });
+        }
     }
 
     fn process_ends(&mut self, code: i64) {

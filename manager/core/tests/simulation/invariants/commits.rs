@@ -30,6 +30,7 @@ pub fn check(world: &World, written: &[Written]) -> Result<(), Broken> {
                 healthy_machine_kept(world, before, after)?;
                 blind_holds(world, before, after)?;
                 joined_truly(world, before, after)?;
+                key_kept(before, after)?;
             }
             (Key::Container(name), before) => {
                 let before = match before {
@@ -97,6 +98,15 @@ fn joined_truly(world: &World, before: Option<&Instance>, after: &Instance) -> R
     let joins = matches!(after.state, InstanceState::Joined | InstanceState::Active) && before.is_none_or(|it| it.is_arriving());
     let there = world.swarm.nodes.values().any(|it| it.view.instance.as_ref() == Some(&after.id));
     if joins && !there { broken("joined_truly", format!("{} has no node", after.id)) } else { Ok(()) }
+}
+
+/// The key that an instance is bound to is never another.
+fn key_kept(before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
+    let bound = before.and_then(|it| it.joining.as_ref());
+    if bound.is_none_or(|bound| after.joining.as_ref().is_some_and(|now| now.key == bound.key)) {
+        return Ok(());
+    }
+    broken("key_kept", format!("{} was bound to {bound:?} and is to {:?}", after.id, after.joining))
 }
 
 /// One request makes one container, and a container is made by a request.

@@ -2,8 +2,20 @@
 
 use super::{Broken, broken};
 use crate::{machine::Machine, world::World};
-use micado_api::{ErrorBody, ErrorCode};
+use micado_api::{ErrorBody, ErrorCode, InstanceId};
 use micado_core::control::Reply;
+
+/// The key of somebody who has another's credential.
+pub const THIEFS_KEY: &str = "key of a thief";
+
+/// Somebody with another's credential gets anything only while the machine has not used it.
+///
+/// # Errors
+/// When they get something, and the record is not bound to their key.
+pub fn thief_answered_rightly(world: &World, instance: &InstanceId, reply: &Result<Reply, ErrorBody>) -> Result<(), Broken> {
+    let bound = world.store.instance(instance).and_then(|it| it.joining.as_ref()).is_some_and(|it| it.key == THIEFS_KEY);
+    if reply.is_err() || bound { Ok(()) } else { broken("thief_answered_rightly", format!("a thief may join as {instance}")) }
+}
 
 /// A machine joins only with the key that its record holds.
 ///

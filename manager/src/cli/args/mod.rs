@@ -4,8 +4,8 @@ mod daemon;
 mod values;
 mod verbs;
 
-pub use daemon::ManagerArgs;
-pub use values::{Port, Since, Tick, Volume};
+pub use daemon::{ManagerArgs, UnknownNodes};
+pub use values::{HostPort, Port, Since, Tick, Volume};
 pub use verbs::{ExplainArgs, InfoArgs, LaunchArgs, ListArgs, LogsArgs, QuitArgs, RemoveArgs, StartArgs, StopArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

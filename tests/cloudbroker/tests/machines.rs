@@ -155,7 +155,8 @@ fn package(folder: &Path) {
     let (package, node) = (folder.join("package"), folder.join("node"));
     fs::create_dir_all(&package).and_then(|()| fs::create_dir_all(&node)).expect("folders");
     fs::write(package.join("deploy.sh"), DEPLOY).and_then(|()| fs::write(node.join("execute.sh"), EXECUTE)).expect("files");
-    let script = format!("chmod +x node/execute.sh && tar -czf {} node", package.join("input.tar.gz").display());
+    // The same bytes each time: the software's image is made once and found again.
+    let script = format!("chmod 755 node/execute.sh && tar --mtime=@0 --owner=0 --group=0 -c node | gzip -n >{}", package.join("input.tar.gz").display());
     assert!(Command::new("sh").args(["-c", &script]).current_dir(folder).status().expect("sh").success());
 }
 

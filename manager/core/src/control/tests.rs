@@ -28,11 +28,15 @@ impl Bench {
     fn new(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(ClusterId::trusted("test"), CloudSetup::parse(SETUP, "test").expect("a good file"));
         change(&mut config);
-        let core = Core::new(config, Vec::new(), 1);
-        let mut bench = Self { core, now: Timestamp(1_000_000), seen: Observation::default(), machines: Vec::new(), asked: Vec::new(), ticket: 0 };
+        let mut bench = Self::unseeing(config);
         bench.tick();
         bench.look();
         bench
+    }
+    /// One that has seen nothing yet.
+    fn unseeing(config: Config) -> Self {
+        let core = Core::new(config, Vec::new(), 1);
+        Self { core, now: Timestamp(1_000_000), seen: Observation::default(), machines: Vec::new(), asked: Vec::new(), ticket: 0 }
     }
     fn event(&mut self, event: Event) -> Vec<Action> {
         self.now = Timestamp(self.now.0 + 1_000);
@@ -192,6 +196,8 @@ fn refusal(answer: Result<Reply, ErrorBody>) -> (ErrorCode, String) {
     let error = answer.expect_err("a refusal");
     (error.code, error.message)
 }
+
+mod clouds;
 
 #[test]
 fn a_request_by_the_same_name_makes_one_container() {

@@ -6,7 +6,7 @@ use crate::{
     registry::Registry,
 };
 use futures_util::StreamExt;
-use micado_api::{CloudName, ClusterId, FlavourName, InstanceId, Location, Tag};
+use micado_api::{CloudName, ClusterId, FlavourName, InstanceId, Location, MachineName, Tag, labels};
 use micado_cloudsetup::{Broker, BrokerError, Order};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
@@ -70,7 +70,7 @@ impl Outside {
     }
 
     fn machine_name(&self, instance: &InstanceId) -> String {
-        format!("micado-{}-{instance}", self.cluster)
+        MachineName::new(&self.cluster, instance).to_string()
     }
 
     /// The order of a machine, with the files by which it joins.
@@ -88,17 +88,17 @@ impl Outside {
         let unknown = |error: EngineError| BrokerError::Unknown(format!("not asked yet: {error}"));
         let join = self.engine.join_facts().await.map_err(unknown)?;
         let body = serde_json::json!({ "ListenAddr": "0.0.0.0:2377", "RemoteAddrs": join.managers, "JoinToken": join.token });
-        let labels = [
-            ("cluster", self.cluster.as_str()),
-            ("instance", instance.as_str()),
-            ("tag", tag.as_str()),
-            ("location", location.as_str()),
-            ("cloud", cloud.as_str()),
-            ("flavour", flavour.as_str()),
-            ("application", application.as_str()),
+        let said = [
+            (labels::CLUSTER, self.cluster.as_str()),
+            (labels::INSTANCE, instance.as_str()),
+            (labels::TAG, tag.as_str()),
+            (labels::LOCATION, location.as_str()),
+            (labels::CLOUD, cloud.as_str()),
+            (labels::FLAVOUR, flavour.as_str()),
+            (labels::APPLICATION, application.as_str()),
         ];
         let mut files = self.registry.node_files(&self.address, instance.as_str()).map_err(unknown)?;
-        files.insert("labels".to_owned(), labels.iter().map(|(key, value)| format!("micado.{key}={value}\n")).collect::<String>().into_bytes());
+        files.insert("labels".to_owned(), said.iter().map(|(key, value)| format!("{key}={value}\n")).collect::<String>().into_bytes());
         files.insert("join.json".to_owned(), body.to_string().into_bytes());
         files.extend(user_files.into_iter().map(|(name, content)| (format!("files/{name}"), content)));
         Ok(Order { name: self.machine_name(&instance), cluster: self.cluster.clone(), instance, tag, location, application, flavour, files })

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 #!/usr/bin/env bash
 # Makes a machine's image, once: unpacks input.tar.gz, which lies beside it, into /opt/micado, installs what is missing, and has the services of what was unpacked start at boot.
 # Where the files are in place already (cloud-init), there is nothing to unpack. The same for every role; for Debian and Ubuntu.
@@ -80,8 +79,3 @@ install_missing
 enable_services
 open_ports
 say "the image is ready"
-=======
-#!/bin/sh
-# Not written yet.
-exit 1
->>>>>>> main

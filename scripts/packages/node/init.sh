@@ -130,7 +130,7 @@ trade() {
 # What the answer brings. Nothing of it counts before the machine is in: it need not be written whole or not at all.
 lay_out() {
     local host=${answer[3]} certs
-    [[ $host =~ ^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?$ ]] || die "the manager names a registry that is no HOST:PORT: $host"
+    [[ $host =~ ^(\[[0-9A-Fa-f:.]+]|[A-Za-z0-9][A-Za-z0-9.-]*)(:[0-9]+)?$ ]] || die "the manager names a registry that is no HOST:PORT: $host"
     certs=/etc/docker/certs.d/$host
     mkdir -p "$certs"
     printf %s "${answer[0]}" >"$work/swarm"

@@ -129,7 +129,7 @@ async fn an_order_that_is_cut_off_anywhere_is_unknown_and_goes_on_from_there() {
 async fn a_refusal_leaves_nothing_behind() {
     for call in ["POST /data_files.xml", SUBMIT] {
         let bed = bed(SETUP, &[]);
-        bed.script.on(call, [Reply::errors(200, "Quota exceeded", "")]);
+        bed.script.on(call, [Reply::errors(200, "Quota exceeded", "")]).on(SHOW, [Reply::ok(job("J", "created", ""))]);
         let refused = bed.launch().await.expect_err("no");
         assert!(matches!(&refused, BrokerError::Refused(words) if words.ends_with(": Quota exceeded")), "{refused}");
         assert_eq!(bed.calls().last().map(String::as_str), Some(DELETE));
@@ -141,6 +141,13 @@ async fn a_refusal_leaves_nothing_behind() {
         );
     }
     let bed = bed(SETUP, &[]);
+    bed.script.on(SUBMIT, [Reply::Lost, Reply::errors(422, "No", "")]).on(SHOW, [Reply::ok(job("J", "starting", ""))]);
+    let runs = bed.launch().await.expect_err("no");
+    assert!(matches!(&runs, BrokerError::Unknown(words) if words.ends_with("No; and job J is left at the broker: it is `starting`")), "{runs}");
+    assert!(!bed.calls().iter().any(|call| call == DELETE));
+    bed.script.on(SUBMIT, [Reply::ok("")]).on(SHOW, [Reply::errors(200, "No", "")]);
+    assert!(matches!(bed.launch().await, Err(BrokerError::Unknown(words)) if words == "cannot look at job `micado-c-i1`: No"));
+    assert!(!bed.calls().iter().any(|call| call == DELETE));
     bed.script.on("POST /jobs.xml", [Reply::errors(201, "Nodes is not a number", "")]);
     assert_eq!(bed.launch().await, Err(BrokerError::Refused("cannot create job `micado-c-i1`: Nodes is not a number".to_owned())));
     assert_eq!(bed.calls(), [LISTED, "POST /jobs.xml"]);
@@ -149,10 +156,10 @@ async fn a_refusal_leaves_nothing_behind() {
 #[tokio::test(start_paused = true)]
 async fn a_job_of_another_name_is_deleted_again() {
     let bed = bed(SETUP, &[]);
-    bed.script.on("POST /jobs.xml", [Reply::status(201, "<job><id>J</id><name>micado-c-</name></job>")]);
+    bed.script.on("POST /jobs.xml", [Reply::status(201, "<job><id>J</id><name>micado-c-</name></job>")]).on(SHOW, [Reply::ok(job("J", "created", ""))]);
     let refused = bed.launch().await.expect_err("no");
     assert_eq!(refused, BrokerError::Refused("the broker calls job `micado-c-i1` `micado-c-`, so it could not be found again".to_owned()));
-    assert_eq!(bed.calls(), [LISTED, "POST /jobs.xml", DELETE]);
+    assert_eq!(bed.calls(), [LISTED, "POST /jobs.xml", SHOW, DELETE]);
 }
 
 #[tokio::test(start_paused = true)]

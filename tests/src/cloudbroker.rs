@@ -83,9 +83,10 @@ impl Rented {
 
 /// Writes the credentials' file that [`Rented::xml`] names, with this password.
 pub fn write_credentials(folder: &Path, password: &str) {
-    let path = folder.join("cbcredentials");
-    fs::write(&path, format!("{USER}\n{password}\n")).expect("the credentials");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the credentials, for us alone");
+    let (path, aside) = (folder.join("cbcredentials"), folder.join("cbcredentials.new"));
+    fs::write(&aside, format!("{USER}\n{password}\n")).expect("the credentials");
+    fs::set_permissions(&aside, fs::Permissions::from_mode(0o600)).expect("the credentials, for us alone");
+    fs::rename(&aside, &path).expect("the credentials, in their place");
 }
 
 /// The package of a node, made as an administrator makes it.

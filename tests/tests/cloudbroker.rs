@@ -1,7 +1,7 @@
 //! The whole way through CloudBroker, on a simulator whose machines boot: renting by jobs and by instances, a broker that is away, secrets, and input that is no good.
 
 use micado_api::{ContainerState, InstanceState};
-use micado_tests::{Cluster, Options, Rented, Request, View, cloudbroker, measured, run_micado, wait, web};
+use micado_tests::{Cluster, Options, Outcome, Rented, Request, View, cloudbroker, measured, run_micado, wait, web};
 use std::{
     collections::BTreeSet,
     fs,
@@ -124,7 +124,7 @@ async fn a_broker_that_is_away_for_long_holds_up_nothing_but_renting() {
     let says = |view: &View| view.container(&waiting).filter(|it| it.reason.as_ref().is_some_and(|reason| reason.contains("sigma does not answer"))).cloned();
     let container = cluster.until("the launch waits with the broker's words", 40, says).await;
     assert_eq!(container.state, ContainerState::Waiting, "{container:?}");
-    let beside = cluster.launch(&web("acme").memory_mib(64)).await.name.to_string();
+    let beside = cluster.launch(&web("beside").memory_mib(64)).await.name.to_string();
     cluster.until_container(&beside, ContainerState::Running, 20).await;
     let status = cluster.micado(&["status"]).await.ok().stdout;
     assert!(status.contains("sigma"), "{status}");
@@ -147,15 +147,11 @@ async fn bad_input_is_refused_with_words_and_hammers_nobody() {
     check().await.ok();
 
     cluster.write_setup(&xml.replace("CloudSigma Small", "CloudSigma Tiny").replace("execute.sh", "start.sh").replace("CloudSigma Zurich", "CloudSigma Paris"));
-    check().await.refused(1, &[]);
-    let told = check().await;
-    for words in ["CloudSigma Tiny", "start.sh", "CloudSigma Paris"] {
-        assert!(told.stdout.contains(words), "`{words}` is not in {told:?}");
-    }
+    finds(&check().await, &["CloudSigma Tiny", "start.sh", "CloudSigma Paris"]);
+    cluster.write_setup(&xml.replace("cbcredentials", "nowhere"));
+    finds(&check().await, &["nowhere", "cannot be read"]);
     cluster.write_setup(&xml.replace("</clouds>", "</cloud>"));
     check().await.refused(1, &["cloudsetup.xml:", "not well-formed"]);
-    cluster.write_setup(&xml.replace("cbcredentials", "nowhere"));
-    check().await.refused(1, &["nowhere"]);
     // As the original's, with no sizes: it can be started from, and the planner cannot choose.
     let old =
         xml.lines().map(|line| line.split("<memory>").next().unwrap_or_default().to_owned() + if line.contains("<memory>") { "</flavour>\n" } else { "\n" });
@@ -163,6 +159,14 @@ async fn bad_input_is_refused_with_words_and_hammers_nobody() {
     check().await.ok();
 
     a_wrong_password_hammers_nobody(&mut cluster, &xml).await;
+}
+
+/// Checks that something is wrong, and that the table of checks names it.
+fn finds(check: &Outcome, words: &[&str]) {
+    check.refused(1, &["checks failed"]);
+    for word in words {
+        assert!(check.stdout.contains(word), "`{word}` is not in {check:?}");
+    }
 }
 
 async fn a_wrong_password_hammers_nobody(cluster: &mut Cluster, xml: &str) {

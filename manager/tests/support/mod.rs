@@ -90,15 +90,15 @@ impl Lab {
         lab
     }
 
-    /// Starts an engine with these labels and entries for `/etc/hosts` (`NAME:ADDRESS`), and waits until it answers.
-    pub async fn node(&mut self, labels: &[(&str, &str)], hosts: &[String]) -> Node {
+    /// Starts an engine with these labels, and waits until it answers.
+    pub async fn node(&mut self, labels: &[(&str, &str)]) -> Node {
         let container = format!("{}-{}", self.name, self.nodes.len());
         self.nodes.push(container.clone());
         let folder = self.folder.path().join(&container);
         let certs_dir = folder.join("certs.d");
         std::fs::create_dir_all(folder.join("run")).expect("a folder");
         std::fs::create_dir_all(&certs_dir).expect("a folder");
-        let request = self.request(&folder, hosts);
+        let request = self.request(&folder);
         let options = CreateContainerOptions { name: Some(container.clone()), ..Default::default() };
         self.host.create_container(Some(options), request).await.expect("a container");
         let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -114,7 +114,7 @@ impl Lab {
         Node { container, endpoint, certs_dir, engine, address }
     }
 
-    fn request(&self, folder: &Path, hosts: &[String]) -> ContainerCreateBody {
+    fn request(&self, folder: &Path) -> ContainerCreateBody {
         let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
         let mut binds = vec![format!("{}/run:/run/engine", folder.display()), format!("{}/certs.d:/etc/docker/certs.d", folder.display())];
         if !unified {
@@ -127,7 +127,6 @@ impl Lab {
             host_config: Some(HostConfig {
                 binds: Some(binds),
                 network_mode: Some(self.name.clone()),
-                extra_hosts: Some(hosts.to_vec()),
                 cgroupns_mode: Some(if unified { HostConfigCgroupnsModeEnum::PRIVATE } else { HostConfigCgroupnsModeEnum::HOST }),
                 cap_drop: Some(vec!["ALL".to_owned()]),
                 cap_add: Some(capabilities()),

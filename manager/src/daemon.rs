@@ -65,7 +65,7 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
     let url = join_url(&args, &address, api.https_address()?.port());
     let way_in = WayIn { url: url.clone(), authority: pki.authority().to_owned(), key: key.clone() };
     let outside = Outside { cluster: cluster.clone(), way_in, engine: engine.clone(), brokers, registry: registry.clone() };
-    let gate = Gate { key, pki, registry, address: address.clone() };
+    let gate = Gate { key, pki, registry };
     let config = Config {
         max_instances: Some(args.max_instances),
         max_price: args.max_price,

@@ -22,7 +22,7 @@ pub struct JoinAnswer {
     pub certificate: String,
     /// The cluster's authority, PEM.
     pub authority: String,
-    /// Lines for `/etc/hosts`: `ADDRESS NAME`.
+    /// Lines for `/etc/hosts`, `ADDRESS NAME`: names that the answer has and no DNS knows. None so far.
     pub hosts: Vec<String>,
     /// Where it gets images.
     pub registry: RegistryAccess,

@@ -12,7 +12,9 @@ use crate::{
 };
 use axum::{
     Extension, Json,
-    extract::{ConnectInfo, State},
+    extract::{self, ConnectInfo, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
 };
 use micado_api::{ErrorBody, ErrorCode, JoinAnswer, JoinRequest, SwarmJoin};
 use std::{
@@ -27,6 +29,9 @@ pub const PATH: &str = "/v1/join";
 /// The largest request: a credential and a request for a certificate are far smaller.
 pub(super) const BODY_MAX: usize = 16 << 10;
 
+/// How long a trade may take from its head on: whoever has not shown a credential yet is not to hold a connection for long.
+const LIMIT: Duration = Duration::from_secs(30);
+
 /// At most one line about refused trades is logged in this time, however many there are.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
@@ -39,8 +44,6 @@ pub struct Gate {
     pub pki: Arc<Pki>,
     /// Where machines get images.
     pub registry: Arc<Registry>,
-    /// Where machines reach the manager's engine.
-    pub address: String,
 }
 
 impl Gate {
@@ -48,7 +51,7 @@ impl Gate {
     fn papers(&self, instance: &str, csr: &Csr, swarm: SwarmJoin) -> Result<JoinAnswer, ErrorBody> {
         let certificate = self.pki.sign_request(csr, instance).map_err(|error| ErrorBody::new(ErrorCode::Internal, error.to_string()))?;
         let registry = self.registry.access(&certificate);
-        Ok(JoinAnswer { swarm, certificate, authority: self.pki.authority().to_owned(), hosts: self.registry.hosts(&self.address), registry })
+        Ok(JoinAnswer { swarm, certificate, authority: self.pki.authority().to_owned(), hosts: Vec::new(), registry })
     }
 }
 
@@ -87,6 +90,12 @@ async fn trade(state: &ApiState, request: &JoinRequest) -> Result<JoinAnswer, Er
     let join = state.engine.join_facts().await.map_err(|error| ErrorBody::new(ErrorCode::Unavailable, error.to_string()))?;
     let swarm = SwarmJoin { listen_addr: "0.0.0.0:2377".to_owned(), remote_addrs: join.managers, join_token: join.token };
     state.gate.papers(instance.as_str(), &csr, swarm)
+}
+
+/// Ends a trade that takes too long.
+pub(super) async fn in_time(request: extract::Request, next: Next) -> Response {
+    let late = |_| Refusal::from(ErrorBody::new(ErrorCode::Unavailable, format!("not done within {} s", LIMIT.as_secs()))).into_response();
+    tokio::time::timeout(LIMIT, next.run(request)).await.unwrap_or_else(late)
 }
 
 /// Says that trades were refused, and how often, but not for each of them: whoever tries many is not to fill the log.

@@ -60,7 +60,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/status", get(status::status))
         .route("/v1/instances", get(instances::list).post(instances::start))
         .route("/v1/instances/{tag}", delete(instances::stop))
-        .route(JOIN_PATH, post(join::join).layer(DefaultBodyLimit::max(join::BODY_MAX)))
+        .route(JOIN_PATH, post(join::join).layer(DefaultBodyLimit::max(join::BODY_MAX)).layer(axum::middleware::from_fn(join::in_time)))
         .route("/v1/containers", get(containers::list).post(containers::launch))
         .route("/v1/containers/{name}", delete(containers::remove))
         .route("/v1/containers/{name}/quit", post(containers::quit))

@@ -49,15 +49,15 @@ impl Lab {
         lab
     }
 
-    /// Starts an engine with these labels and entries for `/etc/hosts` (`NAME:ADDRESS`), and waits until it answers.
-    pub async fn node(&mut self, labels: &[(&str, &str)], hosts: &[String]) -> Node {
+    /// Starts an engine with these labels, and waits until it answers.
+    pub async fn node(&mut self, labels: &[(&str, &str)]) -> Node {
         let container = format!("{}-{}", self.name, self.nodes.len());
         self.nodes.push(container.clone());
         let folder = self.folder.path().join(&container);
         let certs_dir = folder.join("certs.d");
         std::fs::create_dir_all(folder.join("run")).expect("a folder");
         std::fs::create_dir_all(&certs_dir).expect("a folder");
-        let request = self.request(&folder, hosts).await;
+        let request = self.request(&folder).await;
         let options = CreateContainerOptions { name: Some(container.clone()), ..Default::default() };
         self.host.create_container(Some(options), request).await.expect("a container");
         let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -73,7 +73,7 @@ impl Lab {
         Node { container, endpoint, certs_dir, engine, address }
     }
 
-    async fn request(&self, folder: &Path, hosts: &[String]) -> ContainerCreateBody {
+    async fn request(&self, folder: &Path) -> ContainerCreateBody {
         let endpoint = std::env::var("DOCKER_HOST").unwrap_or_else(|_| local::DEFAULT_ENDPOINT.to_owned());
         let rights = local::engine_rights(&endpoint).await.expect("the host's engine");
         let mut binds = rights.binds.clone().unwrap_or_default();
@@ -82,7 +82,7 @@ impl Lab {
             image: Some(IMAGE.to_owned()),
             env: Some(vec!["MICADO_DOCKER_HOSTS=unix:///run/engine/docker.sock".to_owned()]),
             networking_config: Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(self.name.clone(), EndpointSettings::default())])) }),
-            host_config: Some(HostConfig { binds: Some(binds), network_mode: Some(self.name.clone()), extra_hosts: Some(hosts.to_vec()), ..rights }),
+            host_config: Some(HostConfig { binds: Some(binds), network_mode: Some(self.name.clone()), ..rights }),
             ..Default::default()
         }
     }

@@ -47,6 +47,19 @@ pub struct WayIn {
     pub key: Arc<CredentialKey>,
 }
 
+impl WayIn {
+    /// What the machine of this instance, with these labels, finds below `/etc/micado`.
+    fn files(&self, instance: &InstanceId, labels: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
+        let files = [
+            ("labels", labels.iter().map(|(key, value)| format!("{key}={value}\n")).collect::<String>()),
+            ("manager", format!("{}\n", self.url)),
+            ("ca.crt", self.authority.clone()),
+            ("credential", format!("{}\n", self.key.credential(instance))),
+        ];
+        files.map(|(name, text)| (name.to_owned(), text.into_bytes())).into()
+    }
+}
+
 impl Outside {
     /// Carries a call out.
     pub(super) async fn perform(&self, call: Call) -> Answer {
@@ -107,15 +120,8 @@ impl Outside {
             (labels::FLAVOUR, flavour.as_str()),
             (labels::APPLICATION, application.as_str()),
         ];
-        let ours = [
-            ("labels", said.iter().map(|(key, value)| format!("{key}={value}\n")).collect::<String>()),
-            ("manager", format!("{}\n", self.way_in.url)),
-            ("ca.crt", self.way_in.authority.clone()),
-            ("credential", format!("{}\n", self.way_in.key.credential(&instance))),
-        ];
-        let ours = ours.map(|(name, text)| (name.to_owned(), text.into_bytes()));
-        let theirs = user_files.into_iter().map(|(name, content)| (format!("files/{name}"), content));
-        let files = ours.into_iter().chain(theirs).collect();
+        let mut files = self.way_in.files(&instance, &said);
+        files.extend(user_files.into_iter().map(|(name, content)| (format!("files/{name}"), content)));
         Order { name: self.machine_name(&instance), cluster: self.cluster.clone(), instance, tag, location, application, flavour, files }
     }
 
@@ -134,4 +140,27 @@ impl Outside {
 /// The result, or a failure in these words when it does not come in time.
 async fn within<T, E>(limit: Duration, work: impl Future<Output = Result<T, E>>, failed: impl FnOnce(String) -> E) -> Result<T, E> {
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(failed(format!("no answer within {} s", limit.as_secs()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::Pki;
+
+    #[test]
+    fn an_order_carries_what_the_machine_needs_and_no_secret_but_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pki = Pki::open(folder.path()).expect("an authority");
+        let url = "https://10.0.0.1:7443/v1/join".to_owned();
+        let way_in = WayIn { url, authority: pki.authority().to_owned(), key: Arc::new(pki.credential_key().expect("a key")) };
+        let id = InstanceId::trusted("0123abcd");
+        let files = way_in.files(&id, &[("instance", "0123abcd"), ("location", "database")]);
+        let text = |name: &str| String::from_utf8(files[name].clone()).expect("text");
+        assert_eq!(files.keys().map(String::as_str).collect::<Vec<_>>(), ["ca.crt", "credential", "labels", "manager"]);
+        assert_eq!(text("labels"), "micado.instance=0123abcd\nmicado.location=database\n");
+        assert_eq!(text("manager"), "https://10.0.0.1:7443/v1/join\n");
+        assert_eq!(text("ca.crt"), pki.authority());
+        assert_eq!(way_in.key.instance(text("credential").trim_end()), Some(id.clone()));
+        assert_eq!(way_in.files(&id, &[("instance", "0123abcd"), ("location", "database")]), files, "a repeated order is the same");
+    }
 }

@@ -78,6 +78,9 @@ async fn instances_are_known_by_their_deployment() {
     assert_eq!((machine.id.as_str(), machine.state, machine.address.as_deref()), ("1", crate::MachineState::Running, Some("203.0.113.9")));
     assert_eq!((machine.application.as_deref(), machine.flavour.as_ref().map(|it| it.as_str())), (Some("VM"), Some("small")));
     assert_eq!(ids(&brokers[1]).await, ["2"]);
+    let job = named("micado-c-a", &job("J", "preparing", "<description>micado cloud=zrh</description>"));
+    script.on("GET /jobs.xml", [list("jobs", &[job])]);
+    assert_eq!(ids(&brokers[0]).await, ["J"], "a job and its instance are one machine");
 }
 
 #[tokio::test(start_paused = true)]

@@ -72,6 +72,30 @@ async fn wrong_credentials_are_one_finding() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_that_may_not_be_read_is_one_problem_of_many() {
+    let (_folder, file) = credentials();
+    let script = Script::new();
+    let brokers = script.brokers(SETUP, file);
+    script.on("GET /softwares.xml", [Reply::errors(403, "Not yours", "missing rights")]);
+    let findings = brokers[0].check().await;
+    let problems: Vec<_> = told(&findings).into_iter().filter(|(_, problem)| *problem != "fine").collect();
+    let waits = "not looked for, because the software was not found: correct that first";
+    let expected =
+        [("application `Node` (software `worker image`)", "cannot list softwares: Not yours"), ("application `Node` (executable `start.sh`)", waits)];
+    assert_eq!(problems, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_broker_is_waited_for_once() {
+    let (_folder, file) = credentials();
+    let script = Script::new();
+    let brokers = script.brokers(SETUP, file);
+    script.on("GET /softwares.xml", [Reply::Hang]);
+    let begun = tokio::time::Instant::now();
+    assert_eq!((brokers[0].check().await.len(), begun.elapsed().as_secs()), (1, 30));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_changed_catalogue_is_seen() {
     let (_folder, file) = credentials();
     let script = Script::new();

@@ -173,8 +173,8 @@ async fn a_wrong_password_hammers_nobody(cluster: &mut Cluster, xml: &str) {
     cluster.kill_manager().await;
     cluster.write_setup(xml);
     cloudbroker::write_credentials(cluster.folder(), "wrong");
-    cluster.start_manager(&[]).await;
     let calls = cluster.simulator().calls().len();
+    cluster.start_manager(&[]).await;
     let name = cluster.launch(&web("acme")).await.name.to_string();
     let says = |view: &View| view.container(&name).and_then(|it| it.reason.clone()).filter(|reason| reason.contains("cbcredentials"));
     let reason = cluster.until("the wait names the credentials", 20, says).await;

@@ -80,7 +80,7 @@ async fn every_call_may_go_wrong_in_every_way() {
 
 /// These calls' rows, on a cluster of their own: for each trouble how long it took until all was as if nothing had been.
 async fn lane(calls: &[CallKind]) -> Vec<(CallKind, Vec<Duration>)> {
-    let options = Options { rented: Some(Rented::records()), arguments: vec!["--tick", "1"], ..Options::default() };
+    let options = Options { rented: Some(Rented::records()), ..Options::default() };
     let mut cluster = Cluster::start(options).await;
     let mut rows = Vec::new();
     for &call in calls {
@@ -174,7 +174,7 @@ fn table(matrix: &BTreeMap<CallKind, Vec<Duration>>) -> String {
 /// One booted run per row: the worst trouble for each call, and a container that really runs in the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_that_boot_come_of_it_too() {
-    let options = Options { rented: Some(Rented { call_timeout: 2, ..Rented::default() }), arguments: vec!["--tick", "1"], ..Options::default() };
+    let options = Options { rented: Some(Rented { call_timeout: 2, ..Rented::default() }), ..Options::default() };
     let mut cluster = Cluster::start(options).await;
     let troubles = [Trouble::LostAfter, Trouble::KilledAfter];
     for (number, call) in CALLS.into_iter().enumerate() {

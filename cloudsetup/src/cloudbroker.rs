@@ -131,10 +131,7 @@ impl CloudBroker {
 
     /// The machine with what its owner tells of it, if that is this cloud.
     fn mine(&self, machine: Machine, owner: Option<Owner>) -> Option<Machine> {
-        let Some(owner) = owner else {
-            tracing::warn!(name = machine.name, "the broker has a machine of this cluster that fits no cloud of cloudsetup.xml");
-            return None;
-        };
+        let owner = owner?;
         let (flavour, application) = (machine.flavour.clone().or(owner.flavour), machine.application.clone().or(owner.application));
         (owner.cloud == self.cloud.name).then_some(Machine { flavour, application, ..machine })
     }

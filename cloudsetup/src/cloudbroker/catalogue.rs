@@ -129,7 +129,7 @@ impl Catalogue {
 }
 
 /// The one active entry of this name that fits, or in words why there is none.
-pub(super) fn pick<'e>(kind: Kind, entries: &'e [Entry], name: &str, where_: &str, fits: impl Fn(&Entry) -> bool) -> Result<&'e Entry, String> {
+fn pick<'e>(kind: Kind, entries: &'e [Entry], name: &str, where_: &str, fits: impl Fn(&Entry) -> bool) -> Result<&'e Entry, String> {
     let by_binary = |entry: &&Entry| kind == Kind::Executable && entry.binary.as_deref() == Some(name);
     let fitting: Vec<_> = entries.iter().filter(|entry| fits(entry)).collect();
     let mut named: Vec<_> = fitting.iter().copied().filter(|entry| entry.name == name).collect();

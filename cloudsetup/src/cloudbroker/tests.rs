@@ -52,7 +52,13 @@ async fn a_job_that_does_not_say_its_cloud_is_known_by_its_region_and_size() {
     script.on("GET /jobs.xml", [list("jobs", &jobs)]);
     let zurich = brokers[0].list(&cluster()).await.expect("a list");
     let flavours: Vec<_> = zurich.iter().map(|machine| (machine.id.as_str(), machine.flavour.as_ref().map(|flavour| flavour.as_str()))).collect();
-    assert_eq!(flavours, [("A", Some("big")), ("D", None)]);
+    // E is where no cloud of the file is: it has to be shown somewhere.
+    assert_eq!(flavours, [("A", Some("big")), ("D", None), ("E", Some("small"))]);
+    assert_eq!(ids(&brokers[1]).await, ["B"]);
+    // What is no longer to be rented may still run.
+    let retired = "<regions><region><id>l</id><name>CloudSigma London</name><active>false</active></region></regions>";
+    script.on("GET /regions.xml", [Reply::ok(retired)]);
+    brokers[0].account.catalogue.forget().await;
     assert_eq!(ids(&brokers[1]).await, ["B"]);
     // No place, no list: a machine must not seem to be gone.
     script.on("GET /regions.xml", [Reply::status(500, "")]);

@@ -130,7 +130,7 @@ impl Core {
 
     /// Until when an arriving machine may join. Nothing joins, and nodes look as if they were down, while the engine is away and right after:
     /// such a time is not held against the machine.
-    fn join_deadline(&self, instance: &Instance) -> Timestamp {
+    pub(super) fn join_deadline(&self, instance: &Instance) -> Timestamp {
         let seen = self.memory.seen_since.map(|since| since.plus(self.config.down_timeout));
         seen.unwrap_or(self.now).max(instance.created_at.plus(self.join_timeout(instance)))
     }
@@ -140,7 +140,7 @@ impl Core {
     }
 
     /// Whether its node is in the Swarm and answers.
-    fn joins(&self, id: &InstanceId) -> bool {
+    pub(super) fn joins(&self, id: &InstanceId) -> bool {
         self.sight.as_ref().and_then(|sight| sight.node(id)).is_some_and(|node| node.ready)
     }
 

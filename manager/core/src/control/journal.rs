@@ -48,6 +48,7 @@ impl Journal {
             self.lines.retain(|subject, _| tags.contains(subject.as_str()) || ledger.containers.get(&ContainerName::trusted(subject.as_str())).is_some());
         }
     }
+    /// Tells those who watch, now and when they ask later.
     pub(super) fn tell(&mut self, progress: Progress) {
         let lines = self.lines.entry(progress.subject.clone()).or_default();
         lines.push_back(progress.clone());

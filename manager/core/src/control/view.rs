@@ -53,8 +53,7 @@ impl Core {
     }
 
     fn foreign_nodes(&self) -> Vec<ForeignNodeView> {
-        let ours = |id: &Option<InstanceId>| id.as_ref().is_some_and(|id| self.ledger.instances.get(id).is_some());
-        let nodes = self.sight.iter().flat_map(|sight| &sight.nodes).filter(|node| !ours(&node.instance));
+        let nodes = self.sight.iter().flat_map(|sight| &sight.nodes).filter(|node| self.is_unknown(node));
         nodes.map(|node| ForeignNodeView { node: node.id.clone(), hostname: node.hostname.clone(), manager: node.manager, ready: node.ready }).collect()
     }
 

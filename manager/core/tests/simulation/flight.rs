@@ -103,7 +103,16 @@ impl World {
                 Ok(())
             }
             Call::SetActive { node, active } => self.swarm.set_active(node, *active),
-            Call::RemoveNode { node } => self.swarm.remove_node(&mut self.clock, node),
+            Call::RemoveNode { node } => {
+                self.tally.strangers_removed += u64::from(self.swarm.is_stranger(node));
+                self.swarm.remove_node(&mut self.clock, node);
+                Ok(())
+            }
+            Call::RotateToken => {
+                self.swarm.token += 1;
+                self.tally.rotations += 1;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -161,7 +170,8 @@ impl World {
     pub fn machine_turn(&mut self, serial: u64, turn: MachineTurn) {
         match turn {
             MachineTurn::Boots => self.machine_boots(serial),
-            MachineTurn::Joins => self.machine_joins(serial),
+            MachineTurn::Joins => self.machine_trades(serial),
+            MachineTurn::Enters(token) => self.machine_joins(serial, token),
             MachineTurn::Dies => self.machine_dies(serial, "died"),
             MachineTurn::Returns => self.machine_returns(serial, false),
             MachineTurn::Gone => self.machine_gone(serial),

@@ -6,8 +6,8 @@ mod values;
 mod verbs;
 
 pub use cloud::{CheckArgs, CloudVerb, SetupFile};
-pub use daemon::ManagerArgs;
-pub use values::{Port, Since, Tick, Volume};
+pub use daemon::{ManagerArgs, UnknownNodes};
+pub use values::{HostPort, Port, Since, Tick, Volume};
 pub use verbs::{ExplainArgs, InfoArgs, LaunchArgs, ListArgs, LogsArgs, QuitArgs, RemoveArgs, StartArgs, StopArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -4,7 +4,7 @@ mod calls;
 pub mod fault;
 mod watcher;
 
-pub use calls::Outside;
+pub use calls::{Outside, WayIn};
 
 use super::{Action, Call, CallKey, Config, Core, Event, Handle, Input, Reply, Ticket};
 use crate::{

@@ -14,7 +14,7 @@ const TWO: &str = "<s><clouds>
   </clouds><applications><a><name>Node</name><sname>n</sname><executable>e</executable></a></applications></s>";
 
 fn two_clouds() -> Bench {
-    Bench::unseeing(Config::new(ClusterId::trusted("test"), CloudSetup::parse(TWO, "test").expect("a good file")))
+    Bench::unseeing(Config::new(ClusterId::trusted("test"), CloudSetup::parse(TWO, "test").expect("a good file")), Vec::new())
 }
 
 fn list(cloud: &str, answer: Result<Vec<Machine>, BrokerError>) -> Event {

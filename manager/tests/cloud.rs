@@ -1,10 +1,11 @@
 //! `micado cloud` as it is typed: what it reads, asks and says. No manager is there to ask.
 
 use axum::{Json, Router, extract::Request, http::StatusCode};
+use micado_cloudbroker::{Config, Simulator};
 use serde_json::{Value, json};
 use std::{
     fs,
-    os::unix::net::UnixListener,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
     path::PathBuf,
     process::{Output, Stdio},
 };
@@ -150,4 +151,50 @@ async fn an_account_without_credentials_is_named_and_keeps_no_other_cloud_from_b
     assert_eq!((checked.code, of("here").len()), (Some(1), 2), "{checked:?}");
     let [account] = of("zrh")[..] else { panic!("{checked:?}") };
     assert!(account["problem"].as_str().is_some_and(|words| words.contains("zrh") && words.contains("cbcredentials")), "{account}");
+}
+
+/// A cloud of the simulator's catalogue, with its account's file; `small` is there.
+fn at_broker(simulator: &Simulator, password: &str) -> Place {
+    let setup = format!(
+        "<setup><clouds><cloud><name>zrh</name><provider>CloudSigma</provider><region>CloudSigma Zurich</region><endpoint>{}</endpoint>
+        <credentials>cbcredentials</credentials><flavours><flavour><size>small</size><id>CloudSigma Small</id></flavour></flavours></cloud></clouds>
+        <applications><application><name>Node</name><sname>micado node</sname><executable>execute.sh</executable></application></applications></setup>",
+        simulator.url()
+    );
+    let place = Place::new(&setup);
+    fs::write(place.path("cbcredentials"), format!("somebody@example.net\n{password}\n")).expect("written");
+    fs::set_permissions(place.path("cbcredentials"), fs::Permissions::from_mode(0o600)).expect("ours alone");
+    place
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_is_asked_for_all_that_the_file_names() {
+    let simulator = Simulator::start(Config { password: "hunter2".to_owned(), ..Config::default() }).await.expect("a simulator");
+    let place = at_broker(&simulator, "hunter2");
+    let well = place.run("cloud check").await;
+    assert_eq!(well.code, Some(0), "{well:?}");
+    let wanted = ["resource `CloudSigma`", "region `CloudSigma Zurich`", "`CloudSigma Small`", "software `micado node`", "executable `execute.sh`"];
+    for what in wanted {
+        assert!(well.out.lines().any(|line| line.contains(what) && line.ends_with("  ok")), "{what}: {}", well.out);
+    }
+
+    let file = place.path("cloudsetup.xml");
+    let broken = fs::read_to_string(&file).expect("it is there").replace("CloudSigma Small", "CloudSigma Huge").replace("execute.sh", "start.sh");
+    fs::write(file, broken).expect("written");
+    let wrong = place.run("cloud check").await;
+    assert_eq!(wrong.code, Some(1), "{wrong:?}");
+    for what in ["instance type `CloudSigma Huge`", "executable `start.sh`"] {
+        assert!(wrong.out.lines().any(|line| line.contains(what) && line.contains("the broker has no")), "{what}: {}", wrong.out);
+    }
+    assert!(wrong.err.contains("error: 2 of "), "{}", wrong.err);
+    assert!(simulator.jobs().is_empty(), "it rents nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_named_and_shown_to_nobody() {
+    let simulator = Simulator::start(Config::default()).await.expect("a simulator");
+    let refused = at_broker(&simulator, "hunter2").run("cloud check --output json").await;
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.out.contains("the broker does not take the user and the password of"), "{}", refused.out);
+    assert!(!refused.out.contains("hunter2") && !refused.err.contains("hunter2"), "{refused:?}");
 }

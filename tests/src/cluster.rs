@@ -19,7 +19,7 @@ use std::{
 };
 
 /// How a cluster is made.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Its clouds.
     pub setup: Setup,
@@ -29,6 +29,14 @@ pub struct Options {
     pub faulty: bool,
     /// Rent through CloudBroker, from a simulator, instead of from `setup`.
     pub rented: Option<Rented>,
+    /// Seconds between two turns of the manager's safety net.
+    pub tick: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { setup: Setup::default(), arguments: Vec::new(), faulty: false, rented: None, tick: 2 }
+    }
 }
 
 /// A cluster that runs.
@@ -67,7 +75,7 @@ impl Cluster {
         };
         let cloud = broker.as_ref().map_or_else(|| host.endpoint.clone(), FaultyBroker::endpoint);
         let mut arguments = engine.arguments();
-        arguments.extend(["--cloud-engine", &cloud, "--cloud-network", &network, "--tick", "2"].map(str::to_owned));
+        arguments.extend(["--cloud-engine", &cloud, "--cloud-network", &network, "--tick", &options.tick.to_string()].map(str::to_owned));
         // The manager is a process of the host's, its engine a container: machines reach the one through the network's gateway. The port outlives the manager.
         arguments.extend(["--listen".to_owned(), format!("0.0.0.0:{}", free_port()), "--api-address".to_owned(), host.gateway(&network).await]);
         arguments.extend(options.arguments.iter().map(|argument| (*argument).to_owned()));

@@ -52,12 +52,8 @@ impl Cluster {
             observation.services.push(service);
             observation.tasks.push(task);
         }
-        let mut cluster = Self {
-            core: Core::new(config, Vec::new(), 1),
-            now: Timestamp(1_000_000),
-            machines: instances.iter().map(machine).collect(),
-            observation,
-        };
+        let mut cluster =
+            Self { core: Core::new(config, Vec::new(), 1), now: Timestamp(1_000_000), machines: instances.iter().map(machine).collect(), observation };
         for event in [Event::Tick, cluster.listed(), Event::Observed(cluster.observation.clone()), Event::Wake] {
             cluster.handle(event);
         }

@@ -28,6 +28,8 @@ use tokio::{
 const DATABASE: &str = "micado";
 /// How long a connection may take to be made, unless the URL says.
 const CONNECT: Duration = Duration::from_secs(3);
+/// How often the driver looks how the servers are, unless the URL says: a server that was away for a moment is not to be missed for the driver's own 10 s.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 /// One manager needs few.
 const CONNECTIONS: u32 = 4;
 
@@ -158,7 +160,7 @@ impl Store for MongoStore {
         self.renewer.abort();
         if let Some(hold) = self.inner.hold.lock().await.take() {
             // Whoever comes next merely waits a little if this fails.
-            drop(self.inner.within(lease::release(&self.inner, hold)).await);
+            drop(timeout(CONNECT, lease::release(&self.inner, hold)).await);
         }
         drop(timeout(CONNECT, self.inner.client.clone().shutdown()).await);
     }
@@ -218,6 +220,7 @@ async fn client_options(url: &Url, pace: Pace) -> Result<ClientOptions, StoreErr
     options.app_name.get_or_insert_with(|| "micado".to_owned());
     options.connect_timeout.get_or_insert(CONNECT);
     options.server_selection_timeout.get_or_insert(pace.answer / 2);
+    options.heartbeat_freq.get_or_insert(HEARTBEAT);
     options.max_pool_size.get_or_insert(CONNECTIONS);
     options.retry_writes = Some(true);
     options.read_concern = Some(ReadConcern::majority());

@@ -53,7 +53,7 @@ impl KeyFile {
         &self.path
     }
 
-    /// Tells this very lock from every other there is: whoever is found to have it, and had something under the same name before, knows that its holder has ended.
+    /// The name of this lock, which no other has: what was taken under it before was taken by a manager that has ended, for the lock is ours now.
     pub(super) fn owner(&self) -> &str {
         &self.owner
     }

@@ -15,59 +15,63 @@ pub(super) const IMAGES: &str = "imagecontainer";
 const STATEMENTS: usize = 1000;
 const BYTES: usize = 4 << 20;
 
-/// One command of a batch: where, what it is called (`updates`, `deletes`), its statements and about how many bytes they are.
-struct Command {
-    kind: &'static str,
-    verb: &'static str,
-    list: &'static str,
-    statements: Vec<Bson>,
-    bytes: usize,
+/// The records of a collection that a commit is about: the id, the version it must have, the key.
+pub(super) struct Expected {
+    pub(super) kind: &'static str,
+    pub(super) records: Vec<(String, Version, Key)>,
 }
 
 /// The changes of a commit, ready to be sent as often as it takes.
 pub(super) struct Batch {
-    /// By collection: the id, the version it must have, the key.
-    expected: Vec<(&'static str, Vec<(String, Version, Key)>)>,
-    commands: Vec<Document>,
+    pub(super) expected: Vec<Expected>,
+    pub(super) commands: Vec<Document>,
 }
 
 impl Batch {
     /// # Errors
     /// `Failed` when a record is under a key that is not its own, or cannot be encoded.
     pub(super) fn new(keys: &KeyFile, changes: &[Change]) -> Result<Self, StoreError> {
-        let mut expected = Vec::new();
-        let mut commands: Vec<Command> = Vec::new();
+        let (mut expected, mut commands) = (Vec::new(), Vec::new());
         for kind in KINDS {
             let here = || changes.iter().filter(move |change| change.key.kind() == kind);
-            let wanted: Vec<_> = here().map(|change| (change.key.id(), change.expected, change.key.clone())).collect();
-            if wanted.is_empty() {
+            let records: Vec<_> = here().map(|change| (change.key.id(), change.expected, change.key.clone())).collect();
+            if records.is_empty() {
                 continue;
             }
-            expected.push((kind, wanted));
+            expected.push(Expected { kind, records });
             for change in here() {
-                for (kind, verb, list, bytes, statement) in statements(keys, change)? {
-                    add(&mut commands, Command { kind, verb, list, bytes, statements: vec![statement] });
+                for command in commands_of(keys, change)? {
+                    add(&mut commands, command);
                 }
             }
         }
-        let commands = commands.into_iter().map(|command| {
-            let mut document = doc! { command.verb: command.kind };
-            document.insert(command.list, command.statements);
-            document
-        });
-        Ok(Self { expected, commands: commands.collect() })
-    }
-
-    pub(super) fn expected(&self) -> impl Iterator<Item = (&'static str, Vec<(&str, Version, &Key)>)> {
-        self.expected.iter().map(|(kind, wanted)| (*kind, wanted.iter().map(|(id, version, key)| (id.as_str(), *version, key)).collect()))
-    }
-
-    pub(super) fn commands(&self) -> impl Iterator<Item = Document> {
-        self.commands.iter().cloned()
+        Ok(Self { expected, commands: commands.into_iter().map(Command::document).collect() })
     }
 }
 
-/// Puts a statement to the others of its kind, unless they are enough for one command.
+/// One command to the server.
+struct Command {
+    kind: &'static str,
+    /// `update` or `delete`.
+    verb: &'static str,
+    statements: Vec<Bson>,
+    /// About how many the statements are.
+    bytes: usize,
+}
+
+impl Command {
+    fn new(kind: &'static str, verb: &'static str, bytes: usize, statement: Document) -> Self {
+        Self { kind, verb, statements: vec![statement.into()], bytes }
+    }
+
+    fn document(self) -> Document {
+        let mut document = doc! { self.verb: self.kind };
+        document.insert(format!("{}s", self.verb), self.statements);
+        document
+    }
+}
+
+/// Puts a command into one of the same kind, unless that is large enough.
 fn add(commands: &mut Vec<Command>, new: Command) {
     let fits = |it: &&mut Command| (it.kind, it.verb) == (new.kind, new.verb) && it.statements.len() < STATEMENTS && it.bytes + new.bytes < BYTES;
     match commands.iter_mut().rev().find(fits) {
@@ -79,12 +83,10 @@ fn add(commands: &mut Vec<Command>, new: Command) {
     }
 }
 
-type Statement = (&'static str, &'static str, &'static str, usize, Bson);
-
-fn statements(keys: &KeyFile, change: &Change) -> Result<Vec<Statement>, StoreError> {
+fn commands_of(keys: &KeyFile, change: &Change) -> Result<Vec<Command>, StoreError> {
     let (kind, id, key) = (change.key.kind(), change.key.id(), &change.key);
     let Some(record) = &change.record else {
-        return Ok(vec![(kind, "delete", "deletes", id.len(), doc! { "q": { "_id": id }, "limit": 1 }.into())]);
+        return Ok(vec![Command::new(kind, "delete", id.len(), doc! { "q": { "_id": id }, "limit": 1 })]);
     };
     if record.key() != *key {
         return Err(StoreError::Failed(format!("{key:?} cannot hold the record {:?}", record.key())));
@@ -96,12 +98,11 @@ fn statements(keys: &KeyFile, change: &Change) -> Result<Vec<Statement>, StoreEr
     let mut fields = readable(record);
     fields.insert("version", count(version));
     fields.insert("record", Binary { subtype: BinarySubtype::Generic, bytes: sealed });
-    let mut statements = vec![(kind, "update", "updates", bytes, doc! { "q": { "_id": id }, "u": { "$set": fields }, "upsert": true }.into())];
+    let mut commands = vec![Command::new(kind, "update", bytes, doc! { "q": { "_id": id }, "u": { "$set": fields }, "upsert": true })];
     if let Record::Service(service) = record {
-        let update = doc! { "q": { "_id": &service.spec.image }, "u": { "$set": image(service) }, "upsert": true };
-        statements.push((IMAGES, "update", "updates", 1024, update.into()));
+        commands.push(Command::new(IMAGES, "update", 1024, doc! { "q": { "_id": &service.spec.image }, "u": { "$set": image(service) }, "upsert": true }));
     }
-    Ok(statements)
+    Ok(commands)
 }
 
 /// What a sealed record is about: it opens under no other name and as no other version.
@@ -113,13 +114,23 @@ fn about(kind: &str, id: &str, version: Version) -> String {
 pub(super) fn read(inner: &Inner, kind: &'static str, document: &Document) -> Result<(Record, Version), StoreError> {
     let id = document.get_str("_id").unwrap_or("without a name");
     let unreadable = |why: &dyn Display| StoreError::Failed(format!("{kind} `{id}` in the store {} cannot be read: {why}", inner.shown));
-    let version = document.get("version").and_then(Bson::as_i64).and_then(|version| u64::try_from(version).ok());
+    let version = version(document);
     let (Some(version), Ok(sealed)) = (version, document.get_binary_generic("record")) else {
         return Err(unreadable(&"it is no document of micado"));
     };
     let json = inner.keys.unseal(&about(kind, id, version), sealed).ok_or_else(|| unreadable(&"it was changed, or sealed with another key"))?;
     let record = Record::decode(kind, id, &json).map_err(|error| unreadable(&error))?;
     Ok((record, version))
+}
+
+/// A version, also one that a shell has written, in which all numbers are doubles.
+pub(super) fn version(document: &Document) -> Option<Version> {
+    match document.get("version")? {
+        Bson::Int64(version) => Version::try_from(*version).ok(),
+        Bson::Int32(version) => Version::try_from(*version).ok(),
+        Bson::Double(version) if version.fract() == 0.0 && (0.0..1e15).contains(version) => Some(*version as Version),
+        _ => None,
+    }
 }
 
 /// What a person may read of a record: nothing that may be secret, such as settings' values, environments and files.

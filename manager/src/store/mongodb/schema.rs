@@ -3,12 +3,12 @@
 use super::{Inner, StoreError, document};
 use crate::store::codec::KINDS;
 use ::mongodb::{
-    bson::{Bson, Document, doc, spec::BinarySubtype},
+    bson::{Document, doc, spec::BinarySubtype},
     error::{Error, ErrorKind},
 };
 
 /// The version that this micado reads and writes. A later one brings a step from each version before.
-const VERSION: i64 = 1;
+const VERSION: u64 = 1;
 const COLLECTION: &str = "schema";
 const ID: &str = "micado";
 /// What the proof says.
@@ -45,7 +45,7 @@ pub(super) async fn check(inner: &Inner) -> Result<Found, StoreError> {
         }
         return Ok(Found::Nothing);
     };
-    match schema.get("version").and_then(Bson::as_i64) {
+    match document::version(&schema) {
         Some(VERSION) => {}
         version => {
             let version = version.map_or_else(|| "an unreadable schema".to_owned(), |version| format!("schema {version}"));
@@ -75,7 +75,7 @@ pub(super) async fn create(inner: &Inner) -> Result<(), StoreError> {
         }
     }
     let proof = ::mongodb::bson::Binary { subtype: BinarySubtype::Generic, bytes: inner.keys.seal(ID, PROOF)? };
-    let schema = doc! { "version": VERSION, "proof": proof };
+    let schema = doc! { "version": VERSION as i64, "proof": proof };
     let collection = inner.database.collection::<Document>(COLLECTION);
     let made = collection.update_one(doc! { "_id": ID }, doc! { "$setOnInsert": schema }).upsert(true);
     made.await.map(drop).map_err(|error| inner.failed(&error))

@@ -2,12 +2,12 @@
 
 use super::{
     Inner, StoreError,
-    document::Batch,
+    document::{self, Batch},
     lease::{self, Hold},
 };
-use crate::store::Key;
+use crate::store::{Key, Version};
 use ::mongodb::{
-    bson::{Bson, Document, doc},
+    bson::{Document, doc},
     error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
 };
 use futures_util::TryStreamExt;
@@ -80,20 +80,20 @@ async fn in_transaction(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Result
     if lease.update_one(mine, beat).session(&mut hold.session).await?.matched_count == 0 {
         return Err(Failed::Replaced);
     }
-    for (kind, expected) in batch.expected() {
-        let ids: Vec<&str> = expected.iter().map(|(id, ..)| *id).collect();
-        let collection = inner.database.collection::<Document>(kind);
+    for expected in &batch.expected {
+        let ids: Vec<&str> = expected.records.iter().map(|(id, ..)| id.as_str()).collect();
+        let collection = inner.database.collection::<Document>(expected.kind);
         let mut found = collection.find(doc! { "_id": { "$in": ids } }).projection(doc! { "version": 1 }).session(&mut hold.session).await?;
         let found: Vec<Document> = found.stream(&mut hold.session).try_collect().await?;
-        let versions: HashMap<&str, u64> = found.iter().filter_map(version).collect();
-        for (id, expected, key) in expected {
-            if versions.get(id).copied().unwrap_or(0) != expected {
+        let versions: HashMap<&str, Version> = found.iter().filter_map(version).collect();
+        for (id, expected, key) in &expected.records {
+            if versions.get(id.as_str()).copied().unwrap_or(0) != *expected {
                 return Err(Failed::Conflict(key.clone()));
             }
         }
     }
-    for command in batch.commands() {
-        let reply = inner.database.run_command(command).session(&mut hold.session).await?;
+    for command in &batch.commands {
+        let reply = inner.database.run_command(command.clone()).session(&mut hold.session).await?;
         if reply.contains_key("writeErrors") {
             return Err(Failed::Refused(reply));
         }
@@ -102,7 +102,6 @@ async fn in_transaction(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Result
 }
 
 /// A document's id and version. One without a version, which we did not write, has one that nobody expects.
-fn version(document: &Document) -> Option<(&str, u64)> {
-    let version = document.get("version").and_then(Bson::as_i64).and_then(|version| u64::try_from(version).ok());
-    Some((document.get_str("_id").ok()?, version.unwrap_or(u64::MAX)))
+fn version(document: &Document) -> Option<(&str, Version)> {
+    Some((document.get_str("_id").ok()?, document::version(document).unwrap_or(Version::MAX)))
 }

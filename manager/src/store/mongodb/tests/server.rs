@@ -31,9 +31,7 @@ impl Server {
     pub fn start(members: usize) -> Self {
         let parent = tempfile::tempdir().expect("a folder");
         let folder = parent.path().join("mongod");
-        let free: Vec<TcpListener> = (0..members).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-        let ports: Vec<u16> = free.iter().map(|listener| listener.local_addr().expect("its address").port()).collect();
-        drop(free);
+        let ports: Vec<u16> = (0..members).map(|_| free_port()).collect();
         let mut runner = script("run", &folder, &ports).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("scripts/mongod runs");
         let open = runner.stdin.take();
         let mut said = String::new();
@@ -66,6 +64,12 @@ impl Drop for Server {
         drop(self.open.take());
         self.runner.wait().expect("scripts/mongod ends");
     }
+}
+
+/// Not one that the system gives to outgoing connections, or it may be taken while a server that was killed is away.
+pub fn free_port() -> u16 {
+    let mut drawn = std::iter::repeat_with(|| rand::random_range(15_000..30_000));
+    drawn.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("drawn for ever")
 }
 
 fn script(verb: &str, folder: &std::path::Path, ports: &[u16]) -> Command {

@@ -1,12 +1,12 @@
 //! The daemon: puts the parts together, runs them until it is told to stop.
 
 use crate::{
-    api::{Api, ApiState, Certificate, Listen, Token},
-    cli::args::{ManagerArgs, Tick},
+    api::{Api, ApiState, Certificate, Gate, JOIN_PATH, Listen, Token},
+    cli::args::{ManagerArgs, Tick, UnknownNodes},
     clock,
     control::{
         Config, Handle,
-        runtime::{self, Bell, Outside, Runtime},
+        runtime::{self, Bell, Outside, Runtime, WayIn},
     },
     engine::{
         Engine,
@@ -18,7 +18,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use micado_api::{CloudName, ClusterId};
-use micado_cloudsetup::{Broker, BrokerKind, Cloud, CloudSetup, LocalCloud, LocalConfig};
+use micado_cloudsetup::{Broker, BrokerKind, Cloud, CloudBroker, CloudSetup, LocalCloud, LocalConfig};
 use std::{
     collections::BTreeMap,
     fs::Permissions,
@@ -48,7 +48,7 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
     write_public(&state.join("ca.crt"), pki.authority())?;
     let registry = match told_registry(&args)? {
         Some(told) => Registry::told(swarm.docker().clone(), &told)?,
-        None => Registry::run(swarm.docker().clone(), pki.clone(), &own_registry(&args, &cluster, &address)).await?,
+        None => Registry::run(swarm.docker().clone(), &pki, &own_registry(&args, &cluster, &address)).await?,
     };
     if let Err(error) = registry.ready().await {
         tracing::warn!(%error, "the registry is not ready; images are pushed once it is");
@@ -61,12 +61,21 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
         certificate: identity.certificate.as_bytes(),
         key: identity.key.as_bytes(),
     })?;
-    tokio::spawn(keep_certificate(pki, names, api.certificate()));
+    tokio::spawn(keep_certificate(pki.clone(), names, api.certificate()));
     let token = Token::load_or_make(&state)?;
 
-    let engine: Arc<dyn Engine> = Arc::new(swarm);
-    let outside = Outside { cluster: cluster.clone(), address: address.clone(), engine: engine.clone(), brokers, registry: Arc::new(registry) };
-    let config = Config { max_instances: Some(args.max_instances), max_price: args.max_price, ..Config::new(cluster.clone(), setup) };
+    let (engine, registry): (Arc<dyn Engine>, _) = (Arc::new(swarm), Arc::new(registry));
+    let key = Arc::new(pki.credential_key()?);
+    let url = join_url(&args, &address, api.https_address()?.port());
+    let way_in = WayIn { url: url.clone(), authority: pki.authority().to_owned(), key: key.clone() };
+    let outside = Outside { cluster: cluster.clone(), way_in, engine: engine.clone(), brokers, registry: registry.clone() };
+    let gate = Gate { key, pki, registry, address: address.clone() };
+    let config = Config {
+        max_instances: Some(args.max_instances),
+        max_price: args.max_price,
+        remove_unknown_nodes: args.unknown_nodes == UnknownNodes::Remove,
+        ..Config::new(cluster.clone(), setup)
+    };
     let (runtime, handle) = Runtime::new(config, store.clone(), outside);
     let (bell, ticks) = runtime::bell();
     let _scheduler = schedule(&args.tick, bell).await?;
@@ -79,11 +88,11 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
         None => None,
     };
     let (stop, stopped) = watch::channel(false);
-    tracing::info!(%cluster, listen = %args.listen, advertise = %address, "the manager is up");
+    tracing::info!(%cluster, listen = %args.listen, advertise = %address, join = %url, "the manager is up");
 
     let mut until = stopped.clone();
     let until_stopped = async move { drop(until.wait_for(|stop| *stop).await) };
-    let serve = async { api.serve(ApiState::new(handle, engine), token, until_stopped).await.context("the API failed") };
+    let serve = async { api.serve(ApiState::new(handle, engine, gate), token, until_stopped).await.context("the API failed") };
     let work = async { runtime.run(ticks, stopped).await.context("the store failed") };
     let signals = async {
         signal().await?;
@@ -131,7 +140,8 @@ async fn settle(args: &ManagerArgs, state: &Path, setup: &CloudSetup, store: &dy
     let cluster = known.clone().or(present.clone()).unwrap_or_else(fresh);
     // Before anything is made under this id, so that whoever cleans up knows it.
     write_public(&file, &format!("{cluster}\n"))?;
-    let locals = setup.clouds.iter().map(|cloud| local(args, &cluster, cloud)).collect::<Result<Vec<_>>>()?;
+    let locals: Vec<_> = setup.clouds.iter().filter(|cloud| cloud.broker == BrokerKind::Local).map(|cloud| local(args, &cluster, cloud)).collect();
+    let rented = CloudBroker::all(setup)?;
     let mut advertise = args.advertise.clone();
     if let (None, None, Some(local)) = (&advertise, &present, locals.iter().find(|_| shares_engine(args))) {
         advertise = Some(local.gateway(&cluster).await?.to_string());
@@ -142,7 +152,8 @@ async fn settle(args: &ManagerArgs, state: &Path, setup: &CloudSetup, store: &dy
         let record = Record::Setting(CLUSTER.to_owned(), swarm.cluster().to_string());
         store.commit(&[Change { key: Key::Setting(CLUSTER.to_owned()), expected: 0, record: Some(record) }]).await?;
     }
-    Ok((swarm, locals.into_iter().map(|local| (local.cloud().clone(), Arc::new(local) as Arc<dyn Broker>)).collect()))
+    let brokers = locals.into_iter().map(|it| Arc::new(it) as Arc<dyn Broker>).chain(rented.into_iter().map(|it| Arc::new(it) as Arc<dyn Broker>));
+    Ok((swarm, brokers.map(|broker| (broker.cloud().clone(), broker)).collect()))
 }
 
 /// The store's file in the state folder.
@@ -157,16 +168,10 @@ fn drawn(file: &Path) -> Option<ClusterId> {
 }
 
 /// The broker of a cloud of this machine's.
-fn local(args: &ManagerArgs, cluster: &ClusterId, cloud: &Cloud) -> Result<LocalCloud> {
-    match cloud.broker {
-        BrokerKind::Local => {}
-        BrokerKind::CloudBroker => {
-            bail!("cloud `{}` is rented through CloudBroker, which this version cannot do yet: remove it from cloudsetup.xml", cloud.name)
-        }
-    }
+fn local(args: &ManagerArgs, cluster: &ClusterId, cloud: &Cloud) -> LocalCloud {
     let endpoint = args.cloud_engine.clone().or_else(|| cloud.endpoint.clone()).unwrap_or_else(|| args.engine.clone());
     let network = args.cloud_network.clone().unwrap_or_else(|| format!("micado-{cluster}-instances"));
-    Ok(LocalCloud::new(cloud.clone(), endpoint, LocalConfig { network, image: args.node_image.clone() }))
+    LocalCloud::new(cloud.clone(), endpoint, LocalConfig { network, image: args.node_image.clone() })
 }
 
 /// Whether the instances of `local` clouds are on the manager's own engine, and so reach it through their network's gateway.
@@ -193,12 +198,24 @@ fn own_registry(args: &ManagerArgs, cluster: &ClusterId, address: &str) -> OwnRe
 /// Under which names the HTTPS API may be asked for.
 fn own_names(args: &ManagerArgs, address: &str) -> Vec<String> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), address.to_owned()];
+    names.extend(args.api_address.as_ref().map(|at| at.host.clone()));
     if !args.listen.ip().is_unspecified() {
         names.push(args.listen.ip().to_string());
     }
     names.sort();
     names.dedup();
     names
+}
+
+/// Where machines trade their credentials. `address` is where they reach the manager's engine, `port` what the HTTPS API has.
+fn join_url(args: &ManagerArgs, address: &str, port: u16) -> String {
+    let said = args.api_address.as_ref();
+    if said.is_none() && args.listen.ip().is_loopback() {
+        tracing::warn!(listen = %args.listen, "no machine can reach the HTTPS API, so none will join; listen on an address of the machines' network, or say --api-address");
+    }
+    let host = said.map_or(address, |at| at.host.as_str());
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    format!("https://{host}:{}{JOIN_PATH}", said.and_then(|at| at.port).unwrap_or(port))
 }
 
 /// Rings the bell as often as the tick says. The scheduler lives as long as what is returned.
@@ -261,6 +278,8 @@ fn write_public(path: &Path, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::{Cli, Verb};
+    use clap::Parser;
 
     #[test]
     fn a_state_folder_that_was_open_is_closed() {
@@ -270,6 +289,29 @@ mod tests {
         std::fs::set_permissions(&state, Permissions::from_mode(0o755)).expect("opened");
         private_folder(&state).expect("it is ours");
         assert_eq!(std::fs::metadata(&state).expect("there").permissions().mode() & 0o777, 0o700);
+    }
+
+    fn args(line: &str) -> ManagerArgs {
+        let line = format!("micado manager {line}");
+        match Cli::parse_from(line.split_whitespace()).verb {
+            Verb::Manager(args) => *args,
+            verb => panic!("not the daemon: {verb:?}"),
+        }
+    }
+
+    #[test]
+    fn machines_are_told_an_address_that_the_certificate_names() {
+        let cases = [
+            ("", "https://10.0.0.1:7443/v1/join", "10.0.0.1"),
+            ("--api-address micado.example.org", "https://micado.example.org:7443/v1/join", "micado.example.org"),
+            ("--api-address 192.0.2.7:443", "https://192.0.2.7:443/v1/join", "192.0.2.7"),
+            ("--api-address 2001:db8::7", "https://[2001:db8::7]:7443/v1/join", "2001:db8::7"),
+            ("--api-address [2001:db8::7]:443", "https://[2001:db8::7]:443/v1/join", "2001:db8::7"),
+        ];
+        for (line, url, name) in cases {
+            assert_eq!(join_url(&args(line), "10.0.0.1", 7443), url);
+            assert!(own_names(&args(line), "10.0.0.1").iter().any(|it| it == name), "{line}");
+        }
     }
 
     #[test]

@@ -60,7 +60,8 @@ impl Cluster {
         let cloud = broker.as_ref().map_or_else(|| host.endpoint.clone(), FaultyBroker::endpoint);
         let mut arguments = engine.arguments();
         arguments.extend(["--cloud-engine", &cloud, "--cloud-network", &network, "--tick", "2"].map(str::to_owned));
-        arguments.extend(["--listen".to_owned(), format!("127.0.0.1:{}", free_port())]);
+        // The manager is a process of the host's, its engine a container: machines reach the one through the network's gateway. The port outlives the manager.
+        arguments.extend(["--listen".to_owned(), format!("0.0.0.0:{}", free_port()), "--api-address".to_owned(), host.gateway(&network).await]);
         arguments.extend(options.arguments.iter().map(|argument| (*argument).to_owned()));
         let api = Client::connect(&address(&folder), &ConnectOptions::default()).expect("a socket's address");
         let mut cluster = Self { api, host, engine, broker, arguments, manager: None, remains };

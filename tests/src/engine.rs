@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The image of nodes; without `/etc/micado/join.json` it just runs an engine.
+/// The image of nodes; without `/etc/micado/manager` it just runs an engine.
 const NODE_IMAGE: &str = "micado-node:latest";
 /// What the manager's engine must have: the registry's image, and the one that tests launch.
 const IMAGES: [&str; 2] = ["micado-registry:latest", "micado-web:latest"];

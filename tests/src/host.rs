@@ -63,6 +63,13 @@ impl Host {
         self.docker.create_network(request).await.expect("a network for the cluster");
     }
 
+    /// Where the host is reached from a network.
+    pub(crate) async fn gateway(&self, network: &str) -> String {
+        let found = self.docker.inspect_network(network, None).await.expect("the cluster's network");
+        let configs = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        configs.into_iter().find_map(|config| config.gateway).expect("a bridge network's gateway")
+    }
+
     /// Everything on a network, running or not.
     pub(crate) async fn on_network(&self, network: &str) -> Vec<ContainerSummary> {
         let filters: HashMap<_, _> = [("network".to_owned(), vec![network.to_owned()])].into();

@@ -19,11 +19,10 @@ use bollard::{
 };
 use certs::Credentials;
 use futures_util::StreamExt;
+use micado_api::RegistryAccess;
 use reqwest::{StatusCode, header};
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -77,8 +76,11 @@ pub struct Registry {
 /// What nodes show to the registry.
 #[derive(Debug)]
 enum Nodes {
-    /// Each its own certificate, of our authority.
-    Own(Arc<Pki>),
+    /// Each its own certificate, of the cluster's authority.
+    Own {
+        /// That, PEM.
+        authority: String,
+    },
     /// All the same.
     Told(Credentials),
 }
@@ -97,13 +99,14 @@ impl Registry {
     ///
     /// # Errors
     /// `Refused` when its image is missing or files cannot be written, `Unavailable` when the engine does not answer.
-    pub async fn run(docker: Docker, pki: Arc<Pki>, own: &OwnRegistry) -> Result<Self, EngineError> {
-        server::ensure(&docker, &pki, own).await?;
+    pub async fn run(docker: Docker, pki: &Pki, own: &OwnRegistry) -> Result<Self, EngineError> {
+        server::ensure(&docker, pki, own).await?;
         let client = pki.own_client_certificate("manager").map_err(|error| EngineError::Refused(error.to_string()))?;
         let credentials = Credentials { authority: pki.authority().to_owned(), client };
+        let nodes = Nodes::Own { authority: pki.authority().to_owned() };
         // Not by 127.0.0.1: an engine takes a registry on its own loopback addresses for an insecure one, and shows it no certificate.
         let push_host = format!("{}:{}", own.address, own.port);
-        Self::new(docker, push_host, format!("{NAME}:{}", own.port), &own.certs_dir, credentials, Nodes::Own(pki))
+        Self::new(docker, push_host, format!("{NAME}:{}", own.port), &own.certs_dir, credentials, nodes)
     }
 
     fn new(docker: Docker, push_host: String, pull_host: String, certs_dir: &Path, credentials: Credentials, nodes: Nodes) -> Result<Self, EngineError> {
@@ -203,25 +206,25 @@ impl Registry {
         EngineError::Unavailable(format!("the registry at `{}` answers `{}` to {}", self.push_host, answer.status(), answer.url().path()))
     }
 
-    /// The files by which a machine finds and may use the registry, by name below `/etc/micado`: `hosts` and `certs/HOST:PORT/*`. Secret.
-    /// `address` is where the machine reaches the manager's engine; `instance` names it in its certificate.
-    ///
-    /// # Errors
-    /// `Refused` when no certificate can be made for this name.
-    pub fn node_files(&self, address: &str, instance: &str) -> Result<BTreeMap<String, Vec<u8>>, EngineError> {
-        let mut files = BTreeMap::new();
-        let credentials = match &self.nodes {
-            Nodes::Own(pki) => {
-                files.insert("hosts".to_owned(), format!("{address} {NAME}\n").into_bytes());
-                let client = pki.client_certificate(instance).map_err(|error| EngineError::Refused(error.to_string()))?;
-                Credentials { authority: pki.authority().to_owned(), client }
+    /// What a machine needs to pull from the registry, which has this client certificate of its own.
+    #[must_use]
+    pub fn access(&self, own_certificate: &str) -> RegistryAccess {
+        let host = self.pull_host.clone();
+        match &self.nodes {
+            Nodes::Own { authority } => RegistryAccess { host, authority: authority.clone(), certificate: own_certificate.to_owned(), key: None },
+            Nodes::Told(Credentials { authority, client }) => {
+                RegistryAccess { host, authority: authority.clone(), certificate: client.certificate.clone(), key: Some(client.key.clone()) }
             }
-            Nodes::Told(credentials) => credentials.clone(),
-        };
-        for (name, content) in credentials.files() {
-            files.insert(format!("certs/{}/{name}", self.pull_host), content.as_bytes().to_vec());
         }
-        Ok(files)
+    }
+
+    /// What a machine must have in `/etc/hosts` to find the registry. `address` is where it reaches the manager's engine.
+    #[must_use]
+    pub fn hosts(&self, address: &str) -> Vec<String> {
+        match &self.nodes {
+            Nodes::Own { .. } => vec![format!("{address} {NAME}")],
+            Nodes::Told(_) => Vec::new(),
+        }
     }
 }
 
@@ -256,13 +259,12 @@ mod tests {
             certs_dir: folder.path().join("certs.d"),
         };
         let registry = Registry::told(nowhere(), &told).expect("usable certificates");
-        let files = registry.node_files("10.0.0.1", "i1").expect("files");
-        let names: Vec<_> = files.keys().map(String::as_str).collect();
-        let dir = "certs/images.example.org:5000";
-        assert_eq!(names, [format!("{dir}/ca.crt"), format!("{dir}/client.cert"), format!("{dir}/client.key")]);
-        for (name, content) in files {
-            let installed = told.certs_dir.join("images.example.org:5000").join(name.rsplit('/').next().expect("a name"));
-            assert_eq!(std::fs::read(&installed).expect("installed"), content, "{name}");
+        let access = registry.access("a machine's own");
+        assert_eq!((access.host.as_str(), registry.hosts("10.0.0.1")), ("images.example.org:5000", Vec::new()));
+        assert!(!format!("{access:?}").contains("KEY"), "{access:?}");
+        for (name, content) in [("ca.crt", Some(access.authority)), ("client.cert", Some(access.certificate)), ("client.key", access.key)] {
+            let installed = std::fs::read_to_string(told.certs_dir.join("images.example.org:5000").join(name));
+            assert_eq!(installed.ok(), content, "{name}");
         }
     }
 

@@ -1,11 +1,13 @@
 //! What may be typed: the verbs and their flags. Types only; what the verbs do is in their own files.
 
+mod cloud;
 mod daemon;
 mod values;
 mod verbs;
 
-pub use daemon::ManagerArgs;
-pub use values::{Port, Since, Tick, Volume};
+pub use cloud::{CheckArgs, CloudVerb, SetupFile};
+pub use daemon::{ManagerArgs, UnknownNodes};
+pub use values::{HostPort, Port, Since, Tick, Volume};
 pub use verbs::{CopyStoreArgs, ExplainArgs, InfoArgs, LaunchArgs, ListArgs, LogsArgs, QuitArgs, RemoveArgs, StartArgs, StopArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -79,6 +81,9 @@ pub enum Verb {
     Status,
     /// Say why a container is where it is, or waits; or how an instance came to be.
     Explain(ExplainArgs),
+    /// Show what `cloudsetup.xml` says, or check it against the clouds. Needs no manager.
+    #[command(subcommand)]
+    Cloud(CloudVerb),
     /// Look after the store of a manager that does not run.
     #[command(subcommand)]
     Store(StoreVerb),

@@ -5,7 +5,7 @@ pub mod fault;
 mod outage;
 mod watcher;
 
-pub use calls::Outside;
+pub use calls::{Outside, WayIn};
 
 use super::{Action, Call, CallKey, Config, Core, Event, Handle, Input, Reply, Ticket};
 use crate::{

@@ -36,6 +36,8 @@ fn instance_view() -> InstanceView {
         flavour: "small".parse().expect("a name"),
         location: Location::default(),
         state: InstanceState::Active,
+        released: false,
+        state_since: Timestamp(2),
         reason: None,
         origin: Origin::Planner,
         address: Some("10.1.0.3".into()),

@@ -3,8 +3,9 @@
 use crate::{
     api::{Api, ApiState, Certificate, Gate, JOIN_PATH, Listen, Token},
     cli::args::{ManagerArgs, Tick, UnknownNodes},
+    clock,
     control::{
-        Config,
+        Config, Handle,
         runtime::{self, Bell, Outside, Runtime, WayIn},
     },
     engine::{
@@ -13,7 +14,7 @@ use crate::{
     },
     pki::{Identity, Pki},
     registry::{OwnRegistry, Registry, ToldRegistry},
-    store::{Change, EmbeddedStore, Key, Record, Store},
+    store::{Change, EmbeddedStore, Key, KeyFile, MongoStore, Place, Record, Store},
 };
 use anyhow::{Context, Result, bail};
 use micado_api::{CloudName, ClusterId};
@@ -26,17 +27,20 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{signal::unix::SignalKind, sync::watch};
+use tokio::{
+    signal::unix::SignalKind,
+    sync::{mpsc, watch},
+};
 use tokio_cron_scheduler::{Job, JobScheduler};
 
 /// Runs the manager until a SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When a part cannot be made ready, each named with its cause; or when the store fails for good.
+/// When a part cannot be made ready, each named with its cause; or when another manager has taken the store.
 pub async fn run(args: ManagerArgs) -> Result<()> {
     let state = private_folder(&args.state)?;
     let setup = CloudSetup::read(&args.cloudsetup.clone().unwrap_or_else(|| state.join("cloudsetup.xml")))?;
-    let store = Arc::new(EmbeddedStore::open(state.join(STORE)).await?);
+    let (store, readable) = open_store(args.store.clone(), &state).await?;
     let (swarm, brokers) = settle(&args, &state, &setup, store.as_ref()).await?;
     let (cluster, address) = (swarm.cluster().clone(), swarm.address().await?);
 
@@ -72,9 +76,17 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
         remove_unknown_nodes: args.unknown_nodes == UnknownNodes::Remove,
         ..Config::new(cluster.clone(), setup)
     };
-    let (runtime, handle) = Runtime::new(config, store, outside);
+    let (runtime, handle) = Runtime::new(config, store.clone(), outside);
     let (bell, ticks) = runtime::bell();
     let _scheduler = schedule(&args.tick, bell).await?;
+    let _refreshing = match readable {
+        Some(readable) => {
+            let (bell, ticks) = runtime::bell();
+            tokio::spawn(refresh(readable, handle.clone(), ticks));
+            Some(schedule(&args.tick, bell).await?)
+        }
+        None => None,
+    };
     let (stop, stopped) = watch::channel(false);
     tracing::info!(%cluster, listen = %args.listen, advertise = %address, join = %url, "the manager is up");
 
@@ -87,7 +99,32 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
         stop.send_replace(true);
         Ok(())
     };
-    tokio::try_join!(serve, work, signals).map(drop)
+    let ended = tokio::try_join!(serve, work, signals).map(drop);
+    store.close().await;
+    ended
+}
+
+/// The store, and where people read in it if it is a MongoDB.
+async fn open_store(place: Option<Place>, state: &Path) -> Result<(Arc<dyn Store>, Option<Arc<MongoStore>>)> {
+    match place.map(Place::resolve).transpose()? {
+        Some(Place::MongoDb(url)) => {
+            let store = Arc::new(MongoStore::open(&url, Arc::new(KeyFile::open(state)?)).await?);
+            Ok((store.clone(), Some(store)))
+        }
+        Some(Place::File(file) | Place::Written(file)) => Ok((Arc::new(EmbeddedStore::open(file).await?), None)),
+        None => Ok((Arc::new(EmbeddedStore::open(state.join(STORE)).await?), None)),
+    }
+}
+
+/// Writes down for people, at each tick, how everything is.
+async fn refresh(store: Arc<MongoStore>, handle: Handle, mut ticks: mpsc::Receiver<()>) {
+    while ticks.recv().await.is_some() {
+        // While the store does not answer there is nothing to read either, and the runtime says so.
+        let Ok((instances, containers)) = handle.read(|core| (core.instances(true), core.containers(true))).await else { continue };
+        if let Err(error) = store.show(clock::now(), &instances, &containers).await {
+            tracing::warn!(%error, "how containers and machines are could not be written down; it is tried again at the next tick");
+        }
+    }
 }
 
 /// The engine as a Swarm manager of the store's cluster (or of a new one), and the clouds' brokers.
@@ -220,11 +257,11 @@ async fn signal() -> Result<()> {
 }
 
 /// The state folder, its owner's only, whoever made it. One that is open to others and holds other things is not taken for ours.
-fn private_folder(path: &Path) -> Result<PathBuf> {
+pub(crate) fn private_folder(path: &Path) -> Result<PathBuf> {
     let cannot = || format!("cannot make the state folder `{}`", path.display());
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(cannot)?;
     let open = std::fs::metadata(path).with_context(cannot)?.permissions().mode() & 0o077 != 0;
-    let known = [STORE, "cloudsetup.xml"].iter().any(|file| path.join(file).exists());
+    let known = [STORE, "cloudsetup.xml", "store.key"].iter().any(|file| path.join(file).exists());
     if open && !known && std::fs::read_dir(path).with_context(cannot)?.next().is_some() {
         bail!("the state folder `{}` is open to others and holds other things: give the manager a folder of its own with --state", path.display());
     }

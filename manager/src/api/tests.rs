@@ -99,7 +99,7 @@ const SETUP: &str = "<setup>
 async fn think(mut core: Core, mut inputs: mpsc::Receiver<Input>, progress: broadcast::Sender<Progress>) {
     while let Some(input) = inputs.recv().await {
         match input {
-            Input::Read(read) => read(&core),
+            Input::Read(read) => read(Ok(&core)),
             Input::Request(ticket, request, asker) => {
                 let mut asker = Some(asker);
                 for action in core.handle(clock::now(), Event::Request(ticket, *request)) {

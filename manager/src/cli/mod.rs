@@ -18,6 +18,7 @@ mod remove;
 mod start;
 mod status;
 mod stop;
+mod store;
 mod tables;
 
 use args::{Cli, Common, Verb};
@@ -51,6 +52,10 @@ fn run(cli: Cli, printer: &Printer) -> Result<(), Failure> {
     match cli.verb {
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Manager(args) => manager(*args, printer),
+        Verb::Store(args::StoreVerb::Copy(args)) => {
+            install_cryptography();
+            block_on(&mut Builder::new_current_thread(), store::copy(args, printer))
+        }
         Verb::Cloud(verb) => {
             install_cryptography();
             block_on(&mut Builder::new_current_thread(), cloud::cloud(verb, printer))
@@ -75,7 +80,7 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
         Verb::Status => status::status(client, printer).await,
         Verb::Explain(args) => explain::explain(args, client, printer).await,
         // Needs no manager to ask: done before.
-        Verb::Cloud(_) | Verb::Completions { .. } | Verb::Manager(_) => Ok(()),
+        Verb::Cloud(_) | Verb::Completions { .. } | Verb::Manager(_) | Verb::Store(_) => Ok(()),
     }
 }
 

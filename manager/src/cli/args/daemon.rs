@@ -1,6 +1,7 @@
 //! The flags of the manager daemon; each can also be set by an environment variable.
 
 use super::{HostPort, STATE, Tick};
+use crate::store::Place;
 use clap::{Args, ValueEnum};
 use micado_api::PricePerHour;
 use std::{net::SocketAddr, path::PathBuf};
@@ -22,6 +23,10 @@ pub struct ManagerArgs {
     /// Where everything is kept: the store, the certificates, the token, the unix socket.
     #[arg(long, env = "MICADO_STATE", hide_env_values = true, default_value = STATE, value_name = "DIR")]
     pub state: PathBuf,
+    /// The store: `mongodb://...`, `mongodb+srv://...`, or `@FILE` for what is written in a file. A URL with a password belongs there, or in the environment
+    /// [default: a file of the state folder].
+    #[arg(long, env = "MICADO_STORE", hide_env_values = true, value_name = "URL")]
+    pub store: Option<Place>,
     /// The clouds and applications [default: `cloudsetup.xml` of the state folder].
     #[arg(long, env = "MICADO_CLOUDSETUP", hide_env_values = true, value_name = "FILE")]
     pub cloudsetup: Option<PathBuf>,

@@ -1,1 +1,16 @@
-//! What runs on every rented machine: samples, service registration, exec and copy sessions. Filled by a later issue.
+//! What runs on every rented machine: it measures the containers and the machine, tells the manager, and opens sessions for it.
+
+pub mod agent;
+pub mod backoff;
+pub mod dialer;
+pub mod engine;
+pub mod identity;
+pub mod link;
+pub mod mailbox;
+pub mod outbox;
+pub mod priority;
+pub mod renewal;
+pub mod sampler;
+pub mod session;
+pub mod settings;
+pub mod watch;

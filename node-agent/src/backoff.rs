@@ -1,0 +1,46 @@
+//! How long to wait before the next try: longer each time, and never the same for many machines at once.
+
+use std::time::Duration;
+
+/// A growing pause.
+#[derive(Debug)]
+pub struct Backoff {
+    first: Duration,
+    longest: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    /// Pauses from `first` to `longest`, each twice the one before.
+    #[must_use]
+    pub fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest, next: first }
+    }
+
+    /// It went well: the next pause is the first again.
+    pub fn reset(&mut self) {
+        self.next = self.first;
+    }
+
+    /// The next pause: 50 to 100 % of what it has grown to.
+    pub fn pause(&mut self) -> Duration {
+        let pause = self.next.mul_f64(rand::random_range(0.5..=1.0));
+        self.next = (self.next * 2).min(self.longest);
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_grows_to_its_bound_and_begins_anew() {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
+        let pauses: Vec<Duration> = (0..12).map(|_| backoff.pause()).collect();
+        assert!(pauses[0] >= Duration::from_millis(100) && pauses[0] <= Duration::from_millis(200), "{pauses:?}");
+        assert!(pauses[11] >= Duration::from_millis(7500) && pauses.iter().all(|pause| *pause <= Duration::from_secs(15)), "{pauses:?}");
+        backoff.reset();
+        assert!(backoff.pause() <= Duration::from_millis(200));
+    }
+}

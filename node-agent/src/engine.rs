@@ -1,0 +1,237 @@
+//! A small client of the Docker Engine on its unix socket: only what the agent asks for, and bodies that flow with bounded memory.
+//!
+//! Paths carry no version: what is used here has been the same since API 1.41 (Docker 20.10), and engines answer such paths by the newest they know.
+
+pub mod events;
+pub mod multiplex;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Full, Limited, combinators::UnsyncBoxBody};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{io, path::PathBuf, time::Duration};
+use tokio::net::UnixStream;
+
+/// The longest answer that is taken whole, in bytes.
+const MOST: usize = 16 << 20;
+/// Room for what is on its way in one direction of one call, in bytes.
+const BUFFER: usize = 64 << 10;
+/// A saturated machine's engine is slow, but one that takes this long for a short answer hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is sent to the engine.
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Why the engine did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Nobody answers at the socket.
+    #[error("the Docker Engine does not answer at `{socket}`: {cause}: is it running?")]
+    Unreachable {
+        /// The socket.
+        socket: PathBuf,
+        /// The system's words.
+        cause: io::Error,
+    },
+    /// It said no.
+    #[error("the Docker Engine says: {message}")]
+    Refused {
+        /// HTTP status.
+        status: StatusCode,
+        /// Its words.
+        message: String,
+    },
+    /// The connection broke, or the answer makes no sense.
+    #[error("the Docker Engine broke off {path}: {cause}")]
+    Broken {
+        /// What was asked for.
+        path: String,
+        /// What went wrong.
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    socket: PathBuf,
+}
+
+/// A container as the list shows it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// Its labels that matter here.
+    pub labels: Labels,
+}
+
+/// The labels that matter here.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Labels {
+    /// The Swarm service it is of.
+    #[serde(rename = "com.docker.swarm.service.name")]
+    pub service: Option<String>,
+}
+
+/// What the engine knows of one container.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Inspected {
+    /// Of its process.
+    pub state: State,
+    /// Of its making.
+    pub config: Config,
+}
+
+/// Of a container's process.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct State {
+    /// Of its first process; 0 when it does not run.
+    pub pid: u32,
+    /// Of the last run.
+    pub exit_code: i64,
+    /// Of the last run.
+    #[serde(rename = "OOMKilled")]
+    pub oom_killed: bool,
+}
+
+/// Of a container's making.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Config {
+    /// It has a terminal, so its log is one stream.
+    pub tty: bool,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    message: String,
+}
+
+impl Engine {
+    /// The engine at this socket.
+    #[must_use]
+    pub fn at(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    /// The containers that run.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn running(&self) -> Result<Vec<Listed>, EngineError> {
+        self.get("/containers/json").await
+    }
+
+    /// One container.
+    ///
+    /// # Errors
+    /// When there is none, or the engine does not say.
+    pub async fn inspect(&self, id: &str) -> Result<Inspected, EngineError> {
+        self.get(&format!("/containers/{}/json", encoded(id))).await
+    }
+
+    /// Where it keeps its data.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn data_root(&self) -> Result<PathBuf, EngineError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Info {
+            docker_root_dir: PathBuf,
+        }
+        Ok(self.get::<Info>("/info").await?.docker_root_dir)
+    }
+
+    /// A short answer.
+    ///
+    /// # Errors
+    /// When the engine refuses, or the answer is not of this form.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, EngineError> {
+        self.short(request(Method::GET, path, empty())).await
+    }
+
+    /// A short answer to a short question.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, question: &impl Serialize) -> Result<T, EngineError> {
+        self.short(json(path, question)?).await
+    }
+
+    async fn short<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<T, EngineError> {
+        let path = request.uri().to_string();
+        let answer = tokio::time::timeout(PATIENCE, async { whole(self.send(request).await?, &path).await });
+        let bytes = answer.await.map_err(|_| broken(&path, format!("no answer in {} s", PATIENCE.as_secs())))??;
+        serde_json::from_slice(&bytes).map_err(|cause| broken(&path, cause))
+    }
+
+    /// Asks, and gives the answer while it still comes; it ends when it is dropped. Its status is good.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, EngineError> {
+        let path = request.uri().to_string();
+        let stream = UnixStream::connect(&self.socket).await.map_err(|cause| EngineError::Unreachable { socket: self.socket.clone(), cause })?;
+        let (mut sender, connection) =
+            http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await.map_err(|cause| broken(&path, cause))?;
+        // It ends with the answer's body, or with the connection that the answer was upgraded to.
+        tokio::spawn(connection.with_upgrades());
+        let response = sender.send_request(request).await.map_err(|cause| broken(&path, cause))?;
+        let status = response.status();
+        if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(response);
+        }
+        let bytes = whole(response, &path).await?;
+        let message = serde_json::from_slice::<Refusal>(&bytes).map_or_else(|_| String::from_utf8_lossy(&bytes).trim().to_owned(), |refusal| refusal.message);
+        Err(EngineError::Refused { status, message })
+    }
+}
+
+async fn whole(response: Response<Incoming>, path: &str) -> Result<Bytes, EngineError> {
+    Limited::new(response.into_body(), MOST).collect().await.map(http_body_util::Collected::to_bytes).map_err(|cause| broken(path, cause))
+}
+
+/// What broke.
+pub fn broken(path: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> EngineError {
+    EngineError::Broken { path: path.to_owned(), cause: cause.into() }
+}
+
+/// A part of a path or a value in its query.
+#[must_use]
+pub fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// A request to the engine. The path is made by us, of encoded parts.
+#[must_use]
+pub fn request(method: Method, path: &str, body: Body) -> Request<Body> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = path.parse().expect("encoded parts make a path");
+    request.headers_mut().insert(header::HOST, header::HeaderValue::from_static("engine"));
+    request
+}
+
+/// A question in JSON.
+///
+/// # Errors
+/// When it cannot be written so.
+pub fn json(path: &str, question: &impl Serialize) -> Result<Request<Body>, EngineError> {
+    let text = serde_json::to_vec(question).map_err(|cause| broken(path, cause))?;
+    let mut request = request(Method::POST, path, Full::from(text).map_err(|never| match never {}).boxed_unsync());
+    request.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    Ok(request)
+}
+
+/// No body.
+#[must_use]
+pub fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}

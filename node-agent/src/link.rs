@@ -1,0 +1,144 @@
+//! The agent's own connection to the manager: kept up, and made anew when it breaks.
+
+use crate::{
+    backoff::Backoff,
+    dialer::{DialError, Dialer, Socket},
+    mailbox::Mailbox,
+};
+use futures_util::{SinkExt, StreamExt};
+use micado_api::agent::{FromAgent, SessionWork, ToAgent};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_tungstenite::tungstenite::{self, Message};
+
+const PATH: &str = "/v1/agent";
+const PING: Duration = Duration::from_secs(6);
+/// Nothing came for this long, not even an answer to a ping: the manager or the way to it is gone.
+const DEAD: Duration = Duration::from_secs(18);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// What the manager wants, besides to be told.
+pub trait Wishes: Send + Sync {
+    /// Sample this often.
+    fn interval(&self, ms: u64);
+    /// Open a session.
+    fn session(&self, id: String, work: SessionWork);
+}
+
+/// The connection.
+pub struct Link<W> {
+    /// The way to the manager.
+    pub dialer: Arc<Dialer>,
+    /// What is to be sent.
+    pub mailbox: Arc<Mailbox>,
+    /// The first frame.
+    pub hello: FromAgent,
+    /// What is asked for.
+    pub wishes: W,
+    /// There is a new certificate: connect with it.
+    pub renewed: Arc<Notify>,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error("the connection to the manager broke: {0}")]
+    Broken(#[from] tungstenite::Error),
+    #[error("the manager closed the connection")]
+    Closed,
+    #[error("nothing came from the manager for {} s", DEAD.as_secs())]
+    Silent,
+    #[error("there is a new certificate")]
+    Renewed,
+    #[error("the first frame cannot be written: {0}")]
+    Hello(#[from] serde_json::Error),
+}
+
+impl<W: Wishes> Link<W> {
+    /// Keeps it up, for ever.
+    pub async fn keep(self) {
+        let mut backoff = Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE);
+        loop {
+            let Err(end) = self.once(&mut backoff).await;
+            self.mailbox.outbox().disconnected();
+            if matches!(end, End::Renewed) {
+                tracing::info!("{end}: connecting with it");
+                continue;
+            }
+            let pause = backoff.pause();
+            tracing::warn!("{end}; trying again in {} ms", pause.as_millis());
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn once(&self, backoff: &mut Backoff) -> Result<std::convert::Infallible, End> {
+        self.dialer.refresh().map_err(DialError::from)?;
+        let mut socket = self.dialer.open(PATH).await?;
+        socket.send(Message::text(serde_json::to_string(&self.hello)?)).await?;
+        tracing::info!("connected to the manager");
+        self.mailbox.outbox().connected();
+        let end = self.serve(&mut socket, backoff).await;
+        if matches!(end, Err(End::Renewed)) {
+            // The manager learns that this is no failure; if it does not, it finds out by the new connection.
+            timeout(Duration::from_secs(1), socket.close(None)).await.ok();
+        }
+        end
+    }
+
+    async fn serve(&self, socket: &mut Socket, backoff: &mut Backoff) -> Result<std::convert::Infallible, End> {
+        let (mut sink, mut stream) = socket.split();
+        let send = async {
+            let mut ping = interval(PING);
+            ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                let message = tokio::select! {
+                    text = self.mailbox.next() => Message::text(text),
+                    _ = ping.tick() => Message::Ping(Default::default()),
+                };
+                sink.send(message).await?;
+                self.tell_dropped();
+            }
+        };
+        let receive = async {
+            loop {
+                let message = timeout(DEAD, stream.next()).await.map_err(|_| End::Silent)?.ok_or(End::Closed)??;
+                match message {
+                    Message::Text(text) => self.received(&text, backoff),
+                    Message::Close(_) => return Err(End::Closed),
+                    _ => {}
+                }
+            }
+        };
+        tokio::select! {
+            end = send => end,
+            end = receive => end,
+            () = self.renewed.notified() => Err(End::Renewed),
+        }
+    }
+
+    fn received(&self, text: &str, backoff: &mut Backoff) {
+        match serde_json::from_str(text) {
+            Ok(ToAgent::Ack { sequence }) => {
+                // Only now is it sure that this connection is good for something.
+                backoff.reset();
+                self.mailbox.outbox().acknowledged(sequence);
+            }
+            Ok(ToAgent::Interval { ms }) => self.wishes.interval(ms),
+            Ok(ToAgent::Session { id, work }) => self.wishes.session(id, work),
+            Err(error) => tracing::warn!("the manager said something that this agent (version {}) does not understand: {error}", env!("CARGO_PKG_VERSION")),
+        }
+    }
+
+    fn tell_dropped(&self) {
+        let dropped = self.mailbox.outbox().take_dropped();
+        if dropped > 0 {
+            tracing::warn!("{dropped} batches and events could not be kept until the manager could be reached; the oldest were dropped");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Reads what the kernel keeps on the machine and on each container that runs on it. It asks nobody: which containers there are, it is told.
+
+pub mod block;
+pub mod container;
+pub mod cpu;
+pub mod files;
+pub mod hierarchy;
+pub mod machine;
+pub mod memory;
+pub mod network;
+pub mod pressure;
+
+use container::Container;
+use files::{Kernel, Scratch};
+use hierarchy::{Hierarchies, Version};
+use machine::Machine;
+use micado_api::agent::{ContainerSample, MachineSample};
+use std::{collections::BTreeMap, io, path::PathBuf};
+
+/// Those that ended between two sweeps and are kept for the next; more than that, and the oldest go.
+const MOST_ENDED: usize = 1000;
+
+/// The machine, and the containers that run on it.
+#[derive(Debug)]
+pub struct Sampler {
+    kernel: Kernel,
+    hierarchies: Hierarchies,
+    machine: Machine,
+    running: BTreeMap<String, Container>,
+    ended: Vec<ContainerSample>,
+    scratch: Scratch,
+}
+
+impl Sampler {
+    /// A sampler of the machine whose kernel this is, without containers.
+    ///
+    /// # Errors
+    /// When it has no cgroups.
+    pub fn new(kernel: Kernel) -> io::Result<Self> {
+        let hierarchies = Hierarchies::find(&kernel)?;
+        let machine = Machine::find(&kernel, &hierarchies);
+        Ok(Self { kernel, hierarchies, machine, running: BTreeMap::new(), ended: Vec::new(), scratch: Scratch::default() })
+    }
+
+    /// Version of the cgroups.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.hierarchies.version()
+    }
+
+    /// A container runs, and this is its first process. Tells whether it could be found: it may be over by now.
+    pub fn started(&mut self, id: &str, service: Option<String>, pid: u32) -> bool {
+        if self.running.get(id).is_some_and(|known| known.pid == pid) {
+            return true;
+        }
+        let Ok(folders) = self.hierarchies.of_container(id, pid) else { return false };
+        let last = ContainerSample { id: id.to_owned(), service, ..ContainerSample::default() };
+        let mut container = Container::open(&self.kernel, self.version(), &folders, pid, last, &mut self.scratch);
+        if container.namespace().is_some_and(|theirs| self.running.values().any(|other| other.namespace() == Some(theirs))) {
+            container = container.without_network();
+        }
+        self.running.insert(id.to_owned(), container);
+        true
+    }
+
+    /// Somebody gave a container other limits.
+    pub fn updated(&mut self, id: &str) {
+        if let Some(container) = self.running.get_mut(id) {
+            container.read_limit(&mut self.scratch);
+        }
+    }
+
+    /// A container no longer runs. Its last figures go with the next sweep, even if it was never seen running.
+    pub fn ended(&mut self, id: &str, service: Option<String>) {
+        let last = match self.running.remove(id) {
+            Some(container) => container.end(&mut self.scratch),
+            None => ContainerSample { id: id.to_owned(), service, ended: true, ..ContainerSample::default() },
+        };
+        if self.ended.len() == MOST_ENDED {
+            self.ended.remove(0);
+        }
+        self.ended.push(last);
+    }
+
+    /// A look at one container between two sweeps; tells whether it runs.
+    pub fn look(&mut self, id: &str) -> bool {
+        self.running.get_mut(id).map(|container| container.look(&mut self.scratch)).is_some()
+    }
+
+    /// Everything, now.
+    pub fn sweep(&mut self) -> (MachineSample, Vec<ContainerSample>) {
+        let machine = self.machine.sample(&mut self.scratch);
+        let mut containers = std::mem::take(&mut self.ended);
+        containers.reserve_exact(self.running.len());
+        containers.extend(self.running.values_mut().map(|container| container.sample(&mut self.scratch)));
+        (machine, containers)
+    }
+
+    /// Where the engine keeps its data: the disk that is measured.
+    pub fn set_data_root(&mut self, data_root: PathBuf) {
+        self.machine.set_data_root(data_root);
+    }
+}

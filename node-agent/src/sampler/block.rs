@@ -1,0 +1,75 @@
+//! Bytes that a cgroup read from and wrote to block devices, all devices together.
+
+use super::{
+    files::{Kept, Scratch},
+    hierarchy::{Folders, Version},
+};
+
+/// The file that says it.
+#[derive(Debug)]
+pub struct Block {
+    version: Version,
+    file: Option<Kept>,
+}
+
+/// Bytes since the cgroup was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BlockBytes {
+    /// Read.
+    pub read: u64,
+    /// Written.
+    pub written: u64,
+}
+
+impl Block {
+    /// Opens the file of a cgroup.
+    #[must_use]
+    pub fn open(version: Version, folders: &Folders) -> Self {
+        let open = |name| Kept::open(folders.block.as_deref(), name);
+        let file = match version {
+            // These count whatever the device's scheduler is.
+            Version::One => open("blkio.throttle.io_service_bytes_recursive").or_else(|| open("blkio.throttle.io_service_bytes")),
+            Version::Two => open("io.stat"),
+        };
+        Self { version, file }
+    }
+
+    /// What it says now; nothing once the cgroup is gone.
+    #[must_use]
+    pub fn read(&self, scratch: &mut Scratch) -> Option<BlockBytes> {
+        let text = self.file.as_ref()?.read(scratch).ok()?;
+        Some(match self.version {
+            Version::One => by_line(text),
+            Version::Two => by_word(text),
+        })
+    }
+}
+
+/// `8:0 Read 4096`, a line each.
+fn by_line(text: &str) -> BlockBytes {
+    let mut sum = BlockBytes::default();
+    for line in text.lines() {
+        let mut words = line.split(' ').skip(1);
+        if let (Some(what), Some(bytes)) = (words.next(), words.next().and_then(|word| word.parse::<u64>().ok())) {
+            match what {
+                "Read" => sum.read += bytes,
+                "Write" => sum.written += bytes,
+                _ => {}
+            }
+        }
+    }
+    sum
+}
+
+/// `8:0 rbytes=4096 wbytes=0 rios=1 ...`, a line for each device.
+fn by_word(text: &str) -> BlockBytes {
+    let mut sum = BlockBytes::default();
+    for (key, bytes) in text.split_ascii_whitespace().filter_map(|word| word.split_once('=')) {
+        match key {
+            "rbytes" => sum.read += bytes.parse::<u64>().unwrap_or_default(),
+            "wbytes" => sum.written += bytes.parse::<u64>().unwrap_or_default(),
+            _ => {}
+        }
+    }
+    sum
+}

@@ -1,0 +1,105 @@
+//! One container: its files, and its figures as they were last seen.
+
+use super::{
+    block::Block,
+    cpu::Cpu,
+    files::{Kernel, Scratch},
+    hierarchy::{Folders, Version},
+    memory::Memory,
+    network::Network,
+    pressure::Pressure,
+};
+use micado_api::{MemoryBytes, agent::ContainerSample};
+
+/// A container that runs.
+#[derive(Debug)]
+pub struct Container {
+    /// Its first process.
+    pub pid: u32,
+    cpu: Cpu,
+    memory: Memory,
+    block: Block,
+    network: Option<Network>,
+    memory_pressure: Pressure,
+    cpu_pressure: Pressure,
+    /// What cannot be read any more stays as it was.
+    last: ContainerSample,
+}
+
+impl Container {
+    /// Opens the files of a container and takes a first look.
+    #[must_use]
+    pub fn open(kernel: &Kernel, version: Version, folders: &Folders, pid: u32, last: ContainerSample, scratch: &mut Scratch) -> Self {
+        let pressure = |name| Pressure::open(folders.pressure.as_deref(), name);
+        let mut container = Self {
+            pid,
+            cpu: Cpu::open(version, folders),
+            memory: Memory::open(version, folders),
+            block: Block::open(version, folders),
+            network: Network::open(kernel, pid),
+            memory_pressure: pressure("memory.pressure"),
+            cpu_pressure: pressure("cpu.pressure"),
+            last,
+        };
+        container.read_limit(scratch);
+        container.look(scratch);
+        container
+    }
+
+    /// The network namespace that it counts.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.network.as_ref().map(Network::namespace)
+    }
+
+    /// Leaves the network to another container that shares it.
+    pub fn without_network(mut self) -> Self {
+        self.network = None;
+        (self.last.received, self.last.sent) = (0, 0);
+        self
+    }
+
+    /// Its limit may have changed.
+    pub fn read_limit(&mut self, scratch: &mut Scratch) {
+        self.last.memory_limit = self.memory.limit(scratch).map(MemoryBytes);
+    }
+
+    /// Reads all figures.
+    pub fn look(&mut self, scratch: &mut Scratch) {
+        let last = &mut self.last;
+        if let Some(cpu) = self.cpu.read(scratch) {
+            (last.cpu_ns, last.cpu_throttled_ns) = (cpu.used, cpu.throttled);
+        }
+        if let Some(memory) = self.memory.read(scratch) {
+            last.working_set = MemoryBytes(memory.working_set);
+            last.working_set_peak = last.working_set_peak.max(MemoryBytes(memory.peak));
+            last.oom_kills = memory.oom_kills;
+        }
+        if let Some(block) = self.block.read(scratch) {
+            (last.read, last.written) = (block.read, block.written);
+        }
+        if let Some(network) = self.network.as_ref().and_then(|network| network.read(scratch)) {
+            // An interface that is taken away takes its count with it.
+            (last.received, last.sent) = (last.received.max(network.received), last.sent.max(network.sent));
+        }
+        last.memory_pressure = self.memory_pressure.read(scratch);
+        last.cpu_pressure = self.cpu_pressure.read(scratch);
+    }
+
+    /// Reads all figures, and counts the peak from here on anew.
+    pub fn sample(&mut self, scratch: &mut Scratch) -> ContainerSample {
+        self.look(scratch);
+        let sample = self.last.clone();
+        self.last.working_set_peak = MemoryBytes(0);
+        sample
+    }
+
+    /// Its last figures.
+    #[must_use]
+    pub fn end(mut self, scratch: &mut Scratch) -> ContainerSample {
+        self.look(scratch);
+        self.last.working_set_peak = self.last.working_set_peak.max(self.last.working_set);
+        self.last.ended = true;
+        self.last
+    }
+}

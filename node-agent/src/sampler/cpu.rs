@@ -1,0 +1,50 @@
+//! CPU time of a cgroup: used, and refused by its quota.
+
+use super::{
+    files::{Kept, Scratch, field, number},
+    hierarchy::{Folders, Version},
+};
+
+/// The files that say it.
+#[derive(Debug)]
+pub struct Cpu {
+    version: Version,
+    /// Version 1: `cpuacct.usage`, nanoseconds.
+    used: Option<Kept>,
+    /// `cpu.stat`: version 1 counts refused nanoseconds, version 2 microseconds used and refused.
+    stat: Option<Kept>,
+}
+
+/// Nanoseconds since the cgroup was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CpuTime {
+    /// Used.
+    pub used: u64,
+    /// Wanted and refused by the quota.
+    pub throttled: u64,
+}
+
+impl Cpu {
+    /// Opens the files of a cgroup.
+    #[must_use]
+    pub fn open(version: Version, folders: &Folders) -> Self {
+        let used = if version == Version::One { Kept::open(folders.account.as_deref(), "cpuacct.usage") } else { None };
+        Self { version, used, stat: Kept::open(folders.cpu.as_deref(), "cpu.stat") }
+    }
+
+    /// What they say now; nothing once the cgroup is gone.
+    #[must_use]
+    pub fn read(&self, scratch: &mut Scratch) -> Option<CpuTime> {
+        match self.version {
+            Version::One => {
+                let used = number(self.used.as_ref()?.read(scratch).ok()?)?;
+                let throttled = self.stat.as_ref().and_then(|stat| field(stat.read(scratch).ok()?, "throttled_time"));
+                Some(CpuTime { used, throttled: throttled.unwrap_or_default() })
+            }
+            Version::Two => {
+                let stat = self.stat.as_ref()?.read(scratch).ok()?;
+                Some(CpuTime { used: field(stat, "usage_usec")? * 1000, throttled: field(stat, "throttled_usec").unwrap_or_default() * 1000 })
+            }
+        }
+    }
+}

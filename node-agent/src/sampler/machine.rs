@@ -1,0 +1,151 @@
+//! The machine as a whole. One that is itself a container reads its own cgroup: what `/proc` says there is the host's, or a file that never changes.
+
+use super::{
+    cpu::Cpu,
+    files::{Kernel, Scratch, number},
+    hierarchy::{Folders, Hierarchies, Version},
+    memory::Memory,
+};
+use micado_api::{MemoryBytes, agent::MachineSample};
+use std::path::{Path, PathBuf};
+
+/// `/proc/stat` counts in hundredths of a second, whatever the kernel's own clock is.
+const NS_PER_TICK: u64 = 10_000_000;
+const NANO: u64 = 1_000_000_000;
+
+/// This machine.
+#[derive(Debug)]
+pub struct Machine {
+    kernel: Kernel,
+    /// Its cgroup, where it is a container.
+    own: Option<Own>,
+    data_root: PathBuf,
+}
+
+#[derive(Debug)]
+struct Own {
+    version: Version,
+    folders: Folders,
+    cpu: Cpu,
+    memory: Memory,
+}
+
+impl Machine {
+    /// Finds out what this machine is.
+    #[must_use]
+    pub fn find(kernel: &Kernel, hierarchies: &Hierarchies) -> Self {
+        let version = hierarchies.version();
+        let own = own_folders(hierarchies).map(|folders| Own { version, cpu: Cpu::open(version, &folders), memory: Memory::open(version, &folders), folders });
+        Self { kernel: kernel.clone(), own, data_root: "/var/lib/docker".into() }
+    }
+
+    /// Whether it is a container.
+    #[must_use]
+    pub fn is_container(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// Where the engine keeps its data.
+    pub fn set_data_root(&mut self, data_root: PathBuf) {
+        self.data_root = data_root;
+    }
+
+    /// Its figures now. What cannot be read is 0.
+    pub fn sample(&mut self, scratch: &mut Scratch) -> MachineSample {
+        let info = self.kernel.read("/proc/meminfo").unwrap_or_default();
+        let (total, available) = (kib(&info, "MemTotal:"), kib(&info, "MemAvailable:"));
+        let (disk_left, disk_total) = disk(&self.data_root);
+        let mut sample = MachineSample { memory_total: total, memory_left: available, disk_left, disk_total, ..MachineSample::default() };
+        let stat = self.kernel.read("/proc/stat").unwrap_or_default();
+        let host_cores = stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count() as u64 * NANO;
+        if let Some(own) = &mut self.own {
+            let limit = MemoryBytes(own.memory.limit(scratch).unwrap_or(u64::MAX)).min(total);
+            let used = own.memory.read(scratch).unwrap_or_default().working_set;
+            sample.memory_total = limit;
+            sample.memory_left = limit.saturating_sub(MemoryBytes(used)).min(available);
+            sample.cpu_ns = own.cpu.read(scratch).unwrap_or_default().used;
+            sample.cores = own.cores().unwrap_or(host_cores).min(host_cores);
+        } else {
+            sample.cpu_ns = cpu_time(&stat);
+            sample.cores = host_cores;
+            sample.load = self.kernel.read("/proc/loadavg").ok().and_then(|text| text.split(' ').next()?.parse().ok());
+        }
+        sample
+    }
+}
+
+impl Own {
+    /// Billionths of a core: what the set of cores and the quota both allow.
+    fn cores(&self) -> Option<u64> {
+        let read = |folder: &Option<PathBuf>, name| std::fs::read_to_string(folder.as_ref()?.join(name)).ok();
+        let (set, quota) = match self.version {
+            Version::One => (
+                read(&self.folders.cores, "cpuset.effective_cpus").or_else(|| read(&self.folders.cores, "cpuset.cpus")),
+                read(&self.folders.cpu, "cpu.cfs_quota_us").zip(read(&self.folders.cpu, "cpu.cfs_period_us")),
+            ),
+            Version::Two => (
+                read(&self.folders.cores, "cpuset.cpus.effective"),
+                read(&self.folders.cpu, "cpu.max").and_then(|text| text.split_once(' ').map(|(quota, period)| (quota.to_owned(), period.to_owned()))),
+            ),
+        };
+        let set = set.as_deref().and_then(count).map(|cores| cores * NANO);
+        // No quota is -1 or `max`.
+        let quota = quota.and_then(|(quota, period)| Some(number(&quota)?.saturating_mul(NANO) / number(&period)?.max(1)));
+        [set, quota].into_iter().flatten().min()
+    }
+}
+
+/// The cgroup that is this machine, where it is a container: that of its first process.
+fn own_folders(hierarchies: &Hierarchies) -> Option<Folders> {
+    let top = hierarchies.top();
+    // A root of version 2 that has a type is no real root: a cgroup name space begins there.
+    if hierarchies.version() == Version::Two && top.memory.as_ref()?.join("cgroup.type").exists() {
+        return Some(top);
+    }
+    let group = hierarchies.memory_group(1).ok()?;
+    if group == Path::new("/") || group == Path::new("/init.scope") { None } else { hierarchies.of(1).ok() }
+}
+
+fn kib(info: &str, name: &str) -> MemoryBytes {
+    let value = info.lines().find_map(|line| line.strip_prefix(name)?.trim_ascii().strip_suffix(" kB")?.parse::<u64>().ok());
+    MemoryBytes(value.unwrap_or_default() * 1024)
+}
+
+/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq and others. What the host took (steal) was not used; guests are in user.
+fn cpu_time(stat: &str) -> u64 {
+    let figures: Vec<u64> = stat.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1).map_while(|word| word.parse().ok()).collect();
+    [0, 1, 2, 5, 6].into_iter().filter_map(|index| figures.get(index)).sum::<u64>() * NS_PER_TICK
+}
+
+/// How many there are in a list such as `0-3,8`.
+fn count(list: &str) -> Option<u64> {
+    let mut cores = 0;
+    for range in list.trim_ascii().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        cores += last.parse::<u64>().ok()?.checked_sub(first.parse().ok()?)? + 1;
+    }
+    Some(cores)
+}
+
+/// Left for those who are not root, and all, in bytes.
+fn disk(folder: &Path) -> (u64, u64) {
+    rustix::fs::statvfs(folder).map_or((0, 0), |stat| (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_counted() {
+        assert_eq!(count("0-3,8\n"), Some(5));
+        assert_eq!(count("1"), Some(1));
+        assert_eq!(count("\n"), None);
+        assert_eq!(count("3-1"), None);
+    }
+
+    #[test]
+    fn stolen_and_idle_time_is_not_used() {
+        assert_eq!(cpu_time("cpu  1 2 4 100 100 8 16 100 100 100\ncpu0 9 9 9\n"), 31 * NS_PER_TICK);
+    }
+}

@@ -1,0 +1,115 @@
+//! Memory of a cgroup: working set, its peak, limit, and what was killed for want of it.
+
+use super::{
+    files::{Kept, Scratch, field, number},
+    hierarchy::{Folders, Version},
+};
+
+/// Version 1 writes "no limit" as the largest number of pages.
+const NO_LIMIT: u64 = 1 << 62;
+
+/// The files that say it.
+#[derive(Debug)]
+pub struct Memory {
+    names: &'static Names,
+    usage: Option<Kept>,
+    stat: Option<Kept>,
+    events: Option<Kept>,
+    limit: Option<Kept>,
+    peak: Peak,
+}
+
+/// What the kernel remembers of the highest usage.
+#[derive(Debug)]
+enum Peak {
+    /// Since this open file was last told to forget it (version 2, Linux 6.12).
+    SinceReset(Kept),
+    /// Since the cgroup was made, and what that was when it was last looked at: a higher one is of the time between.
+    SinceStart(Kept, u64),
+    /// Nothing.
+    Unknown,
+}
+
+#[derive(Debug)]
+struct Names {
+    usage: &'static str,
+    peak: &'static str,
+    limit: &'static str,
+    events: &'static str,
+    inactive_file: &'static str,
+}
+
+const ONE: Names = Names {
+    usage: "memory.usage_in_bytes",
+    peak: "memory.max_usage_in_bytes",
+    limit: "memory.limit_in_bytes",
+    events: "memory.oom_control",
+    inactive_file: "total_inactive_file",
+};
+const TWO: Names = Names { usage: "memory.current", peak: "memory.peak", limit: "memory.max", events: "memory.events", inactive_file: "inactive_file" };
+
+/// Bytes, at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Usage less the file cache that can be dropped at once.
+    pub working_set: u64,
+    /// The same at the highest usage since the last look at it.
+    pub peak: u64,
+    /// Processes killed since the cgroup was made.
+    pub oom_kills: u64,
+}
+
+impl Memory {
+    /// Opens the files of a cgroup.
+    #[must_use]
+    pub fn open(version: Version, folders: &Folders) -> Self {
+        let names = if version == Version::One { &ONE } else { &TWO };
+        let folder = folders.memory.as_deref();
+        // On version 1 a reset is seen by everyone, so nothing is written there.
+        let private = if version == Version::Two { Kept::open_to_reset(folder, names.peak).filter(|peak| peak.reset().is_ok()) } else { None };
+        let peak = match private {
+            Some(file) => Peak::SinceReset(file),
+            None => Kept::open(folder, names.peak).map_or(Peak::Unknown, |file| Peak::SinceStart(file, 0)),
+        };
+        let open = |name| Kept::open(folder, name);
+        Self { names, usage: open(names.usage), stat: open("memory.stat"), events: open(names.events), limit: open(names.limit), peak }
+    }
+
+    /// What they say now; nothing once the cgroup is gone.
+    #[must_use]
+    pub fn read(&mut self, scratch: &mut Scratch) -> Option<MemoryUse> {
+        let usage = self.usage.as_ref()?.number(scratch)?;
+        let inactive = self.stat.as_ref().and_then(|stat| field(stat.read(scratch).ok()?, self.names.inactive_file)).unwrap_or_default();
+        let oom_kills = self.events.as_ref().and_then(|events| field(events.read(scratch).ok()?, "oom_kill")).unwrap_or_default();
+        let working_set = usage.saturating_sub(inactive);
+        let peak = self.peak.take(scratch).map_or(working_set, |peak| peak.saturating_sub(inactive).max(working_set));
+        Some(MemoryUse { working_set, peak, oom_kills })
+    }
+
+    /// The limit in bytes; nothing when there is none.
+    #[must_use]
+    pub fn limit(&self, scratch: &mut Scratch) -> Option<u64> {
+        number(self.limit.as_ref()?.read(scratch).ok()?).filter(|limit| *limit < NO_LIMIT)
+    }
+}
+
+impl Peak {
+    /// The highest usage since the last call, where the kernel tells.
+    fn take(&mut self, scratch: &mut Scratch) -> Option<u64> {
+        match self {
+            Self::SinceReset(file) => {
+                let peak = file.number(scratch)?;
+                // A file that no longer takes the order tells no less than before: the next peak is too high, never too low.
+                file.reset().ok();
+                Some(peak)
+            }
+            Self::SinceStart(file, seen) => {
+                let peak = file.number(scratch)?;
+                let higher = peak > *seen;
+                *seen = peak;
+                higher.then_some(peak)
+            }
+            Self::Unknown => None,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Sessions: what the manager asks for is done on a connection of its own, which the agent opens.
+
+mod caller;
+mod copy;
+mod exec;
+mod logs;
+mod process;
+
+use crate::{
+    dialer::Dialer,
+    engine::{Engine, EngineError},
+};
+use caller::{Caller, Cut};
+use micado_api::agent::{SessionNote, SessionWork};
+use std::sync::Arc;
+use tokio::sync::{Semaphore, TryAcquireError};
+
+/// Sessions at once.
+pub const MOST: usize = 50;
+
+/// Opens sessions.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    engine: Engine,
+    dialer: Arc<Dialer>,
+    places: Arc<Semaphore>,
+}
+
+/// Why a session ended without its work being done.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error("the caller is gone")]
+    Cut(#[from] Cut),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("{MOST} sessions are open on this machine: end one of them, or try again later")]
+    Full,
+}
+
+impl Sessions {
+    /// With this engine, on connections by this dialer.
+    #[must_use]
+    pub fn new(engine: Engine, dialer: Arc<Dialer>) -> Self {
+        Self { engine, dialer, places: Arc::new(Semaphore::new(MOST)) }
+    }
+
+    /// Opens a session and does its work, beside everything else.
+    pub fn open(&self, id: String, work: SessionWork) {
+        let sessions = self.clone();
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        tokio::spawn(async move {
+            sessions.run(&id, work, place.as_ref().err()).await;
+            drop(place);
+        });
+    }
+
+    async fn run(&self, id: &str, work: SessionWork, full: Option<&TryAcquireError>) {
+        let mut caller = match self.dialer.open(&format!("/v1/agent/sessions/{id}")).await {
+            Ok(socket) => Caller::new(socket),
+            Err(error) => return tracing::warn!("session: {error}"),
+        };
+        let done = if full.is_some() { Err(SessionError::Full) } else { self.work(&mut caller, work).await };
+        let last = match done {
+            Ok(code) => SessionNote::Exit { code },
+            Err(SessionError::Cut(Cut)) => return tracing::debug!("session: the caller is gone"),
+            Err(error) => SessionNote::Failed { message: error.to_string() },
+        };
+        caller.end(&last).await;
+    }
+
+    async fn work(&self, caller: &mut Caller, work: SessionWork) -> Result<i64, SessionError> {
+        let engine = &self.engine;
+        match work {
+            SessionWork::Exec { container, command, terminal, environment } => {
+                exec::run(engine, caller, &container, exec::Command { command, terminal, environment }).await
+            }
+            SessionWork::CopyTo { container, path } => copy::to(engine, caller, &container, &path).await,
+            SessionWork::CopyFrom { container, path } => copy::from(engine, caller, &container, &path).await,
+            SessionWork::Logs { container, tail, follow } => logs::send(engine, caller, &container, tail, follow).await,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The other end of a session, as the works see it: data and notes from it, data and a last note to it.
+
+use crate::dialer::Socket;
+use bytes::Bytes;
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use micado_api::agent::{SessionNote, channel};
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+
+/// The most data that one of our frames carries, in bytes.
+pub const PIECE: usize = 32 << 10;
+/// How long the caller may take to read the end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The connection is gone.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is gone")]
+pub struct Cut;
+
+/// What comes from the caller.
+#[derive(Debug)]
+pub enum FromCaller {
+    /// Input.
+    Data(Bytes),
+    /// No more input comes.
+    End,
+    /// The terminal's size.
+    Resize {
+        /// Columns.
+        columns: u16,
+        /// Rows.
+        rows: u16,
+    },
+    /// A signal, by its name without `SIG`.
+    Signal(String),
+}
+
+/// The caller, in two halves that are used at the same time.
+pub struct Caller {
+    /// To it.
+    pub output: Output,
+    /// From it.
+    pub input: Input,
+}
+
+/// To the caller. Who sends waits until the connection takes it.
+pub struct Output(SplitSink<Socket, Message>);
+
+/// From the caller. Who does not read makes the caller wait.
+pub struct Input(SplitStream<Socket>);
+
+impl Caller {
+    /// On this connection.
+    pub fn new(socket: Socket) -> Self {
+        let (output, input) = socket.split();
+        Self { output: Output(output), input: Input(input) }
+    }
+
+    /// Says the last word, and closes when the caller has read it.
+    pub async fn end(mut self, last: &SessionNote) {
+        let farewell = async {
+            let text = serde_json::to_string(last).map_err(|_| Cut)?;
+            self.output.0.send(Message::text(text)).await.map_err(|_| Cut)?;
+            self.output.0.close().await.map_err(|_| Cut)?;
+            // Closed with something unread, TCP would throw away what the caller has not read yet.
+            while self.input.next().await.is_ok() {}
+            Ok::<(), Cut>(())
+        };
+        drop(timeout(FAREWELL, farewell).await);
+    }
+}
+
+impl Output {
+    /// Sends data of a channel.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn data(&mut self, channel: u8, data: &[u8]) -> Result<(), Cut> {
+        for piece in data.chunks(PIECE) {
+            let mut frame = Vec::with_capacity(1 + piece.len());
+            frame.push(channel);
+            frame.extend_from_slice(piece);
+            self.0.send(Message::binary(frame)).await.map_err(|_| Cut)?;
+        }
+        Ok(())
+    }
+}
+
+impl Input {
+    /// What comes next. Where the wait is given up, nothing is lost.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn next(&mut self) -> Result<FromCaller, Cut> {
+        loop {
+            let message = self.0.next().await.ok_or(Cut)?.map_err(|_| Cut)?;
+            match message {
+                Message::Binary(mut frame) if frame.first() == Some(&channel::IN) => return Ok(FromCaller::Data(frame.split_off(1))),
+                Message::Text(text) => match serde_json::from_str(&text) {
+                    Ok(SessionNote::End) => return Ok(FromCaller::End),
+                    Ok(SessionNote::Resize { columns, rows }) => return Ok(FromCaller::Resize { columns, rows }),
+                    Ok(SessionNote::Signal { name }) => return Ok(FromCaller::Signal(name)),
+                    Ok(note) => tracing::debug!("session: the caller says {note:?}, which is not for it to say"),
+                    Err(error) => tracing::debug!("session: the caller says something unknown: {error}"),
+                },
+                Message::Close(_) => return Err(Cut),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for the connection to go; what comes before is of no use to the work.
+    pub async fn cut(&mut self) -> Cut {
+        loop {
+            if let Err(cut) = self.next().await {
+                return cut;
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Copies files to and from a container as a tar that flows through the engine's archive calls, in pieces.
+
+use super::{
+    SessionError,
+    caller::{Caller, Cut, FromCaller},
+};
+use crate::engine::{Engine, broken, empty, encoded, request};
+use http_body_util::{BodyExt, channel::Channel};
+use hyper::{Method, header};
+use micado_api::agent::channel;
+use std::{future::Future, io};
+
+/// Pieces of the tar that wait for the engine.
+const WAITING: usize = 2;
+
+/// Unpacks the caller's tar into a folder of the container.
+pub async fn to(engine: &Engine, caller: &mut Caller, container: &str, path: &str) -> Result<i64, SessionError> {
+    let (sender, body) = Channel::new(WAITING);
+    let mut call = request(Method::PUT, &archive(container, path), body.boxed_unsync());
+    call.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/x-tar"));
+    let mut sender = Some(sender);
+    let feed = async {
+        loop {
+            match caller.input.next().await {
+                Ok(FromCaller::Data(data)) => {
+                    // The engine may have refused by now: then the rest is read and thrown away.
+                    if let Some(open) = &mut sender
+                        && open.send_data(data).await.is_err()
+                    {
+                        sender = None;
+                    }
+                }
+                Ok(FromCaller::End) => sender = None,
+                Ok(FromCaller::Resize { .. } | FromCaller::Signal(_)) => {}
+                Err(cut) => {
+                    // Without this the engine would take the tar for whole.
+                    if let Some(open) = sender.take() {
+                        open.abort(io::Error::other(Cut));
+                    }
+                    return cut;
+                }
+            }
+        }
+    };
+    let extract = async { Ok(engine.send(call).await?) };
+    whichever(extract, feed).await?;
+    Ok(0)
+}
+
+/// Sends a file or folder of the container as a tar.
+pub async fn from(engine: &Engine, caller: &mut Caller, container: &str, path: &str) -> Result<i64, SessionError> {
+    let Caller { output, input } = caller;
+    let path = archive(container, path);
+    let send = async {
+        let mut body = engine.send(request(Method::GET, &path, empty())).await?.into_body();
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame.map_err(|cause| broken(&path, cause))?.into_data() {
+                output.data(channel::OUT, &data).await?;
+            }
+        }
+        Ok(())
+    };
+    whichever(send, input.cut()).await?;
+    Ok(0)
+}
+
+/// The work's outcome, unless the caller goes first: then the work is given up.
+pub async fn whichever<T>(work: impl Future<Output = Result<T, SessionError>>, cut: impl Future<Output = Cut>) -> Result<T, SessionError> {
+    tokio::select! {
+        // What is done is done.
+        biased;
+        outcome = work => outcome,
+        cut = cut => Err(cut.into()),
+    }
+}
+
+fn archive(container: &str, path: &str) -> String {
+    format!("/containers/{}/archive?path={}", encoded(container), encoded(path))
+}

@@ -1,0 +1,178 @@
+//! Runs a command in a container, with a terminal or with pipes.
+
+use super::{
+    SessionError,
+    caller::{Caller, FromCaller, Output, PIECE},
+    process::{Exec, signal},
+};
+use crate::engine::{Engine, EngineError, broken, empty, json, multiplex::Demultiplexer, request};
+use bytes::{Bytes, BytesMut};
+use hyper::{Method, header, upgrade::Upgraded};
+use hyper_util::rt::TokioIo;
+use micado_api::agent::channel;
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    sync::mpsc,
+    time::timeout,
+};
+
+/// Pieces of input that wait for the command; notes from the caller get past so many.
+const WAITING: usize = 8;
+/// A command whose caller is gone may take so long to end by itself once its input is closed.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What to run.
+#[derive(Debug)]
+pub struct Command {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// With a terminal.
+    pub terminal: bool,
+    /// `KEY=VALUE` each.
+    pub environment: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Making {
+    attach_stdin: bool,
+    attach_stdout: bool,
+    attach_stderr: bool,
+    tty: bool,
+    env: Vec<String>,
+    cmd: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Made {
+    id: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Start {
+    detach: bool,
+    tty: bool,
+}
+
+type Stream = TokioIo<Upgraded>;
+
+/// Runs it and gives its exit code. When the caller goes, its input is closed and it is hung up on.
+pub async fn run(engine: &Engine, caller: &mut Caller, container: &str, Command { command, terminal, environment }: Command) -> Result<i64, SessionError> {
+    let making = Making { attach_stdin: true, attach_stdout: true, attach_stderr: true, tty: terminal, env: environment, cmd: command };
+    let Made { id } = engine.post(&format!("/containers/{}/exec", crate::engine::encoded(container)), &making).await?;
+    let (mut from, to) = tokio::io::split(start(engine, &id, terminal).await?);
+    let (waiting, input) = mpsc::channel(WAITING);
+    let Caller { output, input: notes } = caller;
+    let feed = tokio::spawn(feed(to, input, terminal));
+    let steer = async {
+        let mut waiting = Some(waiting);
+        loop {
+            match notes.next().await {
+                Ok(FromCaller::Data(data)) => {
+                    // A command that reads no more loses nothing that it wants.
+                    if let Some(open) = &waiting {
+                        drop(open.send(data).await);
+                    }
+                }
+                Ok(FromCaller::End) => waiting = None,
+                Ok(FromCaller::Resize { columns, rows }) => log(resize(engine, &id, columns, rows).await),
+                Ok(FromCaller::Signal(name)) => log(send_signal(engine, &id, &name).await),
+                Err(cut) => return cut,
+            }
+        }
+    };
+    let end = tokio::select! {
+        biased;
+        end = pass_on(&mut from, output, terminal) => end,
+        cut = steer => Err(cut.into()),
+    };
+    let code = match end {
+        Ok(()) => Exec::ended(engine, &id).await.map_err(SessionError::from),
+        Err(SessionError::Cut(cut)) => {
+            hang_up(engine, &id, from, terminal).await;
+            Err(cut.into())
+        }
+        Err(error) => Err(error),
+    };
+    feed.abort();
+    code
+}
+
+/// Starts an exec and gives the stream that its terminal or its pipes are on.
+async fn start(engine: &Engine, id: &str, terminal: bool) -> Result<Stream, EngineError> {
+    let path = format!("/exec/{id}/start");
+    let mut call = json(&path, &Start { detach: false, tty: terminal })?;
+    call.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("Upgrade"));
+    call.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("tcp"));
+    let response = engine.send(call).await?;
+    hyper::upgrade::on(response).await.map(TokioIo::new).map_err(|cause| broken(&path, cause))
+}
+
+/// Input to the command, until the caller has no more or is gone; then it is closed. A terminal stays: the engine would close its output, too.
+async fn feed(mut to: WriteHalf<Stream>, mut input: mpsc::Receiver<Bytes>, terminal: bool) {
+    while let Some(data) = input.recv().await {
+        if to.write_all(&data).await.is_err() {
+            return;
+        }
+    }
+    if terminal {
+        std::future::pending::<()>().await;
+    }
+    to.shutdown().await.ok();
+}
+
+/// Output of the command to the caller, until it ends.
+async fn pass_on(from: &mut ReadHalf<Stream>, output: &mut Output, terminal: bool) -> Result<(), SessionError> {
+    let (mut read, mut streams) = (BytesMut::new(), Demultiplexer::default());
+    loop {
+        read.reserve(PIECE);
+        if from.read_buf(&mut read).await.map_err(|cause| broken("the exec's stream", cause))? == 0 {
+            return Ok(());
+        }
+        let mut come = read.split().freeze();
+        if terminal {
+            output.data(channel::OUT, &come).await?;
+            continue;
+        }
+        while let Some((channel, piece)) = streams.next(&mut come) {
+            output.data(channel, &piece).await?;
+        }
+    }
+}
+
+/// The engine knows no size of a terminal before the command runs.
+async fn resize(engine: &Engine, id: &str, columns: u16, rows: u16) -> Result<(), EngineError> {
+    Exec::started(engine, id).await?;
+    engine.send(request(Method::POST, &format!("/exec/{id}/resize?w={columns}&h={rows}"), empty())).await.map(drop)
+}
+
+async fn send_signal(engine: &Engine, id: &str, name: &str) -> Result<(), EngineError> {
+    let signal = signal(name).ok_or_else(|| broken("a signal", format!("nobody knows `{name}`")))?;
+    Exec::started(engine, id).await?.signal(signal).map_err(|cause| broken("a signal", cause))
+}
+
+fn log(done: Result<(), EngineError>) {
+    if let Err(error) = done {
+        tracing::debug!("session: {error}");
+    }
+}
+
+/// Ends a command whose caller is gone. Its input is closed already; a terminal is hung up on at once, another command if it does not end by that.
+async fn hang_up(engine: &Engine, id: &str, mut from: ReadHalf<Stream>, terminal: bool) {
+    if !terminal {
+        // Nobody wants the output, but a command that cannot write would never see its input's end.
+        let ended = async { while matches!(from.read(&mut [0; 4096]).await, Ok(1..)) {} };
+        if timeout(GRACE, ended).await.is_ok() {
+            return;
+        }
+    }
+    match Exec::inspect(engine, id).await {
+        Ok(exec) => log(exec.signal(Signal::HUP).map_err(|cause| broken("a hang-up", cause))),
+        Err(error) => tracing::debug!("session: {error}"),
+    }
+}

@@ -1,0 +1,140 @@
+//! What a test lies in: an agent as a process of its own, a manager, and containers on the engine that are removed at the end.
+
+use crate::{
+    authority::{Authority, Span, lay_out},
+    manager::{Agent, Manager},
+};
+use http_body_util::BodyExt;
+use hyper::Method;
+use micado_node_agent::engine::{Engine, empty, encoded, request};
+use serde_json::{Value, json};
+use std::{
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+};
+
+/// A test's things.
+pub struct Bed {
+    pub authority: Arc<Authority>,
+    pub manager: Manager,
+    pub etc: tempfile::TempDir,
+    pub engine: Engine,
+    program: Child,
+    containers: Mutex<Vec<String>>,
+}
+
+/// Runs a test with an agent that is connected, and removes everything afterwards.
+pub async fn with_agent(interval_ms: u64, test: impl AsyncFnOnce(&mut Bed, &mut Agent)) {
+    let mut bed = Bed::make(interval_ms, Span::LONG).await;
+    let outcome = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(async {
+        let mut agent = bed.manager.agent().await;
+        test(&mut bed, &mut agent).await;
+    }))
+    .await;
+    bed.clear().await;
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// The engine's socket.
+pub fn socket() -> PathBuf {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
+    host.strip_prefix("unix://").unwrap_or_else(|| panic!("DOCKER_HOST={host}: these tests need an engine on a unix socket")).into()
+}
+
+/// What our containers are known by; `scripts/test` removes what is left of its run.
+pub fn label() -> String {
+    std::env::var("MICADO_TEST_RUN").unwrap_or_else(|_| "node-agent".to_owned())
+}
+
+impl Bed {
+    pub async fn make(interval_ms: u64, span: Span) -> Self {
+        let authority = Arc::new(Authority::new());
+        let manager = Manager::start(&authority).await;
+        let etc = tempfile::tempdir().expect("a folder");
+        lay_out(etc.path(), &authority, &authority.client(span), manager.port);
+        let program = start(&etc, interval_ms);
+        Self { authority, manager, etc, engine: Engine::at(socket()), program, containers: Mutex::default() }
+    }
+
+    /// A figure of the agent's process, such as `VmHWM`, in KiB.
+    pub fn memory_kib(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix(" kB")?.parse().ok());
+        value.expect("the figure")
+    }
+
+    /// The agent's process.
+    pub fn pid(&self) -> u32 {
+        self.program.id()
+    }
+
+    /// How many files the agent has open.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs").count()
+    }
+
+    /// A container of the node image, which has a shell, that runs.
+    pub async fn shell(&self) -> String {
+        let image = std::env::var("MICADO_NODE_IMAGE").unwrap_or_else(|_| "micado-node:latest".to_owned());
+        self.container(json!({ "Image": image, "Entrypoint": ["sleep", "infinity"], "HostConfig": { "Init": true } })).await
+    }
+
+    /// A container that runs.
+    pub async fn container(&self, body: Value) -> String {
+        let id = self.created(body).await;
+        self.begin(&id).await;
+        id
+    }
+
+    /// A container that does not run yet.
+    pub async fn created(&self, mut body: Value) -> String {
+        body["Labels"] = json!({ "micado.test": label(), "com.docker.swarm.service.name": "tested" });
+        let made: Value = self
+            .engine
+            .post("/containers/create", &body)
+            .await
+            .unwrap_or_else(|error| panic!("{error}: run scripts/node-image/build and scripts/web-image/build"));
+        let id = made["Id"].as_str().expect("an id").to_owned();
+        self.containers.lock().expect("lock").push(id.clone());
+        id
+    }
+
+    pub async fn begin(&self, id: &str) {
+        self.call(Method::POST, &format!("/containers/{id}/start")).await;
+    }
+
+    pub async fn call(&self, method: Method, path: &str) {
+        self.engine.send(request(method, path, empty())).await.expect("the engine does it").into_body().collect().await.expect("an answer");
+    }
+
+    pub async fn inspect(&self, id: &str) -> Value {
+        self.engine.get(&format!("/containers/{}/json", encoded(id))).await.expect("an answer")
+    }
+
+    pub async fn clear(mut self) {
+        self.program.kill().expect("killed");
+        self.program.wait().expect("ended");
+        let containers = std::mem::take(&mut *self.containers.lock().expect("lock"));
+        for id in containers {
+            drop(self.engine.send(request(Method::DELETE, &format!("/containers/{id}?force=1&v=1"), empty())).await);
+        }
+    }
+}
+
+fn start(etc: &tempfile::TempDir, interval_ms: u64) -> Child {
+    // Another build of it, such as the static one, can be measured, too.
+    Command::new(std::env::var("MICADO_NODE_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_micado-node").to_owned()))
+        .arg("--etc")
+        .arg(etc.path())
+        .arg("--docker-socket")
+        .arg(socket())
+        .arg("--registries")
+        .arg(etc.path().join("registries"))
+        .args(["--interval-ms", &interval_ms.to_string(), "--log", "debug"])
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("the agent starts")
+}

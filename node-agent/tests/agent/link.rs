@@ -1,0 +1,146 @@
+//! The connection to the manager: hello, batches, acknowledgements, cuts, renewal, and whom the agent does not trust.
+
+use crate::{
+    authority::{Authority, Span},
+    bed::{Bed, with_agent},
+    manager::Agent,
+};
+use micado_api::agent::{FromAgent, ToAgent};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+#[tokio::test]
+async fn batches_come_in_order_and_as_often_as_wanted() {
+    with_agent(200, async |_, agent| {
+        let FromAgent::Hello { run, cgroup, .. } = &agent.hello else { panic!("{:?}", agent.hello) };
+        assert!(run.len() == 16 && (1..=2).contains(cgroup));
+        let first = agent.batch().await;
+        assert!(first.machine.memory_left.0 > 0 && first.machine.memory_left < first.machine.memory_total, "{:?}", first.machine);
+        assert!(first.machine.disk_left > 0 && first.machine.cores >= 1_000_000_000 && first.machine.cpu_ns > 0, "{:?}", first.machine);
+        let second = agent.batch().await;
+        assert_eq!(second.sequence, first.sequence + 1);
+        assert!(!second.late);
+        agent.say(&ToAgent::Interval { ms: 400 }).await;
+        agent.batch().await;
+        let (a, b) = (agent.batch().await, agent.batch().await);
+        let apart = b.at.since(a.at);
+        assert!(apart >= Duration::from_millis(300), "{apart:?} apart");
+    })
+    .await;
+}
+
+/// Everything of a run, by sequence: how it was first written.
+async fn take(agent: &mut Agent, seen: &mut BTreeMap<u64, String>, until: impl Fn(u64) -> bool) -> u64 {
+    loop {
+        if let (FromAgent::Samples(batch), text) = agent.next().await {
+            let first = seen.entry(batch.sequence).or_insert_with(|| text.clone());
+            assert_eq!(*first, text, "a batch that is sent again is the same");
+            if until(batch.sequence) {
+                return batch.sequence;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_batch_is_lost_or_changed_by_cuts() {
+    with_agent(100, async |bed, agent| {
+        let mut seen = BTreeMap::new();
+        let last = take(agent, &mut seen, |sequence| sequence >= 5).await;
+        agent.acknowledge(last - 2).await;
+        take(agent, &mut seen, |sequence| sequence >= last + 2).await;
+        // Cut three times, each time with the manager away for a little longer.
+        for away in [0, 300, 1500] {
+            bed.manager.stop().await;
+            agent.cut();
+            tokio::time::sleep(Duration::from_millis(away)).await;
+            bed.manager.listen_again(&bed.authority).await;
+            *agent = bed.manager.agent().await;
+            let before = *seen.keys().last().expect("some");
+            let last = take(agent, &mut seen, |sequence| sequence >= before + 5).await;
+            agent.acknowledge(last - 3).await;
+        }
+        let sequences: Vec<u64> = seen.keys().copied().collect();
+        assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>(), "no gap");
+        assert!(seen.values().any(|text| text.contains("\"late\":true")), "what was measured in a cut is late");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dead_peer_is_noticed() {
+    with_agent(60_000, async |bed, agent| {
+        agent.batch().await;
+        // Nobody reads this connection any more, so no ping on it is answered; new ones are welcome.
+        let start = Instant::now();
+        let again = bed.manager.agent().await;
+        assert_eq!(again.hello, agent.hello, "the same run");
+        assert!((10..=24).contains(&start.elapsed().as_secs()), "noticed after {:?}", start.elapsed());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_forged_manager_gets_nothing() {
+    with_agent(100, async |bed, agent| {
+        agent.batch().await;
+        // Another authority has signed this one's certificate; it would take ours.
+        bed.manager.stop().await;
+        bed.manager.listen_again(&Authority::new()).await;
+        agent.cut();
+        let start = Instant::now();
+        while bed.manager.refused_handshakes() < 2 {
+            assert!(start.elapsed() < crate::manager::PATIENCE, "the agent tries again");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(bed.manager.nobody_came(), "no connection was made");
+        // The true one is welcome.
+        bed.manager.stop().await;
+        bed.manager.listen_again(&bed.authority).await;
+        let again = bed.manager.agent().await;
+        assert_eq!(again.hello, agent.hello);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_when_a_third_is_left() {
+    // 100 s of its life are left of 400 s.
+    let span = Span(Duration::from_secs(300), Duration::from_secs(100));
+    let mut bed = Bed::make(200, span).await;
+    let outcome = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(async {
+        let old = std::fs::read_to_string(bed.etc.path().join("node.crt")).expect("a certificate");
+        let first = bed.manager.agent().await;
+        // The connection is made anew with the new certificate.
+        let again = bed.manager.agent().await;
+        assert_eq!(first.hello, again.hello);
+        assert_eq!(bed.manager.renewals(), 1);
+        let new = std::fs::read_to_string(bed.etc.path().join("node.crt")).expect("a certificate");
+        assert_ne!(old, new);
+        assert!(!bed.etc.path().join("node.new").exists());
+    }))
+    .await;
+    bed.clear().await;
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_is_not_let_in() {
+    let mut bed = Bed::make(200, Span::LONG).await;
+    let (certificate, key) = Authority::new().client(Span::LONG);
+    let mut agent = bed.manager.agent().await;
+    std::fs::write(bed.etc.path().join("node.key"), key).expect("written");
+    std::fs::write(bed.etc.path().join("node.crt"), certificate).expect("written");
+    agent.cut();
+    let start = Instant::now();
+    while bed.manager.refused_handshakes() == 0 && start.elapsed() < crate::manager::PATIENCE {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (refused, nobody) = (bed.manager.refused_handshakes(), bed.manager.nobody_came());
+    bed.clear().await;
+    assert!(refused > 0 && nobody);
+}

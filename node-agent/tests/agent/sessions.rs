@@ -1,0 +1,276 @@
+//! Sessions on real containers: exec, copy and logs, their ends, cuts and bounds.
+
+use crate::{
+    bed::{Bed, with_agent},
+    manager::{Agent, Outcome, PATIENCE, Session},
+};
+use bytes::Bytes;
+use micado_api::agent::{SessionNote, SessionWork, channel};
+use micado_node_agent::session::MOST;
+use sha2::{Digest, Sha256};
+use std::{
+    io::Read,
+    time::{Duration, Instant},
+};
+
+const MIB: usize = 1 << 20;
+const PIECE: usize = 64 << 10;
+
+fn exec(container: &str, script: &str, terminal: bool) -> SessionWork {
+    let command = ["bash", "-c", script].map(str::to_owned).to_vec();
+    SessionWork::Exec { container: container.to_owned(), command, terminal, environment: vec!["GREETING=hello".to_owned(), "TERM=xterm".to_owned()] }
+}
+
+/// Runs a script to its end.
+async fn run(bed: &Bed, agent: &mut Agent, container: &str, script: &str) -> Outcome {
+    let mut session = bed.manager.session(agent, exec(container, script, false)).await;
+    session.note(&SessionNote::End).await;
+    session.outcome().await
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end().to_owned()
+}
+
+#[tokio::test]
+async fn exec_with_pipes() {
+    with_agent(1000, async |bed, agent| {
+        let id = bed.shell().await;
+        let done = run(bed, agent, &id, "echo $GREETING; echo problem >&2; exit 7").await;
+        assert_eq!((text(&done.out), text(&done.err), done.last), ("hello".to_owned(), "problem".to_owned(), Some(SessionNote::Exit { code: 7 })));
+
+        let mut session = bed.manager.session(agent, exec(&id, "wc -c", false)).await;
+        let piece = vec![7; 100_000];
+        for _ in 0..20 {
+            session.input(&piece).await;
+        }
+        session.note(&SessionNote::End).await;
+        let done = session.outcome().await;
+        assert_eq!((text(&done.out).as_str(), done.last), ("2000000", Some(SessionNote::Exit { code: 0 })));
+
+        let work = SessionWork::Exec { container: id.clone(), command: vec!["no-such-program".to_owned()], terminal: false, environment: Vec::new() };
+        let done = bed.manager.session(agent, work).await.outcome().await;
+        assert!(matches!(done.last, Some(SessionNote::Exit { code: 126 | 127 })), "{done:?}");
+        let done = bed.manager.session(agent, exec("no-such-container", "true", false)).await.outcome().await;
+        let Some(SessionNote::Failed { message }) = done.last else { panic!("{done:?}") };
+        assert!(message.contains("No such container"), "{message}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn exec_with_a_terminal() {
+    with_agent(1000, async |bed, agent| {
+        let id = bed.shell().await;
+        let mut session =
+            bed.manager.session(agent, exec(&id, "trap 'stty size' WINCH; tty; echo ready; while :; do read -t 0.1 line && echo got $line; done", true)).await;
+        session.note(&SessionNote::Resize { columns: 91, rows: 37 }).await;
+        session.until("ready").await;
+        session.note(&SessionNote::Resize { columns: 123, rows: 45 }).await;
+        session.until("45 123").await;
+        session.input(b"some words\n").await;
+        session.until("got some words").await;
+        // Ctrl-C, as a key.
+        session.input(&[3]).await;
+        let done = session.outcome().await;
+        assert_eq!(done.last, Some(SessionNote::Exit { code: 130 }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn signals_reach_the_command_and_what_it_called() {
+    with_agent(1000, async |bed, agent| {
+        let id = bed.shell().await;
+        let mut session = bed.manager.session(agent, exec(&id, "trap 'echo caught; exit 5' USR1; echo ready; while :; do sleep 0.05; done", false)).await;
+        session.until("ready").await;
+        session.note(&SessionNote::Signal { name: "USR1".to_owned() }).await;
+        let done = session.outcome().await;
+        assert_eq!((text(&done.out).as_str(), done.last), ("caught", Some(SessionNote::Exit { code: 5 })));
+        let mut session = bed.manager.session(agent, exec(&id, "echo ready; sleep 1000; echo $?", false)).await;
+        session.until("ready").await;
+        session.note(&SessionNote::Signal { name: "INT".to_owned() }).await;
+        assert_eq!(session.outcome().await.last, Some(SessionNote::Exit { code: 130 }));
+    })
+    .await;
+}
+
+/// Waits until no process of this name runs in the container.
+async fn gone(bed: &Bed, agent: &mut Agent, id: &str, name: &str) {
+    let start = Instant::now();
+    loop {
+        // The brackets keep the pattern from matching itself.
+        let done = run(bed, agent, id, &format!("grep -l '[{}]{}' /proc/[0-9]*/cmdline 2>/dev/null | wc -l", &name[..1], &name[1..])).await;
+        if text(&done.out) == "0" {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "`{name}` still runs: {done:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_cut_ends_the_command_and_leaves_nothing() {
+    with_agent(60_000, async |bed, agent| {
+        let id = bed.shell().await;
+        drop(run(bed, agent, &id, "true").await);
+        let files = bed.open_files();
+        // Its input ends: what it had is written, and it ends by itself.
+        let mut session = bed.manager.session(agent, exec(&id, "echo ready; cat >/kept; echo whole >>/kept", false)).await;
+        session.input(b"some words\n").await;
+        session.until("ready").await;
+        drop(session);
+        gone(bed, agent, &id, "cat >/kept").await;
+        assert_eq!(text(&run(bed, agent, &id, "cat /kept").await.out), "some words\nwhole");
+        // Those that do not mind get a hang-up, with a terminal at once.
+        for terminal in [false, true] {
+            let mut session = bed.manager.session(agent, exec(&id, "echo ready; exec sleep 12345", terminal)).await;
+            session.until("ready").await;
+            drop(session);
+            gone(bed, agent, &id, "sleep\\x0012345").await;
+        }
+        // One that floods a caller who does not read, and is then cut.
+        let mut session = bed.manager.session(agent, exec(&id, "echo ready; exec cat /dev/zero", false)).await;
+        session.until("ready").await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        drop(session);
+        gone(bed, agent, &id, "cat\\x00/dev/zero").await;
+        let start = Instant::now();
+        while bed.open_files() > files {
+            assert!(start.elapsed() < PATIENCE, "{} files are open, there were {files}", bed.open_files());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+/// A tar with one file of so many MiB, no two pieces of which are the same, in pieces: header, file, end.
+fn archive(mib: usize) -> Vec<Bytes> {
+    let mut header = tar::Header::new_gnu();
+    header.set_path("noise").expect("a name");
+    header.set_size((mib * MIB) as u64);
+    header.set_mode(0o640);
+    header.set_uid(1234);
+    header.set_gid(2345);
+    header.set_cksum();
+    let mut pieces = vec![Bytes::copy_from_slice(header.as_bytes())];
+    let noise: Vec<u8> = (0..PIECE / 16).flat_map(|_| rand::random::<u128>().to_le_bytes()).collect();
+    for number in 0..mib * MIB / PIECE {
+        let mut piece = noise.clone();
+        piece[..8].copy_from_slice(&number.to_le_bytes());
+        piece.rotate_left(number % PIECE);
+        pieces.push(piece.into());
+    }
+    pieces.push(Bytes::from_static(&[0; 1024]));
+    pieces
+}
+
+async fn send(session: &mut Session, pieces: &[Bytes]) {
+    for piece in pieces {
+        session.input(piece).await;
+    }
+    session.note(&SessionNote::End).await;
+}
+
+#[tokio::test]
+async fn a_hundred_mebibytes_there_and_back() {
+    with_agent(60_000, async |bed, agent| {
+        let id = bed.shell().await;
+        let pieces = archive(100);
+        let before = bed.memory_kib("VmRSS");
+        let start = Instant::now();
+        let mut session = bed.manager.session(agent, SessionWork::CopyTo { container: id.clone(), path: "/srv".to_owned() }).await;
+        send(&mut session, &pieces).await;
+        assert_eq!(session.outcome().await.last, Some(SessionNote::Exit { code: 0 }));
+        let there = start.elapsed();
+        assert_eq!(text(&run(bed, agent, &id, "stat -c '%u %g %a %s' /srv/noise").await.out), "1234 2345 640 104857600", "owners and modes are kept");
+        let sum = text(&run(bed, agent, &id, "sha256sum </srv/noise").await.out);
+
+        let start = Instant::now();
+        let mut session = bed.manager.session(agent, SessionWork::CopyFrom { container: id.clone(), path: "/srv/noise".to_owned() }).await;
+        let (mut outcome, mut tar) = (Outcome::default(), Vec::with_capacity(101 * MIB));
+        while let Some((on, data)) = session.next(&mut outcome).await {
+            assert_eq!(on, channel::OUT);
+            tar.extend_from_slice(&data);
+        }
+        let back = start.elapsed();
+        assert_eq!(outcome.last, Some(SessionNote::Exit { code: 0 }));
+        let mut archive = tar::Archive::new(&tar[..]);
+        let mut entry = archive.entries().expect("a tar").next().expect("an entry").expect("a good one");
+        let header = entry.header();
+        assert_eq!((header.uid().expect("owner"), header.gid().expect("group"), header.mode().expect("mode") & 0o777), (1234, 2345, 0o640));
+        let mut noise = Vec::new();
+        entry.read_to_end(&mut noise).expect("read");
+        let ours: String = Sha256::digest(&noise).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(sum.split(' ').next(), Some(ours.as_str()), "the container has the same");
+        assert!(noise.chunks(PIECE).eq(pieces[1..pieces.len() - 1].iter()), "what comes back is what went there");
+        let grown = bed.memory_kib("VmHWM").saturating_sub(before);
+        println!("100 MiB there in {there:?}, back in {back:?}; the agent's memory grew by at most {grown} KiB");
+        assert!(grown < 6 * 1024, "the agent's memory grew by {grown} KiB");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn copies_that_cannot_be_done_say_why() {
+    with_agent(1000, async |bed, agent| {
+        let id = bed.shell().await;
+        let mut session = bed.manager.session(agent, SessionWork::CopyTo { container: id.clone(), path: "/no/such".to_owned() }).await;
+        send(&mut session, &archive(1)).await;
+        for (session, path) in
+            [(session, "/no/such"), (bed.manager.session(agent, SessionWork::CopyFrom { container: id.clone(), path: "/none".to_owned() }).await, "/none")]
+        {
+            let Some(SessionNote::Failed { message }) = session.outcome().await.last else { panic!("{path} is not there") };
+            assert!(message.contains("Docker Engine says"), "{message}");
+        }
+        // Cut in the middle: the engine must not take it for whole, and the agent goes on.
+        let mut session = bed.manager.session(agent, SessionWork::CopyTo { container: id.clone(), path: "/srv".to_owned() }).await;
+        for piece in &archive(4)[..30] {
+            session.input(piece).await;
+        }
+        drop(session);
+        assert_eq!(text(&run(bed, agent, &id, "echo on").await.out), "on");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn logs_of_one_that_ended() {
+    with_agent(1000, async |bed, agent| {
+        let image = std::env::var("MICADO_NODE_IMAGE").unwrap_or_else(|_| "micado-node:latest".to_owned());
+        let script = "for n in 1 2 3; do echo line $n; echo oops $n >&2; done";
+        let id = bed.container(serde_json::json!({ "Image": image, "Entrypoint": ["bash", "-c", script] })).await;
+        bed.call(hyper::Method::POST, &format!("/containers/{id}/wait")).await;
+        for (tail, follow) in [(None, false), (None, true)] {
+            let done = bed.manager.session(agent, SessionWork::Logs { container: id.clone(), tail, follow }).await.outcome().await;
+            assert_eq!((text(&done.out), text(&done.err)), ("line 1\nline 2\nline 3".to_owned(), "oops 1\noops 2\noops 3".to_owned()));
+            assert_eq!(done.last, Some(SessionNote::Exit { code: 0 }));
+        }
+        let done = bed.manager.session(agent, SessionWork::Logs { container: id.clone(), tail: Some(1), follow: false }).await.outcome().await;
+        assert_eq!(done.out.len() + done.err.len(), 7, "one line: {done:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn fifty_at_once_and_the_next_is_told() {
+    with_agent(1000, async |bed, agent| {
+        let id = bed.shell().await;
+        let mut sessions = Vec::new();
+        for _ in 0..MOST {
+            sessions.push(bed.manager.session(agent, exec(&id, "read line; echo got $line", false)).await);
+        }
+        let done = bed.manager.session(agent, exec(&id, "true", false)).await.outcome().await;
+        let Some(SessionNote::Failed { message }) = done.last else { panic!("{done:?}") };
+        assert!(message.contains("50 sessions"), "{message}");
+        for (n, session) in sessions.iter_mut().enumerate() {
+            session.input(format!("{n}\n").as_bytes()).await;
+        }
+        for (n, session) in sessions.into_iter().enumerate() {
+            let done = session.outcome().await;
+            assert_eq!((text(&done.out), done.last), (format!("got {n}"), Some(SessionNote::Exit { code: 0 })));
+        }
+        println!("50 sessions at once: the agent's memory was at most {} KiB", bed.memory_kib("VmHWM"));
+    })
+    .await;
+}

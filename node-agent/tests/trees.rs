@@ -1,0 +1,162 @@
+//! The sampler on recorded trees of both versions of cgroups and both of the engine's drivers, on machines that are machines and machines that are containers.
+
+use micado_api::{MemoryBytes, agent::ContainerSample};
+use micado_node_agent::sampler::{Sampler, files::Kernel};
+use std::path::{Path, PathBuf};
+
+const ID: &str = "4a95bad0dcd7d0725a0c43bc50b681daf8cda6723f0cc469c5e2d740373ad4fb";
+const PID: u32 = 300;
+
+fn tree(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trees").join(name)
+}
+
+/// What every tree says of its container, but for what kernels and settings differ in.
+fn expected() -> ContainerSample {
+    ContainerSample {
+        id: ID.to_owned(),
+        service: Some("web".to_owned()),
+        cpu_ns: 123_456_789_000,
+        cpu_throttled_ns: 55_500_000,
+        working_set: MemoryBytes(42_000_000),
+        working_set_peak: MemoryBytes(62_000_000),
+        memory_limit: Some(MemoryBytes::mib(128)),
+        oom_kills: 2,
+        memory_pressure: Some(1.5),
+        cpu_pressure: Some(22.75),
+        received: 1_236_567,
+        sent: 654_621,
+        read: 5096,
+        written: 8192,
+        ended: false,
+    }
+}
+
+fn container(name: &str) -> ContainerSample {
+    let (_folder, mut sampler) = sampler(name);
+    let (_, containers) = sampler.sweep();
+    let [container] = containers.try_into().expect("one container");
+    container
+}
+
+/// A sampler of a tree's copy, in which files can be changed.
+fn sampler(name: &str) -> (tempfile::TempDir, Sampler) {
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).expect("a folder");
+        for entry in std::fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
+            let (from, to) = (entry.path(), to.join(entry.file_name()));
+            if from.is_symlink() {
+                std::os::unix::fs::symlink(std::fs::read_link(from).expect("a link"), to).expect("a link");
+            } else if from.is_dir() {
+                copy(&from, &to);
+            } else {
+                std::fs::copy(from, to).expect("a copy");
+            }
+        }
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    copy(&tree(name), folder.path());
+    let mut sampler = Sampler::new(Kernel::below(folder.path())).expect("cgroups");
+    assert!(sampler.started(ID, Some("web".to_owned()), PID), "{name}: the container is found");
+    (folder, sampler)
+}
+
+#[test]
+fn version_1_by_cgroupfs_with_pressure_from_the_hierarchy_beside() {
+    assert_eq!(sampler("v1-cgroupfs").1.version().number(), 1);
+    assert_eq!(container("v1-cgroupfs"), ContainerSample { cpu_ns: 123_456_789_012, ..expected() });
+}
+
+#[test]
+fn version_1_by_systemd_without_limit_and_pressure() {
+    let wanted = ContainerSample { cpu_ns: 123_456_789_012, memory_limit: None, oom_kills: 0, memory_pressure: None, cpu_pressure: None, ..expected() };
+    assert_eq!(container("v1-systemd"), wanted);
+}
+
+#[test]
+fn version_2_by_systemd() {
+    let (folder, mut sampler) = sampler("v2-systemd");
+    assert_eq!(sampler.version().number(), 2);
+    // A file that takes the order to forget its peak is told so when it is opened, as no file of a recorded tree would be.
+    let peak = folder.path().join(format!("sys/fs/cgroup/system.slice/docker-{ID}.scope/memory.peak"));
+    assert_eq!(std::fs::read_to_string(&peak).expect("a file").as_bytes()[0], b'0');
+    std::fs::write(&peak, "70000000\n").expect("written");
+    let (_, containers) = sampler.sweep();
+    assert_eq!(containers, [expected()]);
+    assert_eq!(std::fs::read_to_string(&peak).expect("a file").as_bytes()[0], b'0', "told again, by the sweep");
+}
+
+#[test]
+fn version_2_by_cgroupfs_on_an_old_kernel_with_the_first_process_further_down() {
+    let wanted = ContainerSample { working_set_peak: MemoryBytes(42_000_000), memory_limit: None, oom_kills: 0, ..expected() };
+    assert_eq!(container("v2-cgroupfs"), wanted);
+}
+
+#[test]
+fn a_machine_reads_proc() {
+    for name in ["v1-cgroupfs", "v1-systemd", "v2-cgroupfs"] {
+        let (_folder, mut sampler) = sampler(name);
+        sampler.set_data_root("/".into());
+        let (machine, _) = sampler.sweep();
+        assert_eq!((machine.memory_total, machine.memory_left), (MemoryBytes(4_045_000 << 10), MemoryBytes(2_500_000 << 10)), "{name}");
+        assert_eq!((machine.cpu_ns, machine.cores, machine.load), (13_400_000_000, 2_000_000_000, Some(0.75)), "{name}");
+        assert!(machine.disk_left > 0 && machine.disk_left < machine.disk_total, "{name}: {machine:?}");
+    }
+}
+
+#[test]
+fn a_machine_in_a_container_reads_its_own_cgroup() {
+    for name in ["v1-container", "v2-container"] {
+        let (_folder, mut sampler) = sampler(name);
+        let (machine, containers) = sampler.sweep();
+        assert_eq!((machine.memory_total, machine.memory_left), (MemoryBytes::mib(1024), MemoryBytes((1 << 30) - 300_000_000)), "{name}");
+        assert_eq!((machine.cpu_ns, machine.cores, machine.load), (900_000_000_000, 1_500_000_000, None), "{name}");
+        assert_eq!((containers[0].working_set, containers[0].oom_kills), (MemoryBytes(42_000_000), 2), "{name}");
+    }
+}
+
+#[test]
+fn a_peak_is_told_once_and_limits_when_they_are_said_to_have_changed() {
+    let (folder, mut sampler) = sampler("v1-cgroupfs");
+    let memory = folder.path().join(format!("sys/fs/cgroup/memory/docker/{ID}"));
+    let mut sweep = || sampler.sweep().1.remove(0);
+    assert_eq!(sweep().working_set_peak, MemoryBytes(62_000_000));
+    assert_eq!(sweep().working_set_peak, MemoryBytes(42_000_000), "the same peak is of the time before");
+    std::fs::write(memory.join("memory.max_usage_in_bytes"), "90000000\n").expect("written");
+    std::fs::write(memory.join("memory.limit_in_bytes"), "100000000\n").expect("written");
+    let sample = sweep();
+    assert_eq!((sample.working_set_peak, sample.memory_limit), (MemoryBytes(82_000_000), Some(MemoryBytes::mib(128))));
+    sampler.updated(ID);
+    assert_eq!(sampler.sweep().1[0].memory_limit, Some(MemoryBytes(100_000_000)));
+}
+
+#[test]
+fn what_ended_is_told_once_with_its_last_figures() {
+    let (folder, mut sampler) = sampler("v1-cgroupfs");
+    assert!(sampler.look(ID));
+    std::fs::remove_dir_all(folder.path()).expect("removed");
+    sampler.ended(ID, None);
+    assert!(!sampler.look(ID));
+    sampler.ended("never-seen", Some("web".to_owned()));
+    let (_, containers) = sampler.sweep();
+    assert_eq!(containers[0], ContainerSample { cpu_ns: 123_456_789_012, ended: true, ..expected() });
+    assert_eq!(containers[1], ContainerSample { id: "never-seen".to_owned(), service: Some("web".to_owned()), ended: true, ..ContainerSample::default() });
+    assert_eq!(sampler.sweep().1, []);
+}
+
+#[test]
+fn a_shared_network_is_counted_once_and_the_machines_own_never() {
+    let (folder, mut sampler) = sampler("v1-cgroupfs");
+    let proc = folder.path().join("proc");
+    for (pid, namespace) in [("301", "net:[4026532281]"), ("302", "net:[4026531840]")] {
+        std::fs::create_dir_all(proc.join(pid).join("ns")).expect("a folder");
+        std::fs::create_dir_all(proc.join(pid).join("net")).expect("a folder");
+        std::fs::copy(proc.join("300/net/dev"), proc.join(pid).join("net/dev")).expect("a copy");
+        std::fs::copy(proc.join("300/cgroup"), proc.join(pid).join("cgroup")).expect("a copy");
+        std::os::unix::fs::symlink(namespace, proc.join(pid).join("ns/net")).expect("a link");
+    }
+    assert!(sampler.started("shares", None, 301) && sampler.started("host", None, 302) && !sampler.started("gone", None, 303));
+    let (_, containers) = sampler.sweep();
+    let received: Vec<_> = containers.iter().map(|container| (&container.id[..4], container.received)).collect();
+    assert_eq!(received, [("4a95", 1_236_567), ("host", 0), ("shar", 0)]);
+}

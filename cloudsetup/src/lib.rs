@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod cloudbroker;
 mod dom;
+mod files;
 pub mod local;
 mod lookup;
 pub mod reader;

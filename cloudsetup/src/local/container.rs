@@ -5,17 +5,12 @@ use bollard::models::{
     ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum as State, HostConfig, HostConfigCgroupnsModeEnum as CgroupNs, HostConfigLogConfig,
     NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum,
 };
-use micado_api::{CloudName, ClusterId, InstanceId};
+use micado_api::{
+    CloudName, ClusterId, InstanceId, MachineName,
+    labels::{APPLICATION, CLOUD, CLUSTER, FLAVOUR, INSTANCE, LOCATION, TAG},
+};
 use std::{collections::HashMap, str::FromStr};
 
-/// Labels on the containers and networks we make.
-const CLUSTER: &str = "micado.cluster";
-const INSTANCE: &str = "micado.instance";
-const TAG: &str = "micado.tag";
-const LOCATION: &str = "micado.location";
-const APPLICATION: &str = "micado.application";
-const FLAVOUR: &str = "micado.flavour";
-const CLOUD: &str = "micado.cloud";
 /// The host's CPUs that a machine is pinned to, as `0,1`.
 const CPUS: &str = "micado.cpus";
 
@@ -82,8 +77,9 @@ pub(super) fn belongs(labels: Option<&HashMap<String, String>>, cluster: &Cluste
 
 /// Whether these labels are of the machine with this unique name.
 pub(super) fn is_machine(labels: Option<&HashMap<String, String>>, cloud: &CloudName, name: &str) -> bool {
-    let label = |key| labels.and_then(|labels| labels.get(key)).map_or("", String::as_str);
-    label(CLOUD) == cloud.as_str() && format!("micado-{}-{}", label(CLUSTER), label(INSTANCE)) == name
+    let Some(labels) = labels else { return false };
+    let of = |(cluster, instance)| MachineName { cluster, instance }.to_string();
+    labels.get(CLOUD).is_some_and(|label| label == cloud.as_str()) && label(labels, CLUSTER).zip(label(labels, INSTANCE)).map(of).as_deref() == Some(name)
 }
 
 /// The container of this order. The flavour's memory and cores are its real limits, never above what the host has; a flavour without a size has none.

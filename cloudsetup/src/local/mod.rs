@@ -3,7 +3,6 @@
 mod broker;
 mod container;
 mod engine;
-mod files;
 mod host;
 
 use crate::{BrokerError, Cloud};

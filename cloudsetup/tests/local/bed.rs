@@ -7,7 +7,7 @@ use bollard::{
     models::{ContainerCreateBody, ExecConfig},
 };
 use futures_util::{StreamExt, TryStreamExt};
-use micado_api::{ClusterId, FlavourName, InstanceId, Location, Tag};
+use micado_api::{ClusterId, FlavourName, InstanceId, Location, MachineName, Tag};
 use micado_cloudsetup::{Broker, CloudSetup, LocalCloud, LocalConfig, Order};
 use std::{
     fs,
@@ -60,7 +60,7 @@ impl Bed {
 
     pub fn order<const N: usize>(&self, instance: &str, flavour: &str, files: [(&str, &str); N]) -> Order {
         Order {
-            name: format!("micado-{}-{instance}", self.cluster),
+            name: MachineName::new(&self.cluster, &InstanceId::trusted(instance)).to_string(),
             cluster: self.cluster.clone(),
             instance: InstanceId::trusted(instance),
             tag: Tag::trusted(format!("tag-{instance}")),

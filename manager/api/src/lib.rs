@@ -1,8 +1,10 @@
 //! The contract between the manager and its callers (CLI, agent, proxy): wire types, errors and a client. No I/O but HTTP.
 
+pub mod agent;
 pub mod client;
 pub mod error;
 pub mod join;
+pub mod labels;
 pub mod lines;
 pub mod names;
 pub mod query;
@@ -13,7 +15,7 @@ mod words;
 pub use client::{Client, ClientError, ConnectOptions};
 pub use error::{ErrorBody, ErrorCode};
 pub use join::{JoinAnswer, JoinRequest, RegistryAccess, SwarmJoin};
-pub use names::{CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, ServiceName, Tag};
+pub use names::{CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MachineName, ServiceName, Tag};
 pub use query::{AllQuery, LogQuery, QuitQuery, StopQuery};
 pub use types::{
     ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, InstanceState, InstanceView, LaunchRequest, Origin, PortMapping, Progress,

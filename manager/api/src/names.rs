@@ -114,6 +114,38 @@ impl Default for Location {
     }
 }
 
+/// The name of a machine at its broker, unique for ever: `micado-<cluster id>-<instance>`. Machines of other names, or of another cluster id, are not ours.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MachineName {
+    /// The cluster that rented it.
+    pub cluster: ClusterId,
+    /// Which of its instances it is. Instance ids that we make hold no `-`: what follows the last one is the instance.
+    pub instance: InstanceId,
+}
+
+impl MachineName {
+    /// The name of this instance's machine.
+    #[must_use]
+    pub fn new(cluster: &ClusterId, instance: &InstanceId) -> Self {
+        Self { cluster: cluster.clone(), instance: instance.clone() }
+    }
+}
+
+impl fmt::Display for MachineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "micado-{}-{}", self.cluster, self.instance)
+    }
+}
+
+impl FromStr for MachineName {
+    type Err = NameError;
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        let refuse = || NameError { kind: "machine name", name: name.to_owned(), problem: "is not `micado-CLUSTER-INSTANCE`" };
+        let (cluster, instance) = name.strip_prefix("micado-").and_then(|rest| rest.rsplit_once('-')).ok_or_else(refuse)?;
+        Ok(Self { cluster: cluster.parse()?, instance: instance.parse()? })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,5 +157,17 @@ mod tests {
         assert_eq!("-x".parse::<Tag>().expect_err("dash").to_string(), "tag `-x` must begin with a letter or a digit");
         assert!("a b".parse::<Location>().is_err());
         assert!("a".repeat(41).parse::<Location>().is_err());
+    }
+
+    #[test]
+    fn machine_names_are_read_as_they_are_written() {
+        for (cluster, instance) in [("k3v9", "0a1b2c3d"), ("test-1-23", "i1")] {
+            let name = MachineName::new(&ClusterId::trusted(cluster), &InstanceId::trusted(instance));
+            assert_eq!(name.to_string(), format!("micado-{cluster}-{instance}"));
+            assert_eq!(name.to_string().parse(), Ok(name));
+        }
+        for other in ["", "micado-", "micado-k3v9", "micado-k3v9-", "micado--i1", "mine-k3v9-i1", "micado-k3v9-i 1"] {
+            assert!(other.parse::<MachineName>().is_err(), "{other}");
+        }
     }
 }

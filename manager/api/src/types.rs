@@ -14,9 +14,7 @@ pub enum InstanceState {
     Submitted,
     /// The broker says that the machine runs; it is not in the Swarm yet.
     Booting,
-    /// Its node is in the Swarm and ready.
-    Joined,
-    /// Containers may be placed on it.
+    /// Its node is in the Swarm and ready: containers may be placed on it.
     Active,
     /// Its containers are being moved away, after which it stops.
     Draining,

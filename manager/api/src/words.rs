@@ -9,7 +9,6 @@ impl fmt::Display for InstanceState {
             Self::Requested => "requested",
             Self::Submitted => "submitted",
             Self::Booting => "booting",
-            Self::Joined => "joined",
             Self::Active => "active",
             Self::Draining => "draining",
             Self::Stopping => "stopping",

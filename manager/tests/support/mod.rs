@@ -2,10 +2,11 @@
 
 use bollard::{
     Docker, body_full,
-    models::{ContainerCreateBody, EndpointSettings, HostConfig, HostConfigCgroupnsModeEnum, NetworkCreateRequest, NetworkingConfig, SwarmJoinRequest},
+    models::{ContainerCreateBody, EndpointSettings, HostConfig, NetworkCreateRequest, NetworkingConfig, SwarmJoinRequest},
     query_parameters::{CreateContainerOptions, UploadToContainerOptions},
 };
 use micado_api::RegistryAccess;
+use micado_cloudsetup::local;
 use micado_manager::engine::JoinFacts;
 use std::{
     collections::HashMap,
@@ -18,48 +19,6 @@ use tempfile::TempDir;
 const IMAGE: &str = "micado-node:latest";
 /// Long enough for a busy machine; every wait ends as soon as what it waits for is so.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// By number, as the kernel counts them; those that engine 20.10 knows.
-const CAPABILITIES: [&str; 38] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-];
 
 /// A network and the engines on it.
 pub struct Lab {
@@ -98,7 +57,7 @@ impl Lab {
         let certs_dir = folder.join("certs.d");
         std::fs::create_dir_all(folder.join("run")).expect("a folder");
         std::fs::create_dir_all(&certs_dir).expect("a folder");
-        let request = self.request(&folder);
+        let request = self.request(&folder).await;
         let options = CreateContainerOptions { name: Some(container.clone()), ..Default::default() };
         self.host.create_container(Some(options), request).await.expect("a container");
         let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -114,28 +73,16 @@ impl Lab {
         Node { container, endpoint, certs_dir, engine, address }
     }
 
-    fn request(&self, folder: &Path) -> ContainerCreateBody {
-        let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-        let mut binds = vec![format!("{}/run:/run/engine", folder.display()), format!("{}/certs.d:/etc/docker/certs.d", folder.display())];
-        if !unified {
-            binds.push("/sys/fs/cgroup:/sys/fs/cgroup:rw".to_owned());
-        }
+    async fn request(&self, folder: &Path) -> ContainerCreateBody {
+        let endpoint = std::env::var("DOCKER_HOST").unwrap_or_else(|_| local::DEFAULT_ENDPOINT.to_owned());
+        let rights = local::engine_rights(&endpoint).await.expect("the host's engine");
+        let mut binds = rights.binds.clone().unwrap_or_default();
+        binds.extend([format!("{}/run:/run/engine", folder.display()), format!("{}/certs.d:/etc/docker/certs.d", folder.display())]);
         ContainerCreateBody {
             image: Some(IMAGE.to_owned()),
             env: Some(vec!["MICADO_DOCKER_HOSTS=unix:///run/engine/docker.sock".to_owned()]),
             networking_config: Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(self.name.clone(), EndpointSettings::default())])) }),
-            host_config: Some(HostConfig {
-                binds: Some(binds),
-                network_mode: Some(self.name.clone()),
-                cgroupns_mode: Some(if unified { HostConfigCgroupnsModeEnum::PRIVATE } else { HostConfigCgroupnsModeEnum::HOST }),
-                cap_drop: Some(vec!["ALL".to_owned()]),
-                cap_add: Some(capabilities()),
-                security_opt: Some(vec!["seccomp=unconfined".to_owned(), "apparmor=unconfined".to_owned()]),
-                masked_paths: Some(Vec::new()),
-                readonly_paths: Some(Vec::new()),
-                device_cgroup_rules: Some(vec!["a *:* rwm".to_owned()]),
-                ..Default::default()
-            }),
+            host_config: Some(HostConfig { binds: Some(binds), network_mode: Some(self.name.clone()), ..rights }),
             ..Default::default()
         }
     }
@@ -205,13 +152,6 @@ async fn answering(endpoint: &str) -> Docker {
         }
     };
     tokio::time::timeout(PATIENCE, answer).await.expect("an engine that answers")
-}
-
-fn capabilities() -> Vec<String> {
-    let status = std::fs::read_to_string("/proc/self/status").expect("our own status");
-    let hex = status.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("our capabilities");
-    let bits = u64::from_str_radix(hex.trim(), 16).expect("a hexadecimal number");
-    CAPABILITIES.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, name)| (*name).to_owned()).collect()
 }
 
 fn archive(path: &str, content: &str) -> Vec<u8> {

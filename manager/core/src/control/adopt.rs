@@ -2,9 +2,8 @@
 
 use super::Core;
 use crate::{engine::ServiceView, model::Instance};
-use micado_api::{CloudName, FlavourName, InstanceId, InstanceState, Location, Origin, PricePerHour, Resources, Tag};
+use micado_api::{CloudName, FlavourName, InstanceId, InstanceState, Origin, PricePerHour, Tag};
 use micado_cloudsetup::Machine;
-use std::collections::BTreeMap;
 
 impl Core {
     /// Takes in what carries our cluster id and has no record: machines first, for containers refer to them.
@@ -21,6 +20,13 @@ impl Core {
         }
     }
 
+    /// Whether something of ours is seen on a machine that no record knows.
+    pub(super) fn sees_unrecorded_machine(&self) -> bool {
+        let unknown = |id: &InstanceId| self.ledger.instances.get(id).is_none();
+        let nodes = self.sight.iter().flat_map(|sight| &sight.nodes).filter_map(|node| node.instance.as_ref());
+        nodes.chain(self.ledger.containers.values().filter_map(|it| Some(&it.placement.as_ref()?.instance))).any(unknown)
+    }
+
     /// What the broker does not tell of a machine, its node may.
     fn adopt_machine(&mut self, cloud: &CloudName, machine: Machine) {
         let id = machine.instance.clone();
@@ -34,14 +40,16 @@ impl Core {
         let price: PricePerHour = offer.map(|it| it.price).unwrap_or_default();
         let size = node.as_ref().map(|node| node.size).or(offer.and_then(|it| it.size)).unwrap_or_default();
         let tag = self.free_tag(tag, &id);
-        let instance = adopted(id.clone(), tag.clone(), cloud.clone(), flavour, location, self.now);
         let instance = Instance {
             application: application.unwrap_or_else(|| "unknown".to_owned()),
+            location,
             price,
             size,
+            // It counts as booting until its node is seen.
+            state: InstanceState::Booting,
             broker_id: Some(machine.id),
             address: machine.address,
-            ..instance
+            ..Instance::new(id.clone(), tag.clone(), cloud.clone(), flavour, Origin::Adopted, self.now)
         };
         self.ledger.instances.insert(id.clone(), instance);
         self.decide(None, Some(&id), format!("{cloud} has {tag} ({}), which no record knows: taken in", machine.name));
@@ -71,32 +79,5 @@ impl Core {
         container.service = service.name;
         self.ledger.containers.insert(name.clone(), container);
         self.decide(Some(&name), None, "the engine has it and no record knows it: taken in".to_owned());
-    }
-}
-
-/// An adopted machine: it counts as booting until its node is seen.
-fn adopted(id: InstanceId, tag: Tag, cloud: CloudName, flavour: FlavourName, location: Location, now: micado_api::Timestamp) -> Instance {
-    Instance {
-        id,
-        tag,
-        cloud,
-        application: String::new(),
-        flavour,
-        location,
-        size: Resources::default(),
-        price: PricePerHour(0),
-        state: InstanceState::Booting,
-        origin: Origin::Adopted,
-        files: BTreeMap::new(),
-        reason: None,
-        released: false,
-        address: None,
-        broker_id: None,
-        node: None,
-        force: false,
-        created_at: now,
-        state_since: now,
-        joined_at: None,
-        joining: None,
     }
 }

@@ -112,7 +112,8 @@ pub(super) struct Memory {
 }
 
 impl Core {
-    /// A core that knows what the store holds and has seen nothing else yet: it changes nothing before it has seen the engine and asked every cloud once.
+    /// A core that knows what the store holds and has seen nothing else yet: it changes nothing before it has seen the engine. What depends on a cloud
+    /// waits for that cloud, and keeps nothing else waiting.
     /// `seed` feeds the choice of new ids.
     #[must_use]
     pub fn new(config: Config, contents: Contents, seed: u64) -> Self {
@@ -186,9 +187,9 @@ impl Core {
         names.filter(|name| sight.failure(name).is_none() && sight.task(name).is_none_or(|task| task.state < TaskState::Running)).collect()
     }
 
-    /// Whether enough is known to decide anything: the engine answers, and every cloud was asked once.
+    /// Whether enough is known to decide anything: the engine answers.
     fn sees(&self) -> bool {
-        self.blind.is_none() && self.sight.is_some() && self.clouds.values().all(CloudSight::was_asked)
+        self.blind.is_none() && self.sight.is_some()
     }
 
     fn saw(&mut self, observation: Observation) {

@@ -97,11 +97,10 @@ impl Core {
             return Some((format!("{cloud} says that the machine is dead{}", detail.map_or(String::new(), |words| format!(": {words}"))), false));
         }
         if instance.is_arriving() {
-            let words = self.memory.broker_words.get(&instance.id).or_else(|| self.clouds.get(cloud)?.error.as_ref());
+            let words = self.broker_says(instance);
             let in_swarm = self.sight.as_ref().is_some_and(|sight| sight.node(&instance.id).is_some());
             let unknown = self.machine_state(cloud, &instance.id).is_none() && !in_swarm;
-            let refused = instance.state == InstanceState::Requested && age >= ORDER_PATIENCE && unknown;
-            if let Some(words) = words.filter(|_| refused) {
+            if let Some(words) = words.filter(|_| age >= ORDER_PATIENCE && unknown) {
                 return Some((format!("{cloud} does not take the order: {words}"), false));
             }
             let limit = self.join_timeout(instance);

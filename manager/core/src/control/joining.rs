@@ -84,7 +84,7 @@ impl Core {
 
 /// Whether it has joined and is not given up or being given back.
 fn is_in_use(instance: &Instance) -> bool {
-    matches!(instance.state, InstanceState::Joined | InstanceState::Active | InstanceState::Draining)
+    matches!(instance.state, InstanceState::Active | InstanceState::Draining)
 }
 
 #[cfg(test)]

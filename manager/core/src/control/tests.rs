@@ -33,11 +33,15 @@ impl Bench {
     }
     /// On what a store holds.
     pub(super) fn of(config: Config, contents: Contents) -> Self {
-        let core = Core::new(config, contents, 1);
-        let mut bench = Self { core, now: Timestamp(1_000_000), seen: Observation::default(), machines: Vec::new(), asked: Vec::new(), ticket: 0 };
+        let mut bench = Self::unseeing(config, contents);
         bench.tick();
         bench.look();
         bench
+    }
+    /// One that has seen nothing yet.
+    fn unseeing(config: Config, contents: Contents) -> Self {
+        let core = Core::new(config, contents, 1);
+        Self { core, now: Timestamp(1_000_000), seen: Observation::default(), machines: Vec::new(), asked: Vec::new(), ticket: 0 }
     }
     pub(super) fn event(&mut self, event: Event) -> Vec<Action> {
         self.now = Timestamp(self.now.0 + 1_000);
@@ -197,6 +201,8 @@ pub(super) fn refusal(answer: Result<Reply, ErrorBody>) -> (ErrorCode, String) {
     let error = answer.expect_err("a refusal");
     (error.code, error.message)
 }
+
+mod clouds;
 
 #[test]
 fn a_request_by_the_same_name_makes_one_container() {

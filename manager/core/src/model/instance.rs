@@ -2,6 +2,7 @@
 
 use micado_api::{CloudName, FlavourName, InstanceId, InstanceState, Location, Origin, PricePerHour, Resources, Tag, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One rented machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +29,7 @@ pub struct Instance {
     pub origin: Origin,
     /// Files a person gave to `start`, name to content.
     #[serde(default)]
-    pub files: std::collections::BTreeMap<String, Vec<u8>>,
+    pub files: BTreeMap<String, Vec<u8>>,
     /// Why it is in its state, where that needs saying: the broker's words, the deadline that passed.
     pub reason: Option<String>,
     /// The broker confirmed that no machine is left (or none was ever made).
@@ -63,6 +64,34 @@ pub struct Trade {
 }
 
 impl Instance {
+    /// A machine that is wanted and not asked for yet: nothing is known of it but who wants it and where.
+    #[must_use]
+    pub fn new(id: InstanceId, tag: Tag, cloud: CloudName, flavour: FlavourName, origin: Origin, now: Timestamp) -> Self {
+        Self {
+            id,
+            tag,
+            cloud,
+            application: String::new(),
+            flavour,
+            location: Location::default(),
+            size: Resources::default(),
+            price: PricePerHour(0),
+            state: InstanceState::Requested,
+            origin,
+            files: BTreeMap::new(),
+            reason: None,
+            released: false,
+            address: None,
+            broker_id: None,
+            node: None,
+            force: false,
+            created_at: now,
+            state_since: now,
+            joined_at: None,
+            joining: None,
+        }
+    }
+
     /// Whether a machine may exist for it: rented, being rented or not surely given back. These count against the limits.
     #[must_use]
     pub fn is_live(&self) -> bool {
@@ -72,8 +101,7 @@ impl Instance {
     /// Whether containers may be assigned to it, now or once it is up.
     #[must_use]
     pub fn accepts_work(&self) -> bool {
-        use InstanceState::{Active, Booting, Joined, Requested, Submitted};
-        matches!(self.state, Requested | Submitted | Booting | Joined | Active)
+        self.is_arriving() || self.state == InstanceState::Active
     }
 
     /// Whether it is on its way and not in the Swarm yet.

@@ -40,7 +40,7 @@ impl<'p, 's> Explainer<'p, 's> {
     pub fn new(problem: &'p Problem<'s>, layout: &'p Layout) -> Self {
         let mut there = vec![Vec::new(); problem.locations.len()];
         let mut sizes = vec![BTreeSet::new(); problem.locations.len()];
-        for (number, node) in problem.snapshot.nodes.iter().enumerate().filter(|(_, node)| node.readiness != Readiness::Foreign) {
+        for (number, node) in problem.snapshot.nodes.iter().enumerate() {
             let location = problem.yard.machines[number].location;
             there[location].push(number);
             sizes[location].insert((node.capacity.memory.0, node.capacity.cpu.0));
@@ -48,7 +48,7 @@ impl<'p, 's> Explainer<'p, 's> {
         let state = |readiness| match readiness {
             Readiness::Ready | Readiness::Arriving => 0,
             Readiness::Draining => 1,
-            Readiness::Down | Readiness::Foreign => 2,
+            Readiness::Down => 2,
         };
         for machines in &mut there {
             machines.sort_by_cached_key(|&number| {
@@ -92,12 +92,10 @@ impl<'p, 's> Explainer<'p, 's> {
         Verdict::Wait(format!("needs {}: {refusals}{separator}{}", lack.of(kind), self.why_none_is_rented(kind)))
     }
 
-    /// All machines: those of the location, worst first, then those elsewhere, then those that are not ours.
+    /// All machines: those of the location, worst first, then those elsewhere.
     fn all_machines(&self, location: usize) -> impl Iterator<Item = usize> {
-        let nodes = &self.problem.snapshot.nodes;
-        let ours = |number: &usize| nodes[*number].readiness != Readiness::Foreign;
-        let elsewhere = (0..nodes.len()).filter(move |number| ours(number) && self.problem.yard.machines[*number].location != location);
-        self.there[location].iter().copied().chain(elsewhere).chain((0..nodes.len()).filter(move |number| !ours(number)))
+        let elsewhere = (0..self.problem.snapshot.nodes.len()).filter(move |number| self.problem.yard.machines[*number].location != location);
+        self.there[location].iter().copied().chain(elsewhere)
     }
 
     /// What these machines say, and all that the named ones lack. `count` is how many there are.

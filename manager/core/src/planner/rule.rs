@@ -30,15 +30,12 @@ pub(super) struct Lack {
 }
 
 /// Every rule. A machine that breaks several is refused by the first: the one that lasts longest.
-pub(super) const RULES: [&dyn Rule; 7] = [&Ours, &Located, &Up, &Open, &NotAvoided, &PortsFree, &Room];
+pub(super) const RULES: [&dyn Rule; 6] = [&Located, &Up, &Open, &NotAvoided, &PortsFree, &Room];
 
 /// The rule that forbids this machine, if any does.
 pub(super) fn broken(kind: &Kind<'_>, number: usize, machine: &Machine) -> Option<&'static dyn Rule> {
     RULES.into_iter().find(|rule| !rule.allows(kind, number, machine))
 }
-
-/// Machines that we did not rent, and the manager's own, are never touched.
-pub(super) struct Ours;
 
 /// A container runs on machines of the location it asks for.
 pub(super) struct Located;
@@ -57,15 +54,6 @@ pub(super) struct PortsFree;
 
 /// Nothing is promised twice.
 pub(super) struct Room;
-
-impl Rule for Ours {
-    fn allows(&self, _: &Kind<'_>, _: usize, machine: &Machine) -> bool {
-        machine.readiness != Readiness::Foreign
-    }
-    fn refusal(&self, _: &Problem<'_>, _: &Kind<'_>, _: &Machine) -> String {
-        "is not for containers".to_owned()
-    }
-}
 
 impl Rule for Located {
     fn allows(&self, kind: &Kind<'_>, _: usize, machine: &Machine) -> bool {

@@ -17,8 +17,6 @@ pub enum Readiness {
     Draining,
     /// Not answering.
     Down,
-    /// Not ours, or the manager's own.
-    Foreign,
 }
 
 /// A machine as the planner sees it.

@@ -77,7 +77,7 @@ impl Machine {
         match self.readiness {
             Readiness::Ready => Some(0),
             Readiness::Arriving => Some(1 + usize::from(self.rented)),
-            Readiness::Draining | Readiness::Down | Readiness::Foreign => None,
+            Readiness::Draining | Readiness::Down => None,
         }
     }
 }

@@ -30,7 +30,8 @@ impl World {
         let weather = if self.calm { crate::weather::Weather::clear() } else { self.weather.clone() };
         let dice = &mut self.clock.dice;
         let given_up_at = now + dice.between(5_000, DEADLINE);
-        let lost = dice.per_mille(weather.lost_before);
+        let hangs = matches!(&call, Call::ListMachines { cloud } if self.script.hangs.as_ref() == Some(cloud));
+        let lost = dice.per_mille(weather.lost_before) || hangs;
         let late = !lost && dice.per_mille(weather.late);
         let scripted = matches!(call, Call::LaunchMachine { .. }) && std::mem::take(&mut self.script.lose_launch_answer);
         let loses_answer = lost || late || dice.per_mille(weather.lost_after) || scripted;

@@ -1,6 +1,6 @@
 //! One simulated machine: what was ordered, how far it is, and what befell it.
 
-use micado_api::{FlavourName, InstanceId, Location, Tag};
+use micado_api::{FlavourName, InstanceId, Location, MachineName, Tag};
 use micado_cloudsetup::{Machine as Listed, MachineState};
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ impl Cloud {
     }
     pub fn listed(&self, cluster: &micado_api::ClusterId, machine: &Machine) -> Listed {
         Listed {
-            name: format!("micado-{cluster}-{}", machine.instance),
+            name: MachineName::new(cluster, &machine.instance).to_string(),
             instance: machine.instance.clone(),
             id: format!("m{}", machine.serial),
             state: machine.state,

@@ -7,7 +7,7 @@ use crate::{
     registry::Registry,
 };
 use futures_util::StreamExt;
-use micado_api::{CloudName, ClusterId, FlavourName, InstanceId, Location, Tag};
+use micado_api::{CloudName, ClusterId, FlavourName, InstanceId, Location, MachineName, Tag, labels};
 use micado_cloudsetup::{Broker, BrokerError, Order};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
@@ -51,7 +51,7 @@ impl WayIn {
     /// What the machine of this instance, with these labels, finds below `/etc/micado`.
     fn files(&self, instance: &InstanceId, labels: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
         let files = [
-            ("labels", labels.iter().map(|(key, value)| format!("micado.{key}={value}\n")).collect::<String>()),
+            ("labels", labels.iter().map(|(key, value)| format!("{key}={value}\n")).collect::<String>()),
             ("manager", format!("{}\n", self.url)),
             ("ca.crt", self.authority.clone()),
             ("credential", format!("{}\n", self.key.credential(instance))),
@@ -96,7 +96,7 @@ impl Outside {
     }
 
     fn machine_name(&self, instance: &InstanceId) -> String {
-        format!("micado-{}-{instance}", self.cluster)
+        MachineName::new(&self.cluster, instance).to_string()
     }
 
     /// The order of a machine, with the files that it finds at boot.
@@ -111,16 +111,16 @@ impl Outside {
         flavour: FlavourName,
         user_files: BTreeMap<String, Vec<u8>>,
     ) -> Order {
-        let labels = [
-            ("cluster", self.cluster.as_str()),
-            ("instance", instance.as_str()),
-            ("tag", tag.as_str()),
-            ("location", location.as_str()),
-            ("cloud", cloud.as_str()),
-            ("flavour", flavour.as_str()),
-            ("application", application.as_str()),
+        let said = [
+            (labels::CLUSTER, self.cluster.as_str()),
+            (labels::INSTANCE, instance.as_str()),
+            (labels::TAG, tag.as_str()),
+            (labels::LOCATION, location.as_str()),
+            (labels::CLOUD, cloud.as_str()),
+            (labels::FLAVOUR, flavour.as_str()),
+            (labels::APPLICATION, application.as_str()),
         ];
-        let mut files = self.way_in.files(&instance, &labels);
+        let mut files = self.way_in.files(&instance, &said);
         files.extend(user_files.into_iter().map(|(name, content)| (format!("files/{name}"), content)));
         Order { name: self.machine_name(&instance), cluster: self.cluster.clone(), instance, tag, location, application, flavour, files }
     }
@@ -154,13 +154,13 @@ mod tests {
         let url = "https://10.0.0.1:7443/v1/join".to_owned();
         let way_in = WayIn { url, authority: pki.authority().to_owned(), key: Arc::new(pki.credential_key().expect("a key")) };
         let id = InstanceId::trusted("0123abcd");
-        let files = way_in.files(&id, &[("instance", "0123abcd"), ("location", "database")]);
+        let files = way_in.files(&id, &[("micado.instance", "0123abcd"), ("micado.location", "database")]);
         let text = |name: &str| String::from_utf8(files[name].clone()).expect("text");
         assert_eq!(files.keys().map(String::as_str).collect::<Vec<_>>(), ["ca.crt", "credential", "labels", "manager"]);
         assert_eq!(text("labels"), "micado.instance=0123abcd\nmicado.location=database\n");
         assert_eq!(text("manager"), "https://10.0.0.1:7443/v1/join\n");
         assert_eq!(text("ca.crt"), pki.authority());
         assert_eq!(way_in.key.instance(text("credential").trim_end()), Some(id.clone()));
-        assert_eq!(way_in.files(&id, &[("instance", "0123abcd"), ("location", "database")]), files, "a repeated order is the same");
+        assert_eq!(way_in.files(&id, &[("micado.instance", "0123abcd"), ("micado.location", "database")]), files, "a repeated order is the same");
     }
 }

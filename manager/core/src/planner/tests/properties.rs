@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 const LOCATIONS: [&str; 3] = ["application", "database", "cache"];
-const STATES: [Readiness; 6] = [Readiness::Ready, Readiness::Ready, Readiness::Arriving, Readiness::Draining, Readiness::Down, Readiness::Foreign];
+const STATES: [Readiness; 5] = [Readiness::Ready, Readiness::Ready, Readiness::Arriving, Readiness::Draining, Readiness::Down];
 
 fn ports() -> impl Strategy<Value = BTreeSet<HostPort>> {
     prop_oneof![4 => Just(BTreeSet::new()), 1 => proptest::collection::btree_set(80..84_u16, 1..3).prop_map(|ports| tcp(&ports.into_iter().collect::<Vec<_>>()))]
@@ -19,7 +19,7 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
         services: BTreeMap::from([(ServiceName::trusted(format!("s{}", used % 4)), 1)]),
         ..node("n", mib, millis)
     };
-    let node = (0..3_usize, 0..6_usize, 500..4000_u64, 500..4000_u64, 0..130_u64, ports()).prop_map(node_of);
+    let node = (0..3_usize, 0..5_usize, 500..4000_u64, 500..4000_u64, 0..130_u64, ports()).prop_map(node_of);
     proptest::collection::vec(node, 0..12).prop_map(|mut nodes| {
         for (number, node) in nodes.iter_mut().enumerate() {
             node.instance = InstanceId::trusted(format!("i{number}"));
@@ -199,7 +199,7 @@ proptest! {
             };
             let waiting = snapshot.waiting.iter().find(|waiting| waiting.container == name).expect("a container that waits");
             let large_enough = snapshot.offers.iter().any(|offer| waiting.needs.fits_in(&offer.capacity))
-                || snapshot.nodes.iter().any(|node| node.readiness != Readiness::Foreign && node.location == waiting.location && waiting.needs.fits_in(&node.capacity));
+                || snapshot.nodes.iter().any(|node| node.location == waiting.location && waiting.needs.fits_in(&node.capacity));
             prop_assert_eq!(refused, !large_enough && !snapshot.offers.is_empty() && waiting.bound_to.is_none());
         }
     }

@@ -19,7 +19,6 @@ fn with(node: Node, change: impl FnOnce(&mut Node)) -> Node {
 fn each_machine_says_why_not_and_the_worst_comes_first() {
     let nodes = vec![
         with(node("db01", 4000, 4000), |node| node.location = Location::trusted("database")),
-        with(node("manager", 4000, 4000), |node| node.readiness = Readiness::Foreign),
         with(node("application03", 4000, 4000), |node| node.readiness = Readiness::Draining),
         with(node("application02", 4000, 4000), |node| node.reserved = amount(3600, 3900)),
         with(node("application01", 4000, 4000), |node| node.reserved = amount(3790, 0)),
@@ -28,7 +27,7 @@ fn each_machine_says_why_not_and_the_worst_comes_first() {
     assert_eq!(
         text,
         "needs 600 MiB and 0.25 cores: application02 has 400 MiB and 0.1 cores left, application01 has 210 MiB left, application03 is draining, \
-         db01 is location database, manager is not for containers; no flavour can be rented"
+         db01 is location database; no flavour can be rented"
     );
 }
 

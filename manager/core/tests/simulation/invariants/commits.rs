@@ -39,7 +39,7 @@ pub fn check(world: &World, written: &[Written]) -> Result<(), Broken> {
                 };
                 let after = world.store.container(name);
                 changes_were_asked_for(world, before, after)?;
-                if let Some(after) = after {
+                if let Some(after) = after.filter(|it| before.is_some() || !taken_in(world, it)) {
                     no_launch_doubled(world, before, after)?;
                     placed_rightly(world, before, after)?;
                     ended_truly(world, before, after)?;
@@ -84,8 +84,8 @@ fn healthy_machine_kept(world: &World, before: Option<&Instance>, after: &Instan
 
 /// While the engine does not answer, no machine in use is given up.
 fn blind_holds(world: &World, before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
-    use InstanceState::{Active, Draining, Joined};
-    let in_use = |it: &Instance| matches!(it.state, Joined | Active | Draining);
+    use InstanceState::{Active, Draining};
+    let in_use = |it: &Instance| matches!(it.state, Active | Draining);
     let ends = before.is_some_and(in_use) && !in_use(after);
     if world.manager.blind && ends && !world.people.given_back.contains_key(&after.id) {
         return broken("blind_holds", format!("{} becomes {:?} while the engine does not answer", after.id, after.state));
@@ -95,7 +95,7 @@ fn blind_holds(world: &World, before: Option<&Instance>, after: &Instance) -> Re
 
 /// An instance is joined when its node was in the Swarm.
 fn joined_truly(world: &World, before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
-    let joins = matches!(after.state, InstanceState::Joined | InstanceState::Active) && before.is_none_or(|it| it.is_arriving());
+    let joins = after.state == InstanceState::Active && before.is_none_or(|it| it.is_arriving());
     let there = world.swarm.nodes.values().any(|it| it.view.instance.as_ref() == Some(&after.id));
     if joins && !there { broken("joined_truly", format!("{} has no node", after.id)) } else { Ok(()) }
 }
@@ -107,6 +107,11 @@ fn key_kept(before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
         return Ok(());
     }
     broken("key_kept", format!("{} was bound to {bound:?} and is to {:?}", after.id, after.joining))
+}
+
+/// Whether a container without a record is in the Swarm, because the store was lost.
+fn taken_in(world: &World, container: &Container) -> bool {
+    world.script.store_lost && container.placement.as_ref().is_some_and(|it| world.swarm.services.contains_key(&world.swarm_name(container, it)))
 }
 
 /// One request makes one container, and a container is made by a request.

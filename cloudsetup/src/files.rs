@@ -1,22 +1,24 @@
-//! The order's files as the archive that the engine unpacks into the container.
+//! An order's files as an archive that a machine unpacks.
 
 use crate::BrokerError;
 use bytes::Bytes;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Component, Path},
 };
 
-/// Where a machine finds them, without the leading `/`.
-const HOME: &str = "etc/micado";
-
-/// A tar of `/etc/micado`, to be unpacked at `/`: folders 0700, files 0600, owned by root.
+/// A tar of the files, to be unpacked at `/` when `home` is where a machine finds them, without the leading `/`, or there when `home` is empty:
+/// folders 0700, files 0600, owned by root.
 ///
 /// # Errors
 /// A name that leads out of the folder is refused.
-pub(super) fn archive(files: &BTreeMap<String, Vec<u8>>) -> Result<Bytes, BrokerError> {
-    let home = Path::new(HOME);
-    let folders: BTreeSet<_> = files.keys().flat_map(|name| Path::new(name).ancestors().skip(1)).map(|folder| home.join(folder)).chain([home.into()]).collect();
+pub(crate) fn archive<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>, home: &str) -> Result<Bytes, BrokerError> {
+    let (home, files) = (Path::new(home), files.into_iter().collect::<BTreeMap<_, _>>());
+    let within = files.keys().flat_map(|name| Path::new(name).ancestors().skip(1)).map(|folder| home.join(folder));
+    let folders: BTreeSet<_> = within.chain([home.into()]).filter(|folder| !folder.as_os_str().is_empty()).collect();
+    if let Some(astray) = files.keys().find(|name| !stays(Path::new(name))) {
+        return Err(refuse(Path::new(astray), &"it is not a relative path that stays in its folder"));
+    }
     let mut tar = tar::Builder::new(Vec::new());
     for folder in folders {
         append(&mut tar, &folder, tar::EntryType::Directory, 0o700, &[])?;
@@ -27,6 +29,10 @@ pub(super) fn archive(files: &BTreeMap<String, Vec<u8>>) -> Result<Bytes, Broker
     tar.into_inner().map(Bytes::from).map_err(|error| refuse(home, &error))
 }
 
+fn stays(name: &Path) -> bool {
+    name.file_name().is_some() && name.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
 fn append(tar: &mut tar::Builder<Vec<u8>>, path: &Path, kind: tar::EntryType, mode: u32, content: &[u8]) -> Result<(), BrokerError> {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
@@ -34,9 +40,6 @@ fn append(tar: &mut tar::Builder<Vec<u8>>, path: &Path, kind: tar::EntryType, mo
     header.set_size(content.len() as u64);
     header.set_uid(0);
     header.set_gid(0);
-    if !path.starts_with(HOME) {
-        return Err(refuse(path, &"it is not a relative path"));
-    }
     tar.append_data(&mut header, path, content).map_err(|error| refuse(path, &error))
 }
 
@@ -48,16 +51,19 @@ fn refuse(path: &Path, why: &dyn std::fmt::Display) -> BrokerError {
 mod tests {
     use super::*;
 
-    #[test]
-    fn folders_come_before_their_files_and_all_is_for_root_alone() {
-        let files = [("join.json", "{}"), ("certs/registry:5000/ca.crt", "pem")].map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()));
-        let tar = archive(&files.into()).expect("good names");
+    fn entries(tar: &Bytes) -> Vec<String> {
         let mut archive = tar::Archive::new(tar.as_ref());
         let entries = archive.entries().expect("a tar").map(|entry| {
             let entry = entry.expect("an entry");
             let path = entry.path().expect("a path").display().to_string();
             format!("{path} {:o}", entry.header().mode().expect("a mode"))
         });
+        entries.collect()
+    }
+
+    #[test]
+    fn folders_come_before_their_files_and_all_is_for_root_alone() {
+        let files = [("join.json", b"{}".as_slice()), ("certs/registry:5000/ca.crt", b"pem")];
         let expected = [
             "etc/micado 700",
             "etc/micado/certs 700",
@@ -65,13 +71,15 @@ mod tests {
             "etc/micado/certs/registry:5000/ca.crt 600",
             "etc/micado/join.json 600",
         ];
-        assert_eq!(entries.collect::<Vec<_>>(), expected);
+        assert_eq!(entries(&archive(files, "etc/micado").expect("good names")), expected);
+        let here = expected.map(|entry| entry.trim_start_matches("etc/micado").trim_start_matches('/'));
+        assert_eq!(entries(&archive(files, "").expect("good names")), here[1..]);
     }
 
     #[test]
     fn no_name_leads_out() {
-        for name in ["../passwd", "/etc/passwd", "a/../../b"] {
-            let error = archive(&[(name.to_owned(), Vec::new())].into()).expect_err(name);
+        for (name, home) in ["../passwd", "/etc/passwd", "a/../../b", ""].into_iter().flat_map(|name| [(name, "etc/micado"), (name, "")]) {
+            let error = archive([(name, b"".as_slice())], home).expect_err(name);
             assert!(matches!(error, BrokerError::Refused(_)), "{error}");
         }
     }

@@ -1,0 +1,165 @@
+//! What one event costs the control core when nothing changes: a list of machines, a look at the engine, the safety net's turn. `cargo bench -p micado-core --bench control`
+
+use micado_api::{
+    CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MemoryBytes, NanoCpus, Resources, ServiceName, ServiceSpec, Tag, Timestamp,
+};
+use micado_cloudsetup::{CloudSetup, Machine, MachineState};
+use micado_core::{
+    control::{Action, Answer, CallKey, Config, Core, Event},
+    engine::{NodeView, Observation, ServiceView, TaskState, TaskView, swarm_name},
+    model::{Container, Desired, Placement, Service},
+};
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+const RUNS: usize = 21;
+const SETUP: &str = "<s><clouds><c><name>far</name><broker>local</broker><flavours>
+    <f><size>large</size><id>l</id><memory>16G</memory><cores>8</cores><price>0.04</price></f>
+  </flavours></c></clouds><applications><a><name>Node</name><sname>n</sname><executable>e</executable></a></applications></s>";
+
+fn main() {
+    // Built as a test target too (`cargo test --benches`): then there is nothing to measure.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    for (machines, containers) in [(10, 100), (1000, 0), (1000, 10_000)] {
+        let mut cluster = Cluster::settled(machines, containers);
+        let name = format!("{machines} machines, {containers} containers");
+        let (listed, observed) = (cluster.listed(), cluster.observation.clone());
+        cluster.measure(&format!("{name}: a list of all machines"), || listed.clone());
+        cluster.measure(&format!("{name}: a look at the engine"), || Event::Observed(observed.clone()));
+        cluster.measure(&format!("{name}: a tick"), || Event::Tick);
+    }
+}
+
+struct Cluster {
+    core: Core,
+    now: Timestamp,
+    machines: Vec<Machine>,
+    observation: Observation,
+}
+
+impl Cluster {
+    /// A core that has taken in all of these, as after a lost store, and has come to rest.
+    fn settled(machines: usize, containers: usize) -> Self {
+        let config = Config { max_instances: None, ..Config::new(ClusterId::trusted("bench"), CloudSetup::parse(SETUP, "bench").expect("a good file")) };
+        let instances: Vec<InstanceId> = (0..machines).map(|number| InstanceId::trusted(format!("{number:08x}"))).collect();
+        let mut observation = Observation { nodes: instances.iter().map(node).collect(), ..Observation::default() };
+        for number in 0..containers {
+            let (service, task) = container(number, &instances[number % machines]);
+            observation.services.push(service);
+            observation.tasks.push(task);
+        }
+        let mut cluster =
+            Self { core: Core::new(config, Vec::new(), 1), now: Timestamp(1_000_000), machines: instances.iter().map(machine).collect(), observation };
+        for event in [Event::Tick, cluster.listed(), Event::Observed(cluster.observation.clone()), Event::Wake] {
+            cluster.handle(event);
+        }
+        let left = cluster.handle(Event::Observed(cluster.observation.clone()));
+        assert!(left.is_empty(), "the cluster is not at rest: {:?}", left.first());
+        cluster
+    }
+
+    fn listed(&self) -> Event {
+        Event::Answered(CallKey::List(CloudName::trusted("far")), Answer::Listed(Ok(self.machines.clone())))
+    }
+
+    fn handle(&mut self, event: Event) -> Vec<Action> {
+        self.now = self.now.plus(Duration::from_secs(10));
+        self.core.handle(self.now, event)
+    }
+
+    fn measure(&mut self, what: &str, event: impl Fn() -> Event) {
+        let mut times: Vec<Duration> = (0..RUNS)
+            .map(|_| {
+                let event = event();
+                let begin = Instant::now();
+                black_box(self.handle(event));
+                begin.elapsed()
+            })
+            .collect();
+        times.sort();
+        println!("{what}: median {:.2} ms (max {:.2})", times[RUNS / 2].as_secs_f64() * 1e3, times[RUNS - 1].as_secs_f64() * 1e3);
+    }
+}
+
+fn machine(instance: &InstanceId) -> Machine {
+    Machine {
+        name: format!("micado-bench-{instance}"),
+        instance: instance.clone(),
+        id: instance.to_string(),
+        state: MachineState::Running,
+        address: Some("10.0.0.1".to_owned()),
+        tag: Some(Tag::trusted(format!("t{instance}"))),
+        location: Some(Location::default()),
+        application: Some("Node".to_owned()),
+        flavour: Some(FlavourName::trusted("large")),
+        detail: None,
+    }
+}
+
+fn node(instance: &InstanceId) -> NodeView {
+    NodeView {
+        id: format!("node-{instance}"),
+        hostname: instance.to_string(),
+        instance: Some(instance.clone()),
+        labels: [("location".to_owned(), "application".to_owned())].into(),
+        ready: true,
+        active: true,
+        manager: false,
+        size: Resources::new(MemoryBytes::mib(16_384), NanoCpus::cores(8)),
+        address: Some("10.0.0.1".to_owned()),
+    }
+}
+
+fn container(number: usize, instance: &InstanceId) -> (ServiceView, TaskView) {
+    let name = ServiceName::trusted(format!("client{}_web", number / 10));
+    let reservation = Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250));
+    let spec = ServiceSpec {
+        image: "web".to_owned(),
+        client: format!("client{}", number / 10),
+        location: Location::default(),
+        entrypoint: None,
+        arguments: Vec::new(),
+        environment: Vec::new(),
+        ports: Vec::new(),
+        domain: None,
+        reservation,
+        volumes: Vec::new(),
+    };
+    let placement = Placement { instance: instance.clone(), generation: 1 };
+    let container = ContainerName::trusted(format!("{name}.{}", number % 10 + 1));
+    let swarm = swarm_name(&ClusterId::trusted("bench"), &container, 1);
+    let service = Service { name: name.clone(), spec, pull: Some("registry:2/web@sha256:0".to_owned()), next_number: 11, created_at: Timestamp(0) };
+    let record = Container {
+        name: container.clone(),
+        service: name,
+        desired: Desired::Running,
+        placement: Some(placement.clone()),
+        leaving: None,
+        next_generation: 2,
+        bound_to: None,
+        outcome: None,
+        reason: None,
+        request: None,
+        log_tail: None,
+        created_at: Timestamp(0),
+        removed_at: None,
+    };
+    let id = format!("service-{number}");
+    let task = TaskView {
+        id: format!("task-{number}"),
+        service: id.clone(),
+        node: Some(format!("node-{instance}")),
+        state: TaskState::Running,
+        wanted: true,
+        version: 1,
+        message: None,
+        exit_code: None,
+        reservation,
+        ports: Vec::new(),
+    };
+    (ServiceView { id, name: swarm, container, placement, records: Some(Box::new((service, record))) }, task)
+}

@@ -31,7 +31,12 @@ use micado_api::{CloudName, ClusterId};
 use places::{Owner, Places};
 use poll::Progress;
 use records::{Job, all, liveliest};
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 /// A termination that takes longer is to be asked for again: callers give a call of the broker a minute.
 const TERMINATION: Duration = Duration::from_secs(50);
@@ -100,33 +105,33 @@ impl CloudBroker {
         let (account, mut places) = (&self.account, None);
         let listed = account.listing.get(&account.link).await?;
         account.facts.keep(&listed.jobs);
-        let mut jobs = Vec::new();
+        let mut machines = Vec::new();
         for (job, machine) in listed.jobs.iter().filter_map(|job| Some((job, job.machine(cluster)?))) {
             // A description that names none of the account's clouds says as little as none: the cloud may have been renamed.
             let known = account.clouds.iter().any(|cloud| job.says_cloud(&cloud.name) == Some(true));
             if known {
-                jobs.extend((job.says_cloud(&self.cloud.name) == Some(true)).then_some(machine));
+                machines.extend((job.says_cloud(&self.cloud.name) == Some(true)).then_some(machine));
             } else {
                 let owner = self.owner(&mut places, |places| places.of_job(job)).await?;
-                jobs.extend(self.mine(machine, owner));
+                machines.extend(self.mine(machine, owner));
             }
         }
-        account.facts.complete(&account.link, &mut jobs).await;
-        for (instance, machine) in listed.instances.iter().filter_map(|it| Some((it, it.machine(cluster)?))) {
+        account.facts.complete(&account.link, &mut machines).await;
+        // A job's instance may be called as the job is; that is one machine.
+        let named: BTreeSet<_> = listed.jobs.iter().map(|job| &job.name).collect();
+        let alone = listed.instances.iter().filter(|instance| !named.contains(&instance.name));
+        for (instance, machine) in alone.filter_map(|it| Some((it, it.machine(cluster)?))) {
             let owner = self.owner(&mut places, |places| places.of_instance(instance)).await?;
-            jobs.extend(self.mine(machine, owner));
+            machines.extend(self.mine(machine, owner));
         }
         let mut by_name: BTreeMap<String, Vec<Machine>> = BTreeMap::new();
-        jobs.into_iter().for_each(|machine| by_name.entry(machine.name.clone()).or_default().push(machine));
+        machines.into_iter().for_each(|machine| by_name.entry(machine.name.clone()).or_default().push(machine));
         Ok(by_name.into_values().filter_map(|same| liveliest(same, |machine| machine.state)).collect())
     }
 
     /// The machine with what its owner tells of it, if that is this cloud.
     fn mine(&self, machine: Machine, owner: Option<Owner>) -> Option<Machine> {
-        let Some(owner) = owner else {
-            tracing::warn!(name = machine.name, "the broker has a machine of this cluster that fits no cloud of cloudsetup.xml");
-            return None;
-        };
+        let owner = owner?;
         let (flavour, application) = (machine.flavour.clone().or(owner.flavour), machine.application.clone().or(owner.application));
         (owner.cloud == self.cloud.name).then_some(Machine { flavour, application, ..machine })
     }

@@ -11,6 +11,7 @@ use futures_util::{
     StreamExt, TryStreamExt,
     future::{join_all, ready},
 };
+use micado_api::MachineName;
 use micado_cloudsetup::local;
 use std::{
     collections::HashMap,
@@ -21,6 +22,8 @@ use std::{
 /// The labels of a machine's container that say which instance it is, and of which cluster.
 const INSTANCE: &str = "micado.instance";
 const TAG: &str = "micado.tag";
+/// The name under which a machine of the CloudBroker simulator was ordered: it knows no more of us.
+const ORDER: &str = "cloudbroker.name";
 
 /// The host's engine.
 #[derive(Debug, Clone)]
@@ -83,7 +86,7 @@ impl Host {
         let machine = |summary: ContainerSummary| {
             Some(HostContainer {
                 tag: label(&summary, TAG).unwrap_or_default(),
-                instance: label(&summary, INSTANCE)?,
+                instance: label(&summary, INSTANCE).or_else(|| Some(label(&summary, ORDER)?.parse::<MachineName>().ok()?.instance.to_string()))?,
                 state: summary.state.map_or_else(String::new, |state| state.to_string()),
                 id: summary.id?,
             })

@@ -2,13 +2,13 @@
 
 use super::{failure::Failure, link::Link, pages::read_all};
 use crate::dom::Element;
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// So many names are listed in an error.
 const LISTED: usize = 10;
 
 /// What is looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Software,
     Executable,
@@ -83,22 +83,25 @@ impl Entry {
 /// The catalogue as far as it was needed. Read anew when an order was refused, for it may have changed.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
-    read: tokio::sync::Mutex<BTreeMap<Kind, Arc<Vec<Entry>>>>,
+    /// By kind.
+    read: [tokio::sync::Mutex<Option<Arc<Vec<Entry>>>>; Kind::ALL.len()],
 }
 
 impl Catalogue {
     pub(super) async fn entries(&self, link: &Link, kind: Kind) -> Result<Arc<Vec<Entry>>, Failure> {
-        let mut known = self.read.lock().await;
-        if let Some(entries) = known.get(&kind) {
+        let mut known = self.read[kind as usize].lock().await;
+        if let Some(entries) = &*known {
             return Ok(entries.clone());
         }
         let (path, item) = kind.wire();
         let (entries, _) = read_all(link, path, item, None, Entry::read).await?;
-        Ok(known.entry(kind).or_insert(Arc::new(entries)).clone())
+        Ok(known.insert(Arc::new(entries)).clone())
     }
 
     pub(super) async fn forget(&self) {
-        self.read.lock().await.clear();
+        for known in &self.read {
+            *known.lock().await = None;
+        }
     }
 
     /// The one active entry of this name that fits; an executable may also be named by its file. `where_` says in words what it has to fit.
@@ -126,7 +129,7 @@ impl Catalogue {
 }
 
 /// The one active entry of this name that fits, or in words why there is none.
-pub(super) fn pick<'e>(kind: Kind, entries: &'e [Entry], name: &str, where_: &str, fits: impl Fn(&Entry) -> bool) -> Result<&'e Entry, String> {
+fn pick<'e>(kind: Kind, entries: &'e [Entry], name: &str, where_: &str, fits: impl Fn(&Entry) -> bool) -> Result<&'e Entry, String> {
     let by_binary = |entry: &&Entry| kind == Kind::Executable && entry.binary.as_deref() == Some(name);
     let fitting: Vec<_> = entries.iter().filter(|entry| fits(entry)).collect();
     let mut named: Vec<_> = fitting.iter().copied().filter(|entry| entry.name == name).collect();

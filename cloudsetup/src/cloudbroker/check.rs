@@ -1,6 +1,11 @@
 //! Looks at the live service for everything that `cloudsetup.xml` names of a cloud.
 
-use super::{CloudBroker, Finding, catalogue::Kind, failure::Failure, parts::Site};
+use super::{
+    CloudBroker, Finding,
+    catalogue::Kind,
+    failure::{Failure, No},
+    parts::Site,
+};
 use crate::{Application, Rent};
 use futures_util::future::join_all;
 
@@ -30,17 +35,17 @@ fn waits_for(what: &str) -> Failure {
 pub(super) async fn check(broker: &CloudBroker) -> Vec<Finding> {
     let account = &broker.account;
     account.catalogue.forget().await;
-    // All at once: when the broker is silent, that is found out once.
-    let read = join_all(Kind::ALL.map(|kind| account.catalogue.entries(&account.link, kind))).await;
+    let reached = match account.catalogue.entries(&account.link, Kind::Software).await {
+        // A no to this one list is not one to all.
+        Err(failure) if failure.is(No::Other) => Ok(()),
+        other => other.map(drop),
+    };
     let mut findings = Findings { broker, all: Vec::new() };
-    // That one of the lists can be read shows that the account is good.
-    let mut first = read.into_iter();
-    let failed = first.next().and_then(Result::err).filter(|_| first.all(|list| list.is_err()));
-    let cut_off = failed.is_some();
-    findings.note(format!("endpoint and credentials ({})", broker.address()), failed.map_or(Ok(()), Err));
-    if cut_off {
+    if findings.note(format!("endpoint and credentials ({})", broker.address()), reached).is_none() {
         return findings.all;
     }
+    // All at once, so that a broker which is silent about some of them is waited for once.
+    join_all(Kind::ALL.map(|kind| account.catalogue.entries(&account.link, kind))).await;
     let site = places(&mut findings, broker).await;
     for application in &account.applications {
         programs(&mut findings, broker, application, site.as_ref()).await;

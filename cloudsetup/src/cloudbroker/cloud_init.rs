@@ -12,16 +12,19 @@ const SCRIPTS_HOME: &str = "/opt/micado/node";
 /// Where an order's files are.
 const FILES_HOME: &str = "/etc/micado";
 
-/// The node's scripts, as an administrator would load them into the broker.
-const SCRIPTS: [(&str, &str); 2] =
-    [("deploy.sh", include_str!("../../../scripts/packages/node/deploy.sh")), ("init.sh", include_str!("../../../scripts/packages/node/init.sh"))];
+/// The node's scripts and the unit that runs them at a boot, each with its mode, as an administrator would load them into the broker.
+const SCRIPTS: [(&str, &str, &str); 3] = [
+    ("deploy.sh", "0755", include_str!("../../../scripts/packages/node/deploy.sh")),
+    ("init.sh", "0755", include_str!("../../../scripts/packages/node/init.sh")),
+    ("micado-node.service", "0644", include_str!("../../../scripts/packages/node/micado-node.service")),
+];
 
 /// The user data of a machine with these files.
 ///
 /// # Errors
 /// When it is more than a machine can be given, in words for the user.
 pub(super) fn user_data(files: &BTreeMap<String, Vec<u8>>) -> Result<String, String> {
-    let scripts = SCRIPTS.map(|(name, content)| file(&format!("{SCRIPTS_HOME}/{name}"), content.as_bytes(), "0755"));
+    let scripts = SCRIPTS.map(|(name, mode, content)| file(&format!("{SCRIPTS_HOME}/{name}"), content.as_bytes(), mode));
     let files = files.iter().map(|(name, content)| file(&format!("{FILES_HOME}/{name}"), content, "0600"));
     let config = json!({
         "write_files": files.chain(scripts).collect::<Vec<_>>(),
@@ -64,7 +67,7 @@ mod tests {
             ("/etc/micado/files/a \"b\".txt".to_owned(), vec![0, 255], "0600".to_owned()),
             ("/etc/micado/labels".to_owned(), b"micado.tag=x\n".to_vec(), "0600".to_owned()),
         ];
-        expected.extend(SCRIPTS.map(|(name, content)| (format!("/opt/micado/node/{name}"), content.as_bytes().to_vec(), "0755".to_owned())));
+        expected.extend(SCRIPTS.map(|(name, mode, content)| (format!("/opt/micado/node/{name}"), content.as_bytes().to_vec(), mode.to_owned())));
         assert_eq!(written, expected);
         assert_eq!(config["runcmd"][1][2], "/opt/micado/node/deploy.sh && /opt/micado/node/init.sh");
     }

@@ -97,7 +97,8 @@ impl CloudBroker {
         {
             return Err(failure.clone());
         }
-        let shown = self.show_job(job).await?;
+        // It may run by now: whatever is said of this look, the order is not refused.
+        let shown = self.show_job(job).await.map_err(|failure| Failure::Lost(failure.words().to_owned()))?;
         match submitted {
             // The first of two sendings may have done it.
             Err(failure) if shown.is_half_made() => Err(failure),
@@ -121,9 +122,15 @@ impl CloudBroker {
         Ok(Job { name: job.name.clone(), ..shown })
     }
 
-    /// Deletes a job that never ran, so that a refusal leaves nothing behind.
+    /// Deletes a job that never ran, so that a refusal leaves nothing behind. One that was submitted after all is left as it is: a machine of it might run on, unseen.
     async fn take_back(&self, job: &Job, failure: Failure) -> Failure {
-        match self.delete_job(job).await {
+        let taken_back = match self.show_job(job).await {
+            Ok(shown) if shown.is_half_made() => self.delete_job(job).await,
+            Ok(shown) => Err(Failure::Lost(format!("it is `{}`", shown.status))),
+            Err(gone) if gone.is(No::Absent) => Ok(()),
+            Err(unknown) => Err(unknown),
+        };
+        match taken_back {
             Ok(()) => failure,
             Err(left) => Failure::Lost(format!("{failure}; and job {} is left at the broker: {left}", job.id)),
         }

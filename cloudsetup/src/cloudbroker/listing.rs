@@ -26,14 +26,17 @@ pub(super) struct Listed {
     pub(super) instances: Vec<Instance>,
 }
 
+/// What came of a listing, for all that share it.
+type Outcome = Result<Arc<Listed>, Failure>;
+
 /// Lists an account. One at a time.
 #[derive(Debug)]
 pub(super) struct Listing {
     /// Whether there may be instances that are no job's.
     instances: bool,
-    /// Counts what happens, so that before and after are certain.
+    /// Counts askings and listings, so that before and after are certain.
     clock: AtomicU64,
-    last: tokio::sync::Mutex<Option<(u64, Result<Arc<Listed>, Failure>)>>,
+    last: tokio::sync::Mutex<Option<(u64, Outcome)>>,
     /// Deletions that were begun, and those that ended.
     deletions: [AtomicU64; 2],
     whole: [Whole; 2],
@@ -55,7 +58,7 @@ impl Listing {
     }
 
     /// What the account has. What was done before this was asked is in it.
-    pub(super) async fn get(&self, link: &Link) -> Result<Arc<Listed>, Failure> {
+    pub(super) async fn get(&self, link: &Link) -> Outcome {
         let asked = self.clock.fetch_add(1, Ordering::SeqCst);
         let mut last = self.last.lock().await;
         if let Some((begun, listed)) = last.as_ref().filter(|(begun, _)| *begun > asked) {

@@ -2,19 +2,20 @@
 
 use super::{
     account::Account,
-    catalogue::{Entry, Kind, pick},
+    catalogue::{Entry, Kind},
     failure::Failure,
     records::{Instance, Job},
 };
 use crate::{Cloud, Rent};
 use micado_api::{CloudName, FlavourName};
+use std::collections::BTreeSet;
 
-/// A cloud by the ids of its parts.
+/// A cloud by the ids of all that has the names of its parts, active or not: what runs there may have been rented before that changed.
 #[derive(Debug)]
 struct Place {
     cloud: CloudName,
-    resource: String,
-    region: String,
+    resources: BTreeSet<String>,
+    regions: BTreeSet<String>,
     /// Flavours, by their instance types.
     sizes: Vec<(String, FlavourName)>,
 }
@@ -41,7 +42,7 @@ impl Places {
     pub(super) async fn of(account: &Account) -> Result<Self, Failure> {
         let entries = async |kind| account.catalogue.entries(&account.link, kind).await;
         let (resources, regions, types) = (entries(Kind::Resource).await?, entries(Kind::Region).await?, entries(Kind::InstanceType).await?);
-        let places = account.clouds.iter().filter_map(|cloud| place(cloud, &resources, &regions, &types)).collect();
+        let places = account.clouds.iter().map(|cloud| place(cloud, &resources, &regions, &types)).collect();
         let rented: Vec<_> = account.applications.iter().filter(|application| application.rent == Rent::Instances).collect();
         let mut deployments = Vec::new();
         if !rented.is_empty() {
@@ -56,33 +57,41 @@ impl Places {
         Ok(Self { places, deployments })
     }
 
-    /// The first cloud that has this job's region, and if possible its instance type.
+    /// The first cloud that has this job's region, and if possible its instance type; the account's first if none has, so that no machine goes unseen.
     pub(super) fn of_job(&self, job: &Job) -> Option<Owner> {
         self.owner(job.resource.as_deref(), job.region.as_deref(), job.instance_type.as_deref())
     }
 
     /// The same of an instance, by its deployment.
     pub(super) fn of_instance(&self, instance: &Instance) -> Option<Owner> {
-        let (deployment, application) = self.deployments.iter().find(|(entry, _)| Some(&entry.id) == instance.deployment.as_ref())?;
-        let owner = self.owner(deployment.resource.as_deref(), deployment.region.as_deref(), instance.instance_type.as_deref())?;
-        Some(Owner { application: application.clone(), ..owner })
+        let deployment = self.deployments.iter().find(|(entry, _)| Some(&entry.id) == instance.deployment.as_ref());
+        let (resource, region) = deployment.map_or((None, None), |(entry, _)| (entry.resource.as_deref(), entry.region.as_deref()));
+        let application = deployment.and_then(|(_, application)| application.clone());
+        Some(Owner { application, ..self.owner(resource, region, instance.instance_type.as_deref())? })
     }
 
     fn owner(&self, resource: Option<&str>, region: Option<&str>, instance_type: Option<&str>) -> Option<Owner> {
-        let here = || self.places.iter().filter(|place| Some(place.region.as_str()) == region && resource.is_none_or(|resource| resource == place.resource));
+        let has = |ids: &BTreeSet<String>, id: Option<&str>| id.is_some_and(|id| ids.contains(id));
+        let here = || self.places.iter().filter(|place| has(&place.regions, region) && (resource.is_none() || has(&place.resources, resource)));
         let size = |place: &Place| place.sizes.iter().find(|(id, _)| Some(id.as_str()) == instance_type).map(|(_, flavour)| flavour.clone());
-        let place = here().find(|place| size(place).is_some()).or_else(|| here().next())?;
+        let place = here().find(|place| size(place).is_some()).or_else(|| here().next()).or_else(|| self.places.first())?;
         Some(Owner { cloud: place.cloud.clone(), flavour: size(place), application: None })
     }
 }
 
-fn place(cloud: &Cloud, resources: &[Entry], regions: &[Entry], types: &[Entry]) -> Option<Place> {
-    let resource = pick(Kind::Resource, resources, &cloud.provider, "", |_| true).ok()?;
-    let ours = |entry: &Entry| belongs(entry, resource);
-    let region = pick(Kind::Region, regions, &cloud.region, "", ours).ok()?;
-    let sizes =
-        cloud.flavours.iter().filter_map(|flavour| Some((pick(Kind::InstanceType, types, &flavour.id, "", ours).ok()?.id.clone(), flavour.name.clone())));
-    Some(Place { cloud: cloud.name.clone(), resource: resource.id.clone(), region: region.id.clone(), sizes: sizes.collect() })
+fn place(cloud: &Cloud, resources: &[Entry], regions: &[Entry], types: &[Entry]) -> Place {
+    let resources: Vec<_> = resources.iter().filter(|entry| entry.name == cloud.provider).collect();
+    let ours = |entry: &&Entry| resources.iter().any(|resource| belongs(entry, resource));
+    let sizes = cloud.flavours.iter().flat_map(|flavour| {
+        let types = types.iter().filter(ours).filter(|entry| entry.name == flavour.id);
+        types.map(|entry| (entry.id.clone(), flavour.name.clone()))
+    });
+    Place {
+        cloud: cloud.name.clone(),
+        regions: regions.iter().filter(ours).filter(|entry| entry.name == cloud.region).map(|entry| entry.id.clone()).collect(),
+        sizes: sizes.collect(),
+        resources: resources.iter().map(|entry| entry.id.clone()).collect(),
+    }
 }
 
 /// Whether an entry is of this resource; one that does not say may be.

@@ -216,4 +216,6 @@ pub(super) fn liveliest<T>(records: impl IntoIterator<Item = T>, state: impl Fn(
 }
 
 #[cfg(test)]
+mod proptests;
+#[cfg(test)]
 mod tests;

@@ -5,9 +5,11 @@ use super::{
     http::{Answer, Body, Carrier, Request},
     link::Link,
 };
+use crate::{CloudSetup, Order};
+use micado_api::{ClusterId, FlavourName, InstanceId, Location, Tag};
 use std::{
     collections::{BTreeMap, VecDeque},
-    fs,
+    fmt, fs,
     os::unix::fs::PermissionsExt,
     sync::{Arc, Mutex},
     time::Duration,
@@ -51,11 +53,17 @@ pub(super) struct Came {
 }
 
 /// Answers by `METHOD /path`, with or without the query; the last answer for a call stays.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Script {
     told: Arc<Mutex<BTreeMap<String, VecDeque<Reply>>>>,
     came: Arc<Mutex<Vec<Came>>>,
     begun: Instant,
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Script")
+    }
 }
 
 impl Script {
@@ -124,4 +132,100 @@ pub(super) fn credentials() -> (tempfile::TempDir, CredentialsFile) {
 pub(super) fn write_credentials(file: &CredentialsFile, password: &str) {
     fs::write(&file.0, format!("me@example.net\n{password}\n")).expect("a file");
     fs::set_permissions(&file.0, fs::Permissions::from_mode(0o600)).expect("our file");
+}
+
+/// The set-up of the tests: two clouds of one account in two regions, an application rented as jobs and one as instances.
+pub(super) const SETUP: &str = "<setup>
+<clouds>
+<cloud><name>zrh</name><provider>CloudSigma</provider><region>CloudSigma Zurich</region><credentials>cbcredentials</credentials>
+<flavours><f><size>small</size><id>CloudSigma Small</id></f><f><size>big</size><id>CloudSigma Big</id></f></flavours></cloud>
+<cloud><name>lon</name><provider>CloudSigma</provider><region>CloudSigma London</region><credentials>cbcredentials</credentials>
+<flavours><f><size>small</size><id>CloudSigma Small</id></f></flavours></cloud>
+</clouds>
+<applications>
+<a><name>Node</name><sname>worker image</sname><executable>start.sh</executable><param_template>-start %s</param_template></a>
+</applications>
+</setup>";
+
+/// The same, with a second application that is rented as instances.
+pub(super) fn with_instances() -> String {
+    SETUP.replace("</applications>", "<a><name>VM</name><sname>worker image</sname><executable>start.sh</executable><rent>instances</rent></a></applications>")
+}
+
+/// The catalogue's documents, by their paths.
+const CATALOGUE: [(&str, &str); 7] = [
+    (
+        "GET /softwares.xml",
+        "<softwares type='array'><software><id>s1</id><name>worker image</name><version>1.0</version><status>active</status></software>
+         <software><id>s2</id><name>worker image</name><version>0.9</version><status>inactive</status></software></softwares>",
+    ),
+    (
+        "GET /executables.xml",
+        "<executables type='array'><executable><id>e1</id><name>worker start</name><binary>start.sh</binary><active type='boolean'>true</active>
+         <software-id>s1</software-id></executable><executable><id>e2</id><name>other</name><binary>start.sh</binary><software-id>s9</software-id></executable></executables>",
+    ),
+    ("GET /resources.xml", "<resources><resource><id>r1</id><name>CloudSigma</name><active>true</active><maximum-nodes nil='true'/></resource></resources>"),
+    (
+        "GET /regions.xml",
+        "<regions><region><id>z</id><name>CloudSigma Zurich</name><active>true</active><resource_id>r1</resource_id></region>
+         <region><id>l</id><name>CloudSigma London</name><active>true</active><resource-id>r1</resource-id></region>
+         <region><id>x</id><name>CloudSigma London</name><active>true</active><resource-id>r9</resource-id></region></regions>",
+    ),
+    (
+        "GET /instance_types.xml",
+        "<instance-types><instance-type><id>t1</id><name>CloudSigma Small</name><active>true</active><cpus>1</cpus><resource-id>r1</resource-id></instance-type>
+         <instance-type><id>t2</id><name>CloudSigma Big</name><active>true</active><resource-id>r1</resource-id></instance-type></instance-types>",
+    ),
+    (
+        "GET /deployments.xml",
+        "<deployments><deployment><id>d1</id><name>here</name><status>active</status><software-id>s1</software-id><resource-id>r1</resource-id><region-id>z</region-id></deployment>
+         <deployment><id>d2</id><name>there</name><status>active</status><software-id>s1</software-id><resource-id>r1</resource-id><region-id>l</region-id></deployment></deployments>",
+    ),
+    ("GET /data_types.xml", "<data-types><data-type><id>in</id><name>input</name></data-type><data-type><id>out</id><name>output</name></data-type></data-types>"),
+];
+
+impl Script {
+    /// The clouds of a set-up, on one account whose broker is this; with a catalogue.
+    pub(super) fn brokers(&self, setup: &str, file: CredentialsFile) -> Vec<super::CloudBroker> {
+        for (call, document) in CATALOGUE {
+            self.on(call, [Reply::ok(document)]);
+        }
+        let setup = CloudSetup::parse(setup, "cloudsetup.xml").expect("a good set-up");
+        let account = Arc::new(super::account::Account::new(self.link(file, 30), setup.clouds.clone(), setup.applications));
+        setup.clouds.into_iter().map(|cloud| super::CloudBroker { cloud, account: account.clone() }).collect()
+    }
+}
+
+/// The path of the catalogue's lists, and of nothing else.
+pub(super) const LOOKING_UP: [&str; 7] =
+    ["GET /softwares", "GET /executables", "GET /resources", "GET /regions", "GET /instance_types", "GET /deployments", "GET /data_types"];
+
+/// An order of the instance `i1` of cluster `c`.
+pub(super) fn order(application: &str) -> Order {
+    let files = [("labels", "micado.tag=t"), ("credential", "i1.hush"), ("files/a.txt", "A")];
+    Order {
+        name: "micado-c-i1".to_owned(),
+        cluster: ClusterId::trusted("c"),
+        instance: InstanceId::trusted("i1"),
+        tag: Tag::trusted("application01"),
+        location: Location::trusted("application"),
+        application: application.to_owned(),
+        flavour: FlavourName::trusted("small"),
+        files: files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).into(),
+    }
+}
+
+/// A job's document.
+pub(super) fn job(id: &str, status: &str, more: &str) -> String {
+    format!("<job><id>{id}</id><name>micado-c-i1</name><status>{status}</status>{more}<tag><id>wrong</id></tag></job>")
+}
+
+/// An instance's document.
+pub(super) fn instance(id: &str, name: &str, status: &str, more: &str) -> String {
+    format!("<instance><id>{id}</id><name>{name}</name><status>{status}</status>{more}</instance>")
+}
+
+/// A list of these documents.
+pub(super) fn list(of: &str, documents: &[String]) -> Reply {
+    Reply::ok(format!("<{of} type=\"array\">{}</{of}>", documents.concat()))
 }

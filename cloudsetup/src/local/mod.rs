@@ -1,6 +1,7 @@
 //! The `local` cloud: an instance is a container with a Docker Engine of its own, on an engine of yours.
 
 mod broker;
+mod check;
 mod container;
 mod engine;
 mod host;

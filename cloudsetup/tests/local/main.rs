@@ -3,7 +3,7 @@
 mod bed;
 
 use bed::{Bed, with_bed};
-use micado_cloudsetup::{Broker, BrokerError, MachineState};
+use micado_cloudsetup::{Broker, BrokerError, LocalCloud, MachineState};
 use std::time::{Duration, Instant};
 
 /// Makes an image `probe` of a few programs of the machine's own.
@@ -123,6 +123,19 @@ async fn what_is_not_ours_or_not_there_is_refused_in_plain_words() {
 
         let nobody = bed.cloud_with("unix:///nowhere/docker.sock", "image").list(&bed.cluster).await.expect_err("no engine");
         assert!(matches!(&nobody, BrokerError::Unknown(text) if text.contains("/nowhere/docker.sock")), "{nobody}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_names_what_is_missing_and_leaves_nothing() {
+    with_bed("check", async |bed| {
+        let problems = async |cloud: LocalCloud| cloud.check().await.into_iter().map(|it| it.problem.unwrap_or_default()).collect::<Vec<_>>();
+        assert_eq!(bed.cloud.check().await.iter().filter(|it| it.problem.is_none()).count(), 2);
+        let no_image = problems(bed.cloud_with(&bed.endpoint, "micado-node:no-such-tag")).await;
+        assert_eq!(no_image, ["", "the engine does not have it: build `micado-node:no-such-tag` with scripts/node-image/build"]);
+        let [no_engine] = &problems(bed.cloud_with("unix:///nowhere/docker.sock", "image")).await[..] else { panic!("nothing more can be looked for") };
+        assert!(no_engine.contains("/nowhere/docker.sock does not answer") && no_engine.ends_with("start it, or correct `endpoint`"), "{no_engine}");
     })
     .await;
 }

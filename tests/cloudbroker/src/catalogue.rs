@@ -122,8 +122,9 @@ impl Default for Catalogue {
             &["CloudSigma Zurich"],
             &[
                 ("CloudSigma Small", 1, 8.0),
-                ("CloudSigma Small", 1, 1.0),
-                ("CloudSigma Medium", 2, 2.0),
+                ("CloudSigma Small", 1, 0.5),
+                ("CloudSigma Medium", 1, 1.0),
+                ("CloudSigma Large", 2, 2.0),
                 ("CloudSigma Twin", 1, 1.0),
                 ("CloudSigma Twin", 2, 1.0),
             ],

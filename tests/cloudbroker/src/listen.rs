@@ -14,6 +14,9 @@ use tower::{make::Shared as Make, service_fn};
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
+/// What stops a server, and its end.
+type Serving = (Handle<SocketAddr>, JoinHandle<io::Result<()>>);
+
 /// One address, and what serves it.
 #[derive(Debug)]
 pub(crate) struct Door {
@@ -21,7 +24,7 @@ pub(crate) struct Door {
     /// Bound and never listening: as long as it is there the port is ours, and who connects while nobody listens is refused.
     _claim: TcpSocket,
     tls: Option<RustlsConfig>,
-    open: Mutex<Option<(Handle<SocketAddr>, JoinHandle<io::Result<()>>)>>,
+    open: Mutex<Option<Serving>>,
 }
 
 impl Door {

@@ -2,9 +2,10 @@
 
 use anyhow::Context;
 use clap::Parser;
-use micado_cloudbroker::{Catalogue, Certificate, Config, Https, Pace, Simulator, Spelling};
+use micado_cloudbroker::{Catalogue, Certificate, Config, DockerMachines, Https, MachineKind, Pace, Simulator, Spelling};
 use std::{
     fs,
+    io::IsTerminal,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -41,6 +42,24 @@ struct Arguments {
     /// What can be rented (JSON); the README has an example.
     #[arg(long, value_name = "FILE")]
     catalogue: Option<PathBuf>,
+    /// The engine whose containers are the machines. Without it, machines are records only.
+    #[arg(long, value_name = "URL", requires = "network")]
+    engine: Option<String>,
+    /// The bridge network that the machines are on; made when absent.
+    #[arg(long, value_name = "NAME", requires = "engine")]
+    network: Option<String>,
+    /// What the machines boot; scripts/cloudbroker-image/build makes it.
+    #[arg(long, value_name = "IMAGE", default_value = "micado-cloudbroker:latest")]
+    image: String,
+    /// A label on everything that is made on the engine.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    label: Vec<(String, String)>,
+    /// The package of a software of the catalogue: a folder with `deploy.sh` and `input.tar.gz`. Without one, its machines run an engine and no executable.
+    #[arg(long, value_name = "NAME=FOLDER", value_parser = pair)]
+    software: Vec<(String, String)>,
+    /// When told to end, removes all machines.
+    #[arg(long)]
+    remove: bool,
     /// How long each status lasts: `20ms`, or `20ms,job.preparing=2s,address=1s`.
     #[arg(long, value_name = "DURATIONS", default_value = "20ms")]
     pace: Pace,
@@ -58,13 +77,20 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let simulator = Simulator::start(config(Arguments::parse())?).await?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+    let arguments = Arguments::parse();
+    let remove = arguments.remove;
+    // Told to end while a software's image is being made, the program ends; what has been made until then is of use the next time.
+    let simulator = Simulator::start(config(arguments)?).await?;
     tracing::info!(http = simulator.url(), https = simulator.https_url(), "serving");
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+    }
+    if remove {
+        tracing::info!("removing all machines");
+        simulator.end().await?;
     }
     Ok(())
 }
@@ -75,19 +101,35 @@ fn config(arguments: Arguments) -> anyhow::Result<Config> {
         (Some(certificate), Some(key)) => Certificate::Files { certificate, key },
         _ => Certificate::Made { folder: arguments.tls_folder, names: arguments.tls_name },
     };
+    let mut catalogue = arguments.catalogue.as_deref().map_or_else(|| Ok(Catalogue::default()), catalogue)?;
+    for (name, folder) in arguments.software {
+        let software = catalogue.softwares.iter_mut().find(|software| software.name == name);
+        software.with_context(|| format!("the catalogue has no software `{name}`"))?.package = Some(folder.into());
+    }
+    let machines = match (arguments.engine, arguments.network) {
+        (Some(endpoint), Some(network)) => {
+            MachineKind::Docker(DockerMachines { endpoint, network, image: arguments.image, labels: arguments.label.into_iter().collect() })
+        }
+        _ => MachineKind::None,
+    };
     Ok(Config {
         listen: arguments.listen,
         https: arguments.https.map(|listen| Https { listen, certificate }),
         user,
         password,
-        catalogue: arguments.catalogue.as_deref().map_or_else(|| Ok(Catalogue::default()), catalogue)?,
+        catalogue,
         pace: arguments.pace,
+        machines,
         state: arguments.state,
         spelling: if arguments.any_spelling { Spelling::random(arguments.seed) } else { Spelling::default() },
         seed: arguments.seed,
         fault_rate: arguments.fault_rate,
-        ..Config::default()
     })
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` has no `=`"))?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn account(path: &Path) -> anyhow::Result<(String, String)> {

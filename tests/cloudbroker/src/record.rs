@@ -149,6 +149,19 @@ pub struct Instance {
     pub machine: Machine,
 }
 
+impl Instance {
+    /// What its machine is called on the engine, where machines are containers.
+    #[must_use]
+    pub fn container(&self) -> String {
+        container_of(&self.id)
+    }
+}
+
+/// Ids are unique on an engine.
+pub(crate) fn container_of(id: &str) -> String {
+    format!("cloudbroker-{id}")
+}
+
 /// The machine of an instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {

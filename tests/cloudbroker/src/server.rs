@@ -29,8 +29,12 @@ const BODY_LIMIT: usize = 256 << 20;
 #[error("the answer is lost on purpose")]
 pub(crate) struct Lost;
 
-/// Answers any request.
+/// Answers any request. What was begun is brought to its end also when the client has hung up, as a real service does.
 pub(crate) async fn serve(shared: Arc<Shared>, request: Request) -> Result<Response, Lost> {
+    tokio::spawn(handle(shared, request)).await.unwrap_or(Err(Lost))
+}
+
+async fn handle(shared: Arc<Shared>, request: Request) -> Result<Response, Lost> {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BODY_LIMIT).await else { return Err(Lost) };
     if !is_known(&shared, &parts.headers) {

@@ -18,7 +18,13 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{
+    sync::Notify,
+    task::{JoinHandle, JoinSet},
+};
+
+/// How long all machines together may take to be removed at the end.
+const END_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why there is no simulator.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +74,8 @@ pub(crate) struct Shared {
     /// `user:password`.
     pub(crate) account: String,
     machines: Machines,
+    /// What is done with machines.
+    tasks: Mutex<JoinSet<()>>,
     state: Option<PathBuf>,
     /// Something may be due earlier than the clock thinks.
     wake: Notify,
@@ -82,6 +90,8 @@ impl Simulator {
         let records = config.state.as_deref().map(state::load).transpose()?.unwrap_or_default();
         let mut world = World::new(entries(&config.catalogue), config.pace, records);
         world.with_ghosts = config.spelling.ghosts;
+        let machines = Machines::prepare(config.machines, &world.catalogue, &world.records().realm).await?;
+        world.packaged = machines.packaged().collect();
         let unfinished = world.unfinished();
         let shared = Arc::new(Shared {
             world: Mutex::new(world),
@@ -90,7 +100,8 @@ impl Simulator {
             audit: Audit::default(),
             spelling: config.spelling,
             account: format!("{}:{}", config.user, config.password),
-            machines: Machines::None,
+            machines,
+            tasks: Mutex::default(),
             state: config.state,
             wake: Notify::new(),
         });
@@ -219,7 +230,14 @@ impl Simulator {
     /// When the engine does not do its part.
     pub async fn end(self) -> Result<(), SimulatorError> {
         self.down().await;
-        Ok(())
+        self.shared.change(|world, _, now| ((), world.stop_everything(now)));
+        if tokio::time::timeout(END_TIMEOUT, self.shared.finish_tasks()).await.is_err() {
+            tracing::warn!("not every machine has been removed within {} s", END_TIMEOUT.as_secs());
+        }
+        match &self.shared.machines {
+            Machines::None => Ok(()),
+            Machines::Docker(docker) => docker.end().await.map_err(SimulatorError::Engine),
+        }
     }
 
     fn hold(&self, hold: Hold) {
@@ -235,10 +253,34 @@ impl Drop for Simulator {
     fn drop(&mut self) {
         self.doors().for_each(|door| drop(door.shut()));
         self.clock.abort();
+        self.shared.abandon();
     }
 }
 
 impl Shared {
+    /// Does something with a machine beside everything else.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = locked(&self.tasks);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
+    /// Returns when nothing is done with machines any more.
+    async fn finish_tasks(&self) {
+        loop {
+            let mut tasks = std::mem::take(&mut *locked(&self.tasks));
+            if tasks.is_empty() {
+                return;
+            }
+            while tasks.join_next().await.is_some() {}
+        }
+    }
+
+    /// Leaves machines as they are.
+    fn abandon(&self) {
+        locked(&self.tasks).abort_all();
+    }
+
     /// Looks at the world as it is now.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&World) -> T) -> T {
         look(&locked(&self.world))

@@ -21,6 +21,8 @@ pub(crate) struct Records {
     pub(crate) instances: BTreeMap<String, Instance>,
     pub(crate) files: BTreeMap<String, DataFile>,
     made: u32,
+    /// Tells what is made here from what other simulators make, on an engine that they share.
+    pub(crate) realm: String,
 }
 
 /// Records held back in a status.
@@ -70,6 +72,8 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(catalogue: Vec<Entry>, pace: Pace, records: Records) -> Self {
+        let realm = if records.realm.is_empty() { format!("{:012x}", rand::random::<u64>() >> 16) } else { records.realm.clone() };
+        let records = Records { realm, ..records };
         Self { catalogue, pace, packaged: BTreeSet::new(), with_ghosts: false, holds: Vec::new(), records, revision: 0 }
     }
 
@@ -124,7 +128,7 @@ impl World {
         let records = self.changing();
         records.made += 1;
         let (high, low) = (records.made >> 16, records.made & 0xffff);
-        format!("{kind:04x}{high:04x}-{low:04x}-4000-8000-{:012x}", u64::from(records.made).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16)
+        format!("{kind:04x}{high:04x}-{low:04x}-4000-8000-{}", records.realm)
     }
 }
 

@@ -167,3 +167,55 @@ fn an_authority_must_be_one() {
     assert!(refused(&absent).contains("absent.pem` cannot be read"), "{}", refused(&absent));
     assert!(refused(&empty).contains("empty.pem` holds no certificate"), "{}", refused(&empty));
 }
+
+/// An authority, and a server's configuration with a certificate of it for 127.0.0.1.
+fn authority() -> (String, rustls::ServerConfig) {
+    let parts = || -> Result<_, rcgen::Error> {
+        let mut params = rcgen::CertificateParams::new(Vec::new())?;
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let (key, own) = (rcgen::KeyPair::generate()?, rcgen::KeyPair::generate()?);
+        let certificate = params.self_signed(&key)?;
+        let issuer = rcgen::Issuer::new(params, key);
+        let server = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()])?.signed_by(&own, &issuer)?;
+        Ok((certificate.pem(), server.der().clone(), own.serialize_der()))
+    };
+    let (pem, certificate, key) = parts().expect("good parameters");
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions().expect("ring's versions");
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key).into();
+    (pem, config.with_no_client_auth().with_single_cert(vec![certificate], key).expect("a pair"))
+}
+
+#[tokio::test]
+async fn only_known_authorities_are_trusted_and_one_more_if_it_is_named() {
+    let (pem, config) = authority();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (ours, other) = (folder.path().join("ours.pem"), folder.path().join("other.pem"));
+    std::fs::write(&ours, pem).expect("a file");
+    std::fs::write(&other, authority().0).expect("a file");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("https://{}", listener.local_addr().expect("bound"));
+    let config = Arc::new(config);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(config.clone()).expect("a good configuration");
+            let mut stream = rustls::StreamOwned::new(connection, stream.expect("a caller"));
+            // A caller that does not trust us hangs up.
+            let mut piece = [0; 4096];
+            if stream.read(&mut piece).is_ok_and(|read| read > 0) {
+                stream.write_all(answer("200 OK", "<ok/>").as_bytes()).expect("the caller waits");
+                stream.conn.send_close_notify();
+                stream.flush().expect("the caller waits");
+            }
+        }
+    });
+    let ask = async |authorities: &[PathBuf]| {
+        let credentials = Credentials { user: "u".to_owned(), password: "p".to_owned() };
+        let request = Request { method: Method::GET, path: "/jobs.xml".to_owned(), body: Body::Nothing };
+        Http::new(&url, authorities).expect("usable").carry(&request, &credentials, Duration::from_secs(5)).await
+    };
+    assert_eq!(ask(std::slice::from_ref(&ours)).await.map(|answer| answer.body), Ok("<ok/>".to_owned()));
+    assert_eq!(ask(&[other.clone(), ours]).await.map(|answer| answer.status), Ok(200));
+    let distrust = ask(&[other]).await.expect_err("no trust");
+    assert!(distrust.contains("certificate"), "{distrust}");
+}

@@ -39,7 +39,7 @@ impl Bench {
         bench
     }
     /// One that has seen nothing yet.
-    fn unseeing(config: Config, contents: Contents) -> Self {
+    pub(super) fn unseeing(config: Config, contents: Contents) -> Self {
         let core = Core::new(config, contents, 1);
         Self { core, now: Timestamp(1_000_000), seen: Observation::default(), machines: Vec::new(), asked: Vec::new(), ticket: 0 }
     }
@@ -259,6 +259,10 @@ fn start_is_checked_against_cloudsetup_and_may_be_repeated() {
     let unknown = StartRequest { flavour: "tiny".parse().expect("a name"), ..start("db01") };
     let (code, message) = refusal(bench.ask(Request::Start(unknown)).0);
     assert!(code == ErrorCode::NotFound && message.contains("tiny") && message.contains("small"), "{message}");
+    let unknown = StartRequest { cloud: "far".parse().expect("a name"), ..start("db01") };
+    assert_eq!(refusal(bench.ask(Request::Start(unknown)).0), (ErrorCode::NotFound, "there is no cloud `far` (there are: near)".to_owned()));
+    let unknown = StartRequest { application: "Web".to_owned(), ..start("db01") };
+    assert_eq!(refusal(bench.ask(Request::Start(unknown)).0), (ErrorCode::NotFound, "there is no application `Web` (there are: Node)".to_owned()));
     assert!(bench.ask(Request::Start(start("db01"))).0.is_ok());
     assert!(bench.ask(Request::Start(start("db01"))).0.is_ok());
     assert_eq!(bench.core.instances(true).len(), 1);

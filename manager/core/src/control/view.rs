@@ -94,7 +94,7 @@ impl Core {
             flavour: it.flavour.clone(),
             location: it.location.clone(),
             state: it.state,
-            reason: holds.or_else(|| it.reason.clone()).or(down).or_else(|| self.broker_says(it).cloned()),
+            reason: holds.or_else(|| self.broker_says(it).cloned()).or_else(|| it.reason.clone()).or(down),
             origin: it.origin,
             address: it.address.clone(),
             node: it.node.clone(),
@@ -104,6 +104,8 @@ impl Core {
             containers,
             price: it.price,
             created_at: it.created_at,
+            state_since: it.state_since,
+            released: it.released,
             joined_after_ms: it.joined_at.map(|at| u64::try_from(at.since(it.created_at).as_millis()).unwrap_or(u64::MAX)),
         }
     }

@@ -1,9 +1,11 @@
 //! What may be typed: the verbs and their flags. Types only; what the verbs do is in their own files.
 
+mod cloud;
 mod daemon;
 mod values;
 mod verbs;
 
+pub use cloud::{CheckArgs, CloudVerb, SetupFile};
 pub use daemon::{ManagerArgs, UnknownNodes};
 pub use values::{HostPort, Port, Since, Tick, Volume};
 pub use verbs::{ExplainArgs, InfoArgs, LaunchArgs, ListArgs, LogsArgs, QuitArgs, RemoveArgs, StartArgs, StopArgs};
@@ -79,6 +81,9 @@ pub enum Verb {
     Status,
     /// Say why a container is where it is, or waits; or how an instance came to be.
     Explain(ExplainArgs),
+    /// Show what `cloudsetup.xml` says, or check it against the clouds. Needs no manager.
+    #[command(subcommand)]
+    Cloud(CloudVerb),
     /// Print completions for a shell.
     #[command(after_help = "Example: micado completions bash > /etc/bash_completion.d/micado")]
     Completions {

@@ -125,5 +125,8 @@ fn help() {
     for verb in command.get_subcommands_mut() {
         let name = verb.get_name().to_owned();
         insta::assert_snapshot!(format!("help_{name}"), verb.render_help().to_string());
+        for below in verb.get_subcommands_mut() {
+            insta::assert_snapshot!(format!("help_{name}_{}", below.get_name().to_owned()), below.render_help().to_string());
+        }
     }
 }

@@ -154,13 +154,13 @@ mod tests {
         let url = "https://10.0.0.1:7443/v1/join".to_owned();
         let way_in = WayIn { url, authority: pki.authority().to_owned(), key: Arc::new(pki.credential_key().expect("a key")) };
         let id = InstanceId::trusted("0123abcd");
-        let files = way_in.files(&id, &[("micado.instance", "0123abcd"), ("micado.location", "database")]);
+        let files = way_in.files(&id, &[(labels::INSTANCE, "0123abcd"), (labels::LOCATION, "database")]);
         let text = |name: &str| String::from_utf8(files[name].clone()).expect("text");
         assert_eq!(files.keys().map(String::as_str).collect::<Vec<_>>(), ["ca.crt", "credential", "labels", "manager"]);
         assert_eq!(text("labels"), "micado.instance=0123abcd\nmicado.location=database\n");
         assert_eq!(text("manager"), "https://10.0.0.1:7443/v1/join\n");
         assert_eq!(text("ca.crt"), pki.authority());
         assert_eq!(way_in.key.instance(text("credential").trim_end()), Some(id.clone()));
-        assert_eq!(way_in.files(&id, &[("micado.instance", "0123abcd"), ("micado.location", "database")]), files, "a repeated order is the same");
+        assert_eq!(way_in.files(&id, &[(labels::INSTANCE, "0123abcd"), (labels::LOCATION, "database")]), files, "a repeated order is the same");
     }
 }

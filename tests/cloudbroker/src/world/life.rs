@@ -215,6 +215,14 @@ impl World {
         effects
     }
 
+    /// Stops every instance there is, whatever it is for.
+    pub(crate) fn stop_everything(&mut self, now: Timestamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let instances: Vec<_> = self.records.instances.keys().cloned().collect();
+        instances.iter().for_each(|id| self.stop_if_alive(id, now, &mut effects));
+        effects
+    }
+
     /// More of what the executable says.
     pub(crate) fn said(&mut self, job: &str, text: &str) {
         let Some(job) = self.changing().jobs.get_mut(job) else { return };

@@ -28,6 +28,22 @@ async fn an_answer_is_lost_before_or_after_the_effect() {
 }
 
 #[tokio::test]
+async fn what_was_begun_is_done_though_the_client_has_hung_up() {
+    let (simulator, client) = started(Config::default()).await;
+    let order = client.order("late", "").await;
+    simulator.faults().add(Rule::new(CallKind::CreateJob, Fault::Slow(SOON * 4)));
+    let impatient = Client::with(simulator.url(), reqwest::Client::builder());
+    assert!(tokio::time::timeout(SOON, try_create(&impatient, &order)).await.is_err());
+    assert!(simulator.jobs().is_empty());
+    let start = std::time::Instant::now();
+    while !simulator.calls().iter().any(|call| call.kind == CallKind::CreateJob && call.status == Some(201)) {
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", simulator.calls());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(simulator.jobs().len(), 1);
+}
+
+#[tokio::test]
 async fn a_status_comes_with_plain_text_and_perhaps_a_pause() {
     let (simulator, client) = started(Config::default()).await;
     let faults = [Fault::Status { code: 500, retry_after: None }, Fault::Status { code: 429, retry_after: Some(7) }, Fault::StatusAfter { code: 502 }];

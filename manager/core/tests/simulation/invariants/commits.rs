@@ -100,6 +100,11 @@ fn joined_truly(world: &World, before: Option<&Instance>, after: &Instance) -> R
     if joins && !there { broken("joined_truly", format!("{} has no node", after.id)) } else { Ok(()) }
 }
 
+/// Whether a container without a record is in the Swarm, because the store was lost.
+fn taken_in(world: &World, container: &Container) -> bool {
+    world.script.store_lost && container.placement.as_ref().is_some_and(|it| world.swarm.services.contains_key(&world.swarm_name(container, it)))
+}
+
 /// The key that an instance is bound to is never another.
 fn key_kept(before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
     let bound = before.and_then(|it| it.joining.as_ref());
@@ -107,11 +112,6 @@ fn key_kept(before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
         return Ok(());
     }
     broken("key_kept", format!("{} was bound to {bound:?} and is to {:?}", after.id, after.joining))
-}
-
-/// Whether a container without a record is in the Swarm, because the store was lost.
-fn taken_in(world: &World, container: &Container) -> bool {
-    world.script.store_lost && container.placement.as_ref().is_some_and(|it| world.swarm.services.contains_key(&world.swarm_name(container, it)))
 }
 
 /// One request makes one container, and a container is made by a request.

@@ -62,9 +62,9 @@ stop_process() {
 
 # --- What a machine needs.
 
-# install_missing LOG: says what is missing, then installs it.
+# install_missing LOG [PACKAGES...]: says what is missing, then installs it, and the packages named.
 install_missing() {
-    local packages=()
+    local packages=("${@:2}")
     command -v cargo >/dev/null || die "the Rust toolchain is missing: install it from https://rustup.rs (with sudo, keep PATH: sudo -E env PATH=\"\$PATH\" $0)"
     engine_answers || command -v dockerd >/dev/null || packages+=(docker.io)
     command -v iptables >/dev/null || packages+=(iptables)

@@ -2,6 +2,9 @@
 
 use quick_xml::{Reader, escape::resolve_xml_entity, events::BytesStart, events::Event};
 
+/// How deep elements may stand in each other: what is deeper is no document of ours, and taking the tree down again must not use up the stack.
+const DEEPEST: usize = 64;
+
 /// A place in a text, both counted from 1; columns are characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -9,18 +12,10 @@ pub(crate) struct Place {
     pub(crate) column: usize,
 }
 
-impl Place {
-    fn of(text: &str, offset: usize) -> Self {
-        let before = text.get(..offset).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
-    }
-}
-
 /// One element. Attributes are not kept, but for `nil`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Element {
-    /// Without name space, `_` as `-`: services of this kind mix the two.
+    /// As it is spelled, without name space; see [`Self::is`].
     pub(crate) name: String,
     /// Where its `<` stands.
     pub(crate) place: Place,
@@ -39,10 +34,14 @@ pub(crate) struct Malformed {
 }
 
 impl Element {
+    /// Whether this is its name. `_` and `-` are one: services of this kind mix the two.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        same_name(&self.name, name)
+    }
+
     /// The first child of this name. Absent, empty and `nil` are one.
     pub(crate) fn child(&self, name: &str) -> Option<&Self> {
-        let name = dashed(name);
-        self.children.iter().find(|child| child.name == name && !child.is_empty())
+        self.children.iter().find(|child| child.is(name) && !child.is_empty())
     }
 
     /// The text of [`Self::child`].
@@ -56,42 +55,68 @@ impl Element {
 
     fn open(tag: &BytesStart<'_>, place: Place) -> Result<Self, String> {
         let mut nil = false;
-        for attribute in tag.attributes() {
+        // Unchecked: whether one is there twice is not ours to find, and takes long when there are many.
+        for attribute in tag.attributes().with_checks(false) {
             let attribute = attribute.map_err(|error| error.to_string())?;
             nil |= attribute.key.local_name().as_ref() == "nil" && matches!(attribute.value.as_ref(), "true" | "1");
         }
-        let name = dashed(tag.local_name().as_ref());
-        Ok(Self { name, place, text: String::new(), children: Vec::new(), nil })
+        Ok(Self { name: tag.local_name().as_ref().to_owned(), place, text: String::new(), children: Vec::new(), nil })
     }
 }
 
-fn dashed(name: &str) -> String {
-    name.replace('_', "-")
+/// Whether two names of elements are one name, spelled with `_` or `-`.
+pub(crate) fn same_name(one: &str, other: &str) -> bool {
+    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    one.len() == other.len() && one.bytes().map(dashed).eq(other.bytes().map(dashed))
 }
 
-/// The root of the document.
+/// The root of the document. A byte order mark before it is no part of it.
 pub(crate) fn parse(text: &str) -> Result<Element, Malformed> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
     let mut tree = Tree::default();
+    let mut cursor = Cursor::new(text);
     loop {
-        let start = offset(reader.buffer_position());
+        let place = cursor.advance(reader.buffer_position());
         let event = match reader.read_event() {
             Err(quick_xml::Error::IllFormed(error)) => Err(error.to_string()),
             other => other.map_err(|error| error.to_string()),
         };
-        let event = event.map_err(|cause| Malformed { place: Place::of(text, offset(reader.error_position())), cause })?;
+        let event = event.map_err(|cause| Malformed { place: Cursor::new(text).advance(reader.error_position()), cause })?;
         let end = matches!(event, Event::Eof);
-        tree.take(event, Place::of(text, start)).map_err(|cause| Malformed { place: Place::of(text, start), cause })?;
+        tree.take(event, place).map_err(|cause| Malformed { place, cause })?;
         if end {
-            let nothing = Malformed { place: Place::of(text, start), cause: "it holds no element".to_owned() };
+            let nothing = Malformed { place, cause: "it holds no element".to_owned() };
             return tree.root.ok_or(nothing);
         }
     }
 }
 
-fn offset(position: u64) -> usize {
-    usize::try_from(position).unwrap_or(usize::MAX)
+/// Where the reader is. Only ever moves on, so that a text is counted through once.
+struct Cursor<'a> {
+    text: &'a str,
+    offset: usize,
+    place: Place,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, offset: 0, place: Place { line: 1, column: 1 } }
+    }
+
+    fn advance(&mut self, offset: u64) -> Place {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(self.text.len());
+        let passed = self.text.get(self.offset..offset).unwrap_or_default();
+        if let Some(newline) = passed.rfind('\n') {
+            self.place.line += passed.matches('\n').count();
+            self.place.column = 1 + passed[newline + 1..].chars().count();
+        } else {
+            self.place.column += passed.chars().count();
+        }
+        self.offset = offset.max(self.offset);
+        self.place
+    }
 }
 
 /// The document as far as it has been read.
@@ -104,12 +129,9 @@ struct Tree {
 impl Tree {
     fn take(&mut self, event: Event<'_>, place: Place) -> Result<(), String> {
         match event {
-            Event::Start(tag) => {
-                if self.root.is_some() {
-                    return Err("a second root element begins here".to_owned());
-                }
-                self.open.push(Element::open(&tag, place)?);
-            }
+            Event::Start(_) if self.root.is_some() => return Err("a second root element begins here".to_owned()),
+            Event::Start(_) if self.open.len() == DEEPEST => return Err(format!("elements stand in each other more than {DEEPEST} deep")),
+            Event::Start(tag) => self.open.push(Element::open(&tag, place)?),
             Event::End(_) => {
                 let mut closed = self.open.pop().ok_or("an element ends here that did not begin")?;
                 closed.text = closed.text.trim().to_owned();
@@ -123,7 +145,7 @@ impl Tree {
             Event::GeneralRef(reference) => {
                 let character = reference.resolve_char_ref().map_err(|error| error.to_string())?;
                 match (character, resolve_xml_entity(&reference)) {
-                    (Some(character), _) => self.append(&character.to_string())?,
+                    (Some(character), _) => self.append(character.encode_utf8(&mut [0; 4]))?,
                     (None, Some(text)) => self.append(text)?,
                     (None, None) => return Err(format!("`&{};` is not known: write `&amp;` for `&`", &*reference)),
                 }

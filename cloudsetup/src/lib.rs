@@ -3,13 +3,14 @@
 pub mod broker;
 pub mod cloudbroker;
 mod dom;
+mod files;
 pub mod local;
 mod lookup;
 pub mod reader;
 pub mod setup;
 
 pub use broker::{Broker, BrokerError, Machine, MachineState, Order};
-pub use cloudbroker::CloudBroker;
+pub use cloudbroker::{CloudBroker, Finding};
 pub use local::{LocalCloud, LocalConfig};
 pub use lookup::LookupError;
 pub use reader::SetupError;

@@ -1,12 +1,22 @@
 //! Reads `cloudsetup.xml`. The layout is the original's, with child elements of our own that old files lack:
-//! a flavour's `memory`, `cores` and `price`; a cloud's `broker`, `endpoint`, `credentials` and `join_timeout`; an application's `role`.
+//! a flavour's `memory`, `cores` and `price`; a cloud's `broker`, `endpoint`, `credentials`, `ca`, `join_timeout`, `send`, `call_timeout`, `calls_per_second` and
+//! `extra`; an application's `role`, `rent` and `extra`.
 
 use crate::{
-    Application, BrokerKind, Cloud, CloudSetup, Flavour, Rent, Role, Wire,
+    Application, BrokerKind, Cloud, CloudSetup, Extra, Flavour, Rent, Role, Wire,
     dom::{self, Element, Place},
 };
 use micado_api::{CloudName, FlavourName, PricePerHour, Resources};
 use std::{collections::HashMap, fmt, fs, io, path::Path, str::FromStr, time::Duration};
+
+/// The longest time that can be given: a day.
+const LONGEST_SECONDS: u64 = 86_400;
+
+/// More calls per second than this are no limit.
+const MOST_CALLS: u32 = 1000;
+
+/// What `extra` may not set.
+const OURS: [&str; 2] = ["name", "description"];
 
 /// Why a `cloudsetup.xml` was not taken. Each message says where, what, why and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +83,7 @@ impl fmt::Display for At {
 }
 
 impl CloudSetup {
-    /// Reads the file. Relative `credentials` are looked for beside it.
+    /// Reads the file. Relative `credentials` and `ca` are looked for beside it.
     ///
     /// # Errors
     /// When it cannot be read, is not XML, or does not say what it must.
@@ -82,8 +92,8 @@ impl CloudSetup {
         let text = fs::read_to_string(path).map_err(|cause| SetupError::Unreadable { file: file.clone(), cause })?;
         let mut setup = Self::parse(&text, &file)?;
         let home = path.parent().unwrap_or(Path::new(""));
-        for credentials in setup.clouds.iter_mut().filter_map(|cloud| cloud.credentials.as_mut()) {
-            *credentials = home.join(&*credentials);
+        for file in setup.clouds.iter_mut().flat_map(|cloud| [&mut cloud.credentials, &mut cloud.authority]).flatten() {
+            *file = home.join(&*file);
         }
         Ok(setup)
     }
@@ -119,7 +129,7 @@ impl Reader<'_> {
         let thing = format!("cloud `{name}`");
         let broker = self.word(element, &thing, "broker", &[("cloudbroker", BrokerKind::CloudBroker), ("local", BrokerKind::Local)])?.unwrap_or_default();
         // Where nobody else's names are needed, ours do.
-        let wire = |part| match (element.text_of(part), broker) {
+        let named = |part| match (element.text_of(part), broker) {
             (None, BrokerKind::Local) => Ok(name.as_str()),
             _ => self.needed(element, &thing, part),
         };
@@ -127,13 +137,13 @@ impl Reader<'_> {
         let flavours = sizes.iter().map(|element| self.flavour(element, &thing, broker)).collect::<Result<_, _>>()?;
         self.unique(sizes, "size", |size| format!("flavour `{size}` of {thing}"))?;
         Ok(Cloud {
-            provider: wire("provider")?.to_owned(),
-            region: wire("region")?.to_owned(),
+            provider: named("provider")?.to_owned(),
+            region: named("region")?.to_owned(),
             broker,
             endpoint: element.text_of("endpoint").map(str::to_owned),
             credentials: element.text_of("credentials").map(Into::into),
             authority: element.text_of("ca").map(Into::into),
-            wire: Wire::default(),
+            wire: self.wire(element, &thing)?,
             join_timeout: self.join_timeout(element, &thing, broker)?,
             flavours,
             name,
@@ -145,11 +155,41 @@ impl Reader<'_> {
             BrokerKind::CloudBroker => Duration::from_secs(600),
             BrokerKind::Local => Duration::from_secs(120),
         };
-        let seconds = |text: &str| match text.parse() {
-            Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
-            _ => Err(format!("join_timeout `{text}` is not a number of seconds such as `600`")),
+        Ok(self.seconds(element, thing, "join_timeout", "600")?.unwrap_or(default))
+    }
+
+    fn wire(&self, element: &Element, thing: &str) -> Result<Wire, SetupError> {
+        let default = Wire::default();
+        let calls = |text: &str| match text.parse() {
+            Ok(calls) if (1..=MOST_CALLS).contains(&calls) => Ok(calls),
+            _ => Err(format!("calls_per_second `{text}` is not a number from 1 to {MOST_CALLS}")),
         };
-        Ok(self.value(element, thing, "join_timeout", seconds)?.unwrap_or(default))
+        Ok(Wire {
+            names: self.word(element, thing, "send", &[("ids", false), ("names", true)])?.unwrap_or(default.names),
+            call_timeout: self.seconds(element, thing, "call_timeout", "30")?.unwrap_or(default.call_timeout),
+            calls_per_second: self.value(element, thing, "calls_per_second", calls)?.unwrap_or(default.calls_per_second),
+            extra: self.extra(element, thing)?,
+        })
+    }
+
+    /// What is appended to the bodies of orders. What machines are found again by is not theirs to say.
+    fn extra(&self, element: &Element, thing: &str) -> Result<Vec<Extra>, SetupError> {
+        let Some(extra) = element.child("extra") else { return Ok(Vec::new()) };
+        let bad = |at: &Element, cause: String| Err(SetupError::Bad { at: self.at(at.place), thing: thing.to_owned(), cause });
+        if extra.children.is_empty() {
+            return bad(extra, "extra holds text: write elements, such as <extra><isolated>true</isolated></extra>".to_owned());
+        }
+        if let Some(ours) = extra.children.iter().find(|child| OURS.iter().any(|name| child.is(name))) {
+            return bad(ours, format!("extra may not set `{}`, by which machines are found again: remove it", ours.name));
+        }
+        Ok(extra.children.iter().map(as_it_stands).collect())
+    }
+
+    fn seconds(&self, element: &Element, thing: &str, part: &'static str, example: &str) -> Result<Option<Duration>, SetupError> {
+        self.value(element, thing, part, |text| match text.parse() {
+            Ok(seconds) if (1..=LONGEST_SECONDS).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+            _ => Err(format!("{part} `{text}` is not a number of seconds such as `{example}`")),
+        })
     }
 
     fn flavour(&self, element: &Element, cloud: &str, broker: BrokerKind) -> Result<Flavour, SetupError> {
@@ -178,8 +218,8 @@ impl Reader<'_> {
             executable: self.needed(element, &thing, "executable")?.to_owned(),
             param_template: element.text_of("param_template").map(str::to_owned),
             role: self.word(element, &thing, "role", &[("node", Role::Node), ("proxy", Role::Proxy)])?.unwrap_or(by_name),
-            rent: Rent::default(),
-            extra: Vec::new(),
+            rent: self.word(element, &thing, "rent", &[("jobs", Rent::Jobs), ("instances", Rent::Instances)])?.unwrap_or_default(),
+            extra: self.extra(element, &thing)?,
             name,
         })
     }
@@ -232,6 +272,10 @@ impl Reader<'_> {
     fn at(&self, place: Place) -> At {
         At { file: self.file.to_owned(), place }
     }
+}
+
+fn as_it_stands(element: &Element) -> Extra {
+    Extra { name: element.name.clone(), text: element.text.clone(), children: element.children.iter().map(as_it_stands).collect() }
 }
 
 fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {

@@ -1,11 +1,12 @@
 //! The daemon: puts the parts together, runs them until it is told to stop.
 
 use crate::{
-    api::{Api, ApiState, Certificate, Listen, Token},
-    cli::args::{ManagerArgs, Tick},
+    api::{Api, ApiState, Certificate, Gate, JOIN_PATH, Listen, Token},
+    cli::args::{ManagerArgs, Tick, UnknownNodes},
+    clock,
     control::{
-        Config,
-        runtime::{self, Bell, Outside, Runtime},
+        Config, Handle,
+        runtime::{self, Bell, Outside, Runtime, WayIn},
     },
     engine::{
         Engine,
@@ -13,11 +14,11 @@ use crate::{
     },
     pki::{Identity, Pki},
     registry::{OwnRegistry, Registry, ToldRegistry},
-    store::{Change, EmbeddedStore, Key, Record, Store},
+    store::{Change, EmbeddedStore, Key, KeyFile, MongoStore, Place, Record, Store},
 };
 use anyhow::{Context, Result, bail};
 use micado_api::{CloudName, ClusterId};
-use micado_cloudsetup::{Broker, BrokerKind, Cloud, CloudSetup, LocalCloud, LocalConfig};
+use micado_cloudsetup::{Broker, BrokerKind, Cloud, CloudBroker, CloudSetup, LocalCloud, LocalConfig};
 use std::{
     collections::BTreeMap,
     fs::Permissions,
@@ -26,17 +27,20 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{signal::unix::SignalKind, sync::watch};
+use tokio::{
+    signal::unix::SignalKind,
+    sync::{mpsc, watch},
+};
 use tokio_cron_scheduler::{Job, JobScheduler};
 
 /// Runs the manager until a SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When a part cannot be made ready, each named with its cause; or when the store fails for good.
+/// When a part cannot be made ready, each named with its cause; or when another manager has taken the store.
 pub async fn run(args: ManagerArgs) -> Result<()> {
     let state = private_folder(&args.state)?;
     let setup = CloudSetup::read(&args.cloudsetup.clone().unwrap_or_else(|| state.join("cloudsetup.xml")))?;
-    let store = Arc::new(EmbeddedStore::open(state.join(STORE)).await?);
+    let (store, readable) = open_store(args.store.clone(), &state).await?;
     let (swarm, brokers) = settle(&args, &state, &setup, store.as_ref()).await?;
     let (cluster, address) = (swarm.cluster().clone(), swarm.address().await?);
 
@@ -44,7 +48,7 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
     write_public(&state.join("ca.crt"), pki.authority())?;
     let registry = match told_registry(&args)? {
         Some(told) => Registry::told(swarm.docker().clone(), &told)?,
-        None => Registry::run(swarm.docker().clone(), pki.clone(), &own_registry(&args, &cluster, &address)).await?,
+        None => Registry::run(swarm.docker().clone(), &pki, &own_registry(&args, &cluster, &address)).await?,
     };
     if let Err(error) = registry.ready().await {
         tracing::warn!(%error, "the registry is not ready; images are pushed once it is");
@@ -57,28 +61,70 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
         certificate: identity.certificate.as_bytes(),
         key: identity.key.as_bytes(),
     })?;
-    tokio::spawn(keep_certificate(pki, names, api.certificate()));
+    tokio::spawn(keep_certificate(pki.clone(), names, api.certificate()));
     let token = Token::load_or_make(&state)?;
 
-    let engine: Arc<dyn Engine> = Arc::new(swarm);
-    let outside = Outside { cluster: cluster.clone(), address: address.clone(), engine: engine.clone(), brokers, registry: Arc::new(registry) };
-    let config = Config { max_instances: Some(args.max_instances), max_price: args.max_price, ..Config::new(cluster.clone(), setup) };
-    let (runtime, handle) = Runtime::new(config, store, outside);
+    let (engine, registry): (Arc<dyn Engine>, _) = (Arc::new(swarm), Arc::new(registry));
+    let key = Arc::new(pki.credential_key()?);
+    let url = join_url(&args, &address, api.https_address()?.port());
+    let way_in = WayIn { url: url.clone(), authority: pki.authority().to_owned(), key: key.clone() };
+    let outside = Outside { cluster: cluster.clone(), way_in, engine: engine.clone(), brokers, registry: registry.clone() };
+    let gate = Gate { key, pki, registry };
+    let config = Config {
+        max_instances: Some(args.max_instances),
+        max_price: args.max_price,
+        remove_unknown_nodes: args.unknown_nodes == UnknownNodes::Remove,
+        ..Config::new(cluster.clone(), setup)
+    };
+    let (runtime, handle) = Runtime::new(config, store.clone(), outside);
     let (bell, ticks) = runtime::bell();
     let _scheduler = schedule(&args.tick, bell).await?;
+    let _refreshing = match readable {
+        Some(readable) => {
+            let (bell, ticks) = runtime::bell();
+            tokio::spawn(refresh(readable, handle.clone(), ticks));
+            Some(schedule(&args.tick, bell).await?)
+        }
+        None => None,
+    };
     let (stop, stopped) = watch::channel(false);
-    tracing::info!(%cluster, listen = %args.listen, advertise = %address, "the manager is up");
+    tracing::info!(%cluster, listen = %args.listen, advertise = %address, join = %url, "the manager is up");
 
     let mut until = stopped.clone();
     let until_stopped = async move { drop(until.wait_for(|stop| *stop).await) };
-    let serve = async { api.serve(ApiState::new(handle, engine), token, until_stopped).await.context("the API failed") };
+    let serve = async { api.serve(ApiState::new(handle, engine, gate), token, until_stopped).await.context("the API failed") };
     let work = async { runtime.run(ticks, stopped).await.context("the store failed") };
     let signals = async {
         signal().await?;
         stop.send_replace(true);
         Ok(())
     };
-    tokio::try_join!(serve, work, signals).map(drop)
+    let ended = tokio::try_join!(serve, work, signals).map(drop);
+    store.close().await;
+    ended
+}
+
+/// The store, and where people read in it if it is a MongoDB.
+async fn open_store(place: Option<Place>, state: &Path) -> Result<(Arc<dyn Store>, Option<Arc<MongoStore>>)> {
+    match place.map(Place::resolve).transpose()? {
+        Some(Place::MongoDb(url)) => {
+            let store = Arc::new(MongoStore::open(&url, Arc::new(KeyFile::open(state)?)).await?);
+            Ok((store.clone(), Some(store)))
+        }
+        Some(Place::File(file) | Place::Written(file)) => Ok((Arc::new(EmbeddedStore::open(file).await?), None)),
+        None => Ok((Arc::new(EmbeddedStore::open(state.join(STORE)).await?), None)),
+    }
+}
+
+/// Writes down for people, at each tick, how everything is.
+async fn refresh(store: Arc<MongoStore>, handle: Handle, mut ticks: mpsc::Receiver<()>) {
+    while ticks.recv().await.is_some() {
+        // While the store does not answer there is nothing to read either, and the runtime says so.
+        let Ok((instances, containers)) = handle.read(|core| (core.instances(true), core.containers(true))).await else { continue };
+        if let Err(error) = store.show(clock::now(), &instances, &containers).await {
+            tracing::warn!(%error, "how containers and machines are could not be written down; it is tried again at the next tick");
+        }
+    }
 }
 
 /// The engine as a Swarm manager of the store's cluster (or of a new one), and the clouds' brokers.
@@ -94,7 +140,8 @@ async fn settle(args: &ManagerArgs, state: &Path, setup: &CloudSetup, store: &dy
     let cluster = known.clone().or(present.clone()).unwrap_or_else(fresh);
     // Before anything is made under this id, so that whoever cleans up knows it.
     write_public(&file, &format!("{cluster}\n"))?;
-    let locals = setup.clouds.iter().map(|cloud| local(args, &cluster, cloud)).collect::<Result<Vec<_>>>()?;
+    let locals: Vec<_> = setup.clouds.iter().filter(|cloud| cloud.broker == BrokerKind::Local).map(|cloud| local(args, &cluster, cloud)).collect();
+    let rented = CloudBroker::all(setup)?;
     let mut advertise = args.advertise.clone();
     if let (None, None, Some(local)) = (&advertise, &present, locals.iter().find(|_| shares_engine(args))) {
         advertise = Some(local.gateway(&cluster).await?.to_string());
@@ -105,7 +152,8 @@ async fn settle(args: &ManagerArgs, state: &Path, setup: &CloudSetup, store: &dy
         let record = Record::Setting(CLUSTER.to_owned(), swarm.cluster().to_string());
         store.commit(&[Change { key: Key::Setting(CLUSTER.to_owned()), expected: 0, record: Some(record) }]).await?;
     }
-    Ok((swarm, locals.into_iter().map(|local| (local.cloud().clone(), Arc::new(local) as Arc<dyn Broker>)).collect()))
+    let brokers = locals.into_iter().map(|it| Arc::new(it) as Arc<dyn Broker>).chain(rented.into_iter().map(|it| Arc::new(it) as Arc<dyn Broker>));
+    Ok((swarm, brokers.map(|broker| (broker.cloud().clone(), broker)).collect()))
 }
 
 /// The store's file in the state folder.
@@ -120,16 +168,10 @@ fn drawn(file: &Path) -> Option<ClusterId> {
 }
 
 /// The broker of a cloud of this machine's.
-fn local(args: &ManagerArgs, cluster: &ClusterId, cloud: &Cloud) -> Result<LocalCloud> {
-    match cloud.broker {
-        BrokerKind::Local => {}
-        BrokerKind::CloudBroker => {
-            bail!("cloud `{}` is rented through CloudBroker, which this version cannot do yet: remove it from cloudsetup.xml", cloud.name)
-        }
-    }
+fn local(args: &ManagerArgs, cluster: &ClusterId, cloud: &Cloud) -> LocalCloud {
     let endpoint = args.cloud_engine.clone().or_else(|| cloud.endpoint.clone()).unwrap_or_else(|| args.engine.clone());
     let network = args.cloud_network.clone().unwrap_or_else(|| format!("micado-{cluster}-instances"));
-    Ok(LocalCloud::new(cloud.clone(), endpoint, LocalConfig { network, image: args.node_image.clone() }))
+    LocalCloud::new(cloud.clone(), endpoint, LocalConfig { network, image: args.node_image.clone() })
 }
 
 /// Whether the instances of `local` clouds are on the manager's own engine, and so reach it through their network's gateway.
@@ -156,12 +198,24 @@ fn own_registry(args: &ManagerArgs, cluster: &ClusterId, address: &str) -> OwnRe
 /// Under which names the HTTPS API may be asked for.
 fn own_names(args: &ManagerArgs, address: &str) -> Vec<String> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), address.to_owned()];
+    names.extend(args.api_address.as_ref().map(|at| at.host.clone()));
     if !args.listen.ip().is_unspecified() {
         names.push(args.listen.ip().to_string());
     }
     names.sort();
     names.dedup();
     names
+}
+
+/// Where machines trade their credentials. `address` is where they reach the manager's engine, `port` what the HTTPS API has.
+fn join_url(args: &ManagerArgs, address: &str, port: u16) -> String {
+    let said = args.api_address.as_ref();
+    if said.is_none() && args.listen.ip().is_loopback() {
+        tracing::warn!(listen = %args.listen, "no machine can reach the HTTPS API, so none will join; listen on an address of the machines' network, or say --api-address");
+    }
+    let host = said.map_or(address, |at| at.host.as_str());
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    format!("https://{host}:{}{JOIN_PATH}", said.and_then(|at| at.port).unwrap_or(port))
 }
 
 /// Rings the bell as often as the tick says. The scheduler lives as long as what is returned.
@@ -203,11 +257,11 @@ async fn signal() -> Result<()> {
 }
 
 /// The state folder, its owner's only, whoever made it. One that is open to others and holds other things is not taken for ours.
-fn private_folder(path: &Path) -> Result<PathBuf> {
+pub(crate) fn private_folder(path: &Path) -> Result<PathBuf> {
     let cannot = || format!("cannot make the state folder `{}`", path.display());
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(cannot)?;
     let open = std::fs::metadata(path).with_context(cannot)?.permissions().mode() & 0o077 != 0;
-    let known = [STORE, "cloudsetup.xml"].iter().any(|file| path.join(file).exists());
+    let known = [STORE, "cloudsetup.xml", "store.key"].iter().any(|file| path.join(file).exists());
     if open && !known && std::fs::read_dir(path).with_context(cannot)?.next().is_some() {
         bail!("the state folder `{}` is open to others and holds other things: give the manager a folder of its own with --state", path.display());
     }
@@ -224,6 +278,8 @@ fn write_public(path: &Path, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::{Cli, Verb};
+    use clap::Parser;
 
     #[test]
     fn a_state_folder_that_was_open_is_closed() {
@@ -233,6 +289,29 @@ mod tests {
         std::fs::set_permissions(&state, Permissions::from_mode(0o755)).expect("opened");
         private_folder(&state).expect("it is ours");
         assert_eq!(std::fs::metadata(&state).expect("there").permissions().mode() & 0o777, 0o700);
+    }
+
+    fn args(line: &str) -> ManagerArgs {
+        let line = format!("micado manager {line}");
+        match Cli::parse_from(line.split_whitespace()).verb {
+            Verb::Manager(args) => *args,
+            verb => panic!("not the daemon: {verb:?}"),
+        }
+    }
+
+    #[test]
+    fn machines_are_told_an_address_that_the_certificate_names() {
+        let cases = [
+            ("", "https://10.0.0.1:7443/v1/join", "10.0.0.1"),
+            ("--api-address micado.example.org", "https://micado.example.org:7443/v1/join", "micado.example.org"),
+            ("--api-address 192.0.2.7:443", "https://192.0.2.7:443/v1/join", "192.0.2.7"),
+            ("--api-address 2001:db8::7", "https://[2001:db8::7]:7443/v1/join", "2001:db8::7"),
+            ("--api-address [2001:db8::7]:443", "https://[2001:db8::7]:443/v1/join", "2001:db8::7"),
+        ];
+        for (line, url, name) in cases {
+            assert_eq!(join_url(&args(line), "10.0.0.1", 7443), url);
+            assert!(own_names(&args(line), "10.0.0.1").iter().any(|it| it == name), "{line}");
+        }
     }
 
     #[test]

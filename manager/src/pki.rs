@@ -1,5 +1,11 @@
 //! The cluster's certificate authority: made on the first start, and the certificates it signs for the manager, the registry and the nodes.
 
+mod credential;
+mod csr;
+
+pub use credential::CredentialKey;
+pub use csr::Csr;
+
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -175,8 +181,15 @@ impl Pki {
 
     fn sign(&self, purpose: &Purpose, now: SystemTime) -> Result<Identity, PkiError> {
         let failed = |cause| PkiError::Certificate { names: purpose.names.join(", "), cause };
+        let key = KeyPair::generate().map_err(failed)?;
+        let certificate = Self::params(purpose, now).and_then(|params| params.signed_by(&key, &self.issuer)).map_err(failed)?;
+        Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+
+    /// What a certificate of ours says.
+    fn params(purpose: &Purpose, now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
         let hosts = if purpose.server { purpose.names.clone() } else { Vec::new() };
-        let mut params = CertificateParams::new(hosts).map_err(failed)?;
+        let mut params = CertificateParams::new(hosts)?;
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, purpose.names.first().cloned().unwrap_or_default());
         params.not_before = (now - DAY).into();
@@ -184,9 +197,7 @@ impl Pki {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![if purpose.server { ExtendedKeyUsagePurpose::ServerAuth } else { ExtendedKeyUsagePurpose::ClientAuth }];
         params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate().map_err(failed)?;
-        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
-        Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(params)
     }
 }
 

@@ -238,6 +238,8 @@ async fn a_mistake_on_the_command_line_asks_nobody() {
     let missing = run("start -c local --output json").await;
     assert_eq!(missing.code, Some(2));
     insta::assert_snapshot!(missing.err, @r#"{"code":"bad-request","message":"the following required arguments were not provided: --application <APPLICATION> --flavour <FLAVOUR> --tag <TAG> --name <LOCATION>","hint":"`micado --help`, or `--help` after the verb, lists the flags"}"#);
+    let file = run("start -c local -a Node -f small -t t1 -n application nowhere/a.txt").await;
+    assert_eq!((file.code, file.err.as_str()), (Some(2), "error: file `nowhere/a.txt` cannot be read: No such file or directory (os error 2)\n"));
     let unknown = run("launhc").await;
     assert_eq!(unknown.code, Some(2));
     assert!(unknown.err.contains("'launch'"), "{}", unknown.err);

@@ -91,7 +91,7 @@ fn is_running(task: &TaskView) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_from_creation_to_removal() {
     let mut lab = Lab::new("life").await;
-    let node = lab.node(&[("micado.cluster", CLUSTER), ("micado.instance", "i1"), ("micado.location", "application")], &[]).await;
+    let node = lab.node(&[("micado.cluster", CLUSTER), ("micado.instance", "i1"), ("micado.location", "application")]).await;
     node.make_image("sample:1");
     let swarm = connect(&node).await;
 
@@ -167,7 +167,7 @@ async fn a_container_from_creation_to_removal() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_is_there_before_its_machine() {
     let mut lab = Lab::new("join").await;
-    let manager = lab.node(&[], &[]).await;
+    let manager = lab.node(&[]).await;
     manager.make_image("acme/sample:1");
     let swarm = connect(&manager).await;
     let address = swarm.address().await.expect("an address");
@@ -175,16 +175,16 @@ async fn a_container_is_there_before_its_machine() {
 
     // The registry: run twice, it is there once; an image is pushed once, and leaves no name behind.
     let keys = tempfile::tempdir().expect("a folder");
-    let pki = Arc::new(Pki::open(keys.path()).expect("an authority"));
+    let pki = Pki::open(keys.path()).expect("an authority");
     manager.load_image("micado-registry:latest");
     let own = OwnRegistry { certs_dir: manager.certs_dir.clone(), ..OwnRegistry::new(swarm.cluster().clone(), address.clone()) };
-    let registry = Registry::run(swarm.docker().clone(), pki.clone(), &own).await.expect("a registry");
+    let registry = Registry::run(swarm.docker().clone(), &pki, &own).await.expect("a registry");
     registry.ready().await.expect("a registry that answers");
     let made = manager.shell("docker ps --no-trunc --quiet");
-    Registry::run(swarm.docker().clone(), pki.clone(), &own).await.expect("the same registry");
+    Registry::run(swarm.docker().clone(), &pki, &own).await.expect("the same registry");
     assert_eq!(manager.shell("docker ps --no-trunc --quiet"), made);
     let pull = registry.push("acme/sample:1").await.expect("pushed");
-    assert!(pull.starts_with("micado-registry:5443/acme/sample@sha256:"), "{pull}");
+    assert!(pull.starts_with(&format!("{address}:5443/acme/sample@sha256:")), "{pull}");
     assert_eq!(registry.push("acme/sample:1").await.as_ref(), Ok(&pull));
     assert!(!manager.shell("docker images").contains(&address), "a name of the push stays behind");
     assert!(matches!(registry.push("nope").await, Err(EngineError::NotFound(_))));
@@ -199,11 +199,10 @@ async fn a_container_is_there_before_its_machine() {
     assert_eq!((waiting.state, waiting.node), (TaskState::Pending, None));
 
     let labels = [("micado.cluster", CLUSTER), ("micado.instance", "i7"), ("micado.tag", "application01")];
-    let worker = lab.node(&labels, &[format!("micado-registry:{address}")]).await;
-    let files = registry.node_files(&address, "i7").expect("files");
-    assert_eq!(files.get("hosts").map(Vec::as_slice), Some(format!("{address} micado-registry\n").as_bytes()));
-    worker.install_certificates(&files);
-    worker.join(&swarm.join_facts().await.expect("how to join")).await;
+    let worker = lab.node(&labels).await;
+    let own = pki.client_certificate("i7").expect("a certificate");
+    worker.install_certificates(&registry.access(&own.certificate), &own.key);
+    worker.join(&swarm.join_facts().await.expect("how to join")).await.expect("in the Swarm");
     let task = until(&swarm, &name, is_running).await;
     let node = task.node.clone().expect("a node");
     let seen = swarm.observe().await.expect("an observation");
@@ -286,9 +285,51 @@ async fn foreign_service(manager: &Node) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_token_lets_machines_in_and_the_old_one_none_and_nothing_else_changes() {
+    let mut lab = Lab::new("token").await;
+    let manager = lab.node(&[]).await;
+    let swarm = connect(&manager).await;
+    // Settings of the Swarm that a rewritten one could lose.
+    manager.shell("docker swarm update --task-history-limit 3 --cert-expiry 720h --dispatcher-heartbeat 7s --max-snapshots 2 --snapshot-interval 9000");
+    let spec = || {
+        let whole: serde_json::Value =
+            serde_json::from_str(&manager.shell("curl --silent --unix-socket /run/docker.sock http://engine/swarm")).expect("the Swarm as the engine tells it");
+        (whole["Spec"].clone(), whole["JoinTokens"]["Manager"].clone(), whole["TLSInfo"].clone())
+    };
+    let (before, old) = (spec(), swarm.join_facts().await.expect("how to join"));
+    assert_eq!((before.0["Labels"]["micado.cluster"].as_str(), before.0["Name"].as_str()), (Some(CLUSTER), Some("default")));
+    let worker = lab.node(&[]).await;
+    worker.join(&old).await.expect("in the Swarm");
+
+    swarm.rotate_join_token().await.expect("renewed");
+    let renewed = swarm.join_facts().await.expect("how to join");
+    assert_ne!(renewed.token, old.token);
+    assert_eq!(renewed.managers, old.managers);
+    assert_eq!(spec(), before, "labels, name, every setting, the managers' token and the authority are what they were");
+
+    let late = lab.node(&[]).await;
+    let refused = late.join(&old).await.expect_err("the old token is good for nothing");
+    assert!(refused.to_string().contains("token"), "{refused}");
+    late.join(&renewed).await.expect("in the Swarm with the new one");
+    let ready = async || swarm.observe().await.expect("an observation").nodes.iter().filter(|node| node.ready).count();
+    tokio::time::timeout(PATIENCE, async {
+        while ready().await < 3 {
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    })
+    .await
+    .expect("the first is in still, and the late one too");
+
+    // One that answers is taken out as well: nobody rented it.
+    let stranger = swarm.observe().await.expect("an observation").nodes.into_iter().find(|node| !node.manager).expect("a worker");
+    swarm.remove_node(&stranger.id).await.expect("removed");
+    assert!(swarm.observe().await.expect("an observation").nodes.iter().all(|node| node.id != stranger.id));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_go_on_after_the_engine_was_restarted() {
     let mut lab = Lab::new("events").await;
-    let node = lab.node(&[("micado.cluster", CLUSTER), ("micado.instance", "i1")], &[]).await;
+    let node = lab.node(&[("micado.cluster", CLUSTER), ("micado.instance", "i1")]).await;
     node.make_image("sample:1");
     let swarm = connect(&node).await;
     let mut events = swarm.events();

@@ -1,7 +1,7 @@
 //! A cluster of a test's own: a network, an engine for the manager in a container, and a manager. All of it goes when it is dropped.
 
 use crate::{
-    HostContainer, Setup, diagnosis,
+    HostContainer, Rented, Setup, diagnosis,
     engine::Engine,
     faulty::FaultyBroker,
     free_port,
@@ -11,6 +11,7 @@ use crate::{
     view::{measured, wait},
 };
 use micado_api::{Client, ConnectOptions, ContainerView, LaunchRequest};
+use micado_cloudbroker::Simulator;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -18,7 +19,7 @@ use std::{
 };
 
 /// How a cluster is made.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Its clouds.
     pub setup: Setup,
@@ -26,6 +27,16 @@ pub struct Options {
     pub arguments: Vec<&'static str>,
     /// Whether the cloud is reached through a [`FaultyBroker`].
     pub faulty: bool,
+    /// Rent through CloudBroker, from a simulator, instead of from `setup`.
+    pub rented: Option<Rented>,
+    /// Seconds between two turns of the manager's safety net.
+    pub tick: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { setup: Setup::default(), arguments: Vec::new(), faulty: false, rented: None, tick: 2 }
+    }
 }
 
 /// A cluster that runs.
@@ -36,6 +47,7 @@ pub struct Cluster {
     pub(crate) host: Host,
     engine: Engine,
     broker: Option<FaultyBroker>,
+    simulator: Option<Simulator>,
     arguments: Vec<String>,
     manager: Option<Manager>,
     remains: Remains,
@@ -57,14 +69,21 @@ impl Cluster {
         host.make_network(&network, &folder).await;
         let engine = Engine::start(&host, &network, &folder).await;
         let broker = options.faulty.then(|| FaultyBroker::start(&folder, &host.endpoint));
+        let simulator = match &options.rented {
+            Some(rented) => Some(rented.start(&host.endpoint, &network, &folder).await),
+            None => None,
+        };
         let cloud = broker.as_ref().map_or_else(|| host.endpoint.clone(), FaultyBroker::endpoint);
         let mut arguments = engine.arguments();
-        arguments.extend(["--cloud-engine", &cloud, "--cloud-network", &network, "--tick", "2"].map(str::to_owned));
-        arguments.extend(["--listen".to_owned(), format!("127.0.0.1:{}", free_port())]);
+        arguments.extend(["--cloud-engine", &cloud, "--cloud-network", &network, "--tick", &options.tick.to_string()].map(str::to_owned));
+        // The manager is a process of the host's, its engine a container: machines reach the one through the network's gateway. The port outlives the manager.
+        arguments.extend(["--listen".to_owned(), format!("0.0.0.0:{}", free_port()), "--api-address".to_owned(), host.gateway(&network).await]);
         arguments.extend(options.arguments.iter().map(|argument| (*argument).to_owned()));
         let api = Client::connect(&address(&folder), &ConnectOptions::default()).expect("a socket's address");
-        let mut cluster = Self { api, host, engine, broker, arguments, manager: None, remains };
-        cluster.write_setup(&options.setup.xml());
+        let rented = options.rented.as_ref().zip(simulator.as_ref());
+        let setup = rented.map_or_else(|| options.setup.xml(), |(rented, simulator)| rented.xml(&simulator.url(), &folder));
+        let mut cluster = Self { api, host, engine, broker, simulator, arguments, manager: None, remains };
+        cluster.write_setup(&setup);
         cluster.start_manager(&[]).await;
         measured("a cluster made", begin.elapsed());
         cluster
@@ -86,6 +105,24 @@ impl Cluster {
     #[must_use]
     pub fn broker(&self) -> &FaultyBroker {
         self.broker.as_ref().expect("`faulty` was asked for")
+    }
+
+    /// What machines are rented from.
+    #[must_use]
+    pub fn simulator(&self) -> &Simulator {
+        self.simulator.as_ref().expect("`rented` was asked for")
+    }
+
+    /// The manager's state folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.remains.folder
+    }
+
+    /// The number of the manager's process.
+    #[must_use]
+    pub fn manager_pid(&self) -> u32 {
+        self.manager.as_ref().and_then(Manager::pid).expect("a manager that runs")
     }
 
     /// Replaces `cloudsetup.xml`; the next manager reads it.
@@ -147,7 +184,10 @@ impl Cluster {
 
     /// The machine of this tag.
     pub async fn machine(&self, tag: &str) -> HostContainer {
-        self.machines().await.into_iter().find(|it| it.tag == tag).unwrap_or_else(|| panic!("no machine has the tag {tag}"))
+        let view = self.look().await.unwrap_or_default();
+        let instance = view.in_use().into_iter().find(|it| it.tag.as_str() == tag).map(|it| it.id.to_string());
+        let is_it = |machine: &HostContainer| machine.tag == tag || Some(&machine.instance) == instance.as_ref();
+        self.machines().await.into_iter().find(is_it).unwrap_or_else(|| panic!("no machine has the tag {tag}"))
     }
 
     /// A machine loses power.
@@ -174,6 +214,11 @@ impl Cluster {
     /// The engine's Swarm services.
     pub async fn swarm_services(&self) -> Vec<String> {
         self.engine.services().await
+    }
+
+    /// What lets workers into the Swarm at present.
+    pub async fn worker_token(&self) -> String {
+        self.engine.worker_token().await
     }
 
     /// The Swarm's nodes, the manager's own included.

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The image of nodes; without `/etc/micado/join.json` it just runs an engine.
+/// The image of nodes; without `/etc/micado/manager` it just runs an engine.
 const NODE_IMAGE: &str = "micado-node:latest";
 /// What the manager's engine must have: the registry's image, and the one that tests launch.
 const IMAGES: [&str; 2] = ["micado-registry:latest", "micado-web:latest"];
@@ -96,6 +96,12 @@ impl Engine {
     pub(crate) async fn services(&self) -> Vec<String> {
         let services = self.docker.list_services(None::<ListServicesOptions>).await.expect("services");
         services.into_iter().filter_map(|service| service.spec?.name).collect()
+    }
+
+    /// What lets workers into its Swarm at present.
+    pub(crate) async fn worker_token(&self) -> String {
+        let swarm = self.docker.inspect_swarm().await.expect("the Swarm");
+        swarm.join_tokens.and_then(|tokens| tokens.worker).expect("its worker token")
     }
 
     /// The host names of all nodes, the manager's own included.

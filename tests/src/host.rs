@@ -11,6 +11,7 @@ use futures_util::{
     StreamExt, TryStreamExt,
     future::{join_all, ready},
 };
+use micado_api::MachineName;
 use micado_cloudsetup::local;
 use std::{
     collections::HashMap,
@@ -21,6 +22,8 @@ use std::{
 /// The labels of a machine's container that say which instance it is, and of which cluster.
 const INSTANCE: &str = "micado.instance";
 const TAG: &str = "micado.tag";
+/// The name under which a machine of the CloudBroker simulator was ordered: it knows no more of us.
+const ORDER: &str = "cloudbroker.name";
 
 /// The host's engine.
 #[derive(Debug, Clone)]
@@ -63,6 +66,13 @@ impl Host {
         self.docker.create_network(request).await.expect("a network for the cluster");
     }
 
+    /// Where the host is reached from a network.
+    pub(crate) async fn gateway(&self, network: &str) -> String {
+        let found = self.docker.inspect_network(network, None).await.expect("the cluster's network");
+        let configs = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        configs.into_iter().find_map(|config| config.gateway).expect("a bridge network's gateway")
+    }
+
     /// Everything on a network, running or not.
     pub(crate) async fn on_network(&self, network: &str) -> Vec<ContainerSummary> {
         let filters: HashMap<_, _> = [("network".to_owned(), vec![network.to_owned()])].into();
@@ -76,7 +86,7 @@ impl Host {
         let machine = |summary: ContainerSummary| {
             Some(HostContainer {
                 tag: label(&summary, TAG).unwrap_or_default(),
-                instance: label(&summary, INSTANCE)?,
+                instance: label(&summary, INSTANCE).or_else(|| Some(label(&summary, ORDER)?.parse::<MachineName>().ok()?.instance.to_string()))?,
                 state: summary.state.map_or_else(String::new, |state| state.to_string()),
                 id: summary.id?,
             })

@@ -1,6 +1,7 @@
 //! End-to-end tests on real engines, and the simulators they need.
 
 mod cli;
+pub mod cloudbroker;
 mod cluster;
 mod diagnosis;
 mod engine;
@@ -12,6 +13,7 @@ mod setup;
 mod view;
 
 pub use cli::{Outcome, run as run_micado};
+pub use cloudbroker::Rented;
 pub use cluster::{Cluster, Options};
 pub use faulty::{Fault, FaultyBroker};
 pub use host::HostContainer;

@@ -41,6 +41,11 @@ impl Manager {
         self.child.wait().await.expect("the manager's end");
     }
 
+    /// The number of its process, until its end was noted.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Whether it runs.
     pub(crate) fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

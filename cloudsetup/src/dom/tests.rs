@@ -43,3 +43,26 @@ fn what_is_no_xml_is_named_with_its_place() {
     assert_eq!(malformed("<a>R&D;</a>"), "1:5: `&D;` is not known: write `&amp;` for `&`");
     assert_eq!(malformed("<a>R & D</a>"), "1:6: entity or character reference not closed: `;` not found before end of input");
 }
+
+#[test]
+fn depth_is_bounded() {
+    let deep = |levels: usize| "<a>".repeat(levels) + &"</a>".repeat(levels);
+    assert!(parse(&deep(DEEPEST)).is_ok());
+    assert_eq!(malformed(&deep(DEEPEST + 1)), "1:193: elements stand in each other more than 64 deep");
+    assert!(malformed(&"<a>".repeat(1_000_000)).contains("deep"));
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    assert_eq!(parse("\u{feff}<?xml version='1.0' encoding='utf8'?><a>1</a>").expect("XML").text, "1");
+}
+
+#[test]
+fn places_are_counted_through_once() {
+    // One line of half a megabyte: counted from its begin for each element, this would take minutes.
+    let text = format!("<r>{}</r>", "<é>1</é>".repeat(50_000));
+    let begun = std::time::Instant::now();
+    let root = parse(&text).expect("XML");
+    assert_eq!((root.children[0].place.column, root.children[1].place.column, root.children[49_999].place.column), (4, 12, 4 + 8 * 49_999));
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+}

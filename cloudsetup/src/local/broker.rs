@@ -3,9 +3,9 @@
 use super::{
     LocalCloud, container,
     engine::{refused_or_unknown, status},
-    files, host,
+    host,
 };
-use crate::{Broker, BrokerError, Machine, MachineState, Order};
+use crate::{Broker, BrokerError, Machine, MachineState, Order, files};
 use async_trait::async_trait;
 use bollard::{
     Docker, body_full,
@@ -20,6 +20,8 @@ use bytes::Bytes;
 use micado_api::{CloudName, ClusterId};
 use std::{collections::HashMap, future::Future, time::Duration};
 
+/// Where a machine finds its files, without the leading `/`.
+const HOME: &str = "etc/micado";
 /// Time-out of a whole call of the broker.
 const CALL_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long a machine may take to shut down.
@@ -44,7 +46,7 @@ impl Broker for LocalCloud {
 
     async fn launch(&self, order: &Order) -> Result<Machine, BrokerError> {
         bounded(async {
-            let archive = files::archive(&order.files)?;
+            let archive = files::archive(order.files.iter().map(|(name, content)| (name.as_str(), content.as_slice())), HOME)?;
             let engine = self.engine().await?;
             self.ensure_network(&engine, &order.cluster).await?;
             match self.find(&engine, &order.name).await? {

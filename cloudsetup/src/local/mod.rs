@@ -1,9 +1,9 @@
 //! The `local` cloud: an instance is a container with a Docker Engine of its own, on an engine of yours.
 
 mod broker;
+mod check;
 mod container;
 mod engine;
-mod files;
 mod host;
 
 use crate::{BrokerError, Cloud};

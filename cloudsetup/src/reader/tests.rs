@@ -72,6 +72,8 @@ const GOOD: &str = "<setup>
 <endpoint>https://platform.example</endpoint>
 <credentials>cbcredentials</credentials>
 <join-timeout>90</join-timeout>
+<ca>ca.pem</ca><send>names</send><call_timeout>20</call_timeout><calls-per-second>4</calls-per-second>
+<extra><isolated>true</isolated><dns_names><dns_name>a&amp;b</dns_name></dns_names></extra>
 <flavours>
 <f><size>small</size><id>S</id><memory>1.5G</memory><cores>0.5</cores><price>0.05</price></f>
 <f><size>medium</size><id>M</id></f>
@@ -79,7 +81,7 @@ const GOOD: &str = "<setup>
 </cloud>
 </clouds>
 <applications>
-<a><name>Node</name><sname>n</sname><executable>e</executable><role>proxy</role></a>
+<a><name>Node</name><sname>n</sname><executable>e</executable><role>proxy</role><rent>instances</rent><extra><opened_port>22,80</opened_port></extra></a>
 </applications>
 </setup>";
 
@@ -91,18 +93,33 @@ fn our_own_elements_are_read() {
     assert_eq!((cloud.broker, cloud.join_timeout), (BrokerKind::CloudBroker, Duration::from_secs(90)));
     assert_eq!(cloud.flavours[0].size, Some(Resources::new(MemoryBytes::mib(1536), NanoCpus::millis(500))));
     assert_eq!((cloud.flavours[0].price, cloud.flavours[1].size), (PricePerHour(50_000), None));
-    assert_eq!(setup.applications[0].role, Role::Proxy);
+    assert_eq!((setup.applications[0].role, setup.applications[0].rent), (Role::Proxy, Rent::Instances));
+}
+
+fn extra(name: &str, text: &str, children: Vec<Extra>) -> Extra {
+    Extra { name: name.to_owned(), text: text.to_owned(), children }
 }
 
 #[test]
-fn credentials_are_looked_for_beside_the_file() {
+fn how_the_broker_is_spoken_to_is_read() {
+    let setup = CloudSetup::parse(GOOD, "cloudsetup.xml").expect("a good file");
+    let cloud = &setup.clouds[0];
+    let names = extra("dns_names", "", vec![extra("dns_name", "a&b", Vec::new())]);
+    let expected = Wire { names: true, call_timeout: Duration::from_secs(20), calls_per_second: 4, extra: vec![extra("isolated", "true", Vec::new()), names] };
+    assert_eq!((&cloud.wire, cloud.authority.as_deref()), (&expected, Some(Path::new("ca.pem"))));
+    assert_eq!(setup.applications[0].extra, [extra("opened_port", "22,80", Vec::new())]);
+}
+
+#[test]
+fn credentials_and_authority_are_looked_for_beside_the_file() {
     let folder = std::env::temp_dir().join(format!("micado-cloudsetup-{}", std::process::id()));
     fs::create_dir(&folder).expect("a folder");
     let file = folder.join("cloudsetup.xml");
     fs::write(&file, GOOD).expect("a file");
     let setup = CloudSetup::read(&file);
     fs::remove_dir_all(&folder).expect("cleaning up");
-    assert_eq!(setup.expect("a good file").clouds[0].credentials, Some(folder.join("cbcredentials")));
+    let cloud = setup.expect("a good file").clouds.remove(0);
+    assert_eq!((cloud.credentials, cloud.authority), (Some(folder.join("cbcredentials")), Some(folder.join("ca.pem"))));
 }
 
 #[test]
@@ -116,17 +133,26 @@ fn what_is_wrong_is_named_with_its_place_and_the_next_step() {
         (("<provider>P</provider>", "<provider nil='true'/>"), "3:1: cloud `zrh` has no `provider`: add <provider>...</provider>"),
         (("<name>zrh</name>", ""), "3:1: a cloud has no `name`: add <name>...</name>"),
         (("<name>zrh</name>", "<name>z h</name>"), "4:1: a cloud: cloud `z h` may hold only letters, digits, `-`, `_` and `.`"),
-        (("<id>S</id>", ""), "12:1: flavour `small` of cloud `zrh` has no `id`: add <id>...</id>"),
-        (("<size>small</size>", "<size>medium</size>"), "13:1: flavour `medium` of cloud `zrh` is there twice (first in line 12): rename or remove one"),
-        (("1.5G", "10X"), "12:32: flavour `small` of cloud `zrh`: memory `10X` is not an amount such as `256M` or `1G`"),
-        (("1.5G", "0"), "12:32: flavour `small` of cloud `zrh`: memory `0` is zero"),
-        (("<cores>0.5</cores>", ""), "12:1: flavour `small` of cloud `zrh` has no `cores`: add <cores>...</cores>"),
-        (("<memory>1.5G</memory>", ""), "12:1: flavour `small` of cloud `zrh` has no `memory`: add <memory>...</memory>"),
-        (("0.05", "free"), "12:71: flavour `small` of cloud `zrh`: price `free` is not a number such as `0.05`"),
+        (("<id>S</id>", ""), "14:1: flavour `small` of cloud `zrh` has no `id`: add <id>...</id>"),
+        (("<size>small</size>", "<size>medium</size>"), "15:1: flavour `medium` of cloud `zrh` is there twice (first in line 14): rename or remove one"),
+        (("1.5G", "10X"), "14:32: flavour `small` of cloud `zrh`: memory `10X` is not an amount such as `256M` or `1G`"),
+        (("1.5G", "0"), "14:32: flavour `small` of cloud `zrh`: memory `0` is zero"),
+        (("<cores>0.5</cores>", ""), "14:1: flavour `small` of cloud `zrh` has no `cores`: add <cores>...</cores>"),
+        (("<memory>1.5G</memory>", ""), "14:1: flavour `small` of cloud `zrh` has no `memory`: add <memory>...</memory>"),
+        (("0.05", "free"), "14:71: flavour `small` of cloud `zrh`: price `free` is not a number such as `0.05`"),
         ((">90<", ">soon<"), "10:1: cloud `zrh`: join_timeout `soon` is not a number of seconds such as `600`"),
+        ((">names<", ">both<"), "11:16: cloud `zrh`: send `both` is not known: write `ids` or `names`"),
+        ((">20<", ">0<"), "11:34: cloud `zrh`: call_timeout `0` is not a number of seconds such as `30`"),
+        ((">4<", ">2000<"), "11:65: cloud `zrh`: calls_per_second `2000` is not a number from 1 to 1000"),
+        (("isolated>true</isolated", "name>x</name"), "12:8: cloud `zrh`: extra may not set `name`, by which machines are found again: remove it"),
+        (
+            ("<opened_port>22,80</opened_port>", "isolated"),
+            "20:103: application `Node`: extra holds text: write elements, such as <extra><isolated>true</isolated></extra>",
+        ),
+        ((">instances<", ">spot<"), "20:81: application `Node`: rent `spot` is not known: write `jobs` or `instances`"),
         ((">CloudBroker<", ">ec2<"), "7:1: cloud `zrh`: broker `ec2` is not known: write `cloudbroker` or `local`"),
-        ((">proxy<", ">cook<"), "18:63: application `Node`: role `cook` is not known: write `node` or `proxy`"),
-        (("<sname>n</sname>", "<sname/>"), "18:1: application `Node` has no `sname`: add <sname>...</sname>"),
+        ((">proxy<", ">cook<"), "20:63: application `Node`: role `cook` is not known: write `node` or `proxy`"),
+        (("<sname>n</sname>", "<sname/>"), "20:1: application `Node` has no `sname`: add <sname>...</sname>"),
         (("clouds", "skies"), "not well-formed XML: expected `</skies>`, but `</clouds>` was found"),
     ];
     for ((from, to), expected) in cases {
@@ -142,9 +168,9 @@ fn clouds_and_applications_have_names_of_their_own() {
         CloudSetup::parse(&text, "s.xml").expect_err(item).to_string()
     };
     let cloud = "<c><name>zrh</name><provider>P</provider><region>R</region><flavours><f><size>s</size><id>S</id></f></flavours></c>";
-    assert_eq!(twice(cloud, "</cloud>"), "s.xml:16:1: cloud `zrh` is there twice (first in line 3): rename or remove one");
+    assert_eq!(twice(cloud, "</cloud>"), "s.xml:18:1: cloud `zrh` is there twice (first in line 3): rename or remove one");
     let application = "<a><name>Node</name><sname>n</sname><executable>e</executable></a>";
-    assert_eq!(twice(application, "</a>"), "s.xml:19:1: application `Node` is there twice (first in line 18): rename or remove one");
+    assert_eq!(twice(application, "</a>"), "s.xml:21:1: application `Node` is there twice (first in line 20): rename or remove one");
 }
 
 #[test]

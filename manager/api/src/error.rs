@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 pub enum ErrorCode {
     /// The request itself makes no sense (400; exit code 2).
     BadRequest,
-    /// No valid token was sent (401).
+    /// No valid token or credential was sent (401).
     Unauthorized,
     /// A name that is not there (404).
     NotFound,
     /// The thing is not in a state that allows this (409).
     Conflict,
+    /// It was there, or could be done, and never again will (410).
+    Gone,
     /// The request can never be satisfied as it stands (422).
     Unsatisfiable,
     /// Something we depend on does not answer; try again later (503).
@@ -31,6 +33,7 @@ impl ErrorCode {
             Self::Unauthorized => 401,
             Self::NotFound => 404,
             Self::Conflict => 409,
+            Self::Gone => 410,
             Self::Unsatisfiable => 422,
             Self::Unavailable => 503,
             Self::Internal => 500,

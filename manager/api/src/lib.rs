@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod client;
 pub mod error;
+pub mod join;
 pub mod labels;
 pub mod lines;
 pub mod names;
@@ -13,6 +14,7 @@ mod words;
 
 pub use client::{Client, ClientError, ConnectOptions};
 pub use error::{ErrorBody, ErrorCode};
+pub use join::{JoinAnswer, JoinRequest, RegistryAccess, SwarmJoin};
 pub use names::{CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MachineName, ServiceName, Tag};
 pub use query::{AllQuery, LogQuery, QuitQuery, StopQuery};
 pub use types::{

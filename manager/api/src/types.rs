@@ -188,6 +188,10 @@ pub struct InstanceView {
     pub price: PricePerHour,
     /// When it was asked for.
     pub created_at: Timestamp,
+    /// When its present state began: for one that is gone or failed, when it ended.
+    pub state_since: Timestamp,
+    /// No machine is left of it, and nothing is paid: surely so when it is gone, and when it failed as soon as its broker has confirmed it.
+    pub released: bool,
     /// From being asked for to joined, in milliseconds, once it has joined.
     pub joined_after_ms: Option<u64>,
 }

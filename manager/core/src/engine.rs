@@ -172,7 +172,7 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     async fn remove(&self, name: &str) -> Result<(), EngineError>;
     /// Opens a node for tasks, or closes it (`pause`: what runs goes on).
     async fn set_active(&self, node: &str, active: bool) -> Result<(), EngineError>;
-    /// Takes a node that is down off the Swarm's list.
+    /// Takes a node off the Swarm's list, be it down or not.
     async fn remove_node(&self, node: &str) -> Result<(), EngineError>;
     /// The log of a Swarm service, in pieces as they come.
     fn logs(&self, name: &str, options: &LogOptions) -> BoxStream<'static, Result<bytes::Bytes, EngineError>>;
@@ -180,6 +180,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     async fn image(&self, image: &str) -> Result<ImageFacts, EngineError>;
     /// How a machine joins.
     async fn join_facts(&self) -> Result<JoinFacts, EngineError>;
+    /// Makes a new worker token: the present one is good for nothing then. Nodes that are in stay in.
+    async fn rotate_join_token(&self) -> Result<(), EngineError>;
 }
 
 /// The Swarm service's name for a placement: a DNS label (at most 63 characters), unique per cluster, container and generation.

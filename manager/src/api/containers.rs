@@ -50,7 +50,7 @@ pub(super) async fn launch(State(state): State<ApiState>, Body(mut request): Bod
             let view = views.into_iter().next().ok_or_else(|| ErrorBody::new(ErrorCode::Internal, "the core launched nothing and did not say why"))?;
             Ok((StatusCode::ACCEPTED, Json(view)))
         }
-        Reply::Instance(_) => Err(mixed_up().into()),
+        _ => Err(mixed_up().into()),
     }
 }
 
@@ -89,10 +89,10 @@ pub(super) async fn remove(State(state): State<ApiState>, Name(name): Name) -> A
 fn containers(reply: Reply) -> Result<Vec<ContainerView>, ErrorBody> {
     match reply {
         Reply::Containers(views) => Ok(views),
-        Reply::Instance(_) => Err(mixed_up()),
+        _ => Err(mixed_up()),
     }
 }
 
 fn mixed_up() -> ErrorBody {
-    ErrorBody::new(ErrorCode::Internal, "the core answered for an instance when asked for containers")
+    ErrorBody::new(ErrorCode::Internal, "the core answered for something else when asked for containers")
 }

@@ -44,6 +44,6 @@ pub(super) async fn stop(State(state): State<ApiState>, Name(tag): Name, Query(q
 fn instance(reply: Reply) -> Result<InstanceView, ErrorBody> {
     match reply {
         Reply::Instance(view) => Ok(*view),
-        Reply::Containers(_) => Err(ErrorBody::new(ErrorCode::Internal, "the core answered for containers when asked for an instance")),
+        _ => Err(ErrorBody::new(ErrorCode::Internal, "the core answered for something else when asked for an instance")),
     }
 }

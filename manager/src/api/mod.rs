@@ -3,6 +3,7 @@
 mod containers;
 mod extract;
 mod instances;
+mod join;
 mod logs;
 mod openapi;
 mod progress;
@@ -13,6 +14,7 @@ mod status;
 mod token;
 pub mod validate;
 
+pub use join::{Gate, PATH as JOIN_PATH};
 pub use openapi::document;
 pub use server::{Api, BindError, Certificate, Listen};
 pub use token::{Token, TokenError};
@@ -23,26 +25,29 @@ use axum::{
     extract::DefaultBodyLimit,
     routing::{delete, get, post},
 };
+use join::RefusedTrades;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// The largest request; the files of a `start` are the largest thing in any.
-const BODY_MAX: usize = 8 << 20;
+/// The largest request; the files of a `start` are the largest thing in any: 2 MiB, of which JSON makes up to four times as much.
+const BODY_MAX: usize = 9 << 20;
 
 /// What the routes reach the manager through; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ApiState {
     handle: Handle,
     engine: Arc<dyn Engine>,
+    gate: Arc<Gate>,
+    refused_trades: Arc<RefusedTrades>,
     /// Ends the streams that would not end by themselves.
     stopping: CancellationToken,
 }
 
 impl ApiState {
-    /// The core through its handle, and the engine for what the core does not know: images and logs.
+    /// The core through its handle, the engine for what the core does not know (images and logs), and the gate for machines.
     #[must_use]
-    pub fn new(handle: Handle, engine: Arc<dyn Engine>) -> Self {
-        Self { handle, engine, stopping: CancellationToken::new() }
+    pub fn new(handle: Handle, engine: Arc<dyn Engine>, gate: Gate) -> Self {
+        Self { handle, engine, gate: Arc::new(gate), refused_trades: Arc::default(), stopping: CancellationToken::new() }
     }
 }
 
@@ -55,6 +60,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/status", get(status::status))
         .route("/v1/instances", get(instances::list).post(instances::start))
         .route("/v1/instances/{tag}", delete(instances::stop))
+        .route(JOIN_PATH, post(join::join).layer(DefaultBodyLimit::max(join::BODY_MAX)).layer(axum::middleware::from_fn(join::in_time)))
         .route("/v1/containers", get(containers::list).post(containers::launch))
         .route("/v1/containers/{name}", delete(containers::remove))
         .route("/v1/containers/{name}/quit", post(containers::quit))
@@ -69,7 +75,7 @@ pub fn router(state: ApiState) -> Router {
         .with_state(state)
 }
 
-/// The same routes, all but `/healthz` only for those who send the token.
+/// The same routes, all but `/healthz` and the gate only for those who send the token.
 pub fn guarded(state: ApiState, token: Token) -> Router {
     router(state).layer(axum::middleware::from_fn_with_state(token, token::require))
 }

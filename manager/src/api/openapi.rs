@@ -1,6 +1,6 @@
 //! The OpenAPI document: made from the routes and wire types, served, and checked in as `docs/openapi.json`.
 
-use super::{containers, instances, logs, progress, services, status};
+use super::{containers, instances, join, logs, progress, services, status};
 use axum::Json;
 use utoipa::{
     Modify, OpenApi,
@@ -15,7 +15,7 @@ use utoipa::{
     info(title = "micado", description = "Runs containers on rented machines, and rents and returns the machines as the containers need them."),
     paths(
         status::healthz, status::readyz, status::status,
-        instances::list, instances::start, instances::stop,
+        instances::list, instances::start, instances::stop, join::join,
         containers::list, containers::launch, containers::quit, containers::remove, logs::logs,
         services::list, services::show, services::explain,
         progress::progress, openapi,

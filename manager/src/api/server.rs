@@ -133,7 +133,7 @@ impl Api {
 
         let stopping = state.stopping.clone();
         let unix = unix.serve(router(state.clone()).into_make_service());
-        let tcp = tcp.serve(guarded(state, token).into_make_service());
+        let tcp = tcp.serve(guarded(state, token).into_make_service_with_connect_info::<SocketAddr>());
         let stop = async {
             stop.await;
             stopping.cancel();

@@ -7,6 +7,7 @@ use crate::{
     engine::{EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, TaskView},
     model::{Container, Placement, Service},
     pki::Pki,
+    registry::{Registry, ToldRegistry},
 };
 use bytes::Bytes;
 use futures_util::{
@@ -80,6 +81,9 @@ impl Engine for FakeEngine {
         }
     }
     async fn join_facts(&self) -> Result<JoinFacts, EngineError> {
+        Ok(JoinFacts { managers: vec!["10.0.0.1:2377".to_owned()], token: "SWMTKN-secret".to_owned() })
+    }
+    async fn rotate_join_token(&self) -> Result<(), EngineError> {
         lost()
     }
 }
@@ -95,7 +99,7 @@ const SETUP: &str = "<setup>
 async fn think(mut core: Core, mut inputs: mpsc::Receiver<Input>, progress: broadcast::Sender<Progress>) {
     while let Some(input) = inputs.recv().await {
         match input {
-            Input::Read(read) => read(&core),
+            Input::Read(read) => read(Ok(&core)),
             Input::Request(ticket, request, asker) => {
                 let mut asker = Some(asker);
                 for action in core.handle(clock::now(), Event::Request(ticket, *request)) {
@@ -111,28 +115,31 @@ async fn think(mut core: Core, mut inputs: mpsc::Receiver<Input>, progress: broa
 }
 
 /// A manager without an outside, and the folder with all that it keeps.
-struct Manager {
+pub(super) struct Manager {
     state: tempfile::TempDir,
-    pki: Pki,
-    address: SocketAddr,
+    pub(super) pki: Arc<Pki>,
+    pub(super) address: SocketAddr,
     certificate: Certificate,
     stop: oneshot::Sender<()>,
     served: JoinHandle<io::Result<()>>,
 }
 
 impl Manager {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
+        Self::on(core())
+    }
+    pub(super) fn on(core: Core) -> Self {
         let state = tempfile::tempdir().expect("a folder");
-        let pki = Pki::open(&state.path().join("pki")).expect("an authority");
+        let pki = Arc::new(Pki::open(&state.path().join("pki")).expect("an authority"));
         fs::write(state.path().join("ca.crt"), pki.authority()).expect("written");
         let api = bind(&state.path().join("micado.sock"), &pki).expect("both listeners");
         let (address, certificate) = (api.https_address().expect("an address"), api.certificate());
         let token = Token::load_or_make(state.path()).expect("a token");
         let (handle, inputs, progress) = Handle::new();
-        let setup = CloudSetup::parse(SETUP, "cloudsetup.xml").expect("a good file");
-        tokio::spawn(think(Core::new(Config::new(ClusterId::trusted("test"), setup), Vec::new(), 1), inputs, progress));
+        tokio::spawn(think(core, inputs, progress));
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(api.serve(ApiState::new(handle, Arc::new(FakeEngine::default())), token, async { drop(stopped.await) }));
+        let served =
+            tokio::spawn(api.serve(ApiState::new(handle, Arc::new(FakeEngine::default()), gate(state.path(), &pki)), token, async { drop(stopped.await) }));
         Self { state, pki, address, certificate, stop, served }
     }
     fn socket(&self) -> PathBuf {
@@ -143,6 +150,13 @@ impl Manager {
     }
     fn by_https(&self, options: ConnectOptions) -> Client {
         Client::connect(&format!("https://localhost:{}", self.address.port()), &options).expect("usable files")
+    }
+    /// A client that knows the authority and no token.
+    pub(super) fn http(&self) -> reqwest::Client {
+        // Only one can be the process's own, and that is a good one too.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let ca = reqwest::Certificate::from_pem(self.pki.authority().as_bytes()).expect("a certificate");
+        reqwest::Client::builder().tls_certs_only([ca]).no_proxy().build().expect("a client")
     }
     fn known(&self) -> ConnectOptions {
         ConnectOptions { state: Some(self.state.path().to_owned()), ..ConnectOptions::default() }
@@ -159,6 +173,21 @@ impl Manager {
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
         (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{body}: {error}")))
     }
+}
+
+/// A core that has seen nothing yet.
+pub(super) fn core() -> Core {
+    let setup = CloudSetup::parse(SETUP, "cloudsetup.xml").expect("a good file");
+    Core::new(Config::new(ClusterId::trusted("test"), setup), Vec::new(), 1)
+}
+
+/// What machines are given, with a registry that was there already.
+fn gate(state: &Path, pki: &Arc<Pki>) -> Gate {
+    let docker = bollard::Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION).expect("an address");
+    let client = pki.client_certificate("manager").expect("a certificate");
+    let told = ToldRegistry { host: "images.example.org:5000".to_owned(), authority: pki.authority().to_owned(), client, certs_dir: state.join("certs.d") };
+    let registry = Registry::told(docker, &told).expect("usable certificates");
+    Gate { key: Arc::new(pki.credential_key().expect("a key")), pki: pki.clone(), registry: Arc::new(registry) }
 }
 
 fn bind(socket: &Path, pki: &Pki) -> Result<Api, BindError> {
@@ -331,11 +360,8 @@ async fn https_needs_the_token_and_the_authority() {
     let by_address = Client::connect(&format!("https://{}", manager.address), &manager.known()).expect("usable files");
     assert!(matches!(by_address.status().await, Err(ClientError::Untrusted { .. })), "a name that the certificate does not have");
 
-    let healthz = |token: &str| {
-        let ca = reqwest::Certificate::from_pem(manager.pki.authority().as_bytes()).expect("a certificate");
-        let http = reqwest::Client::builder().tls_certs_only([ca]).build().expect("a client");
-        http.get(format!("https://localhost:{}/{token}", manager.address.port())).send()
-    };
+    let http = manager.http();
+    let healthz = |path: &str| http.get(format!("https://localhost:{}/{path}", manager.address.port())).send();
     assert_eq!(healthz("healthz").await.expect("an answer").status(), 200, "health is no secret");
     let refused = healthz("readyz").await.expect("an answer");
     assert_eq!((refused.status().as_u16(), refused.headers()["www-authenticate"].as_bytes()), (401, b"Bearer".as_slice()));

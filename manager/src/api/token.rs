@@ -85,9 +85,9 @@ fn make(path: &Path) -> io::Result<Token> {
     Ok(Token(token))
 }
 
-/// Lets nobody through without the token, but to `/healthz`.
+/// Lets nobody through without the token, but to `/healthz` and the gate.
 pub(super) async fn require(State(token): State<Token>, request: Request, next: Next) -> Response {
-    if request.uri().path() == "/healthz" {
+    if ["/healthz", super::JOIN_PATH].contains(&request.uri().path()) {
         return next.run(request).await;
     }
     let sent = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());

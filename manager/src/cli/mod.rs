@@ -2,6 +2,7 @@
 
 pub mod args;
 
+mod cloud;
 mod completions;
 mod explain;
 mod failure;
@@ -17,6 +18,7 @@ mod remove;
 mod start;
 mod status;
 mod stop;
+mod store;
 mod tables;
 
 use args::{Cli, Common, Verb};
@@ -50,6 +52,14 @@ fn run(cli: Cli, printer: &Printer) -> Result<(), Failure> {
     match cli.verb {
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Manager(args) => manager(*args, printer),
+        Verb::Store(args::StoreVerb::Copy(args)) => {
+            install_cryptography();
+            block_on(&mut Builder::new_current_thread(), store::copy(args, printer))
+        }
+        Verb::Cloud(verb) => {
+            install_cryptography();
+            block_on(&mut Builder::new_current_thread(), cloud::cloud(verb, printer))
+        }
         verb => {
             let client = connect(&cli.common)?;
             block_on(&mut Builder::new_current_thread(), ask(verb, &client, printer))
@@ -70,7 +80,7 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
         Verb::Status => status::status(client, printer).await,
         Verb::Explain(args) => explain::explain(args, client, printer).await,
         // Needs no manager to ask: done before.
-        Verb::Completions { .. } | Verb::Manager(_) => Ok(()),
+        Verb::Cloud(_) | Verb::Completions { .. } | Verb::Manager(_) | Verb::Store(_) => Ok(()),
     }
 }
 
@@ -83,11 +93,15 @@ fn manager(args: args::ManagerArgs, printer: &Printer) -> Result<(), Failure> {
     } else {
         log.with_ansi(std::io::stderr().is_terminal()).init()
     }
-    // Whoever needs TLS finds its cryptography installed; that it was not before is sure, for this is the first thing the process does.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_cryptography();
     block_on(Builder::new_multi_thread().worker_threads(2), async {
         crate::daemon::run(args).await.map_err(|error| ErrorBody::new(ErrorCode::Internal, format!("{error:#}")).into())
     })
+}
+
+/// Whoever needs TLS finds its cryptography; that there was none before is sure, for this is the first thing the process does.
+fn install_cryptography() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 fn block_on(runtime: &mut Builder, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

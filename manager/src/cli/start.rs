@@ -2,7 +2,12 @@
 
 use super::{args::StartArgs, failure::Failure, follow::follow, page::Page, printer::Printer};
 use micado_api::{Client, ErrorBody, ErrorCode, StartRequest};
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
 /// All files of a start together, in bytes: they travel in one request.
 const FILES_MAX: usize = 2 << 20;
@@ -30,17 +35,23 @@ pub(super) async fn start(args: StartArgs, client: &Client, printer: &Printer) -
 fn read(paths: &[PathBuf]) -> Result<BTreeMap<String, Vec<u8>>, ErrorBody> {
     let refuse = |message| ErrorBody::new(ErrorCode::BadRequest, message);
     let mut files = BTreeMap::new();
+    let mut room = FILES_MAX;
     for path in paths {
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| refuse(format!("`{}` has no plain file name", path.display())))?;
-        let content = fs::read(path).map_err(|error| refuse(format!("file `{}`: {error}", path.display())))?;
+        let content = read_up_to(path, room + 1).map_err(|error| refuse(format!("file `{}` cannot be read: {error}", path.display())))?;
+        room = room.checked_sub(content.len()).ok_or_else(|| refuse(format!("the files are too large: {} MiB at most, together", FILES_MAX >> 20)))?;
         if files.insert(name.to_owned(), content).is_some() {
             return Err(refuse(format!("two files are called `{name}`")));
         }
     }
-    if files.values().map(Vec::len).sum::<usize>() > FILES_MAX {
-        return Err(refuse(format!("the files are too large: {} MiB at most, together", FILES_MAX >> 20)));
-    }
     Ok(files)
+}
+
+/// No more than that: what is named may be endless.
+fn read_up_to(path: &Path, bytes: usize) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    fs::File::open(path)?.take(bytes as u64).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 #[cfg(test)]
@@ -56,9 +67,22 @@ mod tests {
         fs::write(other.join("a.txt"), "B").expect("written");
         assert_eq!(read(std::slice::from_ref(&one)), Ok([("a.txt".to_owned(), b"A".to_vec())].into()));
         assert_eq!(read(&[one, other.join("a.txt")]).map_err(|error| error.message), Err("two files are called `a.txt`".to_owned()));
-        assert!(read(&[other]).is_err());
-        let large = folder.path().join("large");
-        fs::write(&large, vec![0; FILES_MAX + 1]).expect("written");
-        assert_eq!(read(&[large]).map_err(|error| error.message), Err("the files are too large: 2 MiB at most, together".to_owned()));
+        let words = |path: &Path| read(&[path.to_owned()]).expect_err("a refusal").message;
+        assert_eq!(words(&other), format!("file `{}` cannot be read: Is a directory (os error 21)", other.display()));
+        let absent = folder.path().join("absent");
+        assert_eq!(words(&absent), format!("file `{}` cannot be read: No such file or directory (os error 2)", absent.display()));
+    }
+
+    #[test]
+    fn files_are_read_no_further_than_they_may_be_large() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (half, rest) = (folder.path().join("half"), folder.path().join("rest"));
+        fs::write(&half, vec![255; FILES_MAX / 2]).expect("written");
+        fs::write(&rest, vec![255; FILES_MAX / 2]).expect("written");
+        let files = read(&[half.clone(), rest]).expect("as much as may be");
+        let sent = serde_json::to_vec(&files).expect("JSON").len();
+        assert!(sent < 9 << 20, "the manager takes no request of {sent} bytes");
+        let too_large = Err("the files are too large: 2 MiB at most, together".to_owned());
+        assert_eq!(read(&[half, "/dev/zero".into()]).map_err(|error| error.message), too_large);
     }
 }

@@ -2,30 +2,43 @@
 
 use super::page::{Page, age, moment};
 use comfy_table::Table;
-use micado_api::{ContainerState, ContainerView, Explanation, InstanceView, Resources, ServiceView, StatusView, Timestamp};
+use micado_api::{ContainerState, ContainerView, Explanation, InstanceState, InstanceView, Resources, ServiceView, StatusView, Timestamp};
 use std::{collections::BTreeMap, fmt::Display};
 
-/// Machines; the reasons only when there are any.
+/// Machines; when they ended and the reasons only when there are any. What is given back has no room and costs nothing.
 pub(super) fn instances(views: &[InstanceView], now: Timestamp) -> Table {
-    let reasons = views.iter().any(|it| it.reason.is_some());
-    let header = ["TAG", "STATE", "LOCATION", "CLOUD", "FLAVOUR", "ADDRESS", "CONTAINERS", "MEMORY LEFT", "AGE", "REASON"];
-    let mut table = Page::table(&header[..header.len() - usize::from(!reasons)]);
+    let (endings, reasons) = (views.iter().any(ended), views.iter().any(|it| it.reason.is_some()));
+    let mut header = vec!["TAG", "STATE", "CLOUD", "FLAVOUR", "LOCATION", "ADDRESS", "NODE", "CONTAINERS", "MEMORY LEFT", "PRICE", "AGE"];
+    header.extend(endings.then_some("ENDED"));
+    header.extend(reasons.then_some("REASON"));
+    let mut table = Page::table(&header);
     for it in views {
+        let there = !it.released;
         let mut row = vec![
             it.tag.to_string(),
             it.state.to_string(),
-            it.location.to_string(),
             it.cloud.to_string(),
             it.flavour.to_string(),
+            it.location.to_string(),
             text(it.address.as_ref()),
+            it.node.as_ref().map_or_else(String::new, |node| node.chars().take(NODE_ID).collect()),
             it.containers.to_string(),
-            format!("{} of {}", it.memory_left, it.capacity.memory),
+            text(there.then(|| format!("{} of {}", it.memory_left, it.capacity.memory))),
+            text(there.then_some(it.price)),
             age(now, it.created_at),
         ];
+        row.extend(endings.then(|| text(ended(it).then(|| format!("{} ago", age(now, it.state_since))))));
         row.extend(reasons.then(|| it.reason.clone().unwrap_or_default()));
         table.add_row(row);
     }
     table
+}
+
+/// So much of a node's id is enough for `docker node`.
+const NODE_ID: usize = 12;
+
+fn ended(view: &InstanceView) -> bool {
+    matches!(view.state, InstanceState::Gone | InstanceState::Failed)
 }
 
 /// Containers; the reasons only when there are any.

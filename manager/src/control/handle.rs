@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_stream::wrappers::BroadcastStream;
 
-/// A read of the core, run on its own loop between two events.
-pub type Read = Box<dyn FnOnce(&Core) + Send>;
+/// A read of the core, run on its own loop between two events; or of why there is none at present.
+pub type Read = Box<dyn FnOnce(Result<&Core, ErrorBody>) + Send>;
 
 /// What the loop takes from its handles.
 pub enum Input {
@@ -54,12 +54,12 @@ impl Handle {
     /// Reads something off the core.
     ///
     /// # Errors
-    /// `Unavailable` when the manager is stopping.
+    /// `Unavailable` when the manager is stopping, or its store does not answer.
     pub async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Core) -> T + Send + 'static) -> Result<T, ErrorBody> {
         let (answer, answered) = oneshot::channel();
-        let read: Read = Box::new(move |core| drop(answer.send(read(core))));
+        let read: Read = Box::new(move |core| drop(answer.send(core.map(read))));
         self.inbox.send(Input::Read(read)).await.map_err(|_| stopping())?;
-        answered.await.map_err(|_| stopping())
+        answered.await.map_err(|_| stopping())?
     }
 
     /// Progress of everything from now on. Take the stream first and [`Core::progress`] after it, so that nothing is missed between the two.

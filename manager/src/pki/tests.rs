@@ -101,3 +101,48 @@ fn a_name_that_no_certificate_can_carry_is_named() {
     let error = pki.server_certificate("https", &names(&["zürich"])).expect_err("not ASCII");
     assert!(error.to_string().contains("zürich"), "{error}");
 }
+
+/// A request that asks for more than it is to get.
+fn request(key: &KeyPair) -> String {
+    let mut params = CertificateParams::new(names(&["micado-registry"])).expect("names");
+    params.distinguished_name.push(DnType::CommonName, "manager");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.serialize_request(key).and_then(|request| request.pem()).expect("a request")
+}
+
+#[test]
+fn a_machines_certificate_is_for_its_own_key_and_says_what_we_say() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pki = Pki::open(folder.path()).expect("an authority");
+    let key = KeyPair::generate().expect("a key");
+    let csr = Csr::parse(&request(&key)).expect("a good request");
+    let certificate = pki.sign_request(&csr, "i1").expect("a certificate");
+    let identity = Identity { certificate, key: key.serialize_pem() };
+    assert!(client_passes(&pki, &identity));
+    assert!(!server_passes(&pki, &identity, "micado-registry") && !server_passes(&pki, &identity, "i1"));
+    let signed = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("PEM");
+    let contains = |text: &str| signed.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+    assert!(contains("i1") && !contains("manager") && !contains("micado-registry"));
+    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("PEM");
+    rustls::sign::CertifiedKey::from_der(vec![signed], key, &ring::default_provider()).expect("certificate and key belong together");
+}
+
+#[test]
+fn the_key_of_a_request_is_told_from_others_and_must_have_signed_it() {
+    let (one, other) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
+    let hash = |key: &KeyPair| Csr::parse(&request(key)).expect("a good request").key_hash();
+    assert_eq!((hash(&one), hash(&one).len()), (hash(&one), 64));
+    assert_ne!(hash(&one), hash(&other));
+    let der = rustls::pki_types::CertificateSigningRequestDer::from_pem_slice(request(&one).as_bytes()).expect("PEM").to_vec();
+    let mut forged = der.clone();
+    *forged.last_mut().expect("a signature") ^= 1;
+    let pem = |der: &[u8]| {
+        use base64::Engine;
+        format!("-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n", base64::engine::general_purpose::STANDARD.encode(der))
+    };
+    assert!(Csr::parse(&pem(&der)).is_ok());
+    for bad in [pem(&forged), pem(&der[..der.len() / 2]), "none".to_owned(), String::new()] {
+        assert!(Csr::parse(&bad).is_err(), "{bad}");
+    }
+}

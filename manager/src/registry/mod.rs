@@ -19,20 +19,16 @@ use bollard::{
 };
 use certs::Credentials;
 use futures_util::StreamExt;
+use micado_api::RegistryAccess;
 use reqwest::{StatusCode, header};
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep},
 };
-
-/// What nodes call the registry that the manager runs. A name and not an address: engines trust certificates less for addresses of their own machine.
-pub const NAME: &str = "micado-registry";
 
 /// How long [`Registry::ready`] waits for the first good answer.
 const START: Duration = Duration::from_secs(20);
@@ -64,23 +60,15 @@ pub struct ToldRegistry {
 #[derive(Debug)]
 pub struct Registry {
     docker: Docker,
-    /// What the manager's engine calls it.
-    push_host: String,
-    /// What nodes call it.
-    pull_host: String,
+    /// `HOST:PORT`, as the manager's engine and all nodes call it. An address, where the manager runs it: a name would have to be put into the `/etc/hosts` of
+    /// machines, and an engine reads that file when it starts and not again for 5 s (measured: first containers on new machines failed, and started 5 s late).
+    host: String,
     api: reqwest::Client,
-    nodes: Nodes,
+    authority: String,
+    /// What all nodes show to it; without, each shows its own certificate.
+    shared: Option<Identity>,
     /// Two pushes of one image would take each other's tag away.
     pushing: Mutex<()>,
-}
-
-/// What nodes show to the registry.
-#[derive(Debug)]
-enum Nodes {
-    /// Each its own certificate, of our authority.
-    Own(Arc<Pki>),
-    /// All the same.
-    Told(Credentials),
 }
 
 impl Registry {
@@ -90,26 +78,25 @@ impl Registry {
     /// `Refused` when the certificates are unusable or cannot be put where the engine looks for them.
     pub fn told(docker: Docker, told: &ToldRegistry) -> Result<Self, EngineError> {
         let credentials = Credentials { authority: told.authority.clone(), client: told.client.clone() };
-        Self::new(docker, told.host.clone(), told.host.clone(), &told.certs_dir, credentials.clone(), Nodes::Told(credentials))
+        Self::new(docker, told.host.clone(), &told.certs_dir, credentials, Some(told.client.clone()))
     }
 
     /// Runs a registry on the manager's engine, or leaves the one that runs there as it is. Does not wait for it: see [`Registry::ready`].
     ///
     /// # Errors
     /// `Refused` when its image is missing or files cannot be written, `Unavailable` when the engine does not answer.
-    pub async fn run(docker: Docker, pki: Arc<Pki>, own: &OwnRegistry) -> Result<Self, EngineError> {
-        server::ensure(&docker, &pki, own).await?;
+    pub async fn run(docker: Docker, pki: &Pki, own: &OwnRegistry) -> Result<Self, EngineError> {
+        server::ensure(&docker, pki, own).await?;
         let client = pki.own_client_certificate("manager").map_err(|error| EngineError::Refused(error.to_string()))?;
         let credentials = Credentials { authority: pki.authority().to_owned(), client };
         // Not by 127.0.0.1: an engine takes a registry on its own loopback addresses for an insecure one, and shows it no certificate.
-        let push_host = format!("{}:{}", own.address, own.port);
-        Self::new(docker, push_host, format!("{NAME}:{}", own.port), &own.certs_dir, credentials, Nodes::Own(pki))
+        Self::new(docker, format!("{}:{}", own.address, own.port), &own.certs_dir, credentials, None)
     }
 
-    fn new(docker: Docker, push_host: String, pull_host: String, certs_dir: &Path, credentials: Credentials, nodes: Nodes) -> Result<Self, EngineError> {
-        certs::install(certs_dir, &push_host, &credentials)?;
+    fn new(docker: Docker, host: String, certs_dir: &Path, credentials: Credentials, shared: Option<Identity>) -> Result<Self, EngineError> {
+        certs::install(certs_dir, &host, &credentials)?;
         let api = certs::client(&credentials)?;
-        Ok(Self { docker, push_host, pull_host, api, nodes, pushing: Mutex::new(()) })
+        Ok(Self { docker, host, api, authority: credentials.authority, shared, pushing: Mutex::new(()) })
     }
 
     /// Waits until the registry answers, for at most 20 s.
@@ -144,16 +131,16 @@ impl Registry {
             None => {
                 let named = found.repo_tags.is_some_and(|tags| !tags.is_empty());
                 self.upload(image, &repo, &tag, named).await?;
-                let missing = || EngineError::Unavailable(format!("the registry at `{}` does not have image `{image}` after it was pushed", self.push_host));
+                let missing = || EngineError::Unavailable(format!("the registry at `{}` does not have image `{image}` after it was pushed", self.host));
                 self.digest(&repo, &tag).await?.ok_or_else(missing)?
             }
         };
-        Ok(format!("{}/{repo}@{digest}", self.pull_host))
+        Ok(format!("{}/{repo}@{digest}", self.host))
     }
 
     /// Pushes under a name for this purpose only, which is taken away again; unless it is the image's only name, for then the image would go with it.
     async fn upload(&self, image: &str, repo: &str, tag: &str, named: bool) -> Result<(), EngineError> {
-        let name = format!("{}/{repo}", self.push_host);
+        let name = format!("{}/{repo}", self.host);
         let tagging = self.docker.tag_image(image, Some(TagImageOptions { repo: Some(name.clone()), tag: Some(tag.to_owned()) }));
         ask(|| format!("name image `{image}` for the registry"), tagging).await?;
         let pushed = self.follow_push(image, &name, tag).await;
@@ -168,7 +155,7 @@ impl Registry {
     }
 
     async fn follow_push(&self, image: &str, name: &str, tag: &str) -> Result<(), EngineError> {
-        let what = format!("push image `{image}` to the registry at `{}`", self.push_host);
+        let what = format!("push image `{image}` to the registry at `{}`", self.host);
         let mut steps = self.docker.push_image(name, Some(PushImageOptions { tag: Some(tag.to_owned()), platform: None }), None).boxed();
         loop {
             match tokio::time::timeout(PUSH_SILENCE, steps.next()).await {
@@ -194,34 +181,25 @@ impl Registry {
     }
 
     async fn question(&self, method: reqwest::Method, path: &str) -> Result<reqwest::Response, EngineError> {
-        let url = format!("https://{}/v2/{path}", self.push_host);
+        let url = format!("https://{}/v2/{path}", self.host);
         let asked = self.api.request(method, url).header(header::ACCEPT, MANIFESTS).timeout(QUESTION).send().await;
-        asked.map_err(|error| EngineError::Unavailable(format!("the registry at `{}` does not answer: {}", self.push_host, certs::chain(&error))))
+        asked.map_err(|error| EngineError::Unavailable(format!("the registry at `{}` does not answer: {}", self.host, certs::chain(&error))))
     }
 
     fn odd(&self, answer: &reqwest::Response) -> EngineError {
-        EngineError::Unavailable(format!("the registry at `{}` answers `{}` to {}", self.push_host, answer.status(), answer.url().path()))
+        EngineError::Unavailable(format!("the registry at `{}` answers `{}` to {}", self.host, answer.status(), answer.url().path()))
     }
 
-    /// The files by which a machine finds and may use the registry, by name below `/etc/micado`: `hosts` and `certs/HOST:PORT/*`. Secret.
-    /// `address` is where the machine reaches the manager's engine; `instance` names it in its certificate.
-    ///
-    /// # Errors
-    /// `Refused` when no certificate can be made for this name.
-    pub fn node_files(&self, address: &str, instance: &str) -> Result<BTreeMap<String, Vec<u8>>, EngineError> {
-        let mut files = BTreeMap::new();
-        let credentials = match &self.nodes {
-            Nodes::Own(pki) => {
-                files.insert("hosts".to_owned(), format!("{address} {NAME}\n").into_bytes());
-                let client = pki.client_certificate(instance).map_err(|error| EngineError::Refused(error.to_string()))?;
-                Credentials { authority: pki.authority().to_owned(), client }
-            }
-            Nodes::Told(credentials) => credentials.clone(),
-        };
-        for (name, content) in credentials.files() {
-            files.insert(format!("certs/{}/{name}", self.pull_host), content.as_bytes().to_vec());
+    /// What a machine needs to pull from the registry, which has this client certificate of its own.
+    #[must_use]
+    pub fn access(&self, own_certificate: &str) -> RegistryAccess {
+        let shared = self.shared.as_ref();
+        RegistryAccess {
+            host: self.host.clone(),
+            authority: self.authority.clone(),
+            certificate: shared.map_or(own_certificate, |it| &it.certificate).to_owned(),
+            key: shared.map(|it| it.key.clone()),
         }
-        Ok(files)
     }
 }
 
@@ -256,13 +234,12 @@ mod tests {
             certs_dir: folder.path().join("certs.d"),
         };
         let registry = Registry::told(nowhere(), &told).expect("usable certificates");
-        let files = registry.node_files("10.0.0.1", "i1").expect("files");
-        let names: Vec<_> = files.keys().map(String::as_str).collect();
-        let dir = "certs/images.example.org:5000";
-        assert_eq!(names, [format!("{dir}/ca.crt"), format!("{dir}/client.cert"), format!("{dir}/client.key")]);
-        for (name, content) in files {
-            let installed = told.certs_dir.join("images.example.org:5000").join(name.rsplit('/').next().expect("a name"));
-            assert_eq!(std::fs::read(&installed).expect("installed"), content, "{name}");
+        let access = registry.access("a machine's own");
+        assert_eq!(access.host, "images.example.org:5000");
+        assert!(!format!("{access:?}").contains("KEY"), "{access:?}");
+        for (name, content) in [("ca.crt", Some(access.authority)), ("client.cert", Some(access.certificate)), ("client.key", access.key)] {
+            let installed = std::fs::read_to_string(told.certs_dir.join("images.example.org:5000").join(name));
+            assert_eq!(installed.ok(), content, "{name}");
         }
     }
 

@@ -1,6 +1,5 @@
 //! The registry that the manager runs: a container on its own engine, made anew when anything of its configuration changed.
 
-use super::NAME;
 use crate::{
     engine::{
         EngineError,
@@ -59,7 +58,7 @@ impl OwnRegistry {
 
 /// Makes sure that the registry's container is there, made from this configuration, and started.
 pub(super) async fn ensure(docker: &Docker, pki: &Pki, own: &OwnRegistry) -> Result<(), EngineError> {
-    let names = [NAME, "127.0.0.1", own.address.as_str()].map(str::to_owned);
+    let names = ["127.0.0.1", own.address.as_str()].map(str::to_owned);
     let server = pki.lasting_server_certificate("registry", &names).map_err(|error| EngineError::Refused(error.to_string()))?;
     let image = ask(|| format!("look for image `{}`", own.image), docker.inspect_image(&own.image)).await.map_err(|error| match error {
         EngineError::NotFound(text) => EngineError::Refused(format!("{text}; build it with scripts/registry-image/build")),
@@ -134,7 +133,6 @@ fn request(own: &OwnRegistry, config: &str) -> ContainerCreateBody {
         ..Default::default()
     };
     ContainerCreateBody {
-        hostname: Some(NAME.to_owned()),
         image: Some(own.image.clone()),
         cmd: Some(vec![format!("/{HOME}/config.json")]),
         labels: Some([cluster, (CONFIG_LABEL.to_owned(), config.to_owned())].into()),

@@ -1,7 +1,7 @@
 //! What every store must do, as tests that any store's own tests run against it.
 
 use super::{Change, Contents, Key, Record, Store, StoreError};
-use crate::model::{Container, Decision, Desired, Instance, Outcome, Placement, Service};
+use crate::model::{Container, Decision, Desired, Instance, Outcome, Placement, Service, Trade};
 use micado_api::{
     CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, MemoryBytes, NanoCpus, Origin, PortMapping, PricePerHour, Protocol, Resources,
     ServiceName, ServiceSpec, Tag, Timestamp, VolumeMount,
@@ -241,6 +241,7 @@ pub fn instance() -> Record {
         created_at: Timestamp(1),
         state_since: Timestamp(2),
         joined_at: Some(Timestamp(u64::MAX)),
+        joining: Some(Trade { key: "0123abcd".into(), at: Timestamp(6) }),
     })
 }
 

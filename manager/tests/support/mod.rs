@@ -5,10 +5,11 @@ use bollard::{
     models::{ContainerCreateBody, EndpointSettings, HostConfig, NetworkCreateRequest, NetworkingConfig, SwarmJoinRequest},
     query_parameters::{CreateContainerOptions, UploadToContainerOptions},
 };
+use micado_api::RegistryAccess;
 use micado_cloudsetup::local;
 use micado_manager::engine::JoinFacts;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -48,20 +49,21 @@ impl Lab {
         lab
     }
 
-    /// Starts an engine with these labels and entries for `/etc/hosts` (`NAME:ADDRESS`), and waits until it answers.
-    pub async fn node(&mut self, labels: &[(&str, &str)], hosts: &[String]) -> Node {
+    /// Starts an engine with these labels, and waits until it answers.
+    pub async fn node(&mut self, labels: &[(&str, &str)]) -> Node {
         let container = format!("{}-{}", self.name, self.nodes.len());
         self.nodes.push(container.clone());
         let folder = self.folder.path().join(&container);
         let certs_dir = folder.join("certs.d");
         std::fs::create_dir_all(folder.join("run")).expect("a folder");
         std::fs::create_dir_all(&certs_dir).expect("a folder");
-        let request = self.request(&folder, hosts).await;
+        let request = self.request(&folder).await;
         let options = CreateContainerOptions { name: Some(container.clone()), ..Default::default() };
         self.host.create_container(Some(options), request).await.expect("a container");
-        let labels: String = labels.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let config = serde_json::json!({ "labels": labels }).to_string();
         let into_root = UploadToContainerOptions { path: "/".to_owned(), ..Default::default() };
-        self.host.upload_to_container(&container, Some(into_root), body_full(archive("etc/micado/labels", &labels).into())).await.expect("its labels");
+        self.host.upload_to_container(&container, Some(into_root), body_full(archive("etc/docker/daemon.json", &config).into())).await.expect("its labels");
         self.host.start_container(&container, None).await.expect("a container that starts");
         let endpoint = format!("unix://{}", folder.join("run/docker.sock").display());
         let engine = answering(&endpoint).await;
@@ -71,7 +73,7 @@ impl Lab {
         Node { container, endpoint, certs_dir, engine, address }
     }
 
-    async fn request(&self, folder: &Path, hosts: &[String]) -> ContainerCreateBody {
+    async fn request(&self, folder: &Path) -> ContainerCreateBody {
         let endpoint = std::env::var("DOCKER_HOST").unwrap_or_else(|_| local::DEFAULT_ENDPOINT.to_owned());
         let rights = local::engine_rights(&endpoint).await.expect("the host's engine");
         let mut binds = rights.binds.clone().unwrap_or_default();
@@ -80,7 +82,7 @@ impl Lab {
             image: Some(IMAGE.to_owned()),
             env: Some(vec!["MICADO_DOCKER_HOSTS=unix:///run/engine/docker.sock".to_owned()]),
             networking_config: Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(self.name.clone(), EndpointSettings::default())])) }),
-            host_config: Some(HostConfig { binds: Some(binds), network_mode: Some(self.name.clone()), extra_hosts: Some(hosts.to_vec()), ..rights }),
+            host_config: Some(HostConfig { binds: Some(binds), network_mode: Some(self.name.clone()), ..rights }),
             ..Default::default()
         }
     }
@@ -108,24 +110,25 @@ impl Node {
         assert!(save.wait().is_ok_and(|status| status.success()) && load.status.success(), "image {name}: was it built?");
     }
 
-    /// Puts the certificates among a machine's boot files where its engine looks for them.
-    pub fn install_certificates(&self, files: &BTreeMap<String, Vec<u8>>) {
-        for (name, content) in files.iter().filter_map(|(name, content)| Some((name.strip_prefix("certs/")?, content))) {
-            let path = self.certs_dir.join(name);
-            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-            std::fs::write(path, content).expect("a file");
+    /// Puts what a machine shows to the registry where its engine looks for it; `own_key` is of the machine's own certificate.
+    pub fn install_certificates(&self, access: &RegistryAccess, own_key: &str) {
+        let folder = self.certs_dir.join(&access.host);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let key = access.key.as_deref().unwrap_or(own_key);
+        for (name, content) in [("ca.crt", access.authority.as_str()), ("client.cert", &access.certificate), ("client.key", key)] {
+            std::fs::write(folder.join(name), content).expect("a file");
         }
     }
 
     /// Takes the machine into a Swarm.
-    pub async fn join(&self, facts: &JoinFacts) {
+    pub async fn join(&self, facts: &JoinFacts) -> Result<(), bollard::errors::Error> {
         let request = SwarmJoinRequest {
             listen_addr: Some("0.0.0.0:2377".to_owned()),
             remote_addrs: Some(facts.managers.clone()),
             join_token: Some(facts.token.clone()),
             ..Default::default()
         };
-        self.engine.join_swarm(request).await.expect("in the Swarm");
+        self.engine.join_swarm(request).await
     }
 
     /// Power off and on.

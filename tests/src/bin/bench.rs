@@ -9,11 +9,12 @@ use bollard::{
     query_parameters::ListTasksOptions,
 };
 use futures_util::TryStreamExt;
-use micado_api::{ContainerState, LaunchRequest, NanoCpus};
-use micado_tests::{Cluster, Fault, Options, Request, Setup, wait, web};
+use micado_api::{ContainerState, InstanceState, LaunchRequest, NanoCpus};
+use micado_cloudbroker::{JobStatus, Pace};
+use micado_tests::{Cluster, Fault, Options, Rented, Request, Setup, wait, web};
 use std::{
     collections::HashMap,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::time::sleep;
 
@@ -32,6 +33,8 @@ async fn main() {
     arrival(&cluster).await;
     cluster.empty().await;
     memory(&cluster).await;
+    drop(cluster);
+    cloudbroker().await;
 }
 
 fn report(what: &str, mut times: Vec<Duration>) -> f64 {
@@ -158,4 +161,39 @@ async fn memory(cluster: &Cluster) {
         line("VmRSS:"),
         line("VmHWM:")
     );
+}
+
+/// Through CloudBroker's API, on the simulator: from a job's `running` until the container runs, and what an idle minute costs.
+async fn cloudbroker() {
+    let rented = Rented { pace: Pace::every(Duration::from_millis(100)), ..Rented::default() };
+    let cluster = Cluster::start(Options { rented: Some(rented), tick: 10, ..Options::default() }).await;
+    let (mut from_running, mut whole) = (Vec::new(), Vec::new());
+    for round in 0..ARRIVALS {
+        let begin = Instant::now();
+        let name = cluster.launch(&web(&format!("arrive{round}")).memory_mib(500)).await.name.to_string();
+        let running = cluster.until_container(&name, ContainerState::Running, 120).await;
+        let now = SystemTime::now();
+        whole.push(begin.elapsed());
+        let tag = running.instance.expect("where it runs").to_string();
+        from_running.push(now.duration_since(running_since(&cluster)).unwrap_or_default());
+        cluster.api.quit(&name, true).await.expect("quit");
+        cluster.api.stop(&tag, true).await.expect("stop");
+        cluster.until_instance(&tag, InstanceState::Gone, 60).await;
+    }
+    report("CloudBroker: job `running` -> the waiting container runs", from_running);
+    report("CloudBroker: launch without room -> running", whole);
+
+    cluster.launch(&web("idle")).await;
+    cluster.until_container("idle_micado-web.1", ContainerState::Running, 120).await;
+    sleep(Duration::from_secs(15)).await;
+    let before = cluster.simulator().calls().len();
+    sleep(Duration::from_secs(60)).await;
+    println!("CloudBroker: calls in an idle minute: {}", cluster.simulator().calls().len() - before);
+}
+
+/// When the newest job became `running`.
+fn running_since(cluster: &Cluster) -> SystemTime {
+    let job = cluster.simulator().jobs().pop().expect("a job");
+    let (_, at) = job.history.iter().find(|(status, _)| *status == JobStatus::Running).expect("it runs");
+    SystemTime::from(*at)
 }

@@ -20,6 +20,13 @@ impl Core {
         }
     }
 
+    /// Whether something of ours is seen on a machine that no record knows.
+    pub(super) fn sees_unrecorded_machine(&self) -> bool {
+        let unknown = |id: &InstanceId| self.ledger.instances.get(id).is_none();
+        let nodes = self.sight.iter().flat_map(|sight| &sight.nodes).filter_map(|node| node.instance.as_ref());
+        nodes.chain(self.ledger.containers.values().filter_map(|it| Some(&it.placement.as_ref()?.instance))).any(unknown)
+    }
+
     /// What the broker does not tell of a machine, its node may.
     fn adopt_machine(&mut self, cloud: &CloudName, machine: Machine) {
         let id = machine.instance.clone();

@@ -1,12 +1,16 @@
 //! What the brokers say: lists of machines, and the answers to orders.
 
 use super::{Call, CallKey, Core};
+use crate::model::Instance;
 use micado_api::{CloudName, InstanceId, InstanceState, Timestamp};
 use micado_cloudsetup::{BrokerError, Machine, MachineState};
 use std::{collections::BTreeMap, time::Duration};
 
 /// For how long lists must have lacked a machine before it is taken for gone.
 const VANISH: Duration = Duration::from_secs(5);
+
+/// How long a new core rents nothing while a cloud has not answered at all: it may be the cheapest. After that, the others are what there is.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 /// One cloud as last seen.
 #[derive(Debug, Default)]
@@ -68,6 +72,27 @@ impl Core {
         }
         sight.asked = now;
         self.call(key, Call::ListMachines { cloud: cloud.clone() });
+    }
+
+    /// Until when nothing is rented because a cloud has not answered yet.
+    pub(super) fn first_answers_awaited(&self) -> Option<Timestamp> {
+        let silent = self.clouds.values().filter(|sight| !sight.was_asked());
+        silent.map(|sight| sight.asked.plus(FIRST_ANSWER)).filter(|until| *until > self.now).max()
+    }
+
+    /// A cloud that has never said which machines it has: what no record knows may be one of them.
+    pub(super) fn unheard_cloud(&self) -> Option<&CloudName> {
+        self.clouds.iter().find(|(_, sight)| sight.listed.is_none()).map(|(cloud, _)| cloud)
+    }
+
+    /// The broker's last words about an instance that it has neither taken nor refused, or not given back yet.
+    pub(super) fn broker_says(&self, instance: &Instance) -> Option<&String> {
+        let about = || self.memory.broker_words.get(&instance.id);
+        match instance.state {
+            InstanceState::Requested => about().or_else(|| self.clouds.get(&instance.cloud)?.error.as_ref()),
+            InstanceState::Stopping => about(),
+            _ => None,
+        }
     }
 
     pub(super) fn machines_listed(&mut self, cloud: &CloudName, result: Result<Vec<Machine>, BrokerError>) {

@@ -5,7 +5,7 @@ use crate::{
     engine::TaskState,
     model::{Container, Desired, Outcome, Placement},
 };
-use micado_api::{ContainerName, InstanceId, InstanceState, ServiceName};
+use micado_api::{ContainerName, InstanceId, InstanceState, Progress, ServiceName};
 use std::{collections::BTreeSet, time::Duration};
 
 /// How long a task may find no place on its node, which is ready, before the container is planned anew.
@@ -81,7 +81,9 @@ impl Core {
         // On a node that is closed, what no node is at yet never starts.
         let runs = self.sight.as_ref().is_some_and(|sight| sight.is_held(&swarm_name) && sight.node(&instance).is_some_and(|node| node.ready));
         match state {
-            Some((InstanceState::Failed, _)) => self.unplace(name, &format!("{} failed", self.tag_of(&instance))),
+            Some((InstanceState::Failed, _)) => self.unplace(name, &self.failure_of(&instance)),
+            // It was taken in from the engine, and its machine will be when its cloud has answered.
+            None if self.unheard_cloud().is_some() => {}
             None | Some((InstanceState::Gone | InstanceState::Stopping, _)) => self.unplace(name, &format!("{} is gone", self.tag_of(&instance))),
             Some((InstanceState::Draining, true)) if bound => {
                 if let Some(container) = self.ledger.containers.edit(name) {
@@ -143,7 +145,14 @@ impl Core {
         let Some(container) = self.ledger.containers.edit(name) else { return };
         let Some(placement) = container.placement.take() else { return };
         container.reason = Some(why.to_owned());
-        self.decide(Some(name), Some(&placement.instance), format!("planned anew: {why}"));
+        let text = format!("planned anew: {why}");
+        self.journal.tell(Progress { subject: name.to_string(), at: self.now, text: text.clone(), settled: None });
+        self.decide(Some(name), Some(&placement.instance), text);
+    }
+
+    fn failure_of(&self, instance: &InstanceId) -> String {
+        let reason = self.ledger.instances.get(instance).and_then(|it| it.reason.as_deref()).unwrap_or("for no known reason");
+        format!("{} failed: {reason}", self.tag_of(instance))
     }
 
     /// Whether the present copy of a container runs.
@@ -170,7 +179,7 @@ impl Core {
         }
         let keep = self.config.keep_gone;
         let ended = self.ledger.instances.values().filter(|it| !it.is_live() && now.since(it.state_since) >= keep);
-        let node_left = |id: &InstanceId| self.sight.as_ref().is_some_and(|sight| sight.node(id).is_some());
+        let node_left = |id: &InstanceId| self.sight.as_ref().is_none_or(|sight| sight.node(id).is_some());
         let unneeded = ended.filter(|it| self.containers_on(&it.id).next().is_none() && !node_left(&it.id));
         for id in unneeded.map(|it| it.id.clone()).collect::<Vec<_>>() {
             self.ledger.instances.remove(&id);

@@ -34,6 +34,8 @@ pub struct Config {
     pub backoff_max: Duration,
     /// How long instances that are gone stay in the record.
     pub keep_gone: Duration,
+    /// Whether nodes that we did not rent are taken out of the Swarm.
+    pub remove_unknown_nodes: bool,
 }
 
 impl Config {
@@ -50,6 +52,7 @@ impl Config {
             backoff: Duration::from_secs(5),
             backoff_max: Duration::from_secs(300),
             keep_gone: Duration::from_secs(24 * 3600),
+            remove_unknown_nodes: false,
         }
     }
 }
@@ -102,10 +105,15 @@ pub(super) struct Memory {
     pub(super) push_errors: BTreeMap<micado_api::ServiceName, String>,
     /// Swarm services whose log was saved, or could not be.
     pub(super) log_saved: BTreeSet<String>,
+    /// Whether somebody was told the worker token since its last rotation was asked for.
+    pub(super) token_told: bool,
+    /// Nodes that no record knows, and since when they have been seen without a gap.
+    pub(super) strangers: BTreeMap<String, Timestamp>,
 }
 
 impl Core {
-    /// A core that knows what the store holds and has seen nothing else yet: it changes nothing before it has seen the engine and asked every cloud once.
+    /// A core that knows what the store holds and has seen nothing else yet: it changes nothing before it has seen the engine. What depends on a cloud
+    /// waits for that cloud, and keeps nothing else waiting.
     /// `seed` feeds the choice of new ids.
     #[must_use]
     pub fn new(config: Config, contents: Contents, seed: u64) -> Self {
@@ -155,6 +163,8 @@ impl Core {
             self.plan();
             self.drive_instances();
             self.drive_services();
+            self.remove_strangers();
+            self.renew_token();
         }
         self.report();
         self.flush()
@@ -177,9 +187,9 @@ impl Core {
         names.filter(|name| sight.failure(name).is_none() && sight.task(name).is_none_or(|task| task.state < TaskState::Running)).collect()
     }
 
-    /// Whether enough is known to decide anything: the engine answers, and every cloud was asked once.
+    /// Whether enough is known to decide anything: the engine answers.
     fn sees(&self) -> bool {
-        self.blind.is_none() && self.sight.is_some() && self.clouds.values().all(CloudSight::was_asked)
+        self.blind.is_none() && self.sight.is_some()
     }
 
     fn saw(&mut self, observation: Observation) {
@@ -205,6 +215,7 @@ impl Core {
         self.memory.seen_since = None;
         self.memory.settling.clear();
         self.memory.pending_since.clear();
+        self.memory.strangers.clear();
     }
 
     fn answered(&mut self, key: &CallKey, answer: Answer) {
@@ -225,10 +236,12 @@ impl Core {
                 }
                 self.observe();
             }
-            (CallKey::Node(_), Answer::Engine(result)) => {
+            (CallKey::Node(node), Answer::Engine(result)) => {
                 self.came_back(key, result.is_ok());
+                self.memory.strangers.remove(node);
                 self.observe();
             }
+            (CallKey::Token, Answer::Engine(result)) => self.token_rotated(&result),
             (CallKey::Image(service, made), Answer::Pushed(result)) => self.image_pushed(service, *made, result),
             (CallKey::Log(container), Answer::Log(result)) => self.log_read(container, result.ok()),
             (key, answer) => debug_assert!(false, "the answer {answer:?} does not belong to {key:?}"),
@@ -262,6 +275,11 @@ impl Core {
     #[must_use]
     pub fn wake_at(&self) -> Option<Timestamp> {
         self.wake_at
+    }
+
+    /// Whether such a call would be made at this moment.
+    pub(super) fn is_due(&self, key: &CallKey) -> bool {
+        !self.is_in_flight(key) && self.memory.retry.get(key).is_none_or(|(_, at)| *at <= self.now)
     }
 
     pub(super) fn is_in_flight(&self, key: &CallKey) -> bool {

@@ -58,6 +58,13 @@ pub enum Request {
         /// Even what cannot be moved.
         force: bool,
     },
+    /// What a rented machine needs to join. Its credential was found good before.
+    Join {
+        /// Which instance it was made for.
+        instance: InstanceId,
+        /// The hash of the machine's own public key.
+        key: String,
+    },
 }
 
 /// What a request is answered with, once it is durable.
@@ -67,6 +74,8 @@ pub enum Reply {
     Containers(Vec<ContainerView>),
     /// This instance, as it is now.
     Instance(Box<InstanceView>),
+    /// The machine may be told the worker token and have its certificate signed.
+    MayJoin,
 }
 
 /// One call to the outside. At most one with the same [`CallKey`] is in flight.
@@ -122,11 +131,13 @@ pub enum Call {
         /// Open or closed.
         active: bool,
     },
-    /// Take a dead node off the Swarm's list.
+    /// Take a node off the Swarm's list, be it dead or not.
     RemoveNode {
         /// Its Swarm id.
         node: String,
     },
+    /// Make a new worker token, so that the present one is good for nothing.
+    RotateToken,
     /// Put an image into the registry.
     PushImage {
         /// The service that needs it.
@@ -156,6 +167,8 @@ pub enum CallKey {
     Service(String),
     /// Changing this node.
     Node(String),
+    /// Changing the worker token.
+    Token,
     /// Pushing the image of this service, made then: a service of the same name may be made anew with another image.
     Image(ServiceName, Timestamp),
     /// Reading this container's log.
@@ -173,7 +186,7 @@ pub enum Answer {
     Terminated(Result<(), BrokerError>),
     /// To `ListMachines`.
     Listed(Result<Vec<Machine>, BrokerError>),
-    /// To `CreateService`, `RemoveService`, `SetActive`, `RemoveNode`.
+    /// To `CreateService`, `RemoveService`, `SetActive`, `RemoveNode`, `RotateToken`.
     Engine(Result<(), EngineError>),
     /// To `PushImage`: the reference that nodes pull.
     Pushed(Result<String, EngineError>),
@@ -206,6 +219,7 @@ impl Call {
             Self::RemoveService { .. } => "remove-service",
             Self::SetActive { .. } => "set-active",
             Self::RemoveNode { .. } => "remove-node",
+            Self::RotateToken => "rotate-token",
             Self::PushImage { .. } => "push-image",
             Self::SaveLog { .. } => "save-log",
             Self::Observe => "observe",

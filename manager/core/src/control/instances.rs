@@ -97,11 +97,10 @@ impl Core {
             return Some((format!("{cloud} says that the machine is dead{}", detail.map_or(String::new(), |words| format!(": {words}"))), false));
         }
         if instance.is_arriving() {
-            let words = self.memory.broker_words.get(&instance.id).or_else(|| self.clouds.get(cloud)?.error.as_ref());
+            let words = self.broker_says(instance);
             let in_swarm = self.sight.as_ref().is_some_and(|sight| sight.node(&instance.id).is_some());
             let unknown = self.machine_state(cloud, &instance.id).is_none() && !in_swarm;
-            let refused = instance.state == InstanceState::Requested && age >= ORDER_PATIENCE && unknown;
-            if let Some(words) = words.filter(|_| refused) {
+            if let Some(words) = words.filter(|_| age >= ORDER_PATIENCE && unknown) {
                 return Some((format!("{cloud} does not take the order: {words}"), false));
             }
             let limit = self.join_timeout(instance);
@@ -131,7 +130,7 @@ impl Core {
 
     /// Until when an arriving machine may join. Nothing joins, and nodes look as if they were down, while the engine is away and right after:
     /// such a time is not held against the machine.
-    fn join_deadline(&self, instance: &Instance) -> Timestamp {
+    pub(super) fn join_deadline(&self, instance: &Instance) -> Timestamp {
         let seen = self.memory.seen_since.map(|since| since.plus(self.config.down_timeout));
         seen.unwrap_or(self.now).max(instance.created_at.plus(self.join_timeout(instance)))
     }
@@ -141,7 +140,7 @@ impl Core {
     }
 
     /// Whether its node is in the Swarm and answers.
-    fn joins(&self, id: &InstanceId) -> bool {
+    pub(super) fn joins(&self, id: &InstanceId) -> bool {
         self.sight.as_ref().and_then(|sight| sight.node(id)).is_some_and(|node| node.ready)
     }
 

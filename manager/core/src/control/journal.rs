@@ -1,7 +1,7 @@
 //! What is told to people: decisions, kept in the store, and progress, as it happens.
 
 use super::{Core, ledger::Ledger};
-use crate::model::Decision;
+use crate::model::{Decision, Instance};
 use micado_api::{ContainerName, ContainerState, InstanceId, InstanceState, Progress, Settled};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,7 +15,7 @@ const LINES: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     containers: BTreeMap<ContainerName, (ContainerState, Option<String>)>,
-    instances: BTreeMap<InstanceId, InstanceState>,
+    instances: BTreeMap<InstanceId, (InstanceState, Option<String>)>,
     lines: BTreeMap<String, VecDeque<Progress>>,
     fresh: Vec<Progress>,
 }
@@ -48,7 +48,8 @@ impl Journal {
             self.lines.retain(|subject, _| tags.contains(subject.as_str()) || ledger.containers.get(&ContainerName::trusted(subject.as_str())).is_some());
         }
     }
-    fn tell(&mut self, progress: Progress) {
+    /// Tells those who watch, now and when they ask later.
+    pub(super) fn tell(&mut self, progress: Progress) {
         let lines = self.lines.entry(progress.subject.clone()).or_default();
         lines.push_back(progress.clone());
         if lines.len() > LINES {
@@ -77,11 +78,12 @@ impl Core {
     }
 
     fn report_instances(&mut self) {
-        let changed = self.ledger.instances.values().filter(|it| self.journal.instances.get(&it.id) != Some(&it.state));
-        let changed: Vec<_> = changed.map(|it| (it.id.clone(), it.tag.clone(), it.state)).collect();
-        for (id, tag, state) in changed {
-            self.journal.instances.insert(id.clone(), state);
-            let Some(text) = self.instance_line(&id) else { continue };
+        let said =
+            |it: &Instance| self.journal.instances.get(&it.id).is_some_and(|(state, words)| *state == it.state && words.as_ref() == self.broker_says(it));
+        let changed = self.ledger.instances.values().filter(|it| !said(it));
+        let changed: Vec<_> = changed.map(|it| (it.id.clone(), it.tag.clone(), it.state, self.broker_says(it).cloned(), self.instance_line(it))).collect();
+        for (id, tag, state, words, text) in changed {
+            self.journal.instances.insert(id.clone(), (state, words));
             let settled = match state {
                 InstanceState::Active | InstanceState::Gone => Some(Settled::Done),
                 InstanceState::Failed => Some(Settled::Failed),
@@ -98,11 +100,11 @@ impl Core {
     }
 
     /// One line about an instance's state.
-    fn instance_line(&self, id: &InstanceId) -> Option<String> {
-        let it = self.ledger.instances.get(id)?;
+    pub(super) fn instance_line(&self, it: &Instance) -> String {
         let tag = &it.tag;
-        Some(match it.state {
-            InstanceState::Requested => format!("renting {} on {} as {tag}", it.flavour, it.cloud),
+        let words = self.broker_says(it).map_or_else(String::new, |words| format!(": {words}"));
+        match it.state {
+            InstanceState::Requested => format!("renting {} on {} as {tag}{words}", it.flavour, it.cloud),
             InstanceState::Submitted => format!("{tag} is ordered"),
             InstanceState::Booting => format!("{tag} is booting"),
             InstanceState::Active => {
@@ -110,10 +112,10 @@ impl Core {
                 format!("{tag} joined after {after:.1} s")
             }
             InstanceState::Draining => format!("{tag} is being emptied"),
-            InstanceState::Stopping => format!("{tag} is being given back"),
+            InstanceState::Stopping => format!("{tag} is being given back{words}"),
             InstanceState::Gone => format!("{tag} is gone"),
             InstanceState::Failed => format!("{tag} failed: {}", it.reason.as_deref().unwrap_or("for no known reason")),
-        })
+        }
     }
 
     fn report_containers(&mut self) {

@@ -48,7 +48,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
             self.before.entry(key.clone()).or_insert(Some(old));
         }
     }
-    fn changes(&mut self, name: impl Fn(&K) -> Key, record: impl Fn(&V) -> Record) -> Vec<Change> {
+    fn changes(&mut self, name: impl Fn(&K) -> Key, record: impl Fn(&K, &V) -> Record) -> Vec<Change> {
         let mut changes = Vec::new();
         for (key, before) in std::mem::take(&mut self.before) {
             let expected = before.as_ref().map_or(0, |(_, version)| *version);
@@ -58,7 +58,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
                 (Some((now, _)), Some((was, _))) if *now == was => {}
                 (Some((now, version)), _) => {
                     *version = expected + 1;
-                    changes.push(Change { key: name(&key), expected, record: Some(record(now)) });
+                    changes.push(Change { key: name(&key), expected, record: Some(record(&key, now)) });
                 }
             }
         }
@@ -73,19 +73,19 @@ pub(super) struct Ledger {
     pub(super) services: Table<ServiceName, Service>,
     pub(super) containers: Table<ContainerName, Container>,
     pub(super) decisions: Table<u64, Decision>,
+    pub(super) settings: Table<String, String>,
 }
 
 impl Ledger {
-    /// Settings are read by the daemon before there is a core; they are not kept here.
     pub(super) fn new(contents: Contents) -> Self {
-        let mut ledger = Self { instances: Table::new(), services: Table::new(), containers: Table::new(), decisions: Table::new() };
+        let mut ledger = Self { instances: Table::new(), services: Table::new(), containers: Table::new(), decisions: Table::new(), settings: Table::new() };
         for (record, version) in contents {
             match record {
                 Record::Instance(it) => drop(ledger.instances.rows.insert(it.id.clone(), (it, version))),
                 Record::Service(it) => drop(ledger.services.rows.insert(it.name.clone(), (it, version))),
                 Record::Container(it) => drop(ledger.containers.rows.insert(it.name.clone(), (it, version))),
                 Record::Decision(it) => drop(ledger.decisions.rows.insert(it.sequence, (it, version))),
-                Record::Setting(..) => {}
+                Record::Setting(name, value) => drop(ledger.settings.rows.insert(name, (value, version))),
             }
         }
         ledger
@@ -93,10 +93,11 @@ impl Ledger {
 
     /// What was edited since the last call, to be committed together.
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
-        let mut changes = self.instances.changes(|key| Key::Instance(key.clone()), |it| Record::Instance(it.clone()));
-        changes.extend(self.services.changes(|key| Key::Service(key.clone()), |it| Record::Service(it.clone())));
-        changes.extend(self.containers.changes(|key| Key::Container(key.clone()), |it| Record::Container(it.clone())));
-        changes.extend(self.decisions.changes(|key| Key::Decision(*key), |it| Record::Decision(it.clone())));
+        let mut changes = self.instances.changes(|key| Key::Instance(key.clone()), |_, it| Record::Instance(it.clone()));
+        changes.extend(self.services.changes(|key| Key::Service(key.clone()), |_, it| Record::Service(it.clone())));
+        changes.extend(self.containers.changes(|key| Key::Container(key.clone()), |_, it| Record::Container(it.clone())));
+        changes.extend(self.decisions.changes(|key| Key::Decision(*key), |_, it| Record::Decision(it.clone())));
+        changes.extend(self.settings.changes(|key| Key::Setting(key.clone()), |name, value| Record::Setting(name.clone(), value.clone())));
         changes
     }
 

@@ -7,12 +7,14 @@ mod core;
 mod event;
 mod forget;
 mod instances;
+mod joining;
 mod journal;
 mod ledger;
 mod placing;
 mod requests;
 mod services;
 mod sight;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod view;

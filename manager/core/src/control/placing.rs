@@ -1,6 +1,6 @@
 //! From what is known to the planner's snapshot, and from its plan to records.
 
-use super::Core;
+use super::{Core, clouds::CloudSight};
 use crate::{
     model::{Container, Instance, Placement},
     planner::{self, HostPort, Limits, Node, Offer, Readiness, Snapshot, Step, Waiting},
@@ -16,13 +16,17 @@ impl Core {
         if waiting.is_empty() {
             return;
         }
+        let awaited = self.first_answers_awaited();
         for step in planner::plan(&self.snapshot(waiting)) {
             match step {
                 Step::Place { container, instance, reason } => self.place(&container, &instance, reason),
+                // What is rented, or why nothing is, is decided when the clouds have answered.
+                _ if awaited.is_some() => {}
                 Step::Rent { cloud, flavour, location, containers, reason } => self.rent(&cloud, &flavour, location, &containers, &reason),
                 Step::Wait { container, reason } | Step::Refuse { container, reason } => self.wait(&container, reason),
             }
         }
+        awaited.into_iter().for_each(|at| self.wake(at));
         self.wake_for_backoffs();
     }
 
@@ -128,10 +132,15 @@ impl Core {
         same.filter(|it| it.joined_at.is_some()).max_by_key(|it| it.joined_at).map(|it| it.size)
     }
 
-    /// Why a flavour cannot be had now: its cloud does not answer, or it failed and its back-off runs.
+    /// Why a flavour cannot be had now: its cloud does not answer, machines may be there that no record knows, or it failed and its back-off runs.
     fn unavailable(&self, cloud: &CloudName, flavour: &FlavourName) -> Option<String> {
-        if let Some(error) = self.clouds.get(cloud).and_then(|sight| sight.error.as_ref()) {
-            return Some(format!("{cloud} does not answer: {error}"));
+        match self.clouds.get(cloud) {
+            Some(CloudSight { error: Some(error), .. }) => return Some(format!("{cloud} does not answer: {error}")),
+            Some(sight) if !sight.was_asked() => return Some(format!("{cloud} has not answered yet")),
+            _ => {}
+        }
+        if let Some(unheard) = self.unheard_cloud().filter(|_| self.sees_unrecorded_machine()) {
+            return Some(format!("there are machines that no record knows, and {unheard} has not said yet which it has"));
         }
         let (last, until) = self.backoff(cloud, flavour)?;
         let reason = last.reason.as_deref().unwrap_or("it failed");

@@ -18,6 +18,7 @@ impl Core {
             Request::Remove { name } => self.remove(&name),
             Request::Start(start) => self.start(start),
             Request::Stop { tag, force } => self.stop(&tag, force),
+            Request::Join { instance, key } => self.trade(&instance, key),
         }
     }
 
@@ -209,7 +210,9 @@ impl Core {
         if stops {
             self.journal.begin_instance(&id, tag.as_str());
             self.set_state(&id, InstanceState::Draining);
-            self.decide(None, Some(&id), format!("{tag} is given back: `stop{}`", if force { " --force" } else { "" }));
+            let why = format!("given back: `stop{}`", if force { " --force" } else { "" });
+            self.decide(None, Some(&id), format!("{tag} is {why}"));
+            self.ledger.instances.edit(&id).into_iter().for_each(|it| it.reason = Some(why.clone()));
         }
         Ok(self.instance_reply(&id))
     }

@@ -53,8 +53,9 @@ impl Core {
 
     /// Whether a place that was given up still has a Swarm service, or a call about it is under way, where that could run: a second one would be one too many.
     fn may_run_as_another(&self, container: &Container, placement: &Placement) -> bool {
-        let before = Placement { generation: placement.generation.saturating_sub(1), ..placement.clone() };
-        if container.leaving.is_none() && self.is_changing(&self.swarm_name(&container.name, &before)) {
+        let kept = container.leaving.as_ref().map(|it| it.generation);
+        let mut before = (1..placement.generation).rev().filter(|it| Some(*it) != kept).map(|generation| Placement { generation, ..placement.clone() });
+        if before.any(|it| self.is_changing(&self.swarm_name(&container.name, &it))) {
             return true;
         }
         let Some(sight) = &self.sight else { return false };

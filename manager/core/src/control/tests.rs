@@ -2,6 +2,7 @@
 
 use super::{Action, Answer, Call, CallKey, Config, Core, Event, Reply, Request};
 use crate::engine::{EngineError, ImageFacts, NodeView, Observation, ServiceView, TaskState, TaskView};
+use crate::store::Contents;
 use micado_api::{
     ClusterId, ErrorBody, ErrorCode, InstanceId, LaunchRequest, MemoryBytes, NanoCpus, Resources, ServiceSpec, StartRequest, Timestamp, VolumeMount,
 };
@@ -14,38 +15,46 @@ const SETUP: &str = "<s><clouds><c><name>near</name><broker>local</broker><flavo
   </flavours></c></clouds><applications><a><name>Node</name><sname>n</sname><executable>e</executable></a></applications></s>";
 
 /// A core and the world as it believes it to be: nothing happens unless a test says so.
-struct Bench {
-    core: Core,
-    now: Timestamp,
-    seen: Observation,
-    machines: Vec<Machine>,
+pub(super) struct Bench {
+    pub(super) core: Core,
+    pub(super) now: Timestamp,
+    pub(super) seen: Observation,
+    pub(super) machines: Vec<Machine>,
     /// What the core asked for and the engine has not done yet.
     asked: Vec<Action>,
     ticket: u64,
 }
 
 impl Bench {
-    fn new(change: impl FnOnce(&mut Config)) -> Self {
+    pub(super) fn new(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(ClusterId::trusted("test"), CloudSetup::parse(SETUP, "test").expect("a good file"));
         change(&mut config);
-        let core = Core::new(config, Vec::new(), 1);
-        let mut bench = Self { core, now: Timestamp(1_000_000), seen: Observation::default(), machines: Vec::new(), asked: Vec::new(), ticket: 0 };
+        Self::of(config, Vec::new())
+    }
+    /// On what a store holds.
+    pub(super) fn of(config: Config, contents: Contents) -> Self {
+        let mut bench = Self::unseeing(config, contents);
         bench.tick();
         bench.look();
         bench
     }
-    fn event(&mut self, event: Event) -> Vec<Action> {
+    /// One that has seen nothing yet.
+    pub(super) fn unseeing(config: Config, contents: Contents) -> Self {
+        let core = Core::new(config, contents, 1);
+        Self { core, now: Timestamp(1_000_000), seen: Observation::default(), machines: Vec::new(), asked: Vec::new(), ticket: 0 }
+    }
+    pub(super) fn event(&mut self, event: Event) -> Vec<Action> {
         self.now = Timestamp(self.now.0 + 1_000);
         let actions = self.core.handle(self.now, event);
         self.asked.extend(actions.iter().cloned());
         actions
     }
     /// The safety net's turn; the clouds answer at once.
-    fn tick(&mut self) -> Vec<Action> {
+    pub(super) fn tick(&mut self) -> Vec<Action> {
         let actions = self.event(Event::Tick);
         self.lists_answered(actions)
     }
-    fn look(&mut self) -> Vec<Action> {
+    pub(super) fn look(&mut self) -> Vec<Action> {
         let actions = self.event(Event::Observed(self.seen.clone()));
         self.lists_answered(actions)
     }
@@ -56,7 +65,7 @@ impl Bench {
         }
         actions
     }
-    fn ask(&mut self, request: Request) -> (Result<Reply, ErrorBody>, Vec<Action>) {
+    pub(super) fn ask(&mut self, request: Request) -> (Result<Reply, ErrorBody>, Vec<Action>) {
         self.ticket += 1;
         let ticket = self.ticket;
         let mut actions = self.event(Event::Request(ticket, request));
@@ -71,11 +80,11 @@ impl Bench {
         let (reply, _) = self.ask(Request::Launch(launch, ImageFacts { pull: Some("web@sha256:1".to_owned()), exposed: Vec::new() }));
         reply.map(|reply| match reply {
             Reply::Containers(views) => views[0].name.to_string(),
-            Reply::Instance(_) => unreachable!("a launch is answered with containers"),
+            _ => unreachable!("a launch is answered with containers"),
         })
     }
     /// The one machine that was ordered is there, has joined and is settled.
-    fn machine_comes(&mut self) -> InstanceId {
+    pub(super) fn machine_comes(&mut self) -> InstanceId {
         let id = self.core.instances(false)[0].id.clone();
         let machine = machine(&id, MachineState::Running);
         self.machines.push(machine.clone());
@@ -126,13 +135,13 @@ fn listed(actions: &[Action]) -> Vec<CallKey> {
     actions.iter().filter_map(|action| if let Action::Call(key @ CallKey::List(_), _) = action { Some(key.clone()) } else { None }).collect()
 }
 
-fn machine(id: &InstanceId, state: MachineState) -> Machine {
+pub(super) fn machine(id: &InstanceId, state: MachineState) -> Machine {
     let name = format!("micado-test-{id}");
     let (id, broker_id) = (id.clone(), "b1".to_owned());
     Machine { name, instance: id, id: broker_id, state, address: None, tag: None, location: None, application: None, flavour: None, detail: None }
 }
 
-fn node(id: &InstanceId) -> NodeView {
+pub(super) fn node(id: &InstanceId) -> NodeView {
     NodeView {
         id: format!("node-{id}"),
         hostname: id.to_string(),
@@ -176,7 +185,7 @@ fn spec(client: &str, mib: u64) -> ServiceSpec {
     }
 }
 
-fn start(tag: &str) -> StartRequest {
+pub(super) fn start(tag: &str) -> StartRequest {
     StartRequest {
         cloud: "near".parse().expect("a name"),
         application: "Node".to_owned(),
@@ -188,10 +197,12 @@ fn start(tag: &str) -> StartRequest {
     }
 }
 
-fn refusal(answer: Result<Reply, ErrorBody>) -> (ErrorCode, String) {
+pub(super) fn refusal(answer: Result<Reply, ErrorBody>) -> (ErrorCode, String) {
     let error = answer.expect_err("a refusal");
     (error.code, error.message)
 }
+
+mod clouds;
 
 #[test]
 fn a_request_by_the_same_name_makes_one_container() {
@@ -248,6 +259,10 @@ fn start_is_checked_against_cloudsetup_and_may_be_repeated() {
     let unknown = StartRequest { flavour: "tiny".parse().expect("a name"), ..start("db01") };
     let (code, message) = refusal(bench.ask(Request::Start(unknown)).0);
     assert!(code == ErrorCode::NotFound && message.contains("tiny") && message.contains("small"), "{message}");
+    let unknown = StartRequest { cloud: "far".parse().expect("a name"), ..start("db01") };
+    assert_eq!(refusal(bench.ask(Request::Start(unknown)).0), (ErrorCode::NotFound, "there is no cloud `far` (there are: near)".to_owned()));
+    let unknown = StartRequest { application: "Web".to_owned(), ..start("db01") };
+    assert_eq!(refusal(bench.ask(Request::Start(unknown)).0), (ErrorCode::NotFound, "there is no application `Web` (there are: Node)".to_owned()));
     assert!(bench.ask(Request::Start(start("db01"))).0.is_ok());
     assert!(bench.ask(Request::Start(start("db01"))).0.is_ok());
     assert_eq!(bench.core.instances(true).len(), 1);

@@ -53,8 +53,7 @@ impl Core {
     }
 
     fn foreign_nodes(&self) -> Vec<ForeignNodeView> {
-        let ours = |id: &Option<InstanceId>| id.as_ref().is_some_and(|id| self.ledger.instances.get(id).is_some());
-        let nodes = self.sight.iter().flat_map(|sight| &sight.nodes).filter(|node| !ours(&node.instance));
+        let nodes = self.sight.iter().flat_map(|sight| &sight.nodes).filter(|node| self.is_unknown(node));
         nodes.map(|node| ForeignNodeView { node: node.id.clone(), hostname: node.hostname.clone(), manager: node.manager, ready: node.ready }).collect()
     }
 
@@ -95,7 +94,7 @@ impl Core {
             flavour: it.flavour.clone(),
             location: it.location.clone(),
             state: it.state,
-            reason: holds.or_else(|| it.reason.clone()).or(down).or_else(|| self.memory.broker_words.get(&it.id).cloned()),
+            reason: holds.or_else(|| self.broker_says(it).cloned()).or_else(|| it.reason.clone()).or(down),
             origin: it.origin,
             address: it.address.clone(),
             node: it.node.clone(),
@@ -105,6 +104,8 @@ impl Core {
             containers,
             price: it.price,
             created_at: it.created_at,
+            state_since: it.state_since,
+            released: it.released,
             joined_after_ms: it.joined_at.map(|at| u64::try_from(at.since(it.created_at).as_millis()).unwrap_or(u64::MAX)),
         }
     }
@@ -175,13 +176,12 @@ impl Core {
         let Some((_, placement, swarm_name)) = self.placed(name) else {
             return waiting(it.reason.clone().unwrap_or_else(|| self.blindness().unwrap_or_else(|| "it is being planned".to_owned())));
         };
-        let Some(instance) = self.ledger.instances.get(&placement.instance) else { return waiting("its instance is gone".to_owned()) };
+        let Some(instance) = self.ledger.instances.get(&placement.instance) else {
+            let silent = |cloud| format!("its machine is in no record, and {cloud} has not said yet which it has");
+            return (ContainerState::Unknown, self.unheard_cloud().map(silent));
+        };
         if instance.is_arriving() {
-            return waiting(match instance.state {
-                InstanceState::Requested => format!("renting {} on {} as {}", instance.flavour, instance.cloud, instance.tag),
-                InstanceState::Submitted => format!("{} is ordered", instance.tag),
-                _ => format!("{} is booting", instance.tag),
-            });
+            return waiting(self.instance_line(instance));
         }
         let Some(sight) = self.sight.as_ref().filter(|_| self.blind.is_none()) else { return (ContainerState::Unknown, self.blindness()) };
         if !sight.node(&placement.instance).is_some_and(|node| node.ready) {

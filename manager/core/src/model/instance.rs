@@ -49,6 +49,18 @@ pub struct Instance {
     pub state_since: Timestamp,
     /// When its node was first ready.
     pub joined_at: Option<Timestamp>,
+    /// The key that its credential was first used with, and no other can be; `None` before.
+    #[serde(default)]
+    pub joining: Option<Trade>,
+}
+
+/// The trade of a machine's credential for what it needs to join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trade {
+    /// The hash of the machine's own public key, in hexadecimal digits.
+    pub key: String,
+    /// When it was last made.
+    pub at: Timestamp,
 }
 
 impl Instance {
@@ -76,6 +88,7 @@ impl Instance {
             created_at: now,
             state_since: now,
             joined_at: None,
+            joining: None,
         }
     }
 

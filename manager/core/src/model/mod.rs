@@ -5,7 +5,7 @@ mod instance;
 mod service;
 
 pub use container::{Container, Desired, Outcome, Placement};
-pub use instance::Instance;
+pub use instance::{Instance, Trade};
 pub use service::{Service, service_name};
 
 use micado_api::{ContainerName, InstanceId, Timestamp};

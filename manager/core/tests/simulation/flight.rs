@@ -30,7 +30,8 @@ impl World {
         let weather = if self.calm { crate::weather::Weather::clear() } else { self.weather.clone() };
         let dice = &mut self.clock.dice;
         let given_up_at = now + dice.between(5_000, DEADLINE);
-        let lost = dice.per_mille(weather.lost_before);
+        let hangs = matches!(&call, Call::ListMachines { cloud } if self.script.hangs.as_ref() == Some(cloud));
+        let lost = dice.per_mille(weather.lost_before) || hangs;
         let late = !lost && dice.per_mille(weather.late);
         let scripted = matches!(call, Call::LaunchMachine { .. }) && std::mem::take(&mut self.script.lose_launch_answer);
         let loses_answer = lost || late || dice.per_mille(weather.lost_after) || scripted;
@@ -102,7 +103,16 @@ impl World {
                 Ok(())
             }
             Call::SetActive { node, active } => self.swarm.set_active(node, *active),
-            Call::RemoveNode { node } => self.swarm.remove_node(&mut self.clock, node),
+            Call::RemoveNode { node } => {
+                self.tally.strangers_removed += u64::from(self.swarm.is_stranger(node));
+                self.swarm.remove_node(&mut self.clock, node);
+                Ok(())
+            }
+            Call::RotateToken => {
+                self.swarm.token += 1;
+                self.tally.rotations += 1;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -160,7 +170,8 @@ impl World {
     pub fn machine_turn(&mut self, serial: u64, turn: MachineTurn) {
         match turn {
             MachineTurn::Boots => self.machine_boots(serial),
-            MachineTurn::Joins => self.machine_joins(serial),
+            MachineTurn::Joins => self.machine_trades(serial),
+            MachineTurn::Enters(token) => self.machine_joins(serial, token),
             MachineTurn::Dies => self.machine_dies(serial, "died"),
             MachineTurn::Returns => self.machine_returns(serial, false),
             MachineTurn::Gone => self.machine_gone(serial),

@@ -1,6 +1,6 @@
 //! What must be so when nothing has gone wrong for a while: all that people want is there, and nothing else.
 
-use crate::world::World;
+use crate::{swarm::STRANGER, world::World};
 use micado_api::{InstanceState, NanoCpus, Resources, ServiceSpec};
 use micado_core::{
     engine::swarm_name,
@@ -165,6 +165,12 @@ fn nothing_left_over(world: &World) -> Result<(), String> {
     }
     if let Some(service) = world.swarm.services.values().find(|it| world.store.container(&it.view.container).is_none()) {
         return Err(format!("{} has a Swarm service and no record", service.view.container));
+    }
+    if world.swarm.entered_with.is_some_and(|token| token == world.swarm.token) {
+        return Err("a machine has joined, and the worker token that it was told is good still".to_owned());
+    }
+    if let Some(stranger) = world.swarm.nodes.values().find(|it| world.config.remove_unknown_nodes && it.view.hostname == STRANGER) {
+        return Err(format!("{} is a stranger and still in the Swarm", stranger.view.id));
     }
     let dead = world.swarm.nodes.values().find(|it| !it.view.ready && it.view.instance.as_ref().is_some_and(|id| world.machine_of(id).is_none()));
     dead.map_or(Ok(()), |node| Err(format!("{} of {:?} is dead and still in the Swarm", node.view.id, node.view.instance)))

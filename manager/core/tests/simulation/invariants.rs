@@ -3,6 +3,7 @@
 pub mod calls;
 pub mod commits;
 pub mod replies;
+pub mod trades;
 
 use crate::world::World;
 use micado_core::control::CallKey;

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 pub enum MachineTurn {
     /// It starts to run.
     Boots,
-    /// Its node joins the Swarm.
+    /// It trades its credential for what it needs to join.
     Joins,
+    /// Its engine joins the Swarm with the worker token that it was told.
+    Enters(u64),
     /// It stops running and stays on the bill.
     Dies,
     /// It comes back after a hang or a cut.
@@ -47,6 +49,10 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// Of its own key, made when it first booted.
+    pub fn key(&self) -> String {
+        format!("key of m{}", self.serial)
+    }
     pub fn runs(&self) -> bool {
         self.state == MachineState::Running && !self.silent
     }

@@ -2,12 +2,17 @@
 
 use crate::{
     clock::Happening,
+    invariants::trades,
     machine::{Machine, MachineTurn},
+    manager::Trader,
     world::World,
 };
-use micado_api::{InstanceId, MemoryBytes, NanoCpus, Resources};
+use micado_api::{ErrorBody, ErrorCode, InstanceId, MemoryBytes, NanoCpus, Resources};
 use micado_cloudsetup::{BrokerError, Machine as Listed, MachineState};
-use micado_core::{control::Call, engine::NodeView};
+use micado_core::{
+    control::{Call, Reply, Request},
+    engine::NodeView,
+};
 use std::collections::BTreeMap;
 
 impl World {
@@ -88,16 +93,49 @@ impl World {
         }
     }
 
-    /// The boot script's last step: it needs the manager for the token, and the engine.
-    pub fn machine_joins(&mut self, serial: u64) {
+    /// The boot script trades: it needs the manager, and either way may get lost.
+    pub fn machine_trades(&mut self, serial: u64) {
+        let Some(machine) = self.machines().find(|it| it.serial == serial && it.state == MachineState::Running && it.node.is_none()) else { return };
+        let (silent, request) = (machine.silent, Request::Join { instance: machine.instance.clone(), key: machine.key() });
+        let lost = !self.calm && self.clock.dice.per_mille(self.weather.lost_before);
+        if silent || lost || self.manager.core.is_none() {
+            return self.trades_again(serial);
+        }
+        self.ask_to_join(Trader::Machine(serial), request);
+    }
+
+    fn trades_again(&mut self, serial: u64) {
+        self.clock.within(1_000, 3_000, Happening::Machine(serial, MachineTurn::Joins));
+    }
+
+    /// The manager answers a trade; the worker token is read after that, and is used a while later.
+    pub fn machine_answered(&mut self, serial: u64, reply: Result<Reply, ErrorBody>) {
+        self.check(trades::answered_truly(self, serial, &reply));
+        let lost = !self.calm && self.clock.dice.per_mille(self.weather.lost_after);
+        match reply {
+            Ok(_) if !lost && !self.swarm.down => {
+                let token = self.swarm.token;
+                self.clock.within(10, 5_000, Happening::Machine(serial, MachineTurn::Enters(token)));
+            }
+            Err(error) if matches!(error.code, ErrorCode::Conflict | ErrorCode::Gone) => {
+                self.tally.trades_refused += 1;
+                self.say(|| format!("m{serial} gives up: {}", error.message));
+            }
+            _ => self.trades_again(serial),
+        }
+    }
+
+    /// The boot script's last step: the engine joins, if the token is still good.
+    pub fn machine_joins(&mut self, serial: u64, token: u64) {
         let now = self.clock.now;
-        let able = self.manager.core.is_some() && !self.swarm.down;
         let Some((cloud, machine)) = self.clouds.iter().find_map(|cloud| cloud.machines.get(&serial).map(|it| (cloud, it))) else { return };
         if machine.state != MachineState::Running || machine.node.is_some() {
             return;
         }
-        if !able || machine.silent {
-            return self.clock.within(1_000, 3_000, Happening::Machine(serial, MachineTurn::Joins));
+        let stale = token != self.swarm.token;
+        if stale || self.swarm.down || machine.silent {
+            self.tally.stale_tokens += u64::from(stale);
+            return self.trades_again(serial);
         }
         let size = cloud.setup.flavours.iter().find(|it| it.name == machine.flavour).and_then(|it| it.size);
         let mut size = size.unwrap_or(Resources::new(MemoryBytes::mib(1536), NanoCpus::cores(1)));
@@ -122,12 +160,17 @@ impl World {
             size,
             address: machine.address.clone(),
         };
+        self.check(trades::joins_rightly(self, machine));
+        self.swarm.entered_with = Some(token);
         let node = self.swarm.join(&mut self.clock, view);
         self.say(|| format!("m{serial} joins as n{node}"));
+        let mut again = false;
         if let Some(machine) = self.machine_mut(serial) {
+            again = machine.joined_at.is_some();
             machine.node = Some(node);
             machine.joined_at = Some(now);
         }
+        self.tally.came_again += u64::from(again);
     }
 
     /// Gives a machine back; the moment when it is gone.

@@ -3,11 +3,12 @@
 use crate::{
     clock::Happening,
     core_under_test::Core,
-    invariants::{calls, commits},
+    invariants::{calls, commits, trades},
+    machine::MachineTurn,
     trace,
     world::World,
 };
-use micado_api::{ContainerName, Timestamp};
+use micado_api::{ContainerName, InstanceId, Timestamp};
 use micado_core::{
     control::{Action, CallKey, Event, Ticket},
     engine::Observation,
@@ -16,6 +17,14 @@ use micado_core::{
 use std::collections::{BTreeMap, BTreeSet};
 
 const TICK_EVERY: u64 = 10_000;
+
+/// Who comes with a credential.
+pub enum Trader {
+    /// The machine that it was made for.
+    Machine(u64),
+    /// Somebody else, with that of this instance's machine.
+    Thief(InstanceId),
+}
 
 /// One life of the manager after another.
 #[derive(Default)]
@@ -30,6 +39,8 @@ pub struct Manager {
     pub open: BTreeMap<CallKey, u64>,
     /// Who waits for an answer, and since when.
     pub tickets: BTreeMap<Ticket, (usize, u64)>,
+    /// Who waits for the answer to a trade.
+    pub trades: BTreeMap<Ticket, Trader>,
     /// A look at the engine is coming.
     look_pending: bool,
     /// Looks reach the core in order: the last one does then.
@@ -74,6 +85,11 @@ impl World {
         let (low, high) = down_for;
         for (person, _) in std::mem::take(&mut manager.tickets).into_values() {
             self.clock.within(low + 100, high + 3_000, Happening::Person(person));
+        }
+        for trader in std::mem::take(&mut self.manager.trades).into_values() {
+            if let Trader::Machine(serial) = trader {
+                self.clock.within(1_000, 3_000, Happening::Machine(serial, MachineTurn::Joins));
+            }
         }
         self.forget_flights();
         self.clock.within(low, high, Happening::ManagerStarts(self.manager.epoch));
@@ -137,7 +153,11 @@ impl World {
                 self.check(calls::check(self, &key, &call));
                 self.take_off(key, call);
             }
-            Action::Reply(ticket, reply) => self.replied(ticket, reply),
+            Action::Reply(ticket, reply) => match self.manager.trades.remove(&ticket) {
+                Some(Trader::Machine(serial)) => self.machine_answered(serial, reply),
+                Some(Trader::Thief(instance)) => self.check(trades::thief_answered_rightly(self, &instance, &reply)),
+                None => self.replied(ticket, reply),
+            },
             Action::Progress(progress) => {
                 let name = ContainerName::trusted(progress.subject);
                 if progress.text.starts_with("running") {
@@ -166,6 +186,14 @@ impl World {
             self.tally.commits_failed += 1;
             self.manager_dies("commit written, its answer lost", (0, 50));
         }
+    }
+
+    /// Delivers a trade; its answer goes to who made it.
+    pub fn ask_to_join(&mut self, trader: Trader, request: micado_core::control::Request) {
+        self.manager.next_ticket += 1;
+        let ticket = self.manager.next_ticket;
+        self.manager.trades.insert(ticket, trader);
+        self.deliver(Event::Request(ticket, request));
     }
 
     /// Delivers a request; its answer goes to this person.

@@ -150,7 +150,7 @@ impl World {
                     *self.people.given_back.entry(id).or_default() |= force;
                 }
             }
-            Request::Start(_) => {}
+            Request::Start(_) | Request::Join { .. } => {}
         }
     }
 

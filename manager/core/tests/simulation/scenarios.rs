@@ -5,6 +5,7 @@ use crate::{
     people::spec,
     run::{settle, until},
     setup,
+    store::Store,
     trace::Trace,
     world::World,
 };
@@ -50,6 +51,28 @@ fn an_answer_lost_after_the_machine_was_made_rents_one_machine() {
     held(&world, settled);
     assert_eq!(world.tally.calls_lost, 1);
     one_of_each(&world, "after the lost answer");
+}
+
+#[test]
+fn a_store_that_is_lost_while_a_cloud_hangs_costs_no_container_and_no_second_machine() {
+    let mut world = one_launch();
+    let ran = until(&mut world, 120, runs);
+    held(&world, ran);
+    world.manager_dies("its store is lost", (100, 200));
+    (world.store, world.script.store_lost) = (Store::default(), true);
+    let cloud = &mut world.clouds[0];
+    // Without the store it is as if the machine had been made by an order that nobody waited for.
+    cloud.machines.values_mut().for_each(|machine| (machine.late, machine.listed) = (true, 0));
+    assert_eq!(cloud.machines.len(), 1, "the machine is on the cloud that hangs");
+    world.script.hangs = Some(cloud.setup.name.clone());
+    let silent_until = world.clock.now + 300_000;
+    let stepped = until(&mut world, 400, |world| world.clock.now >= silent_until);
+    held(&world, stepped);
+    assert!(runs(&world) && world.store.instances().count() == 0, "the container is known and left alone, its machine is not known");
+    world.script.hangs = None;
+    let settled = settle(&mut world);
+    held(&world, settled);
+    one_of_each(&world, "after the cloud has answered");
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub fn config(dice: &mut Dice) -> Config {
     }
     config.max_instances = (!dice.per_mille(100)).then(|| u32::try_from(dice.between(2, 9)).unwrap_or(9));
     config.max_price = dice.per_mille(300).then(|| PricePerHour(dice.between(40_000, 300_000)));
+    config.remove_unknown_nodes = dice.per_mille(500);
     config.keep_gone = Duration::from_secs(if dice.per_mille(300) { 300 } else { 24 * 3600 });
     config
 }

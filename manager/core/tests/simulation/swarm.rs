@@ -11,6 +11,9 @@ use micado_core::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The host name of nodes that nobody rented.
+pub const STRANGER: &str = "stranger";
+
 /// What a node does next, by itself.
 #[derive(Debug, Clone, Copy)]
 pub enum NodeTurn {
@@ -45,6 +48,10 @@ pub struct Swarm {
     pub services: BTreeMap<String, Service>,
     pub tasks: BTreeMap<u64, Task>,
     pub down: bool,
+    /// The worker token that lets machines in.
+    pub token: u64,
+    /// The one that the last machine came in with.
+    pub entered_with: Option<u64>,
     pub replaces_lost_tasks: bool,
     /// Containers whose process really ended with 0.
     pub completed: BTreeSet<ContainerName>,
@@ -92,6 +99,11 @@ impl Swarm {
         self.nodes.insert(serial, Node { view: NodeView { id: format!("n{serial}"), ..view }, silent: false, left: false });
         self.touch_nodes();
         serial
+    }
+
+    /// Whether a node is no machine of ours.
+    pub fn is_stranger(&self, id: &str) -> bool {
+        self.nodes.values().any(|it| it.view.id == id && it.view.hostname == STRANGER)
     }
 
     pub fn create(
@@ -147,13 +159,8 @@ impl Swarm {
         Ok(())
     }
 
-    pub fn remove_node(&mut self, clock: &mut Clock, id: &str) -> Result<(), EngineError> {
-        let Some((&serial, node)) = self.nodes.iter().find(|(_, it)| it.view.id == id) else {
-            return Ok(());
-        };
-        if node.view.ready {
-            return Err(EngineError::Refused(format!("node {id} is not down and can't be removed")));
-        }
+    pub fn remove_node(&mut self, clock: &mut Clock, id: &str) {
+        let Some(serial) = self.nodes.iter().find(|(_, it)| it.view.id == id).map(|(serial, _)| *serial) else { return };
         self.nodes.remove(&serial);
         let theirs: Vec<u64> = self.tasks.iter().filter(|(_, it)| it.node == Some(serial)).map(|(id, _)| *id).collect();
         for task in theirs {
@@ -165,7 +172,6 @@ impl Swarm {
             }
         }
         self.touch_nodes();
-        Ok(())
     }
 
     /// Wants another task in the place of this one.

@@ -19,13 +19,18 @@ pub struct Tally {
     pub stopped: u64,
     pub ran: u64,
     pub moved: u64,
+    pub rotations: u64,
+    pub stale_tokens: u64,
+    pub trades_refused: u64,
+    pub came_again: u64,
+    pub strangers_removed: u64,
     pub troubles: BTreeMap<Trouble, u64>,
 }
 
 impl Tally {
     pub fn add(&mut self, other: &Self) {
-        let Self { steps, events, calls, calls_lost, late_effects, deaths, commits_failed, machines, boots_failed, launched, stopped, ran, moved, troubles } =
-            other;
+        let Self { steps, events, calls, calls_lost, late_effects, deaths, commits_failed, machines, boots_failed, launched, stopped, ran, moved, .. } = other;
+        let Self { rotations, stale_tokens, trades_refused, came_again, strangers_removed, troubles, .. } = other;
         self.steps += steps;
         self.events += events;
         self.calls += calls;
@@ -39,6 +44,11 @@ impl Tally {
         self.stopped += stopped;
         self.ran += ran;
         self.moved += moved;
+        self.rotations += rotations;
+        self.stale_tokens += stale_tokens;
+        self.trades_refused += trades_refused;
+        self.came_again += came_again;
+        self.strangers_removed += strangers_removed;
         for (trouble, times) in troubles {
             *self.troubles.entry(*trouble).or_default() += times;
         }
@@ -57,6 +67,11 @@ impl Tally {
             ("an instance stopped", self.stopped),
             ("a container that runs in the end", self.ran),
             ("a container moved", self.moved),
+            ("a worker token renewed", self.rotations),
+            ("a worker token that was no longer good", self.stale_tokens),
+            ("a trade refused for good", self.trades_refused),
+            ("a machine that joined again", self.came_again),
+            ("a stranger taken out", self.strangers_removed),
         ];
         let never = counts.into_iter().filter(|(_, times)| *times == 0).map(|(what, _)| what.to_owned());
         never.chain(Trouble::ALL.into_iter().filter(|it| !self.troubles.contains_key(it)).map(|it| format!("{it:?}"))).collect()

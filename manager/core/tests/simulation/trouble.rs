@@ -2,15 +2,20 @@
 
 use crate::{
     clock::Happening,
+    invariants::trades::THIEFS_KEY,
     machine::MachineTurn,
+    manager::Trader,
     setup,
-    swarm::NodeTurn,
+    swarm::{NodeTurn, STRANGER},
     task::{Task, TaskTurn},
     weather::Trouble,
     world::World,
 };
-use micado_api::{MemoryBytes, NanoCpus, Resources};
-use micado_core::engine::{NodeView, TaskState};
+use micado_api::{InstanceId, MemoryBytes, NanoCpus, Resources};
+use micado_core::{
+    control::Request,
+    engine::{NodeView, TaskState},
+};
 
 impl World {
     /// One trouble of this world's kinds, and the moment of the next.
@@ -31,6 +36,7 @@ impl World {
             Trouble::EngineDown => self.engine_fails(),
             Trouble::ForeignService => self.foreign_service(),
             Trouble::ForeignNode => self.foreign_node(),
+            Trouble::CredentialStolen => self.thief_trades(),
             Trouble::ProcessEnds => self.process_ends(0),
             Trouble::ProcessFails => self.process_ends(3),
             Trouble::ManagerDies => self.manager_dies("killed", (100, 30_000)),
@@ -55,6 +61,7 @@ impl World {
                 }
                 if let Some(node) = node {
                     self.swarm.leave(&mut self.clock, node);
+                    self.comes_again(serial);
                 }
             }
             _ => {
@@ -63,6 +70,16 @@ impl World {
                     self.clock.within(2_000, 200_000, Happening::Machine(serial, MachineTurn::Returns));
                 }
             }
+        }
+    }
+
+    /// An engine that lost what it knew of the Swarm finds its machine's boot script trading again.
+    fn comes_again(&mut self, serial: u64) {
+        if self.clock.dice.per_mille(500)
+            && let Some(machine) = self.machine_mut(serial)
+        {
+            machine.node = None;
+            self.clock.within(1_000, 60_000, Happening::Machine(serial, MachineTurn::Joins));
         }
     }
 
@@ -137,12 +154,23 @@ impl World {
     }
 
     fn foreign_node(&mut self) {
-        let foreign = self.swarm.nodes.iter().find(|(_, it)| it.view.instance.is_none() && !it.view.manager).map(|(id, _)| *id);
+        let foreign = self.swarm.nodes.iter().find(|(_, it)| it.view.hostname == STRANGER).map(|(id, _)| *id);
+        let instance = self.clock.dice.per_mille(300).then(|| InstanceId::trusted("of-nobody"));
         match foreign {
             Some(node) => drop(self.swarm.nodes.remove(&node)),
-            None => drop(self.swarm.join(&mut self.clock, NodeView { hostname: "stranger".to_owned(), manager: false, ..setup::managers_node() })),
+            None => drop(self.swarm.join(&mut self.clock, NodeView { hostname: STRANGER.to_owned(), manager: false, instance, ..setup::managers_node() })),
         }
         self.swarm.touch_nodes();
+    }
+
+    /// Somebody has the credential of one of the machines, and a key of their own.
+    fn thief_trades(&mut self) {
+        let machines: Vec<u64> = self.machines().map(|it| it.serial).collect();
+        let Some(&serial) = self.clock.dice.pick(&machines) else { return };
+        let Some(instance) = self.machines().find(|it| it.serial == serial).map(|it| it.instance.clone()) else { return };
+        if self.manager.core.is_some() {
+            self.ask_to_join(Trader::Thief(instance.clone()), Request::Join { instance, key: THIEFS_KEY.to_owned() });
+        }
     }
 
     fn process_ends(&mut self, code: i64) {

@@ -41,13 +41,14 @@ pub enum Trouble {
     EngineDown,
     ForeignService,
     ForeignNode,
+    CredentialStolen,
     ProcessEnds,
     ProcessFails,
     ManagerDies,
 }
 
 impl Trouble {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::MachineDies,
         Self::MachineHangs,
         Self::MachineReboots,
@@ -59,6 +60,7 @@ impl Trouble {
         Self::EngineDown,
         Self::ForeignService,
         Self::ForeignNode,
+        Self::CredentialStolen,
         Self::ProcessEnds,
         Self::ProcessFails,
         Self::ManagerDies,

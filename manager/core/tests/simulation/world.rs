@@ -14,7 +14,7 @@ use crate::{
     trace::Trace,
     weather::Weather,
 };
-use micado_api::InstanceId;
+use micado_api::{CloudName, InstanceId};
 use micado_core::control::Config;
 use std::collections::BTreeMap;
 
@@ -44,6 +44,10 @@ pub struct World {
 pub struct Script {
     /// The answer to the next order of a machine is lost after its effect.
     pub lose_launch_answer: bool,
+    /// The store was lost once: what is in the Swarm and in no record is taken in.
+    pub store_lost: bool,
+    /// This cloud answers no list.
+    pub hangs: Option<CloudName>,
     /// The next machine never joins.
     pub never_joins: bool,
     /// The manager dies at this boundary between two actions, counted from the world's beginning.

@@ -1,9 +1,20 @@
 //! The flags of the manager daemon; each can also be set by an environment variable.
 
-use super::{STATE, Tick};
-use clap::Args;
+use super::{HostPort, STATE, Tick};
+use crate::store::Place;
+use clap::{Args, ValueEnum};
 use micado_api::PricePerHour;
 use std::{net::SocketAddr, path::PathBuf};
+
+/// What is done with nodes of the Swarm that are no machine of ours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum UnknownNodes {
+    /// They are shown.
+    #[default]
+    Show,
+    /// Workers among them are taken out of the Swarm.
+    Remove,
+}
 
 /// The flags of `micado manager`.
 #[derive(Debug, Clone, Args)]
@@ -12,6 +23,10 @@ pub struct ManagerArgs {
     /// Where everything is kept: the store, the certificates, the token, the unix socket.
     #[arg(long, env = "MICADO_STATE", hide_env_values = true, default_value = STATE, value_name = "DIR")]
     pub state: PathBuf,
+    /// The store: `mongodb://...`, `mongodb+srv://...`, or `@FILE` for what is written in a file. A URL with a password belongs there, or in the environment
+    /// [default: a file of the state folder].
+    #[arg(long, env = "MICADO_STORE", hide_env_values = true, value_name = "URL")]
+    pub store: Option<Place>,
     /// The clouds and applications [default: `cloudsetup.xml` of the state folder].
     #[arg(long, env = "MICADO_CLOUDSETUP", hide_env_values = true, value_name = "FILE")]
     pub cloudsetup: Option<PathBuf>,
@@ -22,8 +37,11 @@ pub struct ManagerArgs {
     #[arg(long, env = "MICADO_CLOUD_ENGINE", hide_env_values = true, value_name = "URL")]
     pub cloud_engine: Option<String>,
     /// Where the HTTPS API listens.
-    #[arg(long, env = "MICADO_LISTEN", hide_env_values = true, default_value = "127.0.0.1:7443", value_name = "ADDR:PORT")]
+    #[arg(long, env = "MICADO_LISTEN", hide_env_values = true, default_value = "0.0.0.0:7443", value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
+    /// Where machines reach the HTTPS API [default: the advertised address, and the port of --listen].
+    #[arg(long, env = "MICADO_API_ADDRESS", hide_env_values = true, value_name = "HOST[:PORT]")]
+    pub api_address: Option<HostPort>,
     /// The address under which nodes reach this machine [default: found out].
     #[arg(long, env = "MICADO_ADVERTISE", hide_env_values = true, value_name = "ADDR")]
     pub advertise: Option<String>,
@@ -51,6 +69,9 @@ pub struct ManagerArgs {
     /// The network that instances of `local` clouds are put in [default: one of the cluster's own].
     #[arg(long, env = "MICADO_CLOUD_NETWORK", hide_env_values = true, value_name = "NAME")]
     pub cloud_network: Option<String>,
+    /// What is done with nodes of the Swarm that are no machine of ours.
+    #[arg(long, env = "MICADO_UNKNOWN_NODES", hide_env_values = true, value_enum, default_value_t, value_name = "WHAT")]
+    pub unknown_nodes: UnknownNodes,
     /// Instances at most.
     #[arg(long, env = "MICADO_MAX_INSTANCES", hide_env_values = true, default_value_t = 10, value_name = "N")]
     pub max_instances: u32,

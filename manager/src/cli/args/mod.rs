@@ -1,12 +1,14 @@
 //! What may be typed: the verbs and their flags. Types only; what the verbs do is in their own files.
 
+mod cloud;
 mod daemon;
 mod values;
 mod verbs;
 
-pub use daemon::ManagerArgs;
-pub use values::{Port, Since, Tick, Volume};
-pub use verbs::{ExplainArgs, InfoArgs, LaunchArgs, ListArgs, LogsArgs, QuitArgs, RemoveArgs, StartArgs, StopArgs};
+pub use cloud::{CheckArgs, CloudVerb, SetupFile};
+pub use daemon::{ManagerArgs, UnknownNodes};
+pub use values::{HostPort, Port, Since, Tick, Volume};
+pub use verbs::{CopyStoreArgs, ExplainArgs, InfoArgs, LaunchArgs, ListArgs, LogsArgs, QuitArgs, RemoveArgs, StartArgs, StopArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf};
@@ -79,6 +81,12 @@ pub enum Verb {
     Status,
     /// Say why a container is where it is, or waits; or how an instance came to be.
     Explain(ExplainArgs),
+    /// Show what `cloudsetup.xml` says, or check it against the clouds. Needs no manager.
+    #[command(subcommand)]
+    Cloud(CloudVerb),
+    /// Look after the store of a manager that does not run.
+    #[command(subcommand)]
+    Store(StoreVerb),
     /// Print completions for a shell.
     #[command(after_help = "Example: micado completions bash > /etc/bash_completion.d/micado")]
     Completions {
@@ -87,6 +95,14 @@ pub enum Verb {
     },
     /// Run the manager daemon, in the foreground.
     Manager(Box<ManagerArgs>),
+}
+
+/// What may be done with a store.
+#[derive(Debug, Subcommand)]
+pub enum StoreVerb {
+    /// Copy a cluster's records to an empty store, and read them back.
+    #[command(after_help = "Example: micado store copy /var/lib/micado/store.redb @/etc/micado/store.url")]
+    Copy(CopyStoreArgs),
 }
 
 /// The original's `quit -rm`, which no parser reads: it becomes `--rm`, for that verb only.

@@ -65,6 +65,24 @@ fn ports_are_read() {
 }
 
 #[test]
+fn hosts_are_read_with_and_without_a_port() {
+    let read = |text: &str| text.parse::<HostPort>().ok().map(|it| (it.host, it.port));
+    for (text, host, port) in [
+        ("micado.example.org", "micado.example.org", None),
+        ("micado.example.org:443", "micado.example.org", Some(443)),
+        ("192.0.2.7:7443", "192.0.2.7", Some(7443)),
+        ("2001:db8::7", "2001:db8::7", None),
+        ("[2001:db8::7]", "2001:db8::7", None),
+        ("[2001:db8::7]:443", "2001:db8::7", Some(443)),
+    ] {
+        assert_eq!(read(text), Some((host.to_owned(), port)), "{text}");
+    }
+    for bad in ["", ":443", "host:", "host:0", "host:http", "https://host", "a b", "[host]x", "[2001:db8::7", "2001:db8:::7"] {
+        assert_eq!(read(bad), None, "{bad}");
+    }
+}
+
+#[test]
 fn quantities_are_refused_by_name() {
     let memory = |value: &str| refusal(&format!("micado launch -i web -n acme --memory {value}"));
     assert_eq!(memory("0"), "error: invalid value '0' for '--memory <MEMORY>': memory `0` is zero");
@@ -107,5 +125,8 @@ fn help() {
     for verb in command.get_subcommands_mut() {
         let name = verb.get_name().to_owned();
         insta::assert_snapshot!(format!("help_{name}"), verb.render_help().to_string());
+        for below in verb.get_subcommands_mut() {
+            insta::assert_snapshot!(format!("help_{name}_{}", below.get_name().to_owned()), below.render_help().to_string());
+        }
     }
 }

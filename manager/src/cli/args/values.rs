@@ -1,4 +1,4 @@
-//! Values of flags that are more than a word: ports, volumes, moments, intervals.
+//! Values of flags that are more than a word: ports, hosts, volumes, moments, intervals.
 
 use micado_api::{PortMapping, Protocol, Timestamp, VolumeMount};
 use std::{str::FromStr, time::Duration};
@@ -17,9 +17,38 @@ impl FromStr for Port {
             Some((_, other)) => return Err(format!("protocol `{other}` is neither `tcp` nor `udp`")),
         };
         let (host, container) = numbers.split_once(':').unwrap_or((numbers, numbers));
-        let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| format!("`{text}` is no port: a number from 1 to 65535"));
-        Ok(Self(PortMapping { host: Some(number(host)?), container: number(container)?, protocol }))
+        Ok(Self(PortMapping { host: Some(port_number(host)?), container: port_number(container)?, protocol }))
     }
+}
+
+/// `HOST[:PORT]`; an IPv6 address with a port is in brackets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The port, if it is said.
+    pub port: Option<u16>,
+}
+
+impl FromStr for HostPort {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bracketed = text.strip_prefix('[').and_then(|text| text.split_once(']'));
+        let (host, port) = match (bracketed, text.rsplit_once(':')) {
+            (Some((host, rest)), _) => (host, rest.strip_prefix(':').or((!rest.is_empty()).then_some(rest))),
+            (None, Some((host, port))) if !host.contains(':') => (host, Some(port)),
+            _ => (text, None),
+        };
+        let name = |host: &str| !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
+        if !name(host) && host.parse::<std::net::Ipv6Addr>().is_err() {
+            return Err(format!("`{host}` is neither a host name nor an address"));
+        }
+        Ok(Self { host: host.to_owned(), port: port.map(port_number).transpose()? })
+    }
+}
+
+fn port_number(text: &str) -> Result<u16, String> {
+    text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| format!("`{text}` is no port: a number from 1 to 65535"))
 }
 
 /// `NAME:PATH`.

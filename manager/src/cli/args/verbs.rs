@@ -1,6 +1,7 @@
 //! The flags of the verbs.
 
-use super::{Port, Since, Volume};
+use super::{Port, STATE, Since, Volume};
+use crate::store::Place;
 use clap::Args;
 use micado_api::{CloudName, FlavourName, Location, MemoryBytes, NanoCpus, Tag};
 use std::path::PathBuf;
@@ -164,4 +165,16 @@ pub struct InfoArgs {
 pub struct ExplainArgs {
     /// A service's or a container's name, or an instance's tag.
     pub name: String,
+}
+
+/// The flags of `store copy`.
+#[derive(Debug, Args)]
+pub struct CopyStoreArgs {
+    /// The store to copy: the file of an embedded one, `mongodb://...`, or `@FILE` for what is written in a file.
+    pub from: Place,
+    /// The store to copy to, named like the other. It must be empty.
+    pub to: Place,
+    /// The manager's state folder, which has the key of stores in MongoDB.
+    #[arg(long, env = "MICADO_STATE", hide_env_values = true, default_value = STATE, value_name = "DIR")]
+    pub state: PathBuf,
 }

@@ -24,13 +24,15 @@ fn instance(tag: &str, state: InstanceState) -> InstanceView {
         reason: None,
         origin: Origin::Planner,
         address: Some("172.20.0.3".to_owned()),
-        node: None,
+        node: Some("k3v9tq0x2m7c5w8z1y4b6n0ab".to_owned()),
         capacity: Resources::new(MemoryBytes::mib(896), NanoCpus::cores(1)),
         reserved: Resources::new(MemoryBytes::mib(512), NanoCpus::millis(500)),
         memory_left: MemoryBytes::mib(384),
         containers: 2,
         price: PricePerHour(50_000),
         created_at: earlier(200),
+        state_since: earlier(120),
+        released: false,
         joined_after_ms: Some(3100),
     }
 }
@@ -83,9 +85,12 @@ fn shown(table: Table) -> String {
 
 #[test]
 fn machines() {
-    let failed = InstanceView { reason: Some("quota exceeded".to_owned()), address: None, ..instance("application02", InstanceState::Failed) };
-    insta::assert_snapshot!("machines", shown(instances(&[instance("application01", InstanceState::Active), failed], NOW)));
-    insta::assert_snapshot!("machines_without_reasons", shown(instances(&[instance("db01", InstanceState::Booting)], NOW)));
+    let never = InstanceView { address: None, node: None, containers: 0, released: true, ..instance("application02", InstanceState::Failed) };
+    let never = InstanceView { reason: Some("zrh refused: Quota of 3 instances reached".to_owned()), ..never };
+    let gone = InstanceView { reason: Some("given back: `stop`".to_owned()), containers: 0, released: true, ..instance("application03", InstanceState::Gone) };
+    let kept = InstanceView { reason: Some("its node has not answered for 30 s".to_owned()), ..instance("db01", InstanceState::Failed) };
+    insta::assert_snapshot!("machines", shown(instances(&[instance("application01", InstanceState::Active), never, gone, kept], NOW)));
+    insta::assert_snapshot!("machines_without_reasons", shown(instances(&[InstanceView { node: None, ..instance("db01", InstanceState::Booting) }], NOW)));
 }
 
 #[test]

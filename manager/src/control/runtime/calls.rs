@@ -3,6 +3,7 @@
 use crate::{
     control::{Answer, Call},
     engine::{Engine, EngineError, LogOptions},
+    pki::CredentialKey,
     registry::Registry,
 };
 use futures_util::StreamExt;
@@ -25,14 +26,38 @@ const LOG_LINES: u32 = 1000;
 pub struct Outside {
     /// Which cluster: part of every machine's name.
     pub cluster: ClusterId,
-    /// Where machines reach the manager's engine.
-    pub address: String,
+    /// What every machine is ordered with, so that it can join.
+    pub way_in: WayIn,
     /// The engine that runs the containers.
     pub engine: Arc<dyn Engine>,
     /// The clouds' brokers.
     pub brokers: BTreeMap<CloudName, Arc<dyn Broker>>,
     /// Where nodes find images.
     pub registry: Arc<Registry>,
+}
+
+/// How a machine finds the manager and proves that it is the one that was ordered.
+#[derive(Debug)]
+pub struct WayIn {
+    /// Where it trades its credential.
+    pub url: String,
+    /// Who has signed the certificate that it finds there, PEM.
+    pub authority: String,
+    /// What its credential is made from.
+    pub key: Arc<CredentialKey>,
+}
+
+impl WayIn {
+    /// What the machine of this instance, with these labels, finds below `/etc/micado`.
+    fn files(&self, instance: &InstanceId, labels: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
+        let files = [
+            ("labels", labels.iter().map(|(key, value)| format!("{key}={value}\n")).collect::<String>()),
+            ("manager", format!("{}\n", self.url)),
+            ("ca.crt", self.authority.clone()),
+            ("credential", format!("{}\n", self.key.credential(instance))),
+        ];
+        files.map(|(name, text)| (name.to_owned(), text.into_bytes())).into()
+    }
 }
 
 impl Outside {
@@ -42,7 +67,7 @@ impl Outside {
         match call {
             Call::LaunchMachine { cloud, instance, tag, location, application, flavour, files } => {
                 let order = self.order(&cloud, instance, tag, location, application, flavour, files);
-                let launched = async { self.broker(&cloud)?.launch(&order.await?).await };
+                let launched = async { self.broker(&cloud)?.launch(&order).await };
                 Answer::Launched(within(TIMEOUT, launched, BrokerError::Unknown).await)
             }
             Call::TerminateMachine { cloud, instance } => {
@@ -59,6 +84,7 @@ impl Outside {
             Call::RemoveService { name } => Answer::Engine(within(TIMEOUT, self.engine.remove(&name), EngineError::Unavailable).await),
             Call::SetActive { node, active } => Answer::Engine(within(TIMEOUT, self.engine.set_active(&node, active), EngineError::Unavailable).await),
             Call::RemoveNode { node } => Answer::Engine(within(TIMEOUT, self.engine.remove_node(&node), EngineError::Unavailable).await),
+            Call::RotateToken => Answer::Engine(within(TIMEOUT, self.engine.rotate_join_token(), EngineError::Unavailable).await),
             Call::PushImage { image, .. } => Answer::Pushed(within(PUSH_TIMEOUT, self.registry.push(&image), EngineError::Unavailable).await),
             Call::SaveLog { name, .. } => Answer::Log(self.log_tail(&name).await),
             Call::Observe => unreachable!("{kind} is the watcher's"),
@@ -73,9 +99,9 @@ impl Outside {
         MachineName::new(&self.cluster, instance).to_string()
     }
 
-    /// The order of a machine, with the files by which it joins.
+    /// The order of a machine, with the files that it finds at boot.
     #[allow(clippy::too_many_arguments, reason = "the parts of one call, taken apart by its match")]
-    async fn order(
+    fn order(
         &self,
         cloud: &CloudName,
         instance: InstanceId,
@@ -84,10 +110,7 @@ impl Outside {
         application: String,
         flavour: FlavourName,
         user_files: BTreeMap<String, Vec<u8>>,
-    ) -> Result<Order, BrokerError> {
-        let unknown = |error: EngineError| BrokerError::Unknown(format!("not asked yet: {error}"));
-        let join = self.engine.join_facts().await.map_err(unknown)?;
-        let body = serde_json::json!({ "ListenAddr": "0.0.0.0:2377", "RemoteAddrs": join.managers, "JoinToken": join.token });
+    ) -> Order {
         let said = [
             (labels::CLUSTER, self.cluster.as_str()),
             (labels::INSTANCE, instance.as_str()),
@@ -97,11 +120,9 @@ impl Outside {
             (labels::FLAVOUR, flavour.as_str()),
             (labels::APPLICATION, application.as_str()),
         ];
-        let mut files = self.registry.node_files(&self.address, instance.as_str()).map_err(unknown)?;
-        files.insert("labels".to_owned(), said.iter().map(|(key, value)| format!("{key}={value}\n")).collect::<String>().into_bytes());
-        files.insert("join.json".to_owned(), body.to_string().into_bytes());
+        let mut files = self.way_in.files(&instance, &said);
         files.extend(user_files.into_iter().map(|(name, content)| (format!("files/{name}"), content)));
-        Ok(Order { name: self.machine_name(&instance), cluster: self.cluster.clone(), instance, tag, location, application, flavour, files })
+        Order { name: self.machine_name(&instance), cluster: self.cluster.clone(), instance, tag, location, application, flavour, files }
     }
 
     /// The end of a log, or what could be had of it in time.
@@ -119,4 +140,27 @@ impl Outside {
 /// The result, or a failure in these words when it does not come in time.
 async fn within<T, E>(limit: Duration, work: impl Future<Output = Result<T, E>>, failed: impl FnOnce(String) -> E) -> Result<T, E> {
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(failed(format!("no answer within {} s", limit.as_secs()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::Pki;
+
+    #[test]
+    fn an_order_carries_what_the_machine_needs_and_no_secret_but_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pki = Pki::open(folder.path()).expect("an authority");
+        let url = "https://10.0.0.1:7443/v1/join".to_owned();
+        let way_in = WayIn { url, authority: pki.authority().to_owned(), key: Arc::new(pki.credential_key().expect("a key")) };
+        let id = InstanceId::trusted("0123abcd");
+        let files = way_in.files(&id, &[(labels::INSTANCE, "0123abcd"), (labels::LOCATION, "database")]);
+        let text = |name: &str| String::from_utf8(files[name].clone()).expect("text");
+        assert_eq!(files.keys().map(String::as_str).collect::<Vec<_>>(), ["ca.crt", "credential", "labels", "manager"]);
+        assert_eq!(text("labels"), "micado.instance=0123abcd\nmicado.location=database\n");
+        assert_eq!(text("manager"), "https://10.0.0.1:7443/v1/join\n");
+        assert_eq!(text("ca.crt"), pki.authority());
+        assert_eq!(way_in.key.instance(text("credential").trim_end()), Some(id.clone()));
+        assert_eq!(way_in.files(&id, &[(labels::INSTANCE, "0123abcd"), (labels::LOCATION, "database")]), files, "a repeated order is the same");
+    }
 }

@@ -2,25 +2,23 @@
 
 mod calls;
 pub mod fault;
+mod outage;
 mod watcher;
 
-pub use calls::Outside;
+pub use calls::{Outside, WayIn};
 
 use super::{Action, Call, CallKey, Config, Core, Event, Handle, Input, Reply, Ticket};
 use crate::{
     clock,
-    store::{Change, Store, StoreError},
+    store::{Change, Contents, Store, StoreError},
 };
 use micado_api::{ErrorBody, Progress};
 use std::{collections::HashMap, sync::Arc};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use watcher::Watcher;
 
 /// An event, and the core it is for: answers to the calls of a core that was dropped are dropped too, as in a crash.
 type Incoming = (u64, Event);
-
-/// Between a commit that failed and the next attempt.
-const RESTART_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The loop.
 #[derive(Debug)]
@@ -57,35 +55,37 @@ impl Runtime {
     /// Runs until `stop` is true. `ticks` brings the turns of the safety net: see [`bell`].
     ///
     /// # Errors
-    /// When the store cannot be loaded, at the start or after a failed commit.
-    pub async fn run(mut self, mut ticks: mpsc::Receiver<()>, mut stop: tokio::sync::watch::Receiver<bool>) -> Result<(), StoreError> {
+    /// When the store cannot be loaded at the start, or later turns out to be another manager's or of another schema. One that does not answer is asked again.
+    pub async fn run(mut self, mut ticks: mpsc::Receiver<()>, mut stop: watch::Receiver<bool>) -> Result<(), StoreError> {
         let (sender, mut events) = mpsc::unbounded_channel::<Incoming>();
         let (watcher, mut seen) = Watcher::start(self.outside.engine.clone());
-        let mut core = self.new_core(&sender).await?;
+        let store = self.store.clone();
+        let mut core = self.new_core(store.load().await?, &sender);
         watcher.look();
         loop {
             let wake = core.wake_at().map(|at| at.since(clock::now()));
-            let event = tokio::select! {
+            let happened = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
-                Some(event) = seen.recv() => event,
-                Some((life, event)) = events.recv() => if life == self.life { event } else { continue },
-                () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => Event::Wake,
-                Some(()) = ticks.recv() => { watcher.look(); Event::Tick }
+                Some(event) = seen.recv() => Ok(event),
+                Some((life, event)) = events.recv() => if life == self.life { Ok(event) } else { continue },
+                () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => Ok(Event::Wake),
+                Some(()) = ticks.recv() => { watcher.look(); Ok(Event::Tick) }
                 Some(input) = self.inbox.recv() => match input {
                     Input::Request(ticket, request, answer) => {
                         self.waiting.insert(ticket, answer);
-                        Event::Request(ticket, *request)
+                        Ok(Event::Request(ticket, *request))
                     }
-                    Input::Read(read) => { read(&core); continue }
+                    Input::Read(read) => { read(Ok(&core)); continue }
                 },
+                error = store.lost() => Err(error),
             };
-            let actions = core.handle(clock::now(), event);
-            if let Err(error) = self.carry_out(actions, &sender, &watcher).await {
-                tracing::error!(%error, "a commit failed: starting over from the store");
-                self.waiting.clear();
-                // A store that fails for good, such as a full disk, is not to be asked without a pause.
-                tokio::time::sleep(RESTART_PAUSE).await;
-                core = self.new_core(&sender).await?;
+            let done = match happened {
+                Ok(event) => self.carry_out(core.handle(clock::now(), event), &sender, &watcher).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
+                let Some(contents) = self.outage(error, &mut seen, &mut stop).await? else { return Ok(()) };
+                core = self.new_core(contents, &sender);
                 watcher.look();
             }
             watcher.poll(core.in_flight());
@@ -93,10 +93,19 @@ impl Runtime {
     }
 
     /// The brain as the store has it; every cloud is asked at once.
-    async fn new_core(&mut self, sender: &mpsc::UnboundedSender<Incoming>) -> Result<Core, StoreError> {
+    fn new_core(&mut self, contents: Contents, sender: &mpsc::UnboundedSender<Incoming>) -> Core {
         self.life += 1;
         drop(sender.send((self.life, Event::Tick)));
-        Ok(Core::new(self.config.clone(), self.store.load().await?, rand::random()))
+        Core::new(self.config.clone(), contents, rand::random())
+    }
+
+    /// What the store holds once it answers; `None` when the manager is to stop before. Nothing is decided meanwhile, and everybody who asks is told why.
+    async fn outage(&mut self, error: StoreError, seen: &mut mpsc::Receiver<Event>, stop: &mut watch::Receiver<bool>) -> Result<Option<Contents>, StoreError> {
+        tracing::error!(%error, "starting over from the store");
+        for (_, answer) in self.waiting.drain() {
+            drop(answer.send(Err(outage::unsure(&error))));
+        }
+        outage::load_again(&*self.store, error, outage::PAUSE, &mut self.inbox, seen, stop).await
     }
 
     async fn carry_out(&mut self, actions: Vec<Action>, sender: &mpsc::UnboundedSender<Incoming>, watcher: &Watcher) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ pub(crate) use image::repository;
 pub(crate) mod labels;
 mod setup;
 mod spec;
+mod token;
 mod view;
 
 use super::{
@@ -239,17 +240,11 @@ impl Engine for Swarm {
     }
 
     async fn join_facts(&self) -> Result<JoinFacts, EngineError> {
-        let info = ask(|| "ask the engine for the Swarm's managers".to_owned(), self.docker.info());
-        let swarm = ask(|| "ask the engine for the Swarm's join token".to_owned(), self.docker.inspect_swarm());
-        let (info, swarm) = tokio::try_join!(info, swarm)?;
-        let peers = info.swarm.and_then(|swarm| swarm.remote_managers).unwrap_or_default();
-        let mut managers: Vec<String> = peers.into_iter().filter_map(|peer| peer.addr).collect();
-        managers.sort();
-        let token = swarm.join_tokens.and_then(|tokens| tokens.worker).filter(|token| !token.is_empty());
-        match token {
-            Some(token) if !managers.is_empty() => Ok(JoinFacts { managers, token }),
-            _ => Err(EngineError::Unavailable("the engine does not say how machines join its Swarm".to_owned())),
-        }
+        token::facts(&self.docker).await
+    }
+
+    async fn rotate_join_token(&self) -> Result<(), EngineError> {
+        token::rotate(&self.docker).await
     }
 }
 

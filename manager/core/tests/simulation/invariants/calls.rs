@@ -19,7 +19,8 @@ pub fn check(world: &World, key: &CallKey, call: &Call) -> Result<(), Broken> {
         Call::TerminateMachine { instance, .. } => machine_not_needed(world, instance),
         Call::CreateService { service, container, placement } => created_rightly(world, service, container, placement),
         Call::RemoveService { name } => running_not_stopped(world, name),
-        Call::SetActive { node, .. } | Call::RemoveNode { node } => foreign_untouched(world, node),
+        Call::SetActive { node, .. } => foreign_untouched(world, node),
+        Call::RemoveNode { node } => removed_rightly(world, node),
         _ => Ok(()),
     }
 }
@@ -105,8 +106,22 @@ fn running_not_stopped(world: &World, name: &str) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Nodes that we did not rent are never changed.
+/// A node is taken out when its machine is no more, or, where that is wanted, when it is a stranger. Never a manager.
+fn removed_rightly(world: &World, id: &str) -> Result<(), Broken> {
+    let Some(node) = world.swarm.nodes.values().find(|it| it.view.id == id) else { return Ok(()) };
+    let wrong = |why: &str| broken("removed_rightly", format!("{id} {why}"));
+    if node.view.manager {
+        return wrong("is a manager");
+    }
+    if world.swarm.is_stranger(id) {
+        return if world.config.remove_unknown_nodes { Ok(()) } else { wrong("is not ours, and only shown") };
+    }
+    let answers = node.view.ready && !node.silent && !node.left;
+    if answers { wrong("is a machine of ours that answers") } else { Ok(()) }
+}
+
+/// Nodes that we did not rent are never opened or closed.
 fn foreign_untouched(world: &World, node: &str) -> Result<(), Broken> {
-    let foreign = world.swarm.nodes.values().any(|it| it.view.id == node && it.view.instance.is_none());
-    if foreign { broken("foreign_untouched", format!("{node} is not ours")) } else { Ok(()) }
+    let manager = world.swarm.nodes.values().any(|it| it.view.id == node && it.view.manager);
+    if manager || world.swarm.is_stranger(node) { broken("foreign_untouched", format!("{node} is not ours")) } else { Ok(()) }
 }

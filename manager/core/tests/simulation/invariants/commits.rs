@@ -30,6 +30,7 @@ pub fn check(world: &World, written: &[Written]) -> Result<(), Broken> {
                 healthy_machine_kept(world, before, after)?;
                 blind_holds(world, before, after)?;
                 joined_truly(world, before, after)?;
+                key_kept(before, after)?;
             }
             (Key::Container(name), before) => {
                 let before = match before {
@@ -38,7 +39,7 @@ pub fn check(world: &World, written: &[Written]) -> Result<(), Broken> {
                 };
                 let after = world.store.container(name);
                 changes_were_asked_for(world, before, after)?;
-                if let Some(after) = after {
+                if let Some(after) = after.filter(|it| before.is_some() || !taken_in(world, it)) {
                     no_launch_doubled(world, before, after)?;
                     placed_rightly(world, before, after)?;
                     ended_truly(world, before, after)?;
@@ -97,6 +98,20 @@ fn joined_truly(world: &World, before: Option<&Instance>, after: &Instance) -> R
     let joins = after.state == InstanceState::Active && before.is_none_or(|it| it.is_arriving());
     let there = world.swarm.nodes.values().any(|it| it.view.instance.as_ref() == Some(&after.id));
     if joins && !there { broken("joined_truly", format!("{} has no node", after.id)) } else { Ok(()) }
+}
+
+/// Whether a container without a record is in the Swarm, because the store was lost.
+fn taken_in(world: &World, container: &Container) -> bool {
+    world.script.store_lost && container.placement.as_ref().is_some_and(|it| world.swarm.services.contains_key(&world.swarm_name(container, it)))
+}
+
+/// The key that an instance is bound to is never another.
+fn key_kept(before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
+    let bound = before.and_then(|it| it.joining.as_ref());
+    if bound.is_none_or(|bound| after.joining.as_ref().is_some_and(|now| now.key == bound.key)) {
+        return Ok(());
+    }
+    broken("key_kept", format!("{} was bound to {bound:?} and is to {:?}", after.id, after.joining))
 }
 
 /// One request makes one container, and a container is made by a request.

@@ -40,7 +40,7 @@ fn launch_answered_truly(world: &World, request: &str, reply: &Result<Reply, Err
                 _ => Ok(()),
             }
         }
-        Ok(Reply::Instance(_)) => wrong("was answered with an instance".to_owned()),
+        Ok(other) => wrong(format!("was answered with {other:?}")),
         Err(error) if error.code == ErrorCode::Unsatisfiable || error.code == ErrorCode::Conflict => {
             if made.is_some() {
                 wrong(format!("was refused ({}) and made {made:?}", error.message))

@@ -64,6 +64,9 @@ impl Engine for Staged {
     async fn join_facts(&self) -> Result<JoinFacts, EngineError> {
         lost()
     }
+    async fn rotate_join_token(&self) -> Result<(), EngineError> {
+        lost()
+    }
 }
 
 fn task(service: &str) -> TaskView {

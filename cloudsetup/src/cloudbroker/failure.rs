@@ -1,0 +1,146 @@
+//! What an answer says: yes, a clear no, or nothing of the effect. An error document decides before the status, whatever the status is.
+
+use super::http::Answer;
+use crate::{
+    BrokerError,
+    dom::{self, Element},
+};
+use std::fmt;
+
+/// As much of an answer that is no error document is shown.
+const SHOWN: usize = 200;
+
+/// Why a call did not do what it was to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The broker said no, or was not asked for a reason that stays.
+    No(No, String),
+    /// No answer, or one that says nothing of the effect.
+    Lost(String),
+}
+
+/// Which no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum No {
+    /// There is no such record.
+    Absent,
+    /// Not in the status it is in.
+    WrongStatus,
+    /// The user or the password is wrong.
+    Credentials,
+    /// Any other.
+    Other,
+}
+
+impl Failure {
+    pub(super) fn is(&self, no: No) -> bool {
+        matches!(self, Self::No(kind, _) if *kind == no)
+    }
+
+    pub(super) fn words(&self) -> &str {
+        match self {
+            Self::No(_, words) | Self::Lost(words) => words,
+        }
+    }
+
+    /// The same, with what was to be done.
+    pub(super) fn doing(self, purpose: &str) -> Self {
+        match self {
+            Self::No(kind, words) => Self::No(kind, format!("cannot {purpose}: {words}")),
+            Self::Lost(words) => Self::Lost(format!("cannot {purpose}: {words}")),
+        }
+    }
+
+    /// A no of our own.
+    pub(super) fn no(words: impl Into<String>) -> Self {
+        Self::No(No::Other, words.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
+    }
+}
+
+impl From<Failure> for BrokerError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::No(_, words) => Self::Refused(words),
+            Failure::Lost(words) => Self::Unknown(words),
+        }
+    }
+}
+
+/// What an answer says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Yes,
+    /// With the broker's words.
+    No(No, String),
+    /// Too many calls, or too much to do for the broker: it must be left alone for a while.
+    Overrun(String),
+    /// It says nothing of the effect.
+    Unclear(String),
+}
+
+pub(super) fn judge(answer: &Answer) -> Verdict {
+    let (status, document) = (answer.status, ErrorDocument::read(&answer.body));
+    let text = document.as_ref().map_or_else(|| bare(answer), |document| document.text.clone());
+    if matches!(status, 429 | 503) {
+        return Verdict::Overrun(text);
+    }
+    match (document, status) {
+        (Some(document), _) => Verdict::No(document.kind(status), text),
+        (None, 200..=299) => Verdict::Yes,
+        (None, 401) => Verdict::No(No::Credentials, text),
+        (None, 404) => Verdict::No(No::Absent, text),
+        (None, 400..=499) if status != 408 => Verdict::No(No::Other, text),
+        (None, _) => Verdict::Unclear(text),
+    }
+}
+
+struct ErrorDocument {
+    text: String,
+    kind: String,
+}
+
+impl ErrorDocument {
+    fn read(body: &str) -> Option<Self> {
+        // Lists are long, and errors are rare.
+        let root = body.contains("<errors").then(|| dom::parse(body).ok())?.filter(|root| root.is("errors"))?;
+        let texts: Vec<_> = root.children.iter().filter(|child| child.is("error")).map(everything).filter(|text| !text.is_empty()).collect();
+        let kind = root.text_of("type").unwrap_or_default().to_ascii_lowercase();
+        let text = if texts.is_empty() { "an error without words".to_owned() } else { texts.join("; ") };
+        Some(Self { text, kind })
+    }
+
+    fn kind(&self, status: u16) -> No {
+        match self.kind.as_str() {
+            "authentication" => No::Credentials,
+            "wrong status" => No::WrongStatus,
+            _ if status == 401 => No::Credentials,
+            _ if status == 404 || self.text.eq_ignore_ascii_case("404: record not found") => No::Absent,
+            _ => No::Other,
+        }
+    }
+}
+
+/// The text of an element and all that stands in it.
+fn everything(element: &Element) -> String {
+    let parts = std::iter::once(element.text.clone()).chain(element.children.iter().map(everything));
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// An answer that is no error document, in short.
+fn bare(answer: &Answer) -> String {
+    let status = answer.status;
+    if let (300..=399, Some(location)) = (status, &answer.location) {
+        return format!("it answered {status} and points to `{location}`, where nothing is sent: correct the endpoint in cloudsetup.xml");
+    }
+    let text: String = answer.body.trim().chars().take(SHOWN).map(|it| if it.is_control() { ' ' } else { it }).collect();
+    if text.is_empty() || text.starts_with('<') { format!("it answered {status}") } else { format!("it answered {status}: {text}") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! `micado cloud list`: the clouds with their flavours, and the applications.
+
+use super::{
+    super::{failure::Failure, page::Page, printer::Printer},
+    word,
+};
+use comfy_table::Table;
+use micado_cloudsetup::{Application, BrokerKind, Cloud, CloudSetup, Flavour, Rent, Role};
+use serde_json::{Value, json};
+use std::fmt::Display;
+
+pub(super) fn list(setup: &CloudSetup, printer: &Printer) -> Result<(), Failure> {
+    let machine = json!({
+        "clouds": setup.clouds.iter().map(cloud).collect::<Vec<_>>(),
+        "applications": setup.applications.iter().map(application).collect::<Vec<_>>(),
+    });
+    printer.data(&machine, || page(setup))?;
+    Ok(())
+}
+
+/// A cloud as JSON. What is sent as it stands (`extra`) may hold what is nobody's business, and is left out.
+fn cloud(it: &Cloud) -> Value {
+    json!({
+        "name": it.name,
+        "broker": word(it.broker),
+        "provider": it.provider,
+        "region": it.region,
+        "endpoint": it.endpoint,
+        "credentials": it.credentials,
+        "ca": it.authority,
+        "join_timeout_ms": u64::try_from(it.join_timeout.as_millis()).unwrap_or(u64::MAX),
+        "flavours": it.flavours.iter().map(|it| json!({ "name": it.name, "id": it.id, "size": it.size, "price": it.price })).collect::<Vec<_>>(),
+    })
+}
+
+fn application(it: &Application) -> Value {
+    json!({
+        "name": it.name,
+        "role": role(it.role),
+        "software": it.software,
+        "executable": it.executable,
+        "param_template": it.param_template,
+        "rent": rent(it.rent),
+    })
+}
+
+fn page(setup: &CloudSetup) -> Page {
+    let mut clouds = Page::table(&["CLOUD", "BROKER", "PROVIDER", "REGION", "FLAVOUR", "ID", "MEMORY", "CORES", "PRICE"]);
+    for (cloud, flavour) in setup.clouds.iter().flat_map(|cloud| cloud.flavours.iter().map(move |flavour| (cloud, flavour))) {
+        clouds.add_row(row(cloud, flavour));
+    }
+    Page::default().with(clouds).line("").with(applications(setup))
+}
+
+/// What an old file does not say is `-`.
+fn row(cloud: &Cloud, it: &Flavour) -> [String; 9] {
+    let or_dash = |value: Option<&dyn Display>| value.map_or_else(|| "-".to_owned(), ToString::to_string);
+    [
+        cloud.name.to_string(),
+        word(cloud.broker).to_owned(),
+        cloud.provider.clone(),
+        cloud.region.clone(),
+        it.name.to_string(),
+        it.id.clone(),
+        or_dash(it.size.as_ref().map(|size| &size.memory as &dyn Display)),
+        or_dash(it.size.as_ref().map(|size| &size.cpu as &dyn Display)),
+        or_dash((it.price.0 > 0).then_some(&it.price)),
+    ]
+}
+
+/// How they are rented matters where there is a choice.
+fn applications(setup: &CloudSetup) -> Table {
+    let chosen = setup.clouds.iter().any(|it| it.broker == BrokerKind::CloudBroker);
+    let header = ["APPLICATION", "ROLE", "SOFTWARE", "EXECUTABLE", "RENTED AS"];
+    let mut table = Page::table(&header[..header.len() - usize::from(!chosen)]);
+    for it in &setup.applications {
+        let mut row = vec![it.name.clone(), role(it.role).to_owned(), it.software.clone(), it.executable.clone()];
+        row.extend(chosen.then(|| rent(it.rent).to_owned()));
+        table.add_row(row);
+    }
+    table
+}
+
+const fn role(role: Role) -> &'static str {
+    match role {
+        Role::Node => "node",
+        Role::Proxy => "proxy",
+    }
+}
+
+const fn rent(rent: Rent) -> &'static str {
+    match rent {
+        Rent::Jobs => "jobs",
+        Rent::Instances => "instances",
+    }
+}

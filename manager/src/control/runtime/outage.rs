@@ -1,0 +1,76 @@
+//! What the loop does while the store does not answer: asks it again, and tells everybody else why they are not served.
+
+use crate::{
+    control::{Event, Input},
+    store::{Contents, Store, StoreError},
+};
+use micado_api::{ErrorBody, ErrorCode};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+/// Before the store is first asked again, for one that fails for good, such as a full disk, is not to be asked without a pause.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// How many times longer pauses become while it does not answer.
+const LONGEST: u32 = 5;
+
+/// What the store holds, once it says so; `None` when `stop` came first. What is seen of the engine meanwhile is old by then, and let go.
+///
+/// # Errors
+/// When it is not a matter of time: the store is another manager's, or of another schema.
+pub(super) async fn load_again(
+    store: &dyn Store,
+    mut error: StoreError,
+    first_pause: Duration,
+    inbox: &mut mpsc::Receiver<Input>,
+    seen: &mut mpsc::Receiver<Event>,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<Option<Contents>, StoreError> {
+    let begun = Instant::now();
+    let mut pause = first_pause;
+    loop {
+        if matches!(error, StoreError::InUse(_) | StoreError::Schema(_)) {
+            return Err(error);
+        }
+        let attempt = async move {
+            tokio::time::sleep(pause).await;
+            store.load().await
+        };
+        tokio::pin!(attempt);
+        let loaded = loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return Ok(None),
+                loaded = &mut attempt => break loaded,
+                Some(_) = seen.recv() => {}
+                Some(input) = inbox.recv() => refuse(input, &error),
+            }
+        };
+        match loaded {
+            Ok(contents) => {
+                tracing::info!(after_s = begun.elapsed().as_secs_f32(), "the store answers");
+                return Ok(Some(contents));
+            }
+            Err(again) => {
+                tracing::warn!(error = %again, "the store is asked again");
+                error = again;
+                pause = (pause * 2).min(first_pause * LONGEST);
+            }
+        }
+    }
+}
+
+fn refuse(input: Input, error: &StoreError) {
+    let refusal = ErrorBody::new(ErrorCode::Unavailable, error.to_string())
+        .hint("the cluster runs on as it is, and nothing was done; the store is asked again every few seconds");
+    match input {
+        Input::Request(_, _, answer) => drop(answer.send(Err(refusal))),
+        Input::Read(read) => read(Err(refusal)),
+    }
+}
+
+/// To whom an answer is owed that the store was to keep.
+pub(super) fn unsure(error: &StoreError) -> ErrorBody {
+    ErrorBody::new(ErrorCode::Unavailable, error.to_string()).hint("whether it was done is not known: `micado list` shows it once the store answers")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! A store that does not answer keeps nobody waiting, and is asked until it does.
+
+use super::{Contents, ErrorCode, Event, Instant, Store, StoreError, load_again};
+use crate::{
+    control::{Handle, Request},
+    store::Change,
+};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+use tokio::sync::{mpsc, watch};
+
+/// The first of the pauses here.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Fails as often as it says, then is empty.
+#[derive(Debug)]
+struct Failing {
+    left: AtomicU32,
+    with: StoreError,
+}
+
+#[async_trait::async_trait]
+impl Store for Failing {
+    async fn load(&self) -> Result<Contents, StoreError> {
+        match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
+            Ok(_) => Err(self.with.clone()),
+            Err(_) => Ok(vec![]),
+        }
+    }
+    async fn commit(&self, _: &[Change]) -> Result<(), StoreError> {
+        Err(self.with.clone())
+    }
+}
+
+fn silent() -> StoreError {
+    StoreError::Failed("the store mongodb://db does not answer".into())
+}
+
+#[tokio::test]
+async fn it_is_asked_again_and_everybody_is_told_why() {
+    let store = Failing { left: 8.into(), with: silent() };
+    let (handle, mut inbox, _) = Handle::new();
+    let (watcher, mut seen) = mpsc::channel(1);
+    let (_stop, mut stopped) = watch::channel(false);
+    let begun = Instant::now();
+    let asking = async {
+        for _ in 0..3 {
+            let refused = handle.request(Request::Quit { name: "acme_web.1".into(), remove: false }).await.expect_err("a refusal");
+            assert_eq!((refused.code, refused.message.as_str()), (ErrorCode::Unavailable, "the store mongodb://db does not answer"));
+            let unread = handle.read(|core| core.status()).await.expect_err("a refusal");
+            assert!(unread.hint.is_some_and(|hint| hint.contains("runs on")));
+            // More than the channel holds: the watcher is not held up.
+            watcher.send(Event::Blind("as the test wants it".into())).await.expect("taken");
+        }
+        std::future::pending::<()>().await;
+    };
+    let loaded = tokio::select! {
+        loaded = load_again(&store, silent(), PAUSE, &mut inbox, &mut seen, &mut stopped) => loaded,
+        () = asking => unreachable!("it waits for ever"),
+    };
+    assert_eq!(loaded, Ok(Some(vec![])));
+    assert!(begun.elapsed() >= PAUSE * (1 + 2 + 4 + 6 * 5), "the pause grows");
+}
+
+#[tokio::test]
+async fn a_store_that_is_somebody_elses_ends_it_and_so_does_stopping() {
+    let taken = StoreError::InUse("taken".into());
+    let (_handle, mut inbox, _) = Handle::new();
+    let (_watcher, mut seen) = mpsc::channel(1);
+    let (stop, mut stopped) = watch::channel(false);
+    let store = Failing { left: 1.into(), with: taken.clone() };
+    assert_eq!(load_again(&store, silent(), PAUSE, &mut inbox, &mut seen, &mut stopped).await, Err(taken));
+
+    let store = Failing { left: u32::MAX.into(), with: silent() };
+    stop.send_replace(true);
+    assert_eq!(load_again(&store, silent(), PAUSE, &mut inbox, &mut seen, &mut stopped).await, Ok(None));
+}

@@ -1,0 +1,38 @@
+//! Requests for certificates that machines make with keys of their own, which never leave them.
+
+use super::{Pki, PkiError, Purpose};
+use rcgen::{CertificateSigningRequestParams, PublicKeyData};
+use sha2::{Digest, Sha256};
+use std::time::SystemTime;
+
+/// A request whose signature proves that whoever made it has the key.
+#[derive(Debug)]
+pub struct Csr(CertificateSigningRequestParams);
+
+impl Csr {
+    /// Reads a request (PKCS#10, PEM) and checks its signature.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(pem: &str) -> Result<Self, String> {
+        CertificateSigningRequestParams::from_pem(pem).map(Self).map_err(|error| error.to_string())
+    }
+
+    /// What tells its key from others: the SHA-256 of the public key, in hexadecimal digits.
+    #[must_use]
+    pub fn key_hash(&self) -> String {
+        Sha256::digest(self.0.public_key.subject_public_key_info()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl Pki {
+    /// A client certificate for the key of a request, with this name whatever the request says. PEM.
+    ///
+    /// # Errors
+    /// When the name is unusable.
+    pub fn sign_request(&self, request: &Csr, common_name: &str) -> Result<String, PkiError> {
+        let purpose = Purpose { server: false, lasting: true, names: vec![common_name.to_owned()] };
+        let signed = Self::params(&purpose, SystemTime::now()).and_then(|params| params.signed_by(&request.0.public_key, &self.issuer));
+        signed.map(|certificate| certificate.pem()).map_err(|cause| PkiError::Certificate { names: common_name.to_owned(), cause })
+    }
+}

@@ -1,0 +1,80 @@
+//! Moves a cluster's records from one store to another.
+
+use super::{Change, Contents, EmbeddedStore, KeyFile, MongoStore, Place, Record, Store, StoreError, codec::KINDS, mongodb::IfNone};
+use serde::Serialize;
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+/// What was copied: records by kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Copied {
+    /// How many records of each kind.
+    pub records: BTreeMap<&'static str, usize>,
+}
+
+/// Copies all records into a store that has none, all or none of them, and reads them back. Neither store may be in use. `state` is the folder with the key.
+///
+/// # Errors
+/// When one of the stores cannot be opened, when there is nothing to copy, when the target has records, or when what is read back is not what was written.
+pub async fn copy(from: Place, to: Place, state: &Path) -> Result<Copied, StoreError> {
+    let (from, to) = (from.resolve()?, to.resolve()?);
+    let refused = |words: String| Err(StoreError::Failed(words));
+    if from == to {
+        return refused(format!("{from} cannot be copied to itself"));
+    }
+    if let Place::File(file) = &from
+        && !file.is_file()
+    {
+        return refused(format!("there is no store at {from}"));
+    }
+    let mut stores = Stores::new(state);
+    let source = stores.open(&from, IfNone::Refuse).await?;
+    let contents = source.load().await?;
+    if contents.is_empty() {
+        return refused(format!("there is nothing in the store {from}"));
+    }
+    let target = stores.open(&to, IfNone::Make).await?;
+    if !target.load().await?.is_empty() {
+        return refused(format!("the store {to} is not empty: name another"));
+    }
+    let changes: Vec<Change> = contents.iter().map(|(record, _)| Change { key: record.key(), expected: 0, record: Some(record.clone()) }).collect();
+    target.commit(&changes).await?;
+    let same = sorted(target.load().await?) == sorted(contents);
+    source.close().await;
+    target.close().await;
+    if !same {
+        return refused(format!("what is read from {to} is not what was written there: do not use it"));
+    }
+    let count = |kind| (kind, changes.iter().filter(|change| change.key.kind() == kind).count());
+    Ok(Copied { records: KINDS.into_iter().map(count).collect() })
+}
+
+fn sorted(contents: Contents) -> Vec<Record> {
+    let mut records: Vec<Record> = contents.into_iter().map(|(record, _)| record).collect();
+    records.sort_by_key(Record::key);
+    records
+}
+
+/// Opens stores that share one key.
+struct Stores<'a> {
+    state: &'a Path,
+    keys: Option<Arc<KeyFile>>,
+}
+
+impl<'a> Stores<'a> {
+    fn new(state: &'a Path) -> Self {
+        Self { state, keys: None }
+    }
+
+    async fn open(&mut self, place: &Place, if_none: IfNone) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(match place {
+            Place::MongoDb(url) => {
+                let keys = match &self.keys {
+                    Some(keys) => keys.clone(),
+                    None => self.keys.insert(Arc::new(KeyFile::open(self.state)?)).clone(),
+                };
+                Arc::new(MongoStore::open_for_copy(url, keys, if_none).await?)
+            }
+            Place::File(file) | Place::Written(file) => Arc::new(EmbeddedStore::open(file).await?),
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! The store in a MongoDB: the conformance suite on a real server, and what only a server has.
+
+mod faults;
+mod leases;
+mod reading;
+mod server;
+
+use super::{IfNone, MongoStore, Pace};
+use crate::store::{
+    KeyFile, Record, Store, StoreError,
+    conformance::{Home, conformance, put, setting},
+};
+use server::{fresh_url, keys, url};
+use std::{sync::Arc, time::Duration};
+use tempfile::TempDir;
+
+/// Quick to give up, so that the tests are.
+const QUICK: Pace = Pace { answer: Duration::from_secs(4), lease: Duration::from_secs(2) };
+
+/// A database of its own, and a state folder.
+struct TestHome {
+    url: String,
+    keys: Arc<KeyFile>,
+    _state: TempDir,
+}
+
+impl TestHome {
+    fn at(url: String) -> Self {
+        let (state, keys) = keys();
+        Self { url, keys, _state: state }
+    }
+    async fn store(&self, pace: Pace) -> Result<MongoStore, StoreError> {
+        MongoStore::open_with(&url(&self.url), self.keys.clone(), IfNone::Make, pace).await
+    }
+}
+
+#[async_trait::async_trait]
+impl Home for TestHome {
+    async fn fresh() -> Self {
+        Self::at(tokio::task::spawn_blocking(fresh_url).await.expect("a server"))
+    }
+    async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(self.store(Pace::default()).await.expect("open"))
+    }
+}
+
+conformance!(TestHome);
+
+/// The settings there are, with their versions.
+async fn settings(store: &MongoStore) -> Vec<(String, String, u64)> {
+    let contents = store.load().await.expect("load");
+    let mut settings: Vec<_> = contents
+        .into_iter()
+        .filter_map(|(record, version)| match record {
+            Record::Setting(name, value) => Some((name, value, version)),
+            _ => None,
+        })
+        .collect();
+    settings.sort();
+    settings
+}

@@ -1,0 +1,98 @@
+//! CloudBroker for tests: the simulator that a cluster rents from, and the `cloudsetup.xml` that says so.
+
+use crate::run;
+use micado_cloudbroker::{Config, DockerMachines, MachineKind, Pace, Simulator, Spelling};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The account.
+pub const USER: &str = "tester@example.net";
+/// Its password: what must never be seen anywhere.
+pub const PASSWORD: &str = "correct-horse-battery-staple";
+/// What boots: made by `scripts/cloudbroker-image/build`.
+const IMAGE: &str = "micado-cloudbroker:latest";
+
+/// What a cluster rents from.
+#[derive(Debug, Clone)]
+pub struct Rented {
+    /// Machines that boot, or records only.
+    pub boots: bool,
+    /// `jobs` or `instances`.
+    pub rent: &'static str,
+    /// Of the statuses.
+    pub pace: Pace,
+    /// Of the answers.
+    pub spelling: Spelling,
+    /// Seconds until the client gives a call up.
+    pub call_timeout: u32,
+    /// Seconds until a machine is given up.
+    pub join_timeout: u32,
+}
+
+impl Default for Rented {
+    fn default() -> Self {
+        Self { boots: true, rent: "jobs", pace: Pace::default(), spelling: Spelling::default(), call_timeout: 10, join_timeout: 60 }
+    }
+}
+
+impl Rented {
+    /// Records only: enough for all that does not look into a machine.
+    #[must_use]
+    pub fn records() -> Self {
+        Self { boots: false, call_timeout: 2, ..Self::default() }
+    }
+
+    /// Starts the simulator, its machines on this network of the engine at this endpoint.
+    pub(crate) async fn start(&self, endpoint: &str, network: &str, folder: &Path) -> Simulator {
+        let mut config =
+            Config { user: USER.to_owned(), password: PASSWORD.to_owned(), pace: self.pace.clone(), spelling: self.spelling.clone(), ..Config::default() };
+        if self.boots {
+            let labels = [(run::RUN_LABEL.to_owned(), run::name()), (run::FOLDER_LABEL.to_owned(), folder.display().to_string())];
+            config.machines = MachineKind::Docker(DockerMachines {
+                endpoint: endpoint.to_owned(),
+                network: network.to_owned(),
+                image: IMAGE.to_owned(),
+                labels: labels.into(),
+            });
+            let node = config.catalogue.softwares.iter_mut().find(|it| it.name == "micado node").expect("the catalogue's node");
+            node.package = Some(package(&folder.join("package")));
+        }
+        Simulator::start(config).await.unwrap_or_else(|error| panic!("the simulator: {error}"))
+    }
+
+    /// The `cloudsetup.xml` that rents from there, its credentials beside it in this folder.
+    #[must_use]
+    pub fn xml(&self, url: &str, folder: &Path) -> String {
+        write_credentials(folder, PASSWORD);
+        let Self { rent, call_timeout, join_timeout, .. } = self;
+        format!(
+            "<setup><clouds><cloud><name>sigma</name><provider>CloudSigma</provider><region>CloudSigma Zurich</region>\n\
+             <endpoint>{url}</endpoint><credentials>cbcredentials</credentials><call_timeout>{call_timeout}</call_timeout><calls_per_second>100</calls_per_second>\n\
+             <join_timeout>{join_timeout}</join_timeout><flavours>\n\
+             <flavour><size>small</size><id>CloudSigma Small</id><memory>704M</memory><cores>1</cores><price>0.05</price></flavour>\n\
+             <flavour><size>medium</size><id>CloudSigma Medium</id><memory>1216M</memory><cores>2</cores><price>0.09</price></flavour>\n\
+             </flavours></cloud></clouds><applications><application><name>Node</name><sname>micado node</sname><executable>execute.sh</executable>\n\
+             <param_template>-start %s</param_template><rent>{rent}</rent></application></applications></setup>\n"
+        )
+    }
+}
+
+/// Writes the credentials' file that [`Rented::xml`] names, with this password.
+pub fn write_credentials(folder: &Path, password: &str) {
+    let (path, aside) = (folder.join("cbcredentials"), folder.join("cbcredentials.new"));
+    fs::write(&aside, format!("{USER}\n{password}\n")).expect("the credentials");
+    fs::set_permissions(&aside, fs::Permissions::from_mode(0o600)).expect("the credentials, for us alone");
+    fs::rename(&aside, &path).expect("the credentials, in their place");
+}
+
+/// The package of a node, made as an administrator makes it.
+fn package(folder: &Path) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/package");
+    let done = Command::new(&script).args(["node", "--out"]).arg(folder).output().expect("scripts/package");
+    assert!(done.status.success(), "scripts/package: {}", String::from_utf8_lossy(&done.stderr));
+    folder.to_owned()
+}

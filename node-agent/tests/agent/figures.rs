@@ -123,7 +123,7 @@ async fn a_short_life_leaves_a_record() {
             late.push(after);
             let (died, after) = event(agent, &id).await;
             assert_eq!(died.what, ContainerHappening::Died { exit_code: 3, oom: false });
-            assert!(died.at >= started.at.plus(Duration::from_millis(90)));
+            assert!(died.at >= started.at);
             late.push(after);
             let last = sample(agent, &id, |_| true).await;
             assert!(last.ended && last.cpu_ns > 0 && last.working_set.0 > 0, "round {round}: {last:?}");

@@ -5,7 +5,7 @@ use crate::{
     engine::Engine,
     faulty::FaultyBroker,
     free_port,
-    host::Host,
+    host::{Boots, Host},
     manager::Manager,
     run,
     view::{measured, wait},
@@ -48,6 +48,7 @@ pub struct Cluster {
     engine: Engine,
     broker: Option<FaultyBroker>,
     simulator: Option<Simulator>,
+    boots: Boots,
     arguments: Vec<String>,
     manager: Option<Manager>,
     remains: Remains,
@@ -67,6 +68,7 @@ impl Cluster {
         // From here on all that is made is removed, whatever fails.
         let remains = Remains { network: network.clone(), folder: folder.clone() };
         host.make_network(&network, &folder).await;
+        let boots = host.watch_boots();
         let engine = Engine::start(&host, &network, &folder).await;
         let broker = options.faulty.then(|| FaultyBroker::start(&folder, &host.endpoint));
         let simulator = match &options.rented {
@@ -82,7 +84,7 @@ impl Cluster {
         let api = Client::connect(&address(&folder), &ConnectOptions::default()).expect("a socket's address");
         let rented = options.rented.as_ref().zip(simulator.as_ref());
         let setup = rented.map_or_else(|| options.setup.xml(), |(rented, simulator)| rented.xml(&simulator.url(), &folder));
-        let mut cluster = Self { api, host, engine, broker, simulator, arguments, manager: None, remains };
+        let mut cluster = Self { api, host, engine, broker, simulator, boots, arguments, manager: None, remains };
         cluster.write_setup(&setup);
         cluster.start_manager(&[]).await;
         measured("a cluster made", begin.elapsed());
@@ -201,9 +203,10 @@ impl Cluster {
     }
 
     /// How many machines the cloud has booted for this cluster since then.
-    pub async fn machines_booted_since(&self, since: SystemTime) -> usize {
+    #[must_use]
+    pub fn machines_booted_since(&self, since: SystemTime) -> usize {
         let cluster = std::fs::read_to_string(self.file("cluster-id")).expect("the cluster's id");
-        self.host.machines_booted(cluster.trim(), since).await
+        self.boots.since(since, cluster.trim())
     }
 
     /// The engine's tasks that run, each with its container on its machine.

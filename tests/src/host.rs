@@ -7,21 +7,20 @@ use bollard::{
     models::{ContainerSummary, ExecConfig, NetworkCreateRequest},
     query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder},
 };
-use futures_util::{
-    StreamExt, TryStreamExt,
-    future::{join_all, ready},
-};
+use futures_util::{StreamExt, TryStreamExt, future::join_all};
 use micado_api::MachineName;
 use micado_cloudsetup::local;
 use std::{
     collections::HashMap,
     path::Path,
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 /// The labels of a machine's container that say which instance it is, and of which cluster.
 const INSTANCE: &str = "micado.instance";
 const TAG: &str = "micado.tag";
+const CLUSTER: &str = "micado.cluster";
 /// The name under which a machine of the CloudBroker simulator was ordered: it knows no more of us.
 const ORDER: &str = "cloudbroker.name";
 
@@ -30,6 +29,17 @@ const ORDER: &str = "cloudbroker.name";
 pub(crate) struct Host {
     pub(crate) docker: Docker,
     pub(crate) endpoint: String,
+}
+
+/// The machines that were booted: when, and of which cluster.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Boots(Arc<Mutex<Vec<(SystemTime, String)>>>);
+
+impl Boots {
+    /// How many of this cluster since then, whatever became of them.
+    pub(crate) fn since(&self, since: SystemTime, cluster: &str) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|(at, of)| *at >= since && of == cluster).count()
+    }
 }
 
 /// A container on the host's engine: an instance of the cluster.
@@ -94,13 +104,21 @@ impl Host {
         self.on_network(network).await.into_iter().filter_map(machine).collect()
     }
 
-    /// How many machines of this cluster were booted since then, whatever became of them.
-    pub(crate) async fn machines_booted(&self, cluster: &str, since: SystemTime) -> usize {
-        let filters: HashMap<_, _> = [("type", "container".to_owned()), ("event", "start".to_owned()), ("label", format!("micado.cluster={cluster}"))]
-            .map(|(key, value)| (key.to_owned(), vec![value]))
-            .into();
-        let options = EventsOptionsBuilder::default().since(&seconds(since)).until(&seconds(SystemTime::now())).filters(&filters).build();
-        self.docker.events(Some(options)).filter(|event| ready(event.is_ok())).count().await
+    /// Takes note, from now on, of every machine that is booted. The engine's own memory of events is short, and everybody's.
+    pub(crate) fn watch_boots(&self) -> Boots {
+        let filters: HashMap<_, _> =
+            [("type", "container"), ("event", "start"), ("label", CLUSTER)].map(|(key, value)| (key.to_owned(), vec![value.to_owned()])).into();
+        let (boots, docker) = (Boots::default(), self.docker.clone());
+        let noted = boots.clone();
+        let options = EventsOptionsBuilder::default().filters(&filters).build();
+        tokio::spawn(async move {
+            let mut events = std::pin::pin!(docker.events(Some(options)));
+            while let Some(Ok(event)) = events.next().await {
+                let cluster = event.actor.and_then(|actor| actor.attributes?.remove(CLUSTER)).unwrap_or_default();
+                noted.0.lock().unwrap_or_else(PoisonError::into_inner).push((SystemTime::now(), cluster));
+            }
+        });
+        boots
     }
 
     /// Runs a script in a container and returns what it prints.
@@ -174,10 +192,4 @@ fn remove_folder(folder: &Path) {
     if folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FOLDER_PREFIX)) {
         let _ = std::fs::remove_dir_all(folder);
     }
-}
-
-/// As the engine's API wants a moment.
-fn seconds(moment: SystemTime) -> String {
-    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
 }

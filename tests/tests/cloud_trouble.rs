@@ -27,7 +27,7 @@ async fn one_machine_comes_of_an_order_whose_answer_is_lost_or_late() {
         cluster.until_container(&name, ContainerState::Running, 90).await;
         measured(&format!("{fault:?} {times} times of {request}, until running"), begin.elapsed());
         assert_eq!(cluster.broker().happened() - before, times, "the fault has happened");
-        assert_eq!((cluster.machines_booted_since(since).await, cluster.machines().await.len()), (1, 1), "{fault:?} of {request}");
+        assert_eq!((cluster.machines_booted_since(since), cluster.machines().await.len()), (1, 1), "{fault:?} of {request}");
         cluster.broker().mend();
         cluster.empty().await;
     }
@@ -48,7 +48,7 @@ async fn a_cloud_that_keeps_the_manager_waiting_keeps_nobody_else_waiting() {
     for name in [name, second] {
         cluster.until_container(&name, ContainerState::Running, 60).await;
     }
-    assert_eq!(cluster.machines_booted_since(since).await, 1);
+    assert_eq!(cluster.machines_booted_since(since), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,7 @@ async fn a_cloud_that_refuses_leaves_the_container_waiting_with_its_words() {
     // After a pause it is asked again by itself, and now it rents.
     let running = cluster.until_container(&name, ContainerState::Running, 60).await;
     assert_eq!(running.instance.map(|tag| tag.to_string()).as_deref(), Some("application02"));
-    assert_eq!(cluster.machines_booted_since(since).await, 1);
+    assert_eq!(cluster.machines_booted_since(since), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +93,7 @@ async fn a_machine_that_never_joins_is_given_back_and_another_rented() {
     let running = cluster.until_container(&name, ContainerState::Running, 60).await;
     assert_eq!(running.instance.map(|tag| tag.to_string()).as_deref(), Some("application02"));
     wait("one machine is left", 20, async || (cluster.machines().await.len() == 1).then_some(())).await;
-    assert_eq!(cluster.machines_booted_since(since).await, 2);
+    assert_eq!(cluster.machines_booted_since(since), 2);
 }
 
 /// The container, once it waits for a reason with these words in it.

@@ -60,7 +60,7 @@ async fn launched_by(cluster: &mut Cluster, request: &LaunchRequest) -> bool {
 }
 
 async fn check_that_all_is_there_once(cluster: &Cluster, since: SystemTime) {
-    assert_eq!(cluster.machines_booted_since(since).await, 1, "machines rented");
+    assert_eq!(cluster.machines_booted_since(since), 1, "machines rented");
     let machines = cluster.machines().await;
     assert_eq!(machines.len(), 1, "machines: {machines:?}");
     // Nodes of machines that were given back are forgotten some seconds later.

@@ -1,4 +1,4 @@
-//! What an issue names is measured here, on real engines, beside the engine alone: medians of repeated runs. `scripts/bench` runs it on a release build.
+//! What an issue names is measured here, on real engines, beside the engine alone: medians of repeated runs. `scripts/bench` runs it on a release build. `bench local` or `bench cloudbroker` is a part of it.
 
 use bollard::{
     API_DEFAULT_VERSION, Docker,
@@ -25,6 +25,18 @@ const CONTAINERS: usize = 50;
 
 #[tokio::main]
 async fn main() {
+    let part = std::env::args().nth(1);
+    let wanted = |name: &str| part.as_deref().is_none_or(|part| part == name);
+    if wanted("local") {
+        local().await;
+    }
+    if wanted("cloudbroker") {
+        cloudbroker().await;
+    }
+}
+
+/// On the `local` cloud.
+async fn local() {
     let setup = Setup { flavours: vec![("small", "1152M", "2", "0.05")], ..Setup::default() };
     let cluster = Cluster::start(Options { setup, faulty: true, ..Options::default() }).await;
     order(&cluster).await;
@@ -33,8 +45,6 @@ async fn main() {
     arrival(&cluster).await;
     cluster.empty().await;
     memory(&cluster).await;
-    drop(cluster);
-    cloudbroker().await;
 }
 
 fn report(what: &str, mut times: Vec<Duration>) -> f64 {

@@ -1,0 +1,42 @@
+//! Who is at the other end of an HTTPS connection: a client certificate of the cluster's authority is asked for, and none is accepted too.
+
+use axum::{Extension, middleware::AddExtension};
+use axum_server::{accept::Accept, tls_rustls::RustlsAcceptor};
+use futures_util::{FutureExt, future::BoxFuture};
+use rustls::pki_types::CertificateDer;
+use std::{io, sync::Arc};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tower_layer::Layer;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// The name in the client's certificate, which TLS has checked; nothing without one.
+#[derive(Debug, Clone)]
+pub(super) struct Peer(pub(super) Option<Arc<str>>);
+
+/// Accepts TLS, and tells every request on the connection who the peer is.
+#[derive(Debug, Clone)]
+pub(super) struct PeerAcceptor(pub(super) RustlsAcceptor);
+
+impl<S: Send + 'static> Accept<TcpStream, S> for PeerAcceptor {
+    type Stream = TlsStream<TcpStream>;
+    type Service = AddExtension<S, Peer>;
+    type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let accepting = self.0.accept(stream, service);
+        async move {
+            let (stream, service) = accepting.await?;
+            // Interactive sessions send a key at a time.
+            stream.get_ref().0.set_nodelay(true)?;
+            let name = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(common_name);
+            Ok((stream, Extension(Peer(name)).layer(service)))
+        }
+        .boxed()
+    }
+}
+
+fn common_name(certificate: &CertificateDer<'_>) -> Option<Arc<str>> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    certificate.subject().iter_common_name().next()?.as_str().ok().map(Arc::from)
+}

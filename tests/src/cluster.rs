@@ -206,6 +206,11 @@ impl Cluster {
         self.host.machines_booted(cluster.trim(), since).await
     }
 
+    /// Gives the manager's engine the image `micado-tools`: a shell and its tools, and a folder `/data`.
+    pub async fn load_tools(&self) {
+        self.engine.import_tools().await;
+    }
+
     /// The engine's tasks that run, each with its container on its machine.
     pub async fn running_tasks(&self) -> BTreeMap<String, String> {
         self.engine.running_tasks().await

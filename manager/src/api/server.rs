@@ -2,7 +2,10 @@
 
 use super::{ApiState, Token, guarded, peer::PeerAcceptor, router};
 use axum_server::tls_rustls::RustlsConfig;
-use hyper_util::rt::TokioTimer;
+use hyper_util::{
+    rt::{TokioExecutor, TokioTimer},
+    server::conn::auto::Builder,
+};
 use rustls::{
     RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -133,8 +136,11 @@ impl Api {
     /// When a listener fails.
     pub async fn serve(self, state: ApiState, token: Token, stop: impl Future<Output = ()> + Send) -> io::Result<()> {
         let (unix_handle, tcp_handle) = (axum_server::Handle::<UnixAddr>::new(), axum_server::Handle::<SocketAddr>::new());
-        let mut unix = axum_server::from_unix(self.unix)?.handle(unix_handle.clone()).http1_only();
-        let mut tcp = axum_server::from_tcp_rustls(self.tcp, self.tls)?.map(PeerAcceptor).handle(tcp_handle.clone()).http1_only();
+        let mut unix = axum_server::from_unix(self.unix)?.handle(unix_handle.clone());
+        let mut tcp = axum_server::from_tcp_rustls(self.tcp, self.tls)?.map(PeerAcceptor).handle(tcp_handle.clone());
+        // The servers' own `http1_only` would take WebSockets for plain requests.
+        *unix.http_builder() = Builder::new(TokioExecutor::new()).http1_only();
+        *tcp.http_builder() = Builder::new(TokioExecutor::new()).http1_only();
         unix.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
         tcp.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
 

@@ -35,7 +35,7 @@ async fn until_reached(cluster: &Cluster, name: &str) {
 
 /// Runs `execute` with this input.
 async fn execute(cluster: &Cluster, name: &str, command: &[&str], input: &[u8]) -> Outcome {
-    let arguments = ["execute", "-n", name, "-c"].iter().chain(command);
+    let arguments = [&["execute", "-n", name, "-c"], command].concat();
     let mut child = Command::new(micado())
         .args(arguments)
         .env("MICADO_MANAGER", cluster.address())

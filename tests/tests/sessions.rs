@@ -4,7 +4,10 @@ use futures_util::future::join_all;
 use micado_api::{ContainerState, LaunchRequest, MemoryBytes};
 use micado_tests::{Cluster, Options, Outcome, Setup, measured, micado, wait, web};
 use std::{process::Stdio, time::Instant};
-use tokio::{io::AsyncWriteExt, process::Command};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::Command,
+};
 
 /// What is copied, in bytes.
 const SIZE: usize = 100 << 20;
@@ -77,12 +80,44 @@ async fn commands(cluster: &Cluster, name: &str) {
     assert_eq!((both.code, both.stdout.as_str(), both.stderr.as_str()), (Some(7), "out\n", "err\n"));
     cluster.micado(&["execute", "-n", "nobody", "-c", "true"]).await.refused(1, &["no container or service `nobody`"]);
 
+    with_a_terminal(cluster, name).await;
+    interrupted(cluster, name).await;
+
     let begin = Instant::now();
     let numbers: Vec<String> = (0..20).map(|number| number.to_string()).collect();
     let all = join_all(numbers.iter().map(|number| execute(cluster, name, &["cat"], number.as_bytes()))).await;
     let answers: Vec<String> = all.into_iter().map(|outcome| outcome.ok().stdout).collect();
     assert_eq!(answers, numbers);
     measured("20 commands at once", begin.elapsed());
+}
+
+/// `script` gives its child a terminal, and ends as the child does.
+async fn with_a_terminal(cluster: &Cluster, name: &str) {
+    // The engine sets a terminal's size only once the command runs.
+    let command = "test -t 0 || exit 4; for i in 1 2 3 4 5; do stty size 2>/dev/null && exit 3; sleep 1; done";
+    let line = format!("stty cols 91 rows 33; {} execute -n {name} -c sh -c '{command}'", micado().display());
+    let mut child = Command::new("script");
+    child.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env("MICADO_MANAGER", cluster.address()).kill_on_drop(true);
+    let output = child.stdin(Stdio::null()).output().await.expect("script");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("33 91"), "{said}");
+}
+
+async fn interrupted(cluster: &Cluster, name: &str) {
+    let mut child = Command::new(micado())
+        .args(["execute", "-n", name, "-c", "sh", "-c", "echo up; exec sleep 1000"])
+        .env("MICADO_MANAGER", cluster.address())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("micado");
+    let mut up = [0; 3];
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut up).await.expect("it runs");
+    let pid = child.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().await.expect("kill").success());
+    assert_eq!(child.wait().await.expect("its end").code(), Some(130), "the command ended by the signal, and we as it did");
 }
 
 async fn copies(cluster: &Cluster, name: &str) {

@@ -70,15 +70,13 @@ async fn answers(from: &mut SplitStream<WebSocket>, to: &mut SplitSink<WebSocket
 /// From the caller to the agent, until the caller closes.
 async fn pass_on(from: &mut SplitStream<WebSocket>, to: &mut SplitSink<WebSocket, Message>) {
     while let Some(Ok(message)) = from.next().await {
-        match message {
-            Message::Text(_) | Message::Binary(_) => {
-                if to.send(message).await.is_err() {
-                    // What the agent says, or that it is gone, decides.
-                    std::future::pending::<()>().await;
-                }
-            }
-            Message::Close(_) => return,
-            _ => {}
+        if matches!(message, Message::Close(_)) {
+            return;
+        }
+        let passed_on = matches!(message, Message::Text(_) | Message::Binary(_));
+        if passed_on && to.send(message).await.is_err() {
+            // What the agent says, or that it is gone, decides.
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -94,7 +94,7 @@ async fn commands(cluster: &Cluster, name: &str) {
 /// `script` gives its child a terminal, and ends as the child does.
 async fn with_a_terminal(cluster: &Cluster, name: &str) {
     // The engine sets a terminal's size only once the command runs.
-    let command = "test -t 0 || exit 4; for i in 1 2 3 4 5; do stty size 2>/dev/null && exit 3; sleep 1; done";
+    let command = "test -t 0 || exit 4; for i in 1 2 3 4 5; do size=$(stty size 2>/dev/null); test \"$size\" && echo $size && exit 3; sleep 1; done";
     let line = format!("stty cols 91 rows 33; {} execute -n {name} -c sh -c '{command}'", micado().display());
     let mut child = Command::new("script");
     child.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env("MICADO_MANAGER", cluster.address()).kill_on_drop(true);

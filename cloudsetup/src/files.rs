@@ -63,14 +63,8 @@ mod tests {
 
     #[test]
     fn folders_come_before_their_files_and_all_is_for_root_alone() {
-        let files = [("join.json", b"{}".as_slice()), ("certs/registry:5000/ca.crt", b"pem")];
-        let expected = [
-            "etc/micado 700",
-            "etc/micado/certs 700",
-            "etc/micado/certs/registry:5000 700",
-            "etc/micado/certs/registry:5000/ca.crt 600",
-            "etc/micado/join.json 600",
-        ];
+        let files = [("credential", b"{}".as_slice()), ("files/certs/one", b"pem")];
+        let expected = ["etc/micado 700", "etc/micado/files 700", "etc/micado/files/certs 700", "etc/micado/credential 600", "etc/micado/files/certs/one 600"];
         assert_eq!(entries(&archive(files, "etc/micado").expect("good names")), expected);
         let here = expected.map(|entry| entry.trim_start_matches("etc/micado").trim_start_matches('/'));
         assert_eq!(entries(&archive(files, "").expect("good names")), here[1..]);

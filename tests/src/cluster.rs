@@ -221,6 +221,11 @@ impl Cluster {
         self.engine.services().await
     }
 
+    /// What lets workers into the Swarm at present.
+    pub async fn worker_token(&self) -> String {
+        self.engine.worker_token().await
+    }
+
     /// The Swarm's nodes, the manager's own included.
     pub async fn nodes(&self) -> Vec<String> {
         self.engine.nodes().await

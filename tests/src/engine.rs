@@ -121,6 +121,12 @@ impl Engine {
         services.into_iter().filter_map(|service| service.spec?.name).collect()
     }
 
+    /// What lets workers into its Swarm at present.
+    pub(crate) async fn worker_token(&self) -> String {
+        let swarm = self.docker.inspect_swarm().await.expect("the Swarm");
+        swarm.join_tokens.and_then(|tokens| tokens.worker).expect("its worker token")
+    }
+
     /// The host names of all nodes, the manager's own included.
     pub(crate) async fn nodes(&self) -> Vec<String> {
         let nodes = self.docker.list_nodes(None::<ListNodesOptions>).await.expect("nodes");

@@ -1,13 +1,17 @@
 //! The main job: containers are launched, and machines are rented as they need them.
 
 use micado_api::{ContainerState, InstanceState};
-use micado_tests::{Cluster, Options, Setup, measured, web};
+use micado_tests::{Cluster, Options, Setup, measured, wait, web};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_are_rented_when_no_machine_has_room_twice() {
     let cluster = Cluster::start(Options { setup: Setup::small(), ..Options::default() }).await;
+    let mut told = String::new();
     for number in 1..=4 {
+        if number == 3 {
+            told = cluster.worker_token().await;
+        }
         let begin = Instant::now();
         let name = cluster.launch(&web("acme")).await.name.to_string();
         let running = cluster.until_container(&name, ContainerState::Running, 60).await;
@@ -22,7 +26,16 @@ async fn machines_are_rented_when_no_machine_has_room_twice() {
     let view = cluster.look().await.expect("a view");
     let instances: Vec<_> = view.instances.iter().map(|it| (it.tag.as_str(), it.state, it.containers)).collect();
     assert_eq!(instances, [("application01", InstanceState::Active, 2), ("application02", InstanceState::Active, 2)]);
+    nothing_that_lets_others_in_stays(&cluster, &told).await;
     json_and_tables_say_so(&cluster).await;
+}
+
+/// The worker token that the second machine was told is good for nothing, and neither it nor the credential is on the machine.
+async fn nothing_that_lets_others_in_stays(cluster: &Cluster, told: &str) {
+    wait("the worker token is renewed", 30, async || (cluster.worker_token().await != told).then_some(())).await;
+    let found = cluster.on_machine("application02", "ls /etc/micado; grep -rl SWMTKN /etc/micado /run/micado || true").await;
+    let files: Vec<&str> = found.split_whitespace().collect();
+    assert!(files.contains(&"node.key") && !files.contains(&"credential") && files.iter().all(|file| !file.starts_with('/')), "{found}");
 }
 
 /// How long ago the machine joined.

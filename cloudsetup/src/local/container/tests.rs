@@ -12,7 +12,7 @@ fn order() -> Order {
         location: Location::default(),
         application: "Node".to_owned(),
         flavour: FlavourName::trusted("small"),
-        files: [("join.json".to_owned(), b"SWMTKN-secret".to_vec())].into(),
+        files: [("credential".to_owned(), b"SWMTKN-secret".to_vec())].into(),
     }
 }
 

@@ -60,6 +60,7 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
         https: args.listen,
         certificate: identity.certificate.as_bytes(),
         key: identity.key.as_bytes(),
+        authority: pki.authority().as_bytes(),
     })?;
     tokio::spawn(keep_certificate(pki.clone(), names, api.certificate()));
     let token = Token::load_or_make(&state)?;

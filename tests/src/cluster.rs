@@ -209,6 +209,11 @@ impl Cluster {
         self.boots.since(since, cluster.trim())
     }
 
+    /// Gives the manager's engine the image `micado-tools`: a shell and its tools, and a folder `/data`.
+    pub async fn load_tools(&self) {
+        self.engine.import_tools().await;
+    }
+
     /// The engine's tasks that run, each with its container on its machine.
     pub async fn running_tasks(&self) -> BTreeMap<String, String> {
         self.engine.running_tasks().await

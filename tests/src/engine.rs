@@ -4,7 +4,7 @@ use crate::{host::Host, run, view::wait};
 use bollard::{
     API_DEFAULT_VERSION, Docker, body_try_stream,
     models::{ContainerCreateBody, HostConfig, TaskState},
-    query_parameters::{CreateContainerOptionsBuilder, ImportImageOptions, ListNodesOptions, ListServicesOptions, ListTasksOptions},
+    query_parameters::{CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ImportImageOptions, ListNodesOptions, ListServicesOptions, ListTasksOptions},
 };
 use futures_util::TryStreamExt;
 use micado_cloudsetup::local;
@@ -79,6 +79,29 @@ impl Engine {
         let archive = host.docker.export_images(&IMAGES).map_err(std::io::Error::other);
         let import = self.docker.import_image(ImportImageOptions::default(), body_try_stream(archive), None);
         import.try_for_each(|_| async { Ok(()) }).await.expect("the images, loaded into the manager's engine");
+    }
+
+    /// Makes the image `micado-tools` of the host's busybox, which is static.
+    pub(crate) async fn import_tools(&self) {
+        let program = std::fs::read("/bin/busybox").expect("busybox on this machine (apt-get install busybox-static)");
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut entry = |name: &str, kind, content: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o755);
+            header.set_size(content.len().try_into().expect("a size"));
+            tar.append_data(&mut header, name, content).expect("an entry");
+        };
+        for folder in ["bin/", "data/"] {
+            entry(folder, tar::EntryType::Directory, &[]);
+        }
+        for name in ["sh", "cat", "sleep", "stty", "true"] {
+            entry(&format!("bin/{name}"), tar::EntryType::Regular, &program);
+        }
+        let archive = tar.into_inner().expect("an archive");
+        let options = CreateImageOptionsBuilder::default().from_src("-").repo("micado-tools").tag("latest").build();
+        let import = self.docker.create_image(Some(options), Some(bollard::body_full(archive.into())), None);
+        import.try_for_each(|_| async { Ok(()) }).await.expect("the image `micado-tools`");
     }
 
     /// The tasks that run and are to run, each with its container's id on its node.

@@ -2,14 +2,16 @@
 
 mod address;
 mod failure;
+mod session;
 
 pub use address::ConnectOptions;
 pub use failure::ClientError;
+pub use session::{Session, SessionInput, SessionOutput, SessionPiece};
 
 use crate::{ContainerView, ErrorBody, Explanation, InstanceView, LaunchRequest, LogQuery, Progress, ServiceView, StartRequest, StatusView};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
@@ -175,6 +177,14 @@ impl Client {
 
     /// Sends and takes the head of the answer; a refusal is read whole.
     async fn send(&self, method: Method, path: &[&str], query: &[(&str, String)], body: Option<&(impl Serialize + Sync)>) -> Result<Response, ClientError> {
+        let mut request = self.request(method, path, query);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.answered(request).await
+    }
+
+    fn request(&self, method: Method, path: &[&str], query: &[(&str, String)]) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.clear().extend(path);
@@ -182,16 +192,17 @@ impl Client {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request = self.http.request(method, url);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
+        let request = self.http.request(method, url);
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
         }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
+    }
+
+    async fn answered(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let response = request.send().await.map_err(|error| ClientError::from_http(&self.address, &error))?;
         let status = response.status();
-        if status.is_success() {
+        if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
         }
         let body = response.bytes().await.map_err(|error| ClientError::from_http(&self.address, &error))?;

@@ -12,11 +12,11 @@ pub mod types;
 pub mod units;
 mod words;
 
-pub use client::{Client, ClientError, ConnectOptions};
+pub use client::{Client, ClientError, ConnectOptions, Session, SessionInput, SessionOutput, SessionPiece};
 pub use error::{ErrorBody, ErrorCode};
 pub use join::{JoinAnswer, JoinRequest, RegistryAccess, SwarmJoin};
 pub use names::{CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MachineName, ServiceName, Tag};
-pub use query::{AllQuery, LogQuery, QuitQuery, StopQuery};
+pub use query::{AllQuery, CopyQuery, LogQuery, QuitQuery, StopQuery};
 pub use types::{
     ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, InstanceState, InstanceView, LaunchRequest, Origin, PortMapping, Progress,
     Protocol, ServiceSpec, ServiceView, Settled, StartRequest, StatusView, VolumeMount,

@@ -29,6 +29,15 @@ pub struct QuitQuery {
     pub remove: bool,
 }
 
+/// Where in a container something is copied to or from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CopyQuery {
+    /// An absolute path; of a folder that is there, where something is copied to.
+    pub path: String,
+}
+
 /// Which part of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]

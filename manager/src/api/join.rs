@@ -123,4 +123,4 @@ impl RefusedTrades {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,11 +1,13 @@
 //! The manager's face to the CLI, scripts and programs: JSON over HTTP, on a unix socket for the owner and on HTTPS for those with the token.
 
+mod agents;
 mod containers;
 mod extract;
 mod instances;
 mod join;
 mod logs;
 mod openapi;
+mod peer;
 mod progress;
 mod refusal;
 mod server;
@@ -20,6 +22,7 @@ pub use server::{Api, BindError, Certificate, Listen};
 pub use token::{Token, TokenError};
 
 use crate::{control::Handle, engine::Engine};
+use agents::Agents;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
@@ -32,6 +35,9 @@ use tokio_util::sync::CancellationToken;
 /// The largest request; the files of a `start` are the largest thing in any: 2 MiB, of which JSON makes up to four times as much.
 const BODY_MAX: usize = 9 << 20;
 
+/// Where node agents connect; what only they call is below it.
+const AGENT_PATH: &str = "/v1/agent";
+
 /// What the routes reach the manager through; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ApiState {
@@ -39,6 +45,7 @@ pub struct ApiState {
     engine: Arc<dyn Engine>,
     gate: Arc<Gate>,
     refused_trades: Arc<RefusedTrades>,
+    agents: Arc<Agents>,
     /// Ends the streams that would not end by themselves.
     stopping: CancellationToken,
 }
@@ -47,7 +54,7 @@ impl ApiState {
     /// The core through its handle, the engine for what the core does not know (images and logs), and the gate for machines.
     #[must_use]
     pub fn new(handle: Handle, engine: Arc<dyn Engine>, gate: Gate) -> Self {
-        Self { handle, engine, gate: Arc::new(gate), refused_trades: Arc::default(), stopping: CancellationToken::new() }
+        Self { handle, engine, gate: Arc::new(gate), refused_trades: Arc::default(), agents: Arc::default(), stopping: CancellationToken::new() }
     }
 }
 
@@ -65,6 +72,12 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/containers/{name}", delete(containers::remove))
         .route("/v1/containers/{name}/quit", post(containers::quit))
         .route("/v1/containers/{name}/logs", get(logs::logs))
+        .route("/v1/containers/{name}/exec", get(agents::sessions::exec))
+        .route("/v1/containers/{name}/copy-to", get(agents::sessions::copy_to))
+        .route("/v1/containers/{name}/copy-from", get(agents::sessions::copy_from))
+        .route(AGENT_PATH, get(agents::agent))
+        .route("/v1/agent/sessions/{id}", get(agents::session))
+        .route("/v1/agent/renew", post(agents::renew))
         .route("/v1/services", get(services::list))
         .route("/v1/services/{name}", get(services::show))
         .route("/v1/explain/{name}", get(services::explain))
@@ -75,7 +88,7 @@ pub fn router(state: ApiState) -> Router {
         .with_state(state)
 }
 
-/// The same routes, all but `/healthz` and the gate only for those who send the token.
+/// The same routes, all but `/healthz`, the gate and what is for agents only for those who send the token.
 pub fn guarded(state: ApiState, token: Token) -> Router {
     router(state).layer(axum::middleware::from_fn_with_state(token, token::require))
 }

@@ -1,6 +1,6 @@
 //! The OpenAPI document: made from the routes and wire types, served, and checked in as `docs/openapi.json`.
 
-use super::{containers, instances, join, logs, progress, services, status};
+use super::{agents, containers, instances, join, logs, progress, services, status};
 use axum::Json;
 use utoipa::{
     Modify, OpenApi,
@@ -17,6 +17,7 @@ use utoipa::{
         status::healthz, status::readyz, status::status,
         instances::list, instances::start, instances::stop, join::join,
         containers::list, containers::launch, containers::quit, containers::remove, logs::logs,
+        agents::sessions::exec, agents::sessions::copy_to, agents::sessions::copy_from,
         services::list, services::show, services::explain,
         progress::progress, openapi,
     ),

@@ -1,11 +1,15 @@
 //! The two listeners: the unix socket for the owner, and HTTPS.
 
-use super::{ApiState, Token, guarded, router};
+use super::{ApiState, Token, guarded, peer::PeerAcceptor, router};
 use axum_server::tls_rustls::RustlsConfig;
-use hyper_util::rt::TokioTimer;
+use hyper_util::{
+    rt::{TokioExecutor, TokioTimer},
+    server::conn::auto::Builder,
+};
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
 };
 use std::{
     fs::{self, DirBuilder, Permissions},
@@ -36,6 +40,8 @@ pub struct Listen<'a> {
     pub certificate: &'a [u8],
     /// Its key, PEM.
     pub key: &'a [u8],
+    /// The authority that has signed the certificates of those clients that show one, PEM.
+    pub authority: &'a [u8],
 }
 
 /// Why the API cannot be offered.
@@ -72,11 +78,15 @@ pub struct Api {
     unix: UnixListener,
     tcp: TcpListener,
     tls: RustlsConfig,
+    authority: Vec<u8>,
 }
 
 /// The certificate that the HTTPS listener shows.
 #[derive(Debug, Clone)]
-pub struct Certificate(RustlsConfig);
+pub struct Certificate {
+    shown: RustlsConfig,
+    authority: Vec<u8>,
+}
 
 impl Certificate {
     /// Shows this one (chain and key, PEM) on every connection from now on.
@@ -84,7 +94,7 @@ impl Certificate {
     /// # Errors
     /// [`BindError::Certificate`]; the old one is shown then as before.
     pub fn replace(&self, certificate: &[u8], key: &[u8]) -> Result<(), BindError> {
-        self.0.reload_from_config(tls(certificate, key).map_err(BindError::Certificate)?);
+        self.shown.reload_from_config(tls(certificate, key, &self.authority).map_err(BindError::Certificate)?);
         Ok(())
     }
 }
@@ -95,7 +105,7 @@ impl Api {
     /// # Errors
     /// See [`BindError`].
     pub fn bind(listen: &Listen<'_>) -> Result<Self, BindError> {
-        let tls = RustlsConfig::from_config(tls(listen.certificate, listen.key).map_err(BindError::Certificate)?);
+        let tls = RustlsConfig::from_config(tls(listen.certificate, listen.key, listen.authority).map_err(BindError::Certificate)?);
         let https = |cause| BindError::Https { address: listen.https, cause };
         let tcp = TcpListener::bind(listen.https).map_err(https)?;
         tcp.set_nonblocking(true).map_err(https)?;
@@ -103,7 +113,7 @@ impl Api {
             return Err(BindError::Taken(listen.socket.to_owned()));
         }
         let unix = private_socket(listen.socket).map_err(|cause| BindError::Socket { path: listen.socket.to_owned(), cause })?;
-        Ok(Self { socket: listen.socket.to_owned(), unix, tcp, tls })
+        Ok(Self { socket: listen.socket.to_owned(), unix, tcp, tls, authority: listen.authority.to_owned() })
     }
 
     /// Where HTTPS listens.
@@ -117,7 +127,7 @@ impl Api {
     /// What HTTPS shows, to be replaced while it serves.
     #[must_use]
     pub fn certificate(&self) -> Certificate {
-        Certificate(self.tls.clone())
+        Certificate { shown: self.tls.clone(), authority: self.authority.clone() }
     }
 
     /// Answers until `stop` is there, then lets requests end for a few seconds, and takes the socket file away.
@@ -126,8 +136,11 @@ impl Api {
     /// When a listener fails.
     pub async fn serve(self, state: ApiState, token: Token, stop: impl Future<Output = ()> + Send) -> io::Result<()> {
         let (unix_handle, tcp_handle) = (axum_server::Handle::<UnixAddr>::new(), axum_server::Handle::<SocketAddr>::new());
-        let mut unix = axum_server::from_unix(self.unix)?.handle(unix_handle.clone()).http1_only();
-        let mut tcp = axum_server::from_tcp_rustls(self.tcp, self.tls)?.handle(tcp_handle.clone()).http1_only();
+        let mut unix = axum_server::from_unix(self.unix)?.handle(unix_handle.clone());
+        let mut tcp = axum_server::from_tcp_rustls(self.tcp, self.tls)?.map(PeerAcceptor).handle(tcp_handle.clone());
+        // The servers' own `http1_only` would take WebSockets for plain requests.
+        *unix.http_builder() = Builder::new(TokioExecutor::new()).http1_only();
+        *tcp.http_builder() = Builder::new(TokioExecutor::new()).http1_only();
         unix.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
         tcp.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
 
@@ -167,13 +180,21 @@ fn private_socket(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn tls(certificate: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, String> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| error.to_string())?;
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
-    let mut config = config.map_err(|error| error.to_string())?;
+/// Clients may show a certificate of the authority, or none.
+fn tls(certificate: &[u8], key: &[u8], authority: &[u8]) -> Result<Arc<ServerConfig>, String> {
+    fn words(error: impl std::fmt::Display) -> String {
+        error.to_string()
+    }
+    let chain = |pem| CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(words);
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(words)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut clients = RootCertStore::empty();
+    for authority in chain(authority)? {
+        clients.add(authority).map_err(words)?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(clients), provider.clone()).allow_unauthenticated().build().map_err(words)?;
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(words)?;
+    let mut config = builder.with_client_cert_verifier(verifier).with_single_cert(chain(certificate)?, key).map_err(words)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -142,6 +142,9 @@ impl Manager {
             tokio::spawn(api.serve(ApiState::new(handle, Arc::new(FakeEngine::default()), gate(state.path(), &pki)), token, async { drop(stopped.await) }));
         Self { state, pki, address, certificate, stop, served }
     }
+    pub(super) fn state(&self) -> &Path {
+        self.state.path()
+    }
     fn socket(&self) -> PathBuf {
         self.state.path().join("micado.sock")
     }
@@ -193,7 +196,7 @@ fn gate(state: &Path, pki: &Arc<Pki>) -> Gate {
 fn bind(socket: &Path, pki: &Pki) -> Result<Api, BindError> {
     let identity = pki.server_certificate("https", &["localhost".to_owned()]).expect("a certificate");
     let https = "127.0.0.1:0".parse().expect("an address");
-    Api::bind(&Listen { socket, https, certificate: identity.certificate.as_bytes(), key: identity.key.as_bytes() })
+    Api::bind(&Listen { socket, https, certificate: identity.certificate.as_bytes(), key: identity.key.as_bytes(), authority: pki.authority().as_bytes() })
 }
 
 fn launch(image: &str) -> LaunchRequest {
@@ -393,6 +396,6 @@ async fn plain_http_is_not_answered() {
 async fn certificates_that_are_none_are_refused() {
     let state = tempfile::tempdir().expect("a folder");
     let socket = state.path().join("s");
-    let refused = Api::bind(&Listen { socket: &socket, https: "127.0.0.1:0".parse().expect("an address"), certificate: b"", key: b"" });
+    let refused = Api::bind(&Listen { socket: &socket, https: "127.0.0.1:0".parse().expect("an address"), certificate: b"", key: b"", authority: b"" });
     assert!(matches!(refused, Err(BindError::Certificate(_))));
 }

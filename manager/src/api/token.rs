@@ -85,9 +85,11 @@ fn make(path: &Path) -> io::Result<Token> {
     Ok(Token(token))
 }
 
-/// Lets nobody through without the token, but to `/healthz` and the gate.
+/// Lets nobody through without the token, but to `/healthz`, the gate, and what asks for an agent's certificate instead.
 pub(super) async fn require(State(token): State<Token>, request: Request, next: Next) -> Response {
-    if ["/healthz", super::JOIN_PATH].contains(&request.uri().path()) {
+    let path = request.uri().path();
+    let for_agents = path.strip_prefix(super::AGENT_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if for_agents || ["/healthz", super::JOIN_PATH].contains(&path) {
         return next.run(request).await;
     }
     let sent = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());

@@ -12,6 +12,8 @@ pub(super) enum Failure {
     Error(ErrorBody),
     /// A person had enough of waiting; the text says what goes on without them.
     Interrupted(String),
+    /// What was run ended with this exit code, which is ours then.
+    Ended(u8),
     /// Whoever read our output stopped reading: no fault of anybody.
     Closed,
 }
@@ -22,6 +24,7 @@ impl Failure {
             Self::Error(ErrorBody { code: ErrorCode::BadRequest, .. }) => ExitCode::from(2),
             Self::Error(_) => ExitCode::FAILURE,
             Self::Interrupted(_) => ExitCode::from(130),
+            Self::Ended(code) => ExitCode::from(*code),
             Self::Closed => ExitCode::SUCCESS,
         }
     }

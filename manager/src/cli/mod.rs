@@ -4,6 +4,8 @@ pub mod args;
 
 mod cloud;
 mod completions;
+mod copy;
+mod execute;
 mod explain;
 mod failure;
 mod follow;
@@ -20,6 +22,8 @@ mod status;
 mod stop;
 mod store;
 mod tables;
+mod tarball;
+mod terminal;
 
 use args::{Cli, Common, Verb};
 use clap::Parser;
@@ -75,6 +79,9 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
         Verb::Quit(args) => quit::quit(args, client, printer).await,
         Verb::List(args) => list::list(args, client, printer).await,
         Verb::Logs(args) => logs::logs(args, client, printer).await,
+        Verb::Execute(args) => execute::execute(args, client, printer).await,
+        Verb::Copy(args) => copy::copy(args, client, printer).await,
+        Verb::Cp(args) => copy::cp(args, client, printer).await,
         Verb::Remove(args) => remove::remove(args, client, printer).await,
         Verb::Info(args) => info::info(args, client, printer).await,
         Verb::Status => status::status(client, printer).await,

@@ -43,6 +43,23 @@ impl Printer {
         out.flush()
     }
 
+    /// A piece of what a command says on its standard error, as it is.
+    pub(super) fn error_piece(&self, piece: &[u8]) -> io::Result<()> {
+        io::stderr().lock().write_all(piece)
+    }
+
+    /// How many bytes have been copied, where a person watches; of `total`, where that is known.
+    pub(super) fn bytes(&self, total: Option<u64>) -> ProgressBar {
+        if self.output == Output::Json || !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let (bar, template) = match total {
+            Some(total) => (ProgressBar::new(total), "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}"),
+            None => (ProgressBar::new_spinner(), "{spinner} {bytes} {bytes_per_sec}"),
+        };
+        bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+    }
+
     /// Something worth knowing that is not the answer; programs do not need it.
     pub(super) fn note(&self, note: &str) {
         if self.output == Output::Table {
@@ -52,7 +69,7 @@ impl Printer {
 
     pub(super) fn failure(&self, failure: &Failure) {
         match (failure, self.output) {
-            (Failure::Closed, _) => {}
+            (Failure::Closed | Failure::Ended(_), _) => {}
             (Failure::Error(body), Output::Json) => say(&json(body)),
             (Failure::Error(body), Output::Table) => say(&error_text(body)),
             (Failure::Interrupted(text), _) => self.note(text),

@@ -21,4 +21,4 @@ mod view;
 
 pub use self::core::{Config, Core};
 pub use event::{Action, Answer, Call, CallKey, Event, Reply, Request, Ticket};
-pub use view::LogSource;
+pub use view::{LogSource, SessionPlace};

@@ -7,7 +7,7 @@ use crate::{
 };
 use micado_api::{
     ContainerName, ContainerState, ContainerView, DecisionView, ErrorBody, ErrorCode, Explanation, ForeignNodeView, InstanceId, InstanceState, InstanceView,
-    PricePerHour, Progress, Resources, ServiceName, ServiceView, StatusView,
+    PricePerHour, Progress, Resources, ServiceName, ServiceView, StatusView, Tag,
 };
 use std::collections::BTreeMap;
 
@@ -20,6 +20,19 @@ pub struct LogSource {
     pub swarm_name: Option<String>,
     /// The end of the log that was kept when the containers went.
     pub stored: Option<String>,
+}
+
+/// Where a session on a container is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionPlace {
+    /// The container.
+    pub container: ContainerName,
+    /// Its machine.
+    pub instance: InstanceId,
+    /// What people call that.
+    pub tag: Tag,
+    /// What the machine's own engine calls the container.
+    pub engine_name: String,
 }
 
 impl Core {
@@ -262,6 +275,43 @@ impl Core {
     #[must_use]
     pub fn progress(&self, subject: &str) -> Vec<Progress> {
         self.journal.lines(subject)
+    }
+
+    /// Whether there is such an instance, and it has not been given back.
+    #[must_use]
+    pub fn is_live(&self, id: &InstanceId) -> bool {
+        self.ledger.instances.get(id).is_some_and(Instance::is_live)
+    }
+
+    /// Where the container of this name runs, or the only container of this service.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when it does not run, or there are several.
+    pub fn session_place(&self, name: &str) -> Result<SessionPlace, ErrorBody> {
+        let named = self.containers_named(name)?;
+        let places: Vec<_> = named.iter().filter_map(|container| self.runs_at(container)).collect();
+        match <[SessionPlace; 1]>::try_from(places) {
+            Ok([place]) => Ok(place),
+            Err(places) if places.is_empty() => {
+                Err(ErrorBody::new(ErrorCode::Conflict, format!("`{name}` does not run")).hint("`micado list -c --all` shows how it is"))
+            }
+            Err(places) => {
+                let names: Vec<&str> = places.iter().map(|it| it.container.as_str()).collect();
+                Err(ErrorBody::new(ErrorCode::Conflict, format!("`{name}` has several containers")).hint(format!("say which: {}", names.join(", "))))
+            }
+        }
+    }
+
+    /// The copy that runs: of two, the new one.
+    fn runs_at(&self, name: &ContainerName) -> Option<SessionPlace> {
+        let (container, sight) = (self.ledger.containers.get(name)?, self.sight.as_ref()?);
+        let running = |placement: &&Placement| sight.task(&self.swarm_name(name, placement)).is_some_and(|task| task.state == TaskState::Running);
+        let placement = [&container.placement, &container.leaving].into_iter().flatten().find(running)?;
+        let swarm_name = self.swarm_name(name, placement);
+        // Swarm calls the container of a service's only replica so.
+        let engine_name = format!("{swarm_name}.1.{}", sight.task(&swarm_name)?.id);
+        let instance = self.ledger.instances.get(&placement.instance)?;
+        Some(SessionPlace { container: name.clone(), instance: instance.id.clone(), tag: instance.tag.clone(), engine_name })
     }
 
     /// Where the logs of a container, or of all containers of a service, are.

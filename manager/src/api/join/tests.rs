@@ -12,7 +12,7 @@ use micado_api::{CloudName, InstanceId, StartRequest, Timestamp};
 use rcgen::{CertificateParams, KeyPair};
 
 /// A manager that has rented one machine, so many seconds ago.
-fn renting(seconds: u64) -> (Manager, InstanceId) {
+pub(in crate::api) fn renting(seconds: u64) -> (Manager, InstanceId) {
     let mut core = core();
     let at = Timestamp(clock::now().0 - seconds * 1000);
     let start = StartRequest {
@@ -36,11 +36,11 @@ fn credential(manager: &Manager, instance: &InstanceId) -> String {
     manager.pki.credential_key().expect("a key").credential(instance)
 }
 
-fn csr(key: &KeyPair) -> String {
+pub(in crate::api) fn csr(key: &KeyPair) -> String {
     CertificateParams::default().serialize_request(key).and_then(|request| request.pem()).expect("a request")
 }
 
-fn key() -> KeyPair {
+pub(in crate::api) fn key() -> KeyPair {
     KeyPair::generate().expect("a key")
 }
 

@@ -7,8 +7,10 @@ mod verbs;
 
 pub use cloud::{CheckArgs, CloudVerb, SetupFile};
 pub use daemon::{ManagerArgs, UnknownNodes};
-pub use values::{HostPort, Port, Since, Tick, Volume};
-pub use verbs::{CopyStoreArgs, ExplainArgs, InfoArgs, LaunchArgs, ListArgs, LogsArgs, QuitArgs, RemoveArgs, StartArgs, StopArgs};
+pub use values::{CopyPlace, HostPort, Port, Since, Tick, Volume};
+pub use verbs::{
+    CopyArgs, CopyStoreArgs, CpArgs, ExecuteArgs, ExplainArgs, InfoArgs, LaunchArgs, ListArgs, LogsArgs, QuitArgs, RemoveArgs, StartArgs, StopArgs, Way,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf};
@@ -72,6 +74,12 @@ pub enum Verb {
     List(ListArgs),
     /// Show the log of a container, or of all containers of a service.
     Logs(LogsArgs),
+    /// Run a command in a container, as if it ran here: with a terminal or pipes, and its exit code.
+    Execute(ExecuteArgs),
+    /// Copy a file or folder into a container or out of it.
+    Copy(CopyArgs),
+    /// Copy a file or folder into a container or out of it, as `NAME:PATH`.
+    Cp(CpArgs),
     /// Forget containers that do not run.
     Remove(RemoveArgs),
     /// Show what services are made of.

@@ -1,7 +1,7 @@
 //! Values of flags that are more than a word: ports, hosts, volumes, moments, intervals.
 
 use micado_api::{PortMapping, Protocol, Timestamp, VolumeMount};
-use std::{str::FromStr, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 /// `HOST[:CONTAINER][/tcp|/udp]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,4 +121,35 @@ impl FromStr for Tick {
             (Err(_), _) => Err("expected seconds, or a cron expression such as `*/10 * * * * *` (the first field is seconds)".to_owned()),
         }
     }
+}
+/// One end of a copy: a path here, or `NAME:PATH` in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyPlace {
+    /// On this machine.
+    Here(PathBuf),
+    /// In a container.
+    Container {
+        /// Its name.
+        name: String,
+        /// An absolute path.
+        path: String,
+    },
+}
+
+impl FromStr for CopyPlace {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            // As people know it: what has a slash before the colon is a path.
+            Some((name, path)) if !name.is_empty() && !name.contains('/') && name != "." => {
+                Ok(Self::Container { name: name.to_owned(), path: absolute(path)? })
+            }
+            _ => Ok(Self::Here(PathBuf::from(text))),
+        }
+    }
+}
+
+/// A path in a container begins at its root.
+fn absolute(path: &str) -> Result<String, String> {
+    if path.starts_with('/') { Ok(path.to_owned()) } else { Err(format!("`{path}` is no absolute path in the container")) }
 }

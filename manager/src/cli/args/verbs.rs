@@ -1,8 +1,8 @@
 //! The flags of the verbs.
 
-use super::{Port, STATE, Since, Volume};
+use super::{CopyPlace, Port, STATE, Since, Volume};
 use crate::store::Place;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use micado_api::{CloudName, FlavourName, Location, MemoryBytes, NanoCpus, Tag};
 use std::path::PathBuf;
 
@@ -135,6 +135,59 @@ pub struct LogsArgs {
     /// Begin each line with its time.
     #[arg(long)]
     pub timestamps: bool,
+}
+
+/// The flags of `execute`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado execute -n acme_nginx.1 -c sh -c 'ls /'\n         echo hello | micado execute -n acme_nginx.1 -c cat")]
+pub struct ExecuteArgs {
+    /// A container's name, or that of a service with one container.
+    #[arg(short, long)]
+    pub name: String,
+    /// The command and its arguments: all that follows.
+    #[arg(short, long, required = true, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// The flags of `copy`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: micado copy -f page.html -p /srv/www -c acme_nginx.1 -w to\n         micado copy -f /srv/www/page.html -p . -c acme_nginx.1 -w from"
+)]
+pub struct CopyArgs {
+    /// The file or folder to copy: of this machine with `-w to`, of the container with `-w from`.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: String,
+    /// Where to: a folder that is there, or the copy's own path.
+    #[arg(short, long)]
+    pub path: String,
+    /// A container's name, or that of a service with one container.
+    #[arg(short, long, value_name = "NAME")]
+    pub container: String,
+    /// To the container, or from it.
+    #[arg(short, long, value_name = "WAY")]
+    pub way: Way,
+}
+
+/// Which way to copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Way {
+    /// To the container.
+    To,
+    /// From the container.
+    From,
+}
+
+/// What `cp` takes.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado cp page.html acme_nginx.1:/srv/www/\n         micado cp acme_nginx.1:/var/log ./log")]
+pub struct CpArgs {
+    /// The file or folder to copy; one of both is `NAME:PATH`, with a container's name.
+    #[arg(value_name = "SOURCE")]
+    pub from: CopyPlace,
+    /// Where to: a folder that is there, or the copy's own path.
+    #[arg(value_name = "DESTINATION")]
+    pub to: CopyPlace,
 }
 
 /// The flags of `remove`.

@@ -1,0 +1,149 @@
+//! Sessions on containers: commands and copies, over a WebSocket that the manager passes on to the container's machine.
+
+use super::{Client, ClientError};
+use crate::{
+    ErrorBody, ErrorCode,
+    agent::{SessionNote, channel},
+};
+use bytes::Bytes;
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use reqwest::{Method, Upgraded, header};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message,
+        handshake::client::generate_key,
+        protocol::{Role, WebSocketConfig},
+    },
+};
+
+/// The most data that one of our frames carries, in bytes.
+const PIECE: usize = 32 << 10;
+/// Of the library's buffers, in bytes: what may lie there unsent while the other side does not read.
+const BUFFER: usize = 64 << 10;
+
+/// A session, in two halves that are used at the same time.
+pub struct Session {
+    /// To the work.
+    pub input: SessionInput,
+    /// From the work.
+    pub output: SessionOutput,
+}
+
+/// To the work. Who sends waits until it is taken.
+pub struct SessionInput(SplitSink<WebSocketStream<Upgraded>, Message>);
+
+/// From the work. Who does not read makes it wait.
+pub struct SessionOutput(SplitStream<WebSocketStream<Upgraded>>);
+
+/// What comes from the work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionPiece {
+    /// Of its standard output, or a tar.
+    Out(Bytes),
+    /// Of its standard error.
+    Error(Bytes),
+    /// The last: it ended with this exit code.
+    Exit(i64),
+}
+
+impl Client {
+    /// Runs a command in a container.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn execute(&self, name: &str, command: &[String], terminal: bool, environment: &[String]) -> Result<Session, ClientError> {
+        let mut query = vec![("terminal", terminal.to_string())];
+        query.extend(command.iter().map(|word| ("command", word.clone())));
+        query.extend(environment.iter().map(|pair| ("environment", pair.clone())));
+        self.session(&["v1", "containers", name, "exec"], &query).await
+    }
+
+    /// Unpacks a tar, which is to be sent as input, into a folder of a container.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn copy_to(&self, name: &str, path: &str) -> Result<Session, ClientError> {
+        self.session(&["v1", "containers", name, "copy-to"], &[("path", path.to_owned())]).await
+    }
+
+    /// A file or folder of a container, as a tar that comes as output.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn copy_from(&self, name: &str, path: &str) -> Result<Session, ClientError> {
+        self.session(&["v1", "containers", name, "copy-from"], &[("path", path.to_owned())]).await
+    }
+
+    async fn session(&self, path: &[&str], query: &[(&str, String)]) -> Result<Session, ClientError> {
+        let request = self
+            .request(Method::GET, path, query)
+            .header(header::CONNECTION, "Upgrade")
+            .header(header::UPGRADE, "websocket")
+            .header(header::SEC_WEBSOCKET_VERSION, "13")
+            .header(header::SEC_WEBSOCKET_KEY, generate_key());
+        let response = self.answered(request).await?;
+        let upgraded = response.upgrade().await.map_err(|error| ClientError::from_http(&self.address, &error))?;
+        let config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(BUFFER);
+        let (input, output) = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await.split();
+        Ok(Session { input: SessionInput(input), output: SessionOutput(output) })
+    }
+}
+
+impl SessionInput {
+    /// Sends input.
+    ///
+    /// # Errors
+    /// When the connection is gone: what the work's end says then counts more.
+    pub async fn data(&mut self, data: &[u8]) -> Result<(), ClientError> {
+        for piece in data.chunks(PIECE) {
+            let mut frame = Vec::with_capacity(1 + piece.len());
+            frame.push(channel::IN);
+            frame.extend_from_slice(piece);
+            self.0.send(Message::binary(frame)).await.map_err(broken)?;
+        }
+        Ok(())
+    }
+
+    /// Says that no more input comes, the terminal's size, or a signal.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn note(&mut self, note: &SessionNote) -> Result<(), ClientError> {
+        let text = serde_json::to_string(note).map_err(ClientError::unreadable)?;
+        self.0.send(Message::text(text)).await.map_err(broken)
+    }
+}
+
+impl SessionOutput {
+    /// What comes next. Where the wait is given up, nothing is lost.
+    ///
+    /// # Errors
+    /// When the work could not be done, in the agent's words, or the connection is gone.
+    pub async fn next(&mut self) -> Result<SessionPiece, ClientError> {
+        loop {
+            let message = self.0.next().await.ok_or_else(|| broken("the manager closed it"))?.map_err(broken)?;
+            match message {
+                Message::Binary(mut frame) => match frame.first() {
+                    Some(&channel::OUT) => return Ok(SessionPiece::Out(frame.split_off(1))),
+                    Some(&channel::ERROR) => return Ok(SessionPiece::Error(frame.split_off(1))),
+                    _ => {}
+                },
+                Message::Text(text) => match serde_json::from_str(&text).map_err(ClientError::unreadable)? {
+                    SessionNote::Exit { code } => return Ok(SessionPiece::Exit(code)),
+                    SessionNote::Failed { message } => return Err(ClientError::Refused(ErrorBody::new(ErrorCode::Unsatisfiable, message))),
+                    _ => {}
+                },
+                Message::Close(_) => return Err(broken("the manager closed it")),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn broken(cause: impl std::fmt::Display) -> ClientError {
+    ClientError::Broken(format!("the session broke off: {cause}"))
+}

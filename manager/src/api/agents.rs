@@ -1,0 +1,117 @@
+//! The node agents that are connected: what they said last, and the sessions that wait for them to open a connection.
+
+mod link;
+mod relay;
+pub(super) mod sessions;
+
+pub(super) use link::{agent, renew, session};
+
+use axum::extract::ws::WebSocket;
+use micado_api::{
+    InstanceId,
+    agent::{SampleBatch, SessionWork, ToAgent},
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// What may wait to be said to one agent: one that does not take so much is as good as gone.
+const WAITING: usize = 64;
+
+/// All agents; shared by the routes.
+#[derive(Debug, Default)]
+pub(super) struct Agents(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    connected: HashMap<InstanceId, mpsc::Sender<ToAgent>>,
+    last: HashMap<InstanceId, Last>,
+    sessions: HashMap<String, (InstanceId, oneshot::Sender<WebSocket>)>,
+}
+
+/// What an agent measured last.
+#[derive(Debug)]
+struct Last {
+    run: String,
+    batch: SampleBatch,
+}
+
+/// A session that its agent has not opened yet. Dropping it makes its id good for nothing.
+#[derive(Debug)]
+struct Pending {
+    agents: Arc<Agents>,
+    id: String,
+    opened: oneshot::Receiver<WebSocket>,
+}
+
+impl Agents {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An agent is there. What is to be said to it comes out of the channel, which ends when a newer connection of the same instance takes its place.
+    fn connect(&self, instance: &InstanceId) -> (mpsc::Sender<ToAgent>, mpsc::Receiver<ToAgent>) {
+        let (to, from) = mpsc::channel(WAITING);
+        self.inner().connected.insert(instance.clone(), to.clone());
+        (to, from)
+    }
+
+    /// This connection is gone. One that took its place stays.
+    fn disconnect(&self, instance: &InstanceId, connection: &mpsc::Sender<ToAgent>) {
+        let mut inner = self.inner();
+        if inner.connected.get(instance).is_some_and(|present| present.same_channel(connection)) {
+            inner.connected.remove(instance);
+        }
+    }
+
+    /// The instance is no more.
+    fn forget(&self, instance: &InstanceId) {
+        self.inner().last.remove(instance);
+    }
+
+    /// Takes a batch in, unless it was there before: sent again after a cut.
+    fn take(&self, instance: &InstanceId, run: &str, batch: SampleBatch) -> bool {
+        let mut inner = self.inner();
+        let new = inner.last.get(instance).is_none_or(|last| last.run != run || last.batch.sequence < batch.sequence);
+        if new {
+            inner.last.insert(instance.clone(), Last { run: run.to_owned(), batch });
+        }
+        new
+    }
+
+    /// Asks the agent of this instance to open a session; nothing when it is not connected.
+    fn open(self: &Arc<Self>, instance: &InstanceId, work: SessionWork) -> Option<Pending> {
+        let id: String = rand::random::<[u8; 16]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let (open, opened) = oneshot::channel();
+        let mut inner = self.inner();
+        inner.connected.get(instance)?.try_send(ToAgent::Session { id: id.clone(), work }).ok()?;
+        inner.sessions.insert(id.clone(), (instance.clone(), open));
+        drop(inner);
+        Some(Pending { agents: Arc::clone(self), id, opened })
+    }
+
+    /// The session of this id, if it waits for this instance: once.
+    fn claim(&self, id: &str, instance: &InstanceId) -> Option<oneshot::Sender<WebSocket>> {
+        let mut inner = self.inner();
+        inner.sessions.get(id).filter(|(of, _)| of == instance)?;
+        inner.sessions.remove(id).map(|(_, open)| open)
+    }
+}
+
+impl Pending {
+    /// The agent's connection.
+    async fn opened(mut self) -> Option<WebSocket> {
+        (&mut self.opened).await.ok()
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.agents.inner().sessions.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests;

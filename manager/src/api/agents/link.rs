@@ -1,0 +1,163 @@
+//! What only node agents call, known by their instance's client certificate: the token is neither needed nor enough here.
+
+use super::{
+    super::{
+        ApiState,
+        extract::{Body, Name},
+        peer::Peer,
+        refusal::{Answer, Refusal},
+    },
+    Agents,
+};
+use crate::pki::Csr;
+use axum::{
+    Json,
+    extract::{
+        FromRequestParts, State, WebSocketUpgrade,
+        ws::{Message, WebSocket, rejection::WebSocketUpgradeRejection},
+    },
+    http::request::Parts,
+    response::Response,
+};
+use micado_api::{
+    ErrorBody, ErrorCode, InstanceId,
+    agent::{FromAgent, ToAgent},
+};
+use std::time::Duration;
+use tokio::{
+    sync::mpsc,
+    time::{interval, timeout},
+};
+
+/// The largest frame: a batch of some thousands of containers.
+const FRAME_MAX: usize = 4 << 20;
+/// The largest frame of a session, as the agent has it.
+pub(super) const SESSION_FRAME_MAX: usize = 1 << 20;
+/// Nothing came for this long, not even a ping: the agent or the way to it is gone.
+const DEAD: Duration = Duration::from_secs(18);
+/// So often it is asked whether a connected agent's instance is still ours.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// The caller is the agent of this instance, which has not been given back.
+#[derive(Debug)]
+pub(in crate::api) struct Caller(InstanceId);
+
+impl FromRequestParts<ApiState> for Caller {
+    type Rejection = Refusal;
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
+        let refuse = |words: &str| Refusal::from(ErrorBody::new(ErrorCode::Unauthorized, words));
+        let Some(Peer(Some(name))) = parts.extensions.get::<Peer>() else {
+            return Err(refuse("this is for node agents: they show their instance's client certificate"));
+        };
+        let instance = InstanceId::trusted(name.as_ref());
+        let asked = instance.clone();
+        if !state.handle.read(move |core| core.is_live(&asked)).await? {
+            return Err(refuse("the certificate's instance is not one that is rented"));
+        }
+        Ok(Self(instance))
+    }
+}
+
+/// A WebSocket that the caller wants to open, refused in our own words when it is none.
+pub(in crate::api) struct Upgrade(pub(in crate::api) WebSocketUpgrade);
+
+impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
+    type Rejection = Refusal;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let no_upgrade = |rejection: WebSocketUpgradeRejection| ErrorBody::new(ErrorCode::BadRequest, format!("a WebSocket is opened here: {rejection}"));
+        Ok(WebSocketUpgrade::from_request_parts(parts, state).await.map(Self).map_err(no_upgrade)?)
+    }
+}
+
+/// The agent's own connection.
+pub(in crate::api) async fn agent(State(state): State<ApiState>, Caller(instance): Caller, Upgrade(upgrade): Upgrade) -> Response {
+    upgrade.max_message_size(FRAME_MAX).max_frame_size(FRAME_MAX).on_upgrade(move |socket| async move {
+        let (connection, orders) = state.agents.connect(&instance);
+        tracing::info!(%instance, "its agent is connected");
+        let end = tokio::select! {
+            end = serve(&state.agents, &instance, socket, orders) => end,
+            () = revoked(&state, &instance) => "the instance is not ours any more",
+            () = state.stopping.cancelled() => "the manager stops",
+        };
+        state.agents.disconnect(&instance, &connection);
+        tracing::info!(%instance, "its agent is not connected any more: {end}");
+    })
+}
+
+/// Talks with the agent until it is gone, and says why.
+async fn serve(agents: &Agents, instance: &InstanceId, mut socket: WebSocket, mut orders: mpsc::Receiver<ToAgent>) -> &'static str {
+    let Ok(Some(Ok(Message::Text(hello)))) = timeout(DEAD, socket.recv()).await else { return "it did not say hello" };
+    let Ok(FromAgent::Hello { run, .. }) = serde_json::from_str(&hello) else { return "its hello is not to be understood" };
+    loop {
+        let answer = tokio::select! {
+            order = orders.recv() => match order {
+                Some(order) => Some(order),
+                None => return "it has connected anew",
+            },
+            message = timeout(DEAD, socket.recv()) => match message {
+                Err(_) => return "nothing came from it any more",
+                Ok(Some(Ok(Message::Text(text)))) => heard(agents, instance, &run, &text),
+                Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => return "the connection has ended",
+                Ok(Some(Ok(_))) => None,
+            },
+        };
+        let Some(Ok(text)) = answer.map(|answer| serde_json::to_string(&answer)) else { continue };
+        if socket.send(Message::text(text)).await.is_err() {
+            return "the connection broke";
+        }
+    }
+}
+
+/// What is answered.
+fn heard(agents: &Agents, instance: &InstanceId, run: &str, text: &str) -> Option<ToAgent> {
+    match serde_json::from_str(text) {
+        Ok(FromAgent::Samples(batch)) => {
+            let sequence = batch.sequence;
+            agents.take(instance, run, batch);
+            return Some(ToAgent::Ack { sequence });
+        }
+        Ok(FromAgent::Event(event)) => tracing::debug!(%instance, container = event.id, "{:?}", event.what),
+        Ok(FromAgent::Hello { .. }) => {}
+        Err(error) => tracing::warn!(%instance, %error, "its agent said something that is not to be understood"),
+    }
+    None
+}
+
+/// Comes back when the instance is not one of ours any more. A store that does not answer says nothing about that.
+async fn revoked(state: &ApiState, instance: &InstanceId) {
+    let mut looks = interval(LOOK);
+    loop {
+        looks.tick().await;
+        let asked = instance.clone();
+        if let Ok(false) = state.handle.read(move |core| core.is_live(&asked)).await {
+            return state.agents.forget(instance);
+        }
+    }
+}
+
+/// A session's connection, which the agent was asked to open.
+pub(in crate::api) async fn session(State(state): State<ApiState>, Caller(instance): Caller, Name(id): Name, Upgrade(upgrade): Upgrade) -> Answer<Response> {
+    let nothing = || ErrorBody::new(ErrorCode::NotFound, "no session of this id waits for you");
+    let open = state.agents.claim(&id, &instance).ok_or_else(nothing)?;
+    Ok(upgrade.max_message_size(SESSION_FRAME_MAX).max_frame_size(SESSION_FRAME_MAX).on_upgrade(|socket| async move { drop(open.send(socket)) }))
+}
+
+/// A request for a certificate.
+#[derive(Debug, serde::Deserialize)]
+pub(in crate::api) struct Renewal {
+    csr: String,
+}
+
+/// The certificate, PEM.
+#[derive(Debug, serde::Serialize)]
+pub(in crate::api) struct Renewed {
+    certificate: String,
+}
+
+/// A new certificate for the instance that asks, whatever the request calls it.
+pub(in crate::api) async fn renew(State(state): State<ApiState>, Caller(instance): Caller, Body(request): Body<Renewal>) -> Answer<Json<Renewed>> {
+    let unusable = |words| ErrorBody::new(ErrorCode::BadRequest, format!("the request for a certificate of `{instance}` is unusable: {words}"));
+    let csr = Csr::parse(&request.csr).map_err(unusable)?;
+    let certificate = state.gate.pki.sign_request(&csr, instance.as_str()).map_err(|error| ErrorBody::new(ErrorCode::Internal, error.to_string()))?;
+    Ok(Json(Renewed { certificate }))
+}

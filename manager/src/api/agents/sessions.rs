@@ -1,0 +1,102 @@
+//! Sessions for people and programs: a WebSocket that is passed on to the agent of the container's machine.
+
+use super::{
+    super::{
+        ApiState,
+        extract::{Name, Query},
+        refusal::Answer,
+    },
+    link::{SESSION_FRAME_MAX, Upgrade},
+    relay,
+};
+use axum::{extract::State, response::Response};
+use micado_api::{CopyQuery, ErrorBody, ErrorCode, agent::SessionWork};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long an agent may take to open its connection.
+const OPENING: Duration = Duration::from_secs(10);
+
+/// Runs a command in a container. A WebSocket: binary frames carry data (first byte 0: to standard input, 1: from standard output, 2: from standard error), text frames notes in JSON (`end`, `resize`, `signal`; from the
+/// command, the last: `exit` with its code, or `failed`).
+#[utoipa::path(get, path = "/v1/containers/{name}/exec", operation_id = "execute", tag = "containers",
+    params(
+        ("name" = String, Path, description = "A container's name, or that of a service with one container."),
+        ("command" = Vec<String>, Query, description = "Program and arguments: repeated, in order."),
+        ("environment" = Option<Vec<String>>, Query, description = "`KEY=VALUE`, repeated."),
+        ("terminal" = Option<bool>, Query, description = "With a terminal: then there is no separate standard error."),
+    ),
+    responses((status = 101, description = "The session."), (status = "default", description = "A refusal.", body = ErrorBody)),
+)]
+pub(in crate::api) async fn exec(
+    State(state): State<ApiState>,
+    Name(name): Name,
+    Query(query): Query<Vec<(String, String)>>,
+    upgrade: Upgrade,
+) -> Answer<Response> {
+    let (mut command, mut environment, mut terminal) = (Vec::new(), Vec::new(), false);
+    for (key, value) in query {
+        match key.as_str() {
+            "command" => command.push(value),
+            "environment" => environment.push(value),
+            "terminal" => terminal = value == "true",
+            _ => return Err(ErrorBody::new(ErrorCode::BadRequest, format!("`exec` knows no `{key}`")).into()),
+        }
+    }
+    if command.is_empty() {
+        return Err(ErrorBody::new(ErrorCode::BadRequest, "`exec` needs a `command`").into());
+    }
+    start(state, name, upgrade, |container| SessionWork::Exec { container, command, terminal, environment }).await
+}
+
+/// Unpacks a tar into a folder of a container. A WebSocket as for `exec`: the tar comes on channel 0, then the note `end`.
+#[utoipa::path(get, path = "/v1/containers/{name}/copy-to", operation_id = "copy_to", tag = "containers",
+    params(("name" = String, Path, description = "A container's name, or that of a service with one container."), CopyQuery),
+    responses((status = 101, description = "The session."), (status = "default", description = "A refusal.", body = ErrorBody)),
+)]
+pub(in crate::api) async fn copy_to(
+    State(state): State<ApiState>,
+    Name(name): Name,
+    Query(CopyQuery { path }): Query<CopyQuery>,
+    upgrade: Upgrade,
+) -> Answer<Response> {
+    start(state, name, upgrade, |container| SessionWork::CopyTo { container, path }).await
+}
+
+/// Sends a file or folder of a container as a tar. A WebSocket as for `exec`: the tar goes on channel 1.
+#[utoipa::path(get, path = "/v1/containers/{name}/copy-from", operation_id = "copy_from", tag = "containers",
+    params(("name" = String, Path, description = "A container's name, or that of a service with one container."), CopyQuery),
+    responses((status = 101, description = "The session."), (status = "default", description = "A refusal.", body = ErrorBody)),
+)]
+pub(in crate::api) async fn copy_from(
+    State(state): State<ApiState>,
+    Name(name): Name,
+    Query(CopyQuery { path }): Query<CopyQuery>,
+    upgrade: Upgrade,
+) -> Answer<Response> {
+    start(state, name, upgrade, |container| SessionWork::CopyFrom { container, path }).await
+}
+
+/// Has the agent of the container's machine open a session, and passes it on.
+async fn start(state: ApiState, name: String, Upgrade(upgrade): Upgrade, work: impl FnOnce(String) -> SessionWork) -> Answer<Response> {
+    let place = state.handle.read(move |core| core.session_place(&name)).await??;
+    let agents = state.agents.clone();
+    let Some(pending) = agents.open(&place.instance, work(place.engine_name)) else {
+        let message = format!("the agent of `{}`, where `{}` runs, is not connected", place.tag, place.container);
+        return Err(ErrorBody::new(ErrorCode::Unavailable, message)
+            .hint("it connects by itself a few seconds after its machine has joined; try again then")
+            .into());
+    };
+    let (tag, stopping) = (place.tag, state.stopping);
+    Ok(upgrade.max_message_size(SESSION_FRAME_MAX).max_frame_size(SESSION_FRAME_MAX).on_upgrade(move |caller| async move {
+        match timeout(OPENING, pending.opened()).await {
+            Ok(Some(agent)) => {
+                tokio::select! {
+                    () = relay::relay(caller, agent) => {}
+                    () = stopping.cancelled() => {}
+                }
+            }
+            _ => relay::refuse(caller, &format!("the agent of `{tag}` does not answer; try again")).await,
+        }
+    }))
+}

@@ -1,0 +1,114 @@
+//! Who may speak for an agent, over real TLS, and what is made of what it says.
+
+use super::*;
+use crate::{
+    api::{
+        join::tests::{csr, key, renting},
+        tests::Manager,
+    },
+    pki::{Identity, Pki},
+};
+use futures_util::{SinkExt, StreamExt};
+use micado_api::agent::{FromAgent, MachineSample};
+use reqwest::{RequestBuilder, StatusCode, header};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{self, protocol::Role},
+};
+
+/// A client of this manager's that shows this certificate.
+fn showing(manager: &Manager, identity: &Identity) -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ca = reqwest::Certificate::from_pem(manager.pki.authority().as_bytes()).expect("a certificate");
+    let own = reqwest::Identity::from_pem(format!("{}{}", identity.key, identity.certificate).as_bytes()).expect("an identity");
+    reqwest::Client::builder().tls_certs_only([ca]).identity(own).no_proxy().build().expect("a client")
+}
+
+fn url(manager: &Manager, path: &str) -> String {
+    format!("https://localhost:{}{path}", manager.address.port())
+}
+
+fn renewal(manager: &Manager, client: &reqwest::Client) -> RequestBuilder {
+    client.post(url(manager, "/v1/agent/renew")).json(&serde_json::json!({ "csr": csr(&key()) }))
+}
+
+async fn status(request: RequestBuilder) -> StatusCode {
+    request.send().await.expect("an answer").status()
+}
+
+async fn open(manager: &Manager, client: &reqwest::Client, path: &str) -> Result<WebSocketStream<reqwest::Upgraded>, StatusCode> {
+    let request = client.get(url(manager, path)).header(header::CONNECTION, "Upgrade").header(header::UPGRADE, "websocket");
+    let request = request.header(header::SEC_WEBSOCKET_VERSION, "13").header(header::SEC_WEBSOCKET_KEY, tungstenite::handshake::client::generate_key());
+    let response = request.send().await.expect("an answer");
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(response.status());
+    }
+    Ok(WebSocketStream::from_raw_socket(response.upgrade().await.expect("upgraded"), Role::Client, None).await)
+}
+
+fn batch(sequence: u64) -> SampleBatch {
+    SampleBatch { sequence, at: micado_api::Timestamp(1), late: false, machine: MachineSample::default(), containers: Vec::new() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_certificate_of_a_rented_instance_will_do() {
+    let (manager, instance) = renting(0);
+    let of = |name: &str| manager.pki.client_certificate(name).expect("a certificate");
+    assert_eq!(status(renewal(&manager, &manager.http())).await, StatusCode::UNAUTHORIZED, "no certificate");
+    let token = std::fs::read_to_string(manager.state().join("token")).expect("a token");
+    assert_eq!(status(renewal(&manager, &manager.http()).bearer_auth(token.trim())).await, StatusCode::UNAUTHORIZED, "the token is not enough");
+    assert_eq!(status(renewal(&manager, &showing(&manager, &of("i-nobody")))).await, StatusCode::UNAUTHORIZED, "an instance that is not rented");
+
+    let good = showing(&manager, &of(instance.as_str()));
+    let renewed: serde_json::Value = renewal(&manager, &good).send().await.expect("an answer").json().await.expect("a body");
+    assert!(renewed["certificate"].as_str().is_some_and(|pem| pem.starts_with("-----BEGIN CERTIFICATE-----")), "{renewed}");
+    assert_eq!(status(good.get(url(&manager, "/v1/status"))).await, StatusCode::UNAUTHORIZED, "it is no token");
+
+    let stranger = Pki::open(&manager.state().join("stranger")).expect("an authority").client_certificate(instance.as_str()).expect("a certificate");
+    renewal(&manager, &showing(&manager, &stranger)).send().await.expect_err("another authority's certificate ends the handshake");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_answered_and_opens_only_what_waits_for_it() {
+    let (manager, instance) = renting(0);
+    let client = showing(&manager, &manager.pki.client_certificate(instance.as_str()).expect("a certificate"));
+    let mut agent = open(&manager, &client, "/v1/agent").await.expect("a connection");
+    let hello = FromAgent::Hello { version: "1".to_owned(), run: "a".to_owned(), cgroup: 1 };
+    for frame in [hello, FromAgent::Samples(batch(1)), FromAgent::Samples(batch(2))] {
+        agent.send(tungstenite::Message::text(serde_json::to_string(&frame).expect("JSON"))).await.expect("sent");
+    }
+    for sequence in [1, 2] {
+        let answer = agent.next().await.expect("an answer").expect("readable").into_text().expect("text");
+        assert_eq!(serde_json::from_str::<ToAgent>(&answer).expect("known"), ToAgent::Ack { sequence });
+    }
+    assert_eq!(open(&manager, &client, "/v1/agent/sessions/0123").await.err(), Some(StatusCode::NOT_FOUND));
+    assert_eq!(open(&manager, &manager.http(), "/v1/agent").await.err(), Some(StatusCode::UNAUTHORIZED));
+}
+
+#[tokio::test]
+async fn a_session_is_for_one_agent_and_one_connection() {
+    let agents = Arc::new(Agents::default());
+    let (one, other) = (InstanceId::trusted("i1"), InstanceId::trusted("i2"));
+    let work = || SessionWork::CopyFrom { container: "c".to_owned(), path: "/".to_owned() };
+    assert!(agents.open(&one, work()).is_none(), "it is not connected");
+    let (connection, mut orders) = agents.connect(&one);
+    let pending = agents.open(&one, work()).expect("it is connected");
+    assert!(matches!(orders.recv().await, Some(ToAgent::Session { id, .. }) if id == pending.id));
+    assert!(agents.claim(&pending.id, &other).is_none());
+    assert!(agents.claim(&pending.id, &one).is_some());
+    assert!(agents.claim(&pending.id, &one).is_none(), "once");
+    let late = agents.open(&one, work()).expect("it is connected");
+    let id = late.id.clone();
+    drop(late);
+    assert!(agents.claim(&id, &one).is_none(), "nobody waits for it any more");
+    let (_newer, _) = agents.connect(&one);
+    agents.disconnect(&one, &connection);
+    assert!(agents.inner().connected.contains_key(&one), "the newer one stays");
+}
+
+#[test]
+fn no_batch_counts_twice() {
+    let (agents, one) = (Agents::default(), InstanceId::trusted("i1"));
+    let taken = [("a", 1), ("a", 2), ("a", 2), ("a", 1), ("b", 1), ("b", 2)].map(|(run, sequence)| agents.take(&one, run, batch(sequence)));
+    assert_eq!(taken, [true, true, false, false, true, true]);
+}

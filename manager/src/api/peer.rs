@@ -1,0 +1,57 @@
+//! Who is at the other end of an HTTPS connection: a client certificate of the cluster's authority is asked for, and none is accepted too.
+
+use axum::{Extension, middleware::AddExtension};
+use axum_server::{accept::Accept, tls_rustls::RustlsAcceptor};
+use futures_util::{FutureExt, future::BoxFuture};
+use rustix::net::sockopt;
+use rustls::pki_types::CertificateDer;
+use std::{io, sync::Arc, time::Duration};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tower_layer::Layer;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// When nothing is on its way, the kernel asks a silent peer so often whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(8);
+/// The peer is gone when it leaves so many questions open.
+const KEEPALIVE_QUESTIONS: u32 = 2;
+
+/// The name in the client's certificate, which TLS has checked; nothing without one.
+#[derive(Debug, Clone)]
+pub(super) struct Peer(pub(super) Option<Arc<str>>);
+
+/// Accepts TLS, and tells every request on the connection who the peer is.
+#[derive(Debug, Clone)]
+pub(super) struct PeerAcceptor(pub(super) RustlsAcceptor);
+
+impl<S: Send + 'static> Accept<TcpStream, S> for PeerAcceptor {
+    type Stream = TlsStream<TcpStream>;
+    type Service = AddExtension<S, Peer>;
+    type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let accepting = self.0.accept(stream, service);
+        async move {
+            let (stream, service) = accepting.await?;
+            // Interactive sessions send a key at a time.
+            stream.get_ref().0.set_nodelay(true)?;
+            watch(stream.get_ref().0)?;
+            let name = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(common_name);
+            Ok((stream, Extension(Peer(name)).layer(service)))
+        }
+        .boxed()
+    }
+}
+
+/// A session may be silent for hours: the kernel asks whether its machine is still there, as the agent has it ask for us.
+fn watch(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE / 2)?;
+    Ok(sockopt::set_tcp_keepcnt(stream, KEEPALIVE_QUESTIONS)?)
+}
+
+fn common_name(certificate: &CertificateDer<'_>) -> Option<Arc<str>> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    certificate.subject().iter_common_name().next()?.as_str().ok().map(Arc::from)
+}

@@ -1,0 +1,124 @@
+//! `micado execute`: a command in a container that behaves like one of ours.
+
+use super::{args::ExecuteArgs, failure::Failure, printer::Printer, terminal::Raw};
+use bytes::Bytes;
+use micado_api::{Client, ClientError, SessionInput, SessionOutput, SessionPiece, agent::SessionNote};
+use std::io::{self, Read};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
+
+/// What is read of our input at once, in bytes.
+const PIECE: usize = 32 << 10;
+/// Pieces of input that wait to be sent.
+const WAITING: usize = 4;
+
+pub(super) async fn execute(args: ExecuteArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
+    let raw = Raw::take()?;
+    let environment: Vec<String> = raw.iter().filter_map(|_| std::env::var("TERM").ok()).map(|term| format!("TERM={term}")).collect();
+    let session = client.execute(&args.name, &args.command, raw.is_some(), &environment).await?;
+    let signals = Signals::new(raw.is_some())?;
+    let code = tokio::select! {
+        biased;
+        code = show(session.output, printer) => code,
+        error = steer(session.input, raw.as_ref(), signals) => Err(error),
+    };
+    // What is said from here on is for the terminal as it was.
+    drop(raw);
+    match code? {
+        0 => Ok(()),
+        code => Err(Failure::Ended(u8::try_from(code).unwrap_or(u8::MAX))),
+    }
+}
+
+/// Its output, until it has ended: its exit code.
+async fn show(mut output: SessionOutput, printer: &Printer) -> Result<i64, Failure> {
+    loop {
+        match output.next().await? {
+            SessionPiece::Out(piece) => printer.piece(&piece)?,
+            SessionPiece::Error(piece) => printer.error_piece(&piece)?,
+            SessionPiece::Exit(code) => return Ok(code),
+        }
+    }
+}
+
+struct Signals {
+    terminal: bool,
+    resized: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new(terminal: bool) -> io::Result<Self> {
+        let (resized, interrupt) = (signal(SignalKind::window_change())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminal, resized, interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// What is to be told of the next that comes: nothing of a window that is not the command's.
+    async fn next(&mut self, raw: Option<&Raw>) -> Option<SessionNote> {
+        tokio::select! {
+            _ = self.resized.recv(), if self.terminal => raw.and_then(|raw| raw.size().ok()),
+            _ = self.interrupt.recv() => Some(SessionNote::Signal { name: "INT".to_owned() }),
+            _ = self.terminate.recv() => Some(SessionNote::Signal { name: "TERM".to_owned() }),
+        }
+    }
+}
+
+/// Our input and signals to it. Comes back only when it is asked to end a second time.
+async fn steer(mut input: SessionInput, raw: Option<&Raw>, mut signals: Signals) -> Failure {
+    let mut asked = false;
+    let steering = async {
+        if let Some(size) = raw.and_then(|raw| raw.size().ok()) {
+            input.note(&size).await?;
+        }
+        let mut from = Some(read_input());
+        loop {
+            tokio::select! {
+                piece = next(&mut from) => match piece {
+                    Some(piece) => input.data(&piece).await?,
+                    None => {
+                        from = None;
+                        input.note(&SessionNote::End).await?;
+                    }
+                },
+                note = signals.next(raw) => {
+                    let Some(note) = note else { continue };
+                    if matches!(note, SessionNote::Signal { .. }) && std::mem::replace(&mut asked, true) {
+                        return Ok(());
+                    }
+                    input.note(&note).await?;
+                }
+            }
+        }
+    };
+    let ended: Result<(), ClientError> = steering.await;
+    match ended {
+        Ok(()) => Failure::Interrupted("the command is hung up on".to_owned()),
+        // What its output ends with says more.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// The next piece of input; after its end, never.
+async fn next(from: &mut Option<mpsc::Receiver<Bytes>>) -> Option<Bytes> {
+    match from {
+        Some(from) => from.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Our standard input. On a thread that nobody waits for: a read cannot be given up.
+fn read_input() -> mpsc::Receiver<Bytes> {
+    let (to, from) = mpsc::channel(WAITING);
+    std::thread::spawn(move || {
+        let mut piece = vec![0; PIECE];
+        while let Ok(length @ 1..) = io::stdin().read(&mut piece) {
+            if to.blocking_send(Bytes::copy_from_slice(&piece[..length])).is_err() {
+                return;
+            }
+        }
+    });
+    from
+}

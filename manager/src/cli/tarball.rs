@@ -1,0 +1,84 @@
+//! Files as a tar that flows, in pieces: made from this machine's files, or unpacked to them. On threads of their own, for both block.
+
+use bytes::{Buf, Bytes};
+use std::{
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+/// Pieces that wait for the other side.
+const WAITING: usize = 4;
+/// How large a piece is, in bytes.
+const PIECE: usize = 32 << 10;
+
+/// Makes a tar of a file or folder, under this name. The thread's outcome says whether it is whole.
+pub(super) fn pack(source: PathBuf, name: String) -> (mpsc::Receiver<Bytes>, JoinHandle<io::Result<()>>) {
+    let (to, pieces) = mpsc::channel(WAITING);
+    let packing = tokio::task::spawn_blocking(move || {
+        let mut tar = tar::Builder::new(io::BufWriter::with_capacity(PIECE, Outlet(to)));
+        tar.follow_symlinks(false);
+        if source.symlink_metadata()?.is_dir() {
+            tar.append_dir_all(name, &source)?;
+        } else {
+            tar.append_path_with_name(&source, name)?;
+        }
+        tar.into_inner()?.flush()
+    });
+    (pieces, packing)
+}
+
+/// Unpacks a tar into a folder, with owners (for root) and modes. The thread ends when the tar or the sender does.
+pub(super) fn unpack(folder: PathBuf) -> (mpsc::Sender<Bytes>, JoinHandle<io::Result<()>>) {
+    let (to, pieces) = mpsc::channel(WAITING);
+    let unpacking = tokio::task::spawn_blocking(move || {
+        let mut inlet = Inlet { pieces, piece: Bytes::new() };
+        let mut tar = tar::Archive::new(&mut inlet);
+        tar.set_preserve_permissions(true);
+        tar.set_preserve_ownerships(rustix::process::geteuid().is_root());
+        tar.unpack(&folder)?;
+        // The end of a tar is more than its reader needs.
+        io::copy(&mut inlet, &mut io::sink()).map(drop)
+    });
+    (to, unpacking)
+}
+
+/// How many bytes the files of a folder, or one, have together.
+pub(super) fn size(source: &Path) -> io::Result<u64> {
+    let meta = source.symlink_metadata()?;
+    if !meta.is_dir() {
+        return Ok(meta.len());
+    }
+    std::fs::read_dir(source)?.try_fold(0, |sum, entry| Ok(sum + size(&entry?.path())?))
+}
+
+struct Outlet(mpsc::Sender<Bytes>);
+
+impl Write for Outlet {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.blocking_send(Bytes::copy_from_slice(data)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(data.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Inlet {
+    pieces: mpsc::Receiver<Bytes>,
+    piece: Bytes,
+}
+
+impl Read for Inlet {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.piece = piece,
+                None => return Ok(0),
+            }
+        }
+        let length = self.piece.len().min(into.len());
+        self.piece.copy_to_slice(&mut into[..length]);
+        Ok(length)
+    }
+}

@@ -46,6 +46,12 @@ async fn grows_and_shrinks(cluster: &Cluster) {
     measured("a launch that rents through CloudBroker", begin.elapsed());
     assert_eq!(running.instance.map(|tag| tag.to_string()).as_deref(), Some("application01"));
     assert!(cluster.ask(&name, "/").await.contains("micado-web"), "it answers");
+    let notes = cluster.file("notes.txt").display().to_string();
+    let target = format!("{name}:/notes.txt");
+    wait("the machine's agent takes a file", 20, async || (cluster.micado(&["cp", &notes, &target]).await.code == Some(0)).then_some(())).await;
+    let back = cluster.file("back.txt");
+    cluster.micado(&["cp", &target, &back.display().to_string()]).await.ok();
+    assert_eq!(fs::read_to_string(back).ok().as_deref(), Some("remember the milk\n"), "and gives it back");
     let table = cluster.micado(&["list", "-i"]).await.ok().stdout;
     for words in ["TAG", "CLOUD", "FLAVOUR", "LOCATION", "STATE", "ADDRESS", "NODE", "MEMORY LEFT", "PRICE", "AGE", "sigma", "small", "application01"] {
         assert!(table.contains(words), "{words} is not in {table}");

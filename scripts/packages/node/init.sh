@@ -192,6 +192,17 @@ enter() {
     done
 }
 
+# The agent waits for its certificate by itself; where it runs already, nothing happens. A machine made from a stock image has none.
+start_agent() {
+    local home=/opt/micado/node
+    [[ -x $home/micado-node ]] || return 0
+    if [[ -d /run/systemd/system ]]; then
+        systemctl start --no-block micado-agent.service || say "the agent's service does not start"
+    else
+        setsid "$home/keep-agent" >>/var/log/micado-agent.log 2>&1 </dev/null 9>&- &
+    fi
+}
+
 [[ $EUID == 0 ]] || die "run this as root"
 mkdir -p /run/micado
 exec 9>/run/micado/init.lock
@@ -208,6 +219,7 @@ write_labels
 own_key
 if [[ -s $etc/credential ]]; then request; fi
 await_engine
+start_agent
 enter
 rm -f "$etc/credential" "$etc/refused"
 say "in the Swarm"

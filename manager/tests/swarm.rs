@@ -12,7 +12,7 @@ use micado_manager::{
         swarm::{Swarm, SwarmConfig},
         swarm_name,
     },
-    model::{Container, Desired, Placement, Service},
+    model::{Container, Placement, Service},
     pki::Pki,
     registry::{OwnRegistry, Registry},
 };
@@ -51,19 +51,9 @@ fn service(image: &str, script: &str) -> Service {
 fn container(number: u32, instance: &str) -> (Container, Placement) {
     let placement = Placement { instance: InstanceId::trusted(instance), generation: 1 };
     let container = Container {
-        name: ContainerName::trusted(format!("acme_web.{number}")),
-        service: ServiceName::trusted("acme_web"),
-        desired: Desired::Running,
         placement: Some(placement.clone()),
-        leaving: None,
         next_generation: 2,
-        bound_to: None,
-        outcome: None,
-        reason: None,
-        request: None,
-        log_tail: None,
-        removed_at: None,
-        created_at: Timestamp(2),
+        ..Container::new(ContainerName::trusted(format!("acme_web.{number}")), ServiceName::trusted("acme_web"), Timestamp(2))
     };
     (container, placement)
 }

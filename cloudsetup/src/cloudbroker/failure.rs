@@ -91,11 +91,13 @@ pub(super) fn judge(answer: &Answer) -> Verdict {
         return Verdict::Overrun(text);
     }
     match (document, status) {
+        // Whatever it says: a call that came too slowly may have been done.
+        (_, 408) => Verdict::Unclear(text),
         (Some(document), _) => Verdict::No(document.kind(status), text),
         (None, 200..=299) => Verdict::Yes,
         (None, 401) => Verdict::No(No::Credentials, text),
         (None, 404) => Verdict::No(No::Absent, text),
-        (None, 400..=499) if status != 408 => Verdict::No(No::Other, text),
+        (None, 400..=499) => Verdict::No(No::Other, text),
         (None, _) => Verdict::Unclear(text),
     }
 }

@@ -133,21 +133,7 @@ fn container(number: usize, instance: &InstanceId) -> (ServiceView, TaskView) {
     let container = ContainerName::trusted(format!("{name}.{}", number % 10 + 1));
     let swarm = swarm_name(&ClusterId::trusted("bench"), &container, 1);
     let service = Service { name: name.clone(), spec, pull: Some("registry:2/web@sha256:0".to_owned()), next_number: 11, created_at: Timestamp(0) };
-    let record = Container {
-        name: container.clone(),
-        service: name,
-        desired: Desired::Running,
-        placement: Some(placement.clone()),
-        leaving: None,
-        next_generation: 2,
-        bound_to: None,
-        outcome: None,
-        reason: None,
-        request: None,
-        log_tail: None,
-        created_at: Timestamp(0),
-        removed_at: None,
-    };
+    let record = Container { placement: Some(placement.clone()), next_generation: 2, ..Container::new(container.clone(), name, Timestamp(0)) };
     let id = format!("service-{number}");
     let task = TaskView {
         id: format!("task-{number}"),

@@ -192,10 +192,10 @@ enter() {
     done
 }
 
-# The agent waits for its certificate by itself; where it runs already, nothing happens. A machine made from a stock image has none.
+# Where it runs already, nothing happens. Without a certificate it has nobody to talk to, and a machine made from a stock image has no agent.
 start_agent() {
     local home=/opt/micado/node
-    [[ -x $home/micado-node ]] || return 0
+    [[ -x $home/micado-node && -s $etc/node.crt ]] || return 0
     if [[ -d /run/systemd/system ]]; then
         systemctl start --no-block micado-agent.service || say "the agent's service does not start"
     else
@@ -221,5 +221,6 @@ if [[ -s $etc/credential ]]; then request; fi
 await_engine
 start_agent
 enter
+start_agent
 rm -f "$etc/credential" "$etc/refused"
 say "in the Swarm"

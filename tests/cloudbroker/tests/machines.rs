@@ -15,7 +15,7 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const EXECUTE: &str =
-    "#!/bin/bash\necho \"arguments: $*; input: $(cat input.txt)\"\ndocker info --format 'size: {{.MemTotal}} {{.NCPU}}'\necho done >/root/marker\n";
+    "#!/bin/bash\necho \"arguments: $*; input: $(cat input.txt)\"\ndocker info --format 'size: {{.MemTotal}} {{.NCPU}}'\necho done >/srv/marker\n";
 const DEPLOY: &str = "#!/bin/bash\nset -e\nmkdir -p /opt/micado\ntar -xzf input.tar.gz -C /opt/micado\n";
 
 /// A simulator with machines on the engine of this host, its folder, and the label on all that it makes.
@@ -172,12 +172,12 @@ async fn a_job_runs_its_executable_on_a_machine_of_its_size_and_outlives_the_pro
         assert_eq!(job.outcome, Some(Outcome::Ended));
         bed.until("server", |job| job.output.contains("size")).await;
         let server = bed.machine("server");
-        assert_eq!(bed.file(&server, "/root/marker").await.as_deref(), Some("done"));
+        assert_eq!(bed.file(&server, "/srv/marker").await.as_deref(), Some("done"));
 
         bed.restart().await;
         bed.until("server", |job| job.status == JobStatus::Running).await;
         assert_eq!(bed.machine("server").machine, server.machine);
-        assert_eq!(bed.file(&server, "/root/marker").await.as_deref(), Some("done"));
+        assert_eq!(bed.file(&server, "/srv/marker").await.as_deref(), Some("done"));
 
         bed.docker.kill_container(&server.container(), None).await.expect("its end");
         let lost = bed.until("server", |job| job.status == JobStatus::Completed).await;
@@ -199,13 +199,13 @@ async fn an_instance_is_set_up_by_cloud_init_and_one_that_dies_booting_leaves_no
         let sizes = bed.http.get(format!("{}/instance_types.xml", bed.simulator().url())).basic_auth("somebody@example.net", Some("secret"));
         let sizes = sizes.send().await.expect("an answer").text().await.expect("sizes");
         let size = sizes.split("<id>").find(|item| item.contains("CloudSigma Medium")).and_then(|item| item.split('<').next()).expect("its id");
-        let config = "#cloud-config\nwrite_files:\n- path: /etc/test/written\n  content: by cloud-init\n  permissions: '0600'\nruncmd:\n- [sh, -c, 'cat /etc/test/written /proc/sys/kernel/hostname >/root/done']\n";
+        let config = "#cloud-config\nwrite_files:\n- path: /etc/test/written\n  content: by cloud-init\n  permissions: '0600'\nruncmd:\n- [sh, -c, 'cat /etc/test/written /proc/sys/kernel/hostname >/srv/done']\n";
         let escaped = config.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let order = format!("<instance><name>alone</name><deployment_id>{deployment}</deployment_id><instance_type_id>{size}</instance_type_id><cloud-init>{escaped}</cloud-init></instance>");
         bed.call(Method::POST, "/instances.xml", "application/xml", order).await;
         let (start, instance) = (Instant::now(), bed.machine("alone"));
         let done = loop {
-            if let Some(done) = bed.file(&instance, "/root/done").await {
+            if let Some(done) = bed.file(&instance, "/srv/done").await {
                 break done;
             }
             let log = || Command::new("docker").args(["logs", &instance.container()]).output();

@@ -44,6 +44,8 @@ fn a_status_decides_where_no_error_document_does() {
     assert_eq!(judged(422, "bad"), Verdict::No(No::Other, said("it answered 422: bad")));
     assert_eq!(judged(500, "oops"), Verdict::Unclear(said("it answered 500: oops")));
     assert_eq!(judged(408, ""), Verdict::Unclear(said("it answered 408")));
+    let late = "<errors><error>too slow</error></errors>";
+    assert_eq!(judged(408, late), Verdict::Unclear(said("too slow")), "a call that came too slowly may have been done");
     assert_eq!(judged(429, "slow"), Verdict::Overrun(said("it answered 429: slow")));
     assert_eq!(judged(503, &errors("<error>maintenance</error>")), Verdict::Overrun(said("maintenance")));
     let redirect = Answer { status: 302, location: Some("https://other/".to_owned()), ..Answer::default() };

@@ -38,21 +38,7 @@ impl Core {
         self.refuse_impossible(&service, &container)?;
         let push = CallKey::Image(name.clone(), service.created_at);
         self.ledger.services.insert(name.clone(), Service { next_number: number + 1, ..service });
-        let record = Container {
-            name: container.clone(),
-            service: name,
-            desired: Desired::Running,
-            placement: None,
-            leaving: None,
-            next_generation: 1,
-            bound_to: None,
-            outcome: None,
-            reason: None,
-            request: launch.request,
-            log_tail: None,
-            created_at: self.now,
-            removed_at: None,
-        };
+        let record = Container { request: launch.request, ..Container::new(container.clone(), name, self.now) };
         self.ledger.containers.insert(container.clone(), record);
         self.journal.begin_container(&container);
         // Launching again is what a person does after mending an image that could not be pushed.

@@ -66,6 +66,26 @@ pub struct Container {
 }
 
 impl Container {
+    /// A container that is wanted and has no place yet.
+    #[must_use]
+    pub fn new(name: ContainerName, service: ServiceName, now: Timestamp) -> Self {
+        Self {
+            name,
+            service,
+            desired: Desired::Running,
+            placement: None,
+            leaving: None,
+            next_generation: 1,
+            bound_to: None,
+            outcome: None,
+            reason: None,
+            request: None,
+            log_tail: None,
+            created_at: now,
+            removed_at: None,
+        }
+    }
+
     /// Whether it takes, or will take, room on a machine.
     #[must_use]
     pub fn wants_room(&self) -> bool {

@@ -140,7 +140,6 @@ fn host_name(container: &Container) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::model::Desired;
     use micado_api::{ContainerName, InstanceId, Location, MemoryBytes, NanoCpus, Resources, Timestamp};
 
     /// A service with everything set, one container of it, and its placement.
@@ -169,19 +168,10 @@ pub(super) mod tests {
         };
         let placement = Placement { instance: InstanceId::trusted("i1"), generation: 3 };
         let container = Container {
-            name: ContainerName::trusted("acme_web.1"),
-            service: service.name.clone(),
-            desired: Desired::Running,
             placement: Some(placement.clone()),
-            leaving: None,
             next_generation: 4,
-            bound_to: None,
-            outcome: None,
-            reason: None,
-            request: None,
             log_tail: Some("a long log".to_owned()),
-            created_at: Timestamp(2),
-            removed_at: None,
+            ..Container::new(ContainerName::trusted("acme_web.1"), service.name.clone(), Timestamp(2))
         };
         (ClusterId::trusted("abc"), service, container, placement)
     }

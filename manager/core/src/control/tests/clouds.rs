@@ -49,21 +49,7 @@ fn made_before(bench: &mut Bench, id: &InstanceId) {
     let swarm_name = swarm_name(&ClusterId::trusted("test"), &name, 1);
     let service =
         Service { name: ServiceName::trusted("a_web"), spec: spec("a", 256), pull: Some("web@sha256:1".to_owned()), next_number: 2, created_at: bench.now };
-    let container = Container {
-        name: name.clone(),
-        service: service.name.clone(),
-        desired: Desired::Running,
-        placement: Some(placement.clone()),
-        leaving: None,
-        next_generation: 2,
-        bound_to: None,
-        outcome: None,
-        reason: None,
-        request: None,
-        log_tail: None,
-        created_at: bench.now,
-        removed_at: None,
-    };
+    let container = Container { placement: Some(placement.clone()), next_generation: 2, ..Container::new(name.clone(), service.name.clone(), bench.now) };
     bench.seen.nodes.push(node(id));
     bench.seen.tasks.push(task(&swarm_name, Some(format!("node-{id}"))));
     let records = Some(Box::new((service, container)));

@@ -7,7 +7,7 @@ use micado_cloudsetup::{CloudSetup, Machine, MachineState};
 use micado_core::{
     control::{Action, Answer, CallKey, Config, Core, Event},
     engine::{NodeView, Observation, ServiceView, TaskState, TaskView, swarm_name},
-    model::{Container, Desired, Placement, Service},
+    model::{Container, Placement, Service},
 };
 use std::{
     hint::black_box,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     engine::swarm_name,
-    model::{Container, Desired, Placement, Service},
+    model::{Container, Placement, Service},
 };
 use micado_api::{CloudName, ContainerName, InstanceState, Progress, ServiceName};
 

@@ -76,6 +76,7 @@ fn container(state: ContainerState) -> ContainerView {
         ports: vec![PortMapping { host: Some(8080), container: 80, protocol: Protocol::Tcp }],
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         created_at: three_hours_ago,
+        usage: None,
     }
 }
 

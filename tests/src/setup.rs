@@ -58,7 +58,7 @@ pub fn web(client: &str) -> LaunchRequest {
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: Vec::new(),
     };
-    LaunchRequest { spec, publish_all: true, request: None }
+    LaunchRequest { spec, publish_all: true, request: None, unnamed: micado_api::Unnamed::default() }
 }
 
 /// Changes to a request, for short tests.

@@ -10,6 +10,7 @@ pub mod names;
 pub mod query;
 pub mod types;
 pub mod units;
+pub mod usage;
 mod words;
 
 pub use client::{Client, ClientError, ConnectOptions, Session, SessionInput, SessionOutput, SessionPiece};
@@ -19,6 +20,7 @@ pub use names::{CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Lo
 pub use query::{AllQuery, CopyQuery, LogQuery, QuitQuery, StopQuery};
 pub use types::{
     ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, InstanceState, InstanceView, LaunchRequest, Origin, PortMapping, Progress,
-    Protocol, ServiceSpec, ServiceView, Settled, StartRequest, StatusView, VolumeMount,
+    Protocol, ServiceSpec, ServiceView, Settled, StartRequest, StatusView, Unnamed, VolumeMount,
 };
-pub use units::{MemoryBytes, NanoCpus, PricePerHour, Resources, Timestamp};
+pub use units::{Hundredths, MemoryBytes, NanoCpus, PricePerHour, Resources, Timestamp};
+pub use usage::{ContainerUsage, Critical, History, HistoryPoint, ImageView, MachineUsage};

@@ -1,6 +1,9 @@
 //! The shapes that go over the wire. Those that the manager also stores are the same types there.
 
-use crate::{CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MemoryBytes, PricePerHour, Resources, ServiceName, Tag, Timestamp};
+use crate::{
+    CloudName, ClusterId, ContainerName, ContainerUsage, FlavourName, ImageView, InstanceId, Location, MachineUsage, MemoryBytes, PricePerHour, Resources,
+    ServiceName, Tag, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
@@ -128,6 +131,20 @@ pub struct LaunchRequest {
     /// A name for this request: repeated with the same name it makes no second container.
     #[serde(default)]
     pub request: Option<String>,
+    /// What of the reservation nobody named.
+    #[serde(default)]
+    pub unnamed: Unnamed,
+}
+
+/// What of a reservation was not named by whoever launches: what the service has, else what was learned of the image, takes its place, and only if there is neither the figure that was sent stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Unnamed {
+    /// The memory.
+    #[serde(default)]
+    pub memory: bool,
+    /// The CPU.
+    #[serde(default)]
+    pub cpu: bool,
 }
 
 /// `POST /v1/instances`: rent a machine.
@@ -194,6 +211,9 @@ pub struct InstanceView {
     pub released: bool,
     /// From being asked for to joined, in milliseconds, once it has joined.
     pub joined_after_ms: Option<u64>,
+    /// What it really uses; nothing while it is blind: its agent is not there, or silent.
+    #[serde(default)]
+    pub usage: Option<MachineUsage>,
 }
 
 /// A container as people see it.
@@ -223,6 +243,9 @@ pub struct ContainerView {
     pub reservation: Resources,
     /// When it was launched.
     pub created_at: Timestamp,
+    /// What it really uses; nothing when it does not run or its machine is blind.
+    #[serde(default)]
+    pub usage: Option<ContainerUsage>,
 }
 
 /// A service as people see it (`info`).
@@ -238,6 +261,9 @@ pub struct ServiceView {
     pub containers: Vec<ContainerView>,
     /// When it was first launched.
     pub created_at: Timestamp,
+    /// What was learned of its image, once anything was.
+    #[serde(default)]
+    pub learned: Option<ImageView>,
 }
 
 /// A Swarm node that is not one of our instances: shown, never touched.

@@ -27,6 +27,31 @@ pub struct PricePerHour(pub u64);
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
+/// A number with two decimals: a load average, a share in percent. `1.25` in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(from = "f64", into = "f64")]
+#[schema(value_type = f64)]
+pub struct Hundredths(pub u32);
+
+impl From<f64> for Hundredths {
+    fn from(number: f64) -> Self {
+        // A negative number and NaN become 0, a huge one the largest there is.
+        Self((number * 100.0).round() as u32)
+    }
+}
+
+impl From<Hundredths> for f64 {
+    fn from(number: Hundredths) -> Self {
+        Self::from(number.0) / 100.0
+    }
+}
+
+impl fmt::Display for Hundredths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:.2}", f64::from(*self)))
+    }
+}
+
 /// Memory and CPU together: what a machine has, or a container is promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Resources {

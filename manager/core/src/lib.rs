@@ -3,6 +3,7 @@
 
 pub mod control;
 pub mod engine;
+pub mod metrics;
 pub mod model;
 pub mod planner;
 pub mod store;

@@ -2,7 +2,7 @@
 
 pub mod codec;
 
-use crate::model::{Container, Decision, Instance, Service};
+use crate::model::{Container, Decision, Image, Instance, Service};
 use micado_api::{ContainerName, InstanceId, ServiceName};
 
 /// What identifies a record.
@@ -14,6 +14,8 @@ pub enum Key {
     Service(ServiceName),
     /// A container.
     Container(ContainerName),
+    /// An image, by the name it is launched by.
+    Image(String),
     /// A decision, by sequence.
     Decision(u64),
     /// A setting, by name.
@@ -29,6 +31,8 @@ pub enum Record {
     Service(Service),
     /// A container.
     Container(Container),
+    /// An image.
+    Image(Image),
     /// A decision.
     Decision(Decision),
     /// A setting: name and value.
@@ -101,6 +105,7 @@ impl Record {
             Self::Instance(it) => Key::Instance(it.id.clone()),
             Self::Service(it) => Key::Service(it.name.clone()),
             Self::Container(it) => Key::Container(it.name.clone()),
+            Self::Image(it) => Key::Image(it.name.clone()),
             Self::Decision(it) => Key::Decision(it.sequence),
             Self::Setting(name, _) => Key::Setting(name.clone()),
         }

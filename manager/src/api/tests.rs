@@ -212,7 +212,7 @@ fn launch(image: &str) -> LaunchRequest {
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: vec![],
     };
-    LaunchRequest { spec, publish_all: true, request: Some("once".to_owned()) }
+    LaunchRequest { spec, publish_all: true, request: Some("once".to_owned()), unnamed: micado_api::Unnamed::default() }
 }
 
 fn refusal<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> ErrorBody {

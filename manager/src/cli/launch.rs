@@ -42,7 +42,7 @@ fn request(args: LaunchArgs) -> LaunchRequest {
         reservation: Resources::new(args.memory, args.cpu),
         volumes: args.volumes.into_iter().map(|volume| volume.0).collect(),
     };
-    LaunchRequest { spec, publish_all, request: Some(format!("cli-{:032x}", rand::random::<u128>())) }
+    LaunchRequest { spec, publish_all, request: Some(format!("cli-{:032x}", rand::random::<u128>())), unnamed: micado_api::Unnamed::default() }
 }
 
 /// `/-v` stands for `-v`, which would be read as a flag of ours.

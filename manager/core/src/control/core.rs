@@ -154,6 +154,7 @@ impl Core {
                 let reply = self.request(request);
                 self.replies.push((ticket, reply));
             }
+            Event::Used(_) | Event::Happened(..) => {}
             Event::Answered(key, answer) => self.answered(&key, answer),
         }
         if self.sees() {

@@ -2,12 +2,13 @@
 
 use crate::{
     engine::{EngineError, ImageFacts, Observation},
+    metrics::Used,
     model::{Container, Placement, Service},
     store::Change,
 };
 use micado_api::{
-    CloudName, ContainerName, ContainerView, ErrorBody, FlavourName, InstanceId, InstanceView, LaunchRequest, Location, Progress, ServiceName, StartRequest,
-    Tag, Timestamp,
+    CloudName, ContainerName, ContainerView, Critical, ErrorBody, FlavourName, ImageView, InstanceId, InstanceView, LaunchRequest, Location, Progress,
+    ServiceName, StartRequest, Tag, Timestamp, agent::ContainerEvent,
 };
 use micado_cloudsetup::{BrokerError, Machine};
 use std::collections::BTreeMap;
@@ -28,6 +29,10 @@ pub enum Event {
     Blind(String),
     /// What a caller wants.
     Request(Ticket, Request),
+    /// What containers used since this was last said.
+    Used(Vec<Used>),
+    /// The agent of this instance says that something happened to a container. It may be said twice.
+    Happened(InstanceId, ContainerEvent),
     /// A call came back.
     Answered(CallKey, Answer),
 }
@@ -58,6 +63,13 @@ pub enum Request {
         /// Even what cannot be moved.
         force: bool,
     },
+    /// Set the critical usage of an image; what is `None` is suggested from then on by what was learned.
+    SetImage {
+        /// The image, as it was asked for.
+        image: String,
+        /// Its critical usage.
+        critical: Critical,
+    },
     /// What a rented machine needs to join. Its credential was found good before.
     Join {
         /// Which instance it was made for.
@@ -74,6 +86,8 @@ pub enum Reply {
     Containers(Vec<ContainerView>),
     /// This instance, as it is now.
     Instance(Box<InstanceView>),
+    /// This image, as it is now.
+    Image(Box<ImageView>),
     /// The machine may be told the worker token and have its certificate signed.
     MayJoin,
 }

@@ -1,7 +1,7 @@
 //! The records in memory, with their versions; what was edited since the last commit comes out as compare-and-set changes.
 
 use crate::{
-    model::{Container, Decision, Instance, Service},
+    model::{Container, Decision, Image, Instance, Service},
     store::{Change, Contents, Key, Record, Version},
 };
 use micado_api::{ContainerName, InstanceId, ServiceName};
@@ -72,18 +72,27 @@ pub(super) struct Ledger {
     pub(super) instances: Table<InstanceId, Instance>,
     pub(super) services: Table<ServiceName, Service>,
     pub(super) containers: Table<ContainerName, Container>,
+    pub(super) images: Table<String, Image>,
     pub(super) decisions: Table<u64, Decision>,
     pub(super) settings: Table<String, String>,
 }
 
 impl Ledger {
     pub(super) fn new(contents: Contents) -> Self {
-        let mut ledger = Self { instances: Table::new(), services: Table::new(), containers: Table::new(), decisions: Table::new(), settings: Table::new() };
+        let mut ledger = Self {
+            instances: Table::new(),
+            services: Table::new(),
+            containers: Table::new(),
+            images: Table::new(),
+            decisions: Table::new(),
+            settings: Table::new(),
+        };
         for (record, version) in contents {
             match record {
                 Record::Instance(it) => drop(ledger.instances.rows.insert(it.id.clone(), (it, version))),
                 Record::Service(it) => drop(ledger.services.rows.insert(it.name.clone(), (it, version))),
                 Record::Container(it) => drop(ledger.containers.rows.insert(it.name.clone(), (it, version))),
+                Record::Image(it) => drop(ledger.images.rows.insert(it.name.clone(), (it, version))),
                 Record::Decision(it) => drop(ledger.decisions.rows.insert(it.sequence, (it, version))),
                 Record::Setting(name, value) => drop(ledger.settings.rows.insert(name, (value, version))),
             }
@@ -96,6 +105,7 @@ impl Ledger {
         let mut changes = self.instances.changes(|key| Key::Instance(key.clone()), |_, it| Record::Instance(it.clone()));
         changes.extend(self.services.changes(|key| Key::Service(key.clone()), |_, it| Record::Service(it.clone())));
         changes.extend(self.containers.changes(|key| Key::Container(key.clone()), |_, it| Record::Container(it.clone())));
+        changes.extend(self.images.changes(|key| Key::Image(key.clone()), |_, it| Record::Image(it.clone())));
         changes.extend(self.decisions.changes(|key| Key::Decision(*key), |_, it| Record::Decision(it.clone())));
         changes.extend(self.settings.changes(|key| Key::Setting(key.clone()), |name, value| Record::Setting(name.clone(), value.clone())));
         changes

@@ -18,6 +18,7 @@ impl Core {
             Request::Remove { name } => self.remove(&name),
             Request::Start(start) => self.start(start),
             Request::Stop { tag, force } => self.stop(&tag, force),
+            Request::SetImage { image, .. } => Err(ErrorBody::new(ErrorCode::NotFound, format!("no service runs the image `{image}`"))),
             Request::Join { instance, key } => self.trade(&instance, key),
         }
     }

@@ -76,7 +76,7 @@ impl Bench {
         }
     }
     fn launch(&mut self, spec: ServiceSpec, request: Option<&str>) -> Result<String, ErrorBody> {
-        let launch = LaunchRequest { spec, publish_all: false, request: request.map(str::to_owned) };
+        let launch = LaunchRequest { spec, publish_all: false, request: request.map(str::to_owned), unnamed: micado_api::Unnamed::default() };
         let (reply, _) = self.ask(Request::Launch(launch, ImageFacts { pull: Some("web@sha256:1".to_owned()), exposed: Vec::new() }));
         reply.map(|reply| match reply {
             Reply::Containers(views) => views[0].name.to_string(),
@@ -236,7 +236,7 @@ fn what_no_machine_can_hold_is_refused_and_leaves_nothing() {
 #[test]
 fn the_intent_is_stored_before_the_machine_is_ordered_and_the_answer_given() {
     let mut bench = Bench::new(|_| {});
-    let launch = LaunchRequest { spec: spec("a", 256), publish_all: false, request: None };
+    let launch = LaunchRequest { spec: spec("a", 256), publish_all: false, request: None, unnamed: micado_api::Unnamed::default() };
     let event = Event::Request(9, Request::Launch(launch, ImageFacts { pull: None, exposed: Vec::new() }));
     let actions = bench.event(event);
     let place = |wanted: fn(&Action) -> bool| actions.iter().position(wanted).expect("it is among the actions");
@@ -383,7 +383,7 @@ fn what_the_engine_refuses_is_shown_in_its_words() {
 fn a_service_of_which_nothing_is_kept_begins_anew() {
     let mut bench = Bench::new(|_| {});
     let launch = |bench: &mut Bench, pull: &str| {
-        let launch = LaunchRequest { spec: spec("a", 256), publish_all: false, request: None };
+        let launch = LaunchRequest { spec: spec("a", 256), publish_all: false, request: None, unnamed: micado_api::Unnamed::default() };
         bench.ask(Request::Launch(launch, ImageFacts { pull: Some(pull.to_owned()), exposed: Vec::new() })).0.expect("it is taken");
         bench.core.services(Some("a_web")).expect("it is there")[0].pull.clone()
     };
@@ -397,7 +397,7 @@ fn a_service_of_which_nothing_is_kept_begins_anew() {
 fn the_answer_of_an_old_push_is_not_the_image_of_a_new_service() {
     let mut bench = Bench::new(|_| {});
     let launch = |bench: &mut Bench| {
-        let launch = LaunchRequest { spec: spec("a", 256), publish_all: false, request: None };
+        let launch = LaunchRequest { spec: spec("a", 256), publish_all: false, request: None, unnamed: micado_api::Unnamed::default() };
         let (reply, actions) = bench.ask(Request::Launch(launch, ImageFacts { pull: None, exposed: Vec::new() }));
         assert!(reply.is_ok());
         actions

@@ -120,6 +120,7 @@ impl Core {
             state_since: it.state_since,
             released: it.released,
             joined_after_ms: it.joined_at.map(|at| u64::try_from(at.since(it.created_at).as_millis()).unwrap_or(u64::MAX)),
+            usage: None,
         }
     }
 
@@ -153,6 +154,7 @@ impl Core {
             ports: published.unwrap_or_else(|| spec.ports.clone()),
             reservation: spec.reservation,
             created_at: it.created_at,
+            usage: None,
         })
     }
 
@@ -241,6 +243,7 @@ impl Core {
             pull: service.pull.clone(),
             containers: containers.remove(&service.name).unwrap_or_default(),
             created_at: service.created_at,
+            learned: None,
         };
         Ok(self.ledger.services.values().filter(wanted).map(view).filter(|view| !view.containers.is_empty()).collect())
     }

@@ -1,10 +1,12 @@
 //! The nouns of the manager: instances, services, containers, decisions. Plain data; what may happen to them is decided in `control`.
 
 mod container;
+mod image;
 mod instance;
 mod service;
 
 pub use container::{Container, Desired, Outcome, Placement};
+pub use image::{Image, Learned, Window};
 pub use instance::{Instance, Trade};
 pub use service::{Service, service_name};
 

@@ -4,8 +4,8 @@ use super::{Key, Record};
 use serde::de::DeserializeOwned;
 use serde_json::Error;
 
-/// The kinds of record; each has a table or collection of this name. The first two are MiCADO's own names.
-pub const KINDS: [&str; 5] = ["container", "instance", "service", "decision", "setting"];
+/// The kinds of record; each has a table or collection of this name. The first three are MiCADO's own names.
+pub const KINDS: [&str; 6] = ["container", "instance", "imagecontainer", "service", "decision", "setting"];
 
 impl Key {
     /// The table or collection it lives in, one of [`KINDS`].
@@ -15,6 +15,7 @@ impl Key {
             Self::Container(_) => "container",
             Self::Instance(_) => "instance",
             Self::Service(_) => "service",
+            Self::Image(_) => "imagecontainer",
             Self::Decision(_) => "decision",
             Self::Setting(_) => "setting",
         }
@@ -27,6 +28,7 @@ impl Key {
             Self::Container(name) => name.to_string(),
             Self::Instance(id) => id.to_string(),
             Self::Service(name) => name.to_string(),
+            Self::Image(name) => name.clone(),
             Self::Decision(sequence) => format!("{sequence:020}"),
             Self::Setting(name) => name.clone(),
         }
@@ -43,6 +45,7 @@ impl Record {
             Self::Container(it) => serde_json::to_vec(it),
             Self::Instance(it) => serde_json::to_vec(it),
             Self::Service(it) => serde_json::to_vec(it),
+            Self::Image(it) => serde_json::to_vec(it),
             Self::Decision(it) => serde_json::to_vec(it),
             Self::Setting(_, value) => serde_json::to_vec(value),
         }
@@ -60,6 +63,7 @@ impl Record {
             "container" => read(json, Self::Container),
             "instance" => read(json, Self::Instance),
             "service" => read(json, Self::Service),
+            "imagecontainer" => read(json, Self::Image),
             "decision" => read(json, Self::Decision),
             "setting" => serde_json::from_slice(json).map(|value| Self::Setting(id.to_owned(), value)),
             unknown => Err(serde::de::Error::custom(format!("`{unknown}` is no kind of record"))),

@@ -150,7 +150,7 @@ impl World {
                     *self.people.given_back.entry(id).or_default() |= force;
                 }
             }
-            Request::Start(_) | Request::Join { .. } => {}
+            Request::Start(_) | Request::SetImage { .. } | Request::Join { .. } => {}
         }
     }
 
@@ -184,7 +184,7 @@ impl World {
         let kept: Vec<String> = kept.map(|(request, _)| request.clone()).collect();
         let again = self.clock.dice.per_mille(150).then(|| self.clock.dice.pick(&kept).cloned()).flatten();
         let request = again.unwrap_or_else(|| format!("r{}", self.clock.serial()));
-        Some(Request::Launch(LaunchRequest { spec, publish_all: false, request: Some(request) }, facts))
+        Some(Request::Launch(LaunchRequest { spec, publish_all: false, request: Some(request), unnamed: micado_api::Unnamed::default() }, facts))
     }
 
     fn operators_wish(&mut self) -> Option<Request> {

@@ -18,7 +18,7 @@ fn one_launch() -> World {
     let small = Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250));
     let spec = spec("ann", "web", small, Vec::new(), Vec::new(), Location::default());
     let facts = ImageFacts { pull: None, exposed: Vec::new() };
-    world.wants(Request::Launch(LaunchRequest { spec, publish_all: false, request: Some("r1".to_owned()) }, facts));
+    world.wants(Request::Launch(LaunchRequest { spec, publish_all: false, request: Some("r1".to_owned()), unnamed: micado_api::Unnamed::default() }, facts));
     world
 }
 

@@ -42,6 +42,8 @@ impl Trace {
             Event::Observed(seen) => format!("seen {}", self.news(seen)),
             Event::Blind(words) => format!("blind: {words}"),
             Event::Request(ticket, request) => format!("asked #{ticket} {}", self::request(request)),
+            Event::Used(used) => format!("used {used:?}"),
+            Event::Happened(instance, event) => format!("happened on {instance}: {event:?}"),
             Event::Answered(key, answer) => format!("answer {} {}", self::key(key), self::answer(answer)),
         };
         self.line(now, || text);
@@ -135,6 +137,7 @@ fn change(change: &Change) -> String {
         }
         Some(Record::Container(it)) => container(it),
         Some(Record::Service(it)) => format!("service {} {}", it.name, if it.pull.is_some() { "pushed" } else { "unpushed" }),
+        Some(Record::Image(it)) => format!("image {}", it.name),
         Some(Record::Decision(it)) => format!("decision `{}`", it.text),
         Some(Record::Setting(name, value)) => format!("{name}={value}"),
     }

@@ -34,6 +34,7 @@ fn instance(tag: &str, state: InstanceState) -> InstanceView {
         state_since: earlier(120),
         released: false,
         joined_after_ms: Some(3100),
+        usage: None,
     }
 }
 
@@ -54,6 +55,7 @@ fn container(name: &str, state: ContainerState) -> ContainerView {
         ],
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         created_at: earlier(7300),
+        usage: None,
     }
 }
 
@@ -76,7 +78,7 @@ fn a_service() -> ServiceView {
         volumes: vec![VolumeMount { name: "data".to_owned(), path: "/data".to_owned() }],
     };
     let containers = vec![container("acme_web.1", ContainerState::Running), waiting()];
-    ServiceView { name: ServiceName::trusted("acme_web"), spec, pull: None, containers, created_at: earlier(7300) }
+    ServiceView { name: ServiceName::trusted("acme_web"), spec, pull: None, containers, created_at: earlier(7300), learned: None }
 }
 
 fn shown(table: Table) -> String {

@@ -9,8 +9,6 @@ use ::mongodb::bson::{Binary, Bson, DateTime, Document, doc, spec::BinarySubtype
 use micado_api::{MemoryBytes, NanoCpus, PricePerHour, Timestamp};
 use std::fmt::Display;
 
-/// The collection of the images that services run, the third that MiCADO has.
-pub(super) const IMAGES: &str = "imagecontainer";
 /// Statements and bytes of one command at most: the server takes 100,000 and 16 MiB.
 const STATEMENTS: usize = 1000;
 const BYTES: usize = 4 << 20;
@@ -98,11 +96,7 @@ fn commands_of(keys: &KeyFile, change: &Change) -> Result<Vec<Command>, StoreErr
     let mut fields = readable(record);
     fields.insert("version", count(version));
     fields.insert("record", Binary { subtype: BinarySubtype::Generic, bytes: sealed });
-    let mut commands = vec![Command::new(kind, "update", bytes, doc! { "q": { "_id": id }, "u": { "$set": fields }, "upsert": true })];
-    if let Record::Service(service) = record {
-        commands.push(Command::new(IMAGES, "update", 1024, doc! { "q": { "_id": &service.spec.image }, "u": { "$set": image(service) }, "upsert": true }));
-    }
-    Ok(commands)
+    Ok(vec![Command::new(kind, "update", bytes, doc! { "q": { "_id": id }, "u": { "$set": fields }, "upsert": true })])
 }
 
 /// What a sealed record is about: it opens under no other name and as no other version.
@@ -154,21 +148,13 @@ fn readable(record: &Record) -> Document {
             "name": it.name.as_str(), "image": &it.spec.image, "digest": digest(it), "client": &it.spec.client, "location": it.spec.location.as_str(),
             "domain": it.spec.domain.clone(), "memory": bytes(it.spec.reservation.memory), "cpu": cores(it.spec.reservation.cpu), "created": date(it.created_at),
         },
+        Record::Image(it) => doc! { "image": &it.name, "digest": it.digest.clone() },
         Record::Decision(it) => doc! {
             "at": date(it.at), "container": it.container.as_ref().map(|name| name.to_string()),
             "instance": it.instance.as_ref().map(|id| id.to_string()), "text": &it.text,
         },
         Record::Setting(..) => doc! {},
     }
-}
-
-/// An image that a service runs. It stays when the service goes: what is learned of an image is of use when it comes back.
-fn image(service: &Service) -> Document {
-    let mut fields = doc! { "image": &service.spec.image };
-    if let Some(digest) = digest(service) {
-        fields.insert("digest", digest);
-    }
-    fields
 }
 
 fn digest(service: &Service) -> Option<&str> {

@@ -35,7 +35,7 @@ pub(super) async fn check(inner: &Inner) -> Result<Found, StoreError> {
     }
     let schema = inner.database.collection::<Document>(COLLECTION).find_one(doc! { "_id": ID }).await.map_err(failed)?;
     let Some(schema) = schema else {
-        for kind in KINDS.into_iter().chain([document::IMAGES]) {
+        for kind in KINDS {
             if inner.database.collection::<Document>(kind).find_one(doc! {}).await.map_err(failed)?.is_some() {
                 return Err(StoreError::Schema(format!(
                     "the database of the store {} has a collection `{kind}` of another program: name another database in the URL",
@@ -68,7 +68,7 @@ pub(super) async fn check(inner: &Inner) -> Result<Found, StoreError> {
 
 /// Makes the collections, which a transaction of an older server cannot, and then says that they are a store.
 pub(super) async fn create(inner: &Inner) -> Result<(), StoreError> {
-    for kind in KINDS.into_iter().chain([document::IMAGES]) {
+    for kind in KINDS {
         match inner.database.create_collection(kind).await {
             Err(error) if !matches!(&*error.kind, ErrorKind::Command(error) if error.code == EXISTS) => return Err(inner.failed(&error)),
             _ => {}

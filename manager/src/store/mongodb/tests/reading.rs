@@ -4,7 +4,7 @@ use super::{
     server::{database, free_port, keys},
     *,
 };
-use crate::store::{Key, conformance};
+use crate::store::conformance;
 use ::mongodb::{
     Database,
     bson::{Bson, Document, doc},
@@ -49,6 +49,7 @@ fn instance_view() -> InstanceView {
         price: PricePerHour(50_000),
         created_at: Timestamp(1),
         joined_after_ms: None,
+        usage: None,
     }
 }
 
@@ -66,6 +67,7 @@ fn container_view(name: &str) -> ContainerView {
         ports: vec![],
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         created_at: Timestamp(5),
+        usage: None,
     }
 }
 
@@ -97,23 +99,6 @@ async fn the_collections_read_well_and_tell_no_secrets() {
             }
         }
     }
-}
-
-#[tokio::test]
-async fn an_image_keeps_what_others_learn_of_it() {
-    let home = TestHome::fresh().await;
-    let store = home.store(Pace::default()).await.expect("open");
-    let Record::Service(mut service) = conformance::service() else { unreachable!("it is one") };
-    service.pull = Some("registry:5000/micado-web@sha256:0123".into());
-    store.commit(&[put(Record::Service(service.clone()), 0)]).await.expect("commit");
-    let database = database(&home.url).await;
-    let images = database.collection::<Document>("imagecontainer");
-    images.update_one(doc! { "_id": &service.spec.image }, doc! { "$set": { "critical_memory": 400 } }).await.expect("learned");
-    service.pull = None;
-    store.commit(&[put(Record::Service(service.clone()), 1)]).await.expect("commit");
-    store.commit(&[conformance::delete(Key::Service(service.name.clone()), 2)]).await.expect("commit");
-    let image = images.find_one(doc! {}).await.expect("find").expect("it stays");
-    assert_eq!(image, doc! { "_id": "micado-web:latest", "image": "micado-web:latest", "digest": "sha256:0123", "critical_memory": 400 });
 }
 
 /// The words of the `Schema` error that opening ends with.

@@ -1,0 +1,51 @@
+//! Where points are kept: a trait, implemented by every store beside the records.
+
+use super::{Point, Resolution};
+use crate::store::StoreError;
+use micado_api::{InstanceId, Timestamp};
+
+/// Whose points.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// Everybody's.
+    All,
+    /// One instance's.
+    Instance(InstanceId),
+    /// One container's, by name: on whatever instance it was. Points then hold that container only.
+    Container(String),
+}
+
+/// Which points.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recall {
+    /// Whose.
+    pub whose: Whose,
+    /// How finely.
+    pub resolution: Resolution,
+    /// From this moment on.
+    pub from: Timestamp,
+    /// Up to and without this one.
+    pub until: Timestamp,
+}
+
+/// A durable home for points.
+#[async_trait::async_trait]
+pub trait History: Send + Sync + std::fmt::Debug {
+    /// Keeps points, durably before it returns. One of the same instance, resolution and time is replaced: doing it again changes nothing.
+    ///
+    /// # Errors
+    /// When the store does not take them; some may have been written.
+    async fn record(&self, points: &[Point]) -> Result<(), StoreError>;
+
+    /// Points of that time, by time and then by instance.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn recall(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError>;
+
+    /// Lets go of points that are older than their resolution is kept. A store may do that by itself, and up to an hour late.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn forget(&self, now: Timestamp) -> Result<(), StoreError>;
+}

@@ -1,0 +1,13 @@
+//! What is made of what node agents measure: figures of this moment, points to be kept, roll-ups of those, and what images need. Pure functions of values.
+
+mod footprint;
+mod history;
+mod meter;
+mod point;
+mod rollup;
+
+pub use footprint::Used;
+pub use history::{History, Recall, Whose};
+pub use meter::Meter;
+pub use point::{ContainerPoint, MachinePoint, Point, Resolution};
+pub use rollup::roll_up;

@@ -6,6 +6,7 @@ use crate::{
     control::{Action, Config, Core, Event, Input},
     engine::{EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, TaskView},
     model::{Container, Placement, Service},
+    metrics::tests::Kept,
     pki::Pki,
     registry::{Registry, ToldRegistry},
 };
@@ -100,6 +101,7 @@ async fn think(mut core: Core, mut inputs: mpsc::Receiver<Input>, progress: broa
     while let Some(input) = inputs.recv().await {
         match input {
             Input::Read(read) => read(Ok(&core)),
+            Input::Tell(event) => drop(core.handle(clock::now(), *event)),
             Input::Request(ticket, request, asker) => {
                 let mut asker = Some(asker);
                 for action in core.handle(clock::now(), Event::Request(ticket, *request)) {
@@ -119,6 +121,9 @@ pub(super) struct Manager {
     state: tempfile::TempDir,
     pub(super) pki: Arc<Pki>,
     pub(super) address: SocketAddr,
+    pub(super) handle: Handle,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) history: Arc<Kept>,
     certificate: Certificate,
     stop: oneshot::Sender<()>,
     served: JoinHandle<io::Result<()>>,
@@ -138,9 +143,10 @@ impl Manager {
         let (handle, inputs, progress) = Handle::new();
         tokio::spawn(think(core, inputs, progress));
         let (stop, stopped) = oneshot::channel();
-        let served =
-            tokio::spawn(api.serve(ApiState::new(handle, Arc::new(FakeEngine::default()), gate(state.path(), &pki)), token, async { drop(stopped.await) }));
-        Self { state, pki, address, certificate, stop, served }
+        let (metrics, history) = (Arc::new(Metrics::default()), Arc::new(Kept::default()));
+        let offered = ApiState::new(handle.clone(), Arc::new(FakeEngine::default()), gate(state.path(), &pki), metrics.clone(), history.clone());
+        let served = tokio::spawn(api.serve(offered, token, async { drop(stopped.await) }));
+        Self { state, pki, address, handle, metrics, history, certificate, stop, served }
     }
     pub(super) fn state(&self) -> &Path {
         self.state.path()

@@ -105,10 +105,3 @@ async fn a_session_is_for_one_agent_and_one_connection() {
     agents.disconnect(&one, &connection);
     assert!(agents.inner().connected.contains_key(&one), "the newer one stays");
 }
-
-#[test]
-fn no_batch_counts_twice() {
-    let (agents, one) = (Agents::default(), InstanceId::trusted("i1"));
-    let taken = [("a", 1), ("a", 2), ("a", 2), ("a", 1), ("b", 1), ("b", 2)].map(|(run, sequence)| agents.take(&one, run, batch(sequence)));
-    assert_eq!(taken, [true, true, false, false, true, true]);
-}

@@ -105,4 +105,4 @@ pub fn guarded(state: ApiState, token: Token) -> Router {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,11 @@
 //! `micado execute`: a command in a container that behaves like one of ours.
 
-use super::{args::ExecuteArgs, failure::Failure, printer::Printer, terminal::{Raw, read_input}};
+use super::{
+    args::ExecuteArgs,
+    failure::Failure,
+    printer::Printer,
+    terminal::{Raw, read_input},
+};
 use bytes::Bytes;
 use micado_api::{Client, ClientError, SessionInput, SessionOutput, SessionPiece, agent::SessionNote};
 use std::io;

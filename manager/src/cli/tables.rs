@@ -197,4 +197,4 @@ fn listed(items: impl Iterator<Item = impl Display>) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

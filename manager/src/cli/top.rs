@@ -49,8 +49,7 @@ async fn watch(args: &TopArgs, client: &Client, screen: &Screen, mut seen: Seen)
                 Err(words) => silent = Some(Silence { since: silent.map_or_else(clock::now, |it| it.since), words }),
             },
             Some(keys) = keys.recv() => if keys.iter().any(|key| [b'q', CTRL_C].contains(key)) { return Ok(()) },
-            _ = signals.resized.recv() => {}
-            () = signals.end() => return Ok(()),
+            ended = signals.next() => if ended { return Ok(()) },
         }
     }
 }
@@ -92,12 +91,13 @@ impl Signals {
         Ok(Self { resized, interrupt, terminate: signal(SignalKind::terminate())?, hang_up: signal(SignalKind::hangup())? })
     }
 
-    /// Comes back when we are told to end.
-    async fn end(&mut self) {
+    /// Whether the next that comes ends us; else the window has another size.
+    async fn next(&mut self) -> bool {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
+            _ = self.resized.recv() => false,
+            _ = self.interrupt.recv() => true,
+            _ = self.terminate.recv() => true,
+            _ = self.hang_up.recv() => true,
         }
     }
 }

@@ -62,7 +62,9 @@ impl Touched {
             for from in std::mem::replace(times, open) {
                 let until = from.plus(to.span());
                 match stretches.last_mut() {
-                    Some(Stretch { instance: of, from: begun, until: end, .. }) if of == instance && *end == from && until.since(*begun) <= most => *end = until,
+                    Some(Stretch { instance: of, from: begun, until: end, .. }) if of == instance && *end == from && until.since(*begun) <= most => {
+                        *end = until
+                    }
                     _ => stretches.push(Stretch { instance: instance.clone(), to, from, until }),
                 }
             }

@@ -1,6 +1,9 @@
 //! What machines and containers really use, as cells and tables.
 
-use super::{super::page::{Page, moment}, text};
+use super::{
+    super::page::{Page, moment},
+    text,
+};
 use comfy_table::Table;
 use micado_api::{ContainerUsage, ContainerView, Critical, History, ImageView, InstanceState, InstanceView, MemoryBytes, NanoCpus, Resources};
 use std::time::Duration;

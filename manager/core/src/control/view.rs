@@ -55,6 +55,7 @@ impl Core {
             max_instances: self.config.max_instances,
             max_price: self.config.max_price,
             foreign_nodes: self.foreign_nodes(),
+            blind_instances: Vec::new(),
         }
     }
 
@@ -317,12 +318,17 @@ impl Core {
         Some(SessionPlace { container: name.clone(), instance: instance.id.clone(), tag: instance.tag.clone(), engine_name })
     }
 
-    /// The container of each Swarm service: where it is, and where it still is while it is being moved.
+    /// Images that services run or ran.
     #[must_use]
-    pub fn swarm_services(&self) -> Vec<(String, ContainerName)> {
-        let copies =
-            |it: &Container| [it.placement.clone(), it.leaving.clone()].into_iter().flatten().map(|placement| (it.name.clone(), placement)).collect::<Vec<_>>();
-        self.ledger.containers.values().flat_map(copies).map(|(name, placement)| (self.swarm_name(&name, &placement), name)).collect()
+    pub fn images(&self) -> Vec<micado_api::ImageView> {
+        Vec::new()
+    }
+
+    /// The container of each Swarm service, and the instance that it is on: where it is placed, and where it still is while it is being moved.
+    #[must_use]
+    pub fn swarm_services(&self) -> Vec<(String, ContainerName, InstanceId)> {
+        let copies = |it: &Container| [&it.placement, &it.leaving].into_iter().flatten().map(|place| (it.name.clone(), place.clone())).collect::<Vec<_>>();
+        self.ledger.containers.values().flat_map(copies).map(|(name, place)| (self.swarm_name(&name, &place), name, place.instance)).collect()
     }
 
     /// Where the logs of a container, or of all containers of a service, are.

@@ -215,7 +215,10 @@ impl Core {
         }
         if let Some(failed) = sight.failure(swarm_name) {
             let code = failed.exit_code.filter(|code| *code != 0).map(|code| format!("exit code {code}"));
-            let words = [code, failed.message.clone()].into_iter().flatten().collect::<Vec<_>>().join(": ");
+            let memory = self.ledger.service_of(it).spec.reservation.memory;
+            let killed = self.was_killed(swarm_name, failed.exit_code);
+            let killed = killed.then(|| format!("killed for want of memory (its limit is {memory}): launch it with more --memory"));
+            let words = [code, killed.or_else(|| failed.message.clone())].into_iter().flatten().collect::<Vec<_>>().join(": ");
             return (ContainerState::Failing, Some(words).filter(|words| !words.is_empty()));
         }
         match sight.task(swarm_name) {
@@ -244,7 +247,7 @@ impl Core {
             pull: service.pull.clone(),
             containers: containers.remove(&service.name).unwrap_or_default(),
             created_at: service.created_at,
-            learned: None,
+            learned: self.learned_view(service),
         };
         Ok(self.ledger.services.values().filter(wanted).map(view).filter(|view| !view.containers.is_empty()).collect())
     }

@@ -317,6 +317,14 @@ impl Core {
         Some(SessionPlace { container: name.clone(), instance: instance.id.clone(), tag: instance.tag.clone(), engine_name })
     }
 
+    /// The container of each Swarm service: where it is, and where it still is while it is being moved.
+    #[must_use]
+    pub fn swarm_services(&self) -> Vec<(String, ContainerName)> {
+        let copies =
+            |it: &Container| [it.placement.clone(), it.leaving.clone()].into_iter().flatten().map(|placement| (it.name.clone(), placement)).collect::<Vec<_>>();
+        self.ledger.containers.values().flat_map(copies).map(|(name, placement)| (self.swarm_name(&name, &placement), name)).collect()
+    }
+
     /// Where the logs of a container, or of all containers of a service, are.
     ///
     /// # Errors

@@ -107,13 +107,14 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
 
 /// The store, and where people read in it if it is a MongoDB.
 async fn open_store(place: Option<Place>, state: &Path) -> Result<(Arc<dyn Store>, Option<Arc<MongoStore>>)> {
+    let keys = Arc::new(KeyFile::open(state)?);
     match place.map(Place::resolve).transpose()? {
         Some(Place::MongoDb(url)) => {
-            let store = Arc::new(MongoStore::open(&url, Arc::new(KeyFile::open(state)?)).await?);
+            let store = Arc::new(MongoStore::open(&url, keys).await?);
             Ok((store.clone(), Some(store)))
         }
-        Some(Place::File(file) | Place::Written(file)) => Ok((Arc::new(EmbeddedStore::open(file).await?), None)),
-        None => Ok((Arc::new(EmbeddedStore::open(state.join(STORE)).await?), None)),
+        Some(Place::File(file) | Place::Written(file)) => Ok((Arc::new(EmbeddedStore::open(file, keys).await?), None)),
+        None => Ok((Arc::new(EmbeddedStore::open(state.join(STORE), keys).await?), None)),
     }
 }
 
@@ -122,7 +123,7 @@ async fn refresh(store: Arc<MongoStore>, handle: Handle, mut ticks: mpsc::Receiv
     while ticks.recv().await.is_some() {
         // While the store does not answer there is nothing to read either, and the runtime says so.
         let Ok((instances, containers)) = handle.read(|core| (core.instances(true), core.containers(true))).await else { continue };
-        if let Err(error) = store.show(clock::now(), &instances, &containers).await {
+        if let Err(error) = store.show(clock::now(), &instances, &containers, &[]).await {
             tracing::warn!(%error, "how containers and machines are could not be written down; it is tried again at the next tick");
         }
     }

@@ -112,15 +112,16 @@ struct Opened {
 }
 
 async fn open_store(place: Option<Place>, state: &Path) -> Result<Opened> {
+    let keys = Arc::new(KeyFile::open(state)?);
     let file = match place.map(Place::resolve).transpose()? {
         Some(Place::MongoDb(url)) => {
-            let store = Arc::new(MongoStore::open(&url, Arc::new(KeyFile::open(state)?)).await?);
+            let store = Arc::new(MongoStore::open(&url, keys).await?);
             return Ok(Opened { store: store.clone(), history: store.clone(), shown: Some(store) });
         }
         Some(Place::File(file) | Place::Written(file)) => file,
         None => state.join(STORE),
     };
-    let store = Arc::new(EmbeddedStore::open(file).await?);
+    let store = Arc::new(EmbeddedStore::open(file, keys).await?);
     Ok(Opened { store: store.clone(), history: store, shown: None })
 }
 

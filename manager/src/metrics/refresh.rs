@@ -71,11 +71,11 @@ impl Refresh {
     }
 
     async fn show(&self, store: &MongoStore) -> Result<(), StoreError> {
-        let views = self.handle.read(|core| (core.instances(true), core.containers(true))).await;
-        let Ok((mut instances, mut containers)) = views else { return Ok(()) };
+        let views = self.handle.read(|core| (core.instances(true), core.containers(true), core.images())).await;
+        let Ok((mut instances, mut containers, images)) = views else { return Ok(()) };
         self.metrics.measure_instances(&mut instances);
         self.metrics.measure_containers(&mut containers);
-        store.show(clock::now(), &instances, &containers).await
+        store.show(clock::now(), &instances, &containers, &images).await
     }
 }
 

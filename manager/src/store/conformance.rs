@@ -5,10 +5,10 @@ mod history;
 pub use history::*;
 
 use super::{Change, Contents, Key, Record, Store, StoreError};
-use crate::model::{Container, Decision, Desired, Instance, Outcome, Placement, Service, Trade};
+use crate::model::{Container, Decision, Desired, Image, Instance, Learned, Outcome, Placement, Service, Trade, Window};
 use micado_api::{
-    CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, MemoryBytes, NanoCpus, Origin, PortMapping, PricePerHour, Protocol, Resources,
-    ServiceName, ServiceSpec, Tag, Timestamp, VolumeMount,
+    CloudName, ContainerName, Critical, FlavourName, InstanceId, InstanceState, Location, MemoryBytes, NanoCpus, Origin, PortMapping, PricePerHour, Protocol,
+    Resources, ServiceName, ServiceSpec, Tag, Timestamp, VolumeMount,
 };
 use micado_core::metrics::History;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub async fn a_fresh_store_is_empty<H: Home>() {
 
 pub async fn every_kind_of_record_comes_back<H: Home>() {
     let home = H::fresh().await;
-    let records = [instance(), service(), container(), decision(7), decision(u64::MAX), setting("cluster", "abc")];
+    let records = [instance(), service(), container(), image(), decision(7), decision(u64::MAX), setting("cluster", "abc")];
     let changes: Vec<Change> = records.iter().cloned().map(|record| put(record, 0)).collect();
     let store = home.open().await;
     store.commit(&changes).await.expect("commit");
@@ -298,5 +298,17 @@ pub fn container() -> Record {
         request: Some("r-1".into()),
         log_tail: Some("line 1\nline 2\n".into()),
         created_at: Timestamp(5),
+    })
+}
+
+/// An image with every field set.
+pub fn image() -> Record {
+    let window = Window { at: Timestamp(7), memory: MemoryBytes::mib(90), cpu: NanoCpus::millis(120) };
+    Record::Image(Image {
+        name: "registry:5000/team/micado-web:latest".into(),
+        digest: Some("sha256:0123".into()),
+        critical: Critical { memory: Some(MemoryBytes::mib(400)), cpu: None },
+        learned: vec![Learned { digest: "sha256:0123".into(), measured_ms: u64::MAX, windows: vec![window] }],
+        seen_at: Timestamp(8),
     })
 }

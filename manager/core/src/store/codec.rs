@@ -77,14 +77,16 @@ mod tests {
 
     /// An instance as micado 0.1.0 wrote it before machines traded for their way in.
     const OLD: &str = r#"{"id":"0123abcd","tag":"application01","cloud":"local","application":"Node","flavour":"small","location":"application",
-        "size":{"memory":536870912,"cpu":1000000000},"price":10000,"state":"active","origin":"planner","files":{},"reason":null,"released":false,
+        "size":{"memory":536870912,"cpu":1000000000},"price":10000,"state":"active","origin":"planner","files":{"a.bin":[0,1,254,255],"empty":[]},"reason":null,"released":false,
         "address":"10.0.0.2","broker_id":"b1","node":"n1","force":false,"created_at":1,"state_since":2,"joined_at":3}"#;
 
     #[test]
     fn what_an_earlier_micado_wrote_is_read() {
         let Record::Instance(read) = Record::decode("instance", "0123abcd", OLD.as_bytes()).expect("a good record") else { panic!("not an instance") };
         assert_eq!((read.id.as_str(), &read.joining), ("0123abcd", &None));
-        let written = Record::Instance(read).encode().expect("JSON");
-        assert!(Record::decode("instance", "0123abcd", &written).is_ok());
+        assert_eq!(read.files, [("a.bin".to_owned(), vec![0, 1, 254, 255]), ("empty".to_owned(), vec![])].into());
+        let written = Record::Instance(read.clone()).encode().expect("JSON");
+        assert!(String::from_utf8_lossy(&written).contains(r#""files":{"a.bin":"AAH+/w==","empty":""}"#));
+        assert_eq!(Record::decode("instance", "0123abcd", &written).expect("a good record"), Record::Instance(read));
     }
 }

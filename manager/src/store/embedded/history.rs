@@ -4,7 +4,7 @@ use super::{EmbeddedStore, blocking, explain};
 use crate::store::{StoreError, points};
 use micado_api::{InstanceId, Timestamp};
 use micado_core::metrics::{History, Point, Recall, Resolution, Whose};
-use redb::{ReadableDatabase, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 /// Its resolution in seconds, its time and its instance.
 type Key = (u64, u64, &'static str);
@@ -103,6 +103,15 @@ impl EmbeddedStore {
 /// Makes the table where there is none.
 pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(POINTS)?;
+    Ok(())
+}
+
+pub(super) fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), redb::Error> {
+    let mut copied = to.open_table(POINTS)?;
+    for row in from.open_table(POINTS)?.iter()? {
+        let (key, figures) = row?;
+        copied.insert(key.value(), figures.value())?;
+    }
     Ok(())
 }
 

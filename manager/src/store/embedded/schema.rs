@@ -1,47 +1,72 @@
-//! The embedded store's schema: its version, and the steps from an older one to this.
+//! The embedded store's schema: its version, proof of the key that its records are sealed with, and the steps from an older one to this.
 
 use super::{Table, explain, history};
-use crate::store::{StoreError, codec::KINDS};
-use redb::{Database, ReadableDatabase, TableDefinition, TableHandle, WriteTransaction};
+use crate::store::{KeyFile, StoreError, Version, codec::KINDS};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableHandle, WriteTransaction};
 use std::path::Path;
 
 /// One step, from the version that is its place in the list (the first is from 1 to 2).
-pub(super) type Migration = fn(&WriteTransaction) -> Result<(), redb::Error>;
+pub(super) type Migration = fn(&WriteTransaction, &KeyFile) -> anyhow::Result<()>;
 
-/// All steps there are: 2 has points. Append only, and never change a step that was released.
-pub(super) const MIGRATIONS: &[Migration] = &[history::create];
+/// All steps there are. Append only, and never change a step that was released.
+pub(super) const MIGRATIONS: &[Migration] = &[seal_records_and_keep_points];
 
+/// The version, and whether remains of an older one are to be wiped out.
 const SCHEMA: TableDefinition<&str, u64> = TableDefinition::new("schema");
 const VERSION: &str = "version";
+const REMAINS: &str = "remains";
+/// A proof of the key.
+const KEY: TableDefinition<&str, &[u8]> = TableDefinition::new("key");
+const PROOF: &str = "proof";
+
+/// What else is in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remains {
+    None,
+    /// What an older schema had written, in pages that are free now.
+    OfBefore,
+}
 
 /// Brings the store to the newest version in one transaction: all steps or none.
-pub(super) fn upgrade(path: &Path, database: &Database, migrations: &[Migration]) -> Result<(), StoreError> {
+pub(super) fn upgrade(path: &Path, database: &Database, keys: &KeyFile, migrations: &[Migration]) -> Result<Remains, StoreError> {
     let newest = migrations.len() as u64 + 1;
     match current(database).map_err(|error| explain(path, &error))? {
-        Found::Nothing => create(database, newest).map_err(|error| explain(path, &error)),
-        Found::Version(version) if version == newest => Ok(()),
-        Found::Version(version) if (1..newest).contains(&version) => {
-            let from = version as usize - 1;
-            let steps = || -> Result<(), redb::Error> {
-                let transaction = database.begin_write()?;
-                for step in &migrations[from..] {
-                    step(&transaction)?;
-                }
-                transaction.open_table(SCHEMA)?.insert(VERSION, newest)?;
-                Ok(transaction.commit()?)
-            };
-            steps().map_err(|error| {
-                StoreError::Failed(format!("the store {} could not be upgraded from schema {version} to {newest} and is as it was: {error}", path.display()))
-            })
+        Found::Nothing => create(path, database, keys, newest)?,
+        Found::Version(version) if version == newest => {}
+        Found::Version(version) if (1..newest).contains(&version) => step_up(path, database, keys, version, migrations)?,
+        Found::Version(version) => {
+            return Err(StoreError::Schema(format!(
+                "the store {} has schema {version} and this micado knows up to {newest}: start the micado that wrote it, or a newer one",
+                path.display()
+            )));
         }
-        Found::Version(version) => Err(StoreError::Schema(format!(
-            "the store {} has schema {version} and this micado knows up to {newest}: start the micado that wrote it, or a newer one",
-            path.display()
-        ))),
         Found::Stranger => {
-            Err(StoreError::Schema(format!("{} is a redb file of another program, not a store of micado: move it away, or name another file", path.display())))
+            return Err(StoreError::Schema(format!(
+                "{} is a redb file of another program, not a store of micado: move it away, or name another file",
+                path.display()
+            )));
         }
     }
+    let (proof, remains) = proof_and_remains(database).map_err(|error| explain(path, &error))?;
+    if keys.is_proof(&proof) { Ok(remains) } else { Err(keys.another(&path.display())) }
+}
+
+fn step_up(path: &Path, database: &Database, keys: &KeyFile, from: Version, migrations: &[Migration]) -> Result<(), StoreError> {
+    let newest = migrations.len() as u64 + 1;
+    let steps = || -> anyhow::Result<()> {
+        let transaction = database.begin_write()?;
+        for step in &migrations[from as usize - 1..] {
+            step(&transaction, keys)?;
+        }
+        let mut schema = transaction.open_table(SCHEMA)?;
+        schema.insert(VERSION, newest)?;
+        schema.insert(REMAINS, 1)?;
+        drop(schema);
+        Ok(transaction.commit()?)
+    };
+    steps().map_err(|error| {
+        StoreError::Failed(format!("the store {} could not be upgraded from schema {from} to {newest} and is as it was: {error}", path.display()))
+    })
 }
 
 /// What an opened file turns out to be.
@@ -67,12 +92,59 @@ fn current(database: &Database) -> Result<Found, redb::Error> {
     }
 }
 
-fn create(database: &Database, version: u64) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    for kind in KINDS {
-        transaction.open_table(Table::new(kind))?;
+fn create(path: &Path, database: &Database, keys: &KeyFile, version: u64) -> Result<(), StoreError> {
+    let proof = keys.proof()?;
+    let made = || -> Result<(), redb::Error> {
+        let transaction = database.begin_write()?;
+        for kind in KINDS {
+            transaction.open_table(Table::new(kind))?;
+        }
+        history::create(&transaction)?;
+        transaction.open_table(KEY)?.insert(PROOF, proof.as_slice())?;
+        transaction.open_table(SCHEMA)?.insert(VERSION, version)?;
+        Ok(transaction.commit()?)
+    };
+    made().map_err(|error| explain(path, &error))
+}
+
+fn proof_and_remains(database: &Database) -> Result<(Vec<u8>, Remains), redb::Error> {
+    let transaction = database.begin_read()?;
+    let proof = transaction.open_table(KEY)?.get(PROOF)?.map(|proof| proof.value().to_vec()).unwrap_or_default();
+    let remains = if transaction.open_table(SCHEMA)?.get(REMAINS)?.is_some() { Remains::OfBefore } else { Remains::None };
+    Ok((proof, remains))
+}
+
+/// All that is said here, but that there are remains.
+pub(super) fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), redb::Error> {
+    let mut schema = to.open_table(SCHEMA)?;
+    for row in from.open_table(SCHEMA)?.iter()? {
+        let (name, number) = row?;
+        if name.value() != REMAINS {
+            schema.insert(name.value(), number.value())?;
+        }
     }
-    history::create(&transaction)?;
-    transaction.open_table(SCHEMA)?.insert(VERSION, version)?;
-    Ok(transaction.commit()?)
+    let mut key = to.open_table(KEY)?;
+    for row in from.open_table(KEY)?.iter()? {
+        let (name, proof) = row?;
+        key.insert(name.value(), proof.value())?;
+    }
+    Ok(())
+}
+
+/// From 1, in which records lay in clear, to 2.
+fn seal_records_and_keep_points(transaction: &WriteTransaction, keys: &KeyFile) -> anyhow::Result<()> {
+    for kind in KINDS {
+        let mut table = transaction.open_table(Table::new(kind))?;
+        let mut rows = Vec::new();
+        for row in table.iter()? {
+            let (id, record) = row?;
+            let (version, json) = record.value();
+            rows.push((id.value().to_owned(), version, keys.seal_record(kind, id.value(), version, json)?));
+        }
+        for (id, version, sealed) in rows {
+            table.insert(id.as_str(), (version, sealed.as_slice()))?;
+        }
+    }
+    transaction.open_table(KEY)?.insert(PROOF, keys.proof()?.as_slice())?;
+    Ok(history::create(transaction)?)
 }

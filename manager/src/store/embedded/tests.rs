@@ -1,5 +1,9 @@
 //! The embedded store: the conformance suite, its file, its schema, and being killed.
 
+mod sealing;
+
+pub(in crate::store) use sealing::schema_one;
+
 use super::{schema::Migration, *};
 use crate::store::conformance::{self, Home, conformance, decision, put, setting};
 use micado_api::Timestamp;
@@ -9,28 +13,33 @@ use std::{
     process::{Command, Stdio},
 };
 
-struct TestHome(tempfile::TempDir);
+struct TestHome {
+    folder: tempfile::TempDir,
+    keys: Arc<KeyFile>,
+}
 
 #[async_trait::async_trait]
 impl Home for TestHome {
     async fn fresh() -> Self {
-        Self(tempfile::tempdir().expect("temporary folder"))
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let keys = Arc::new(KeyFile::open(folder.path()).expect("a key"));
+        Self { folder, keys }
     }
     async fn open(&self) -> Arc<dyn Store> {
-        Arc::new(EmbeddedStore::open(self.file()).await.expect("open"))
+        Arc::new(EmbeddedStore::open(self.file(), self.keys.clone()).await.expect("open"))
     }
     async fn history(&self) -> Arc<dyn History> {
-        Arc::new(EmbeddedStore::open(self.file()).await.expect("open"))
+        Arc::new(EmbeddedStore::open(self.file(), self.keys.clone()).await.expect("open"))
     }
 }
 
 impl TestHome {
     fn file(&self) -> PathBuf {
-        self.0.path().join("micado.redb")
+        self.folder.path().join("micado.redb")
     }
     /// The message of the error that opening ends with, which names the file.
     async fn refusal(&self) -> StoreError {
-        let error = EmbeddedStore::open(self.file()).await.expect_err("must be refused");
+        let error = EmbeddedStore::open(self.file(), self.keys.clone()).await.expect_err("must be refused");
         assert!(error.to_string().contains(&self.file().display().to_string()), "{error} does not name the file");
         error
     }
@@ -119,29 +128,31 @@ async fn a_damaged_record_is_named() {
 }
 
 /// A step as a later micado may have it: settings get a prefix, and a table is new.
-fn rename_settings(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+fn rename_settings(transaction: &WriteTransaction, keys: &KeyFile) -> anyhow::Result<()> {
     let mut table = transaction.open_table(Table::new("setting"))?;
     let old: Vec<(String, Version, Vec<u8>)> =
         table.iter()?.map(|row| row.map(|(id, value)| (id.value().to_owned(), value.value().0, value.value().1.to_vec()))).collect::<Result<_, _>>()?;
-    for (id, version, json) in old {
+    for (id, version, sealed) in old {
+        let json = keys.unseal_record("setting", &id, version, &sealed).expect("ours");
+        let id_now = format!("cluster.{id}");
         table.remove(id.as_str())?;
-        table.insert(format!("cluster.{id}").as_str(), (version, json.as_slice()))?;
+        table.insert(id_now.as_str(), (version, keys.seal_record("setting", &id_now, version, &json)?.as_slice()))?;
     }
     transaction.open_table(Table::new("volume"))?;
     Ok(())
 }
 
 /// A step that writes and then fails.
-fn fail_half_way(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+fn fail_half_way(transaction: &WriteTransaction, _keys: &KeyFile) -> anyhow::Result<()> {
     transaction.open_table(Table::new("setting"))?.remove("cluster.name")?;
-    Err(redb::Error::Corrupted("as the test wants it".into()))
+    anyhow::bail!("as the test wants it")
 }
 
-/// The real list of steps is still empty (version 1 is the first), so these are the test's own.
+/// What steps may come: these are the test's own.
 #[tokio::test]
 async fn an_older_schema_is_upgraded_and_a_newer_one_refused() {
     let home = TestHome::fresh().await;
-    let open = |steps: &'static [Migration]| EmbeddedStore::open_with(home.file(), steps);
+    let open = |steps: &'static [Migration]| EmbeddedStore::open_with(home.file(), home.keys.clone(), steps);
     let one = open(&[]).expect("version 1");
     one.commit(&[put(setting("name", "demo"), 0), put(decision(1), 0)]).await.expect("commit");
     one.commit(&[put(setting("name", "demo2"), 1)]).await.expect("commit");
@@ -227,12 +238,14 @@ async fn a_killed_writer_loses_nothing_it_was_promised() {
     if let Some(path) = std::env::var_os(WRITER) {
         return write_until_killed(Path::new(&path)).await;
     }
-    let home = TestHome::fresh().await;
+    // The child has the key while it runs.
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let file = folder.path().join("micado.redb");
     let mut written = 0;
     for kill_after in [0, 1, 2, 3, 5, 8, 13, 21, 34, 55] {
         let mut child = Command::new(std::env::current_exe().expect("own path"))
             .args(["--exact", "store::embedded::tests::a_killed_writer_loses_nothing_it_was_promised", "--nocapture", "--test-threads=1"])
-            .env(WRITER, home.file())
+            .env(WRITER, &file)
             .stdout(Stdio::piped())
             .spawn()
             .expect("child");
@@ -244,7 +257,7 @@ async fn a_killed_writer_loses_nothing_it_was_promised() {
         child.wait().expect("wait");
         let last = last.expect("it wrote");
 
-        let contents = home.open().await.load().await.expect("load");
+        let contents = open_beside_key(&file).await.load().await.expect("load");
         let counters: Vec<u64> =
             contents.iter().filter_map(|(record, _)| if let Record::Setting(_, value) = record { value.parse().ok() } else { None }).collect();
         let decisions = contents.iter().filter(|(record, _)| matches!(record, Record::Decision(_))).count() as u64;
@@ -255,9 +268,14 @@ async fn a_killed_writer_loses_nothing_it_was_promised() {
     }
 }
 
+async fn open_beside_key(file: &Path) -> EmbeddedStore {
+    let keys = KeyFile::open(file.parent().expect("a folder")).expect("a key");
+    EmbeddedStore::open(file, Arc::new(keys)).await.expect("open")
+}
+
 /// Writes for ever: the n-th commit adds a decision and sets two counters to n.
 async fn write_until_killed(path: &Path) {
-    let store = EmbeddedStore::open(path).await.expect("open");
+    let store = open_beside_key(path).await;
     let mut n = store.load().await.expect("load").iter().filter(|(record, _)| matches!(record, Record::Decision(_))).count() as u64;
     let mut out = std::io::stdout();
     loop {

@@ -6,7 +6,7 @@ use crate::{
     store::{Change, Key, Record, Version, codec::KINDS},
 };
 use ::mongodb::bson::{Binary, Bson, DateTime, Document, doc, spec::BinarySubtype};
-use micado_api::{MemoryBytes, NanoCpus, PricePerHour, Timestamp};
+use micado_api::{Critical, MemoryBytes, NanoCpus, PricePerHour, Timestamp};
 use std::fmt::Display;
 
 /// Statements and bytes of one command at most: the server takes 100,000 and 16 MiB.
@@ -91,17 +91,12 @@ fn commands_of(keys: &KeyFile, change: &Change) -> Result<Vec<Command>, StoreErr
     }
     let json = record.encode().map_err(|error| StoreError::Failed(format!("{key:?} cannot be written as JSON: {error}")))?;
     let version = change.expected + 1;
-    let sealed = keys.seal(&about(kind, &id, version), &json)?;
+    let sealed = keys.seal_record(kind, &id, version, &json)?;
     let bytes = sealed.len() + 1024;
     let mut fields = readable(record);
     fields.insert("version", count(version));
     fields.insert("record", Binary { subtype: BinarySubtype::Generic, bytes: sealed });
     Ok(vec![Command::new(kind, "update", bytes, doc! { "q": { "_id": id }, "u": { "$set": fields }, "upsert": true })])
-}
-
-/// What a sealed record is about: it opens under no other name and as no other version.
-fn about(kind: &str, id: &str, version: Version) -> String {
-    format!("{kind} {version} {id}")
 }
 
 /// The record of a document, and its version.
@@ -112,7 +107,7 @@ pub(super) fn read(inner: &Inner, kind: &'static str, document: &Document) -> Re
     let (Some(version), Ok(sealed)) = (version, document.get_binary_generic("record")) else {
         return Err(unreadable(&"it is no document of micado"));
     };
-    let json = inner.keys.unseal(&about(kind, id, version), sealed).ok_or_else(|| unreadable(&"it was changed, or sealed with another key"))?;
+    let json = inner.keys.unseal_record(kind, id, version, sealed).ok_or_else(|| unreadable(&"it was changed, or sealed with another key"))?;
     let record = Record::decode(kind, id, &json).map_err(|error| unreadable(&error))?;
     Ok((record, version))
 }
@@ -148,13 +143,17 @@ fn readable(record: &Record) -> Document {
             "name": it.name.as_str(), "image": &it.spec.image, "digest": digest(it), "client": &it.spec.client, "location": it.spec.location.as_str(),
             "domain": it.spec.domain.clone(), "memory": bytes(it.spec.reservation.memory), "cpu": cores(it.spec.reservation.cpu), "created": date(it.created_at),
         },
-        Record::Image(it) => doc! { "image": &it.name, "digest": it.digest.clone() },
+        Record::Image(it) => doc! { "image": &it.name, "digest": it.digest.clone(), "critical": critical(&it.critical) },
         Record::Decision(it) => doc! {
             "at": date(it.at), "container": it.container.as_ref().map(|name| name.to_string()),
             "instance": it.instance.as_ref().map(|id| id.to_string()), "text": &it.text,
         },
         Record::Setting(..) => doc! {},
     }
+}
+
+pub(super) fn critical(it: &Critical) -> Document {
+    doc! { "memory": it.memory.map(bytes), "cpu": it.cpu.map(cores) }
 }
 
 fn digest(service: &Service) -> Option<&str> {
@@ -188,6 +187,6 @@ fn price(price: PricePerHour) -> f64 {
     price.0 as f64 / 1e6
 }
 
-fn count(number: u64) -> i64 {
+pub(super) fn count(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -12,8 +12,6 @@ use ::mongodb::{
 const VERSION: u64 = 2;
 const COLLECTION: &str = "schema";
 const ID: &str = "micado";
-/// What the proof says.
-const PROOF: &[u8] = b"micado";
 /// The server's code for a collection that is there already.
 const EXISTS: i32 = 48;
 
@@ -59,13 +57,8 @@ pub(super) async fn check(inner: &Inner) -> Result<Found, StoreError> {
             )));
         }
     };
-    let proof = schema.get_binary_generic("proof").ok().and_then(|sealed| inner.keys.unseal(ID, sealed));
-    if proof.as_deref() != Some(PROOF) {
-        return Err(StoreError::Schema(format!(
-            "the records of the store {} were sealed with another key than `{}`: put the file there that it was made with, or name another database",
-            inner.shown,
-            inner.keys.path().display()
-        )));
+    if !schema.get_binary_generic("proof").is_ok_and(|sealed| inner.keys.is_proof(sealed)) {
+        return Err(inner.keys.another(&inner.shown));
     }
     Ok(found)
 }
@@ -73,7 +66,7 @@ pub(super) async fn check(inner: &Inner) -> Result<Found, StoreError> {
 /// Makes the collections and then says that they are a store.
 pub(super) async fn create(inner: &Inner) -> Result<(), StoreError> {
     make_collections(inner).await?;
-    let proof = ::mongodb::bson::Binary { subtype: BinarySubtype::Generic, bytes: inner.keys.seal(ID, PROOF)? };
+    let proof = ::mongodb::bson::Binary { subtype: BinarySubtype::Generic, bytes: inner.keys.proof()? };
     let schema = doc! { "version": VERSION as i64, "proof": proof };
     let collection = inner.database.collection::<Document>(COLLECTION);
     let made = collection.update_one(doc! { "_id": ID }, doc! { "$setOnInsert": schema }).upsert(true);

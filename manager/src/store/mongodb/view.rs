@@ -2,10 +2,10 @@
 
 use super::{
     MongoStore, StoreError,
-    document::{addresses, bytes, cores, date, word},
+    document::{addresses, bytes, cores, count, critical, date, word},
 };
 use ::mongodb::bson::{Bson, Document, doc};
-use micado_api::{ContainerView, InstanceView, Timestamp};
+use micado_api::{ContainerView, ImageView, InstanceView, Timestamp};
 use std::collections::HashMap;
 
 /// Documents per round trip.
@@ -13,26 +13,29 @@ const BATCH: usize = 1000;
 
 impl MongoStore {
     /// Writes down how everything is. Only into documents that are there, and nothing that the manager itself reads: a refresh that is lost is made good by the next.
+    /// Nothing is written while it is not sure that the store is ours.
     ///
     /// # Errors
     /// `Failed` when the server does not take it.
-    pub async fn show(&self, now: Timestamp, instances: &[InstanceView], containers: &[ContainerView]) -> Result<(), StoreError> {
+    pub async fn show(&self, now: Timestamp, instances: &[InstanceView], containers: &[ContainerView], images: &[ImageView]) -> Result<(), StoreError> {
         let nodes: HashMap<&str, &str> = instances.iter().filter_map(|it| Some((it.tag.as_str(), it.node.as_deref()?))).collect();
-        self.refresh("instance", instances.iter().map(|it| (it.id.as_str(), instance(it, now))).collect()).await?;
-        self.refresh("container", containers.iter().map(|it| (it.name.as_str(), container(it, &nodes))).collect()).await
+        self.refresh("instance", instances, |it| (it.id.as_str(), instance(it, now))).await?;
+        self.refresh("container", containers, |it| (it.name.as_str(), container(it, &nodes))).await?;
+        self.refresh("imagecontainer", images, |it| (it.image.as_str(), image(it))).await
     }
 
-    async fn refresh(&self, kind: &str, documents: Vec<(&str, Document)>) -> Result<(), StoreError> {
-        for batch in documents.chunks(BATCH) {
-            let updates: Vec<Bson> = batch.iter().map(|(id, fields)| doc! { "q": { "_id": *id }, "u": { "$set": fields.clone() } }.into()).collect();
-            // Commits wait meanwhile, for they would collide; and whoever has lost the lease is not to say how things are.
-            let slot = self.inner.hold.lock().await;
-            if slot.is_none() {
+    /// Commits do not wait for it: one that collides with it is tried again.
+    async fn refresh<T>(&self, kind: &str, views: &[T], fields: impl Fn(&T) -> (&str, Document)) -> Result<(), StoreError> {
+        for batch in views.chunks(BATCH) {
+            if !self.inner.held().await {
                 return Ok(());
             }
-            let command = doc! { "update": kind, "updates": updates, "ordered": false, "writeConcern": { "w": 1 } };
-            let sent = async { self.inner.database.run_command(command).await.map_err(|error| self.inner.failed(&error)) };
-            self.inner.within(sent).await?;
+            let update = |view| {
+                let (id, fields) = fields(view);
+                Bson::from(doc! { "q": { "_id": id }, "u": { "$set": fields } })
+            };
+            let updates: Vec<Bson> = batch.iter().map(update).collect();
+            self.inner.send(doc! { "update": kind, "updates": updates, "ordered": false, "writeConcern": { "w": 1 } }).await?;
         }
         Ok(())
     }
@@ -40,18 +43,31 @@ impl MongoStore {
 
 fn instance(it: &InstanceView, now: Timestamp) -> Document {
     let age = i64::try_from(now.since(it.created_at).as_secs()).unwrap_or(i64::MAX);
+    let usage = it.usage.as_ref();
     doc! {
-        "state": word(&it.state), "reason": it.reason.clone(), "memory.capacity": bytes(it.capacity.memory), "memory.left": bytes(it.memory_left),
-        "cpu.capacity": cores(it.capacity.cpu), "containers": i64::from(it.containers), "age": age,
+        "state": word(&it.state), "reason": it.reason.clone(), "containers": i64::from(it.containers), "age": age,
+        "memory.capacity": bytes(it.capacity.memory), "memory.unpromised": bytes(it.memory_left), "memory.left": usage.map(|it| bytes(it.memory_left)),
+        "cpu.capacity": cores(it.capacity.cpu), "cpu.now": usage.and_then(|it| it.cpu).map(cores), "cpu.peak": usage.map(|it| cores(it.cpu_peak)),
+        "disk.left": usage.map(|it| count(it.disk_left)), "load": usage.and_then(|it| it.load).map(f64::from), "measured": usage.map(|it| date(it.at)),
     }
 }
 
 fn container(it: &ContainerView, nodes: &HashMap<&str, &str>) -> Document {
     let tag = it.instance.as_ref().map(|tag| tag.as_str());
+    let usage = it.usage.as_ref();
     doc! {
         "image": &it.image, "instance": tag, "node": tag.and_then(|tag| nodes.get(tag).copied()), "addresses": addresses(it.address.as_ref()),
         "ports": it.ports.iter().filter_map(|port| Some(format!("{}:{}", port.host?, port.container))).collect::<Vec<_>>(),
-        "state": word(&it.state), "reason": it.reason.clone(), "memory.limit": bytes(it.reservation.memory), "cpu.limit": cores(it.reservation.cpu),
-        "created": date(it.created_at),
+        "state": word(&it.state), "reason": it.reason.clone(), "created": date(it.created_at),
+        "memory.limit": bytes(it.reservation.memory), "memory.now": usage.map(|it| bytes(it.memory)), "memory.peak": usage.map(|it| bytes(it.memory_peak)),
+        "cpu.limit": cores(it.reservation.cpu), "cpu.now": usage.and_then(|it| it.cpu).map(cores), "cpu.peak": usage.map(|it| cores(it.cpu_peak)),
+        "network.received": usage.map(|it| count(it.received)), "network.sent": usage.map(|it| count(it.sent)), "measured": usage.map(|it| date(it.at)),
+    }
+}
+
+fn image(it: &ImageView) -> Document {
+    doc! {
+        "digest": it.digest.clone(), "suggested": it.suggested.as_ref().map(critical), "measured": count(it.measured_ms / 1000),
+        "footprint": it.footprint.map(|it| doc! { "memory": bytes(it.memory), "cpu": cores(it.cpu) }),
     }
 }

@@ -67,7 +67,8 @@ async fn points_are_sent_again_when_the_server_fails_for_a_moment() {
     let server = tokio::task::spawn_blocking(|| super::server::Server::start(1)).await.expect("a server");
     let url = format!("{}&appName=shaky", server.url("points"));
     let home = TestHome::at(url.clone());
-    let store = home.store(QUICK).await.expect("open");
+    // Of its lease it is sure meanwhile.
+    let store = home.store(Pace { lease: Duration::from_secs(30), ..QUICK }).await.expect("open");
     let mut wanted = Vec::new();
     let faults = [
         doc! { "closeConnection": true },

@@ -11,8 +11,8 @@ use ::mongodb::{
 };
 use futures_util::TryStreamExt;
 use micado_api::{
-    ContainerName, ContainerState, ContainerView, InstanceId, InstanceState, InstanceView, Location, MemoryBytes, NanoCpus, Origin, PricePerHour, Resources,
-    ServiceName, Tag, Timestamp,
+    ContainerName, ContainerState, ContainerUsage, ContainerView, Critical, Hundredths, ImageView, InstanceId, InstanceState, InstanceView, Location,
+    MachineUsage, MemoryBytes, NanoCpus, Origin, PricePerHour, Resources, ServiceName, Tag, Timestamp,
 };
 
 /// The one document of a collection, as a shell shows it.
@@ -49,7 +49,18 @@ fn instance_view() -> InstanceView {
         price: PricePerHour(50_000),
         created_at: Timestamp(1),
         joined_after_ms: None,
-        usage: None,
+        usage: Some(MachineUsage {
+            at: Timestamp(89_000),
+            memory_total: MemoryBytes::mib(1024),
+            memory_left: MemoryBytes::mib(700),
+            memory_least_left: MemoryBytes::mib(300),
+            cpu: Some(NanoCpus::millis(310)),
+            cpu_peak: NanoCpus::millis(900),
+            cores: NanoCpus::cores(1),
+            load: Some(Hundredths(42)),
+            disk_left: 7 << 30,
+            disk_total: 10 << 30,
+        }),
     }
 }
 
@@ -67,7 +78,31 @@ fn container_view(name: &str) -> ContainerView {
         ports: vec![],
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         created_at: Timestamp(5),
-        usage: None,
+        usage: Some(ContainerUsage {
+            at: Timestamp(89_000),
+            memory: MemoryBytes::mib(90),
+            memory_peak: MemoryBytes::mib(200),
+            cpu: Some(NanoCpus::millis(20)),
+            cpu_peak: NanoCpus::millis(240),
+            oom_kills: 0,
+            memory_pressure: None,
+            cpu_pressure: None,
+            received: 1000,
+            sent: 20_000,
+            read: 0,
+            written: 4096,
+        }),
+    }
+}
+
+fn image_view(image: &str) -> ImageView {
+    ImageView {
+        image: image.into(),
+        digest: Some("sha256:0123".into()),
+        critical: Critical { memory: Some(MemoryBytes::mib(400)), cpu: None },
+        suggested: Some(Critical { memory: Some(MemoryBytes::mib(160)), cpu: Some(NanoCpus::millis(300)) }),
+        footprint: Some(Resources::new(MemoryBytes::mib(120), NanoCpus::millis(200))),
+        measured_ms: 7_200_500,
     }
 }
 
@@ -75,26 +110,38 @@ fn container_view(name: &str) -> ContainerView {
 async fn the_collections_read_well_and_tell_no_secrets() {
     let home = TestHome::fresh().await;
     let store = home.store(Pace::default()).await.expect("open");
-    let records = [conformance::instance(), conformance::service(), conformance::container(), conformance::decision(7), setting("token", "s3cret")];
+    let records =
+        [conformance::instance(), conformance::service(), conformance::container(), conformance::image(), conformance::decision(7), setting("token", "s3cret")];
     let changes: Vec<_> = records.into_iter().map(|record| put(record, 0)).collect();
     store.commit(&changes).await.expect("commit");
     let before = store.load().await.expect("load");
-    store.show(Timestamp(90_001), &[instance_view()], &[container_view("alice_web.1"), container_view("gone.1")]).await.expect("shown");
-    assert_eq!(store.load().await, Ok(before), "what is shown changes no record, and makes none");
+    let images = [image_view("registry:5000/team/micado-web:latest"), image_view("gone")];
+    store.show(Timestamp(90_001), &[instance_view()], &[container_view("alice_web.1"), container_view("gone.1")], &images).await.expect("shown");
+    assert_eq!(store.load().await, Ok(before.clone()), "what is shown changes no record, and makes none");
 
     let database = database(&home.url).await;
-    let mut all = Vec::new();
-    for kind in ["container", "instance", "imagecontainer", "service", "decision", "setting"] {
-        all.push(shown(&database, kind).await);
-    }
-    insta::assert_snapshot!("collections", all.join("\n"));
+    let all = async |kinds: &[&str]| {
+        let mut all = Vec::new();
+        for kind in kinds {
+            all.push(shown(&database, kind).await);
+        }
+        all.join("\n")
+    };
+    insta::assert_snapshot!("collections", all(&["container", "instance", "imagecontainer", "service", "decision", "setting"]).await);
 
-    // The environment, the arguments, a person's files (as numbers too), a setting's value.
+    let blind = InstanceView { usage: None, ..instance_view() };
+    let unseen = ContainerView { usage: None, ..container_view("alice_web.1") };
+    let new = ImageView { suggested: None, footprint: None, measured_ms: 0, ..images[0].clone() };
+    store.show(Timestamp(90_001), &[blind], &[unseen], &[new]).await.expect("shown");
+    assert_eq!(store.load().await, Ok(before));
+    insta::assert_snapshot!("collections_when_blind", all(&["container", "instance", "imagecontainer"]).await);
+
+    // The environment, the arguments, a person's files (as base64 too), a setting's value.
     for kind in database.list_collection_names().await.expect("names") {
         let documents: Vec<Document> = database.collection(&kind).find(doc! {}).await.expect("find").try_collect().await.expect("read");
         for document in documents {
             let bytes = document.to_vec().expect("BSON");
-            for secret in ["s3cret", "PORT=8080", "a b", "data.bin", "[0,1,254,255]", "log_tail"] {
+            for secret in ["s3cret", "PORT=8080", "a b", "data.bin", "AAH+/w==", "log_tail"] {
                 assert!(!bytes.windows(secret.len()).any(|part| part == secret.as_bytes()), "{kind} tells `{secret}`");
             }
         }
@@ -162,23 +209,54 @@ async fn a_server_that_does_not_let_us_in_or_is_not_there_is_named_without_the_p
 #[tokio::test]
 async fn a_store_is_copied_whole_and_only_where_there_is_none() {
     use crate::store::{EmbeddedStore, Place, copy};
-    let home = TestHome::fresh().await;
+    let (home, other) = (TestHome::fresh().await, TestHome::fresh().await);
     let state = tempfile::tempdir().expect("a folder");
     let file = |name: &str| Place::File(state.path().join(name));
-    let database: Place = home.url.parse().expect("a place");
-    let records: Vec<_> = (0..1500).map(conformance::decision).chain([conformance::instance(), conformance::service(), conformance::container()]).collect();
-    let first = EmbeddedStore::open(state.path().join("first")).await.expect("open");
+    let database = |home: &TestHome| home.url.parse::<Place>().expect("a place");
+    let open = async |name: &str| EmbeddedStore::open(state.path().join(name), Arc::new(KeyFile::open(state.path()).expect("a key"))).await.expect("open");
+    let records: Vec<_> = (0..1500)
+        .map(conformance::decision)
+        .chain([conformance::instance(), conformance::service(), conformance::container(), conformance::image(), setting("token", "s3cret")])
+        .collect();
+    let first = open("first").await;
     first.commit(&records.iter().cloned().map(|record| put(record, 0)).collect::<Vec<_>>()).await.expect("commit");
     let refusal = |from: Place, to: Place| async { copy(from, to, state.path()).await.expect_err("a refusal").to_string() };
 
-    assert!(refusal(file("first"), database.clone()).await.contains("in use"));
+    assert!(refusal(file("first"), database(&home)).await.contains("in use"));
     let wanted = first.load().await.expect("load");
     drop(first);
-    assert!(refusal(file("none"), database.clone()).await.contains("no store"));
-    assert!(refusal(database.clone(), file("second")).await.contains("no store"));
-    let copied = copy(file("first"), database.clone(), state.path()).await.expect("copied");
-    assert_eq!(copied.records["decision"], 1500);
-    assert!(refusal(file("first"), database.clone()).await.contains("not empty"));
-    copy(database, file("second"), state.path()).await.expect("and back");
-    assert_eq!(EmbeddedStore::open(state.path().join("second")).await.expect("open").load().await, Ok(wanted));
+    assert!(refusal(file("none"), database(&home)).await.contains("no store"));
+    assert!(refusal(database(&home), file("second")).await.contains("no store"));
+    let copied = copy(file("first"), database(&home), state.path()).await.expect("from a file to a database");
+    assert_eq!((copied.records["decision"], copied.records["imagecontainer"]), (1500, 1));
+    assert!(refusal(file("first"), database(&home)).await.contains("not empty"));
+    copy(database(&home), database(&other), state.path()).await.expect("from a database to another");
+    copy(database(&other), file("second"), state.path()).await.expect("from a database to a file");
+    copy(file("second"), file("third"), state.path()).await.expect("from a file to another");
+    assert_eq!(open("third").await.load().await, Ok(wanted));
+}
+
+#[tokio::test]
+async fn a_file_whose_records_are_not_sealed_is_copied_too() {
+    use crate::store::{Place, copy, embedded::schema_one};
+    let home = TestHome::fresh().await;
+    let state = tempfile::tempdir().expect("a folder");
+    schema_one(&state.path().join("old"), &[conformance::instance(), setting("token", "s3cret")]);
+    let to = home.url.parse::<Place>().expect("a place");
+    let copied = copy(Place::File(state.path().join("old")), to.clone(), state.path()).await.expect("copied");
+    assert_eq!((copied.records["instance"], copied.records["setting"]), (1, 1));
+    copy(to, Place::File(state.path().join("new")), state.path()).await.expect("and back");
+}
+
+#[tokio::test]
+async fn eight_megabytes_of_files_are_kept() {
+    let home = TestHome::fresh().await;
+    let store = home.store(Pace::default()).await.expect("open");
+    let Record::Instance(instance) = conformance::instance() else { panic!("an instance") };
+    let content: Vec<u8> = (0..8 << 20).map(|at: u32| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    let files = [("first".to_owned(), content[..5 << 20].to_vec()), ("second".to_owned(), content[5 << 20..].to_vec())].into();
+    let record = Record::Instance(crate::model::Instance { files, ..instance });
+    store.commit(&[put(record.clone(), 0), put(setting("a", "1"), 0)]).await.expect("commit");
+    store.commit(&[put(record.clone(), 1)]).await.expect("commit");
+    assert_eq!(store.load().await.expect("load"), [(record, 2), (setting("a", "1"), 1)]);
 }

@@ -1,0 +1,40 @@
+//! A store's file written anew: what an older schema had written in clear is in no free page of the new one.
+
+use super::{Table, database, explain, history, schema, sync_folder};
+use crate::store::{StoreError, codec::KINDS};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
+use std::{io, path::Path};
+
+/// Puts a copy of the store, beside it at first, into its place: a kill leaves the one or the other. The old file is locked until the new one is there, which is locked too.
+pub(super) fn rewrite(path: &Path, old: Database) -> Result<Database, StoreError> {
+    let beside = path.with_added_extension("new");
+    let failed = |error: io::Error| StoreError::Failed(format!("the store {} cannot be written anew as {}: {error}", path.display(), beside.display()));
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let new = database(&beside)?;
+    copy(&old, &new).map_err(|error| explain(&beside, &error))?;
+    std::fs::rename(&beside, path).map_err(failed)?;
+    sync_folder(path).map_err(failed)?;
+    Ok(new)
+}
+
+fn copy(old: &Database, new: &Database) -> Result<(), redb::Error> {
+    let (from, to) = (old.begin_read()?, new.begin_write()?);
+    for kind in KINDS {
+        copy_records(&from, &to, Table::new(kind))?;
+    }
+    history::copy(&from, &to)?;
+    schema::copy(&from, &to)?;
+    Ok(to.commit()?)
+}
+
+fn copy_records(from: &ReadTransaction, to: &WriteTransaction, table: Table) -> Result<(), redb::Error> {
+    let mut copied = to.open_table(table)?;
+    for row in from.open_table(table)?.iter()? {
+        let (id, record) = row?;
+        copied.insert(id.value(), record.value())?;
+    }
+    Ok(())
+}

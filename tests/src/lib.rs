@@ -14,12 +14,12 @@ mod run;
 mod setup;
 mod view;
 
-pub use cli::{Outcome, run as run_micado};
+pub use cli::{Outcome, Running, run as run_micado};
 pub use cloudbroker::Rented;
 pub use cluster::{Cluster, Options};
 pub use faulty::{Fault, FaultyBroker};
 pub use host::HostContainer;
 pub use manager::{free_port, micado};
 pub use mongod::{Mongod, Store};
-pub use setup::{Request, Setup, web};
+pub use setup::{Request, Setup, tools, web};
 pub use view::{View, measured, wait};

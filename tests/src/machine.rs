@@ -54,6 +54,17 @@ impl Cluster {
         self.on_machine(tag, "pidof micado-node || true").await
     }
 
+    /// The most memory that the manager ever had, in MiB.
+    #[must_use]
+    pub fn manager_peak(&self) -> u64 {
+        peak(&std::fs::read_to_string(format!("/proc/{}/status", self.manager_pid())).expect("the manager runs"))
+    }
+
+    /// The most memory that the agent on a machine ever had, in MiB.
+    pub async fn agent_peak(&self, tag: &str) -> u64 {
+        peak(&self.on_machine(tag, "cat /proc/$(pidof micado-node)/status").await)
+    }
+
     /// The containers that run on all machines, by the engines' ids, each with when it was started and as which process.
     pub async fn containers_started(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
@@ -63,4 +74,10 @@ impl Cluster {
         }
         all
     }
+}
+
+/// Of a process, by its `status` in `/proc`, which counts in KiB.
+fn peak(status: &str) -> u64 {
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a process with memory");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") >> 10
 }

@@ -1,11 +1,16 @@
 //! What every store must do, as tests that any store's own tests run against it.
 
+mod history;
+
+pub use history::*;
+
 use super::{Change, Contents, Key, Record, Store, StoreError};
 use crate::model::{Container, Decision, Desired, Instance, Outcome, Placement, Service, Trade};
 use micado_api::{
     CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, MemoryBytes, NanoCpus, Origin, PortMapping, PricePerHour, Protocol, Resources,
     ServiceName, ServiceSpec, Tag, Timestamp, VolumeMount,
 };
+use micado_core::metrics::History;
 use std::sync::Arc;
 
 /// An empty place of its own where a store can be opened, and opened again after it was dropped.
@@ -15,6 +20,8 @@ pub trait Home: Sized + Send + Sync {
     async fn fresh() -> Self;
     /// The store that is there; made if there is none.
     async fn open(&self) -> Arc<dyn Store>;
+    /// The same, for its points.
+    async fn history(&self) -> Arc<dyn History>;
 }
 
 /// One `#[tokio::test]` for each rule, against the stores of the given [`Home`].
@@ -31,7 +38,15 @@ macro_rules! conformance {
             many_records_at_once,
             racing_writers_lose_nothing,
             names_and_values_of_any_shape,
-            a_record_under_a_wrong_key_is_refused);
+            a_record_under_a_wrong_key_is_refused,
+            no_points_are_no_error,
+            points_come_back_by_time_and_then_by_instance,
+            a_point_that_is_written_again_is_replaced,
+            points_of_the_same_time_are_told_apart,
+            only_what_is_asked_for_is_recalled,
+            points_of_any_shape,
+            many_points_at_once,
+            points_are_no_records);
     };
     ($home:ty: $($rule:ident),+) => {
         $(

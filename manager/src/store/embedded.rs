@@ -1,5 +1,6 @@
 //! The default store: one redb file beside the manager, every commit on disk before it is acknowledged.
 
+mod history;
 mod schema;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ mod copy;
 mod embedded;
 mod mongodb;
 mod place;
+mod points;
 mod seal;
 
 pub use copy::{Copied, copy};

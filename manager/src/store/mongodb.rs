@@ -1,8 +1,10 @@
 //! The store in a MongoDB: one document per record in the collections that MiCADO has, written in transactions by the one manager that has the lease.
 
 mod document;
+mod history;
 mod lease;
 mod schema;
+mod send;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -109,8 +111,10 @@ impl MongoStore {
             return Err(StoreError::Schema(format!("there is no store at {}", inner.shown)));
         }
         let hold = lease::take(&inner).await?;
-        if found == schema::Found::Nothing {
-            inner.within(schema::create(&inner)).await?;
+        match found {
+            schema::Found::Nothing => inner.within(schema::create(&inner)).await?,
+            schema::Found::Older(version) => inner.within(schema::upgrade(&inner, version)).await?,
+            schema::Found::Ours => {}
         }
         *inner.hold.lock().await = Some(hold);
         let inner = Arc::new(inner);
@@ -141,7 +145,7 @@ impl Store for MongoStore {
         }
         let mut slot = self.inner.hold.lock().await;
         // Out of its slot while it is used: whatever ends this early leaves none behind.
-        let mut hold = slot.take().ok_or_else(|| StoreError::Failed(format!("the store {} must be loaded again first", self.inner.shown)))?;
+        let mut hold = slot.take().ok_or_else(|| self.inner.unsure())?;
         let outcome = self.inner.within(transaction::write(&self.inner, &mut hold, &batch)).await;
         if matches!(outcome, Ok(()) | Err(StoreError::Conflict(_))) {
             *slot = Some(hold);
@@ -192,9 +196,19 @@ impl Inner {
         Ok(contents)
     }
 
+    /// Whether the store is ours to write to. Waits for a commit that is under way.
+    async fn held(&self) -> bool {
+        self.hold.lock().await.is_some()
+    }
+
     /// The work, or a failure when it takes too long.
     async fn within<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         timeout(self.pace.answer, work).await.unwrap_or_else(|_| Err(self.silent()))
+    }
+
+    /// It is not known that the store is ours.
+    fn unsure(&self) -> StoreError {
+        StoreError::Failed(format!("the store {} must be loaded again first", self.shown))
     }
 
     fn silent(&self) -> StoreError {

@@ -1,6 +1,6 @@
 //! The embedded store's schema: its version, and the steps from an older one to this.
 
-use super::{Table, explain};
+use super::{Table, explain, history};
 use crate::store::{StoreError, codec::KINDS};
 use redb::{Database, ReadableDatabase, TableDefinition, TableHandle, WriteTransaction};
 use std::path::Path;
@@ -8,8 +8,8 @@ use std::path::Path;
 /// One step, from the version that is its place in the list (the first is from 1 to 2).
 pub(super) type Migration = fn(&WriteTransaction) -> Result<(), redb::Error>;
 
-/// All steps there are. None yet: version 1 is the first. Append only, and never change a step that was released.
-pub(super) const MIGRATIONS: &[Migration] = &[];
+/// All steps there are: 2 has points. Append only, and never change a step that was released.
+pub(super) const MIGRATIONS: &[Migration] = &[history::create];
 
 const SCHEMA: TableDefinition<&str, u64> = TableDefinition::new("schema");
 const VERSION: &str = "version";
@@ -72,6 +72,7 @@ fn create(database: &Database, version: u64) -> Result<(), redb::Error> {
     for kind in KINDS {
         transaction.open_table(Table::new(kind))?;
     }
+    history::create(&transaction)?;
     transaction.open_table(SCHEMA)?.insert(VERSION, version)?;
     Ok(transaction.commit()?)
 }

@@ -2,6 +2,8 @@
 
 use super::{schema::Migration, *};
 use crate::store::conformance::{self, Home, conformance, decision, put, setting};
+use micado_api::Timestamp;
+use micado_core::metrics::{History, Recall, Resolution, Whose};
 use std::{
     io::{BufRead, BufReader, Write as _},
     process::{Command, Stdio},
@@ -15,6 +17,9 @@ impl Home for TestHome {
         Self(tempfile::tempdir().expect("temporary folder"))
     }
     async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(EmbeddedStore::open(self.file()).await.expect("open"))
+    }
+    async fn history(&self) -> Arc<dyn History> {
         Arc::new(EmbeddedStore::open(self.file()).await.expect("open"))
     }
 }
@@ -154,6 +159,47 @@ async fn an_older_schema_is_upgraded_and_a_newer_one_refused() {
     let error = open(&[rename_settings, rename_settings, fail_half_way]).expect_err("a step fails");
     assert!(error.to_string().contains("from schema 2 to 4 and is as it was"), "{error}");
     assert_eq!(open(&[rename_settings]).expect("still version 2").load().await, Ok(upgraded));
+}
+
+#[tokio::test]
+async fn points_that_are_too_old_are_let_go_of() {
+    let home = TestHome::fresh().await;
+    let history = home.history().await;
+    let hour = 3_600_000;
+    let now = Timestamp(1_000 * 24 * hour);
+    let ages = [(Resolution::Sample, hour), (Resolution::Minute, 24 * hour), (Resolution::TenMinutes, 30 * 24 * hour)];
+    let recall = async |resolution| {
+        let all = Recall { whose: Whose::All, resolution, from: Timestamp(0), until: Timestamp(u64::MAX) };
+        history.recall(&all).await.expect("recalled")
+    };
+    let at = |resolution, age: u64| conformance::point("a", resolution, Timestamp(now.0 - age), &["alice_web.1"]);
+    let points: Vec<_> = ages.iter().flat_map(|(resolution, kept)| [kept + 1, *kept, 0].map(|age| at(*resolution, age))).collect();
+    history.record(&points).await.expect("recorded");
+    history.forget(now).await.expect("let go of");
+    for (resolution, kept) in ages {
+        assert_eq!(recall(resolution).await, [at(resolution, kept), at(resolution, 0)]);
+    }
+}
+
+#[tokio::test]
+async fn two_hours_of_points_leaves_a_file_of_bounded_size() {
+    let home = TestHome::fresh().await;
+    let history = home.history().await;
+    // Ten machines told every ten seconds of the last, and once a minute what is too old goes.
+    for turn in 0..720_u64 {
+        let now = Timestamp(1_700_000_000_000 + turn * 10_000);
+        let points: Vec<_> = (0..50_u64)
+            .map(|number| {
+                conformance::point(&format!("i{}", number % 10), Resolution::Sample, Timestamp(now.0 + number / 10 * 2000), &["alice_web.1", "bob_db.1"])
+            })
+            .collect();
+        history.record(&points).await.expect("recorded");
+        if turn % 6 == 0 {
+            history.forget(now).await.expect("let go of");
+        }
+    }
+    let length = std::fs::metadata(home.file()).expect("metadata").len();
+    assert!(length <= 16 << 20, "{length} bytes for an hour of 20 containers");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The store in a MongoDB: the conformance suite on a real server, and what only a server has.
 
 mod faults;
+mod history;
 mod leases;
 mod reading;
 mod server;
@@ -10,6 +11,7 @@ use crate::store::{
     KeyFile, Record, Store, StoreError,
     conformance::{Home, conformance, put, setting},
 };
+use micado_core::metrics::History;
 use server::{fresh_url, keys, url};
 use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
@@ -40,6 +42,9 @@ impl Home for TestHome {
         Self::at(tokio::task::spawn_blocking(fresh_url).await.expect("a server"))
     }
     async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(self.store(Pace::default()).await.expect("open"))
+    }
+    async fn history(&self) -> Arc<dyn History> {
         Arc::new(self.store(Pace::default()).await.expect("open"))
     }
 }

@@ -1,0 +1,200 @@
+//! One machine as its agent measures it: the last sample of everything, to compare the next with, and what follows from the two.
+
+use super::{
+    compare,
+    runs::{Order, Runs},
+};
+use crate::metrics::{ContainerPoint, MachinePoint, Point, Resolution, Used};
+use micado_api::{
+    ContainerUsage, Hundredths, InstanceId, MachineUsage, MemoryBytes, NanoCpus, Timestamp,
+    agent::{ContainerSample, MachineSample, SampleBatch},
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// The mean over so many milliseconds counts as CPU that a container needs: less is a start or a burst.
+const MINUTE: u64 = 60_000;
+
+/// Two samples further apart than this, in milliseconds, are not compared: somebody has set the clock.
+const APART: u64 = 3_600_000;
+
+/// One machine.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    pub(super) runs: Runs,
+    /// When the last batch came that was not late, by the manager's clock.
+    pub(super) fresh_at: Option<Timestamp>,
+    pub(super) usage: Option<MachineUsage>,
+    /// Of this run, the last.
+    last: Option<(MachineSample, Timestamp)>,
+    /// Those that run, by the engine's id.
+    containers: HashMap<String, Known>,
+    /// What they use, by Swarm service.
+    now: HashMap<String, ContainerUsage>,
+}
+
+/// A container that runs.
+#[derive(Debug, Default)]
+struct Known {
+    sample: ContainerSample,
+    memory_peak: MemoryBytes,
+    cpu_peak: NanoCpus,
+    /// Milliseconds of the present minute that were measured, and the CPU time used in them.
+    minute: (u64, u64),
+}
+
+impl Watched {
+    /// The Swarm services of its containers.
+    pub(super) fn services(&self) -> impl Iterator<Item = &String> {
+        self.now.keys()
+    }
+
+    pub(super) fn container(&self, service: &str) -> Option<&ContainerUsage> {
+        self.now.get(service)
+    }
+
+    /// A batch as a point. One that is older than the last is compared with nothing, and is not how things are now.
+    pub(super) fn take(&mut self, instance: &InstanceId, order: Order, batch: SampleBatch, used: &mut BTreeMap<String, Used>) -> Point {
+        let (at, cores) = (batch.at, batch.machine.cores);
+        let (machine, containers) = if order == Order::Old {
+            let as_it_was = |sample: ContainerSample| Some((compare::container(None, &sample, cores), sample.service?));
+            let containers = batch.containers.into_iter().filter_map(as_it_was).map(|(point, service)| (service, point)).collect();
+            (compare::machine(None, &batch.machine), containers)
+        } else {
+            let before = self.last.as_ref().filter(|_| order != Order::First).map(|(_, before)| *before);
+            let passed = before.map(|before| at.0.saturating_sub(before.0)).filter(|ms| (1..=APART).contains(ms));
+            let machine = self.measure_machine(passed, &batch.machine, at);
+            (machine, self.measure_containers(order, passed, batch, used))
+        };
+        let containers = merged(containers.into_iter());
+        for (service, point) in &containers {
+            let learned = entry(used, service);
+            learned.measured_ms = learned.measured_ms.saturating_add(point.measured_ms);
+            learned.memory_peak = learned.memory_peak.max(point.memory_peak);
+        }
+        Point { instance: instance.clone(), resolution: Resolution::Sample, at, machine, containers }
+    }
+
+    fn measure_machine(&mut self, passed: Option<u64>, sample: &MachineSample, at: Timestamp) -> MachinePoint {
+        let point = compare::machine(self.last.as_ref().map(|(before, _)| before).zip(passed), sample);
+        let before = self.usage.as_ref();
+        self.usage = Some(MachineUsage {
+            at,
+            memory_total: sample.memory_total,
+            memory_left: sample.memory_left,
+            memory_least_left: before.map_or(sample.memory_left, |before| before.memory_least_left.min(sample.memory_left)),
+            cpu: compare::rate(point.cpu_ns, point.measured_ms),
+            cpu_peak: before.map_or(NanoCpus(0), |before| before.cpu_peak).max(point.cpu_peak),
+            cores: NanoCpus(sample.cores),
+            load: sample.load.map(Hundredths::from),
+            disk_left: sample.disk_left,
+            disk_total: sample.disk_total,
+        });
+        self.last = Some((sample.clone(), at));
+        point
+    }
+
+    /// What every container used since the last batch. Those that are not in this one have ended.
+    fn measure_containers(
+        &mut self,
+        order: Order,
+        passed: Option<u64>,
+        batch: SampleBatch,
+        used: &mut BTreeMap<String, Used>,
+    ) -> Vec<(String, ContainerPoint)> {
+        let (at, cores) = (batch.at, batch.machine.cores);
+        let mut before = std::mem::take(&mut self.containers);
+        self.now.clear();
+        let mut points = Vec::with_capacity(batch.containers.len());
+        for sample in batch.containers {
+            let Some(service) = sample.service.clone() else { continue };
+            let mut known = before.remove(&sample.id);
+            // What was not there when the batch before was measured has begun since. One that used more CPU than there was since then was only not found before.
+            if known.is_none() && order == Order::Next && passed.is_some_and(|ms| sample.cpu_ns <= compare::most_cpu_ns(cores, ms)) {
+                known = Some(Known::default());
+            }
+            let point = compare::container(known.as_ref().map(|known| &known.sample).zip(passed), &sample, cores);
+            let learned = entry(used, &service);
+            // A kill is one, however little is known of the time.
+            if known.as_ref().is_some_and(|known| sample.oom_kills > known.sample.oom_kills) {
+                learned.killed_at = learned.killed_at.max(sample.memory_limit);
+            }
+            let mut known = known.unwrap_or_default();
+            learned.cpu_peak = learned.cpu_peak.max(known.measured(&point, sample.ended).unwrap_or_default());
+            known.sample = sample;
+            if !known.sample.ended {
+                let usage = known.usage(at, &point);
+                self.now.entry(service.clone()).and_modify(|other| add(other, &usage)).or_insert(usage);
+                self.containers.insert(known.sample.id.clone(), known);
+            }
+            points.push((service, point));
+        }
+        points
+    }
+}
+
+impl Known {
+    /// Takes its next point in; gives the mean over a minute when one is complete. After its end it uses nothing, so its last minute is.
+    fn measured(&mut self, point: &ContainerPoint, ended: bool) -> Option<NanoCpus> {
+        self.memory_peak = self.memory_peak.max(point.memory_peak);
+        self.cpu_peak = self.cpu_peak.max(point.cpu_peak);
+        self.minute.0 = self.minute.0.saturating_add(point.measured_ms);
+        self.minute.1 = self.minute.1.saturating_add(point.cpu_ns);
+        let (ms, cpu_ns) = self.minute;
+        if ms < MINUTE && !ended {
+            return None;
+        }
+        self.minute = (0, 0);
+        compare::rate(cpu_ns, ms.max(MINUTE))
+    }
+
+    fn usage(&self, at: Timestamp, point: &ContainerPoint) -> ContainerUsage {
+        let per_second =
+            |bytes: u64| (u128::from(bytes) * 1000).checked_div(u128::from(point.measured_ms)).map_or(0, |it| u64::try_from(it).unwrap_or(u64::MAX));
+        ContainerUsage {
+            at,
+            memory: point.memory,
+            memory_peak: self.memory_peak,
+            cpu: compare::rate(point.cpu_ns, point.measured_ms),
+            cpu_peak: self.cpu_peak,
+            oom_kills: self.sample.oom_kills,
+            memory_pressure: self.sample.memory_pressure.map(Hundredths::from),
+            cpu_pressure: self.sample.cpu_pressure.map(Hundredths::from),
+            received: per_second(point.received),
+            sent: per_second(point.sent),
+            read: per_second(point.read),
+            written: per_second(point.written),
+        }
+    }
+}
+
+/// Points by Swarm service: of one that was restarted there are two in a batch.
+fn merged(points: impl Iterator<Item = (String, ContainerPoint)>) -> BTreeMap<String, ContainerPoint> {
+    let mut merged: BTreeMap<String, ContainerPoint> = BTreeMap::new();
+    for (service, point) in points {
+        merged.entry(service).and_modify(|other| compare::merge(other, &point)).or_insert(point);
+    }
+    merged
+}
+
+/// What another container of the same Swarm service uses at the same time.
+fn add(one: &mut ContainerUsage, other: &ContainerUsage) {
+    one.memory.0 = one.memory.0.saturating_add(other.memory.0);
+    one.memory_peak = one.memory_peak.max(other.memory_peak).max(one.memory);
+    one.cpu = one.cpu.zip(other.cpu).map(|(a, b)| NanoCpus(a.0.saturating_add(b.0))).or(one.cpu).or(other.cpu);
+    one.cpu_peak = one.cpu_peak.max(other.cpu_peak).max(one.cpu.unwrap_or_default());
+    one.oom_kills = one.oom_kills.saturating_add(other.oom_kills);
+    one.memory_pressure = one.memory_pressure.max(other.memory_pressure);
+    one.cpu_pressure = one.cpu_pressure.max(other.cpu_pressure);
+    for (sum, more) in [(&mut one.received, other.received), (&mut one.sent, other.sent), (&mut one.read, other.read), (&mut one.written, other.written)] {
+        *sum = sum.saturating_add(more);
+    }
+}
+
+/// What is known of a Swarm service's use since it was last asked for.
+fn entry<'a>(used: &'a mut BTreeMap<String, Used>, service: &str) -> &'a mut Used {
+    if !used.contains_key(service) {
+        let nothing = Used { service: service.to_owned(), measured_ms: 0, memory_peak: MemoryBytes(0), cpu_peak: NanoCpus(0), killed_at: None };
+        used.insert(service.to_owned(), nothing);
+    }
+    used.get_mut(service).expect("it was put there")
+}

@@ -1,0 +1,66 @@
+//! How points are written down where programs alone read them: postcard, in which a container's figures take some 30 bytes.
+
+use super::StoreError;
+use micado_core::metrics::{ContainerPoint, MachinePoint, Point};
+use std::collections::BTreeMap;
+
+/// What a point holds beside what its place says: whose, how finely, when.
+pub(super) type Figures = (MachinePoint, BTreeMap<String, ContainerPoint>);
+
+/// # Errors
+/// `Failed` when it cannot be written down.
+pub(super) fn encode(point: &Point) -> Result<Vec<u8>, StoreError> {
+    postcard::to_stdvec(&(&point.machine, &point.containers))
+        .map_err(|error| StoreError::Failed(format!("a point of {} cannot be written down: {error}", point.instance)))
+}
+
+/// `None` when these are no figures, or of a micado that keeps others.
+pub(super) fn decode(bytes: &[u8]) -> Option<Figures> {
+    postcard::take_from_bytes(bytes).ok().and_then(|(figures, rest)| rest.is_empty().then_some(figures))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use micado_api::{InstanceId, MemoryBytes, NanoCpus, Timestamp};
+    use micado_core::metrics::Resolution;
+
+    /// As it lies in people's stores: when this fails, the stores need a schema of their own for it.
+    const KEPT: &str = "0101010101010101010177018080040202020202020202020202";
+
+    fn point() -> Point {
+        let machine = MachinePoint {
+            measured_ms: 1,
+            cpu_ns: 1,
+            cpu_peak: NanoCpus(1),
+            memory_total: MemoryBytes(1),
+            memory_left: MemoryBytes(1),
+            memory_least_left: MemoryBytes(1),
+            disk_left: 1,
+            disk_total: 1,
+        };
+        let container = ContainerPoint {
+            measured_ms: 1 << 16,
+            cpu_ns: 2,
+            cpu_peak: NanoCpus(2),
+            throttled_ns: 2,
+            memory: MemoryBytes(2),
+            memory_peak: MemoryBytes(2),
+            oom_kills: 2,
+            received: 2,
+            sent: 2,
+            read: 2,
+            written: 2,
+        };
+        Point { instance: InstanceId::trusted("a"), resolution: Resolution::Sample, at: Timestamp(5), machine, containers: [("w".into(), container)].into() }
+    }
+
+    #[test]
+    fn what_is_kept_stays_readable() {
+        let bytes = encode(&point()).expect("written");
+        assert_eq!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), KEPT);
+        assert_eq!(decode(&bytes), Some((point().machine, point().containers)));
+        assert_eq!(decode(&bytes[1..]), None);
+        assert_eq!(decode(&[bytes.as_slice(), &[0]].concat()), None);
+    }
+}

@@ -218,6 +218,10 @@ impl Inner {
     /// The driver's error in our words, with the store it is about.
     fn failed(&self, error: &Error) -> StoreError {
         StoreError::Failed(match &*error.kind {
+            // The message is of the servers, not of the URL.
+            ErrorKind::ServerSelection { message, .. } if message.contains("invalid peer certificate") => {
+                format!("the store {} shows a certificate that is not to be trusted: name the file of its authority with `tlsCAFile=` in the URL", self.shown)
+            }
             ErrorKind::ServerSelection { .. } => format!("the store {} does not answer: no server is there that takes writes", self.shown),
             ErrorKind::Io(error) => format!("the store {} does not answer: {error}", self.shown),
             ErrorKind::ConnectionPoolCleared { .. } => format!("the store {} does not answer: its connections broke", self.shown),

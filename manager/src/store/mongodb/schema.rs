@@ -89,12 +89,25 @@ pub(super) async fn upgrade(inner: &Inner, from: u64) -> Result<(), StoreError> 
 
 /// What is there already stays. (A transaction of an older server cannot make any.)
 async fn make_collections(inner: &Inner) -> Result<(), StoreError> {
-    for name in KINDS.into_iter().chain([history::COLLECTION]) {
-        match inner.database.create_collection(name).await {
-            Err(error) if !matches!(&*error.kind, ErrorKind::Command(error) if error.code == EXISTS) => return Err(inner.failed(&error)),
-            _ => {}
-        }
+    for name in KINDS {
+        make(inner, name, None).await.map_err(|error| inner.failed(&error))?;
+    }
+    // What points repeat, the server's default leaves in; where it cannot be chosen, it will do.
+    let zstd = doc! { "wiredTiger": { "configString": "block_compressor=zstd" } };
+    if make(inner, history::COLLECTION, Some(zstd)).await.is_err() {
+        make(inner, history::COLLECTION, None).await.map_err(|error| inner.failed(&error))?;
     }
     let samples = inner.database.collection::<Document>(history::COLLECTION);
     samples.create_indexes(history::indexes()).await.map(drop).map_err(|error| inner.failed(&error))
+}
+
+async fn make(inner: &Inner, name: &str, storage: Option<Document>) -> Result<(), Error> {
+    let mut made = inner.database.create_collection(name);
+    if let Some(storage) = storage {
+        made = made.storage_engine(storage);
+    }
+    match made.await {
+        Err(error) if matches!(&*error.kind, ErrorKind::Command(error) if error.code == EXISTS) => Ok(()),
+        made => made,
+    }
 }

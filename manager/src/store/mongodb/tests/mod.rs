@@ -1,5 +1,6 @@
 //! The store in a MongoDB: the conformance suite on a real server, and what only a server has.
 
+mod access;
 mod faults;
 mod history;
 mod leases;

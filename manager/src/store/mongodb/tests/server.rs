@@ -17,6 +17,9 @@ use tempfile::TempDir;
 /// The URL of a server that is there for all tests of a run; without it every test process starts one of its own.
 const SHARED: &str = "MICADO_TEST_MONGODB";
 
+/// More flags for the servers that `scripts/mongod` starts.
+const FLAGS: &str = "MONGOD_FLAGS";
+
 /// A replica set of one member or of several.
 pub struct Server {
     folder: PathBuf,
@@ -29,10 +32,16 @@ pub struct Server {
 
 impl Server {
     pub fn start(members: usize) -> Self {
+        Self::start_with(members, &[])
+    }
+
+    /// With more flags.
+    pub fn start_with(members: usize, flags: &[String]) -> Self {
         let parent = tempfile::tempdir().expect("a folder");
         let folder = parent.path().join("mongod");
         let ports: Vec<u16> = (0..members).map(|_| free_port()).collect();
-        let mut runner = script("run", &folder, &ports).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("scripts/mongod runs");
+        let mut runner =
+            script("run", &folder, &ports).env(FLAGS, flags.join(" ")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("scripts/mongod runs");
         let open = runner.stdin.take();
         let mut said = String::new();
         BufReader::new(runner.stdout.take().expect("its output")).read_line(&mut said).expect("it speaks");

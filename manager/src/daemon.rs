@@ -3,15 +3,15 @@
 use crate::{
     api::{Api, ApiState, Certificate, Gate, JOIN_PATH, Listen, Token},
     cli::args::{ManagerArgs, Tick, UnknownNodes},
-    clock,
     control::{
-        Config, Handle,
+        Config,
         runtime::{self, Bell, Outside, Runtime, WayIn},
     },
     engine::{
         Engine,
         swarm::{Swarm, SwarmConfig},
     },
+    metrics::{History, Metrics, Refresh, Rollup},
     pki::{Identity, Pki},
     registry::{OwnRegistry, Registry, ToldRegistry},
     store::{Change, EmbeddedStore, Key, KeyFile, MongoStore, Place, Record, Store},
@@ -27,10 +27,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{
-    signal::unix::SignalKind,
-    sync::{mpsc, watch},
-};
+use tokio::{signal::unix::SignalKind, sync::watch};
 use tokio_cron_scheduler::{Job, JobScheduler};
 
 /// Runs the manager until a SIGTERM or SIGINT.
@@ -40,7 +37,8 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 pub async fn run(args: ManagerArgs) -> Result<()> {
     let state = private_folder(&args.state)?;
     let setup = CloudSetup::read(&args.cloudsetup.clone().unwrap_or_else(|| state.join("cloudsetup.xml")))?;
-    let (store, readable) = open_store(args.store.clone(), &state).await?;
+    let opened = open_store(args.store.clone(), &state).await?;
+    let store = opened.store;
     let (swarm, brokers) = settle(&args, &state, &setup, store.as_ref()).await?;
     let (cluster, address) = (swarm.cluster().clone(), swarm.address().await?);
 
@@ -80,20 +78,20 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
     let (runtime, handle) = Runtime::new(config, store.clone(), outside);
     let (bell, ticks) = runtime::bell();
     let _scheduler = schedule(&args.tick, bell).await?;
-    let _refreshing = match readable {
-        Some(readable) => {
-            let (bell, ticks) = runtime::bell();
-            tokio::spawn(refresh(readable, handle.clone(), ticks));
-            Some(schedule(&args.tick, bell).await?)
-        }
-        None => None,
-    };
+    let (metrics, history) = (Arc::new(Metrics::default()), opened.history);
+    let (bell, turns) = runtime::bell();
+    let _refreshing = schedule(&args.refresh, bell).await?;
+    let refresh = Refresh { metrics: metrics.clone(), handle: handle.clone(), history: history.clone(), shown: opened.shown };
+    tokio::spawn(refresh.run(turns));
+    let (bell, minutes) = runtime::bell();
+    let _rolling_up = schedule(&Tick::Every(MINUTE), bell).await?;
+    tokio::spawn(Rollup { metrics: metrics.clone(), handle: handle.clone(), history: history.clone() }.run(minutes));
     let (stop, stopped) = watch::channel(false);
     tracing::info!(%cluster, listen = %args.listen, advertise = %address, join = %url, "the manager is up");
 
     let mut until = stopped.clone();
     let until_stopped = async move { drop(until.wait_for(|stop| *stop).await) };
-    let serve = async { api.serve(ApiState::new(handle, engine, gate), token, until_stopped).await.context("the API failed") };
+    let serve = async { api.serve(ApiState::new(handle, engine, gate, metrics, history), token, until_stopped).await.context("the API failed") };
     let work = async { runtime.run(ticks, stopped).await.context("the store failed") };
     let signals = async {
         signal().await?;
@@ -105,28 +103,26 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
     ended
 }
 
-/// The store, and where people read in it if it is a MongoDB.
-async fn open_store(place: Option<Place>, state: &Path) -> Result<(Arc<dyn Store>, Option<Arc<MongoStore>>)> {
-    let keys = Arc::new(KeyFile::open(state)?);
-    match place.map(Place::resolve).transpose()? {
-        Some(Place::MongoDb(url)) => {
-            let store = Arc::new(MongoStore::open(&url, keys).await?);
-            Ok((store.clone(), Some(store)))
-        }
-        Some(Place::File(file) | Place::Written(file)) => Ok((Arc::new(EmbeddedStore::open(file, keys).await?), None)),
-        None => Ok((Arc::new(EmbeddedStore::open(state.join(STORE), keys).await?), None)),
-    }
+/// One store, by what it is to whom.
+struct Opened {
+    store: Arc<dyn Store>,
+    history: Arc<dyn History>,
+    /// Where people read how everything is, if that is a MongoDB.
+    shown: Option<Arc<MongoStore>>,
 }
 
-/// Writes down for people, at each tick, how everything is.
-async fn refresh(store: Arc<MongoStore>, handle: Handle, mut ticks: mpsc::Receiver<()>) {
-    while ticks.recv().await.is_some() {
-        // While the store does not answer there is nothing to read either, and the runtime says so.
-        let Ok((instances, containers)) = handle.read(|core| (core.instances(true), core.containers(true))).await else { continue };
-        if let Err(error) = store.show(clock::now(), &instances, &containers, &[]).await {
-            tracing::warn!(%error, "how containers and machines are could not be written down; it is tried again at the next tick");
+async fn open_store(place: Option<Place>, state: &Path) -> Result<Opened> {
+    let keys = Arc::new(KeyFile::open(state)?);
+    let file = match place.map(Place::resolve).transpose()? {
+        Some(Place::MongoDb(url)) => {
+            let store = Arc::new(MongoStore::open(&url, keys).await?);
+            return Ok(Opened { store: store.clone(), history: store.clone(), shown: Some(store) });
         }
-    }
+        Some(Place::File(file) | Place::Written(file)) => file,
+        None => state.join(STORE),
+    };
+    let store = Arc::new(EmbeddedStore::open(file, keys).await?);
+    Ok(Opened { store: store.clone(), history: store, shown: None })
 }
 
 /// The engine as a Swarm manager of the store's cluster (or of a new one), and the clouds' brokers.
@@ -225,7 +221,7 @@ async fn schedule(tick: &Tick, bell: Bell) -> Result<JobScheduler> {
     let scheduler = JobScheduler::new().await?;
     let job = match tick {
         Tick::Every(interval) => Job::new_repeated(*interval, move |_, _| bell.ring())?,
-        Tick::Cron(expression) => Job::new(expression.as_str(), move |_, _| bell.ring()).with_context(|| format!("tick `{expression}`"))?,
+        Tick::Cron(expression) => Job::new(expression.as_str(), move |_, _| bell.ring()).with_context(|| format!("cron expression `{expression}`"))?,
     };
     scheduler.add(job).await?;
     scheduler.start().await?;
@@ -244,6 +240,8 @@ async fn keep_certificate(pki: Arc<Pki>, names: Vec<String>, shown: Certificate)
     }
 }
 
+/// Between two roll-ups.
+const MINUTE: Duration = Duration::from_secs(60);
 /// Between two looks at the certificate.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

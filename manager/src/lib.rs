@@ -6,6 +6,7 @@ pub mod clock;
 pub mod control;
 pub mod daemon;
 pub mod engine;
+pub mod metrics;
 pub mod pki;
 pub mod registry;
 pub mod store;

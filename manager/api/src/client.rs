@@ -8,7 +8,10 @@ pub use address::ConnectOptions;
 pub use failure::ClientError;
 pub use session::{Session, SessionInput, SessionOutput, SessionPiece};
 
-use crate::{ContainerView, ErrorBody, Explanation, InstanceView, LaunchRequest, LogQuery, Progress, ServiceView, StartRequest, StatusView};
+use crate::{
+    ContainerView, ErrorBody, Explanation, History, HistoryQuery, ImageView, InstanceView, LaunchRequest, LogQuery, Progress, ServiceView, SetImageRequest,
+    StartRequest, StatusView,
+};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
@@ -131,6 +134,32 @@ impl Client {
     /// See [`ClientError`].
     pub async fn explain(&self, name: &str) -> Result<Vec<Explanation>, ClientError> {
         self.get(&["v1", "explain", name], &[]).await
+    }
+
+    /// Images, and what was learned of them.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn images(&self) -> Result<Vec<ImageView>, ClientError> {
+        self.get(&["v1", "images"], &[]).await
+    }
+
+    /// Sets the critical usage of an image.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_image(&self, request: &SetImageRequest) -> Result<ImageView, ClientError> {
+        self.ask(Method::PUT, &["v1", "images"], &[], Some(request)).await
+    }
+
+    /// What a container or an instance used.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn history(&self, name: &str, query: &HistoryQuery) -> Result<History, ClientError> {
+        let numbers = [("from", query.from), ("until", query.until), ("resolution", query.resolution.map(u64::from))];
+        let pairs: Vec<_> = numbers.into_iter().filter_map(|(key, number)| Some((key, number?.to_string()))).collect();
+        self.get(&["v1", "history", name], &pairs).await
     }
 
     /// The log of a container, or of all containers of a service, as it comes.

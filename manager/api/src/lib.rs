@@ -17,10 +17,10 @@ pub use client::{Client, ClientError, ConnectOptions, Session, SessionInput, Ses
 pub use error::{ErrorBody, ErrorCode};
 pub use join::{JoinAnswer, JoinRequest, RegistryAccess, SwarmJoin};
 pub use names::{CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MachineName, ServiceName, Tag};
-pub use query::{AllQuery, CopyQuery, LogQuery, QuitQuery, StopQuery};
+pub use query::{AllQuery, CopyQuery, HistoryQuery, LogQuery, QuitQuery, StopQuery};
 pub use types::{
     ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, InstanceState, InstanceView, LaunchRequest, Origin, PortMapping, Progress,
     Protocol, ServiceSpec, ServiceView, Settled, StartRequest, StatusView, Unnamed, VolumeMount,
 };
 pub use units::{Hundredths, MemoryBytes, NanoCpus, PricePerHour, Resources, Timestamp};
-pub use usage::{ContainerUsage, Critical, History, HistoryPoint, ImageView, MachineUsage};
+pub use usage::{ContainerUsage, Critical, History, HistoryPoint, ImageView, MachineUsage, SetImageRequest};

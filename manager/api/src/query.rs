@@ -38,6 +38,19 @@ pub struct CopyQuery {
     pub path: String,
 }
 
+/// Which past figures.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct HistoryQuery {
+    /// From this moment on, in milliseconds since the Unix epoch; an hour before `until` unless it is said.
+    pub from: Option<u64>,
+    /// Up to and without this one; now unless it is said.
+    pub until: Option<u64>,
+    /// How long each point stands for, in seconds: 2, 60 or 600. The finest that is kept since `from` unless it is said.
+    pub resolution: Option<u32>,
+}
+
 /// Which part of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]

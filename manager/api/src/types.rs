@@ -306,6 +306,9 @@ pub struct StatusView {
     pub max_price: Option<PricePerHour>,
     /// Swarm nodes that we did not rent.
     pub foreign_nodes: Vec<ForeignNodeView>,
+    /// Active instances that nothing is known of but what Swarm says: their agent is not there, or silent.
+    #[serde(default)]
+    pub blind_instances: Vec<Tag>,
 }
 
 /// One line of the history of a container or an instance.

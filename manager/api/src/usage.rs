@@ -83,6 +83,15 @@ pub struct ImageView {
     pub measured_ms: u64,
 }
 
+/// `PUT /v1/images`: set the critical usage of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SetImageRequest {
+    /// The image, as it was asked for.
+    pub image: String,
+    /// Its critical usage. What is left out is suggested from then on by what was learned.
+    pub critical: Critical,
+}
+
 /// Past figures of a container or an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct History {

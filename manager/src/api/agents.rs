@@ -1,4 +1,4 @@
-//! The node agents that are connected: what they said last, and the sessions that wait for them to open a connection.
+//! The node agents that are connected, and the sessions that wait for them to open a connection.
 
 mod link;
 mod relay;
@@ -9,7 +9,7 @@ pub(super) use link::{agent, renew, session};
 use axum::extract::ws::WebSocket;
 use micado_api::{
     InstanceId,
-    agent::{SampleBatch, SessionWork, ToAgent},
+    agent::{SessionWork, ToAgent},
 };
 use std::{
     collections::HashMap,
@@ -27,15 +27,7 @@ pub(super) struct Agents(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     connected: HashMap<InstanceId, mpsc::Sender<ToAgent>>,
-    last: HashMap<InstanceId, Last>,
     sessions: HashMap<String, (InstanceId, oneshot::Sender<WebSocket>)>,
-}
-
-/// What an agent measured last.
-#[derive(Debug)]
-struct Last {
-    run: String,
-    batch: SampleBatch,
 }
 
 /// A session that its agent has not opened yet. Dropping it makes its id good for nothing.
@@ -64,21 +56,6 @@ impl Agents {
         if inner.connected.get(instance).is_some_and(|present| present.same_channel(connection)) {
             inner.connected.remove(instance);
         }
-    }
-
-    /// The instance is no more.
-    fn forget(&self, instance: &InstanceId) {
-        self.inner().last.remove(instance);
-    }
-
-    /// Takes a batch in, unless it was there before: sent again after a cut.
-    fn take(&self, instance: &InstanceId, run: &str, batch: SampleBatch) -> bool {
-        let mut inner = self.inner();
-        let new = inner.last.get(instance).is_none_or(|last| last.run != run || last.batch.sequence < batch.sequence);
-        if new {
-            inner.last.insert(instance.clone(), Last { run: run.to_owned(), batch });
-        }
-        new
     }
 
     /// Asks the agent of this instance to open a session; nothing when it is not connected.

@@ -20,7 +20,9 @@ use micado_api::{AllQuery, ContainerView, ErrorBody, ErrorCode, LaunchRequest, P
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
 pub(super) async fn list(State(state): State<ApiState>, Query(query): Query<AllQuery>) -> Answer<Json<Vec<ContainerView>>> {
-    Ok(Json(state.handle.read(move |core| core.containers(query.all)).await?))
+    let mut containers = state.handle.read(move |core| core.containers(query.all)).await?;
+    state.metrics.measure_containers(&mut containers);
+    Ok(Json(containers))
 }
 
 /// Runs one more container of a service. Answered when that is recorded; `/v1/progress/{name}` tells the rest. Repeated with the same `request`, it makes no second one.

@@ -16,7 +16,9 @@ use micado_api::{AllQuery, ErrorBody, ErrorCode, InstanceView, StartRequest, Sto
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
 pub(super) async fn list(State(state): State<ApiState>, Query(query): Query<AllQuery>) -> Answer<Json<Vec<InstanceView>>> {
-    Ok(Json(state.handle.read(move |core| core.instances(query.all)).await?))
+    let mut instances = state.handle.read(move |core| core.instances(query.all)).await?;
+    state.metrics.measure_instances(&mut instances);
+    Ok(Json(instances))
 }
 
 /// Rents a machine. Answered when that is recorded; `/v1/progress/{tag}` tells the rest.

@@ -3,6 +3,8 @@
 mod agents;
 mod containers;
 mod extract;
+mod history;
+mod images;
 mod instances;
 mod join;
 mod logs;
@@ -21,7 +23,11 @@ pub use openapi::document;
 pub use server::{Api, BindError, Certificate, Listen};
 pub use token::{Token, TokenError};
 
-use crate::{control::Handle, engine::Engine};
+use crate::{
+    control::Handle,
+    engine::Engine,
+    metrics::{History, Metrics},
+};
 use agents::Agents;
 use axum::{
     Router,
@@ -46,15 +52,18 @@ pub struct ApiState {
     gate: Arc<Gate>,
     refused_trades: Arc<RefusedTrades>,
     agents: Arc<Agents>,
+    metrics: Arc<Metrics>,
+    history: Arc<dyn History>,
     /// Ends the streams that would not end by themselves.
     stopping: CancellationToken,
 }
 
 impl ApiState {
-    /// The core through its handle, the engine for what the core does not know (images and logs), and the gate for machines.
+    /// The core through its handle, the engine for what the core does not know (images and logs), the gate for machines, and what agents measure and measured.
     #[must_use]
-    pub fn new(handle: Handle, engine: Arc<dyn Engine>, gate: Gate) -> Self {
-        Self { handle, engine, gate: Arc::new(gate), refused_trades: Arc::default(), agents: Arc::default(), stopping: CancellationToken::new() }
+    pub fn new(handle: Handle, engine: Arc<dyn Engine>, gate: Gate, metrics: Arc<Metrics>, history: Arc<dyn History>) -> Self {
+        let (refused_trades, agents) = (Arc::default(), Arc::default());
+        Self { handle, engine, gate: Arc::new(gate), refused_trades, agents, metrics, history, stopping: CancellationToken::new() }
     }
 }
 
@@ -80,6 +89,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/agent/renew", post(agents::renew))
         .route("/v1/services", get(services::list))
         .route("/v1/services/{name}", get(services::show))
+        .route("/v1/images", get(images::list).put(images::set))
+        .route("/v1/history/{name}", get(history::history))
         .route("/v1/explain/{name}", get(services::explain))
         .route("/v1/progress/{subject}", get(progress::progress))
         .fallback(refusal::no_such_path)
@@ -94,4 +105,4 @@ pub fn guarded(state: ApiState, token: Token) -> Router {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,7 +10,9 @@ use micado_api::{ErrorBody, ErrorCode, Explanation, ServiceView};
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
 pub(super) async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<ServiceView>>> {
-    Ok(Json(state.handle.read(|core| core.services(None)).await??))
+    let mut services = state.handle.read(|core| core.services(None)).await??;
+    state.metrics.measure_services(&mut services);
+    Ok(Json(services))
 }
 
 /// One service, by its name or that of one of its containers.
@@ -22,7 +24,8 @@ pub(super) async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<Servi
 ))]
 pub(super) async fn show(State(state): State<ApiState>, Name(name): Name) -> Answer<Json<ServiceView>> {
     let missing = ErrorBody::new(ErrorCode::NotFound, format!("no service or container `{name}`"));
-    let found = state.handle.read(move |core| core.services(Some(&name))).await??;
+    let mut found = state.handle.read(move |core| core.services(Some(&name))).await??;
+    state.metrics.measure_services(&mut found);
     Ok(Json(found.into_iter().next().ok_or(missing)?))
 }
 

@@ -29,5 +29,6 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> Answer<&'static str
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
 pub(super) async fn status(State(state): State<ApiState>) -> Answer<Json<StatusView>> {
-    Ok(Json(state.handle.read(|core| core.status()).await?))
+    let (status, instances) = state.handle.read(|core| (core.status(), core.instances(false))).await?;
+    Ok(Json(StatusView { blind_instances: state.metrics.blind(&instances), ..status }))
 }

@@ -3,11 +3,16 @@
 use super::*;
 use crate::{
     clock,
-    control::{Action, Config, Core, Event, Input},
+    control::{
+        Action, Config, Core, Event, Input,
+        runtime::{Bell, bell},
+    },
     engine::{EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, TaskView},
+    metrics::{Refresh, tests::Kept},
     model::{Container, Placement, Service},
     pki::Pki,
     registry::{Registry, ToldRegistry},
+    store::Record,
 };
 use bytes::Bytes;
 use futures_util::{
@@ -25,7 +30,10 @@ use std::{
     net::{SocketAddr, TcpStream},
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -95,11 +103,18 @@ const SETUP: &str = "<setup>
   <applications><application><name>Node</name><sname>node</sname><executable>run</executable></application></applications>
 </setup>";
 
+/// What the core was told.
+type Told = Arc<Mutex<Vec<Event>>>;
+
 /// The core on a loop of its own: what it wants of the outside is not done, what it answers and tells is passed on.
-async fn think(mut core: Core, mut inputs: mpsc::Receiver<Input>, progress: broadcast::Sender<Progress>) {
+async fn think(mut core: Core, mut inputs: mpsc::Receiver<Input>, progress: broadcast::Sender<Progress>, told: Told) {
     while let Some(input) = inputs.recv().await {
         match input {
             Input::Read(read) => read(Ok(&core)),
+            Input::Tell(event) => {
+                told.lock().expect("nobody panicked").push((*event).clone());
+                drop(core.handle(clock::now(), *event));
+            }
             Input::Request(ticket, request, asker) => {
                 let mut asker = Some(asker);
                 for action in core.handle(clock::now(), Event::Request(ticket, *request)) {
@@ -119,6 +134,10 @@ pub(super) struct Manager {
     state: tempfile::TempDir,
     pub(super) pki: Arc<Pki>,
     pub(super) address: SocketAddr,
+    pub(super) handle: Handle,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) history: Arc<Kept>,
+    pub(super) told: Told,
     certificate: Certificate,
     stop: oneshot::Sender<()>,
     served: JoinHandle<io::Result<()>>,
@@ -136,11 +155,20 @@ impl Manager {
         let (address, certificate) = (api.https_address().expect("an address"), api.certificate());
         let token = Token::load_or_make(state.path()).expect("a token");
         let (handle, inputs, progress) = Handle::new();
-        tokio::spawn(think(core, inputs, progress));
+        let told = Told::default();
+        tokio::spawn(think(core, inputs, progress, told.clone()));
         let (stop, stopped) = oneshot::channel();
-        let served =
-            tokio::spawn(api.serve(ApiState::new(handle, Arc::new(FakeEngine::default()), gate(state.path(), &pki)), token, async { drop(stopped.await) }));
-        Self { state, pki, address, certificate, stop, served }
+        let (metrics, history) = (Arc::new(Metrics::default()), Arc::new(Kept::default()));
+        let offered = ApiState::new(handle.clone(), Arc::new(FakeEngine::default()), gate(state.path(), &pki), metrics.clone(), history.clone());
+        let served = tokio::spawn(api.serve(offered, token, async { drop(stopped.await) }));
+        Self { state, pki, address, handle, metrics, history, told, certificate, stop, served }
+    }
+    /// The refresh job, which has a turn whenever the bell is rung.
+    pub(super) fn refreshing(&self) -> Bell {
+        let (bell, turns) = bell();
+        let (metrics, handle, history) = (self.metrics.clone(), self.handle.clone(), self.history.clone());
+        tokio::spawn(Refresh { metrics, handle, history, shown: None }.run(turns));
+        bell
     }
     pub(super) fn state(&self) -> &Path {
         self.state.path()
@@ -148,7 +176,7 @@ impl Manager {
     fn socket(&self) -> PathBuf {
         self.state.path().join("micado.sock")
     }
-    fn by_socket(&self) -> Client {
+    pub(super) fn by_socket(&self) -> Client {
         Client::connect(&format!("unix://{}", self.socket().display()), &ConnectOptions::default()).expect("an address")
     }
     fn by_https(&self, options: ConnectOptions) -> Client {
@@ -179,9 +207,14 @@ impl Manager {
 }
 
 /// A core that has seen nothing yet.
-pub(super) fn core() -> Core {
+pub(crate) fn core() -> Core {
+    core_of(Vec::new())
+}
+
+/// A core that found these in its store.
+pub(super) fn core_of(records: Vec<Record>) -> Core {
     let setup = CloudSetup::parse(SETUP, "cloudsetup.xml").expect("a good file");
-    Core::new(Config::new(ClusterId::trusted("test"), setup), Vec::new(), 1)
+    Core::new(Config::new(ClusterId::trusted("test"), setup), records.into_iter().map(|record| (record, 1)).collect(), 1)
 }
 
 /// What machines are given, with a registry that was there already.

@@ -1,7 +1,7 @@
 //! Whether a request makes sense by itself, before anybody is asked. Pure, and the only place where that is decided.
 
 use crate::model::service_name;
-use micado_api::{ErrorBody, ErrorCode, LaunchRequest, MemoryBytes, NanoCpus, PortMapping, ServiceName, ServiceSpec, StartRequest, VolumeMount};
+use micado_api::{Critical, ErrorBody, ErrorCode, LaunchRequest, MemoryBytes, NanoCpus, PortMapping, ServiceName, ServiceSpec, StartRequest, VolumeMount};
 use std::{collections::BTreeSet, str::FromStr};
 
 /// The smallest memory limit that a Docker Engine takes (its own `linuxMinMemory`).
@@ -68,6 +68,17 @@ pub fn start(request: &StartRequest) -> Checked {
         if file.is_empty() || file == "." || file == ".." || file.contains(['/', '\0']) {
             return Err(refuse(format!("file `{file}` is not a plain file name")));
         }
+    }
+    Ok(())
+}
+
+/// A critical usage.
+///
+/// # Errors
+/// `BadRequest`: every container uses more than nothing.
+pub fn critical(critical: &Critical) -> Checked {
+    if critical.memory == Some(MemoryBytes(0)) || critical.cpu == Some(NanoCpus(0)) {
+        return Err(refuse("a critical usage of 0 is passed by every container: leave it out, and it is suggested by what was learned"));
     }
     Ok(())
 }

@@ -1,18 +1,18 @@
 //! `micado execute`: a command in a container that behaves like one of ours.
 
-use super::{args::ExecuteArgs, failure::Failure, printer::Printer, terminal::Raw};
+use super::{
+    args::ExecuteArgs,
+    failure::Failure,
+    printer::Printer,
+    terminal::{Raw, read_input},
+};
 use bytes::Bytes;
 use micado_api::{Client, ClientError, SessionInput, SessionOutput, SessionPiece, agent::SessionNote};
-use std::io::{self, Read};
+use std::io;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
 };
-
-/// What is read of our input at once, in bytes.
-const PIECE: usize = 32 << 10;
-/// Pieces of input that wait to be sent.
-const WAITING: usize = 4;
 
 pub(super) async fn execute(args: ExecuteArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
     let raw = Raw::take()?;
@@ -107,18 +107,4 @@ async fn next(from: &mut Option<mpsc::Receiver<Bytes>>) -> Option<Bytes> {
         Some(from) => from.recv().await,
         None => std::future::pending().await,
     }
-}
-
-/// Our standard input. On a thread that nobody waits for: a read cannot be given up.
-fn read_input() -> mpsc::Receiver<Bytes> {
-    let (to, from) = mpsc::channel(WAITING);
-    std::thread::spawn(move || {
-        let mut piece = vec![0; PIECE];
-        while let Ok(length @ 1..) = io::stdin().read(&mut piece) {
-            if to.blocking_send(Bytes::copy_from_slice(&piece[..length])).is_err() {
-                return;
-            }
-        }
-    });
-    from
 }

@@ -1,7 +1,10 @@
 //! `micado launch`: run one more container of an image.
 
 use super::{args::LaunchArgs, failure::Failure, follow::follow, page::Page, printer::Printer};
-use micado_api::{Client, LaunchRequest, Resources, ServiceSpec};
+use micado_api::{Client, LaunchRequest, MemoryBytes, NanoCpus, Resources, ServiceSpec, Unnamed};
+
+/// What is promised where nobody has named it and nothing was learned.
+const PROMISED: Resources = Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250));
 
 pub(super) async fn launch(args: LaunchArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
     let detach = args.detach;
@@ -30,6 +33,7 @@ pub(super) async fn launch(args: LaunchArgs, client: &Client, printer: &Printer)
 
 fn request(args: LaunchArgs) -> LaunchRequest {
     let publish_all = args.ports.is_empty();
+    let unnamed = Unnamed { memory: args.memory.is_none(), cpu: args.cpu.is_none() };
     let spec = ServiceSpec {
         image: args.image,
         client: args.name,
@@ -39,10 +43,10 @@ fn request(args: LaunchArgs) -> LaunchRequest {
         environment: args.environment,
         ports: args.ports.into_iter().map(|port| port.0).collect(),
         domain: args.domain,
-        reservation: Resources::new(args.memory, args.cpu),
+        reservation: Resources::new(args.memory.unwrap_or(PROMISED.memory), args.cpu.unwrap_or(PROMISED.cpu)),
         volumes: args.volumes.into_iter().map(|volume| volume.0).collect(),
     };
-    LaunchRequest { spec, publish_all, request: Some(format!("cli-{:032x}", rand::random::<u128>())), unnamed: micado_api::Unnamed::default() }
+    LaunchRequest { spec, publish_all, request: Some(format!("cli-{:032x}", rand::random::<u128>())), unnamed }
 }
 
 /// `/-v` stands for `-v`, which would be read as a flag of ours.
@@ -79,6 +83,8 @@ mod tests {
         let (one, other) = (asked("micado launch -i web -n acme"), asked("micado launch -i web -n acme"));
         assert_eq!(one.spec, other.spec);
         assert_eq!(one.spec.reservation.to_string(), "256 MiB and 0.25 cores");
+        assert_eq!(one.unnamed, Unnamed { memory: true, cpu: true });
+        assert_eq!(asked("micado launch -i web -n acme --memory 1G").unnamed, Unnamed { memory: false, cpu: true });
         assert!(one.publish_all && one.spec.location.as_str() == "application");
         assert_ne!(one.request, other.request);
     }

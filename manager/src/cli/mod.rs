@@ -9,6 +9,8 @@ mod execute;
 mod explain;
 mod failure;
 mod follow;
+mod history;
+mod image;
 mod info;
 mod launch;
 mod list;
@@ -24,6 +26,7 @@ mod store;
 mod tables;
 mod tarball;
 mod terminal;
+mod top;
 
 use args::{Cli, Common, Verb};
 use clap::Parser;
@@ -84,6 +87,9 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
         Verb::Cp(args) => copy::cp(args, client, printer).await,
         Verb::Remove(args) => remove::remove(args, client, printer).await,
         Verb::Info(args) => info::info(args, client, printer).await,
+        Verb::Top(args) => top::top(args, client, printer).await,
+        Verb::History(args) => history::history(args, client, printer).await,
+        Verb::Image(verb) => image::image(verb, client, printer).await,
         Verb::Status => status::status(client, printer).await,
         Verb::Explain(args) => explain::explain(args, client, printer).await,
         // Needs no manager to ask: done before.

@@ -1,14 +1,21 @@
 //! Views as tables for people.
 
+pub(super) mod usage;
+
+pub(super) use usage::{history, images};
+
 use super::page::{Page, age, moment};
 use comfy_table::Table;
 use micado_api::{ContainerState, ContainerView, Explanation, InstanceState, InstanceView, Resources, ServiceView, StatusView, Timestamp};
 use std::{collections::BTreeMap, fmt::Display};
 
-/// Machines; when they ended and the reasons only when there are any. What is given back has no room and costs nothing.
+/// Machines; what is really left of their memory, when they ended and the reasons only when there are any. What is given back has no room and costs nothing.
 pub(super) fn instances(views: &[InstanceView], now: Timestamp) -> Table {
     let (endings, reasons) = (views.iter().any(ended), views.iter().any(|it| it.reason.is_some()));
-    let mut header = vec!["TAG", "STATE", "CLOUD", "FLAVOUR", "LOCATION", "ADDRESS", "NODE", "CONTAINERS", "MEMORY LEFT", "PRICE", "AGE"];
+    let measured = views.iter().any(|it| it.usage.is_some());
+    let mut header = vec!["TAG", "STATE", "CLOUD", "FLAVOUR", "LOCATION", "ADDRESS", "NODE", "CONTAINERS", "MEMORY LEFT"];
+    header.extend(measured.then_some("MEASURED LEFT"));
+    header.extend(["PRICE", "AGE"]);
     header.extend(endings.then_some("ENDED"));
     header.extend(reasons.then_some("REASON"));
     let mut table = Page::table(&header);
@@ -24,9 +31,9 @@ pub(super) fn instances(views: &[InstanceView], now: Timestamp) -> Table {
             it.node.as_ref().map_or_else(String::new, |node| node.chars().take(NODE_ID).collect()),
             it.containers.to_string(),
             text(there.then(|| format!("{} of {}", it.memory_left, it.capacity.memory))),
-            text(there.then_some(it.price)),
-            age(now, it.created_at),
         ];
+        row.extend(measured.then(|| usage::left(it)));
+        row.extend([text(there.then_some(it.price)), age(now, it.created_at)]);
         row.extend(endings.then(|| text(ended(it).then(|| format!("{} ago", age(now, it.state_since))))));
         row.extend(reasons.then(|| it.reason.clone().unwrap_or_default()));
         table.add_row(row);
@@ -53,7 +60,7 @@ pub(super) fn containers(views: &[ContainerView], now: Timestamp) -> Table {
             text(it.instance.as_ref()),
             it.image.clone(),
             ports(it),
-            it.reservation.memory.to_string(),
+            usage::used_of_limit(it),
             age(now, it.created_at),
         ];
         row.extend(reasons.then(|| it.reason.clone().unwrap_or_default()));
@@ -115,11 +122,19 @@ pub(super) fn service(view: &ServiceView, now: Timestamp) -> Page {
         ("domain", text(spec.domain.as_ref())),
         ("volumes", listed(spec.volumes.iter().map(|it| format!("{}:{}", it.name, it.path)))),
     ];
-    for (name, value) in optional.into_iter().filter(|(_, value)| !value.is_empty()) {
+    let learned = view.learned.as_ref();
+    let learned = [("footprint", learned.map_or_else(String::new, usage::footprint)), ("critical usage", learned.map_or_else(String::new, usage::critical))];
+    for (name, value) in optional.into_iter().chain(learned).filter(|(_, value)| !value.is_empty()) {
         table.add_row([name, &value]);
     }
-    let page = Page::default().with(table);
-    if view.containers.is_empty() { page } else { page.line("").with(containers(&view.containers, now)) }
+    let mut page = Page::default().with(table);
+    if !view.containers.is_empty() {
+        page = page.line("").with(containers(&view.containers, now));
+    }
+    match usage::containers(&view.containers) {
+        Some(used) => page.line("").with(used),
+        None => page,
+    }
 }
 
 /// The cluster on one screen.
@@ -135,6 +150,9 @@ pub(super) fn status(view: &StatusView) -> Table {
         .add_row(["price", &format!("{} per hour{}", view.price, at_most(view.max_price.map(|max| max.to_string())))]);
     for (cloud, words) in &view.cloud_errors {
         table.add_row(["cloud", &format!("{cloud} does not answer: {words}")]);
+    }
+    if !view.blind_instances.is_empty() {
+        table.add_row(["blind", &format!("{}: no agent tells what they use; they run on", listed(view.blind_instances.iter()))]);
     }
     for node in &view.foreign_nodes {
         let role = if node.manager { "Swarm manager" } else { "not rented by micado" };
@@ -179,4 +197,4 @@ fn listed(items: impl Iterator<Item = impl Display>) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

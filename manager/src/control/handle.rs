@@ -1,6 +1,6 @@
 //! How the API reaches the core: requests in, replies and views out, progress as a stream.
 
-use super::{Core, Reply, Request, Ticket};
+use super::{Core, Event, Reply, Request, Ticket};
 use futures_util::{Stream, StreamExt};
 use micado_api::{ErrorBody, ErrorCode, Progress};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +16,8 @@ pub enum Input {
     Request(Ticket, Box<Request>, oneshot::Sender<Result<Reply, ErrorBody>>),
     /// A read.
     Read(Read),
+    /// Something that happened.
+    Tell(Box<Event>),
 }
 
 /// A way to the core; cheap to clone.
@@ -60,6 +62,12 @@ impl Handle {
         let read: Read = Box::new(move |core| drop(answer.send(core.map(read))));
         self.inbox.send(Input::Read(read)).await.map_err(|_| stopping())?;
         answered.await.map_err(|_| stopping())?
+    }
+
+    /// Tells of something that happened; nobody answers. While there is no core, for its store does not answer, it is let go.
+    pub async fn tell(&self, event: Event) {
+        // Nobody needs to know what happens to a manager that is stopping.
+        drop(self.inbox.send(Input::Tell(Box::new(event))).await);
     }
 
     /// Progress of everything from now on. Take the stream first and [`Core::progress`] after it, so that nothing is missed between the two.

@@ -184,6 +184,7 @@ impl Core {
         for id in unneeded.map(|it| it.id.clone()).collect::<Vec<_>>() {
             self.ledger.instances.remove(&id);
         }
+        self.prune_images();
         self.memory.shunned.retain(|_, (_, until)| *until > now);
         self.forget();
     }

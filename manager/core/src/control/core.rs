@@ -1,6 +1,6 @@
 //! The state machine: what is known, what is wanted, and what to do next.
 
-use super::{Action, Answer, Call, CallKey, Event, Ticket, clouds::CloudSight, journal::Journal, ledger::Ledger, sight::Sight};
+use super::{Action, Answer, Call, CallKey, Event, Ticket, clouds::CloudSight, happened::Heard, images::Build, journal::Journal, ledger::Ledger, sight::Sight};
 use crate::{
     engine::{EngineError, Observation, TaskState, swarm_name},
     model::{Container, Instance, Placement},
@@ -107,6 +107,10 @@ pub(super) struct Memory {
     pub(super) log_saved: BTreeSet<String>,
     /// Whether somebody was told the worker token since its last rotation was asked for.
     pub(super) token_told: bool,
+    /// For how long containers of an image's digest were measured that is not written yet, in milliseconds.
+    pub(super) unwritten: BTreeMap<Build, u64>,
+    /// What agents said of Swarm services.
+    pub(super) heard: BTreeMap<String, Heard>,
     /// Nodes that no record knows, and since when they have been seen without a gap.
     pub(super) strangers: BTreeMap<String, Timestamp>,
 }
@@ -154,9 +158,11 @@ impl Core {
                 let reply = self.request(request);
                 self.replies.push((ticket, reply));
             }
-            Event::Used(_) | Event::Happened(..) => {}
+            Event::Used(used) => self.learn(&used),
+            Event::Happened(instance, event) => self.happened(&instance, event),
             Event::Answered(key, answer) => self.answered(&key, answer),
         }
+        self.stop_awaiting();
         if self.sees() {
             self.adopt();
             self.advance_instances();
@@ -177,7 +183,8 @@ impl Core {
         &self.config
     }
 
-    /// The Swarm names of services whose task has not come to rest on a machine that is up: poll them, for tasks have no events.
+    /// The Swarm names of services whose task has not come to rest on a machine that is up, or of which an agent has just said something: poll them, for tasks
+    /// have no events.
     #[must_use]
     pub fn in_flight(&self) -> Vec<String> {
         let Some(sight) = self.sight.as_ref().filter(|_| self.blind.is_none()) else { return Vec::new() };
@@ -185,7 +192,8 @@ impl Core {
         let placed = wanted.filter_map(|it| it.placement.as_ref().map(|placement| (it, placement)));
         let ready = placed.filter(|(_, placement)| sight.node(&placement.instance).is_some_and(|node| node.ready));
         let names = ready.map(|(it, placement)| self.swarm_name(&it.name, placement)).filter(|name| sight.has_service(name));
-        names.filter(|name| sight.failure(name).is_none() && sight.task(name).is_none_or(|task| task.state < TaskState::Running)).collect()
+        let moving = names.filter(|name| sight.failure(name).is_none() && sight.task(name).is_none_or(|task| task.state < TaskState::Running));
+        moving.chain(self.awaited().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Whether enough is known to decide anything: the engine answers.

@@ -14,6 +14,7 @@ impl Core {
         let memory = &mut self.memory;
         memory.log_saved.retain(|name| sight.has_service(name));
         memory.pending_since.retain(|name, _| sight.has_service(name));
+        memory.heard.retain(|name, _| sight.has_service(name));
         let old = |at: Timestamp, now: Timestamp| now.since(at) > RETRY_MEMORY;
         memory.retry.retain(|_, (_, at)| !old(*at, self.now));
         let instances = &self.ledger.instances;

@@ -6,6 +6,8 @@ mod containers;
 mod core;
 mod event;
 mod forget;
+mod happened;
+mod images;
 mod instances;
 mod joining;
 mod journal;

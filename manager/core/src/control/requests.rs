@@ -7,7 +7,7 @@ use crate::{
     planner::{self, Step},
 };
 use micado_api::{
-    ContainerName, ErrorBody, ErrorCode, InstanceId, InstanceState, InstanceView, LaunchRequest, Origin, ServiceName, ServiceSpec, StartRequest, Tag,
+    ContainerName, ErrorBody, ErrorCode, InstanceId, InstanceState, InstanceView, LaunchRequest, Origin, Resources, ServiceName, ServiceSpec, StartRequest, Tag,
 };
 
 impl Core {
@@ -18,49 +18,73 @@ impl Core {
             Request::Remove { name } => self.remove(&name),
             Request::Start(start) => self.start(start),
             Request::Stop { tag, force } => self.stop(&tag, force),
-            Request::SetImage { image, .. } => Err(ErrorBody::new(ErrorCode::NotFound, format!("no service runs the image `{image}`"))),
+            Request::SetImage { image, critical } => self.set_image(image, critical),
             Request::Join { instance, key } => self.trade(&instance, key),
         }
     }
 
     /// One more container of a service. The same request name gives the same container.
-    fn launch(&mut self, launch: LaunchRequest, image: ImageFacts) -> Result<Reply, ErrorBody> {
-        let spec = launch.spec;
+    fn launch(&mut self, launch: LaunchRequest, facts: ImageFacts) -> Result<Reply, ErrorBody> {
+        let spec = &launch.spec;
         let name = crate::model::service_name(&spec.client, &spec.image).map_err(|error| ErrorBody::new(ErrorCode::BadRequest, error.to_string()))?;
         let again = launch.request.as_ref().and_then(|request| self.ledger.containers.values().find(|it| it.request.as_ref() == Some(request)));
         if let Some(again) = again.map(|it| it.name.clone()) {
             return Ok(self.containers_reply(&[again]));
         }
-        let (number, kept) = self.next_number(&name, &spec)?;
-        let container = ContainerName::trusted(format!("{name}.{number}"));
         // A service of which nothing is kept begins anew: its image may have been built again under the same name.
-        let old = self.ledger.services.get(&name).filter(|_| kept).cloned();
-        let service = old.unwrap_or(Service { name: name.clone(), spec, pull: image.pull, next_number: number, created_at: self.now });
-        self.refuse_impossible(&service, &container)?;
+        let kept = self.kept(&name).cloned();
+        let image = self.image_to_launch(&spec.image, kept.as_ref().map_or(&facts.pull, |it| &it.pull).as_deref(), kept.is_none());
+        let (reservation, learned) = self.reservation(&launch, kept.as_ref(), &image);
+        let spec = ServiceSpec { reservation, ..spec.clone() };
+        if let Some(service) = &kept {
+            refuse_other_settings(service, &spec)?;
+        }
+        let number = self.ledger.services.get(&name).map_or(1, |it| it.next_number);
+        let container = ContainerName::trusted(format!("{name}.{number}"));
+        let mut service = kept.unwrap_or(Service { name: name.clone(), spec, pull: facts.pull, next_number: number, created_at: self.now });
+        let origin = self.refuse_impossible(&mut service, &container, learned.map(|_| launch.spec.reservation))?;
         let push = CallKey::Image(name.clone(), service.created_at);
         self.ledger.services.insert(name.clone(), Service { next_number: number + 1, ..service });
         let record = Container { request: launch.request, ..Container::new(container.clone(), name, self.now) };
         self.ledger.containers.insert(container.clone(), record);
+        self.ledger.images.insert(image.name.clone(), image);
         self.journal.begin_container(&container);
+        if let Some(origin) = origin {
+            self.decide(Some(&container), None, origin);
+        }
         // Launching again is what a person does after mending an image that could not be pushed.
         self.memory.retry.remove(&push);
         Ok(self.containers_reply(&[container]))
     }
 
-    /// The number of a service's next container, and whether the service has any; one that has, with other settings, is not changed by a launch.
-    fn next_number(&self, name: &ServiceName, spec: &ServiceSpec) -> Result<(u32, bool), ErrorBody> {
-        let Some(service) = self.ledger.services.get(name) else { return Ok((1, false)) };
+    /// The service of this name, if it has any container.
+    fn kept(&self, name: &ServiceName) -> Option<&Service> {
         let kept = self.ledger.containers.values().any(|it| it.service == *name && it.desired != Desired::Removed);
-        if kept && service.spec != *spec {
-            let what = differences(&service.spec, spec).join(", ");
-            return Err(ErrorBody::new(ErrorCode::Conflict, format!("service `{name}` exists with other settings: {what}"))
-                .hint(format!("launch with the same settings, under another client name, or `micado quit --rm -n {name}` first")));
-        }
-        Ok((service.next_number, kept))
+        self.ledger.services.get(name).filter(|_| kept)
     }
 
-    /// Refuses a container that no machine, rented or to rent, could ever hold.
-    fn refuse_impossible(&self, service: &Service, container: &ContainerName) -> Result<(), ErrorBody> {
+    /// Refuses a container that no machine, rented or to rent, could ever hold. A learned reservation that none could hold gives way to the one that was
+    /// sent, if that could be held. Says where the reservation comes from, if it was learned.
+    fn refuse_impossible(&self, service: &mut Service, container: &ContainerName, sent: Option<Resources>) -> Result<Option<String>, ErrorBody> {
+        let (image, learned) = (service.spec.image.clone(), service.spec.reservation);
+        let refuse = |reason: String| ErrorBody::new(ErrorCode::Unsatisfiable, format!("`{container}` {reason}"));
+        match (self.why_impossible(service, container), sent) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Ok(Some(format!("it is promised {learned}: learned from what containers of `{image}` used, for none was named"))),
+            (Some(reason), None) => Err(refuse(reason).hint("ask for less with --memory and --cpu, or add a larger flavour to cloudsetup.xml")),
+            (Some(reason), Some(sent)) => {
+                service.spec.reservation = sent;
+                if self.why_impossible(service, container).is_some() {
+                    return Err(refuse(reason).hint(format!(
+                        "{learned} was learned from what containers of `{image}` used: name another reservation with --memory and --cpu, or add a larger flavour to cloudsetup.xml"
+                    )));
+                }
+                Ok(Some(format!("it is promised {sent}: {learned} was learned from what containers of `{image}` used, which no machine could hold")))
+            }
+        }
+    }
+
+    fn why_impossible(&self, service: &Service, container: &ContainerName) -> Option<String> {
         let waiting = planner::Waiting {
             container: container.clone(),
             service: service.name.clone(),
@@ -71,11 +95,7 @@ impl Core {
             avoid: None,
         };
         let plan = planner::plan(&self.snapshot(vec![waiting]));
-        let refusal = plan.into_iter().find_map(|step| if let Step::Refuse { reason, .. } = step { Some(reason) } else { None });
-        refusal.map_or(Ok(()), |reason| {
-            Err(ErrorBody::new(ErrorCode::Unsatisfiable, format!("`{container}` {reason}"))
-                .hint("ask for less with --memory and --cpu, or add a larger flavour to cloudsetup.xml"))
-        })
+        plan.into_iter().find_map(|step| if let Step::Refuse { reason, .. } = step { Some(reason) } else { None })
     }
 
     fn quit(&mut self, name: &str, remove: bool) -> Result<Reply, ErrorBody> {
@@ -252,6 +272,17 @@ impl Core {
 /// Whether `stop` begins to empty an instance in this state.
 fn instance_may_stop(state: InstanceState) -> bool {
     !matches!(state, InstanceState::Draining | InstanceState::Stopping | InstanceState::Gone | InstanceState::Failed)
+}
+
+/// A service that has containers is not changed by a launch.
+fn refuse_other_settings(service: &Service, spec: &ServiceSpec) -> Result<(), ErrorBody> {
+    let what = differences(&service.spec, spec).join(", ");
+    if service.spec == *spec {
+        return Ok(());
+    }
+    let name = &service.name;
+    Err(ErrorBody::new(ErrorCode::Conflict, format!("service `{name}` exists with other settings: {what}"))
+        .hint(format!("launch with the same settings, under another client name, or `micado quit --rm -n {name}` first")))
 }
 
 /// The settings in which two specifications differ, with the present value first.

@@ -125,6 +125,8 @@ impl Core {
                 self.memory.push_errors.remove(service);
                 if let Some(service) = self.ledger.services.edit(service) {
                     service.pull = Some(pull);
+                    let service = service.clone();
+                    self.image_is(&service);
                 }
             }
             Err(error) => drop(self.memory.push_errors.insert(service.clone(), error.to_string())),

@@ -76,7 +76,8 @@ impl Sight {
     pub(super) fn services_of(&self, container: &ContainerName) -> impl Iterator<Item = &str> {
         self.of_container.get(container).into_iter().flatten().map(String::as_str)
     }
-    fn tasks_of(&self, name: &str) -> &[TaskView] {
+    /// Its tasks, the latest last.
+    pub(super) fn tasks_of(&self, name: &str) -> &[TaskView] {
         self.services.get(name).and_then(|service| self.tasks.get(&service.id)).map_or(&[], Vec::as_slice)
     }
     /// The task that Swarm wants to run, else the last one it wanted.

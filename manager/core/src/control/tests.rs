@@ -203,6 +203,8 @@ pub(super) fn refusal(answer: Result<Reply, ErrorBody>) -> (ErrorCode, String) {
 }
 
 mod clouds;
+mod happened;
+mod images;
 
 #[test]
 fn a_request_by_the_same_name_makes_one_container() {

@@ -55,6 +55,7 @@ impl Core {
             max_instances: self.config.max_instances,
             max_price: self.config.max_price,
             foreign_nodes: self.foreign_nodes(),
+            blind_instances: Vec::new(),
         }
     }
 
@@ -214,7 +215,10 @@ impl Core {
         }
         if let Some(failed) = sight.failure(swarm_name) {
             let code = failed.exit_code.filter(|code| *code != 0).map(|code| format!("exit code {code}"));
-            let words = [code, failed.message.clone()].into_iter().flatten().collect::<Vec<_>>().join(": ");
+            let memory = self.ledger.service_of(it).spec.reservation.memory;
+            let killed = self.was_killed(swarm_name, failed.exit_code);
+            let killed = killed.then(|| format!("killed for want of memory (its limit is {memory}): launch it with more --memory"));
+            let words = [code, killed.or_else(|| failed.message.clone())].into_iter().flatten().collect::<Vec<_>>().join(": ");
             return (ContainerState::Failing, Some(words).filter(|words| !words.is_empty()));
         }
         match sight.task(swarm_name) {
@@ -243,7 +247,7 @@ impl Core {
             pull: service.pull.clone(),
             containers: containers.remove(&service.name).unwrap_or_default(),
             created_at: service.created_at,
-            learned: None,
+            learned: self.learned_view(service),
         };
         Ok(self.ledger.services.values().filter(wanted).map(view).filter(|view| !view.containers.is_empty()).collect())
     }
@@ -317,12 +321,17 @@ impl Core {
         Some(SessionPlace { container: name.clone(), instance: instance.id.clone(), tag: instance.tag.clone(), engine_name })
     }
 
-    /// The container of each Swarm service: where it is, and where it still is while it is being moved.
+    /// Images that services run or ran.
     #[must_use]
-    pub fn swarm_services(&self) -> Vec<(String, ContainerName)> {
-        let copies =
-            |it: &Container| [it.placement.clone(), it.leaving.clone()].into_iter().flatten().map(|placement| (it.name.clone(), placement)).collect::<Vec<_>>();
-        self.ledger.containers.values().flat_map(copies).map(|(name, placement)| (self.swarm_name(&name, &placement), name)).collect()
+    pub fn images(&self) -> Vec<micado_api::ImageView> {
+        Vec::new()
+    }
+
+    /// The container of each Swarm service, and the instance that it is on: where it is placed, and where it still is while it is being moved.
+    #[must_use]
+    pub fn swarm_services(&self) -> Vec<(String, ContainerName, InstanceId)> {
+        let copies = |it: &Container| [&it.placement, &it.leaving].into_iter().flatten().map(|place| (it.name.clone(), place.clone())).collect::<Vec<_>>();
+        self.ledger.containers.values().flat_map(copies).map(|(name, place)| (self.swarm_name(&name, &place), name, place.instance)).collect()
     }
 
     /// Where the logs of a container, or of all containers of a service, are.

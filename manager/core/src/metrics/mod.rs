@@ -6,7 +6,7 @@ mod meter;
 mod point;
 mod rollup;
 
-pub use footprint::Used;
+pub use footprint::{LEARN_AFTER, Seen, Used};
 pub use history::{History, Recall, Whose};
 pub use meter::{FRESH, Meter};
 pub use point::{ContainerPoint, MachinePoint, Point, Resolution};

@@ -1,15 +1,12 @@
 //! What only node agents call, known by their instance's client certificate: the token is neither needed nor enough here.
 
-use super::{
-    super::{
-        ApiState,
-        extract::{Body, Name},
-        peer::Peer,
-        refusal::{Answer, Refusal},
-    },
-    Agents,
+use super::super::{
+    ApiState,
+    extract::{Body, Name},
+    peer::Peer,
+    refusal::{Answer, Refusal},
 };
-use crate::pki::Csr;
+use crate::{control::Event, pki::Csr};
 use axum::{
     Json,
     extract::{
@@ -26,7 +23,7 @@ use micado_api::{
 use std::time::Duration;
 use tokio::{
     sync::mpsc,
-    time::{interval, timeout},
+    time::{Instant, interval, timeout, timeout_at},
 };
 
 /// The largest frame: a batch of some thousands of containers.
@@ -36,7 +33,7 @@ pub(super) const SESSION_FRAME_MAX: usize = 1 << 20;
 /// Nothing came for this long, not even a ping: the agent or the way to it is gone.
 const DEAD: Duration = Duration::from_secs(18);
 /// So often it is asked whether a connected agent's instance is still ours.
-const LOOK: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_secs(2);
 
 /// The caller is the agent of this instance, which has not been given back.
 #[derive(Debug)]
@@ -75,7 +72,7 @@ pub(in crate::api) async fn agent(State(state): State<ApiState>, Caller(instance
         let (connection, orders) = state.agents.connect(&instance);
         tracing::info!(%instance, "its agent is connected");
         let end = tokio::select! {
-            end = serve(&state.agents, &instance, socket, orders) => end,
+            end = serve(&state, &instance, socket, orders) => end,
             () = revoked(&state, &instance) => "the instance is not ours any more",
             () = state.stopping.cancelled() => "the manager stops",
         };
@@ -85,20 +82,28 @@ pub(in crate::api) async fn agent(State(state): State<ApiState>, Caller(instance
 }
 
 /// Talks with the agent until it is gone, and says why.
-async fn serve(agents: &Agents, instance: &InstanceId, mut socket: WebSocket, mut orders: mpsc::Receiver<ToAgent>) -> &'static str {
+async fn serve(state: &ApiState, instance: &InstanceId, mut socket: WebSocket, mut orders: mpsc::Receiver<ToAgent>) -> &'static str {
     let Ok(Some(Ok(Message::Text(hello)))) = timeout(DEAD, socket.recv()).await else { return "it did not say hello" };
     let Ok(FromAgent::Hello { run, .. }) = serde_json::from_str(&hello) else { return "its hello is not to be understood" };
+    let mut ear = Ear { state, instance, run, heard: 0, acknowledged: 0 };
+    let (mut turns, mut alive) = (state.metrics.turns(), Instant::now());
     loop {
         let answer = tokio::select! {
             order = orders.recv() => match order {
                 Some(order) => Some(order),
                 None => return "it has connected anew",
             },
-            message = timeout(DEAD, socket.recv()) => match message {
+            Ok(()) = turns.changed() => ear.acknowledgement(),
+            message = timeout_at(alive + DEAD, socket.recv()) => match message {
                 Err(_) => return "nothing came from it any more",
-                Ok(Some(Ok(Message::Text(text)))) => heard(agents, instance, &run, &text),
                 Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => return "the connection has ended",
-                Ok(Some(Ok(_))) => None,
+                Ok(Some(Ok(message))) => {
+                    alive = Instant::now();
+                    match message {
+                        Message::Text(text) => ear.hear(&text).await,
+                        _ => None,
+                    }
+                }
             },
         };
         let Some(Ok(text)) = answer.map(|answer| serde_json::to_string(&answer)) else { continue };
@@ -108,19 +113,48 @@ async fn serve(agents: &Agents, instance: &InstanceId, mut socket: WebSocket, mu
     }
 }
 
-/// What is answered.
-fn heard(agents: &Agents, instance: &InstanceId, run: &str, text: &str) -> Option<ToAgent> {
-    match serde_json::from_str(text) {
-        Ok(FromAgent::Samples(batch)) => {
-            let sequence = batch.sequence;
-            agents.take(instance, run, batch);
-            return Some(ToAgent::Ack { sequence });
+/// What was heard on one connection.
+struct Ear<'a> {
+    state: &'a ApiState,
+    instance: &'a InstanceId,
+    run: String,
+    /// The highest sequence that came; they begin at 1.
+    heard: u64,
+    /// Up to where it was told that it need not keep them.
+    acknowledged: u64,
+}
+
+impl Ear<'_> {
+    /// What is answered.
+    async fn hear(&mut self, text: &str) -> Option<ToAgent> {
+        let (state, instance) = (self.state, self.instance);
+        match serde_json::from_str(text) {
+            Ok(FromAgent::Samples(batch)) => {
+                self.heard = self.heard.max(batch.sequence);
+                state.metrics.take(&state.handle, instance, &self.run, batch).await;
+                return self.acknowledgement();
+            }
+            Ok(FromAgent::Event(event)) => {
+                tracing::debug!(%instance, container = event.id, "{:?}", event.what);
+                if let Some(service) = &event.service
+                    && state.metrics.is_on(&state.handle, service, instance).await
+                {
+                    state.handle.tell(Event::Happened(instance.clone(), event)).await;
+                }
+            }
+            Ok(FromAgent::Hello { .. }) => {}
+            Err(error) => tracing::warn!(%instance, %error, "its agent said something that is not to be understood"),
         }
-        Ok(FromAgent::Event(event)) => tracing::debug!(%instance, container = event.id, "{:?}", event.what),
-        Ok(FromAgent::Hello { .. }) => {}
-        Err(error) => tracing::warn!(%instance, %error, "its agent said something that is not to be understood"),
+        None
     }
-    None
+
+    /// What is durable the agent need not keep. Of what was sent before a cut it knows that only once it has sent it again.
+    fn acknowledgement(&mut self) -> Option<ToAgent> {
+        let sequence = self.state.metrics.recorded(self.instance, &self.run)?.min(self.heard);
+        let more = sequence > self.acknowledged;
+        self.acknowledged = self.acknowledged.max(sequence);
+        more.then_some(ToAgent::Ack { sequence })
+    }
 }
 
 /// Comes back when the instance is not one of ours any more. A store that does not answer says nothing about that.
@@ -130,7 +164,7 @@ async fn revoked(state: &ApiState, instance: &InstanceId) {
         looks.tick().await;
         let asked = instance.clone();
         if let Ok(false) = state.handle.read(move |core| core.is_live(&asked)).await {
-            return state.agents.forget(instance);
+            return;
         }
     }
 }

@@ -1,15 +1,18 @@
 //! Who may speak for an agent, over real TLS, and what is made of what it says.
 
+mod credentials;
+mod figures;
+
 use super::*;
 use crate::{
     api::{
         join::tests::{csr, key, renting},
         tests::Manager,
     },
-    pki::{Identity, Pki},
+    pki::Identity,
 };
 use futures_util::{SinkExt, StreamExt};
-use micado_api::agent::{FromAgent, MachineSample};
+use micado_api::agent::FromAgent;
 use reqwest::{RequestBuilder, StatusCode, header};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -46,41 +49,44 @@ async fn open(manager: &Manager, client: &reqwest::Client, path: &str) -> Result
     Ok(WebSocketStream::from_raw_socket(response.upgrade().await.expect("upgraded"), Role::Client, None).await)
 }
 
-fn batch(sequence: u64) -> SampleBatch {
-    SampleBatch { sequence, at: micado_api::Timestamp(1), late: false, machine: MachineSample::default(), containers: Vec::new() }
+/// An agent's connection, as a test says things on it.
+struct Agent(WebSocketStream<reqwest::Upgraded>);
+
+impl Agent {
+    /// Connects for this instance, as this run of its agent.
+    async fn of(manager: &Manager, instance: &InstanceId, run: &str) -> Self {
+        let client = showing(manager, &manager.pki.client_certificate(instance.as_str()).expect("a certificate"));
+        let mut agent = Self(open(manager, &client, "/v1/agent").await.expect("a connection"));
+        agent.say(&FromAgent::Hello { version: "1".to_owned(), run: run.to_owned(), cgroup: 1 }).await;
+        agent
+    }
+    async fn say(&mut self, frame: &FromAgent) {
+        self.0.send(tungstenite::Message::text(serde_json::to_string(frame).expect("JSON"))).await.expect("sent");
+    }
+    /// Waits until everything said was heard; what was answered meanwhile.
+    async fn heard(&mut self) -> Vec<ToAgent> {
+        self.0.send(tungstenite::Message::Ping(Default::default())).await.expect("sent");
+        let mut answers = Vec::new();
+        loop {
+            match self.0.next().await.expect("it goes on").expect("readable") {
+                tungstenite::Message::Pong(_) => return answers,
+                message => answers.push(known(&message)),
+            }
+        }
+    }
+    async fn answer(&mut self) -> ToAgent {
+        known(&self.0.next().await.expect("an answer").expect("readable"))
+    }
+}
+
+fn known(message: &tungstenite::Message) -> ToAgent {
+    serde_json::from_str(message.to_text().expect("text")).expect("known")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_certificate_of_a_rented_instance_will_do() {
-    let (manager, instance) = renting(0);
-    let of = |name: &str| manager.pki.client_certificate(name).expect("a certificate");
-    assert_eq!(status(renewal(&manager, &manager.http())).await, StatusCode::UNAUTHORIZED, "no certificate");
-    let token = std::fs::read_to_string(manager.state().join("token")).expect("a token");
-    assert_eq!(status(renewal(&manager, &manager.http()).bearer_auth(token.trim())).await, StatusCode::UNAUTHORIZED, "the token is not enough");
-    assert_eq!(status(renewal(&manager, &showing(&manager, &of("i-nobody")))).await, StatusCode::UNAUTHORIZED, "an instance that is not rented");
-
-    let good = showing(&manager, &of(instance.as_str()));
-    let renewed: serde_json::Value = renewal(&manager, &good).send().await.expect("an answer").json().await.expect("a body");
-    assert!(renewed["certificate"].as_str().is_some_and(|pem| pem.starts_with("-----BEGIN CERTIFICATE-----")), "{renewed}");
-    assert_eq!(status(good.get(url(&manager, "/v1/status"))).await, StatusCode::UNAUTHORIZED, "it is no token");
-
-    let stranger = Pki::open(&manager.state().join("stranger")).expect("an authority").client_certificate(instance.as_str()).expect("a certificate");
-    renewal(&manager, &showing(&manager, &stranger)).send().await.expect_err("another authority's certificate ends the handshake");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_agent_is_answered_and_opens_only_what_waits_for_it() {
+async fn an_agent_opens_only_what_waits_for_it() {
     let (manager, instance) = renting(0);
     let client = showing(&manager, &manager.pki.client_certificate(instance.as_str()).expect("a certificate"));
-    let mut agent = open(&manager, &client, "/v1/agent").await.expect("a connection");
-    let hello = FromAgent::Hello { version: "1".to_owned(), run: "a".to_owned(), cgroup: 1 };
-    for frame in [hello, FromAgent::Samples(batch(1)), FromAgent::Samples(batch(2))] {
-        agent.send(tungstenite::Message::text(serde_json::to_string(&frame).expect("JSON"))).await.expect("sent");
-    }
-    for sequence in [1, 2] {
-        let answer = agent.next().await.expect("an answer").expect("readable").into_text().expect("text");
-        assert_eq!(serde_json::from_str::<ToAgent>(&answer).expect("known"), ToAgent::Ack { sequence });
-    }
     assert_eq!(open(&manager, &client, "/v1/agent/sessions/0123").await.err(), Some(StatusCode::NOT_FOUND));
     assert_eq!(open(&manager, &manager.http(), "/v1/agent").await.err(), Some(StatusCode::UNAUTHORIZED));
 }
@@ -104,11 +110,4 @@ async fn a_session_is_for_one_agent_and_one_connection() {
     let (_newer, _) = agents.connect(&one);
     agents.disconnect(&one, &connection);
     assert!(agents.inner().connected.contains_key(&one), "the newer one stays");
-}
-
-#[test]
-fn no_batch_counts_twice() {
-    let (agents, one) = (Agents::default(), InstanceId::trusted("i1"));
-    let taken = [("a", 1), ("a", 2), ("a", 2), ("a", 1), ("b", 1), ("b", 2)].map(|(run, sequence)| agents.take(&one, run, batch(sequence)));
-    assert_eq!(taken, [true, true, false, false, true, true]);
 }

@@ -81,4 +81,7 @@ pub struct ManagerArgs {
     /// How often everything is checked, whatever happens: seconds, or a cron expression with seconds.
     #[arg(long, env = "MICADO_TICK", hide_env_values = true, default_value = "10", value_name = "SECONDS")]
     pub tick: Tick,
+    /// How often what machines and containers use is recorded, and a MongoDB's collections brought up to date: seconds, or a cron expression with seconds.
+    #[arg(long, env = "MICADO_REFRESH", hide_env_values = true, default_value = "*/10 * * * * *", value_name = "SECONDS")]
+    pub refresh: Tick,
 }

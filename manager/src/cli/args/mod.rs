@@ -2,11 +2,13 @@
 
 mod cloud;
 mod daemon;
+mod usage;
 mod values;
 mod verbs;
 
 pub use cloud::{CheckArgs, CloudVerb, SetupFile};
 pub use daemon::{ManagerArgs, UnknownNodes};
+pub use usage::{Fineness, HistoryArgs, ImageVerb, SetImageArgs, Sort, TopArgs};
 pub use values::{CopyPlace, HostPort, Port, Since, Tick, Volume};
 pub use verbs::{
     CopyArgs, CopyStoreArgs, CpArgs, ExecuteArgs, ExplainArgs, InfoArgs, LaunchArgs, ListArgs, LogsArgs, QuitArgs, RemoveArgs, StartArgs, StopArgs, Way,
@@ -84,6 +86,13 @@ pub enum Verb {
     Remove(RemoveArgs),
     /// Show what services are made of.
     Info(InfoArgs),
+    /// Show what machines and containers use at this moment, over and over.
+    Top(TopArgs),
+    /// Show what a container or a machine has used.
+    History(HistoryArgs),
+    /// Show what was learned of images, or set their critical usage.
+    #[command(subcommand)]
+    Image(ImageVerb),
     /// Show the cluster on one screen.
     #[command(after_help = "Example: micado status")]
     Status,

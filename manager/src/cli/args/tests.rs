@@ -92,10 +92,31 @@ fn quantities_are_refused_by_name() {
 }
 
 #[test]
-fn info_takes_one_of_its_flags() {
-    assert!(parsed("micado info -s acme_web").is_ok() && parsed("micado info -a").is_ok());
+fn info_takes_one_of_its_flags_or_none() {
+    assert!(["micado info -s acme_web", "micado info -a", "micado info"].iter().all(|line| parsed(line).is_ok()));
     assert!(refusal("micado info -a -s acme_web").contains("cannot be used with"));
-    assert!(refusal("micado info").contains("required arguments"));
+}
+
+#[test]
+fn a_critical_usage_is_set_or_cleared() {
+    let critical = |line: &str| match parsed(&format!("micado image set web {line}")).map(|cli| cli.verb) {
+        Ok(Verb::Image(ImageVerb::Set(args))) => Ok((args.critical_memory.map(|it| it.to_string()), args.critical_cpu.map(|it| it.to_string()), args.clear)),
+        Ok(verb) => panic!("taken as {verb:?}"),
+        Err(words) => Err(words),
+    };
+    assert_eq!(critical("--critical-memory 400M"), Ok((Some("400 MiB".to_owned()), None, false)));
+    assert_eq!(critical("--critical-cpu 0.5 --critical-memory 1G"), Ok((Some("1 GiB".to_owned()), Some("0.5".to_owned()), false)));
+    assert_eq!(critical("--clear"), Ok((None, None, true)));
+    assert!(critical("").is_err_and(|words| words.contains("required arguments")));
+    assert!(critical("--clear --critical-cpu 1").is_err_and(|words| words.contains("cannot be used with")));
+    assert!(critical("--critical-memory 0").is_err_and(|words| words.contains("memory `0` is zero")));
+}
+
+#[test]
+fn top_shows_the_busiest_first_every_two_seconds() {
+    let Ok(Cli { verb: Verb::Top(args), .. }) = parsed("micado top") else { panic!("not read") };
+    assert_eq!((args.sort, args.interval, args.once), (Sort::Cpu, 2, false));
+    assert!(refusal("micado top --interval 0").contains("0 is not in 1..=3600"));
 }
 
 #[test]

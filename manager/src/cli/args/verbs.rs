@@ -75,12 +75,12 @@ pub struct LaunchArgs {
     /// Arguments for the entry point, any number; `/-` at the beginning of one stands for `-`.
     #[arg(short, long, num_args = 1.., value_name = "ARGUMENT")]
     pub arguments: Vec<String>,
-    /// Memory it is promised, and may use at most.
-    #[arg(long, default_value = "256M", allow_hyphen_values = true)]
-    pub memory: MemoryBytes,
-    /// CPU cores it is promised.
-    #[arg(long, default_value = "0.25", allow_hyphen_values = true, value_name = "CORES")]
-    pub cpu: NanoCpus,
+    /// Memory it is promised, and may use at most [default: what was learned of the image, else 256M].
+    #[arg(long, allow_hyphen_values = true)]
+    pub memory: Option<MemoryBytes>,
+    /// CPU cores it is promised [default: what was learned of the image, else 0.25].
+    #[arg(long, allow_hyphen_values = true, value_name = "CORES")]
+    pub cpu: Option<NanoCpus>,
     /// Mount a named volume; repeat for more. The container stays on the machine that holds it.
     #[arg(long = "volume", value_name = "NAME:PATH")]
     pub volumes: Vec<Volume>,
@@ -199,10 +199,10 @@ pub struct RemoveArgs {
     pub name: String,
 }
 
-/// The flags of `info`: one of them.
+/// The flags of `info`: one of them, or none for all services.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: micado info -s acme_nginx")]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub struct InfoArgs {
     /// A service's or a container's name.
     #[arg(short, long, value_name = "NAME")]

@@ -2,17 +2,18 @@
 
 use super::*;
 use micado_api::{
-    CloudName, ClusterId, ContainerName, DecisionView, FlavourName, ForeignNodeView, InstanceId, InstanceState, Location, MemoryBytes, NanoCpus, Origin,
-    PortMapping, PricePerHour, Protocol, ServiceName, ServiceSpec, Tag, VolumeMount,
+    CloudName, ClusterId, ContainerName, ContainerUsage, Critical, DecisionView, FlavourName, ForeignNodeView, History, HistoryPoint, Hundredths, ImageView,
+    InstanceId, InstanceState, Location, MachineUsage, MemoryBytes, NanoCpus, Origin, PortMapping, PricePerHour, Protocol, ServiceName, ServiceSpec, Tag,
+    VolumeMount,
 };
 
-const NOW: Timestamp = Timestamp(1_793_700_000_000);
+pub(in crate::cli) const NOW: Timestamp = Timestamp(1_793_700_000_000);
 
 fn earlier(seconds: u64) -> Timestamp {
     Timestamp(NOW.0 - seconds * 1000)
 }
 
-fn instance(tag: &str, state: InstanceState) -> InstanceView {
+pub(in crate::cli) fn instance(tag: &str, state: InstanceState) -> InstanceView {
     InstanceView {
         id: InstanceId::trusted(format!("i-{tag}")),
         tag: Tag::trusted(tag),
@@ -38,7 +39,7 @@ fn instance(tag: &str, state: InstanceState) -> InstanceView {
     }
 }
 
-fn container(name: &str, state: ContainerState) -> ContainerView {
+pub(in crate::cli) fn container(name: &str, state: ContainerState) -> ContainerView {
     ContainerView {
         name: ContainerName::trusted(name),
         service: ServiceName::trusted("acme_web"),
@@ -56,6 +57,40 @@ fn container(name: &str, state: ContainerState) -> ContainerView {
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         created_at: earlier(7300),
         usage: None,
+    }
+}
+
+/// What a container uses: so many MiB, so many thousandths of a core.
+pub(in crate::cli) fn measured(mib: u64, millis: u64) -> ContainerUsage {
+    ContainerUsage {
+        at: NOW,
+        memory: MemoryBytes::mib(mib),
+        memory_peak: MemoryBytes::mib(mib + 20),
+        cpu: Some(NanoCpus::millis(millis)),
+        cpu_peak: NanoCpus::millis(millis * 2),
+        oom_kills: 0,
+        memory_pressure: None,
+        cpu_pressure: None,
+        received: 1500,
+        sent: 300,
+        read: 0,
+        written: 5 << 20,
+    }
+}
+
+/// What a machine uses: so many thousandths of a core, and so many MiB are left.
+pub(in crate::cli) fn measured_machine(millis: u64, left: u64) -> MachineUsage {
+    MachineUsage {
+        at: NOW,
+        memory_total: MemoryBytes::mib(1024),
+        memory_left: MemoryBytes::mib(left),
+        memory_least_left: MemoryBytes::mib(left / 2),
+        cpu: Some(NanoCpus::millis(millis)),
+        cpu_peak: NanoCpus::millis(1000),
+        cores: NanoCpus::cores(1),
+        load: Some(Hundredths(125)),
+        disk_left: 13 << 30,
+        disk_total: 20 << 30,
     }
 }
 
@@ -107,9 +142,9 @@ fn services_in_short_and_in_full() {
     insta::assert_snapshot!("service", service(&a_service(), NOW).text(false));
 }
 
-#[test]
-fn the_cluster_on_one_screen() {
-    let view = StatusView {
+/// A cluster that has something of everything.
+pub(in crate::cli) fn status_view() -> StatusView {
+    StatusView {
         cluster: ClusterId::trusted("k3v9"),
         version: "0.1.0".to_owned(),
         blind: None,
@@ -122,10 +157,24 @@ fn the_cluster_on_one_screen() {
         max_instances: Some(10),
         max_price: Some(PricePerHour(1_000_000)),
         foreign_nodes: vec![ForeignNodeView { node: "n1".to_owned(), hostname: "head".to_owned(), manager: true, ready: true }],
-    };
+        blind_instances: vec![Tag::trusted("application02")],
+    }
+}
+
+#[test]
+fn the_cluster_on_one_screen() {
+    let view = status_view();
     insta::assert_snapshot!("status", shown(status(&view)));
     let blind = Some("connection refused".to_owned());
-    let nothing = StatusView { blind, cloud_errors: BTreeMap::new(), instances: BTreeMap::new(), containers: BTreeMap::new(), foreign_nodes: vec![], ..view };
+    let nothing = StatusView {
+        blind,
+        cloud_errors: BTreeMap::new(),
+        instances: BTreeMap::new(),
+        containers: BTreeMap::new(),
+        foreign_nodes: vec![],
+        blind_instances: vec![],
+        ..view
+    };
     insta::assert_snapshot!("status_blind", shown(status(&StatusView { max_instances: None, max_price: None, ..nothing })));
 }
 
@@ -136,4 +185,53 @@ fn why_things_are_as_they_are() {
     let one = Explanation { name: "acme_web.1".to_owned(), now: "running on application02".to_owned(), decisions };
     let other = Explanation { name: "acme_web.2".to_owned(), now: "waiting: it is being planned".to_owned(), decisions: vec![] };
     insta::assert_snapshot!("explanations", explanations(&[one, other]).text(false));
+}
+
+#[test]
+fn what_is_used_stands_beside_what_is_promised() {
+    let machine = InstanceView { usage: Some(measured_machine(250, 600)), ..instance("application01", InstanceState::Active) };
+    let booting = InstanceView { node: None, ..instance("application03", InstanceState::Booting) };
+    insta::assert_snapshot!("machines_measured", shown(instances(&[machine, instance("application02", InstanceState::Active), booting], NOW)));
+    let used = ContainerView { usage: Some(measured(105, 120)), ..container("acme_web.1", ContainerState::Running) };
+    insta::assert_snapshot!("containers_measured", shown(containers(&[used.clone(), container("acme_web.2", ContainerState::Running)], NOW)));
+    let view = ServiceView { containers: vec![used, waiting()], learned: Some(image()), ..a_service() };
+    insta::assert_snapshot!("service_measured", service(&view, NOW).text(false));
+}
+
+fn image() -> ImageView {
+    ImageView {
+        image: "web:2".to_owned(),
+        digest: Some(format!("sha256:{}", "0123456789abcdef".repeat(4))),
+        critical: Critical { memory: Some(MemoryBytes::mib(400)), cpu: None },
+        suggested: Some(Critical { memory: Some(MemoryBytes::mib(150)), cpu: Some(NanoCpus::millis(300)) }),
+        footprint: Some(Resources::new(MemoryBytes::mib(180), NanoCpus::millis(350))),
+        measured_ms: 6 * 3_600_000,
+    }
+}
+
+#[test]
+fn images_with_what_was_learned() {
+    let nothing = ImageView { image: "new".to_owned(), digest: None, critical: Critical::default(), suggested: None, footprint: None, measured_ms: 4000 };
+    insta::assert_snapshot!("images", shown(images(&[image(), nothing.clone()])));
+    assert_eq!(usage::footprint(&nothing), "not known yet, after 4s of figures");
+}
+
+#[test]
+fn what_was_used() {
+    let point = |minutes: u64, received| HistoryPoint {
+        at: earlier(minutes * 60),
+        measured_ms: 60_000,
+        memory: MemoryBytes::mib(100 + minutes),
+        memory_peak: MemoryBytes::mib(130),
+        cpu: NanoCpus::millis(120),
+        cpu_peak: NanoCpus::millis(700),
+        oom_kills: 0,
+        received,
+        sent: received / 2,
+        read: 0,
+        written: 0,
+    };
+    let of = |points| History { name: "acme_web.1".to_owned(), resolution: 60, points };
+    insta::assert_snapshot!("history", shown(history(&of(vec![point(2, 5 << 20), point(1, 100)]))));
+    insta::assert_snapshot!("history_of_a_machine", shown(history(&of(vec![point(1, 0)]))));
 }

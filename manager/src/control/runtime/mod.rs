@@ -76,6 +76,7 @@ impl Runtime {
                         Ok(Event::Request(ticket, *request))
                     }
                     Input::Read(read) => { read(Ok(&core)); continue }
+                    Input::Tell(event) => Ok(*event),
                 },
                 error = store.lost() => Err(error),
             };

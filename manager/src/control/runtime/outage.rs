@@ -64,6 +64,8 @@ fn refuse(input: Input, error: &StoreError) {
     match input {
         Input::Request(_, _, answer) => drop(answer.send(Err(refusal))),
         Input::Read(read) => read(Err(refusal)),
+        // Whoever told it tells of the state again: nothing hangs on one event.
+        Input::Tell(_) => {}
     }
 }
 

@@ -100,6 +100,7 @@ fn a_restarted_container_is_one_and_what_ended_goes() {
     assert_eq!(bench.point(batch(2, vec![ended, container("d", "web", SECOND, 5)]), "web"), (2000, 1000, 0));
     assert_eq!(bench.usage("web").expect("the new one runs").memory, MemoryBytes::mib(5));
     let used = bench.meter.used();
+    assert_eq!(used[0].cpu_peak.0, SECOND / 60, "its last minute");
     assert_eq!((used.len(), used[0].killed_at, used[0].memory_peak, used[0].measured_ms), (1, Some(MemoryBytes::mib(64)), MemoryBytes::mib(64), 2000));
     bench.take(batch(3, vec![ContainerSample { ended: true, ..container("d", "web", SECOND, 5) }]));
     assert_eq!(bench.usage("web"), None);

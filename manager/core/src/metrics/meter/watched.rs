@@ -119,7 +119,7 @@ impl Watched {
                 learned.killed_at = learned.killed_at.max(sample.memory_limit);
             }
             let mut known = known.unwrap_or_default();
-            learned.cpu_peak = learned.cpu_peak.max(known.measured(&point).unwrap_or_default());
+            learned.cpu_peak = learned.cpu_peak.max(known.measured(&point, sample.ended).unwrap_or_default());
             known.sample = sample;
             if !known.sample.ended {
                 let usage = known.usage(at, &point);
@@ -133,18 +133,18 @@ impl Watched {
 }
 
 impl Known {
-    /// Takes its next point in; gives the mean over a minute when one is complete.
-    fn measured(&mut self, point: &ContainerPoint) -> Option<NanoCpus> {
+    /// Takes its next point in; gives the mean over a minute when one is complete. After its end it uses nothing, so its last minute is.
+    fn measured(&mut self, point: &ContainerPoint, ended: bool) -> Option<NanoCpus> {
         self.memory_peak = self.memory_peak.max(point.memory_peak);
         self.cpu_peak = self.cpu_peak.max(point.cpu_peak);
         self.minute.0 = self.minute.0.saturating_add(point.measured_ms);
         self.minute.1 = self.minute.1.saturating_add(point.cpu_ns);
         let (ms, cpu_ns) = self.minute;
-        if ms < MINUTE {
+        if ms < MINUTE && !ended {
             return None;
         }
         self.minute = (0, 0);
-        compare::rate(cpu_ns, ms)
+        compare::rate(cpu_ns, ms.max(MINUTE))
     }
 
     fn usage(&self, at: Timestamp, point: &ContainerPoint) -> ContainerUsage {

@@ -1,0 +1,69 @@
+//! What node agents say of containers, a moment before the Swarm does: it is a reason to look, and it tells who was killed for want of memory.
+
+use super::Core;
+use crate::engine::TaskView;
+use micado_api::{
+    InstanceId, Timestamp,
+    agent::{ContainerEvent, ContainerHappening},
+};
+use std::{collections::VecDeque, time::Duration};
+
+/// How long the Swarm may take to say the same.
+const SWARM_FOLLOWS: Duration = Duration::from_secs(5);
+
+/// Events of one Swarm service that are remembered, to know one that is told again.
+const EVENTS: usize = 16;
+
+/// What agents said of the containers of one Swarm service.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    events: VecDeque<ContainerEvent>,
+    /// Until when the tasks are polled, and how they were when it was said.
+    awaited: Option<(Timestamp, Vec<TaskView>)>,
+    /// The kernel killed the last one that ended, for want of memory: its exit code.
+    killed: Option<i64>,
+}
+
+impl Core {
+    /// An agent speaks only for containers of its own machine, and what it says twice is heard once.
+    pub(super) fn happened(&mut self, instance: &InstanceId, event: ContainerEvent) {
+        let (Some(sight), Some(name)) = (&self.sight, event.service.clone()) else { return };
+        if sight.service(&name).is_none_or(|service| service.placement.instance != *instance) {
+            return;
+        }
+        let tasks = sight.tasks_of(&name).to_vec();
+        let heard = self.memory.heard.entry(name).or_default();
+        if heard.events.contains(&event) {
+            return;
+        }
+        if let ContainerHappening::Died { exit_code, oom } = event.what {
+            heard.killed = oom.then_some(exit_code);
+        }
+        heard.events.push_back(event);
+        if heard.events.len() > EVENTS {
+            heard.events.pop_front();
+        }
+        heard.awaited = Some((self.now.plus(SWARM_FOLLOWS), tasks));
+    }
+
+    /// Swarm services of which an agent has said something that the Swarm has not said yet.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = &String> {
+        self.memory.heard.iter().filter(|(_, heard)| heard.awaited.is_some()).map(|(name, _)| name)
+    }
+
+    /// Waits no longer for what the Swarm has said, or will not say any more.
+    pub(super) fn stop_awaiting(&mut self) {
+        let Some(sight) = &self.sight else { return };
+        let over = |name: &str, until: Timestamp, tasks: &[TaskView]| until <= self.now || sight.tasks_of(name) != tasks;
+        for (name, heard) in &mut self.memory.heard {
+            heard.awaited = heard.awaited.take().filter(|(until, tasks)| !over(name, *until, tasks));
+        }
+        let next = self.memory.heard.values().filter_map(|heard| Some(heard.awaited.as_ref()?.0)).min();
+        next.into_iter().for_each(|at| self.wake(at));
+    }
+
+    /// Whether the end of a Swarm service's container with this code was that the kernel killed it for want of memory.
+    pub(super) fn was_killed(&self, swarm_name: &str, exit_code: Option<i64>) -> bool {
+        self.memory.heard.get(swarm_name).is_some_and(|heard| heard.killed.is_some() && heard.killed == exit_code)
+    }
+}

@@ -1,0 +1,88 @@
+//! What node agents say a moment before the Swarm does.
+
+use super::*;
+use micado_api::agent::{ContainerEvent, ContainerHappening};
+
+/// One container that runs, its instance, and its Swarm service.
+fn running() -> (Bench, InstanceId, String) {
+    let mut bench = Bench::new(|_| {});
+    bench.launch(spec("a", 64), None).expect("room can be rented");
+    let id = bench.machine_comes();
+    bench.settle();
+    let name = bench.seen.services[0].name.clone();
+    (bench, id, name)
+}
+
+fn died(service: &str, exit_code: i64, oom: bool) -> ContainerEvent {
+    ContainerEvent { id: "c1".to_owned(), service: Some(service.to_owned()), at: Timestamp(5), what: ContainerHappening::Died { exit_code, oom } }
+}
+
+#[test]
+fn the_swarm_is_asked_until_it_says_the_same() {
+    let (mut bench, id, name) = running();
+    assert!(bench.core.in_flight().is_empty());
+    bench.event(Event::Happened(id.clone(), died(&name, 3, false)));
+    assert_eq!(bench.core.in_flight(), [name.clone()]);
+    assert_eq!(bench.core.wake_at(), Some(Timestamp(bench.now.0 + 5_000)));
+    bench.look();
+    assert_eq!(bench.core.in_flight().len(), 1, "nothing has changed yet");
+    bench.seen.tasks[0].message = Some("task: non-zero exit (3)".to_owned());
+    bench.look();
+    assert!(bench.core.in_flight().is_empty());
+    assert!(bench.event(Event::Happened(id, died(&name, 3, false))).is_empty());
+    assert!(bench.core.in_flight().is_empty(), "said again");
+}
+
+#[test]
+fn the_swarm_is_not_asked_for_ever() {
+    let (mut bench, id, name) = running();
+    bench.event(Event::Happened(id, ContainerEvent { what: ContainerHappening::Healthy, ..died(&name, 0, false) }));
+    bench.now = Timestamp(bench.now.0 + 3_000);
+    bench.event(Event::Wake);
+    assert_eq!(bench.core.in_flight().len(), 1, "4 s later");
+    bench.event(Event::Wake);
+    assert!(bench.core.in_flight().is_empty(), "5 s later");
+}
+
+#[test]
+fn an_agent_speaks_for_its_own_machine_only() {
+    let (mut bench, id, name) = running();
+    bench.event(Event::Happened(InstanceId::trusted("other"), died(&name, 137, true)));
+    bench.event(Event::Happened(id.clone(), died("c-unknown", 137, true)));
+    bench.event(Event::Happened(id, ContainerEvent { service: None, ..died(&name, 137, true) }));
+    assert!(bench.core.in_flight().is_empty() && bench.core.memory.heard.is_empty());
+}
+
+#[test]
+fn who_was_killed_for_want_of_memory_is_told_so_as_long_as_it_fails() {
+    let (mut bench, id, name) = running();
+    bench.event(Event::Happened(id.clone(), died(&name, 137, true)));
+    let task = &mut bench.seen.tasks[0];
+    (task.state, task.wanted, task.exit_code, task.message) = (TaskState::Failed, false, Some(137), Some("task: non-zero exit (137)".to_owned()));
+    let mut next = task.clone();
+    (next.id, next.version, next.state, next.wanted) = ("next".to_owned(), 2, TaskState::Starting, true);
+    bench.seen.tasks.push(next);
+    bench.look();
+    assert_eq!(bench.state("a_web.1"), "failing: exit code 137: killed for want of memory (its limit is 64 MiB): launch it with more --memory");
+    bench.seen.tasks[1].state = TaskState::Running;
+    bench.look();
+    assert_eq!(bench.state("a_web.1"), "running");
+    let task = &mut bench.seen.tasks[1];
+    (task.state, task.wanted, task.exit_code, task.message) = (TaskState::Failed, false, Some(137), Some("task: non-zero exit (137)".to_owned()));
+    bench.event(Event::Happened(id, ContainerEvent { id: "c2".to_owned(), ..died(&name, 137, false) }));
+    bench.look();
+    assert_eq!(bench.state("a_web.1"), "failing: exit code 137: task: non-zero exit (137)", "that one was killed by somebody else");
+}
+
+#[test]
+fn what_was_said_is_forgotten_with_the_service() {
+    let (mut bench, id, name) = running();
+    for at in 0..100 {
+        bench.event(Event::Happened(id.clone(), ContainerEvent { at: Timestamp(at), ..died(&name, 1, false) }));
+    }
+    assert_eq!(bench.core.memory.heard.len(), 1);
+    assert!(bench.ask(Request::Quit { name: "a_web".to_owned(), remove: true }).0.is_ok());
+    bench.settle();
+    bench.tick();
+    assert!(bench.core.memory.heard.is_empty());
+}

@@ -1,0 +1,178 @@
+//! What agents measure: nothing is lost while the store is silent, nothing counts twice, and nobody speaks for others.
+
+use super::*;
+use crate::{
+    api::tests::core_of,
+    clock,
+    control::{Event, runtime::Bell},
+    metrics::Resolution,
+    model::{Container, Instance, Placement, Service},
+    store::Record,
+};
+use micado_api::{
+    ContainerName, HistoryQuery, InstanceState, MemoryBytes, NanoCpus, Origin, Resources, ServiceSpec, Timestamp,
+    agent::{ContainerEvent, ContainerHappening, ContainerSample, MachineSample, SampleBatch},
+};
+use std::sync::atomic::Ordering;
+
+/// The batch of this sequence: one every two seconds, half a core in use.
+fn batch(sequence: u64, containers: Vec<ContainerSample>) -> FromAgent {
+    let cpu_ns = sequence * 1_000_000_000;
+    let machine =
+        MachineSample { memory_total: MemoryBytes::mib(512), memory_left: MemoryBytes::mib(300), cpu_ns, cores: 1_000_000_000, ..MachineSample::default() };
+    FromAgent::Samples(SampleBatch { sequence, at: at(sequence), late: false, machine, containers })
+}
+
+fn at(sequence: u64) -> Timestamp {
+    Timestamp(1_000_000 + sequence * 2000)
+}
+
+fn of_service(service: &str, memory: u64, sequence: u64) -> ContainerSample {
+    let service = Some(service.to_owned());
+    ContainerSample { id: "e1".to_owned(), service, working_set: MemoryBytes::mib(memory), cpu_ns: sequence * 500_000_000, ..ContainerSample::default() }
+}
+
+/// Rings for two turns of the refresh: when the second begins, the first is over.
+async fn turn(manager: &Manager, bell: &Bell) {
+    let mut asked = manager.history.asked.subscribe();
+    for _ in 0..2 {
+        bell.ring();
+        asked.changed().await.expect("it is asked");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_is_silent_nothing_is_acknowledged_and_nothing_lost_or_counted_twice() {
+    let (manager, instance) = renting(0);
+    let bell = manager.refreshing();
+    manager.history.silent.store(true, Ordering::SeqCst);
+    let mut agent = Agent::of(&manager, &instance, "a").await;
+    for sequence in 1..=5 {
+        agent.say(&batch(sequence, Vec::new())).await;
+    }
+    assert_eq!(agent.heard().await, []);
+    turn(&manager, &bell).await;
+    assert_eq!(agent.heard().await, [], "nothing is durable yet");
+
+    // The connection breaks: what was not acknowledged is sent again, and more.
+    drop(agent);
+    let mut agent = Agent::of(&manager, &instance, "a").await;
+    for sequence in 1..=8 {
+        agent.say(&batch(sequence, Vec::new())).await;
+    }
+    assert_eq!(agent.heard().await, []);
+    turn(&manager, &bell).await;
+    manager.history.silent.store(false, Ordering::SeqCst);
+    bell.ring();
+    assert_eq!(agent.answer().await, ToAgent::Ack { sequence: 8 });
+    let times: Vec<u64> = (1..=8).map(|sequence| at(sequence).0).collect();
+    assert_eq!(manager.history.times(Resolution::Sample), times);
+    assert_eq!(manager.history.again.load(Ordering::SeqCst), 0, "none was written twice");
+    let measured: u64 = manager.history.all().iter().map(|it| it.machine.cpu_ns).sum();
+    assert_eq!(measured, 7_000_000_000, "seven differences of a second each");
+
+    // The acknowledgement was lost with the connection: it is said again for what is sent again, and no more.
+    drop(agent);
+    let mut agent = Agent::of(&manager, &instance, "a").await;
+    assert_eq!(agent.heard().await, [], "it has not said yet what it has");
+    agent.say(&batch(7, Vec::new())).await;
+    agent.say(&batch(8, Vec::new())).await;
+    assert_eq!(agent.heard().await, [7, 8].map(|sequence| ToAgent::Ack { sequence }));
+    // Another run of the agent begins anew.
+    drop(agent);
+    let mut agent = Agent::of(&manager, &instance, "b").await;
+    agent.say(&batch(9, Vec::new())).await;
+    assert_eq!(agent.heard().await, []);
+    bell.ring();
+    assert_eq!(agent.answer().await, ToAgent::Ack { sequence: 9 });
+    assert_eq!(manager.history.again.load(Ordering::SeqCst), 0);
+}
+
+/// A manager with two machines, and a container on the first; its Swarm service.
+fn placed() -> (Manager, [InstanceId; 2], String) {
+    let ids = ["i1", "i2"].map(InstanceId::trusted);
+    let now = clock::now();
+    let instance = |id: &InstanceId| {
+        let names = ("local".parse().expect("a name"), "small".parse().expect("a name"));
+        let fresh = Instance::new(id.clone(), id.as_str().parse().expect("a tag"), names.0, names.1, Origin::User, now);
+        Record::Instance(Instance { state: InstanceState::Active, ..fresh })
+    };
+    let spec = ServiceSpec {
+        image: "web".to_owned(),
+        client: "acme".to_owned(),
+        location: Default::default(),
+        entrypoint: None,
+        arguments: vec![],
+        environment: vec![],
+        ports: vec![],
+        domain: None,
+        reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
+        volumes: vec![],
+    };
+    let name: micado_api::ServiceName = "acme_web".parse().expect("a name");
+    let service = Service { name: name.clone(), spec, pull: Some("web".to_owned()), next_number: 2, created_at: now };
+    let placement = Some(Placement { instance: ids[0].clone(), generation: 1 });
+    let container = Container { placement, next_generation: 2, ..Container::new(ContainerName::trusted("acme_web.1"), name, now) };
+    let core = core_of(vec![instance(&ids[0]), instance(&ids[1]), Record::Service(service), Record::Container(container)]);
+    let swarm_service = core.swarm_services()[0].0.clone();
+    (Manager::on(core), ids, swarm_service)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_are_shown_and_kept_and_an_agent_speaks_for_its_own_instance_only() {
+    let (manager, [own, other], service) = placed();
+    let (bell, client) = (manager.refreshing(), manager.by_socket());
+    assert_eq!(client.status().await.expect("a status").blind_instances.len(), 2);
+    let (mut honest, mut liar) = (Agent::of(&manager, &own, "a").await, Agent::of(&manager, &other, "a").await);
+    for sequence in 1..=2 {
+        honest.say(&batch(sequence, vec![of_service(&service, 100, sequence)])).await;
+        liar.say(&batch(sequence, vec![of_service(&service, 999, sequence), of_service("c-of-nobody", 999, sequence)])).await;
+    }
+    let died = |exit_code| ContainerHappening::Died { exit_code, oom: false };
+    let event = |exit_code| FromAgent::Event(ContainerEvent { id: "e1".to_owned(), service: Some(service.clone()), at: at(2), what: died(exit_code) });
+    liar.say(&event(9)).await;
+    liar.heard().await;
+    honest.say(&event(3)).await;
+    honest.heard().await;
+    let happened = |event: &Event| matches!(event, Event::Happened(instance, event) if *instance == own && event.what == died(3));
+    assert!(matches!(manager.told.lock().expect("nobody panicked").as_slice(), [event] if happened(event)));
+
+    let containers = client.containers(false).await.expect("a list");
+    let usage = containers[0].usage.clone().expect("measured");
+    assert_eq!((usage.memory, usage.memory_peak, usage.cpu), (MemoryBytes::mib(100), MemoryBytes::mib(100), Some(NanoCpus::millis(250))));
+    assert_eq!(client.service("acme_web").await.expect("a service").containers[0].usage, Some(usage));
+    let machines = client.instances(false).await.expect("a list");
+    assert_eq!(machines[0].usage.as_ref().map(|it| (it.memory_left, it.cpu)), Some((MemoryBytes::mib(300), Some(NanoCpus::millis(500)))));
+    assert!(client.status().await.expect("a status").blind_instances.is_empty());
+
+    bell.ring();
+    assert_eq!(liar.answer().await, ToAgent::Ack { sequence: 2 });
+    let all = HistoryQuery { from: Some(0), until: None, resolution: Some(2) };
+    let history = client.history("acme_web.1", &all).await.expect("a history");
+    let shown: Vec<_> = history.points.iter().map(|it| (it.at, it.memory, it.cpu)).collect();
+    assert_eq!(shown, [(at(1), MemoryBytes::mib(100), NanoCpus(0)), (at(2), MemoryBytes::mib(100), NanoCpus::millis(250))]);
+    let machine = client.history("i2", &all).await.expect("a history");
+    assert_eq!((machine.resolution, machine.points.len(), machine.points[1].memory), (2, 2, MemoryBytes::mib(212)));
+    assert!(manager.history.all().iter().all(|it| it.instance == own || it.containers.is_empty()), "what the other said is left out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_containers_used_is_told_to_the_core_once() {
+    let (manager, [own, _], service) = placed();
+    let bell = manager.refreshing();
+    let mut agent = Agent::of(&manager, &own, "a").await;
+    for sequence in 1..=2 {
+        agent.say(&batch(sequence, vec![of_service(&service, 100, sequence)])).await;
+    }
+    agent.heard().await;
+    for sequence in [2, 3] {
+        bell.ring();
+        assert_eq!(agent.answer().await, ToAgent::Ack { sequence });
+        // The next turn begins when this one is over.
+        agent.say(&batch(sequence + 1, Vec::new())).await;
+        agent.heard().await;
+    }
+    let told = manager.told.lock().expect("nobody panicked");
+    let used: Vec<_> = told.iter().filter_map(|event| if let Event::Used(used) = event { Some(used) } else { None }).flatten().collect();
+    assert_eq!(used.iter().map(|it| (it.service.as_str(), it.memory_peak)).collect::<Vec<_>>(), [(service.as_str(), MemoryBytes::mib(100))]);
+}

@@ -1,0 +1,151 @@
+//! Past figures of containers and instances.
+
+use super::{
+    ApiState,
+    extract::{Name, Query},
+    refusal::Answer,
+};
+use crate::{
+    clock,
+    control::Core,
+    metrics::{Point, Recall, Resolution, Whose},
+    store::StoreError,
+};
+use axum::{Json, extract::State};
+use micado_api::{ErrorBody, ErrorCode, History, HistoryPoint, HistoryQuery, InstanceState, MemoryBytes, NanoCpus, Timestamp};
+use std::time::Duration;
+
+/// How far back it goes when that is not said.
+const SPAN: Duration = Duration::from_secs(3600);
+
+/// What a container or an instance used: as it was measured for the last hour, by the minute for a day, by ten minutes for 30 days.
+#[utoipa::path(get, path = "/v1/history/{name}", operation_id = "show_history", tag = "history",
+    params(("name" = String, Path, description = "A container's name, or an instance's tag."), HistoryQuery),
+    responses(
+        (status = 200, description = "The figures, oldest first.", body = History),
+        (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+pub(super) async fn history(State(state): State<ApiState>, Name(name): Name, Query(query): Query<HistoryQuery>) -> Answer<Json<History>> {
+    let (resolution, from, until) = asked(&query, clock::now())?;
+    let of = name.clone();
+    let (whose, known) = state.handle.read(move |core| whose(core, &of)).await?;
+    let of_machine = matches!(whose, Whose::Instance(_));
+    let points = state.history.recall(&Recall { whose, resolution, from, until }).await.map_err(unread)?;
+    if !known && points.is_empty() {
+        let missing = ErrorBody::new(ErrorCode::NotFound, format!("no container or instance `{name}`"));
+        return Err(missing.hint("`micado list --all` shows all names").into());
+    }
+    let shown = points.iter().filter_map(|it| if of_machine { Some(machine(it)) } else { container(it, &name) });
+    Ok(Json(History { resolution: seconds(resolution), points: shown.collect(), name }))
+}
+
+/// Which points these are, by default the finest that are kept for so long.
+fn asked(query: &HistoryQuery, now: Timestamp) -> Result<(Resolution, Timestamp, Timestamp), ErrorBody> {
+    let refuse = |message: String| ErrorBody::new(ErrorCode::BadRequest, message);
+    let until = query.until.map_or(now, Timestamp);
+    let from = query.from.map_or_else(|| Timestamp(until.0.saturating_sub(millis(SPAN))), Timestamp);
+    if from >= until {
+        return Err(refuse(format!("`from` ({}) is not before `until` ({})", from.0, until.0)));
+    }
+    let kept = || Resolution::ALL.into_iter().find(|it| now.since(from) <= it.kept()).unwrap_or(Resolution::TenMinutes);
+    let resolution = match query.resolution {
+        None => kept(),
+        Some(asked) => {
+            let known = Resolution::ALL.into_iter().find(|it| seconds(*it) == asked);
+            known.ok_or_else(|| refuse(format!("there is no resolution of {asked} s: figures are kept by 2, 60 and 600 s")))?
+        }
+    };
+    Ok((resolution, from, until))
+}
+
+/// Whose figures, and whether that is known. A container that was removed may still have figures.
+fn whose(core: &Core, name: &str) -> (Whose, bool) {
+    if core.containers(true).iter().any(|it| it.name.as_str() == name) {
+        return (Whose::Container(name.to_owned()), true);
+    }
+    let instances = core.instances(true);
+    let in_use = |state| !matches!(state, InstanceState::Gone | InstanceState::Failed);
+    let named = instances.into_iter().filter(|it| it.tag.as_str() == name).max_by_key(|it| (in_use(it.state), it.created_at));
+    named.map_or_else(|| (Whose::Container(name.to_owned()), false), |it| (Whose::Instance(it.id), true))
+}
+
+fn unread(error: StoreError) -> ErrorBody {
+    ErrorBody::new(ErrorCode::Unavailable, format!("past figures cannot be read: {error}")).hint("ask again in a moment")
+}
+
+fn machine(point: &Point) -> HistoryPoint {
+    let it = &point.machine;
+    HistoryPoint {
+        memory: it.memory_total.saturating_sub(it.memory_left),
+        memory_peak: it.memory_total.saturating_sub(it.memory_least_left),
+        cpu_peak: it.cpu_peak,
+        ..blank(point.at, it.measured_ms, it.cpu_ns)
+    }
+}
+
+fn container(point: &Point, name: &str) -> Option<HistoryPoint> {
+    let it = point.containers.get(name)?;
+    Some(HistoryPoint {
+        memory: it.memory,
+        memory_peak: it.memory_peak,
+        cpu_peak: it.cpu_peak,
+        oom_kills: it.oom_kills,
+        received: it.received,
+        sent: it.sent,
+        read: it.read,
+        written: it.written,
+        ..blank(point.at, it.measured_ms, it.cpu_ns)
+    })
+}
+
+/// Only CPU: its mean over what was measured.
+fn blank(at: Timestamp, measured_ms: u64, cpu_ns: u64) -> HistoryPoint {
+    let none = MemoryBytes(0);
+    let cpu = NanoCpus(cpu_ns.saturating_mul(1000).checked_div(measured_ms).unwrap_or(0));
+    HistoryPoint { at, measured_ms, memory: none, memory_peak: none, cpu, cpu_peak: cpu, oom_kills: 0, received: 0, sent: 0, read: 0, written: 0 }
+}
+
+fn seconds(resolution: Resolution) -> u32 {
+    u32::try_from(resolution.span().as_secs()).unwrap_or(u32::MAX)
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_793_700_000_000);
+    const HOUR: u64 = 3_600_000;
+
+    fn resolution(from: u64, until: Option<u64>, resolution: Option<u32>) -> Result<Resolution, String> {
+        let query = HistoryQuery { from: Some(from), until, resolution };
+        asked(&query, NOW).map(|(resolution, ..)| resolution).map_err(|refusal| refusal.message)
+    }
+
+    #[test]
+    fn the_finest_that_is_kept_for_so_long_is_shown() {
+        assert_eq!(asked(&HistoryQuery::default(), NOW), Ok((Resolution::Sample, Timestamp(NOW.0 - HOUR), NOW)));
+        assert_eq!(resolution(NOW.0 - HOUR - 1, None, None), Ok(Resolution::Minute));
+        assert_eq!(resolution(NOW.0 - 24 * HOUR, None, None), Ok(Resolution::Minute));
+        assert_eq!(resolution(NOW.0 - 24 * HOUR - 1, None, None), Ok(Resolution::TenMinutes));
+        assert_eq!(resolution(0, None, None), Ok(Resolution::TenMinutes));
+        assert_eq!(resolution(NOW.0 - 3 * HOUR, Some(NOW.0 - 2 * HOUR), None), Ok(Resolution::Minute), "an hour, of which no sample is kept");
+        assert_eq!(resolution(0, None, Some(2)), Ok(Resolution::Sample));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        assert_eq!(resolution(5, Some(5), None), Err("`from` (5) is not before `until` (5)".to_owned()));
+        assert_eq!(resolution(5, None, Some(10)), Err("there is no resolution of 10 s: figures are kept by 2, 60 and 600 s".to_owned()));
+    }
+
+    #[test]
+    fn a_mean_is_of_what_was_measured() {
+        assert_eq!(blank(NOW, 2000, 500_000_000).cpu, NanoCpus::millis(250));
+        assert_eq!(blank(NOW, 0, 0).cpu, NanoCpus(0));
+        assert_eq!(blank(NOW, 600_000, 8 * 600_000_000_000).cpu, NanoCpus::cores(8));
+    }
+}

@@ -1,0 +1,28 @@
+//! Images: what was learned of them, and the critical usage that a person sets.
+
+use super::{ApiState, extract::Body, refusal::Answer, validate};
+use crate::control::{Reply, Request};
+use axum::{Json, extract::State};
+use micado_api::{ErrorBody, ErrorCode, ImageView, SetImageRequest};
+
+/// Images that services run or ran, by name.
+#[utoipa::path(get, path = "/v1/images", operation_id = "list_images", tag = "images", responses(
+    (status = 200, description = "The images.", body = Vec<ImageView>),
+    (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+pub(super) async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<ImageView>>> {
+    Ok(Json(state.handle.read(|core| core.images()).await?))
+}
+
+/// Sets the critical usage of an image, which must have been launched once. What is left out is suggested from then on by what was learned.
+#[utoipa::path(put, path = "/v1/images", operation_id = "set_image", tag = "images", request_body = SetImageRequest, responses(
+    (status = 200, description = "The image as it is now.", body = ImageView),
+    (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+pub(super) async fn set(State(state): State<ApiState>, Body(request): Body<SetImageRequest>) -> Answer<Json<ImageView>> {
+    validate::critical(&request.critical)?;
+    match state.handle.request(Request::SetImage { image: request.image, critical: request.critical }).await? {
+        Reply::Image(view) => Ok(Json(*view)),
+        _ => Err(ErrorBody::new(ErrorCode::Internal, "the core answered for something else when asked for an image").into()),
+    }
+}

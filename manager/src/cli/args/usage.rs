@@ -1,0 +1,101 @@
+//! The flags of the verbs about what machines and containers really use.
+
+use super::Since;
+use clap::{Args, Subcommand, ValueEnum};
+use micado_api::{MemoryBytes, NanoCpus};
+
+/// The flags of `top`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado top --sort memory")]
+pub struct TopArgs {
+    /// What comes first.
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub sort: Sort,
+    /// How often it is drawn anew.
+    #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub interval: u64,
+    /// Print it once and end, as it does without a terminal.
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// What comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    /// Who uses most CPU.
+    #[default]
+    Cpu,
+    /// Who uses most memory.
+    Memory,
+    /// By name.
+    Name,
+}
+
+/// The flags of `history`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado history -n acme_nginx.1 --since 6h")]
+pub struct HistoryArgs {
+    /// A container's name, or an instance's tag.
+    #[arg(short, long)]
+    pub name: String,
+    /// Only what is later: `10m` ago, a moment, or Unix seconds.
+    #[arg(long, default_value = "1h", value_name = "WHEN")]
+    pub since: Since,
+    /// How long each line stands for [default: the finest that is kept for so long: 2s for an hour, 1m for a day, 10m for 30 days].
+    #[arg(long, value_enum, value_name = "SPAN")]
+    pub resolution: Option<Fineness>,
+}
+
+/// How long a line of `history` stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Fineness {
+    /// As it was measured.
+    #[value(name = "2s")]
+    Sample,
+    /// A minute.
+    #[value(name = "1m")]
+    Minute,
+    /// Ten minutes.
+    #[value(name = "10m")]
+    TenMinutes,
+}
+
+impl Fineness {
+    /// In seconds.
+    #[must_use]
+    pub const fn seconds(self) -> u32 {
+        match self {
+            Self::Sample => 2,
+            Self::Minute => 60,
+            Self::TenMinutes => 600,
+        }
+    }
+}
+
+/// What may be done with images.
+#[derive(Debug, Subcommand)]
+pub enum ImageVerb {
+    /// Show the images that were launched, and what was learned of them.
+    #[command(after_help = "Example: micado image list")]
+    List,
+    /// Set how much a container of an image may use before one more is wanted.
+    Set(SetImageArgs),
+}
+
+/// The flags of `image set`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado image set nginx --critical-memory 400M")]
+#[group(required = true, multiple = true, args = ["critical_memory", "critical_cpu", "clear"])]
+pub struct SetImageArgs {
+    /// The image, as it is launched.
+    pub name: String,
+    /// Memory; what is not named stays as it is.
+    #[arg(long, allow_hyphen_values = true, value_name = "MEMORY")]
+    pub critical_memory: Option<MemoryBytes>,
+    /// CPU; what is not named stays as it is.
+    #[arg(long, allow_hyphen_values = true, value_name = "CORES")]
+    pub critical_cpu: Option<NanoCpus>,
+    /// Set nothing: both are suggested by what was learned.
+    #[arg(long, conflicts_with_all = ["critical_memory", "critical_cpu"])]
+    pub clear: bool,
+}

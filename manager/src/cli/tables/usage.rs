@@ -1,0 +1,116 @@
+//! What machines and containers really use, as cells and tables.
+
+use super::{
+    super::page::{Page, moment},
+    text,
+};
+use comfy_table::Table;
+use micado_api::{ContainerUsage, ContainerView, Critical, History, ImageView, InstanceState, InstanceView, MemoryBytes, NanoCpus, Resources};
+use std::time::Duration;
+
+/// What is said of an active machine whose agent is not there, or silent.
+pub(in crate::cli) const BLIND: &str = "blind";
+
+/// What is left of a machine's memory by what was measured; nothing of one that is not in use.
+pub(super) fn left(view: &InstanceView) -> String {
+    match &view.usage {
+        Some(usage) => usage.memory_left.to_string(),
+        None if view.state == InstanceState::Active => BLIND.to_owned(),
+        None => String::new(),
+    }
+}
+
+/// `105 MiB of 256 MiB`, or the limit alone when nothing is known.
+pub(super) fn used_of_limit(view: &ContainerView) -> String {
+    match &view.usage {
+        Some(usage) => format!("{} of {}", usage.memory, view.reservation.memory),
+        None => view.reservation.memory.to_string(),
+    }
+}
+
+/// `18%`; of nothing, nothing.
+pub(in crate::cli) fn percent(part: u64, whole: u64) -> String {
+    let hundredths = u128::from(part) * 200 + u128::from(whole);
+    hundredths.checked_div(u128::from(whole) * 2).map_or_else(String::new, |percent| format!("{percent}%"))
+}
+
+/// `105 MiB / 130 MiB / 256 MiB (41%)`: now, at its peak, its limit.
+pub(in crate::cli) fn memory(usage: &ContainerUsage, limit: MemoryBytes) -> String {
+    format!("{} / {} / {limit} ({})", usage.memory, usage.memory_peak, percent(usage.memory.0, limit.0))
+}
+
+/// `1 KiB / 300 B`: in and out.
+pub(in crate::cli) fn bytes(incoming: u64, outgoing: u64) -> String {
+    format!("{} / {}", MemoryBytes(incoming), MemoryBytes(outgoing))
+}
+
+/// What the containers of a service use; nothing when nothing is known of any.
+pub(super) fn containers(views: &[ContainerView]) -> Option<Table> {
+    let header = ["NAME", "MEMORY (PEAK, LIMIT)", "CPU (PEAK)", "NET IN/OUT PER S", "BLOCK IN/OUT PER S", "KILLED FOR MEMORY"];
+    let mut table = Page::table(&header);
+    for (it, usage) in views.iter().filter_map(|it| Some((it, it.usage.as_ref()?))) {
+        table.add_row([
+            it.name.to_string(),
+            memory(usage, it.reservation.memory),
+            format!("{} / {}", text(usage.cpu), usage.cpu_peak),
+            bytes(usage.received, usage.sent),
+            bytes(usage.read, usage.written),
+            if usage.oom_kills == 0 { String::new() } else { usage.oom_kills.to_string() },
+        ]);
+    }
+    (!table.is_empty()).then_some(table)
+}
+
+/// `400 MiB and 0.5 cores (suggested)`: what a person has set, else what is suggested.
+pub(super) fn critical(view: &ImageView) -> String {
+    let suggested = view.suggested.unwrap_or_default();
+    let cell = |set: Option<String>, suggested: Option<String>| set.or_else(|| suggested.map(|it| format!("{it} (suggested)")));
+    let Critical { memory, cpu } = view.critical;
+    let cores = |cpu: NanoCpus| format!("{cpu} cores");
+    let parts = [cell(memory.map(|it| it.to_string()), suggested.memory.map(|it| it.to_string())), cell(cpu.map(cores), suggested.cpu.map(cores))];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" and ")
+}
+
+/// What a container of it needs, and for how long that was measured.
+pub(super) fn footprint(view: &ImageView) -> String {
+    let measured = span(Duration::from_millis(view.measured_ms));
+    match &view.footprint {
+        Some(Resources { memory, cpu }) => format!("{memory} and {cpu} cores, by {measured} of figures"),
+        None => format!("not known yet, after {measured} of figures"),
+    }
+}
+
+/// Images, one a line.
+pub(in crate::cli) fn images(views: &[ImageView]) -> Table {
+    let mut table = Page::table(&["IMAGE", "DIGEST", "FOOTPRINT", "CRITICAL USAGE", "MEASURED"]);
+    for it in views {
+        let digest = it.digest.as_deref().map(|digest| digest.rsplit_once(':').map_or(digest, |(_, hex)| hex).chars().take(DIGEST).collect::<String>());
+        let measured = span(Duration::from_millis(it.measured_ms));
+        table.add_row([it.image.clone(), text(digest), text(it.footprint.as_ref()), critical(it), measured]);
+    }
+    table
+}
+
+/// So much of a digest is enough to tell it from others.
+const DIGEST: usize = 12;
+
+/// Past figures, one time a line. A machine has only memory and CPU.
+pub(in crate::cli) fn history(view: &History) -> Table {
+    let traffic = view.points.iter().any(|it| it.received + it.sent + it.read + it.written + it.oom_kills > 0);
+    let header = ["TIME", "MEMORY", "PEAK", "CPU", "PEAK", "NET IN/OUT", "BLOCK IN/OUT", "KILLED"];
+    let mut table = Page::table(if traffic { &header } else { &header[..5] });
+    for it in &view.points {
+        let mut row = vec![moment(it.at), it.memory.to_string(), it.memory_peak.to_string(), it.cpu.to_string(), it.cpu_peak.to_string()];
+        if traffic {
+            row.extend([bytes(it.received, it.sent), bytes(it.read, it.written), it.oom_kills.to_string()]);
+        }
+        table.add_row(row);
+    }
+    table
+}
+
+/// `6h`, in the largest unit that fits.
+fn span(span: Duration) -> String {
+    let later = micado_api::Timestamp::default().plus(span);
+    super::super::page::age(later, micado_api::Timestamp::default())
+}

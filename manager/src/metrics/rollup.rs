@@ -1,0 +1,85 @@
+//! The roll-up: once a minute, what was recorded since becomes minutes and ten minutes, and what is older than it is kept goes.
+
+use super::{History, Metrics, Point, Recall, Resolution, Whose, roll_up, touched::Stretch, touched::finer};
+use crate::{clock, control::Handle, store::StoreError};
+use micado_api::{InstanceId, Timestamp};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+
+/// Points that are written at once.
+const PIECE: usize = 500;
+/// Between two times that the store is told to let old points go.
+const CLEANING: Duration = Duration::from_secs(3600);
+
+/// The job. It reads one instance's points at a time, so that a large cluster takes no more memory than a large machine.
+#[derive(Debug)]
+pub struct Rollup {
+    /// What knows which times have new figures.
+    pub metrics: Arc<Metrics>,
+    /// The way to the core.
+    pub handle: Handle,
+    /// Where points are kept.
+    pub history: Arc<dyn History>,
+}
+
+impl Rollup {
+    /// A turn at each tick, until there are no more.
+    pub async fn run(self, mut ticks: mpsc::Receiver<()>) {
+        let (mut begun, mut failing, mut cleaned) = (false, false, clock::now());
+        while ticks.recv().await.is_some() {
+            let now = clock::now();
+            begun = begun || self.begin(now).await;
+            let mut done = self.turn(now).await;
+            if done.is_ok() && now.since(cleaned) >= CLEANING {
+                done = self.history.forget(now).await;
+                cleaned = now;
+            }
+            match &done {
+                Err(error) if !failing => tracing::warn!(%error, "figures cannot be rolled up; it is tried again every minute"),
+                _ => {}
+            }
+            failing = done.is_err();
+        }
+    }
+
+    /// Takes up what a manager before this one may have left; whether that is known.
+    async fn begin(&self, now: Timestamp) -> bool {
+        let ids = self.handle.read(|core| core.instances(true).into_iter().map(|it| it.id).collect::<Vec<InstanceId>>()).await;
+        let mut inner = self.metrics.inner();
+        ids.iter().flatten().for_each(|id| inner.touched.touch_kept(now, id));
+        ids.is_ok()
+    }
+
+    /// Rolls up what is over.
+    pub(super) async fn turn(&self, now: Timestamp) -> Result<(), StoreError> {
+        for to in [Resolution::Minute, Resolution::TenMinutes] {
+            let mut stretches = self.metrics.inner().touched.finished(to, now);
+            while !stretches.is_empty() {
+                match self.piece(&stretches).await {
+                    Ok(done) => drop(stretches.drain(..done)),
+                    Err(error) => {
+                        self.metrics.inner().touched.put_back(&stretches);
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Rolls up the first of these; how many.
+    async fn piece(&self, stretches: &[Stretch]) -> Result<usize, StoreError> {
+        let (mut rolled, mut done) = (Vec::<Point>::new(), 0);
+        for it in stretches {
+            let wanted = Recall { whose: Whose::Instance(it.instance.clone()), resolution: finer(it.to), from: it.from, until: it.until };
+            rolled.extend(roll_up(&self.history.recall(&wanted).await?, it.to));
+            done += 1;
+            if rolled.len() >= PIECE {
+                break;
+            }
+        }
+        self.history.record(&rolled).await?;
+        self.metrics.inner().touched.touch(&rolled);
+        Ok(done)
+    }
+}

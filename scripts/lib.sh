@@ -60,6 +60,21 @@ stop_process() {
     rm -f "$1"
 }
 
+# A port of loopback that nobody listens on, below those of outgoing connections.
+free_port() {
+    local port=15000
+    while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+    echo "$port"
+}
+
+# shown_url URL: without user, password and options. A password may hold an @ by mistake. What is no URL is shown as it is.
+shown_url() {
+    local rest=${1#*://}
+    [[ $1 == *://* ]] || { echo "$1"; return; }
+    rest=${rest##*@}
+    echo "${1%%://*}://${rest%%\?*}"
+}
+
 # --- What a machine needs.
 
 # install_missing LOG [PACKAGES...]: says what is missing, then installs it, and the packages named.
@@ -80,6 +95,12 @@ install_missing() {
     fi
     # From Debian 13 on, the command line is a package of its own.
     command -v docker >/dev/null || { say "will install: docker-cli (log: $1)"; apt_get "$1" install --yes --no-install-recommends docker-cli; }
+}
+# What the server of scripts/mongod needs, where no MongoDB is installed.
+packages_for_mongod() {
+    [[ -z ${MONGOD_BIN:-} ]] && ! command -v mongod >/dev/null || return 0
+    python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
+    ldconfig -p 2>/dev/null | grep -q 'libcurl\.so\.4' || echo libcurl4
 }
 apt_get() {
     local log=$1

@@ -1,4 +1,4 @@
-//! What 100 containers cost: CPU time of one sweep over them, and CPU and memory of the agent that tells of them for a minute. Needs the engine and its image `micado-web`.
+//! What 100 containers cost: CPU time of one sweep over them beside the engine's own calls, CPU and memory of the agent that tells of them for a minute, and how soon it tells what happens. Needs the engine and its images `micado-web` and `micado-node`.
 
 #[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../tests/agent/authority.rs"]
@@ -20,12 +20,14 @@ use serde_json::{Value, json};
 use std::{
     hint::black_box,
     path::Path,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const CONTAINERS: usize = 100;
 const SWEEPS: u32 = 300;
+const CALLS: usize = 10;
+const LIVES: usize = 15;
 const EXECS: usize = 21;
 const MEASURED: Duration = Duration::from_secs(60);
 
@@ -40,12 +42,16 @@ async fn main() {
             ids = make => ids,
             never = listen(agent) => match never {},
         };
+        let in_turns = async {
+            sweep(bed, &ids).await;
+            engines_own(bed, &ids).await;
+        };
         tokio::select! {
-            () = sweep(bed, &ids) => {}
+            () = in_turns => {}
             never = listen(agent) => match never {},
         }
         minute(bed, agent).await;
-        engines_own(bed, &ids).await;
+        events(bed, agent).await;
         exec(bed, agent).await;
     })
     .await;
@@ -124,11 +130,44 @@ async fn minute(bed: &Bed, agent: &mut Agent) {
     );
 }
 
+/// The engine's stats call for some of them, one after the other: it may take a second for each.
 async fn engines_own(bed: &Bed, ids: &[String]) {
-    let start = Instant::now();
-    let stats: Value = bed.engine.get(&format!("/containers/{}/stats?stream=false&one-shot=true", ids[0])).await.expect("the engine's figures");
-    assert!(stats["cpu_stats"].is_object());
-    println!("the engine's own call for one of them: {:?}", start.elapsed());
+    let stream = tokio::net::UnixStream::connect(bed::socket()).await.expect("the engine's socket");
+    let engine = u32::try_from(stream.peer_cred().ok().and_then(|peer| peer.pid()).expect("the engine's process")).expect("a process");
+    let (start, cpu) = (Instant::now(), cpu_of(engine));
+    for id in &ids[..CALLS] {
+        let stats: Value = bed.engine.get(&format!("/containers/{id}/stats?stream=false&one-shot=true")).await.expect("the engine's figures");
+        assert!(stats["cpu_stats"].is_object());
+    }
+    let calls = u32::try_from(CALLS).expect("a few");
+    println!(
+        "the engine's stats call for each of {CALLS} of them: {:?} of the engine's CPU and {:?} of time",
+        (cpu_of(engine) - cpu) / calls,
+        start.elapsed() / calls
+    );
+}
+
+/// From what the engine says of a container until it is with the manager.
+async fn events(bed: &Bed, agent: &mut Agent) {
+    let mut late = Vec::new();
+    for _ in 0..LIVES {
+        let life = json!({ "Image": "micado-web:latest", "Env": ["EXIT_AFTER_MS=50"] });
+        let id = bed.container(life).await;
+        for _ in ["started", "died"] {
+            late.push(loop {
+                match agent.next().await.0 {
+                    FromAgent::Event(event) if event.id == id => {
+                        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+                        break now.saturating_sub(Duration::from_millis(event.at.0));
+                    }
+                    FromAgent::Samples(batch) => agent.acknowledge(batch.sequence).await,
+                    _ => {}
+                }
+            });
+        }
+    }
+    late.sort();
+    println!("an event of the engine is with the manager after {:?} in the middle, {:?} at most", late[late.len() / 2], late[late.len() - 1]);
 }
 
 /// From the manager's word to the exit code in the manager's hands.

@@ -9,6 +9,7 @@ pub mod machine;
 pub mod memory;
 pub mod network;
 pub mod pressure;
+pub mod resting;
 
 use container::Container;
 use files::{Kernel, Scratch};
@@ -82,9 +83,9 @@ impl Sampler {
         self.ended.push(last);
     }
 
-    /// A look at one container between two sweeps; tells whether it runs.
+    /// A whole look at one container between two sweeps; tells whether it runs.
     pub fn look(&mut self, id: &str) -> bool {
-        self.running.get_mut(id).map(|container| container.look(&mut self.scratch)).is_some()
+        self.running.get_mut(id).map(|container| container.look(true, &mut self.scratch)).is_some()
     }
 
     /// Everything, now.

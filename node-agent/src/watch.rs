@@ -131,6 +131,8 @@ impl Watch {
             "oom" => {
                 if let Some(running) = self.running.get_mut(&id) {
                     running.oom = true;
+                    // That somebody was killed is counted only now, or a moment later.
+                    self.shared.sampler().look(&id);
                 }
             }
             "die" => {

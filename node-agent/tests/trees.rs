@@ -147,6 +147,26 @@ fn file_cache_is_looked_at_when_usage_changes_and_now_and_then() {
 }
 
 #[test]
+fn what_stands_still_is_read_at_every_fourth_sweep_and_what_moves_at_each() {
+    for (name, kills) in
+        [("v1-cgroupfs", format!("memory/docker/{ID}/memory.oom_control")), ("v2-systemd", format!("system.slice/docker-{ID}.scope/memory.events"))]
+    {
+        let (folder, mut sampler) = sampler(name);
+        let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).expect("written");
+        let mut told = || {
+            let sample = sampler.sweep().1.remove(0);
+            (sample.sent, sample.oom_kills)
+        };
+        assert!((0..4).all(|_| told() == (654_621, 2)), "{name}");
+        write("proc/300/net/dev", "eth0: 5 1 0 0 0 0 0 0 700000 1 0 0 0 0 0 0\n");
+        write(&format!("sys/fs/cgroup/{kills}"), "oom_kill 3\n");
+        assert!((0..4).any(|_| told() == (700_000, 3)), "{name}: within four sweeps");
+        write("proc/300/net/dev", "eth0: 5 1 0 0 0 0 0 0 700001 1 0 0 0 0 0 0\n");
+        assert_eq!(told(), (700_001, 3), "{name}: at once, for it moved");
+    }
+}
+
+#[test]
 fn what_ended_is_told_once_with_its_last_figures() {
     let (folder, mut sampler) = sampler("v1-cgroupfs");
     assert!(sampler.look(ID));

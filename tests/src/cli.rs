@@ -1,8 +1,16 @@
 //! The command line under test: what it is told, prints, and ends with.
 
-use crate::{Cluster, micado};
+use crate::{Cluster, micado, wait};
 use serde_json::Value;
-use tokio::process::Command;
+use std::{
+    process::{Output, Stdio},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{Child, Command},
+    time::timeout,
+};
 
 /// How a command ended.
 #[derive(Debug, Clone)]
@@ -47,19 +55,97 @@ impl Outcome {
     }
 }
 
+impl From<Output> for Outcome {
+    fn from(output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+}
+
 /// Runs `micado` with these arguments.
 ///
 /// # Panics
 /// When it cannot be started.
 pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
-    let output = Command::new(micado()).args(arguments).envs(environment.iter().copied()).kill_on_drop(true).output().await.expect("micado");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Outcome { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    Command::new(micado()).args(arguments).envs(environment.iter().copied()).kill_on_drop(true).output().await.expect("micado").into()
+}
+
+/// A command that runs, its input a pipe that is open.
+#[derive(Debug)]
+pub struct Running(Child);
+
+impl Running {
+    /// Waits until it has printed this much, and returns it.
+    ///
+    /// # Panics
+    /// When it ends before.
+    pub async fn printed<const SIZE: usize>(&mut self) -> [u8; SIZE] {
+        let mut piece = [0; SIZE];
+        self.0.stdout.as_mut().expect("a pipe").read_exact(&mut piece).await.expect("it prints");
+        piece
+    }
+
+    /// The number of its process.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.id().expect("it runs")
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Panics
+    /// When the system does not say.
+    pub fn ended(&mut self) -> bool {
+        self.0.try_wait().expect("its state").is_some()
+    }
+
+    /// Writes this to it and closes its input, then waits for its end.
+    ///
+    /// # Panics
+    /// When the end does not come within so many seconds.
+    pub async fn end(mut self, input: &[u8], seconds: u64) -> Outcome {
+        let stdin = self.0.stdin.take();
+        let input = input.to_owned();
+        // It may end before it has read everything.
+        let feeding = tokio::spawn(async move {
+            if let Some(mut stdin) = stdin {
+                drop(stdin.write_all(&input).await);
+            }
+        });
+        let output = timeout(Duration::from_secs(seconds), self.0.wait_with_output()).await;
+        feeding.abort();
+        output.unwrap_or_else(|_| panic!("micado hangs for {seconds} s")).expect("its end").into()
+    }
 }
 
 impl Cluster {
     /// Runs `micado` against this cluster's manager.
     pub async fn micado(&self, arguments: &[&str]) -> Outcome {
         run(arguments, &[("MICADO_MANAGER", &self.address())]).await
+    }
+
+    /// Starts `micado` against this cluster's manager.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_micado(&self, arguments: &[&str]) -> Running {
+        let mut command = Command::new(micado());
+        command.args(arguments).env("MICADO_MANAGER", self.address()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running(command.kill_on_drop(true).spawn().expect("micado"))
+    }
+
+    /// Runs a command in a container with this input, for a minute at most.
+    pub async fn execute(&self, name: &str, command: &[&str], input: &[u8]) -> Outcome {
+        self.start_micado(&[&["execute", "-n", name, "-c"], command].concat()).end(input, 60).await
+    }
+
+    /// Waits until the agent of a container's machine is connected: until a command in the container works.
+    pub async fn until_reached(&self, name: &str, seconds: u64) {
+        let reached = async || (self.execute(name, &["true"], b"").await.code == Some(0)).then_some(());
+        wait(&format!("the agent of the machine of {name} is connected"), seconds, reached).await;
     }
 }

@@ -1,12 +1,13 @@
 //! A cluster of a test's own: a network, an engine for the manager in a container, and a manager. All of it goes when it is dropped.
 
 use crate::{
-    HostContainer, Rented, Setup, diagnosis,
+    Rented, Setup, diagnosis,
     engine::Engine,
     faulty::FaultyBroker,
     free_port,
     host::{Boots, Host},
     manager::Manager,
+    mongod::{Mongod, Store},
     run,
     view::{measured, wait},
 };
@@ -31,11 +32,13 @@ pub struct Options {
     pub rented: Option<Rented>,
     /// Seconds between two turns of the manager's safety net.
     pub tick: u32,
+    /// Where its records are.
+    pub store: Store,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { setup: Setup::default(), arguments: Vec::new(), faulty: false, rented: None, tick: 2 }
+        Self { setup: Setup::default(), arguments: Vec::new(), faulty: false, rented: None, tick: 2, store: Store::default() }
     }
 }
 
@@ -49,9 +52,12 @@ pub struct Cluster {
     broker: Option<FaultyBroker>,
     simulator: Option<Simulator>,
     boots: Boots,
+    /// Of the HTTPS API: the same for one manager after another.
+    pub(crate) port: u16,
     arguments: Vec<String>,
     manager: Option<Manager>,
-    remains: Remains,
+    mongod: Option<Mongod>,
+    pub(crate) remains: Remains,
 }
 
 impl Cluster {
@@ -75,16 +81,19 @@ impl Cluster {
             Some(rented) => Some(rented.start(&host.endpoint, &network, &folder).await),
             None => None,
         };
+        let mongod = tokio::task::block_in_place(|| Mongod::start(options.store, &folder));
         let cloud = broker.as_ref().map_or_else(|| host.endpoint.clone(), FaultyBroker::endpoint);
         let mut arguments = engine.arguments();
         arguments.extend(["--cloud-engine", &cloud, "--cloud-network", &network, "--tick", &options.tick.to_string()].map(str::to_owned));
         // The manager is a process of the host's, its engine a container: machines reach the one through the network's gateway. The port outlives the manager.
-        arguments.extend(["--listen".to_owned(), format!("0.0.0.0:{}", free_port()), "--api-address".to_owned(), host.gateway(&network).await]);
+        let port = free_port();
+        arguments.extend(["--listen".to_owned(), format!("0.0.0.0:{port}"), "--api-address".to_owned(), host.gateway(&network).await]);
+        arguments.extend(mongod.iter().flat_map(|mongod| ["--store".to_owned(), mongod.url().to_owned()]));
         arguments.extend(options.arguments.iter().map(|argument| (*argument).to_owned()));
         let api = Client::connect(&address(&folder), &ConnectOptions::default()).expect("a socket's address");
         let rented = options.rented.as_ref().zip(simulator.as_ref());
         let setup = rented.map_or_else(|| options.setup.xml(), |(rented, simulator)| rented.xml(&simulator.url(), &folder));
-        let mut cluster = Self { api, host, engine, broker, simulator, boots, arguments, manager: None, remains };
+        let mut cluster = Self { api, host, engine, broker, simulator, boots, port, arguments, manager: None, mongod, remains };
         cluster.write_setup(&setup);
         cluster.start_manager(&[]).await;
         measured("a cluster made", begin.elapsed());
@@ -113,6 +122,12 @@ impl Cluster {
     #[must_use]
     pub fn simulator(&self) -> &Simulator {
         self.simulator.as_ref().expect("`rented` was asked for")
+    }
+
+    /// What its records are in.
+    #[must_use]
+    pub fn mongod(&self) -> &Mongod {
+        self.mongod.as_ref().expect("a `store` other than the embedded one was asked for")
     }
 
     /// The manager's state folder.
@@ -177,29 +192,6 @@ impl Cluster {
     /// Launches, and returns what was recorded.
     pub async fn launch(&self, request: &LaunchRequest) -> ContainerView {
         self.api.launch(request).await.unwrap_or_else(|error| panic!("launch: {error}"))
-    }
-
-    /// The machines that the cloud has.
-    pub async fn machines(&self) -> Vec<HostContainer> {
-        self.host.machines(&self.remains.network).await
-    }
-
-    /// The machine of this tag.
-    pub async fn machine(&self, tag: &str) -> HostContainer {
-        let view = self.look().await.unwrap_or_default();
-        let instance = view.in_use().into_iter().find(|it| it.tag.as_str() == tag).map(|it| it.id.to_string());
-        let is_it = |machine: &HostContainer| machine.tag == tag || Some(&machine.instance) == instance.as_ref();
-        self.machines().await.into_iter().find(is_it).unwrap_or_else(|| panic!("no machine has the tag {tag}"))
-    }
-
-    /// A machine loses power.
-    pub async fn kill_machine(&self, tag: &str) {
-        self.host.kill(&self.machine(tag).await.id).await;
-    }
-
-    /// Runs a script on a machine, beside its engine.
-    pub async fn on_machine(&self, tag: &str, script: &str) -> String {
-        self.host.run(&self.machine(tag).await.id, script).await
     }
 
     /// How many machines the cloud has booted for this cluster since then.
@@ -281,8 +273,8 @@ impl Drop for Cluster {
 
 /// What has to be removed: everything on this network, and this folder.
 #[derive(Debug)]
-struct Remains {
-    network: String,
+pub(crate) struct Remains {
+    pub(crate) network: String,
     folder: PathBuf,
 }
 

@@ -61,6 +61,16 @@ pub fn web(client: &str) -> LaunchRequest {
     LaunchRequest { spec, publish_all: true, request: None, unnamed: micado_api::Unnamed::default() }
 }
 
+/// A request to launch a container that has a shell and its tools, and does nothing by itself. Its image is made by [`crate::Cluster::load_tools`].
+#[must_use]
+pub fn tools(client: &str) -> LaunchRequest {
+    let mut request = web(client);
+    request.spec.image = "micado-tools".to_owned();
+    request.spec.arguments = ["sleep", "1000000"].map(str::to_owned).to_vec();
+    request.publish_all = false;
+    request
+}
+
 /// Changes to a request, for short tests.
 pub trait Request: Sized {
     /// With these settings in its environment.

@@ -1,82 +1,53 @@
-//! Sessions on containers of rented machines: commands and copies, by way of the machine's agent.
+//! Sessions on containers of rented machines: commands and copies, by way of the machine's agent, through cuts too, and many at once.
 
 use futures_util::future::join_all;
-use micado_api::{ContainerState, LaunchRequest, MemoryBytes};
-use micado_tests::{Cluster, Options, Outcome, Setup, measured, micado, wait, web};
-use std::{process::Stdio, time::Instant};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    process::Command,
+use micado_api::ContainerState;
+use micado_tests::{Cluster, Options, Request, Setup, measured, micado, tools, wait};
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+    process::Stdio,
+    time::Instant,
 };
+use tokio::process::Command;
 
-/// What is copied, in bytes.
-const SIZE: usize = 100 << 20;
+/// What is copied, in MiB; ten times as much when everything is to be tested.
+const SIZE: u64 = 100;
+/// By so much the memory of whoever passes a copy on may grow, in MiB, whatever its size.
+const PASSING_ON: u64 = 48;
+/// A session whose machine is cut off ends within so many seconds, and machines are reached again within so many.
+const NOTICED: u64 = 45;
 
-/// A container that has a shell and its tools.
-fn tools(client: &str) -> LaunchRequest {
-    let mut request = web(client);
-    request.spec.image = "micado-tools".to_owned();
-    request.spec.arguments = ["sleep", "1000000"].map(str::to_owned).to_vec();
-    request.spec.reservation.memory = MemoryBytes::mib(256);
-    request
-}
-
-async fn running() -> (Cluster, String) {
+/// A cluster with so many containers on one machine, which is reached, their names, and the machine's tag.
+async fn running(count: usize) -> (Cluster, Vec<String>, String) {
     let cluster = Cluster::start(Options { setup: Setup::small(), ..Options::default() }).await;
     cluster.load_tools().await;
-    let name = cluster.launch(&tools("acme")).await.name.to_string();
-    cluster.until_container(&name, ContainerState::Running, 60).await;
-    until_reached(&cluster, &name).await;
-    (cluster, name)
-}
-
-/// Waits until its machine's agent is connected.
-async fn until_reached(cluster: &Cluster, name: &str) {
-    let reached = async || (cluster.micado(&["execute", "-n", name, "-c", "true"]).await.code == Some(0)).then_some(());
-    wait("the machine's agent is connected", 60, reached).await;
-}
-
-/// Runs `execute` with this input.
-async fn execute(cluster: &Cluster, name: &str, command: &[&str], input: &[u8]) -> Outcome {
-    let arguments = [&["execute", "-n", name, "-c"], command].concat();
-    let mut child = Command::new(micado())
-        .args(arguments)
-        .env("MICADO_MANAGER", cluster.address())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("micado");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    let input = input.to_owned();
-    let feeding = tokio::spawn(async move { stdin.write_all(&input).await });
-    let output = child.wait_with_output().await.expect("its end");
-    drop(feeding.await);
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Outcome { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    let mut names = Vec::new();
+    for _ in 0..count {
+        names.push(cluster.launch(&tools("acme").memory_mib(128)).await.name.to_string());
+    }
+    for name in &names {
+        cluster.until_container(name, ContainerState::Running, 60).await;
+        cluster.until_reached(name, 60).await;
+    }
+    let view = cluster.look().await.expect("a view");
+    let tag = view.place_of(&names[0]).expect("a place");
+    assert_eq!(view.instances.len(), 1);
+    (cluster, names, tag)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_and_copies_reach_containers_through_a_cut() {
-    let (cluster, name) = running().await;
-    commands(&cluster, &name).await;
-    copies(&cluster, &name).await;
-
-    let tag = cluster.look().await.expect("a view").place_of(&name).expect("a place");
-    let agent = "pidof micado-node";
-    let before = cluster.on_machine(&tag, agent).await;
-    cluster.on_machine(&tag, &format!("kill -9 {before}")).await;
-    let begin = Instant::now();
-    until_reached(&cluster, &name).await;
-    measured("from the agent's end to the next command", begin.elapsed());
-    assert_ne!(cluster.on_machine(&tag, agent).await, before, "it was started again");
+async fn commands_and_copies_reach_containers() {
+    let (cluster, names, tag) = running(1).await;
+    commands(&cluster, &names[0]).await;
+    copies(&cluster, &names[0], &tag).await;
 }
 
 async fn commands(cluster: &Cluster, name: &str) {
-    let piped = execute(cluster, name, &["cat"], b"x\n").await.ok();
+    let piped = cluster.execute(name, &["cat"], b"x\n").await.ok();
     assert_eq!((piped.stdout.as_str(), piped.stderr.as_str()), ("x\n", ""));
-    let both = execute(cluster, name, &["sh", "-c", "echo out; echo err >&2; exit 7"], b"").await;
+    let both = cluster.execute(name, &["sh", "-c", "echo out; echo err >&2; exit 7"], b"").await;
     assert_eq!((both.code, both.stdout.as_str(), both.stderr.as_str()), (Some(7), "out\n", "err\n"));
     cluster.micado(&["execute", "-n", "nobody", "-c", "true"]).await.refused(1, &["no container or service `nobody`"]);
 
@@ -84,11 +55,11 @@ async fn commands(cluster: &Cluster, name: &str) {
     interrupted(cluster, name).await;
 
     let begin = Instant::now();
-    let numbers: Vec<String> = (0..20).map(|number| number.to_string()).collect();
-    let all = join_all(numbers.iter().map(|number| execute(cluster, name, &["cat"], number.as_bytes()))).await;
+    let numbers: Vec<String> = (0..50).map(|number| number.to_string()).collect();
+    let all = join_all(numbers.iter().map(|number| cluster.execute(name, &["cat"], number.as_bytes()))).await;
     let answers: Vec<String> = all.into_iter().map(|outcome| outcome.ok().stdout).collect();
     assert_eq!(answers, numbers);
-    measured("20 commands at once", begin.elapsed());
+    measured("50 commands at once", begin.elapsed());
 }
 
 /// `script` gives its child a terminal, and ends as the child does.
@@ -105,44 +76,109 @@ async fn with_a_terminal(cluster: &Cluster, name: &str) {
 }
 
 async fn interrupted(cluster: &Cluster, name: &str) {
-    let mut child = Command::new(micado())
-        .args(["execute", "-n", name, "-c", "sh", "-c", "echo up; exec sleep 1000"])
-        .env("MICADO_MANAGER", cluster.address())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("micado");
-    let mut up = [0; 3];
-    child.stdout.as_mut().expect("a pipe").read_exact(&mut up).await.expect("it runs");
-    let pid = child.id().expect("it runs").to_string();
+    let mut session = cluster.start_micado(&["execute", "-n", name, "-c", "sh", "-c", "echo up; exec sleep 1000"]);
+    assert_eq!(&session.printed().await, b"up\n");
+    let pid = session.pid().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().await.expect("kill").success());
-    assert_eq!(child.wait().await.expect("its end").code(), Some(130), "the command ended by the signal, and we as it did");
+    assert_eq!(session.end(b"", 30).await.code, Some(130), "the command ended by the signal, and we as it did");
 }
 
-async fn copies(cluster: &Cluster, name: &str) {
+async fn copies(cluster: &Cluster, name: &str, tag: &str) {
     let (there, back) = (cluster.file("there.bin"), cluster.file("back.bin"));
-    let mut state = 1_u64;
-    let noise = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        state.to_le_bytes()
-    });
-    let content: Vec<u8> = noise.take(SIZE / 8).flatten().collect();
-    std::fs::write(&there, &content).expect("written");
+    let size = if std::env::var_os("MICADO_TEST_FULL").is_some() { SIZE * 10 } else { SIZE };
+    write_noise(&there, size);
+    let before = (cluster.manager_peak(), cluster.agent_peak(tag).await);
 
     let begin = Instant::now();
     cluster.micado(&["copy", "-f", &there.display().to_string(), "-p", "/data/", "-c", name, "-w", "to"]).await.ok();
-    measured("100 MiB copied to a container", begin.elapsed());
+    measured(&format!("{size} MiB copied to a container"), begin.elapsed());
     let begin = Instant::now();
     cluster.micado(&["cp", &format!("{name}:/data/there.bin"), &back.display().to_string()]).await.ok();
-    measured("100 MiB copied from a container", begin.elapsed());
-    assert!(std::fs::read(&back).expect("copied") == content, "it came back as it went");
+    measured(&format!("{size} MiB copied from a container"), begin.elapsed());
+    assert!(Command::new("cmp").args([&there, &back]).status().await.expect("cmp").success(), "it came back as it went");
+    let (manager, agent) = (cluster.manager_peak() - before.0, cluster.agent_peak(tag).await - before.1);
+    println!("measured: the manager grew by {manager} MiB, the agent by {agent} MiB");
+    assert!(manager <= PASSING_ON && agent <= PASSING_ON, "they hold what they pass on");
 
     // Under another name, and into a folder that is there.
     std::fs::write(&there, "short").expect("written");
     for target in ["/data/other", "/data"] {
         cluster.micado(&["cp", &there.display().to_string(), &format!("{name}:{target}")]).await.ok();
     }
-    assert_eq!(execute(cluster, name, &["cat", "/data/other", "/data/there.bin"], b"").await.ok().stdout, "shortshort");
+    assert_eq!(cluster.execute(name, &["cat", "/data/other", "/data/there.bin"], b"").await.ok().stdout, "shortshort");
     cluster.micado(&["cp", &format!("{name}:/nowhere"), &back.display().to_string()]).await.refused(1, &["/nowhere"]);
+}
+
+/// Fills a file with so many MiB, no two alike.
+fn write_noise(path: &Path, mib: u64) {
+    let mut file = BufWriter::new(File::create(path).expect("a file"));
+    let mut state = 1_u64;
+    for _ in 0..(mib << 20) / 8 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        file.write_all(&state.to_le_bytes()).expect("written");
+    }
+    file.flush().expect("written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_through_a_cut_end_with_clear_words_and_the_next_ones_work() {
+    // One for each session: the engine lets nobody else at a container while it copies.
+    let (cluster, names, tag) = running(3).await;
+    let [name, to_name, from_name] = [0, 1, 2].map(|number: usize| names[number].as_str());
+    // More than can be copied until the cut, and little of it on a disk.
+    let many = cluster.file("many");
+    write_many(&many);
+    cluster.execute(from_name, &["sh", "-c", "mkdir /data/out && dd of=/data/out/huge bs=1 seek=64G count=0"], b"").await.ok();
+    let (out, back) = (format!("{from_name}:/data/out/huge"), cluster.file("back").display().to_string());
+
+    let mut command = cluster.start_micado(&["execute", "-n", name, "-c", "sh", "-c", "echo up; exec sleep 1000"]);
+    assert_eq!(&command.printed().await, b"up\n");
+    let mut to = cluster.start_micado(&["cp", &many.display().to_string(), &format!("{to_name}:/data/")]);
+    let arrives = async || (!cluster.on_machine(&tag, "find /var/lib/docker/overlay2/*/diff/data/many -type f | head -n 1").await.is_empty()).then_some(());
+    wait("a copy to the container is under way", 30, arrives).await;
+    let mut from = cluster.start_micado(&["cp", &out, &back]);
+    let arrives = async || asides(cluster.folder()).then_some(());
+    wait("a copy from the container is under way", 30, arrives).await;
+    assert!(!command.ended() && !to.ended() && !from.ended(), "all are under way");
+
+    cluster.cut_agent(&tag).await;
+    let begin = Instant::now();
+    for (what, session) in [("a command", command), ("a copy to it", to), ("a copy from it", from)] {
+        let end = session.end(b"", NOTICED).await;
+        measured(&format!("from the cut to the end of {what}"), begin.elapsed());
+        end.refused(1, &["the connection to the machine broke", "micado list"]);
+    }
+    assert!(!Path::new(&back).exists() && !asides(cluster.folder()), "a copy that broke off leaves nothing");
+    cluster.execute(name, &["true"], b"").await.refused(1, &["agent", &tag]);
+    // Logs come by Swarm.
+    cluster.micado(&["logs", "-n", name]).await.ok();
+
+    cluster.mend_agent(&tag).await;
+    let begin = Instant::now();
+    cluster.until_reached(name, NOTICED).await;
+    measured("from the end of the cut to the next command", begin.elapsed());
+    assert_eq!(cluster.execute(name, &["cat"], b"again").await.ok().stdout, "again");
+    let short = cluster.file("short");
+    std::fs::write(&short, "short").expect("written");
+    for name in [to_name, from_name] {
+        cluster.micado(&["cp", &short.display().to_string(), &format!("{name}:/data/short")]).await.ok();
+        cluster.micado(&["cp", &format!("{name}:/data/short"), &back]).await.ok();
+        assert_eq!(std::fs::read_to_string(&back).expect("copied"), "short");
+    }
+    let left = async || (cluster.execute(name, &["pidof", "sleep"], b"").await.ok().stdout.trim() == "1").then_some(());
+    wait("of the commands of sessions that broke none is left", 30, left).await;
+}
+
+/// A folder of a thousand files, which are one file of 100 MiB under so many names.
+fn write_many(folder: &Path) {
+    std::fs::create_dir(folder).expect("a folder");
+    write_noise(&folder.join("0"), SIZE);
+    for name in 1..1000 {
+        std::fs::hard_link(folder.join("0"), folder.join(name.to_string())).expect("a name");
+    }
+}
+
+/// Whether a copy from a container lies somewhere beside where it will be.
+fn asides(folder: &Path) -> bool {
+    std::fs::read_dir(folder).expect("the folder").flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(".micado"))
 }

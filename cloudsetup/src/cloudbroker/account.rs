@@ -1,7 +1,7 @@
 //! One account at a broker, which several clouds of `cloudsetup.xml` may share: its way there, its catalogue, its lists.
 
 use super::{catalogue::Catalogue, credentials::CredentialsFile, facts::Facts, http::Http, link::Link, listing::Listing};
-use crate::{Application, BrokerError, BrokerKind, Cloud, CloudSetup, Rent};
+use crate::{Application, BrokerError, BrokerKind, Cloud, CloudSetup};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
@@ -53,7 +53,7 @@ impl Account {
     }
 
     pub(super) fn new(link: Link, clouds: Vec<Cloud>, applications: Vec<Application>) -> Self {
-        let listing = Listing::new(applications.iter().any(|application| application.rent == Rent::Instances));
+        let listing = Listing::new(&applications);
         Self { link, catalogue: Catalogue::default(), listing, facts: Facts::default(), clouds, applications, strays: Mutex::default() }
     }
 }

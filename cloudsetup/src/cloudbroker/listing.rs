@@ -6,18 +6,22 @@ use super::{
     pages::{Whole, read_all},
     records::{Instance, Job, Record},
 };
+use crate::{Application, Rent};
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// For so long a listing waits for others who want it too.
 const GATHER: Duration = Duration::from_millis(20);
 /// A list of several pages is read anew so often when something was deleted meanwhile, for then a record may have slipped from a page to the one before.
 const ATTEMPTS: usize = 3;
+/// What no application rents, though one may have before `cloudsetup.xml` was changed, is looked for so often once none was found.
+const NONE_BELIEVED: Duration = Duration::from_secs(600);
 
 /// What the account has, of ours.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -32,14 +36,23 @@ type Outcome = Result<Arc<Listed>, Failure>;
 /// Lists an account. One at a time.
 #[derive(Debug)]
 pub(super) struct Listing {
-    /// Whether there may be instances that are no job's.
-    instances: bool,
+    jobs: Kind,
+    instances: Kind,
     /// Counts askings and listings, so that before and after are certain.
     clock: AtomicU64,
     last: tokio::sync::Mutex<Option<(u64, Outcome)>>,
     /// Deletions that were begun, and those that ended.
     deletions: [AtomicU64; 2],
-    whole: [Whole; 2],
+}
+
+/// Jobs, or instances.
+#[derive(Debug, Default)]
+struct Kind {
+    /// An application rents them.
+    rented: bool,
+    /// Since when the list is known to hold none of ours that stands for itself; nothing where it must be looked at.
+    none: Mutex<Option<Instant>>,
+    whole: Whole,
 }
 
 /// A deletion under way.
@@ -53,8 +66,10 @@ impl Drop for Deleting<'_> {
 }
 
 impl Listing {
-    pub(super) fn new(instances: bool) -> Self {
-        Self { instances, clock: AtomicU64::default(), last: tokio::sync::Mutex::default(), deletions: Default::default(), whole: Default::default() }
+    pub(super) fn new(applications: &[Application]) -> Self {
+        let kind = |rent| Kind { rented: applications.iter().any(|application| application.rent == rent), ..Kind::default() };
+        let (jobs, instances) = (kind(Rent::Jobs), kind(Rent::Instances));
+        Self { jobs, instances, clock: AtomicU64::default(), last: tokio::sync::Mutex::default(), deletions: Default::default() }
     }
 
     /// What the account has. What was done before this was asked is in it.
@@ -74,7 +89,8 @@ impl Listing {
 
     /// Something is about to be made, by us.
     pub(super) fn creating(&self) {
-        self.whole.iter().for_each(Whole::forget);
+        self.jobs.whole.forget();
+        self.instances.whole.forget();
     }
 
     /// Something is about to be deleted, by us, and is when the answer is dropped.
@@ -88,11 +104,11 @@ impl Listing {
         for _ in 0..ATTEMPTS {
             let [begun, ended] = &self.deletions;
             let before = ended.load(Ordering::SeqCst);
-            let [jobs, instances] = &self.whole;
-            let (jobs, job_pages) = ours::<Job>(link, "jobs", jobs, |job| &job.name).await?;
-            let (instances, instance_pages) =
-                if self.instances { ours::<Instance>(link, "instances", instances, |it| &it.name).await? } else { Default::default() };
+            let (jobs, job_pages) = self.jobs.ours(link, "jobs", |job: &Job| &job.name).await?;
+            let (instances, instance_pages) = self.instances.ours(link, "instances", |it: &Instance| &it.name).await?;
             if job_pages.max(instance_pages) <= 1 || begun.load(Ordering::SeqCst) == before {
+                self.jobs.found(|| jobs.is_empty());
+                self.instances.found(|| instances.iter().all(|instance| jobs.iter().any(|job| job.name == instance.name)));
                 return Ok(Listed { jobs, instances });
             }
         }
@@ -100,10 +116,27 @@ impl Listing {
     }
 }
 
-async fn ours<R: Record>(link: &Link, path: &str, whole: &Whole, name: impl Fn(&R) -> &str) -> Result<(Vec<R>, usize), Failure> {
-    let (mut records, pages) = read_all(link, path, R::ITEM, Some(whole), R::read).await?;
-    records.retain(|record| name(record).starts_with("micado-"));
-    Ok((records, pages))
+impl Kind {
+    /// Those that are ours, and how many pages it took to read them: none where it is known that there are none.
+    async fn ours<R: Record>(&self, link: &Link, path: &str, name: impl Fn(&R) -> &str) -> Result<(Vec<R>, usize), Failure> {
+        if !self.rented && self.none().is_some_and(|since| since.elapsed() < NONE_BELIEVED) {
+            return Ok((Vec::new(), 0));
+        }
+        *self.none() = None;
+        let (mut records, pages) = read_all(link, path, R::ITEM, Some(&self.whole), R::read).await?;
+        records.retain(|record| name(record).starts_with("micado-"));
+        Ok((records, pages))
+    }
+
+    /// Whether the list held nothing that it alone tells.
+    fn found(&self, nothing: impl FnOnce() -> bool) {
+        let mut none = self.none();
+        *none = (!self.rented && nothing()).then(|| none.unwrap_or_else(Instant::now));
+    }
+
+    fn none(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.none.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]

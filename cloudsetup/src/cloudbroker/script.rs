@@ -52,7 +52,9 @@ pub(super) struct Came {
     pub(super) password: String,
 }
 
-/// Answers by `METHOD /path`, with or without the query; the last answer for a call stays.
+const INSTANCES: &str = "GET /instances.xml?page=1&per_page=1000";
+
+/// Answers by `METHOD /path`, with or without the query; the last answer for a call stays. A list of instances that it was told nothing of is empty, and no call that counts.
 #[derive(Clone)]
 pub(super) struct Script {
     told: Arc<Mutex<BTreeMap<String, VecDeque<Reply>>>>,
@@ -96,11 +98,14 @@ impl Carrier for Script {
             Body::Upload { texts, name, content } => format!("{texts:?} {name} {}", String::from_utf8_lossy(content)),
         };
         let call = format!("{request:?}");
+        let bare = call.split('?').next().unwrap_or_default().to_owned();
+        if call == INSTANCES && !self.told.lock().expect("unpoisoned").contains_key(&bare) {
+            return Ok(Answer { status: 200, body: "<instances/>".to_owned(), ..Answer::default() });
+        }
         let came = Came { at: self.begun.elapsed(), call: call.clone(), body, password: credentials.password.clone() };
         self.came.lock().expect("unpoisoned").push(came);
         let reply = {
             let mut told = self.told.lock().expect("unpoisoned");
-            let bare = call.split('?').next().unwrap_or_default().to_owned();
             let key = if told.contains_key(&call) { call.clone() } else { bare };
             let replies = told.get_mut(&key);
             replies.and_then(|replies| if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() })

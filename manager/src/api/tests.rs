@@ -20,8 +20,8 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use micado_api::{
-    Client, ClientError, ClusterId, ConnectOptions, ContainerState, ErrorBody, ErrorCode, LaunchRequest, LogQuery, MemoryBytes, NanoCpus, PortMapping,
-    Progress, Protocol, Resources, ServiceSpec, Settled, StartRequest,
+    Client, ClientError, ClusterId, ConnectOptions, ContainerState, Critical, ErrorBody, ErrorCode, HistoryQuery, LaunchRequest, LogQuery, MemoryBytes,
+    NanoCpus, PortMapping, Progress, Protocol, Resources, ServiceSpec, SetImageRequest, Settled, StartRequest,
 };
 use micado_cloudsetup::CloudSetup;
 use std::{
@@ -315,6 +315,43 @@ async fn refusals_say_what_is_wrong() {
         files: [].into(),
     };
     assert_eq!(refusal(client.start(&start).await).code, ErrorCode::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_critical_usage_of_an_image_is_set_once_it_was_launched() {
+    let manager = Manager::start();
+    let client = manager.by_socket();
+    let critical = |mib, millis| Critical { memory: Some(MemoryBytes::mib(mib)), cpu: Some(NanoCpus::millis(millis)) };
+    let set = |critical| SetImageRequest { image: "web".to_owned(), critical };
+    assert_eq!(refusal(client.set_image(&set(critical(400, 500))).await).code, ErrorCode::NotFound);
+    assert_eq!(client.images().await.expect("a list"), []);
+    client.launch(&launch("web")).await.expect("launched");
+    assert_eq!(refusal(client.set_image(&set(critical(0, 500))).await).code, ErrorCode::BadRequest);
+    let view = client.set_image(&set(critical(400, 500))).await.expect("set");
+    assert_eq!((view.image.as_str(), view.critical), ("web", critical(400, 500)));
+    assert_eq!(client.images().await.expect("a list"), [view]);
+    assert_eq!(client.set_image(&set(Critical::default())).await.expect("cleared").critical, Critical::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn past_figures_are_of_what_is_or_was_there() {
+    let manager = Manager::start();
+    let client = manager.by_socket();
+    let asked = |from, until, resolution| HistoryQuery { from, until, resolution };
+    let unknown = refusal(client.history("acme_web.1", &HistoryQuery::default()).await);
+    assert_eq!((unknown.code, unknown.message.as_str()), (ErrorCode::NotFound, "no container or instance `acme_web.1`"));
+    client.launch(&launch("web")).await.expect("launched");
+    let nothing = client.history("acme_web.1", &HistoryQuery::default()).await.expect("it waits, and nothing was measured");
+    assert_eq!((nothing.name.as_str(), nothing.resolution, nothing.points.len()), ("acme_web.1", 2, 0));
+    assert_eq!(client.history("acme_web.1", &asked(Some(0), None, None)).await.expect("a history").resolution, 600);
+    assert_eq!(refusal(client.history("acme_web.1", &asked(Some(7), Some(7), None)).await).code, ErrorCode::BadRequest);
+    let coarse = refusal(client.history("acme_web.1", &asked(None, None, Some(7))).await);
+    assert_eq!((coarse.code, coarse.message.as_str()), (ErrorCode::BadRequest, "there is no resolution of 7 s: figures are kept by 2, 60 and 600 s"));
+    let (status, body) = manager.raw("GET /v1/history/acme_web.1?from=yesterday", "");
+    assert_eq!((status, body.code), (400, ErrorCode::BadRequest));
+    manager.history.silent.store(true, Ordering::SeqCst);
+    let silent = refusal(client.history("acme_web.1", &HistoryQuery::default()).await);
+    assert_eq!((silent.code, silent.message.as_str()), (ErrorCode::Unavailable, "past figures cannot be read: it does not answer"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,7 @@ impl Raw {
         Ok(Some(Self(before)))
     }
 
-    /// How many columns and rows it has.
+    /// How many columns and rows it has; 0 where it does not know.
     pub(super) fn window(&self) -> io::Result<(u16, u16)> {
         let size = tcgetwinsize(io::stdout())?;
         Ok((size.ws_col, size.ws_row))

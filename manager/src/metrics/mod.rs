@@ -69,12 +69,6 @@ impl Metrics {
         }
     }
 
-    /// Whether this Swarm service is placed on this instance, so that its agent may speak of it.
-    pub async fn is_on(&self, handle: &Handle, service: &str, instance: &InstanceId) -> bool {
-        self.learn(handle, &[service]).await;
-        self.inner().places.is_on(service, instance)
-    }
-
     /// A placement is recorded before its container is made: a service that the core does not know now is nobody's, and it is not asked for that again before the next turn.
     async fn learn(&self, handle: &Handle, services: &[&str]) {
         let news = || !self.inner().places.has_heard_of(services);

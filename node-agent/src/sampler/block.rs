@@ -3,6 +3,7 @@
 use super::{
     files::{Kept, Scratch},
     hierarchy::{Folders, Version},
+    resting::Resting,
 };
 
 /// The file that says it.
@@ -10,6 +11,7 @@ use super::{
 pub struct Block {
     version: Version,
     file: Option<Kept>,
+    bytes: Resting<BlockBytes>,
 }
 
 /// Bytes since the cgroup was made.
@@ -31,17 +33,13 @@ impl Block {
             Version::One => open("blkio.throttle.io_service_bytes_recursive").or_else(|| open("blkio.throttle.io_service_bytes")),
             Version::Two => open("io.stat"),
         };
-        Self { version, file }
+        Self { version, file, bytes: Resting::default() }
     }
 
-    /// What it says now; nothing once the cgroup is gone.
-    #[must_use]
-    pub fn read(&self, scratch: &mut Scratch) -> Option<BlockBytes> {
-        let text = self.file.as_ref()?.read(scratch).ok()?;
-        Some(match self.version {
-            Version::One => by_line(text),
-            Version::Two => by_word(text),
-        })
+    /// What it says; what stood still is read by a whole look only.
+    pub fn read(&mut self, whole: bool, scratch: &mut Scratch) -> Option<BlockBytes> {
+        let sum = if self.version == Version::One { by_line } else { by_word };
+        self.bytes.look(whole, || self.file.as_ref()?.read(scratch).ok().map(sum))
     }
 }
 

@@ -11,6 +11,9 @@ use super::{
 };
 use micado_api::{MemoryBytes, agent::ContainerSample};
 
+/// One sweep in so many looks at a container as a whole; the others leave out what stood still.
+const WHOLE: u32 = 4;
+
 /// A container that runs.
 #[derive(Debug)]
 pub struct Container {
@@ -22,6 +25,8 @@ pub struct Container {
     network: Option<Network>,
     memory_pressure: Pressure,
     cpu_pressure: Pressure,
+    /// How many sweeps ago it was looked at as a whole; containers begin at different figures, so that no sweep has all of them to do.
+    turn: u32,
     /// What cannot be read any more stays as it was.
     last: ContainerSample,
 }
@@ -39,10 +44,11 @@ impl Container {
             network: Network::open(kernel, pid),
             memory_pressure: pressure("memory.pressure"),
             cpu_pressure: pressure("cpu.pressure"),
+            turn: pid % WHOLE,
             last,
         };
         container.read_limit(scratch);
-        container.look(scratch);
+        container.look(true, scratch);
         container
     }
 
@@ -64,31 +70,35 @@ impl Container {
         self.last.memory_limit = self.memory.limit(scratch).map(MemoryBytes);
     }
 
-    /// Reads all figures.
-    pub fn look(&mut self, scratch: &mut Scratch) {
+    /// Reads its figures; all of them, or those that move.
+    pub fn look(&mut self, whole: bool, scratch: &mut Scratch) {
         let last = &mut self.last;
-        if let Some(cpu) = self.cpu.read(scratch) {
+        if let Some(cpu) = self.cpu.read(whole, scratch) {
             (last.cpu_ns, last.cpu_throttled_ns) = (cpu.used, cpu.throttled);
         }
-        if let Some(memory) = self.memory.read(scratch) {
+        if let Some(memory) = self.memory.read(whole, scratch) {
             last.working_set = MemoryBytes(memory.working_set);
             last.working_set_peak = last.working_set_peak.max(MemoryBytes(memory.peak));
             last.oom_kills = memory.oom_kills;
         }
-        if let Some(block) = self.block.read(scratch) {
+        if let Some(block) = self.block.read(whole, scratch) {
             (last.read, last.written) = (block.read, block.written);
         }
-        if let Some(network) = self.network.as_ref().and_then(|network| network.read(scratch)) {
+        if let Some(network) = self.network.as_mut().and_then(|network| network.read(whole, scratch)) {
             // An interface that is taken away takes its count with it.
             (last.received, last.sent) = (last.received.max(network.received), last.sent.max(network.sent));
         }
-        last.memory_pressure = self.memory_pressure.read(scratch);
-        last.cpu_pressure = self.cpu_pressure.read(scratch);
+        // Averages over ten seconds: reading them more often tells little more.
+        if whole {
+            last.memory_pressure = self.memory_pressure.read(scratch);
+            last.cpu_pressure = self.cpu_pressure.read(scratch);
+        }
     }
 
-    /// Reads all figures, and counts the peak from here on anew.
+    /// Reads its figures, and counts the peak from here on anew.
     pub fn sample(&mut self, scratch: &mut Scratch) -> ContainerSample {
-        self.look(scratch);
+        self.turn = (self.turn + 1) % WHOLE;
+        self.look(self.turn == 0, scratch);
         let sample = self.last.clone();
         self.last.working_set_peak = MemoryBytes(0);
         sample
@@ -97,7 +107,7 @@ impl Container {
     /// Its last figures.
     #[must_use]
     pub fn end(mut self, scratch: &mut Scratch) -> ContainerSample {
-        self.look(scratch);
+        self.look(true, scratch);
         self.last.working_set_peak = self.last.working_set_peak.max(self.last.working_set);
         self.last.ended = true;
         self.last

@@ -1,8 +1,9 @@
 //! CPU time of a cgroup: used, and refused by its quota.
 
 use super::{
-    files::{Kept, Scratch, field, number},
+    files::{Kept, Scratch, field},
     hierarchy::{Folders, Version},
+    resting::Resting,
 };
 
 /// The files that say it.
@@ -13,6 +14,7 @@ pub struct Cpu {
     used: Option<Kept>,
     /// `cpu.stat`: version 1 counts refused nanoseconds, version 2 microseconds used and refused.
     stat: Option<Kept>,
+    throttled: Resting<u64>,
 }
 
 /// Nanoseconds since the cgroup was made.
@@ -29,16 +31,15 @@ impl Cpu {
     #[must_use]
     pub fn open(version: Version, folders: &Folders) -> Self {
         let used = if version == Version::One { Kept::open(folders.account.as_deref(), "cpuacct.usage") } else { None };
-        Self { version, used, stat: Kept::open(folders.cpu.as_deref(), "cpu.stat") }
+        Self { version, used, stat: Kept::open(folders.cpu.as_deref(), "cpu.stat"), throttled: Resting::default() }
     }
 
-    /// What they say now; nothing once the cgroup is gone.
-    #[must_use]
-    pub fn read(&self, scratch: &mut Scratch) -> Option<CpuTime> {
+    /// What they say now; nothing once the cgroup is gone. On version 1 a refused time that stood still is read by a whole look only.
+    pub fn read(&mut self, whole: bool, scratch: &mut Scratch) -> Option<CpuTime> {
         match self.version {
             Version::One => {
-                let used = number(self.used.as_ref()?.read(scratch).ok()?)?;
-                let throttled = self.stat.as_ref().and_then(|stat| field(stat.read(scratch).ok()?, "throttled_time"));
+                let used = self.used.as_ref()?.number(scratch)?;
+                let throttled = self.throttled.look(whole, || field(self.stat.as_ref()?.read(scratch).ok()?, "throttled_time"));
                 Some(CpuTime { used, throttled: throttled.unwrap_or_default() })
             }
             Version::Two => {

@@ -2,7 +2,7 @@
 
 use super::{
     cpu::Cpu,
-    files::{Kernel, Scratch, number},
+    files::{Kept, Kernel, Scratch, number},
     hierarchy::{Folders, Hierarchies, Version},
     memory::Memory,
 };
@@ -16,7 +16,9 @@ const NANO: u64 = 1_000_000_000;
 /// This machine.
 #[derive(Debug)]
 pub struct Machine {
-    kernel: Kernel,
+    info: Option<Kept>,
+    stat: Option<Kept>,
+    load: Option<Kept>,
     /// Its cgroup, where it is a container.
     own: Option<Own>,
     data_root: PathBuf,
@@ -36,7 +38,8 @@ impl Machine {
     pub fn find(kernel: &Kernel, hierarchies: &Hierarchies) -> Self {
         let version = hierarchies.version();
         let own = own_folders(hierarchies).map(|folders| Own { version, cpu: Cpu::open(version, &folders), memory: Memory::open(version, &folders), folders });
-        Self { kernel: kernel.clone(), own, data_root: "/var/lib/docker".into() }
+        let open = |name| Kept::open(Some(&kernel.path("/proc")), name);
+        Self { info: open("meminfo"), stat: open("stat"), load: open("loadavg"), own, data_root: "/var/lib/docker".into() }
     }
 
     /// Whether it is a container.
@@ -52,23 +55,24 @@ impl Machine {
 
     /// Its figures now. What cannot be read is 0.
     pub fn sample(&mut self, scratch: &mut Scratch) -> MachineSample {
-        let info = self.kernel.read("/proc/meminfo").unwrap_or_default();
-        let (total, available) = (kib(&info, "MemTotal:"), kib(&info, "MemAvailable:"));
+        let info = read(&self.info, scratch);
+        let (total, available) = (kib(info, "MemTotal:"), kib(info, "MemAvailable:"));
         let (disk_left, disk_total) = disk(&self.data_root);
         let mut sample = MachineSample { memory_total: total, memory_left: available, disk_left, disk_total, ..MachineSample::default() };
-        let stat = self.kernel.read("/proc/stat").unwrap_or_default();
+        let stat = read(&self.stat, scratch);
+        let cpu_ns = cpu_time(stat);
         let host_cores = stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count() as u64 * NANO;
         if let Some(own) = &mut self.own {
             let limit = MemoryBytes(own.memory.limit(scratch).unwrap_or(u64::MAX)).min(total);
-            let used = own.memory.read(scratch).unwrap_or_default().working_set;
+            let used = own.memory.read(false, scratch).unwrap_or_default().working_set;
             sample.memory_total = limit;
             sample.memory_left = limit.saturating_sub(MemoryBytes(used)).min(available);
-            sample.cpu_ns = own.cpu.read(scratch).unwrap_or_default().used;
+            sample.cpu_ns = own.cpu.read(false, scratch).unwrap_or_default().used;
             sample.cores = own.cores().unwrap_or(host_cores).min(host_cores);
         } else {
-            sample.cpu_ns = cpu_time(&stat);
+            sample.cpu_ns = cpu_ns;
             sample.cores = host_cores;
-            sample.load = self.kernel.read("/proc/loadavg").ok().and_then(|text| text.split(' ').next()?.parse().ok());
+            sample.load = read(&self.load, scratch).split(' ').next().and_then(|load| load.parse().ok());
         }
         sample
     }
@@ -104,6 +108,10 @@ fn own_folders(hierarchies: &Hierarchies) -> Option<Folders> {
     }
     let group = hierarchies.memory_group(1).ok()?;
     if group == Path::new("/") || group == Path::new("/init.scope") { None } else { hierarchies.of(1).ok() }
+}
+
+fn read<'a>(file: &Option<Kept>, scratch: &'a mut Scratch) -> &'a str {
+    file.as_ref().and_then(|file| file.read(scratch).ok()).unwrap_or_default()
 }
 
 fn kib(info: &str, name: &str) -> MemoryBytes {

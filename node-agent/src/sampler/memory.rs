@@ -3,6 +3,7 @@
 use super::{
     files::{Kept, Scratch, field, number},
     hierarchy::{Folders, Version},
+    resting::Resting,
 };
 
 /// Version 1 writes "no limit" as the largest number of pages.
@@ -18,6 +19,7 @@ pub struct Memory {
     limit: Option<Kept>,
     peak: Peak,
     inactive: Inactive,
+    oom_kills: Resting<u64>,
 }
 
 /// File cache that can be dropped at once, as it last was. The kernel sums up a whole file of figures for it, half of what a look at a container costs.
@@ -31,8 +33,10 @@ struct Inactive {
 }
 
 const LOOKS: u8 = 15;
-/// This part of the usage may have come or gone.
+/// This part of the usage may have come or gone,
 const ABOUT: u64 = 128;
+/// or as much as the kernel charges at once (64 pages): its own figure of the usage is no better.
+const CHARGE: u64 = 256 << 10;
 
 /// What the kernel remembers of the highest usage.
 #[derive(Debug)]
@@ -95,22 +99,22 @@ impl Memory {
             limit: open(names.limit),
             peak,
             inactive: Inactive::default(),
+            oom_kills: Resting::default(),
         }
     }
 
-    /// What they say now; nothing once the cgroup is gone.
-    #[must_use]
-    pub fn read(&mut self, scratch: &mut Scratch) -> Option<MemoryUse> {
+    /// What they say now; nothing once the cgroup is gone. A count of kills that stood still is read by a whole look only.
+    pub fn read(&mut self, whole: bool, scratch: &mut Scratch) -> Option<MemoryUse> {
         let usage = self.usage.as_ref()?.number(scratch)?;
         let inactive = self.inactive(usage, scratch);
-        let oom_kills = self.events.as_ref().and_then(|events| field(events.read(scratch).ok()?, "oom_kill")).unwrap_or_default();
+        let oom_kills = self.oom_kills.look(whole, || field(self.events.as_ref()?.read(scratch).ok()?, "oom_kill")).unwrap_or_default();
         let working_set = usage.saturating_sub(inactive);
         let peak = self.peak.take(scratch).map_or(working_set, |peak| peak.saturating_sub(inactive).max(working_set));
         Some(MemoryUse { working_set, peak, oom_kills })
     }
 
     fn inactive(&mut self, usage: u64, scratch: &mut Scratch) -> u64 {
-        if self.inactive.looks_left > 0 && usage.abs_diff(self.inactive.usage) <= usage / ABOUT {
+        if self.inactive.looks_left > 0 && usage.abs_diff(self.inactive.usage) <= (usage / ABOUT).max(CHARGE) {
             self.inactive.looks_left -= 1;
         } else {
             let bytes = self.stat.as_ref().and_then(|stat| field(stat.read(scratch).ok()?, self.names.inactive_file)).unwrap_or_default();

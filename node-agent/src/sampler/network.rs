@@ -1,12 +1,16 @@
 //! Bytes that went through the network interfaces of a network namespace, loopback left out.
 
-use super::files::{Kept, Kernel, Scratch};
+use super::{
+    files::{Kept, Kernel, Scratch},
+    resting::Resting,
+};
 
 /// The file that says it. While it is open the namespace stays, so it is closed as soon as the container is known to have ended.
 #[derive(Debug)]
 pub struct Network {
     file: Kept,
     namespace: String,
+    bytes: Resting<NetworkBytes>,
 }
 
 /// Bytes since the namespace was made.
@@ -26,7 +30,8 @@ impl Network {
         if namespace(kernel, "self").is_some_and(|ours| ours == theirs) {
             return None;
         }
-        Some(Self { file: Kept::open(Some(&kernel.path(format!("/proc/{pid}/net"))), "dev")?, namespace: theirs })
+        let file = Kept::open(Some(&kernel.path(format!("/proc/{pid}/net"))), "dev")?;
+        Some(Self { file, namespace: theirs, bytes: Resting::default() })
     }
 
     /// Which namespace it is: two containers that share one must not both count it.
@@ -35,10 +40,9 @@ impl Network {
         &self.namespace
     }
 
-    /// What it says now.
-    #[must_use]
-    pub fn read(&self, scratch: &mut Scratch) -> Option<NetworkBytes> {
-        Some(sum(self.file.read(scratch).ok()?))
+    /// What it says; what stood still is read by a whole look only.
+    pub fn read(&mut self, whole: bool, scratch: &mut Scratch) -> Option<NetworkBytes> {
+        self.bytes.look(whole, || self.file.read(scratch).ok().map(sum))
     }
 }
 

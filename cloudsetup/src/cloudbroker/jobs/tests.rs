@@ -209,7 +209,7 @@ async fn a_job_that_is_gone_is_given_back() {
     let nothing = bed(SETUP, &[]);
     assert_eq!((nothing.terminate().await, nothing.calls()), (Ok(()), calls(&[&[LISTED]])));
     let bed = bed(SETUP, &[job("J", "running", "")]);
-    bed.script.on(STOP, [not_found()]).on(SHOW, [not_found()]).on(INSTANCES, [not_found()]).on("GET /instances.xml", [list("instances", &[])]);
+    bed.script.on(STOP, [not_found()]).on(SHOW, [not_found()]).on(INSTANCES, [not_found()]).on("GET /instances.xml?job_id=J", [list("instances", &[])]);
     assert_eq!(bed.terminate().await, Ok(()));
     assert_eq!(bed.calls(), [LISTED, STOP, SHOW, INSTANCES, "GET /instances.xml?job_id=J"]);
 }

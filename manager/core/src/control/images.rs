@@ -91,7 +91,7 @@ impl Core {
     pub(super) fn set_image(&mut self, name: String, critical: Critical) -> Result<Reply, ErrorBody> {
         let Some(image) = self.ledger.images.edit(&name) else {
             return Err(ErrorBody::new(ErrorCode::NotFound, format!("no image `{name}` was ever launched"))
-                .hint("`micado image` shows all, named as they were launched"));
+                .hint("`micado image list` shows all, named as they were launched"));
         };
         image.critical = critical;
         Ok(Reply::Image(Box::new(self.image_view(&name).expect("it was there a moment ago"))))

@@ -321,12 +321,6 @@ impl Core {
         Some(SessionPlace { container: name.clone(), instance: instance.id.clone(), tag: instance.tag.clone(), engine_name })
     }
 
-    /// Images that services run or ran.
-    #[must_use]
-    pub fn images(&self) -> Vec<micado_api::ImageView> {
-        Vec::new()
-    }
-
     /// The container of each Swarm service, and the instance that it is on: where it is placed, and where it still is while it is being moved.
     #[must_use]
     pub fn swarm_services(&self) -> Vec<(String, ContainerName, InstanceId)> {

@@ -36,6 +36,8 @@ pub enum Happening {
     Task(u64, TaskTurn),
     /// A person does the next thing.
     Person(usize),
+    /// Node agents say something.
+    Agents,
     /// Something breaks.
     Trouble,
     /// A cloud answers again.

@@ -2,6 +2,7 @@
 //!
 //! `SIM_SEED=n cargo test -p micado-core --test simulation` replays one seed with its whole trace; `SIM_SEEDS` and `SIM_STEPS` change the amounts.
 
+mod agents;
 mod clock;
 mod flight;
 mod goal;

@@ -65,6 +65,7 @@ impl World {
         let seed = self.clock.dice.next();
         self.manager.core = Some(Core::new(self.config.clone(), self.store.contents(), seed));
         self.manager.blind = true;
+        self.agents.unseen();
         self.clock.at(self.clock.now + TICK_EVERY, Happening::TickDue(epoch));
         self.deliver(Event::Tick);
         self.look_soon(100);
@@ -100,7 +101,10 @@ impl World {
         let Some(core) = self.manager.core.as_mut() else { return };
         self.trace.told(self.clock.now, &event);
         match &event {
-            Event::Observed(_) => self.manager.blind = false,
+            Event::Observed(seen) => {
+                self.manager.blind = false;
+                self.agents.saw(seen);
+            }
             Event::Blind(_) => self.manager.blind = true,
             _ => {}
         }

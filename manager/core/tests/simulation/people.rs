@@ -2,8 +2,8 @@
 
 use crate::{clock::Dice, world::World};
 use micado_api::{
-    CloudName, ContainerName, FlavourName, InstanceId, LaunchRequest, Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, ServiceSpec,
-    StartRequest, Tag, VolumeMount,
+    CloudName, ContainerName, Critical, FlavourName, InstanceId, LaunchRequest, Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, ServiceSpec,
+    StartRequest, Tag, Unnamed, VolumeMount,
 };
 use micado_core::{
     control::{Reply, Request},
@@ -21,7 +21,7 @@ const ENOUGH_MACHINES: u32 = 6;
 /// One person: asks for one thing at a time.
 struct Person {
     /// What they launch; empty for the operator, who starts and stops machines.
-    services: Vec<(ServiceSpec, ImageFacts)>,
+    services: Vec<(LaunchRequest, ImageFacts)>,
     /// What they asked for and got no answer to yet.
     open: Option<Request>,
 }
@@ -36,6 +36,8 @@ pub struct People {
     pub requests: BTreeMap<String, Option<ContainerName>>,
     /// Containers that somebody asked to stop or remove, answered or not.
     pub let_go: BTreeSet<ContainerName>,
+    /// What each container was promised when somebody was first told of it.
+    pub promised: BTreeMap<ContainerName, Resources>,
     /// Instances that somebody asked to give back, and whether by force.
     pub given_back: BTreeMap<InstanceId, bool>,
 }
@@ -67,8 +69,8 @@ impl People {
     }
 }
 
-/// A few services, small and large, some with fixed ports, volumes or another location.
-fn services(client: &str, dice: &mut Dice) -> Vec<(ServiceSpec, ImageFacts)> {
+/// A few services, small and large, some with fixed ports, volumes or another location, some whose reservation nobody names.
+fn services(client: &str, dice: &mut Dice) -> Vec<(LaunchRequest, ImageFacts)> {
     let images = ["web", "db", "job"].into_iter().enumerate();
     images
         .map(|(at, image)| {
@@ -82,7 +84,9 @@ fn services(client: &str, dice: &mut Dice) -> Vec<(ServiceSpec, ImageFacts)> {
             };
             let volumes = if dice.per_mille(200) { vec![VolumeMount { name: "data".to_owned(), path: "/data".to_owned() }] } else { Vec::new() };
             let pull = dice.per_mille(500).then(|| format!("hub.sim/{image}@sha256:{at}"));
-            (spec(client, image, Resources::new(memory, cpu), host, volumes, location(dice)), ImageFacts { pull, exposed: Vec::new() })
+            let unnamed = Unnamed { memory: dice.per_mille(500), cpu: dice.per_mille(500) };
+            let spec = spec(client, image, Resources::new(memory, cpu), host, volumes, location(dice));
+            (LaunchRequest { spec, publish_all: false, request: None, unnamed }, ImageFacts { pull, exposed: Vec::new() })
         })
         .collect()
 }
@@ -175,7 +179,12 @@ impl World {
 
     /// A new container; now and then one that was launched before is asked for again under the same request name.
     fn launch_wish(&mut self, person: usize) -> Option<Request> {
-        let (spec, facts) = self.clock.dice.pick(&self.people.persons[person].services)?.clone();
+        let (launch, mut facts) = self.clock.dice.pick(&self.people.persons[person].services)?.clone();
+        let spec = &launch.spec;
+        // Its image was built again.
+        if facts.pull.is_some() && self.clock.dice.per_mille(200) {
+            facts.pull = Some(format!("hub.sim/{}@sha256:9", spec.image));
+        }
         let kept = self.people.requests.iter().filter(|(_, name)| {
             name.as_ref().and_then(|it| Some((it, self.people.wishes.get(it)?))).is_some_and(|(name, (owner, desired))| {
                 *owner == person && *desired != Desired::Removed && name.as_str().starts_with(&format!("{}_{}.", spec.client, spec.image))
@@ -184,13 +193,18 @@ impl World {
         let kept: Vec<String> = kept.map(|(request, _)| request.clone()).collect();
         let again = self.clock.dice.per_mille(150).then(|| self.clock.dice.pick(&kept).cloned()).flatten();
         let request = again.unwrap_or_else(|| format!("r{}", self.clock.serial()));
-        Some(Request::Launch(LaunchRequest { spec, publish_all: false, request: Some(request), unnamed: micado_api::Unnamed::default() }, facts))
+        Some(Request::Launch(LaunchRequest { request: Some(request), ..launch }, facts))
     }
 
     fn operators_wish(&mut self) -> Option<Request> {
         let serial = self.clock.serial();
         let few = self.live().0 < ENOUGH_MACHINES;
         let dice = &mut self.clock.dice;
+        if dice.per_mille(150) {
+            let image = (*dice.pick(&["web", "db", "job", "nothing"])?).to_owned();
+            let memory = dice.per_mille(500).then(|| MemoryBytes::mib(dice.between(16, 400)));
+            return Some(Request::SetImage { image, critical: Critical { memory, cpu: None } });
+        }
         if few && dice.per_mille(300) {
             let cloud = dice.pick(&self.config.setup.clouds)?;
             let flavour = dice.pick(&cloud.flavours)?.name.clone();
@@ -221,8 +235,10 @@ impl World {
             (Request::Launch(launch, _), Ok(Reply::Containers(made))) => {
                 let (Some(request), Some(made)) = (&launch.request, made.first()) else { return };
                 let known = self.people.requests.insert(request.clone(), Some(made.name.clone())).flatten();
+                self.people.promised.entry(made.name.clone()).or_insert(made.reservation);
                 if known.is_none() {
                     self.tally.launched += 1;
+                    self.tally.learned += u64::from(made.reservation != launch.spec.reservation);
                     self.people.let_go.remove(&made.name);
                     self.people.wishes.insert(made.name.clone(), (person, Desired::Running));
                 }
@@ -233,6 +249,7 @@ impl World {
                 self.note_end(person, name, true);
             }
             (Request::Stop { .. }, Ok(_)) => self.tally.stopped += 1,
+            (Request::SetImage { .. }, Ok(_)) => self.tally.criticals += 1,
             _ => {}
         }
     }

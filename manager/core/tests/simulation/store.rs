@@ -2,7 +2,7 @@
 
 use micado_api::{ContainerName, InstanceId, ServiceName};
 use micado_core::{
-    model::{Container, Instance, Service},
+    model::{Container, Image, Instance, Service},
     store::{Change, Contents, Key, Record, Version},
 };
 use std::collections::BTreeMap;
@@ -61,6 +61,12 @@ impl Store {
     pub fn service(&self, name: &ServiceName) -> Option<&Service> {
         match self.records.get(&Key::Service(name.clone())) {
             Some((Record::Service(it), _)) => Some(it),
+            _ => None,
+        }
+    }
+    pub fn image(&self, name: &str) -> Option<&Image> {
+        match self.records.get(&Key::Image(name.to_owned())) {
+            Some((Record::Image(it), _)) => Some(it),
             _ => None,
         }
     }

@@ -24,6 +24,11 @@ pub struct Tally {
     pub trades_refused: u64,
     pub came_again: u64,
     pub strangers_removed: u64,
+    pub used: u64,
+    pub happened: u64,
+    pub said_again: u64,
+    pub learned: u64,
+    pub criticals: u64,
     pub troubles: BTreeMap<Trouble, u64>,
 }
 
@@ -31,6 +36,7 @@ impl Tally {
     pub fn add(&mut self, other: &Self) {
         let Self { steps, events, calls, calls_lost, late_effects, deaths, commits_failed, machines, boots_failed, launched, stopped, ran, moved, .. } = other;
         let Self { rotations, stale_tokens, trades_refused, came_again, strangers_removed, troubles, .. } = other;
+        let Self { used, happened, said_again, learned, criticals, .. } = other;
         self.steps += steps;
         self.events += events;
         self.calls += calls;
@@ -49,6 +55,11 @@ impl Tally {
         self.trades_refused += trades_refused;
         self.came_again += came_again;
         self.strangers_removed += strangers_removed;
+        self.used += used;
+        self.happened += happened;
+        self.said_again += said_again;
+        self.learned += learned;
+        self.criticals += criticals;
         for (trouble, times) in troubles {
             *self.troubles.entry(*trouble).or_default() += times;
         }
@@ -72,6 +83,11 @@ impl Tally {
             ("a trade refused for good", self.trades_refused),
             ("a machine that joined again", self.came_again),
             ("a stranger taken out", self.strangers_removed),
+            ("use of containers", self.used),
+            ("an agent's event", self.happened),
+            ("an agent's word that was said before", self.said_again),
+            ("a launch with a learned reservation", self.learned),
+            ("a critical usage set by hand", self.criticals),
         ];
         let never = counts.into_iter().filter(|(_, times)| *times == 0).map(|(what, _)| what.to_owned());
         never.chain(Trouble::ALL.into_iter().filter(|it| !self.troubles.contains_key(it)).map(|it| format!("{it:?}"))).collect()

@@ -1,6 +1,7 @@
 //! One simulated world: everything in it, and the step that lets the next thing happen.
 
 use crate::{
+    agents::Agents,
     clock::{Clock, Happening},
     flight::Flight,
     invariants::{self, Broken},
@@ -29,6 +30,7 @@ pub struct World {
     pub manager: Manager,
     pub flights: BTreeMap<u64, Flight>,
     pub people: People,
+    pub agents: Agents,
     pub trace: Trace,
     pub tally: Tally,
     /// No more faults, and people ask for nothing new.
@@ -66,6 +68,7 @@ impl World {
             world.clock.within(100, 5_000, Happening::Person(person));
         }
         world.clock.within(1_000, 30_000, Happening::Trouble);
+        world.clock.within(5_000, 40_000, Happening::Agents);
         world
     }
 
@@ -91,6 +94,7 @@ impl World {
             manager: Manager::default(),
             flights: BTreeMap::new(),
             people,
+            agents: Agents::default(),
             trace,
             tally: Tally::default(),
             calm: false,
@@ -130,6 +134,7 @@ impl World {
             Happening::Node(node, turn) => self.swarm.node_turn(&mut self.clock, node, turn),
             Happening::Task(task, turn) => self.swarm.task_turn(&mut self.clock, task, turn),
             Happening::Person(person) => self.person_acts(person),
+            Happening::Agents => self.agents_speak(),
             Happening::Trouble => self.trouble(),
             Happening::CloudBack(cloud) => self.clouds[cloud].down = false,
             Happening::CloudAccepts(cloud) => self.clouds[cloud].refuses = None,

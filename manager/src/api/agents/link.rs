@@ -136,11 +136,8 @@ impl Ear<'_> {
             }
             Ok(FromAgent::Event(event)) => {
                 tracing::debug!(%instance, container = event.id, "{:?}", event.what);
-                if let Some(service) = &event.service
-                    && state.metrics.is_on(&state.handle, service, instance).await
-                {
-                    state.handle.tell(Event::Happened(instance.clone(), event)).await;
-                }
+                // Whether this agent may speak of that service the core knows best.
+                state.handle.tell(Event::Happened(instance.clone(), event)).await;
             }
             Ok(FromAgent::Hello { .. }) => {}
             Err(error) => tracing::warn!(%instance, %error, "its agent said something that is not to be understood"),

@@ -1,7 +1,7 @@
 //! The flags of the verbs about what machines and containers really use.
 
 use super::Since;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use micado_api::{MemoryBytes, NanoCpus};
 
 /// The flags of `top`.
@@ -85,7 +85,7 @@ pub enum ImageVerb {
 /// The flags of `image set`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: micado image set nginx --critical-memory 400M")]
-#[group(required = true, multiple = true, args = ["critical_memory", "critical_cpu", "clear"])]
+#[command(group = ArgGroup::new("critical").required(true).multiple(true).args(["critical_memory", "critical_cpu", "clear"]))]
 pub struct SetImageArgs {
     /// The image, as it is launched.
     pub name: String,

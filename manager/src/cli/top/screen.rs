@@ -11,6 +11,9 @@ const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 /// Back.
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
+/// The columns and rows of a terminal that does not tell: what all have had.
+const UNKNOWN: (u16, u16) = (80, 24);
+
 /// Our screen. Dropping it brings the one before back.
 pub(super) struct Screen(Raw);
 
@@ -25,7 +28,10 @@ impl Screen {
 
     /// Draws what fits.
     pub(super) fn draw(&self, board: &Board, silent: Option<&Silence>) -> io::Result<()> {
-        let (columns, rows) = self.0.window()?;
+        let (columns, rows) = match self.0.window()? {
+            (0, _) | (_, 0) => UNKNOWN,
+            known => known,
+        };
         let trouble = silent.map(|it| format!("the manager does not answer since {}: {}", moment(it.since), it.words));
         let lines = board.fit(trouble.as_deref(), columns.into(), rows.into());
         // Each line is wiped only behind what it says, so that nothing flickers.

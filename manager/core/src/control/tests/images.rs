@@ -53,7 +53,8 @@ fn image(bench: &Bench) -> ImageView {
 #[test]
 fn swarm_services_are_known_by_name() {
     let bench = running();
-    assert_eq!(bench.core.swarm_services(), [(swarm("a_web.1"), ContainerName::trusted("a_web.1"))]);
+    let instance = bench.core.instances(false)[0].id.clone();
+    assert_eq!(bench.core.swarm_services(), [(swarm("a_web.1"), ContainerName::trusted("a_web.1"), instance)]);
 }
 
 #[test]

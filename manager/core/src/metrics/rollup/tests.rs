@@ -74,9 +74,12 @@ fn points() -> impl Strategy<Value = Vec<Point>> {
     times.prop_map(|them| them.into_iter().map(|((instance, at), (machine, there))| point(instance[0], at, machine, &there)).collect())
 }
 
-/// Of one instance or container in all points: sums, and the highest and the least.
-fn kept(points: &[Point]) -> BTreeMap<(String, String), ([u64; 8], [u64; 2], [u64; 2])> {
-    let mut kept: BTreeMap<(String, String), ([u64; 8], [u64; 2], [u64; 2])> = BTreeMap::new();
+/// Sums, the highest and the least.
+type Figures = ([u64; 8], [u64; 2], [u64; 2]);
+
+/// Of one instance or container in all points.
+fn kept(points: &[Point]) -> BTreeMap<(String, String), Figures> {
+    let mut kept: BTreeMap<(String, String), Figures> = BTreeMap::new();
     let mut note = |key: (&Point, &str), sums: [u64; 8], peaks: [u64; 2], least: [u64; 2]| {
         let it = kept.entry((key.0.instance.to_string(), key.1.to_owned())).or_insert(([0; 8], [0; 2], [u64::MAX; 2]));
         it.0.iter_mut().zip(sums).for_each(|(sum, more)| *sum += more);

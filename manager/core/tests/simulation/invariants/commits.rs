@@ -1,6 +1,6 @@
 //! What must hold of every write to the store.
 
-use super::{Broken, broken};
+use super::{Broken, broken, images::nothing_unlearned};
 use crate::{store::Written, world::World};
 use micado_api::{InstanceState, Origin, Resources};
 use micado_core::{
@@ -48,6 +48,7 @@ pub fn check(world: &World, written: &[Written]) -> Result<(), Broken> {
                     }
                 }
             }
+            (Key::Image(name), Some(Record::Image(before))) => nothing_unlearned(before, world.store.image(name))?,
             _ => {}
         }
     }

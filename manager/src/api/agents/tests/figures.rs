@@ -134,8 +134,9 @@ async fn figures_are_shown_and_kept_and_an_agent_speaks_for_its_own_instance_onl
     liar.heard().await;
     honest.say(&event(3)).await;
     honest.heard().await;
-    let happened = |event: &Event| matches!(event, Event::Happened(instance, event) if *instance == own && event.what == died(3));
-    assert!(matches!(manager.told.lock().expect("nobody panicked").as_slice(), [event] if happened(event)));
+    let happened = |told: &Event, of: &InstanceId, code| matches!(told, Event::Happened(instance, event) if instance == of && event.what == died(code));
+    let told = manager.told.lock().expect("nobody panicked").clone();
+    assert!(matches!(told.as_slice(), [lie, truth] if happened(lie, &other, 9) && happened(truth, &own, 3)), "each as its certificate says: {told:?}");
 
     let containers = client.containers(false).await.expect("a list");
     let usage = containers[0].usage.clone().expect("measured");

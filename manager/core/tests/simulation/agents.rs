@@ -1,0 +1,131 @@
+//! What node agents say of containers: what they used, and what happened to them; now and then twice, late, or of containers that are gone.
+
+use crate::{clock::Happening, invariants::images, world::World};
+use micado_api::{
+    ContainerName, InstanceId, MemoryBytes, NanoCpus, Resources, Timestamp,
+    agent::{ContainerEvent, ContainerHappening},
+};
+use micado_core::{control::Event, engine::Observation, metrics::Used, model::Desired};
+use std::collections::BTreeMap;
+
+/// Swarm services and events that are remembered, to be spoken of again.
+const REMEMBERED: usize = 24;
+
+/// An image and one of its digests.
+pub type Build = (String, String);
+
+/// What agents have said, and what must follow from it.
+#[derive(Default)]
+pub struct Agents {
+    /// Swarm services that there are or were, and where.
+    known: Vec<(String, InstanceId)>,
+    /// The containers of the Swarm services that the present life of the manager saw last.
+    in_sight: BTreeMap<String, ContainerName>,
+    said: Vec<Event>,
+    /// The most that one container used, as far as the manager was told and lived on.
+    pub seen: BTreeMap<Build, Resources>,
+}
+
+impl Agents {
+    /// The core sees the engine.
+    pub fn saw(&mut self, seen: &Observation) {
+        self.in_sight = seen.services.iter().map(|it| (it.name.clone(), it.container.clone())).collect();
+        for service in &seen.services {
+            let place = (service.name.clone(), service.placement.instance.clone());
+            if !self.known.contains(&place) {
+                self.known.push(place);
+            }
+        }
+        let excess = self.known.len().saturating_sub(REMEMBERED);
+        self.known.drain(..excess);
+    }
+    /// A new life of the manager has seen nothing.
+    pub fn unseen(&mut self) {
+        self.in_sight.clear();
+    }
+}
+
+impl World {
+    /// One agent says something, or all say what was used.
+    pub fn agents_speak(&mut self) {
+        if self.calm {
+            return;
+        }
+        self.clock.within(5_000, 40_000, Happening::Agents);
+        let again = self.clock.dice.per_mille(200).then(|| self.clock.dice.pick(&self.agents.said).cloned()).flatten();
+        self.tally.said_again += u64::from(again.is_some());
+        let event = match again {
+            Some(event) => event,
+            None if self.clock.dice.per_mille(600) => self.used(),
+            None => match self.happened() {
+                Some(event) => event,
+                None => return,
+            },
+        };
+        self.agents.said.push(event.clone());
+        let excess = self.agents.said.len().saturating_sub(REMEMBERED);
+        self.agents.said.drain(..excess);
+        self.say_to_manager(event);
+    }
+
+    fn say_to_manager(&mut self, event: Event) {
+        let told =
+            if let Event::Used(used) = &event { used.iter().filter_map(|it| Some((self.build_of(&it.service)?, peaks(it)))).collect() } else { Vec::new() };
+        let epoch = self.manager.epoch;
+        if self.manager.core.is_none() {
+            return;
+        }
+        self.deliver(event);
+        if self.manager.epoch != epoch {
+            return;
+        }
+        for (build, peaks) in told {
+            let most = self.agents.seen.entry(build).or_default();
+            *most = Resources::new(most.memory.max(peaks.memory), most.cpu.max(peaks.cpu));
+        }
+        self.check(images::never_below_what_was_seen(self));
+    }
+
+    /// What the container of a Swarm service is made from, as far as the manager can know.
+    fn build_of(&self, swarm_name: &str) -> Option<Build> {
+        let container = self.store.container(self.agents.in_sight.get(swarm_name)?).filter(|it| it.desired != Desired::Removed)?;
+        let service = self.store.service(&container.service)?;
+        let (_, digest) = service.pull.as_ref()?.rsplit_once('@')?;
+        Some((service.spec.image.clone(), digest.to_owned()))
+    }
+
+    fn used(&mut self) -> Event {
+        self.tally.used += 1;
+        let dice = &mut self.clock.dice;
+        let some = (0..dice.between(0, 4)).filter_map(|_| dice.pick(&self.agents.known).cloned()).collect::<Vec<_>>();
+        let used = some.into_iter().map(|(service, _)| Used {
+            service,
+            measured_ms: dice.between(0, 300_000),
+            memory_peak: MemoryBytes::mib(dice.between(1, 600)),
+            cpu_peak: NanoCpus::millis(dice.between(0, 800)),
+            killed_at: dice.per_mille(30).then(|| MemoryBytes::mib(dice.between(32, 5_000))),
+        });
+        Event::Used(used.collect())
+    }
+
+    fn happened(&mut self) -> Option<Event> {
+        let dice = &mut self.clock.dice;
+        let (service, instance) = dice.pick(&self.agents.known)?.clone();
+        let exit_code = *dice.pick(&[0, 3, 137]).unwrap_or(&0);
+        let what = match dice.below(4) {
+            0 => ContainerHappening::Started,
+            1 => ContainerHappening::Healthy,
+            2 => ContainerHappening::Unhealthy,
+            _ => ContainerHappening::Died { exit_code, oom: exit_code == 137 && dice.per_mille(500) },
+        };
+        let instance = if dice.per_mille(100) { InstanceId::trusted("of-nobody") } else { instance };
+        self.tally.happened += 1;
+        let at = Timestamp(self.clock.now - self.clock.dice.between(0, 120_000));
+        Some(Event::Happened(instance, ContainerEvent { id: format!("c{}", self.clock.serial()), service: Some(service), at, what }))
+    }
+}
+
+fn peaks(used: &Used) -> Resources {
+    let memory = used.memory_peak.max(used.killed_at.unwrap_or_default());
+    Resources::new(memory, used.cpu_peak)
+}

@@ -1,0 +1,83 @@
+//! The machines of a cluster, looked at and maltreated behind the manager's back.
+
+use crate::{Cluster, HostContainer};
+use std::collections::BTreeMap;
+
+impl Cluster {
+    /// The machines that the cloud has.
+    pub async fn machines(&self) -> Vec<HostContainer> {
+        self.host.machines(&self.remains.network).await
+    }
+
+    /// The machine of this tag.
+    pub async fn machine(&self, tag: &str) -> HostContainer {
+        let view = self.look().await.unwrap_or_default();
+        let instance = view.in_use().into_iter().find(|it| it.tag.as_str() == tag).map(|it| it.id.to_string());
+        let is_it = |machine: &HostContainer| machine.tag == tag || Some(&machine.instance) == instance.as_ref();
+        self.machines().await.into_iter().find(is_it).unwrap_or_else(|| panic!("no machine has the tag {tag}"))
+    }
+
+    /// A machine loses power.
+    pub async fn kill_machine(&self, tag: &str) {
+        self.host.kill(&self.machine(tag).await.id).await;
+    }
+
+    /// Runs a script on a machine, beside its engine.
+    pub async fn on_machine(&self, tag: &str, script: &str) -> String {
+        self.host.run(&self.machine(tag).await.id, script).await
+    }
+
+    /// Nothing passes any more between a machine and the manager's API: its agent is cut off, and Swarm is not. No connection is told.
+    pub async fn cut_agent(&self, tag: &str) {
+        let port = self.port;
+        self.on_machine(tag, &format!("iptables -I OUTPUT -p tcp --dport {port} -j DROP && iptables -I INPUT -p tcp --sport {port} -j DROP")).await;
+    }
+
+    /// What [`Cluster::cut_agent`] cut is whole again.
+    pub async fn mend_agent(&self, tag: &str) {
+        let port = self.port;
+        self.on_machine(tag, &format!("iptables -D OUTPUT -p tcp --dport {port} -j DROP && iptables -D INPUT -p tcp --sport {port} -j DROP")).await;
+    }
+
+    /// Nothing passes any more between a machine and all others.
+    pub async fn cut_off(&self, tag: &str) {
+        self.on_machine(tag, "iptables -t raw -I OUTPUT -o eth0 -j DROP && iptables -t raw -I PREROUTING -i eth0 -j DROP").await;
+    }
+
+    /// What [`Cluster::cut_off`] cut is whole again.
+    pub async fn mend(&self, tag: &str) {
+        self.on_machine(tag, "iptables -t raw -D OUTPUT -o eth0 -j DROP && iptables -t raw -D PREROUTING -i eth0 -j DROP").await;
+    }
+
+    /// The number of the agent's process on a machine.
+    pub async fn agent_pid(&self, tag: &str) -> String {
+        self.on_machine(tag, "pidof micado-node || true").await
+    }
+
+    /// The most memory that the manager ever had, in MiB.
+    #[must_use]
+    pub fn manager_peak(&self) -> u64 {
+        peak(&std::fs::read_to_string(format!("/proc/{}/status", self.manager_pid())).expect("the manager runs"))
+    }
+
+    /// The most memory that the agent on a machine ever had, in MiB.
+    pub async fn agent_peak(&self, tag: &str) -> u64 {
+        peak(&self.on_machine(tag, "cat /proc/$(pidof micado-node)/status").await)
+    }
+
+    /// The containers that run on all machines, by the engines' ids, each with when it was started and as which process.
+    pub async fn containers_started(&self) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        for machine in self.machines().await {
+            let listed = self.host.run(&machine.id, "docker ps -q | xargs -r docker inspect --format '{{.Id}} {{.State.StartedAt}} {{.State.Pid}}'").await;
+            all.extend(listed.lines().filter_map(|line| line.split_once(' ')).map(|(id, started)| (id.to_owned(), started.to_owned())));
+        }
+        all
+    }
+}
+
+/// Of a process, by its `status` in `/proc`, which counts in KiB.
+fn peak(status: &str) -> u64 {
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a process with memory");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") >> 10
+}

@@ -64,7 +64,7 @@ async fn shown(cluster: &Cluster, burns: &str, holds: &str, tag: &str) {
     println!("measured: a busy loop: {cpu} nanocores; 100 MiB held: {memory} bytes; their machine: {busy} nanocores");
 
     let list = cluster.micado(&["list", "-i", "--output", "json"]).await.ok().json();
-    let machine = row(&list, "tag", tag);
+    let machine = row(&list["instances"], "tag", tag);
     let (total, left) = (machine["usage"]["memory_total"].as_u64().unwrap_or(0), machine["usage"]["memory_left"].as_u64().unwrap_or(0));
     assert!(left > 0 && total > left + (95 << 20), "of its memory 100 MiB are held: {machine}");
     let info = cluster.micado(&["info", "-s", holds.trim_end_matches(".1"), "--output", "json"]).await.ok().json();
@@ -77,7 +77,7 @@ async fn shown(cluster: &Cluster, burns: &str, holds: &str, tag: &str) {
 async fn kept(cluster: &Cluster, store: Store, burns: &str, holds: &str, tag: &str) {
     for name in [burns, holds, tag] {
         let history = async || {
-            let history = cluster.micado(&["history", "-n", name, "--output", "json"]).await.ok().json();
+            let history = cluster.micado(&["history", "-n", name, "--since", "10m", "--output", "json"]).await.ok().json();
             let points = history["points"].as_array().cloned().unwrap_or_default();
             (points.len() >= 3).then_some(points)
         };

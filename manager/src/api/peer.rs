@@ -50,7 +50,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for PeerAcceptor {
     }
 }
 
-/// A session may be silent for hours: the kernel asks whether its machine is still there, as the agent has it ask for us.
+/// A session may be silent for hours: the kernel asks whether its caller is still there. What is on its way to one that is not, `agents/silence.rs` finds out.
 fn watch(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;

@@ -1,6 +1,7 @@
 //! The agent as a whole: puts its parts together and lets them run.
 
 use crate::{
+    clock::{NS_PER_MS, now_ns},
     dialer::Dialer,
     engine::Engine,
     identity::Files,
@@ -20,7 +21,7 @@ use std::{
     convert::Infallible,
     io,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tokio::{
     sync::{Notify, watch},
@@ -80,7 +81,7 @@ async fn sweep(sampler: &Mutex<Sampler>, mailbox: &Mailbox, mut pace: watch::Rec
                 _ = ticks.tick() => {}
                 Ok(()) = pace.changed() => break,
             }
-            let at = Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
+            let at = Timestamp(now_ns() / NS_PER_MS);
             let (machine, containers) = sampler.lock().unwrap_or_else(PoisonError::into_inner).sweep();
             sequence += 1;
             mailbox.batch(SampleBatch { sequence, at, late: false, machine, containers });

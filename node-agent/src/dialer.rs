@@ -15,10 +15,6 @@ use tokio_tungstenite::{
 
 /// For all of it together: name, TCP, TLS and handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// When nothing is on its way, the kernel asks a silent peer so often whether it is still there.
-const KEEPALIVE: Duration = Duration::from_secs(8);
-/// The peer is gone when it leaves so many questions open.
-const KEEPALIVE_QUESTIONS: u32 = 2;
 /// The most that one frame from the manager may hold, in bytes.
 pub const MOST_FRAME: usize = 1 << 20;
 /// Of the library's buffers; by default they are eight times as large, for each connection.
@@ -136,9 +132,5 @@ impl Dialer {
 async fn tls(identity: &Identity) -> io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect((identity.manager.host.as_str(), identity.manager.port)).await?;
     stream.set_nodelay(true)?;
-    rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
-    rustix::net::sockopt::set_tcp_keepidle(&stream, KEEPALIVE)?;
-    rustix::net::sockopt::set_tcp_keepintvl(&stream, KEEPALIVE / 2)?;
-    rustix::net::sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_QUESTIONS)?;
     TlsConnector::from(Arc::clone(&identity.tls)).connect(identity.name.clone(), stream).await
 }

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod backoff;
+pub mod clock;
 pub mod dialer;
 pub mod engine;
 pub mod identity;

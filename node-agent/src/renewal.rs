@@ -2,6 +2,7 @@
 
 use crate::{
     backoff::Backoff,
+    clock,
     dialer::{DialError, Dialer},
     identity::{Identity, IdentityError, replace},
 };
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tokio::{sync::Notify, time::timeout};
 
@@ -135,7 +136,7 @@ fn copies(registries: &Path, certificate: &str) -> Vec<PathBuf> {
     files.filter(|file| std::fs::read_to_string(file).is_ok_and(|text| text.trim() == certificate.trim())).collect()
 }
 
+/// Seconds since the Unix epoch, as certificates have it.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    clock::now().as_secs().cast_signed()
 }

@@ -10,13 +10,15 @@ use crate::{
     dialer::Dialer,
     engine::{Engine, EngineError},
 };
-use caller::{Caller, Cut};
+use caller::{Caller, Cut, Pace};
 use micado_api::agent::{SessionNote, SessionWork};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, TryAcquireError};
 
 /// Sessions at once.
 pub const MOST: usize = 50;
+/// As the agent's own connection has it.
+const PACE: Pace = Pace { ping: Duration::from_secs(6), dead: Duration::from_secs(18) };
 
 /// Opens sessions.
 #[derive(Debug, Clone)]
@@ -55,11 +57,15 @@ impl Sessions {
     }
 
     async fn run(&self, id: &str, work: SessionWork, full: Option<&TryAcquireError>) {
-        let mut caller = match self.dialer.open(&format!("/v1/agent/sessions/{id}")).await {
-            Ok(socket) => Caller::new(socket),
+        let (mut caller, pings) = match self.dialer.open(&format!("/v1/agent/sessions/{id}")).await {
+            Ok(socket) => Caller::new(socket, PACE),
             Err(error) => return tracing::warn!("session: {error}"),
         };
-        let done = if full.is_some() { Err(SessionError::Full) } else { self.work(&mut caller, work).await };
+        let work = async { if full.is_some() { Err(SessionError::Full) } else { self.work(&mut caller, work).await } };
+        let done = tokio::select! {
+            done = work => done,
+            never = pings.send() => match never {},
+        };
         let last = match done {
             Ok(code) => SessionNote::Exit { code },
             Err(SessionError::Cut(Cut)) => return tracing::debug!("session: the caller is gone"),

@@ -2,6 +2,7 @@
 
 use crate::{
     backoff::Backoff,
+    clock::{NS_PER_MS, now_ns},
     engine::{
         Engine, EngineError,
         events::{Event, Events},
@@ -16,7 +17,7 @@ use micado_api::{
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tokio::{
     sync::{Notify, Semaphore},
@@ -30,7 +31,6 @@ const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(2);
 /// What is said when nobody can tell any more how a container ended.
 const UNKNOWN_EXIT: i64 = -1;
-const NS_PER_MS: u64 = 1_000_000;
 
 /// Follows the engine.
 pub struct Watch {
@@ -190,9 +190,4 @@ impl Shared {
             pause *= 2;
         }
     }
-}
-
-fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

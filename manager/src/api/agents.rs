@@ -3,6 +3,7 @@
 mod link;
 mod relay;
 pub(super) mod sessions;
+pub(super) mod silence;
 
 pub(super) use link::{agent, renew, session};
 

@@ -1,9 +1,10 @@
 //! Who is at the other end of an HTTPS connection: a client certificate of the cluster's authority is asked for, and none is accepted too.
 
+use super::agents::silence::Socket;
 use axum::{Extension, middleware::AddExtension};
 use axum_server::{accept::Accept, tls_rustls::RustlsAcceptor};
 use futures_util::{FutureExt, future::BoxFuture};
-use rustix::net::sockopt;
+use rustix::{fs::fstat, net::sockopt};
 use rustls::pki_types::CertificateDer;
 use std::{io, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
@@ -16,9 +17,14 @@ const KEEPALIVE: Duration = Duration::from_secs(8);
 /// The peer is gone when it leaves so many questions open.
 const KEEPALIVE_QUESTIONS: u32 = 2;
 
-/// The name in the client's certificate, which TLS has checked; nothing without one.
+/// Who a request comes from.
 #[derive(Debug, Clone)]
-pub(super) struct Peer(pub(super) Option<Arc<str>>);
+pub(super) struct Peer {
+    /// The name in the client's certificate, which TLS has checked; nothing without one.
+    pub(super) name: Option<Arc<str>>,
+    /// What its connection is on.
+    pub(super) socket: Socket,
+}
 
 /// Accepts TLS, and tells every request on the connection who the peer is.
 #[derive(Debug, Clone)]
@@ -37,13 +43,14 @@ impl<S: Send + 'static> Accept<TcpStream, S> for PeerAcceptor {
             stream.get_ref().0.set_nodelay(true)?;
             watch(stream.get_ref().0)?;
             let name = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(common_name);
-            Ok((stream, Extension(Peer(name)).layer(service)))
+            let socket = Socket(fstat(stream.get_ref().0)?.st_ino);
+            Ok((stream, Extension(Peer { name, socket }).layer(service)))
         }
         .boxed()
     }
 }
 
-/// A session may be silent for hours: the kernel asks whether its machine is still there, as the agent has it ask for us.
+/// A session may be silent for hours: the kernel asks whether its caller is still there. What is on its way to one that is not, `agents/silence.rs` finds out.
 fn watch(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;

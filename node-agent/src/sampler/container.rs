@@ -11,7 +11,7 @@ use super::{
 };
 use micado_api::{MemoryBytes, agent::ContainerSample};
 
-/// One sweep in so many looks at a container as a whole; the others leave out what stood still.
+/// One sweep in so many looks at a container as a whole; the others leave out what stood still and pressure.
 const WHOLE: u32 = 4;
 
 /// A container that runs.
@@ -90,8 +90,8 @@ impl Container {
         }
         // Averages over ten seconds: reading them more often tells little more.
         if whole {
-            last.memory_pressure = self.memory_pressure.read(scratch);
-            last.cpu_pressure = self.cpu_pressure.read(scratch);
+            last.memory_pressure = self.memory_pressure.read(scratch).or(last.memory_pressure);
+            last.cpu_pressure = self.cpu_pressure.read(scratch).or(last.cpu_pressure);
         }
     }
 

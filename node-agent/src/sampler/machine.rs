@@ -42,12 +42,6 @@ impl Machine {
         Self { info: open("meminfo"), stat: open("stat"), load: open("loadavg"), own, data_root: "/var/lib/docker".into() }
     }
 
-    /// Whether it is a container.
-    #[must_use]
-    pub fn is_container(&self) -> bool {
-        self.own.is_some()
-    }
-
     /// Where the engine keeps its data.
     pub fn set_data_root(&mut self, data_root: PathBuf) {
         self.data_root = data_root;

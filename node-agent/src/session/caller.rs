@@ -1,20 +1,32 @@
 //! The other end of a session, as the works see it: data and notes from it, data and a last note to it.
 
-use crate::dialer::Socket;
 use bytes::Bytes;
-use futures_util::{
-    SinkExt, StreamExt,
-    stream::{SplitSink, SplitStream},
-};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use micado_api::agent::{SessionNote, channel};
-use std::time::Duration;
-use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
+use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::Mutex,
+    time::{interval, timeout},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{self, Message},
+};
 
 /// The most data that one of our frames carries, in bytes.
 pub const PIECE: usize = 32 << 10;
 /// How long the caller may take to read the end.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How a session finds out that the manager is gone without a word: the cable was cut.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// It is asked so often whether it is there, and hears by that that we are.
+    pub ping: Duration,
+    /// It is gone when nothing came for this long, though we waited for it.
+    pub dead: Duration,
+}
 
 /// The connection is gone.
 #[derive(Debug, thiserror::Error)]
@@ -48,24 +60,39 @@ pub struct Caller {
 }
 
 /// To the caller. Who sends waits until the connection takes it.
-pub struct Output(SplitSink<Socket, Message>);
+pub struct Output(Arc<Mutex<ToCaller>>);
 
 /// From the caller. Who does not read makes the caller wait.
-pub struct Input(SplitStream<Socket>);
+pub struct Input {
+    from: Pin<Box<dyn Stream<Item = tungstenite::Result<Message>> + Send>>,
+    dead: Duration,
+}
+
+/// Asks the other side whether it is there.
+pub struct Pings {
+    to: Arc<Mutex<ToCaller>>,
+    every: Duration,
+}
+
+type ToCaller = Pin<Box<dyn Sink<Message, Error = tungstenite::Error> + Send>>;
 
 impl Caller {
     /// On this connection.
-    pub fn new(socket: Socket) -> Self {
-        let (output, input) = socket.split();
-        Self { output: Output(output), input: Input(input) }
+    pub fn new(socket: WebSocketStream<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>, pace: Pace) -> (Self, Pings) {
+        let (to, from) = socket.split();
+        let to: ToCaller = Box::pin(to);
+        let to = Arc::new(Mutex::new(to));
+        let pings = Pings { to: Arc::clone(&to), every: pace.ping };
+        (Self { output: Output(to), input: Input { from: Box::pin(from), dead: pace.dead } }, pings)
     }
 
     /// Says the last word, and closes when the caller has read it.
     pub async fn end(mut self, last: &SessionNote) {
         let farewell = async {
             let text = serde_json::to_string(last).map_err(|_| Cut)?;
-            self.output.0.send(Message::text(text)).await.map_err(|_| Cut)?;
-            self.output.0.close().await.map_err(|_| Cut)?;
+            let mut to = self.output.0.lock().await;
+            to.send(Message::text(text)).await.map_err(|_| Cut)?;
+            to.close().await.map_err(|_| Cut)?;
             // Closed with something unread, TCP would throw away what the caller has not read yet.
             while self.input.next().await.is_ok() {}
             Ok::<(), Cut>(())
@@ -84,9 +111,23 @@ impl Output {
             let mut frame = Vec::with_capacity(1 + piece.len());
             frame.push(channel);
             frame.extend_from_slice(piece);
-            self.0.send(Message::binary(frame)).await.map_err(|_| Cut)?;
+            self.0.lock().await.send(Message::binary(frame)).await.map_err(|_| Cut)?;
         }
         Ok(())
+    }
+}
+
+impl Pings {
+    /// Sends them, as long as this is waited for.
+    pub async fn send(self) -> Infallible {
+        let mut ticks = interval(self.every);
+        loop {
+            ticks.tick().await;
+            // While data is on its way nobody need be asked, and what is broken the work finds out.
+            if let Ok(mut to) = self.to.try_lock() {
+                to.send(Message::Ping(Bytes::new())).await.ok();
+            }
+        }
     }
 }
 
@@ -97,7 +138,8 @@ impl Input {
     /// When the connection is gone.
     pub async fn next(&mut self) -> Result<FromCaller, Cut> {
         loop {
-            let message = self.0.next().await.ok_or(Cut)?.map_err(|_| Cut)?;
+            // Only while it is waited for: a work that does not take what came says nothing about the caller.
+            let message = timeout(self.dead, self.from.next()).await.map_err(|_| Cut)?.ok_or(Cut)?.map_err(|_| Cut)?;
             match message {
                 Message::Binary(mut frame) if frame.first() == Some(&channel::IN) => return Ok(FromCaller::Data(frame.split_off(1))),
                 Message::Text(text) => match serde_json::from_str(&text) {
@@ -122,3 +164,6 @@ impl Input {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

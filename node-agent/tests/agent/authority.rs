@@ -20,6 +20,11 @@ pub struct Span(pub Duration, pub Duration);
 
 impl Span {
     pub const LONG: Self = Self(DAY, DAY);
+
+    fn set(self, params: &mut CertificateParams) {
+        params.not_before = (SystemTime::now() - self.0).into();
+        params.not_after = (SystemTime::now() + self.1).into();
+    }
 }
 
 impl Authority {
@@ -32,11 +37,12 @@ impl Authority {
         Self { certificate, issuer: Issuer::new(params, key) }
     }
 
-    /// Certificate and key, PEM.
-    pub fn server(&self) -> (String, String) {
+    /// A server's certificate and key, PEM. The agents of these tests look for it at 127.0.0.1.
+    pub fn server(&self, name: &str, span: Span) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        span.set(&mut params);
         (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
     }
 
@@ -56,11 +62,10 @@ impl Authority {
     }
 }
 
-fn client_params(params: &mut CertificateParams, Span(before, after): Span) {
+fn client_params(params: &mut CertificateParams, span: Span) {
     params.distinguished_name.push(DnType::CommonName, "i1");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params.not_before = (SystemTime::now() - before).into();
-    params.not_after = (SystemTime::now() + after).into();
+    span.set(params);
 }
 
 /// The files of /etc/micado.

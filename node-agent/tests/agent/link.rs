@@ -86,16 +86,21 @@ async fn a_dead_peer_is_noticed() {
 async fn a_forged_manager_gets_nothing() {
     with_agent(100, async |bed, agent| {
         agent.batch().await;
-        // Another authority has signed this one's certificate; it would take ours.
-        bed.manager.stop().await;
-        bed.manager.listen_again(&Authority::new()).await;
-        agent.cut();
-        let start = Instant::now();
-        while bed.manager.refused_handshakes() < 2 {
-            assert!(start.elapsed() < crate::manager::PATIENCE, "the agent tries again");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        let away = Duration::from_secs(3600);
+        // Each of them would take our certificate.
+        let forged = [
+            ("another authority's", Authority::new().server("127.0.0.1", Span::LONG)),
+            ("expired", bed.authority.server("127.0.0.1", Span(2 * away, Duration::ZERO))),
+            ("another machine's", bed.authority.server("127.0.0.2", Span::LONG)),
+        ];
+        for (what, own) in &forged {
+            let before = bed.manager.refused_handshakes();
+            bed.manager.stop().await;
+            bed.manager.listen_with(own).await;
+            agent.cut();
+            until(&format!("the agent tries again: {what}"), || bed.manager.refused_handshakes() > before + 1).await;
+            assert!(bed.manager.nobody_came(), "no connection was made: {what}");
         }
-        assert!(bed.manager.nobody_came(), "no connection was made");
         // The true one is welcome.
         bed.manager.stop().await;
         bed.manager.listen_again(&bed.authority).await;
@@ -103,6 +108,31 @@ async fn a_forged_manager_gets_nothing() {
         assert_eq!(again.hello, agent.hello);
     })
     .await;
+}
+
+#[tokio::test]
+async fn one_whose_certificate_was_revoked_tries_ever_more_rarely() {
+    with_agent(100, async |bed, agent| {
+        agent.batch().await;
+        bed.manager.revoke();
+        agent.cut();
+        until("it tries again", || bed.manager.turned_away().len() >= 4).await;
+        let tries = bed.manager.turned_away();
+        for (at, least_ms) in [(1, 100), (2, 200), (3, 400)] {
+            let pause = tries[at].duration_since(tries[at - 1]);
+            assert!(pause >= Duration::from_millis(least_ms), "{pause:?} before try {at}");
+        }
+        assert!(bed.manager.nobody_came());
+    })
+    .await;
+}
+
+async fn until(what: &str, happened: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !happened() {
+        assert!(start.elapsed() < crate::manager::PATIENCE, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

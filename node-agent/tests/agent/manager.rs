@@ -1,6 +1,6 @@
 //! The manager's side of the agent's contract, small, with real TLS and client certificates.
 
-use crate::authority::Authority;
+use crate::authority::{Authority, Span};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Full};
@@ -17,9 +17,9 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     net::TcpListener,
@@ -52,6 +52,10 @@ struct Shared {
     sessions: Mutex<HashMap<String, oneshot::Sender<Session>>>,
     renewals: AtomicU64,
     refused_handshakes: AtomicU64,
+    /// The agent's instance is not ours any more.
+    revoked: AtomicBool,
+    /// When agents were turned away for that.
+    turned_away: Mutex<Vec<Instant>>,
 }
 
 /// An agent's own connection.
@@ -85,9 +89,11 @@ impl Manager {
             sessions: Mutex::default(),
             renewals: AtomicU64::new(0),
             refused_handshakes: AtomicU64::new(0),
+            revoked: AtomicBool::new(false),
+            turned_away: Mutex::default(),
         });
         let port = listener.local_addr().expect("an address").port();
-        let listening = tokio::spawn(listen(listener, acceptor(authority, authority), Arc::clone(&shared)));
+        let listening = tokio::spawn(listen(listener, acceptor(authority, &good(authority)), Arc::clone(&shared)));
         Self { port, agents, shared, listening }
     }
 
@@ -119,10 +125,25 @@ impl Manager {
         drop((&mut self.listening).await);
     }
 
-    /// Listens on the same port again, with a certificate of `own`.
+    /// Listens on the same port again, with a good certificate of `own`.
     pub async fn listen_again(&mut self, own: &Authority) {
+        self.listen_with(&good(own)).await;
+    }
+
+    /// Listens on the same port again, with this certificate and key.
+    pub async fn listen_with(&mut self, own: &(String, String)) {
         let listener = bind(self.port).await;
         self.listening = tokio::spawn(listen(listener, acceptor(&self.shared.authority, own), Arc::clone(&self.shared)));
+    }
+
+    /// Turns the agent away from now on.
+    pub fn revoke(&self) {
+        self.shared.revoked.store(true, Ordering::SeqCst);
+    }
+
+    /// When it was.
+    pub fn turned_away(&self) -> Vec<Instant> {
+        self.shared.turned_away.lock().expect("lock").clone()
     }
 
     /// Whether no agent has connected that was not asked for.
@@ -224,12 +245,15 @@ async fn bind(port: u16) -> TcpListener {
     socket.listen(64).expect("listening")
 }
 
-fn acceptor(authority: &Authority, own: &Authority) -> TlsAcceptor {
+fn good(own: &Authority) -> (String, String) {
+    own.server("127.0.0.1", Span::LONG)
+}
+
+fn acceptor(authority: &Authority, (certificate, key): &(String, String)) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).expect("PEM")).expect("an authority");
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().expect("a verifier");
-    let (certificate, key) = own.server();
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
@@ -259,6 +283,12 @@ async fn listen(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared
 
 async fn answer(mut request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let path = request.uri().path().to_owned();
+    if shared.revoked.load(Ordering::SeqCst) {
+        shared.turned_away.lock().expect("lock").push(Instant::now());
+        let mut response = Response::new(Full::from("the certificate's instance is not one that is rented"));
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        return Ok(response);
+    }
     if path == "/v1/agent/renew" {
         let body = request.into_body().collect().await?.to_bytes();
         let question: serde_json::Value = serde_json::from_slice(&body).expect("JSON");

@@ -1,4 +1,4 @@
-//! What an issue names is measured here, on real engines, beside the engine alone: medians of repeated runs. `scripts/bench` runs it on a release build. `bench local` or `bench cloudbroker` is a part of it.
+//! What an issue names is measured here, on real engines, beside the engine alone: medians of repeated runs. `scripts/bench` runs it on a release build. `bench local`, `bench cloudbroker` or `bench agent` is a part of it.
 
 use bollard::{
     API_DEFAULT_VERSION, Docker,
@@ -11,17 +11,18 @@ use bollard::{
 use futures_util::TryStreamExt;
 use micado_api::{ContainerState, InstanceState, LaunchRequest, NanoCpus};
 use micado_cloudbroker::{JobStatus, Pace};
-use micado_tests::{Cluster, Fault, Options, Rented, Request, Setup, wait, web};
+use micado_tests::{Cluster, Fault, Options, Rented, Request, Setup, tools, wait, web};
 use std::{
     collections::HashMap,
     time::{Duration, Instant, SystemTime},
 };
-use tokio::time::sleep;
+use tokio::{process::Command, time::sleep};
 
 const PAIRS: usize = 15;
 const ARRIVALS: usize = 7;
 const MACHINES: usize = 5;
 const CONTAINERS: usize = 50;
+const EXECS: usize = 31;
 
 #[tokio::main]
 async fn main() {
@@ -32,6 +33,9 @@ async fn main() {
     }
     if wanted("cloudbroker") {
         cloudbroker().await;
+    }
+    if wanted("agent") {
+        agent().await;
     }
 }
 
@@ -199,6 +203,38 @@ async fn cloudbroker() {
     let before = cluster.simulator().calls().len();
     sleep(Duration::from_secs(60)).await;
     println!("CloudBroker: calls in an idle minute: {}", cluster.simulator().calls().len() - before);
+}
+
+/// `micado execute -c true` beside `docker exec` on the engine of the same machine, in turns; both as processes, as people call them.
+async fn agent() {
+    let cluster = Cluster::start(Options { setup: Setup::small(), ..Options::default() }).await;
+    cluster.load_tools().await;
+    let name = cluster.launch(&tools("agent")).await.name.to_string();
+    let tag = cluster.until_container(&name, ContainerState::Running, 120).await.instance.expect("where it runs").to_string();
+    let ours = ["execute", "-n", &name, "-c", "true"];
+    wait("the machine's agent is connected", 60, async || (cluster.micado(&ours).await.code == Some(0)).then_some(())).await;
+
+    let machine = docker(&["inspect", "--format", "{{.State.Pid}}", &cluster.machine(&tag).await.id]).await;
+    let engine = format!("unix:///proc/{machine}/root/run/docker.sock");
+    let container = docker(&["--host", &engine, "ps", "--quiet", "--filter", "label=com.docker.swarm.service.name"]).await;
+    let (mut executes, mut execs) = (Vec::new(), Vec::new());
+    for _ in 0..EXECS {
+        let begin = Instant::now();
+        cluster.micado(&ours).await.ok();
+        executes.push(begin.elapsed());
+        let begin = Instant::now();
+        docker(&["--host", &engine, "exec", &container, "true"]).await;
+        execs.push(begin.elapsed());
+    }
+    let (execs, executes) = (report("docker exec CONTAINER true, as a command", execs), report("micado execute -c true, as a command", executes));
+    println!("ratio: {:.2}", executes / execs);
+}
+
+/// What the docker command prints.
+async fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(arguments).output().await.expect("the docker command");
+    assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// When the newest job became `running`.

@@ -1,10 +1,13 @@
 //! What only node agents call, known by their instance's client certificate: the token is neither needed nor enough here.
 
-use super::super::{
-    ApiState,
-    extract::{Body, Name},
-    peer::Peer,
-    refusal::{Answer, Refusal},
+use super::{
+    super::{
+        ApiState,
+        extract::{Body, Name},
+        peer::Peer,
+        refusal::{Answer, Refusal},
+    },
+    silence::Socket,
 };
 use crate::{control::Event, pki::Csr};
 use axum::{
@@ -43,7 +46,7 @@ impl FromRequestParts<ApiState> for Caller {
     type Rejection = Refusal;
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
         let refuse = |words: &str| Refusal::from(ErrorBody::new(ErrorCode::Unauthorized, words));
-        let Some(Peer(Some(name))) = parts.extensions.get::<Peer>() else {
+        let Some(Peer { name: Some(name), .. }) = parts.extensions.get::<Peer>() else {
             return Err(refuse("this is for node agents: they show their instance's client certificate"));
         };
         let instance = InstanceId::trusted(name.as_ref());
@@ -55,19 +58,20 @@ impl FromRequestParts<ApiState> for Caller {
     }
 }
 
-/// A WebSocket that the caller wants to open, refused in our own words when it is none.
-pub(in crate::api) struct Upgrade(pub(in crate::api) WebSocketUpgrade);
+/// A WebSocket that the caller wants to open, refused in our own words when it is none; and what it is on, if that is TCP.
+pub(in crate::api) struct Upgrade(pub(in crate::api) WebSocketUpgrade, pub(in crate::api) Option<Socket>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
     type Rejection = Refusal;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let no_upgrade = |rejection: WebSocketUpgradeRejection| ErrorBody::new(ErrorCode::BadRequest, format!("a WebSocket is opened here: {rejection}"));
-        Ok(WebSocketUpgrade::from_request_parts(parts, state).await.map(Self).map_err(no_upgrade)?)
+        let socket = parts.extensions.get::<Peer>().map(|peer| peer.socket);
+        Ok(Self(WebSocketUpgrade::from_request_parts(parts, state).await.map_err(no_upgrade)?, socket))
     }
 }
 
 /// The agent's own connection.
-pub(in crate::api) async fn agent(State(state): State<ApiState>, Caller(instance): Caller, Upgrade(upgrade): Upgrade) -> Response {
+pub(in crate::api) async fn agent(State(state): State<ApiState>, Caller(instance): Caller, Upgrade(upgrade, _): Upgrade) -> Response {
     upgrade.max_message_size(FRAME_MAX).max_frame_size(FRAME_MAX).on_upgrade(move |socket| async move {
         let (connection, orders) = state.agents.connect(&instance);
         tracing::info!(%instance, "its agent is connected");
@@ -167,7 +171,7 @@ async fn revoked(state: &ApiState, instance: &InstanceId) {
 }
 
 /// A session's connection, which the agent was asked to open.
-pub(in crate::api) async fn session(State(state): State<ApiState>, Caller(instance): Caller, Name(id): Name, Upgrade(upgrade): Upgrade) -> Answer<Response> {
+pub(in crate::api) async fn session(State(state): State<ApiState>, Caller(instance): Caller, Name(id): Name, Upgrade(upgrade, _): Upgrade) -> Answer<Response> {
     let nothing = || ErrorBody::new(ErrorCode::NotFound, "no session of this id waits for you");
     let open = state.agents.claim(&id, &instance).ok_or_else(nothing)?;
     Ok(upgrade.max_message_size(SESSION_FRAME_MAX).max_frame_size(SESSION_FRAME_MAX).on_upgrade(|socket| async move { drop(open.send(socket)) }))

@@ -7,9 +7,11 @@ use super::{
         refusal::Answer,
     },
     link::{SESSION_FRAME_MAX, Upgrade},
-    relay,
+    relay::{self, PACE},
+    silence::{Socket, gone},
 };
 use axum::{extract::State, response::Response};
+use futures_util::StreamExt;
 use micado_api::{CopyQuery, ErrorBody, ErrorCode, agent::SessionWork};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -78,7 +80,7 @@ pub(in crate::api) async fn copy_from(
 }
 
 /// Has the agent of the container's machine open a session, and passes it on.
-async fn start(state: ApiState, name: String, Upgrade(upgrade): Upgrade, work: impl FnOnce(String) -> SessionWork) -> Answer<Response> {
+async fn start(state: ApiState, name: String, Upgrade(upgrade, socket): Upgrade, work: impl FnOnce(String) -> SessionWork) -> Answer<Response> {
     let place = state.handle.read(move |core| core.session_place(&name)).await??;
     let agents = state.agents.clone();
     let Some(pending) = agents.open(&place.instance, work(place.engine_name)) else {
@@ -92,7 +94,8 @@ async fn start(state: ApiState, name: String, Upgrade(upgrade): Upgrade, work: i
         match timeout(OPENING, pending.opened()).await {
             Ok(Some(agent)) => {
                 tokio::select! {
-                    () = relay::relay(caller, agent) => {}
+                    () = relay::relay(caller.split(), agent.split(), PACE) => {}
+                    () = gone(PACE, || socket.is_some_and(Socket::is_unanswered)) => tracing::debug!("a session's caller is gone"),
                     () = stopping.cancelled() => {}
                 }
             }

@@ -1,4 +1,4 @@
-//! What one event costs the control core when nothing changes: a list of machines, a look at the engine, the safety net's turn. `cargo bench -p micado-core --bench control`
+//! What one event costs the control core when nothing changes: a list of machines, a look at the engine, the safety net's turn, what containers used. `cargo bench -p micado-core --bench control`
 
 use micado_api::{
     CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MemoryBytes, NanoCpus, Resources, ServiceName, ServiceSpec, Tag, Timestamp,
@@ -7,6 +7,7 @@ use micado_cloudsetup::{CloudSetup, Machine, MachineState};
 use micado_core::{
     control::{Action, Answer, CallKey, Config, Core, Event},
     engine::{NodeView, Observation, ServiceView, TaskState, TaskView, swarm_name},
+    metrics::Used,
     model::{Container, Placement, Service},
 };
 use std::{
@@ -31,6 +32,8 @@ fn main() {
         cluster.measure(&format!("{name}: a list of all machines"), || listed.clone());
         cluster.measure(&format!("{name}: a look at the engine"), || Event::Observed(observed.clone()));
         cluster.measure(&format!("{name}: a tick"), || Event::Tick);
+        let used = cluster.used();
+        cluster.measure(&format!("{name}: what all containers used"), || Event::Used(used.clone()));
     }
 }
 
@@ -64,6 +67,12 @@ impl Cluster {
 
     fn listed(&self) -> Event {
         Event::Answered(CallKey::List(CloudName::trusted("far")), Answer::Listed(Ok(self.machines.clone())))
+    }
+
+    /// What every container used in ten seconds.
+    fn used(&self) -> Vec<Used> {
+        let used = |(service, _)| Used { service, measured_ms: 10_000, memory_peak: MemoryBytes::mib(100), cpu_peak: NanoCpus::millis(100), killed_at: None };
+        self.core.swarm_services().into_iter().map(used).collect()
     }
 
     fn handle(&mut self, event: Event) -> Vec<Action> {

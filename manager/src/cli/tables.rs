@@ -152,7 +152,9 @@ pub(super) fn status(view: &StatusView) -> Table {
         table.add_row(["cloud", &format!("{cloud} does not answer: {words}")]);
     }
     if !view.blind_instances.is_empty() {
-        table.add_row(["blind", &format!("{}: no agent tells what they use; they run on", listed(view.blind_instances.iter()))]);
+        let active = view.instances.get(&InstanceState::Active).copied().unwrap_or_default();
+        let (blind, tags) = (view.blind_instances.len(), listed(view.blind_instances.iter()));
+        table.add_row(["blind", &format!("{blind} of {active} active machines, whose agents do not tell what they use: {tags}")]);
     }
     for node in &view.foreign_nodes {
         let role = if node.manager { "Swarm manager" } else { "not rented by micado" };

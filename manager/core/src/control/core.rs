@@ -145,7 +145,11 @@ impl Core {
     #[must_use]
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         self.now = self.now.max(now);
-        self.wake_at = None;
+        // What agents say changes nothing that is wanted: it is taken in, and nothing is done for it.
+        let asks_for_more = !matches!(event, Event::Used(_) | Event::Happened(..));
+        if asks_for_more {
+            self.wake_at = None;
+        }
         match event {
             Event::Tick => {
                 self.list_clouds();
@@ -162,6 +166,14 @@ impl Core {
             Event::Happened(instance, event) => self.happened(&instance, event),
             Event::Answered(key, answer) => self.answered(&key, answer),
         }
+        if asks_for_more {
+            self.turn();
+        }
+        self.flush()
+    }
+
+    /// Does all that follows from what is known.
+    fn turn(&mut self) {
         self.stop_awaiting();
         if self.sees() {
             self.adopt();
@@ -174,7 +186,6 @@ impl Core {
             self.renew_token();
         }
         self.report();
-        self.flush()
     }
 
     /// What it was made with.

@@ -36,14 +36,21 @@ impl Core {
         if heard.events.contains(&event) {
             return;
         }
+        let killed = heard.killed;
         if let ContainerHappening::Died { exit_code, oom } = event.what {
             heard.killed = oom.then_some(exit_code);
         }
+        let says_why = heard.killed != killed;
         heard.events.push_back(event);
         if heard.events.len() > EVENTS {
             heard.events.pop_front();
         }
-        heard.awaited = Some((self.now.plus(SWARM_FOLLOWS), tasks));
+        let until = self.now.plus(SWARM_FOLLOWS);
+        heard.awaited = Some((until, tasks));
+        self.wake(until);
+        if says_why {
+            self.report();
+        }
     }
 
     /// Swarm services of which an agent has said something that the Swarm has not said yet.

@@ -100,10 +100,10 @@ impl World {
         let some = (0..dice.between(0, 4)).filter_map(|_| dice.pick(&self.agents.known).cloned()).collect::<Vec<_>>();
         let used = some.into_iter().map(|(service, _)| Used {
             service,
-            measured_ms: dice.between(0, 300_000),
+            measured_ms: dice.between(0, 900_000),
             memory_peak: MemoryBytes::mib(dice.between(1, 600)),
             cpu_peak: NanoCpus::millis(dice.between(0, 800)),
-            killed_at: dice.per_mille(30).then(|| MemoryBytes::mib(dice.between(32, 5_000))),
+            killed_at: dice.per_mille(60).then(|| MemoryBytes::mib(dice.between(32, 5_000))),
         });
         Event::Used(used.collect())
     }

@@ -99,7 +99,7 @@ fn info_takes_one_of_its_flags_or_none() {
 
 #[test]
 fn a_critical_usage_is_set_or_cleared() {
-    let critical = |line: &str| match parsed(&format!("micado image set web {line}")).map(|cli| cli.verb) {
+    let critical = |line: &str| match parsed(format!("micado image set web {line}").trim_end()).map(|cli| cli.verb) {
         Ok(Verb::Image(ImageVerb::Set(args))) => Ok((args.critical_memory.map(|it| it.to_string()), args.critical_cpu.map(|it| it.to_string()), args.clear)),
         Ok(verb) => panic!("taken as {verb:?}"),
         Err(words) => Err(words),

@@ -105,7 +105,7 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 /// Orders by what is used, most first, and by name where that is equal. Who is not measured comes last.
-fn sorted<'a, T>(views: &'a [T], sort: Sort, used: impl Fn(&T) -> Option<(u64, u64)>, name: impl Fn(&T) -> &str) -> Vec<&'a T> {
+fn sorted<T>(views: &[T], sort: Sort, used: impl Fn(&T) -> Option<(u64, u64)>, name: impl Fn(&T) -> &str) -> Vec<&T> {
     let mut views: Vec<&T> = views.iter().collect();
     views.sort_by(|a, b| name(a).cmp(name(b)));
     match sort {

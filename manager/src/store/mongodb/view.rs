@@ -4,7 +4,7 @@ use super::{
     MongoStore, StoreError,
     document::{addresses, bytes, cores, count, critical, date, word},
 };
-use ::mongodb::bson::{Bson, Document, doc};
+use ::mongodb::bson::{Document, doc};
 use micado_api::{ContainerView, ImageView, InstanceView, Timestamp};
 use std::collections::HashMap;
 
@@ -19,23 +19,25 @@ impl MongoStore {
     /// `Failed` when the server does not take it.
     pub async fn show(&self, now: Timestamp, instances: &[InstanceView], containers: &[ContainerView], images: &[ImageView]) -> Result<(), StoreError> {
         let nodes: HashMap<&str, &str> = instances.iter().filter_map(|it| Some((it.tag.as_str(), it.node.as_deref()?))).collect();
-        self.refresh("instance", instances, |it| (it.id.as_str(), instance(it, now))).await?;
-        self.refresh("container", containers, |it| (it.name.as_str(), container(it, &nodes))).await?;
-        self.refresh("imagecontainer", images, |it| (it.image.as_str(), image(it))).await
+        self.refresh("instance", instances.iter().map(|it| (it.id.as_str(), instance(it, now))).collect()).await?;
+        self.refresh("container", containers.iter().map(|it| (it.name.as_str(), container(it, &nodes))).collect()).await?;
+        self.refresh("imagecontainer", images.iter().map(|it| (it.image.as_str(), image(it))).collect()).await
+    }
+
+    /// Each half on a connection of its own.
+    async fn refresh(&self, kind: &str, documents: Vec<(&str, Document)>) -> Result<(), StoreError> {
+        let updates: Vec<Document> = documents.into_iter().map(|(id, fields)| doc! { "q": { "_id": id }, "u": { "$set": fields } }).collect();
+        let (first, second) = updates.split_at(updates.len() / 2);
+        tokio::try_join!(self.refresh_half(kind, first), self.refresh_half(kind, second)).map(drop)
     }
 
     /// Commits do not wait for it: one that collides with it is tried again.
-    async fn refresh<T>(&self, kind: &str, views: &[T], fields: impl Fn(&T) -> (&str, Document)) -> Result<(), StoreError> {
-        for batch in views.chunks(BATCH) {
+    async fn refresh_half(&self, kind: &str, updates: &[Document]) -> Result<(), StoreError> {
+        for batch in updates.chunks(BATCH) {
             if !self.inner.held().await {
                 return Ok(());
             }
-            let update = |view| {
-                let (id, fields) = fields(view);
-                Bson::from(doc! { "q": { "_id": id }, "u": { "$set": fields } })
-            };
-            let updates: Vec<Bson> = batch.iter().map(update).collect();
-            self.inner.send(doc! { "update": kind, "updates": updates, "ordered": false, "writeConcern": { "w": 1 } }).await?;
+            self.inner.send(doc! { "update": kind, "updates": batch, "ordered": false, "writeConcern": { "w": 1 } }).await?;
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ pub fn check(world: &World, request: &Request, reply: &Result<Reply, ErrorBody>)
 }
 
 /// What fits any machine: nobody who sends this may be told that none could hold it.
-const SMALL: Resources = Resources::new(MemoryBytes::mib(700), NanoCpus::millis(800));
+const SMALL: Resources = Resources::new(MemoryBytes::mib(1500), NanoCpus::cores(1));
 
 /// What is named is what is promised, and that never changes. People launch each service with the same settings always: whatever was learned meanwhile,
 /// nobody is told that they differ, or that no machine could hold it.

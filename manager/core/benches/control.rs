@@ -71,7 +71,13 @@ impl Cluster {
 
     /// What every container used in ten seconds.
     fn used(&self) -> Vec<Used> {
-        let used = |(service, _)| Used { service, measured_ms: 10_000, memory_peak: MemoryBytes::mib(100), cpu_peak: NanoCpus::millis(100), killed_at: None };
+        let used = |(service, ..): (String, ContainerName, InstanceId)| Used {
+            service,
+            measured_ms: 10_000,
+            memory_peak: MemoryBytes::mib(100),
+            cpu_peak: NanoCpus::millis(100),
+            killed_at: None,
+        };
         self.core.swarm_services().into_iter().map(used).collect()
     }
 

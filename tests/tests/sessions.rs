@@ -12,8 +12,9 @@ use std::{
 };
 use tokio::process::Command;
 
-/// What is copied, in MiB; ten times as much when everything is to be tested.
+/// What is copied, in MiB; and when everything is to be tested.
 const SIZE: u64 = 100;
+const FULL_SIZE: u64 = 1024;
 /// By so much the memory of whoever passes a copy on may grow, in MiB, whatever its size.
 const PASSING_ON: u64 = 48;
 /// A session whose machine is cut off ends within so many seconds, and machines are reached again within so many.
@@ -85,7 +86,7 @@ async fn interrupted(cluster: &Cluster, name: &str) {
 
 async fn copies(cluster: &Cluster, name: &str, tag: &str) {
     let (there, back) = (cluster.file("there.bin"), cluster.file("back.bin"));
-    let size = if std::env::var_os("MICADO_TEST_FULL").is_some() { SIZE * 10 } else { SIZE };
+    let size = if std::env::var_os("MICADO_TEST_FULL").is_some() { FULL_SIZE } else { SIZE };
     write_noise(&there, size);
     let before = (cluster.manager_peak(), cluster.agent_peak(tag).await);
 

@@ -135,7 +135,8 @@ async fn sessions_through_a_cut_end_with_clear_words_and_the_next_ones_work() {
     let mut command = cluster.start_micado(&["execute", "-n", name, "-c", "sh", "-c", "echo up; exec sleep 1000"]);
     assert_eq!(&command.printed().await, b"up\n");
     let mut to = cluster.start_micado(&["cp", &many.display().to_string(), &format!("{to_name}:/data/")]);
-    let arrives = async || (!cluster.on_machine(&tag, "find /var/lib/docker/overlay2/*/diff/data/many -type f | head -n 1").await.is_empty()).then_some(());
+    let arrives =
+        async || (!cluster.on_machine(&tag, "find /var/lib/docker/overlay2/*/diff/data/many -type f 2>/dev/null | head -n 1").await.is_empty()).then_some(());
     wait("a copy to the container is under way", 30, arrives).await;
     let mut from = cluster.start_micado(&["cp", &out, &back]);
     let arrives = async || asides(cluster.folder()).then_some(());

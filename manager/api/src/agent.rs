@@ -87,6 +87,9 @@ pub struct ContainerSample {
     pub id: String,
     /// The Swarm service it is of (the engine's label); nothing for others' containers.
     pub service: Option<String>,
+    /// When it began by the engine, by the machine's clock; nothing for one that ended before the engine could be asked.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
     /// CPU time used, nanoseconds.
     pub cpu_ns: u64,
     /// Time that it wanted to run and was not let, nanoseconds.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 /// How finely figures are kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Resolution {
-    /// As they were measured (every 2 s unless the agent is told otherwise), for an hour.
+    /// As they were measured (every 2 s, or as `--interval-ms` of the agent says), for an hour.
     Sample,
     /// By the minute, for a day.
     Minute,

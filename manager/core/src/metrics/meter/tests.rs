@@ -178,6 +178,22 @@ fn a_machine_is_blind_without_fresh_batches() {
 }
 
 #[test]
+fn one_that_is_measured_rarely_is_blind_after_three_times_that() {
+    let every = |sequence: u64, seconds: u64| SampleBatch { at: Timestamp(1000 * sequence * seconds), ..batch(sequence, vec![]) };
+    // By the interval, but not for ever, and never sooner than after 10 s.
+    for (seconds, blind_after) in [(60, 180), (3600, 1800), (3, 10)] {
+        let mut bench = Bench::default();
+        bench.take(every(1, seconds));
+        let sees = |bench: &Bench, ms| bench.meter.machine(Timestamp(bench.now.0 + ms), &id("i")).is_some();
+        assert!(sees(&bench, 10_000) && !sees(&bench, 10_001), "one says nothing of the next");
+        bench.take(every(2, seconds));
+        assert!(sees(&bench, blind_after * 1000) && !sees(&bench, blind_after * 1000 + 1), "every {seconds} s");
+        bench.take(every(900, seconds));
+        assert!(!sees(&bench, blind_after * 1000 + 1), "every {seconds} s: others were lost");
+    }
+}
+
+#[test]
 fn what_is_older_than_the_present_is_a_point_and_no_more() {
     let mut bench = Bench::default();
     for sequence in [1, 2, 4] {

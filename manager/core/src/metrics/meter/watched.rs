@@ -7,9 +7,18 @@ use super::{
 use crate::metrics::{ContainerPoint, MachinePoint, Point, Resolution, Used};
 use micado_api::{
     ContainerUsage, Hundredths, InstanceId, MachineUsage, MemoryBytes, NanoCpus, Timestamp,
-    agent::{ContainerSample, MachineSample, SampleBatch},
+    agent::{ContainerSample, LONGEST_INTERVAL_MS, MachineSample, SampleBatch},
 };
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+/// A machine of which nothing fresh came for this long is blind, unless its agent measures more rarely than that.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// So many batches in a row may not come until it is blind.
+const MISSED: u32 = 3;
 
 /// The mean over so many milliseconds counts as CPU that a container needs: less is a start or a burst.
 const MINUTE: u64 = 60_000;
@@ -29,6 +38,8 @@ pub(super) struct Watched {
     pub(super) usage: Option<MachineUsage>,
     /// The last.
     last: Option<(MachineSample, Timestamp)>,
+    /// Between the last two batches of which no other was missing: so often its agent measures.
+    interval: Duration,
     /// When the first batch of this run was measured.
     first_at: Timestamp,
     /// Those that run, by the engine's id.
@@ -67,6 +78,11 @@ impl Watched {
         self.now.get(service)
     }
 
+    /// Whether what is known of it is about now, by the manager's clock.
+    pub(super) fn is_seen(&self, now: Timestamp) -> bool {
+        self.fresh_at.is_some_and(|at| now.since(at) <= FRESH.max(self.interval * MISSED))
+    }
+
     /// A batch as a point. One that is older than the last is compared with nothing, and is not how things are now.
     pub(super) fn take(&mut self, instance: &InstanceId, order: Order, batch: SampleBatch, used: &mut BTreeMap<String, Used>) -> Point {
         let (at, cores) = (batch.at, batch.machine.cores);
@@ -76,6 +92,9 @@ impl Watched {
             (compare::machine(None, &batch.machine), containers)
         } else {
             let before = self.before(order, at);
+            if let (Order::Next, Some(before)) = (order, before) {
+                self.interval = Duration::from_millis(before.ms.min(LONGEST_INTERVAL_MS));
+            }
             let machine = self.measure_machine(before, &batch.machine, at);
             (machine, self.measure_containers(before, batch, used))
         };

@@ -52,6 +52,13 @@ impl Resolution {
     }
 }
 
+/// What was counted in so many milliseconds, by the second; nothing if no time was measured. Nanoseconds of CPU become billionths of a core.
+#[must_use]
+pub fn per_second(count: u64, ms: u64) -> Option<u64> {
+    let rate = (u128::from(count) * 1000).checked_div(u128::from(ms))?;
+    Some(u64::try_from(rate).unwrap_or(u64::MAX))
+}
+
 /// The figures of one instance over a short time. There is one for an instance, a resolution and a time: writing it again replaces it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Point {

@@ -4,7 +4,7 @@ use super::{
     compare,
     runs::{Order, Runs},
 };
-use crate::metrics::{ContainerPoint, MachinePoint, Point, Resolution, Used};
+use crate::metrics::{ContainerPoint, MachinePoint, Point, Resolution, Used, per_second};
 use micado_api::{
     ContainerUsage, Hundredths, InstanceId, MachineUsage, MemoryBytes, NanoCpus, Timestamp,
     agent::{ContainerSample, LONGEST_INTERVAL_MS, MachineSample, SampleBatch},
@@ -201,8 +201,7 @@ impl Known {
     }
 
     fn usage(&self, at: Timestamp, point: &ContainerPoint) -> ContainerUsage {
-        let per_second =
-            |bytes: u64| (u128::from(bytes) * 1000).checked_div(u128::from(point.measured_ms)).map_or(0, |it| u64::try_from(it).unwrap_or(u64::MAX));
+        let rate = |bytes| per_second(bytes, point.measured_ms).unwrap_or_default();
         ContainerUsage {
             at,
             memory: point.memory,
@@ -212,10 +211,10 @@ impl Known {
             oom_kills: self.sample.oom_kills,
             memory_pressure: self.sample.memory_pressure.map(Hundredths::from),
             cpu_pressure: self.sample.cpu_pressure.map(Hundredths::from),
-            received: per_second(point.received),
-            sent: per_second(point.sent),
-            read: per_second(point.read),
-            written: per_second(point.written),
+            received: rate(point.received),
+            sent: rate(point.sent),
+            read: rate(point.read),
+            written: rate(point.written),
         }
     }
 }

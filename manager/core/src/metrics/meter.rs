@@ -9,14 +9,8 @@ mod watched;
 use super::{Point, Used};
 use micado_api::{ContainerUsage, InstanceId, MachineUsage, Timestamp, agent::SampleBatch};
 use runs::Order;
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap};
 use watched::Watched;
-
-/// A machine of which nothing fresh came for this long is blind.
-pub const FRESH: Duration = Duration::from_secs(10);
 
 /// What all agents measured last. It remembers as much as there are instances that were not forgotten and containers that run on them, and what
 /// [`Meter::used`] has not told yet.
@@ -76,6 +70,6 @@ impl Meter {
     }
 
     fn seeing(&self, now: Timestamp, instance: &InstanceId) -> Option<&Watched> {
-        self.machines.get(instance).filter(|it| it.fresh_at.is_some_and(|at| now.since(at) <= FRESH))
+        self.machines.get(instance).filter(|it| it.is_seen(now))
     }
 }

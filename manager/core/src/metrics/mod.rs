@@ -8,6 +8,6 @@ mod rollup;
 
 pub use footprint::{LEARN_AFTER, Seen, Used};
 pub use history::{History, Recall, Whose};
-pub use meter::{FRESH, Meter};
-pub use point::{ContainerPoint, MachinePoint, Point, Resolution};
+pub use meter::Meter;
+pub use point::{ContainerPoint, MachinePoint, Point, Resolution, per_second};
 pub use rollup::roll_up;

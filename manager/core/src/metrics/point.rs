@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 /// How finely figures are kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Resolution {
-    /// As they were measured (every 2 s unless the agent is told otherwise), for an hour.
+    /// As they were measured (every 2 s, or as `--interval-ms` of the agent says), for an hour.
     Sample,
     /// By the minute, for a day.
     Minute,
@@ -19,14 +19,20 @@ impl Resolution {
     /// All, finest first.
     pub const ALL: [Self; 3] = [Self::Sample, Self::Minute, Self::TenMinutes];
 
+    /// How long a point stands for, in milliseconds.
+    #[must_use]
+    pub const fn millis(self) -> u64 {
+        match self {
+            Self::Sample => 2_000,
+            Self::Minute => 60_000,
+            Self::TenMinutes => 600_000,
+        }
+    }
+
     /// How long a point stands for.
     #[must_use]
-    pub fn span(self) -> Duration {
-        Duration::from_secs(match self {
-            Self::Sample => 2,
-            Self::Minute => 60,
-            Self::TenMinutes => 600,
-        })
+    pub const fn span(self) -> Duration {
+        Duration::from_millis(self.millis())
     }
 
     /// How long points are kept.
@@ -42,9 +48,15 @@ impl Resolution {
     /// When the point that this moment belongs to began; a sample begins when it was measured.
     #[must_use]
     pub fn begin(self, at: Timestamp) -> Timestamp {
-        let span = u64::try_from(self.span().as_millis()).unwrap_or(u64::MAX);
-        if self == Self::Sample { at } else { Timestamp(at.0 / span * span) }
+        if self == Self::Sample { at } else { Timestamp(at.0 / self.millis() * self.millis()) }
     }
+}
+
+/// What was counted in so many milliseconds, by the second; nothing if no time was measured. Nanoseconds of CPU become billionths of a core.
+#[must_use]
+pub fn per_second(count: u64, ms: u64) -> Option<u64> {
+    let rate = (u128::from(count) * 1000).checked_div(u128::from(ms))?;
+    Some(u64::try_from(rate).unwrap_or(u64::MAX))
 }
 
 /// The figures of one instance over a short time. There is one for an instance, a resolution and a time: writing it again replaces it.

@@ -1,6 +1,6 @@
 //! Two samples as what was used between them.
 
-use crate::metrics::{ContainerPoint, MachinePoint};
+use crate::metrics::{ContainerPoint, MachinePoint, per_second};
 use micado_api::{
     NanoCpus,
     agent::{ContainerSample, MachineSample},
@@ -8,8 +8,7 @@ use micado_api::{
 
 /// CPU that was used over a time. None before any was measured.
 pub(super) fn rate(cpu_ns: u64, ms: u64) -> Option<NanoCpus> {
-    let rate = (u128::from(cpu_ns) * 1000).checked_div(u128::from(ms))?;
-    Some(NanoCpus(u64::try_from(rate).unwrap_or(u64::MAX)))
+    per_second(cpu_ns, ms).map(NanoCpus)
 }
 
 /// CPU time that so many cores (in billionths) can have given over a time.

@@ -17,6 +17,18 @@ pub(super) struct Stretch {
     pub(super) until: Timestamp,
 }
 
+impl Stretch {
+    /// When each of its times begins.
+    fn begins(&self) -> impl Iterator<Item = Timestamp> {
+        std::iter::successors(Some(self.from), |at| Some(at.plus(self.to.span()))).take_while(|at| *at < self.until)
+    }
+
+    /// Each of its times by itself.
+    pub(super) fn times(&self) -> impl Iterator<Item = Self> {
+        self.begins().map(|from| Self { from, until: from.plus(self.to.span()), instance: self.instance.clone(), to: self.to })
+    }
+}
+
 /// By resolution and instance, when each touched time began.
 #[derive(Debug, Default)]
 pub(super) struct Touched(BTreeMap<(Resolution, InstanceId), BTreeSet<Timestamp>>);
@@ -76,8 +88,7 @@ impl Touched {
     /// These could not be rolled up.
     pub(super) fn put_back(&mut self, stretches: &[Stretch]) {
         for it in stretches {
-            let times = std::iter::successors(Some(it.from), |at| Some(at.plus(it.to.span()))).take_while(|at| *at < it.until);
-            self.0.entry((it.to, it.instance.clone())).or_default().extend(times);
+            self.0.entry((it.to, it.instance.clone())).or_default().extend(it.begins());
         }
     }
 }

@@ -81,7 +81,7 @@ async fn sweep(bed: &Bed, ids: &[String]) {
     let start = cpu_now();
     for id in ids {
         let pid = bed.inspect(id).await["State"]["Pid"].as_u64().expect("a pid");
-        assert!(sampler.started(id, None, u32::try_from(pid).expect("a pid")));
+        assert!(sampler.started(id, None, None, u32::try_from(pid).expect("a pid")));
     }
     println!("finding {} containers, with the engine's answers: {:?} of CPU", ids.len(), cpu_now() - start);
     let mut once = || {

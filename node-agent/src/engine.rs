@@ -5,13 +5,16 @@
 pub mod events;
 pub mod multiplex;
 
+use crate::clock::NS_PER_MS;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
+use micado_api::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{io, path::PathBuf, time::Duration};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::net::UnixStream;
 
 /// The longest answer that is taken whole, in bytes.
@@ -93,11 +96,22 @@ pub struct Inspected {
 pub struct State {
     /// Of its first process; 0 when it does not run.
     pub pid: u32,
+    /// When it began last, as RFC 3339 has it.
+    started_at: String,
     /// Of the last run.
     pub exit_code: i64,
     /// Of the last run.
     #[serde(rename = "OOMKilled")]
     pub oom_killed: bool,
+}
+
+impl State {
+    /// When it began last, by the engine's clock, which is the machine's; nothing if that makes no sense.
+    #[must_use]
+    pub fn started_at(&self) -> Option<Timestamp> {
+        let began = OffsetDateTime::parse(&self.started_at, &Rfc3339).ok()?;
+        u64::try_from(began.unix_timestamp_nanos() / i128::from(NS_PER_MS)).ok().map(Timestamp)
+    }
 }
 
 /// Of a container's making.
@@ -234,4 +248,17 @@ pub fn json(path: &str, question: &impl Serialize) -> Result<Request<Body>, Engi
 #[must_use]
 pub fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_containers_start_is_a_time() {
+        let began = |text: &str| State { pid: 1, started_at: text.to_owned(), exit_code: 0, oom_killed: false }.started_at();
+        assert_eq!(began("2026-11-20T16:01:24.123456789Z"), Some(Timestamp(1_795_190_484_123)));
+        assert_eq!(began("2026-11-20T17:01:24+01:00"), Some(Timestamp(1_795_190_484_000)));
+        assert_eq!([began("0001-01-01T00:00:00Z"), began("")], [None, None], "it never began");
+    }
 }

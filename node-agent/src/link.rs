@@ -4,9 +4,10 @@ use crate::{
     backoff::Backoff,
     dialer::{DialError, Dialer, Socket},
     mailbox::Mailbox,
+    session::Sessions,
 };
 use futures_util::{SinkExt, StreamExt};
-use micado_api::agent::{FromAgent, SessionWork, ToAgent};
+use micado_api::agent::{FromAgent, ToAgent};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::Notify,
@@ -21,24 +22,16 @@ const DEAD: Duration = Duration::from_secs(18);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// What the manager wants, besides to be told.
-pub trait Wishes: Send + Sync {
-    /// Sample this often.
-    fn interval(&self, ms: u64);
-    /// Open a session.
-    fn session(&self, id: String, work: SessionWork);
-}
-
 /// The connection.
-pub struct Link<W> {
+pub struct Link {
     /// The way to the manager.
     pub dialer: Arc<Dialer>,
     /// What is to be sent.
     pub mailbox: Arc<Mailbox>,
     /// The first frame.
     pub hello: FromAgent,
-    /// What is asked for.
-    pub wishes: W,
+    /// Opens those that are asked for.
+    pub sessions: Sessions,
     /// There is a new certificate: connect with it.
     pub renewed: Arc<Notify>,
 }
@@ -60,7 +53,7 @@ enum End {
     Hello(#[from] serde_json::Error),
 }
 
-impl<W: Wishes> Link<W> {
+impl Link {
     /// Keeps it up, for ever.
     pub async fn keep(self) {
         let mut backoff = Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE);
@@ -129,8 +122,7 @@ impl<W: Wishes> Link<W> {
                 backoff.reset();
                 self.mailbox.outbox().acknowledged(sequence);
             }
-            Ok(ToAgent::Interval { ms }) => self.wishes.interval(ms),
-            Ok(ToAgent::Session { id, work }) => self.wishes.session(id, work),
+            Ok(ToAgent::Session { id, work }) => self.sessions.open(id, work),
             Err(error) => tracing::warn!("the manager said something that this agent (version {}) does not understand: {error}", env!("CARGO_PKG_VERSION")),
         }
     }

@@ -15,7 +15,10 @@ use container::Container;
 use files::{Kernel, Scratch};
 use hierarchy::{Hierarchies, Version};
 use machine::Machine;
-use micado_api::agent::{ContainerSample, MachineSample};
+use micado_api::{
+    Timestamp,
+    agent::{ContainerSample, MachineSample},
+};
 use std::{collections::BTreeMap, io, path::PathBuf};
 
 /// Those that ended between two sweeps and are kept for the next; more than that, and the oldest go.
@@ -49,13 +52,13 @@ impl Sampler {
         self.hierarchies.version()
     }
 
-    /// A container runs, and this is its first process. Tells whether it could be found: it may be over by now.
-    pub fn started(&mut self, id: &str, service: Option<String>, pid: u32) -> bool {
+    /// A container runs since then, and this is its first process. Tells whether it could be found: it may be over by now.
+    pub fn started(&mut self, id: &str, service: Option<String>, started_at: Option<Timestamp>, pid: u32) -> bool {
         if self.running.get(id).is_some_and(|known| known.pid == pid) {
             return true;
         }
         let Ok(folders) = self.hierarchies.of_container(id, pid) else { return false };
-        let last = ContainerSample { id: id.to_owned(), service, ..ContainerSample::default() };
+        let last = ContainerSample { id: id.to_owned(), service, started_at, ..ContainerSample::default() };
         let mut container = Container::open(&self.kernel, self.version(), &folders, pid, last, &mut self.scratch);
         if container.namespace().is_some_and(|theirs| self.running.values().any(|other| other.namespace() == Some(theirs))) {
             container = container.without_network();

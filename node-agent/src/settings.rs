@@ -1,10 +1,10 @@
 //! What the agent can be told at its start, by flags or environment variables.
 
-use std::{path::PathBuf, time::Duration};
+use micado_api::agent::LONGEST_INTERVAL_MS;
+use std::path::PathBuf;
 
-/// The shortest and the longest time between two sweeps that is accepted.
-const SHORTEST_MS: u64 = 100;
-const LONGEST_MS: u64 = 600_000;
+/// The shortest time between two sweeps that this machine can bear.
+const SHORTEST_INTERVAL_MS: u64 = 100;
 
 /// Measures this machine and its containers and tells the manager; opens exec, copy and log sessions when the manager asks. Nothing listens here.
 #[derive(Debug, Clone, clap::Parser)]
@@ -19,8 +19,14 @@ pub struct Settings {
     /// Folder with a folder for each registry; a client certificate there that is the machine's own is renewed with it.
     #[arg(long, env = "MICADO_REGISTRIES", value_name = "FOLDER", default_value = "/etc/docker/certs.d")]
     pub registries: PathBuf,
-    /// Milliseconds between two sweeps, until the manager says otherwise.
-    #[arg(long, env = "MICADO_INTERVAL_MS", value_name = "MS", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(SHORTEST_MS..=LONGEST_MS))]
+    /// Milliseconds between two sweeps.
+    #[arg(
+        long,
+        env = "MICADO_INTERVAL_MS",
+        value_name = "MS",
+        default_value_t = 2000,
+        value_parser = clap::value_parser!(u64).range(SHORTEST_INTERVAL_MS..=LONGEST_INTERVAL_MS)
+    )]
     pub interval_ms: u64,
     /// Folder below which `/proc` and `/sys` are read; another one is for tests.
     #[arg(long, env = "MICADO_ROOT", value_name = "FOLDER", default_value = "/")]
@@ -28,10 +34,4 @@ pub struct Settings {
     /// How much is logged to standard error: error, warn, info, debug or trace.
     #[arg(long, env = "MICADO_LOG", value_name = "LEVEL", default_value = "info")]
     pub log: tracing::level_filters::LevelFilter,
-}
-
-/// A time between two sweeps that this machine can bear.
-#[must_use]
-pub fn interval(ms: u64) -> Duration {
-    Duration::from_millis(ms.clamp(SHORTEST_MS, LONGEST_MS))
 }

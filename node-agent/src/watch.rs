@@ -4,7 +4,7 @@ use crate::{
     backoff::Backoff,
     clock::{NS_PER_MS, now_ns},
     engine::{
-        Engine, EngineError,
+        Engine, EngineError, Inspected,
         events::{Event, Events},
     },
     mailbox::Mailbox,
@@ -168,7 +168,7 @@ impl Shared {
     async fn find(&self, id: &str, service: Option<String>) -> bool {
         let Ok(_turn) = self.questions.acquire().await else { return false };
         match self.engine.inspect(id).await {
-            Ok(inspected) => inspected.state.pid != 0 && self.sampler().started(id, service, inspected.state.pid),
+            Ok(Inspected { state, .. }) => state.pid != 0 && self.sampler().started(id, service, state.started_at(), state.pid),
             Err(error) => {
                 tracing::debug!("{id}: {error}");
                 false

@@ -1,11 +1,12 @@
 //! The sampler on recorded trees of both versions of cgroups and both of the engine's drivers, on machines that are machines and machines that are containers.
 
-use micado_api::{MemoryBytes, agent::ContainerSample};
+use micado_api::{MemoryBytes, Timestamp, agent::ContainerSample};
 use micado_node_agent::sampler::{Sampler, files::Kernel};
 use std::path::{Path, PathBuf};
 
 const ID: &str = "4a95bad0dcd7d0725a0c43bc50b681daf8cda6723f0cc469c5e2d740373ad4fb";
 const PID: u32 = 300;
+const BEGAN: Timestamp = Timestamp(1_700_000_000_000);
 
 fn tree(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trees").join(name)
@@ -16,6 +17,7 @@ fn expected() -> ContainerSample {
     ContainerSample {
         id: ID.to_owned(),
         service: Some("web".to_owned()),
+        started_at: Some(BEGAN),
         cpu_ns: 123_456_789_000,
         cpu_throttled_ns: 55_500_000,
         working_set: MemoryBytes(42_000_000),
@@ -57,7 +59,7 @@ fn sampler(name: &str) -> (tempfile::TempDir, Sampler) {
     let folder = tempfile::tempdir().expect("a folder");
     copy(&tree(name), folder.path());
     let mut sampler = Sampler::new(Kernel::below(folder.path())).expect("cgroups");
-    assert!(sampler.started(ID, Some("web".to_owned()), PID), "{name}: the container is found");
+    assert!(sampler.started(ID, Some("web".to_owned()), Some(BEGAN), PID), "{name}: the container is found");
     (folder, sampler)
 }
 
@@ -204,7 +206,7 @@ fn a_shared_network_is_counted_once_and_the_machines_own_never() {
         std::fs::copy(proc.join("300/cgroup"), proc.join(pid).join("cgroup")).expect("a copy");
         std::os::unix::fs::symlink(namespace, proc.join(pid).join("ns/net")).expect("a link");
     }
-    assert!(sampler.started("shares", None, 301) && sampler.started("host", None, 302) && !sampler.started("gone", None, 303));
+    assert!(sampler.started("shares", None, None, 301) && sampler.started("host", None, None, 302) && !sampler.started("gone", None, None, 303));
     let (_, containers) = sampler.sweep();
     let received: Vec<_> = containers.iter().map(|container| (&container.id[..4], container.received)).collect();
     assert_eq!(received, [("4a95", 1_236_567), ("host", 0), ("shar", 0)]);

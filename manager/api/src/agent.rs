@@ -3,6 +3,9 @@
 use crate::{MemoryBytes, Timestamp};
 use serde::{Deserialize, Serialize};
 
+/// The longest time between two sweeps of an agent, in milliseconds.
+pub const LONGEST_INTERVAL_MS: u64 = 600_000;
+
 /// From the agent to the manager.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -30,11 +33,6 @@ pub enum ToAgent {
     Ack {
         /// Of the run that the connection's `Hello` named.
         sequence: u64,
-    },
-    /// Sample this often from now on.
-    Interval {
-        /// Milliseconds between two sweeps.
-        ms: u64,
     },
     /// Open `GET /v1/agent/sessions/{id}` (a WebSocket too) and do this on it.
     Session {
@@ -87,6 +85,9 @@ pub struct ContainerSample {
     pub id: String,
     /// The Swarm service it is of (the engine's label); nothing for others' containers.
     pub service: Option<String>,
+    /// When it began by the engine, by the machine's clock; nothing for one that ended before the engine could be asked.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
     /// CPU time used, nanoseconds.
     pub cpu_ns: u64,
     /// Time that it wanted to run and was not let, nanoseconds.

@@ -65,7 +65,7 @@ async fn figures_are_the_engines_own() {
         assert!(ask(bed, &id, "/alloc?mib=40").await.contains("holds"));
         let mut sampler = Sampler::new(Kernel::below(Path::new("/"))).expect("cgroups");
         let pid = bed.inspect(&id).await["State"]["Pid"].as_u64().expect("a pid");
-        assert!(sampler.started(&id, None, u32::try_from(pid).expect("a pid")));
+        assert!(sampler.started(&id, None, None, u32::try_from(pid).expect("a pid")));
         let mut look = || sampler.sweep().1.remove(0);
         let before = look();
         let engine = engines_own(&bed.engine, &id).await;
@@ -200,7 +200,9 @@ async fn what_runs_already_is_found() {
         let mut agent = another.manager.agent().await;
         let first = agent.batch().await;
         another.clear().await;
-        assert!(first.containers.iter().any(|sample| sample.id == id && sample.service.as_deref() == Some("tested")), "in the first batch: {first:?}");
+        let sample = first.containers.iter().find(|sample| sample.id == id).unwrap_or_else(|| panic!("in the first batch: {first:?}"));
+        assert_eq!(sample.service.as_deref(), Some("tested"));
+        assert!(sample.started_at.is_some_and(|began| began < first.at && first.at.since(began) < Duration::from_secs(600)), "{sample:?} at {:?}", first.at);
         assert!(engine.running().await.expect("a list").iter().any(|container| container.id == id));
     })
     .await;

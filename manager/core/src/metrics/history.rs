@@ -43,7 +43,8 @@ pub trait History: Send + Sync + std::fmt::Debug {
     /// When the store cannot be read.
     async fn recall(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError>;
 
-    /// Lets go of points that are older than their resolution is kept. A store may do that by itself, and up to an hour late.
+    /// Lets go of points that are older than their resolution is kept. A store may do that by itself and late: up to an hour, and a MongoDB lets
+    /// go of points of ten minutes up to a day late, for it keeps a day of them as one.
     ///
     /// # Errors
     /// When the store fails.

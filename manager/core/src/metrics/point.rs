@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 /// How finely figures are kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Resolution {
-    /// As they were measured (every 2 s unless the agent is told otherwise), for an hour.
+    /// As they were measured (every 2 s, or as `--interval-ms` of the agent says), for an hour.
     Sample,
     /// By the minute, for a day.
     Minute,
@@ -19,14 +19,20 @@ impl Resolution {
     /// All, finest first.
     pub const ALL: [Self; 3] = [Self::Sample, Self::Minute, Self::TenMinutes];
 
+    /// How long a point stands for, in milliseconds.
+    #[must_use]
+    pub const fn millis(self) -> u64 {
+        match self {
+            Self::Sample => 2_000,
+            Self::Minute => 60_000,
+            Self::TenMinutes => 600_000,
+        }
+    }
+
     /// How long a point stands for.
     #[must_use]
-    pub fn span(self) -> Duration {
-        Duration::from_secs(match self {
-            Self::Sample => 2,
-            Self::Minute => 60,
-            Self::TenMinutes => 600,
-        })
+    pub const fn span(self) -> Duration {
+        Duration::from_millis(self.millis())
     }
 
     /// How long points are kept.
@@ -42,8 +48,7 @@ impl Resolution {
     /// When the point that this moment belongs to began; a sample begins when it was measured.
     #[must_use]
     pub fn begin(self, at: Timestamp) -> Timestamp {
-        let span = u64::try_from(self.span().as_millis()).unwrap_or(u64::MAX);
-        if self == Self::Sample { at } else { Timestamp(at.0 / span * span) }
+        if self == Self::Sample { at } else { Timestamp(at.0 / self.millis() * self.millis()) }
     }
 }
 

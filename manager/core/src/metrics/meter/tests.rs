@@ -69,17 +69,57 @@ fn rates_come_from_two_samples() {
     assert_eq!((machine.cpu, machine.memory_least_left), (Some(NanoCpus::millis(500)), MemoryBytes::mib(997)));
 }
 
+/// Began at so many milliseconds by the machine's clock.
+fn began(at: u64, sample: ContainerSample) -> ContainerSample {
+    ContainerSample { started_at: Some(Timestamp(at)), ..sample }
+}
+
 #[test]
 fn one_that_began_meanwhile_is_measured_from_its_start() {
     let mut bench = Bench::default();
     bench.take(batch(1, vec![]));
-    assert_eq!(bench.point(batch(2, vec![container("c", "web", SECOND, 10)]), "web"), (2000, 500, 0));
-    assert_eq!(
-        bench.point(batch(3, vec![container("old", "db", 9 * SECOND, 10)]), "db"),
-        (0, 0, 0),
-        "4 cores cannot have done that in 2 s: it was not found before"
-    );
-    assert_eq!(bench.point(batch(5, vec![container("d", "job", SECOND, 10)]), "job"), (0, 0, 0), "after a gap nobody knows when it began");
+    assert_eq!(bench.point(batch(2, vec![began(3000, container("c", "web", SECOND, 10))]), "web"), (2000, 500, 0));
+    assert_eq!(bench.point(batch(5, vec![began(5000, container("d", "job", SECOND, 10))]), "job"), (6000, 166, 0), "after a gap, too");
+    assert_eq!(bench.point(batch(6, vec![container("e", "db", SECOND, 10)]), "db"), (0, 0, 0), "nobody knows when");
+    assert_eq!(bench.point(batch(7, vec![began(4000, container("f", "db", 4 * SECOND, 10))]), "db"), (10_000, 400, 0), "a slow engine told of it late");
+}
+
+#[test]
+fn what_ran_before_the_agent_did_is_not_counted_anew() {
+    let old = |received, mib| {
+        let more = ContainerSample { received, oom_kills: 1, memory_limit: Some(MemoryBytes::mib(64)), ..container("c", "web", SECOND, mib) };
+        began(1000, more)
+    };
+    let mut bench = Bench::default();
+    bench.take(batch(1, vec![]));
+    bench.take(batch(2, vec![old(1 << 30, 50)]));
+    assert_eq!(bench.meter.used()[0].killed_at, None, "that was before");
+    // The agent begins anew, and the engine names the container's first process after the first batch only.
+    let mut next = |sequence, containers| bench.meter.take(bench.now, &id("i"), "another run", batch(sequence, containers)).expect("new");
+    next(3, vec![]);
+    let found =
+        next(4, vec![old(1 << 31, 10), began(5000, ContainerSample { oom_kills: 2, received: 9, ..container("d", "web", SECOND, 10) })]).containers["web"];
+    assert_eq!((found.measured_ms, found.received, found.cpu_ns, found.oom_kills), (0, 0, 0, 0));
+    let after = next(5, vec![old((1 << 31) + 7, 10)]).containers["web"];
+    assert_eq!((after.measured_ms, after.received), (2000, 7));
+    assert_eq!(bench.meter.used()[0].killed_at, None);
+    assert_eq!(bench.usage("web").expect("it runs").memory_peak, MemoryBytes::mib(50), "its peak outlives that");
+}
+
+#[test]
+fn a_container_that_begins_anew_counts_from_nothing() {
+    let mut bench = Bench::default();
+    bench.take(batch(1, vec![began(1000, container("c", "web", SECOND, 50))]));
+    assert_eq!(bench.point(batch(2, vec![began(3000, container("c", "web", 2 * SECOND, 10))]), "web"), (2000, 1000, 0));
+    assert_eq!(bench.usage("web").expect("it runs").memory_peak, MemoryBytes::mib(10));
+}
+
+#[test]
+fn what_is_left_out_for_long_is_forgotten() {
+    let mut bench = Bench::default();
+    bench.take(batch(1, vec![container("c", "web", SECOND, 50)]));
+    (2..40).for_each(|sequence| drop(bench.take(batch(sequence, vec![]))));
+    assert!(bench.meter.machines[&id("i")].containers.is_empty());
 }
 
 #[test]
@@ -97,12 +137,12 @@ fn a_restarted_container_is_one_and_what_ended_goes() {
     let mut bench = Bench::default();
     bench.take(batch(1, vec![container("c", "web", 10 * SECOND, 10)]));
     let ended = ContainerSample { ended: true, oom_kills: 1, memory_limit: Some(MemoryBytes::mib(64)), ..container("c", "web", 11 * SECOND, 64) };
-    assert_eq!(bench.point(batch(2, vec![ended, container("d", "web", SECOND, 5)]), "web"), (2000, 1000, 0));
+    assert_eq!(bench.point(batch(2, vec![ended, began(3000, container("d", "web", SECOND, 5))]), "web"), (2000, 1000, 0));
     assert_eq!(bench.usage("web").expect("the new one runs").memory, MemoryBytes::mib(5));
     let used = bench.meter.used();
     assert_eq!(used[0].cpu_peak.0, SECOND / 60, "its last minute");
     assert_eq!((used.len(), used[0].killed_at, used[0].memory_peak, used[0].measured_ms), (1, Some(MemoryBytes::mib(64)), MemoryBytes::mib(64), 2000));
-    bench.take(batch(3, vec![ContainerSample { ended: true, ..container("d", "web", SECOND, 5) }]));
+    bench.take(batch(3, vec![ContainerSample { ended: true, ..began(3000, container("d", "web", SECOND, 5)) }]));
     assert_eq!(bench.usage("web"), None);
     assert!(bench.meter.places.is_empty() && bench.meter.machines[&id("i")].services().next().is_none(), "nothing is remembered of it");
 }
@@ -192,7 +232,7 @@ proptest! {
         let mut meter = Meter::default();
         let mut taken = std::collections::BTreeSet::new();
         for (run, sequence, at, cpu_ns, late) in sent {
-            let sample = ContainerSample { received: cpu_ns, oom_kills: cpu_ns, ..container("c", "web", cpu_ns, 10) };
+            let sample = began(cpu_ns % 3 * 4000, ContainerSample { received: cpu_ns, oom_kills: cpu_ns, ..container("c", "web", cpu_ns, 10) });
             let batch = SampleBatch { at: Timestamp(at), late, ..batch(sequence, vec![sample]) };
             let now = Timestamp(at);
             if let Some(point) = meter.take(now, &id("i"), &run.to_string(), batch) {

@@ -17,6 +17,9 @@ const MINUTE: u64 = 60_000;
 /// Two samples further apart than this, in milliseconds, are not compared: somebody has set the clock.
 const APART: u64 = 3_600_000;
 
+/// So many batches may leave a container out until it is forgotten: a new run of an agent tells of each when a slow engine has named its first process.
+const LEFT_OUT: u32 = 30;
+
 /// One machine.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
@@ -24,22 +27,34 @@ pub(super) struct Watched {
     /// When the last batch came that was not late, by the manager's clock.
     pub(super) fresh_at: Option<Timestamp>,
     pub(super) usage: Option<MachineUsage>,
-    /// Of this run, the last.
+    /// The last.
     last: Option<(MachineSample, Timestamp)>,
+    /// When the first batch of this run was measured.
+    first_at: Timestamp,
     /// Those that run, by the engine's id.
-    containers: HashMap<String, Known>,
+    pub(super) containers: HashMap<String, Known>,
     /// What they use, by Swarm service.
     now: HashMap<String, ContainerUsage>,
 }
 
 /// A container that runs.
 #[derive(Debug, Default)]
-struct Known {
+pub(super) struct Known {
     sample: ContainerSample,
     memory_peak: MemoryBytes,
     cpu_peak: NanoCpus,
     /// Milliseconds of the present minute that were measured, and the CPU time used in them.
     minute: (u64, u64),
+    /// Batches since that said nothing of it.
+    left_out: u32,
+}
+
+/// The batch before, of the same run.
+#[derive(Debug, Clone, Copy)]
+struct Before {
+    at: Timestamp,
+    /// Milliseconds from it to this one.
+    ms: u64,
 }
 
 impl Watched {
@@ -60,10 +75,9 @@ impl Watched {
             let containers = batch.containers.into_iter().filter_map(as_it_was).map(|(point, service)| (service, point)).collect();
             (compare::machine(None, &batch.machine), containers)
         } else {
-            let before = self.last.as_ref().filter(|_| order != Order::First).map(|(_, before)| *before);
-            let passed = before.map(|before| at.0.saturating_sub(before.0)).filter(|ms| (1..=APART).contains(ms));
-            let machine = self.measure_machine(passed, &batch.machine, at);
-            (machine, self.measure_containers(order, passed, batch, used))
+            let before = self.before(order, at);
+            let machine = self.measure_machine(before, &batch.machine, at);
+            (machine, self.measure_containers(before, batch, used))
         };
         let containers = merged(containers.into_iter());
         for (service, point) in &containers {
@@ -74,8 +88,20 @@ impl Watched {
         Point { instance: instance.clone(), resolution: Resolution::Sample, at, machine, containers }
     }
 
-    fn measure_machine(&mut self, passed: Option<u64>, sample: &MachineSample, at: Timestamp) -> MachinePoint {
-        let point = compare::machine(self.last.as_ref().map(|(before, _)| before).zip(passed), sample);
+    fn before(&mut self, order: Order, at: Timestamp) -> Option<Before> {
+        if order == Order::First {
+            self.first_at = at;
+            return None;
+        }
+        // Set back, the clock says of all that begins from now on that it was earlier.
+        self.first_at = self.first_at.min(at);
+        let before = self.last.as_ref()?.1;
+        let ms = at.0.saturating_sub(before.0);
+        (1..=APART).contains(&ms).then_some(Before { at: before, ms })
+    }
+
+    fn measure_machine(&mut self, before: Option<Before>, sample: &MachineSample, at: Timestamp) -> MachinePoint {
+        let point = compare::machine(self.last.as_ref().map(|(before, _)| before).zip(before.map(|before| before.ms)), sample);
         let before = self.usage.as_ref();
         self.usage = Some(MachineUsage {
             at,
@@ -93,32 +119,29 @@ impl Watched {
         point
     }
 
-    /// What every container used since the last batch. Those that are not in this one have ended.
-    fn measure_containers(
-        &mut self,
-        order: Order,
-        passed: Option<u64>,
-        batch: SampleBatch,
-        used: &mut BTreeMap<String, Used>,
-    ) -> Vec<(String, ContainerPoint)> {
+    /// What every container used since the last batch.
+    fn measure_containers(&mut self, before: Option<Before>, batch: SampleBatch, used: &mut BTreeMap<String, Used>) -> Vec<(String, ContainerPoint)> {
         let (at, cores) = (batch.at, batch.machine.cores);
-        let mut before = std::mem::take(&mut self.containers);
+        let mut others = std::mem::take(&mut self.containers);
         self.now.clear();
         let mut points = Vec::with_capacity(batch.containers.len());
         for sample in batch.containers {
             let Some(service) = sample.service.clone() else { continue };
-            let mut known = before.remove(&sample.id);
-            // What was not there when the batch before was measured has begun since. One that used more CPU than there was since then was only not found before.
-            if known.is_none() && order == Order::Next && passed.is_some_and(|ms| sample.cpu_ns <= compare::most_cpu_ns(cores, ms)) {
-                known = Some(Known::default());
-            }
-            let point = compare::container(known.as_ref().map(|known| &known.sample).zip(passed), &sample, cores);
-            let learned = entry(used, &service);
+            // One that began anew lives another life: it counts from 0, and so do its peaks.
+            let known = others.remove(&sample.id).filter(|known| known.sample.started_at == sample.started_at);
+            let ms = match &known {
+                Some(known) => before.filter(|_| known.left_out == 0).map(|before| before.ms),
+                None => before.and_then(|before| self.lived(before, sample.started_at?, at)),
+            };
             // A kill is one, however little is known of the time.
-            if known.as_ref().is_some_and(|known| sample.oom_kills > known.sample.oom_kills) {
+            let counts_kills = known.is_some() || ms.is_some();
+            let mut known = known.unwrap_or_default();
+            let point = compare::container(ms.map(|ms| (&known.sample, ms)), &sample, cores);
+            let learned = entry(used, &service);
+            if counts_kills && sample.oom_kills > known.sample.oom_kills {
                 learned.killed_at = learned.killed_at.max(sample.memory_limit);
             }
-            let mut known = known.unwrap_or_default();
+            known.left_out = 0;
             learned.cpu_peak = learned.cpu_peak.max(known.measured(&point, sample.ended).unwrap_or_default());
             known.sample = sample;
             if !known.sample.ended {
@@ -128,7 +151,18 @@ impl Watched {
             }
             points.push((service, point));
         }
+        others.retain(|_, known| {
+            known.left_out += 1;
+            known.left_out <= LEFT_OUT
+        });
+        self.containers.extend(others);
         points
+    }
+
+    /// How long a container that no batch told of has lived, in milliseconds, but no less than from batch to batch. Nothing if it may have begun before
+    /// this run: what it used then was measured, or cannot be told from what it uses now.
+    fn lived(&self, before: Before, began: Timestamp, at: Timestamp) -> Option<u64> {
+        (self.first_at < began && began <= at).then(|| before.ms.saturating_add(before.at.0.saturating_sub(began.0)))
     }
 }
 

@@ -17,8 +17,8 @@ use std::time::Duration;
 /// So much later than it was meant a question may come, and its hour is still the last one.
 const SLACK: Duration = Duration::from_secs(60);
 
-/// How far back it goes when that is not said.
-const SPAN: Duration = Duration::from_secs(3600);
+/// How far back it goes when that is not said, in milliseconds.
+const SPAN: u64 = 3_600_000;
 
 /// What a container or an instance used: as it was measured for the last hour, by the minute for a day, by ten minutes for 30 days.
 #[utoipa::path(get, path = "/v1/history/{name}", operation_id = "show_history", tag = "history",
@@ -59,7 +59,7 @@ fn once(mut points: Vec<Point>) -> Vec<Point> {
 fn asked(query: &HistoryQuery, now: Timestamp) -> Result<(Resolution, Timestamp, Timestamp), ErrorBody> {
     let refuse = |message: String| ErrorBody::new(ErrorCode::BadRequest, message);
     let until = query.until.map_or(now, Timestamp);
-    let from = query.from.map_or_else(|| Timestamp(until.0.saturating_sub(millis(SPAN))), Timestamp);
+    let from = query.from.map_or_else(|| Timestamp(until.0.saturating_sub(SPAN)), Timestamp);
     if from >= until {
         return Err(refuse(format!("`from` ({}) is not before `until` ({})", from.0, until.0)));
     }
@@ -111,11 +111,7 @@ fn blank(at: Timestamp, measured_ms: u64, cpu_ns: u64) -> HistoryPoint {
 }
 
 fn seconds(resolution: Resolution) -> u32 {
-    u32::try_from(resolution.span().as_secs()).unwrap_or(u32::MAX)
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+    u32::try_from(resolution.millis() / 1000).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

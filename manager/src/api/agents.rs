@@ -27,9 +27,15 @@ pub(super) struct Agents(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    connected: HashMap<InstanceId, mpsc::Sender<ToAgent>>,
+    connected: HashMap<InstanceId, (Connection, mpsc::Sender<ToAgent>)>,
+    /// Connections that there have been.
+    connections: u64,
     sessions: HashMap<String, (InstanceId, oneshot::Sender<WebSocket>)>,
 }
+
+/// Tells an agent's connections apart. It holds no sender: the channel ends when the last one goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Connection(u64);
 
 /// A session that its agent has not opened yet. Dropping it makes its id good for nothing.
 #[derive(Debug)]
@@ -45,16 +51,19 @@ impl Agents {
     }
 
     /// An agent is there. What is to be said to it comes out of the channel, which ends when a newer connection of the same instance takes its place.
-    fn connect(&self, instance: &InstanceId) -> (mpsc::Sender<ToAgent>, mpsc::Receiver<ToAgent>) {
+    fn connect(&self, instance: &InstanceId) -> (Connection, mpsc::Receiver<ToAgent>) {
         let (to, from) = mpsc::channel(WAITING);
-        self.inner().connected.insert(instance.clone(), to.clone());
-        (to, from)
+        let mut inner = self.inner();
+        inner.connections += 1;
+        let connection = Connection(inner.connections);
+        inner.connected.insert(instance.clone(), (connection, to));
+        (connection, from)
     }
 
     /// This connection is gone. One that took its place stays.
-    fn disconnect(&self, instance: &InstanceId, connection: &mpsc::Sender<ToAgent>) {
+    fn disconnect(&self, instance: &InstanceId, connection: Connection) {
         let mut inner = self.inner();
-        if inner.connected.get(instance).is_some_and(|present| present.same_channel(connection)) {
+        if inner.connected.get(instance).is_some_and(|(present, _)| *present == connection) {
             inner.connected.remove(instance);
         }
     }
@@ -64,7 +73,7 @@ impl Agents {
         let id: String = rand::random::<[u8; 16]>().iter().map(|byte| format!("{byte:02x}")).collect();
         let (open, opened) = oneshot::channel();
         let mut inner = self.inner();
-        inner.connected.get(instance)?.try_send(ToAgent::Session { id: id.clone(), work }).ok()?;
+        inner.connected.get(instance)?.1.try_send(ToAgent::Session { id: id.clone(), work }).ok()?;
         inner.sessions.insert(id.clone(), (instance.clone(), open));
         drop(inner);
         Some(Pending { agents: Arc::clone(self), id, opened })

@@ -7,20 +7,22 @@ use super::{
 };
 use crate::{
     clock,
-    control::Core,
-    metrics::{Point, Recall, Resolution, Whose},
+    metrics::{Point, Recall, Resolution, Whose, roll_up},
     store::StoreError,
 };
 use axum::{Json, extract::State};
-use micado_api::{ErrorBody, ErrorCode, History, HistoryPoint, HistoryQuery, InstanceState, MemoryBytes, NanoCpus, Timestamp};
+use micado_api::{ErrorBody, ErrorCode, History, HistoryPoint, HistoryQuery, MemoryBytes, NanoCpus, Timestamp};
 use std::time::Duration;
 
-/// How far back it goes when that is not said.
-const SPAN: Duration = Duration::from_secs(3600);
+/// So much later than it was meant a question may come, and its hour is still the last one.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// How far back it goes when that is not said, in milliseconds.
+const SPAN: u64 = 3_600_000;
 
 /// What a container or an instance used: as it was measured for the last hour, by the minute for a day, by ten minutes for 30 days.
 #[utoipa::path(get, path = "/v1/history/{name}", operation_id = "show_history", tag = "history",
-    params(("name" = String, Path, description = "A container's name, or an instance's tag."), HistoryQuery),
+    params(("name" = String, Path, description = "A container's name, or that of a service with one container, or an instance's tag."), HistoryQuery),
     responses(
         (status = 200, description = "The figures, oldest first.", body = History),
         (status = "default", description = "A refusal.", body = ErrorBody),
@@ -28,26 +30,40 @@ const SPAN: Duration = Duration::from_secs(3600);
 pub(super) async fn history(State(state): State<ApiState>, Name(name): Name, Query(query): Query<HistoryQuery>) -> Answer<Json<History>> {
     let (resolution, from, until) = asked(&query, clock::now())?;
     let of = name.clone();
-    let (whose, known) = state.handle.read(move |core| whose(core, &of)).await?;
-    let of_machine = matches!(whose, Whose::Instance(_));
-    let points = state.history.recall(&Recall { whose, resolution, from, until }).await.map_err(unread)?;
+    let (whose, known) = match state.handle.read(move |core| core.measured(&of)).await? {
+        Ok(whose) => (whose, true),
+        // One that was removed may still have figures.
+        Err(error) if error.code == ErrorCode::NotFound => (Whose::Container(name.clone()), false),
+        Err(error) => return Err(error.into()),
+    };
+    let points = state.history.recall(&Recall { whose: whose.clone(), resolution, from, until }).await.map_err(unread)?;
     if !known && points.is_empty() {
-        let missing = ErrorBody::new(ErrorCode::NotFound, format!("no container or instance `{name}`"));
+        let missing = ErrorBody::new(ErrorCode::NotFound, format!("no container, service or instance `{name}`"));
         return Err(missing.hint("`micado list --all` shows all names").into());
     }
-    let shown = points.iter().filter_map(|it| if of_machine { Some(machine(it)) } else { container(it, &name) });
-    Ok(Json(History { resolution: seconds(resolution), points: shown.collect(), name }))
+    let (name, points) = match whose {
+        Whose::Container(container) => (container.clone(), once(points).iter().filter_map(|it| self::container(it, &container)).collect()),
+        _ => (name, points.iter().map(machine).collect()),
+    };
+    Ok(Json(History { name, resolution: seconds(resolution), points }))
+}
+
+/// While a container was moved it may have been measured on two machines: one point for each time.
+fn once(mut points: Vec<Point>) -> Vec<Point> {
+    let Some((instance, resolution)) = points.first().map(|it| (it.instance.clone(), it.resolution)) else { return points };
+    points.iter_mut().for_each(|it| it.instance.clone_from(&instance));
+    roll_up(&points, resolution)
 }
 
 /// Which points these are, by default the finest that are kept for so long.
 fn asked(query: &HistoryQuery, now: Timestamp) -> Result<(Resolution, Timestamp, Timestamp), ErrorBody> {
     let refuse = |message: String| ErrorBody::new(ErrorCode::BadRequest, message);
     let until = query.until.map_or(now, Timestamp);
-    let from = query.from.map_or_else(|| Timestamp(until.0.saturating_sub(millis(SPAN))), Timestamp);
+    let from = query.from.map_or_else(|| Timestamp(until.0.saturating_sub(SPAN)), Timestamp);
     if from >= until {
         return Err(refuse(format!("`from` ({}) is not before `until` ({})", from.0, until.0)));
     }
-    let kept = || Resolution::ALL.into_iter().find(|it| now.since(from) <= it.kept()).unwrap_or(Resolution::TenMinutes);
+    let kept = || Resolution::ALL.into_iter().find(|it| now.since(from) <= it.kept() + SLACK).unwrap_or(Resolution::TenMinutes);
     let resolution = match query.resolution {
         None => kept(),
         Some(asked) => {
@@ -56,17 +72,6 @@ fn asked(query: &HistoryQuery, now: Timestamp) -> Result<(Resolution, Timestamp,
         }
     };
     Ok((resolution, from, until))
-}
-
-/// Whose figures, and whether that is known. A container that was removed may still have figures.
-fn whose(core: &Core, name: &str) -> (Whose, bool) {
-    if core.containers(true).iter().any(|it| it.name.as_str() == name) {
-        return (Whose::Container(name.to_owned()), true);
-    }
-    let instances = core.instances(true);
-    let in_use = |state| !matches!(state, InstanceState::Gone | InstanceState::Failed);
-    let named = instances.into_iter().filter(|it| it.tag.as_str() == name).max_by_key(|it| (in_use(it.state), it.created_at));
-    named.map_or_else(|| (Whose::Container(name.to_owned()), false), |it| (Whose::Instance(it.id), true))
 }
 
 fn unread(error: StoreError) -> ErrorBody {
@@ -106,19 +111,17 @@ fn blank(at: Timestamp, measured_ms: u64, cpu_ns: u64) -> HistoryPoint {
 }
 
 fn seconds(resolution: Resolution) -> u32 {
-    u32::try_from(resolution.span().as_secs()).unwrap_or(u32::MAX)
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+    u32::try_from(resolution.millis() / 1000).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::ContainerPoint;
 
     const NOW: Timestamp = Timestamp(1_793_700_000_000);
     const HOUR: u64 = 3_600_000;
+    const MINUTE: u64 = 60_000;
 
     fn resolution(from: u64, until: Option<u64>, resolution: Option<u32>) -> Result<Resolution, String> {
         let query = HistoryQuery { from: Some(from), until, resolution };
@@ -128,9 +131,10 @@ mod tests {
     #[test]
     fn the_finest_that_is_kept_for_so_long_is_shown() {
         assert_eq!(asked(&HistoryQuery::default(), NOW), Ok((Resolution::Sample, Timestamp(NOW.0 - HOUR), NOW)));
-        assert_eq!(resolution(NOW.0 - HOUR - 1, None, None), Ok(Resolution::Minute));
-        assert_eq!(resolution(NOW.0 - 24 * HOUR, None, None), Ok(Resolution::Minute));
-        assert_eq!(resolution(NOW.0 - 24 * HOUR - 1, None, None), Ok(Resolution::TenMinutes));
+        assert_eq!(resolution(NOW.0 - HOUR - MINUTE, None, None), Ok(Resolution::Sample), "an hour, asked for a minute ago");
+        assert_eq!(resolution(NOW.0 - HOUR - MINUTE - 1, None, None), Ok(Resolution::Minute));
+        assert_eq!(resolution(NOW.0 - 24 * HOUR - MINUTE, None, None), Ok(Resolution::Minute));
+        assert_eq!(resolution(NOW.0 - 24 * HOUR - MINUTE - 1, None, None), Ok(Resolution::TenMinutes));
         assert_eq!(resolution(0, None, None), Ok(Resolution::TenMinutes));
         assert_eq!(resolution(NOW.0 - 3 * HOUR, Some(NOW.0 - 2 * HOUR), None), Ok(Resolution::Minute), "an hour, of which no sample is kept");
         assert_eq!(resolution(0, None, Some(2)), Ok(Resolution::Sample));
@@ -140,6 +144,28 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         assert_eq!(resolution(5, Some(5), None), Err("`from` (5) is not before `until` (5)".to_owned()));
         assert_eq!(resolution(5, None, Some(10)), Err("there is no resolution of 10 s: figures are kept by 2, 60 and 600 s".to_owned()));
+    }
+
+    #[test]
+    fn one_that_moved_has_one_point_for_each_time() {
+        let on = |instance: &str, at, ms, mib| {
+            let figures = ContainerPoint {
+                measured_ms: ms,
+                cpu_ns: ms * 500_000,
+                sent: 7,
+                memory: MemoryBytes::mib(mib),
+                memory_peak: MemoryBytes::mib(mib),
+                ..Default::default()
+            };
+            Point { resolution: Resolution::Minute, containers: [("c".to_owned(), figures)].into(), ..crate::metrics::tests::sample(instance, at) }
+        };
+        let merged =
+            once(vec![on("i1", MINUTE, 60_000, 8), on("i1", 2 * MINUTE, 30_000, 10), on("i2", 2 * MINUTE, 10_000, 50), on("i2", 3 * MINUTE, 60_000, 9)]);
+        let shown: Vec<_> = merged.iter().filter_map(|it| container(it, "c")).collect();
+        assert_eq!(shown.iter().map(|it| it.at.0 / MINUTE).collect::<Vec<_>>(), [1, 2, 3]);
+        let moved = &shown[1];
+        assert_eq!((moved.measured_ms, moved.sent, moved.memory, moved.memory_peak), (40_000, 14, MemoryBytes::mib(20), MemoryBytes::mib(50)));
+        assert_eq!(moved.cpu, NanoCpus::millis(500));
     }
 
     #[test]

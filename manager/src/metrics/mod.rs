@@ -3,6 +3,7 @@
 mod places;
 mod refresh;
 mod rollup;
+mod skew;
 mod touched;
 mod usage;
 mod waiting;
@@ -20,17 +21,26 @@ use places::Places;
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use touched::Touched;
 use waiting::{Mark, Waiting};
+
+/// Why a batch is not taken.
+const NO_ROOM: &str = "no room for more figures until the store answers";
+/// Between two times that the core is asked for what agents name.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Everything that agents have measured and that is still of use.
 #[derive(Debug)]
 pub struct Metrics {
     inner: Mutex<Inner>,
     /// Held by whoever asks the core what is placed where: the others need not ask, too.
-    looking: tokio::sync::Mutex<()>,
+    looking: tokio::sync::Mutex<Option<Look>>,
     /// Changes whenever something was recorded.
     turn: watch::Sender<()>,
 }
@@ -43,6 +53,15 @@ struct Inner {
     /// How far each agent's batches are durable.
     recorded: HashMap<InstanceId, Mark>,
     touched: Touched,
+    /// The runs of agents that were told of because their machine's clock is off.
+    doubted: HashMap<InstanceId, String>,
+}
+
+/// The last time that the core was asked for what agents name.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    began: Instant,
+    answered: bool,
 }
 
 impl Default for Metrics {
@@ -57,26 +76,54 @@ impl Metrics {
     }
 
     /// Takes a batch in, unless it was there before: sent again after a cut. An agent speaks for its own instance only: what it says of Swarm services that are not placed there is left out.
-    pub async fn take(&self, handle: &Handle, instance: &InstanceId, run: &str, mut batch: SampleBatch) {
+    ///
+    /// # Errors
+    /// In words, when there is no room for it before the store answers: its agent is to keep it.
+    pub async fn take(&self, handle: &Handle, instance: &InstanceId, run: &str, mut batch: SampleBatch) -> Result<(), &'static str> {
         let services: Vec<&str> = batch.containers.iter().filter_map(|it| it.service.as_deref()).collect();
         self.learn(handle, &services).await;
-        let mut inner = self.inner();
+        let (now, mut inner) = (clock::now(), self.inner());
         batch.containers.retain(|it| it.service.as_ref().is_some_and(|service| inner.places.is_on(service, instance)));
-        let sequence = batch.sequence;
-        if let Some(point) = inner.meter.take(clock::now(), instance, run, batch) {
-            let point = inner.places.renamed(point);
-            inner.waiting.push(point, Mark { run: run.to_owned(), sequence });
+        if !inner.waiting.has_room(instance, &batch) {
+            return Err(NO_ROOM);
         }
+        let (mark, doubt) = (Mark { run: run.to_owned(), sequence: batch.sequence }, skew::doubt(now, &batch));
+        let Some(point) = inner.meter.take(now, instance, run, batch) else { return Ok(()) };
+        match doubt {
+            None => {
+                let point = inner.places.renamed(point);
+                inner.waiting.push(point, mark);
+            }
+            Some(off) => {
+                inner.waiting.note(instance, mark);
+                if inner.doubted.insert(instance.clone(), run.to_owned()).is_none_or(|before| before != run) {
+                    tracing::warn!(%instance, "its clock is {off} the manager's: what it uses is shown, but not kept for `micado history`; have both clocks set by NTP");
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A placement is recorded before its container is made: a service that the core does not know now is nobody's, and it is not asked for that again before the next turn.
     async fn learn(&self, handle: &Handle, services: &[&str]) {
         let news = || !self.inner().places.has_heard_of(services);
-        if news() {
-            let _one = self.looking.lock().await;
-            if news() && self.look(handle).await.is_ok() {
-                self.inner().places.note_strangers(services);
+        if !news() {
+            return;
+        }
+        let came = Instant::now();
+        let mut looking = self.looking.lock().await;
+        // What began since then has told of these, too: however many agents ask, none waits for more than two looks.
+        let mut look = looking.filter(|last| last.began >= came);
+        if look.is_none() && news() {
+            if let Some(last) = *looking {
+                sleep_until(last.began + LOOK).await;
             }
+            let began = Instant::now();
+            *looking = Some(Look { began, answered: self.look(handle).await.is_ok() });
+            look = *looking;
+        }
+        if look.is_some_and(|look| look.answered) {
+            self.inner().places.note_strangers(services);
         }
     }
 
@@ -94,6 +141,7 @@ impl Metrics {
             inner.meter.forget(&instance);
             inner.waiting.forget(&instance);
             inner.recorded.remove(&instance);
+            inner.doubted.remove(&instance);
         }
         Ok(())
     }

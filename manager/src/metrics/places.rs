@@ -10,6 +10,10 @@ use std::{
 /// A service is known for so long after its place was given up: its last figures come a moment later, and may have waited for the store.
 const KEPT: Duration = Duration::from_secs(600);
 
+/// The most names of strangers that are remembered, and the longest that a Swarm service can have. Others are strangers without a question.
+const MOST_STRANGERS: usize = 10_000;
+const LONGEST_NAME: usize = 63;
+
 /// What is placed where, as the core last said.
 #[derive(Debug, Default)]
 pub(super) struct Places {
@@ -38,14 +42,19 @@ impl Places {
         }
     }
 
-    /// Whether each of these was known or a stranger when the core was last asked.
+    /// Whether the core need not be asked for any of these: each was known or a stranger when it was asked last.
     pub(super) fn has_heard_of(&self, services: &[&str]) -> bool {
-        services.iter().all(|it| self.services.contains_key(*it) || self.strangers.contains(*it))
+        let is_full = self.strangers.len() >= MOST_STRANGERS;
+        services.iter().all(|it| is_full || it.len() > LONGEST_NAME || self.services.contains_key(*it) || self.strangers.contains(*it))
     }
 
     /// Those of these that are not known are strangers.
     pub(super) fn note_strangers(&mut self, services: &[&str]) {
-        self.strangers.extend(services.iter().filter(|it| !self.services.contains_key(**it)).map(|it| (*it).to_owned()));
+        for it in services.iter().filter(|it| it.len() <= LONGEST_NAME && !self.services.contains_key(**it)) {
+            if self.strangers.len() < MOST_STRANGERS {
+                self.strangers.insert((*it).to_owned());
+            }
+        }
     }
 
     /// Who is a stranger may be asked again.
@@ -73,5 +82,24 @@ impl Places {
             }
         }
         Point { containers, ..point }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_for_strangers_is_bounded() {
+        let mut places = Places::default();
+        assert!(!places.has_heard_of(&["c-new"]));
+        let names: Vec<String> = (0..2 * MOST_STRANGERS).map(|n| format!("c-{n}")).chain(["x".repeat(LONGEST_NAME + 1)]).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert!(places.has_heard_of(&names[2 * MOST_STRANGERS..]), "no Swarm service is called so");
+        places.note_strangers(&names);
+        assert_eq!(places.strangers.len(), MOST_STRANGERS);
+        assert!(places.has_heard_of(&names) && places.has_heard_of(&["c-new"]), "there is no room to ask for more");
+        places.forget_strangers();
+        assert!(!places.has_heard_of(&["c-new"]), "the next turn");
     }
 }

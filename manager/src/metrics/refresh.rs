@@ -36,7 +36,7 @@ impl Refresh {
 
     pub(super) async fn turn(&self, outage: &mut Outage) {
         let recorded = self.record().await;
-        outage.tell(&recorded, self.metrics.inner().waiting.take_dropped());
+        outage.tell(&recorded);
         self.metrics.inner().places.forget_strangers();
         // While the store does not answer there is no core either, and the runtime says so.
         if self.metrics.look(&self.handle).await.is_err() {
@@ -44,7 +44,11 @@ impl Refresh {
         }
         let used = self.metrics.inner().meter.used();
         if !used.is_empty() {
-            self.handle.tell(Event::Used(used)).await;
+            self.handle.tell(Event::Used(used.clone())).await;
+            // Nobody answers to what is told, but whoever can be asked after it has heard it and kept what it learned.
+            if self.handle.read(|_| ()).await.is_err() {
+                return self.metrics.inner().meter.give_back(used);
+            }
         }
         if let Some(store) = &self.shown
             && let Err(error) = self.show(store).await
@@ -62,7 +66,9 @@ impl Refresh {
                 self.metrics.inner().waiting.put_back(points.split_off(done));
                 return Err(error);
             }
-            self.metrics.inner().touched.touch(piece);
+            let mut inner = self.metrics.inner();
+            inner.touched.touch(piece);
+            inner.waiting.release(piece);
             done += piece.len();
         }
         self.metrics.inner().recorded.extend(marks);
@@ -83,25 +89,17 @@ impl Refresh {
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     failing: bool,
-    dropped: u64,
 }
 
 impl Outage {
-    fn tell(&mut self, recorded: &Result<(), StoreError>, dropped: u64) {
-        if dropped > 0 && self.dropped == 0 {
-            tracing::warn!("there is no room for more figures that wait to be recorded: the oldest go");
-        }
-        self.dropped += dropped;
+    fn tell(&mut self, recorded: &Result<(), StoreError>) {
         match recorded {
             Err(error) if !self.failing => {
                 tracing::warn!(%error, "what machines and containers use cannot be recorded; it is kept, and tried again at each turn");
-                self.failing = true;
             }
-            Ok(()) if self.failing => {
-                tracing::info!(dropped = self.dropped, "what machines and containers use is recorded again");
-                *self = Self::default();
-            }
+            Ok(()) if self.failing => tracing::info!("what machines and containers use is recorded again"),
             _ => {}
         }
+        self.failing = recorded.is_err();
     }
 }

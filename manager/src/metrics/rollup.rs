@@ -29,17 +29,22 @@ impl Rollup {
         while ticks.recv().await.is_some() {
             let now = clock::now();
             begun = begun || self.begin(now).await;
-            let mut done = self.turn(now).await;
-            if done.is_ok() && now.since(cleaned) >= CLEANING {
-                done = self.history.forget(now).await;
-                cleaned = now;
-            }
+            let done = self.turn(now).await.and(self.clean(now, &mut cleaned).await);
             match &done {
                 Err(error) if !failing => tracing::warn!(%error, "figures cannot be rolled up; it is tried again every minute"),
                 _ => {}
             }
             failing = done.is_err();
         }
+    }
+
+    /// Has the store let old points go, when it is time.
+    pub(super) async fn clean(&self, now: Timestamp, cleaned: &mut Timestamp) -> Result<(), StoreError> {
+        if now.since(*cleaned) >= CLEANING {
+            self.history.forget(now).await?;
+            *cleaned = now;
+        }
+        Ok(())
     }
 
     /// Takes up what a manager before this one may have left; whether that is known.
@@ -71,8 +76,7 @@ impl Rollup {
     async fn piece(&self, stretches: &[Stretch]) -> Result<usize, StoreError> {
         let (mut rolled, mut done) = (Vec::<Point>::new(), 0);
         for it in stretches {
-            let wanted = Recall { whose: Whose::Instance(it.instance.clone()), resolution: finer(it.to), from: it.from, until: it.until };
-            rolled.extend(roll_up(&self.history.recall(&wanted).await?, it.to));
+            rolled.extend(self.rolled(it).await?);
             done += 1;
             if rolled.len() >= PIECE {
                 break;
@@ -81,5 +85,29 @@ impl Rollup {
         self.history.record(&rolled).await?;
         self.metrics.inner().touched.touch(&rolled);
         Ok(done)
+    }
+
+    /// What a stretch is rolled up to. What of it cannot be read is left out, unless it is the store that fails.
+    async fn rolled(&self, it: &Stretch) -> Result<Vec<Point>, StoreError> {
+        if let Ok(points) = self.read(it, it.from, it.until).await {
+            return Ok(roll_up(&points, it.to));
+        }
+        let mut rolled = Vec::new();
+        for time in it.times() {
+            match self.read(&time, time.from, time.until).await {
+                Ok(points) => rolled.extend(roll_up(&points, it.to)),
+                Err(error) => {
+                    // A store that works can say that nothing was measured in 1970.
+                    self.read(it, Timestamp(0), Timestamp(1)).await?;
+                    tracing::warn!(instance = %it.instance, at = time.from.0, %error, "what was measured then cannot be read: it is left out of what it is rolled up to");
+                }
+            }
+        }
+        Ok(rolled)
+    }
+
+    async fn read(&self, of: &Stretch, from: Timestamp, until: Timestamp) -> Result<Vec<Point>, StoreError> {
+        let wanted = Recall { whose: Whose::Instance(of.instance.clone()), resolution: finer(of.to), from, until };
+        self.history.recall(&wanted).await
     }
 }

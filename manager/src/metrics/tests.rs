@@ -1,8 +1,11 @@
 //! A place for points in memory that can be made to fail; and what is made of what agents say, with the real core behind it.
 
 use super::*;
-use crate::store::StoreError;
-use micado_api::Timestamp;
+use crate::{control::Input, store::StoreError};
+use micado_api::{
+    ErrorCode, Timestamp,
+    agent::{ContainerSample, MachineSample},
+};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -17,6 +20,8 @@ pub(crate) struct Kept {
     pub(crate) points: Mutex<BTreeMap<(Timestamp, InstanceId, Resolution), Point>>,
     /// It does not answer.
     pub(crate) silent: AtomicBool,
+    /// Of this resolution and time it cannot tell.
+    pub(crate) bad: Mutex<Option<(Resolution, Timestamp)>>,
     /// How often a point was written that was there already.
     pub(crate) again: AtomicU32,
     /// How often it was asked to keep some.
@@ -48,6 +53,10 @@ impl History for Kept {
     }
     async fn recall(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError> {
         self.answers()?;
+        let bad = *self.bad.lock().expect("nobody panicked");
+        if bad.is_some_and(|(resolution, at)| resolution == wanted.resolution && wanted.from <= at && at < wanted.until) {
+            return Err(StoreError::Failed("it cannot be read".to_owned()));
+        }
         let among = |it: &Point| it.resolution == wanted.resolution && wanted.from <= it.at && it.at < wanted.until;
         let of = |mut it: Point| match &wanted.whose {
             Whose::All => Some(it),
@@ -72,25 +81,96 @@ pub(crate) fn sample(instance: &str, at: u64) -> Point {
     Point { instance, resolution, at, machine: MachinePoint { measured_ms: 2000, ..MachinePoint::default() }, containers: BTreeMap::new() }
 }
 
-/// A way to a core that knows nobody, and the core's end of it.
-fn handle() -> Handle {
+/// A way to a core that knows nobody, and the core's end of it: how often it was asked. Once it was told something, its store is silent.
+fn handle() -> (Handle, Arc<AtomicU32>) {
     let (handle, mut inputs, _) = Handle::new();
-    let core = crate::api::tests::core();
+    let (core, asked) = (crate::api::tests::core(), Arc::new(AtomicU32::new(0)));
+    let count = asked.clone();
     tokio::spawn(async move {
+        let mut silent = false;
         while let Some(input) = inputs.recv().await {
-            if let crate::control::Input::Read(read) = input {
-                read(Ok(&core));
+            match input {
+                Input::Read(read) if silent => read(Err(ErrorBody::new(ErrorCode::Unavailable, "it does not answer"))),
+                Input::Read(read) => {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    read(Ok(&core));
+                }
+                _ => silent = true,
             }
         }
     });
-    handle
+    (handle, asked)
+}
+
+fn batch(sequence: u64, services: &[String]) -> SampleBatch {
+    let containers = services.iter().map(|it| ContainerSample { id: it.clone(), service: Some(it.clone()), ..ContainerSample::default() }).collect();
+    SampleBatch { sequence, at: clock::now(), late: false, machine: MachineSample::default(), containers }
+}
+
+#[tokio::test(start_paused = true)]
+async fn agents_that_invent_names_cost_the_core_one_look_a_second() {
+    let (metrics, (handle, asked)) = (Arc::new(Metrics::default()), handle());
+    let began = Instant::now();
+    let liar = |n: u64| {
+        let (metrics, handle) = (metrics.clone(), handle.clone());
+        tokio::spawn(async move {
+            for sequence in 1..=20 {
+                let instance = InstanceId::trusted(format!("i{n}"));
+                metrics.take(&handle, &instance, "a", batch(sequence, &[format!("c-{n}-{sequence}")])).await.expect("there is room");
+            }
+        })
+    };
+    for liar in [1, 2, 3].map(liar) {
+        liar.await.expect("no panic");
+    }
+    let (looks, took) = (asked.load(Ordering::SeqCst), began.elapsed());
+    assert!((1..=u32::try_from(took.as_secs()).expect("little") + 1).contains(&looks), "{looks} looks in {took:?}");
+    assert!(took <= LOOK * 2 * 20, "each batch waited for two looks at most: {took:?}");
+}
+
+#[tokio::test]
+async fn what_the_core_could_not_be_told_is_told_the_next_time() {
+    let (metrics, (handle, _)) = (Arc::new(Metrics::default()), handle());
+    let refresh = Refresh { metrics: metrics.clone(), handle, history: Arc::new(Kept::default()), shown: None };
+    metrics.inner().meter.take(clock::now(), &InstanceId::trusted("i1"), "a", batch(1, &["c-web".to_owned()]));
+    refresh.turn(&mut super::refresh::Outage::default()).await;
+    assert_eq!(metrics.inner().meter.used().iter().map(|it| it.service.as_str()).collect::<Vec<_>>(), ["c-web"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_left_out_and_the_rest_is_rolled_up() {
+    const MINUTE: u64 = 60_000;
+    let (metrics, history) = (Arc::new(Metrics::default()), Arc::new(Kept::default()));
+    let rollup = Rollup { metrics: metrics.clone(), handle: handle().0, history: history.clone() };
+    let all: Vec<Point> = (0..4).flat_map(|minute| ["i1", "i2"].map(|it| sample(it, minute * MINUTE))).collect();
+    history.record(&all).await.expect("kept");
+    metrics.inner().touched.touch(&all);
+    *history.bad.lock().expect("nobody panicked") = Some((Resolution::Sample, Timestamp(2 * MINUTE)));
+    rollup.turn(Timestamp(4 * MINUTE)).await.expect("the others");
+    assert_eq!(history.times(Resolution::Minute), [0, 0, 1, 1, 3, 3].map(|it| it * MINUTE));
+    assert_eq!(metrics.inner().touched.finished(Resolution::Minute, Timestamp(4 * MINUTE)), [], "it is not tried for ever");
+}
+
+#[tokio::test]
+async fn old_points_go_whether_figures_can_be_rolled_up_or_not_and_later_if_the_store_is_silent() {
+    const HOUR: u64 = 3_600_000;
+    let history = Arc::new(Kept::default());
+    let rollup = Rollup { metrics: Arc::new(Metrics::default()), handle: handle().0, history: history.clone() };
+    history.record(&[sample("i1", 1)]).await.expect("kept");
+    let mut cleaned = Timestamp(0);
+    history.silent.store(true, Ordering::SeqCst);
+    rollup.clean(Timestamp(2 * HOUR), &mut cleaned).await.expect_err("it does not answer");
+    history.silent.store(false, Ordering::SeqCst);
+    *history.bad.lock().expect("nobody panicked") = Some((Resolution::Sample, Timestamp(1)));
+    rollup.clean(Timestamp(2 * HOUR + 1), &mut cleaned).await.expect("it answers");
+    assert_eq!((history.all().len(), cleaned), (0, Timestamp(2 * HOUR + 1)));
 }
 
 #[tokio::test]
 async fn what_is_recorded_is_rolled_up_once_its_time_is_over() {
     const MINUTE: u64 = 60_000;
     let (metrics, history) = (Arc::new(Metrics::default()), Arc::new(Kept::default()));
-    let rollup = Rollup { metrics: metrics.clone(), handle: handle(), history: history.clone() };
+    let rollup = Rollup { metrics: metrics.clone(), handle: handle().0, history: history.clone() };
     // Twenty minutes of two machines, the second of which says nothing in its second minute.
     let all: Vec<Point> =
         (0..600).flat_map(|n| ["i1", "i2"].map(|it| sample(it, n * 2000))).filter(|it| it.instance.as_str() == "i1" || it.at.0 / MINUTE != 1).collect();

@@ -17,6 +17,18 @@ pub(super) struct Stretch {
     pub(super) until: Timestamp,
 }
 
+impl Stretch {
+    /// When each of its times begins.
+    fn begins(&self) -> impl Iterator<Item = Timestamp> {
+        std::iter::successors(Some(self.from), |at| Some(at.plus(self.to.span()))).take_while(|at| *at < self.until)
+    }
+
+    /// Each of its times by itself.
+    pub(super) fn times(&self) -> impl Iterator<Item = Self> {
+        self.begins().map(|from| Self { from, until: from.plus(self.to.span()), instance: self.instance.clone(), to: self.to })
+    }
+}
+
 /// By resolution and instance, when each touched time began.
 #[derive(Debug, Default)]
 pub(super) struct Touched(BTreeMap<(Resolution, InstanceId), BTreeSet<Timestamp>>);
@@ -55,10 +67,10 @@ impl Touched {
     /// Takes out what is over: by our clock, or because the machine's own, which may go ahead, is at a later time already. Times that follow each other are one stretch.
     pub(super) fn finished(&mut self, to: Resolution, now: Timestamp) -> Vec<Stretch> {
         let mut stretches = Vec::new();
-        let most = to.span() * u32::try_from(MOST_POINTS * millis(finer(to)) / millis(to)).unwrap_or(1).max(1);
+        let most = to.span() * u32::try_from(MOST_POINTS * finer(to).millis() / to.millis()).unwrap_or(1).max(1);
         for ((_, instance), times) in self.0.iter_mut().filter(|((resolution, _), _)| *resolution == to) {
             let over = times.last().map_or(now, |latest| now.max(*latest));
-            let open = times.split_off(&Timestamp((over.0 + 1).saturating_sub(millis(to))));
+            let open = times.split_off(&Timestamp((over.0 + 1).saturating_sub(to.millis())));
             for from in std::mem::replace(times, open) {
                 let until = from.plus(to.span());
                 match stretches.last_mut() {
@@ -76,14 +88,9 @@ impl Touched {
     /// These could not be rolled up.
     pub(super) fn put_back(&mut self, stretches: &[Stretch]) {
         for it in stretches {
-            let times = std::iter::successors(Some(it.from), |at| Some(at.plus(it.to.span()))).take_while(|at| *at < it.until);
-            self.0.entry((it.to, it.instance.clone())).or_default().extend(times);
+            self.0.entry((it.to, it.instance.clone())).or_default().extend(it.begins());
         }
     }
-}
-
-fn millis(resolution: Resolution) -> u64 {
-    u64::try_from(resolution.span().as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Points that wait to be recorded, within a bound, and how far each agent's batches are among them.
 
 use super::{ContainerPoint, Point};
-use micado_api::InstanceId;
+use micado_api::{InstanceId, agent::SampleBatch};
 use std::collections::{HashMap, VecDeque};
 
 /// The most that waiting points may take, in bytes: five minutes of a hundred machines with ten containers each.
-pub(super) const MOST_BYTES: usize = 32 << 20;
+const MOST_BYTES: usize = 32 << 20;
+/// The most that those of one instance may take.
+const MOST_OF_ONE: usize = MOST_BYTES / 8;
 
 /// A batch, by the run of its agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,42 +20,59 @@ pub(super) struct Mark {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     points: VecDeque<Point>,
+    /// Bytes of what waits and of what is being recorded: of each instance, and in all.
+    held: HashMap<InstanceId, usize>,
     bytes: usize,
     /// The last batch that was taken of each instance.
     taken: HashMap<InstanceId, Mark>,
-    dropped: u64,
 }
 
 impl Waiting {
+    /// Whether what this batch says can wait, too.
+    pub(super) fn has_room(&self, instance: &InstanceId, batch: &SampleBatch) -> bool {
+        let more = size(instance, batch.containers.iter().filter_map(|it| it.service.as_ref()));
+        self.bytes + more <= MOST_BYTES && self.held.get(instance).copied().unwrap_or(0) + more <= MOST_OF_ONE
+    }
+
     /// A point that was made of this batch.
     pub(super) fn push(&mut self, point: Point, mark: Mark) {
-        let taken = self.taken.entry(point.instance.clone()).or_insert_with(|| mark.clone());
+        self.note(&point.instance, mark);
+        let size = size_of_point(&point);
+        self.bytes += size;
+        *self.held.entry(point.instance.clone()).or_default() += size;
+        self.points.push_back(point);
+    }
+
+    /// This batch is taken.
+    pub(super) fn note(&mut self, instance: &InstanceId, mark: Mark) {
+        let taken = self.taken.entry(instance.clone()).or_insert_with(|| mark.clone());
         // One of a connection that was cut may come after later ones.
         if taken.run != mark.run || taken.sequence < mark.sequence {
             *taken = mark;
         }
-        self.bytes += size(&point);
-        self.points.push_back(point);
-        self.keep_within(MOST_BYTES);
     }
 
-    /// Everything that waits, and how far each agent's batches are once that is recorded.
+    /// Everything that waits, and how far each agent's batches are once that is recorded. It keeps its room until then.
     pub(super) fn drain(&mut self) -> (Vec<Point>, HashMap<InstanceId, Mark>) {
-        self.bytes = 0;
         (std::mem::take(&mut self.points).into(), self.taken.clone())
+    }
+
+    /// These are recorded.
+    pub(super) fn release(&mut self, points: &[Point]) {
+        for point in points {
+            let size = size_of_point(point);
+            self.bytes -= size;
+            if let Some(held) = self.held.get_mut(&point.instance) {
+                *held -= size;
+            }
+        }
+        self.held.retain(|_, held| *held > 0);
     }
 
     /// These could not be recorded. They are older than all that waits.
     pub(super) fn put_back(&mut self, points: Vec<Point>) {
-        self.bytes += points.iter().map(size).sum::<usize>();
         let later = std::mem::replace(&mut self.points, points.into());
         self.points.extend(later);
-        self.keep_within(MOST_BYTES);
-    }
-
-    /// How many points found no room since this was last asked.
-    pub(super) fn take_dropped(&mut self) -> u64 {
-        std::mem::take(&mut self.dropped)
     }
 
     pub(super) fn instances(&self) -> impl Iterator<Item = &InstanceId> {
@@ -64,27 +83,23 @@ impl Waiting {
     pub(super) fn forget(&mut self, instance: &InstanceId) {
         self.taken.remove(instance);
     }
-
-    fn keep_within(&mut self, bytes: usize) {
-        while self.bytes > bytes
-            && let Some(oldest) = self.points.pop_front()
-        {
-            self.bytes -= size(&oldest);
-            self.dropped += 1;
-        }
-    }
 }
 
-/// Memory that a point takes, about.
-fn size(point: &Point) -> usize {
-    let named: usize = point.containers.keys().map(String::len).sum();
-    size_of::<Point>() + point.instance.as_str().len() + named + point.containers.len() * size_of::<(String, ContainerPoint)>()
+fn size_of_point(point: &Point) -> usize {
+    size(&point.instance, point.containers.keys())
+}
+
+/// Memory that a point with these containers takes, about.
+fn size<'a>(instance: &InstanceId, containers: impl Iterator<Item = &'a String>) -> usize {
+    let figures = size_of::<(String, ContainerPoint)>();
+    size_of::<Point>() + instance.as_str().len() + containers.map(|name| name.len() + figures).sum::<usize>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::metrics::tests::sample;
+    use micado_api::{Timestamp, agent::MachineSample};
 
     fn waiting(count: u64) -> Waiting {
         let mut waiting = Waiting::default();
@@ -105,14 +120,31 @@ mod tests {
         waiting.put_back(points.split_off(1));
         let (points, marks) = waiting.drain();
         assert_eq!((times(&points), marks[&InstanceId::trusted("i1")].sequence), (vec![2, 3, 4], 4));
-        assert_eq!((waiting.bytes, waiting.take_dropped()), (0, 0));
+        waiting.release(&points);
+        assert_eq!((waiting.bytes, waiting.held.len()), (size_of_point(&sample("i1", 1)), 1), "the first was not recorded yet");
+        waiting.release(&[sample("i1", 1)]);
+        assert_eq!((waiting.bytes, waiting.held.len()), (0, 0));
     }
 
     #[test]
-    fn the_oldest_go_when_there_is_no_room() {
-        let mut waiting = waiting(10);
-        waiting.keep_within(3 * size(&sample("i1", 1)));
-        assert_eq!((waiting.take_dropped(), waiting.take_dropped()), (7, 0));
-        assert_eq!(times(&waiting.drain().0), [8, 9, 10]);
+    fn there_is_room_for_so_much_of_one_and_of_all() {
+        let mut waiting = Waiting::default();
+        let batch = SampleBatch { sequence: 1, at: Timestamp(1), late: false, machine: MachineSample::default(), containers: Vec::new() };
+        let fill = |waiting: &mut Waiting, name: &str| {
+            let (instance, mut count) = (InstanceId::trusted(name), 0);
+            while waiting.has_room(&instance, &batch) {
+                waiting.push(sample(name, 1), Mark { run: "a".to_owned(), sequence: 1 });
+                count += 1;
+            }
+            count
+        };
+        let most = MOST_OF_ONE / size_of_point(&sample("i1", 1));
+        let counts: Vec<usize> = (1..=9).map(|n| fill(&mut waiting, &format!("i{n}"))).collect();
+        assert_eq!(counts[..8], [most; 8]);
+        assert!(counts[8] < most / 8, "all is full: {counts:?}");
+        let (points, _) = waiting.drain();
+        assert_eq!(fill(&mut waiting, "i1"), 0, "what is being recorded keeps its room");
+        waiting.release(&points);
+        assert_eq!(fill(&mut waiting, "i1"), most);
     }
 }

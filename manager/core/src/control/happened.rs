@@ -1,7 +1,10 @@
 //! What node agents say of containers, a moment before the Swarm does: it is a reason to look, and it tells who was killed for want of memory.
 
 use super::Core;
-use crate::engine::TaskView;
+use crate::{
+    engine::TaskView,
+    model::{Container, Placement},
+};
 use micado_api::{
     InstanceId, Timestamp,
     agent::{ContainerEvent, ContainerHappening},
@@ -27,11 +30,8 @@ pub(super) struct Heard {
 impl Core {
     /// An agent speaks only for containers of its own machine, and what it says twice is heard once.
     pub(super) fn happened(&mut self, instance: &InstanceId, event: ContainerEvent) {
-        let (Some(sight), Some(name)) = (&self.sight, event.service.clone()) else { return };
-        if sight.service(&name).is_none_or(|service| service.placement.instance != *instance) {
-            return;
-        }
-        let tasks = sight.tasks_of(&name).to_vec();
+        let Some(name) = event.service.clone().filter(|name| self.is_placed(name, instance)) else { return };
+        let tasks = self.sight.as_ref().map_or_else(Vec::new, |sight| sight.tasks_of(&name).to_vec());
         let heard = self.memory.heard.entry(name).or_default();
         if heard.events.contains(&event) {
             return;
@@ -51,6 +51,12 @@ impl Core {
         if says_why {
             self.report();
         }
+    }
+
+    /// By the records, which are there before the engine was seen.
+    fn is_placed(&self, swarm_name: &str, instance: &InstanceId) -> bool {
+        let is = |it: &Container, place: &Placement| place.instance == *instance && self.swarm_name(&it.name, place) == swarm_name;
+        self.ledger.containers.values().any(|it| [&it.placement, &it.leaving].into_iter().flatten().any(|place| is(it, place)))
     }
 
     /// Swarm services of which an agent has said something that the Swarm has not said yet.

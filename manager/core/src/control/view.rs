@@ -3,6 +3,7 @@
 use super::{Core, sight::Sight};
 use crate::{
     engine::TaskState,
+    metrics::Whose,
     model::{Container, Desired, Instance, Placement, Service},
 };
 use micado_api::{
@@ -302,10 +303,27 @@ impl Core {
             Err(places) if places.is_empty() => {
                 Err(ErrorBody::new(ErrorCode::Conflict, format!("`{name}` does not run")).hint("`micado list -c --all` shows how it is"))
             }
-            Err(places) => {
-                let names: Vec<&str> = places.iter().map(|it| it.container.as_str()).collect();
-                Err(ErrorBody::new(ErrorCode::Conflict, format!("`{name}` has several containers")).hint(format!("say which: {}", names.join(", "))))
-            }
+            Err(places) => Err(several(name, &places.into_iter().map(|it| it.container).collect::<Vec<_>>())),
+        }
+    }
+
+    /// Whose past figures are meant: a container's, an instance's by its tag, or those of the only container of this service.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when the service has several containers.
+    pub fn measured(&self, name: &str) -> Result<Whose, ErrorBody> {
+        let of = |container: &ContainerName| Ok(Whose::Container(container.to_string()));
+        if let Some(own) = self.ledger.containers.values().find(|it| it.removed_at.is_none() && it.name.as_str() == name) {
+            return of(&own.name);
+        }
+        if let Some(instance) = self.tagged(name) {
+            return Ok(Whose::Instance(instance.id.clone()));
+        }
+        let named = self.containers_named(name)?;
+        let (all, placed): (Vec<_>, Vec<_>) = (named.iter().collect(), named.iter().filter(|it| self.placed(it).is_some()).collect());
+        match (&all[..], &placed[..]) {
+            ([only], _) | (_, [only]) => of(only),
+            _ => Err(several(name, &named)),
         }
     }
 
@@ -344,6 +362,11 @@ impl Core {
         };
         Ok(self.containers_named(name)?.iter().map(source).collect())
     }
+}
+
+fn several(service: &str, containers: &[ContainerName]) -> ErrorBody {
+    let names: Vec<&str> = containers.iter().map(ContainerName::as_str).collect();
+    ErrorBody::new(ErrorCode::Conflict, format!("`{service}` has several containers")).hint(format!("say which: {}", names.join(", ")))
 }
 
 fn count<K: Ord>(items: impl Iterator<Item = K>) -> BTreeMap<K, u32> {

@@ -63,6 +63,17 @@ impl Meter {
         std::mem::take(&mut self.used).into_values().collect()
     }
 
+    /// What [`Self::used`] gave could not be told: it comes again, with what was used since.
+    pub fn give_back(&mut self, used: Vec<Used>) {
+        for it in used {
+            let since = self.used.entry(it.service.clone()).or_insert_with(|| Used { measured_ms: 0, ..it.clone() });
+            since.measured_ms = since.measured_ms.saturating_add(it.measured_ms);
+            since.memory_peak = since.memory_peak.max(it.memory_peak);
+            since.cpu_peak = since.cpu_peak.max(it.cpu_peak);
+            since.killed_at = since.killed_at.max(it.killed_at);
+        }
+    }
+
     /// The instance is no more.
     pub fn forget(&mut self, instance: &InstanceId) {
         self.machines.remove(instance);

@@ -14,7 +14,7 @@ use axum::{
     Json,
     extract::{
         FromRequestParts, State, WebSocketUpgrade,
-        ws::{Message, WebSocket, rejection::WebSocketUpgradeRejection},
+        ws::{CloseFrame, Message, WebSocket, close_code, rejection::WebSocketUpgradeRejection},
     },
     http::request::Parts,
     response::Response,
@@ -80,7 +80,7 @@ pub(in crate::api) async fn agent(State(state): State<ApiState>, Caller(instance
             () = revoked(&state, &instance) => "the instance is not ours any more",
             () = state.stopping.cancelled() => "the manager stops",
         };
-        state.agents.disconnect(&instance, &connection);
+        state.agents.disconnect(&instance, connection);
         tracing::info!(%instance, "its agent is not connected any more: {end}");
     })
 }
@@ -104,7 +104,14 @@ async fn serve(state: &ApiState, instance: &InstanceId, mut socket: WebSocket, m
                 Ok(Some(Ok(message))) => {
                     alive = Instant::now();
                     match message {
-                        Message::Text(text) => ear.hear(&text).await,
+                        Message::Text(text) => match ear.hear(&text).await {
+                            Ok(answer) => answer,
+                            Err(end) => {
+                                // It is told why; whether that arrives is its own matter.
+                                drop(socket.send(Message::Close(Some(CloseFrame { code: close_code::AGAIN, reason: end.into() }))).await);
+                                return end;
+                            }
+                        },
                         _ => None,
                     }
                 }
@@ -129,14 +136,15 @@ struct Ear<'a> {
 }
 
 impl Ear<'_> {
-    /// What is answered.
-    async fn hear(&mut self, text: &str) -> Option<ToAgent> {
+    /// What is answered, or why it is not listened to any longer.
+    async fn hear(&mut self, text: &str) -> Result<Option<ToAgent>, &'static str> {
         let (state, instance) = (self.state, self.instance);
         match serde_json::from_str(text) {
             Ok(FromAgent::Samples(batch)) => {
-                self.heard = self.heard.max(batch.sequence);
-                state.metrics.take(&state.handle, instance, &self.run, batch).await;
-                return self.acknowledgement();
+                let sequence = batch.sequence;
+                state.metrics.take(&state.handle, instance, &self.run, batch).await?;
+                self.heard = self.heard.max(sequence);
+                return Ok(self.acknowledgement());
             }
             Ok(FromAgent::Event(event)) => {
                 tracing::debug!(%instance, container = event.id, "{:?}", event.what);
@@ -146,7 +154,7 @@ impl Ear<'_> {
             Ok(FromAgent::Hello { .. }) => {}
             Err(error) => tracing::warn!(%instance, %error, "its agent said something that is not to be understood"),
         }
-        None
+        Ok(None)
     }
 
     /// What is durable the agent need not keep. Of what was sent before a cut it knows that only once it has sent it again.

@@ -108,6 +108,18 @@ async fn a_session_is_for_one_agent_and_one_connection() {
     drop(late);
     assert!(agents.claim(&id, &one).is_none(), "nobody waits for it any more");
     let (_newer, _) = agents.connect(&one);
-    agents.disconnect(&one, &connection);
+    agents.disconnect(&one, connection);
     assert!(agents.inner().connected.contains_key(&one), "the newer one stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_connection_of_the_same_agent_ends_the_older_one_at_once() {
+    let (manager, instance) = renting(0);
+    let mut older = Agent::of(&manager, &instance, "a").await;
+    assert_eq!(older.heard().await, []);
+    let began = std::time::Instant::now();
+    let mut newer = Agent::of(&manager, &instance, "a").await;
+    assert!(!matches!(older.0.next().await, Some(Ok(_))), "nothing is said to it any more");
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "it did not wait for silence");
+    assert_eq!(newer.heard().await, [], "it goes on");
 }

@@ -64,7 +64,7 @@ fn refuse(input: Input, error: &StoreError) {
     match input {
         Input::Request(_, _, answer) => drop(answer.send(Err(refusal))),
         Input::Read(read) => read(Err(refusal)),
-        // Whoever told it tells of the state again: nothing hangs on one event.
+        // What containers used is told again once the store answers. What an agent saw happen is lost: Swarm's own word tells of that, only not who was killed for want of memory.
         Input::Tell(_) => {}
     }
 }

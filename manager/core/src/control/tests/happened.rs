@@ -1,6 +1,7 @@
 //! What node agents say a moment before the Swarm does.
 
 use super::*;
+use crate::store::Record;
 use micado_api::agent::{ContainerEvent, ContainerHappening};
 
 /// One container that runs, its instance, and its Swarm service.
@@ -51,6 +52,27 @@ fn an_agent_speaks_for_its_own_machine_only() {
     bench.event(Event::Happened(id.clone(), died("c-unknown", 137, true)));
     bench.event(Event::Happened(id, ContainerEvent { service: None, ..died(&name, 137, true) }));
     assert!(bench.core.in_flight().is_empty() && bench.core.memory.heard.is_empty());
+}
+
+#[test]
+fn what_is_said_before_the_engine_was_seen_is_heard() {
+    let (before, id, name) = running();
+    let records = [
+        before.core.ledger.instances.values().cloned().map(Record::Instance).collect::<Vec<_>>(),
+        before.core.ledger.services.values().cloned().map(Record::Service).collect(),
+        before.core.ledger.containers.values().cloned().map(Record::Container).collect(),
+    ];
+    let mut bench = Bench::unseeing(Config::clone(before.core.config()), records.into_iter().flatten().map(|record| (record, 1)).collect());
+    bench.event(Event::Happened(id.clone(), died(&name, 137, true)));
+    bench.event(Event::Happened(InstanceId::trusted("other"), died(&name, 1, false)));
+    bench.seen = before.seen;
+    let task = &mut bench.seen.tasks[0];
+    (task.state, task.wanted, task.exit_code) = (TaskState::Failed, false, Some(137));
+    let mut next = task.clone();
+    (next.id, next.version, next.state, next.wanted) = ("next".to_owned(), 2, TaskState::Starting, true);
+    bench.seen.tasks.push(next);
+    bench.look();
+    assert_eq!(bench.state("a_web.1"), "failing: exit code 137: killed for want of memory (its limit is 64 MiB): launch it with more --memory");
 }
 
 #[test]

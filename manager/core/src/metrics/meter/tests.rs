@@ -262,3 +262,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_could_not_be_told_comes_again_with_what_was_used_since() {
+    let mut bench = Bench::default();
+    for (sequence, mib) in [(1, 300), (2, 100)] {
+        bench.meter.take(bench.now, &id("i1"), "a", batch(sequence, vec![container("e1", "s", sequence * SECOND, mib)]));
+    }
+    let untold = bench.meter.used();
+    bench.meter.give_back(untold.clone());
+    assert_eq!(bench.meter.used(), untold);
+    bench.meter.take(bench.now, &id("i1"), "a", batch(3, vec![container("e1", "s", 3 * SECOND, 200)]));
+    bench.meter.give_back(untold);
+    let used = bench.meter.used();
+    assert_eq!(used.iter().map(|it| (it.service.as_str(), it.measured_ms, it.memory_peak)).collect::<Vec<_>>(), [("s", 4000, MemoryBytes::mib(300))]);
+}

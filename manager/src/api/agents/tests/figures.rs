@@ -13,7 +13,7 @@ use micado_api::{
     ContainerName, HistoryQuery, InstanceState, MemoryBytes, NanoCpus, Origin, Resources, ServiceSpec, Timestamp,
     agent::{ContainerEvent, ContainerHappening, ContainerSample, MachineSample, SampleBatch},
 };
-use std::sync::atomic::Ordering;
+use std::sync::{LazyLock, atomic::Ordering};
 
 /// The batch of this sequence: one every two seconds, half a core in use.
 fn batch(sequence: u64, containers: Vec<ContainerSample>) -> FromAgent {
@@ -23,8 +23,10 @@ fn batch(sequence: u64, containers: Vec<ContainerSample>) -> FromAgent {
     FromAgent::Samples(SampleBatch { sequence, at: at(sequence), late: false, machine, containers })
 }
 
+/// A minute ago, and so much later.
 fn at(sequence: u64) -> Timestamp {
-    Timestamp(1_000_000 + sequence * 2000)
+    static BEGAN: LazyLock<u64> = LazyLock::new(|| clock::now().0 - 60_000);
+    Timestamp(*BEGAN + sequence * 2000)
 }
 
 fn of_service(service: &str, memory: u64, sequence: u64) -> ContainerSample {
@@ -134,6 +136,8 @@ async fn figures_are_shown_and_kept_and_an_agent_speaks_for_its_own_instance_onl
     liar.heard().await;
     honest.say(&event(3)).await;
     honest.heard().await;
+    // What was told before this question the core has heard.
+    manager.handle.read(|_| ()).await.expect("it answers");
     let happened = |told: &Event, of: &InstanceId, code| matches!(told, Event::Happened(instance, event) if instance == of && event.what == died(code));
     let told = manager.told.lock().expect("nobody panicked").clone();
     assert!(matches!(told.as_slice(), [lie, truth] if happened(lie, &other, 9) && happened(truth, &own, 3)), "each as its certificate says: {told:?}");
@@ -176,4 +180,51 @@ async fn what_containers_used_is_told_to_the_core_once() {
     let told = manager.told.lock().expect("nobody panicked");
     let used: Vec<_> = told.iter().filter_map(|event| if let Event::Used(used) = event { Some(used) } else { None }).flatten().collect();
     assert_eq!(used.iter().map(|it| (it.service.as_str(), it.memory_peak)).collect::<Vec<_>>(), [(service.as_str(), MemoryBytes::mib(100))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_no_room_for_stays_with_the_agent_until_the_store_answers() {
+    let (manager, instance) = renting(0);
+    let bell = manager.refreshing();
+    manager.history.silent.store(true, Ordering::SeqCst);
+    let of = |sequence| match batch(sequence, Vec::new()) {
+        FromAgent::Samples(batch) => SampleBatch { at: Timestamp(at(0).0 + sequence), ..batch },
+        _ => unreachable!("a batch is samples"),
+    };
+    let mut sequence = 1;
+    while manager.metrics.take(&manager.handle, &instance, "a", of(sequence)).await.is_ok() {
+        sequence += 1;
+    }
+    let mut agent = Agent::of(&manager, &instance, "a").await;
+    agent.say(&FromAgent::Samples(of(sequence))).await;
+    let end = agent.0.next().await.expect("a word").expect("readable");
+    assert!(matches!(&end, tungstenite::Message::Close(Some(end)) if end.reason.as_str() == "no room for more figures until the store answers"), "{end:?}");
+    turn(&manager, &bell).await;
+    let mut agent = Agent::of(&manager, &instance, "a").await;
+    agent.say(&FromAgent::Samples(of(sequence))).await;
+    assert!(matches!(agent.0.next().await, Some(Ok(tungstenite::Message::Close(_)))), "a turn that failed makes no room");
+
+    manager.history.silent.store(false, Ordering::SeqCst);
+    turn(&manager, &bell).await;
+    let mut agent = Agent::of(&manager, &instance, "a").await;
+    agent.say(&FromAgent::Samples(of(sequence))).await;
+    assert_eq!(agent.heard().await, [ToAgent::Ack { sequence: sequence - 1 }]);
+    bell.ring();
+    assert_eq!(agent.answer().await, ToAgent::Ack { sequence });
+    let all = manager.history.all();
+    assert_eq!((all.len() as u64, manager.history.again.load(Ordering::SeqCst)), (sequence, 0), "none is lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_measured_by_a_wrong_clock_is_shown_and_not_kept() {
+    let (manager, [own, _], _) = placed();
+    let (bell, client) = (manager.refreshing(), manager.by_socket());
+    let mut agent = Agent::of(&manager, &own, "a").await;
+    let FromAgent::Samples(of) = batch(1, Vec::new()) else { unreachable!("a batch is samples") };
+    agent.say(&FromAgent::Samples(SampleBatch { at: Timestamp(at(1).0 + 86_400_000), ..of })).await;
+    agent.heard().await;
+    assert!(client.instances(false).await.expect("a list")[0].usage.is_some());
+    bell.ring();
+    assert_eq!(agent.answer().await, ToAgent::Ack { sequence: 1 });
+    assert_eq!(manager.history.all(), [], "tomorrow");
 }

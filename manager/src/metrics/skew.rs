@@ -1,0 +1,40 @@
+//! Whether a machine's clock can be believed: points are filed by it.
+
+use micado_api::{Timestamp, agent::SampleBatch};
+use std::time::Duration;
+
+/// The most that a batch may be ahead of the manager's clock.
+const AHEAD: Duration = Duration::from_secs(5 * 60);
+/// The most that one may be behind that does not say that it is late. An agent keeps ten minutes of what was on its way when a connection was cut, and sends that again as it was.
+const BEHIND: Duration = Duration::from_secs(15 * 60);
+/// The most that one may be behind that is late: samples are kept no longer.
+const LATE: Duration = Duration::from_secs(3600);
+
+/// By how much the clock that a batch was measured by is off, in words, if that is too much.
+pub(super) fn doubt(now: Timestamp, batch: &SampleBatch) -> Option<String> {
+    let (ahead, behind) = (batch.at.since(now), now.since(batch.at));
+    if ahead > AHEAD {
+        return Some(format!("{} s ahead of", ahead.as_secs()));
+    }
+    (behind > if batch.late { LATE } else { BEHIND }).then(|| format!("{} s behind", behind.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use micado_api::agent::MachineSample;
+
+    #[test]
+    fn a_clock_may_be_off_by_minutes_and_what_is_late_by_an_hour() {
+        const MINUTE: i64 = 60_000;
+        let now = Timestamp(1_793_700_000_000);
+        let of = |by: i64, late| {
+            let at = Timestamp(now.0.saturating_add_signed(by));
+            doubt(now, &SampleBatch { sequence: 1, at, late, machine: MachineSample::default(), containers: Vec::new() })
+        };
+        assert!([0, 5 * MINUTE, -15 * MINUTE].iter().all(|by| of(*by, false).is_none() && of(*by, true).is_none()));
+        assert_eq!(of(5 * MINUTE + 1000, true).as_deref(), Some("301 s ahead of"));
+        assert_eq!(of(-15 * MINUTE - 1000, false).as_deref(), Some("901 s behind"));
+        assert_eq!((of(-60 * MINUTE, true), of(-61 * MINUTE, true).as_deref()), (None, Some("3660 s behind")));
+    }
+}

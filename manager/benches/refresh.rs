@@ -102,9 +102,13 @@ async fn refresh(store: &MongoStore) {
         shown.expect("shown");
         committed.push(ended);
 
-        let minute = Recall { whose: Whose::All, resolution: Resolution::Sample, from: Timestamp(now.0 - now.0 % 60_000), until: Timestamp(u64::MAX) };
+        let from = Timestamp(now.0 - now.0 % 60_000);
         let begun = Instant::now();
-        assert!(!store.recall(&minute).await.expect("recalled").is_empty());
+        for number in 0..INSTANCES {
+            let whose = Whose::Instance(InstanceId::trusted(instance_id(number)));
+            let minute = Recall { whose, resolution: Resolution::Sample, from, until: Timestamp(from.0 + 60_000) };
+            assert!(!store.recall(&minute).await.expect("recalled").is_empty());
+        }
         recalled.push(begun.elapsed());
     }
     let of = format!("{} containers on {INSTANCES} instances", INSTANCES * EACH);

@@ -59,7 +59,6 @@ impl History for Kept {
         }
         let among = |it: &Point| it.resolution == wanted.resolution && wanted.from <= it.at && it.at < wanted.until;
         let of = |mut it: Point| match &wanted.whose {
-            Whose::All => Some(it),
             Whose::Instance(id) => (it.instance == *id).then_some(it),
             Whose::Container(name) => {
                 it.containers.retain(|known, _| known == name);

@@ -20,6 +20,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+use tokio::sync::Mutex;
 
 /// redb takes 1 GiB by default; the whole store is a few megabytes, and the manager keeps its own view in memory.
 const CACHE_BYTES: usize = 4 << 20;
@@ -40,6 +41,8 @@ pub struct EmbeddedStore {
     path: Arc<Path>,
     database: Arc<Database>,
     keys: Arc<KeyFile>,
+    /// Held by whoever writes: redb lets one write at a time and does not say who is next, here it is who waits longest.
+    turn: Arc<Mutex<()>>,
 }
 
 impl EmbeddedStore {
@@ -57,7 +60,14 @@ impl EmbeddedStore {
         if schema::upgrade(&path, &database, &keys, migrations)? == schema::Remains::OfBefore {
             database = rewrite::rewrite(&path, database)?;
         }
-        Ok(Self { path: path.into(), database: Arc::new(database), keys })
+        Ok(Self { path: path.into(), database: Arc::new(database), keys, turn: Arc::default() })
+    }
+
+    /// Writes when it is its turn.
+    async fn write<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+        let (store, turn) = (self.clone(), self.turn.clone().lock_owned().await);
+        let (written, _turn) = blocking(move || Ok((work(&store)?, turn))).await?;
+        Ok(written)
     }
 
     fn read_all(&self) -> Result<Contents, StoreError> {
@@ -99,8 +109,7 @@ impl Store for EmbeddedStore {
 
     async fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
         let writes = changes.iter().map(|change| seal(&self.keys, change)).collect::<Result<Vec<_>, _>>()?;
-        let store = self.clone();
-        blocking(move || store.write_all(&writes)).await
+        self.write(move |store| store.write_all(&writes)).await
     }
 }
 

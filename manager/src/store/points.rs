@@ -14,6 +14,11 @@ pub(super) fn encode(point: &Point) -> Result<Vec<u8>, StoreError> {
         .map_err(|error| StoreError::Failed(format!("a point of {} cannot be written down: {error}", point.instance)))
 }
 
+/// Whether there may be figures of this container: most are not of it, and not read at all.
+pub(super) fn may_hold(bytes: &[u8], container: &str) -> bool {
+    memchr::memmem::find(bytes, container.as_bytes()).is_some()
+}
+
 /// `None` when these are no figures, or of a micado that keeps others.
 pub(super) fn decode(bytes: &[u8]) -> Option<Figures> {
     postcard::take_from_bytes(bytes).ok().and_then(|(figures, rest)| rest.is_empty().then_some(figures))
@@ -60,6 +65,7 @@ mod tests {
         let bytes = encode(&point()).expect("written");
         assert_eq!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), KEPT);
         assert_eq!(decode(&bytes), Some((point().machine, point().containers)));
+        assert!(may_hold(&bytes, "w") && may_hold(&bytes, "") && !may_hold(&bytes, "v"));
         assert_eq!(decode(&bytes[1..]), None);
         assert_eq!(decode(&[bytes.as_slice(), &[0]].concat()), None);
     }

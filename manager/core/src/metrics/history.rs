@@ -7,8 +7,6 @@ use micado_api::{InstanceId, Timestamp};
 /// Whose points.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whose {
-    /// Everybody's.
-    All,
     /// One instance's.
     Instance(InstanceId),
     /// One container's, by name: on whatever instance it was. Points then hold that container only.

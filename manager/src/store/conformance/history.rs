@@ -31,19 +31,29 @@ fn sample(instance: &str, ms: u64) -> Point {
     point(instance, Resolution::Sample, Timestamp(recently().0 + ms), &["alice_web.1", "bob_db.1"])
 }
 
-fn all(resolution: Resolution) -> Recall {
-    Recall { whose: Whose::All, resolution, from: Timestamp(0), until: Timestamp(u64::MAX) }
+fn all(whose: Whose) -> Recall {
+    Recall { whose, resolution: Resolution::Sample, from: Timestamp(0), until: Timestamp(u64::MAX) }
 }
 
-async fn samples(history: &dyn History) -> Vec<Point> {
-    history.recall(&all(Resolution::Sample)).await.expect("recalled")
+/// All that is kept of an instance.
+pub fn all_of(instance: &str, resolution: Resolution) -> Recall {
+    Recall { resolution, ..all(Whose::Instance(InstanceId::trusted(instance))) }
+}
+
+fn container(name: &str) -> Recall {
+    all(Whose::Container(name.into()))
+}
+
+async fn samples(history: &dyn History, instance: &str) -> Vec<Point> {
+    history.recall(&all_of(instance, Resolution::Sample)).await.expect("recalled")
 }
 
 pub async fn no_points_are_no_error<H: Home>() {
     let home = H::fresh().await;
     let history = home.history().await;
     history.record(&[]).await.expect("nothing to do");
-    assert_eq!(samples(&*history).await, []);
+    assert_eq!(samples(&*history, "a").await, []);
+    assert_eq!(history.recall(&container("alice_web.1")).await, Ok(vec![]));
     history.forget(clock::now()).await.expect("nothing to let go of");
 }
 
@@ -52,15 +62,21 @@ pub async fn points_come_back_by_time_and_then_by_instance<H: Home>() {
     let history = home.history().await;
     // Also such that a shorter number, or a later minute, would be sorted before.
     let times = [0, 2, 900, 10_000, 59_999, 60_000, 1_200_000];
-    let wanted: Vec<Point> = times.into_iter().flat_map(|ms| ["a", "a2", "b"].map(|instance| sample(instance, ms))).collect();
+    let at = |ms| Timestamp(recently().0 + ms);
+    let of = |ms, instances: &[&str]| instances.iter().map(|it| point(it, Resolution::Sample, at(ms), &["alice_web.1"])).collect::<Vec<_>>();
+    let wanted: Vec<Point> = times.into_iter().flat_map(|ms| of(ms, &["a", "a2", "b"])).collect();
     let mut written = wanted.clone();
     written.reverse();
     for part in written.chunks(4) {
         history.record(part).await.expect("recorded");
     }
-    assert_eq!(samples(&*history).await, wanted);
+    let a2: Vec<Point> = times.into_iter().flat_map(|ms| of(ms, &["a2"])).collect();
+    assert_eq!(history.recall(&container("alice_web.1")).await, Ok(wanted.clone()));
+    assert_eq!(samples(&*history, "a2").await, a2);
     drop(history);
-    assert_eq!(samples(&*home.history().await).await, wanted, "after it was opened again");
+    let history = home.history().await;
+    assert_eq!(history.recall(&container("alice_web.1")).await, Ok(wanted), "after it was opened again");
+    assert_eq!(samples(&*history, "a2").await, a2);
 }
 
 pub async fn a_point_that_is_written_again_is_replaced<H: Home>() {
@@ -70,14 +86,14 @@ pub async fn a_point_that_is_written_again_is_replaced<H: Home>() {
     for _ in 0..3 {
         history.record(&points).await.expect("recorded");
     }
-    let by_time = [points[0].clone(), points[2].clone(), points[1].clone()];
-    assert_eq!(samples(&*history).await, by_time);
+    assert_eq!(samples(&*history, "a").await, points[..2]);
     let other = Point { containers: [("carol_job.1".to_owned(), ContainerPoint::default())].into(), machine: MachinePoint::default(), ..points[0].clone() };
     history.record(std::slice::from_ref(&other)).await.expect("recorded");
-    assert_eq!(samples(&*history).await, [other.clone(), by_time[1].clone(), by_time[2].clone()], "nothing is left of what it was");
+    assert_eq!(samples(&*history, "a").await, [other.clone(), points[1].clone()], "nothing is left of what it was");
+    assert_eq!(samples(&*history, "b").await, points[2..]);
     history.record(&[points[0].clone(), other.clone()]).await.expect("recorded");
-    assert_eq!(samples(&*history).await[0], other, "the last of one call counts");
-    let gone = Recall { whose: Whose::Container("bob_db.1".into()), until: Timestamp(other.at.0 + 1), ..all(Resolution::Sample) };
+    assert_eq!(samples(&*history, "a").await[0], other, "the last of one call counts");
+    let gone = Recall { until: Timestamp(other.at.0 + 1), ..container("bob_db.1") };
     assert_eq!(history.recall(&gone).await.expect("recalled").len(), 1, "only the other instance has it now");
 }
 
@@ -85,10 +101,10 @@ pub async fn points_of_the_same_time_are_told_apart<H: Home>() {
     let home = H::fresh().await;
     let history = home.history().await;
     let at = Timestamp(recently().0 / 600_000 * 600_000);
-    let points: Vec<Point> = Resolution::ALL.into_iter().flat_map(|resolution| ["a", "b"].map(|instance| point(instance, resolution, at, &[]))).collect();
-    history.record(&points).await.expect("recorded");
-    for (number, resolution) in Resolution::ALL.into_iter().enumerate() {
-        assert_eq!(history.recall(&all(resolution)).await.expect("recalled"), points[number * 2..number * 2 + 2]);
+    let all: Vec<Point> = Resolution::ALL.into_iter().flat_map(|resolution| ["a", "b"].map(|instance| point(instance, resolution, at, &[]))).collect();
+    history.record(&all).await.expect("recorded");
+    for wanted in all {
+        assert_eq!(history.recall(&all_of(wanted.instance.as_str(), wanted.resolution)).await, Ok(vec![wanted]));
     }
 }
 
@@ -110,10 +126,11 @@ pub async fn only_what_is_asked_for_is_recalled<H: Home>() {
     let pick = |which: &[usize]| which.iter().map(|at| points[*at].clone()).collect::<Vec<_>>();
     let instance = |id: &str| Whose::Instance(InstanceId::trusted(id));
 
-    assert_eq!(ask(Whose::All, 58_000, 60_000).await, pick(&[2]), "from it on, and without the end");
-    assert_eq!(ask(Whose::All, 58_001, 60_001).await, pick(&[3, 4]));
-    assert_eq!(ask(Whose::All, 130_001, 500_000).await, []);
-    assert_eq!(ask(Whose::All, 60_000, 60_000).await, []);
+    assert_eq!(ask(instance("a"), 58_000, 60_000).await, pick(&[2]), "from it on, and without the end");
+    assert_eq!(ask(instance("a"), 58_001, 60_001).await, pick(&[3]));
+    assert_eq!(ask(instance("b"), 130_001, 500_000).await, []);
+    assert_eq!(ask(instance("a"), 60_000, 60_000).await, []);
+    assert_eq!(ask(instance("a"), 60_000, 58_000).await, []);
     assert_eq!(ask(instance("a"), 0, 500_000).await, pick(&[0, 2, 3]));
     assert_eq!(ask(instance("b"), 1, 130_000).await, pick(&[4]));
     assert_eq!(ask(instance("nobody"), 0, 500_000).await, []);
@@ -124,6 +141,8 @@ pub async fn only_what_is_asked_for_is_recalled<H: Home>() {
     };
     let wanted: Vec<Point> = pick(&[0, 2, 4, 5]).into_iter().map(only).collect();
     assert_eq!(ask(Whose::Container("alice_web.1".into()), 0, 500_000).await, wanted, "wherever it was, and of it alone");
+    assert_eq!(ask(Whose::Container("bob_db.1".into()), 58_001, 60_001).await.len(), 2, "of that time alone");
+    assert_eq!(ask(Whose::Container("bob_db.1".into()), 60_000, 60_000).await, []);
     assert_eq!(ask(Whose::Container("alice_web".into()), 0, 500_000).await, []);
 }
 
@@ -163,10 +182,11 @@ pub async fn points_of_any_shape<H: Home>() {
         Point { containers: (0..2000).map(|n| (format!("crowd_web.{n}"), full)).collect(), ..sample("crowd", 2) },
     ];
     history.record(&points).await.expect("recorded");
-    assert_eq!(samples(&*history).await, points);
+    for point in &points {
+        assert_eq!(samples(&*history, point.instance.as_str()).await, [point.clone()]);
+    }
     for name in names {
-        let wanted = Recall { whose: Whose::Container(name.into()), ..all(Resolution::Sample) };
-        assert_eq!(history.recall(&wanted).await.expect("recalled")[0].containers, [(name.to_owned(), full)].into(), "{name}");
+        assert_eq!(history.recall(&container(name)).await.expect("recalled")[0].containers, [(name.to_owned(), full)].into(), "{name}");
     }
 }
 
@@ -180,7 +200,8 @@ pub async fn many_points_at_once<H: Home>() {
     let begun = Instant::now();
     history.record(&points).await.expect("recorded");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    assert_eq!(samples(&*history).await, points);
+    assert_eq!(history.recall(&container("alice_web.7")).await.expect("recalled").len(), points.len());
+    assert_eq!(samples(&*history, "i0777").await, points[777..778]);
 }
 
 pub async fn points_are_no_records<H: Home>() {
@@ -188,5 +209,5 @@ pub async fn points_are_no_records<H: Home>() {
     home.open().await.commit(&[put(setting("a", "1"), 0)]).await.expect("commit");
     home.history().await.record(&[sample("a", 0)]).await.expect("recorded");
     assert_eq!(home.open().await.load().await, Ok(vec![(setting("a", "1"), 1)]));
-    assert_eq!(samples(&*home.history().await).await.len(), 1);
+    assert_eq!(samples(&*home.history().await, "a").await.len(), 1);
 }

@@ -1,23 +1,21 @@
-//! Points in a table of their own, by resolution, time and instance: what is old is at the beginning, and so is quickly let go of.
+//! Points in a table of their own, by resolution, instance and time: one machine's lie together, as they are rolled up.
 
 use super::{EmbeddedStore, blocking, explain};
 use crate::store::{StoreError, points};
 use micado_api::{InstanceId, Timestamp};
 use micado_core::metrics::{History, Point, Recall, Resolution, Whose};
-use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
-/// Its resolution in seconds, its time and its instance.
-type Key = (u64, u64, &'static str);
+/// Its resolution in seconds, its instance and its time.
+type Key = (u64, &'static str, u64);
+
+/// A point as it is kept.
+type Row = (Resolution, InstanceId, Timestamp, Vec<u8>);
 
 const POINTS: TableDefinition<'static, Key, &'static [u8]> = TableDefinition::new("samples");
 
-/// A point with its figures as they are kept.
-struct Row {
-    resolution: Resolution,
-    at: Timestamp,
-    instance: InstanceId,
-    figures: Vec<u8>,
-}
+/// Points that one transaction lets go of: some 10 ms, for which commits wait.
+const PIECE: usize = 10_000;
 
 #[async_trait::async_trait]
 impl History for EmbeddedStore {
@@ -26,8 +24,7 @@ impl History for EmbeddedStore {
             return Ok(());
         }
         let rows = points.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-        let store = self.clone();
-        blocking(move || store.record_all(&rows).map_err(|error| explain(&store.path, &error))).await
+        self.write(move |store| store.record_all(&rows).map_err(|error| store.failed(error))).await
     }
 
     async fn recall(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError> {
@@ -35,9 +32,18 @@ impl History for EmbeddedStore {
         blocking(move || store.recall_all(&wanted)).await
     }
 
+    /// In pieces, between which others write.
     async fn forget(&self, now: Timestamp) -> Result<(), StoreError> {
-        let store = self.clone();
-        blocking(move || store.forget_all(now).map_err(|error| explain(&store.path, &error))).await
+        for resolution in Resolution::ALL {
+            let until = now.0.saturating_sub(u64::try_from(resolution.kept().as_millis()).unwrap_or(u64::MAX));
+            let store = self.clone();
+            let mut left = blocking(move || store.instances(resolution).map_err(|error| store.failed(error))).await?;
+            while !left.is_empty() {
+                left = self.write(move |store| store.forget_some(resolution, until, left).map_err(|error| store.failed(error))).await?;
+            }
+        }
+        // An empty commit, which makes those before it durable.
+        self.write(|store| store.record_all(&[]).map_err(|error| store.failed(error))).await
     }
 }
 
@@ -45,58 +51,105 @@ impl EmbeddedStore {
     fn record_all(&self, rows: &[Row]) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
         let mut table = transaction.open_table(POINTS)?;
-        for row in rows {
-            table.insert((seconds(row.resolution), row.at.0, row.instance.as_str()), row.figures.as_slice())?;
+        for (resolution, instance, at, figures) in rows {
+            table.insert((seconds(*resolution), instance.as_str(), at.0), figures.as_slice())?;
         }
         drop(table);
         Ok(transaction.commit()?)
     }
 
     fn recall_all(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError> {
-        let rows = self.rows_of(wanted).map_err(|error| explain(&self.path, &error))?;
+        let instances = match &wanted.whose {
+            _ if wanted.from >= wanted.until => vec![],
+            Whose::Instance(instance) => vec![instance.clone()],
+            Whose::Container(_) => self.instances(wanted.resolution).map_err(|error| self.failed(error))?,
+        };
         let mut points = Vec::new();
-        for Row { resolution, at, instance, figures } in rows {
-            let (machine, mut containers) = points::decode(&figures)
-                .ok_or_else(|| StoreError::Failed(format!("what {instance} used at {} cannot be read in the store {}", at.0, self.path.display())))?;
-            if let Whose::Container(name) = &wanted.whose {
-                containers.retain(|it, _| it == name);
-                if containers.is_empty() {
-                    continue;
-                }
-            }
-            points.push(Point { instance, resolution, at, machine, containers });
+        for instance in &instances {
+            let walked = self.walk(wanted, instance, |at, figures| {
+                points.extend(self.point(wanted, instance, at, figures)?);
+                Ok(())
+            });
+            walked.map_err(|error| self.failed(error))??;
         }
+        // Instances came in their order, and keep it where the time is the same.
+        points.sort_by_key(|it| it.at);
         Ok(points)
     }
 
-    fn rows_of(&self, wanted: &Recall) -> Result<Vec<Row>, redb::Error> {
-        if wanted.from >= wanted.until {
-            return Ok(vec![]);
+    /// `None` when it is not about the container that is wanted.
+    fn point(&self, wanted: &Recall, instance: &InstanceId, at: Timestamp, figures: &[u8]) -> Result<Option<Point>, StoreError> {
+        if let Whose::Container(name) = &wanted.whose
+            && !points::may_hold(figures, name)
+        {
+            return Ok(None);
         }
-        let transaction = self.database.begin_read()?;
-        let (table, finely) = (transaction.open_table(POINTS)?, seconds(wanted.resolution));
-        let mut rows = Vec::new();
-        for row in table.range((finely, wanted.from.0, "")..(finely, wanted.until.0, ""))? {
-            let (key, figures) = row?;
-            let (_, at, instance) = key.value();
-            if !matches!(&wanted.whose, Whose::Instance(id) if id.as_str() != instance) {
-                let instance = InstanceId::trusted(instance);
-                rows.push(Row { resolution: wanted.resolution, at: Timestamp(at), instance, figures: figures.value().to_vec() });
+        let unreadable = || StoreError::Failed(format!("what {instance} used at {} cannot be read in the store {}", at.0, self.path.display()));
+        let (machine, mut containers) = points::decode(figures).ok_or_else(unreadable)?;
+        if let Whose::Container(name) = &wanted.whose {
+            containers.retain(|it, _| it == name);
+            if containers.is_empty() {
+                return Ok(None);
             }
         }
-        Ok(rows)
+        Ok(Some(Point { instance: instance.clone(), resolution: wanted.resolution, at, machine, containers }))
     }
 
-    fn forget_all(&self, now: Timestamp) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        let mut table = transaction.open_table(POINTS)?;
-        for resolution in Resolution::ALL {
-            let kept = u64::try_from(resolution.kept().as_millis()).unwrap_or(u64::MAX);
-            let finely = seconds(resolution);
-            table.retain_in((finely, 0, "")..(finely, now.0.saturating_sub(kept), ""), |_, _| false)?;
+    /// An instance's points of that time, until there are no more or one is not taken.
+    fn walk(
+        &self,
+        wanted: &Recall,
+        instance: &InstanceId,
+        mut take: impl FnMut(Timestamp, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<Result<(), StoreError>, redb::Error> {
+        let (finely, instance) = (seconds(wanted.resolution), instance.as_str());
+        let table = self.database.begin_read()?.open_table(POINTS)?;
+        for row in table.range((finely, instance, wanted.from.0)..(finely, instance, wanted.until.0))? {
+            let (key, figures) = row?;
+            if let Err(error) = take(Timestamp(key.value().2), figures.value()) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// All that have points, in their order.
+    fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, redb::Error> {
+        let (table, finely) = (self.database.begin_read()?.open_table(POINTS)?, seconds(resolution));
+        let mut instances: Vec<InstanceId> = Vec::new();
+        loop {
+            let after = (finely, instances.last().map_or("", InstanceId::as_str), u64::MAX);
+            let Some(row) = table.range(after..(finely + 1, "", 0))?.find(|row| row.as_ref().map_or(true, |(key, _)| key.value() != after)) else {
+                return Ok(instances);
+            };
+            instances.push(InstanceId::trusted(row?.0.value().1));
+        }
+    }
+
+    /// Lets go of a piece of what these have from before that time; who may have more.
+    fn forget_some(&self, resolution: Resolution, until: u64, mut of: Vec<InstanceId>) -> Result<Vec<InstanceId>, redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::None)?;
+        let (mut table, finely, mut room) = (transaction.open_table(POINTS)?, seconds(resolution), PIECE);
+        while room > 0
+            && let Some(instance) = of.last()
+        {
+            let old = (finely, instance.as_str(), 0)..(finely, instance.as_str(), until);
+            for row in table.extract_from_if(old, |_, _| true)?.take(room) {
+                row?;
+                room -= 1;
+            }
+            if room > 0 {
+                of.pop();
+            }
         }
         drop(table);
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        Ok(of)
+    }
+
+    fn failed(&self, error: redb::Error) -> StoreError {
+        explain(&self.path, &error)
     }
 }
 
@@ -120,5 +173,5 @@ fn seconds(resolution: Resolution) -> u64 {
 }
 
 fn row(point: &Point) -> Result<Row, StoreError> {
-    Ok(Row { resolution: point.resolution, at: point.at, instance: point.instance.clone(), figures: points::encode(point)? })
+    Ok((point.resolution, point.instance.clone(), point.at, points::encode(point)?))
 }

@@ -7,8 +7,9 @@ pub(in crate::store) use sealing::schema_one;
 use super::{schema::Migration, *};
 use crate::store::conformance::{self, Home, conformance, decision, put, setting};
 use micado_api::Timestamp;
-use micado_core::metrics::{History, Recall, Resolution, Whose};
+use micado_core::metrics::{History, Resolution};
 use std::{
+    cell::Cell,
     io::{BufRead, BufReader, Write as _},
     process::{Command, Stdio},
 };
@@ -179,17 +180,45 @@ async fn points_that_are_too_old_are_let_go_of() {
     let hour = 3_600_000;
     let now = Timestamp(1_000 * 24 * hour);
     let ages = [(Resolution::Sample, hour), (Resolution::Minute, 24 * hour), (Resolution::TenMinutes, 30 * 24 * hour)];
-    let recall = async |resolution| {
-        let all = Recall { whose: Whose::All, resolution, from: Timestamp(0), until: Timestamp(u64::MAX) };
-        history.recall(&all).await.expect("recalled")
-    };
-    let at = |resolution, age: u64| conformance::point("a", resolution, Timestamp(now.0 - age), &["alice_web.1"]);
-    let points: Vec<_> = ages.iter().flat_map(|(resolution, kept)| [kept + 1, *kept, 0].map(|age| at(*resolution, age))).collect();
-    history.record(&points).await.expect("recorded");
-    history.forget(now).await.expect("let go of");
+    let at = |instance, resolution, age: u64| conformance::point(instance, resolution, Timestamp(now.0 - age), &["alice_web.1"]);
     for (resolution, kept) in ages {
-        assert_eq!(recall(resolution).await, [at(resolution, kept), at(resolution, 0)]);
+        // Of one more than go at once.
+        let old = (1..=10_001).map(|age| at("b", resolution, kept + age));
+        let points: Vec<_> = [kept + 1, kept, 0].into_iter().flat_map(|age| ["a", "b", "c"].map(|it| at(it, resolution, age))).chain(old).collect();
+        history.record(&points).await.expect("recorded");
     }
+    history.forget(now).await.expect("let go of");
+    drop(history);
+    let history = home.history().await;
+    for (resolution, kept) in ages {
+        for instance in ["a", "b", "c"] {
+            let found = history.recall(&conformance::all_of(instance, resolution)).await;
+            assert_eq!(found, Ok(vec![at(instance, resolution, kept), at(instance, resolution, 0)]), "what is not too old of {instance}");
+        }
+    }
+}
+
+/// The work of redb's one writer is shared in the order in which it was asked for.
+#[tokio::test]
+async fn a_commit_waits_for_a_piece_of_what_is_forgotten_at_most() {
+    let home = TestHome::fresh().await;
+    let store = EmbeddedStore::open(home.file(), home.keys.clone()).await.expect("open");
+    let points: Vec<_> = (0..30_000).map(|at| conformance::point("a", Resolution::Sample, Timestamp(at), &[])).collect();
+    store.record(&points).await.expect("recorded");
+    let (over, mut committed) = (Cell::new(false), 0);
+    let forgetting = async {
+        store.forget(Timestamp(10_000_000)).await.expect("let go of");
+        over.set(true);
+    };
+    let committing = async {
+        while !over.get() {
+            store.commit(&[put(setting(&committed.to_string(), ""), 0)]).await.expect("commit");
+            committed += 1;
+        }
+    };
+    tokio::join!(forgetting, committing);
+    assert_eq!(store.recall(&conformance::all_of("a", Resolution::Sample)).await, Ok(vec![]));
+    assert!(committed >= 3, "of three pieces and {committed} commits each came between");
 }
 
 #[tokio::test]

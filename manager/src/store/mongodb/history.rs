@@ -55,7 +55,6 @@ impl Inner {
         let first = date(bucket(wanted.resolution, wanted.from));
         let mut filter = doc! { "resolution": seconds(wanted.resolution), "begin": { "$gte": first, "$lt": date(wanted.until) } };
         match &wanted.whose {
-            Whose::All => {}
             Whose::Instance(id) => drop(filter.insert("instance", id.as_str())),
             Whose::Container(name) => drop(filter.insert("containers", name)),
         }
@@ -72,13 +71,12 @@ impl Inner {
     }
 }
 
-/// The documents that are searched for by a container and time, by time, or by an instance and time; and that are let go of once they have expired.
+/// The documents that are searched for by a container and time, or by an instance and time; and that are let go of once they have expired.
 pub(super) fn indexes() -> Vec<IndexModel> {
     let by = |keys: Document| IndexModel::builder().keys(keys).build();
     let at_once = IndexOptions::builder().expire_after(Duration::ZERO).build();
     vec![
         by(doc! { "containers": 1, "resolution": 1, "begin": 1 }),
-        by(doc! { "resolution": 1, "begin": 1 }),
         by(doc! { "instance": 1, "resolution": 1, "begin": 1 }),
         IndexModel::builder().keys(doc! { "expires": 1 }).options(at_once).build(),
     ]

@@ -6,11 +6,11 @@ use super::{
 };
 use crate::{
     pki::Pki,
-    store::conformance::{point, recently},
+    store::conformance::{all_of, point, recently},
 };
 use ::mongodb::bson::doc;
 use micado_api::Timestamp;
-use micado_core::metrics::{Recall, Resolution, Whose};
+use micado_core::metrics::Resolution;
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
 /// With what URLs must quote.
@@ -77,8 +77,7 @@ async fn a_user_who_may_read_and_write_is_enough_with_tls_and_without() {
         store.show(Timestamp(1), &[], &[], &[]).await.expect("shown");
         let point = point("a", Resolution::Sample, recently(), &["alice_web.1"]);
         store.record(std::slice::from_ref(&point)).await.expect("recorded");
-        let all = Recall { whose: Whose::All, resolution: Resolution::Sample, from: Timestamp(0), until: Timestamp(u64::MAX) };
-        assert_eq!(store.recall(&all).await, Ok(vec![point]));
+        assert_eq!(store.recall(&all_of("a", Resolution::Sample)).await, Ok(vec![point]));
         // As a crash leaves it: the next ends what this one had under way.
         store.renewer.abort();
     }

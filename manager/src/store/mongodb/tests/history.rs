@@ -4,13 +4,11 @@ use super::{
     server::{database, fail},
     *,
 };
-use crate::store::conformance::{point, recently};
+use crate::store::conformance::{all_of, point, recently};
 use ::mongodb::bson::{Bson, Document, doc};
 use micado_api::Timestamp;
-use micado_core::metrics::{Recall, Resolution, Whose};
+use micado_core::metrics::Resolution;
 use std::time::Instant;
-
-const SAMPLES: Recall = Recall { whose: Whose::All, resolution: Resolution::Sample, from: Timestamp(0), until: Timestamp(u64::MAX) };
 
 #[tokio::test]
 async fn what_was_sampled_reads_well_and_expires() {
@@ -58,7 +56,7 @@ async fn the_server_lets_go_of_what_is_too_old() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     for (resolution, wanted) in Resolution::ALL.into_iter().zip([1, 3, 5]) {
-        assert_eq!(store.recall(&Recall { resolution, ..SAMPLES }).await.expect("recalled"), [points[wanted].clone()]);
+        assert_eq!(store.recall(&all_of("kept", resolution)).await.expect("recalled"), [points[wanted].clone()]);
     }
 }
 
@@ -82,7 +80,7 @@ async fn points_are_sent_again_when_the_server_fails_for_a_moment() {
         fail(&url, "shaky", 2, fault).await;
         wanted.push(point("a", Resolution::Sample, Timestamp(recently().0 + number as u64), &["alice_web.1"]));
         store.record(&wanted[number..]).await.unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_eq!(store.recall(&SAMPLES).await.expect("recalled"), wanted, "{what}");
+        assert_eq!(store.recall(&all_of("a", Resolution::Sample)).await.expect("recalled"), wanted, "{what}");
     }
     fail(&url, "shaky", 1, doc! { "failCommands": ["update"], "errorCode": 13 }).await;
     let refused = store.record(&wanted).await.expect_err("it may not write");
@@ -102,10 +100,10 @@ async fn a_manager_that_lost_its_lease_writes_no_points() {
     drop(store.inner.hold.lock().await.take());
     let point = point("a", Resolution::Sample, recently(), &[]);
     store.record(std::slice::from_ref(&point)).await.expect_err("it is not sure that the store is its own");
-    assert_eq!(store.recall(&SAMPLES).await, Ok(vec![]));
+    assert_eq!(store.recall(&all_of("a", Resolution::Sample)).await, Ok(vec![]));
     store.load().await.expect("it is ours");
     store.record(std::slice::from_ref(&point)).await.expect("recorded");
-    assert_eq!(store.recall(&SAMPLES).await, Ok(vec![point]));
+    assert_eq!(store.recall(&all_of("a", Resolution::Sample)).await, Ok(vec![point]));
 }
 
 #[tokio::test]
@@ -124,7 +122,7 @@ async fn a_store_of_schema_one_gets_what_is_new() {
         let store = home.store(Pace::default()).await.expect("open");
         assert_eq!(settings(&store).await, [("a".into(), "1".into(), 1)]);
         assert_eq!(store.load().await.expect("load").len(), 1, "no image without a record");
-        assert_eq!(database.collection::<Document>("samples").list_index_names().await.expect("indexes").len(), 5);
+        assert_eq!(database.collection::<Document>("samples").list_index_names().await.expect("indexes").len(), 4);
         let schema = database.collection::<Document>("schema").find_one(doc! {}).await.expect("find").expect("one");
         assert_eq!(schema.get_i64("version").expect("a version"), 2);
         store.close().await;

@@ -72,7 +72,13 @@ shown_url() {
     local rest=${1#*://}
     [[ $1 == *://* ]] || { echo "$1"; return; }
     rest=${rest##*@}
-    echo "${1%%://*}://${rest%%\?*}"
+    rest=${rest%%\?*}
+    # The database that is meant where none is named.
+    case $rest in
+        */?*) ;;
+        *) rest=${rest%/}/micado ;;
+    esac
+    echo "${1%%://*}://$rest"
 }
 
 # --- What a machine needs.

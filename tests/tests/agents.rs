@@ -149,7 +149,7 @@ async fn a_machine_that_is_cut_off_for_less_than_its_time_is_in_use_again() {
 
     cluster.cut_off(&tags[0]).await;
     let begin = Instant::now();
-    cluster.until_container(&names[0], ContainerState::Unknown, 19).await;
+    cluster.until_container(&names[0], ContainerState::Unknown, 30).await;
     measured("from the cut until Swarm takes the node for down", begin.elapsed());
     tokio::time::sleep(SHORT.saturating_sub(begin.elapsed())).await;
     cluster.mend(&tags[0]).await;

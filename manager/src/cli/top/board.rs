@@ -30,7 +30,7 @@ pub(super) struct Board {
 
 impl Board {
     pub(super) fn new(seen: &Seen, sort: Sort) -> Self {
-        Self { heading: heading(seen), machines: machines(&seen.instances, sort), containers: containers(&seen.containers, sort) }
+        Self { heading: heading(seen), machines: machines(&seen.instances, sort), containers: containers(seen, sort) }
     }
 
     /// All of it.
@@ -134,16 +134,18 @@ fn machines(views: &[InstanceView], sort: Sort) -> Table {
     table
 }
 
-fn containers(views: &[ContainerView], sort: Sort) -> Table {
+fn containers(seen: &Seen, sort: Sort) -> Table {
     let used = |it: &ContainerView| it.usage.as_ref().map(|usage| (usage.cpu.map_or(0, |it| it.0), usage.memory.0));
     let mut table = Page::table(&["NAME", "STATE", "INSTANCE", "CPU", "MEMORY / PEAK / LIMIT", "NET IN/OUT PER S", "BLOCK IN/OUT PER S"]);
-    for it in sorted(views, sort, used, |it| it.name.as_str()) {
+    // One that has just started is measured in a moment.
+    let blind = |it: &ContainerView| it.instance.as_ref().is_some_and(|tag| seen.status.blind_instances.contains(tag));
+    for it in sorted(&seen.containers, sort, used, |it| it.name.as_str()) {
         let [cpu, memory, net, block] = match &it.usage {
             Some(usage) => {
                 let cpu = usage.cpu.map(|cpu| cpu.to_string());
                 [cpu.unwrap_or_default(), memory(usage, it.reservation.memory), bytes(usage.received, usage.sent), bytes(usage.read, usage.written)]
             }
-            None => unmeasured(it.state == ContainerState::Running),
+            None => unmeasured(it.state == ContainerState::Running && blind(it)),
         };
         let instance = it.instance.as_ref().map_or_else(String::new, ToString::to_string);
         table.add_row([it.name.to_string(), it.state.to_string(), instance, cpu, memory, net, block]);

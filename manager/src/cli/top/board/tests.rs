@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cli::tables::tests::{NOW, container, instance, measured, measured_machine, status_view};
+use micado_api::Tag;
 
 fn seen() -> Seen {
     let machines = vec![
@@ -13,10 +14,13 @@ fn seen() -> Seen {
     let containers = vec![
         ContainerView { usage: Some(measured(105, 120)), ..container("acme_web.1", ContainerState::Running) },
         ContainerView { usage: Some(measured(90, 800)), ..container("acme_web.2", ContainerState::Running) },
-        container("acme_web.3", ContainerState::Running),
+        ContainerView { instance: Some(Tag::trusted("application02")), ..container("acme_web.3", ContainerState::Running) },
+        // It has just started.
+        container("acme_web.5", ContainerState::Running),
         ContainerView { instance: None, ..container("acme_web.4", ContainerState::Waiting) },
     ];
-    Seen { at: NOW, status: status_view(), instances: machines, containers }
+    let status = StatusView { blind_instances: vec![Tag::trusted("application02")], ..status_view() };
+    Seen { at: NOW, status, instances: machines, containers }
 }
 
 fn fitted(sort: Sort, trouble: Option<&str>, columns: usize, rows: usize) -> String {
@@ -51,7 +55,7 @@ fn it_is_sorted_as_was_asked() {
             .map(|line| line.split(' ').next().unwrap_or_default().replace("acme_web.", ""))
             .collect::<String>()
     };
-    assert_eq!([Sort::Cpu, Sort::Memory, Sort::Name].map(order), ["2134", "1234", "1234"]);
+    assert_eq!([Sort::Cpu, Sort::Memory, Sort::Name].map(order), ["21345", "12345", "12345"]);
     let mut names = seen();
     names.containers.reverse();
     assert!(Board::new(&names, Sort::Name).page().text(false).find("web.1") < Board::new(&names, Sort::Name).page().text(false).find("web.2"));

@@ -1,5 +1,8 @@
 //! The `micado` binary as it is typed, against a manager that answers by rote over a real unix socket.
 
+#[path = "cli/execute.rs"]
+mod execute;
+
 use axum::{
     Json, Router,
     extract::{Path, RawQuery},

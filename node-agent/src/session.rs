@@ -3,7 +3,6 @@
 mod caller;
 mod copy;
 mod exec;
-mod logs;
 mod process;
 
 use crate::{
@@ -11,7 +10,7 @@ use crate::{
     engine::{Engine, EngineError},
 };
 use caller::{Caller, Cut, Pace};
-use micado_api::agent::{SessionNote, SessionWork};
+use micado_api::agent::{INPUT_AHEAD, SessionNote, SessionWork};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, TryAcquireError};
 
@@ -37,6 +36,8 @@ enum SessionError {
     Engine(#[from] EngineError),
     #[error("{MOST} sessions are open on this machine: end one of them, or try again later")]
     Full,
+    #[error("of input at most {INPUT_AHEAD} frames may be sent before the command takes them: wait for an empty frame on channel 0 for each")]
+    TooFarAhead,
 }
 
 impl Sessions {
@@ -82,7 +83,6 @@ impl Sessions {
             }
             SessionWork::CopyTo { container, path } => copy::to(engine, caller, &container, &path).await,
             SessionWork::CopyFrom { container, path } => copy::from(engine, caller, &container, &path).await,
-            SessionWork::Logs { container, tail, follow } => logs::send(engine, caller, &container, tail, follow).await,
         }
     }
 }

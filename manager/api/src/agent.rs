@@ -156,7 +156,7 @@ pub enum ContainerHappening {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum SessionWork {
-    /// Run a command.
+    /// Run a command. Of its input at most [`INPUT_AHEAD`] frames may have been sent that it has not taken: so whatever else is said gets past input that the command does not want.
     Exec {
         /// The container.
         container: String,
@@ -181,20 +181,14 @@ pub enum SessionWork {
         /// An absolute path.
         path: String,
     },
-    /// Send the log of a container, stopped ones too, on channels 1 and 2.
-    Logs {
-        /// The container.
-        container: String,
-        /// Only so many lines of its end.
-        tail: Option<u32>,
-        /// Go on as it grows.
-        follow: bool,
-    },
 }
+
+/// So many frames of input may be on their way to a command, or wait for it. Who sends more is refused, for an agent that let them wait on the connection would not hear that its caller has gone.
+pub const INPUT_AHEAD: usize = 16;
 
 /// The first byte of a session's binary frame.
 pub mod channel {
-    /// To the work: its standard input, or the tar to unpack.
+    /// To the work: its standard input, or the tar to unpack. From a command: it has taken one frame of its input.
     pub const IN: u8 = 0;
     /// From the work: its standard output, or the tar.
     pub const OUT: u8 = 1;
@@ -222,7 +216,7 @@ pub enum SessionNote {
     },
     /// From the work, the last: it ended.
     Exit {
-        /// The command's exit code; 0 for copies and logs that went well.
+        /// The command's exit code; 0 for copies that went well.
         code: i64,
     },
     /// From the work, the last: it could not be done, in words for people.

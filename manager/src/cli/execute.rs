@@ -7,11 +7,12 @@ use super::{
     terminal::{Raw, read_input},
 };
 use bytes::Bytes;
+use futures_util::future::pending;
 use micado_api::{Client, ClientError, SessionInput, SessionOutput, SessionPiece, agent::SessionNote};
-use std::io;
+use std::{convert::Infallible, io};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
+    sync::mpsc::{self, UnboundedSender},
 };
 
 pub(super) async fn execute(args: ExecuteArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
@@ -56,6 +57,19 @@ impl Signals {
         Ok(Self { terminal, resized, interrupt, terminate: signal(SignalKind::terminate())? })
     }
 
+    /// Has the command told of them, until we are asked to end a second time.
+    async fn pass_on(mut self, raw: Option<&Raw>, notes: UnboundedSender<SessionNote>) {
+        let mut asked = false;
+        loop {
+            let note = self.next(raw).await;
+            if matches!(note, Some(SessionNote::Signal { .. })) && std::mem::replace(&mut asked, true) {
+                return;
+            }
+            // Nobody takes it once the connection is gone.
+            note.map(|note| notes.send(note).ok());
+        }
+    }
+
     /// What is to be told of the next that comes: nothing of a window that is not the command's.
     async fn next(&mut self, raw: Option<&Raw>) -> Option<SessionNote> {
         tokio::select! {
@@ -66,45 +80,47 @@ impl Signals {
     }
 }
 
-/// Our input and signals to it. Comes back only when it is asked to end a second time.
-async fn steer(mut input: SessionInput, raw: Option<&Raw>, mut signals: Signals) -> Failure {
-    let mut asked = false;
-    let steering = async {
-        if let Some(size) = raw.and_then(|raw| raw.size().ok()) {
-            input.note(&size).await?;
-        }
-        let mut from = Some(read_input());
-        loop {
-            tokio::select! {
-                piece = next(&mut from) => match piece {
-                    Some(piece) => input.data(&piece).await?,
-                    None => {
-                        from = None;
-                        input.note(&SessionNote::End).await?;
-                    }
-                },
-                note = signals.next(raw) => {
-                    let Some(note) = note else { continue };
-                    if matches!(note, SessionNote::Signal { .. }) && std::mem::replace(&mut asked, true) {
-                        return Ok(());
-                    }
-                    input.note(&note).await?;
-                }
-            }
-        }
+/// Our input and signals to it. Comes back only when it is asked to end a second time, wherever what was sent before may be stuck.
+async fn steer(mut input: SessionInput, raw: Option<&Raw>, signals: Signals) -> Failure {
+    let (to, notes) = mpsc::unbounded_channel();
+    let sending = async {
+        // Where it fails, what the output ends with says more.
+        drop(send(&mut input, raw, notes).await);
+        pending::<Infallible>().await
     };
-    let ended: Result<(), ClientError> = steering.await;
-    match ended {
-        Ok(()) => Failure::Interrupted("the command is hung up on".to_owned()),
-        // What its output ends with says more.
-        Err(_) => std::future::pending().await,
+    tokio::select! {
+        () = signals.pass_on(raw, to) => Failure::Interrupted("the command is hung up on".to_owned()),
+        never = sending => match never {},
     }
 }
 
-/// The next piece of input; after its end, never.
-async fn next(from: &mut Option<mpsc::Receiver<Bytes>>) -> Option<Bytes> {
+/// Until the connection is gone.
+async fn send(input: &mut SessionInput, raw: Option<&Raw>, mut notes: mpsc::UnboundedReceiver<SessionNote>) -> Result<(), ClientError> {
+    if let Some(size) = raw.and_then(|raw| raw.size().ok()) {
+        input.note(&size).await?;
+    }
+    let mut from = Some(read_input());
+    loop {
+        tokio::select! {
+            Some(note) = notes.recv() => input.note(&note).await?,
+            piece = next(&mut from, input) => match piece {
+                Some(piece) => input.data(&piece).await?,
+                None => {
+                    from = None;
+                    input.note(&SessionNote::End).await?;
+                }
+            },
+        }
+    }
+}
+
+/// The next piece of input, once the command has taken so much that notes get past it; after its end, never.
+async fn next(from: &mut Option<mpsc::Receiver<Bytes>>, to: &SessionInput) -> Option<Bytes> {
     match from {
-        Some(from) => from.recv().await,
-        None => std::future::pending().await,
+        Some(from) => {
+            to.room().await;
+            from.recv().await
+        }
+        None => pending().await,
     }
 }

@@ -60,6 +60,7 @@ pub struct Caller {
 }
 
 /// To the caller. Who sends waits until the connection takes it.
+#[derive(Clone)]
 pub struct Output(Arc<Mutex<ToCaller>>);
 
 /// From the caller. Who does not read makes the caller wait.
@@ -114,6 +115,14 @@ impl Output {
             self.0.lock().await.send(Message::binary(frame)).await.map_err(|_| Cut)?;
         }
         Ok(())
+    }
+
+    /// Says that the work has taken one frame of its input.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn taken(&self) -> Result<(), Cut> {
+        self.0.lock().await.send(Message::binary(vec![channel::IN])).await.map_err(|_| Cut)
     }
 }
 

@@ -1,26 +1,26 @@
 //! Runs a command in a container, with a terminal or with pipes.
 
+mod stdin;
+
 use super::{
     SessionError,
-    caller::{Caller, FromCaller, Output, PIECE},
+    caller::{Caller, FromCaller, Input, Output, PIECE},
     process::{Exec, signal},
 };
 use crate::engine::{Engine, EngineError, broken, empty, json, multiplex::Demultiplexer, request};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use hyper::{Method, header, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use micado_api::agent::channel;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
+use stdin::Stdin;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
-    sync::mpsc,
+    io::{AsyncReadExt, ReadHalf},
     time::timeout,
 };
 
-/// Pieces of input that wait for the command; notes from the caller get past so many.
-const WAITING: usize = 8;
 /// A command whose caller is gone may take so long to end by itself once its input is closed.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -66,41 +66,33 @@ pub async fn run(engine: &Engine, caller: &mut Caller, container: &str, Command 
     let making = Making { attach_stdin: true, attach_stdout: true, attach_stderr: true, tty: terminal, env: environment, cmd: command };
     let Made { id } = engine.post(&format!("/containers/{}/exec", crate::engine::encoded(container)), &making).await?;
     let (mut from, to) = tokio::io::split(start(engine, &id, terminal).await?);
-    let (waiting, input) = mpsc::channel(WAITING);
-    let Caller { output, input: notes } = caller;
-    let feed = tokio::spawn(feed(to, input, terminal));
-    let steer = async {
-        let mut waiting = Some(waiting);
-        loop {
-            match notes.next().await {
-                Ok(FromCaller::Data(data)) => {
-                    // A command that reads no more loses nothing that it wants.
-                    if let Some(open) = &waiting {
-                        drop(open.send(data).await);
-                    }
-                }
-                Ok(FromCaller::End) => waiting = None,
-                Ok(FromCaller::Resize { columns, rows }) => log(resize(engine, &id, columns, rows).await),
-                Ok(FromCaller::Signal(name)) => log(send_signal(engine, &id, &name).await),
-                Err(cut) => return cut,
-            }
-        }
-    };
+    let Caller { output, input } = caller;
+    let mut stdin = Stdin::new(to, output.clone(), terminal);
     let end = tokio::select! {
         biased;
         end = pass_on(&mut from, output, terminal) => end,
-        cut = steer => Err(cut.into()),
+        Err(error) = steer(engine, &id, input, &mut stdin) => Err(error),
     };
-    let code = match end {
-        Ok(()) => Exec::ended(engine, &id).await.map_err(SessionError::from),
-        Err(SessionError::Cut(cut)) => {
+    match end {
+        Ok(()) => Ok(Exec::ended(engine, &id).await?),
+        Err(error) => {
+            stdin.end();
             hang_up(engine, &id, from, terminal).await;
-            Err(cut.into())
+            Err(error)
         }
-        Err(error) => Err(error),
-    };
-    feed.abort();
-    code
+    }
+}
+
+/// What the caller says to the command, as long as it is there and says no more than it may. Nothing here waits for the command to take it: only who reads on hears that the caller is gone.
+async fn steer(engine: &Engine, id: &str, caller: &mut Input, stdin: &mut Stdin) -> Result<Infallible, SessionError> {
+    loop {
+        match caller.next().await? {
+            FromCaller::Data(data) => stdin.add(data)?,
+            FromCaller::End => stdin.end(),
+            FromCaller::Resize { columns, rows } => log(resize(engine, id, columns, rows).await),
+            FromCaller::Signal(name) => log(send_signal(engine, id, &name).await),
+        }
+    }
 }
 
 /// Starts an exec and gives the stream that its terminal or its pipes are on.
@@ -111,19 +103,6 @@ async fn start(engine: &Engine, id: &str, terminal: bool) -> Result<Stream, Engi
     call.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("tcp"));
     let response = engine.send(call).await?;
     hyper::upgrade::on(response).await.map(TokioIo::new).map_err(|cause| broken(&path, cause))
-}
-
-/// Input to the command, until the caller has no more or is gone; then it is closed. A terminal stays: the engine would close its output, too.
-async fn feed(mut to: WriteHalf<Stream>, mut input: mpsc::Receiver<Bytes>, terminal: bool) {
-    while let Some(data) = input.recv().await {
-        if to.write_all(&data).await.is_err() {
-            return;
-        }
-    }
-    if terminal {
-        std::future::pending::<()>().await;
-    }
-    to.shutdown().await.ok();
 }
 
 /// Output of the command to the caller, until it ends.
@@ -162,7 +141,7 @@ fn log(done: Result<(), EngineError>) {
     }
 }
 
-/// Ends a command whose caller is gone. Its input is closed already; a terminal is hung up on at once, another command if it does not end by that.
+/// Ends a command whose caller is gone. Its input is closed already, once it has taken what came; a terminal is hung up on at once, another command if it does not end by that.
 async fn hang_up(engine: &Engine, id: &str, mut from: ReadHalf<Stream>, terminal: bool) {
     if !terminal {
         // Nobody wants the output, but a command that cannot write would never see its input's end.

@@ -1,11 +1,11 @@
-//! Sessions on real containers: exec, copy and logs, their ends, cuts and bounds.
+//! Sessions on real containers: commands and copies, their ends, cuts and bounds.
 
 use crate::{
     bed::{Bed, with_agent},
     manager::{Agent, Outcome, PATIENCE, Session},
 };
 use bytes::Bytes;
-use micado_api::agent::{SessionNote, SessionWork, channel};
+use micado_api::agent::{INPUT_AHEAD, SessionNote, SessionWork, channel};
 use micado_node_agent::session::MOST;
 use sha2::{Digest, Sha256};
 use std::{
@@ -40,8 +40,8 @@ async fn exec_with_pipes() {
         assert_eq!((text(&done.out), text(&done.err), done.last), ("hello".to_owned(), "problem".to_owned(), Some(SessionNote::Exit { code: 7 })));
 
         let mut session = bed.manager.session(agent, exec(&id, "wc -c", false)).await;
-        let piece = vec![7; 100_000];
-        for _ in 0..20 {
+        let piece = vec![7; 200_000];
+        for _ in 0..10 {
             session.input(&piece).await;
         }
         session.note(&SessionNote::End).await;
@@ -144,6 +144,38 @@ async fn a_cut_ends_the_command_and_leaves_nothing() {
     .await;
 }
 
+/// A command that reads nothing, with as much input as may be sent.
+async fn stuck(bed: &Bed, agent: &mut Agent, id: &str, terminal: bool) -> Session {
+    let mut session = bed.manager.session(agent, exec(id, "echo ready; exec sleep 23456", terminal)).await;
+    session.until("ready").await;
+    for _ in 0..INPUT_AHEAD {
+        session.input(&[7; 200_000]).await;
+    }
+    session
+}
+
+#[tokio::test]
+async fn input_that_nobody_reads_keeps_nothing_from_the_command() {
+    with_agent(60_000, async |bed, agent| {
+        let id = bed.shell().await;
+        let mut session = stuck(bed, agent, &id, false).await;
+        session.note(&SessionNote::Signal { name: "INT".to_owned() }).await;
+        assert_eq!(session.outcome().await.last, Some(SessionNote::Exit { code: 130 }));
+        for terminal in [false, true] {
+            drop(stuck(bed, agent, &id, terminal).await);
+            gone(bed, agent, &id, "sleep\\x0023456").await;
+        }
+        let mut session = stuck(bed, agent, &id, false).await;
+        for _ in 0..INPUT_AHEAD {
+            session.input(&[7; 200_000]).await;
+        }
+        let last = session.outcome().await.last;
+        assert!(matches!(&last, Some(SessionNote::Failed { message }) if message.contains("16 frames")), "{last:?}");
+        gone(bed, agent, &id, "sleep\\x0023456").await;
+    })
+    .await;
+}
+
 /// A tar with one file of so many MiB, no two pieces of which are the same, in pieces: header, file, end.
 fn archive(mib: usize) -> Vec<Bytes> {
     let mut header = tar::Header::new_gnu();
@@ -230,24 +262,6 @@ async fn copies_that_cannot_be_done_say_why() {
         }
         drop(session);
         assert_eq!(text(&run(bed, agent, &id, "echo on").await.out), "on");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn logs_of_one_that_ended() {
-    with_agent(1000, async |bed, agent| {
-        let image = std::env::var("MICADO_NODE_IMAGE").unwrap_or_else(|_| "micado-node:latest".to_owned());
-        let script = "for n in 1 2 3; do echo line $n; echo oops $n >&2; done";
-        let id = bed.container(serde_json::json!({ "Image": image, "Entrypoint": ["bash", "-c", script] })).await;
-        bed.call(hyper::Method::POST, &format!("/containers/{id}/wait")).await;
-        for (tail, follow) in [(None, false), (None, true)] {
-            let done = bed.manager.session(agent, SessionWork::Logs { container: id.clone(), tail, follow }).await.outcome().await;
-            assert_eq!((text(&done.out), text(&done.err)), ("line 1\nline 2\nline 3".to_owned(), "oops 1\noops 2\noops 3".to_owned()));
-            assert_eq!(done.last, Some(SessionNote::Exit { code: 0 }));
-        }
-        let done = bed.manager.session(agent, SessionWork::Logs { container: id.clone(), tail: Some(1), follow: false }).await.outcome().await;
-        assert_eq!(done.out.len() + done.err.len(), 7, "one line: {done:?}");
     })
     .await;
 }

@@ -3,7 +3,7 @@
 use super::{Client, ClientError};
 use crate::{
     ErrorBody, ErrorCode,
-    agent::{SessionNote, channel},
+    agent::{INPUT_AHEAD, SessionNote, channel},
 };
 use bytes::Bytes;
 use futures_util::{
@@ -11,6 +11,8 @@ use futures_util::{
     stream::{SplitSink, SplitStream},
 };
 use reqwest::{Method, Upgraded, header};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -34,10 +36,19 @@ pub struct Session {
 }
 
 /// To the work. Who sends waits until it is taken.
-pub struct SessionInput(SplitSink<WebSocketStream<Upgraded>, Message>);
+pub struct SessionInput {
+    to: SplitSink<WebSocketStream<Upgraded>, Message>,
+    ahead: Ahead,
+}
 
 /// From the work. Who does not read makes it wait.
-pub struct SessionOutput(SplitStream<WebSocketStream<Upgraded>>);
+pub struct SessionOutput {
+    from: SplitStream<WebSocketStream<Upgraded>>,
+    ahead: Ahead,
+}
+
+/// How many more frames of input the work may be sent, which it says as it takes them; nothing where the connection alone decides.
+type Ahead = Option<Arc<Semaphore>>;
 
 /// What comes from the work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +70,7 @@ impl Client {
         let mut query = vec![("terminal", terminal.to_string())];
         query.extend(command.iter().map(|word| ("command", word.clone())));
         query.extend(environment.iter().map(|pair| ("environment", pair.clone())));
-        self.session(&["v1", "containers", name, "exec"], &query).await
+        self.session(&["v1", "containers", name, "exec"], &query, Some(Arc::new(Semaphore::new(INPUT_AHEAD)))).await
     }
 
     /// Unpacks a tar, which is to be sent as input, into a folder of a container.
@@ -67,7 +78,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn copy_to(&self, name: &str, path: &str) -> Result<Session, ClientError> {
-        self.session(&["v1", "containers", name, "copy-to"], &[("path", path.to_owned())]).await
+        self.session(&["v1", "containers", name, "copy-to"], &[("path", path.to_owned())], None).await
     }
 
     /// A file or folder of a container, as a tar that comes as output.
@@ -75,10 +86,10 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn copy_from(&self, name: &str, path: &str) -> Result<Session, ClientError> {
-        self.session(&["v1", "containers", name, "copy-from"], &[("path", path.to_owned())]).await
+        self.session(&["v1", "containers", name, "copy-from"], &[("path", path.to_owned())], None).await
     }
 
-    async fn session(&self, path: &[&str], query: &[(&str, String)]) -> Result<Session, ClientError> {
+    async fn session(&self, path: &[&str], query: &[(&str, String)], ahead: Ahead) -> Result<Session, ClientError> {
         let request = self
             .request(Method::GET, path, query)
             .header(header::CONNECTION, "Upgrade")
@@ -88,22 +99,34 @@ impl Client {
         let response = self.answered(request).await?;
         let upgraded = response.upgrade().await.map_err(|error| ClientError::from_http(&self.address, &error))?;
         let config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(BUFFER);
-        let (input, output) = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await.split();
-        Ok(Session { input: SessionInput(input), output: SessionOutput(output) })
+        let (to, from) = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await.split();
+        Ok(Session { input: SessionInput { to, ahead: ahead.clone() }, output: SessionOutput { from, ahead } })
     }
 }
 
 impl SessionInput {
-    /// Sends input.
+    /// Waits until the work can be sent 32 KiB that go before whatever is said after them. The output must be read meanwhile. Where the wait is given up, nothing is lost.
+    pub async fn room(&self) {
+        if let Some(ahead) = &self.ahead {
+            // Nobody closes it.
+            drop(ahead.acquire().await);
+        }
+    }
+
+    /// Sends input, as there is [room](Self::room) for it.
     ///
     /// # Errors
     /// When the connection is gone: what the work's end says then counts more.
     pub async fn data(&mut self, data: &[u8]) -> Result<(), ClientError> {
         for piece in data.chunks(PIECE) {
+            self.room().await;
+            if let Some(ahead) = &self.ahead {
+                ahead.forget_permits(1);
+            }
             let mut frame = Vec::with_capacity(1 + piece.len());
             frame.push(channel::IN);
             frame.extend_from_slice(piece);
-            self.0.send(Message::binary(frame)).await.map_err(broken)?;
+            self.to.send(Message::binary(frame)).await.map_err(broken)?;
         }
         Ok(())
     }
@@ -114,7 +137,7 @@ impl SessionInput {
     /// When the connection is gone.
     pub async fn note(&mut self, note: &SessionNote) -> Result<(), ClientError> {
         let text = serde_json::to_string(note).map_err(ClientError::unreadable)?;
-        self.0.send(Message::text(text)).await.map_err(broken)
+        self.to.send(Message::text(text)).await.map_err(broken)
     }
 }
 
@@ -125,11 +148,12 @@ impl SessionOutput {
     /// When the work could not be done, in the agent's words, or the connection is gone.
     pub async fn next(&mut self) -> Result<SessionPiece, ClientError> {
         loop {
-            let message = self.0.next().await.ok_or_else(|| broken("the manager closed it"))?.map_err(broken)?;
+            let message = self.from.next().await.ok_or_else(|| broken("the manager closed it"))?.map_err(broken)?;
             match message {
                 Message::Binary(mut frame) => match frame.first() {
                     Some(&channel::OUT) => return Ok(SessionPiece::Out(frame.split_off(1))),
                     Some(&channel::ERROR) => return Ok(SessionPiece::Error(frame.split_off(1))),
+                    Some(&channel::IN) => self.more_room(),
                     _ => {}
                 },
                 Message::Text(text) => match serde_json::from_str(&text).map_err(ClientError::unreadable)? {
@@ -140,6 +164,14 @@ impl SessionOutput {
                 Message::Close(_) => return Err(broken("the manager closed it")),
                 _ => {}
             }
+        }
+    }
+}
+
+impl SessionOutput {
+    fn more_room(&self) {
+        if let Some(ahead) = self.ahead.as_ref().filter(|ahead| ahead.available_permits() < INPUT_AHEAD) {
+            ahead.add_permits(1);
         }
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 const OPENING: Duration = Duration::from_secs(10);
 
 /// Runs a command in a container. A WebSocket: binary frames carry data (first byte 0: to standard input, 1: from standard output, 2: from standard error), text frames notes in JSON (`end`, `resize`, `signal`; from the
-/// command, the last: `exit` with its code, or `failed`).
+/// command, the last: `exit` with its code, or `failed`). Of input at most 16 frames may be sent ahead: as the command takes them, an empty frame (only the first byte, 0) comes back for each. Who sends more is refused.
 #[utoipa::path(get, path = "/v1/containers/{name}/exec", operation_id = "execute", tag = "containers",
     params(
         ("name" = String, Path, description = "A container's name, or that of a service with one container."),

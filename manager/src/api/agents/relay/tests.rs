@@ -59,6 +59,24 @@ async fn a_command_that_says_nothing_for_an_hour_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_while_input_and_output_wait_ends_it_at_once() {
+    let ((caller, _unread, sends), (agent, mut takes, says)) = (side(), side());
+    let (start, output) = (Instant::now(), tokio::spawn(async move { while says.send(Message::binary(vec![1])).await.is_ok() {} }));
+    // The agent takes all: what the command does not, waits there.
+    let agent_takes = async { while takes.recv().await.is_some() {} };
+    let goes = async {
+        for _ in 0..16 {
+            sends.send(Message::binary(vec![0, 7])).await.expect("the relay is there");
+        }
+        sleep(Duration::from_secs(1)).await;
+        drop(sends);
+    };
+    tokio::join!(relay(caller, agent, PACE), agent_takes, goes);
+    assert_eq!(start.elapsed(), Duration::from_secs(1));
+    output.await.expect("the agent saw its connection go");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caller_that_does_not_read_for_an_hour_gets_all_then() {
     let ((caller, mut takes, _sends), (agent, asked, answers)) = (side(), side());
     let output = async {

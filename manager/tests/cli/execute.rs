@@ -1,0 +1,126 @@
+//! `micado execute` and what is sent to the command: none of it is lost, and none of it keeps a person from ending it.
+
+use super::{Ended, Rote};
+use axum::{
+    Router,
+    extract::{
+        WebSocketUpgrade,
+        ws::{Message, WebSocket},
+    },
+    routing::get,
+};
+use micado_api::agent::{INPUT_AHEAD, SessionNote};
+use std::{
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{Child, Command},
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+const PIECE: usize = 32 << 10;
+
+/// A manager with one session, which begins with output; the rest is up to whoever has it.
+fn manager() -> (Rote, oneshot::Receiver<WebSocket>) {
+    let (open, opened) = oneshot::channel();
+    let open = Arc::new(Mutex::new(Some(open)));
+    let exec = async move |upgrade: WebSocketUpgrade| {
+        let open = open.lock().expect("lock").take().expect("one session");
+        upgrade.on_upgrade(async |mut socket| {
+            socket.send(Message::binary(b"\x01up".as_slice())).await.expect("sent");
+            assert!(open.send(socket).is_ok());
+        })
+    };
+    (Rote::new(Router::new().route("/v1/containers/{name}/exec", get(exec))), opened)
+}
+
+/// The CLI, as far as to where its command runs.
+async fn running(rote: &Rote) -> Child {
+    let mut command = rote.command("execute -n c -c sleep 100000");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut up = [0; 2];
+    child.stdout.as_mut().expect("piped").read_exact(&mut up).await.expect("output");
+    assert_eq!(&up, b"up");
+    child
+}
+
+/// Gives it input until it takes no more.
+async fn flood(child: &mut Child) {
+    let stdin = child.stdin.as_mut().expect("piped");
+    while let Ok(written) = timeout(Duration::from_secs(1), stdin.write(&[7; PIECE])).await {
+        written.expect("it lives");
+    }
+}
+
+async fn kill(child: &Child, signal: &str) {
+    let pid = child.id().expect("it still runs").to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().await.expect("kill").success());
+}
+
+/// Hands on what it reads, until the connection ends.
+fn frames(mut socket: WebSocket) -> mpsc::UnboundedReceiver<Message> {
+    let (to, frames) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(Ok(frame)) = socket.recv().await
+            && to.send(frame).is_ok()
+        {}
+    });
+    frames
+}
+
+async fn ended(child: Child) -> Ended {
+    timeout(Duration::from_secs(10), child.wait_with_output()).await.expect("it ends").expect("readable").into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_gets_past_input_that_nobody_reads_and_a_second_ends_us() {
+    let (rote, opened) = manager();
+    let mut child = running(&rote).await;
+    let mut frames = frames(opened.await.expect("a session"));
+    flood(&mut child).await;
+    for _ in 0..INPUT_AHEAD {
+        assert!(matches!(frames.recv().await, Some(Message::Binary(frame)) if frame[0] == 0 && frame.len() <= 1 + PIECE));
+    }
+    kill(&child, "-INT").await;
+    let interrupt = serde_json::to_string(&SessionNote::Signal { name: "INT".to_owned() }).expect("JSON");
+    assert_eq!(frames.recv().await, Some(Message::text(interrupt)));
+    kill(&child, "-INT").await;
+    let ended = ended(child).await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(130), "the command is hung up on\n"));
+    assert_eq!(frames.recv().await, None, "the manager sees the end at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_that_takes_nothing_keeps_nobody() {
+    let (rote, opened) = manager();
+    let mut child = running(&rote).await;
+    let _unread = opened.await.expect("a session");
+    flood(&mut child).await;
+    // Two of one kind that come at once would be one.
+    kill(&child, "-INT").await;
+    kill(&child, "-TERM").await;
+    assert_eq!(ended(child).await.code, Some(130));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_input_comes_as_the_command_takes_it() {
+    let (rote, opened) = manager();
+    let mut child = running(&rote).await;
+    let mut stdin = child.stdin.take().expect("piped");
+    let all: Vec<u8> = (0..u8::MAX).cycle().take(100 * PIECE + 5).collect();
+    let sent = all.clone();
+    let write = tokio::spawn(async move { stdin.write_all(&sent).await });
+    let (mut socket, mut come) = (opened.await.expect("a session"), Vec::new());
+    while let Message::Binary(frame) = socket.recv().await.expect("a frame").expect("readable") {
+        come.extend_from_slice(&frame[1..]);
+        socket.send(Message::binary([0].as_slice())).await.expect("sent");
+    }
+    write.await.expect("no panic").expect("written");
+    assert!(come == all, "{} bytes came", come.len());
+    socket.send(Message::text(serde_json::to_string(&SessionNote::Exit { code: 7 }).expect("JSON"))).await.expect("sent");
+    assert_eq!(ended(child).await.code, Some(7));
+}

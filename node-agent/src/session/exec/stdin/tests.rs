@@ -1,0 +1,74 @@
+//! A command that takes its input late, never or not at all, and what its caller hears of that; on a virtual clock.
+
+use super::super::super::caller::{Caller, Pace};
+use super::*;
+use futures_util::StreamExt;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const FRAME: usize = 10_000;
+
+/// The input of a command with room for so many bytes that it has not read, the command's end of it, and the caller.
+async fn command(room: usize) -> (Stdin, DuplexStream, WebSocketStream<DuplexStream>) {
+    let ((ours, theirs), (to, command)) = (duplex(1 << 20), duplex(room));
+    let pace = Pace { ping: HOUR, dead: HOUR };
+    let (Caller { output, .. }, _) = Caller::new(WebSocketStream::from_raw_socket(ours, Role::Client, None).await, pace);
+    (Stdin::new(to, output, false), command, WebSocketStream::from_raw_socket(theirs, Role::Server, None).await)
+}
+
+/// Waits until the caller has heard of so many frames.
+async fn hears(caller: &mut WebSocketStream<DuplexStream>, count: usize) {
+    for _ in 0..count {
+        assert_eq!(caller.next().await.expect("a frame").expect("readable"), Message::binary(vec![0]));
+    }
+}
+
+fn frame(number: usize) -> Bytes {
+    vec![u8::try_from(number).expect("few"); FRAME].into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_reads_after_an_hour_gets_all_and_its_caller_hears_only_then() {
+    let (mut stdin, mut command, mut caller) = command(FRAME).await;
+    for number in 0..INPUT_AHEAD {
+        stdin.add(frame(number)).expect("so much may wait");
+    }
+    stdin.end();
+    hears(&mut caller, 1).await;
+    assert!(tokio::time::timeout(HOUR, caller.next()).await.is_err(), "only the first fits where the command could read it");
+    let mut read = Vec::new();
+    command.read_to_end(&mut read).await.expect("all, and its end");
+    assert_eq!(read, (0..INPUT_AHEAD).flat_map(frame).collect::<Vec<u8>>());
+    hears(&mut caller, INPUT_AHEAD - 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_does_not_wait_is_refused_and_one_that_does_is_not() {
+    let (stdin, mut command, mut caller) = command(1).await;
+    for number in 0..INPUT_AHEAD {
+        stdin.add(frame(number)).expect("so much may wait");
+    }
+    let mut all = vec![0; FRAME * INPUT_AHEAD];
+    command.read_exact(&mut all).await.expect("all");
+    hears(&mut caller, INPUT_AHEAD).await;
+    for number in 0..INPUT_AHEAD {
+        stdin.add(frame(number)).expect("so much may wait again");
+    }
+    // One may be in the feed's hand already.
+    assert!(matches!(stdin.add(frame(0)).and_then(|()| stdin.add(frame(0))), Err(SessionError::TooFarAhead)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_closed_its_input_takes_all_there_is() {
+    let (stdin, command, mut caller) = command(FRAME).await;
+    drop(command);
+    for number in 0..3 * INPUT_AHEAD {
+        stdin.add(frame(number)).expect("it takes all");
+        hears(&mut caller, 1).await;
+    }
+}

@@ -139,7 +139,7 @@ impl Thief {
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_was_done_once() {
     let server = Server::start(1);
-    let thief = Thief::start(server.ports[0]).await;
+    let thief = Thief::start(server.ports()[0]).await;
     let home = TestHome::at(format!("mongodb://127.0.0.1:{}/lost?directConnection=true", thief.port));
     let store = home.store(QUICK).await.expect("open");
     store.commit(&both(1, 0)).await.expect("commit");
@@ -226,7 +226,7 @@ async fn a_killed_server_loses_nothing_that_it_acknowledged() {
     let writers = Writers::start(&store);
     for _ in 0..2 {
         writers.until_more(20).await;
-        server.kill(server.ports[0]);
+        server.signal(server.ports()[0], "-KILL");
         server.restart();
     }
     writers.until_more(20).await;
@@ -242,7 +242,7 @@ async fn a_replica_set_whose_primary_is_killed_goes_on() {
     writers.until_more(20).await;
     let hello = database(&home.url).await.run_command(doc! { "hello": 1 }).await.expect("an answer");
     let primary = hello.get_str("primary").expect("a primary").rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-    server.kill(primary);
+    server.signal(primary, "-KILL");
     writers.until_more(20).await;
     writers.finish(&store).await;
 }
@@ -254,7 +254,7 @@ async fn a_manager_that_is_cut_off_knows_it_before_another_may_take_over() {
     let store = home.store(QUICK).await.expect("open");
     store.commit(&[put(setting("a", "1"), 0)]).await.expect("commit");
     let begun = Instant::now();
-    server.kill(server.ports[0]);
+    server.signal(server.ports()[0], "-KILL");
     let lost = tokio::time::timeout(QUICK.lease + Duration::from_millis(500), store.lost()).await.expect("it is told");
     assert!(matches!(lost, StoreError::Failed(_)), "{lost:?}");
     assert!(store.commit(&[put(setting("a", "2"), 1)]).await.is_err(), "and nothing is decided on what it knew");

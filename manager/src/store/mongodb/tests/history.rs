@@ -89,7 +89,7 @@ async fn points_are_sent_again_when_the_server_fails_for_a_moment() {
     assert!(matches!(refused, StoreError::Failed(_)), "{refused:?}");
 
     let begun = Instant::now();
-    server.kill(server.ports[0]);
+    server.signal(server.ports()[0], "-KILL");
     store.record(&wanted).await.expect_err("nobody is there");
     assert!(begun.elapsed() < QUICK.answer * 3, "{:?}", begun.elapsed());
     server.restart();

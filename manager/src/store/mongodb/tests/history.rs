@@ -5,7 +5,10 @@ use super::{
     *,
 };
 use crate::store::conformance::{point, recently};
-use ::mongodb::bson::{Bson, Document, doc};
+use ::mongodb::{
+    bson::{Bson, Document, doc},
+    options::{CollectionOptions, ReadConcern},
+};
 use micado_api::Timestamp;
 use micado_core::metrics::{Recall, Resolution, Whose};
 use std::time::Instant;
@@ -51,7 +54,9 @@ async fn the_server_lets_go_of_what_is_too_old() {
     ];
     store.record(&points).await.expect("recorded");
     // It looks every second in tests, every minute elsewhere.
-    let samples = database(&home.url).await.collection::<Document>("samples");
+    // What a majority has, as the store reads it, or what is gone may yet be there for that.
+    let majority = CollectionOptions::builder().read_concern(ReadConcern::majority()).build();
+    let samples = database(&home.url).await.collection_with_options::<Document>("samples", majority);
     let begun = Instant::now();
     while samples.count_documents(doc! { "instance": "old" }).await.expect("counted") > 0 {
         assert!(begun.elapsed() < Duration::from_secs(20), "the old ones are still there");

@@ -125,6 +125,8 @@ async fn a_store_of_schema_one_gets_what_is_new() {
     database.collection("imagecontainer").insert_one(doc! { "_id": "micado-web:latest", "image": "micado-web:latest" }).await.expect("inserted");
     database.collection::<Document>("schema").update_one(doc! {}, doc! { "$set": { "version": 1_i64 } }).await.expect("updated");
 
+    let copied = MongoStore::open_for_copy(&url(&home.url), home.keys.clone(), IfNone::Refuse).await.expect_err("a copy changes it not");
+    assert!(matches!(&copied, StoreError::Schema(words) if words.contains("start the manager")), "{copied:?}");
     for _ in 0..2 {
         let store = home.store(Pace::default()).await.expect("open");
         assert_eq!(settings(&store).await, [("a".into(), "1".into(), 1)]);

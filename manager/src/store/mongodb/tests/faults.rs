@@ -179,7 +179,11 @@ impl Writers {
             match store.commit(&[put(setting(&name, &(count + 1).to_string()), count)]).await {
                 Ok(()) => count += 1,
                 Err(StoreError::Failed(_)) => {
-                    let Ok(contents) = store.load().await else { continue };
+                    let contents = match store.load().await {
+                        Ok(contents) => contents,
+                        Err(StoreError::Failed(_)) => continue,
+                        Err(error) => panic!("the manager would end: {error}"),
+                    };
                     let found = contents.iter().find(|(record, _)| record.key() == Key::Setting(name.clone()));
                     let (value, version) = found.map_or((0, 0), |(record, version)| match record {
                         Record::Setting(_, value) => (value.parse().expect("a number"), *version),
@@ -233,11 +237,10 @@ async fn a_killed_server_loses_nothing_that_it_acknowledged() {
     writers.finish(&store).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_set_whose_primary_is_killed_goes_on() {
-    let server = Server::start(3);
-    let home = TestHome::at(server.url("primary"));
-    let store = Arc::new(home.store(QUICK).await.expect("open"));
+/// Kills the primary while there are writers, who are to go on by themselves.
+async fn kill_the_primary(server: &Server, database_name: &str, pace: Pace) -> Arc<MongoStore> {
+    let home = TestHome::at(server.url(database_name));
+    let store = Arc::new(home.store(pace).await.expect("open"));
     let writers = Writers::start(&store);
     writers.until_more(20).await;
     let hello = database(&home.url).await.run_command(doc! { "hello": 1 }).await.expect("an answer");
@@ -245,6 +248,28 @@ async fn a_replica_set_whose_primary_is_killed_goes_on() {
     server.signal(primary, "-KILL");
     writers.until_more(20).await;
     writers.finish(&store).await;
+    store
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_set_whose_primary_is_killed_goes_on() {
+    kill_the_primary(&Server::start(3), "primary", QUICK).await;
+}
+
+/// As MongoDB is by default: for longer than a commit may take, nobody takes writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_election_may_take_longer_than_a_commit() {
+    let server = Server::start(3);
+    let admin = database(&server.url("admin")).await;
+    let found = admin.run_command(doc! { "replSetGetConfig": 1 }).await.expect("the set's settings");
+    let mut config = found.get_document("config").expect("settings").clone();
+    config.insert("version", config.get_i32("version").expect("a number") + 1);
+    config.get_document_mut("settings").expect("settings").insert("electionTimeoutMillis", 10_000);
+    admin.run_command(doc! { "replSetReconfig": config }).await.expect("taken");
+    let begun = Instant::now();
+    let store = kill_the_primary(&server, "elected", Pace::default()).await;
+    assert!(begun.elapsed() > Duration::from_secs(5), "or the test is worth nothing: {:?}", begun.elapsed());
+    tokio::time::timeout(Duration::from_millis(100), store.lost()).await.expect_err("it is ours");
 }
 
 #[tokio::test]

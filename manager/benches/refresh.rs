@@ -10,14 +10,13 @@ use micado_core::{
     model::{Container, Desired, Image, Instance},
 };
 use micado_manager::store::{Change, KeyFile, MongoStore, Place, Record, Store, Url};
+use micado_mongod::Server;
 use mongodb::{
     Client,
     bson::{Document, doc},
 };
 use std::{
-    io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -38,26 +37,13 @@ async fn main() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let port = (27_100..28_000).find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port");
-    let mut server = run_server(&folder.path().join("mongod"), port);
-    let url = format!("mongodb://127.0.0.1:{port}/bench?replicaSet=rs0");
+    let server = Server::start(1);
+    let url = server.url("bench");
     let Ok(Place::MongoDb(place)) = url.parse() else { panic!("`{url}` is a URL") };
     let store = open(&place, folder.path()).await;
     refresh(&store).await;
     room(&store, &url).await;
     store.close().await;
-    drop(server.stdin.take());
-    server.wait().expect("the server ends");
-}
-
-/// Gone when its standard input ends.
-fn run_server(folder: &Path, port: u16) -> Child {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/mongod");
-    let mut server = Command::new(script).arg("run").arg(folder).arg(port.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
-    let mut said = String::new();
-    BufReader::new(server.stdout.take().expect("its output")).read_line(&mut said).expect("it speaks");
-    assert_eq!(said, "ready\n", "scripts/mongod: see what it says above");
-    server
 }
 
 /// A store with all the records.

@@ -1,4 +1,5 @@
-//! The sampler on recorded trees of both versions of cgroups and both of the engine's drivers, on machines that are machines and machines that are containers.
+//! The sampler on trees of both versions of cgroups and both of the engine's drivers, on machines that are machines and machines that are containers.
+//! Their figures are written by hand, in the formats of the kernel's documentation (`cgroup-v1/` and `cgroup-v2.rst`, `accounting/psi.rst`, `proc.rst`): the machines that this is developed on have the controllers in version 1, and none of these in version 2.
 
 use micado_api::{MemoryBytes, Timestamp, agent::ContainerSample};
 use micado_node_agent::sampler::{Sampler, files::Kernel};
@@ -79,7 +80,7 @@ fn version_1_by_systemd_without_limit_and_pressure() {
 fn version_2_by_systemd() {
     let (folder, mut sampler) = sampler("v2-systemd");
     assert_eq!(sampler.version().number(), 2);
-    // A file that takes the order to forget its peak is told so when it is opened, as no file of a recorded tree would be.
+    // A file that takes the order to forget its peak is told so when it is opened, as no plain file would be.
     let peak = folder.path().join(format!("sys/fs/cgroup/system.slice/docker-{ID}.scope/memory.peak"));
     assert_eq!(std::fs::read_to_string(&peak).expect("a file").as_bytes()[0], b'0');
     std::fs::write(&peak, "70000000\n").expect("written");

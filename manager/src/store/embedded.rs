@@ -3,6 +3,7 @@
 mod history;
 mod rewrite;
 mod schema;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ pub(in crate::store) use tests::schema_one;
 use super::{Change, Contents, Key, KeyFile, Record, Store, StoreError, Version, codec::KINDS};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use schema::MIGRATIONS;
+pub(super) use source::Source;
 use std::{
     fmt::Display,
     fs::{File, OpenOptions, Permissions, TryLockError},
@@ -58,7 +60,7 @@ impl EmbeddedStore {
     fn open_with(path: PathBuf, keys: Arc<KeyFile>, migrations: &[schema::Migration]) -> Result<Self, StoreError> {
         let mut database = database(&path)?;
         if schema::upgrade(&path, &database, &keys, migrations)? == schema::Remains::OfBefore {
-            database = rewrite::rewrite(&path, database)?;
+            database = rewrite::rewrite(&path, database, |new, old| std::fs::rename(new, old))?;
         }
         Ok(Self { path: path.into(), database: Arc::new(database), keys, turn: Arc::default() })
     }
@@ -71,13 +73,7 @@ impl EmbeddedStore {
     }
 
     fn read_all(&self) -> Result<Contents, StoreError> {
-        let rows = rows(&self.database).map_err(|error| explain(&self.path, &error))?;
-        let read = |(kind, id, version, sealed): Row| {
-            let unreadable = |why: &dyn Display| StoreError::Failed(format!("{kind} `{id}` in the store {} cannot be read: {why}", self.path.display()));
-            let json = self.keys.unseal_record(kind, &id, version, &sealed).ok_or_else(|| unreadable(&"it was changed, or sealed with another key"))?;
-            Record::decode(kind, &id, &json).map(|record| (record, version)).map_err(|error| unreadable(&error))
-        };
-        rows.into_iter().map(read).collect()
+        read_all(&self.path, &self.database, Some(&self.keys))
     }
 
     fn write_all(&self, writes: &[Write]) -> Result<(), StoreError> {
@@ -119,10 +115,22 @@ fn database(path: &Path) -> Result<Database, StoreError> {
     Database::builder().set_cache_size(CACHE_BYTES).create_file(file).map_err(|error| explain(path, &error.into()))
 }
 
-/// Opens and locks the file. A first start that was killed while redb laid the file out left zeros where redb's mark comes last: that is begun afresh.
+/// Opens and locks the file, made if it is not there. A first start that was killed while redb laid the file out left zeros where redb's mark comes last: that is begun afresh.
 fn claim(path: &Path) -> Result<File, StoreError> {
     let failed = |error: io::Error| StoreError::Failed(format!("the store {} cannot be opened: {error}", path.display()));
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
+    let file = lock(path, OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600))?;
+    if is_blank(&file).map_err(failed)? {
+        file.set_len(0).map_err(failed)?;
+        sync_folder(path).map_err(failed)?;
+    }
+    file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(file)
+}
+
+/// Opens the file and locks it.
+fn lock(path: &Path, how: &OpenOptions) -> Result<File, StoreError> {
+    let failed = |error: io::Error| StoreError::Failed(format!("the store {} cannot be opened: {error}", path.display()));
+    let file = how.open(path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(in_use(path)),
@@ -132,14 +140,14 @@ fn claim(path: &Path) -> Result<File, StoreError> {
     if file.metadata().map_err(failed)?.ino() != std::fs::metadata(path).map_err(failed)?.ino() {
         return Err(in_use(path));
     }
-    let mut mark = [0; 9];
-    file.read_at(&mut mark, 0).map_err(failed)?;
-    if mark == [0; 9] {
-        file.set_len(0).map_err(failed)?;
-        sync_folder(path).map_err(failed)?;
-    }
-    file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
     Ok(file)
+}
+
+/// Whether redb has not laid it out.
+fn is_blank(file: &File) -> io::Result<bool> {
+    let mut mark = [0; 9];
+    file.read_at(&mut mark, 0)?;
+    Ok(mark == [0; 9])
 }
 
 /// Puts a new file's name on disk, without which its synced content could not be found after a power cut.
@@ -176,6 +184,20 @@ fn apply(transaction: &WriteTransaction, write: &Write) -> Result<bool, redb::Er
     Ok(true)
 }
 
+/// All records, sealed with the key, or in clear without one.
+fn read_all(path: &Path, database: &Database, keys: Option<&KeyFile>) -> Result<Contents, StoreError> {
+    let rows = rows(database).map_err(|error| explain(path, &error))?;
+    let read = |(kind, id, version, kept): Row| {
+        let unreadable = |why: &dyn Display| StoreError::Failed(format!("{kind} `{id}` in the store {} cannot be read: {why}", path.display()));
+        let json = match keys {
+            Some(keys) => keys.unseal_record(kind, &id, version, &kept).ok_or_else(|| unreadable(&"it was changed, or sealed with another key"))?,
+            None => kept,
+        };
+        Record::decode(kind, &id, &json).map(|record| (record, version)).map_err(|error| unreadable(&error))
+    };
+    rows.into_iter().map(read).collect()
+}
+
 /// A record as it lies in its table: kind, id, version, sealed JSON.
 type Row = (&'static str, String, Version, Vec<u8>);
 
@@ -183,7 +205,12 @@ fn rows(database: &Database) -> Result<Vec<Row>, redb::Error> {
     let transaction = database.begin_read()?;
     let mut rows = Vec::new();
     for kind in KINDS {
-        for row in transaction.open_table(Table::new(kind))?.iter()? {
+        let table = match transaction.open_table(Table::new(kind)) {
+            // An earlier micado had no such records.
+            Err(redb::TableError::TableDoesNotExist(_)) => continue,
+            table => table?,
+        };
+        for row in table.iter()? {
             let (id, value) = row?;
             let (version, sealed) = value.value();
             rows.push((kind, id.value().to_owned(), version, sealed.to_vec()));

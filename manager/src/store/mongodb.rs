@@ -56,7 +56,7 @@ pub struct MongoStore {
     renewer: JoinHandle<()>,
 }
 
-/// Whether to make the store where there is none.
+/// Whether to make the store where there is none, and to bring an older one to this micado's schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IfNone {
     Make,
@@ -109,6 +109,12 @@ impl MongoStore {
         let found = inner.within(schema::check(&inner)).await?;
         if found == schema::Found::Nothing && if_none == IfNone::Refuse {
             return Err(StoreError::Schema(format!("there is no store at {}", inner.shown)));
+        }
+        if let (schema::Found::Older(version), IfNone::Refuse) = (found, if_none) {
+            return Err(StoreError::Schema(format!(
+                "the store {} has schema {version}, of an earlier micado: start the manager with it once, which upgrades it",
+                inner.shown
+            )));
         }
         let hold = lease::take(&inner).await?;
         match found {

@@ -51,7 +51,6 @@ impl KeyFile {
     }
 
     /// Where it is.
-    #[cfg(test)]
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

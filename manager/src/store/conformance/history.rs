@@ -6,10 +6,13 @@ use micado_api::{InstanceId, MemoryBytes, NanoCpus, Timestamp};
 use micado_core::metrics::{ContainerPoint, History, MachinePoint, Point, Recall, Resolution, Whose};
 use std::time::{Duration, Instant};
 
-/// A moment that no store has let go of yet: half an hour ago, at the beginning of a minute.
+/// A moment that no store has let go of yet: half an hour ago, at the beginning of a minute. The same all through a test.
 pub fn recently() -> Timestamp {
-    let now = clock::now().0 - 1_800_000;
-    Timestamp(now - now % 60_000)
+    thread_local! {
+        static BEGUN: u64 = clock::now().0;
+    }
+    let at = BEGUN.with(|begun| begun - 1_800_000);
+    Timestamp(at - at % 60_000)
 }
 
 /// A point with these containers, of which each has other figures.

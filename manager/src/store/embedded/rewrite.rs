@@ -6,7 +6,10 @@ use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, WriteTran
 use std::{io, path::Path};
 
 /// Puts a copy of the store, beside it at first, into its place: a kill leaves the one or the other. The old file is locked until the new one is there, which is locked too.
-pub(super) fn rewrite(path: &Path, old: Database) -> Result<Database, StoreError> {
+/// Of a file that cannot be replaced, as one that is a mount, the old one goes on as it is.
+pub(super) fn rewrite(path: &Path, old: Database, rename: impl Fn(&Path, &Path) -> io::Result<()>) -> Result<Database, StoreError> {
+    // A link stays, and what it leads to is replaced.
+    let path = &path.canonicalize().map_err(|error| StoreError::Failed(format!("the store {} cannot be found: {error}", path.display())))?;
     let beside = path.with_added_extension("new");
     let failed = |error: io::Error| StoreError::Failed(format!("the store {} cannot be written anew as {}: {error}", path.display(), beside.display()));
     match std::fs::remove_file(&beside) {
@@ -15,7 +18,16 @@ pub(super) fn rewrite(path: &Path, old: Database) -> Result<Database, StoreError
     }
     let new = database(&beside)?;
     copy(&old, &new).map_err(|error| explain(&beside, &error))?;
-    std::fs::rename(&beside, path).map_err(failed)?;
+    if let Err(error) = rename(&beside, path) {
+        drop(new);
+        std::fs::remove_file(&beside).map_err(failed)?;
+        tracing::warn!(
+            store = %path.display(), %error,
+            "the store's file cannot be replaced: its records are sealed, but what they were before may be in free blocks of it; it is tried again at the next start \
+             (mount the folder, not the file)"
+        );
+        return Ok(old);
+    }
     sync_folder(path).map_err(failed)?;
     Ok(new)
 }

@@ -8,6 +8,8 @@ use std::path::Path;
 /// One step, from the version that is its place in the list (the first is from 1 to 2).
 pub(super) type Migration = fn(&WriteTransaction, &KeyFile) -> anyhow::Result<()>;
 
+/// The schema in which records lay in clear.
+pub(super) const IN_CLEAR: Version = 1;
 /// All steps there are. Append only, and never change a step that was released.
 pub(super) const MIGRATIONS: &[Migration] = &[seal_records_and_keep_points];
 
@@ -30,23 +32,31 @@ pub(super) enum Remains {
 /// Brings the store to the newest version in one transaction: all steps or none.
 pub(super) fn upgrade(path: &Path, database: &Database, keys: &KeyFile, migrations: &[Migration]) -> Result<Remains, StoreError> {
     let newest = migrations.len() as u64 + 1;
+    match check(path, database, newest)? {
+        None => create(path, database, keys, newest)?,
+        Some(version) if version == newest => {}
+        Some(version) => step_up(path, database, keys, version, migrations)?,
+    }
+    prove(path, database, keys)
+}
+
+/// The version of what is in the file, up to the newest that is known; `None` for nothing. Looks, and changes nothing.
+pub(super) fn check(path: &Path, database: &Database, newest: Version) -> Result<Option<Version>, StoreError> {
     match current(database).map_err(|error| explain(path, &error))? {
-        Found::Nothing => create(path, database, keys, newest)?,
-        Found::Version(version) if version == newest => {}
-        Found::Version(version) if (1..newest).contains(&version) => step_up(path, database, keys, version, migrations)?,
-        Found::Version(version) => {
-            return Err(StoreError::Schema(format!(
-                "the store {} has schema {version} and this micado knows up to {newest}: start the micado that wrote it, or a newer one",
-                path.display()
-            )));
-        }
+        Found::Nothing => Ok(None),
+        Found::Version(version) if (1..=newest).contains(&version) => Ok(Some(version)),
+        Found::Version(version) => Err(StoreError::Schema(format!(
+            "the store {} has schema {version} and this micado knows up to {newest}: start the micado that wrote it, or a newer one",
+            path.display()
+        ))),
         Found::Stranger => {
-            return Err(StoreError::Schema(format!(
-                "{} is a redb file of another program, not a store of micado: move it away, or name another file",
-                path.display()
-            )));
+            Err(StoreError::Schema(format!("{} is a redb file of another program, not a store of micado: move it away, or name another file", path.display())))
         }
     }
+}
+
+/// That its records are sealed with this key, and what else is in it.
+pub(super) fn prove(path: &Path, database: &Database, keys: &KeyFile) -> Result<Remains, StoreError> {
     let (proof, remains) = proof_and_remains(database).map_err(|error| explain(path, &error))?;
     if keys.is_proof(&proof) { Ok(remains) } else { Err(keys.another(&path.display())) }
 }
@@ -66,7 +76,9 @@ fn step_up(path: &Path, database: &Database, keys: &KeyFile, from: Version, migr
     };
     steps().map_err(|error| {
         StoreError::Failed(format!("the store {} could not be upgraded from schema {from} to {newest} and is as it was: {error}", path.display()))
-    })
+    })?;
+    tracing::info!(from, to = newest, store = %path.display(), key = %keys.path().display(), "the store was upgraded; its records are sealed with the key");
+    Ok(())
 }
 
 /// What an opened file turns out to be.

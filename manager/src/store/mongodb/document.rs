@@ -10,8 +10,8 @@ use micado_api::{Critical, MemoryBytes, NanoCpus, PricePerHour, Timestamp};
 use std::fmt::Display;
 
 /// Statements and bytes of one command at most: the server takes 100,000 and 16 MiB.
-const STATEMENTS: usize = 1000;
-const BYTES: usize = 4 << 20;
+pub(super) const STATEMENTS: usize = 1000;
+pub(super) const BYTES: usize = 4 << 20;
 
 /// The records of a collection that a commit is about: the id, the version it must have, the key.
 pub(super) struct Expected {

@@ -1,6 +1,9 @@
 //! Points in the collection `samples`: one document per instance, resolution and bucket of time, with each point under its time, so that writing it again changes nothing.
 
-use super::{Inner, MongoStore, StoreError, document::date};
+use super::{
+    Inner, MongoStore, StoreError,
+    document::{BYTES, STATEMENTS, date},
+};
 use crate::store::points;
 use ::mongodb::{
     IndexModel,
@@ -17,9 +20,6 @@ use std::{
 
 /// The collection.
 pub(super) const COLLECTION: &str = "samples";
-/// Statements and bytes of one command at most.
-const STATEMENTS: usize = 1000;
-const BYTES: usize = 4 << 20;
 
 /// What makes a document of `samples`.
 type Bucket<'a> = (&'a InstanceId, Resolution, Timestamp);

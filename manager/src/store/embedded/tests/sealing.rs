@@ -90,6 +90,56 @@ async fn an_upgrade_that_was_killed_is_carried_on() {
 }
 
 #[tokio::test]
+async fn a_link_to_the_file_stays_and_what_it_leads_to_is_sealed() {
+    let home = TestHome::fresh().await;
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let file = elsewhere.path().join("data.redb");
+    let wanted = schema_one_with_a_past(&file);
+    std::os::unix::fs::symlink(&file, home.file()).expect("a link");
+    assert_eq!(home.open().await.load().await, Ok(wanted));
+    assert!(home.file().is_symlink() && !tells(&file, SECRET));
+    assert_eq!(std::fs::read_dir(elsewhere.path()).expect("read").count(), 1, "nothing else is left there");
+}
+
+/// As one that is a mount, which the kernel lets nobody rename over.
+#[tokio::test]
+async fn a_file_that_cannot_be_replaced_goes_on_sealed() {
+    let home = TestHome::fresh().await;
+    let wanted = schema_one_with_a_past(&home.file());
+    let database = super::super::database(&home.file()).expect("open");
+    schema::upgrade(&home.file(), &database, &home.keys, MIGRATIONS).expect("sealed");
+    let database = rewrite::rewrite(&home.file(), database, |_, _| Err(io::ErrorKind::ResourceBusy.into())).expect("it goes on");
+    assert!(matches!(home.refusal().await, StoreError::InUse(_)), "it is still locked");
+    assert!(!home.file().with_added_extension("new").exists());
+    drop(database);
+    assert_eq!(home.open().await.load().await, Ok(wanted));
+    assert!(!tells(&home.file(), SECRET), "and it is replaced once that can be done");
+}
+
+/// Of whatever key it will be: only the manager that it is of says so.
+#[tokio::test]
+async fn a_copy_leaves_both_files_as_they_are_where_they_hold_something() {
+    use crate::store::{Place, copy};
+    let (home, stranger) = (TestHome::fresh().await, tempfile::tempdir().expect("a folder"));
+    let wanted = schema_one_with_a_past(&home.file());
+    let (full, empty) = (stranger.path().join("full"), stranger.path().join("empty"));
+    schema_one(&full, &[setting("a", SECRET)]);
+    let to = async |target: &Path| copy(Place::File(home.file()), Place::File(target.to_owned()), stranger.path()).await;
+    assert!(to(&full).await.expect_err("a refusal").to_string().contains("not empty"));
+    assert_eq!(to(&empty).await.expect("copied").records["decision"], 200);
+    for (file, secret) in [(home.file(), format!("\"{SECRET}\"")), (full, SECRET.to_owned())] {
+        assert!(tells(&file, &secret), "{} is in clear still", file.display());
+    }
+    assert!(!tells(&empty, SECRET));
+    assert_eq!(home.open().await.load().await, Ok(wanted), "and is sealed with its own key");
+
+    let blank = stranger.path().join("blank");
+    std::fs::write(&blank, "").expect("write");
+    assert!(copy(Place::File(blank.clone()), Place::File(empty), stranger.path()).await.expect_err("a refusal").to_string().contains("nothing in"));
+    assert_eq!(std::fs::metadata(&blank).expect("metadata").len(), 0);
+}
+
+#[tokio::test]
 async fn a_store_of_another_key_is_refused_and_left_alone() {
     let home = TestHome::fresh().await;
     home.open().await.commit(&[put(setting("token", SECRET), 0)]).await.expect("commit");

@@ -139,7 +139,7 @@ impl Thief {
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_was_done_once() {
     let server = Server::start(1);
-    let thief = Thief::start(server.ports[0]).await;
+    let thief = Thief::start(server.ports()[0]).await;
     let home = TestHome::at(format!("mongodb://127.0.0.1:{}/lost?directConnection=true", thief.port));
     let store = home.store(QUICK).await.expect("open");
     store.commit(&both(1, 0)).await.expect("commit");
@@ -179,7 +179,11 @@ impl Writers {
             match store.commit(&[put(setting(&name, &(count + 1).to_string()), count)]).await {
                 Ok(()) => count += 1,
                 Err(StoreError::Failed(_)) => {
-                    let Ok(contents) = store.load().await else { continue };
+                    let contents = match store.load().await {
+                        Ok(contents) => contents,
+                        Err(StoreError::Failed(_)) => continue,
+                        Err(error) => panic!("the manager would end: {error}"),
+                    };
                     let found = contents.iter().find(|(record, _)| record.key() == Key::Setting(name.clone()));
                     let (value, version) = found.map_or((0, 0), |(record, version)| match record {
                         Record::Setting(_, value) => (value.parse().expect("a number"), *version),
@@ -226,25 +230,46 @@ async fn a_killed_server_loses_nothing_that_it_acknowledged() {
     let writers = Writers::start(&store);
     for _ in 0..2 {
         writers.until_more(20).await;
-        server.kill(server.ports[0]);
+        server.signal(server.ports()[0], "-KILL");
         server.restart();
     }
     writers.until_more(20).await;
     writers.finish(&store).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_set_whose_primary_is_killed_goes_on() {
-    let server = Server::start(3);
-    let home = TestHome::at(server.url("primary"));
-    let store = Arc::new(home.store(QUICK).await.expect("open"));
+/// Kills the primary while there are writers, who are to go on by themselves.
+async fn kill_the_primary(server: &Server, database_name: &str, pace: Pace) -> Arc<MongoStore> {
+    let home = TestHome::at(server.url(database_name));
+    let store = Arc::new(home.store(pace).await.expect("open"));
     let writers = Writers::start(&store);
     writers.until_more(20).await;
     let hello = database(&home.url).await.run_command(doc! { "hello": 1 }).await.expect("an answer");
     let primary = hello.get_str("primary").expect("a primary").rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-    server.kill(primary);
+    server.signal(primary, "-KILL");
     writers.until_more(20).await;
     writers.finish(&store).await;
+    store
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_set_whose_primary_is_killed_goes_on() {
+    kill_the_primary(&Server::start(3), "primary", QUICK).await;
+}
+
+/// As MongoDB is by default: for longer than a commit may take, nobody takes writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_election_may_take_longer_than_a_commit() {
+    let server = Server::start(3);
+    let admin = database(&server.url("admin")).await;
+    let found = admin.run_command(doc! { "replSetGetConfig": 1 }).await.expect("the set's settings");
+    let mut config = found.get_document("config").expect("settings").clone();
+    config.insert("version", config.get_i32("version").expect("a number") + 1);
+    config.get_document_mut("settings").expect("settings").insert("electionTimeoutMillis", 10_000);
+    admin.run_command(doc! { "replSetReconfig": config }).await.expect("taken");
+    let begun = Instant::now();
+    let store = kill_the_primary(&server, "elected", Pace::default()).await;
+    assert!(begun.elapsed() > Duration::from_secs(5), "or the test is worth nothing: {:?}", begun.elapsed());
+    tokio::time::timeout(Duration::from_millis(100), store.lost()).await.expect_err("it is ours");
 }
 
 #[tokio::test]
@@ -254,7 +279,7 @@ async fn a_manager_that_is_cut_off_knows_it_before_another_may_take_over() {
     let store = home.store(QUICK).await.expect("open");
     store.commit(&[put(setting("a", "1"), 0)]).await.expect("commit");
     let begun = Instant::now();
-    server.kill(server.ports[0]);
+    server.signal(server.ports()[0], "-KILL");
     let lost = tokio::time::timeout(QUICK.lease + Duration::from_millis(500), store.lost()).await.expect("it is told");
     assert!(matches!(lost, StoreError::Failed(_)), "{lost:?}");
     assert!(store.commit(&[put(setting("a", "2"), 1)]).await.is_err(), "and nothing is decided on what it knew");

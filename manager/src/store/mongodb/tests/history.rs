@@ -5,7 +5,10 @@ use super::{
     *,
 };
 use crate::store::conformance::{all_of, point, recently};
-use ::mongodb::bson::{Bson, Document, doc};
+use ::mongodb::{
+    bson::{Bson, Document, doc},
+    options::{CollectionOptions, ReadConcern},
+};
 use micado_api::Timestamp;
 use micado_core::metrics::Resolution;
 use std::time::Instant;
@@ -49,7 +52,9 @@ async fn the_server_lets_go_of_what_is_too_old() {
     ];
     store.record(&points).await.expect("recorded");
     // It looks every second in tests, every minute elsewhere.
-    let samples = database(&home.url).await.collection::<Document>("samples");
+    // What a majority has, as the store reads it, or what is gone may yet be there for that.
+    let majority = CollectionOptions::builder().read_concern(ReadConcern::majority()).build();
+    let samples = database(&home.url).await.collection_with_options::<Document>("samples", majority);
     let begun = Instant::now();
     while samples.count_documents(doc! { "instance": "old" }).await.expect("counted") > 0 {
         assert!(begun.elapsed() < Duration::from_secs(20), "the old ones are still there");
@@ -87,7 +92,7 @@ async fn points_are_sent_again_when_the_server_fails_for_a_moment() {
     assert!(matches!(refused, StoreError::Failed(_)), "{refused:?}");
 
     let begun = Instant::now();
-    server.kill(server.ports[0]);
+    server.signal(server.ports()[0], "-KILL");
     store.record(&wanted).await.expect_err("nobody is there");
     assert!(begun.elapsed() < QUICK.answer * 3, "{:?}", begun.elapsed());
     server.restart();
@@ -118,6 +123,8 @@ async fn a_store_of_schema_one_gets_what_is_new() {
     database.collection("imagecontainer").insert_one(doc! { "_id": "micado-web:latest", "image": "micado-web:latest" }).await.expect("inserted");
     database.collection::<Document>("schema").update_one(doc! {}, doc! { "$set": { "version": 1_i64 } }).await.expect("updated");
 
+    let copied = MongoStore::open_for_copy(&url(&home.url), home.keys.clone(), IfNone::Refuse).await.expect_err("a copy changes it not");
+    assert!(matches!(&copied, StoreError::Schema(words) if words.contains("start the manager")), "{copied:?}");
     for _ in 0..2 {
         let store = home.store(Pace::default()).await.expect("open");
         assert_eq!(settings(&store).await, [("a".into(), "1".into(), 1)]);

@@ -204,8 +204,10 @@ async fn what_there_is_no_room_for_stays_with_the_agent_until_the_store_answers(
     agent.say(&FromAgent::Samples(of(sequence))).await;
     assert!(matches!(agent.0.next().await, Some(Ok(tungstenite::Message::Close(_)))), "a turn that failed makes no room");
 
+    let mut turns = manager.metrics.turns();
     manager.history.silent.store(false, Ordering::SeqCst);
-    turn(&manager, &bell).await;
+    bell.ring();
+    turns.changed().await.expect("it is recorded");
     let mut agent = Agent::of(&manager, &instance, "a").await;
     agent.say(&FromAgent::Samples(of(sequence))).await;
     assert_eq!(agent.heard().await, [ToAgent::Ack { sequence: sequence - 1 }]);

@@ -15,13 +15,13 @@ use crate::{
 };
 use micado_api::{
     Timestamp,
-    agent::{FromAgent, SampleBatch},
+    agent::{FromAgent, MachineSample, SampleBatch},
 };
 use std::{
     convert::Infallible,
     io,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     sync::Notify,
@@ -56,12 +56,14 @@ pub async fn run(settings: Settings) -> io::Result<Infallible> {
 async fn sweep(sampler: &Mutex<Sampler>, mailbox: &Mailbox, every: Duration) -> Infallible {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let start = Instant::now();
     let mut sequence = 0;
     loop {
         ticks.tick().await;
         let at = Timestamp(now_ns() / NS_PER_MS);
+        let steady_ms = u64::try_from(start.elapsed().as_millis()).ok();
         let (machine, containers) = sampler.lock().unwrap_or_else(PoisonError::into_inner).sweep();
         sequence += 1;
-        mailbox.batch(SampleBatch { sequence, at, late: false, machine, containers });
+        mailbox.batch(SampleBatch { sequence, at, late: false, machine: MachineSample { steady_ms, ..machine }, containers });
     }
 }

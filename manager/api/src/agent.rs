@@ -62,6 +62,9 @@ pub struct SampleBatch {
 /// A machine at one moment. Counters rise from the machine's boot.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MachineSample {
+    /// Milliseconds by a clock that rises steadily within a run of the agent: `at` may be set at any time, and what lies between two batches is told by this.
+    #[serde(default)]
+    pub steady_ms: Option<u64>,
     /// Its memory (the instance's own, where it is a container).
     pub memory_total: MemoryBytes,
     /// What could still be had without swapping.

@@ -22,6 +22,8 @@ async fn batches_come_in_order_and_as_often_as_wanted() {
         let second = agent.batch().await;
         assert_eq!(second.sequence, first.sequence + 1);
         assert!(!second.late);
+        let steadily = second.machine.steady_ms.zip(first.machine.steady_ms).map(|(after, before)| after - before);
+        assert!(steadily.is_some_and(|ms| ms.abs_diff(second.at.0 - first.at.0) < 100), "{steadily:?} ms");
         let apart = agent.batch().await.at.since(second.at);
         assert!(apart >= Duration::from_millis(300), "{apart:?} apart");
     })

@@ -163,6 +163,28 @@ fn what_falls_or_stands_still_is_no_use() {
 }
 
 #[test]
+fn a_clock_that_is_set_changes_no_rate() {
+    const HOUR: u64 = 3_600_000;
+    let mut bench = Bench::default();
+    // Each 2 s a quarter of what 4 cores can, while the machine's clock goes an hour back, on, half an hour forth and on.
+    let clock = [2 * HOUR, 2 * HOUR + 2000, HOUR, HOUR + 2000, HOUR + HOUR / 2, HOUR + HOUR / 2 + 2000];
+    for (at, sequence) in clock.into_iter().zip(1..) {
+        let web = ContainerSample { received: sequence * 400, ..began(2 * HOUR - 5, container("c", "web", 2 * sequence * SECOND, 10)) };
+        // Begins 1 s before it is measured, and ends.
+        let job = ContainerSample { ended: true, ..began(at - 1000, container(&format!("job {sequence}"), "job", SECOND, 10)) };
+        let measured = batch(sequence, vec![web, job]);
+        let measured = SampleBatch { at: Timestamp(at), machine: MachineSample { steady_ms: Some(sequence * 2000), ..measured.machine }, ..measured };
+        let point = bench.meter.take(Timestamp(sequence), &id("i"), "run", measured).expect("new");
+        let usage = bench.meter.container(Timestamp(sequence), "web").expect("it runs");
+        let wanted = if sequence == 1 { (None, 0) } else { (Some(NanoCpus::cores(1)), 200) };
+        assert_eq!((usage.at.0, usage.cpu, usage.received, usage.cpu_peak), (at, wanted.0, wanted.1, wanted.0.unwrap_or_default()));
+        let jobs = if sequence == 1 { (0, 0) } else { (2000, SECOND) };
+        assert_eq!((point.containers["job"].measured_ms, point.containers["job"].cpu_ns), jobs, "at {at}");
+        assert_eq!(point.machine.measured_ms, jobs.0);
+    }
+}
+
+#[test]
 fn a_machine_is_blind_without_fresh_batches() {
     let mut bench = Bench::default();
     bench.take(batch(1, vec![container("c", "web", 0, 10)]));
@@ -249,7 +271,8 @@ proptest! {
         let mut taken = std::collections::BTreeSet::new();
         for (run, sequence, at, cpu_ns, late) in sent {
             let sample = began(cpu_ns % 3 * 4000, ContainerSample { received: cpu_ns, oom_kills: cpu_ns, ..container("c", "web", cpu_ns, 10) });
-            let batch = SampleBatch { at: Timestamp(at), late, ..batch(sequence, vec![sample]) };
+            let machine = MachineSample { steady_ms: late.then_some(at / 2), cores: 4 * SECOND, ..MachineSample::default() };
+            let batch = SampleBatch { at: Timestamp(at), late, machine, ..batch(sequence, vec![sample]) };
             let now = Timestamp(at);
             if let Some(point) = meter.take(now, &id("i"), &run.to_string(), batch) {
                 prop_assert!(taken.insert((run, sequence)), "run {} sequence {} counted twice", run, sequence);

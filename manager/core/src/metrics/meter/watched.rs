@@ -23,7 +23,7 @@ const MISSED: u32 = 3;
 /// The mean over so many milliseconds counts as CPU that a container needs: less is a start or a burst.
 const MINUTE: u64 = 60_000;
 
-/// Two samples further apart than this, in milliseconds, are not compared: somebody has set the clock.
+/// Two samples further apart than this, in milliseconds, are not compared: that is no figure of a moment, or somebody has set the clock.
 const APART: u64 = 3_600_000;
 
 /// So many batches may leave a container out until it is forgotten: a new run of an agent tells of each when a slow engine has named its first process.
@@ -63,6 +63,7 @@ pub(super) struct Known {
 /// The batch before, of the same run.
 #[derive(Debug, Clone, Copy)]
 struct Before {
+    /// When it was measured; by the clock as it is now, if that was set back since.
     at: Timestamp,
     /// Milliseconds from it to this one.
     ms: u64,
@@ -91,7 +92,7 @@ impl Watched {
             let containers = batch.containers.into_iter().filter_map(as_it_was).map(|(point, service)| (service, point)).collect();
             (compare::machine(None, &batch.machine), containers)
         } else {
-            let before = self.before(order, at);
+            let before = self.before(order, at, batch.machine.steady_ms);
             if let (Order::Next, Some(before)) = (order, before) {
                 self.interval = Duration::from_millis(before.ms.min(LONGEST_INTERVAL_MS));
             }
@@ -107,15 +108,17 @@ impl Watched {
         Point { instance: instance.clone(), resolution: Resolution::Sample, at, machine, containers }
     }
 
-    fn before(&mut self, order: Order, at: Timestamp) -> Option<Before> {
+    fn before(&mut self, order: Order, at: Timestamp, steady_ms: Option<u64>) -> Option<Before> {
         if order == Order::First {
             self.first_at = at;
             return None;
         }
-        // Set back, the clock says of all that begins from now on that it was earlier.
-        self.first_at = self.first_at.min(at);
-        let before = self.last.as_ref()?.1;
-        let ms = at.0.saturating_sub(before.0);
+        let (machine, before) = self.last.as_ref()?;
+        let steadily = steady_ms.zip(machine.steady_ms).map(|(now, before)| now.saturating_sub(before));
+        let ms = steadily.unwrap_or_else(|| at.0.saturating_sub(before.0));
+        // A clock that was set back says of all that begins from now on that it was earlier.
+        let before = Timestamp(before.0.min(at.0.saturating_sub(ms)));
+        self.first_at = self.first_at.min(before);
         (1..=APART).contains(&ms).then_some(Before { at: before, ms })
     }
 

@@ -183,7 +183,7 @@ pub async fn points_of_any_shape<H: Home>() {
     ];
     history.record(&points).await.expect("recorded");
     for point in &points {
-        assert_eq!(samples(&*history, point.instance.as_str()).await, [point.clone()]);
+        assert_eq!(samples(&*history, point.instance.as_str()).await, std::slice::from_ref(point));
     }
     for name in names {
         assert_eq!(history.recall(&container(name)).await.expect("recalled")[0].containers, [(name.to_owned(), full)].into(), "{name}");

@@ -14,7 +14,7 @@ type Row = (Resolution, InstanceId, Timestamp, Vec<u8>);
 
 const POINTS: TableDefinition<'static, Key, &'static [u8]> = TableDefinition::new("samples");
 
-/// Points that one transaction lets go of: some 10 ms, for which commits wait.
+/// Points that one transaction lets go of, for which commits wait: tens of milliseconds.
 const PIECE: usize = 10_000;
 
 #[async_trait::async_trait]

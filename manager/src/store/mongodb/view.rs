@@ -24,15 +24,9 @@ impl MongoStore {
         self.refresh("imagecontainer", images.iter().map(|it| (it.image.as_str(), image(it))).collect()).await
     }
 
-    /// Each half on a connection of its own.
+    /// Commits do not wait for it: one that collides with it is tried again.
     async fn refresh(&self, kind: &str, documents: Vec<(&str, Document)>) -> Result<(), StoreError> {
         let updates: Vec<Document> = documents.into_iter().map(|(id, fields)| doc! { "q": { "_id": id }, "u": { "$set": fields } }).collect();
-        let (first, second) = updates.split_at(updates.len() / 2);
-        tokio::try_join!(self.refresh_half(kind, first), self.refresh_half(kind, second)).map(drop)
-    }
-
-    /// Commits do not wait for it: one that collides with it is tried again.
-    async fn refresh_half(&self, kind: &str, updates: &[Document]) -> Result<(), StoreError> {
         for batch in updates.chunks(BATCH) {
             if !self.inner.held().await {
                 return Ok(());

@@ -1,8 +1,11 @@
 //! What points cost in the store file: 1,000 containers on 100 machines and an hour of their samples.
 //! `cargo bench -p micado-manager --bench history`
 
-use micado_api::{InstanceId, MemoryBytes, NanoCpus, Timestamp};
-use micado_core::metrics::{ContainerPoint, History, MachinePoint, Point, Recall, Resolution, Whose};
+mod figures;
+
+use figures::{container_name, instance_id, report, told};
+use micado_api::{InstanceId, Timestamp};
+use micado_core::metrics::{History, Recall, Resolution, Whose};
 use micado_manager::store::{Change, EmbeddedStore, KeyFile, Record, Store, StoreError};
 use std::{
     sync::Arc,
@@ -10,10 +13,8 @@ use std::{
 };
 
 const INSTANCES: usize = 100;
-const EACH: usize = 10;
-/// Refreshes of an hour, and samples that an agent tells between two of them.
+/// Refreshes of an hour.
 const REFRESHES: u64 = 360;
-const TOLD: u64 = 5;
 const BEGIN: u64 = 1_800_000_000_000;
 const HOUR: u64 = 3_600_000;
 
@@ -28,7 +29,7 @@ async fn main() {
     let store = EmbeddedStore::open(&file, Arc::new(KeyFile::open(folder.path()).expect("a key"))).await.expect("open");
     let mut recorded = vec![];
     for refresh in 0..REFRESHES {
-        let points = told(BEGIN + refresh * 10_000);
+        let points = told(INSTANCES, Timestamp(BEGIN + refresh * 10_000));
         recorded.push(timed(store.record(&points)).await);
     }
     report("five samples of each machine kept (record)", recorded);
@@ -36,7 +37,7 @@ async fn main() {
 
     let mut recalled = vec![];
     for number in 0..INSTANCES {
-        let whose = Whose::Instance(InstanceId::trusted(format!("i{number:07}")));
+        let whose = Whose::Instance(InstanceId::trusted(instance_id(number)));
         recalled.push(timed(found(&store, whose, BEGIN + HOUR / 2, BEGIN + HOUR / 2 + 60_000, 30)).await);
     }
     report("a minute of one machine read", recalled);
@@ -73,53 +74,4 @@ async fn timed<E: std::fmt::Debug>(work: impl Future<Output = Result<(), E>>) ->
     let begun = Instant::now();
     work.await.expect("the store works");
     begun.elapsed()
-}
-
-fn report(what: &str, mut times: Vec<Duration>) {
-    times.sort();
-    let ms = |at: usize| times[at].as_secs_f64() * 1e3;
-    println!("{what}: median {:.1} ms (min {:.1}, max {:.1}, n {})", ms(times.len() / 2), ms(0), ms(times.len() - 1), times.len());
-}
-
-fn container_name(number: usize) -> String {
-    format!("alice_web.{number}")
-}
-
-fn told(from: u64) -> Vec<Point> {
-    let point = |number: usize, step: u64| Point {
-        instance: InstanceId::trusted(format!("i{number:07}")),
-        resolution: Resolution::Sample,
-        at: Timestamp(from + step * 2000 + number as u64),
-        machine: MachinePoint {
-            measured_ms: 2000,
-            cpu_ns: drawn(800_000_000),
-            cpu_peak: NanoCpus(drawn(400_000_000)),
-            memory_total: MemoryBytes::mib(8192),
-            memory_left: MemoryBytes(drawn(2 << 30)),
-            memory_least_left: MemoryBytes(drawn(2 << 30)),
-            disk_left: drawn(80 << 30),
-            disk_total: 100 << 30,
-        },
-        containers: (number * EACH..(number + 1) * EACH).map(|container| (container_name(container), figures())).collect(),
-    };
-    (0..TOLD).flat_map(|step| (0..INSTANCES).map(move |number| point(number, step))).collect()
-}
-
-fn figures() -> ContainerPoint {
-    let memory = MemoryBytes((50 << 20) + drawn(50 << 20) / 4096 * 4096);
-    ContainerPoint {
-        measured_ms: 1998 + drawn(5),
-        cpu_ns: drawn(100_000_000),
-        cpu_peak: NanoCpus(drawn(50_000_000)),
-        memory,
-        memory_peak: memory,
-        received: drawn(20_000),
-        sent: drawn(200_000),
-        written: drawn(10) * 4096,
-        ..ContainerPoint::default()
-    }
-}
-
-fn drawn(below: u64) -> u64 {
-    rand::random_range(0..below)
 }

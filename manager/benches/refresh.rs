@@ -1,13 +1,16 @@
 //! What the refresh costs on a real MongoDB: how 10,000 containers on 1,000 instances are, written down for people, and what their agents told in ten seconds, kept; and how much room an hour of that takes.
 //! `cargo bench -p micado-manager --bench refresh`
 
+mod figures;
+
+use figures::{EACH, TOLD, container_name, drawn, instance_id, report, told};
 use micado_api::{
     ContainerName, ContainerState, ContainerUsage, ContainerView, Critical, ImageView, InstanceId, InstanceState, InstanceView, Location, MachineUsage,
     MemoryBytes, NanoCpus, Origin, PricePerHour, Resources, ServiceName, Tag, Timestamp,
 };
 use micado_core::{
-    metrics::{ContainerPoint, History, MachinePoint, Point, Recall, Resolution, Whose},
-    model::{Container, Desired, Image, Instance},
+    metrics::{History, Recall, Resolution, Whose},
+    model::{Container, Image, Instance},
 };
 use micado_manager::store::{Change, KeyFile, MongoStore, Place, Record, Store, Url};
 use micado_mongod::Server;
@@ -18,17 +21,14 @@ use mongodb::{
 use std::{
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 const RUNS: usize = 9;
 const INSTANCES: usize = 1000;
-const EACH: usize = 10;
 const IMAGES: usize = 50;
 /// Of which an hour of points is kept, to see how much room it takes.
 const FEW: usize = 100;
-/// Samples that an agent tells between two refreshes.
-const TOLD: u64 = 5;
 
 #[tokio::main]
 async fn main() {
@@ -134,65 +134,9 @@ async fn room(store: &MongoStore, url: &str) {
     );
 }
 
-fn report(what: &str, mut times: Vec<Duration>) {
-    times.sort();
-    let ms = |at: usize| times[at].as_secs_f64() * 1e3;
-    println!("{what}: median {:.0} ms (min {:.0}, max {:.0}, n {})", ms(times.len() / 2), ms(0), ms(times.len() - 1), times.len());
-}
-
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
     Timestamp(u64::try_from(since.as_millis()).expect("before the end of time"))
-}
-
-/// What agents tell in ten seconds, with figures as they are: never twice the same.
-fn told(instances: usize, from: Timestamp) -> Vec<Point> {
-    let point = |number: usize, step: u64| Point {
-        instance: InstanceId::trusted(instance_id(number)),
-        resolution: Resolution::Sample,
-        at: Timestamp(from.0 + step * 2000 + number as u64 % 1000),
-        machine: MachinePoint {
-            measured_ms: 2000,
-            cpu_ns: drawn(800_000_000),
-            cpu_peak: NanoCpus(drawn(400_000_000)),
-            memory_total: MemoryBytes::mib(8192),
-            memory_left: MemoryBytes(drawn(2 << 30)),
-            memory_least_left: MemoryBytes(drawn(2 << 30)),
-            disk_left: drawn(80 << 30),
-            disk_total: 100 << 30,
-        },
-        containers: (number * EACH..(number + 1) * EACH).map(|container| (container_name(container), figures())).collect(),
-    };
-    (0..instances).flat_map(|number| (0..TOLD).map(move |step| (number, step))).map(|(number, step)| point(number, step)).collect()
-}
-
-fn figures() -> ContainerPoint {
-    let memory = MemoryBytes((50 << 20) + drawn(50 << 20) / 4096 * 4096);
-    ContainerPoint {
-        measured_ms: 1998 + drawn(5),
-        cpu_ns: drawn(100_000_000),
-        cpu_peak: NanoCpus(drawn(50_000_000)),
-        throttled_ns: 0,
-        memory,
-        memory_peak: memory,
-        oom_kills: 0,
-        received: drawn(20_000),
-        sent: drawn(200_000),
-        read: 0,
-        written: drawn(10) * 4096,
-    }
-}
-
-fn drawn(below: u64) -> u64 {
-    rand::random_range(0..below)
-}
-
-fn instance_id(number: usize) -> String {
-    format!("i{number:07}")
-}
-
-fn container_name(number: usize) -> String {
-    format!("alice_web.{number}")
 }
 
 fn image_name(number: usize) -> String {
@@ -206,21 +150,7 @@ fn instance_record(number: usize) -> Record {
 }
 
 fn container_record(number: usize) -> Record {
-    Record::Container(Container {
-        name: ContainerName::trusted(container_name(number)),
-        service: ServiceName::trusted("alice_web"),
-        desired: Desired::Running,
-        removed_at: None,
-        placement: None,
-        leaving: None,
-        next_generation: 1,
-        bound_to: None,
-        outcome: None,
-        reason: None,
-        request: None,
-        log_tail: None,
-        created_at: now(),
-    })
+    Record::Container(Container::new(ContainerName::trusted(container_name(number)), ServiceName::trusted("alice_web"), now()))
 }
 
 fn machines(run: u64) -> Vec<InstanceView> {

@@ -25,7 +25,8 @@ pub struct Rollup {
 impl Rollup {
     /// A turn at each tick, until there are no more.
     pub async fn run(self, mut ticks: mpsc::Receiver<()>) {
-        let (mut begun, mut failing, mut cleaned) = (false, false, clock::now());
+        // Never yet: a manager that is started anew every hour lets go of old points, too.
+        let (mut begun, mut failing, mut cleaned) = (false, false, Timestamp(0));
         while ticks.recv().await.is_some() {
             let now = clock::now();
             begun = begun || self.begin(now).await;

@@ -3,6 +3,7 @@
 mod caller;
 mod copy;
 mod exec;
+mod logs;
 mod process;
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     engine::{Engine, EngineError},
 };
 use caller::{Caller, Cut, Pace};
-use micado_api::agent::{INPUT_AHEAD, SessionNote, SessionWork};
+use micado_api::agent::{INPUT_AHEAD, INPUT_FRAME, SessionNote, SessionWork};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, TryAcquireError};
 
@@ -36,7 +37,7 @@ enum SessionError {
     Engine(#[from] EngineError),
     #[error("{MOST} sessions are open on this machine: end one of them, or try again later")]
     Full,
-    #[error("of input at most {INPUT_AHEAD} frames may be sent before the command takes them: wait for an empty frame on channel 0 for each")]
+    #[error("of input at most {INPUT_AHEAD} frames of {} KiB may be sent before the command takes them: wait for an empty frame on channel 0 for each", INPUT_FRAME >> 10)]
     TooFarAhead,
 }
 
@@ -83,6 +84,7 @@ impl Sessions {
             }
             SessionWork::CopyTo { container, path } => copy::to(engine, caller, &container, &path).await,
             SessionWork::CopyFrom { container, path } => copy::from(engine, caller, &container, &path).await,
+            SessionWork::PreviousLog { service, tail, since, timestamps } => logs::previous(engine, caller, &service, tail, since, timestamps).await,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::{SessionError, caller::Output};
 use bytes::Bytes;
-use micado_api::agent::INPUT_AHEAD;
+use micado_api::agent::{INPUT_AHEAD, INPUT_FRAME};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     sync::mpsc::{self, error::TrySendError},
@@ -25,8 +25,11 @@ impl Stdin {
     /// Input that the command gets when it takes it; after the end, nobody does.
     ///
     /// # Errors
-    /// When the caller has not waited until the command has taken what it sent before.
+    /// When the caller has not waited until the command has taken what it sent before, or sends too much at once.
     pub fn add(&self, data: Bytes) -> Result<(), SessionError> {
+        if data.len() > INPUT_FRAME {
+            return Err(SessionError::TooFarAhead);
+        }
         match self.waiting.as_ref().map(|waiting| waiting.try_send(data)) {
             Some(Err(TrySendError::Full(_))) => Err(SessionError::TooFarAhead),
             _ => Ok(()),

@@ -1,8 +1,9 @@
 //! Logs: from the engine while the container is there, from the kept end of it after that; those of earlier runs from the agent of its machine.
 
+mod previous;
+
 use super::{
     ApiState,
-    agents::{sessions, silence::Socket},
     extract::{Name, Query},
     peer::Peer,
     refusal::{Answer, Refusal},
@@ -14,21 +15,16 @@ use crate::{
 use axum::{
     Extension,
     body::Body,
-    extract::{State, ws::Message},
+    extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{
-    Stream, StreamExt, TryStreamExt,
-    future::ready,
+    StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
-use micado_api::{
-    ErrorBody, ErrorCode, LogQuery,
-    agent::{SessionNote, SessionWork},
-    lines::lines,
-};
+use micado_api::{ErrorBody, LogQuery, lines::lines};
 use std::pin::Pin;
 
 type Pieces = BoxStream<'static, Result<Bytes, EngineError>>;
@@ -41,8 +37,10 @@ type Pieces = BoxStream<'static, Result<Bytes, EngineError>>;
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
 pub(super) async fn logs(State(state): State<ApiState>, Name(name): Name, Query(query): Query<LogQuery>, peer: Option<Extension<Peer>>) -> Answer<Response> {
-    let log =
-        if query.previous { previous(&state, name, &query, peer.map(|Extension(peer)| peer.socket)).await? } else { present(&state, name, &query).await? };
+    let log = match query.previous {
+        true => previous::previous(&state, name, &query, peer.map(|Extension(peer)| peer.socket)).await?,
+        false => present(&state, name, &query).await?,
+    };
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(log)).into_response())
 }
 
@@ -51,48 +49,6 @@ async fn present(state: &ApiState, name: String, query: &LogQuery) -> Answer<Pie
     let sources = state.handle.read(move |core| core.log_sources(&name)).await??;
     let log = joined(&*state.engine, &sources, &options).await?;
     Ok(if options.follow { log.take_until(state.stopping.clone().cancelled_owned()).boxed() } else { log })
-}
-
-/// Of the run before the present one: from the container's machine, or what was kept when it was moved or ended.
-async fn previous(state: &ApiState, name: String, query: &LogQuery, socket: Option<Socket>) -> Answer<Pieces> {
-    if query.follow {
-        return Err(ErrorBody::new(ErrorCode::BadRequest, "a run that has ended writes no more: `previous` does not go with `follow`").into());
-    }
-    let source = state.handle.read(move |core| core.log_source(&name)).await??;
-    if let (Some(service), Some(machine)) = (source.swarm_name, source.machine) {
-        let work = SessionWork::PreviousLog { service, tail: query.tail, since: query.since, timestamps: query.timestamps };
-        let mut log = heard(sessions::read(state, &machine, &source.container, socket, work).await?).boxed().peekable();
-        match Pin::new(&mut log).peek().await {
-            Some(Err(SessionNote::Failed { message })) => {
-                return Err(ErrorBody::new(ErrorCode::Unavailable, format!("the log of `{}`: {message}", source.container)).into());
-            }
-            Some(Err(SessionNote::Exit { code: 1.. })) => {}
-            _ => return Ok(whole(log).boxed()),
-        }
-    }
-    let none = || {
-        let hint = format!("`micado logs -n {}` shows the present one", source.container);
-        ErrorBody::new(ErrorCode::NotFound, format!("no earlier run of `{}` is known", source.container)).hint(hint)
-    };
-    let kept = source.stored.ok_or_else(none)?;
-    Ok(stream::iter([Ok(last_lines(&kept, query.tail))]).boxed())
-}
-
-/// What a session sends, and its last note.
-fn heard(messages: impl Stream<Item = Message> + Send) -> impl Stream<Item = Result<Bytes, SessionNote>> + Send {
-    let cut_short = SessionNote::Failed { message: "the manager stops".to_owned() };
-    let heard = messages.filter_map(async |message| match message {
-        Message::Binary(frame) => Some(Ok(frame.slice(1.min(frame.len())..))),
-        Message::Text(text) => serde_json::from_str(&text).ok().map(Err),
-        _ => None,
-    });
-    heard.chain(stream::iter([Err(cut_short)]))
-}
-
-/// The data up to the work's end, or why there is no more.
-fn whole(heard: impl Stream<Item = Result<Bytes, SessionNote>> + Send) -> impl Stream<Item = Result<Bytes, EngineError>> + Send {
-    let unended = heard.take_while(|it| ready(!matches!(it, Err(SessionNote::Exit { .. }))));
-    unended.map_err(|note| EngineError::Unavailable(format!("the log broke off: {note:?}")))
 }
 
 /// The logs as one: one after the other, or with `follow` each line as it comes.

@@ -8,7 +8,7 @@ use std::{
     io::{BufWriter, Write},
     path::Path,
     process::Stdio,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::process::Command;
 
@@ -18,6 +18,8 @@ const FULL_SIZE: u64 = 1024;
 const SMALL_SIZE: u64 = 10;
 /// What a pipe holds, in bytes.
 const PIPE: u64 = 64 << 10;
+/// Who writes without end and has not written for so long cannot.
+const STUCK: Duration = Duration::from_secs(1);
 /// By so much the memory of whoever passes a copy on may grow, in MiB, whatever its size.
 const PASSING_ON: u64 = 48;
 /// A session whose machine is cut off ends within so many seconds, and machines are reached again within so many.
@@ -114,7 +116,16 @@ async fn readers_that_stop(cluster: &Cluster, name: &str) {
     measured("`yes | head -n 1` and the end of both", begin.elapsed());
 
     let mut unread = cluster.start_micado(&["execute", "-n", name, "-c", "yes"]);
-    wait("the pipe is full", 30, async || (unread.wrote() >= PIPE).then_some(())).await;
+    // A write that the full pipe does not take whole is not counted.
+    let mut seen = (0, Instant::now());
+    let is_stuck = async || {
+        let wrote = unread.wrote();
+        if wrote != seen.0 {
+            seen = (wrote, Instant::now());
+        }
+        (wrote >= PIPE / 4 && seen.1.elapsed() >= STUCK).then_some(())
+    };
+    wait("the pipe is full", 30, is_stuck).await;
     unread.kill("-INT").await;
     wait("it ends, though nobody reads what it says", 15, async || unread.ended().then_some(())).await;
     assert_eq!(unread.end(b"", 5).await.code, Some(130));

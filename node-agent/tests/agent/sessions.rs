@@ -179,6 +179,29 @@ async fn input_that_nobody_reads_keeps_nothing_from_the_command() {
     .await;
 }
 
+#[tokio::test]
+async fn fifty_commands_that_read_nothing_cost_what_their_input_may_be() {
+    with_agent(60_000, async |bed, agent| {
+        let id = bed.shell().await;
+        let mut sessions = Vec::new();
+        for _ in 0..MOST {
+            sessions.push(stuck(bed, agent, &id, false).await);
+        }
+        // Each hears that it is over only after the agent has taken all of its input.
+        for session in &mut sessions {
+            session.note(&SessionNote::Signal { name: "KILL".to_owned() }).await;
+        }
+        for session in sessions {
+            assert_eq!(session.outcome().await.last, Some(SessionNote::Exit { code: 137 }));
+        }
+        let most = bed.memory_kib("VmHWM") >> 10;
+        println!("50 commands that read nothing: the agent's memory was at most {most} MiB, and is {} MiB then", bed.memory_kib("VmRSS") >> 10);
+        let input = MOST * INPUT_AHEAD * INPUT_FRAME / MIB;
+        assert!(most as usize <= input + input / 2, "{most} MiB, for {input} MiB of input");
+    })
+    .await;
+}
+
 /// A tar with one file of so many MiB, no two pieces of which are the same, in pieces: header, file, end.
 fn archive(mib: usize) -> Vec<Bytes> {
     let mut header = tar::Header::new_gnu();

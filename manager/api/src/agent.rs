@@ -197,16 +197,14 @@ pub enum SessionWork {
     },
 }
 
-/// So many frames of input may be on their way to a command, or wait for it. Who sends more is refused, for an agent that let them wait on the connection would not hear that its caller has gone.
-///
-/// Together with [`INPUT_FRAME`] it is both how fast input can be, 2 MiB in the time that it takes to get there and back, and what an agent may have to hold: for 50 commands that all read nothing, 100 MiB.
-pub const INPUT_AHEAD: usize = 32;
+/// So many frames of input may be on their way to a command, or wait for it, until it says that more may be. Who sends more is refused, for an agent that let them wait on the connection would not hear that its caller has gone.
+pub const INPUT_AHEAD: usize = 8;
 /// The most input that one such frame may carry, in bytes.
 pub const INPUT_FRAME: usize = 64 << 10;
 
 /// The first byte of a session's binary frame.
 pub mod channel {
-    /// To the work: its standard input, or the tar to unpack. From a command: it has taken one frame of its input.
+    /// To the work: its standard input, or the tar to unpack. From a command: as it takes its input, how many more frames may be sent, in one byte.
     pub const IN: u8 = 0;
     /// From the work: its standard output, or the tar.
     pub const OUT: u8 = 1;

@@ -119,7 +119,7 @@ async fn all_input_comes_as_the_command_takes_it() {
     let (mut socket, mut come) = (opened.await.expect("a session"), Vec::new());
     while let Message::Binary(frame) = socket.recv().await.expect("a frame").expect("readable") {
         come.extend_from_slice(&frame[1..]);
-        socket.send(Message::binary([0].as_slice())).await.expect("sent");
+        socket.send(Message::binary([0, 1].as_slice())).await.expect("sent");
     }
     write.await.expect("no panic").expect("written");
     assert!(come == all, "{} bytes came", come.len());

@@ -40,12 +40,12 @@ async fn exec_with_pipes() {
         assert_eq!((text(&done.out), text(&done.err), done.last), ("hello".to_owned(), "problem".to_owned(), Some(SessionNote::Exit { code: 7 })));
 
         let mut session = bed.manager.session(agent, exec(&id, "wc -c", false)).await;
-        for _ in 0..30 {
+        for _ in 0..INPUT_AHEAD {
             session.input(&[7; INPUT_FRAME]).await;
         }
         session.note(&SessionNote::End).await;
         let done = session.outcome().await;
-        assert_eq!((text(&done.out).as_str(), done.last), ("1966080", Some(SessionNote::Exit { code: 0 })));
+        assert_eq!((text(&done.out).as_str(), done.last), ("524288", Some(SessionNote::Exit { code: 0 })));
 
         let work = SessionWork::Exec { container: id.clone(), command: vec!["no-such-program".to_owned()], terminal: false, environment: Vec::new() };
         let done = bed.manager.session(agent, work).await.outcome().await;
@@ -172,7 +172,7 @@ async fn input_that_nobody_reads_keeps_nothing_from_the_command() {
         one.input(&[7; INPUT_FRAME + 1]).await;
         for session in [session, one] {
             let last = session.outcome().await.last;
-            assert!(matches!(&last, Some(SessionNote::Failed { message }) if message.contains("32 frames of 64 KiB")), "{last:?}");
+            assert!(matches!(&last, Some(SessionNote::Failed { message }) if message.contains("8 frames of 64 KiB")), "{last:?}");
         }
         gone(bed, agent, &id, "sleep\\x0023456").await;
     })

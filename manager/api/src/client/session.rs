@@ -152,7 +152,7 @@ impl SessionOutput {
                 Message::Binary(mut frame) => match frame.first() {
                     Some(&channel::OUT) => return Ok(SessionPiece::Out(frame.split_off(1))),
                     Some(&channel::ERROR) => return Ok(SessionPiece::Error(frame.split_off(1))),
-                    Some(&channel::IN) => self.more_room(),
+                    Some(&channel::IN) => self.more_room(frame.get(1).copied()),
                     _ => {}
                 },
                 Message::Text(text) => match serde_json::from_str(&text).map_err(ClientError::unreadable)? {
@@ -168,9 +168,9 @@ impl SessionOutput {
 }
 
 impl SessionOutput {
-    fn more_room(&self) {
-        if let Some(ahead) = self.ahead.as_ref().filter(|ahead| ahead.available_permits() < INPUT_AHEAD) {
-            ahead.add_permits(1);
+    fn more_room(&self, frames: Option<u8>) {
+        if let Some(ahead) = &self.ahead {
+            ahead.add_permits(frames.map_or(1, usize::from));
         }
     }
 }

@@ -26,7 +26,7 @@ use tokio_util::sync::PollSender;
 const OPENING: Duration = Duration::from_secs(10);
 
 /// Runs a command in a container. A WebSocket: binary frames carry data (first byte 0: to standard input, 1: from standard output, 2: from standard error), text frames notes in JSON (`end`, `resize`, `signal`; from the
-/// command, the last: `exit` with its code, or `failed`). Of input at most 32 frames of 64 KiB may be sent ahead: as the command takes them, an empty frame (only the first byte, 0) comes back for each. Who sends more is refused.
+/// command, the last: `exit` with its code, or `failed`). Of input at most 8 frames of 64 KiB may be sent ahead: as the command takes them, frames come back whose first byte is 0, and whose second is how many more may be sent. Who sends more is refused.
 #[utoipa::path(get, path = "/v1/containers/{name}/exec", operation_id = "execute", tag = "containers",
     params(
         ("name" = String, Path, description = "A container's name, or that of a service with one container."),

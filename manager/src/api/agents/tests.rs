@@ -2,6 +2,7 @@
 
 mod credentials;
 mod figures;
+mod program;
 
 use super::*;
 use crate::{

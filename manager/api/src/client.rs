@@ -167,11 +167,11 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]; the stream breaks off with an error when the manager does.
     pub async fn logs(&self, name: &str, query: &LogQuery) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Send + use<>, ClientError> {
-        let flags = [("follow", query.follow), ("timestamps", query.timestamps), ("previous", query.previous)];
-        let mut pairs = flags.map(|(flag, set)| (flag, set.to_string())).to_vec();
+        let mut pairs = vec![("follow", query.follow.to_string()), ("timestamps", query.timestamps.to_string())];
+        pairs.extend(query.previous.then(|| ("previous", true.to_string())));
         pairs.extend(query.tail.map(|tail| ("tail", tail.to_string())));
         pairs.extend(query.since.map(|since| ("since", since.to_string())));
-        let response = self.send(Method::GET, &["v1", "containers", name, "logs"], &pairs, None::<&()>).await?;
+        let response = self.send(Method::GET, &["v1", "containers", name, "logs"], &pairs, None::<&()>).await.map_err(ClientError::cut)?;
         Ok(self.body(response).map_err(ClientError::cut))
     }
 

@@ -99,7 +99,7 @@ impl ClientError {
         Self::NoAnswer { address, cause }
     }
 
-    /// The same, of something that was only read.
+    /// The same, of something that is ended by it.
     pub(super) fn cut(self) -> Self {
         match self {
             Self::Broken(words) => Self::Cut(words),

@@ -95,7 +95,7 @@ impl Client {
             .header(header::UPGRADE, "websocket")
             .header(header::SEC_WEBSOCKET_VERSION, "13")
             .header(header::SEC_WEBSOCKET_KEY, generate_key());
-        let response = self.answered(request).await?;
+        let response = self.answered(request).await.map_err(ClientError::cut)?;
         let upgraded = response.upgrade().await.map_err(|error| ClientError::from_http(&self.address, &error))?;
         let config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(BUFFER);
         let (to, from) = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await.split();

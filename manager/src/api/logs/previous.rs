@@ -78,7 +78,7 @@ mod tests {
         let end = note(&SessionNote::Exit { code: 0 });
         assert_eq!(read(&[out.clone(), error.clone(), end.clone(), out.clone()]).await, Ok("one\ntwo\n".to_owned()));
         assert_eq!(read(&[end]).await, Ok(String::new()));
-        assert_eq!(read(&[out.clone()]).await, Err("the manager stops".to_owned()));
+        assert_eq!(read(std::slice::from_ref(&out)).await, Err("the manager stops".to_owned()));
         let failed = note(&SessionNote::Failed { message: "the disk is gone".to_owned() });
         assert_eq!(read(&[out, failed]).await, Err("the disk is gone".to_owned()));
     }

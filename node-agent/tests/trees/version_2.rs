@@ -218,7 +218,8 @@ fn a_peak_is_told_once() {
         } else {
             assert!(limit.contains(&both[0].0) && both[1] == after["killed"].working_set, "{name}: {both:?}: the same peak is of the time before");
         }
-        assert_eq!(after["busy"].working_set_peak, after["busy"].working_set, "{name}: nothing happened");
+        let busy = &after["busy"];
+        assert!(busy.working_set_peak.0 < busy.working_set.0 + CHARGE, "{name}: it was higher at its start only: {busy:?}");
     }
 }
 

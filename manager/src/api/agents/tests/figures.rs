@@ -116,7 +116,7 @@ fn placed() -> (Manager, [InstanceId; 2], String) {
     let placement = Some(Placement { instance: ids[0].clone(), generation: 1 });
     let container = Container { placement, next_generation: 2, ..Container::new(ContainerName::trusted("acme_web.1"), name, now) };
     let core = core_of(vec![instance(&ids[0]), instance(&ids[1]), Record::Service(service), Record::Container(container)]);
-    let swarm_service = core.swarm_services()[0].0.clone();
+    let swarm_service = core.placed_copies()[0].swarm_service.clone();
     (Manager::on(core), ids, swarm_service)
 }
 
@@ -198,7 +198,7 @@ async fn what_there_is_no_room_for_stays_with_the_agent_until_the_store_answers(
     let mut agent = Agent::of(&manager, &instance, "a").await;
     agent.say(&FromAgent::Samples(of(sequence))).await;
     let end = agent.0.next().await.expect("a word").expect("readable");
-    assert!(matches!(&end, tungstenite::Message::Close(Some(end)) if end.reason.as_str() == "no room for more figures until the store answers"), "{end:?}");
+    assert!(matches!(&end, tungstenite::Message::Close(Some(end)) if end.reason.as_str() == "no room for more figures and events until the store answers"), "{end:?}");
     turn(&manager, &bell).await;
     let mut agent = Agent::of(&manager, &instance, "a").await;
     agent.say(&FromAgent::Samples(of(sequence))).await;

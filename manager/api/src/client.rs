@@ -9,8 +9,8 @@ pub use failure::ClientError;
 pub use session::{Session, SessionInput, SessionOutput, SessionPiece};
 
 use crate::{
-    ContainerView, ErrorBody, EventQuery, EventView, Explanation, History, HistoryQuery, ImageView, InstanceView, LaunchRequest, LogQuery, Progress, ServiceView, SetImageRequest,
-    StartRequest, StatusView,
+    ContainerView, ErrorBody, EventQuery, EventView, Explanation, History, HistoryQuery, ImageView, InstanceView, LaunchRequest, LogQuery, Progress,
+    ServiceView, SetImageRequest, StartRequest, StatusView,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};

@@ -1,7 +1,7 @@
 //! What agents measure, on its way: figures of this moment, and points that wait to be recorded. Their links write into it, views and the refresh job read it.
 
-mod places;
 mod past;
+mod places;
 mod refresh;
 mod rollup;
 mod skew;

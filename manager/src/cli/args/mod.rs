@@ -119,7 +119,7 @@ pub enum Verb {
 /// What may be done with a store.
 #[derive(Debug, Subcommand)]
 pub enum StoreVerb {
-    /// Copy a cluster's records to an empty store, and read them back.
+    /// Copy a cluster's records to an empty store, and read them back; and what was measured and happened.
     #[command(after_help = "Example: micado store copy /var/lib/micado/store.redb @/etc/micado/store.url")]
     Copy(CopyStoreArgs),
 }

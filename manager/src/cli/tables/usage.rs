@@ -5,7 +5,10 @@ use super::{
     text,
 };
 use comfy_table::Table;
-use micado_api::{ContainerUsage, ContainerView, Critical, EventView, History, ImageView, InstanceState, InstanceView, MemoryBytes, NanoCpus, Resources, agent::ContainerHappening};
+use micado_api::{
+    ContainerUsage, ContainerView, Critical, EventView, History, ImageView, InstanceState, InstanceView, MemoryBytes, NanoCpus, Resources,
+    agent::ContainerHappening,
+};
 use std::time::Duration;
 
 /// What is said of an active machine whose agent is not there, or silent.

@@ -16,7 +16,9 @@ const MOST: usize = 10_000;
 pub(super) async fn recollect(history: Arc<dyn History>, life: u64, core: mpsc::UnboundedSender<Incoming>) {
     match history.recall_events(&RecallEvents::any(First::Newest, MOST)).await {
         Ok(latest) => kills(&latest).for_each(|it| drop(core.send((life, Event::Happened(it.placed.instance.clone(), it.event()))))),
-        Err(error) => tracing::warn!(%error, "what happened to containers before now cannot be read: who was killed for want of memory is not told from who failed"),
+        Err(error) => {
+            tracing::warn!(%error, "what happened to containers before now cannot be read: who was killed for want of memory is not told from who failed")
+        }
     }
 }
 

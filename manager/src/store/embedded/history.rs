@@ -4,7 +4,7 @@ use super::{EmbeddedStore, blocking, events, explain};
 use crate::store::{StoreError, points};
 use micado_api::{InstanceId, Timestamp};
 use micado_core::metrics::{Happening, History, Point, Recall, RecallEvents, Resolution, Whose};
-use redb::{Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 /// Its resolution in seconds, its instance and its time.
 type Key = (u64, &'static str, u64);
@@ -132,7 +132,11 @@ impl EmbeddedStore {
 
     /// All that have points, in their order.
     fn instances_of(&self, resolution: Resolution) -> Result<Vec<InstanceId>, redb::Error> {
-        let (table, finely) = (self.database.begin_read()?.open_table(POINTS)?, seconds(resolution));
+        let (table, finely) = match self.database.begin_read()?.open_table(POINTS) {
+            // Of an earlier micado.
+            Err(TableError::TableDoesNotExist(_)) => return Ok(vec![]),
+            table => (table?, seconds(resolution)),
+        };
         let mut instances: Vec<InstanceId> = Vec::new();
         loop {
             let after = (finely, instances.last().map_or("", InstanceId::as_str), u64::MAX);

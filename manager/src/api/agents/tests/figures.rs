@@ -198,7 +198,10 @@ async fn what_there_is_no_room_for_stays_with_the_agent_until_the_store_answers(
     let mut agent = Agent::of(&manager, &instance, "a").await;
     agent.say(&FromAgent::Samples(of(sequence))).await;
     let end = agent.0.next().await.expect("a word").expect("readable");
-    assert!(matches!(&end, tungstenite::Message::Close(Some(end)) if end.reason.as_str() == "no room for more figures and events until the store answers"), "{end:?}");
+    assert!(
+        matches!(&end, tungstenite::Message::Close(Some(end)) if end.reason.as_str() == "no room for more figures and events until the store answers"),
+        "{end:?}"
+    );
     turn(&manager, &bell).await;
     let mut agent = Agent::of(&manager, &instance, "a").await;
     agent.say(&FromAgent::Samples(of(sequence))).await;

@@ -59,3 +59,55 @@ fn unread(error: StoreError) -> ErrorBody {
 fn view(it: Happening) -> EventView {
     EventView { at: it.at, container: it.placed.container, instance: it.placed.tag, image: it.placed.image, id: it.engine_id, what: it.what }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::tests::Manager,
+        metrics::{History, tests::happening},
+    };
+    use micado_api::{ClientError, agent::ContainerHappening::Started};
+    use std::sync::atomic::Ordering;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_last_of_whom_is_named_are_shown_oldest_first() {
+        let manager = Manager::start();
+        let client = manager.by_socket();
+        let of = |name: &str, instance: &str| EventQuery {
+            name: (!name.is_empty()).then(|| name.to_owned()),
+            instance: (!instance.is_empty()).then(|| instance.to_owned()),
+            ..EventQuery::default()
+        };
+        assert_eq!(client.events(&EventQuery::default()).await.expect("a list"), [], "nothing has happened yet");
+        let all: Vec<_> = (0..60).map(|at| happening(if at % 2 == 0 { "i1" } else { "i2" }, if at % 3 == 0 { "db" } else { "web" }, at, Started)).collect();
+        manager.history.record_events(&all).await.expect("kept");
+        let times = async |query: &EventQuery| client.events(query).await.expect("a list").iter().map(|it| it.at.0).collect::<Vec<_>>();
+        assert_eq!(times(&EventQuery::default()).await, (10..60).collect::<Vec<_>>(), "the last 50");
+        assert_eq!(times(&EventQuery { limit: Some(2), ..of("db", "") }).await, [54, 57]);
+        assert_eq!(times(&EventQuery { since: Some(50), ..of("db.1", "tag-of-i1") }).await, [54]);
+        assert_eq!(times(&EventQuery { since: Some(56), ..of("", "tag-of-i2") }).await, [57, 59]);
+        assert_eq!(times(&EventQuery { since: Some(60), ..EventQuery::default() }).await, [0; 0]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_makes_no_sense_or_cannot_be_known_is_refused() {
+        let manager = Manager::start();
+        let client = manager.by_socket();
+        let refused = async |query: EventQuery| match client.events(&query).await {
+            Err(ClientError::Refused(body)) => (body.code, body.message),
+            other => panic!("{other:?}"),
+        };
+        let (name, instance) = (Some("acme_web".to_owned()), Some("application01".to_owned()));
+        assert_eq!(
+            refused(EventQuery { name, instance, ..EventQuery::default() }).await,
+            (ErrorCode::NotFound, "no container or service `acme_web`, or no instance `application01`".to_owned())
+        );
+        for limit in [0, MOST + 1] {
+            let wanted = (ErrorCode::BadRequest, format!("`limit` is {limit}: it may be from 1 to 10000"));
+            assert_eq!(refused(EventQuery { limit: Some(limit), ..EventQuery::default() }).await, wanted);
+        }
+        manager.history.silent.store(true, Ordering::SeqCst);
+        assert_eq!(refused(EventQuery::default()).await, (ErrorCode::Unavailable, "what happened cannot be read: it does not answer".to_owned()));
+    }
+}

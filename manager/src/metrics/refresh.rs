@@ -59,7 +59,7 @@ impl Refresh {
     }
 
     /// Writes what waits; only when all of it is durable is it acknowledged.
-    async fn record(&self) -> Result<(), StoreError> {
+    pub(crate) async fn record(&self) -> Result<(), StoreError> {
         let due = self.metrics.inner().waiting.due();
         self.record_events(due.events).await?;
         self.record_points(due.points).await?;

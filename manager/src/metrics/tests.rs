@@ -21,6 +21,8 @@ pub(crate) struct Kept {
     pub(crate) events: Mutex<Vec<Happening>>,
     /// It does not answer.
     pub(crate) silent: AtomicBool,
+    /// It takes no events.
+    pub(crate) deaf: AtomicBool,
     /// Of this resolution and time it cannot tell.
     pub(crate) bad: Mutex<Option<(Resolution, Timestamp)>>,
     /// How often a point was written that was there already.
@@ -67,6 +69,9 @@ impl History for Kept {
     async fn record_events(&self, events: &[Happening]) -> Result<(), StoreError> {
         self.asked.send_modify(|asked| *asked += 1);
         self.answers()?;
+        if self.deaf.load(Ordering::SeqCst) {
+            return Err(StoreError::Failed("it takes no events".to_owned()));
+        }
         for event in events {
             let mut kept = self.events.lock().expect("nobody panicked");
             kept.retain(|it| it.identity() != event.identity());

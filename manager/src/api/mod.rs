@@ -88,6 +88,7 @@ pub fn router(state: ApiState) -> Router {
         .route(AGENT_PATH, get(agents::agent))
         .route("/v1/agent/sessions/{id}", get(agents::session))
         .route("/v1/agent/renew", post(agents::renew))
+        .route("/v1/agent/program", get(agents::program))
         .route("/v1/services", get(services::list))
         .route("/v1/services/{name}", get(services::show))
         .route("/v1/images", get(images::list).put(images::set))

@@ -227,7 +227,7 @@ fn gate(state: &Path, pki: &Arc<Pki>) -> Gate {
     let client = pki.client_certificate("manager").expect("a certificate");
     let told = ToldRegistry { host: "images.example.org:5000".to_owned(), authority: pki.authority().to_owned(), client, certs_dir: state.join("certs.d") };
     let registry = Registry::told(docker, &told).expect("usable certificates");
-    Gate { key: Arc::new(pki.credential_key().expect("a key")), pki: pki.clone(), registry: Arc::new(registry) }
+    Gate { key: Arc::new(pki.credential_key().expect("a key")), pki: pki.clone(), registry: Arc::new(registry), agent: Some(state.join("micado-node")) }
 }
 
 fn bind(socket: &Path, pki: &Pki) -> Result<Api, BindError> {

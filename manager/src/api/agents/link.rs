@@ -40,7 +40,7 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// The caller is the agent of this instance, which has not been given back.
 #[derive(Debug)]
-pub(in crate::api) struct Caller(InstanceId);
+pub(in crate::api) struct Caller(pub(super) InstanceId);
 
 impl FromRequestParts<ApiState> for Caller {
     type Rejection = Refusal;

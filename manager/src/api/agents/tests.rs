@@ -3,6 +3,7 @@
 mod credentials;
 mod events;
 mod figures;
+mod program;
 
 use super::*;
 use crate::{

@@ -161,6 +161,8 @@ async fn known_after_a_restart(cluster: &mut Cluster, store: Store, name: &str, 
         assert_eq!((died.get_str("instance").ok(), died.get_str("image").ok()), (Some(tag), Some("micado-tools")), "{died}");
     }
     cluster.mend_agent(tag).await;
+    let sees = |view: &micado_tests::View| view.instance(tag)?.usage.is_some().then_some(());
+    cluster.until("its machine is seen again", 60, sees).await;
 }
 
 /// What happened to a container.

@@ -1,6 +1,6 @@
 //! Events in a table of their own, by time: what is asked for is mostly the latest.
 
-use super::{EmbeddedStore, explain};
+use super::{EmbeddedStore, explain, history::PIECE};
 use crate::store::StoreError;
 use micado_api::{ContainerName, InstanceId, ServiceName, Tag, Timestamp, agent::ContainerHappening};
 use micado_core::metrics::{EVENTS_KEPT, First, Happening, Identity, Placed, RecallEvents};
@@ -40,16 +40,19 @@ impl EmbeddedStore {
         write().map_err(|error| explain(&self.path, &error))
     }
 
-    pub(super) fn forget_events(&self, now: Timestamp) -> Result<(), StoreError> {
+    /// Lets go of a piece of what is too old; whether there may be more.
+    pub(super) fn forget_some_events(&self, now: Timestamp) -> Result<bool, redb::Error> {
         let until = now.0.saturating_sub(u64::try_from(EVENTS_KEPT.as_millis()).unwrap_or(u64::MAX));
-        let forget = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
-            let mut table = transaction.open_table(EVENTS)?;
-            table.retain_in(..(until, "", "", ""), |_, _| false)?;
-            drop(table);
-            Ok(transaction.commit()?)
-        };
-        forget().map_err(|error| explain(&self.path, &error))
+        let transaction = self.database.begin_write()?;
+        let mut table = transaction.open_table(EVENTS)?;
+        let mut gone = 0;
+        for row in table.extract_from_if(..(until, "", "", ""), |_, _| true)?.take(PIECE) {
+            row?;
+            gone += 1;
+        }
+        drop(table);
+        transaction.commit()?;
+        Ok(gone == PIECE)
     }
 }
 

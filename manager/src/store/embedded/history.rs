@@ -14,8 +14,8 @@ type Row = (Resolution, InstanceId, Timestamp, Vec<u8>);
 
 const POINTS: TableDefinition<'static, Key, &'static [u8]> = TableDefinition::new("samples");
 
-/// Points that one transaction lets go of, for which commits wait: tens of milliseconds.
-const PIECE: usize = 10_000;
+/// Points, or events, that one transaction lets go of, for which commits wait: tens of milliseconds.
+pub(super) const PIECE: usize = 10_000;
 
 #[async_trait::async_trait]
 impl History for EmbeddedStore {
@@ -60,7 +60,8 @@ impl History for EmbeddedStore {
             }
         }
         // The last commit makes those before it durable.
-        self.write(move |store| store.forget_events(now)).await
+        while self.write(move |store| store.forget_some_events(now).map_err(|error| store.failed(error))).await? {}
+        Ok(())
     }
 }
 

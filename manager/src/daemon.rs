@@ -75,7 +75,7 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
         remove_unknown_nodes: args.unknown_nodes == UnknownNodes::Remove,
         ..Config::new(cluster.clone(), setup)
     };
-    let (runtime, handle) = Runtime::new(config, store.clone(), outside);
+    let (runtime, handle) = Runtime::new(config, store.clone(), opened.history.clone(), outside);
     let (bell, ticks) = runtime::bell();
     let _scheduler = schedule(&args.tick, bell).await?;
     let (metrics, history) = (Arc::new(Metrics::default()), opened.history);

@@ -13,9 +13,9 @@ use axum::{
 };
 use futures_util::stream;
 use micado_api::{
-    ClusterId, ContainerName, ContainerState, ContainerUsage, ContainerView, Critical, ErrorBody, ErrorCode, History, ImageView, InstanceView, LaunchRequest,
-    Location, MemoryBytes, NanoCpus, PortMapping, PricePerHour, Progress, Protocol, Resources, ServiceName, ServiceView, SetImageRequest, Settled, StatusView,
-    Tag, Timestamp,
+    ClusterId, ContainerName, ContainerState, ContainerUsage, ContainerView, Critical, ErrorBody, ErrorCode, EventView, History, ImageView, InstanceView,
+    LaunchRequest, Location, MemoryBytes, NanoCpus, PortMapping, PricePerHour, Progress, Protocol, Resources, ServiceName, ServiceView, SetImageRequest,
+    Settled, StatusView, Tag, Timestamp, agent::ContainerHappening,
 };
 use std::{
     os::unix::net::UnixListener,
@@ -318,6 +318,31 @@ async fn history_is_asked_for_as_it_is_typed() {
     let json = rote.run("history -n acme_web.1 --since 77 --resolution 1m --output json").await;
     assert_eq!(serde_json::from_str::<History>(&json.out).expect("a history").resolution, 60);
     assert_eq!(rote.run("info").await.err, "no services\n", "all services, when none is named");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_asked_for_as_it_is_typed() {
+    let all = async |RawQuery(query): RawQuery| {
+        let happened = serde_json::json!({ "at": 5000, "container": "acme_web.1", "instance": "application01", "image": "web", "id": "e1",
+            "what": "died", "exit_code": 137, "oom": true });
+        match query.as_deref() {
+            Some("limit=50") => Json(vec![happened]),
+            Some("name=acme_web&instance=application01&since=77000&limit=3") => Json(vec![]),
+            other => panic!("{other:?}"),
+        }
+    };
+    let rote = Rote::new(Router::new().route("/v1/events", get(all)));
+    let shown = rote.run("events").await;
+    assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""));
+    insta::assert_snapshot!(shown.out, @r"
+    TIME                  CONTAINER   INSTANCE       EVENT
+    1970-01-01 00:00:05Z  acme_web.1  application01  died: exit code 137, killed for want of memory
+    ");
+    let none = rote.run("events -n acme_web -t application01 --since 77 --tail 3").await;
+    assert_eq!(none, Ended { code: Some(0), out: String::new(), err: "nothing happened then\n".to_owned() });
+    let json = rote.run("events --output json").await;
+    let events: Vec<EventView> = serde_json::from_str(&json.out).expect("events");
+    assert_eq!(events[0].what, ContainerHappening::Died { exit_code: 137, oom: true });
 }
 
 #[tokio::test(flavor = "multi_thread")]

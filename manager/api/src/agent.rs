@@ -134,7 +134,7 @@ pub struct ContainerEvent {
 }
 
 /// What can happen to a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum ContainerHappening {
     /// Its process runs.
@@ -150,6 +150,19 @@ pub enum ContainerHappening {
     Healthy,
     /// Its health check says so.
     Unhealthy,
+}
+
+impl ContainerHappening {
+    /// What happened in one word, the same as on the wire.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Died { .. } => "died",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
 }
 
 /// What a session does on a container, which is named as the engine knows it.

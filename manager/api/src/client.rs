@@ -9,8 +9,8 @@ pub use failure::ClientError;
 pub use session::{Session, SessionInput, SessionOutput, SessionPiece};
 
 use crate::{
-    ContainerView, ErrorBody, Explanation, History, HistoryQuery, ImageView, InstanceView, LaunchRequest, LogQuery, Progress, ServiceView, SetImageRequest,
-    StartRequest, StatusView,
+    ContainerView, ErrorBody, EventQuery, EventView, Explanation, History, HistoryQuery, ImageView, InstanceView, LaunchRequest, LogQuery, Progress,
+    ServiceView, SetImageRequest, StartRequest, StatusView,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
@@ -160,6 +160,17 @@ impl Client {
         let numbers = [("from", query.from), ("until", query.until), ("resolution", query.resolution.map(u64::from))];
         let pairs: Vec<_> = numbers.into_iter().filter_map(|(key, number)| Some((key, number?.to_string()))).collect();
         self.get(&["v1", "history", name], &pairs).await
+    }
+
+    /// What happened to containers, oldest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn events(&self, query: &EventQuery) -> Result<Vec<EventView>, ClientError> {
+        let words = [("name", query.name.clone()), ("instance", query.instance.clone())];
+        let numbers = [("since", query.since.map(|it| it.to_string())), ("limit", query.limit.map(|it| it.to_string()))];
+        let pairs: Vec<_> = words.into_iter().chain(numbers).filter_map(|(key, value)| Some((key, value?))).collect();
+        self.get(&["v1", "events"], &pairs).await
     }
 
     /// The log of a container, or of all containers of a service, as it comes.

@@ -5,6 +5,7 @@ pub mod args;
 mod cloud;
 mod completions;
 mod copy;
+mod events;
 mod execute;
 mod explain;
 mod failure;
@@ -89,6 +90,7 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
         Verb::Remove(args) => remove::remove(args, client, printer).await,
         Verb::Info(args) => info::info(args, client, printer).await,
         Verb::Top(args) => top::top(args, client, printer).await,
+        Verb::Events(args) => events::events(args, client, printer).await,
         Verb::History(args) => history::history(args, client, printer).await,
         Verb::Image(verb) => image::image(verb, client, printer).await,
         Verb::Status => status::status(client, printer).await,

@@ -7,11 +7,12 @@ use axum::{
     extract::RawQuery,
     routing::get,
 };
-use futures_util::stream;
-use std::{convert::Infallible, process::Stdio, time::Duration};
+use futures_util::{StreamExt, stream};
+use std::{convert::Infallible, process::Stdio, sync::Arc, time::Duration};
 use tokio::{
     io::AsyncReadExt,
     process::{Child, Command},
+    sync::Notify,
     time::timeout,
 };
 
@@ -65,9 +66,24 @@ async fn a_reader_that_does_not_read_keeps_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manager_that_ends_in_the_middle_is_named() {
-    let log = || Body::from_stream(stream::iter([Ok("one\n"), Err("the end")]));
-    let ended = manager("follow=true&timestamps=false", log).run("logs -n acme_web.1 --follow").await;
-    assert_eq!((ended.code, ended.out.as_str()), (Some(1), "one\n"));
+    let end = Arc::new(Notify::new());
+    let ends = end.clone();
+    let log = move || {
+        let ends = ends.clone();
+        let cut = async move {
+            ends.notified().await;
+            Err("the end")
+        };
+        Body::from_stream(stream::iter([Ok("one\n")]).chain(stream::once(cut)))
+    };
+    let rote = manager("follow=true&timestamps=false", log);
+    let mut child = rote.command("logs -n acme_web.1 --follow").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut one = [0; 4];
+    child.stdout.as_mut().expect("piped").read_exact(&mut one).await.expect("output");
+    assert_eq!(&one, b"one\n");
+    end.notify_one();
+    let ended = ended(child).await;
+    assert_eq!(ended.code, Some(1));
     assert!(
         ended.err.contains("broke off") && ended.err.contains("\nhint: what was under way is given up; run it again once `micado status`"),
         "{}",

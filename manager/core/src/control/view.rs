@@ -3,7 +3,7 @@
 use super::{Core, sight::Sight};
 use crate::{
     engine::TaskState,
-    metrics::Whose,
+    metrics::{Placed, Whose},
     model::{Container, Desired, Instance, Placement, Service},
 };
 use micado_api::{
@@ -341,11 +341,22 @@ impl Core {
         Some(SessionPlace { container: name.clone(), instance: instance.id.clone(), tag: instance.tag.clone(), engine_name })
     }
 
-    /// The container of each Swarm service, and the instance that it is on: where it is placed, and where it still is while it is being moved.
+    /// Every copy of a container, as agents know it: where it is placed, and where it still is while it is being moved.
     #[must_use]
-    pub fn swarm_services(&self) -> Vec<(String, ContainerName, InstanceId)> {
-        let copies = |it: &Container| [&it.placement, &it.leaving].into_iter().flatten().map(|place| (it.name.clone(), place.clone())).collect::<Vec<_>>();
-        self.ledger.containers.values().flat_map(copies).map(|(name, place)| (self.swarm_name(&name, &place), name, place.instance)).collect()
+    pub fn placed_copies(&self) -> Vec<Placed> {
+        let places = |it: &'_ Container| [it.placement.clone(), it.leaving.clone()].into_iter().flatten().collect::<Vec<_>>();
+        self.ledger.containers.values().flat_map(|it| places(it).into_iter().map(|place| self.placed_copy(it, place))).collect()
+    }
+
+    fn placed_copy(&self, it: &Container, place: Placement) -> Placed {
+        Placed {
+            swarm_service: self.swarm_name(&it.name, &place),
+            container: it.name.clone(),
+            service: it.service.clone(),
+            image: self.ledger.service_of(it).spec.image.clone(),
+            tag: Tag::trusted(self.tag_of(&place.instance)),
+            instance: place.instance,
+        }
     }
 
     /// Where the logs of a container, or of all containers of a service, are.

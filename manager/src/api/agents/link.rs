@@ -148,6 +148,7 @@ impl Ear<'_> {
             }
             Ok(FromAgent::Event(event)) => {
                 tracing::debug!(%instance, container = event.id, "{:?}", event.what);
+                state.metrics.take_event(instance, &self.run, event.clone())?;
                 // Whether this agent may speak of that service the core knows best.
                 state.handle.tell(Event::Happened(instance.clone(), event)).await;
             }

@@ -1,6 +1,7 @@
 //! Who may speak for an agent, over real TLS, and what is made of what it says.
 
 mod credentials;
+mod events;
 mod figures;
 mod program;
 

@@ -368,8 +368,8 @@ impl Core {
             let placed = self.placed(name);
             let instance = placed.as_ref().and_then(|(_, placement, _)| self.ledger.instances.get(&placement.instance));
             let machine = instance.map(|it| (it.id.clone(), it.tag.clone()));
-            let swarm_name =
-                placed.map(|(_, _, swarm_name)| swarm_name).filter(|swarm_name| self.sight.as_ref().is_some_and(|sight| sight.has_service(swarm_name)));
+            let is_there = |swarm_name: &String| self.sight.as_ref().is_some_and(|sight| sight.has_service(swarm_name));
+            let swarm_name = placed.map(|(_, _, swarm_name)| swarm_name).filter(is_there);
             let record = self.ledger.containers.get(name);
             let stored = record.and_then(|it| it.log_tail.clone());
             // Once the log of one that is to end is kept, its service may go at any moment.

@@ -143,7 +143,7 @@ async fn known_after_a_restart(cluster: &mut Cluster, store: Store, name: &str, 
     cluster.start_manager(&[]).await;
     let begin = Instant::now();
     let reason = |view: &micado_tests::View| view.container(name)?.reason.clone().filter(|words| words.contains("killed for want of memory"));
-    cluster.until("the reason is shown again", 60, reason).await;
+    cluster.until("the reason is shown again", 20, reason).await;
     measured("from a manager's start until it shows the reason again", begin.elapsed());
 
     let all = events(cluster, name).await;

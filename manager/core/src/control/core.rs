@@ -19,10 +19,10 @@ pub const DOWN_TIMEOUT: Duration = Duration::from_secs(120);
 /// How far apart the Swarm's time-outs of two nodes may be beside their heartbeats, which it spreads by half a second each.
 const SPREAD: Duration = Duration::from_secs(4);
 
-/// The heartbeat with which the Swarm takes a node for down when it has been silent for so long, and never before two thirds of that have passed.
+/// The heartbeat with which the Swarm takes a node for down when it has been silent for so long, and never before two thirds of that have passed. Whole seconds.
 #[must_use]
 pub fn heartbeat_for(down_timeout: Duration) -> Duration {
-    down_timeout / 3
+    Duration::from_secs(down_timeout.as_secs() / 3)
 }
 
 /// What a person may set.

@@ -111,10 +111,7 @@ fn flavours(most: usize) -> impl Strategy<Value = Vec<Offer>> {
 fn machines(most: usize) -> impl Strategy<Value = Vec<Node>> {
     let machine = (0..=30_u64, 0..=30_u64, prop_oneof![Just(Readiness::Ready), Just(Readiness::Arriving), Just(Readiness::Silent)]);
     proptest::collection::vec(machine, 0..=most).prop_map(|all| {
-        all.into_iter()
-            .enumerate()
-            .map(|(number, (mib, millis, readiness))| Node { readiness, ..node(&format!("n{number}"), mib, millis) })
-            .collect()
+        all.into_iter().enumerate().map(|(number, (mib, millis, readiness))| Node { readiness, ..node(&format!("n{number}"), mib, millis) }).collect()
     })
 }
 

@@ -48,3 +48,6 @@ impl Core {
         machines.filter(|it| it.is_live()).map(|it| it.cloud.clone()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

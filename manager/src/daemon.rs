@@ -4,7 +4,7 @@ use crate::{
     api::{Api, ApiState, Certificate, Gate, JOIN_PATH, Listen, Token},
     cli::args::{ManagerArgs, Tick, UnknownNodes},
     control::{
-        Config,
+        Config, heartbeat_for,
         runtime::{self, Bell, Outside, Runtime, WayIn},
     },
     engine::{
@@ -40,7 +40,7 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
     let opened = open_store(args.store.clone(), &state).await?;
     let store = opened.store;
     let (swarm, brokers) = settle(&args, &state, &setup, store.as_ref()).await?;
-    let (cluster, address) = (swarm.cluster().clone(), swarm.address().await?);
+    let (cluster, heartbeat, address) = (swarm.cluster().clone(), swarm.heartbeat(), swarm.address().await?);
 
     let pki = Arc::new(Pki::open(&state.join("pki"))?);
     write_public(&state.join("ca.crt"), pki.authority())?;
@@ -73,6 +73,8 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
         max_instances: Some(args.max_instances),
         max_price: args.max_price,
         remove_unknown_nodes: args.unknown_nodes == UnknownNodes::Remove,
+        down_timeout: args.down_timeout,
+        heartbeat,
         ..Config::new(cluster.clone(), setup)
     };
     let (runtime, handle) = Runtime::new(config, store.clone(), opened.history.clone(), outside);
@@ -144,7 +146,8 @@ async fn settle(args: &ManagerArgs, state: &Path, setup: &CloudSetup, store: &dy
     if let (None, None, Some(local)) = (&advertise, &present, locals.iter().find(|_| shares_engine(args))) {
         advertise = Some(local.gateway(&cluster).await?.to_string());
     }
-    let config = SwarmConfig { endpoint: args.engine.clone(), advertise, wanted: known.clone(), ..SwarmConfig::new(cluster.clone()) };
+    let heartbeat = heartbeat_for(args.down_timeout);
+    let config = SwarmConfig { endpoint: args.engine.clone(), advertise, wanted: known.clone(), heartbeat, ..SwarmConfig::new(cluster.clone()) };
     let swarm = Swarm::connect(&config).await?;
     if known.is_none() {
         let record = Record::Setting(CLUSTER.to_owned(), swarm.cluster().to_string());

@@ -219,6 +219,12 @@ impl Cluster {
         self.engine.services().await
     }
 
+    /// The names that a container has on the network of all: the one that it shares with its service's others, and its own.
+    pub async fn names_of(&self, container: &str) -> [String; 2] {
+        let names = self.engine.names_of(container).await.and_then(|names| names.try_into().ok());
+        names.unwrap_or_else(|| panic!("{container} has no two names on its network"))
+    }
+
     /// What lets workers into the Swarm at present.
     pub async fn worker_token(&self) -> String {
         self.engine.worker_token().await

@@ -70,6 +70,10 @@ impl Agents {
         }
     }
 
+    fn is_connected(&self, instance: &InstanceId) -> bool {
+        self.inner().connected.contains_key(instance)
+    }
+
     /// Asks the agent of this instance to open a session; nothing when it is not connected.
     fn open(self: &Arc<Self>, instance: &InstanceId, work: SessionWork) -> Option<Pending> {
         let id: String = rand::random::<[u8; 16]>().iter().map(|byte| format!("{byte:02x}")).collect();

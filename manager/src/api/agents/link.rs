@@ -75,14 +75,29 @@ pub(in crate::api) async fn agent(State(state): State<ApiState>, Caller(instance
     upgrade.max_message_size(FRAME_MAX).max_frame_size(FRAME_MAX).on_upgrade(move |socket| async move {
         let (connection, orders) = state.agents.connect(&instance);
         tracing::info!(%instance, "its agent is connected");
+        tell(&state, &instance).await;
         let end = tokio::select! {
             end = serve(&state, &instance, socket, orders) => end,
             () = revoked(&state, &instance) => "the instance is not ours any more",
             () = state.stopping.cancelled() => "the manager stops",
         };
         state.agents.disconnect(&instance, connection);
+        if !state.stopping.is_cancelled() {
+            tell(&state, &instance).await;
+        }
         tracing::info!(%instance, "its agent is not connected any more: {end}");
     })
+}
+
+/// Tells the core whether the agent is there, until that is so: it may come and go while it is told.
+async fn tell(state: &ApiState, instance: &InstanceId) {
+    loop {
+        let connected = state.agents.is_connected(instance);
+        state.handle.tell(Event::Agent { instance: instance.clone(), connected }).await;
+        if state.agents.is_connected(instance) == connected {
+            return;
+        }
+    }
 }
 
 /// Talks with the agent until it is gone, and says why.

@@ -145,7 +145,8 @@ async fn figures_are_shown_and_kept_and_an_agent_speaks_for_its_own_instance_onl
     // What was told before this question the core has heard.
     manager.handle.read(|_| ()).await.expect("it answers");
     let happened = |told: &Event, of: &InstanceId, code| matches!(told, Event::Happened(instance, event) if instance == of && event.what == died(code));
-    let told = manager.told.lock().expect("nobody panicked").clone();
+    let mut told = manager.told.lock().expect("nobody panicked").clone();
+    told.retain(|event| !matches!(event, Event::Agent { .. }));
     assert!(matches!(told.as_slice(), [lie, truth] if happened(lie, &other, 9) && happened(truth, &own, 3)), "each as its certificate says: {told:?}");
 
     let containers = client.containers(false).await.expect("a list");
@@ -165,6 +166,34 @@ async fn figures_are_shown_and_kept_and_an_agent_speaks_for_its_own_instance_onl
     let machine = client.history("i2", &all).await.expect("a history");
     assert_eq!((machine.resolution, machine.points.len(), machine.points[1].memory), (2, 2, MemoryBytes::mib(212)));
     assert!(manager.history.all().iter().all(|it| it.instance == own || it.containers.is_empty()), "what the other said is left out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_core_is_told_that_an_agent_came_and_went_but_not_that_another_took_its_place() {
+    let (manager, [own, _], _) = placed();
+    let told = async |count| {
+        loop {
+            manager.handle.read(|_| ()).await.expect("it answers");
+            let told = manager.told.lock().expect("nobody panicked").clone();
+            let agents: Vec<_> =
+                told.iter().filter_map(|event| if let Event::Agent { instance, connected } = event { Some((instance, *connected)) } else { None }).collect();
+            if agents.len() >= count {
+                assert!(agents.iter().all(|(instance, _)| **instance == own), "{agents:?}");
+                return agents.into_iter().map(|(_, connected)| connected).collect::<Vec<_>>();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut first = Agent::of(&manager, &own, "a").await;
+    first.heard().await;
+    let mut second = Agent::of(&manager, &own, "b").await;
+    second.heard().await;
+    // The first one's connection is ended for the second's, and so the agent is there all the time.
+    while first.0.next().await.is_some_and(|message| message.is_ok()) {}
+    drop(second);
+    let told = told(4).await;
+    assert!(told.starts_with(&[true, true]) && told.ends_with(&[false]), "{told:?}");
+    assert_eq!(told.iter().filter(|connected| !**connected).count(), 1, "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,8 @@
 
 #[path = "cli/execute.rs"]
 mod execute;
+#[path = "cli/logs.rs"]
+mod logs;
 
 use axum::{
     Json, Router,
@@ -356,17 +358,6 @@ async fn what_is_quit_and_removed_may_be_gone_before_we_look() {
         .route("/v1/progress/{subject}", get(gone));
     let ended = Rote::new(routes).run("quit -n acme_web -rm").await;
     assert_eq!(ended, Ended { code: Some(0), out: "acme_web.1\n".to_owned(), err: String::new() });
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn logs_come_as_they_are() {
-    let logs = async |RawQuery(query): RawQuery| {
-        assert_eq!(query.as_deref(), Some("follow=true&timestamps=false&tail=5&since=77"));
-        "one\n\u{1b}[31mtwo"
-    };
-    let rote = Rote::new(Router::new().route("/v1/containers/{name}/logs", get(logs)));
-    let ended = rote.run("logs -n acme_web.1 --follow --tail 5 --since 77").await;
-    assert_eq!(ended, Ended { code: Some(0), out: "one\n\u{1b}[31mtwo".to_owned(), err: String::new() });
 }
 
 #[tokio::test(flavor = "multi_thread")]

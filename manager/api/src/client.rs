@@ -179,10 +179,11 @@ impl Client {
     /// See [`ClientError`]; the stream breaks off with an error when the manager does.
     pub async fn logs(&self, name: &str, query: &LogQuery) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Send + use<>, ClientError> {
         let mut pairs = vec![("follow", query.follow.to_string()), ("timestamps", query.timestamps.to_string())];
+        pairs.extend(query.previous.then(|| ("previous", true.to_string())));
         pairs.extend(query.tail.map(|tail| ("tail", tail.to_string())));
         pairs.extend(query.since.map(|since| ("since", since.to_string())));
-        let response = self.send(Method::GET, &["v1", "containers", name, "logs"], &pairs, None::<&()>).await?;
-        Ok(self.body(response))
+        let response = self.send(Method::GET, &["v1", "containers", name, "logs"], &pairs, None::<&()>).await.map_err(ClientError::cut)?;
+        Ok(self.body(response).map_err(ClientError::cut))
     }
 
     /// The steps of what goes on with a container or an instance: those that were, then those that come. Ends after one that is settled.

@@ -16,6 +16,7 @@ mod info;
 mod launch;
 mod list;
 mod logs;
+mod outlet;
 mod page;
 mod printer;
 mod quit;
@@ -83,7 +84,7 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
         Verb::Quit(args) => quit::quit(args, client, printer).await,
         Verb::List(args) => list::list(args, client, printer).await,
         Verb::Logs(args) => logs::logs(args, client, printer).await,
-        Verb::Execute(args) => execute::execute(args, client, printer).await,
+        Verb::Execute(args) => execute::execute(args, client).await,
         Verb::Copy(args) => copy::copy(args, client, printer).await,
         Verb::Cp(args) => copy::cp(args, client, printer).await,
         Verb::Remove(args) => remove::remove(args, client, printer).await,

@@ -19,6 +19,8 @@ pub struct LogSource {
     pub container: ContainerName,
     /// The Swarm service to read it from, while there is one.
     pub swarm_name: Option<String>,
+    /// The machine that it is placed on, and what people call that.
+    pub machine: Option<(InstanceId, Tag)>,
     /// The end of the log that was kept when the containers went.
     pub stored: Option<String>,
 }
@@ -363,15 +365,27 @@ impl Core {
     /// `NotFound`.
     pub fn log_sources(&self, name: &str) -> Result<Vec<LogSource>, ErrorBody> {
         let source = |name: &ContainerName| {
-            let swarm_name = self.placed(name).map(|(_, _, swarm_name)| swarm_name);
-            let swarm_name = swarm_name.filter(|swarm_name| self.sight.as_ref().is_some_and(|sight| sight.has_service(swarm_name)));
+            let placed = self.placed(name);
+            let instance = placed.as_ref().and_then(|(_, placement, _)| self.ledger.instances.get(&placement.instance));
+            let machine = instance.map(|it| (it.id.clone(), it.tag.clone()));
+            let is_there = |swarm_name: &String| self.sight.as_ref().is_some_and(|sight| sight.has_service(swarm_name));
+            let swarm_name = placed.map(|(_, _, swarm_name)| swarm_name).filter(is_there);
             let record = self.ledger.containers.get(name);
             let stored = record.and_then(|it| it.log_tail.clone());
             // Once the log of one that is to end is kept, its service may go at any moment.
             let ends = record.is_some_and(|it| !it.wants_room()) && stored.is_some();
-            LogSource { container: name.clone(), swarm_name: swarm_name.filter(|_| !ends), stored }
+            LogSource { container: name.clone(), swarm_name: swarm_name.filter(|_| !ends), machine, stored }
         };
         Ok(self.containers_named(name)?.iter().map(source).collect())
+    }
+
+    /// The same of the container of this name, or the only container of this service.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when there are several.
+    pub fn log_source(&self, name: &str) -> Result<LogSource, ErrorBody> {
+        let sources = <[LogSource; 1]>::try_from(self.log_sources(name)?);
+        sources.map(|[only]| only).map_err(|all| several(name, &all.into_iter().map(|it| it.container).collect::<Vec<_>>()))
     }
 }
 

@@ -60,7 +60,7 @@ impl History for Kept {
         if bad.is_some_and(|(resolution, at)| resolution == wanted.resolution && wanted.from <= at && at < wanted.until) {
             return Err(StoreError::Failed("it cannot be read".to_owned()));
         }
-        Ok(self.all().into_iter().filter_map(|it| wanted.of(it)).collect())
+        Ok(self.all().iter().filter_map(|it| wanted.of(it)).collect())
     }
     async fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError> {
         let of = self.all().into_iter().filter(|it| it.resolution == resolution).map(|it| it.instance);

@@ -29,16 +29,17 @@ pub struct Recall {
 impl Recall {
     /// What is wanted of a point.
     #[must_use]
-    pub fn of(&self, mut point: Point) -> Option<Point> {
-        let in_time = point.resolution == self.resolution && self.from <= point.at && point.at < self.until;
-        let holds = match &self.whose {
-            Whose::Instance(instance) => point.instance == *instance,
+    pub fn of(&self, point: &Point) -> Option<Point> {
+        if point.resolution != self.resolution || point.at < self.from || point.at >= self.until {
+            return None;
+        }
+        match &self.whose {
+            Whose::Instance(instance) => (point.instance == *instance).then(|| point.clone()),
             Whose::Container(name) => {
-                point.containers.retain(|it, _| it == name);
-                !point.containers.is_empty()
+                let containers = [(name.clone(), *point.containers.get(name)?)].into();
+                Some(Point { instance: point.instance.clone(), containers, ..*point })
             }
-        };
-        (in_time && holds).then_some(point)
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     api::{Api, ApiState, Certificate, Gate, JOIN_PATH, Listen, Token},
     cli::args::{ManagerArgs, Tick, UnknownNodes},
     control::{
-        Config,
+        Config, heartbeat_for,
         runtime::{self, Bell, Outside, Runtime, WayIn},
     },
     engine::{
@@ -40,7 +40,7 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
     let opened = open_store(args.store.clone(), &state).await?;
     let store = opened.store;
     let (swarm, brokers) = settle(&args, &state, &setup, store.as_ref()).await?;
-    let (cluster, address) = (swarm.cluster().clone(), swarm.address().await?);
+    let (cluster, heartbeat, address) = (swarm.cluster().clone(), swarm.heartbeat(), swarm.address().await?);
 
     let pki = Arc::new(Pki::open(&state.join("pki"))?);
     write_public(&state.join("ca.crt"), pki.authority())?;
@@ -68,14 +68,16 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
     let url = join_url(&args, &address, api.https_address()?.port());
     let way_in = WayIn { url: url.clone(), authority: pki.authority().to_owned(), key: key.clone() };
     let outside = Outside { cluster: cluster.clone(), way_in, engine: engine.clone(), brokers, registry: registry.clone() };
-    let gate = Gate { key, pki, registry };
+    let gate = Gate { key, pki, registry, agent: args.agent.clone().or_else(agent_beside) };
     let config = Config {
         max_instances: Some(args.max_instances),
         max_price: args.max_price,
         remove_unknown_nodes: args.unknown_nodes == UnknownNodes::Remove,
+        down_timeout: args.down_timeout,
+        heartbeat,
         ..Config::new(cluster.clone(), setup)
     };
-    let (runtime, handle) = Runtime::new(config, store.clone(), outside);
+    let (runtime, handle) = Runtime::new(config, store.clone(), opened.history.clone(), outside);
     let (bell, ticks) = runtime::bell();
     let _scheduler = schedule(&args.tick, bell).await?;
     let (metrics, history) = (Arc::new(Metrics::default()), opened.history);
@@ -144,7 +146,8 @@ async fn settle(args: &ManagerArgs, state: &Path, setup: &CloudSetup, store: &dy
     if let (None, None, Some(local)) = (&advertise, &present, locals.iter().find(|_| shares_engine(args))) {
         advertise = Some(local.gateway(&cluster).await?.to_string());
     }
-    let config = SwarmConfig { endpoint: args.engine.clone(), advertise, wanted: known.clone(), ..SwarmConfig::new(cluster.clone()) };
+    let heartbeat = heartbeat_for(args.down_timeout);
+    let config = SwarmConfig { endpoint: args.engine.clone(), advertise, wanted: known.clone(), heartbeat, ..SwarmConfig::new(cluster.clone()) };
     let swarm = Swarm::connect(&config).await?;
     if known.is_none() {
         let record = Record::Setting(CLUSTER.to_owned(), swarm.cluster().to_string());
@@ -175,6 +178,11 @@ fn local(args: &ManagerArgs, cluster: &ClusterId, cloud: &Cloud) -> LocalCloud {
 /// Whether the instances of `local` clouds are on the manager's own engine, and so reach it through their network's gateway.
 fn shares_engine(args: &ManagerArgs) -> bool {
     args.cloud_engine.as_ref().is_none_or(|engine| *engine == args.engine)
+}
+
+/// The node agent's program where `micado` itself is, if it is there.
+fn agent_beside() -> Option<PathBuf> {
+    Some(std::env::current_exe().ok()?.with_file_name("micado-node")).filter(|path| path.is_file())
 }
 
 /// The registry that the manager is told of, if it is.

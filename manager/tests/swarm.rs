@@ -317,6 +317,33 @@ async fn a_renewed_token_lets_machines_in_and_the_old_one_none_and_nothing_else_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swarm_that_the_manager_made_has_the_heartbeat_that_is_wanted_and_one_that_it_found_its_own() {
+    let mut lab = Lab::new("heartbeat").await;
+    let wanted = |node: &Node, seconds| SwarmConfig {
+        endpoint: node.endpoint.clone(),
+        heartbeat: Duration::from_secs(seconds),
+        ..SwarmConfig::new(ClusterId::trusted(CLUSTER))
+    };
+    // By what `docker info` tells people.
+    let tells = |node: &Node| {
+        node.shell("docker info --format '{{.Swarm.Cluster.Spec.Dispatcher.HeartbeatPeriod}} {{index .Swarm.Cluster.Spec.Labels \"micado.swarm\"}}'")
+    };
+    let own = lab.node(&[]).await;
+    for seconds in [40, 30] {
+        let swarm = Swarm::connect(&wanted(&own, seconds)).await.expect("a Swarm");
+        assert_eq!(swarm.heartbeat(), Duration::from_secs(seconds));
+        assert_eq!(tells(&own).trim(), format!("{seconds}s made"));
+    }
+    own.shell("docker swarm leave --force && docker swarm init");
+    let unsaid = Swarm::connect(&wanted(&own, 40)).await.expect("a Swarm");
+    assert_eq!((unsaid.heartbeat(), tells(&own).trim()), (Duration::from_secs(5), "5s found"), "somebody else made this one");
+    let again = Swarm::connect(&wanted(&own, 40)).await.expect("a Swarm");
+    assert_eq!(again.heartbeat(), Duration::from_secs(5), "and it stays as it is");
+    own.shell("docker swarm update --dispatcher-heartbeat 33s");
+    assert_eq!(Swarm::connect(&wanted(&own, 40)).await.expect("a Swarm").heartbeat(), Duration::from_secs(33), "its owner says");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_go_on_after_the_engine_was_restarted() {
     let mut lab = Lab::new("events").await;
     let node = lab.node(&[("micado.cluster", CLUSTER), ("micado.instance", "i1")]).await;

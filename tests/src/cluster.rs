@@ -1,7 +1,7 @@
 //! A cluster of a test's own: a network, an engine for the manager in a container, and a manager. All of it goes when it is dropped.
 
 use crate::{
-    Rented, Setup, diagnosis,
+    Rented, Setup, cloudbroker, diagnosis,
     engine::Engine,
     faulty::FaultyBroker,
     free_port,
@@ -88,6 +88,9 @@ impl Cluster {
         // The manager is a process of the host's, its engine a container: machines reach the one through the network's gateway. The port outlives the manager.
         let port = free_port();
         arguments.extend(["--listen".to_owned(), format!("0.0.0.0:{port}"), "--api-address".to_owned(), host.gateway(&network).await]);
+        if options.rented.as_ref().is_some_and(|rented| rented.stock) {
+            arguments.extend(["--agent".to_owned(), cloudbroker::agent()]);
+        }
         arguments.extend(mongod.iter().flat_map(|mongod| ["--store".to_owned(), mongod.url().to_owned()]));
         arguments.extend(options.arguments.iter().map(|argument| (*argument).to_owned()));
         let api = Client::connect(&address(&folder), &ConnectOptions::default()).expect("a socket's address");
@@ -214,6 +217,12 @@ impl Cluster {
     /// The engine's Swarm services.
     pub async fn swarm_services(&self) -> Vec<String> {
         self.engine.services().await
+    }
+
+    /// The names that a container has on the network of all: the one that it shares with its service's others, and its own.
+    pub async fn names_of(&self, container: &str) -> [String; 2] {
+        let names = self.engine.names_of(container).await.and_then(|names| names.try_into().ok());
+        names.unwrap_or_else(|| panic!("{container} has no two names on its network"))
     }
 
     /// What lets workers into the Swarm at present.

@@ -9,7 +9,7 @@ use bollard::{
 use futures_util::TryStreamExt;
 use micado_cloudsetup::local;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
 };
 
@@ -95,7 +95,7 @@ impl Engine {
         for folder in ["bin/", "data/"] {
             entry(folder, tar::EntryType::Directory, &[]);
         }
-        for name in ["sh", "cat", "dd", "head", "mkdir", "pidof", "sleep", "stty", "true"] {
+        for name in ["sh", "cat", "dd", "head", "mkdir", "nslookup", "pidof", "sleep", "stty", "true", "yes"] {
             entry(&format!("bin/{name}"), tar::EntryType::Regular, &program);
         }
         let archive = tar.into_inner().expect("an archive");
@@ -119,6 +119,14 @@ impl Engine {
     pub(crate) async fn services(&self) -> Vec<String> {
         let services = self.docker.list_services(None::<ListServicesOptions>).await.expect("services");
         services.into_iter().filter_map(|service| service.spec?.name).collect()
+    }
+
+    /// The names that a container of ours has on its network: the one that all of its service share, and its own.
+    pub(crate) async fn names_of(&self, container: &str) -> Option<Vec<String>> {
+        let services = self.docker.list_services(None::<ListServicesOptions>).await.expect("services");
+        let is_it = |labels: &HashMap<String, String>| labels.get("micado.container").is_some_and(|name| name == container);
+        let spec = services.into_iter().filter_map(|it| it.spec).find(|spec| spec.labels.as_ref().is_some_and(is_it))?;
+        spec.task_template?.networks?.into_iter().next()?.aliases
     }
 
     /// What lets workers into its Swarm at present.

@@ -54,6 +54,21 @@ impl Cluster {
         self.on_machine(tag, "pidof micado-node || true").await
     }
 
+    /// What the kernel counts for the one container that runs on a machine: the moment, in milliseconds since the Unix epoch, and the CPU time until then, in nanoseconds.
+    pub async fn cpu_counted(&self, tag: &str) -> (u64, u64) {
+        let script = r"
+            pid=$(docker inspect --format '{{.State.Pid}}' $(docker ps --quiet))
+            group=$(sed -n 's/^[0-9]*:[^:]*cpuacct[^:]*://p' /proc/$pid/cgroup)
+            date +%s%3N
+            if [[ -n $group ]]; then cat /sys/fs/cgroup/cpuacct$group/cpuacct.usage
+            else sed -n 's/^usage_usec \(.*\)/\1000/p' /sys/fs/cgroup$(sed -n 's/^0:://p' /proc/$pid/cgroup)/cpu.stat
+            fi";
+        let text = self.on_machine(tag, script).await;
+        let numbers: Vec<u64> = text.lines().map(|line| line.parse().unwrap_or_else(|_| panic!("no number: {text}"))).collect();
+        let [at, used] = numbers[..] else { panic!("two numbers: {text}") };
+        (at, used)
+    }
+
     /// The most memory that the manager ever had, in MiB.
     #[must_use]
     pub fn manager_peak(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! The agents of machines die, lose their manager, or are cut off from it: they come back by themselves, and no container is touched by any of it.
 
 use micado_api::{ContainerState, HistoryPoint, HistoryQuery, InstanceState};
-use micado_tests::{Cluster, Options, Request, Setup, measured, tools, wait};
+use micado_tests::{Cluster, Fault, Options, Request, Setup, View, measured, tools, wait};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -9,21 +9,25 @@ use std::{
 
 /// After this an agent that was cut off for long has its connection again: its pauses grow to 15 s, and an attempt may take 10 s.
 const BACK: u64 = 40;
-/// How long the agent's way is cut.
+/// How long the agent's way, or a whole machine, is cut.
 const MINUTE: Duration = Duration::from_secs(60);
-/// How long a machine is cut off whole: too short for Swarm to notice; and long enough to be down for Swarm, and shorter than `down_timeout`.
-const UNNOTICED: Duration = Duration::from_secs(6);
-const SHORT: Duration = Duration::from_secs(20);
+/// After this Swarm would have taken a machine for down that it has not heard of since the cut began.
+const NOTICED: Duration = Duration::from_secs(125);
+/// The time between two samples, and what a busy machine may add to it, in milliseconds.
+const SAMPLE: u64 = 2_000 + 1_000;
+/// Does nothing. It ends when it is asked to: what Swarm starts again on a machine that was away does not wait for what ran there before.
+const IDLE: &str = "trap 'exit 0' TERM; sleep 1000000 & wait";
+/// Burns some of a core, all the time.
+const BURNS: &str = "trap 'exit 0' TERM; while :; do i=0; while [ $i -lt 120000 ]; do i=$((i+1)); done; sleep 0.1; done";
 
 /// A cluster with one container on each of two machines, both reached, and the machines' tags.
-async fn cluster() -> (Cluster, [String; 2], [String; 2]) {
-    let cluster = Cluster::start(Options { setup: Setup::small(), ..Options::default() }).await;
+async fn cluster(options: Options, script: &str) -> (Cluster, [String; 2], [String; 2]) {
+    let cluster = Cluster::start(Options { setup: Setup::small(), ..options }).await;
     cluster.load_tools().await;
     let mut names = Vec::new();
     for _ in 0..2 {
         let mut request = tools("acme").memory_mib(400);
-        // It ends when it is asked to: what Swarm starts again on a machine that was away does not wait for what ran there before.
-        request.spec.arguments = ["sh", "-c", "trap 'exit 0' TERM; sleep 1000000 & wait"].map(str::to_owned).to_vec();
+        request.spec.arguments = ["sh", "-c", script].map(str::to_owned).to_vec();
         names.push(cluster.launch(&request).await.name.to_string());
     }
     for name in &names {
@@ -55,13 +59,27 @@ async fn figures(cluster: &Cluster, name: &str, from: u64, until: u64) -> Vec<Hi
     let points: Vec<_> = wait(&format!("the figures of {name} are there"), 30, whole).await.into_iter().filter(|it| it.at.0 < until).collect();
     assert!(points.windows(2).all(|two| two[0].at < two[1].at), "each moment once: {points:?}");
     let measured: u64 = points.iter().map(|it| it.measured_ms).sum();
-    assert!(measured <= until - from + 4_000, "{measured} ms were measured in {} ms: {points:?}", until - from);
+    assert!(measured <= until - from + SAMPLE, "{measured} ms were measured in {} ms: {points:?}", until - from);
     points
+}
+
+/// All of that time was measured, and there are figures of every 10 s of it.
+fn gapless(points: &[HistoryPoint], since: u64, until: u64) {
+    let times: Vec<u64> = [since].into_iter().chain(points.iter().map(|it| it.at.0)).chain([until]).collect();
+    assert!(times.windows(2).all(|two| two[1] - two[0] < 10_000), "{times:?}");
+    let measured: u64 = points.iter().map(|it| it.measured_ms).sum();
+    assert!(measured + SAMPLE >= until - since, "{measured} ms were measured in {} ms: {points:?}", until - since);
+}
+
+/// The CPU time that the figures of that time add up to, in nanoseconds: of those that reach over its ends, their share of it.
+fn cpu(points: &[HistoryPoint], since: u64, until: u64) -> u64 {
+    let within = |it: &HistoryPoint| it.at.0.min(until).saturating_sub((it.at.0 - it.measured_ms).max(since));
+    points.iter().map(|it| it.cpu.0 / 1_000 * within(it)).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_outlive_their_own_death_and_the_managers() {
-    let (mut cluster, names, tags) = cluster().await;
+    let (mut cluster, names, tags) = cluster(Options::default(), IDLE).await;
     let (before, since) = (running(&cluster).await, now());
 
     let agent = cluster.agent_pid(&tags[0]).await;
@@ -93,7 +111,7 @@ async fn agents_outlive_their_own_death_and_the_managers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_is_cut_off_for_a_minute_changes_nothing() {
-    let (cluster, names, tags) = cluster().await;
+    let (cluster, names, tags) = cluster(Options::default(), IDLE).await;
     let (before, agent, since) = (running(&cluster).await, cluster.agent_pid(&tags[0]).await, now());
     cluster.cut_agent(&tags[0]).await;
     let begin = Instant::now();
@@ -101,13 +119,14 @@ async fn an_agent_that_is_cut_off_for_a_minute_changes_nothing() {
     wait("the manager knows that the agent is not connected", BACK, refused).await;
     measured("from the cut until the manager knows", begin.elapsed());
 
-    // A machine without an agent is as good a place as any.
-    let late = cluster.launch(&tools("late").memory_mib(64)).await.name.to_string();
-    let late = cluster.until_container(&late, ContainerState::Running, 30).await;
-    let full = cluster.launch(&tools("late").memory_mib(64)).await.name.to_string();
-    cluster.until_container(&full, ContainerState::Running, 30).await;
-    let blind = cluster.look().await.expect("a view").containers.iter().filter(|it| it.instance.as_ref().is_some_and(|tag| tag.as_str() == tags[0])).count();
-    assert!(blind >= 2, "of two launches one went where the agent is cut off: {late:?}");
+    // A machine whose agent has gone is taken last, and all the same before another one is rented.
+    let mut places = Vec::new();
+    for _ in 0..3 {
+        let late = cluster.launch(&tools("late").memory_mib(64)).await.name.to_string();
+        let late = cluster.until_container(&late, ContainerState::Running, 30).await;
+        places.extend(late.instance.map(|tag| tag.to_string()));
+    }
+    assert_eq!(places, [&tags[1], &tags[1], &tags[0]].map(String::clone), "where the agent is cut off is room for two, and where it is not too");
 
     while begin.elapsed() < MINUTE {
         let view = cluster.look().await.expect("a view");
@@ -131,39 +150,81 @@ async fn an_agent_that_is_cut_off_for_a_minute_changes_nothing() {
     assert!(before.1.iter().all(|(container, started)| after.1.get(container) == Some(started)), "{before:?}, now {after:?}");
 }
 
-/// There are figures of every 10 s of that time.
-fn gapless(points: &[HistoryPoint], since: u64, until: u64) {
-    let times: Vec<u64> = [since].into_iter().chain(points.iter().map(|it| it.at.0)).chain([until]).collect();
-    assert!(times.windows(2).all(|two| two[1] - two[0] < 10_000), "{times:?}");
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_is_cut_off_for_a_minute_runs_on_and_every_figure_comes_once() {
+    let (cluster, names, tags) = cluster(Options::default(), BURNS).await;
+    let (before, agent) = (running(&cluster).await, cluster.agent_pid(&tags[0]).await);
+    let counted = cluster.cpu_counted(&tags[0]).await;
+    let unmoved = |view: &View| {
+        let stays = |number: usize| {
+            view.container_in(&names[number], ContainerState::Running).is_some() && view.place_of(&names[number]).as_ref() == Some(&tags[number])
+        };
+        stays(0) && stays(1) && view.instances.len() == 2 && view.instances.iter().all(|it| it.state == InstanceState::Active)
+    };
+    cluster.cut_off(&tags[0]).await;
+    let begin = Instant::now();
+    let watch = async |until: Duration| {
+        while begin.elapsed() < until {
+            let view = cluster.look().await.expect("a view");
+            assert!(unmoved(&view), "after {:?}: {view:?}", begin.elapsed());
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    watch(MINUTE).await;
+    cluster.mend(&tags[0]).await;
+    let mended = Instant::now();
+    cluster.until_reached(&names[0], BACK).await;
+    measured("from the end of a minute's cut of the whole machine to the next command", mended.elapsed());
+    watch(NOTICED).await;
+    assert_eq!(running(&cluster).await, before, "no container was touched");
+    assert_eq!(cluster.agent_pid(&tags[0]).await, agent, "the agent ran on");
+
+    let (since, used) = counted;
+    let (until, now_used) = cluster.cpu_counted(&tags[0]).await;
+    for name in [&tags[0], &names[0], &names[1]] {
+        gapless(&figures(&cluster, name, since, until).await, since, until);
+    }
+    // With the sample in which the last moment is.
+    let points = figures(&cluster, &names[0], since, until + SAMPLE).await;
+    let (kernel, told) = (now_used - used, cpu(&points, since, until));
+    println!("measured: {} ms of CPU by the kernel's own count, {} ms by the figures", kernel / 1_000_000, told / 1_000_000);
+    assert!(kernel / (until - since) > 100_000, "it burns more than a tenth of a core");
+    let sample = kernel * 2_000 / (until - since);
+    assert!(kernel.abs_diff(told) < sample / 2, "none is lost or counted twice: the kernel counts {kernel} ns, the figures add up to {told}: {points:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_machine_that_is_cut_off_for_less_than_its_time_is_in_use_again() {
-    let (cluster, names, tags) = cluster().await;
-    let (before, agent, since) = (running(&cluster).await, cluster.agent_pid(&tags[0]).await, now());
-    cluster.cut_off(&tags[0]).await;
-    tokio::time::sleep(UNNOTICED).await;
-    cluster.mend(&tags[0]).await;
-    cluster.until_reached(&names[0], BACK).await;
-    assert_eq!(running(&cluster).await, before, "Swarm did not notice, and no container was touched");
+/// Long enough for machines to be given up in a test, and short enough for people to wait.
+const QUICK: &str = "15s";
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_is_cut_off_for_longer_is_given_up_and_returned_when_it_comes_back() {
+    let options = Options { arguments: vec!["--down-timeout", QUICK], faulty: true, ..Options::default() };
+    let (cluster, names, tags) = cluster(options, IDLE).await;
+    let (before, machine) = (running(&cluster).await, cluster.machine(&tags[0]).await.id);
+    // Its cloud cannot take it back for a while, so that it is there when it is whole again.
+    cluster.broker().fail(Fault::Answer(500), &machine, u32::MAX);
     cluster.cut_off(&tags[0]).await;
     let begin = Instant::now();
-    cluster.until_container(&names[0], ContainerState::Unknown, 30).await;
-    measured("from the cut until Swarm takes the node for down", begin.elapsed());
-    tokio::time::sleep(SHORT.saturating_sub(begin.elapsed())).await;
+    let elsewhere = |view: &View| {
+        let there = view.container_in(&names[0], ContainerState::Running)?;
+        there.instance.clone().filter(|tag| tag.as_str() != tags[0])
+    };
+    let new = cluster.until("it runs elsewhere", 60, elsewhere).await;
+    measured("from the cut until a container runs elsewhere, with --down-timeout 15s", begin.elapsed());
+    assert!(begin.elapsed() >= Duration::from_secs(15), "its time was over");
+    let failed = cluster.until_instance(&tags[0], InstanceState::Failed, 1).await;
+    assert!(failed.reason.as_ref().is_some_and(|reason| reason.contains("not answered")), "{failed:?}");
+
     cluster.mend(&tags[0]).await;
-    // Swarm starts the containers of a node that was down anew when it is back, so where and since when this one runs is for Swarm and the planner to say.
-    let begin = Instant::now();
-    cluster.until_container(&names[0], ContainerState::Running, 60).await;
-    measured("from the end of the cut until its container is seen to run", begin.elapsed());
-    let sees = |view: &micado_tests::View| view.instance_in(&tags[0], InstanceState::Active)?.usage.as_ref().map(|_| ());
-    cluster.until("the machine is in use, and its agent tells", BACK, sees).await;
-    measured("from the end of the cut until the machine's figures are seen", begin.elapsed());
-    cluster.until_reached(&names[0], BACK).await;
-    assert_eq!(cluster.agent_pid(&tags[0]).await, agent, "the agent ran on");
-    let other = |all: &(BTreeMap<String, String>, BTreeMap<String, String>)| all.1.keys().filter(|id| before.1.contains_key(*id)).count();
-    assert!(other(&running(&cluster).await) >= 1, "the container of the other machine was not touched");
-    let until = now();
-    gapless(&figures(&cluster, &tags[0], since, until).await, since, until);
+    let mended = Instant::now();
+    let copies = async || (cluster.containers_started().await.len() == 2).then_some(());
+    wait("the machine that came back has stopped what runs elsewhere", 30, copies).await;
+    measured("from the end of the cut until the old copy is gone", mended.elapsed());
+    cluster.broker().mend();
+    wait("the machine is given back", 60, async || cluster.machines().await.iter().all(|it| it.id != machine).then_some(())).await;
+    wait("its node is forgotten", 30, async || cluster.nodes().await.iter().all(|node| *node != tags[0]).then_some(())).await;
+    let view = cluster.look().await.expect("a view");
+    assert_eq!(view.place_of(&names[0]).as_deref(), Some(new.as_str()), "it stays where it is");
+    let (after, other) = (running(&cluster).await, |all: &BTreeMap<String, String>| all.iter().filter(|pair| before.1.iter().any(|it| it == *pair)).count());
+    assert_eq!((after.0.len(), other(&after.1)), (2, 1), "the container of the other machine was not touched: {before:?}, now {after:?}");
 }

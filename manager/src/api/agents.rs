@@ -1,11 +1,13 @@
 //! The node agents that are connected, and the sessions that wait for them to open a connection.
 
 mod link;
+mod program;
 mod relay;
 pub(super) mod sessions;
 pub(super) mod silence;
 
 pub(super) use link::{agent, renew, session};
+pub(super) use program::program;
 
 use axum::extract::ws::WebSocket;
 use micado_api::{
@@ -66,6 +68,10 @@ impl Agents {
         if inner.connected.get(instance).is_some_and(|(present, _)| *present == connection) {
             inner.connected.remove(instance);
         }
+    }
+
+    fn is_connected(&self, instance: &InstanceId) -> bool {
+        self.inner().connected.contains_key(instance)
     }
 
     /// Asks the agent of this instance to open a session; nothing when it is not connected.

@@ -27,7 +27,8 @@ pub(super) struct CloudSight {
     missing: BTreeMap<InstanceId, (Timestamp, Timestamp)>,
     /// When each machine was surely given back.
     released: BTreeMap<InstanceId, Timestamp>,
-    asked: Timestamp,
+    /// When the last list was asked for, come back or not.
+    pub(super) asked: Timestamp,
     again: bool,
 }
 

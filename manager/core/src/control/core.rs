@@ -13,6 +13,18 @@ use std::{
     time::Duration,
 };
 
+/// How long a machine may be silent, unless a person says otherwise.
+pub const DOWN_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How far apart the Swarm's time-outs of two nodes may be beside their heartbeats, which it spreads by half a second each.
+const SPREAD: Duration = Duration::from_secs(4);
+
+/// The heartbeat with which the Swarm takes a node for down when it has been silent for so long, and never before two thirds of that have passed. Whole seconds.
+#[must_use]
+pub fn heartbeat_for(down_timeout: Duration) -> Duration {
+    Duration::from_secs(down_timeout.as_secs() / 3)
+}
+
 /// What a person may set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -26,8 +38,10 @@ pub struct Config {
     pub max_price: Option<PricePerHour>,
     /// Memory of every machine that is never promised.
     pub system_reserve: MemoryBytes,
-    /// How long a node may be down before its instance is given up, when its broker says that the machine still runs.
+    /// How long a machine may be silent before it is given up, when its broker says that it still runs.
     pub down_timeout: Duration,
+    /// The Swarm's heartbeat: a node that missed three is down for it.
+    pub heartbeat: Duration,
     /// The first wait after a flavour failed; doubles with each failure in a row.
     pub backoff: Duration,
     /// The longest such wait.
@@ -48,12 +62,19 @@ impl Config {
             max_instances: Some(10),
             max_price: None,
             system_reserve: MemoryBytes::mib(128),
-            down_timeout: Duration::from_secs(30),
+            down_timeout: DOWN_TIMEOUT,
+            heartbeat: heartbeat_for(DOWN_TIMEOUT),
             backoff: Duration::from_secs(5),
             backoff_max: Duration::from_secs(300),
             keep_gone: Duration::from_secs(24 * 3600),
             remove_unknown_nodes: false,
         }
+    }
+
+    /// How long a node must have been down for the Swarm before its machine is given up: so long that it was silent for the whole of its time, and that all others
+    /// would be down too if it were the manager that is cut off. The Swarm takes two to three heartbeats to notice.
+    pub(super) fn patience(&self) -> Duration {
+        self.down_timeout.saturating_sub(self.heartbeat * 2).max(self.heartbeat + SPREAD)
     }
 }
 
@@ -109,6 +130,8 @@ pub(super) struct Memory {
     pub(super) token_told: bool,
     /// For how long containers of an image's digest were measured that is not written yet, in milliseconds.
     pub(super) unwritten: BTreeMap<Build, u64>,
+    /// Since when the agents of machines in use have been gone that were there.
+    pub(super) silent: BTreeMap<InstanceId, Timestamp>,
     /// What agents said of Swarm services.
     pub(super) heard: BTreeMap<String, Heard>,
     /// Nodes that no record knows, and since when they have been seen without a gap.
@@ -146,7 +169,7 @@ impl Core {
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         self.now = self.now.max(now);
         // What agents say changes nothing that is wanted: it is taken in, and nothing is done for it.
-        let asks_for_more = !matches!(event, Event::Used(_) | Event::Happened(..));
+        let asks_for_more = !matches!(event, Event::Used(_) | Event::Happened(..) | Event::Agent { .. });
         if asks_for_more {
             self.wake_at = None;
         }
@@ -164,6 +187,7 @@ impl Core {
             }
             Event::Used(used) => self.learn(&used),
             Event::Happened(instance, event) => self.happened(&instance, event),
+            Event::Agent { instance, connected } => self.agent_is(instance, connected),
             Event::Answered(key, answer) => self.answered(&key, answer),
         }
         if asks_for_more {
@@ -175,6 +199,7 @@ impl Core {
     /// Does all that follows from what is known.
     fn turn(&mut self) {
         self.stop_awaiting();
+        self.ask_about_silent();
         if self.sees() {
             self.adopt();
             self.advance_instances();

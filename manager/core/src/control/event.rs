@@ -33,6 +33,13 @@ pub enum Event {
     Used(Vec<Used>),
     /// The agent of this instance says that something happened to a container. It may be said twice.
     Happened(InstanceId, ContainerEvent),
+    /// The agent of this instance is connected, or is not any more.
+    Agent {
+        /// Whose it is.
+        instance: InstanceId,
+        /// Whether it is.
+        connected: bool,
+    },
     /// A call came back.
     Answered(CallKey, Answer),
 }

@@ -1,6 +1,7 @@
 //! Keeps what is remembered beside the records as small as the records: a manager runs for years.
 
 use super::Core;
+use crate::model::Instance;
 use micado_api::Timestamp;
 use std::{collections::BTreeSet, time::Duration};
 
@@ -18,6 +19,7 @@ impl Core {
         let old = |at: Timestamp, now: Timestamp| now.since(at) > RETRY_MEMORY;
         memory.retry.retain(|_, (_, at)| !old(*at, self.now));
         let instances = &self.ledger.instances;
+        memory.silent.retain(|id, _| instances.get(id).is_some_and(Instance::is_live));
         memory.unsure.retain(|id, _| instances.get(id).is_some());
         memory.accepted.retain(|id| instances.get(id).is_some());
         memory.broker_words.retain(|id, _| instances.get(id).is_some());

@@ -9,6 +9,9 @@ use std::time::Duration;
 /// How long an order that the broker neither takes nor refuses is asked again before another flavour or cloud is tried.
 const ORDER_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long nodes may take to be heard again after the engine was away.
+const COME_BACK: Duration = Duration::from_secs(30);
+
 /// How long a machine may take to join when its cloud is no longer in `cloudsetup.xml`.
 const DEFAULT_JOIN_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -68,7 +71,7 @@ impl Core {
         let Some(instance) = self.ledger.instances.get(id) else { return };
         let join = instance.is_arriving().then(|| self.join_deadline(instance));
         let order = (instance.state == InstanceState::Requested).then(|| instance.created_at.plus(ORDER_PATIENCE));
-        let down = self.memory.down_since.get(id).map(|since| since.plus(self.config.down_timeout));
+        let down = self.memory.down_since.get(id).map(|since| self.down_deadline(*since));
         for at in [join, order, down].into_iter().flatten().filter(|at| *at > self.now).collect::<Vec<_>>() {
             self.wake(at);
         }
@@ -108,9 +111,15 @@ impl Core {
             return late.then(|| (format!("did not join within {} s", limit.as_secs()), false));
         }
         let since = *self.memory.down_since.get(&instance.id)?;
-        let down = self.now.since(since);
-        let believed = down >= self.config.down_timeout && self.believes_down(instance, since);
-        believed.then(|| (format!("its node has not answered for {} s", down.as_secs()), false))
+        let believed = self.now >= self.down_deadline(since) && self.believes_down(instance, since);
+        // The Swarm has waited for it before.
+        let silent = self.now.since(since) + self.config.heartbeat * 2;
+        believed.then(|| (format!("its node has not answered for {} s", silent.as_secs()), false))
+    }
+
+    /// When a machine is given up whose node has been down since then. Nodes look as if they were down right after the engine was away, too.
+    fn down_deadline(&self, since: Timestamp) -> Timestamp {
+        since.plus(self.config.patience()).max(self.memory.seen_since.map_or(since, |seen| seen.plus(COME_BACK)))
     }
 
     /// Whether a node's silence is the machine's own: its broker was heard since, and it is not that all machines fell silent, for then it is rather the manager
@@ -131,7 +140,7 @@ impl Core {
     /// Until when an arriving machine may join. Nothing joins, and nodes look as if they were down, while the engine is away and right after:
     /// such a time is not held against the machine.
     pub(super) fn join_deadline(&self, instance: &Instance) -> Timestamp {
-        let seen = self.memory.seen_since.map(|since| since.plus(self.config.down_timeout));
+        let seen = self.memory.seen_since.map(|since| since.plus(COME_BACK));
         seen.unwrap_or(self.now).max(instance.created_at.plus(self.join_timeout(instance)))
     }
 
@@ -261,9 +270,9 @@ impl Core {
         }
     }
 
-    /// Its machine is gone: so is its node.
+    /// Its machine is gone: so is its node, though the Swarm may wait for it for minutes yet.
     fn forget_node(&mut self, id: &InstanceId) {
-        if let Some(node) = self.sight.as_ref().and_then(|sight| sight.node(id)).filter(|node| !node.ready) {
+        if let Some(node) = self.sight.as_ref().and_then(|sight| sight.node(id)) {
             let node = node.id.clone();
             self.call(CallKey::Node(node.clone()), Call::RemoveNode { node });
         }

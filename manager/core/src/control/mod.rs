@@ -16,11 +16,12 @@ mod placing;
 mod requests;
 mod services;
 mod sight;
+mod silent;
 mod strangers;
 #[cfg(test)]
 mod tests;
 mod view;
 
-pub use self::core::{Config, Core};
+pub use self::core::{Config, Core, DOWN_TIMEOUT, heartbeat_for};
 pub use event::{Action, Answer, Call, CallKey, Event, Reply, Request, Ticket};
 pub use view::{LogSource, SessionPlace};

@@ -87,6 +87,7 @@ impl Core {
         let open = seen.is_some_and(|(_, node)| node.active);
         let readiness = match instance.state {
             _ if instance.is_arriving() => Readiness::Arriving,
+            InstanceState::Active if up && open && self.is_silent(&instance.id) => Readiness::Silent,
             InstanceState::Active if up && open => Readiness::Ready,
             InstanceState::Active if up => Readiness::Draining,
             InstanceState::Draining | InstanceState::Stopping => Readiness::Draining,

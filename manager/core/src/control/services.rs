@@ -2,10 +2,10 @@
 
 use super::{Call, CallKey, Core};
 use crate::{
-    engine::EngineError,
+    engine::{EngineError, NodeView},
     model::{Container, Desired, Instance, Placement},
 };
-use micado_api::{ContainerName, InstanceState, ServiceName, Timestamp};
+use micado_api::{ContainerName, InstanceId, InstanceState, ServiceName, Timestamp};
 use std::time::Duration;
 
 /// How long a node must have been in the Swarm before a container's network is made on it. An engine that joins a network waits 30 s for every engine that
@@ -99,7 +99,9 @@ impl Core {
         let asked_for = self.ledger.containers.get(container).is_some_and(|it| it.desired != Desired::Removed);
         let Some(sight) = self.sight.as_ref().filter(|_| asked_for && !self.memory.log_saved.contains(name)) else { return false };
         let node = sight.task(name).and_then(|task| task.node.as_deref());
-        sight.nodes.iter().any(|it| it.ready && Some(it.id.as_str()) == node)
+        let given_up = |id: &InstanceId| self.ledger.instances.get(id).is_some_and(|it| it.state == InstanceState::Failed);
+        let answers = |node: &NodeView| node.ready && !node.instance.as_ref().is_some_and(given_up);
+        sight.nodes.iter().any(|it| answers(it) && Some(it.id.as_str()) == node)
     }
 
     pub(super) fn log_read(&mut self, container: &ContainerName, log: Option<String>) {

@@ -46,7 +46,7 @@ impl<'p, 's> Explainer<'p, 's> {
             sizes[location].insert((node.capacity.memory.0, node.capacity.cpu.0));
         }
         let state = |readiness| match readiness {
-            Readiness::Ready | Readiness::Arriving => 0,
+            Readiness::Ready | Readiness::Arriving | Readiness::Silent => 0,
             Readiness::Draining => 1,
             Readiness::Down => 2,
         };

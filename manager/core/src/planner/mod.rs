@@ -15,7 +15,8 @@
 //! | `explain`, `report` | nothing: they put the result into steps and words |
 //!
 //! What is wanted, in this order: serve the head of the waiting list; pay the least per hour; rent the fewest machines, and the smallest of those (without prices,
-//! the fewest machines come first); start on machines that run rather than on those on their way; keep copies of one service apart; leave the least room on the
+//! the fewest machines come first); start on machines that run rather than on those on their way, and on those rather than where
+//! the agent has gone; keep copies of one service apart; leave the least room on the
 //! machine that is chosen.
 
 mod bins;

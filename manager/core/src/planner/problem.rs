@@ -1,7 +1,7 @@
 //! The snapshot made ready for planning: names become numbers, and containers that ask for the same become one kind.
 
 use super::{
-    Limits, Offer, Readiness, Snapshot, Waiting,
+    Limits, Offer, Snapshot, Waiting,
     yard::{Machine, Yard},
 };
 use micado_api::{InstanceId, Location, MemoryBytes, NanoCpus, Resources, ServiceName};
@@ -244,7 +244,7 @@ fn yard<'s>(snapshot: &'s Snapshot, names: &mut Names<'s>, scale: Scale) -> Yard
             room: node.capacity.saturating_sub(node.reserved),
             ports: node.ports.iter().filter(|port| wanted.contains(port)).copied().collect(),
         });
-        if matches!(node.readiness, Readiness::Ready | Readiness::Arriving) {
+        if node.readiness.is_open() {
             for (service, copies) in &node.services {
                 if let Some(&service) = names.service_of.get(service) {
                     yard.copies.insert((service, machine), *copies);

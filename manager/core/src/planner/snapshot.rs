@@ -13,10 +13,20 @@ pub enum Readiness {
     Ready,
     /// On its way: what is assigned to it starts when it joins.
     Arriving,
+    /// Up and open as far as the engine knows, but its agent has gone: it may be cut off, or dead.
+    Silent,
     /// Being emptied.
     Draining,
     /// Not answering.
     Down,
+}
+
+impl Readiness {
+    /// Whether containers may be placed on it.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Ready | Self::Arriving | Self::Silent)
+    }
 }
 
 /// A machine as the planner sees it.

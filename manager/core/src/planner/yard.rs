@@ -66,8 +66,8 @@ pub(super) struct Yard {
     pub machines: Vec<Machine>,
     /// Service and machine to the number of copies.
     pub copies: HashMap<(usize, usize), u32>,
-    /// Open machines by location and class: those that run before those on their way before those not rented yet.
-    rooms: Vec<[Rooms; 3]>,
+    /// Open machines by location and class: those that run before those on their way before silent ones before those not rented yet.
+    rooms: Vec<[Rooms; 4]>,
     scale: Scale,
 }
 
@@ -76,7 +76,8 @@ impl Machine {
     pub fn class(&self) -> Option<usize> {
         match self.readiness {
             Readiness::Ready => Some(0),
-            Readiness::Arriving => Some(1 + usize::from(self.rented)),
+            Readiness::Arriving => Some(if self.rented { 3 } else { 1 }),
+            Readiness::Silent => Some(2),
             Readiness::Draining | Readiness::Down => None,
         }
     }
@@ -125,7 +126,7 @@ impl Yard {
         }
     }
 
-    /// The open machines of a location: those that run before those on their way, the roomiest first.
+    /// The open machines of a location, class by class, the roomiest first.
     pub fn open(&self, location: usize) -> Vec<usize> {
         self.rooms.get(location).into_iter().flatten().flat_map(Rooms::descending).collect()
     }

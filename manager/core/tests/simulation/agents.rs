@@ -52,6 +52,9 @@ impl World {
             return;
         }
         self.clock.within(5_000, 40_000, Happening::Agents);
+        if self.clock.dice.per_mille(200) {
+            return self.agent_goes();
+        }
         let again = self.clock.dice.per_mille(200).then(|| self.clock.dice.pick(&self.agents.said).cloned()).flatten();
         self.tally.said_again += u64::from(again.is_some());
         let event = match again {
@@ -66,6 +69,21 @@ impl World {
         let excess = self.agents.said.len().saturating_sub(REMEMBERED);
         self.agents.said.drain(..excess);
         self.say_to_manager(event);
+    }
+
+    /// The manager finds that an agent came or went. One that is gone mostly comes again.
+    pub fn agent_is(&mut self, instance: InstanceId, connected: bool) {
+        self.tally.agents_gone += u64::from(!connected);
+        self.deliver(Event::Agent { instance, connected });
+    }
+
+    /// An agent is restarted, or its way to the manager is cut: that says nothing about its machine.
+    fn agent_goes(&mut self) {
+        let Some((_, instance)) = self.clock.dice.pick(&self.agents.known).cloned() else { return };
+        self.clock.within(0, 18_000, Happening::Agent(instance.clone(), false));
+        if self.clock.dice.per_mille(800) {
+            self.clock.within(18_000, 120_000, Happening::Agent(instance, true));
+        }
     }
 
     fn say_to_manager(&mut self, event: Event) {

@@ -1,6 +1,7 @@
 //! Virtual time: what will happen when, and the dice that decide everything left to chance.
 
 use crate::{machine::MachineTurn, swarm::NodeTurn, task::TaskTurn};
+use micado_api::InstanceId;
 use micado_core::{control::Answer, engine::Observation};
 use std::collections::BTreeMap;
 
@@ -38,6 +39,8 @@ pub enum Happening {
     Person(usize),
     /// Node agents say something.
     Agents,
+    /// The manager finds that a machine's agent is connected, or is not any more.
+    Agent(InstanceId, bool),
     /// Something breaks.
     Trouble,
     /// A cloud answers again.

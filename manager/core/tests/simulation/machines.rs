@@ -185,6 +185,7 @@ impl World {
         machine.state = MachineState::Stopping;
         machine.silent = true;
         machine.gone_at = Some(gone_at);
+        self.clock.within(0, 1_000, Happening::Agent(instance.clone(), false));
         self.clock.at(gone_at, Happening::Machine(serial, MachineTurn::Gone));
         if let Some(node) = node {
             self.swarm.silence(&mut self.clock, node);
@@ -215,8 +216,9 @@ impl World {
         let Some(machine) = self.machine_mut(serial) else { return };
         machine.silent = true;
         machine.hurt = Some(why);
-        let node = machine.node;
+        let (node, instance) = (machine.node, machine.instance.clone());
         self.say(|| format!("m{serial} {why}"));
+        self.clock.within(0, 18_000, Happening::Agent(instance, false));
         if let Some(node) = node {
             self.swarm.silence(&mut self.clock, node);
         }
@@ -229,8 +231,9 @@ impl World {
             return;
         }
         machine.silent = false;
-        let node = machine.node;
+        let (node, instance) = (machine.node, machine.instance.clone());
         self.say(|| format!("m{serial} returns"));
+        self.clock.within(18_000, 30_000, Happening::Agent(instance, true));
         if let Some(node) = node {
             self.swarm.return_of(&mut self.clock, node, rebooted);
         }

@@ -1,7 +1,9 @@
 //! Directed scenarios: one thing goes wrong, and what follows is known.
 
 use crate::{
+    clock::Happening,
     invariants::Broken,
+    machine::MachineTurn,
     people::spec,
     run::{settle, until},
     setup,
@@ -11,6 +13,7 @@ use crate::{
 };
 use micado_api::{InstanceState, LaunchRequest, Location, MemoryBytes, NanoCpus, Resources};
 use micado_core::{control::Request, engine::ImageFacts, model::Instance};
+use std::time::Duration;
 
 /// A world where one small container is launched and nothing is rented yet.
 fn one_launch() -> World {
@@ -94,6 +97,63 @@ fn a_machine_that_never_joins_is_given_back_in_time_and_another_flavour_is_tried
     let second = world.store.instances().find(|it| it.state == InstanceState::Active).expect("a machine joined");
     assert_ne!((&second.cloud, &second.flavour), (&first.cloud, &first.flavour), "the flavour that failed is left alone for a while");
     assert_eq!((world.tally.machines, world.machines().count()), (2, 1), "machines ever made, and left");
+}
+
+/// A world where the one container runs, its machine's number, and the place.
+fn one_that_runs() -> (World, u64, Option<micado_core::model::Placement>) {
+    let mut world = one_launch();
+    let ran = until(&mut world, 120, runs);
+    held(&world, ran);
+    let serial = world.machines().next().expect("it has a machine").serial;
+    let place = world.store.containers().next().and_then(|it| it.placement.clone());
+    (world, serial, place)
+}
+
+#[test]
+fn a_machine_that_is_cut_off_for_a_minute_keeps_its_container() {
+    let (mut world, serial, place) = one_that_runs();
+    world.fall_silent(serial, "cut off");
+    world.clock.at(world.clock.now + 60_000, Happening::Machine(serial, MachineTurn::Returns));
+    let settled = settle(&mut world);
+    held(&world, settled);
+    one_of_each(&world, "after the cut");
+    assert_eq!(world.store.containers().next().and_then(|it| it.placement.clone()), place, "nothing was planned anew");
+    assert_eq!(world.swarm.tasks.len(), 1, "and Swarm has started nothing anew");
+}
+
+#[test]
+fn a_machine_that_is_silent_for_longer_is_given_up_after_its_time() {
+    let (mut world, serial, _) = one_that_runs();
+    let cut_at = world.clock.now;
+    world.fall_silent(serial, "cut off");
+    let given_up = |world: &World| world.store.instances().any(|it| it.state == InstanceState::Failed);
+    let limit = world.config.down_timeout;
+    let failed = until(&mut world, 2 * limit.as_secs(), given_up);
+    held(&world, failed);
+    let silent = Duration::from_millis(world.clock.now - cut_at);
+    assert!(silent >= limit && silent < limit + world.config.heartbeat + Duration::from_secs(10), "given up after {silent:?}, its time is {limit:?}");
+    let settled = settle(&mut world);
+    held(&world, settled);
+    assert!(runs(&world), "it runs on another machine");
+    assert_eq!((world.tally.machines, world.machines().count(), world.swarm.services.len()), (2, 1, 1), "the silent one was given back");
+}
+
+#[test]
+fn a_machine_that_dies_is_given_up_within_seconds_of_its_agents_end() {
+    let (mut world, serial, _) = one_that_runs();
+    let instance = world.machines().next().expect("it has a machine").instance.clone();
+    // Its broker learns of it a moment after the agent's connection has ended.
+    world.agent_is(instance, false);
+    world.clock.within(1_000, 1_000, Happening::Machine(serial, MachineTurn::Dies));
+    let begin = world.clock.now;
+    let failed = until(&mut world, 60, |world| world.store.instances().any(|it| it.state == InstanceState::Failed));
+    held(&world, failed);
+    assert!(world.clock.now - begin <= 4_000, "given up after {} ms", world.clock.now - begin);
+    let forgotten = until(&mut world, 60, |world| world.swarm.nodes.values().filter(|it| !it.view.manager).all(|it| !it.silent));
+    held(&world, forgotten);
+    let settled = settle(&mut world);
+    held(&world, settled);
+    assert!(runs(&world), "it runs on another machine");
 }
 
 #[test]

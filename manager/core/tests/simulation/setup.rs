@@ -3,7 +3,10 @@
 use crate::{clock::Dice, machine::Cloud};
 use micado_api::{CloudName, ClusterId, FlavourName, MemoryBytes, NanoCpus, PricePerHour, Resources};
 use micado_cloudsetup::{Application, BrokerKind, CloudSetup, Flavour, Role};
-use micado_core::{control::Config, engine::NodeView};
+use micado_core::{
+    control::{Config, heartbeat_for},
+    engine::NodeView,
+};
 use std::{collections::BTreeMap, time::Duration};
 
 /// A world's settings: limits, patience and prices differ from seed to seed.
@@ -17,6 +20,9 @@ pub fn config(dice: &mut Dice) -> Config {
     }
     config.max_instances = (!dice.per_mille(100)).then(|| u32::try_from(dice.between(2, 9)).unwrap_or(9));
     config.max_price = dice.per_mille(300).then(|| PricePerHour(dice.between(40_000, 300_000)));
+    config.down_timeout = Duration::from_secs(dice.between(15, 180));
+    // A Swarm that was there before has a heartbeat of its own.
+    config.heartbeat = if dice.per_mille(300) { Duration::from_secs(5) } else { heartbeat_for(config.down_timeout) };
     config.remove_unknown_nodes = dice.per_mille(500);
     config.keep_gone = Duration::from_secs(if dice.per_mille(300) { 300 } else { 24 * 3600 });
     config

@@ -28,6 +28,8 @@ pub struct Node {
     pub view: NodeView,
     /// Its machine is off, frozen or cut off; the Swarm notices later.
     pub silent: bool,
+    /// When the Swarm notices that it is silent.
+    pub missed_at: u64,
     /// It left, or was taken off the list: it never comes back.
     pub left: bool,
 }
@@ -52,6 +54,8 @@ pub struct Swarm {
     pub token: u64,
     /// The one that the last machine came in with.
     pub entered_with: Option<u64>,
+    /// Between two words of a node, in milliseconds.
+    pub heartbeat: u64,
     pub replaces_lost_tasks: bool,
     /// Containers whose process really ended with 0.
     pub completed: BTreeSet<ContainerName>,
@@ -96,7 +100,7 @@ impl Swarm {
 
     pub fn join(&mut self, clock: &mut Clock, view: NodeView) -> u64 {
         let serial = clock.serial();
-        self.nodes.insert(serial, Node { view: NodeView { id: format!("n{serial}"), ..view }, silent: false, left: false });
+        self.nodes.insert(serial, Node { view: NodeView { id: format!("n{serial}"), ..view }, silent: false, missed_at: 0, left: false });
         self.touch_nodes();
         serial
     }

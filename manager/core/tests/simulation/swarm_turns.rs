@@ -7,15 +7,13 @@ use crate::{
 };
 use micado_core::engine::TaskState;
 
-/// The Swarm's own time: a killed node turns `Down` after 11 to 15 s.
-const MISSED_AFTER: (u64, u64) = (11_000, 15_000);
-
 impl Swarm {
-    /// The machine of this node no longer answers.
+    /// The machine of this node no longer answers. The Swarm waits for three heartbeats, and the last one may have been a while ago.
     pub fn silence(&mut self, clock: &mut Clock, node: u64) {
-        if let Some(it) = self.nodes.get_mut(&node) {
+        if let Some(it) = self.nodes.get_mut(&node).filter(|it| !it.silent) {
             it.silent = true;
-            clock.within(MISSED_AFTER.0, MISSED_AFTER.1, Happening::Node(node, NodeTurn::Missed));
+            it.missed_at = clock.now + clock.dice.between(2 * self.heartbeat, 3 * self.heartbeat);
+            clock.at(it.missed_at, Happening::Node(node, NodeTurn::Missed));
         }
     }
 
@@ -41,14 +39,15 @@ impl Swarm {
         if let Some(it) = self.nodes.get_mut(&node) {
             it.silent = true;
             it.left = true;
-            clock.within(100, 1_000, Happening::Node(node, NodeTurn::Missed));
+            it.missed_at = clock.now + clock.dice.between(100, 1_000);
+            clock.at(it.missed_at, Happening::Node(node, NodeTurn::Missed));
         }
     }
 
     pub fn node_turn(&mut self, clock: &mut Clock, node: u64, turn: NodeTurn) {
         let Some(it) = self.nodes.get_mut(&node) else { return };
         match turn {
-            NodeTurn::Missed if it.silent && it.view.ready => {
+            NodeTurn::Missed if it.silent && it.missed_at <= clock.now && it.view.ready => {
                 it.view.ready = false;
                 if self.replaces_lost_tasks {
                     self.replace_lost(clock, node);

@@ -27,6 +27,7 @@ pub struct Tally {
     pub used: u64,
     pub happened: u64,
     pub said_again: u64,
+    pub agents_gone: u64,
     pub learned: u64,
     pub criticals: u64,
     pub troubles: BTreeMap<Trouble, u64>,
@@ -36,7 +37,7 @@ impl Tally {
     pub fn add(&mut self, other: &Self) {
         let Self { steps, events, calls, calls_lost, late_effects, deaths, commits_failed, machines, boots_failed, launched, stopped, ran, moved, .. } = other;
         let Self { rotations, stale_tokens, trades_refused, came_again, strangers_removed, troubles, .. } = other;
-        let Self { used, happened, said_again, learned, criticals, .. } = other;
+        let Self { used, happened, said_again, agents_gone, learned, criticals, .. } = other;
         self.steps += steps;
         self.events += events;
         self.calls += calls;
@@ -58,6 +59,7 @@ impl Tally {
         self.used += used;
         self.happened += happened;
         self.said_again += said_again;
+        self.agents_gone += agents_gone;
         self.learned += learned;
         self.criticals += criticals;
         for (trouble, times) in troubles {
@@ -86,6 +88,7 @@ impl Tally {
             ("use of containers", self.used),
             ("an agent's event", self.happened),
             ("an agent's word that was said before", self.said_again),
+            ("an agent that was gone", self.agents_gone),
             ("a launch with a learned reservation", self.learned),
             ("a critical usage set by hand", self.criticals),
         ];

@@ -44,6 +44,7 @@ impl Trace {
             Event::Request(ticket, request) => format!("asked #{ticket} {}", self::request(request)),
             Event::Used(used) => format!("used {used:?}"),
             Event::Happened(instance, event) => format!("happened on {instance}: {event:?}"),
+            Event::Agent { instance, connected } => format!("agent of {instance} {}", if *connected { "connected" } else { "gone" }),
             Event::Answered(key, answer) => format!("answer {} {}", self::key(key), self::answer(answer)),
         };
         self.line(now, || text);

@@ -80,7 +80,8 @@ impl World {
     }
 
     fn with(mut clock: Clock, weather: Weather, config: Config, people: People, trace: Trace) -> Self {
-        let mut swarm = Swarm { replaces_lost_tasks: weather.replaces_lost_tasks, ..Swarm::default() };
+        let heartbeat = u64::try_from(config.heartbeat.as_millis()).unwrap_or(u64::MAX);
+        let mut swarm = Swarm { replaces_lost_tasks: weather.replaces_lost_tasks, heartbeat, ..Swarm::default() };
         swarm.join(&mut clock, setup::managers_node());
         let clouds = setup::clouds(&config);
         clock.within(0, 1_000, Happening::ManagerStarts(0));
@@ -135,6 +136,7 @@ impl World {
             Happening::Task(task, turn) => self.swarm.task_turn(&mut self.clock, task, turn),
             Happening::Person(person) => self.person_acts(person),
             Happening::Agents => self.agents_speak(),
+            Happening::Agent(instance, connected) => self.agent_is(instance, connected),
             Happening::Trouble => self.trouble(),
             Happening::CloudBack(cloud) => self.clouds[cloud].down = false,
             Happening::CloudAccepts(cloud) => self.clouds[cloud].refuses = None,

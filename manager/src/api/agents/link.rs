@@ -40,7 +40,7 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// The caller is the agent of this instance, which has not been given back.
 #[derive(Debug)]
-pub(in crate::api) struct Caller(InstanceId);
+pub(in crate::api) struct Caller(pub(super) InstanceId);
 
 impl FromRequestParts<ApiState> for Caller {
     type Rejection = Refusal;
@@ -75,14 +75,29 @@ pub(in crate::api) async fn agent(State(state): State<ApiState>, Caller(instance
     upgrade.max_message_size(FRAME_MAX).max_frame_size(FRAME_MAX).on_upgrade(move |socket| async move {
         let (connection, orders) = state.agents.connect(&instance);
         tracing::info!(%instance, "its agent is connected");
+        tell(&state, &instance).await;
         let end = tokio::select! {
             end = serve(&state, &instance, socket, orders) => end,
             () = revoked(&state, &instance) => "the instance is not ours any more",
             () = state.stopping.cancelled() => "the manager stops",
         };
         state.agents.disconnect(&instance, connection);
+        if !state.stopping.is_cancelled() {
+            tell(&state, &instance).await;
+        }
         tracing::info!(%instance, "its agent is not connected any more: {end}");
     })
+}
+
+/// Tells the core whether the agent is there, until that is so: it may come and go while it is told.
+async fn tell(state: &ApiState, instance: &InstanceId) {
+    loop {
+        let connected = state.agents.is_connected(instance);
+        state.handle.tell(Event::Agent { instance: instance.clone(), connected }).await;
+        if state.agents.is_connected(instance) == connected {
+            return;
+        }
+    }
 }
 
 /// Talks with the agent until it is gone, and says why.
@@ -148,6 +163,7 @@ impl Ear<'_> {
             }
             Ok(FromAgent::Event(event)) => {
                 tracing::debug!(%instance, container = event.id, "{:?}", event.what);
+                state.metrics.take_event(instance, &self.run, event.clone())?;
                 // Whether this agent may speak of that service the core knows best.
                 state.handle.tell(Event::Happened(instance.clone(), event)).await;
             }

@@ -4,7 +4,7 @@ use super::{HostPort, STATE, Tick};
 use crate::store::Place;
 use clap::{Args, ValueEnum};
 use micado_api::PricePerHour;
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// What is done with nodes of the Swarm that are no machine of ours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -66,6 +66,9 @@ pub struct ManagerArgs {
     /// The image that instances of `local` clouds are made from.
     #[arg(long, env = "MICADO_NODE_IMAGE", hide_env_values = true, default_value = "micado-node:latest", value_name = "IMAGE")]
     pub node_image: String,
+    /// The node agent as a static program, which machines get that were made from an image without it [default: `micado-node` beside `micado`, if it is there].
+    #[arg(long, env = "MICADO_AGENT", hide_env_values = true, value_name = "FILE")]
+    pub agent: Option<PathBuf>,
     /// The network that instances of `local` clouds are put in [default: one of the cluster's own].
     #[arg(long, env = "MICADO_CLOUD_NETWORK", hide_env_values = true, value_name = "NAME")]
     pub cloud_network: Option<String>,
@@ -78,10 +81,21 @@ pub struct ManagerArgs {
     /// Price per hour of all instances at most [default: no limit].
     #[arg(long, env = "MICADO_MAX_PRICE", hide_env_values = true, value_name = "X")]
     pub max_price: Option<PricePerHour>,
+    /// How long a machine may be silent before it is given up and its containers run elsewhere, if its cloud says that it runs: `90s`, `5m`, from 15s to 1h.
+    #[arg(long, env = "MICADO_DOWN_TIMEOUT", hide_env_values = true, default_value = "2m", value_name = "TIME", value_parser = down_timeout)]
+    pub down_timeout: Duration,
     /// How often everything is checked, whatever happens: seconds, or a cron expression with seconds.
     #[arg(long, env = "MICADO_TICK", hide_env_values = true, default_value = "10", value_name = "SECONDS")]
     pub tick: Tick,
     /// How often what machines and containers use is recorded, and a MongoDB's collections brought up to date: seconds, or a cron expression with seconds.
     #[arg(long, env = "MICADO_REFRESH", hide_env_values = true, default_value = "*/10 * * * * *", value_name = "SECONDS")]
     pub refresh: Tick,
+}
+
+/// The Swarm needs three heartbeats of some seconds to tell a silent machine from a slow one; and nobody's containers are away for longer than an hour on purpose.
+fn down_timeout(text: &str) -> Result<Duration, String> {
+    let time = text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    let time = time.ok_or("expected a time with its unit, such as `90s` or `5m`")?;
+    let range = Duration::from_secs(15)..=Duration::from_secs(3600);
+    if range.contains(&time) { Ok(time) } else { Err("it is not from `15s` to `1h`".to_owned()) }
 }

@@ -131,6 +131,20 @@ fn moments_are_read() {
 }
 
 #[test]
+fn the_time_that_a_machine_may_be_silent_has_a_unit_and_bounds() {
+    let read = |line: &str| match parsed(line).map(|cli| cli.verb) {
+        Ok(Verb::Manager(args)) => Ok(args.down_timeout.as_secs()),
+        Ok(verb) => panic!("taken as {verb:?}"),
+        Err(words) => Err(words),
+    };
+    assert_eq!(read("micado manager"), Ok(micado_core::control::DOWN_TIMEOUT.as_secs()));
+    assert_eq!([read("micado manager --down-timeout 15s"), read("micado manager --down-timeout 1h")], [Ok(15), Ok(3600)]);
+    for (wrong, words) in [("90", "such as `90s`"), ("soon", "such as `90s`"), ("14s", "not from `15s` to `1h`"), ("61m", "not from `15s` to `1h`")] {
+        assert!(refusal(&format!("micado manager --down-timeout {wrong}")).contains(words), "{wrong}");
+    }
+}
+
+#[test]
 fn the_tick_is_seconds_or_cron() {
     assert_eq!("10".parse(), Ok(Tick::Every(std::time::Duration::from_secs(10))));
     assert_eq!("*/5 * * * * *".parse(), Ok(Tick::Cron("*/5 * * * * *".to_owned())));

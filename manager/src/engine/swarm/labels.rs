@@ -10,3 +10,9 @@ pub(crate) const SERVICE: &str = "micado.service";
 pub(crate) const GENERATION: &str = "micado.generation";
 /// On a service: our records as JSON, `[Service, Container]`.
 pub(crate) const RECORDS: &str = "micado.records";
+/// On the Swarm: whether the manager made it, or found it.
+pub(crate) const ORIGIN: &str = "micado.swarm";
+/// It was made by the manager, which keeps its heartbeat as it should be.
+pub(crate) const MADE: &str = "made";
+/// It was there before, and its settings are its owner's.
+pub(crate) const FOUND: &str = "found";

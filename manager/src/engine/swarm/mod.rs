@@ -13,7 +13,10 @@ use super::{
     Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, TaskView,
     docker::{self, LIMIT, ask, explain, status},
 };
-use crate::model::{Container, Placement, Service};
+use crate::{
+    control::{DOWN_TIMEOUT, heartbeat_for},
+    model::{Container, Placement, Service},
+};
 use bollard::{
     Docker,
     models::{NodeSpec, NodeSpecAvailabilityEnum},
@@ -25,7 +28,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use micado_api::ClusterId;
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 /// Which engine, and what to make of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub struct SwarmConfig {
     pub fresh: ClusterId,
     /// The addresses of the containers' overlay network when it is first made, one per container. It must overlap with no network of the machines.
     pub subnet: String,
+    /// Between two words of a node, in a Swarm that the manager made: one that misses three is down. Whole seconds.
+    pub heartbeat: Duration,
 }
 
 impl SwarmConfig {
@@ -54,6 +59,7 @@ impl SwarmConfig {
             fresh,
             // Swarm's own choice would be a /24, full with 250 containers.
             subnet: "10.213.0.0/16".to_owned(),
+            heartbeat: heartbeat_for(DOWN_TIMEOUT),
         }
     }
 }
@@ -63,6 +69,7 @@ impl SwarmConfig {
 pub struct Swarm {
     docker: Docker,
     cluster: ClusterId,
+    heartbeat: Duration,
 }
 
 /// The overlay network that all containers of a cluster are on.
@@ -86,9 +93,9 @@ impl Swarm {
     pub async fn connect(config: &SwarmConfig) -> Result<Self, EngineError> {
         let docker = docker::connect(&config.endpoint).await?;
         setup::become_manager(&docker, config).await?;
-        let cluster = setup::settle_cluster(&docker, config.wanted.as_ref(), &config.fresh).await?;
+        let (cluster, heartbeat) = setup::settle(&docker, config).await?;
         setup::make_network(&docker, &cluster, &config.subnet).await?;
-        Ok(Self { docker, cluster })
+        Ok(Self { docker, cluster, heartbeat })
     }
 
     /// The cluster that the engine's Swarm already is, if any. Changes nothing.
@@ -104,6 +111,12 @@ impl Swarm {
     #[must_use]
     pub fn cluster(&self) -> &ClusterId {
         &self.cluster
+    }
+
+    /// The heartbeat that the Swarm had when it was connected to: its owner's, if it was there before us.
+    #[must_use]
+    pub fn heartbeat(&self) -> Duration {
+        self.heartbeat
     }
 
     /// The engine itself, for what is no business of Swarm's.

@@ -4,13 +4,14 @@ use super::{SwarmConfig, labels, network_name};
 use crate::engine::{EngineError, docker::ask};
 use bollard::{
     Docker,
-    models::{Ipam, IpamConfig, LocalNodeState, NetworkCreateRequest, SwarmInfo, SwarmInitRequest, SwarmSpec},
+    models::{Ipam, IpamConfig, LocalNodeState, NetworkCreateRequest, SwarmInfo, SwarmInitRequest, SwarmSpec, SwarmSpecDispatcher},
     query_parameters::{InspectNetworkOptions, UpdateSwarmOptions},
 };
 use micado_api::ClusterId;
 use std::{
     collections::HashMap,
     net::{IpAddr, UdpSocket},
+    time::Duration,
 };
 
 /// Uses the Swarm that the engine manages, or makes one.
@@ -48,10 +49,10 @@ fn is_manager(endpoint: &str, swarm: &SwarmInfo) -> Result<bool, EngineError> {
 
 /// Makes a Swarm. An engine with several addresses refuses to choose; then this host's outward address is taken, if it is one of those that the engine names.
 async fn init(docker: &Docker, config: &SwarmConfig) -> Result<(), EngineError> {
-    match try_init(docker, config.advertise.as_deref()).await {
+    match try_init(docker, config, config.advertise.as_deref()).await {
         Err(EngineError::Refused(text) | EngineError::Unavailable(text)) if config.advertise.is_none() && text.contains("could not choose an IP address") => {
             match outward_address().map(|address| address.to_string()).filter(|address| names_address(&text, address)) {
-                Some(address) => try_init(docker, Some(&address)).await,
+                Some(address) => try_init(docker, config, Some(&address)).await,
                 None => Err(EngineError::Refused(format!("{text}; name the address that the machines can reach as the one to advertise"))),
             }
         }
@@ -59,9 +60,15 @@ async fn init(docker: &Docker, config: &SwarmConfig) -> Result<(), EngineError> 
     }
 }
 
-async fn try_init(docker: &Docker, advertise: Option<&str>) -> Result<(), EngineError> {
-    let request =
-        SwarmInitRequest { listen_addr: Some("0.0.0.0:2377".to_owned()), advertise_addr: Some(advertise.unwrap_or_default().to_owned()), ..Default::default() };
+async fn try_init(docker: &Docker, config: &SwarmConfig, advertise: Option<&str>) -> Result<(), EngineError> {
+    let cluster = config.wanted.as_ref().unwrap_or(&config.fresh);
+    let labels = [(labels::CLUSTER, cluster.as_str()), (labels::ORIGIN, labels::MADE)].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let request = SwarmInitRequest {
+        listen_addr: Some("0.0.0.0:2377".to_owned()),
+        advertise_addr: Some(advertise.unwrap_or_default().to_owned()),
+        spec: Some(SwarmSpec { labels: Some(labels.into()), dispatcher: dispatcher(config.heartbeat), ..Default::default() }),
+        ..Default::default()
+    };
     ask(|| "make the engine a Swarm manager".to_owned(), docker.init_swarm(request)).await.map(drop)
 }
 
@@ -88,24 +95,60 @@ pub(super) async fn present_cluster(docker: &Docker, endpoint: &str) -> Result<O
     label.map(|present| settled(&present, None)).transpose()
 }
 
-/// The cluster that the Swarm is; a Swarm that is none yet becomes `wanted`, or else `fresh`.
+/// The cluster that the Swarm is, and its heartbeat. A Swarm that is no cluster yet becomes the one that is wanted, or else a fresh one; the heartbeat of one that
+/// the manager made becomes the one that is wanted.
 ///
 /// # Errors
-/// `Refused` when the Swarm is another cluster than `wanted`.
-pub(super) async fn settle_cluster(docker: &Docker, wanted: Option<&ClusterId>, fresh: &ClusterId) -> Result<ClusterId, EngineError> {
+/// `Refused` when the Swarm is another cluster than the one that is wanted.
+pub(super) async fn settle(docker: &Docker, config: &SwarmConfig) -> Result<(ClusterId, Duration), EngineError> {
     let swarm = ask(|| "look at the Swarm".to_owned(), docker.inspect_swarm()).await?;
     let spec = swarm.spec.unwrap_or_default();
-    if let Some(present) = spec.labels.as_ref().and_then(|labels| labels.get(labels::CLUSTER)) {
-        return settled(present, wanted);
-    }
-    let cluster = wanted.unwrap_or(fresh).clone();
-    let version = swarm.version.and_then(|version| version.index).and_then(|index| i64::try_from(index).ok()).unwrap_or_default();
-    let mut labels = spec.labels.unwrap_or_default();
+    let before = (spec.labels.clone().unwrap_or_default(), heartbeat(&spec));
+    let (mut labels, mut period) = before.clone();
+    let ours = is_ours(&labels, period);
+    let cluster = match labels.get(labels::CLUSTER) {
+        Some(present) => settled(present, config.wanted.as_ref())?,
+        None => config.wanted.as_ref().unwrap_or(&config.fresh).clone(),
+    };
     labels.insert(labels::CLUSTER.to_owned(), cluster.to_string());
-    // The version makes this fail when another manager labelled the Swarm in between.
-    let update = docker.update_swarm(SwarmSpec { labels: Some(labels), ..spec }, UpdateSwarmOptions { version, ..Default::default() });
-    ask(|| format!("label the Swarm as cluster `{cluster}`"), update).await?;
-    Ok(cluster)
+    labels.insert(labels::ORIGIN.to_owned(), if ours { labels::MADE } else { labels::FOUND }.to_owned());
+    if ours {
+        period = config.heartbeat;
+    } else if period != config.heartbeat {
+        let (present, wanted) = (period.as_secs_f64(), config.heartbeat.as_secs());
+        tracing::warn!(
+            "the Swarm was there before this cluster and keeps its heartbeat of {present} s: a machine that is cut off for twice as long has its containers started anew. \
+             `docker swarm update --dispatcher-heartbeat {wanted}s` on its manager, then a restart of this one, gives them the time that --down-timeout says"
+        );
+    }
+    if (&labels, period) != (&before.0, before.1) {
+        let version = swarm.version.and_then(|version| version.index).and_then(|index| i64::try_from(index).ok()).unwrap_or_default();
+        let changed = SwarmSpec { labels: Some(labels), dispatcher: dispatcher(period), ..spec };
+        // The version makes this fail when another manager changed the Swarm in between.
+        let update = docker.update_swarm(changed, UpdateSwarmOptions { version, ..Default::default() });
+        ask(|| format!("settle the Swarm as cluster `{cluster}`"), update).await?;
+    }
+    Ok((cluster, period))
+}
+
+/// Whether the manager made the Swarm. Before it said so, it left the heartbeat at the engine's default, and only said which cluster it is.
+fn is_ours(labels: &HashMap<String, String>, heartbeat: Duration) -> bool {
+    match labels.get(labels::ORIGIN) {
+        Some(origin) => origin == labels::MADE,
+        None => labels.contains_key(labels::CLUSTER) && heartbeat == DEFAULT_HEARTBEAT,
+    }
+}
+
+/// What engines take when nobody says otherwise.
+const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
+
+fn heartbeat(spec: &SwarmSpec) -> Duration {
+    let said = spec.dispatcher.as_ref().and_then(|dispatcher| dispatcher.heartbeat_period);
+    said.and_then(|period| u64::try_from(period).ok()).filter(|period| *period > 0).map_or(DEFAULT_HEARTBEAT, Duration::from_nanos)
+}
+
+fn dispatcher(heartbeat: Duration) -> Option<SwarmSpecDispatcher> {
+    Some(SwarmSpecDispatcher { heartbeat_period: i64::try_from(heartbeat.as_nanos()).ok() })
 }
 
 fn settled(present: &str, wanted: Option<&ClusterId>) -> Result<ClusterId, EngineError> {
@@ -165,6 +208,22 @@ mod tests {
         assert_eq!(settled("abc", Some(&ours)), Ok(ours));
         assert!(matches!(settled("abc", Some(&theirs)), Err(EngineError::Refused(text)) if text.contains("`abc`, not `xyz`")));
         assert!(settled("no good", None).is_err());
+    }
+
+    #[test]
+    fn only_a_swarm_that_the_manager_made_has_its_heartbeat_set() {
+        let ours = |labels: &[(&str, &str)], seconds| {
+            let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            is_ours(&labels, Duration::from_secs(seconds))
+        };
+        let (cluster, made, found) = ((labels::CLUSTER, "abc"), (labels::ORIGIN, labels::MADE), (labels::ORIGIN, labels::FOUND));
+        assert!(ours(&[cluster, made], 5) && ours(&[cluster, made], 40));
+        assert!(!ours(&[], 5) && !ours(&[cluster, found], 5));
+        assert!(ours(&[cluster], 5) && !ours(&[cluster], 7), "of a time when nothing was noted");
+        let spec = |period| SwarmSpec { dispatcher: Some(SwarmSpecDispatcher { heartbeat_period: period }), ..Default::default() };
+        for (period, seconds) in [(None, 5), (Some(0), 5), (Some(-1), 5), (Some(40_000_000_000), 40)] {
+            assert_eq!(heartbeat(&spec(period)), Duration::from_secs(seconds), "{period:?}");
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Search<'_> {
 
 /// The least price and then the fewest machines that serve all of these within the limits.
 fn optimum(snapshot: &Snapshot, who: &[usize]) -> Option<(u64, u32)> {
-    let open = snapshot.nodes.iter().filter(|node| matches!(node.readiness, Readiness::Ready | Readiness::Arriving));
+    let open = snapshot.nodes.iter().filter(|node| node.readiness.is_open());
     let machine = |node: &Node| Machine {
         location: node.location.clone(),
         new: false,
@@ -109,15 +109,9 @@ fn flavours(most: usize) -> impl Strategy<Value = Vec<Offer>> {
 }
 
 fn machines(most: usize) -> impl Strategy<Value = Vec<Node>> {
-    let machine = (0..=30_u64, 0..=30_u64, any::<bool>());
+    let machine = (0..=30_u64, 0..=30_u64, prop_oneof![Just(Readiness::Ready), Just(Readiness::Arriving), Just(Readiness::Silent)]);
     proptest::collection::vec(machine, 0..=most).prop_map(|all| {
-        all.into_iter()
-            .enumerate()
-            .map(|(number, (mib, millis, ready))| Node {
-                readiness: if ready { Readiness::Ready } else { Readiness::Arriving },
-                ..node(&format!("n{number}"), mib, millis)
-            })
-            .collect()
+        all.into_iter().enumerate().map(|(number, (mib, millis, readiness))| Node { readiness, ..node(&format!("n{number}"), mib, millis) }).collect()
     })
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 const LOCATIONS: [&str; 3] = ["application", "database", "cache"];
-const STATES: [Readiness; 5] = [Readiness::Ready, Readiness::Ready, Readiness::Arriving, Readiness::Draining, Readiness::Down];
+const STATES: [Readiness; 6] = [Readiness::Ready, Readiness::Ready, Readiness::Arriving, Readiness::Silent, Readiness::Draining, Readiness::Down];
 
 fn ports() -> impl Strategy<Value = BTreeSet<HostPort>> {
     prop_oneof![4 => Just(BTreeSet::new()), 1 => proptest::collection::btree_set(80..84_u16, 1..3).prop_map(|ports| tcp(&ports.into_iter().collect::<Vec<_>>()))]
@@ -111,7 +111,7 @@ fn carry_out(snapshot: &Snapshot, steps: &[Step]) -> Vec<After> {
         .map(|node| After {
             location: node.location.clone(),
             instance: Some(node.instance.clone()),
-            open: matches!(node.readiness, Readiness::Ready | Readiness::Arriving),
+            open: node.readiness.is_open(),
             room: node.capacity.saturating_sub(node.reserved),
             ports: node.ports.clone(),
         })

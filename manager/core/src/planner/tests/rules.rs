@@ -31,6 +31,18 @@ fn ready_machines_come_before_those_on_their_way() {
 }
 
 #[test]
+fn a_machine_whose_agent_has_gone_is_taken_last_and_before_one_is_rented() {
+    let silent = changed(node("silent", 600, 600), |node| node.readiness = Readiness::Silent);
+    let arriving = changed(node("arriving", 4000, 4000), |node| node.readiness = Readiness::Arriving);
+    let nodes = |number| [silent.clone(), arriving.clone(), node("ready", 4000, 4000)].into_iter().take(number).collect();
+    let small = vec![offer("small", 600, 600, 1)];
+    for (number, place) in [(3, "ready"), (2, "arriving"), (1, "silent")] {
+        let snapshot = snapshot(nodes(number), vec![waiting("a.1", 500, 250)], small.clone());
+        assert_eq!(outline(&snapshot), [format!("a.1 on {place}")]);
+    }
+}
+
+#[test]
 fn copies_go_apart_where_that_costs_no_machine() {
     let copies = vec![waiting("a.1", 500, 250), waiting("a.2", 500, 250), waiting("a.3", 500, 250)];
     let nodes = vec![

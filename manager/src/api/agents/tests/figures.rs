@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     api::tests::core_of,
     clock,
-    control::{Event, runtime::Bell},
+    control::{Core, Event, runtime::Bell},
     metrics::Resolution,
     model::{Container, Instance, Placement, Service},
     store::Record,
@@ -16,7 +16,7 @@ use micado_api::{
 use std::sync::{LazyLock, atomic::Ordering};
 
 /// The batch of this sequence: one every two seconds, half a core in use.
-fn batch(sequence: u64, containers: Vec<ContainerSample>) -> FromAgent {
+pub(super) fn batch(sequence: u64, containers: Vec<ContainerSample>) -> FromAgent {
     let cpu_ns = sequence * 1_000_000_000;
     let machine =
         MachineSample { memory_total: MemoryBytes::mib(512), memory_left: MemoryBytes::mib(300), cpu_ns, cores: 1_000_000_000, ..MachineSample::default() };
@@ -24,18 +24,18 @@ fn batch(sequence: u64, containers: Vec<ContainerSample>) -> FromAgent {
 }
 
 /// A minute ago, and so much later.
-fn at(sequence: u64) -> Timestamp {
+pub(super) fn at(sequence: u64) -> Timestamp {
     static BEGAN: LazyLock<u64> = LazyLock::new(|| clock::now().0 - 60_000);
     Timestamp(*BEGAN + sequence * 2000)
 }
 
-fn of_service(service: &str, memory: u64, sequence: u64) -> ContainerSample {
+pub(super) fn of_service(service: &str, memory: u64, sequence: u64) -> ContainerSample {
     let service = Some(service.to_owned());
     ContainerSample { id: "e1".to_owned(), service, working_set: MemoryBytes::mib(memory), cpu_ns: sequence * 500_000_000, ..ContainerSample::default() }
 }
 
 /// Rings for two turns of the refresh: when the second begins, the first is over.
-async fn turn(manager: &Manager, bell: &Bell) {
+pub(super) async fn turn(manager: &Manager, bell: &Bell) {
     let mut asked = manager.history.asked.subscribe();
     for _ in 0..2 {
         bell.ring();
@@ -91,7 +91,13 @@ async fn while_the_store_is_silent_nothing_is_acknowledged_and_nothing_lost_or_c
 }
 
 /// A manager with two machines, and a container on the first; its Swarm service.
-fn placed() -> (Manager, [InstanceId; 2], String) {
+pub(super) fn placed() -> (Manager, [InstanceId; 2], String) {
+    let (core, ids, service) = placed_core();
+    (Manager::on(core), ids, service)
+}
+
+/// The core of such a manager.
+pub(super) fn placed_core() -> (Core, [InstanceId; 2], String) {
     let ids = ["i1", "i2"].map(InstanceId::trusted);
     let now = clock::now();
     let instance = |id: &InstanceId| {
@@ -116,8 +122,8 @@ fn placed() -> (Manager, [InstanceId; 2], String) {
     let placement = Some(Placement { instance: ids[0].clone(), generation: 1 });
     let container = Container { placement, next_generation: 2, ..Container::new(ContainerName::trusted("acme_web.1"), name, now) };
     let core = core_of(vec![instance(&ids[0]), instance(&ids[1]), Record::Service(service), Record::Container(container)]);
-    let swarm_service = core.swarm_services()[0].0.clone();
-    (Manager::on(core), ids, swarm_service)
+    let swarm_service = core.placed_copies()[0].swarm_service.clone();
+    (core, ids, swarm_service)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,7 +145,8 @@ async fn figures_are_shown_and_kept_and_an_agent_speaks_for_its_own_instance_onl
     // What was told before this question the core has heard.
     manager.handle.read(|_| ()).await.expect("it answers");
     let happened = |told: &Event, of: &InstanceId, code| matches!(told, Event::Happened(instance, event) if instance == of && event.what == died(code));
-    let told = manager.told.lock().expect("nobody panicked").clone();
+    let mut told = manager.told.lock().expect("nobody panicked").clone();
+    told.retain(|event| !matches!(event, Event::Agent { .. }));
     assert!(matches!(told.as_slice(), [lie, truth] if happened(lie, &other, 9) && happened(truth, &own, 3)), "each as its certificate says: {told:?}");
 
     let containers = client.containers(false).await.expect("a list");
@@ -159,6 +166,34 @@ async fn figures_are_shown_and_kept_and_an_agent_speaks_for_its_own_instance_onl
     let machine = client.history("i2", &all).await.expect("a history");
     assert_eq!((machine.resolution, machine.points.len(), machine.points[1].memory), (2, 2, MemoryBytes::mib(212)));
     assert!(manager.history.all().iter().all(|it| it.instance == own || it.containers.is_empty()), "what the other said is left out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_core_is_told_that_an_agent_came_and_went_but_not_that_another_took_its_place() {
+    let (manager, [own, _], _) = placed();
+    let told = async |count| {
+        loop {
+            manager.handle.read(|_| ()).await.expect("it answers");
+            let told = manager.told.lock().expect("nobody panicked").clone();
+            let agents: Vec<_> =
+                told.iter().filter_map(|event| if let Event::Agent { instance, connected } = event { Some((instance, *connected)) } else { None }).collect();
+            if agents.len() >= count {
+                assert!(agents.iter().all(|(instance, _)| **instance == own), "{agents:?}");
+                return agents.into_iter().map(|(_, connected)| connected).collect::<Vec<_>>();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut first = Agent::of(&manager, &own, "a").await;
+    first.heard().await;
+    let mut second = Agent::of(&manager, &own, "b").await;
+    second.heard().await;
+    // The first one's connection is ended for the second's, and so the agent is there all the time.
+    while first.0.next().await.is_some_and(|message| message.is_ok()) {}
+    drop(second);
+    let told = told(4).await;
+    assert!(told.starts_with(&[true, true]) && told.ends_with(&[false]), "{told:?}");
+    assert_eq!(told.iter().filter(|connected| !**connected).count(), 1, "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,7 +233,10 @@ async fn what_there_is_no_room_for_stays_with_the_agent_until_the_store_answers(
     let mut agent = Agent::of(&manager, &instance, "a").await;
     agent.say(&FromAgent::Samples(of(sequence))).await;
     let end = agent.0.next().await.expect("a word").expect("readable");
-    assert!(matches!(&end, tungstenite::Message::Close(Some(end)) if end.reason.as_str() == "no room for more figures until the store answers"), "{end:?}");
+    assert!(
+        matches!(&end, tungstenite::Message::Close(Some(end)) if end.reason.as_str() == "no room for more figures and events until the store answers"),
+        "{end:?}"
+    );
     turn(&manager, &bell).await;
     let mut agent = Agent::of(&manager, &instance, "a").await;
     agent.say(&FromAgent::Samples(of(sequence))).await;

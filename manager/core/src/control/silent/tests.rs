@@ -1,0 +1,92 @@
+//! What follows when agents go: questions to clouds, not too many, and nothing else.
+
+use crate::control::{
+    Action, Answer, Call, CallKey, Event, Request,
+    tests::{Bench, machine, node, start},
+};
+use micado_api::InstanceId;
+use micado_cloudsetup::MachineState;
+use std::time::Duration;
+
+/// A bench with machines of these tags that have joined.
+fn with_machines<const N: usize>(tags: [&str; N]) -> (Bench, [InstanceId; N]) {
+    let mut bench = Bench::new(|_| {});
+    let ids = tags.map(|tag| {
+        assert!(bench.ask(Request::Start(start(tag))).0.is_ok());
+        let id = bench.core.instances(false).iter().find(|it| it.tag.as_str() == tag).expect("it was asked for").id.clone();
+        bench.machines.push(machine(&id, MachineState::Running));
+        bench.event(Event::Answered(CallKey::Machine(id.clone()), Answer::Launched(Ok(machine(&id, MachineState::Running)))));
+        bench.seen.nodes.push(node(&id));
+        id
+    });
+    bench.look();
+    bench.tick();
+    later(&mut bench, 60);
+    (bench, ids)
+}
+
+fn later(bench: &mut Bench, seconds: u64) {
+    bench.now = bench.now.plus(Duration::from_secs(seconds));
+}
+
+fn goes(id: &InstanceId) -> Event {
+    Event::Agent { instance: id.clone(), connected: false }
+}
+
+fn lists(actions: &[Action]) -> usize {
+    actions.iter().filter(|action| matches!(action, Action::Call(CallKey::List(_), _))).count()
+}
+
+fn gives_back(actions: &[Action], id: &InstanceId) -> bool {
+    actions.iter().any(|action| matches!(action, Action::Call(_, Call::TerminateMachine { instance, .. }) if instance == id))
+}
+
+#[test]
+fn a_machine_whose_agent_goes_and_whose_cloud_calls_it_dead_is_given_up_though_the_swarm_says_that_it_is_ready() {
+    let (mut bench, [id]) = with_machines(["db01"]);
+    bench.machines = vec![machine(&id, MachineState::Dead)];
+    assert_eq!(lists(&bench.event(goes(&id))), 1, "its cloud is asked at once");
+    let listed = Answer::Listed(Ok(bench.machines.clone()));
+    let actions = bench.event(Event::Answered(CallKey::List("near".parse().expect("a name")), listed));
+    assert!(gives_back(&actions, &id));
+    let actions = bench.event(Event::Answered(CallKey::Machine(id.clone()), Answer::Terminated(Ok(()))));
+    let forgets = |action: &Action| matches!(action, Action::Call(_, Call::RemoveNode { node }) if *node == format!("node-{id}"));
+    assert!(actions.iter().any(forgets), "the Swarm would wait for it for minutes: {actions:?}");
+}
+
+#[test]
+fn a_cloud_is_asked_for_ten_seconds_and_not_more_often_than_every_two_however_many_agents_go() {
+    let (mut bench, [one, two]) = with_machines(["db01", "db02"]);
+    assert_eq!(lists(&bench.event(goes(&one))), 1);
+    let answered = |bench: &mut Bench| bench.event(Event::Answered(CallKey::List("near".parse().expect("a name")), Answer::Listed(Ok(bench.machines.clone()))));
+    assert_eq!(lists(&bench.event(goes(&two))), 0, "the list is under way");
+    assert_eq!(lists(&answered(&mut bench)), 1, "two seconds after the first one was asked for");
+    let mut asked = 2;
+    for _ in 0..60 {
+        asked += lists(&answered(&mut bench)) + lists(&bench.event(Event::Wake));
+    }
+    assert!((5..=7).contains(&asked), "{asked} lists in the first ten seconds, and none after");
+    assert!(bench.core.instances(false).iter().all(|it| it.state.to_string() == "active"), "an agent's absence alone is no reason");
+    bench.event(Event::Agent { instance: one.clone(), connected: true });
+    later(&mut bench, 60);
+    assert_eq!(lists(&bench.event(goes(&one))), 1, "it went again");
+    assert_eq!(lists(&bench.event(goes(&InstanceId::trusted("of-nobody")))), 0);
+}
+
+#[test]
+fn a_manager_that_is_cut_off_waits_until_all_nodes_would_be_down() {
+    let (mut bench, [first, second]) = with_machines(["db01", "db02"]);
+    // Their last words came at different times, so the Swarm notices one a heartbeat after the other.
+    let heartbeat = bench.core.config().heartbeat.as_secs();
+    let mut actions = Vec::new();
+    for seconds in 0..10 * heartbeat / 3 {
+        bench.seen.nodes[0].ready = false;
+        bench.seen.nodes[1].ready = seconds * 3 < heartbeat;
+        actions.extend(bench.look());
+        actions.extend(bench.tick());
+    }
+    assert!(!gives_back(&actions, &first) && !gives_back(&actions, &second));
+    bench.seen.nodes[1].ready = true;
+    let since = bench.look();
+    assert!(gives_back(&since, &first), "one that answers proves that it is not the manager");
+}

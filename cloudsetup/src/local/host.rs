@@ -90,18 +90,18 @@ pub async fn remove_cgroups(container_id: &str) {
 
 fn remove_below(root: &Path, name: &str) -> io::Result<()> {
     let mut found = Vec::new();
-    collect(root, name, false, &mut found);
+    collect(root, &[name.to_owned(), format!("docker-{name}.scope")], false, &mut found);
     // A folder is found before those below it: from the end, each is empty when its turn comes.
     found.iter().rev().try_for_each(|folder| remove_one(folder))
 }
 
-/// The folders called `name` anywhere below `folder`, and all below those. What vanishes meanwhile or cannot be read is not ours.
-fn collect(folder: &Path, name: &str, inside: bool, found: &mut Vec<PathBuf>) {
+/// The folders of one of these names (the engine's driver `systemd` has its own) anywhere below `folder`, and all below those. What vanishes meanwhile or cannot be read is not ours.
+fn collect(folder: &Path, names: &[String; 2], inside: bool, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            let inside = inside || entry.file_name() == name;
+            let inside = inside || names.iter().any(|name| entry.file_name() == name.as_str());
             found.extend(inside.then(|| entry.path()));
-            collect(&entry.path(), name, inside, found);
+            collect(&entry.path(), names, inside, found);
         }
     }
 }
@@ -121,6 +121,18 @@ fn remove_one(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cgroups_of_both_drivers_go_with_all_below_them() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (ours, others) =
+            (["memory/docker/a1/c/b", "memory/system.slice/docker-a1.scope/c"], ["memory/docker/a2/c", "memory/system.slice/docker-a12.scope"]);
+        ours.iter().chain(&others).for_each(|path| fs::create_dir_all(root.path().join(path)).expect("a folder"));
+        remove_below(root.path(), "a1").expect("removed");
+        let there = |path: &str| root.path().join(path).exists();
+        assert!(!there("memory/docker/a1") && !there("memory/system.slice/docker-a1.scope"));
+        assert!(others.iter().all(|path| there(path)));
+    }
 
     #[test]
     fn only_held_capabilities_are_named() {

@@ -219,18 +219,18 @@ fn local_cloud(cluster: &ClusterId, endpoint: &str, image: &str) -> LocalCloud {
     LocalCloud::new(cloud, endpoint, LocalConfig { network: network(cluster), image: image.to_owned() })
 }
 
-/// The cgroups of this name and all below them, on this machine.
-pub fn cgroups(name: &str) -> Vec<PathBuf> {
-    fn collect(folder: &Path, name: &str, inside: bool, found: &mut Vec<PathBuf>) {
+/// The cgroups of this container, by either of the engine's drivers, and all below them, on this machine.
+pub fn cgroups(id: &str) -> Vec<PathBuf> {
+    fn collect(folder: &Path, names: &[String; 2], inside: bool, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                let inside = inside || entry.file_name() == name;
+                let inside = inside || names.iter().any(|name| entry.file_name() == name.as_str());
                 found.extend(inside.then(|| entry.path()));
-                collect(&entry.path(), name, inside, found);
+                collect(&entry.path(), names, inside, found);
             }
         }
     }
     let mut found = Vec::new();
-    collect(Path::new("/sys/fs/cgroup"), name, false, &mut found);
+    collect(Path::new("/sys/fs/cgroup"), &[id.to_owned(), format!("docker-{id}.scope")], false, &mut found);
     found
 }

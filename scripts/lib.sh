@@ -60,9 +60,9 @@ stop_process() {
     rm -f "$1"
 }
 
-# A port of loopback that nobody listens on, below those of outgoing connections.
+# free_port FROM: the first port of loopback from there on that nobody listens on. Below 32768, where those of outgoing connections begin.
 free_port() {
-    local port=15000
+    local port=$1
     while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
     echo "$port"
 }

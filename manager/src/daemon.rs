@@ -68,7 +68,7 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
     let url = join_url(&args, &address, api.https_address()?.port());
     let way_in = WayIn { url: url.clone(), authority: pki.authority().to_owned(), key: key.clone() };
     let outside = Outside { cluster: cluster.clone(), way_in, engine: engine.clone(), brokers, registry: registry.clone() };
-    let gate = Gate { key, pki, registry };
+    let gate = Gate { key, pki, registry, agent: args.agent.clone().or_else(agent_beside) };
     let config = Config {
         max_instances: Some(args.max_instances),
         max_price: args.max_price,
@@ -77,7 +77,7 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
         heartbeat,
         ..Config::new(cluster.clone(), setup)
     };
-    let (runtime, handle) = Runtime::new(config, store.clone(), outside);
+    let (runtime, handle) = Runtime::new(config, store.clone(), opened.history.clone(), outside);
     let (bell, ticks) = runtime::bell();
     let _scheduler = schedule(&args.tick, bell).await?;
     let (metrics, history) = (Arc::new(Metrics::default()), opened.history);
@@ -178,6 +178,11 @@ fn local(args: &ManagerArgs, cluster: &ClusterId, cloud: &Cloud) -> LocalCloud {
 /// Whether the instances of `local` clouds are on the manager's own engine, and so reach it through their network's gateway.
 fn shares_engine(args: &ManagerArgs) -> bool {
     args.cloud_engine.as_ref().is_none_or(|engine| *engine == args.engine)
+}
+
+/// The node agent's program where `micado` itself is, if it is there.
+fn agent_beside() -> Option<PathBuf> {
+    Some(std::env::current_exe().ok()?.with_file_name("micado-node")).filter(|path| path.is_file())
 }
 
 /// The registry that the manager is told of, if it is.

@@ -2,6 +2,8 @@
 
 #[path = "cli/execute.rs"]
 mod execute;
+#[path = "cli/logs.rs"]
+mod logs;
 
 use axum::{
     Json, Router,
@@ -11,9 +13,9 @@ use axum::{
 };
 use futures_util::stream;
 use micado_api::{
-    ClusterId, ContainerName, ContainerState, ContainerUsage, ContainerView, Critical, ErrorBody, ErrorCode, History, ImageView, InstanceView, LaunchRequest,
-    Location, MemoryBytes, NanoCpus, PortMapping, PricePerHour, Progress, Protocol, Resources, ServiceName, ServiceView, SetImageRequest, Settled, StatusView,
-    Tag, Timestamp,
+    ClusterId, ContainerName, ContainerState, ContainerUsage, ContainerView, Critical, ErrorBody, ErrorCode, EventView, History, ImageView, InstanceView,
+    LaunchRequest, Location, MemoryBytes, NanoCpus, PortMapping, PricePerHour, Progress, Protocol, Resources, ServiceName, ServiceView, SetImageRequest,
+    Settled, StatusView, Tag, Timestamp, agent::ContainerHappening,
 };
 use std::{
     os::unix::net::UnixListener,
@@ -319,6 +321,31 @@ async fn history_is_asked_for_as_it_is_typed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn events_are_asked_for_as_it_is_typed() {
+    let all = async |RawQuery(query): RawQuery| {
+        let happened = serde_json::json!({ "at": 5000, "container": "acme_web.1", "instance": "application01", "image": "web", "id": "e1",
+            "what": "died", "exit_code": 137, "oom": true });
+        match query.as_deref() {
+            Some("limit=50") => Json(vec![happened]),
+            Some("name=acme_web&instance=application01&since=77000&limit=3") => Json(vec![]),
+            other => panic!("{other:?}"),
+        }
+    };
+    let rote = Rote::new(Router::new().route("/v1/events", get(all)));
+    let shown = rote.run("events").await;
+    assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""));
+    insta::assert_snapshot!(shown.out, @r"
+    TIME                  CONTAINER   INSTANCE       EVENT
+    1970-01-01 00:00:05Z  acme_web.1  application01  died: exit code 137, killed for want of memory
+    ");
+    let none = rote.run("events -n acme_web -t application01 --since 77 --tail 3").await;
+    assert_eq!(none, Ended { code: Some(0), out: String::new(), err: "nothing happened then\n".to_owned() });
+    let json = rote.run("events --output json").await;
+    let events: Vec<EventView> = serde_json::from_str(&json.out).expect("events");
+    assert_eq!(events[0].what, ContainerHappening::Died { exit_code: 137, oom: true });
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_quit_and_removed_may_be_gone_before_we_look() {
     let gone = || async { (StatusCode::NOT_FOUND, Json(ErrorBody::new(ErrorCode::NotFound, "no container"))) };
     let quit = async |Path(name): Path<String>, RawQuery(query): RawQuery| {
@@ -331,17 +358,6 @@ async fn what_is_quit_and_removed_may_be_gone_before_we_look() {
         .route("/v1/progress/{subject}", get(gone));
     let ended = Rote::new(routes).run("quit -n acme_web -rm").await;
     assert_eq!(ended, Ended { code: Some(0), out: "acme_web.1\n".to_owned(), err: String::new() });
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn logs_come_as_they_are() {
-    let logs = async |RawQuery(query): RawQuery| {
-        assert_eq!(query.as_deref(), Some("follow=true&timestamps=false&tail=5&since=77"));
-        "one\n\u{1b}[31mtwo"
-    };
-    let rote = Rote::new(Router::new().route("/v1/containers/{name}/logs", get(logs)));
-    let ended = rote.run("logs -n acme_web.1 --follow --tail 5 --since 77").await;
-    assert_eq!(ended, Ended { code: Some(0), out: "one\n\u{1b}[31mtwo".to_owned(), err: String::new() });
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,9 +68,14 @@ pub struct Engine {
 pub struct Listed {
     /// Its id.
     pub id: String,
+    /// When it was made, in seconds since the Unix epoch by the engine's clock.
+    pub created: i64,
     /// Its labels that matter here.
     pub labels: Labels,
 }
+
+/// The label that the Swarm puts on the containers of a service, with its name.
+const SERVICE: &str = "com.docker.swarm.service.name";
 
 /// The labels that matter here.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -140,6 +145,16 @@ impl Engine {
     /// When the engine does not say.
     pub async fn running(&self) -> Result<Vec<Listed>, EngineError> {
         self.get("/containers/json").await
+    }
+
+    /// The newest container of a Swarm service that has ended, if one is left.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn last_ended(&self, service: &str) -> Result<Option<Listed>, EngineError> {
+        let filters = serde_json::json!({ "label": [format!("{SERVICE}={service}")], "status": ["exited", "dead"] }).to_string();
+        let ended: Vec<Listed> = self.get(&format!("/containers/json?all=1&filters={}", encoded(&filters))).await?;
+        Ok(ended.into_iter().max_by_key(|it| it.created))
     }
 
     /// One container.

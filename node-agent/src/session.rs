@@ -3,6 +3,7 @@
 mod caller;
 mod copy;
 mod exec;
+mod logs;
 mod process;
 
 use crate::{
@@ -10,12 +11,14 @@ use crate::{
     engine::{Engine, EngineError},
 };
 use caller::{Caller, Cut, Pace};
-use micado_api::agent::{INPUT_AHEAD, SessionNote, SessionWork};
+use micado_api::agent::{INPUT_AHEAD, INPUT_FRAME, SessionNote, SessionWork};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, TryAcquireError};
 
 /// Sessions at once.
 pub const MOST: usize = 50;
+/// Commands at once that may be sent more input ahead than others.
+const FAST_INPUTS: usize = 8;
 /// As the agent's own connection has it.
 const PACE: Pace = Pace { ping: Duration::from_secs(6), dead: Duration::from_secs(18) };
 
@@ -25,6 +28,7 @@ pub struct Sessions {
     engine: Engine,
     dialer: Arc<Dialer>,
     places: Arc<Semaphore>,
+    fast_inputs: Arc<Semaphore>,
 }
 
 /// Why a session ended without its work being done.
@@ -36,7 +40,7 @@ enum SessionError {
     Engine(#[from] EngineError),
     #[error("{MOST} sessions are open on this machine: end one of them, or try again later")]
     Full,
-    #[error("of input at most {INPUT_AHEAD} frames may be sent before the command takes them: wait for an empty frame on channel 0 for each")]
+    #[error("of input at most {INPUT_AHEAD} frames of {} KiB may be sent before the command takes them: wait for a frame on channel 0, which says how many more may be", INPUT_FRAME >> 10)]
     TooFarAhead,
 }
 
@@ -44,7 +48,7 @@ impl Sessions {
     /// With this engine, on connections by this dialer.
     #[must_use]
     pub fn new(engine: Engine, dialer: Arc<Dialer>) -> Self {
-        Self { engine, dialer, places: Arc::new(Semaphore::new(MOST)) }
+        Self { engine, dialer, places: Arc::new(Semaphore::new(MOST)), fast_inputs: Arc::new(Semaphore::new(FAST_INPUTS)) }
     }
 
     /// Opens a session and does its work, beside everything else.
@@ -79,10 +83,11 @@ impl Sessions {
         let engine = &self.engine;
         match work {
             SessionWork::Exec { container, command, terminal, environment } => {
-                exec::run(engine, caller, &container, exec::Command { command, terminal, environment }).await
+                exec::run(engine, caller, &container, exec::Command { command, terminal, environment }, &self.fast_inputs).await
             }
             SessionWork::CopyTo { container, path } => copy::to(engine, caller, &container, &path).await,
             SessionWork::CopyFrom { container, path } => copy::from(engine, caller, &container, &path).await,
+            SessionWork::PreviousLog { service, tail, since, timestamps } => logs::previous(engine, caller, &service, tail, since, timestamps).await,
         }
     }
 }

@@ -94,6 +94,24 @@ impl Running {
         self.0.id().expect("it runs")
     }
 
+    /// How many bytes it has written so far, to wherever.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn wrote(&self) -> u64 {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.pid())).expect("it runs");
+        io.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok()).expect("the kernel's count")
+    }
+
+    /// Sends it a signal, such as `-INT`.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub async fn kill(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.pid().to_string()]).status().await.expect("kill").success());
+    }
+
     /// How it ended, if it has.
     ///
     /// # Panics

@@ -21,6 +21,8 @@ const IMAGE: &str = "micado-cloudbroker:latest";
 pub struct Rented {
     /// Machines that boot, or records only.
     pub boots: bool,
+    /// Machines of a stock image, not of a package of ours.
+    pub stock: bool,
     /// `jobs` or `instances`.
     pub rent: &'static str,
     /// Of the statuses.
@@ -35,7 +37,7 @@ pub struct Rented {
 
 impl Default for Rented {
     fn default() -> Self {
-        Self { boots: true, rent: "jobs", pace: Pace::default(), spelling: Spelling::default(), call_timeout: 10, join_timeout: 60 }
+        Self { boots: true, stock: false, rent: "jobs", pace: Pace::default(), spelling: Spelling::default(), call_timeout: 10, join_timeout: 60 }
     }
 }
 
@@ -59,7 +61,7 @@ impl Rented {
                 labels: labels.into(),
             });
             let node = config.catalogue.softwares.iter_mut().find(|it| it.name == "micado node").expect("the catalogue's node");
-            node.package = Some(package(&folder.join("package")));
+            node.package = (!self.stock).then(|| package(&folder.join("package")));
         }
         Simulator::start(config).await.unwrap_or_else(|error| panic!("the simulator: {error}"))
     }
@@ -87,6 +89,14 @@ pub fn write_credentials(folder: &Path, password: &str) {
     fs::write(&aside, format!("{USER}\n{password}\n")).expect("the credentials");
     fs::set_permissions(&aside, fs::Permissions::from_mode(0o600)).expect("the credentials, for us alone");
     fs::rename(&aside, &path).expect("the credentials, in their place");
+}
+
+/// The agent as machines get it that have none.
+pub(crate) fn agent() -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/node-agent/build");
+    let done = Command::new(&script).output().expect("scripts/node-agent/build");
+    assert!(done.status.success(), "scripts/node-agent/build: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).trim().to_owned()
 }
 
 /// The package of a node, made as an administrator makes it.

@@ -1,7 +1,7 @@
 //! A cluster of a test's own: a network, an engine for the manager in a container, and a manager. All of it goes when it is dropped.
 
 use crate::{
-    Rented, Setup, diagnosis,
+    Rented, Setup, cloudbroker, diagnosis,
     engine::Engine,
     faulty::FaultyBroker,
     free_port,
@@ -88,6 +88,9 @@ impl Cluster {
         // The manager is a process of the host's, its engine a container: machines reach the one through the network's gateway. The port outlives the manager.
         let port = free_port();
         arguments.extend(["--listen".to_owned(), format!("0.0.0.0:{port}"), "--api-address".to_owned(), host.gateway(&network).await]);
+        if options.rented.as_ref().is_some_and(|rented| rented.stock) {
+            arguments.extend(["--agent".to_owned(), cloudbroker::agent()]);
+        }
         arguments.extend(mongod.iter().flat_map(|mongod| ["--store".to_owned(), mongod.url().to_owned()]));
         arguments.extend(options.arguments.iter().map(|argument| (*argument).to_owned()));
         let api = Client::connect(&address(&folder), &ConnectOptions::default()).expect("a socket's address");

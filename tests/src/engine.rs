@@ -95,7 +95,7 @@ impl Engine {
         for folder in ["bin/", "data/"] {
             entry(folder, tar::EntryType::Directory, &[]);
         }
-        for name in ["sh", "cat", "dd", "head", "mkdir", "nslookup", "pidof", "sleep", "stty", "true"] {
+        for name in ["sh", "cat", "dd", "head", "mkdir", "nslookup", "pidof", "sleep", "stty", "true", "yes"] {
             entry(&format!("bin/{name}"), tar::EntryType::Regular, &program);
         }
         let archive = tar.into_inner().expect("an archive");

@@ -98,14 +98,19 @@ async fn no_secret_is_seen(cluster: &Cluster, credentials: &BTreeSet<String>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn machines_are_rented_as_instances_set_up_by_cloud_init() {
-    let cluster = Cluster::start(rented(Rented { rent: "instances", ..Rented::default() })).await;
+async fn machines_are_rented_as_instances_of_a_stock_image_set_up_by_cloud_init() {
+    let cluster = Cluster::start(rented(Rented { rent: "instances", stock: true, ..Rented::default() })).await;
     let begin = Instant::now();
     let name = cluster.launch(&web("acme")).await.name.to_string();
     cluster.until_container(&name, ContainerState::Running, 90).await;
     measured("a launch that rents an instance through CloudBroker", begin.elapsed());
     assert!(cluster.ask(&name, "/").await.contains("micado-web"), "it answers");
     assert_eq!(cluster.simulator().jobs(), Vec::new(), "no job stands behind it");
+    let sees = |view: &View| view.instance("application01")?.usage.as_ref().map(|_| ());
+    cluster.until("the machine got an agent from the manager, and it measures", 60, sees).await;
+    measured("until its agent's figures are seen", begin.elapsed());
+    let kept = cluster.on_machine("application01", "kill -9 $(pidof micado-node); sleep 3; pidof micado-node").await;
+    assert!(!kept.trim().is_empty(), "it is started again");
     cluster.micado(&["quit", "-n", &name, "--rm"]).await.ok();
     cluster.micado(&["stop", "-t", "application01"]).await.ok();
     cluster.until_instance("application01", InstanceState::Gone, 60).await;

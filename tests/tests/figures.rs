@@ -28,7 +28,7 @@ async fn figures_live_with_a_mongodb() {
 
 async fn figures_live(store: Store) {
     let options = Options { setup: Setup::small(), store, arguments: vec!["--refresh", "2"], ..Options::default() };
-    let cluster = Cluster::start(options).await;
+    let mut cluster = Cluster::start(options).await;
     cluster.load_tools().await;
     let burns = cluster.launch(&script("burns", "while :; do n=0; while test $n -lt 20000; do n=$((n + 1)); done; done", 64)).await.name.to_string();
     // Held by a program whose output nobody reads.
@@ -42,7 +42,7 @@ async fn figures_live(store: Store) {
     measured("from running to figures within bounds", begin.elapsed());
     kept(&cluster, store, &burns, &holds, &tag).await;
     image_set(&cluster, store).await;
-    killed_for_want_of_memory(&cluster).await;
+    killed_for_want_of_memory(&mut cluster, store).await;
     blind_and_not_unplaceable(&cluster, &tag).await;
 }
 
@@ -115,7 +115,7 @@ async fn image_set(cluster: &Cluster, store: Store) {
 }
 
 /// The reason is there as soon as Swarm can know of the end.
-async fn killed_for_want_of_memory(cluster: &Cluster) {
+async fn killed_for_want_of_memory(cluster: &mut Cluster, store: Store) {
     // The last start of its process is the one that is killed.
     let name = cluster.launch(&script("greedy", "sleep 3; exec dd if=/dev/zero of=/dev/null bs=300M count=1", 64)).await.name.to_string();
     let reason = |view: &micado_tests::View| view.container(&name)?.reason.clone().filter(|words| words.contains("killed for want of memory"));
@@ -128,7 +128,47 @@ async fn killed_for_want_of_memory(cluster: &Cluster) {
     let ended = Timestamp(cluster.on_machine(&tag, ended).await.trim().parse().expect("when it was killed"));
     let late = seen.duration_since(UNIX_EPOCH + Duration::from_millis(ended.0)).unwrap_or_default();
     measured("from the kill for want of memory until its reason is shown", late);
+    known_after_a_restart(cluster, store, &name, &tag).await;
     cluster.micado(&["quit", "--rm", "-n", &name]).await.ok();
+}
+
+/// What happened is kept: a manager that is started anew, and that no agent tells of it again, still shows it.
+async fn known_after_a_restart(cluster: &mut Cluster, store: Store, name: &str, tag: &str) {
+    cluster.cut_agent(tag).await;
+    // By then the refresh has had its turn after all that the agent has told.
+    let blind = async || cluster.micado(&["top", "--once"]).await.ok().stdout.lines().any(|line| line.starts_with(tag) && line.contains("blind")).then_some(());
+    wait("its machine is blind", SEEN, blind).await;
+    let before = events(cluster, name).await;
+    cluster.kill_manager().await;
+    cluster.start_manager(&[]).await;
+    let begin = Instant::now();
+    let reason = |view: &micado_tests::View| view.container(name)?.reason.clone().filter(|words| words.contains("killed for want of memory"));
+    cluster.until("the reason is shown again", 20, reason).await;
+    measured("from a manager's start until it shows the reason again", begin.elapsed());
+
+    let all = events(cluster, name).await;
+    assert_eq!(all, before, "as it was");
+    let killed = all.iter().position(|it| it["what"] == "died" && it["oom"] == true && it["exit_code"] == 137 && it["instance"] == tag);
+    assert!(killed.is_some_and(|killed| all[..killed].iter().any(|it| it["what"] == "started")), "{all:?}");
+    assert!(all.windows(2).all(|two| two[0]["at"].as_u64() <= two[1]["at"].as_u64()), "oldest first: {all:?}");
+    let table = cluster.micado(&["events", "-t", tag]).await.ok().stdout;
+    assert!(table.lines().any(|line| line.contains(name) && line.ends_with("died: exit code 137, killed for want of memory")), "{table}");
+    if store == Store::MongoDb {
+        let documents = cluster.mongod().documents("events").await;
+        let of = |it: &&mongodb::bson::Document| it.get_str("container").ok() == Some(name) && it.get_str("what").ok() == Some("died");
+        let died = documents.iter().find(of).expect("its death");
+        assert!(died.get_bool("oom").ok() == Some(true) && died.get_i64("exit_code").ok() == Some(137) && died.get_datetime("at").is_ok(), "{died}");
+        assert_eq!((died.get_str("instance").ok(), died.get_str("image").ok()), (Some(tag), Some("micado-tools")), "{died}");
+    }
+    cluster.mend_agent(tag).await;
+    let sees = |view: &micado_tests::View| view.instance(tag)?.usage.is_some().then_some(());
+    cluster.until("its machine is seen again", 60, sees).await;
+}
+
+/// What happened to a container.
+async fn events(cluster: &Cluster, name: &str) -> Vec<Value> {
+    let events = cluster.micado(&["events", "-n", name, "--output", "json"]).await.ok().json();
+    events.as_array().cloned().unwrap_or_default()
 }
 
 /// Without its agent a machine is shown as blind, and gets containers all the same.

@@ -1,32 +1,41 @@
-//! Sessions on containers of rented machines: commands and copies, by way of the machine's agent, through cuts too, and many at once.
+//! Sessions on containers of rented machines: commands, copies and logs of earlier runs, by way of the machine's agent, through cuts and the manager's death too, and many at once.
 
 use futures_util::future::join_all;
-use micado_api::ContainerState;
-use micado_tests::{Cluster, Options, Request, Setup, measured, micado, tools, wait};
+use micado_api::{ContainerState, LaunchRequest};
+use micado_tests::{Cluster, Options, Request, Running, Setup, Store, measured, micado, tools, wait};
 use std::{
     fs::File,
     io::{BufWriter, Write},
     path::Path,
     process::Stdio,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::process::Command;
 
-/// What is copied, in MiB; and when everything is to be tested.
+/// What is copied, in MiB; and when everything is to be tested. The store has no part in it: the second time a little will do.
 const SIZE: u64 = 100;
 const FULL_SIZE: u64 = 1024;
+const SMALL_SIZE: u64 = 10;
+/// What a pipe holds, in bytes.
+const PIPE: u64 = 64 << 10;
+/// Who writes without end and has not written for so long cannot.
+const STUCK: Duration = Duration::from_secs(1);
 /// By so much the memory of whoever passes a copy on may grow, in MiB, whatever its size.
 const PASSING_ON: u64 = 48;
 /// A session whose machine is cut off ends within so many seconds, and machines are reached again within so many.
 const NOTICED: u64 = 45;
 
 /// A cluster with so many containers on one machine, which is reached, their names, and the machine's tag.
-async fn running(count: usize) -> (Cluster, Vec<String>, String) {
-    let cluster = Cluster::start(Options { setup: Setup::small(), ..Options::default() }).await;
+async fn running(store: Store, count: usize) -> (Cluster, Vec<String>, String) {
+    launched(store, &vec![tools("acme"); count]).await
+}
+
+async fn launched(store: Store, requests: &[LaunchRequest]) -> (Cluster, Vec<String>, String) {
+    let cluster = Cluster::start(Options { setup: Setup::small(), store, ..Options::default() }).await;
     cluster.load_tools().await;
     let mut names = Vec::new();
-    for _ in 0..count {
-        names.push(cluster.launch(&tools("acme").memory_mib(128)).await.name.to_string());
+    for request in requests {
+        names.push(cluster.launch(&request.clone().memory_mib(128)).await.name.to_string());
     }
     for name in &names {
         cluster.until_container(name, ContainerState::Running, 60).await;
@@ -39,10 +48,21 @@ async fn running(count: usize) -> (Cluster, Vec<String>, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_and_copies_reach_containers() {
-    let (cluster, names, tag) = running(1).await;
+async fn commands_and_copies_reach_containers_with_a_file() {
+    let full = std::env::var_os("MICADO_TEST_FULL").is_some();
+    commands_and_copies(Store::Embedded, if full { FULL_SIZE } else { SIZE }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_and_copies_reach_containers_with_a_mongodb() {
+    commands_and_copies(Store::MongoDb, SMALL_SIZE).await;
+}
+
+async fn commands_and_copies(store: Store, size: u64) {
+    let (cluster, names, tag) = running(store, 1).await;
     commands(&cluster, &names[0]).await;
-    copies(&cluster, &names[0], &tag).await;
+    readers_that_stop(&cluster, &names[0]).await;
+    copies(&cluster, &names[0], &tag, size).await;
 }
 
 async fn commands(cluster: &Cluster, name: &str) {
@@ -79,14 +99,47 @@ async fn with_a_terminal(cluster: &Cluster, name: &str) {
 async fn interrupted(cluster: &Cluster, name: &str) {
     let mut session = cluster.start_micado(&["execute", "-n", name, "-c", "sh", "-c", "echo up; exec sleep 1000"]);
     assert_eq!(&session.printed().await, b"up\n");
-    let pid = session.pid().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().await.expect("kill").success());
+    session.kill("-INT").await;
     assert_eq!(session.end(b"", 30).await.code, Some(130), "the command ended by the signal, and we as it did");
 }
 
-async fn copies(cluster: &Cluster, name: &str, tag: &str) {
+/// Nothing of what nobody reads keeps `micado`, or the command behind it, from its end.
+async fn readers_that_stop(cluster: &Cluster, name: &str) {
+    let begin = Instant::now();
+    let piped = async |verb: &str| {
+        let script = format!("{} {verb} | head -n 1; echo ${{PIPESTATUS[0]}}", micado().display());
+        let output = Command::new("bash").args(["-c", &script]).env("MICADO_MANAGER", cluster.address()).kill_on_drop(true).output().await.expect("bash");
+        (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(piped(&format!("execute -n {name} -c yes")).await, ("y\n141\n".to_owned(), String::new()), "as a command here that SIGPIPE ends");
+    none_left(cluster, name, "yes").await;
+    measured("`yes | head -n 1` and the end of both", begin.elapsed());
+
+    let mut unread = cluster.start_micado(&["execute", "-n", name, "-c", "yes"]);
+    // A write that the full pipe does not take whole is not counted.
+    let mut seen = (0, Instant::now());
+    let is_stuck = async || {
+        let wrote = unread.wrote();
+        if wrote != seen.0 {
+            seen = (wrote, Instant::now());
+        }
+        (wrote >= PIPE / 4 && seen.1.elapsed() >= STUCK).then_some(())
+    };
+    wait("the pipe is full", 30, is_stuck).await;
+    unread.kill("-INT").await;
+    wait("it ends, though nobody reads what it says", 15, async || unread.ended().then_some(())).await;
+    assert_eq!(unread.end(b"", 5).await.code, Some(130));
+    none_left(cluster, name, "yes").await;
+}
+
+/// Waits until no program of this name runs in a container.
+async fn none_left(cluster: &Cluster, name: &str, program: &str) {
+    let gone = async || cluster.execute(name, &["pidof", program], b"").await.stdout.is_empty().then_some(());
+    wait(&format!("no `{program}` is left in {name}"), 30, gone).await;
+}
+
+async fn copies(cluster: &Cluster, name: &str, tag: &str, size: u64) {
     let (there, back) = (cluster.file("there.bin"), cluster.file("back.bin"));
-    let size = if std::env::var_os("MICADO_TEST_FULL").is_some() { FULL_SIZE } else { SIZE };
     write_noise(&there, size);
     let before = (cluster.manager_peak(), cluster.agent_peak(tag).await);
 
@@ -124,7 +177,7 @@ fn write_noise(path: &Path, mib: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_through_a_cut_end_with_clear_words_and_the_next_ones_work() {
     // One for each session: the engine lets nobody else at a container while it copies.
-    let (cluster, names, tag) = running(3).await;
+    let (cluster, names, tag) = running(Store::Embedded, 3).await;
     let [name, to_name, from_name] = [0, 1, 2].map(|number: usize| names[number].as_str());
     // More than can be copied until the cut, and little of it on a disk.
     let many = cluster.file("many");
@@ -138,9 +191,7 @@ async fn sessions_through_a_cut_end_with_clear_words_and_the_next_ones_work() {
     let arrives =
         async || (!cluster.on_machine(&tag, "find /var/lib/docker/overlay2/*/diff/data/many -type f 2>/dev/null | head -n 1").await.is_empty()).then_some(());
     wait("a copy to the container is under way", 30, arrives).await;
-    let mut from = cluster.start_micado(&["cp", &out, &back]);
-    let arrives = async || asides(cluster.folder()).then_some(());
-    wait("a copy from the container is under way", 30, arrives).await;
+    let mut from = copy_under_way(&cluster, &out, &back).await;
     assert!(!command.ended() && !to.ended() && !from.ended(), "all are under way");
 
     cluster.cut_agent(&tag).await;
@@ -171,6 +222,13 @@ async fn sessions_through_a_cut_end_with_clear_words_and_the_next_ones_work() {
     wait("of the commands of sessions that broke none is left", 30, alone).await;
 }
 
+/// Begins to copy out of a container.
+async fn copy_under_way(cluster: &Cluster, out: &str, back: &str) -> Running {
+    let copy = cluster.start_micado(&["cp", out, back]);
+    wait("a copy from the container is under way", 30, async || asides(cluster.folder()).then_some(())).await;
+    copy
+}
+
 /// A folder of a thousand files, which are one file of 100 MiB under so many names.
 fn write_many(folder: &Path) {
     std::fs::create_dir(folder).expect("a folder");
@@ -183,4 +241,82 @@ fn write_many(folder: &Path) {
 /// Whether a copy from a container lies somewhere beside where it will be.
 fn asides(folder: &Path) -> bool {
     std::fs::read_dir(folder).expect("the folder").flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(".micado"))
+}
+
+/// Runs until it is told to end, each time with another line in its log, and fails.
+const FAILS: &str = "echo run $(cat /proc/sys/kernel/random/uuid); while ! test -e /data/end; do sleep 0.1; done; exit 3";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_of_earlier_runs() {
+    let mut fails = tools("fails");
+    fails.spec.arguments = ["sh", "-c", FAILS].map(str::to_owned).to_vec();
+    let (cluster, names, tag) = launched(Store::Embedded, &[fails]).await;
+    let name = names[0].as_str();
+    let (logs, previous) = (async || cluster.micado(&["logs", "-n", name]).await, async || cluster.micado(&["logs", "-n", name, "--previous"]).await);
+    let first = logs().await.ok().stdout;
+    assert!(first.starts_with("run ") && first.lines().count() == 1, "{first}");
+    previous().await.refused(1, &["no earlier run", name, "micado logs"]);
+    cluster.micado(&["logs", "-n", name, "--previous", "--follow"]).await.refused(2, &["--follow"]);
+
+    // What tells it may be ended with it.
+    cluster.execute(name, &["sh", "-c", ": >/data/end"], b"").await;
+    let is_first = async || (previous().await.stdout == first).then_some(());
+    wait("the log of the run that ended is shown", 30, is_first).await;
+    let second = async || logs().await.stdout.lines().find(|line| line.starts_with("run ") && *line != first.trim()).map(str::to_owned);
+    let second = wait("it runs anew", 30, second).await;
+    assert_eq!(previous().await.ok().stdout, first, "not that of the present run");
+    assert_eq!(cluster.micado(&["logs", "-n", name, "--previous", "--tail", "0"]).await.ok().stdout, "");
+
+    cluster.cut_agent(&tag).await;
+    previous().await.refused(1, &["agent", &tag]);
+    assert!(logs().await.ok().stdout.contains(&second), "what comes by Swarm needs no agent");
+    cluster.mend_agent(&tag).await;
+    wait("the log of the run that ended is shown again", NOTICED, is_first).await;
+    assert!(logs().await.ok().stdout.contains(&second));
+
+    over(&cluster, name, &second).await;
+}
+
+/// Logs of what is over: of one that was stopped the end is kept, one that completed is still there.
+async fn over(cluster: &Cluster, name: &str, second: &str) {
+    cluster.micado(&["quit", "-n", name]).await.ok();
+    cluster.until_container(name, ContainerState::Stopped, 30).await;
+    let mut completes = tools("completes").memory_mib(128);
+    completes.spec.arguments = ["sh", "-c", "echo whole"].map(str::to_owned).to_vec();
+    let completes = cluster.launch(&completes).await.name.to_string();
+    cluster.until_container(&completes, ContainerState::Completed, 60).await;
+    for flags in [&[][..], &["--previous"]] {
+        let logs = async |name: &str| cluster.micado(&[&["logs", "-n", name], flags].concat()).await.ok().stdout;
+        assert!(logs(name).await.contains(second), "{flags:?}");
+        assert_eq!(logs(&completes).await, "whole\n", "{flags:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_that_is_killed_ends_sessions_with_clear_words() {
+    let (mut cluster, names, tag) = running(Store::Embedded, 2).await;
+    let [name, from_name] = [0, 1].map(|number: usize| names[number].as_str());
+    cluster.execute(from_name, &["dd", "of=/data/huge", "bs=1", "seek=64G", "count=0"], b"").await.ok();
+    let programs = "pidof sleep | wc -w";
+    let before = cluster.on_machine(&tag, programs).await;
+
+    let mut command = cluster.start_micado(&["execute", "-n", name, "-c", "sh", "-c", "echo up; exec sleep 1000"]);
+    assert_eq!(&command.printed().await, b"up\n");
+    let logs = cluster.start_micado(&["logs", "-n", name, "--follow"]);
+    let back = cluster.file("back").display().to_string();
+    let copy = copy_under_way(&cluster, &format!("{from_name}:/data/huge"), &back).await;
+    cluster.kill_manager().await;
+    let begin = Instant::now();
+    for (what, session) in [("a command", command), ("a log", logs), ("a copy", copy)] {
+        session.end(b"", 10).await.refused(1, &["broke", "run it again once `micado status` shows that the manager is back"]);
+        measured(&format!("from the manager's death to the end of {what}"), begin.elapsed());
+    }
+    assert!(!Path::new(&back).exists() && !asides(cluster.folder()), "a copy that broke off leaves nothing");
+    wait("the command in the container is ended", 30, async || (cluster.on_machine(&tag, programs).await == before).then_some(())).await;
+    measured("from the manager's death to the end of the command in the container", begin.elapsed());
+
+    cluster.micado(&["execute", "-n", name, "-c", "true"]).await.refused(1, &["no manager answers", "is it running?"]);
+    cluster.start_manager(&[]).await;
+    cluster.until_reached(name, NOTICED).await;
+    measured("from the manager's death to the next command", begin.elapsed());
 }

@@ -12,10 +12,13 @@ const SCRIPTS_HOME: &str = "/opt/micado/node";
 /// Where an order's files are.
 const FILES_HOME: &str = "/etc/micado";
 
-/// The node's scripts and the unit that runs them at a boot, each with its mode, as an administrator would load them into the broker.
-const SCRIPTS: [(&str, &str, &str); 3] = [
+/// The node's scripts and the units that run them at a boot, each with its mode, as an administrator would load them into the broker.
+const SCRIPTS: [(&str, &str, &str); 6] = [
     ("deploy.sh", "0755", include_str!("../../../scripts/packages/node/deploy.sh")),
     ("init.sh", "0755", include_str!("../../../scripts/packages/node/init.sh")),
+    ("fetch-agent", "0755", include_str!("../../../scripts/packages/node/fetch-agent")),
+    ("keep-agent", "0755", include_str!("../../../scripts/packages/node/keep-agent")),
+    ("micado-agent.service", "0644", include_str!("../../../scripts/packages/node/micado-agent.service")),
     ("micado-node.service", "0644", include_str!("../../../scripts/packages/node/micado-node.service")),
 ];
 

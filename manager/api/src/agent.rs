@@ -134,7 +134,7 @@ pub struct ContainerEvent {
 }
 
 /// What can happen to a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum ContainerHappening {
     /// Its process runs.
@@ -152,14 +152,27 @@ pub enum ContainerHappening {
     Unhealthy,
 }
 
-/// What a session does on a container, which is named by the engine's id.
+impl ContainerHappening {
+    /// What happened in one word, the same as on the wire.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Died { .. } => "died",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// What a session does on a container, which is named as the engine knows it.
 ///
 /// On the session's WebSocket, binary frames carry data: their first byte is the [channel](channel), the rest the bytes. Text frames carry a [`SessionNote`] in JSON. The caller's WebSocket to the manager speaks the same,
 /// and the manager passes frames on as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum SessionWork {
-    /// Run a command. Of its input at most [`INPUT_AHEAD`] frames may have been sent that it has not taken: so whatever else is said gets past input that the command does not want.
+    /// Run a command. Of its input at most [`INPUT_AHEAD`] frames of [`INPUT_FRAME`] may have been sent that it has not taken: so whatever else is said gets past input that the command does not want.
     Exec {
         /// The container.
         container: String,
@@ -184,14 +197,27 @@ pub enum SessionWork {
         /// An absolute path.
         path: String,
     },
+    /// Send the log of a Swarm service's newest container that has ended, its standard output and standard error as they came, on channels 1 and 2: of the run before the present one, or of the last. Exit code 1 where there is none.
+    PreviousLog {
+        /// The Swarm service.
+        service: String,
+        /// Only so many lines of its end.
+        tail: Option<u32>,
+        /// Only what is later, in seconds since the Unix epoch.
+        since: Option<i64>,
+        /// Begin each line with its time.
+        timestamps: bool,
+    },
 }
 
-/// So many frames of input may be on their way to a command, or wait for it. Who sends more is refused, for an agent that let them wait on the connection would not hear that its caller has gone.
-pub const INPUT_AHEAD: usize = 16;
+/// So many frames of input may be on their way to a command, or wait for it, until it says that more may be. Who sends more is refused, for an agent that let them wait on the connection would not hear that its caller has gone.
+pub const INPUT_AHEAD: usize = 8;
+/// The most input that one such frame may carry, in bytes.
+pub const INPUT_FRAME: usize = 64 << 10;
 
 /// The first byte of a session's binary frame.
 pub mod channel {
-    /// To the work: its standard input, or the tar to unpack. From a command: it has taken one frame of its input.
+    /// To the work: its standard input, or the tar to unpack. From a command: as it takes its input, how many more frames may be sent, in one byte.
     pub const IN: u8 = 0;
     /// From the work: its standard output, or the tar.
     pub const OUT: u8 = 1;
@@ -219,7 +245,7 @@ pub enum SessionNote {
     },
     /// From the work, the last: it ended.
     Exit {
-        /// The command's exit code; 0 for copies that went well.
+        /// The command's exit code; 0 for copies and logs that went well.
         code: i64,
     },
     /// From the work, the last: it could not be done, in words for people.

@@ -9,8 +9,8 @@ pub use failure::ClientError;
 pub use session::{Session, SessionInput, SessionOutput, SessionPiece};
 
 use crate::{
-    ContainerView, ErrorBody, Explanation, History, HistoryQuery, ImageView, InstanceView, LaunchRequest, LogQuery, Progress, ServiceView, SetImageRequest,
-    StartRequest, StatusView,
+    ContainerView, ErrorBody, EventQuery, EventView, Explanation, History, HistoryQuery, ImageView, InstanceView, LaunchRequest, LogQuery, Progress,
+    ServiceView, SetImageRequest, StartRequest, StatusView,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
@@ -162,16 +162,28 @@ impl Client {
         self.get(&["v1", "history", name], &pairs).await
     }
 
+    /// What happened to containers, oldest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn events(&self, query: &EventQuery) -> Result<Vec<EventView>, ClientError> {
+        let words = [("name", query.name.clone()), ("instance", query.instance.clone())];
+        let numbers = [("since", query.since.map(|it| it.to_string())), ("limit", query.limit.map(|it| it.to_string()))];
+        let pairs: Vec<_> = words.into_iter().chain(numbers).filter_map(|(key, value)| Some((key, value?))).collect();
+        self.get(&["v1", "events"], &pairs).await
+    }
+
     /// The log of a container, or of all containers of a service, as it comes.
     ///
     /// # Errors
     /// See [`ClientError`]; the stream breaks off with an error when the manager does.
     pub async fn logs(&self, name: &str, query: &LogQuery) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Send + use<>, ClientError> {
         let mut pairs = vec![("follow", query.follow.to_string()), ("timestamps", query.timestamps.to_string())];
+        pairs.extend(query.previous.then(|| ("previous", true.to_string())));
         pairs.extend(query.tail.map(|tail| ("tail", tail.to_string())));
         pairs.extend(query.since.map(|since| ("since", since.to_string())));
-        let response = self.send(Method::GET, &["v1", "containers", name, "logs"], &pairs, None::<&()>).await?;
-        Ok(self.body(response))
+        let response = self.send(Method::GET, &["v1", "containers", name, "logs"], &pairs, None::<&()>).await.map_err(ClientError::cut)?;
+        Ok(self.body(response).map_err(ClientError::cut))
     }
 
     /// The steps of what goes on with a container or an instance: those that were, then those that come. Ends after one that is settled.

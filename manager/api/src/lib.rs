@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod client;
 pub mod error;
+pub mod event;
 pub mod join;
 pub mod labels;
 pub mod lines;
@@ -15,9 +16,10 @@ mod words;
 
 pub use client::{Client, ClientError, ConnectOptions, Session, SessionInput, SessionOutput, SessionPiece};
 pub use error::{ErrorBody, ErrorCode};
+pub use event::EventView;
 pub use join::{JoinAnswer, JoinRequest, RegistryAccess, SwarmJoin};
 pub use names::{CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MachineName, ServiceName, Tag};
-pub use query::{AllQuery, CopyQuery, HistoryQuery, LogQuery, QuitQuery, StopQuery};
+pub use query::{AllQuery, CopyQuery, EventQuery, HistoryQuery, LogQuery, QuitQuery, StopQuery};
 pub use types::{
     ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, InstanceState, InstanceView, LaunchRequest, Origin, PortMapping, Progress,
     Protocol, ServiceSpec, ServiceView, Settled, StartRequest, StatusView, Unnamed, VolumeMount,

@@ -51,6 +51,21 @@ pub struct HistoryQuery {
     pub resolution: Option<u32>,
 }
 
+/// Which events.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EventQuery {
+    /// Only those of this container, or of the containers of this service.
+    pub name: Option<String>,
+    /// Only those on the instance of this tag.
+    pub instance: Option<String>,
+    /// Only what happened from this moment on, in milliseconds since the Unix epoch.
+    pub since: Option<u64>,
+    /// Only the last so many, 10,000 at most; 50 unless it is said.
+    pub limit: Option<u32>,
+}
+
 /// Which part of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
@@ -64,4 +79,6 @@ pub struct LogQuery {
     pub since: Option<i64>,
     /// Begin each line with its time.
     pub timestamps: bool,
+    /// Of the run before the present one, or of the last where none runs: of one container, and not with `follow`.
+    pub previous: bool,
 }

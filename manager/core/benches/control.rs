@@ -7,7 +7,7 @@ use micado_cloudsetup::{CloudSetup, Machine, MachineState};
 use micado_core::{
     control::{Action, Answer, CallKey, Config, Core, Event},
     engine::{NodeView, Observation, ServiceView, TaskState, TaskView, swarm_name},
-    metrics::Used,
+    metrics::{Placed, Used},
     model::{Container, Placement, Service},
 };
 use std::{
@@ -71,14 +71,14 @@ impl Cluster {
 
     /// What every container used in ten seconds.
     fn used(&self) -> Vec<Used> {
-        let used = |(service, ..): (String, ContainerName, InstanceId)| Used {
-            service,
+        let used = |placed: Placed| Used {
+            service: placed.swarm_service,
             measured_ms: 10_000,
             memory_peak: MemoryBytes::mib(100),
             cpu_peak: NanoCpus::millis(100),
             killed_at: None,
         };
-        self.core.swarm_services().into_iter().map(used).collect()
+        self.core.placed_copies().into_iter().map(used).collect()
     }
 
     fn handle(&mut self, event: Event) -> Vec<Action> {

@@ -1,11 +1,13 @@
 //! The node agents that are connected, and the sessions that wait for them to open a connection.
 
 mod link;
+mod program;
 mod relay;
 pub(super) mod sessions;
 pub(super) mod silence;
 
 pub(super) use link::{agent, renew, session};
+pub(super) use program::program;
 
 use axum::extract::ws::WebSocket;
 use micado_api::{

@@ -36,7 +36,7 @@ pub(super) async fn history(State(state): State<ApiState>, Name(name): Name, Que
         Err(error) if error.code == ErrorCode::NotFound => (Whose::Container(name.clone()), false),
         Err(error) => return Err(error.into()),
     };
-    let points = state.history.recall(&Recall { whose: whose.clone(), resolution, from, until }).await.map_err(unread)?;
+    let points = state.metrics.recall(&*state.history, &Recall { whose: whose.clone(), resolution, from, until }).await.map_err(unread)?;
     if !known && points.is_empty() {
         let missing = ErrorBody::new(ErrorCode::NotFound, format!("no container, service or instance `{name}`"));
         return Err(missing.hint("`micado list --all` shows all names").into());

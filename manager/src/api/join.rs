@@ -19,6 +19,7 @@ use axum::{
 use micado_api::{ErrorBody, ErrorCode, JoinAnswer, JoinRequest, SwarmJoin};
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -44,6 +45,8 @@ pub struct Gate {
     pub pki: Arc<Pki>,
     /// Where machines get images.
     pub registry: Arc<Registry>,
+    /// The node agent's program, for machines whose image has none.
+    pub agent: Option<PathBuf>,
 }
 
 impl Gate {

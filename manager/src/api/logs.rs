@@ -1,8 +1,11 @@
-//! Logs: from the engine while the container is there, from the kept end of it after that.
+//! Logs: from the engine while the container is there, from the kept end of it after that; those of earlier runs from the agent of its machine.
+
+mod previous;
 
 use super::{
     ApiState,
     extract::{Name, Query},
+    peer::Peer,
     refusal::{Answer, Refusal},
 };
 use crate::{
@@ -10,6 +13,7 @@ use crate::{
     engine::{Engine, EngineError, LogOptions},
 };
 use axum::{
+    Extension,
     body::Body,
     extract::State,
     http::header,
@@ -32,14 +36,19 @@ type Pieces = BoxStream<'static, Result<Bytes, EngineError>>;
         (status = 200, description = "The log, as it comes.", body = String, content_type = "text/plain"),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn logs(State(state): State<ApiState>, Name(name): Name, Query(query): Query<LogQuery>) -> Answer<Response> {
+pub(super) async fn logs(State(state): State<ApiState>, Name(name): Name, Query(query): Query<LogQuery>, peer: Option<Extension<Peer>>) -> Answer<Response> {
+    let log = match query.previous {
+        true => previous::previous(&state, name, &query, peer.map(|Extension(peer)| peer.socket)).await?,
+        false => present(&state, name, &query).await?,
+    };
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(log)).into_response())
+}
+
+async fn present(state: &ApiState, name: String, query: &LogQuery) -> Answer<Pieces> {
     let options = LogOptions { follow: query.follow, tail: query.tail, since: query.since, timestamps: query.timestamps };
     let sources = state.handle.read(move |core| core.log_sources(&name)).await??;
-    let mut log = joined(&*state.engine, &sources, &options).await?;
-    if options.follow {
-        log = log.take_until(state.stopping.clone().cancelled_owned()).boxed();
-    }
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(log)).into_response())
+    let log = joined(&*state.engine, &sources, &options).await?;
+    Ok(if options.follow { log.take_until(state.stopping.clone().cancelled_owned()).boxed() } else { log })
 }
 
 /// The logs as one: one after the other, or with `follow` each line as it comes.
@@ -111,7 +120,7 @@ mod tests {
     }
 
     fn source(container: &str, swarm_name: Option<&str>, stored: Option<&str>) -> LogSource {
-        LogSource { container: ContainerName::trusted(container), swarm_name: swarm_name.map(str::to_owned), stored: stored.map(str::to_owned) }
+        LogSource { container: ContainerName::trusted(container), swarm_name: swarm_name.map(str::to_owned), machine: None, stored: stored.map(str::to_owned) }
     }
 
     async fn read(sources: &[LogSource], options: &LogOptions) -> Result<String, String> {

@@ -2,6 +2,7 @@
 
 mod agents;
 mod containers;
+mod events;
 mod extract;
 mod history;
 mod images;
@@ -87,10 +88,12 @@ pub fn router(state: ApiState) -> Router {
         .route(AGENT_PATH, get(agents::agent))
         .route("/v1/agent/sessions/{id}", get(agents::session))
         .route("/v1/agent/renew", post(agents::renew))
+        .route("/v1/agent/program", get(agents::program))
         .route("/v1/services", get(services::list))
         .route("/v1/services/{name}", get(services::show))
         .route("/v1/images", get(images::list).put(images::set))
         .route("/v1/history/{name}", get(history::history))
+        .route("/v1/events", get(events::events))
         .route("/v1/explain/{name}", get(services::explain))
         .route("/v1/progress/{subject}", get(progress::progress))
         .fallback(refusal::no_such_path)

@@ -1,6 +1,6 @@
 //! The OpenAPI document: made from the routes and wire types, served, and checked in as `docs/openapi.json`.
 
-use super::{agents, containers, history, images, instances, join, logs, progress, services, status};
+use super::{agents, containers, events, history, images, instances, join, logs, progress, services, status};
 use axum::Json;
 use utoipa::{
     Modify, OpenApi,
@@ -19,7 +19,7 @@ use utoipa::{
         containers::list, containers::launch, containers::quit, containers::remove, logs::logs,
         agents::sessions::exec, agents::sessions::copy_to, agents::sessions::copy_from,
         services::list, services::show, services::explain,
-        images::list, images::set, history::history,
+        images::list, images::set, history::history, events::events,
         progress::progress, openapi,
     ),
     security(("token" = [])),

@@ -148,6 +148,10 @@ impl Manager {
         Self::on(core())
     }
     pub(super) fn on(core: Core) -> Self {
+        Self::with(core, Arc::default())
+    }
+    /// One that finds what others have kept.
+    pub(super) fn with(core: Core, history: Arc<Kept>) -> Self {
         let state = tempfile::tempdir().expect("a folder");
         let pki = Arc::new(Pki::open(&state.path().join("pki")).expect("an authority"));
         fs::write(state.path().join("ca.crt"), pki.authority()).expect("written");
@@ -158,7 +162,7 @@ impl Manager {
         let told = Told::default();
         tokio::spawn(think(core, inputs, progress, told.clone()));
         let (stop, stopped) = oneshot::channel();
-        let (metrics, history) = (Arc::new(Metrics::default()), Arc::new(Kept::default()));
+        let metrics = Arc::new(Metrics::default());
         let offered = ApiState::new(handle.clone(), Arc::new(FakeEngine::default()), gate(state.path(), &pki), metrics.clone(), history.clone());
         let served = tokio::spawn(api.serve(offered, token, async { drop(stopped.await) }));
         Self { state, pki, address, handle, metrics, history, told, certificate, stop, served }
@@ -223,7 +227,7 @@ fn gate(state: &Path, pki: &Arc<Pki>) -> Gate {
     let client = pki.client_certificate("manager").expect("a certificate");
     let told = ToldRegistry { host: "images.example.org:5000".to_owned(), authority: pki.authority().to_owned(), client, certs_dir: state.join("certs.d") };
     let registry = Registry::told(docker, &told).expect("usable certificates");
-    Gate { key: Arc::new(pki.credential_key().expect("a key")), pki: pki.clone(), registry: Arc::new(registry) }
+    Gate { key: Arc::new(pki.credential_key().expect("a key")), pki: pki.clone(), registry: Arc::new(registry), agent: Some(state.join("micado-node")) }
 }
 
 fn bind(socket: &Path, pki: &Pki) -> Result<Api, BindError> {

@@ -3,44 +3,86 @@
 use super::{
     args::ExecuteArgs,
     failure::Failure,
-    printer::Printer,
+    outlet::{self, Said},
     terminal::{Raw, read_input},
 };
 use bytes::Bytes;
 use futures_util::future::pending;
 use micado_api::{Client, ClientError, SessionInput, SessionOutput, SessionPiece, agent::SessionNote};
-use std::{convert::Infallible, io};
+use std::{convert::Infallible, io, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{self, UnboundedSender},
+    time::sleep,
 };
+use tokio_util::sync::CancellationToken;
 
-pub(super) async fn execute(args: ExecuteArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
+/// Once we were asked to end, so long is waited for a reader who does not read what the command says.
+const GRACE: Duration = Duration::from_secs(2);
+/// What a shell says of a command that wrote to a reader who had gone: 128 and the number of SIGPIPE.
+const READER_GONE: u8 = 141;
+
+pub(super) async fn execute(args: ExecuteArgs, client: &Client) -> Result<(), Failure> {
     let raw = Raw::take()?;
     let environment: Vec<String> = raw.iter().filter_map(|_| std::env::var("TERM").ok()).map(|term| format!("TERM={term}")).collect();
     let session = client.execute(&args.name, &args.command, raw.is_some(), &environment).await?;
     let signals = Signals::new(raw.is_some())?;
+    let asked = CancellationToken::new();
     let code = tokio::select! {
         biased;
-        code = show(session.output, printer) => code,
-        error = steer(session.input, raw.as_ref(), signals) => Err(error),
+        code = show(session.output, &asked) => code,
+        error = steer(session.input, raw.as_ref(), signals, &asked) => Err(error),
     };
     // What is said from here on is for the terminal as it was.
     drop(raw);
-    match code? {
-        0 => Ok(()),
-        code => Err(Failure::Ended(u8::try_from(code).unwrap_or(u8::MAX))),
+    match code {
+        Ok(0) => Ok(()),
+        Ok(code) => Err(Failure::Ended(u8::try_from(code).unwrap_or(u8::MAX))),
+        Err(Failure::Closed) => Err(Failure::Ended(READER_GONE)),
+        Err(failure) => Err(failure),
     }
 }
 
-/// Its output, until it has ended: its exit code.
-async fn show(mut output: SessionOutput, printer: &Printer) -> Result<i64, Failure> {
+/// Its output, until it has ended and all is written: its exit code.
+async fn show(output: SessionOutput, asked: &CancellationToken) -> Result<i64, Failure> {
+    let (to, mut failed) = outlet::open();
+    let code = tokio::select! {
+        code = pass_on(output, to, asked) => code,
+        Ok(error) = &mut failed => return Err(error.into()),
+    };
+    if matches!(code, Err(Failure::Interrupted(_))) {
+        return code;
+    }
+    // However the session ended: what came before is the reader's.
+    match unless_stuck(asked, failed).await? {
+        Ok(error) => Err(error.into()),
+        Err(_all_written) => code,
+    }
+}
+
+async fn pass_on(mut output: SessionOutput, to: mpsc::Sender<Said>, asked: &CancellationToken) -> Result<i64, Failure> {
     loop {
-        match output.next().await? {
-            SessionPiece::Out(piece) => printer.piece(&piece)?,
-            SessionPiece::Error(piece) => printer.error_piece(&piece)?,
+        let piece = match output.next().await? {
+            SessionPiece::Out(piece) => Said::Out(piece),
+            SessionPiece::Error(piece) => Said::Error(piece),
             SessionPiece::Exit(code) => return Ok(code),
+        };
+        if unless_stuck(asked, to.send(piece)).await?.is_err() {
+            // Why it takes no more is about to be said.
+            pending::<Infallible>().await;
         }
+    }
+}
+
+/// Waits for the reader of our output; once we were asked to end, not for long.
+async fn unless_stuck<T>(asked: &CancellationToken, taken: impl Future<Output = T>) -> Result<T, Failure> {
+    let stuck = async {
+        asked.cancelled().await;
+        sleep(GRACE).await;
+    };
+    tokio::select! {
+        taken = taken => Ok(taken),
+        () = stuck => Err(Failure::Interrupted("nobody reads what the command says: it is hung up on".to_owned())),
     }
 }
 
@@ -58,12 +100,14 @@ impl Signals {
     }
 
     /// Has the command told of them, until we are asked to end a second time.
-    async fn pass_on(mut self, raw: Option<&Raw>, notes: UnboundedSender<SessionNote>) {
-        let mut asked = false;
+    async fn pass_on(mut self, raw: Option<&Raw>, notes: UnboundedSender<SessionNote>, asked: &CancellationToken) {
         loop {
             let note = self.next(raw).await;
-            if matches!(note, Some(SessionNote::Signal { .. })) && std::mem::replace(&mut asked, true) {
-                return;
+            if matches!(note, Some(SessionNote::Signal { .. })) {
+                if asked.is_cancelled() {
+                    return;
+                }
+                asked.cancel();
             }
             // Nobody takes it once the connection is gone.
             note.map(|note| notes.send(note).ok());
@@ -81,7 +125,7 @@ impl Signals {
 }
 
 /// Our input and signals to it. Comes back only when it is asked to end a second time, wherever what was sent before may be stuck.
-async fn steer(mut input: SessionInput, raw: Option<&Raw>, signals: Signals) -> Failure {
+async fn steer(mut input: SessionInput, raw: Option<&Raw>, signals: Signals, asked: &CancellationToken) -> Failure {
     let (to, notes) = mpsc::unbounded_channel();
     let sending = async {
         // Where it fails, what the output ends with says more.
@@ -89,7 +133,7 @@ async fn steer(mut input: SessionInput, raw: Option<&Raw>, signals: Signals) -> 
         pending::<Infallible>().await
     };
     tokio::select! {
-        () = signals.pass_on(raw, to) => Failure::Interrupted("the command is hung up on".to_owned()),
+        () = signals.pass_on(raw, to, asked) => Failure::Interrupted("the command is hung up on".to_owned()),
         never = sending => match never {},
     }
 }

@@ -5,6 +5,7 @@ pub mod args;
 mod cloud;
 mod completions;
 mod copy;
+mod events;
 mod execute;
 mod explain;
 mod failure;
@@ -15,6 +16,7 @@ mod info;
 mod launch;
 mod list;
 mod logs;
+mod outlet;
 mod page;
 mod printer;
 mod quit;
@@ -82,12 +84,13 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
         Verb::Quit(args) => quit::quit(args, client, printer).await,
         Verb::List(args) => list::list(args, client, printer).await,
         Verb::Logs(args) => logs::logs(args, client, printer).await,
-        Verb::Execute(args) => execute::execute(args, client, printer).await,
+        Verb::Execute(args) => execute::execute(args, client).await,
         Verb::Copy(args) => copy::copy(args, client, printer).await,
         Verb::Cp(args) => copy::cp(args, client, printer).await,
         Verb::Remove(args) => remove::remove(args, client, printer).await,
         Verb::Info(args) => info::info(args, client, printer).await,
         Verb::Top(args) => top::top(args, client, printer).await,
+        Verb::Events(args) => events::events(args, client, printer).await,
         Verb::History(args) => history::history(args, client, printer).await,
         Verb::Image(verb) => image::image(verb, client, printer).await,
         Verb::Status => status::status(client, printer).await,

@@ -43,11 +43,6 @@ impl Printer {
         out.flush()
     }
 
-    /// A piece of what a command says on its standard error, as it is.
-    pub(super) fn error_piece(&self, piece: &[u8]) -> io::Result<()> {
-        io::stderr().lock().write_all(piece)
-    }
-
     /// How many bytes have been copied, where a person watches; of `total`, where that is known.
     pub(super) fn bytes(&self, total: Option<u64>) -> ProgressBar {
         if self.output == Output::Json || !io::stderr().is_terminal() {

@@ -1,4 +1,4 @@
-//! `micado store copy`: a cluster's records to another store.
+//! `micado store copy`: a cluster's records, and its past, to another store.
 
 use super::{args::CopyStoreArgs, failure::Failure, page::Page, printer::Printer};
 use crate::{daemon, store};
@@ -15,6 +15,6 @@ pub(super) async fn copy(args: CopyStoreArgs, printer: &Printer) -> Result<(), F
         Page::default().with(table)
     };
     printer.data(&copied, page)?;
-    printer.note("they were read back as they were written; start the manager with `--store` and the new store");
+    printer.note("the records were read back as they were written; start the manager with `--store` and the new store");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 pub(super) mod usage;
 
-pub(super) use usage::{history, images};
+pub(super) use usage::{events, history, images};
 
 use super::page::{Page, age, moment};
 use comfy_table::Table;

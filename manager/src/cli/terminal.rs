@@ -1,7 +1,7 @@
 //! The terminal that we run in, handed to somebody else: every key goes there, and it is as it was when we end.
 
 use bytes::Bytes;
-use micado_api::agent::SessionNote;
+use micado_api::agent::{INPUT_FRAME, SessionNote};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::{self, IsTerminal, Read};
 use tokio::sync::mpsc;
@@ -49,8 +49,6 @@ fn restore(before: &Termios) {
     let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
 }
 
-/// What is read of our input at once, in bytes.
-const PIECE: usize = 32 << 10;
 /// Pieces of input that wait to be taken.
 const WAITING: usize = 4;
 
@@ -58,7 +56,7 @@ const WAITING: usize = 4;
 pub(super) fn read_input() -> mpsc::Receiver<Bytes> {
     let (to, from) = mpsc::channel(WAITING);
     std::thread::spawn(move || {
-        let mut piece = vec![0; PIECE];
+        let mut piece = vec![0; INPUT_FRAME];
         while let Ok(length @ 1..) = io::stdin().read(&mut piece) {
             if to.blocking_send(Bytes::copy_from_slice(&piece[..length])).is_err() {
                 return;

@@ -1,5 +1,6 @@
 //! What agents measure, on its way: figures of this moment, and points that wait to be recorded. Their links write into it, views and the refresh job read it.
 
+mod past;
 mod places;
 mod refresh;
 mod rollup;
@@ -16,7 +17,10 @@ use crate::{
     clock,
     control::{Core, Handle},
 };
-use micado_api::{ErrorBody, InstanceId, agent::SampleBatch};
+use micado_api::{
+    ErrorBody, InstanceId,
+    agent::{ContainerEvent, SampleBatch},
+};
 use places::Places;
 use std::{
     collections::HashMap,
@@ -30,8 +34,8 @@ use tokio::{
 use touched::Touched;
 use waiting::{Mark, Waiting};
 
-/// Why a batch is not taken.
-const NO_ROOM: &str = "no room for more figures until the store answers";
+/// Why a batch or an event is not taken.
+const NO_ROOM: &str = "no room for more figures and events until the store answers";
 /// Between two times that the core is asked for what agents name.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -62,6 +66,15 @@ struct Inner {
 struct Look {
     began: Instant,
     answered: bool,
+}
+
+impl Inner {
+    /// That its clock is off is said once for each run of its agent.
+    fn doubt(&mut self, instance: &InstanceId, run: &str, off: &str) {
+        if self.doubted.insert(instance.clone(), run.to_owned()).is_none_or(|before| before != run) {
+            tracing::warn!(%instance, "its clock is {off} the manager's: what it uses is shown, but not kept for `micado history`, nor what it tells for `micado events`; have both clocks set by NTP");
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -96,10 +109,25 @@ impl Metrics {
             }
             Some(off) => {
                 inner.waiting.note(instance, mark);
-                if inner.doubted.insert(instance.clone(), run.to_owned()).is_none_or(|before| before != run) {
-                    tracing::warn!(%instance, "its clock is {off} the manager's: what it uses is shown, but not kept for `micado history`; have both clocks set by NTP");
-                }
+                inner.doubt(instance, run, &off);
             }
+        }
+        Ok(())
+    }
+
+    /// Takes an event in, which may have been there before. Of others' containers, and of those that are not placed on this instance, none are kept.
+    ///
+    /// # Errors
+    /// In words, when there is no room for it before the store answers: its agent is to keep it.
+    pub fn take_event(&self, instance: &InstanceId, run: &str, event: ContainerEvent) -> Result<(), &'static str> {
+        let mut inner = self.inner();
+        if let Some(off) = skew::doubt_event(clock::now(), &event) {
+            inner.doubt(instance, run, &off);
+            return Ok(());
+        }
+        let is_swarms = event.service.as_ref().is_some_and(|service| service.len() <= places::LONGEST_NAME);
+        if is_swarms && !inner.waiting.push_event((instance.clone(), event)) {
+            return Err(NO_ROOM);
         }
         Ok(())
     }
@@ -133,10 +161,10 @@ impl Metrics {
             let inner = self.inner();
             inner.waiting.instances().chain(inner.recorded.keys()).cloned().collect()
         };
-        let read = |core: &Core| (core.swarm_services(), known.into_iter().filter(|it| !core.is_live(it)).collect::<Vec<_>>());
-        let (services, gone) = handle.read(read).await?;
+        let read = |core: &Core| (core.placed_copies(), known.into_iter().filter(|it| !core.is_live(it)).collect::<Vec<_>>());
+        let (copies, gone) = handle.read(read).await?;
         let mut inner = self.inner();
-        inner.places.settle(clock::now(), services);
+        inner.places.settle(clock::now(), copies);
         for instance in gone {
             inner.meter.forget(&instance);
             inner.waiting.forget(&instance);

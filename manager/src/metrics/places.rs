@@ -1,7 +1,7 @@
 //! Which Swarm service is which container's, and on which instance: what agents know services by, and whether they may speak of them.
 
-use super::Point;
-use micado_api::{ContainerName, InstanceId, Timestamp};
+use super::{Happening, Placed, Point};
+use micado_api::{ContainerName, InstanceId, Timestamp, agent::ContainerEvent};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
@@ -12,7 +12,9 @@ const KEPT: Duration = Duration::from_secs(600);
 
 /// The most names of strangers that are remembered, and the longest that a Swarm service can have. Others are strangers without a question.
 const MOST_STRANGERS: usize = 10_000;
-const LONGEST_NAME: usize = 63;
+pub(super) const LONGEST_NAME: usize = 63;
+/// The longest id that an engine gives.
+const LONGEST_ID: usize = 64;
 
 /// What is placed where, as the core last said.
 #[derive(Debug, Default)]
@@ -25,20 +27,19 @@ pub(super) struct Places {
 
 #[derive(Debug)]
 struct Place {
-    container: ContainerName,
-    instance: InstanceId,
+    placed: Placed,
     /// When the core last said so.
     seen: Timestamp,
 }
 
 impl Places {
     /// What is placed now.
-    pub(super) fn settle(&mut self, now: Timestamp, services: Vec<(String, ContainerName, InstanceId)>) {
-        self.services.extend(services.into_iter().map(|(service, container, instance)| (service, Place { container, instance, seen: now })));
+    pub(super) fn settle(&mut self, now: Timestamp, copies: Vec<Placed>) {
+        self.services.extend(copies.into_iter().map(|placed| (placed.swarm_service.clone(), Place { placed, seen: now })));
         self.services.retain(|_, place| now.since(place.seen) <= KEPT);
         self.of.clear();
         for (service, place) in &self.services {
-            self.of.entry(place.container.clone()).or_default().push(service.clone());
+            self.of.entry(place.placed.container.clone()).or_default().push(service.clone());
         }
     }
 
@@ -63,7 +64,14 @@ impl Places {
     }
 
     pub(super) fn is_on(&self, service: &str, instance: &InstanceId) -> bool {
-        self.services.get(service).is_some_and(|place| place.instance == *instance)
+        self.services.get(service).is_some_and(|place| place.placed.instance == *instance)
+    }
+
+    /// What an agent says has happened, as it is kept; nothing when it may not speak of that. No engine has longer ids.
+    pub(super) fn happening(&self, instance: &InstanceId, event: &ContainerEvent) -> Option<Happening> {
+        let place = self.services.get(event.service.as_ref()?).filter(|place| place.placed.instance == *instance)?;
+        let is_id = event.id.len() <= LONGEST_ID && event.id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        is_id.then(|| Happening::new(place.placed.clone(), event))
     }
 
     /// The Swarm services of a container.
@@ -76,7 +84,7 @@ impl Places {
         let mut containers = BTreeMap::new();
         for (service, figures) in point.containers {
             let Some(place) = self.services.get(&service) else { continue };
-            let kept = containers.entry(place.container.to_string()).or_insert(figures);
+            let kept = containers.entry(place.placed.container.to_string()).or_insert(figures);
             if figures.memory > kept.memory {
                 *kept = figures;
             }

@@ -1,15 +1,16 @@
-//! The refresh: at each turn what agents measured is recorded and then acknowledged, the core is told what containers used, and people's collections are brought up to date.
+//! The refresh: at each turn what agents measured and told is recorded and then acknowledged, the core is told what containers used, and people's collections are brought up to date.
 
-use super::{History, Metrics};
+use super::{Happening, History, Metrics, Point};
 use crate::{
     clock,
     control::{Event, Handle},
     store::{MongoStore, StoreError},
 };
+use micado_api::agent::ContainerHappening;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Points for one call of the store.
+/// Points, or events, for one call of the store.
 const PIECE: usize = 2000;
 
 /// The job.
@@ -58,22 +59,51 @@ impl Refresh {
     }
 
     /// Writes what waits; only when all of it is durable is it acknowledged.
-    async fn record(&self) -> Result<(), StoreError> {
-        let (mut points, marks) = self.metrics.inner().waiting.drain();
-        let mut done = 0;
-        for piece in points.chunks(PIECE) {
-            if let Err(error) = self.history.record(piece).await {
-                self.metrics.inner().waiting.put_back(points.split_off(done));
-                return Err(error);
-            }
-            let mut inner = self.metrics.inner();
-            inner.touched.touch(piece);
-            inner.waiting.release(piece);
-            done += piece.len();
-        }
-        self.metrics.inner().recorded.extend(marks);
+    pub(crate) async fn record(&self) -> Result<(), StoreError> {
+        let due = self.metrics.inner().waiting.due();
+        self.record_events(due.events).await?;
+        self.record_points(due.points).await?;
+        self.metrics.inner().recorded.extend(due.marks);
         self.metrics.turn.send_replace(());
         Ok(())
+    }
+
+    async fn record_points(&self, mut due: usize) -> Result<(), StoreError> {
+        while due > 0 {
+            let piece: Vec<Point> = self.metrics.inner().waiting.points().take(due.min(PIECE)).cloned().collect();
+            self.history.record(&piece).await?;
+            let mut inner = self.metrics.inner();
+            inner.touched.touch(&piece);
+            inner.waiting.release_points(piece.len());
+            due -= piece.len();
+        }
+        Ok(())
+    }
+
+    /// A placement is recorded before its container is made: what the core does not know now is nobody's.
+    async fn record_events(&self, mut due: usize) -> Result<(), StoreError> {
+        if due > 0 {
+            self.metrics.look(&self.handle).await.map_err(|error| StoreError::Failed(error.message))?;
+        }
+        while due > 0 {
+            let count = due.min(PIECE);
+            let piece: Vec<Happening> = {
+                let inner = self.metrics.inner();
+                inner.waiting.events().take(count).filter_map(|(instance, event)| inner.places.happening(instance, event)).collect()
+            };
+            self.history.record_events(&piece).await?;
+            self.metrics.inner().waiting.release_events(count);
+            due -= count;
+            self.tell_kills(piece).await;
+        }
+        Ok(())
+    }
+
+    /// Tells the core again who was killed for want of memory: when the agent said so there may have been none. One that is made later finds it in what is kept.
+    async fn tell_kills(&self, events: Vec<Happening>) {
+        for it in events.iter().filter(|it| matches!(it.what, ContainerHappening::Died { oom: true, .. })) {
+            self.handle.tell(Event::Happened(it.placed.instance.clone(), it.event())).await;
+        }
     }
 
     async fn show(&self, store: &MongoStore) -> Result<(), StoreError> {

@@ -1,6 +1,10 @@
-//! Whether a machine's clock can be believed: points are filed by it.
+//! Whether a machine's clock can be believed: points and events are filed by it.
 
-use micado_api::{Timestamp, agent::SampleBatch};
+use super::EVENTS_KEPT;
+use micado_api::{
+    Timestamp,
+    agent::{ContainerEvent, SampleBatch},
+};
 use std::time::Duration;
 
 /// The most that a batch may be ahead of the manager's clock.
@@ -12,17 +16,26 @@ const LATE: Duration = Duration::from_secs(3600);
 
 /// By how much the clock that a batch was measured by is off, in words, if that is too much.
 pub(super) fn doubt(now: Timestamp, batch: &SampleBatch) -> Option<String> {
-    let (ahead, behind) = (batch.at.since(now), now.since(batch.at));
+    off(now, batch.at, if batch.late { LATE } else { BEHIND })
+}
+
+/// The same of an event, which may have waited for as long as it is kept.
+pub(super) fn doubt_event(now: Timestamp, event: &ContainerEvent) -> Option<String> {
+    off(now, event.at, EVENTS_KEPT)
+}
+
+fn off(now: Timestamp, at: Timestamp, may_be_behind: Duration) -> Option<String> {
+    let (ahead, behind) = (at.since(now), now.since(at));
     if ahead > AHEAD {
         return Some(format!("{} s ahead of", ahead.as_secs()));
     }
-    (behind > if batch.late { LATE } else { BEHIND }).then(|| format!("{} s behind", behind.as_secs()))
+    (behind > may_be_behind).then(|| format!("{} s behind", behind.as_secs()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use micado_api::agent::MachineSample;
+    use micado_api::agent::{ContainerHappening, MachineSample};
 
     #[test]
     fn a_clock_may_be_off_by_minutes_and_what_is_late_by_an_hour() {
@@ -35,6 +48,11 @@ mod tests {
         assert!([0, 5 * MINUTE, -15 * MINUTE].iter().all(|by| of(*by, false).is_none() && of(*by, true).is_none()));
         assert_eq!(of(5 * MINUTE + 1000, true).as_deref(), Some("301 s ahead of"));
         assert_eq!(of(-15 * MINUTE - 1000, false).as_deref(), Some("901 s behind"));
+        let event = |by: i64| {
+            let at = Timestamp(now.0.saturating_add_signed(by));
+            doubt_event(now, &ContainerEvent { id: "e1".to_owned(), service: None, at, what: ContainerHappening::Healthy }).is_some()
+        };
+        assert_eq!([5 * MINUTE, 6 * MINUTE, -7 * 1440 * MINUTE, -7 * 1440 * MINUTE - 1].map(event), [false, true, false, true]);
         assert_eq!((of(-60 * MINUTE, true), of(-61 * MINUTE, true).as_deref()), (None, Some("3660 s behind")));
     }
 }

@@ -1,25 +1,28 @@
-//! A place for points in memory that can be made to fail; and what is made of what agents say, with the real core behind it.
+//! A place for points and events in memory that can be made to fail; and what is made of what agents say, with the real core behind it.
 
 use super::*;
 use crate::{control::Input, store::StoreError};
 use micado_api::{
-    ErrorCode, Timestamp,
-    agent::{ContainerSample, MachineSample},
+    ContainerName, ErrorCode, ServiceName, Tag, Timestamp,
+    agent::{ContainerHappening, ContainerSample, MachineSample},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
-/// Points in memory.
+/// Points and events in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     pub(crate) points: Mutex<BTreeMap<(Timestamp, InstanceId, Resolution), Point>>,
+    pub(crate) events: Mutex<Vec<Happening>>,
     /// It does not answer.
     pub(crate) silent: AtomicBool,
+    /// It takes no events.
+    pub(crate) deaf: AtomicBool,
     /// Of this resolution and time it cannot tell.
     pub(crate) bad: Mutex<Option<(Resolution, Timestamp)>>,
     /// How often a point was written that was there already.
@@ -57,15 +60,28 @@ impl History for Kept {
         if bad.is_some_and(|(resolution, at)| resolution == wanted.resolution && wanted.from <= at && at < wanted.until) {
             return Err(StoreError::Failed("it cannot be read".to_owned()));
         }
-        let among = |it: &Point| it.resolution == wanted.resolution && wanted.from <= it.at && it.at < wanted.until;
-        let of = |mut it: Point| match &wanted.whose {
-            Whose::Instance(id) => (it.instance == *id).then_some(it),
-            Whose::Container(name) => {
-                it.containers.retain(|known, _| known == name);
-                (!it.containers.is_empty()).then_some(it)
-            }
-        };
-        Ok(self.all().into_iter().filter(among).filter_map(of).collect())
+        Ok(self.all().iter().filter_map(|it| wanted.of(it)).collect())
+    }
+    async fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError> {
+        let of = self.all().into_iter().filter(|it| it.resolution == resolution).map(|it| it.instance);
+        Ok(of.collect::<BTreeSet<_>>().into_iter().collect())
+    }
+    async fn record_events(&self, events: &[Happening]) -> Result<(), StoreError> {
+        self.asked.send_modify(|asked| *asked += 1);
+        self.answers()?;
+        if self.deaf.load(Ordering::SeqCst) {
+            return Err(StoreError::Failed("it takes no events".to_owned()));
+        }
+        for event in events {
+            let mut kept = self.events.lock().expect("nobody panicked");
+            kept.retain(|it| it.identity() != event.identity());
+            kept.push(event.clone());
+        }
+        Ok(())
+    }
+    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
+        self.answers()?;
+        Ok(wanted.of(self.events.lock().expect("nobody panicked").clone()))
     }
     async fn forget(&self, now: Timestamp) -> Result<(), StoreError> {
         self.answers()?;
@@ -78,6 +94,19 @@ impl History for Kept {
 pub(crate) fn sample(instance: &str, at: u64) -> Point {
     let (instance, at, resolution) = (InstanceId::trusted(instance), Timestamp(at), Resolution::Sample);
     Point { instance, resolution, at, machine: MachinePoint { measured_ms: 2000, ..MachinePoint::default() }, containers: BTreeMap::new() }
+}
+
+/// What happened to the container of this service, whose id is the service's name.
+pub(crate) fn happening(instance: &str, service: &str, at: u64, what: ContainerHappening) -> Happening {
+    let placed = Placed {
+        swarm_service: format!("c-{service}"),
+        container: ContainerName::trusted(format!("{service}.1")),
+        service: ServiceName::trusted(service),
+        image: "web".to_owned(),
+        instance: InstanceId::trusted(instance),
+        tag: Tag::trusted(format!("tag-of-{instance}")),
+    };
+    Happening { placed, engine_id: service.to_owned(), at: Timestamp(at), what }
 }
 
 /// A way to a core that knows nobody, and the core's end of it: how often it was asked. Once it was told something, its store is silent.

@@ -1,12 +1,15 @@
-//! Points that wait to be recorded, within a bound, and how far each agent's batches are among them.
+//! Points and events that wait to be recorded, within a bound, and how far each agent's batches are among them.
 
 use super::{ContainerPoint, Point};
-use micado_api::{InstanceId, agent::SampleBatch};
+use micado_api::{
+    InstanceId,
+    agent::{ContainerEvent, SampleBatch},
+};
 use std::collections::{HashMap, VecDeque};
 
-/// The most that waiting points may take, in bytes: five minutes of a hundred machines with ten containers each.
+/// The most that all that waits may take, in bytes: five minutes of a hundred machines with ten containers each.
 const MOST_BYTES: usize = 32 << 20;
-/// The most that those of one instance may take.
+/// The most that what one instance's agent said may take.
 const MOST_OF_ONE: usize = MOST_BYTES / 8;
 
 /// A batch, by the run of its agent.
@@ -16,31 +19,55 @@ pub(super) struct Mark {
     pub(super) sequence: u64,
 }
 
-/// Points, oldest first.
+/// An event, and whose agent told it. Whether it may is found out when it is recorded, for the core may have no answer before.
+pub(super) type Told = (InstanceId, ContainerEvent);
+
+/// Points and events, oldest first. They stay until they are recorded.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     points: VecDeque<Point>,
-    /// Bytes of what waits and of what is being recorded: of each instance, and in all.
+    events: VecDeque<Told>,
+    /// Bytes of what waits: of each instance, and in all.
     held: HashMap<InstanceId, usize>,
     bytes: usize,
     /// The last batch that was taken of each instance.
     taken: HashMap<InstanceId, Mark>,
 }
 
+/// What waits at one moment: once so many are recorded, each agent's batches are durable so far, and all events told before.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) points: usize,
+    pub(super) events: usize,
+    pub(super) marks: HashMap<InstanceId, Mark>,
+}
+
 impl Waiting {
     /// Whether what this batch says can wait, too.
     pub(super) fn has_room(&self, instance: &InstanceId, batch: &SampleBatch) -> bool {
-        let more = size(instance, batch.containers.iter().filter_map(|it| it.service.as_ref()));
+        self.has_room_for(instance, size(instance, batch.containers.iter().filter_map(|it| it.service.as_ref())))
+    }
+
+    fn has_room_for(&self, instance: &InstanceId, more: usize) -> bool {
         self.bytes + more <= MOST_BYTES && self.held.get(instance).copied().unwrap_or(0) + more <= MOST_OF_ONE
     }
 
     /// A point that was made of this batch.
     pub(super) fn push(&mut self, point: Point, mark: Mark) {
         self.note(&point.instance, mark);
-        let size = size_of_point(&point);
-        self.bytes += size;
-        *self.held.entry(point.instance.clone()).or_default() += size;
+        self.hold(&point.instance, size_of_point(&point));
         self.points.push_back(point);
+    }
+
+    /// An event, unless there is no room for it; whether there was.
+    pub(super) fn push_event(&mut self, told: Told) -> bool {
+        let size = size_of_event(&told);
+        let fits = self.has_room_for(&told.0, size);
+        if fits {
+            self.hold(&told.0, size);
+            self.events.push_back(told);
+        }
+        fits
     }
 
     /// This batch is taken.
@@ -52,37 +79,63 @@ impl Waiting {
         }
     }
 
-    /// Everything that waits, and how far each agent's batches are once that is recorded. It keeps its room until then.
-    pub(super) fn drain(&mut self) -> (Vec<Point>, HashMap<InstanceId, Mark>) {
-        (std::mem::take(&mut self.points).into(), self.taken.clone())
+    /// What waits now.
+    pub(super) fn due(&self) -> Due {
+        Due { points: self.points.len(), events: self.events.len(), marks: self.taken.clone() }
     }
 
-    /// These are recorded.
-    pub(super) fn release(&mut self, points: &[Point]) {
-        for point in points {
-            let size = size_of_point(point);
-            self.bytes -= size;
-            if let Some(held) = self.held.get_mut(&point.instance) {
-                *held -= size;
+    /// Points, oldest first.
+    pub(super) fn points(&self) -> impl Iterator<Item = &Point> {
+        self.points.iter()
+    }
+
+    /// Events, oldest first.
+    pub(super) fn events(&self) -> impl Iterator<Item = &Told> {
+        self.events.iter()
+    }
+
+    /// So many of the oldest points are recorded.
+    pub(super) fn release_points(&mut self, count: usize) {
+        for point in self.points.drain(..count).collect::<Vec<_>>() {
+            self.let_go(&point.instance, size_of_point(&point));
+        }
+    }
+
+    /// So many of the oldest events are recorded.
+    pub(super) fn release_events(&mut self, count: usize) {
+        for told in self.events.drain(..count).collect::<Vec<_>>() {
+            self.let_go(&told.0, size_of_event(&told));
+        }
+    }
+
+    fn hold(&mut self, instance: &InstanceId, size: usize) {
+        self.bytes += size;
+        *self.held.entry(instance.clone()).or_default() += size;
+    }
+
+    fn let_go(&mut self, instance: &InstanceId, size: usize) {
+        self.bytes -= size;
+        if let Some(held) = self.held.get_mut(instance) {
+            *held -= size;
+            if *held == 0 {
+                self.held.remove(instance);
             }
         }
-        self.held.retain(|_, held| *held > 0);
-    }
-
-    /// These could not be recorded. They are older than all that waits.
-    pub(super) fn put_back(&mut self, points: Vec<Point>) {
-        let later = std::mem::replace(&mut self.points, points.into());
-        self.points.extend(later);
     }
 
     pub(super) fn instances(&self) -> impl Iterator<Item = &InstanceId> {
         self.taken.keys()
     }
 
-    /// The instance is no more; its points are still worth keeping.
+    /// The instance is no more; what it told is still worth keeping.
     pub(super) fn forget(&mut self, instance: &InstanceId) {
         self.taken.remove(instance);
     }
+}
+
+/// Memory that an event takes, about.
+fn size_of_event((instance, event): &Told) -> usize {
+    size_of::<Told>() + instance.as_str().len() + event.id.len() + event.service.as_ref().map_or(0, String::len)
 }
 
 fn size_of_point(point: &Point) -> usize {
@@ -99,7 +152,10 @@ fn size<'a>(instance: &InstanceId, containers: impl Iterator<Item = &'a String>)
 mod tests {
     use super::*;
     use crate::metrics::tests::sample;
-    use micado_api::{Timestamp, agent::MachineSample};
+    use micado_api::{
+        Timestamp,
+        agent::{ContainerHappening, MachineSample},
+    };
 
     fn waiting(count: u64) -> Waiting {
         let mut waiting = Waiting::default();
@@ -107,22 +163,25 @@ mod tests {
         waiting
     }
 
-    fn times(points: &[Point]) -> Vec<u64> {
-        points.iter().map(|it| it.at.0).collect()
+    /// An event whose id has so many bytes.
+    fn told(instance: &str, bytes: usize) -> Told {
+        let event = ContainerEvent { id: "e".repeat(bytes), service: None, at: Timestamp(1), what: ContainerHappening::Started };
+        (InstanceId::trusted(instance), event)
     }
 
     #[test]
-    fn what_could_not_be_recorded_comes_first_the_next_time() {
+    fn what_waits_stays_until_it_is_recorded() {
         let mut waiting = waiting(3);
-        let (mut points, marks) = waiting.drain();
-        assert_eq!((times(&points), marks[&InstanceId::trusted("i1")].sequence), (vec![1, 2, 3], 3));
+        let due = waiting.due();
+        assert_eq!((due.points, due.marks[&InstanceId::trusted("i1")].sequence), (3, 3));
         waiting.push(sample("i1", 4), Mark { run: "a".to_owned(), sequence: 4 });
-        waiting.put_back(points.split_off(1));
-        let (points, marks) = waiting.drain();
-        assert_eq!((times(&points), marks[&InstanceId::trusted("i1")].sequence), (vec![2, 3, 4], 4));
-        waiting.release(&points);
-        assert_eq!((waiting.bytes, waiting.held.len()), (size_of_point(&sample("i1", 1)), 1), "the first was not recorded yet");
-        waiting.release(&[sample("i1", 1)]);
+        assert!(waiting.push_event(told("i1", 10)) && waiting.push_event(told("i1", 20)));
+        waiting.release_points(1);
+        assert_eq!(waiting.points().map(|it| it.at.0).collect::<Vec<_>>(), [2, 3, 4]);
+        waiting.release_points(3);
+        waiting.release_events(1);
+        assert_eq!((waiting.bytes, waiting.held.len()), (size_of_event(&told("i1", 20)), 1), "one event is not recorded yet");
+        waiting.release_events(1);
         assert_eq!((waiting.bytes, waiting.held.len()), (0, 0));
     }
 
@@ -142,9 +201,9 @@ mod tests {
         let counts: Vec<usize> = (1..=9).map(|n| fill(&mut waiting, &format!("i{n}"))).collect();
         assert_eq!(counts[..8], [most; 8]);
         assert!(counts[8] < most / 8, "all is full: {counts:?}");
-        let (points, _) = waiting.drain();
-        assert_eq!(fill(&mut waiting, "i1"), 0, "what is being recorded keeps its room");
-        waiting.release(&points);
-        assert_eq!(fill(&mut waiting, "i1"), most);
+        assert!(!waiting.push_event(told("i1", MOST_OF_ONE / 2)) && !waiting.push_event(told("i9", MOST_OF_ONE)), "nor is there room for events");
+        waiting.release_points(waiting.points.len());
+        assert!(waiting.push_event(told("i1", MOST_OF_ONE / 2)) && !waiting.push_event(told("i1", MOST_OF_ONE / 2)));
+        assert!((1..=most / 2).contains(&fill(&mut waiting, "i1")), "they share the room");
     }
 }

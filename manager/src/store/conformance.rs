@@ -1,7 +1,9 @@
 //! What every store must do, as tests that any store's own tests run against it.
 
+mod events;
 mod history;
 
+pub use events::*;
 pub use history::*;
 
 use super::{Change, Contents, Key, Record, Store, StoreError};
@@ -20,7 +22,7 @@ pub trait Home: Sized + Send + Sync {
     async fn fresh() -> Self;
     /// The store that is there; made if there is none.
     async fn open(&self) -> Arc<dyn Store>;
-    /// The same, for its points.
+    /// The same, for its points and events.
     async fn history(&self) -> Arc<dyn History>;
 }
 
@@ -46,7 +48,14 @@ macro_rules! conformance {
             only_what_is_asked_for_is_recalled,
             points_of_any_shape,
             many_points_at_once,
-            points_are_no_records);
+            points_are_no_records,
+            the_instances_that_points_are_kept_of_are_known,
+            no_events_are_no_error,
+            events_come_back_in_order_from_either_end,
+            an_event_that_is_written_again_is_the_same,
+            only_events_that_are_asked_for_are_recalled,
+            many_events_at_once,
+            events_are_neither_records_nor_points);
     };
     ($home:ty: $($rule:ident),+) => {
         $(

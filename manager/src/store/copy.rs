@@ -1,17 +1,21 @@
-//! Moves a cluster's records from one store to another.
+//! Moves a cluster's records, and what it remembers of the past, from one store to another.
+
+mod past;
 
 use super::{Change, Contents, EmbeddedStore, KeyFile, MongoStore, Place, Record, Store, StoreError, codec::KINDS, embedded::Source, mongodb::IfNone};
+use crate::clock;
+use micado_core::metrics::History;
 use serde::Serialize;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-/// What was copied: records by kind.
+/// What was copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Copied {
-    /// How many records of each kind.
+    /// How many records of each kind, samples (points) and events.
     pub records: BTreeMap<&'static str, usize>,
 }
 
-/// Copies all records into a store that has none, all or none of them, and reads them back. Neither store may be in use. The one that is copied from stays as it is, and so does one that has records. `state` is the folder with the key of both. Points are not copied.
+/// Copies points and events, and then all records, into a store that has no records: all or none of these, which are read back. Neither store may be in use. The one that is copied from stays as it is, and so does one that has records. `state` is the folder with the key of both.
 ///
 /// # Errors
 /// When one of the stores cannot be opened, when there is nothing to copy, when the target has records, or when what is read back is not what was written.
@@ -27,7 +31,7 @@ pub async fn copy(from: Place, to: Place, state: &Path) -> Result<Copied, StoreE
         return refused(format!("there is no store at {from}"));
     }
     let keys = Arc::new(KeyFile::open(state)?);
-    let source = open_source(&from, &keys).await?;
+    let Opened { store: source, history: past } = open_source(&from, &keys).await?;
     let contents = source.load().await?;
     if contents.is_empty() {
         return refused(format!("there is nothing in the store {from}"));
@@ -40,10 +44,12 @@ pub async fn copy(from: Place, to: Place, state: &Path) -> Result<Copied, StoreE
     {
         return not_empty();
     }
-    let target = open_target(&to, &keys).await?;
+    let Opened { store: target, history } = open_target(&to, &keys).await?;
     if !target.load().await?.is_empty() {
         return not_empty();
     }
+    // Before the records, without which it is an empty store: what ends here can be begun again.
+    let (points, events) = (past::points(&*past, &*history, clock::now()).await?, past::events(&*past, &*history).await?);
     let changes: Vec<Change> = contents.iter().map(|(record, _)| Change { key: record.key(), expected: 0, record: Some(record.clone()) }).collect();
     target.commit(&changes).await?;
     let same = sorted(target.load().await?) == sorted(contents);
@@ -53,7 +59,7 @@ pub async fn copy(from: Place, to: Place, state: &Path) -> Result<Copied, StoreE
         return refused(format!("what is read from {to} is not what was written there: do not use it"));
     }
     let count = |kind| (kind, changes.iter().filter(|change| change.key.kind() == kind).count());
-    Ok(Copied { records: KINDS.into_iter().map(count).collect() })
+    Ok(Copied { records: KINDS.into_iter().map(count).chain([("samples", points), ("events", events)]).collect() })
 }
 
 fn sorted(contents: Contents) -> Vec<Record> {
@@ -62,16 +68,29 @@ fn sorted(contents: Contents) -> Vec<Record> {
     records
 }
 
-async fn open_source(place: &Place, keys: &Arc<KeyFile>) -> Result<Arc<dyn Store>, StoreError> {
+/// One store, as the two things that it is.
+struct Opened {
+    store: Arc<dyn Store>,
+    history: Arc<dyn History>,
+}
+
+impl Opened {
+    fn new<S: Store + History + 'static>(store: S) -> Self {
+        let store = Arc::new(store);
+        Self { store: store.clone(), history: store }
+    }
+}
+
+async fn open_source(place: &Place, keys: &Arc<KeyFile>) -> Result<Opened, StoreError> {
     Ok(match place {
-        Place::MongoDb(url) => Arc::new(MongoStore::open_for_copy(url, keys.clone(), IfNone::Refuse).await?),
-        Place::File(file) | Place::Written(file) => Arc::new(Source::open(file, keys.clone()).await?),
+        Place::MongoDb(url) => Opened::new(MongoStore::open_for_copy(url, keys.clone(), IfNone::Refuse).await?),
+        Place::File(file) | Place::Written(file) => Opened::new(Source::open(file, keys.clone()).await?),
     })
 }
 
-async fn open_target(place: &Place, keys: &Arc<KeyFile>) -> Result<Arc<dyn Store>, StoreError> {
+async fn open_target(place: &Place, keys: &Arc<KeyFile>) -> Result<Opened, StoreError> {
     Ok(match place {
-        Place::MongoDb(url) => Arc::new(MongoStore::open_for_copy(url, keys.clone(), IfNone::Make).await?),
-        Place::File(file) | Place::Written(file) => Arc::new(EmbeddedStore::open(file, keys.clone()).await?),
+        Place::MongoDb(url) => Opened::new(MongoStore::open_for_copy(url, keys.clone(), IfNone::Make).await?),
+        Place::File(file) | Place::Written(file) => Opened::new(EmbeddedStore::open(file, keys.clone()).await?),
     })
 }

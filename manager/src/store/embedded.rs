@@ -1,5 +1,6 @@
 //! The default store: one redb file beside the manager, every commit on disk before it is acknowledged.
 
+mod events;
 mod history;
 mod rewrite;
 mod schema;

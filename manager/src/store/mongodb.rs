@@ -1,6 +1,7 @@
 //! The store in a MongoDB: one document per record in the collections that MiCADO has, written in transactions by the one manager that has the lease.
 
 mod document;
+mod events;
 mod history;
 mod lease;
 mod schema;

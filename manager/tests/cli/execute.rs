@@ -1,4 +1,4 @@
-//! `micado execute` and what is sent to the command: none of it is lost, and none of it keeps a person from ending it.
+//! `micado execute`, and what is sent to the command and comes from it: none of it is lost, and none of it keeps a person from ending it.
 
 use super::{Ended, Rote};
 use axum::{
@@ -9,7 +9,7 @@ use axum::{
     },
     routing::get,
 };
-use micado_api::agent::{INPUT_AHEAD, SessionNote};
+use micado_api::agent::{INPUT_AHEAD, INPUT_FRAME, SessionNote};
 use std::{
     process::Stdio,
     sync::{Arc, Mutex},
@@ -23,6 +23,8 @@ use tokio::{
 };
 
 const PIECE: usize = 32 << 10;
+/// What a pipe holds of what nobody reads.
+const PIPE: usize = 64 << 10;
 
 /// A manager with one session, which begins with output; the rest is up to whoever has it.
 fn manager() -> (Rote, oneshot::Receiver<WebSocket>) {
@@ -83,7 +85,7 @@ async fn a_signal_gets_past_input_that_nobody_reads_and_a_second_ends_us() {
     let mut frames = frames(opened.await.expect("a session"));
     flood(&mut child).await;
     for _ in 0..INPUT_AHEAD {
-        assert!(matches!(frames.recv().await, Some(Message::Binary(frame)) if frame[0] == 0 && frame.len() <= 1 + PIECE));
+        assert!(matches!(frames.recv().await, Some(Message::Binary(frame)) if frame[0] == 0 && frame.len() <= 1 + INPUT_FRAME));
     }
     kill(&child, "-INT").await;
     let interrupt = serde_json::to_string(&SessionNote::Signal { name: "INT".to_owned() }).expect("JSON");
@@ -117,10 +119,61 @@ async fn all_input_comes_as_the_command_takes_it() {
     let (mut socket, mut come) = (opened.await.expect("a session"), Vec::new());
     while let Message::Binary(frame) = socket.recv().await.expect("a frame").expect("readable") {
         come.extend_from_slice(&frame[1..]);
-        socket.send(Message::binary([0].as_slice())).await.expect("sent");
+        socket.send(Message::binary([0, 1].as_slice())).await.expect("sent");
     }
     write.await.expect("no panic").expect("written");
     assert!(come == all, "{} bytes came", come.len());
     socket.send(Message::text(serde_json::to_string(&SessionNote::Exit { code: 7 }).expect("JSON"))).await.expect("sent");
     assert_eq!(ended(child).await.code, Some(7));
+}
+
+/// Sends more than fits anywhere on the way to a reader, until the connection ends.
+async fn floods(socket: &mut WebSocket) {
+    let frame: Vec<u8> = [&[1][..], &[b'y'; PIECE]].concat();
+    while socket.send(Message::binary(frame.clone())).await.is_ok() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_that_nobody_reads_keeps_nobody() {
+    for signal in ["-INT", "-TERM"] {
+        let (rote, opened) = manager();
+        let mut child = running(&rote).await;
+        let mut socket = opened.await.expect("a session");
+        let flood = tokio::spawn(async move { floods(&mut socket).await });
+        let out = child.stdout.as_ref().expect("piped");
+        while rustix::io::ioctl_fionread(out).expect("a pipe") < PIPE as u64 {
+            tokio::task::yield_now().await;
+        }
+        kill(&child, signal).await;
+        let status = timeout(Duration::from_secs(10), child.wait()).await.expect("it ends").expect("its end");
+        assert_eq!(status.code(), Some(130));
+        flood.await.expect("the manager sees the end");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_has_gone_ends_it_without_a_word() {
+    let (rote, opened) = manager();
+    let mut child = running(&rote).await;
+    drop(child.stdout.take());
+    let mut socket = opened.await.expect("a session");
+    // One frame is enough, and then silence.
+    socket.send(Message::binary(b"\x01lost".as_slice())).await.expect("sent");
+    let ended = ended(child).await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(141), ""), "as by SIGPIPE");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_that_ends_is_named_and_what_came_before_is_written() {
+    let (rote, opened) = manager();
+    let child = running(&rote).await;
+    let mut socket = opened.await.expect("a session");
+    for number in 0..3 * PIPE / PIECE {
+        socket.send(Message::binary([&[1][..], &vec![u8::try_from(number).expect("few"); PIECE]].concat())).await.expect("sent");
+    }
+    drop(socket);
+    let ended = ended(child).await;
+    assert_eq!((ended.code, ended.out.len()), (Some(1), 3 * PIPE));
+    let told = "error: the connection to the manager broke: it has ended\nhint: what was under way is given up; run it again once `micado status` shows that the manager is back\n";
+    assert_eq!(ended.err, told);
 }

@@ -117,12 +117,12 @@ impl Output {
         Ok(())
     }
 
-    /// Says that the work has taken one frame of its input.
+    /// Says how many more frames of input may be sent, as the work has taken some.
     ///
     /// # Errors
     /// When the connection is gone.
-    pub async fn taken(&self) -> Result<(), Cut> {
-        self.0.lock().await.send(Message::binary(vec![channel::IN])).await.map_err(|_| Cut)
+    pub async fn more(&self, frames: u8) -> Result<(), Cut> {
+        self.0.lock().await.send(Message::binary(vec![channel::IN, frames])).await.map_err(|_| Cut)
     }
 }
 

@@ -14,10 +14,11 @@ use hyper_util::rt::TokioIo;
 use micado_api::agent::channel;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 use stdin::Stdin;
 use tokio::{
     io::{AsyncReadExt, ReadHalf},
+    sync::Semaphore,
     time::timeout,
 };
 
@@ -62,12 +63,13 @@ struct Start {
 type Stream = TokioIo<Upgraded>;
 
 /// Runs it and gives its exit code. When the caller goes, its input is closed and it is hung up on.
-pub async fn run(engine: &Engine, caller: &mut Caller, container: &str, Command { command, terminal, environment }: Command) -> Result<i64, SessionError> {
+pub async fn run(engine: &Engine, caller: &mut Caller, container: &str, what: Command, fast_inputs: &Arc<Semaphore>) -> Result<i64, SessionError> {
+    let Command { command, terminal, environment } = what;
     let making = Making { attach_stdin: true, attach_stdout: true, attach_stderr: true, tty: terminal, env: environment, cmd: command };
     let Made { id } = engine.post(&format!("/containers/{}/exec", crate::engine::encoded(container)), &making).await?;
     let (mut from, to) = tokio::io::split(start(engine, &id, terminal).await?);
     let Caller { output, input } = caller;
-    let mut stdin = Stdin::new(to, output.clone(), terminal);
+    let mut stdin = Stdin::new(to, output.clone(), terminal, Arc::clone(fast_inputs));
     let end = tokio::select! {
         biased;
         end = pass_on(&mut from, output, terminal) => end,

@@ -20,6 +20,8 @@ pub struct Bed {
     pub manager: Manager,
     pub etc: tempfile::TempDir,
     pub engine: Engine,
+    /// The Swarm service that its containers are of.
+    pub service: String,
     program: Child,
     containers: Mutex<Vec<String>>,
 }
@@ -56,7 +58,15 @@ impl Bed {
         let etc = tempfile::tempdir().expect("a folder");
         lay_out(etc.path(), &authority, &authority.client(span), manager.port);
         let program = start(&etc, interval_ms);
-        Self { authority, manager, etc, engine: Engine::at(socket()), program, containers: Mutex::default() }
+        Self {
+            authority,
+            manager,
+            etc,
+            engine: Engine::at(socket()),
+            service: format!("tested-{:016x}", rand::random::<u64>()),
+            program,
+            containers: Mutex::default(),
+        }
     }
 
     /// A figure of the agent's process, such as `VmHWM`, in KiB.
@@ -91,7 +101,7 @@ impl Bed {
 
     /// A container that does not run yet.
     pub async fn created(&self, mut body: Value) -> String {
-        body["Labels"] = json!({ "micado.test": label(), "com.docker.swarm.service.name": "tested" });
+        body["Labels"] = json!({ "micado.test": label(), "com.docker.swarm.service.name": self.service });
         let made: Value = self
             .engine
             .post("/containers/create", &body)

@@ -119,7 +119,7 @@ async fn a_short_life_leaves_a_record() {
         for round in 0..3 {
             let id = bed.container(web(json!(["EXIT_AFTER_MS=100", "EXIT_CODE=3"]), 0)).await;
             let (started, after) = event(agent, &id).await;
-            assert_eq!((started.what, started.service.as_deref()), (ContainerHappening::Started, Some("tested")));
+            assert_eq!((started.what, started.service.as_deref()), (ContainerHappening::Started, Some(bed.service.as_str())));
             late.push(after);
             let (died, after) = event(agent, &id).await;
             assert_eq!(died.what, ContainerHappening::Died { exit_code: 3, oom: false });
@@ -140,7 +140,7 @@ async fn one_that_wants_too_much_memory_dies_of_it() {
         let id = bed.container(web(json!([]), 48 * MIB)).await;
         up(bed, &id).await;
         let running = sample(agent, &id, |sample| sample.working_set.0 > 0).await;
-        assert_eq!((running.memory_limit, running.service.as_deref(), running.oom_kills), (Some(MemoryBytes::mib(48)), Some("tested"), 0));
+        assert_eq!((running.memory_limit, running.service.as_deref(), running.oom_kills), (Some(MemoryBytes::mib(48)), Some(bed.service.as_str()), 0));
         ask(bed, &id, "/alloc?mib=200").await;
         loop {
             if let ContainerHappening::Died { exit_code, oom } = event(agent, &id).await.0.what {
@@ -201,7 +201,7 @@ async fn what_runs_already_is_found() {
         let first = agent.batch().await;
         another.clear().await;
         let sample = first.containers.iter().find(|sample| sample.id == id).unwrap_or_else(|| panic!("in the first batch: {first:?}"));
-        assert_eq!(sample.service.as_deref(), Some("tested"));
+        assert_eq!(sample.service.as_deref(), Some(bed.service.as_str()));
         assert!(sample.started_at.is_some_and(|began| began < first.at && first.at.since(began) < Duration::from_secs(600)), "{sample:?} at {:?}", first.at);
         assert!(engine.running().await.expect("a list").iter().any(|container| container.id == id));
     })

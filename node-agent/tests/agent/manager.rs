@@ -203,6 +203,8 @@ impl Session {
         loop {
             let message = timeout(PATIENCE, self.socket.next()).await.expect("a frame in time").expect("a frame").expect("no error");
             match message {
+                // That more may be sent is said to whom the input is from.
+                Message::Binary(frame) if frame[0] == channel::IN => {}
                 Message::Binary(mut frame) => {
                     let data = frame.split_off(1);
                     return Some((frame[0], data));

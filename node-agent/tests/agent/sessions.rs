@@ -1,11 +1,11 @@
-//! Sessions on real containers: commands and copies, their ends, cuts and bounds.
+//! Sessions on real containers: commands, copies and logs, their ends, cuts and bounds.
 
 use crate::{
     bed::{Bed, with_agent},
     manager::{Agent, Outcome, PATIENCE, Session},
 };
 use bytes::Bytes;
-use micado_api::agent::{INPUT_AHEAD, SessionNote, SessionWork, channel};
+use micado_api::agent::{INPUT_AHEAD, INPUT_FRAME, SessionNote, SessionWork, channel};
 use micado_node_agent::session::MOST;
 use sha2::{Digest, Sha256};
 use std::{
@@ -40,13 +40,12 @@ async fn exec_with_pipes() {
         assert_eq!((text(&done.out), text(&done.err), done.last), ("hello".to_owned(), "problem".to_owned(), Some(SessionNote::Exit { code: 7 })));
 
         let mut session = bed.manager.session(agent, exec(&id, "wc -c", false)).await;
-        let piece = vec![7; 200_000];
-        for _ in 0..10 {
-            session.input(&piece).await;
+        for _ in 0..INPUT_AHEAD {
+            session.input(&[7; INPUT_FRAME]).await;
         }
         session.note(&SessionNote::End).await;
         let done = session.outcome().await;
-        assert_eq!((text(&done.out).as_str(), done.last), ("2000000", Some(SessionNote::Exit { code: 0 })));
+        assert_eq!((text(&done.out).as_str(), done.last), ("524288", Some(SessionNote::Exit { code: 0 })));
 
         let work = SessionWork::Exec { container: id.clone(), command: vec!["no-such-program".to_owned()], terminal: false, environment: Vec::new() };
         let done = bed.manager.session(agent, work).await.outcome().await;
@@ -149,7 +148,7 @@ async fn stuck(bed: &Bed, agent: &mut Agent, id: &str, terminal: bool) -> Sessio
     let mut session = bed.manager.session(agent, exec(id, "echo ready; exec sleep 23456", terminal)).await;
     session.until("ready").await;
     for _ in 0..INPUT_AHEAD {
-        session.input(&[7; 200_000]).await;
+        session.input(&[7; INPUT_FRAME]).await;
     }
     session
 }
@@ -167,11 +166,38 @@ async fn input_that_nobody_reads_keeps_nothing_from_the_command() {
         }
         let mut session = stuck(bed, agent, &id, false).await;
         for _ in 0..INPUT_AHEAD {
-            session.input(&[7; 200_000]).await;
+            session.input(&[7; INPUT_FRAME]).await;
         }
-        let last = session.outcome().await.last;
-        assert!(matches!(&last, Some(SessionNote::Failed { message }) if message.contains("16 frames")), "{last:?}");
+        let mut one = bed.manager.session(agent, exec(&id, "exec sleep 23456", false)).await;
+        one.input(&[7; INPUT_FRAME + 1]).await;
+        for session in [session, one] {
+            let last = session.outcome().await.last;
+            assert!(matches!(&last, Some(SessionNote::Failed { message }) if message.contains("8 frames of 64 KiB")), "{last:?}");
+        }
         gone(bed, agent, &id, "sleep\\x0023456").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn fifty_commands_that_read_nothing_cost_what_their_input_may_be() {
+    with_agent(60_000, async |bed, agent| {
+        let id = bed.shell().await;
+        let mut sessions = Vec::new();
+        for _ in 0..MOST {
+            sessions.push(stuck(bed, agent, &id, false).await);
+        }
+        // Each hears that it is over only after the agent has taken all of its input.
+        for session in &mut sessions {
+            session.note(&SessionNote::Signal { name: "KILL".to_owned() }).await;
+        }
+        for session in sessions {
+            assert_eq!(session.outcome().await.last, Some(SessionNote::Exit { code: 137 }));
+        }
+        let most = bed.memory_kib("VmHWM") >> 10;
+        println!("50 commands that read nothing: the agent's memory was at most {most} MiB, and is {} MiB then", bed.memory_kib("VmRSS") >> 10);
+        let input = MOST * INPUT_AHEAD * INPUT_FRAME / MIB;
+        assert!(most as usize <= input + input / 2, "{most} MiB, for {input} MiB of input");
     })
     .await;
 }
@@ -262,6 +288,41 @@ async fn copies_that_cannot_be_done_say_why() {
         }
         drop(session);
         assert_eq!(text(&run(bed, agent, &id, "echo on").await.out), "on");
+    })
+    .await;
+}
+
+/// A container of a Swarm service that says so and ends, as the Swarm makes one for each run.
+async fn ended_run(bed: &Bed, name: &str) {
+    let image = std::env::var("MICADO_NODE_IMAGE").unwrap_or_else(|_| "micado-node:latest".to_owned());
+    let script = format!("for n in 1 2 3; do echo {name} $n; echo problem $n >&2; done; exit 3");
+    let id = bed.container(serde_json::json!({ "Image": image, "Entrypoint": ["bash", "-c", script] })).await;
+    bed.call(hyper::Method::POST, &format!("/containers/{id}/wait")).await;
+}
+
+#[tokio::test]
+async fn the_log_of_the_run_before() {
+    with_agent(60_000, async |bed, agent| {
+        let previous = |tail, since, timestamps| SessionWork::PreviousLog { service: bed.service.clone(), tail, since, timestamps };
+        // What runs is no run that ended.
+        bed.shell().await;
+        let done = bed.manager.session(agent, previous(None, None, false)).await.outcome().await;
+        assert_eq!((done.out.len() + done.err.len(), done.last), (0, Some(SessionNote::Exit { code: 1 })));
+
+        ended_run(bed, "one").await;
+        // The engine tells runs apart by the second that they were made in.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        ended_run(bed, "two").await;
+        bed.shell().await;
+        let done = bed.manager.session(agent, previous(None, None, false)).await.outcome().await;
+        assert_eq!((text(&done.out).as_str(), text(&done.err).as_str()), ("two 1\ntwo 2\ntwo 3", "problem 1\nproblem 2\nproblem 3"));
+        assert_eq!(done.last, Some(SessionNote::Exit { code: 0 }));
+        let done = bed.manager.session(agent, previous(Some(1), None, false)).await.outcome().await;
+        assert_eq!([done.out, done.err].concat().iter().filter(|byte| **byte == b'\n').count(), 1, "one line");
+        let done = bed.manager.session(agent, previous(None, Some(4_000_000_000), false)).await.outcome().await;
+        assert_eq!((done.out.len() + done.err.len(), done.last), (0, Some(SessionNote::Exit { code: 0 })), "nothing is so late");
+        let done = bed.manager.session(agent, previous(None, None, true)).await.outcome().await;
+        assert!(text(&done.out).lines().all(|line| line.contains("Z two ")), "{done:?}");
     })
     .await;
 }

@@ -192,10 +192,10 @@ enter() {
     done
 }
 
-# Where it runs already, nothing happens. Without a certificate it has nobody to talk to, and a machine made from a stock image has no agent.
+# Where it runs already, nothing happens. Without a certificate it has nobody to talk to.
 start_agent() {
     local home=/opt/micado/node
-    [[ -x $home/micado-node && -s $etc/node.crt ]] || return 0
+    [[ -s $etc/node.crt ]] || return 0
     if [[ -d /run/systemd/system ]]; then
         systemctl start --no-block micado-agent.service || say "the agent's service does not start"
     else

@@ -197,12 +197,21 @@ async fn cloudbroker() {
     report("CloudBroker: job `running` -> the waiting container runs", from_running);
     report("CloudBroker: launch without room -> running", whole);
 
+    idle_minute(&cluster, "jobs").await;
+    drop(cluster);
+
+    let rented = Rented { rent: "instances", pace: Pace::every(Duration::from_millis(100)), ..Rented::default() };
+    idle_minute(&Cluster::start(Options { rented: Some(rented), tick: 10, ..Options::default() }).await, "instances").await;
+}
+
+/// How often the broker is asked while nothing happens on one machine.
+async fn idle_minute(cluster: &Cluster, rent: &str) {
     cluster.launch(&web("idle")).await;
     cluster.until_container("idle_micado-web.1", ContainerState::Running, 120).await;
     sleep(Duration::from_secs(15)).await;
     let before = cluster.simulator().calls().len();
     sleep(Duration::from_secs(60)).await;
-    println!("CloudBroker: calls in an idle minute: {}", cluster.simulator().calls().len() - before);
+    println!("CloudBroker: calls in an idle minute with one of its {rent}: {}", cluster.simulator().calls().len() - before);
 }
 
 /// `micado execute -c true` beside `docker exec` on the engine of the same machine, in turns; both as processes, as people call them.

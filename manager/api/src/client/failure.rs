@@ -41,6 +41,9 @@ pub enum ClientError {
     /// The manager said no.
     #[error("{0}")]
     Refused(ErrorBody),
+    /// A session or a log broke off in the middle: the manager has ended, or the way to it is gone.
+    #[error("{0}")]
+    Cut(String),
     /// The answer broke off or is not to be understood: whether it was done is not known.
     #[error("{0}")]
     Broken(String),
@@ -52,7 +55,7 @@ impl ClientError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Address { .. } | Self::File { .. } => ErrorCode::BadRequest,
-            Self::NoAnswer { .. } | Self::Broken(_) => ErrorCode::Unavailable,
+            Self::NoAnswer { .. } | Self::Cut(_) | Self::Broken(_) => ErrorCode::Unavailable,
             Self::Untrusted { .. } => ErrorCode::Unauthorized,
             Self::Refused(body) => body.code,
         }
@@ -72,6 +75,7 @@ impl ClientError {
                 Some("name the manager's `ca.crt` with `--ca` or `MICADO_CA`, and the manager by a name that its certificate has".to_owned())
             }
             Self::Refused(body) => body.hint.clone(),
+            Self::Cut(_) => Some("what was under way is given up; run it again once `micado status` shows that the manager is back".to_owned()),
             Self::Broken(_) => Some("`micado list` shows whether it was done".to_owned()),
         }
     }
@@ -93,6 +97,14 @@ impl ClientError {
             _ => Some(bottom),
         };
         Self::NoAnswer { address, cause }
+    }
+
+    /// The same, of something that is ended by it.
+    pub(super) fn cut(self) -> Self {
+        match self {
+            Self::Broken(words) => Self::Cut(words),
+            other => other,
+        }
     }
 
     pub(super) fn unreadable(error: serde_json::Error) -> Self {

@@ -3,7 +3,7 @@
 use super::{Client, ClientError};
 use crate::{
     ErrorBody, ErrorCode,
-    agent::{INPUT_AHEAD, SessionNote, channel},
+    agent::{INPUT_AHEAD, INPUT_FRAME, SessionNote, channel},
 };
 use bytes::Bytes;
 use futures_util::{
@@ -16,14 +16,13 @@ use tokio::sync::Semaphore;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        Message,
+        Error, Message,
+        error::ProtocolError,
         handshake::client::generate_key,
         protocol::{Role, WebSocketConfig},
     },
 };
 
-/// The most data that one of our frames carries, in bytes.
-const PIECE: usize = 32 << 10;
 /// Of the library's buffers, in bytes: what may lie there unsent while the other side does not read.
 const BUFFER: usize = 64 << 10;
 
@@ -96,7 +95,7 @@ impl Client {
             .header(header::UPGRADE, "websocket")
             .header(header::SEC_WEBSOCKET_VERSION, "13")
             .header(header::SEC_WEBSOCKET_KEY, generate_key());
-        let response = self.answered(request).await?;
+        let response = self.answered(request).await.map_err(ClientError::cut)?;
         let upgraded = response.upgrade().await.map_err(|error| ClientError::from_http(&self.address, &error))?;
         let config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(BUFFER);
         let (to, from) = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await.split();
@@ -105,7 +104,7 @@ impl Client {
 }
 
 impl SessionInput {
-    /// Waits until the work can be sent 32 KiB that go before whatever is said after them. The output must be read meanwhile. Where the wait is given up, nothing is lost.
+    /// Waits until the work can be sent a frame that goes before whatever is said after it. The output must be read meanwhile. Where the wait is given up, nothing is lost.
     pub async fn room(&self) {
         if let Some(ahead) = &self.ahead {
             // Nobody closes it.
@@ -118,7 +117,7 @@ impl SessionInput {
     /// # Errors
     /// When the connection is gone: what the work's end says then counts more.
     pub async fn data(&mut self, data: &[u8]) -> Result<(), ClientError> {
-        for piece in data.chunks(PIECE) {
+        for piece in data.chunks(INPUT_FRAME) {
             self.room().await;
             if let Some(ahead) = &self.ahead {
                 ahead.forget_permits(1);
@@ -148,12 +147,12 @@ impl SessionOutput {
     /// When the work could not be done, in the agent's words, or the connection is gone.
     pub async fn next(&mut self) -> Result<SessionPiece, ClientError> {
         loop {
-            let message = self.from.next().await.ok_or_else(|| broken("the manager closed it"))?.map_err(broken)?;
+            let message = self.from.next().await.unwrap_or(Err(Error::ConnectionClosed)).map_err(broken)?;
             match message {
                 Message::Binary(mut frame) => match frame.first() {
                     Some(&channel::OUT) => return Ok(SessionPiece::Out(frame.split_off(1))),
                     Some(&channel::ERROR) => return Ok(SessionPiece::Error(frame.split_off(1))),
-                    Some(&channel::IN) => self.more_room(),
+                    Some(&channel::IN) => self.more_room(frame.get(1).copied()),
                     _ => {}
                 },
                 Message::Text(text) => match serde_json::from_str(&text).map_err(ClientError::unreadable)? {
@@ -161,7 +160,7 @@ impl SessionOutput {
                     SessionNote::Failed { message } => return Err(ClientError::Refused(ErrorBody::new(ErrorCode::Unsatisfiable, message))),
                     _ => {}
                 },
-                Message::Close(_) => return Err(broken("the manager closed it")),
+                Message::Close(_) => return Err(broken(Error::ConnectionClosed)),
                 _ => {}
             }
         }
@@ -169,13 +168,17 @@ impl SessionOutput {
 }
 
 impl SessionOutput {
-    fn more_room(&self) {
-        if let Some(ahead) = self.ahead.as_ref().filter(|ahead| ahead.available_permits() < INPUT_AHEAD) {
-            ahead.add_permits(1);
+    fn more_room(&self, frames: Option<u8>) {
+        if let Some(ahead) = &self.ahead {
+            ahead.add_permits(frames.map_or(1, usize::from));
         }
     }
 }
 
-fn broken(cause: impl std::fmt::Display) -> ClientError {
-    ClientError::Broken(format!("the session broke off: {cause}"))
+fn broken(cause: Error) -> ClientError {
+    let cause = match cause {
+        Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => "it has ended".to_owned(),
+        other => other.to_string(),
+    };
+    ClientError::Cut(format!("the connection to the manager broke: {cause}"))
 }

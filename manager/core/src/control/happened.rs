@@ -23,8 +23,15 @@ pub(super) struct Heard {
     events: VecDeque<ContainerEvent>,
     /// Until when the tasks are polled, and how they were when it was said.
     awaited: Option<(Timestamp, Vec<TaskView>)>,
+    /// When the last one ended, and its exit code if the kernel killed it for want of memory.
+    ended: Option<(Timestamp, Option<i64>)>,
+}
+
+impl Heard {
     /// The kernel killed the last one that ended, for want of memory: its exit code.
-    killed: Option<i64>,
+    fn killed(&self) -> Option<i64> {
+        self.ended.and_then(|(_, killed)| killed)
+    }
 }
 
 impl Core {
@@ -36,11 +43,14 @@ impl Core {
         if heard.events.contains(&event) {
             return;
         }
-        let killed = heard.killed;
-        if let ContainerHappening::Died { exit_code, oom } = event.what {
-            heard.killed = oom.then_some(exit_code);
+        let killed = heard.killed();
+        // What is told again, or restored from what is kept, may come after what happened later.
+        if let ContainerHappening::Died { exit_code, oom } = event.what
+            && heard.ended.is_none_or(|(at, _)| at <= event.at)
+        {
+            heard.ended = Some((event.at, oom.then_some(exit_code)));
         }
-        let says_why = heard.killed != killed;
+        let says_why = heard.killed() != killed;
         heard.events.push_back(event);
         if heard.events.len() > EVENTS {
             heard.events.pop_front();
@@ -77,6 +87,6 @@ impl Core {
 
     /// Whether the end of a Swarm service's container with this code was that the kernel killed it for want of memory.
     pub(super) fn was_killed(&self, swarm_name: &str, exit_code: Option<i64>) -> bool {
-        self.memory.heard.get(swarm_name).is_some_and(|heard| heard.killed.is_some() && heard.killed == exit_code)
+        exit_code.is_some() && self.memory.heard.get(swarm_name).and_then(Heard::killed) == exit_code
     }
 }

@@ -3,7 +3,7 @@
 use super::{Core, sight::Sight};
 use crate::{
     engine::TaskState,
-    metrics::Whose,
+    metrics::{Placed, Whose},
     model::{Container, Desired, Instance, Placement, Service},
 };
 use micado_api::{
@@ -19,6 +19,8 @@ pub struct LogSource {
     pub container: ContainerName,
     /// The Swarm service to read it from, while there is one.
     pub swarm_name: Option<String>,
+    /// The machine that it is placed on, and what people call that.
+    pub machine: Option<(InstanceId, Tag)>,
     /// The end of the log that was kept when the containers went.
     pub stored: Option<String>,
 }
@@ -339,11 +341,22 @@ impl Core {
         Some(SessionPlace { container: name.clone(), instance: instance.id.clone(), tag: instance.tag.clone(), engine_name })
     }
 
-    /// The container of each Swarm service, and the instance that it is on: where it is placed, and where it still is while it is being moved.
+    /// Every copy of a container, as agents know it: where it is placed, and where it still is while it is being moved.
     #[must_use]
-    pub fn swarm_services(&self) -> Vec<(String, ContainerName, InstanceId)> {
-        let copies = |it: &Container| [&it.placement, &it.leaving].into_iter().flatten().map(|place| (it.name.clone(), place.clone())).collect::<Vec<_>>();
-        self.ledger.containers.values().flat_map(copies).map(|(name, place)| (self.swarm_name(&name, &place), name, place.instance)).collect()
+    pub fn placed_copies(&self) -> Vec<Placed> {
+        let places = |it: &'_ Container| [it.placement.clone(), it.leaving.clone()].into_iter().flatten().collect::<Vec<_>>();
+        self.ledger.containers.values().flat_map(|it| places(it).into_iter().map(|place| self.placed_copy(it, place))).collect()
+    }
+
+    fn placed_copy(&self, it: &Container, place: Placement) -> Placed {
+        Placed {
+            swarm_service: self.swarm_name(&it.name, &place),
+            container: it.name.clone(),
+            service: it.service.clone(),
+            image: self.ledger.service_of(it).spec.image.clone(),
+            tag: Tag::trusted(self.tag_of(&place.instance)),
+            instance: place.instance,
+        }
     }
 
     /// Where the logs of a container, or of all containers of a service, are.
@@ -352,15 +365,27 @@ impl Core {
     /// `NotFound`.
     pub fn log_sources(&self, name: &str) -> Result<Vec<LogSource>, ErrorBody> {
         let source = |name: &ContainerName| {
-            let swarm_name = self.placed(name).map(|(_, _, swarm_name)| swarm_name);
-            let swarm_name = swarm_name.filter(|swarm_name| self.sight.as_ref().is_some_and(|sight| sight.has_service(swarm_name)));
+            let placed = self.placed(name);
+            let instance = placed.as_ref().and_then(|(_, placement, _)| self.ledger.instances.get(&placement.instance));
+            let machine = instance.map(|it| (it.id.clone(), it.tag.clone()));
+            let is_there = |swarm_name: &String| self.sight.as_ref().is_some_and(|sight| sight.has_service(swarm_name));
+            let swarm_name = placed.map(|(_, _, swarm_name)| swarm_name).filter(is_there);
             let record = self.ledger.containers.get(name);
             let stored = record.and_then(|it| it.log_tail.clone());
             // Once the log of one that is to end is kept, its service may go at any moment.
             let ends = record.is_some_and(|it| !it.wants_room()) && stored.is_some();
-            LogSource { container: name.clone(), swarm_name: swarm_name.filter(|_| !ends), stored }
+            LogSource { container: name.clone(), swarm_name: swarm_name.filter(|_| !ends), machine, stored }
         };
         Ok(self.containers_named(name)?.iter().map(source).collect())
+    }
+
+    /// The same of the container of this name, or the only container of this service.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when there are several.
+    pub fn log_source(&self, name: &str) -> Result<LogSource, ErrorBody> {
+        let sources = <[LogSource; 1]>::try_from(self.log_sources(name)?);
+        sources.map(|[only]| only).map_err(|all| several(name, &all.into_iter().map(|it| it.container).collect::<Vec<_>>()))
     }
 }
 

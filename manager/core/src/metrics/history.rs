@@ -1,6 +1,6 @@
-//! Where points are kept: a trait, implemented by every store beside the records.
+//! Where points and events are kept: a trait, implemented by every store beside the records.
 
-use super::{Point, Resolution};
+use super::{Happening, Point, RecallEvents, Resolution};
 use crate::store::StoreError;
 use micado_api::{InstanceId, Timestamp};
 
@@ -26,7 +26,24 @@ pub struct Recall {
     pub until: Timestamp,
 }
 
-/// A durable home for points.
+impl Recall {
+    /// What is wanted of a point.
+    #[must_use]
+    pub fn of(&self, point: &Point) -> Option<Point> {
+        if point.resolution != self.resolution || point.at < self.from || point.at >= self.until {
+            return None;
+        }
+        match &self.whose {
+            Whose::Instance(instance) => (point.instance == *instance).then(|| point.clone()),
+            Whose::Container(name) => {
+                let containers = [(name.clone(), *point.containers.get(name)?)].into();
+                Some(Point { instance: point.instance.clone(), containers, ..*point })
+            }
+        }
+    }
+}
+
+/// A durable home for points and events.
 #[async_trait::async_trait]
 pub trait History: Send + Sync + std::fmt::Debug {
     /// Keeps points, durably before it returns. One of the same instance, resolution and time is replaced: doing it again changes nothing.
@@ -41,7 +58,25 @@ pub trait History: Send + Sync + std::fmt::Debug {
     /// When the store cannot be read.
     async fn recall(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError>;
 
-    /// Lets go of points that are older than their resolution is kept. A store may do that by itself and late: up to an hour, and a MongoDB lets
+    /// The instances that points of this resolution are kept of, in their order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError>;
+
+    /// Keeps events, durably before it returns. One with the same [identity](Happening::identity) is replaced: doing it again changes nothing.
+    ///
+    /// # Errors
+    /// When the store does not take them; some may have been written.
+    async fn record_events(&self, events: &[Happening]) -> Result<(), StoreError>;
+
+    /// Events in the order of what they are told apart by, from whichever end is wanted.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError>;
+
+    /// Lets go of points that are older than their resolution is kept, and of events older than [`EVENTS_KEPT`](super::EVENTS_KEPT). A store may do that by itself and late: up to an hour, and a MongoDB lets
     /// go of points of ten minutes up to a day late, for it keeps a day of them as one.
     ///
     /// # Errors

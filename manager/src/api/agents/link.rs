@@ -40,7 +40,7 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// The caller is the agent of this instance, which has not been given back.
 #[derive(Debug)]
-pub(in crate::api) struct Caller(InstanceId);
+pub(in crate::api) struct Caller(pub(super) InstanceId);
 
 impl FromRequestParts<ApiState> for Caller {
     type Rejection = Refusal;
@@ -163,6 +163,7 @@ impl Ear<'_> {
             }
             Ok(FromAgent::Event(event)) => {
                 tracing::debug!(%instance, container = event.id, "{:?}", event.what);
+                state.metrics.take_event(instance, &self.run, event.clone())?;
                 // Whether this agent may speak of that service the core knows best.
                 state.handle.tell(Event::Happened(instance.clone(), event)).await;
             }

@@ -1,26 +1,32 @@
-//! Sessions for people and programs: a WebSocket that is passed on to the agent of the container's machine.
+//! Sessions for people and programs: passed on to the agent of the container's machine, as a WebSocket, or as what the manager itself reads.
 
 use super::{
     super::{
         ApiState,
         extract::{Name, Query},
-        refusal::Answer,
+        refusal::{Answer, Refusal},
     },
+    Pending,
     link::{SESSION_FRAME_MAX, Upgrade},
     relay::{self, PACE},
     silence::{Socket, gone},
 };
-use axum::{extract::State, response::Response};
-use futures_util::StreamExt;
-use micado_api::{CopyQuery, ErrorBody, ErrorCode, agent::SessionWork};
+use axum::{
+    extract::{State, ws::Message},
+    response::Response,
+};
+use futures_util::{Stream, StreamExt, stream};
+use micado_api::{ContainerName, CopyQuery, ErrorBody, ErrorCode, InstanceId, Tag, agent::SessionWork};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::PollSender;
 
 /// How long an agent may take to open its connection.
 const OPENING: Duration = Duration::from_secs(10);
 
 /// Runs a command in a container. A WebSocket: binary frames carry data (first byte 0: to standard input, 1: from standard output, 2: from standard error), text frames notes in JSON (`end`, `resize`, `signal`; from the
-/// command, the last: `exit` with its code, or `failed`). Of input at most 16 frames may be sent ahead: as the command takes them, an empty frame (only the first byte, 0) comes back for each. Who sends more is refused.
+/// command, the last: `exit` with its code, or `failed`). Of input at most 8 frames of 64 KiB may be sent ahead: as the command takes them, frames come back whose first byte is 0, and whose second is how many more may be sent. Who sends more is refused.
 #[utoipa::path(get, path = "/v1/containers/{name}/exec", operation_id = "execute", tag = "containers",
     params(
         ("name" = String, Path, description = "A container's name, or that of a service with one container."),
@@ -82,13 +88,7 @@ pub(in crate::api) async fn copy_from(
 /// Has the agent of the container's machine open a session, and passes it on.
 async fn start(state: ApiState, name: String, Upgrade(upgrade, socket): Upgrade, work: impl FnOnce(String) -> SessionWork) -> Answer<Response> {
     let place = state.handle.read(move |core| core.session_place(&name)).await??;
-    let agents = state.agents.clone();
-    let Some(pending) = agents.open(&place.instance, work(place.engine_name)) else {
-        let message = format!("the agent of `{}`, where `{}` runs, is not connected", place.tag, place.container);
-        return Err(ErrorBody::new(ErrorCode::Unavailable, message)
-            .hint("it connects by itself a few seconds after its machine has joined; try again then")
-            .into());
-    };
+    let pending = ask(&state, &place.instance, &place.tag, &place.container, work(place.engine_name))?;
     let (tag, stopping) = (place.tag, state.stopping);
     Ok(upgrade.max_message_size(SESSION_FRAME_MAX).max_frame_size(SESSION_FRAME_MAX).on_upgrade(move |caller| async move {
         match timeout(OPENING, pending.opened()).await {
@@ -99,7 +99,49 @@ async fn start(state: ApiState, name: String, Upgrade(upgrade, socket): Upgrade,
                     () = stopping.cancelled() => {}
                 }
             }
-            _ => relay::refuse(caller, &format!("the agent of `{tag}` does not answer; try again")).await,
+            _ => relay::refuse(caller, &unanswered(&tag)).await,
         }
     }))
+}
+
+/// Has the agent of this machine open a session whose work only sends, and gives what it sends, for a caller on this socket. Who does not read makes the agent wait; who drops it ends the session.
+pub(in crate::api) async fn read(
+    state: &ApiState,
+    (instance, tag): &(InstanceId, Tag),
+    container: &ContainerName,
+    socket: Option<Socket>,
+    work: SessionWork,
+) -> Answer<impl Stream<Item = Message> + Send + use<>> {
+    let pending = ask(state, instance, tag, container, work)?;
+    let Ok(Some(agent)) = timeout(OPENING, pending.opened()).await else {
+        return Err(ErrorBody::new(ErrorCode::Unavailable, unanswered(tag)).into());
+    };
+    let (to, messages) = mpsc::channel(1);
+    let (reader, stopping) = (to.clone(), state.stopping.clone());
+    let left = stream::once(async move {
+        reader.closed().await;
+        Err(axum::Error::new("nobody reads it"))
+    });
+    tokio::spawn(async move {
+        tokio::select! {
+            () = relay::relay((PollSender::new(to), Box::pin(left)), agent.split(), PACE) => {}
+            () = gone(PACE, || socket.is_some_and(Socket::is_unanswered)) => tracing::debug!("a log's reader is gone"),
+            () = stopping.cancelled() => {}
+        }
+    });
+    Ok(ReceiverStream::new(messages))
+}
+
+fn ask(state: &ApiState, instance: &InstanceId, tag: &Tag, container: &ContainerName, work: SessionWork) -> Answer<Pending> {
+    let away = || {
+        let refusal = ErrorBody::new(ErrorCode::Unavailable, format!("the agent of `{tag}`, the machine of `{container}`, is not connected"));
+        Refusal::from(
+            refusal.hint("it connects by itself, seconds after its machine has joined or is reached again: try again then; `micado list` shows the machine"),
+        )
+    };
+    state.agents.open(instance, work).ok_or_else(away)
+}
+
+fn unanswered(tag: &Tag) -> String {
+    format!("the agent of `{tag}` does not answer; try again")
 }

@@ -1,7 +1,9 @@
 //! Who may speak for an agent, over real TLS, and what is made of what it says.
 
 mod credentials;
+mod events;
 mod figures;
+mod program;
 
 use super::*;
 use crate::{

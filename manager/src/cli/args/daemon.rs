@@ -66,6 +66,9 @@ pub struct ManagerArgs {
     /// The image that instances of `local` clouds are made from.
     #[arg(long, env = "MICADO_NODE_IMAGE", hide_env_values = true, default_value = "micado-node:latest", value_name = "IMAGE")]
     pub node_image: String,
+    /// The node agent as a static program, which machines get that were made from an image without it [default: `micado-node` beside `micado`, if it is there].
+    #[arg(long, env = "MICADO_AGENT", hide_env_values = true, value_name = "FILE")]
+    pub agent: Option<PathBuf>,
     /// The network that instances of `local` clouds are put in [default: one of the cluster's own].
     #[arg(long, env = "MICADO_CLOUD_NETWORK", hide_env_values = true, value_name = "NAME")]
     pub cloud_network: Option<String>,

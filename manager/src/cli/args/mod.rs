@@ -8,7 +8,7 @@ mod verbs;
 
 pub use cloud::{CheckArgs, CloudVerb, SetupFile};
 pub use daemon::{ManagerArgs, UnknownNodes};
-pub use usage::{Fineness, HistoryArgs, ImageVerb, SetImageArgs, Sort, TopArgs};
+pub use usage::{EventsArgs, Fineness, HistoryArgs, ImageVerb, SetImageArgs, Sort, TopArgs};
 pub use values::{CopyPlace, HostPort, Port, Since, Tick, Volume};
 pub use verbs::{
     CopyArgs, CopyStoreArgs, CpArgs, ExecuteArgs, ExplainArgs, InfoArgs, LaunchArgs, ListArgs, LogsArgs, QuitArgs, RemoveArgs, StartArgs, StopArgs, Way,
@@ -90,6 +90,8 @@ pub enum Verb {
     Top(TopArgs),
     /// Show what a container or a machine has used.
     History(HistoryArgs),
+    /// Show what happened to containers: when they started and died, and how.
+    Events(EventsArgs),
     /// Show what was learned of images, or set their critical usage.
     #[command(subcommand)]
     Image(ImageVerb),
@@ -117,7 +119,7 @@ pub enum Verb {
 /// What may be done with a store.
 #[derive(Debug, Subcommand)]
 pub enum StoreVerb {
-    /// Copy a cluster's records to an empty store, and read them back.
+    /// Copy a cluster's records to an empty store, and read them back; and what was measured and happened.
     #[command(after_help = "Example: micado store copy /var/lib/micado/store.redb @/etc/micado/store.url")]
     Copy(CopyStoreArgs),
 }

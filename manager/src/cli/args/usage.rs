@@ -46,6 +46,24 @@ pub struct HistoryArgs {
     pub resolution: Option<Fineness>,
 }
 
+/// The flags of `events`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado events -n acme_nginx --since 1h")]
+pub struct EventsArgs {
+    /// Only those of this container, or of the containers of this service.
+    #[arg(short, long)]
+    pub name: Option<String>,
+    /// Only those on the instance of this tag.
+    #[arg(short, long)]
+    pub tag: Option<String>,
+    /// Only what is later: `10m` ago, a moment, or Unix seconds.
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<Since>,
+    /// Only the last so many, 10,000 at most.
+    #[arg(long, default_value_t = 50, value_name = "EVENTS")]
+    pub tail: u32,
+}
+
 /// How long a line of `history` stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Fineness {

@@ -118,7 +118,7 @@ pub struct ListArgs {
 
 /// The flags of `logs`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: micado logs -n acme_nginx --follow --since 10m")]
+#[command(after_help = "Example: micado logs -n acme_nginx --follow --since 10m\n         micado logs -n acme_nginx.1 --previous --tail 20")]
 pub struct LogsArgs {
     /// A service's or a container's name.
     #[arg(short, long)]
@@ -126,6 +126,9 @@ pub struct LogsArgs {
     /// Go on as more is written.
     #[arg(long)]
     pub follow: bool,
+    /// Of the run before the present one, of a container that ended and was started anew; of the last run where none runs.
+    #[arg(long, conflicts_with = "follow")]
+    pub previous: bool,
     /// Only the last so many lines.
     #[arg(long, value_name = "LINES")]
     pub tail: Option<u32>,

@@ -2,9 +2,9 @@
 
 use super::*;
 use micado_api::{
-    CloudName, ClusterId, ContainerName, ContainerUsage, Critical, DecisionView, FlavourName, ForeignNodeView, History, HistoryPoint, Hundredths, ImageView,
-    InstanceId, InstanceState, Location, MachineUsage, MemoryBytes, NanoCpus, Origin, PortMapping, PricePerHour, Protocol, ServiceName, ServiceSpec, Tag,
-    VolumeMount,
+    CloudName, ClusterId, ContainerName, ContainerUsage, Critical, DecisionView, EventView, FlavourName, ForeignNodeView, History, HistoryPoint, Hundredths,
+    ImageView, InstanceId, InstanceState, Location, MachineUsage, MemoryBytes, NanoCpus, Origin, PortMapping, PricePerHour, Protocol, ServiceName, ServiceSpec,
+    Tag, VolumeMount, agent::ContainerHappening,
 };
 
 pub(in crate::cli) const NOW: Timestamp = Timestamp(1_793_700_000_000);
@@ -214,6 +214,22 @@ fn images_with_what_was_learned() {
     let nothing = ImageView { image: "new".to_owned(), digest: None, critical: Critical::default(), suggested: None, footprint: None, measured_ms: 4000 };
     insta::assert_snapshot!("images", shown(images(&[image(), nothing.clone()])));
     assert_eq!(usage::footprint(&nothing), "not known yet, after 4s of figures");
+}
+
+#[test]
+fn what_happened() {
+    let event = |seconds, what| EventView {
+        at: earlier(seconds),
+        container: ContainerName::trusted("acme_web.1"),
+        instance: Tag::trusted("application01"),
+        image: "web:2".to_owned(),
+        id: "0123abcd".to_owned(),
+        what,
+    };
+    let died = |exit_code, oom| ContainerHappening::Died { exit_code, oom };
+    let all = [ContainerHappening::Started, ContainerHappening::Unhealthy, died(3, false), died(137, true), died(-1, false)];
+    let all: Vec<_> = all.into_iter().zip(0..).map(|(what, number)| event(60 - number, what)).collect();
+    insta::assert_snapshot!("events", shown(events(&all)));
 }
 
 #[test]

@@ -5,7 +5,10 @@ use super::{
     text,
 };
 use comfy_table::Table;
-use micado_api::{ContainerUsage, ContainerView, Critical, History, ImageView, InstanceState, InstanceView, MemoryBytes, NanoCpus, Resources};
+use micado_api::{
+    ContainerUsage, ContainerView, Critical, EventView, History, ImageView, InstanceState, InstanceView, MemoryBytes, NanoCpus, Resources,
+    agent::ContainerHappening,
+};
 use std::time::Duration;
 
 /// What is said of an active machine whose agent is not there, or silent.
@@ -107,6 +110,24 @@ pub(in crate::cli) fn history(view: &History) -> Table {
         table.add_row(row);
     }
     table
+}
+
+/// What happened, one event a line.
+pub(in crate::cli) fn events(views: &[EventView]) -> Table {
+    let mut table = Page::table(&["TIME", "CONTAINER", "INSTANCE", "EVENT"]);
+    for it in views {
+        table.add_row([moment(it.at), it.container.to_string(), it.instance.to_string(), what(it.what)]);
+    }
+    table
+}
+
+fn what(what: ContainerHappening) -> String {
+    match what {
+        // What agents say when nobody can tell any more how it ended.
+        ContainerHappening::Died { exit_code: -1, oom: false } => "died: exit code unknown".to_owned(),
+        ContainerHappening::Died { exit_code, oom } => format!("died: exit code {exit_code}{}", if oom { ", killed for want of memory" } else { "" }),
+        other => other.word().to_owned(),
+    }
 }
 
 /// `6h`, in the largest unit that fits.

@@ -3,6 +3,7 @@
 mod calls;
 pub mod fault;
 mod outage;
+mod recollection;
 mod watcher;
 
 pub use calls::{Outside, WayIn};
@@ -10,6 +11,7 @@ pub use calls::{Outside, WayIn};
 use super::{Action, Call, CallKey, Config, Core, Event, Handle, Input, Reply, Ticket};
 use crate::{
     clock,
+    metrics::History,
     store::{Change, Contents, Store, StoreError},
 };
 use micado_api::{ErrorBody, Progress};
@@ -25,6 +27,7 @@ type Incoming = (u64, Event);
 pub struct Runtime {
     config: Config,
     store: Arc<dyn Store>,
+    history: Arc<dyn History>,
     outside: Arc<Outside>,
     inbox: mpsc::Receiver<Input>,
     progress: broadcast::Sender<Progress>,
@@ -47,9 +50,9 @@ impl Bell {
 impl Runtime {
     /// A loop on these parts, and the way to reach it.
     #[must_use]
-    pub fn new(config: Config, store: Arc<dyn Store>, outside: Outside) -> (Self, Handle) {
+    pub fn new(config: Config, store: Arc<dyn Store>, history: Arc<dyn History>, outside: Outside) -> (Self, Handle) {
         let (handle, inbox, progress) = Handle::new();
-        (Self { config, store, outside: Arc::new(outside), inbox, progress, waiting: HashMap::new(), life: 0 }, handle)
+        (Self { config, store, history, outside: Arc::new(outside), inbox, progress, waiting: HashMap::new(), life: 0 }, handle)
     }
 
     /// Runs until `stop` is true. `ticks` brings the turns of the safety net: see [`bell`].
@@ -93,10 +96,11 @@ impl Runtime {
         }
     }
 
-    /// The brain as the store has it; every cloud is asked at once.
+    /// The brain as the store has it; every cloud is asked at once, and what happened before is called to mind.
     fn new_core(&mut self, contents: Contents, sender: &mpsc::UnboundedSender<Incoming>) -> Core {
         self.life += 1;
         drop(sender.send((self.life, Event::Tick)));
+        tokio::spawn(recollection::recollect(self.history.clone(), self.life, sender.clone()));
         Core::new(self.config.clone(), contents, rand::random())
     }
 

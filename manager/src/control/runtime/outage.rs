@@ -64,7 +64,7 @@ fn refuse(input: Input, error: &StoreError) {
     match input {
         Input::Request(_, _, answer) => drop(answer.send(Err(refusal))),
         Input::Read(read) => read(Err(refusal)),
-        // What containers used is told again once the store answers. What an agent saw happen is lost: Swarm's own word tells of that, only not who was killed for want of memory.
+        // What containers used, and who was killed for want of memory, is told again once the store answers. Of all else that an agent saw Swarm's own word tells.
         Input::Tell(_) => {}
     }
 }

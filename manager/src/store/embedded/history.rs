@@ -1,10 +1,10 @@
 //! Points in a table of their own, by resolution, instance and time: one machine's lie together, as they are rolled up.
 
-use super::{EmbeddedStore, blocking, explain};
+use super::{EmbeddedStore, blocking, events, explain};
 use crate::store::{StoreError, points};
 use micado_api::{InstanceId, Timestamp};
-use micado_core::metrics::{History, Point, Recall, Resolution, Whose};
-use redb::{Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use micado_core::metrics::{Happening, History, Point, Recall, RecallEvents, Resolution, Whose};
+use redb::{Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 /// Its resolution in seconds, its instance and its time.
 type Key = (u64, &'static str, u64);
@@ -14,8 +14,8 @@ type Row = (Resolution, InstanceId, Timestamp, Vec<u8>);
 
 const POINTS: TableDefinition<'static, Key, &'static [u8]> = TableDefinition::new("samples");
 
-/// Points that one transaction lets go of, for which commits wait: tens of milliseconds.
-const PIECE: usize = 10_000;
+/// Points, or events, that one transaction lets go of, for which commits wait: tens of milliseconds.
+pub(super) const PIECE: usize = 10_000;
 
 #[async_trait::async_trait]
 impl History for EmbeddedStore {
@@ -32,18 +32,36 @@ impl History for EmbeddedStore {
         blocking(move || store.recall_all(&wanted)).await
     }
 
+    async fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError> {
+        let store = self.clone();
+        blocking(move || store.instances_of(resolution).map_err(|error| store.failed(error))).await
+    }
+
+    async fn record_events(&self, events: &[Happening]) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let events = events.to_vec();
+        self.write(move |store| store.record_all_events(&events)).await
+    }
+
+    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
+        let (store, wanted) = (self.clone(), wanted.clone());
+        blocking(move || events::recall(&store.database, &wanted).map_err(|error| store.failed(error))).await
+    }
+
     /// In pieces, between which others write.
     async fn forget(&self, now: Timestamp) -> Result<(), StoreError> {
         for resolution in Resolution::ALL {
             let until = now.0.saturating_sub(u64::try_from(resolution.kept().as_millis()).unwrap_or(u64::MAX));
-            let store = self.clone();
-            let mut left = blocking(move || store.instances(resolution).map_err(|error| store.failed(error))).await?;
+            let mut left = self.instances(resolution).await?;
             while !left.is_empty() {
                 left = self.write(move |store| store.forget_some(resolution, until, left).map_err(|error| store.failed(error))).await?;
             }
         }
-        // An empty commit, which makes those before it durable.
-        self.write(|store| store.record_all(&[]).map_err(|error| store.failed(error))).await
+        // The last commit makes those before it durable.
+        while self.write(move |store| store.forget_some_events(now).map_err(|error| store.failed(error))).await? {}
+        Ok(())
     }
 }
 
@@ -62,7 +80,7 @@ impl EmbeddedStore {
         let instances = match &wanted.whose {
             _ if wanted.from >= wanted.until => vec![],
             Whose::Instance(instance) => vec![instance.clone()],
-            Whose::Container(_) => self.instances(wanted.resolution).map_err(|error| self.failed(error))?,
+            Whose::Container(_) => self.instances_of(wanted.resolution).map_err(|error| self.failed(error))?,
         };
         let mut points = Vec::new();
         for instance in &instances {
@@ -114,8 +132,12 @@ impl EmbeddedStore {
     }
 
     /// All that have points, in their order.
-    fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, redb::Error> {
-        let (table, finely) = (self.database.begin_read()?.open_table(POINTS)?, seconds(resolution));
+    fn instances_of(&self, resolution: Resolution) -> Result<Vec<InstanceId>, redb::Error> {
+        let (table, finely) = match self.database.begin_read()?.open_table(POINTS) {
+            // Of an earlier micado.
+            Err(TableError::TableDoesNotExist(_)) => return Ok(vec![]),
+            table => (table?, seconds(resolution)),
+        };
         let mut instances: Vec<InstanceId> = Vec::new();
         loop {
             let after = (finely, instances.last().map_or("", InstanceId::as_str), u64::MAX);

@@ -1,6 +1,6 @@
 //! A store's file written anew: what an older schema had written in clear is in no free page of the new one.
 
-use super::{Table, database, explain, history, schema, sync_folder};
+use super::{Table, database, events, explain, history, schema, sync_folder};
 use crate::store::{StoreError, codec::KINDS};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 use std::{io, path::Path};
@@ -38,6 +38,7 @@ fn copy(old: &Database, new: &Database) -> Result<(), redb::Error> {
         copy_records(&from, &to, Table::new(kind))?;
     }
     history::copy(&from, &to)?;
+    events::copy(&from, &to)?;
     schema::copy(&from, &to)?;
     Ok(to.commit()?)
 }

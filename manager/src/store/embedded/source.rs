@@ -1,6 +1,8 @@
 //! A store's file that is copied from: read as it is, an earlier micado's too, so that it stays that micado's and of whatever key it will be.
 
-use super::{CACHE_BYTES, Change, Contents, KeyFile, Store, StoreError, blocking, explain, is_blank, lock, read_all, schema};
+use super::{CACHE_BYTES, Change, Contents, EmbeddedStore, KeyFile, Store, StoreError, blocking, explain, is_blank, lock, read_all, schema};
+use micado_api::{InstanceId, Timestamp};
+use micado_core::metrics::{Happening, History, Point, Recall, RecallEvents, Resolution};
 use redb::Database;
 use std::{
     fs::OpenOptions,
@@ -13,7 +15,8 @@ use std::{
 pub(in crate::store) struct Source {
     path: PathBuf,
     contents: Contents,
-    _locked: Option<Database>,
+    /// Of which only the past is read. `None` in a file that redb has not laid out.
+    past: Option<EmbeddedStore>,
 }
 
 impl Source {
@@ -26,9 +29,14 @@ impl Source {
         blocking(move || {
             let database = database(&path)?;
             let contents = database.as_ref().map_or(Ok(vec![]), |database| read(&path, database, &keys))?;
-            Ok(Self { path, contents, _locked: database })
+            let past = database.map(|database| EmbeddedStore { path: path.clone().into(), database: Arc::new(database), keys, turn: Arc::default() });
+            Ok(Self { path, contents, past })
         })
         .await
+    }
+
+    fn refusal(&self) -> StoreError {
+        StoreError::Failed(format!("the store {} is only read", self.path.display()))
     }
 }
 
@@ -39,7 +47,37 @@ impl Store for Source {
     }
 
     async fn commit(&self, _changes: &[Change]) -> Result<(), StoreError> {
-        Err(StoreError::Failed(format!("the store {} is only read", self.path.display())))
+        Err(self.refusal())
+    }
+}
+
+#[async_trait::async_trait]
+impl History for Source {
+    async fn record(&self, _points: &[Point]) -> Result<(), StoreError> {
+        Err(self.refusal())
+    }
+
+    async fn recall(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError> {
+        let Some(past) = &self.past else { return Ok(vec![]) };
+        past.recall(wanted).await
+    }
+
+    async fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError> {
+        let Some(past) = &self.past else { return Ok(vec![]) };
+        past.instances(resolution).await
+    }
+
+    async fn record_events(&self, _events: &[Happening]) -> Result<(), StoreError> {
+        Err(self.refusal())
+    }
+
+    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
+        let Some(past) = &self.past else { return Ok(vec![]) };
+        past.recall_events(wanted).await
+    }
+
+    async fn forget(&self, _now: Timestamp) -> Result<(), StoreError> {
+        Err(self.refusal())
     }
 }
 

@@ -315,3 +315,15 @@ async fn write_until_killed(path: &Path) {
         writeln!(out, "acknowledged {n}").expect("the parent listens");
     }
 }
+
+#[tokio::test]
+async fn old_events_go() {
+    let home = TestHome::fresh().await;
+    let history = home.history().await;
+    let minute = std::time::Duration::from_secs(60);
+    let kept = conformance::event("kept", "alice_web", 0, micado_api::agent::ContainerHappening::Started);
+    history.record_events(&[conformance::old_event("old", minute), kept.clone()]).await.expect("recorded");
+    assert_eq!(conformance::all_events(&*history).await.len(), 2);
+    history.forget(crate::clock::now()).await.expect("forgotten");
+    assert_eq!(conformance::all_events(&*history).await, [kept]);
+}

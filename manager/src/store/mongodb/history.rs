@@ -12,7 +12,7 @@ use ::mongodb::{
 };
 use futures_util::TryStreamExt;
 use micado_api::{InstanceId, Timestamp};
-use micado_core::metrics::{History, Point, Recall, Resolution, Whose};
+use micado_core::metrics::{Happening, History, Point, Recall, RecallEvents, Resolution, Whose};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -41,6 +41,23 @@ impl History for MongoStore {
         let mut found = self.inner.within(self.inner.find(wanted)).await?;
         found.sort_by(|a, b| (a.at, &a.instance).cmp(&(b.at, &b.instance)));
         Ok(found)
+    }
+
+    async fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError> {
+        let samples = self.inner.database.collection::<Document>(COLLECTION);
+        let find = async { samples.distinct("instance", doc! { "resolution": seconds(resolution) }).await.map_err(|error| self.inner.failed(&error)) };
+        let mut found: Vec<InstanceId> = self.inner.within(find).await?.iter().filter_map(|it| it.as_str().map(InstanceId::trusted)).collect();
+        found.sort();
+        Ok(found)
+    }
+
+    /// As points are: without holding up commits.
+    async fn record_events(&self, events: &[Happening]) -> Result<(), StoreError> {
+        self.inner.record_events(events).await
+    }
+
+    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
+        self.inner.within(self.inner.recall_events(wanted)).await
     }
 
     /// The server does it.

@@ -1,6 +1,6 @@
 //! What a database must hold to be a store of micado: its version, and proof that the key is the one its records were sealed with.
 
-use super::{Inner, StoreError, document, history};
+use super::{Inner, StoreError, document, events, history};
 use crate::store::codec::KINDS;
 use ::mongodb::{
     bson::{Document, doc, spec::BinarySubtype},
@@ -8,8 +8,8 @@ use ::mongodb::{
 };
 
 /// The version that this micado reads and writes. Each brings a step from the one before:
-/// 2 has `samples`, and records in `imagecontainer`.
-const VERSION: u64 = 2;
+/// 2 has `samples`, and records in `imagecontainer`; 3 has `events`.
+const VERSION: u64 = 3;
 const COLLECTION: &str = "schema";
 const ID: &str = "micado";
 /// The server's code for a collection that is there already.
@@ -36,7 +36,7 @@ pub(super) async fn check(inner: &Inner) -> Result<Found, StoreError> {
     }
     let schema = inner.database.collection::<Document>(COLLECTION).find_one(doc! { "_id": ID }).await.map_err(failed)?;
     let Some(schema) = schema else {
-        for kind in KINDS.into_iter().chain([history::COLLECTION]) {
+        for kind in KINDS.into_iter().chain([history::COLLECTION, events::COLLECTION]) {
             if inner.database.collection::<Document>(kind).find_one(doc! {}).await.map_err(failed)?.is_some() {
                 return Err(StoreError::Schema(format!(
                     "the database of the store {} has a collection `{kind}` of another program: name another database in the URL",
@@ -98,7 +98,9 @@ async fn make_collections(inner: &Inner) -> Result<(), StoreError> {
         make(inner, history::COLLECTION, None).await.map_err(|error| inner.failed(&error))?;
     }
     let samples = inner.database.collection::<Document>(history::COLLECTION);
-    samples.create_indexes(history::indexes()).await.map(drop).map_err(|error| inner.failed(&error))
+    samples.create_indexes(history::indexes()).await.map_err(|error| inner.failed(&error))?;
+    let events = inner.database.collection::<Document>(events::COLLECTION);
+    events.create_indexes(events::indexes()).await.map(drop).map_err(|error| inner.failed(&error))
 }
 
 async fn make(inner: &Inner, name: &str, storage: Option<Document>) -> Result<(), Error> {

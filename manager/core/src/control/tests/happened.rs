@@ -97,6 +97,16 @@ fn who_was_killed_for_want_of_memory_is_told_so_as_long_as_it_fails() {
 }
 
 #[test]
+fn what_is_recalled_of_before_changes_nothing_that_was_heard_since() {
+    let (mut bench, id, name) = running();
+    bench.event(Event::Happened(id.clone(), ContainerEvent { at: Timestamp(6), ..died(&name, 137, false) }));
+    bench.event(Event::Happened(id.clone(), died(&name, 137, true)));
+    assert!(!bench.core.was_killed(&name, Some(137)));
+    bench.event(Event::Happened(id, ContainerEvent { at: Timestamp(7), ..died(&name, 137, true) }));
+    assert!(bench.core.was_killed(&name, Some(137)) && !bench.core.was_killed(&name, Some(1)) && !bench.core.was_killed(&name, None));
+}
+
+#[test]
 fn what_was_said_is_forgotten_with_the_service() {
     let (mut bench, id, name) = running();
     for at in 0..100 {

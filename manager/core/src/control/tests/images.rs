@@ -3,10 +3,10 @@
 use super::*;
 use crate::{
     engine::swarm_name,
-    metrics::{LEARN_AFTER, Used},
+    metrics::{LEARN_AFTER, Placed, Used},
     store::{Change, Key, Record},
 };
-use micado_api::{ContainerName, Critical, ImageView, Unnamed};
+use micado_api::{ContainerName, Critical, ImageView, ServiceName, Unnamed};
 use std::time::Duration;
 
 const NOTHING: Unnamed = Unnamed { memory: true, cpu: true };
@@ -53,8 +53,16 @@ fn image(bench: &Bench) -> ImageView {
 #[test]
 fn swarm_services_are_known_by_name() {
     let bench = running();
-    let instance = bench.core.instances(false)[0].id.clone();
-    assert_eq!(bench.core.swarm_services(), [(swarm("a_web.1"), ContainerName::trusted("a_web.1"), instance)]);
+    let instance = &bench.core.instances(false)[0];
+    let wanted = Placed {
+        swarm_service: swarm("a_web.1"),
+        container: ContainerName::trusted("a_web.1"),
+        service: ServiceName::trusted("a_web"),
+        image: "web".to_owned(),
+        instance: instance.id.clone(),
+        tag: instance.tag.clone(),
+    };
+    assert_eq!(bench.core.placed_copies(), [wanted]);
 }
 
 #[test]

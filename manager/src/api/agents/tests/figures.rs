@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     api::tests::core_of,
     clock,
-    control::{Event, runtime::Bell},
+    control::{Core, Event, runtime::Bell},
     metrics::Resolution,
     model::{Container, Instance, Placement, Service},
     store::Record,
@@ -16,7 +16,7 @@ use micado_api::{
 use std::sync::{LazyLock, atomic::Ordering};
 
 /// The batch of this sequence: one every two seconds, half a core in use.
-fn batch(sequence: u64, containers: Vec<ContainerSample>) -> FromAgent {
+pub(super) fn batch(sequence: u64, containers: Vec<ContainerSample>) -> FromAgent {
     let cpu_ns = sequence * 1_000_000_000;
     let machine =
         MachineSample { memory_total: MemoryBytes::mib(512), memory_left: MemoryBytes::mib(300), cpu_ns, cores: 1_000_000_000, ..MachineSample::default() };
@@ -24,18 +24,18 @@ fn batch(sequence: u64, containers: Vec<ContainerSample>) -> FromAgent {
 }
 
 /// A minute ago, and so much later.
-fn at(sequence: u64) -> Timestamp {
+pub(super) fn at(sequence: u64) -> Timestamp {
     static BEGAN: LazyLock<u64> = LazyLock::new(|| clock::now().0 - 60_000);
     Timestamp(*BEGAN + sequence * 2000)
 }
 
-fn of_service(service: &str, memory: u64, sequence: u64) -> ContainerSample {
+pub(super) fn of_service(service: &str, memory: u64, sequence: u64) -> ContainerSample {
     let service = Some(service.to_owned());
     ContainerSample { id: "e1".to_owned(), service, working_set: MemoryBytes::mib(memory), cpu_ns: sequence * 500_000_000, ..ContainerSample::default() }
 }
 
 /// Rings for two turns of the refresh: when the second begins, the first is over.
-async fn turn(manager: &Manager, bell: &Bell) {
+pub(super) async fn turn(manager: &Manager, bell: &Bell) {
     let mut asked = manager.history.asked.subscribe();
     for _ in 0..2 {
         bell.ring();
@@ -91,7 +91,13 @@ async fn while_the_store_is_silent_nothing_is_acknowledged_and_nothing_lost_or_c
 }
 
 /// A manager with two machines, and a container on the first; its Swarm service.
-fn placed() -> (Manager, [InstanceId; 2], String) {
+pub(super) fn placed() -> (Manager, [InstanceId; 2], String) {
+    let (core, ids, service) = placed_core();
+    (Manager::on(core), ids, service)
+}
+
+/// The core of such a manager.
+pub(super) fn placed_core() -> (Core, [InstanceId; 2], String) {
     let ids = ["i1", "i2"].map(InstanceId::trusted);
     let now = clock::now();
     let instance = |id: &InstanceId| {
@@ -116,8 +122,8 @@ fn placed() -> (Manager, [InstanceId; 2], String) {
     let placement = Some(Placement { instance: ids[0].clone(), generation: 1 });
     let container = Container { placement, next_generation: 2, ..Container::new(ContainerName::trusted("acme_web.1"), name, now) };
     let core = core_of(vec![instance(&ids[0]), instance(&ids[1]), Record::Service(service), Record::Container(container)]);
-    let swarm_service = core.swarm_services()[0].0.clone();
-    (Manager::on(core), ids, swarm_service)
+    let swarm_service = core.placed_copies()[0].swarm_service.clone();
+    (core, ids, swarm_service)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,7 +233,10 @@ async fn what_there_is_no_room_for_stays_with_the_agent_until_the_store_answers(
     let mut agent = Agent::of(&manager, &instance, "a").await;
     agent.say(&FromAgent::Samples(of(sequence))).await;
     let end = agent.0.next().await.expect("a word").expect("readable");
-    assert!(matches!(&end, tungstenite::Message::Close(Some(end)) if end.reason.as_str() == "no room for more figures until the store answers"), "{end:?}");
+    assert!(
+        matches!(&end, tungstenite::Message::Close(Some(end)) if end.reason.as_str() == "no room for more figures and events until the store answers"),
+        "{end:?}"
+    );
     turn(&manager, &bell).await;
     let mut agent = Agent::of(&manager, &instance, "a").await;
     agent.say(&FromAgent::Samples(of(sequence))).await;

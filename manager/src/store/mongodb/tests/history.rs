@@ -112,14 +112,16 @@ async fn a_manager_that_lost_its_lease_writes_no_points() {
 }
 
 #[tokio::test]
-async fn a_store_of_schema_one_gets_what_is_new() {
+async fn a_store_of_an_earlier_schema_gets_what_is_new() {
     let home = TestHome::fresh().await;
     let store = home.store(Pace::default()).await.expect("open");
     store.commit(&[put(setting("a", "1"), 0)]).await.expect("commit");
     store.close().await;
     // As the micado before left it.
     let database = database(&home.url).await;
-    database.collection::<Document>("samples").drop().await.expect("dropped");
+    for new in ["samples", "events"] {
+        database.collection::<Document>(new).drop().await.expect("dropped");
+    }
     database.collection("imagecontainer").insert_one(doc! { "_id": "micado-web:latest", "image": "micado-web:latest" }).await.expect("inserted");
     database.collection::<Document>("schema").update_one(doc! {}, doc! { "$set": { "version": 1_i64 } }).await.expect("updated");
 
@@ -130,8 +132,9 @@ async fn a_store_of_schema_one_gets_what_is_new() {
         assert_eq!(settings(&store).await, [("a".into(), "1".into(), 1)]);
         assert_eq!(store.load().await.expect("load").len(), 1, "no image without a record");
         assert_eq!(database.collection::<Document>("samples").list_index_names().await.expect("indexes").len(), 4);
+        assert_eq!(database.collection::<Document>("events").list_index_names().await.expect("indexes").len(), 5);
         let schema = database.collection::<Document>("schema").find_one(doc! {}).await.expect("find").expect("one");
-        assert_eq!(schema.get_i64("version").expect("a version"), 2);
+        assert_eq!(schema.get_i64("version").expect("a version"), 3);
         store.close().await;
     }
 }

@@ -1,6 +1,7 @@
 //! The store in a MongoDB: the conformance suite on a real server, and what only a server has.
 
 mod access;
+mod events;
 mod faults;
 mod history;
 mod leases;

@@ -4,7 +4,7 @@ use super::{
     server::{database, free_port, keys},
     *,
 };
-use crate::store::conformance;
+use crate::{clock, store::conformance};
 use ::mongodb::{
     Database,
     bson::{Bson, Document, doc},
@@ -12,8 +12,9 @@ use ::mongodb::{
 use futures_util::TryStreamExt;
 use micado_api::{
     ContainerName, ContainerState, ContainerUsage, ContainerView, Critical, Hundredths, ImageView, InstanceId, InstanceState, InstanceView, Location,
-    MachineUsage, MemoryBytes, NanoCpus, Origin, PricePerHour, Resources, ServiceName, Tag, Timestamp,
+    MachineUsage, MemoryBytes, NanoCpus, Origin, PricePerHour, Resources, ServiceName, Tag, Timestamp, agent::ContainerHappening,
 };
+use micado_core::metrics::{Happening, Point, Resolution};
 
 /// The one document of a collection, as a shell shows it.
 async fn shown(database: &Database, kind: &str) -> String {
@@ -171,8 +172,8 @@ async fn what_is_no_store_of_ours_is_refused_and_left_alone() {
     assert!(schema_error(&stranger).await.contains("another key"));
 
     let ours = database(&home.url).await;
-    ours.collection::<Document>("schema").update_one(doc! {}, doc! { "$set": { "version": 3 } }).await.expect("updated");
-    assert!(schema_error(&home).await.contains("has schema 3 and this micado knows up to 2"));
+    ours.collection::<Document>("schema").update_one(doc! {}, doc! { "$set": { "version": 4 } }).await.expect("updated");
+    assert!(schema_error(&home).await.contains("has schema 4 and this micado knows up to 3"));
 }
 
 #[tokio::test]
@@ -220,6 +221,9 @@ async fn a_store_is_copied_whole_and_only_where_there_is_none() {
         .collect();
     let first = open("first").await;
     first.commit(&records.iter().cloned().map(|record| put(record, 0)).collect::<Vec<_>>()).await.expect("commit");
+    let (points, events) = a_past();
+    first.record(&points).await.expect("recorded");
+    first.record_events(&events).await.expect("recorded");
     let refusal = |from: Place, to: Place| async { copy(from, to, state.path()).await.expect_err("a refusal").to_string() };
 
     assert!(refusal(file("first"), database(&home)).await.contains("in use"));
@@ -229,11 +233,30 @@ async fn a_store_is_copied_whole_and_only_where_there_is_none() {
     assert!(refusal(database(&home), file("second")).await.contains("no store"));
     let copied = copy(file("first"), database(&home), state.path()).await.expect("from a file to a database");
     assert_eq!((copied.records["decision"], copied.records["imagecontainer"]), (1500, 1));
+    assert_eq!((copied.records["samples"], copied.records["events"]), (points.len(), events.len()), "each once");
     assert!(refusal(file("first"), database(&home)).await.contains("not empty"));
     copy(database(&home), database(&other), state.path()).await.expect("from a database to another");
     copy(database(&other), file("second"), state.path()).await.expect("from a database to a file");
     copy(file("second"), file("third"), state.path()).await.expect("from a file to another");
-    assert_eq!(open("third").await.load().await, Ok(wanted));
+    let third = open("third").await;
+    assert_eq!(third.load().await, Ok(wanted));
+    assert_eq!(conformance::all_events(&third).await, events);
+    for (resolution, instance) in Resolution::ALL.into_iter().flat_map(|resolution| ["a", "b"].map(|it| (resolution, it))) {
+        let of: Vec<Point> = points.iter().filter(|it| it.resolution == resolution && it.instance.as_str() == instance).cloned().collect();
+        assert_eq!(third.recall(&conformance::all_of(instance, resolution)).await, Ok(of));
+    }
+}
+
+/// Points of two instances over nearly all the time that they are kept for, and more events than are read at once, many of one moment.
+fn a_past() -> (Vec<Point>, Vec<Happening>) {
+    let now = clock::now().0;
+    let at = |resolution: Resolution, part: u64| Timestamp(now - u64::try_from(resolution.kept().as_millis()).expect("a month") * part / 1000);
+    let of = |resolution: Resolution| {
+        (0..950).rev().flat_map(move |part| ["a", "b"].map(|it| conformance::point(it, resolution, at(resolution, part), &["alice_web.1"])))
+    };
+    let ids = (0..7000_u64)
+        .map(|number| Happening { engine_id: format!("{number:08}"), ..conformance::event("a", "alice_web", number / 6500, ContainerHappening::Started) });
+    (Resolution::ALL.into_iter().flat_map(of).collect(), ids.collect())
 }
 
 #[tokio::test]

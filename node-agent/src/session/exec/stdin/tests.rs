@@ -15,17 +15,27 @@ const FRAME: usize = 10_000;
 
 /// The input of a command with room for so many bytes that it has not read, the command's end of it, and the caller.
 async fn command(room: usize) -> (Stdin, DuplexStream, WebSocketStream<DuplexStream>) {
+    command_among(room, &Arc::new(Semaphore::new(0))).await
+}
+
+/// The same where there are so many places for fast ones.
+async fn command_among(room: usize, fast: &Arc<Semaphore>) -> (Stdin, DuplexStream, WebSocketStream<DuplexStream>) {
     let ((ours, theirs), (to, command)) = (duplex(1 << 20), duplex(room));
     let pace = Pace { ping: HOUR, dead: HOUR };
     let (Caller { output, .. }, _) = Caller::new(WebSocketStream::from_raw_socket(ours, Role::Client, None).await, pace);
-    (Stdin::new(to, output, false), command, WebSocketStream::from_raw_socket(theirs, Role::Server, None).await)
+    (Stdin::new(to, output, false, Arc::clone(fast)), command, WebSocketStream::from_raw_socket(theirs, Role::Server, None).await)
 }
 
-/// Waits until the caller has heard of so many frames.
+/// Waits until the caller has heard that it may send so many more frames.
 async fn hears(caller: &mut WebSocketStream<DuplexStream>, count: usize) {
-    for _ in 0..count {
-        assert_eq!(caller.next().await.expect("a frame").expect("readable"), Message::binary(vec![0]));
+    let mut heard = 0;
+    while heard < count {
+        match caller.next().await.expect("a frame").expect("readable") {
+            Message::Binary(frame) if frame.len() == 2 && frame[0] == 0 => heard += usize::from(frame[1]),
+            other => panic!("{other:?}"),
+        }
     }
+    assert_eq!(heard, count);
 }
 
 fn frame(number: usize) -> Bytes {
@@ -59,8 +69,43 @@ async fn a_caller_that_does_not_wait_is_refused_and_one_that_does_is_not() {
     for number in 0..INPUT_AHEAD {
         stdin.add(frame(number)).expect("so much may wait again");
     }
-    // One may be in the feed's hand already.
-    assert!(matches!(stdin.add(frame(0)).and_then(|()| stdin.add(frame(0))), Err(SessionError::TooFarAhead)));
+    assert!(matches!(stdin.add(frame(0)), Err(SessionError::TooFarAhead)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_may_not_be_larger_than_said() {
+    let (stdin, _command, _caller) = command(1).await;
+    assert!(matches!(stdin.add(vec![0; INPUT_FRAME + 1].into()), Err(SessionError::TooFarAhead)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_takes_what_comes_may_be_sent_more_while_there_is_a_place() {
+    let fast = Arc::new(Semaphore::new(1));
+    let more = INPUT_AHEAD + usize::from(MORE);
+    let (one, mut one_reads, mut caller) = command_among(1, &fast).await;
+    let (other, mut other_reads, mut other_caller) = command_among(1, &fast).await;
+    let mut all = vec![0; FRAME * INPUT_AHEAD];
+    for number in 0..INPUT_AHEAD {
+        one.add(frame(number)).expect("so much may wait");
+    }
+    one_reads.read_exact(&mut all).await.expect("all");
+    hears(&mut caller, more).await;
+    for _ in 0..more {
+        one.add(frame(0)).expect("so much more may wait");
+    }
+    assert!(matches!(one.add(frame(0)), Err(SessionError::TooFarAhead)));
+    let mut again = async || {
+        for number in 0..INPUT_AHEAD {
+            other.add(frame(number)).expect("so much may wait");
+        }
+        other_reads.read_exact(&mut all).await.expect("all");
+    };
+    again().await;
+    hears(&mut other_caller, INPUT_AHEAD).await;
+    drop((one, one_reads));
+    drop(fast.acquire().await);
+    again().await;
+    hears(&mut other_caller, more).await;
 }
 
 #[tokio::test(start_paused = true)]

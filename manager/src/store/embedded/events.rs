@@ -1,0 +1,127 @@
+//! Events in a table of their own, by time: what is asked for is mostly the latest.
+
+use super::{EmbeddedStore, explain, history::PIECE};
+use crate::store::StoreError;
+use micado_api::{ContainerName, InstanceId, ServiceName, Tag, Timestamp, agent::ContainerHappening};
+use micado_core::metrics::{EVENTS_KEPT, First, Happening, Identity, Placed, RecallEvents};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// What a happening is told by.
+type Key = (u64, &'static str, &'static str, &'static str);
+
+const EVENTS: TableDefinition<'static, Key, &'static [u8]> = TableDefinition::new("events");
+
+/// What a row says beside its key, as JSON.
+#[derive(Serialize, Deserialize)]
+struct Row<'a> {
+    container: Cow<'a, str>,
+    service: Cow<'a, str>,
+    image: Cow<'a, str>,
+    tag: Cow<'a, str>,
+    swarm_service: Cow<'a, str>,
+    #[serde(flatten)]
+    what: ContainerHappening,
+}
+
+impl EmbeddedStore {
+    pub(super) fn record_all_events(&self, events: &[Happening]) -> Result<(), StoreError> {
+        let rows = events.iter().map(|it| Ok((it.identity(), encode(it)?))).collect::<Result<Vec<_>, StoreError>>()?;
+        let write = || -> Result<(), redb::Error> {
+            let transaction = self.database.begin_write()?;
+            let mut table = transaction.open_table(EVENTS)?;
+            for (identity, row) in &rows {
+                table.insert(key(identity), row.as_slice())?;
+            }
+            drop(table);
+            Ok(transaction.commit()?)
+        };
+        write().map_err(|error| explain(&self.path, &error))
+    }
+
+    /// Lets go of a piece of what is too old; whether there may be more.
+    pub(super) fn forget_some_events(&self, now: Timestamp) -> Result<bool, redb::Error> {
+        let until = now.0.saturating_sub(u64::try_from(EVENTS_KEPT.as_millis()).unwrap_or(u64::MAX));
+        let transaction = self.database.begin_write()?;
+        let mut table = transaction.open_table(EVENTS)?;
+        let mut gone = 0;
+        for row in table.extract_from_if(..(until, "", "", ""), |_, _| true)?.take(PIECE) {
+            row?;
+            gone += 1;
+        }
+        drop(table);
+        transaction.commit()?;
+        Ok(gone == PIECE)
+    }
+}
+
+/// What is wanted of the events in a file.
+pub(super) fn recall(database: &Database, wanted: &RecallEvents) -> Result<Vec<Happening>, redb::Error> {
+    let table = match database.begin_read()?.open_table(EVENTS) {
+        // None was written yet, or the file is of an earlier micado.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(vec![]),
+        table => table?,
+    };
+    if wanted.from >= wanted.until {
+        return Ok(vec![]);
+    }
+    let mut rows = table.range((wanted.from.0, "", "", "")..(wanted.until.0, "", "", ""))?;
+    let next = || match wanted.first {
+        First::Oldest => rows.next(),
+        First::Newest => rows.next_back(),
+    };
+    let mut found = Vec::new();
+    for row in std::iter::from_fn(next) {
+        if found.len() >= wanted.most {
+            break;
+        }
+        let (key, row) = row?;
+        // One that cannot be read is of no use to anybody, and the others are.
+        found.extend(decode(key.value(), row.value()).filter(|it| wanted.wants(it)));
+    }
+    Ok(found)
+}
+
+pub(super) fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), redb::Error> {
+    let table = match from.open_table(EVENTS) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        table => table?,
+    };
+    let mut copied = to.open_table(EVENTS)?;
+    for row in table.iter()? {
+        let (key, row) = row?;
+        copied.insert(key.value(), row.value())?;
+    }
+    Ok(())
+}
+
+fn key<'a>((at, instance, engine_id, word): &Identity<'a>) -> (u64, &'a str, &'a str, &'a str) {
+    (at.0, instance, engine_id, word)
+}
+
+fn encode(it: &Happening) -> Result<Vec<u8>, StoreError> {
+    let placed = &it.placed;
+    let row = Row {
+        container: placed.container.as_str().into(),
+        service: placed.service.as_str().into(),
+        image: placed.image.as_str().into(),
+        tag: placed.tag.as_str().into(),
+        swarm_service: placed.swarm_service.as_str().into(),
+        what: it.what,
+    };
+    serde_json::to_vec(&row).map_err(|error| StoreError::Failed(format!("an event of `{}` cannot be written as JSON: {error}", placed.container)))
+}
+
+fn decode((at, instance, engine_id, _): (u64, &str, &str, &str), row: &[u8]) -> Option<Happening> {
+    let row: Row<'_> = serde_json::from_slice(row).ok()?;
+    let placed = Placed {
+        swarm_service: row.swarm_service.into_owned(),
+        container: ContainerName::trusted(row.container),
+        service: ServiceName::trusted(row.service),
+        image: row.image.into_owned(),
+        instance: InstanceId::trusted(instance),
+        tag: Tag::trusted(row.tag),
+    };
+    Some(Happening { placed, engine_id: engine_id.to_owned(), at: Timestamp(at), what: row.what })
+}

@@ -1,0 +1,101 @@
+//! Events in the collection `events`, one document each, for people to read: an id made of what tells it from all others, so that writing it again changes nothing.
+
+use super::{
+    Inner, StoreError,
+    document::{STATEMENTS, date},
+};
+use ::mongodb::{
+    IndexModel,
+    bson::{Bson, Document, doc},
+    options::IndexOptions,
+};
+use futures_util::TryStreamExt;
+use micado_api::{ContainerName, InstanceId, ServiceName, Tag, Timestamp, agent::ContainerHappening};
+use micado_core::metrics::{EVENTS_KEPT, First, Happening, Placed, RecallEvents};
+
+/// The collection.
+pub(super) const COLLECTION: &str = "events";
+
+/// Events are searched for by what they are of, and let go of by their time.
+pub(super) fn indexes() -> Vec<IndexModel> {
+    let by = |field: &str| IndexModel::builder().keys(doc! { field: 1, "at": 1 }).build();
+    let old = IndexOptions::builder().expire_after(EVENTS_KEPT).build();
+    vec![by("container"), by("service"), by("instance"), IndexModel::builder().keys(doc! { "at": 1 }).options(old).build()]
+}
+
+impl Inner {
+    pub(super) async fn record_events(&self, events: &[Happening]) -> Result<(), StoreError> {
+        for events in events.chunks(STATEMENTS) {
+            if !self.held().await {
+                return Err(self.unsure());
+            }
+            let updates: Vec<Document> = events.iter().map(|it| doc! { "q": { "_id": id(it) }, "u": { "$set": document(it) }, "upsert": true }).collect();
+            self.send(doc! { "update": COLLECTION, "updates": updates, "ordered": false, "writeConcern": { "w": "majority" } }).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
+        let mut filter = doc! { "at": { "$gte": date(wanted.from), "$lt": date(wanted.until) } };
+        if let Some(name) = &wanted.name {
+            filter.insert("$or", [doc! { "container": name }, doc! { "service": name }].to_vec());
+        }
+        if let Some(tag) = &wanted.tag {
+            filter.insert("instance", tag);
+        }
+        let way = if wanted.first == First::Oldest { 1 } else { -1 };
+        let most = i64::try_from(wanted.most).unwrap_or(i64::MAX);
+        if most == 0 {
+            return Ok(vec![]);
+        }
+        let events = self.database.collection::<Document>(COLLECTION);
+        let found = events.find(filter).sort(doc! { "at": way, "_id": way }).limit(most);
+        let documents: Vec<Document> = async { found.await?.try_collect().await }.await.map_err(|error| self.failed(&error))?;
+        // One that a person has changed so that it cannot be read is of no use, and the others are.
+        Ok(documents.iter().filter_map(read).collect())
+    }
+}
+
+fn id(it: &Happening) -> String {
+    let (at, instance, engine_id, word) = it.identity();
+    format!("{instance} {} {engine_id} {word}", at.0)
+}
+
+fn document(it: &Happening) -> Document {
+    let placed = &it.placed;
+    let mut document = doc! {
+        "at": date(it.at), "container": placed.container.as_str(), "what": it.what.word(), "instance": placed.tag.as_str(), "service": placed.service.as_str(),
+        "image": &placed.image,
+    };
+    if let ContainerHappening::Died { exit_code, oom } = it.what {
+        document.extend(doc! { "exit_code": exit_code, "oom": oom });
+    }
+    document.extend(doc! { "instance_id": placed.instance.as_str(), "engine_id": &it.engine_id, "swarm_service": &placed.swarm_service });
+    document
+}
+
+/// `None` if it is none of ours.
+fn read(document: &Document) -> Option<Happening> {
+    let text = |name: &str| document.get_str(name).ok().map(str::to_owned);
+    let what = match document.get_str("what").ok()? {
+        "started" => ContainerHappening::Started,
+        "died" => ContainerHappening::Died { exit_code: document.get("exit_code").and_then(whole)?, oom: document.get_bool("oom").ok()? },
+        "healthy" => ContainerHappening::Healthy,
+        "unhealthy" => ContainerHappening::Unhealthy,
+        _ => return None,
+    };
+    let placed = Placed {
+        swarm_service: text("swarm_service")?,
+        container: ContainerName::trusted(text("container")?),
+        service: ServiceName::trusted(text("service")?),
+        image: text("image")?,
+        instance: InstanceId::trusted(text("instance_id")?),
+        tag: Tag::trusted(text("instance")?),
+    };
+    let at = Timestamp(document.get_datetime("at").ok()?.timestamp_millis().cast_unsigned());
+    Some(Happening { placed, engine_id: text("engine_id")?, at, what })
+}
+
+fn whole(number: &Bson) -> Option<i64> {
+    number.as_i64().or_else(|| number.as_i32().map(i64::from))
+}

@@ -1,0 +1,76 @@
+//! Events in a MongoDB: how they read, how long they stay, and a server that fails meanwhile.
+
+use super::{
+    server::{database, fail},
+    *,
+};
+use crate::store::conformance::{all_events, event, old_event, recently};
+use ::mongodb::{
+    bson::{Bson, DateTime, Document, doc},
+    options::{CollectionOptions, ReadConcern},
+};
+use micado_api::agent::ContainerHappening::{Died, Started};
+use std::time::Instant;
+
+#[tokio::test]
+async fn what_happened_reads_well() {
+    let home = TestHome::fresh().await;
+    let store = home.store(Pace::default()).await.expect("open");
+    let died = event("k3x9", "alice_web", 5, Died { exit_code: 137, oom: true });
+    store.record_events(&[event("k3x9", "alice_web", 0, Started), died.clone()]).await.expect("recorded");
+    let events = database(&home.url).await.collection::<Document>("events");
+    let document = events.find_one(doc! { "what": "died" }).await.expect("find").expect("one");
+    let at = recently().0 + 5;
+    let wanted = doc! {
+        "_id": format!("k3x9 {at} {} died", died.engine_id), "at": Bson::DateTime(DateTime::from_millis(at.cast_signed())), "container": "alice_web.1", "what": "died",
+        "instance": "tag-k3x9", "service": "alice_web", "image": "web:latest", "exit_code": 137_i64, "oom": true, "instance_id": "k3x9",
+        "engine_id": &died.engine_id, "swarm_service": "c-alice_web",
+    };
+    let sorted = |document: Document| document.into_iter().collect::<std::collections::BTreeMap<_, _>>();
+    assert_eq!(sorted(document), sorted(wanted));
+    let started = events.find_one(doc! { "what": "started" }).await.expect("find").expect("one");
+    assert!(!started.contains_key("exit_code") && !started.contains_key("oom"), "{started}");
+
+    // What a person changes so that nobody can read it takes nothing else along.
+    events.update_one(doc! { "what": "started" }, doc! { "$set": { "what": "exploded" } }).await.expect("updated");
+    assert_eq!(all_events(&store).await, [died]);
+}
+
+#[tokio::test]
+async fn the_server_lets_go_of_old_events() {
+    let home = TestHome::fresh().await;
+    let store = home.store(Pace::default()).await.expect("open");
+    let kept = event("kept", "alice_web", 0, Started);
+    store.record_events(&[old_event("old", Duration::from_secs(60)), kept.clone()]).await.expect("recorded");
+    // It looks every second in tests; and what a majority has, as the store reads it.
+    let majority = CollectionOptions::builder().read_concern(ReadConcern::majority()).build();
+    let events = database(&home.url).await.collection_with_options::<Document>("events", majority);
+    let begun = Instant::now();
+    while events.count_documents(doc! { "instance_id": "old" }).await.expect("counted") > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the old one is still there");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(all_events(&store).await, [kept]);
+}
+
+#[tokio::test]
+async fn events_are_sent_again_when_the_server_fails_for_a_moment() {
+    let server = tokio::task::spawn_blocking(|| super::server::Server::start(1)).await.expect("a server");
+    let url = format!("{}&appName=shaky", server.url("events"));
+    let home = TestHome::at(url.clone());
+    // Of its lease it is sure meanwhile.
+    let store = home.store(Pace { lease: Duration::from_secs(30), ..QUICK }).await.expect("open");
+    let mut wanted = Vec::new();
+    let faults =
+        [doc! { "closeConnection": true }, doc! { "errorCode": 10107 }, doc! { "writeConcernError": { "code": 91, "errmsg": "as the test wants it" } }];
+    for (number, mut fault) in faults.into_iter().enumerate() {
+        fault.insert("failCommands", ["update"]);
+        let what = fault.to_string();
+        fail(&url, "shaky", 2, fault).await;
+        wanted.push(event("a", "alice_web", number as u64, Started));
+        store.record_events(&wanted[number..]).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(all_events(&store).await, wanted, "{what}");
+    }
+    drop(store.inner.hold.lock().await.take());
+    store.record_events(&wanted).await.expect_err("it is not sure that the store is its own");
+}

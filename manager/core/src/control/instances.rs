@@ -9,8 +9,8 @@ use std::time::Duration;
 /// How long an order that the broker neither takes nor refuses is asked again before another flavour or cloud is tried.
 const ORDER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long nodes may take to be heard again after the engine was away.
-const COME_BACK: Duration = Duration::from_secs(30);
+/// How long a node may take to dial again once it has something to say: it waits 5 s for an answer, and pauses for up to 8 s between attempts of 5 s.
+const DIALS_AGAIN: Duration = Duration::from_secs(25);
 
 /// How long a machine may take to join when its cloud is no longer in `cloudsetup.xml`.
 const DEFAULT_JOIN_TIMEOUT: Duration = Duration::from_secs(600);
@@ -119,7 +119,7 @@ impl Core {
 
     /// When a machine is given up whose node has been down since then. Nodes look as if they were down right after the engine was away, too.
     fn down_deadline(&self, since: Timestamp) -> Timestamp {
-        since.plus(self.config.patience()).max(self.memory.seen_since.map_or(since, |seen| seen.plus(COME_BACK)))
+        since.plus(self.config.patience()).max(self.come_back_by().unwrap_or(since))
     }
 
     /// Whether a node's silence is the machine's own: its broker was heard since, and it is not that all machines fell silent, for then it is rather the manager
@@ -140,8 +140,12 @@ impl Core {
     /// Until when an arriving machine may join. Nothing joins, and nodes look as if they were down, while the engine is away and right after:
     /// such a time is not held against the machine.
     pub(super) fn join_deadline(&self, instance: &Instance) -> Timestamp {
-        let seen = self.memory.seen_since.map(|since| since.plus(COME_BACK));
-        seen.unwrap_or(self.now).max(instance.created_at.plus(self.join_timeout(instance)))
+        self.come_back_by().unwrap_or(self.now).max(instance.created_at.plus(self.join_timeout(instance)))
+    }
+
+    /// Until when nodes may be heard again after the engine was away: those that it left without a word find out at their next heartbeat.
+    fn come_back_by(&self) -> Option<Timestamp> {
+        self.memory.seen_since.map(|since| since.plus(self.config.heartbeat + DIALS_AGAIN))
     }
 
     fn has_vanished(&self, instance: &Instance) -> bool {

@@ -12,6 +12,10 @@ use std::time::Duration;
 /// does not know it yet, and gossip takes some rounds of 200 ms to tell all of them; measured: without this, two of five containers on new nodes started 30 s late.
 const GOSSIP: Duration = Duration::from_millis(800);
 
+/// How long gossip may take to drop a machine that we know to be lost. An engine that joins a network before that waits for the one that is gone, 10 s or 30 s;
+/// measured: gossip drops it 5 to 7 s after its end.
+const GOSSIP_DROPS: Duration = Duration::from_secs(7);
+
 /// Bytes of a log's end that are kept.
 pub const LOG_TAIL: usize = 64 * 1024;
 
@@ -41,14 +45,23 @@ impl Core {
             let image = service.spec.image.clone();
             return self.call(CallKey::Image(service.name.clone(), service.created_at), Call::PushImage { service: service.name, image });
         }
-        let joined = self.ledger.instances.get(&placement.instance).and_then(|it| it.joined_at);
-        match joined.map(|at| at.plus(GOSSIP)) {
+        match self.gossip_settles(&placement.instance) {
             None => return,
             Some(at) if at > self.now => return self.wake(at),
             Some(_) => {}
         }
         let (container, placement) = (Box::new(container.clone()), placement.clone());
         self.call(CallKey::Service(swarm_name), Call::CreateService { service: Box::new(service), container, placement });
+    }
+
+    /// When a container may be made on an instance, if that has joined. Where one runs, the engine is on the network already.
+    fn gossip_settles(&self, instance: &InstanceId) -> Option<Timestamp> {
+        let settles = self.ledger.instances.get(instance)?.joined_at?.plus(GOSSIP);
+        let lost = self.ledger.instances.values().filter(|it| it.state == InstanceState::Failed && it.joined_at.is_some());
+        let dropped = lost.map(|it| it.state_since.plus(GOSSIP_DROPS)).filter(|at| *at > self.now).max();
+        let runs_here = |it: &Container| it.placement.as_ref().is_some_and(|at| at.instance == *instance) && self.runs(&it.name);
+        let on_network = || self.containers_on(instance).any(runs_here);
+        Some(dropped.filter(|_| !on_network()).map_or(settles, |at| at.max(settles)))
     }
 
     /// Whether a place that was given up still has a Swarm service, or a call about it is under way, where that could run: a second one would be one too many.

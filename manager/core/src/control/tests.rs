@@ -354,6 +354,9 @@ fn a_dead_machine_is_given_up_at_once_and_its_containers_planned_anew() {
     assert!(actions.iter().any(|action| matches!(action, Action::Call(_, Call::TerminateMachine { instance, .. }) if *instance == id)));
     assert!(actions.iter().any(|action| matches!(action, Action::Call(_, Call::LaunchMachine { instance, .. }) if *instance != id)));
     assert!(bench.state("a_web.1").starts_with("waiting: renting"), "{}", bench.state("a_web.1"));
+    let called = |wanted: fn(&Call) -> bool| actions.iter().any(|action| matches!(action, Action::Call(_, call) if wanted(call)));
+    assert!(called(|call| matches!(call, Call::RemoveService { .. })), "{actions:?}");
+    assert!(!called(|call| matches!(call, Call::SaveLog { .. })), "nobody waits for the log of a dead machine, though the Swarm says that it is ready");
 }
 
 #[test]

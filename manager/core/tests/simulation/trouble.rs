@@ -131,7 +131,7 @@ impl World {
                 && let Some(node) = self.swarm.nodes.get_mut(&id)
             {
                 node.view.ready = false;
-                self.clock.within(100, 5_000, Happening::Node(id, NodeTurn::Heard));
+                self.clock.within(100, self.swarm.heartbeat + 20_000, Happening::Node(id, NodeTurn::Heard));
             }
         }
         self.look_soon(100);

@@ -49,25 +49,30 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).expect("a year before 584554051"))
 }
 
-/// The figures of a machine, or of a container, that were measured in this time; waits until they were written down. No moment is in them twice.
+/// The figures of a machine, or of a container, that were measured in this time, with the first after it, in which its last moment is; waits until they were
+/// written down. No moment is in them twice.
 async fn figures(cluster: &Cluster, name: &str, from: u64, until: u64) -> Vec<HistoryPoint> {
     let query = HistoryQuery { from: Some(from), until: None, resolution: Some(2) };
     let whole = async || {
-        let points = cluster.api.history(name, &query).await.ok()?.points;
-        points.iter().any(|it| it.at.0 >= until).then_some(points)
+        let mut points = cluster.api.history(name, &query).await.ok()?.points;
+        let end = points.iter().position(|it| it.at.0 >= until)?;
+        points.truncate(end + 1);
+        Some(points)
     };
-    let points: Vec<_> = wait(&format!("the figures of {name} are there"), 30, whole).await.into_iter().filter(|it| it.at.0 < until).collect();
+    let points: Vec<_> = wait(&format!("the figures of {name} are there"), 30, whole).await;
     assert!(points.windows(2).all(|two| two[0].at < two[1].at), "each moment once: {points:?}");
     let measured: u64 = points.iter().map(|it| it.measured_ms).sum();
-    assert!(measured <= until - from + SAMPLE, "{measured} ms were measured in {} ms: {points:?}", until - from);
+    let end = points.last().map_or(until, |it| it.at.0);
+    assert!(measured <= end - from + SAMPLE, "{measured} ms were measured in {} ms: {points:?}", end - from);
     points
 }
 
 /// All of that time was measured, and there are figures of every 10 s of it.
 fn gapless(points: &[HistoryPoint], since: u64, until: u64) {
-    let times: Vec<u64> = [since].into_iter().chain(points.iter().map(|it| it.at.0)).chain([until]).collect();
+    let within = || points.iter().filter(|it| it.at.0 < until);
+    let times: Vec<u64> = [since].into_iter().chain(within().map(|it| it.at.0)).chain([until]).collect();
     assert!(times.windows(2).all(|two| two[1] - two[0] < 10_000), "{times:?}");
-    let measured: u64 = points.iter().map(|it| it.measured_ms).sum();
+    let measured: u64 = within().map(|it| it.measured_ms).sum();
     assert!(measured + SAMPLE >= until - since, "{measured} ms were measured in {} ms: {points:?}", until - since);
 }
 
@@ -184,8 +189,7 @@ async fn a_machine_that_is_cut_off_for_a_minute_runs_on_and_every_figure_comes_o
     for name in [&tags[0], &names[0], &names[1]] {
         gapless(&figures(&cluster, name, since, until).await, since, until);
     }
-    // With the sample in which the last moment is.
-    let points = figures(&cluster, &names[0], since, until + SAMPLE).await;
+    let points = figures(&cluster, &names[0], since, until).await;
     let (kernel, told) = (now_used - used, cpu(&points, since, until));
     println!("measured: {} ms of CPU by the kernel's own count, {} ms by the figures", kernel / 1_000_000, told / 1_000_000);
     assert!(kernel / (until - since) > 100_000, "it burns more than a tenth of a core");

@@ -64,7 +64,8 @@ impl Handle {
         answered.await.map_err(|_| stopping())?
     }
 
-    /// Tells of something that happened; nobody answers. While there is no core, for its store does not answer, it is let go.
+    /// Tells of something that happened; nobody answers. While there is no core, for its store does not answer, it is let go, but for
+    /// whose agents have gone.
     pub async fn tell(&self, event: Event) {
         // Nobody needs to know what happens to a manager that is stopping.
         drop(self.inbox.send(Input::Tell(Box::new(event))).await);

@@ -7,7 +7,7 @@ use micado_cloudsetup::{BrokerError, Machine, MachineState};
 use std::{collections::BTreeMap, time::Duration};
 
 /// For how long lists must have lacked a machine before it is taken for gone.
-const VANISH: Duration = Duration::from_secs(5);
+const VANISH: Duration = Duration::from_secs(10);
 
 /// How long a new core rents nothing while a cloud has not answered at all: it may be the cheapest. After that, the others are what there is.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);

@@ -112,6 +112,8 @@ pub(super) struct Memory {
     pub(super) broker_words: BTreeMap<InstanceId, String>,
     /// Since when the engine has been seen without a gap.
     pub(super) seen_since: Option<Timestamp>,
+    /// Since when each node that answers has been seen to, without a gap.
+    pub(super) ready_since: BTreeMap<InstanceId, Timestamp>,
     /// Since when a node of an instance in use does not answer.
     pub(super) down_since: BTreeMap<InstanceId, Timestamp>,
     /// Since when Swarm finds no place for a service although its node is ready.
@@ -245,7 +247,12 @@ impl Core {
             *looks -= 1;
             *looks > 0
         });
-        self.sight = Some(Sight::new(observation));
+        let sight = Sight::new(observation);
+        self.memory.ready_since.retain(|id, _| sight.node(id).is_some_and(|node| node.ready));
+        for id in sight.nodes.iter().filter(|node| node.ready).filter_map(|node| node.instance.as_ref()) {
+            self.memory.ready_since.entry(id.clone()).or_insert(self.now);
+        }
+        self.sight = Some(sight);
         if std::mem::take(&mut self.observe_again) {
             self.observe();
         }
@@ -255,8 +262,9 @@ impl Core {
         self.in_flight.remove(&CallKey::Observe);
         self.observe_again = false;
         self.blind = Some(words);
-        // How long a node has been down is not known over a gap.
+        // How long a node has been down, or up, is not known over a gap.
         self.memory.down_since.clear();
+        self.memory.ready_since.clear();
         self.memory.seen_since = None;
         self.memory.settling.clear();
         self.memory.pending_since.clear();

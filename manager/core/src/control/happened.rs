@@ -44,11 +44,12 @@ impl Core {
             return;
         }
         let killed = heard.killed();
-        // What is told again, or restored from what is kept, may come after what happened later.
+        // What is told again, or restored from what is kept, may come after what happened later. A clock that is ahead does not put it off.
+        let at = event.at.min(self.now);
         if let ContainerHappening::Died { exit_code, oom } = event.what
-            && heard.ended.is_none_or(|(at, _)| at <= event.at)
+            && heard.ended.is_none_or(|(last, _)| last <= at)
         {
-            heard.ended = Some((event.at, oom.then_some(exit_code)));
+            heard.ended = Some((at, oom.then_some(exit_code)));
         }
         let says_why = heard.killed() != killed;
         heard.events.push_back(event);

@@ -123,13 +123,15 @@ impl Core {
     }
 
     /// Whether a node's silence is the machine's own: its broker was heard since, and it is not that all machines fell silent, for then it is rather the manager
-    /// that is cut off.
+    /// that is cut off. When that ends they come back one after the other: the first of them says nothing about the rest.
     fn believes_down(&self, instance: &Instance, since: Timestamp) -> bool {
         let heard = self.clouds.get(&instance.cloud).is_some_and(|cloud| cloud.error.is_none() && cloud.listed.is_some_and(|at| at >= since));
         let mut in_use = self.ledger.instances.values().filter(|it| matches!(it.state, InstanceState::Active | InstanceState::Draining));
         let (first, second) = (in_use.next(), in_use.next());
         let alone = first.is_none() || second.is_none();
-        let another_answers = || self.ledger.instances.values().any(|it| it.joined_at.is_some() && self.joins(&it.id));
+        let proves = |ready: Timestamp| ready < since || self.now >= ready.plus(self.comes_back_within());
+        let another_answers =
+            || self.ledger.instances.values().any(|it| it.joined_at.is_some() && self.memory.ready_since.get(&it.id).copied().is_some_and(proves));
         heard && (alone || another_answers())
     }
 
@@ -143,9 +145,14 @@ impl Core {
         self.come_back_by().unwrap_or(self.now).max(instance.created_at.plus(self.join_timeout(instance)))
     }
 
-    /// Until when nodes may be heard again after the engine was away: those that it left without a word find out at their next heartbeat.
+    /// Until when nodes may be heard again after the engine was away.
     fn come_back_by(&self) -> Option<Timestamp> {
-        self.memory.seen_since.map(|since| since.plus(self.config.heartbeat + DIALS_AGAIN))
+        self.memory.seen_since.map(|since| since.plus(self.comes_back_within()))
+    }
+
+    /// How long nodes may take to be heard again after what kept all of them away: those that it left without a word find out at their next heartbeat.
+    fn comes_back_within(&self) -> Duration {
+        self.config.heartbeat + DIALS_AGAIN
     }
 
     fn has_vanished(&self, instance: &Instance) -> bool {

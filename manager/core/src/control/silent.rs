@@ -21,9 +21,11 @@ impl Core {
         }
     }
 
-    /// Whether the agent of a machine was there and is not.
+    /// Whether a machine may be cut off: its agent was there and has gone. For that the Swarm too would have taken it for down after so long: if it has not, only
+    /// the agent is dead.
     pub(super) fn is_silent(&self, instance: &InstanceId) -> bool {
-        self.memory.silent.contains_key(instance)
+        let doubtful = self.config.down_timeout + self.config.heartbeat;
+        self.memory.silent.get(instance).is_some_and(|since| self.now.since(*since) < doubtful)
     }
 
     /// Asks the clouds of machines that fell silent a moment ago, and asks to be woken for the next time.

@@ -206,7 +206,12 @@ impl Core {
         if !sight.node(&placement.instance).is_some_and(|node| node.ready) {
             return (ContainerState::Unknown, Some(format!("{} does not answer", instance.tag)));
         }
-        self.task_state(sight, it, &swarm_name)
+        match self.task_state(sight, it, &swarm_name) {
+            (ContainerState::Running, None) if self.is_silent(&instance.id) => {
+                (ContainerState::Running, Some(format!("{}'s agent has gone: the machine may be dead or cut off", instance.tag)))
+            }
+            state => state,
+        }
     }
 
     fn task_state(&self, sight: &Sight, it: &Container, swarm_name: &str) -> (ContainerState, Option<String>) {

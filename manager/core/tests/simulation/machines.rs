@@ -98,7 +98,7 @@ impl World {
         let Some(machine) = self.machines().find(|it| it.serial == serial && it.state == MachineState::Running && it.node.is_none()) else { return };
         let (silent, request) = (machine.silent, Request::Join { instance: machine.instance.clone(), key: machine.key() });
         let lost = !self.calm && self.clock.dice.per_mille(self.weather.lost_before);
-        if silent || lost || self.manager.core.is_none() {
+        if silent || lost || self.cut_off() || self.manager.core.is_none() {
             return self.trades_again(serial);
         }
         self.ask_to_join(Trader::Machine(serial), request);
@@ -133,7 +133,7 @@ impl World {
             return;
         }
         let stale = token != self.swarm.token;
-        if stale || self.swarm.down || machine.silent {
+        if stale || self.swarm.down || machine.silent || self.cut_off() {
             self.tally.stale_tokens += u64::from(stale);
             return self.trades_again(serial);
         }
@@ -226,6 +226,9 @@ impl World {
 
     /// It answers again, if it can.
     pub fn machine_returns(&mut self, serial: u64, rebooted: bool) {
+        if self.cut_off() {
+            return self.returns_after_cut(serial);
+        }
         let Some(machine) = self.machine_mut(serial) else { return };
         if machine.state != MachineState::Running {
             return;

@@ -4,7 +4,7 @@ use crate::{
     clock::Happening,
     invariants::Broken,
     machine::MachineTurn,
-    people::spec,
+    people::{spec, start},
     run::{settle, until},
     setup,
     store::Store,
@@ -136,6 +136,24 @@ fn a_machine_that_is_silent_for_longer_is_given_up_after_its_time() {
     held(&world, settled);
     assert!(runs(&world), "it runs on another machine");
     assert_eq!((world.tally.machines, world.machines().count(), world.swarm.services.len()), (2, 1, 1), "the silent one was given back");
+}
+
+#[test]
+fn no_machine_is_given_up_because_the_manager_was_cut_off_however_they_come_back() {
+    for seconds in 60..400 {
+        let (mut world, first, _) = one_that_runs();
+        world.wants(Request::Start(start("east", "small", "second", Location::default())));
+        let joined = until(&mut world, 120, |world| world.swarm.nodes.values().filter(|it| it.view.ready).count() == 3);
+        held(&world, joined);
+        let long_since = world.clock.now + 60_000;
+        let waited = until(&mut world, 120, |world| world.clock.now >= long_since);
+        held(&world, waited);
+        world.manager_cut_off(seconds * 1_000);
+        let settled = settle(&mut world);
+        held(&world, settled);
+        assert!(world.machines().count() == 2 && world.machines().any(|it| it.serial == first), "after {seconds} s");
+        assert_eq!((world.tally.machines, runs(&world)), (2, true), "after {seconds} s");
+    }
 }
 
 #[test]

@@ -17,6 +17,9 @@ use micado_core::{
     engine::{NodeView, TaskState},
 };
 
+/// How long a node may take to dial again once it could: a pause between two attempts, and the first of them.
+const DIALS_WITHIN: u64 = 13_000;
+
 impl World {
     /// One trouble of this world's kinds, and the moment of the next.
     pub fn trouble(&mut self) {
@@ -40,6 +43,10 @@ impl World {
             Trouble::ProcessEnds => self.process_ends(0),
             Trouble::ProcessFails => self.process_ends(3),
             Trouble::ManagerDies => self.manager_dies("killed", (100, 30_000)),
+            Trouble::ManagerCutOff => {
+                let lasts = self.clock.dice.between(2_000, 600_000);
+                self.manager_cut_off(lasts);
+            }
         }
     }
 
@@ -71,6 +78,33 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The manager loses its way to all machines for so many milliseconds; its clouds answer it. Then each is heard when it next dials. Nothing befell them.
+    pub fn manager_cut_off(&mut self, lasts: u64) {
+        self.cut_until = self.cut_until.max(self.clock.now + lasts);
+        let running: Vec<u64> = self.machines().filter(|it| it.runs()).map(|it| it.serial).collect();
+        for serial in running {
+            let Some((hurt, node)) = self.machine_mut(serial).map(|it| (it.hurt, it.node)) else { continue };
+            self.fall_silent(serial, "out of sight");
+            // One that the Swarm had lost before, such as after the engine was away, is not heard of for two reasons, one after the other.
+            let was_heard = node.and_then(|node| self.swarm.nodes.get(&node)).is_none_or(|node| node.view.ready);
+            if let Some(machine) = self.machine_mut(serial).filter(|_| was_heard) {
+                machine.hurt = hurt;
+            }
+            self.returns_after_cut(serial);
+        }
+    }
+
+    /// Whether nothing reaches the manager's engine from any machine.
+    pub fn cut_off(&self) -> bool {
+        self.clock.now < self.cut_until
+    }
+
+    /// A machine is heard when it next dials.
+    pub fn returns_after_cut(&mut self, serial: u64) {
+        let dials = self.clock.dice.between(0, DIALS_WITHIN);
+        self.clock.at(self.cut_until + dials, Happening::Machine(serial, MachineTurn::Returns));
     }
 
     /// An engine that lost what it knew of the Swarm finds its machine's boot script trading again.
@@ -190,6 +224,7 @@ impl World {
     pub fn clear_up(&mut self) {
         self.say(|| "the weather clears".to_owned());
         self.calm = true;
+        self.cut_until = self.clock.now;
         for cloud in &mut self.clouds {
             cloud.down = false;
             cloud.refuses = None;

@@ -45,10 +45,11 @@ pub enum Trouble {
     ProcessEnds,
     ProcessFails,
     ManagerDies,
+    ManagerCutOff,
 }
 
 impl Trouble {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::MachineDies,
         Self::MachineHangs,
         Self::MachineReboots,
@@ -64,6 +65,7 @@ impl Trouble {
         Self::ProcessEnds,
         Self::ProcessFails,
         Self::ManagerDies,
+        Self::ManagerCutOff,
     ];
 }
 

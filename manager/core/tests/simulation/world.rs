@@ -33,6 +33,8 @@ pub struct World {
     pub agents: Agents,
     pub trace: Trace,
     pub tally: Tally,
+    /// Until when the manager is cut off from all machines.
+    pub cut_until: u64,
     /// No more faults, and people ask for nothing new.
     pub calm: bool,
     /// What directed scenarios set up.
@@ -98,6 +100,7 @@ impl World {
             agents: Agents::default(),
             trace,
             tally: Tally::default(),
+            cut_until: 0,
             calm: false,
             script: Script::default(),
             broken: None,

@@ -14,8 +14,11 @@ use crate::{
     metrics::History,
     store::{Change, Contents, Store, StoreError},
 };
-use micado_api::{ErrorBody, Progress};
-use std::{collections::HashMap, sync::Arc};
+use micado_api::{ErrorBody, InstanceId, Progress};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use watcher::Watcher;
 
@@ -83,14 +86,17 @@ impl Runtime {
                 },
                 error = store.lost() => Err(error),
             };
-            let done = match happened {
+            let mut done = match happened {
                 Ok(event) => self.carry_out(core.handle(clock::now(), event), &sender, &watcher).await,
                 Err(error) => Err(error),
             };
-            if let Err(error) = done {
-                let Some(contents) = self.outage(error, &mut seen, &mut stop).await? else { return Ok(()) };
+            while let Err(error) = done {
+                let Some((contents, gone)) = self.outage(error, &mut seen, &mut stop).await? else { return Ok(()) };
                 core = self.new_core(contents, &sender);
                 watcher.look();
+                // Before anything else is heard: an agent may be there again by then.
+                let told = gone.into_iter().flat_map(|instance| core.handle(clock::now(), Event::Agent { instance, connected: false })).collect();
+                done = self.carry_out(told, &sender, &watcher).await;
             }
             watcher.poll(core.in_flight());
         }
@@ -104,8 +110,14 @@ impl Runtime {
         Core::new(self.config.clone(), contents, rand::random())
     }
 
-    /// What the store holds once it answers; `None` when the manager is to stop before. Nothing is decided meanwhile, and everybody who asks is told why.
-    async fn outage(&mut self, error: StoreError, seen: &mut mpsc::Receiver<Event>, stop: &mut watch::Receiver<bool>) -> Result<Option<Contents>, StoreError> {
+    /// What the store holds once it answers, and whose agents have gone; `None` when the manager is to stop before. Nothing is decided meanwhile, and everybody who
+    /// asks is told why.
+    async fn outage(
+        &mut self,
+        error: StoreError,
+        seen: &mut mpsc::Receiver<Event>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<Option<(Contents, BTreeSet<InstanceId>)>, StoreError> {
         tracing::error!(%error, "starting over from the store");
         for (_, answer) in self.waiting.drain() {
             drop(answer.send(Err(outage::unsure(&error))));

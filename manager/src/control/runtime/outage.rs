@@ -4,8 +4,11 @@ use crate::{
     control::{Event, Input},
     store::{Contents, Store, StoreError},
 };
-use micado_api::{ErrorBody, ErrorCode};
-use std::time::{Duration, Instant};
+use micado_api::{ErrorBody, ErrorCode, InstanceId};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 use tokio::sync::{mpsc, watch};
 
 /// Before the store is first asked again, for one that fails for good, such as a full disk, is not to be asked without a pause.
@@ -13,7 +16,7 @@ pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// How many times longer pauses become while it does not answer.
 const LONGEST: u32 = 5;
 
-/// What the store holds, once it says so; `None` when `stop` came first. What is seen of the engine meanwhile is old by then, and let go.
+/// What the store holds, once it says so, and whose agents went away meanwhile; `None` when `stop` came first. What is seen of the engine is old by then, and let go.
 ///
 /// # Errors
 /// When it is not a matter of time: the store is another manager's, or of another schema.
@@ -24,9 +27,10 @@ pub(super) async fn load_again(
     inbox: &mut mpsc::Receiver<Input>,
     seen: &mut mpsc::Receiver<Event>,
     stop: &mut watch::Receiver<bool>,
-) -> Result<Option<Contents>, StoreError> {
+) -> Result<Option<(Contents, BTreeSet<InstanceId>)>, StoreError> {
     let begun = Instant::now();
     let mut pause = first_pause;
+    let mut gone = BTreeSet::new();
     loop {
         if matches!(error, StoreError::InUse(_) | StoreError::Schema(_)) {
             return Err(error);
@@ -41,13 +45,13 @@ pub(super) async fn load_again(
                 _ = stop.wait_for(|stop| *stop) => return Ok(None),
                 loaded = &mut attempt => break loaded,
                 Some(_) = seen.recv() => {}
-                Some(input) = inbox.recv() => refuse(input, &error),
+                Some(input) = inbox.recv() => refuse(input, &error, &mut gone),
             }
         };
         match loaded {
             Ok(contents) => {
                 tracing::info!(after_s = begun.elapsed().as_secs_f32(), "the store answers");
-                return Ok(Some(contents));
+                return Ok(Some((contents, gone)));
             }
             Err(again) => {
                 tracing::warn!(error = %again, "the store is asked again");
@@ -58,14 +62,18 @@ pub(super) async fn load_again(
     }
 }
 
-fn refuse(input: Input, error: &StoreError) {
+fn refuse(input: Input, error: &StoreError, gone: &mut BTreeSet<InstanceId>) {
     let refusal = ErrorBody::new(ErrorCode::Unavailable, error.to_string())
         .hint("the cluster runs on as it is, and nothing was done; the store is asked again every few seconds");
     match input {
         Input::Request(_, _, answer) => drop(answer.send(Err(refusal))),
         Input::Read(read) => read(Err(refusal)),
         // What containers used, and who was killed for want of memory, is told again once the store answers. Of all else that an agent saw Swarm's own word tells.
-        Input::Tell(_) => {}
+        Input::Tell(event) => match *event {
+            Event::Agent { instance, connected: true } => _ = gone.remove(&instance),
+            Event::Agent { instance, connected: false } => _ = gone.insert(instance),
+            _ => {}
+        },
     }
 }
 

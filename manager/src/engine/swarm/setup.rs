@@ -105,7 +105,7 @@ pub(super) async fn settle(docker: &Docker, config: &SwarmConfig) -> Result<(Clu
     let spec = swarm.spec.unwrap_or_default();
     let before = (spec.labels.clone().unwrap_or_default(), heartbeat(&spec));
     let (mut labels, mut period) = before.clone();
-    let ours = is_ours(&labels, period);
+    let ours = is_ours(&labels);
     let cluster = match labels.get(labels::CLUSTER) {
         Some(present) => settled(present, config.wanted.as_ref())?,
         None => config.wanted.as_ref().unwrap_or(&config.fresh).clone(),
@@ -131,12 +131,9 @@ pub(super) async fn settle(docker: &Docker, config: &SwarmConfig) -> Result<(Clu
     Ok((cluster, period))
 }
 
-/// Whether the manager made the Swarm. Before it said so, it left the heartbeat at the engine's default, and only said which cluster it is.
-fn is_ours(labels: &HashMap<String, String>, heartbeat: Duration) -> bool {
-    match labels.get(labels::ORIGIN) {
-        Some(origin) => origin == labels::MADE,
-        None => labels.contains_key(labels::CLUSTER) && heartbeat == DEFAULT_HEARTBEAT,
-    }
+/// Whether the manager made the Swarm, and said so.
+fn is_ours(labels: &HashMap<String, String>) -> bool {
+    labels.get(labels::ORIGIN).is_some_and(|origin| origin == labels::MADE)
 }
 
 /// What engines take when nobody says otherwise.
@@ -212,14 +209,10 @@ mod tests {
 
     #[test]
     fn only_a_swarm_that_the_manager_made_has_its_heartbeat_set() {
-        let ours = |labels: &[(&str, &str)], seconds| {
-            let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-            is_ours(&labels, Duration::from_secs(seconds))
-        };
-        let (cluster, made, found) = ((labels::CLUSTER, "abc"), (labels::ORIGIN, labels::MADE), (labels::ORIGIN, labels::FOUND));
-        assert!(ours(&[cluster, made], 5) && ours(&[cluster, made], 40));
-        assert!(!ours(&[], 5) && !ours(&[cluster, found], 5));
-        assert!(ours(&[cluster], 5) && !ours(&[cluster], 7), "of a time when nothing was noted");
+        let ours = |labels: &[(&str, &str)]| is_ours(&labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect());
+        let cluster = (labels::CLUSTER, "abc");
+        assert!(ours(&[cluster, (labels::ORIGIN, labels::MADE)]));
+        assert!(!ours(&[]) && !ours(&[cluster]) && !ours(&[cluster, (labels::ORIGIN, labels::FOUND)]));
         let spec = |period| SwarmSpec { dispatcher: Some(SwarmSpecDispatcher { heartbeat_period: period }), ..Default::default() };
         for (period, seconds) in [(None, 5), (Some(0), 5), (Some(-1), 5), (Some(40_000_000_000), 40)] {
             assert_eq!(heartbeat(&spec(period)), Duration::from_secs(seconds), "{period:?}");

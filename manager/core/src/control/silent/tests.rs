@@ -2,8 +2,9 @@
 
 use crate::control::{
     Action, Answer, Call, CallKey, Event, Request,
-    tests::{Bench, machine, node, start},
+    tests::{Bench, machine, node, spec, start},
 };
+use crate::planner::Readiness;
 use micado_api::InstanceId;
 use micado_cloudsetup::MachineState;
 use std::time::Duration;
@@ -74,7 +75,7 @@ fn a_cloud_is_asked_for_ten_seconds_and_not_more_often_than_every_two_however_ma
 }
 
 #[test]
-fn a_manager_that_is_cut_off_waits_until_all_nodes_would_be_down() {
+fn a_manager_that_was_cut_off_waits_until_all_nodes_would_be_down_and_until_all_would_be_back() {
     let (mut bench, [first, second]) = with_machines(["db01", "db02"]);
     // Their last words came at different times, so the Swarm notices one a heartbeat after the other.
     let heartbeat = bench.core.config().heartbeat.as_secs();
@@ -86,7 +87,32 @@ fn a_manager_that_is_cut_off_waits_until_all_nodes_would_be_down() {
         actions.extend(bench.tick());
     }
     assert!(!gives_back(&actions, &first) && !gives_back(&actions, &second));
+    // When the cut ends, they come back one after the other.
     bench.seen.nodes[1].ready = true;
-    let since = bench.look();
-    assert!(gives_back(&since, &first), "one that answers proves that it is not the manager");
+    let mut since = bench.look();
+    later(&mut bench, heartbeat + 20);
+    since.extend(bench.tick());
+    assert!(!gives_back(&since, &first), "it may be on its way");
+    later(&mut bench, 5);
+    assert!(gives_back(&bench.tick(), &first), "one that has answered for so long proves that it is not the manager");
+    assert!(bench.core.instances(false).iter().all(|it| it.id != second || it.state.to_string() == "active"));
+}
+
+#[test]
+fn a_machine_whose_agent_stays_away_is_doubted_until_the_swarm_would_have_missed_it_too() {
+    let mut bench = Bench::new(|_| {});
+    bench.launch(spec("a", 64), None).expect("room can be rented");
+    let id = bench.machine_comes();
+    bench.settle();
+    let readiness = |bench: &Bench| bench.core.snapshot(Vec::new()).nodes[0].readiness;
+    assert_eq!((bench.state("a_web.1").as_str(), readiness(&bench)), ("running", Readiness::Ready));
+    bench.event(goes(&id));
+    let doubted = ("running: application01's agent has gone: the machine may be dead or cut off", Readiness::Silent);
+    assert_eq!((bench.state("a_web.1").as_str(), readiness(&bench)), doubted);
+    let longest = bench.core.config().down_timeout + bench.core.config().heartbeat;
+    later(&mut bench, longest.as_secs() - 2);
+    bench.event(Event::Wake);
+    assert_eq!((bench.state("a_web.1").as_str(), readiness(&bench)), doubted);
+    bench.event(Event::Wake);
+    assert_eq!((bench.state("a_web.1").as_str(), readiness(&bench)), ("running", Readiness::Ready), "only its agent is dead");
 }

@@ -182,3 +182,25 @@ fn a_launch_shows_the_words_of_a_broker_that_does_not_answer() {
     assert_eq!(bench.state("a_web.1"), "waiting: renting small on near as application01: no answer within 30 s");
     assert_eq!(told(&actions, "a_web.1"), ["renting small on near as application01: no answer within 30 s"]);
 }
+
+#[test]
+fn a_machine_that_lists_lack_for_a_moment_is_not_taken_for_gone() {
+    let mut bench = Bench::new(|_| {});
+    bench.launch(spec("a", 64), None).expect("room can be rented");
+    let id = bench.machine_comes();
+    bench.settle();
+    bench.tick();
+    bench.event(Event::Agent { instance: id, connected: false });
+    let state = |bench: &Bench| bench.core.instances(true)[0].state;
+    let begin = bench.now;
+    while bench.now.since(begin).as_secs() < 8 {
+        bench.event(list("near", Ok(Vec::new())));
+        bench.event(Event::Wake);
+        assert_eq!(state(&bench), InstanceState::Active, "{} s after", bench.now.since(begin).as_secs());
+    }
+    for _ in 0..4 {
+        bench.event(list("near", Ok(Vec::new())));
+        bench.event(Event::Tick);
+    }
+    assert_eq!(state(&bench), InstanceState::Failed);
+}

@@ -107,6 +107,16 @@ fn what_is_recalled_of_before_changes_nothing_that_was_heard_since() {
 }
 
 #[test]
+fn a_machine_whose_clock_was_ahead_is_believed_what_it_says_once_that_is_right() {
+    let (mut bench, id, name) = running();
+    let ahead = Timestamp(bench.now.0 + 3_600_000);
+    bench.event(Event::Happened(id.clone(), ContainerEvent { at: ahead, ..died(&name, 3, false) }));
+    let right = Timestamp(bench.now.0 + 1_000);
+    bench.event(Event::Happened(id, ContainerEvent { at: right, ..died(&name, 137, true) }));
+    assert!(bench.core.was_killed(&name, Some(137)));
+}
+
+#[test]
 fn what_was_said_is_forgotten_with_the_service() {
     let (mut bench, id, name) = running();
     for at in 0..100 {

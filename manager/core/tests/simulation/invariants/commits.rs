@@ -77,7 +77,10 @@ fn healthy_machine_kept(world: &World, before: Option<&Instance>, after: &Instan
     let patience = world.config.setup.clouds.iter().find(|it| it.name == after.cloud).map_or(0, |it| it.join_timeout.as_secs() * 1000);
     // A node that joined a moment ago may not have been seen yet.
     let in_time = machine.joined_at.is_some_and(|at| at + 15_000 < after.created_at.0 + patience && at + 2_000 < world.clock.now);
-    if machine.hurt.is_none() && in_time && !machine.silent {
+    // Of a machine that is the only one nobody can say whether it or the manager is cut off.
+    let in_use = |it: &&Instance| it.id != after.id && matches!(it.state, InstanceState::Active | InstanceState::Draining);
+    let alone = world.store.instances().filter(in_use).count() == 0;
+    if machine.hurt.is_none() && in_time && !(machine.silent && alone) {
         return broken("healthy_machine_kept", format!("{} is healthy and given up: {:?}", after.id, after.reason));
     }
     Ok(())

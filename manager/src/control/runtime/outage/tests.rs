@@ -1,6 +1,6 @@
 //! A store that does not answer keeps nobody waiting, and is asked until it does.
 
-use super::{Contents, ErrorCode, Event, Instant, Store, StoreError, load_again};
+use super::{Contents, ErrorCode, Event, InstanceId, Instant, Store, StoreError, load_again};
 use crate::{
     control::{Handle, Request},
     store::Change,
@@ -45,8 +45,12 @@ async fn it_is_asked_again_and_everybody_is_told_why() {
     let (watcher, mut seen) = mpsc::channel(1);
     let (_stop, mut stopped) = watch::channel(false);
     let begun = Instant::now();
+    let agent = |name, connected| handle.tell(Event::Agent { instance: InstanceId::trusted(name), connected });
     let asking = async {
         for _ in 0..3 {
+            agent("i1", false).await;
+            agent("i2", false).await;
+            agent("i2", true).await;
             let refused = handle.request(Request::Quit { name: "acme_web.1".into(), remove: false }).await.expect_err("a refusal");
             assert_eq!((refused.code, refused.message.as_str()), (ErrorCode::Unavailable, "the store mongodb://db does not answer"));
             let unread = handle.read(|core| core.status()).await.expect_err("a refusal");
@@ -60,7 +64,7 @@ async fn it_is_asked_again_and_everybody_is_told_why() {
         loaded = load_again(&store, silent(), PAUSE, &mut inbox, &mut seen, &mut stopped) => loaded,
         () = asking => unreachable!("it waits for ever"),
     };
-    assert_eq!(loaded, Ok(Some(vec![])));
+    assert_eq!(loaded, Ok(Some((vec![], [InstanceId::trusted("i1")].into()))), "and whose agent has gone is remembered");
     assert!(begun.elapsed() >= PAUSE * (1 + 2 + 4 + 6 * 5), "the pause grows");
 }
 

@@ -115,7 +115,8 @@ async fn readers_that_stop(cluster: &Cluster, name: &str) {
     none_left(cluster, name, "yes").await;
     measured("`yes | head -n 1` and the end of both", begin.elapsed());
 
-    let mut unread = cluster.start_micado(&["execute", "-n", name, "-c", "yes"]);
+    // Its last word goes where nobody reads, too.
+    let mut unread = cluster.start_micado_joined(&["execute", "-n", name, "-c", "yes"]);
     // A write that the full pipe does not take whole is not counted.
     let mut seen = (0, Instant::now());
     let is_stuck = async || {

@@ -115,10 +115,8 @@ impl Signals {
     async fn pass_on(mut self, raw: Option<&Raw>, notes: UnboundedSender<SessionNote>, asked: &Asked) {
         loop {
             let note = self.next(raw).await;
-            if matches!(note, Some(SessionNote::Signal { .. })) {
-                if asked.set(Instant::now()).is_err() {
-                    return;
-                }
+            if matches!(note, Some(SessionNote::Signal { .. })) && asked.set(Instant::now()).is_err() {
+                return;
             }
             // Nobody takes it once the connection is gone.
             note.map(|note| notes.send(note).ok());

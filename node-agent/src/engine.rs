@@ -154,7 +154,7 @@ impl Engine {
     pub async fn last_ended(&self, service: &str) -> Result<Option<Listed>, EngineError> {
         let filters = serde_json::json!({ "label": [format!("{SERVICE}={service}")], "status": ["exited", "dead"] }).to_string();
         let ended: Vec<Listed> = self.get(&format!("/containers/json?all=1&filters={}", encoded(&filters))).await?;
-        Ok(ended.into_iter().max_by_key(|it| it.created))
+        Ok(newest(ended))
     }
 
     /// One container.
@@ -223,6 +223,11 @@ impl Engine {
     }
 }
 
+/// The engine lists the newest first, and tells whole seconds only: of equals the first is meant.
+fn newest(listed: Vec<Listed>) -> Option<Listed> {
+    listed.into_iter().rev().max_by_key(|it| it.created)
+}
+
 async fn whole(response: Response<Incoming>, path: &str) -> Result<Bytes, EngineError> {
     Limited::new(response.into_body(), MOST).collect().await.map(http_body_util::Collected::to_bytes).map_err(|cause| broken(path, cause))
 }
@@ -268,6 +273,14 @@ pub fn empty() -> Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_that_were_made_in_one_second_the_newest_is_the_one_listed_first() {
+        let listed = |id: &str, created| Listed { id: id.to_owned(), created, labels: Labels::default() };
+        let ended = vec![listed("third", 8), listed("second", 8), listed("first", 7)];
+        assert_eq!(newest(ended).map(|it| it.id).as_deref(), Some("third"));
+        assert!(newest(Vec::new()).is_none());
+    }
 
     #[test]
     fn a_containers_start_is_a_time() {

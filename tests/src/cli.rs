@@ -151,8 +151,20 @@ impl Cluster {
     /// When it cannot be started.
     #[must_use]
     pub fn start_micado(&self, arguments: &[&str]) -> Running {
-        let mut command = Command::new(micado());
-        command.args(arguments).env("MICADO_MANAGER", self.address()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.spawn(Command::new(micado()).args(arguments))
+    }
+
+    /// The same with standard output and standard error in one pipe.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_micado_joined(&self, arguments: &[&str]) -> Running {
+        self.spawn(Command::new("sh").args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(micado()).args(arguments))
+    }
+
+    fn spawn(&self, command: &mut Command) -> Running {
+        command.env("MICADO_MANAGER", self.address()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Running(command.kill_on_drop(true).spawn().expect("micado"))
     }
 

@@ -115,7 +115,8 @@ async fn readers_that_stop(cluster: &Cluster, name: &str) {
     none_left(cluster, name, "yes").await;
     measured("`yes | head -n 1` and the end of both", begin.elapsed());
 
-    let mut unread = cluster.start_micado(&["execute", "-n", name, "-c", "yes"]);
+    // Its last word goes where nobody reads, too.
+    let mut unread = cluster.start_micado_joined(&["execute", "-n", name, "-c", "yes"]);
     // A write that the full pipe does not take whole is not counted.
     let mut seen = (0, Instant::now());
     let is_stuck = async || {
@@ -253,7 +254,8 @@ async fn logs_of_earlier_runs() {
     let (cluster, names, tag) = launched(Store::Embedded, &[fails]).await;
     let name = names[0].as_str();
     let (logs, previous) = (async || cluster.micado(&["logs", "-n", name]).await, async || cluster.micado(&["logs", "-n", name, "--previous"]).await);
-    let first = logs().await.ok().stdout;
+    let line = async || Some(logs().await.ok().stdout).filter(|log| log.ends_with('\n'));
+    let first = wait("it has said which run it is", 30, line).await;
     assert!(first.starts_with("run ") && first.lines().count() == 1, "{first}");
     previous().await.refused(1, &["no earlier run", name, "micado logs"]);
     cluster.micado(&["logs", "-n", name, "--previous", "--follow"]).await.refused(2, &["--follow"]);
@@ -302,7 +304,10 @@ async fn a_manager_that_is_killed_ends_sessions_with_clear_words() {
 
     let mut command = cluster.start_micado(&["execute", "-n", name, "-c", "sh", "-c", "echo up; exec sleep 1000"]);
     assert_eq!(&command.printed().await, b"up\n");
-    let logs = cluster.start_micado(&["logs", "-n", name, "--follow"]);
+    // It runs only once something has come by it.
+    cluster.execute(name, &["sh", "-c", "echo up >/proc/1/fd/1"], b"").await.ok();
+    let mut logs = cluster.start_micado(&["logs", "-n", name, "--follow"]);
+    assert_eq!(&logs.printed().await, b"up\n");
     let back = cluster.file("back").display().to_string();
     let copy = copy_under_way(&cluster, &format!("{from_name}:/data/huge"), &back).await;
     cluster.kill_manager().await;

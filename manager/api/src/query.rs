@@ -79,6 +79,6 @@ pub struct LogQuery {
     pub since: Option<i64>,
     /// Begin each line with its time.
     pub timestamps: bool,
-    /// Of the run before the present one, or of the last where none runs: of one container, and not with `follow`.
+    /// Of the run before the present one, or of the last where none runs: of one container, and not with `follow`. After a move or the end it is what was kept of all runs before: then not with `since` or `timestamps` either.
     pub previous: bool,
 }

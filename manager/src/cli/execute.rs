@@ -12,22 +12,29 @@ use micado_api::{Client, ClientError, SessionInput, SessionOutput, SessionPiece,
 use std::{convert::Infallible, io, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc::{self, UnboundedSender},
-    time::sleep,
+    sync::{
+        SetOnce,
+        mpsc::{self, UnboundedSender},
+    },
+    time::{Instant, sleep},
 };
-use tokio_util::sync::CancellationToken;
 
 /// Once we were asked to end, so long is waited for a reader who does not read what the command says.
 const GRACE: Duration = Duration::from_secs(2);
+/// A reader who stops reading later than that after we were asked to end has nothing to do with it: the command did not mean to end.
+const SOON: Duration = Duration::from_secs(10);
 /// What a shell says of a command that wrote to a reader who had gone: 128 and the number of SIGPIPE.
 const READER_GONE: u8 = 141;
+
+/// When we were asked to end, first.
+type Asked = SetOnce<Instant>;
 
 pub(super) async fn execute(args: ExecuteArgs, client: &Client) -> Result<(), Failure> {
     let raw = Raw::take()?;
     let environment: Vec<String> = raw.iter().filter_map(|_| std::env::var("TERM").ok()).map(|term| format!("TERM={term}")).collect();
     let session = client.execute(&args.name, &args.command, raw.is_some(), &environment).await?;
     let signals = Signals::new(raw.is_some())?;
-    let asked = CancellationToken::new();
+    let asked = SetOnce::new();
     let code = tokio::select! {
         biased;
         code = show(session.output, &asked) => code,
@@ -44,7 +51,7 @@ pub(super) async fn execute(args: ExecuteArgs, client: &Client) -> Result<(), Fa
 }
 
 /// Its output, until it has ended and all is written: its exit code.
-async fn show(output: SessionOutput, asked: &CancellationToken) -> Result<i64, Failure> {
+async fn show(output: SessionOutput, asked: &Asked) -> Result<i64, Failure> {
     let (to, mut failed) = outlet::open();
     let code = tokio::select! {
         code = pass_on(output, to, asked) => code,
@@ -53,36 +60,41 @@ async fn show(output: SessionOutput, asked: &CancellationToken) -> Result<i64, F
     if matches!(code, Err(Failure::Interrupted(_))) {
         return code;
     }
-    // However the session ended: what came before is the reader's.
-    match unless_stuck(asked, failed).await? {
-        Ok(error) => Err(error.into()),
-        Err(_all_written) => code,
+    // However the session ended: what came before is the reader's, who may not want it.
+    match unless_stuck(asked, failed).await {
+        Some(Ok(error)) => Err(error.into()),
+        Some(Err(_)) | None => code,
     }
 }
 
-async fn pass_on(mut output: SessionOutput, to: mpsc::Sender<Said>, asked: &CancellationToken) -> Result<i64, Failure> {
+async fn pass_on(mut output: SessionOutput, to: mpsc::Sender<Said>, asked: &Asked) -> Result<i64, Failure> {
     loop {
         let piece = match output.next().await? {
             SessionPiece::Out(piece) => Said::Out(piece),
             SessionPiece::Error(piece) => Said::Error(piece),
             SessionPiece::Exit(code) => return Ok(code),
         };
-        if unless_stuck(asked, to.send(piece)).await?.is_err() {
+        match unless_stuck(asked, to.send(piece)).await {
+            Some(Ok(())) => {}
             // Why it takes no more is about to be said.
-            pending::<Infallible>().await;
+            Some(Err(_)) => pending().await,
+            None => return Err(Failure::Interrupted("nobody reads what the command says: it is hung up on".to_owned())),
         }
     }
 }
 
-/// Waits for the reader of our output; once we were asked to end, not for long.
-async fn unless_stuck<T>(asked: &CancellationToken, taken: impl Future<Output = T>) -> Result<T, Failure> {
+/// Waits for the reader of our output; but not for long for one who has stood still since about when we were asked to end.
+async fn unless_stuck<T>(asked: &Asked, taken: impl Future<Output = T>) -> Option<T> {
+    let began = Instant::now();
     let stuck = async {
-        asked.cancelled().await;
+        if began > *asked.wait().await + SOON {
+            pending::<Infallible>().await;
+        }
         sleep(GRACE).await;
     };
     tokio::select! {
-        taken = taken => Ok(taken),
-        () = stuck => Err(Failure::Interrupted("nobody reads what the command says: it is hung up on".to_owned())),
+        taken = taken => Some(taken),
+        () = stuck => None,
     }
 }
 
@@ -100,14 +112,11 @@ impl Signals {
     }
 
     /// Has the command told of them, until we are asked to end a second time.
-    async fn pass_on(mut self, raw: Option<&Raw>, notes: UnboundedSender<SessionNote>, asked: &CancellationToken) {
+    async fn pass_on(mut self, raw: Option<&Raw>, notes: UnboundedSender<SessionNote>, asked: &Asked) {
         loop {
             let note = self.next(raw).await;
-            if matches!(note, Some(SessionNote::Signal { .. })) {
-                if asked.is_cancelled() {
-                    return;
-                }
-                asked.cancel();
+            if matches!(note, Some(SessionNote::Signal { .. })) && asked.set(Instant::now()).is_err() {
+                return;
             }
             // Nobody takes it once the connection is gone.
             note.map(|note| notes.send(note).ok());
@@ -125,7 +134,7 @@ impl Signals {
 }
 
 /// Our input and signals to it. Comes back only when it is asked to end a second time, wherever what was sent before may be stuck.
-async fn steer(mut input: SessionInput, raw: Option<&Raw>, signals: Signals, asked: &CancellationToken) -> Failure {
+async fn steer(mut input: SessionInput, raw: Option<&Raw>, signals: Signals, asked: &Asked) -> Failure {
     let (to, notes) = mpsc::unbounded_channel();
     let sending = async {
         // Where it fails, what the output ends with says more.
@@ -166,5 +175,26 @@ async fn next(from: &mut Option<mpsc::Receiver<Bytes>>, to: &SessionInput) -> Op
             from.recv().await
         }
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_reader_who_stops_about_when_we_are_asked_to_end_is_given_up() {
+        let (asked, hour) = (Asked::new(), Duration::from_secs(3600));
+        let reader = |pause| unless_stuck(&asked, sleep(pause));
+        let interrupt = async {
+            sleep(hour).await;
+            asked.set(Instant::now()).expect("the first");
+        };
+        let (before, ()) = tokio::join!(reader(2 * hour), interrupt);
+        assert_eq!(before, None, "one who had stopped before");
+        assert_eq!(reader(GRACE / 2).await, Some(()), "one who goes on");
+        assert_eq!(reader(hour).await, None, "one who stops soon after");
+        sleep(SOON).await;
+        assert_eq!(reader(hour).await, Some(()), "the command goes on, and so may its reader");
     }
 }

@@ -7,8 +7,13 @@ use serde::Serialize;
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write},
+    sync::mpsc,
+    thread,
     time::Duration,
 };
+
+/// So long the last word may take: who does not read it shall not keep us.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How and where to print.
 #[derive(Debug)]
@@ -62,12 +67,13 @@ impl Printer {
         }
     }
 
+    /// The last that is said.
     pub(super) fn failure(&self, failure: &Failure) {
         match (failure, self.output) {
-            (Failure::Closed | Failure::Ended(_), _) => {}
-            (Failure::Error(body), Output::Json) => say(&json(body)),
-            (Failure::Error(body), Output::Table) => say(&error_text(body)),
-            (Failure::Interrupted(text), _) => self.note(text),
+            (Failure::Closed | Failure::Ended(_), _) | (Failure::Interrupted(_), Output::Json) => {}
+            (Failure::Error(body), Output::Json) => say_last(json(body)),
+            (Failure::Error(body), Output::Table) => say_last(error_text(body)),
+            (Failure::Interrupted(text), Output::Table) => say_last(text.clone()),
         }
     }
 
@@ -129,6 +135,17 @@ fn json(value: &impl Serialize) -> String {
 /// To standard error; if nobody reads that, there is nobody to tell.
 fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// The same by a thread that is not waited for long: standard error may be the very pipe that nobody reads.
+fn say_last(line: String) {
+    let (said, is_said) = mpsc::channel();
+    thread::spawn(move || {
+        say(&line);
+        said.send(())
+    });
+    // Told or not, we end.
+    let _ = is_said.recv_timeout(LAST_WORD);
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use axum::{
 };
 use micado_api::agent::{INPUT_AHEAD, INPUT_FRAME, SessionNote};
 use std::{
+    io::{PipeReader, Read},
     process::Stdio,
     sync::{Arc, Mutex},
     time::Duration,
@@ -25,6 +26,7 @@ use tokio::{
 const PIECE: usize = 32 << 10;
 /// What a pipe holds of what nobody reads.
 const PIPE: usize = 64 << 10;
+const PAGE: usize = 4 << 10;
 
 /// A manager with one session, which begins with output; the rest is up to whoever has it.
 fn manager() -> (Rote, oneshot::Receiver<WebSocket>) {
@@ -133,22 +135,55 @@ async fn floods(socket: &mut WebSocket) {
     while socket.send(Message::binary(frame.clone())).await.is_ok() {}
 }
 
+/// The CLI with standard output and standard error in one pipe, as by `2>&1`, which nobody reads.
+fn unread(rote: &Rote) -> (Child, PipeReader) {
+    let (unread, both) = std::io::pipe().expect("a pipe");
+    let mut command = rote.command("execute -n c -c sleep 100000");
+    command.stdin(Stdio::piped()).stdout(both.try_clone().expect("the pipe")).stderr(both);
+    (command.spawn().expect("it runs"), unread)
+}
+
+/// Waits until the pipe takes no more: what came before a large piece may have a page of its own.
+async fn is_full(pipe: &PipeReader) {
+    while rustix::io::ioctl_fionread(pipe).expect("a pipe") < (PIPE - PAGE) as u64 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn code(mut child: Child) -> Option<i32> {
+    timeout(Duration::from_secs(10), child.wait()).await.expect("it ends").expect("its end").code()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn output_that_nobody_reads_keeps_nobody() {
     for signal in ["-INT", "-TERM"] {
         let (rote, opened) = manager();
-        let mut child = running(&rote).await;
+        let (child, pipe) = unread(&rote);
         let mut socket = opened.await.expect("a session");
         let flood = tokio::spawn(async move { floods(&mut socket).await });
-        let out = child.stdout.as_ref().expect("piped");
-        while rustix::io::ioctl_fionread(out).expect("a pipe") < PIPE as u64 {
-            tokio::task::yield_now().await;
-        }
+        is_full(&pipe).await;
         kill(&child, signal).await;
-        let status = timeout(Duration::from_secs(10), child.wait()).await.expect("it ends").expect("its end");
-        assert_eq!(status.code(), Some(130));
+        assert_eq!(code(child).await, Some(130));
         flood.await.expect("the manager sees the end");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_ends_when_it_is_asked_to_ends_us_as_it_did_though_nobody_reads_the_rest() {
+    let (rote, opened) = manager();
+    let (child, mut pipe) = unread(&rote);
+    let mut socket = opened.await.expect("a session");
+    for _ in 0..2 + PIPE / PIECE {
+        socket.send(Message::binary([&[1][..], &[b'y'; PIECE]].concat())).await.expect("sent");
+    }
+    is_full(&pipe).await;
+    kill(&child, "-INT").await;
+    while !matches!(socket.recv().await, Some(Ok(Message::Text(_)))) {}
+    socket.send(Message::text(serde_json::to_string(&SessionNote::Exit { code: 7 }).expect("JSON"))).await.expect("sent");
+    assert_eq!(code(child).await, Some(7));
+    let mut said = String::new();
+    pipe.read_to_string(&mut said).expect("the pipe");
+    assert_eq!(said.trim_start_matches("up").trim_start_matches('y'), "", "no word about it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -114,7 +114,9 @@ pub(in crate::api) async fn read(
 ) -> Answer<impl Stream<Item = Message> + Send + use<>> {
     let pending = ask(state, instance, tag, container, work)?;
     let Ok(Some(agent)) = timeout(OPENING, pending.opened()).await else {
-        return Err(ErrorBody::new(ErrorCode::Unavailable, unanswered(tag)).into());
+        let hint =
+            "a machine keeps the agent that it was made with: one of an earlier version than this manager may not know what is asked of it, and never answers";
+        return Err(ErrorBody::new(ErrorCode::Unavailable, unanswered(tag)).hint(hint).into());
     };
     let (to, messages) = mpsc::channel(1);
     let (reader, stopping) = (to.clone(), state.stopping.clone());

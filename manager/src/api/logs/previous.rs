@@ -35,12 +35,21 @@ pub(super) async fn previous(state: &ApiState, name: String, query: &LogQuery, s
             _ => return Ok(whole(log).boxed()),
         }
     }
-    let none = || {
-        let hint = format!("`micado logs -n {}` shows the present one", source.container);
-        ErrorBody::new(ErrorCode::NotFound, format!("no earlier run of `{}` is known", source.container)).hint(hint)
+    Ok(stream::iter([Ok(kept(source.container.as_str(), source.stored.as_deref(), query)?)]).boxed())
+}
+
+/// What was kept of all runs up to a move or the end.
+fn kept(container: &str, stored: Option<&str>, query: &LogQuery) -> Result<Bytes, ErrorBody> {
+    let Some(kept) = stored else {
+        let hint = format!("`micado logs -n {container}` shows the present one");
+        return Err(ErrorBody::new(ErrorCode::NotFound, format!("no earlier run of `{container}` is known")).hint(hint));
     };
-    let kept = source.stored.ok_or_else(none)?;
-    Ok(stream::iter([Ok(last_lines(&kept, query.tail))]).boxed())
+    if query.since.is_some() || query.timestamps {
+        let message =
+            format!("of earlier runs of `{container}` only the end of the log was kept, without its times: `since` and `timestamps` do not go with that");
+        return Err(ErrorBody::new(ErrorCode::Conflict, message).hint("leave them out; `tail` does"));
+    }
+    Ok(last_lines(kept, query.tail))
 }
 
 /// What a session sends, and its last note.
@@ -66,6 +75,16 @@ fn whole(heard: impl Stream<Item = Result<Bytes, SessionNote>> + Send) -> impl S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_asked_by_time_is_refused_of_a_log_that_was_kept_without_times() {
+        let code = |stored, query: LogQuery| kept("acme_web.1", stored, &query).map_err(|refusal| refusal.code);
+        let stored = Some("one\ntwo\n");
+        assert_eq!(code(stored, LogQuery { tail: Some(1), ..LogQuery::default() }), Ok(Bytes::from("two\n")));
+        assert_eq!(code(stored, LogQuery { since: Some(7), ..LogQuery::default() }), Err(ErrorCode::Conflict));
+        assert_eq!(code(stored, LogQuery { timestamps: true, ..LogQuery::default() }), Err(ErrorCode::Conflict));
+        assert_eq!(code(None, LogQuery { since: Some(7), ..LogQuery::default() }), Err(ErrorCode::NotFound));
+    }
 
     #[tokio::test]
     async fn a_session_that_does_not_say_that_it_has_ended_makes_no_whole_log() {

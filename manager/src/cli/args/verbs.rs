@@ -126,7 +126,7 @@ pub struct LogsArgs {
     /// Go on as more is written.
     #[arg(long)]
     pub follow: bool,
-    /// Of the run before the present one, of a container that ended and was started anew; of the last run where none runs.
+    /// Of the run before the present one, of a container that ended and was started anew; of the last run where none runs. After a move or the end: what was kept of all runs before, without times.
     #[arg(long, conflicts_with = "follow")]
     pub previous: bool,
     /// Only the last so many lines.

@@ -15,6 +15,8 @@ use tokio::{
 
 /// So many more frames may be sent ahead to a command that has a place among the fast ones.
 const MORE: u8 = 24;
+/// Each time that it has taken so many bytes, a command may get such a place.
+const MUCH: usize = INPUT_AHEAD * INPUT_FRAME;
 
 /// Feeds a command. Dropping it gives up what the command has not taken.
 pub struct Stdin {
@@ -29,6 +31,8 @@ impl Stdin {
     pub fn new(to: impl AsyncWrite + Unpin + Send + 'static, caller: Output, terminal: bool, fast: Arc<Semaphore>) -> Self {
         let (waiting, frames) = mpsc::unbounded_channel();
         let allowed = Arc::new(Semaphore::new(INPUT_AHEAD));
+        // Who types needs no place.
+        let fast = (!terminal).then_some(fast);
         let room = Room { caller, allowed: Arc::clone(&allowed), fast };
         Self { waiting: Some(waiting), allowed, feed: tokio::spawn(feed(to, frames, room, terminal)) }
     }
@@ -64,7 +68,8 @@ impl Drop for Stdin {
 struct Room {
     caller: Output,
     allowed: Arc<Semaphore>,
-    fast: Arc<Semaphore>,
+    /// Places for fast ones, where it may have one.
+    fast: Option<Arc<Semaphore>>,
 }
 
 impl Room {
@@ -81,11 +86,12 @@ async fn feed(mut to: impl AsyncWrite + Unpin, mut frames: mpsc::UnboundedReceiv
     while let Some(data) = frames.recv().await {
         // A command that reads no more loses nothing that it wants.
         reads = reads && to.write_all(&data).await.is_ok();
+        taken += data.len();
         drop(data);
-        taken += 1;
         let mut more = 1;
-        if place.is_none() && taken % INPUT_AHEAD == 0 {
-            place = room.fast.try_acquire().ok();
+        if place.is_none() && taken >= MUCH {
+            taken = 0;
+            place = room.fast.as_ref().and_then(|fast| fast.try_acquire().ok());
             more += place.as_ref().map_or(0, |_| MORE);
         }
         room.more(more).await;

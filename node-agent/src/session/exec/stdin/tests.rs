@@ -15,15 +15,15 @@ const FRAME: usize = 10_000;
 
 /// The input of a command with room for so many bytes that it has not read, the command's end of it, and the caller.
 async fn command(room: usize) -> (Stdin, DuplexStream, WebSocketStream<DuplexStream>) {
-    command_among(room, &Arc::new(Semaphore::new(0))).await
+    command_among(room, false, &Arc::new(Semaphore::new(0))).await
 }
 
-/// The same where there are so many places for fast ones.
-async fn command_among(room: usize, fast: &Arc<Semaphore>) -> (Stdin, DuplexStream, WebSocketStream<DuplexStream>) {
+/// The same where there are so many places for fast ones, and maybe a terminal.
+async fn command_among(room: usize, terminal: bool, fast: &Arc<Semaphore>) -> (Stdin, DuplexStream, WebSocketStream<DuplexStream>) {
     let ((ours, theirs), (to, command)) = (duplex(1 << 20), duplex(room));
     let pace = Pace { ping: HOUR, dead: HOUR };
     let (Caller { output, .. }, _) = Caller::new(WebSocketStream::from_raw_socket(ours, Role::Client, None).await, pace);
-    (Stdin::new(to, output, false, Arc::clone(fast)), command, WebSocketStream::from_raw_socket(theirs, Role::Server, None).await)
+    (Stdin::new(to, output, terminal, Arc::clone(fast)), command, WebSocketStream::from_raw_socket(theirs, Role::Server, None).await)
 }
 
 /// Waits until the caller has heard that it may send so many more frames.
@@ -81,22 +81,23 @@ async fn a_frame_may_not_be_larger_than_said() {
 #[tokio::test(start_paused = true)]
 async fn one_that_takes_what_comes_may_be_sent_more_while_there_is_a_place() {
     let fast = Arc::new(Semaphore::new(1));
+    let full = Bytes::from(vec![7; INPUT_FRAME]);
     let more = INPUT_AHEAD + usize::from(MORE);
-    let (one, mut one_reads, mut caller) = command_among(1, &fast).await;
-    let (other, mut other_reads, mut other_caller) = command_among(1, &fast).await;
-    let mut all = vec![0; FRAME * INPUT_AHEAD];
-    for number in 0..INPUT_AHEAD {
-        one.add(frame(number)).expect("so much may wait");
+    let (one, mut one_reads, mut caller) = command_among(1, false, &fast).await;
+    let (other, mut other_reads, mut other_caller) = command_among(1, false, &fast).await;
+    let mut all = vec![0; MUCH];
+    for _ in 0..INPUT_AHEAD {
+        one.add(full.clone()).expect("so much may wait");
     }
     one_reads.read_exact(&mut all).await.expect("all");
     hears(&mut caller, more).await;
     for _ in 0..more {
-        one.add(frame(0)).expect("so much more may wait");
+        one.add(full.clone()).expect("so much more may wait");
     }
-    assert!(matches!(one.add(frame(0)), Err(SessionError::TooFarAhead)));
+    assert!(matches!(one.add(full.clone()), Err(SessionError::TooFarAhead)));
     let mut again = async || {
-        for number in 0..INPUT_AHEAD {
-            other.add(frame(number)).expect("so much may wait");
+        for _ in 0..INPUT_AHEAD {
+            other.add(full.clone()).expect("so much may wait");
         }
         other_reads.read_exact(&mut all).await.expect("all");
     };
@@ -106,6 +107,20 @@ async fn one_that_takes_what_comes_may_be_sent_more_while_there_is_a_place() {
     drop(fast.acquire().await);
     again().await;
     hears(&mut other_caller, more).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sends_little_at_a_time_or_types_takes_no_place() {
+    let fast = Arc::new(Semaphore::new(1));
+    for (terminal, size, frames) in [(false, 1, 10 * INPUT_AHEAD), (true, INPUT_FRAME, 2 * INPUT_AHEAD)] {
+        let (stdin, mut command, mut caller) = command_among(INPUT_FRAME, terminal, &fast).await;
+        for _ in 0..frames {
+            stdin.add(vec![0; size].into()).expect("it takes all");
+            command.read_exact(&mut vec![0; size]).await.expect("all");
+            hears(&mut caller, 1).await;
+        }
+        assert_eq!(fast.available_permits(), 1, "terminal: {terminal}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

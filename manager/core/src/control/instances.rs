@@ -140,9 +140,11 @@ impl Core {
     }
 
     /// Until when an arriving machine may join. Nothing joins, and nodes look as if they were down, while the engine is away and right after:
-    /// such a time is not held against the machine.
+    /// such a time is not held against the machine. One that the Swarm does not know has nothing to find out: it dials until it is in.
     pub(super) fn join_deadline(&self, instance: &Instance) -> Timestamp {
-        self.come_back_by().unwrap_or(self.now).max(instance.created_at.plus(self.join_timeout(instance)))
+        let known = self.sight.as_ref().is_some_and(|sight| sight.node(&instance.id).is_some());
+        let heard_by = if known { self.come_back_by() } else { self.memory.seen_since.map(|since| since.plus(DIALS_AGAIN)) };
+        heard_by.unwrap_or(self.now).max(instance.created_at.plus(self.join_timeout(instance)))
     }
 
     /// Until when nodes may be heard again after the engine was away.

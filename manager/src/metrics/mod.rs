@@ -45,6 +45,8 @@ pub struct Metrics {
     inner: Mutex<Inner>,
     /// Held by whoever asks the core what is placed where: the others need not ask, too.
     looking: tokio::sync::Mutex<Option<Look>>,
+    /// Held by whoever records what waits.
+    recording: tokio::sync::Mutex<()>,
     /// Changes whenever something was recorded.
     turn: watch::Sender<()>,
 }
@@ -57,6 +59,8 @@ struct Inner {
     /// How far each agent's batches are durable.
     recorded: HashMap<InstanceId, Mark>,
     touched: Touched,
+    /// The core gave no answer when it was asked last.
+    is_unanswered: bool,
     /// The runs of agents that were told of because their machine's clock is off.
     doubted: HashMap<InstanceId, String>,
 }
@@ -79,7 +83,7 @@ impl Inner {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { inner: Mutex::default(), looking: tokio::sync::Mutex::default(), turn: watch::Sender::new(()) }
+        Self { inner: Mutex::default(), looking: tokio::sync::Mutex::default(), recording: tokio::sync::Mutex::default(), turn: watch::Sender::new(()) }
     }
 }
 
@@ -132,6 +136,13 @@ impl Metrics {
         Ok(())
     }
 
+    /// Learns whose the service of an event is while that is placed still. While there is no core to say so, nobody waits for it.
+    pub async fn learn_of(&self, handle: &Handle, service: Option<&str>) {
+        if !self.inner().is_unanswered {
+            self.learn(handle, service.as_slice()).await;
+        }
+    }
+
     /// A placement is recorded before its container is made: a service that the core does not know now is nobody's, and it is not asked for that again before the next turn.
     async fn learn(&self, handle: &Handle, services: &[&str]) {
         let news = || !self.inner().places.has_heard_of(services);
@@ -162,9 +173,12 @@ impl Metrics {
             inner.waiting.instances().chain(inner.recorded.keys()).cloned().collect()
         };
         let read = |core: &Core| (core.placed_copies(), known.into_iter().filter(|it| !core.is_live(it)).collect::<Vec<_>>());
-        let (copies, gone) = handle.read(read).await?;
+        let answer = handle.read(read).await;
         let mut inner = self.inner();
-        inner.places.settle(clock::now(), copies);
+        inner.is_unanswered = answer.is_err();
+        let (copies, gone) = answer?;
+        let events_wait = inner.waiting.events().next().is_some();
+        inner.places.settle(clock::now(), copies, events_wait);
         for instance in gone {
             inner.meter.forget(&instance);
             inner.waiting.forget(&instance);

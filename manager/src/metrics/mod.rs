@@ -61,8 +61,8 @@ struct Inner {
     touched: Touched,
     /// The core gave no answer when it was asked last.
     is_unanswered: bool,
-    /// The runs of agents that were told of because their machine's clock is off.
-    doubted: HashMap<InstanceId, String>,
+    /// The runs of agents that were told of because their machine's clock is off, and what is not kept therefore.
+    doubted: HashMap<(InstanceId, &'static str), String>,
 }
 
 /// The last time that the core was asked for what agents name.
@@ -73,10 +73,10 @@ struct Look {
 }
 
 impl Inner {
-    /// That its clock is off is said once for each run of its agent.
-    fn doubt(&mut self, instance: &InstanceId, run: &str, off: &str) {
-        if self.doubted.insert(instance.clone(), run.to_owned()).is_none_or(|before| before != run) {
-            tracing::warn!(%instance, "its clock is {off} the manager's: what it uses is shown, but not kept for `micado history`, nor what it tells for `micado events`; have both clocks set by NTP");
+    /// That its clock is off is said once for each run of its agent and each consequence.
+    fn doubt(&mut self, instance: &InstanceId, run: &str, off: &str, consequence: &'static str) {
+        if self.doubted.insert((instance.clone(), consequence), run.to_owned()).is_none_or(|before| before != run) {
+            tracing::warn!(%instance, "its clock is {off} the manager's: {consequence}; have both clocks set by NTP");
         }
     }
 }
@@ -113,7 +113,7 @@ impl Metrics {
             }
             Some(off) => {
                 inner.waiting.note(instance, mark);
-                inner.doubt(instance, run, &off);
+                inner.doubt(instance, run, &off, "what it uses is shown, but not kept for `micado history`");
             }
         }
         Ok(())
@@ -126,7 +126,7 @@ impl Metrics {
     pub fn take_event(&self, instance: &InstanceId, run: &str, event: ContainerEvent) -> Result<(), &'static str> {
         let mut inner = self.inner();
         if let Some(off) = skew::doubt_event(clock::now(), &event) {
-            inner.doubt(instance, run, &off);
+            inner.doubt(instance, run, &off, "what it tells of containers is heard, but not kept for `micado events`");
             return Ok(());
         }
         let is_swarms = event.service.as_ref().is_some_and(|service| service.len() <= places::LONGEST_NAME);
@@ -183,7 +183,7 @@ impl Metrics {
             inner.meter.forget(&instance);
             inner.waiting.forget(&instance);
             inner.recorded.remove(&instance);
-            inner.doubted.remove(&instance);
+            inner.doubted.retain(|(of, _), _| *of != instance);
         }
         Ok(())
     }

@@ -39,6 +39,25 @@ impl Inner {
         Ok(())
     }
 
+    /// Lets go of events that are not among the newest so many.
+    pub(super) async fn forget_events(&self, most: u64) -> Result<(), StoreError> {
+        let events = self.database.collection::<Document>(COLLECTION);
+        let first_to_stay = async {
+            // A guess that costs nothing.
+            if events.estimated_document_count().await? <= most {
+                return Ok(None);
+            }
+            events.find_one(doc! {}).sort(doc! { "at": -1, "_id": -1 }).projection(doc! { "at": 1, "_id": 0 }).skip(most.saturating_sub(1)).await
+        };
+        let found = self.within(async { first_to_stay.await.map_err(|error| self.failed(&error)) }).await?;
+        let Some(at) = found.as_ref().and_then(|it| it.get_datetime("at").ok()) else { return Ok(()) };
+        if !self.held().await {
+            return Err(self.unsure());
+        }
+        let older = doc! { "q": { "at": { "$lt": *at } }, "limit": 0 };
+        self.send(doc! { "delete": COLLECTION, "deletes": [older], "writeConcern": { "w": "majority" } }).await
+    }
+
     pub(super) async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
         let ((filter, sort), most) = (question(wanted), wanted.most);
         if most == 0 {

@@ -57,6 +57,18 @@ async fn what_cannot_be_read_takes_no_room_from_what_can() {
 }
 
 #[tokio::test]
+async fn of_too_many_events_the_oldest_go() {
+    let home = TestHome::fresh().await;
+    let store = home.store(Pace::default()).await.expect("open");
+    let events: Vec<_> = (0..5).map(|ms| event("k3x9", "alice_web", ms, Started)).collect();
+    store.record_events(&events).await.expect("recorded");
+    for most in [5, 3, 3] {
+        store.inner.forget_events(most).await.expect("forgotten");
+        assert_eq!(all_events(&store).await, events[5 - most as usize..]);
+    }
+}
+
+#[tokio::test]
 async fn no_events_are_sorted_to_be_recalled() {
     let home = TestHome::fresh().await;
     let store = home.store(Pace::default()).await.expect("open");

@@ -84,7 +84,7 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
     let (bell, turns) = runtime::bell();
     let _refreshing = schedule(&args.refresh, bell).await?;
     let refresh = Refresh { metrics: metrics.clone(), handle: handle.clone(), history: history.clone(), shown: opened.shown };
-    tokio::spawn(refresh.run(turns));
+    tokio::spawn(refresh.clone().run(turns));
     let (bell, minutes) = runtime::bell();
     let _rolling_up = schedule(&Tick::Every(MINUTE), bell).await?;
     tokio::spawn(Rollup { metrics: metrics.clone(), handle: handle.clone(), history: history.clone() }.run(minutes));
@@ -101,6 +101,9 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
         Ok(())
     };
     let ended = tokio::try_join!(serve, work, signals).map(drop);
+    if ended.is_ok() {
+        refresh.end().await;
+    }
     store.close().await;
     ended
 }

@@ -22,12 +22,13 @@ pub(super) async fn events(State(state): State<ApiState>, Query(query): Query<Ev
     let wanted = asked(&query)?;
     let mut found = state.metrics.recall_events(&*state.history, &wanted).await.map_err(unread)?;
     if found.is_empty() {
-        // Who was removed may still have events; without any, the name may be mistyped.
         let known = state.handle.read(move |core| {
             let name = query.name.is_none_or(|name| core.services(Some(&name)).is_ok());
             name && query.instance.is_none_or(|tag| core.instances(true).iter().any(|it| it.tag.as_str() == tag))
         });
-        if !known.await? {
+        // Who was removed may still have older events; without any, the name may be mistyped.
+        let ever = RecallEvents { from: Timestamp(0), most: 1, ..wanted.clone() };
+        if !known.await? && state.metrics.recall_events(&*state.history, &ever).await.map_err(unread)?.is_empty() {
             let missing = ErrorBody::new(ErrorCode::NotFound, nobody(&wanted));
             return Err(missing.hint("`micado list --all` shows all names").into());
         }
@@ -88,6 +89,7 @@ mod tests {
         assert_eq!(times(&EventQuery { since: Some(50), ..of("db.1", "tag-of-i1") }).await, [54]);
         assert_eq!(times(&EventQuery { since: Some(56), ..of("", "tag-of-i2") }).await, [57, 59]);
         assert_eq!(times(&EventQuery { since: Some(60), ..EventQuery::default() }).await, [0; 0]);
+        assert_eq!(times(&EventQuery { since: Some(60), ..of("db", "tag-of-i1") }).await, [0; 0], "who is gone has older ones");
     }
 
     #[tokio::test(flavor = "multi_thread")]

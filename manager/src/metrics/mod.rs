@@ -45,6 +45,8 @@ pub struct Metrics {
     inner: Mutex<Inner>,
     /// Held by whoever asks the core what is placed where: the others need not ask, too.
     looking: tokio::sync::Mutex<Option<Look>>,
+    /// Held by whoever records what waits.
+    recording: tokio::sync::Mutex<()>,
     /// Changes whenever something was recorded.
     turn: watch::Sender<()>,
 }
@@ -57,8 +59,10 @@ struct Inner {
     /// How far each agent's batches are durable.
     recorded: HashMap<InstanceId, Mark>,
     touched: Touched,
-    /// The runs of agents that were told of because their machine's clock is off.
-    doubted: HashMap<InstanceId, String>,
+    /// The core gave no answer when it was asked last.
+    is_unanswered: bool,
+    /// The runs of agents that were told of because their machine's clock is off, and what is not kept therefore.
+    doubted: HashMap<(InstanceId, &'static str), String>,
 }
 
 /// The last time that the core was asked for what agents name.
@@ -69,17 +73,17 @@ struct Look {
 }
 
 impl Inner {
-    /// That its clock is off is said once for each run of its agent.
-    fn doubt(&mut self, instance: &InstanceId, run: &str, off: &str) {
-        if self.doubted.insert(instance.clone(), run.to_owned()).is_none_or(|before| before != run) {
-            tracing::warn!(%instance, "its clock is {off} the manager's: what it uses is shown, but not kept for `micado history`, nor what it tells for `micado events`; have both clocks set by NTP");
+    /// That its clock is off is said once for each run of its agent and each consequence.
+    fn doubt(&mut self, instance: &InstanceId, run: &str, off: &str, consequence: &'static str) {
+        if self.doubted.insert((instance.clone(), consequence), run.to_owned()).is_none_or(|before| before != run) {
+            tracing::warn!(%instance, "its clock is {off} the manager's: {consequence}; have both clocks set by NTP");
         }
     }
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { inner: Mutex::default(), looking: tokio::sync::Mutex::default(), turn: watch::Sender::new(()) }
+        Self { inner: Mutex::default(), looking: tokio::sync::Mutex::default(), recording: tokio::sync::Mutex::default(), turn: watch::Sender::new(()) }
     }
 }
 
@@ -109,7 +113,7 @@ impl Metrics {
             }
             Some(off) => {
                 inner.waiting.note(instance, mark);
-                inner.doubt(instance, run, &off);
+                inner.doubt(instance, run, &off, "what it uses is shown, but not kept for `micado history`");
             }
         }
         Ok(())
@@ -122,7 +126,7 @@ impl Metrics {
     pub fn take_event(&self, instance: &InstanceId, run: &str, event: ContainerEvent) -> Result<(), &'static str> {
         let mut inner = self.inner();
         if let Some(off) = skew::doubt_event(clock::now(), &event) {
-            inner.doubt(instance, run, &off);
+            inner.doubt(instance, run, &off, "what it tells of containers is heard, but not kept for `micado events`");
             return Ok(());
         }
         let is_swarms = event.service.as_ref().is_some_and(|service| service.len() <= places::LONGEST_NAME);
@@ -130,6 +134,13 @@ impl Metrics {
             return Err(NO_ROOM);
         }
         Ok(())
+    }
+
+    /// Learns whose the service of an event is while that is placed still. While there is no core to say so, nobody waits for it.
+    pub async fn learn_of(&self, handle: &Handle, service: Option<&str>) {
+        if !self.inner().is_unanswered {
+            self.learn(handle, service.as_slice()).await;
+        }
     }
 
     /// A placement is recorded before its container is made: a service that the core does not know now is nobody's, and it is not asked for that again before the next turn.
@@ -162,14 +173,17 @@ impl Metrics {
             inner.waiting.instances().chain(inner.recorded.keys()).cloned().collect()
         };
         let read = |core: &Core| (core.placed_copies(), known.into_iter().filter(|it| !core.is_live(it)).collect::<Vec<_>>());
-        let (copies, gone) = handle.read(read).await?;
+        let answer = handle.read(read).await;
         let mut inner = self.inner();
-        inner.places.settle(clock::now(), copies);
+        inner.is_unanswered = answer.is_err();
+        let (copies, gone) = answer?;
+        let events_wait = inner.waiting.events().next().is_some();
+        inner.places.settle(clock::now(), copies, events_wait);
         for instance in gone {
             inner.meter.forget(&instance);
             inner.waiting.forget(&instance);
             inner.recorded.remove(&instance);
-            inner.doubted.remove(&instance);
+            inner.doubted.retain(|(of, _), _| *of != instance);
         }
         Ok(())
     }

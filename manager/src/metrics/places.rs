@@ -23,6 +23,8 @@ pub(super) struct Places {
     of: BTreeMap<ContainerName, Vec<String>>,
     /// Services that the core does not know.
     strangers: HashSet<String>,
+    /// What was placed when the manager was not there yet, as what is kept tells.
+    remembered: Option<HashMap<String, Placed>>,
 }
 
 #[derive(Debug)]
@@ -33,10 +35,10 @@ struct Place {
 }
 
 impl Places {
-    /// What is placed now.
-    pub(super) fn settle(&mut self, now: Timestamp, copies: Vec<Placed>) {
+    /// What is placed now. While there are events whose places are not looked up yet, none is forgotten.
+    pub(super) fn settle(&mut self, now: Timestamp, copies: Vec<Placed>, events_wait: bool) {
         self.services.extend(copies.into_iter().map(|placed| (placed.swarm_service.clone(), Place { placed, seen: now })));
-        self.services.retain(|_, place| now.since(place.seen) <= KEPT);
+        self.services.retain(|_, place| events_wait || now.since(place.seen) <= KEPT);
         self.of.clear();
         for (service, place) in &self.services {
             self.of.entry(place.placed.container.clone()).or_default().push(service.clone());
@@ -63,15 +65,30 @@ impl Places {
         self.strangers.clear();
     }
 
+    /// Whether it was told what is kept.
+    pub(super) fn has_memory(&self) -> bool {
+        self.remembered.is_some()
+    }
+
+    /// What is kept, latest first. The core does not know any more what was placed: agents may have something to tell of it still.
+    pub(super) fn remember(&mut self, kept: Vec<Happening>) {
+        let remembered = self.remembered.get_or_insert_default();
+        for it in kept {
+            remembered.entry(it.placed.swarm_service.clone()).or_insert(it.placed);
+        }
+    }
+
     pub(super) fn is_on(&self, service: &str, instance: &InstanceId) -> bool {
         self.services.get(service).is_some_and(|place| place.placed.instance == *instance)
     }
 
     /// What an agent says has happened, as it is kept; nothing when it may not speak of that. No engine has longer ids.
     pub(super) fn happening(&self, instance: &InstanceId, event: &ContainerEvent) -> Option<Happening> {
-        let place = self.services.get(event.service.as_ref()?).filter(|place| place.placed.instance == *instance)?;
+        let service = event.service.as_ref()?;
+        let known = self.services.get(service).map(|place| &place.placed);
+        let placed = known.or_else(|| self.remembered.as_ref()?.get(service)).filter(|placed| placed.instance == *instance)?;
         let is_id = event.id.len() <= LONGEST_ID && event.id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        is_id.then(|| Happening::new(place.placed.clone(), event))
+        is_id.then(|| Happening::new(placed.clone(), event))
     }
 
     /// The Swarm services of a container.
@@ -96,6 +113,24 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::tests::happening;
+    use micado_api::agent::ContainerHappening::{Died, Started};
+
+    #[test]
+    fn what_was_placed_is_known_for_a_while_and_as_long_as_events_of_it_may_wait() {
+        let (mut places, kept) = (Places::default(), u64::try_from(KEPT.as_millis()).expect("minutes"));
+        let died = happening("i1", "web", 9, Died { exit_code: 1, oom: false });
+        let is_known = |places: &Places| places.happening(&died.placed.instance, &died.event()).is_some();
+        places.settle(Timestamp(0), vec![died.placed.clone()], false);
+        places.settle(Timestamp(kept), vec![], false);
+        assert!(is_known(&places));
+        places.settle(Timestamp(3 * kept), vec![], true);
+        assert!(is_known(&places), "the store was away");
+        places.settle(Timestamp(3 * kept), vec![], false);
+        assert!(!is_known(&places));
+        places.remember(vec![happening("i1", "web", 1, Started)]);
+        assert!(is_known(&places) && places.happening(&InstanceId::trusted("i2"), &died.event()).is_none());
+    }
 
     #[test]
     fn the_memory_for_strangers_is_bounded() {

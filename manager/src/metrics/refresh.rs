@@ -1,20 +1,24 @@
 //! The refresh: at each turn what agents measured and told is recorded and then acknowledged, the core is told what containers used, and people's collections are brought up to date.
 
-use super::{Happening, History, Metrics, Point};
+use super::{First, Happening, History, Metrics, Point, RecallEvents};
 use crate::{
     clock,
     control::{Event, Handle},
     store::{MongoStore, StoreError},
 };
 use micado_api::agent::ContainerHappening;
-use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::timeout};
 
 /// Points, or events, for one call of the store.
 const PIECE: usize = 2000;
+/// Events that are looked through for what was placed before the manager was there, the latest.
+const REMEMBERED: usize = 10_000;
+/// The most that the last recording may hold up the end.
+const LAST: Duration = Duration::from_secs(10);
 
 /// The job.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Refresh {
     /// What agents measured.
     pub metrics: Arc<Metrics>,
@@ -58,8 +62,20 @@ impl Refresh {
         }
     }
 
+    /// Writes what came last, when the manager stops: there may be nobody to tell it again.
+    pub async fn end(&self) {
+        match timeout(LAST, self.record()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "what machines told last could not be recorded; agents that are still there tell it to the next manager"),
+            Err(_) => {
+                tracing::warn!("what machines told last was not recorded within {} s; agents that are still there tell it to the next manager", LAST.as_secs())
+            }
+        }
+    }
+
     /// Writes what waits; only when all of it is durable is it acknowledged.
     pub(crate) async fn record(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.metrics.recording.lock().await;
         let due = self.metrics.inner().waiting.due();
         self.record_events(due.events).await?;
         self.record_points(due.points).await?;
@@ -80,10 +96,28 @@ impl Refresh {
         Ok(())
     }
 
-    /// A placement is recorded before its container is made: what the core does not know now is nobody's.
+    /// Finds out whose the events are that wait. A placement is recorded before its container is made: what the core does not know now, and nothing that is kept tells of, is nobody's.
+    async fn look_up(&self) -> Result<(), StoreError> {
+        let looked = self.metrics.look(&self.handle).await;
+        let is_unknown = {
+            let inner = self.metrics.inner();
+            let services: Vec<&str> = inner.waiting.events().filter_map(|(_, event)| event.service.as_deref()).collect();
+            // A core that has stopped says no more, and may have said enough.
+            if !inner.places.has_heard_of(&services) {
+                looked.map_err(|error| StoreError::Failed(error.message))?;
+            }
+            inner.waiting.events().any(|(instance, event)| inner.places.happening(instance, event).is_none())
+        };
+        if is_unknown && !self.metrics.inner().places.has_memory() {
+            let latest = self.history.recall_events(&RecallEvents::any(First::Newest, REMEMBERED)).await?;
+            self.metrics.inner().places.remember(latest);
+        }
+        Ok(())
+    }
+
     async fn record_events(&self, mut due: usize) -> Result<(), StoreError> {
         if due > 0 {
-            self.metrics.look(&self.handle).await.map_err(|error| StoreError::Failed(error.message))?;
+            self.look_up().await?;
         }
         while due > 0 {
             let count = due.min(PIECE);

@@ -2,10 +2,10 @@
 
 use super::{ContainerPoint, Point};
 use micado_api::{
-    InstanceId,
+    InstanceId, Timestamp,
     agent::{ContainerEvent, SampleBatch},
 };
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// The most that all that waits may take, in bytes: five minutes of a hundred machines with ten containers each.
 const MOST_BYTES: usize = 32 << 20;
@@ -22,11 +22,20 @@ pub(super) struct Mark {
 /// An event, and whose agent told it. Whether it may is found out when it is recorded, for the core may have no answer before.
 pub(super) type Told = (InstanceId, ContainerEvent);
 
+/// By what one is told from all others: as a [`Happening`](super::Happening) is, once it is kept.
+type Identity = (InstanceId, Timestamp, String, &'static str);
+
+fn identity((instance, event): &Told) -> Identity {
+    (instance.clone(), event.at, event.id.clone(), event.what.word())
+}
+
 /// Points and events, oldest first. They stay until they are recorded.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     points: VecDeque<Point>,
     events: VecDeque<Told>,
+    /// The identities of these: agents tell what they know again after each cut.
+    known: HashSet<Identity>,
     /// Bytes of what waits: of each instance, and in all.
     held: HashMap<InstanceId, usize>,
     bytes: usize,
@@ -59,12 +68,16 @@ impl Waiting {
         self.points.push_back(point);
     }
 
-    /// An event, unless there is no room for it; whether there was.
+    /// An event, unless there is no room for it; whether it waits now.
     pub(super) fn push_event(&mut self, told: Told) -> bool {
-        let size = size_of_event(&told);
+        let (identity, size) = (identity(&told), size_of_event(&told));
+        if self.known.contains(&identity) {
+            return true;
+        }
         let fits = self.has_room_for(&told.0, size);
         if fits {
             self.hold(&told.0, size);
+            self.known.insert(identity);
             self.events.push_back(told);
         }
         fits
@@ -104,6 +117,7 @@ impl Waiting {
     /// So many of the oldest events are recorded.
     pub(super) fn release_events(&mut self, count: usize) {
         for told in self.events.drain(..count).collect::<Vec<_>>() {
+            self.known.remove(&identity(&told));
             self.let_go(&told.0, size_of_event(&told));
         }
     }
@@ -133,9 +147,10 @@ impl Waiting {
     }
 }
 
-/// Memory that an event takes, about.
+/// Memory that an event and its identity take, about.
 fn size_of_event((instance, event): &Told) -> usize {
-    size_of::<Told>() + instance.as_str().len() + event.id.len() + event.service.as_ref().map_or(0, String::len)
+    let twice = instance.as_str().len() + event.id.len();
+    size_of::<Told>() + size_of::<Identity>() + 2 * twice + event.service.as_ref().map_or(0, String::len)
 }
 
 fn size_of_point(point: &Point) -> usize {
@@ -152,10 +167,7 @@ fn size<'a>(instance: &InstanceId, containers: impl Iterator<Item = &'a String>)
 mod tests {
     use super::*;
     use crate::metrics::tests::sample;
-    use micado_api::{
-        Timestamp,
-        agent::{ContainerHappening, MachineSample},
-    };
+    use micado_api::agent::{ContainerHappening, MachineSample};
 
     fn waiting(count: u64) -> Waiting {
         let mut waiting = Waiting::default();
@@ -186,6 +198,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_told_again_waits_once() {
+        let mut waiting = Waiting::default();
+        let at = |n| (InstanceId::trusted("i1"), ContainerEvent { at: Timestamp(n), ..told("i1", 10).1 });
+        for _ in 0..3 {
+            assert!(waiting.push_event(at(1)) && waiting.push_event(at(2)) && waiting.push_event(told("i2", 10)));
+        }
+        assert_eq!(waiting.due().events, 3);
+        let bytes = waiting.bytes;
+        // Also when there is no room for others.
+        while waiting.push_event(at(waiting.due().events as u64)) {}
+        assert!(waiting.push_event(at(1)));
+        waiting.release_events(waiting.due().events);
+        assert!(waiting.bytes == 0 && waiting.known.is_empty());
+        assert!(waiting.push_event(at(1)) && waiting.push_event(at(2)) && waiting.push_event(told("i2", 10)), "what is recorded may be told again");
+        assert_eq!((waiting.due().events, waiting.bytes), (3, bytes));
+    }
+
+    #[test]
     fn there_is_room_for_so_much_of_one_and_of_all() {
         let mut waiting = Waiting::default();
         let batch = SampleBatch { sequence: 1, at: Timestamp(1), late: false, machine: MachineSample::default(), containers: Vec::new() };
@@ -201,9 +231,9 @@ mod tests {
         let counts: Vec<usize> = (1..=9).map(|n| fill(&mut waiting, &format!("i{n}"))).collect();
         assert_eq!(counts[..8], [most; 8]);
         assert!(counts[8] < most / 8, "all is full: {counts:?}");
-        assert!(!waiting.push_event(told("i1", MOST_OF_ONE / 2)) && !waiting.push_event(told("i9", MOST_OF_ONE)), "nor is there room for events");
+        assert!(!waiting.push_event(told("i1", MOST_OF_ONE / 4)) && !waiting.push_event(told("i9", MOST_OF_ONE / 2)), "nor is there room for events");
         waiting.release_points(waiting.points.len());
-        assert!(waiting.push_event(told("i1", MOST_OF_ONE / 2)) && !waiting.push_event(told("i1", MOST_OF_ONE / 2)));
+        assert!(waiting.push_event(told("i1", MOST_OF_ONE / 4)) && !waiting.push_event(told("i1", MOST_OF_ONE / 4 + 1)));
         assert!((1..=most / 2).contains(&fill(&mut waiting, "i1")), "they share the room");
     }
 }

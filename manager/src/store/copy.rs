@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 /// What was copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Copied {
-    /// How many records of each kind, samples (points) and events.
+    /// How many records of each kind, samples (points) and events; and samples that were left out because they cannot be read.
     pub records: BTreeMap<&'static str, usize>,
 }
 
@@ -59,7 +59,8 @@ pub async fn copy(from: Place, to: Place, state: &Path) -> Result<Copied, StoreE
         return refused(format!("what is read from {to} is not what was written there: do not use it"));
     }
     let count = |kind| (kind, changes.iter().filter(|change| change.key.kind() == kind).count());
-    Ok(Copied { records: KINDS.into_iter().map(count).chain([("samples", points), ("events", events)]).collect() })
+    let unreadable = (points.unreadable > 0).then_some(("samples that cannot be read", points.unreadable));
+    Ok(Copied { records: KINDS.into_iter().map(count).chain([("samples", points.copied), ("events", events)]).chain(unreadable).collect() })
 }
 
 fn sorted(contents: Contents) -> Vec<Record> {

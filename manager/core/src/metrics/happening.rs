@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// How long events are kept.
 pub const EVENTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How many of them, the newest: some hundreds of megabytes. A container that fails at each start makes one or two a second.
+pub const EVENTS_MOST: u64 = 500_000;
 
 /// The copy of a container that an instance has: what its agent knows as a Swarm service.
 #[derive(Debug, Clone, PartialEq, Eq)]

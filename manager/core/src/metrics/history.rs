@@ -76,7 +76,7 @@ pub trait History: Send + Sync + std::fmt::Debug {
     /// When the store cannot be read.
     async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError>;
 
-    /// Lets go of points that are older than their resolution is kept, and of events older than [`EVENTS_KEPT`](super::EVENTS_KEPT). A store may do that by itself and late: up to an hour, and a MongoDB lets
+    /// Lets go of points that are older than their resolution is kept, and of events that are older than [`EVENTS_KEPT`](super::EVENTS_KEPT) or not among the newest [`EVENTS_MOST`](super::EVENTS_MOST). A store may do that by itself and late: up to an hour, and a MongoDB lets
     /// go of points of ten minutes up to a day late, for it keeps a day of them as one.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ mod point;
 mod rollup;
 
 pub use footprint::{LEARN_AFTER, Seen, Used};
-pub use happening::{EVENTS_KEPT, First, Happening, Identity, Placed, RecallEvents};
+pub use happening::{EVENTS_KEPT, EVENTS_MOST, First, Happening, Identity, Placed, RecallEvents};
 pub use history::{History, Recall, Whose};
 pub use meter::Meter;
 pub use point::{ContainerPoint, MachinePoint, Point, Resolution, per_second};

@@ -165,7 +165,9 @@ impl Ear<'_> {
                 tracing::debug!(%instance, container = event.id, "{:?}", event.what);
                 state.metrics.take_event(instance, &self.run, event.clone())?;
                 // Whether this agent may speak of that service the core knows best.
+                let service = event.service.clone();
                 state.handle.tell(Event::Happened(instance.clone(), event)).await;
+                state.metrics.learn_of(&state.handle, service.as_deref()).await;
             }
             Ok(FromAgent::Hello { .. }) => {}
             Err(error) => tracing::warn!(%instance, %error, "its agent said something that is not to be understood"),

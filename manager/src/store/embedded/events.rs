@@ -4,7 +4,7 @@ use super::{EmbeddedStore, explain, history::PIECE};
 use crate::store::StoreError;
 use micado_api::{ContainerName, InstanceId, ServiceName, Tag, Timestamp, agent::ContainerHappening};
 use micado_core::metrics::{EVENTS_KEPT, First, Happening, Identity, Placed, RecallEvents};
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -40,14 +40,17 @@ impl EmbeddedStore {
         write().map_err(|error| explain(&self.path, &error))
     }
 
-    /// Lets go of a piece of what is too old; whether there may be more.
-    pub(super) fn forget_some_events(&self, now: Timestamp) -> Result<bool, redb::Error> {
+    /// Lets go of a piece of what is too old or more than the newest so many; whether there may be more.
+    pub(super) fn forget_some_events(&self, now: Timestamp, most: u64) -> Result<bool, redb::Error> {
         let until = now.0.saturating_sub(u64::try_from(EVENTS_KEPT.as_millis()).unwrap_or(u64::MAX));
         let transaction = self.database.begin_write()?;
         let mut table = transaction.open_table(EVENTS)?;
         let mut gone = 0;
         for row in table.extract_from_if(..(until, "", "", ""), |_, _| true)?.take(PIECE) {
             row?;
+            gone += 1;
+        }
+        while gone < PIECE && table.len()? > most && table.pop_first()?.is_some() {
             gone += 1;
         }
         drop(table);

@@ -3,7 +3,7 @@
 use super::{EmbeddedStore, blocking, events, explain};
 use crate::store::{StoreError, points};
 use micado_api::{InstanceId, Timestamp};
-use micado_core::metrics::{Happening, History, Point, Recall, RecallEvents, Resolution, Whose};
+use micado_core::metrics::{EVENTS_MOST, Happening, History, Point, Recall, RecallEvents, Resolution, Whose};
 use redb::{Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 /// Its resolution in seconds, its instance and its time.
@@ -60,7 +60,7 @@ impl History for EmbeddedStore {
             }
         }
         // The last commit makes those before it durable.
-        while self.write(move |store| store.forget_some_events(now).map_err(|error| store.failed(error))).await? {}
+        while self.write(move |store| store.forget_some_events(now, EVENTS_MOST).map_err(|error| store.failed(error))).await? {}
         Ok(())
     }
 }

@@ -317,13 +317,17 @@ async fn write_until_killed(path: &Path) {
 }
 
 #[tokio::test]
-async fn old_events_go() {
+async fn old_events_go_and_those_that_are_too_many() {
     let home = TestHome::fresh().await;
-    let history = home.history().await;
+    let history = EmbeddedStore::open(home.file(), home.keys.clone()).await.expect("open");
     let minute = std::time::Duration::from_secs(60);
     let kept = conformance::event("kept", "alice_web", 0, micado_api::agent::ContainerHappening::Started);
     history.record_events(&[conformance::old_event("old", minute), kept.clone()]).await.expect("recorded");
-    assert_eq!(conformance::all_events(&*history).await.len(), 2);
+    assert_eq!(conformance::all_events(&history).await.len(), 2);
     history.forget(crate::clock::now()).await.expect("forgotten");
-    assert_eq!(conformance::all_events(&*history).await, [kept]);
+    assert_eq!(conformance::all_events(&history).await, [kept]);
+    let more: Vec<_> = (1..5).map(|ms| conformance::event("kept", "alice_web", ms, micado_api::agent::ContainerHappening::Started)).collect();
+    history.record_events(&more).await.expect("recorded");
+    assert!(!history.forget_some_events(crate::clock::now(), 3).expect("forgotten"));
+    assert_eq!(conformance::all_events(&history).await, more[1..]);
 }

@@ -9,18 +9,22 @@ use ::mongodb::{
     bson::{Bson, Document, doc},
     options::IndexOptions,
 };
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, future::ready};
 use micado_api::{ContainerName, InstanceId, ServiceName, Tag, Timestamp, agent::ContainerHappening};
 use micado_core::metrics::{EVENTS_KEPT, First, Happening, Placed, RecallEvents};
 
 /// The collection.
 pub(super) const COLLECTION: &str = "events";
 
-/// Events are searched for by what they are of, and let go of by their time.
+/// The most documents that the server sends at once.
+const PIECE: usize = 5000;
+
+/// Events are searched for by what they are of, come in their order from the index, and are let go of by their time, for which the server wants an index of nothing else.
 pub(super) fn indexes() -> Vec<IndexModel> {
-    let by = |field: &str| IndexModel::builder().keys(doc! { field: 1, "at": 1 }).build();
+    let by = |field: &str| IndexModel::builder().keys(doc! { field: 1, "at": 1, "_id": 1 }).build();
+    let in_order = IndexModel::builder().keys(doc! { "at": 1, "_id": 1 }).build();
     let old = IndexOptions::builder().expire_after(EVENTS_KEPT).build();
-    vec![by("container"), by("service"), by("instance"), IndexModel::builder().keys(doc! { "at": 1 }).options(old).build()]
+    vec![by("container"), by("service"), by("instance"), in_order, IndexModel::builder().keys(doc! { "at": 1 }).options(old).build()]
 }
 
 impl Inner {
@@ -35,25 +39,49 @@ impl Inner {
         Ok(())
     }
 
+    /// Lets go of events that are not among the newest so many.
+    pub(super) async fn forget_events(&self, most: u64) -> Result<(), StoreError> {
+        let events = self.database.collection::<Document>(COLLECTION);
+        let first_to_stay = async {
+            // A guess that costs nothing.
+            if events.estimated_document_count().await? <= most {
+                return Ok(None);
+            }
+            events.find_one(doc! {}).sort(doc! { "at": -1, "_id": -1 }).projection(doc! { "at": 1, "_id": 0 }).skip(most.saturating_sub(1)).await
+        };
+        let found = self.within(async { first_to_stay.await.map_err(|error| self.failed(&error)) }).await?;
+        let Some(at) = found.as_ref().and_then(|it| it.get_datetime("at").ok()) else { return Ok(()) };
+        if !self.held().await {
+            return Err(self.unsure());
+        }
+        let older = doc! { "q": { "at": { "$lt": *at } }, "limit": 0 };
+        self.send(doc! { "delete": COLLECTION, "deletes": [older], "writeConcern": { "w": "majority" } }).await
+    }
+
     pub(super) async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
-        let mut filter = doc! { "at": { "$gte": date(wanted.from), "$lt": date(wanted.until) } };
-        if let Some(name) = &wanted.name {
-            filter.insert("$or", [doc! { "container": name }, doc! { "service": name }].to_vec());
-        }
-        if let Some(tag) = &wanted.tag {
-            filter.insert("instance", tag);
-        }
-        let way = if wanted.first == First::Oldest { 1 } else { -1 };
-        let most = i64::try_from(wanted.most).unwrap_or(i64::MAX);
+        let ((filter, sort), most) = (question(wanted), wanted.most);
         if most == 0 {
             return Ok(vec![]);
         }
         let events = self.database.collection::<Document>(COLLECTION);
-        let found = events.find(filter).sort(doc! { "at": way, "_id": way }).limit(most);
-        let documents: Vec<Document> = async { found.await?.try_collect().await }.await.map_err(|error| self.failed(&error))?;
+        let found = events.find(filter).sort(sort).batch_size(most.min(PIECE) as u32);
         // One that a person has changed so that it cannot be read is of no use, and the others are.
-        Ok(documents.iter().filter_map(read).collect())
+        let readable = async { found.await?.try_filter_map(|document| ready(Ok(read(&document)))).take(most).try_collect().await };
+        readable.await.map_err(|error| self.failed(&error))
     }
+}
+
+/// What is asked for, and in which order.
+pub(super) fn question(wanted: &RecallEvents) -> (Document, Document) {
+    let mut filter = doc! { "at": { "$gte": date(wanted.from), "$lt": date(wanted.until) } };
+    if let Some(name) = &wanted.name {
+        filter.insert("$or", [doc! { "container": name }, doc! { "service": name }].to_vec());
+    }
+    if let Some(tag) = &wanted.tag {
+        filter.insert("instance", tag);
+    }
+    let way = if wanted.first == First::Oldest { 1 } else { -1 };
+    (filter, doc! { "at": way, "_id": way })
 }
 
 fn id(it: &Happening) -> String {
@@ -96,6 +124,8 @@ fn read(document: &Document) -> Option<Happening> {
     Some(Happening { placed, engine_id: text("engine_id")?, at, what })
 }
 
+/// A whole number. A shell in which somebody edits a document makes it a double.
 fn whole(number: &Bson) -> Option<i64> {
-    number.as_i64().or_else(|| number.as_i32().map(i64::from))
+    let double = || number.as_f64().filter(|it| it.fract() == 0.0 && it.abs() < 2_f64.powi(53)).map(|it| it as i64);
+    number.as_i64().or_else(|| number.as_i32().map(i64::from)).or_else(double)
 }

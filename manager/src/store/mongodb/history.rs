@@ -12,7 +12,7 @@ use ::mongodb::{
 };
 use futures_util::TryStreamExt;
 use micado_api::{InstanceId, Timestamp};
-use micado_core::metrics::{Happening, History, Point, Recall, RecallEvents, Resolution, Whose};
+use micado_core::metrics::{EVENTS_MOST, Happening, History, Point, Recall, RecallEvents, Resolution, Whose};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -60,9 +60,9 @@ impl History for MongoStore {
         self.inner.within(self.inner.recall_events(wanted)).await
     }
 
-    /// The server does it.
+    /// What is old, the server lets go of by itself.
     async fn forget(&self, _now: Timestamp) -> Result<(), StoreError> {
-        Ok(())
+        self.inner.forget_events(EVENTS_MOST).await
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     *,
 };
 use crate::{
-    control::{Event, Handle, Input},
+    control::{Core, Event, Handle, Input},
     metrics::{Metrics, Refresh, tests::Kept},
 };
 use micado_api::agent::ContainerEvent;
@@ -13,7 +13,10 @@ use micado_api::{
     ErrorBody, ErrorCode, EventQuery, HistoryQuery, Timestamp,
     agent::ContainerHappening::{self, Died, Healthy, Started},
 };
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 const KILLED: ContainerHappening = Died { exit_code: 137, oom: true };
 
@@ -113,6 +116,49 @@ async fn an_agent_tells_only_of_what_is_placed_on_its_own_instance() {
     assert_eq!(kept(&manager.history), [(at(2), Healthy)]);
 }
 
+/// A manager's refresh, and its core, which may be another one or none at any moment.
+fn refresh_of(core: Core, history: &Arc<Kept>) -> (Refresh, Arc<Mutex<Option<Core>>>) {
+    let ((handle, mut inputs, _), core) = (Handle::new(), Arc::new(Mutex::new(Some(core))));
+    let present = core.clone();
+    tokio::spawn(async move {
+        while let Some(input) = inputs.recv().await {
+            if let Input::Read(read) = input {
+                let core = present.lock().expect("nobody panicked");
+                read(core.as_ref().ok_or_else(|| ErrorBody::new(ErrorCode::Unavailable, "it does not answer")));
+            }
+        }
+    });
+    (Refresh { metrics: Arc::default(), handle, history: history.clone(), shown: None }, core)
+}
+
+#[tokio::test]
+async fn what_happened_where_nothing_is_placed_any_more_is_kept() {
+    let (core, [own, other], service) = placed_core();
+    let history = Arc::new(Kept::default());
+    let (first, core) = refresh_of(core, &history);
+    let tell = |to: &Refresh, of: &InstanceId, sequence, what| to.metrics.take_event(of, "a", event(&service, sequence, what)).expect("there is room");
+    tell(&first, &own, 1, Started);
+    first.metrics.learn_of(&first.handle, Some(&service)).await;
+    // Its place is given up before anybody looks again.
+    *core.lock().expect("nobody panicked") = Some(crate::api::tests::core());
+    first.record().await.expect("recorded");
+    assert_eq!(kept(&history), [(at(1), Started)]);
+    // The manager stops, and the core did before.
+    tell(&first, &own, 2, Healthy);
+    *core.lock().expect("nobody panicked") = None;
+    first.end().await;
+    assert_eq!(kept(&history), [(at(1), Started), (at(2), Healthy)]);
+    // It was killed before it had recorded this: the next one never saw the place.
+    let (second, _core) = refresh_of(crate::api::tests::core(), &history);
+    tell(&second, &other, 3, Started);
+    tell(&second, &own, 4, KILLED);
+    history.silent.store(true, Ordering::SeqCst);
+    second.record().await.expect_err("it cannot be known yet");
+    history.silent.store(false, Ordering::SeqCst);
+    second.record().await.expect("recorded");
+    assert_eq!(kept(&history), [(at(1), Started), (at(2), Healthy), (at(4), KILLED)], "and nobody speaks for others");
+}
+
 /// The store is silent, so there is no core: whose service it is nobody can say yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_told_while_there_is_no_core_waits_for_one_which_is_told_who_was_killed() {
@@ -157,7 +203,10 @@ async fn events_that_there_is_no_room_for_stay_with_the_agent() {
     agent.say(&FromAgent::Event(of(count))).await;
     let end = agent.0.next().await.expect("a word").expect("readable");
     assert!(matches!(&end, tungstenite::Message::Close(Some(end)) if end.reason.starts_with("no room")), "{end:?}");
-    assert!(manager.told.lock().expect("nobody panicked").is_empty(), "it is told again, and heard then");
+    // What was told before this question the core has heard: that the agent is there, too.
+    manager.handle.read(|_| ()).await.expect("it answers");
+    let told = manager.told.lock().expect("nobody panicked").clone();
+    assert!(!told.iter().any(|it| matches!(it, Event::Happened(..))), "it is told again, and heard then: {told:?}");
 }
 
 /// Before anything is recorded: there was no turn of the refresh.

@@ -10,6 +10,7 @@ use ::mongodb::{
     options::{CollectionOptions, ReadConcern},
 };
 use micado_api::agent::ContainerHappening::{Died, Started};
+use micado_core::metrics::{First, RecallEvents};
 use std::time::Instant;
 
 #[tokio::test]
@@ -34,6 +35,56 @@ async fn what_happened_reads_well() {
     // What a person changes so that nobody can read it takes nothing else along.
     events.update_one(doc! { "what": "started" }, doc! { "$set": { "what": "exploded" } }).await.expect("updated");
     assert_eq!(all_events(&store).await, [died]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_takes_no_room_from_what_can() {
+    let home = TestHome::fresh().await;
+    let store = home.store(Pace::default()).await.expect("open");
+    let events: Vec<_> = (0..5).map(|ms| event("k3x9", "alice_web", ms, Died { exit_code: 137, oom: true })).collect();
+    store.record_events(&events).await.expect("recorded");
+    let documents = database(&home.url).await.collection::<Document>("events");
+    let change = async |number: usize, change: Document| {
+        let at = DateTime::from_millis(events[number].at.0.cast_signed());
+        documents.update_one(doc! { "at": at }, doc! { "$set": change }).await.expect("updated");
+    };
+    change(0, doc! { "exit_code": 137.0 }).await;
+    change(1, doc! { "exit_code": 137.5 }).await;
+    change(3, doc! { "what": "exploded" }).await;
+    let some = async |first, most| store.recall_events(&RecallEvents::any(first, most)).await.expect("recalled");
+    assert_eq!(some(First::Oldest, 2).await, [events[0].clone(), events[2].clone()]);
+    assert_eq!(some(First::Newest, 2).await, [events[4].clone(), events[2].clone()]);
+}
+
+#[tokio::test]
+async fn of_too_many_events_the_oldest_go() {
+    let home = TestHome::fresh().await;
+    let store = home.store(Pace::default()).await.expect("open");
+    let events: Vec<_> = (0..5).map(|ms| event("k3x9", "alice_web", ms, Started)).collect();
+    store.record_events(&events).await.expect("recorded");
+    for most in [5, 3, 3] {
+        store.inner.forget_events(most).await.expect("forgotten");
+        assert_eq!(all_events(&store).await, events[5 - most as usize..]);
+    }
+}
+
+#[tokio::test]
+async fn no_events_are_sorted_to_be_recalled() {
+    let home = TestHome::fresh().await;
+    let store = home.store(Pace::default()).await.expect("open");
+    let events: Vec<_> = (0..100).map(|ms| event(["a", "b"][ms % 2], ["alice_web", "bob_db"][ms / 2 % 2], ms as u64, Started)).collect();
+    store.record_events(&events).await.expect("recorded");
+    let database = database(&home.url).await;
+    let (name, tag) = (Some("alice_web".to_owned()), Some("tag-a".to_owned()));
+    for first in [First::Oldest, First::Newest] {
+        let all = RecallEvents::any(first, 50);
+        for wanted in [all.clone(), RecallEvents { name: name.clone(), ..all.clone() }, RecallEvents { tag: tag.clone(), ..all }] {
+            let (filter, sort) = super::super::events::question(&wanted);
+            let plan = database.run_command(doc! { "explain": { "find": "events", "filter": filter, "sort": sort } }).await.expect("a plan");
+            let plan = plan.get_document("queryPlanner").expect("a plan").get_document("winningPlan").expect("one").to_string();
+            assert!(plan.contains("\"IXSCAN\"") && !plan.contains("\"SORT\""), "{wanted:?}: {plan}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -132,7 +132,7 @@ async fn a_store_of_an_earlier_schema_gets_what_is_new() {
         assert_eq!(settings(&store).await, [("a".into(), "1".into(), 1)]);
         assert_eq!(store.load().await.expect("load").len(), 1, "no image without a record");
         assert_eq!(database.collection::<Document>("samples").list_index_names().await.expect("indexes").len(), 4);
-        assert_eq!(database.collection::<Document>("events").list_index_names().await.expect("indexes").len(), 5);
+        assert_eq!(database.collection::<Document>("events").list_index_names().await.expect("indexes").len(), 6);
         let schema = database.collection::<Document>("schema").find_one(doc! {}).await.expect("find").expect("one");
         assert_eq!(schema.get_i64("version").expect("a version"), 3);
         store.close().await;

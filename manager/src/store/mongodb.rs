@@ -213,9 +213,10 @@ impl Inner {
         timeout(self.pace.answer, work).await.unwrap_or_else(|_| Err(self.silent()))
     }
 
-    /// It is not known that the store is ours.
+    /// It is not known that the store is ours, and why not, if it was the lease that could not be renewed.
     fn unsure(&self) -> StoreError {
-        StoreError::Failed(format!("the store {} must be loaded again first", self.shown))
+        let unknown = || StoreError::Failed(format!("the store {} is about to be loaded again", self.shown));
+        self.lost.borrow().clone().unwrap_or_else(unknown)
     }
 
     fn silent(&self) -> StoreError {

@@ -282,7 +282,8 @@ async fn a_manager_that_is_cut_off_knows_it_before_another_may_take_over() {
     server.signal(server.ports()[0], "-KILL");
     let lost = tokio::time::timeout(QUICK.lease + Duration::from_millis(500), store.lost()).await.expect("it is told");
     assert!(matches!(lost, StoreError::Failed(_)), "{lost:?}");
-    assert!(store.commit(&[put(setting("a", "2"), 1)]).await.is_err(), "and nothing is decided on what it knew");
+    let refused = store.commit(&[put(setting("a", "2"), 1)]).await.expect_err("nothing is decided on what it knew");
+    assert_eq!(refused, lost, "and who wants to is told the same");
     assert!(store.load().await.is_err());
     assert!(begun.elapsed() < QUICK.lease + QUICK.answer * 3, "none of it takes for ever: {:?}", begun.elapsed());
     server.restart();

@@ -22,13 +22,26 @@ fn main() {
         })
         .collect();
     times.sort();
-    println!("a page of {JOBS} jobs, {} KiB: {:?} of CPU (of {RUNS} runs: {:?} to {:?})", page.len() >> 10, times[RUNS / 2], times[0], times[RUNS - 1]);
+    println!(
+        "a page of {JOBS} jobs, {} KiB: {:?} of CPU (of {RUNS} runs: {:?} to {:?})",
+        page.len() >> 10,
+        times[RUNS / 2],
+        times[0],
+        times[RUNS - 1]
+    );
 }
 
 /// What this thread has used so far, by the kernel's own count: other programs do not disturb it.
 fn cpu() -> Duration {
-    let counts = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux with scheduler statistics");
-    Duration::from_nanos(counts.split(' ').next().and_then(|nanoseconds| nanoseconds.parse().ok()).expect("a number"))
+    let counts = std::fs::read_to_string("/proc/thread-self/schedstat")
+        .expect("Linux with scheduler statistics");
+    Duration::from_nanos(
+        counts
+            .split(' ')
+            .next()
+            .and_then(|nanoseconds| nanoseconds.parse().ok())
+            .expect("a number"),
+    )
 }
 
 /// Whole records, as the broker shows them.

@@ -27,7 +27,11 @@ pub struct Order {
 impl fmt::Debug for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files: Vec<_> = self.files.keys().collect();
-        f.debug_struct("Order").field("name", &self.name).field("flavour", &self.flavour).field("files", &files).finish_non_exhaustive()
+        f.debug_struct("Order")
+            .field("name", &self.name)
+            .field("flavour", &self.flavour)
+            .field("files", &files)
+            .finish_non_exhaustive()
     }
 }
 

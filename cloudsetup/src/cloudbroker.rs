@@ -49,7 +49,9 @@ pub struct CloudBroker {
 
 impl fmt::Debug for CloudBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CloudBroker").field("cloud", &self.cloud.name).finish_non_exhaustive()
+        f.debug_struct("CloudBroker")
+            .field("cloud", &self.cloud.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,8 +71,13 @@ pub struct Finding {
 /// # Errors
 /// When it is no such page.
 pub fn machines_on_page(page: &str, cluster: &ClusterId) -> Result<Vec<Machine>, BrokerError> {
-    let root = dom::parse(page).map_err(|error| BrokerError::Unknown(format!("line {}: {}", error.place.line, error.cause)))?;
-    Ok(all::<Job>(&root)?.iter().filter_map(|job| job.machine(cluster)).collect())
+    let root = dom::parse(page).map_err(|error| {
+        BrokerError::Unknown(format!("line {}: {}", error.place.line, error.cause))
+    })?;
+    Ok(all::<Job>(&root)?
+        .iter()
+        .filter_map(|job| job.machine(cluster))
+        .collect())
 }
 
 impl CloudBroker {
@@ -79,7 +86,10 @@ impl CloudBroker {
     /// # Errors
     /// When an account cannot be used as it is given: no credentials, a file that others may read, an endpoint without https. Names the cloud.
     pub fn all(setup: &CloudSetup) -> Result<Vec<Self>, BrokerError> {
-        Ok(Account::all(setup)?.into_iter().map(|(cloud, account)| Self { cloud, account }).collect())
+        Ok(Account::all(setup)?
+            .into_iter()
+            .map(|(cloud, account)| Self { cloud, account })
+            .collect())
     }
 
     /// Looks at the live service for everything that the set-up names: credentials, software, executable, region, flavours.
@@ -88,11 +98,18 @@ impl CloudBroker {
     }
 
     fn address(&self) -> &str {
-        self.cloud.endpoint.as_deref().unwrap_or(account::DEFAULT_ENDPOINT)
+        self.cloud
+            .endpoint
+            .as_deref()
+            .unwrap_or(account::DEFAULT_ENDPOINT)
     }
 
     /// Whose a machine is that does not say so itself.
-    async fn owner(&self, places: &mut Option<Places>, find: impl FnOnce(&Places) -> Option<Owner>) -> Result<Option<Owner>, Failure> {
+    async fn owner(
+        &self,
+        places: &mut Option<Places>,
+        find: impl FnOnce(&Places) -> Option<Owner>,
+    ) -> Result<Option<Owner>, Failure> {
         if places.is_none() {
             *places = Some(Places::of(&self.account).await?);
         }
@@ -106,11 +123,19 @@ impl CloudBroker {
         let listed = account.listing.get(&account.link).await?;
         account.facts.keep(&listed.jobs);
         let mut machines = Vec::new();
-        for (job, machine) in listed.jobs.iter().filter_map(|job| Some((job, job.machine(cluster)?))) {
+        for (job, machine) in listed
+            .jobs
+            .iter()
+            .filter_map(|job| Some((job, job.machine(cluster)?)))
+        {
             // A description that names none of the account's clouds says as little as none: the cloud may have been renamed.
-            let known = account.clouds.iter().any(|cloud| job.says_cloud(&cloud.name) == Some(true));
+            let known = account
+                .clouds
+                .iter()
+                .any(|cloud| job.says_cloud(&cloud.name) == Some(true));
             if known {
-                machines.extend((job.says_cloud(&self.cloud.name) == Some(true)).then_some(machine));
+                machines
+                    .extend((job.says_cloud(&self.cloud.name) == Some(true)).then_some(machine));
             } else {
                 let owner = self.owner(&mut places, |places| places.of_job(job)).await?;
                 machines.extend(self.mine(machine, owner));
@@ -119,28 +144,60 @@ impl CloudBroker {
         account.facts.complete(&account.link, &mut machines).await;
         // A job's instance may be called as the job is; that is one machine.
         let named: BTreeSet<_> = listed.jobs.iter().map(|job| &job.name).collect();
-        let alone = listed.instances.iter().filter(|instance| !named.contains(&instance.name));
+        let alone = listed
+            .instances
+            .iter()
+            .filter(|instance| !named.contains(&instance.name));
         for (instance, machine) in alone.filter_map(|it| Some((it, it.machine(cluster)?))) {
-            let owner = self.owner(&mut places, |places| places.of_instance(instance)).await?;
+            let owner = self
+                .owner(&mut places, |places| places.of_instance(instance))
+                .await?;
             machines.extend(self.mine(machine, owner));
         }
         let mut by_name: BTreeMap<String, Vec<Machine>> = BTreeMap::new();
-        machines.into_iter().for_each(|machine| by_name.entry(machine.name.clone()).or_default().push(machine));
-        Ok(by_name.into_values().filter_map(|same| liveliest(same, |machine| machine.state)).collect())
+        machines.into_iter().for_each(|machine| {
+            by_name
+                .entry(machine.name.clone())
+                .or_default()
+                .push(machine)
+        });
+        Ok(by_name
+            .into_values()
+            .filter_map(|same| liveliest(same, |machine| machine.state))
+            .collect())
     }
 
     /// The machine with what its owner tells of it, if that is this cloud.
     fn mine(&self, machine: Machine, owner: Option<Owner>) -> Option<Machine> {
         let owner = owner?;
-        let (flavour, application) = (machine.flavour.clone().or(owner.flavour), machine.application.clone().or(owner.application));
-        (owner.cloud == self.cloud.name).then_some(Machine { flavour, application, ..machine })
+        let (flavour, application) = (
+            machine.flavour.clone().or(owner.flavour),
+            machine.application.clone().or(owner.application),
+        );
+        (owner.cloud == self.cloud.name).then_some(Machine {
+            flavour,
+            application,
+            ..machine
+        })
     }
 
     async fn order(&self, order: &Order) -> Result<Machine, Failure> {
         let unknown = |error: crate::LookupError| Failure::no(error.to_string());
-        let application = self.account.applications.iter().find(|application| application.name == order.application);
-        let application = application.ok_or_else(|| Failure::no(format!("there is no application `{}` in cloudsetup.xml", order.application)))?;
-        let flavour = self.cloud.flavour(order.flavour.as_str()).map_err(unknown)?;
+        let application = self
+            .account
+            .applications
+            .iter()
+            .find(|application| application.name == order.application);
+        let application = application.ok_or_else(|| {
+            Failure::no(format!(
+                "there is no application `{}` in cloudsetup.xml",
+                order.application
+            ))
+        })?;
+        let flavour = self
+            .cloud
+            .flavour(order.flavour.as_str())
+            .map_err(unknown)?;
         match application.rent {
             Rent::Jobs => self.launch_job(order, application, flavour).await,
             Rent::Instances => self.launch_instance(order, application, flavour).await,
@@ -153,7 +210,11 @@ impl CloudBroker {
         for job in listed.jobs.iter().filter(|job| job.name == name) {
             self.end_job(job, progress).await?;
         }
-        for instance in listed.instances.iter().filter(|instance| instance.name == name) {
+        for instance in listed
+            .instances
+            .iter()
+            .filter(|instance| instance.name == name)
+        {
             self.end_instance(instance, progress).await?;
         }
         Ok(())
@@ -180,8 +241,16 @@ impl Broker for CloudBroker {
 
     async fn terminate(&self, name: &str) -> Result<(), BrokerError> {
         let progress = Progress::default();
-        let late = |_| Err(Failure::Lost(format!("{} after {} s: it is asked again", progress.words(), TERMINATION.as_secs())));
-        Ok(tokio::time::timeout(TERMINATION, self.end(name, &progress)).await.unwrap_or_else(late)?)
+        let late = |_| {
+            Err(Failure::Lost(format!(
+                "{} after {} s: it is asked again",
+                progress.words(),
+                TERMINATION.as_secs()
+            )))
+        };
+        Ok(tokio::time::timeout(TERMINATION, self.end(name, &progress))
+            .await
+            .unwrap_or_else(late)?)
     }
 }
 

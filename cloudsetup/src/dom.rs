@@ -41,12 +41,16 @@ impl Element {
 
     /// The first child of this name. Absent, empty and `nil` are one.
     pub(crate) fn child(&self, name: &str) -> Option<&Self> {
-        self.children.iter().find(|child| child.is(name) && !child.is_empty())
+        self.children
+            .iter()
+            .find(|child| child.is(name) && !child.is_empty())
     }
 
     /// The text of [`Self::child`].
     pub(crate) fn text_of(&self, name: &str) -> Option<&str> {
-        self.child(name).map(|child| child.text.as_str()).filter(|text| !text.is_empty())
+        self.child(name)
+            .map(|child| child.text.as_str())
+            .filter(|text| !text.is_empty())
     }
 
     fn is_empty(&self) -> bool {
@@ -58,9 +62,16 @@ impl Element {
         // Unchecked: whether one is there twice is not ours to find, and takes long when there are many.
         for attribute in tag.attributes().with_checks(false) {
             let attribute = attribute.map_err(|error| error.to_string())?;
-            nil |= attribute.key.local_name().as_ref() == "nil" && matches!(attribute.value.as_ref(), "true" | "1");
+            nil |= attribute.key.local_name().as_ref() == "nil"
+                && matches!(attribute.value.as_ref(), "true" | "1");
         }
-        Ok(Self { name: tag.local_name().as_ref().to_owned(), place, text: String::new(), children: Vec::new(), nil })
+        Ok(Self {
+            name: tag.local_name().as_ref().to_owned(),
+            place,
+            text: String::new(),
+            children: Vec::new(),
+            nil,
+        })
     }
 }
 
@@ -83,11 +94,18 @@ pub(crate) fn parse(text: &str) -> Result<Element, Malformed> {
             Err(quick_xml::Error::IllFormed(error)) => Err(error.to_string()),
             other => other.map_err(|error| error.to_string()),
         };
-        let event = event.map_err(|cause| Malformed { place: Cursor::new(text).advance(reader.error_position()), cause })?;
+        let event = event.map_err(|cause| Malformed {
+            place: Cursor::new(text).advance(reader.error_position()),
+            cause,
+        })?;
         let end = matches!(event, Event::Eof);
-        tree.take(event, place).map_err(|cause| Malformed { place, cause })?;
+        tree.take(event, place)
+            .map_err(|cause| Malformed { place, cause })?;
         if end {
-            let nothing = Malformed { place, cause: "it holds no element".to_owned() };
+            let nothing = Malformed {
+                place,
+                cause: "it holds no element".to_owned(),
+            };
             return tree.root.ok_or(nothing);
         }
     }
@@ -102,11 +120,17 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text, offset: 0, place: Place { line: 1, column: 1 } }
+        Self {
+            text,
+            offset: 0,
+            place: Place { line: 1, column: 1 },
+        }
     }
 
     fn advance(&mut self, offset: u64) -> Place {
-        let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(self.text.len());
+        let offset = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(self.text.len());
         let passed = self.text.get(self.offset..offset).unwrap_or_default();
         if let Some(newline) = passed.rfind('\n') {
             self.place.line += passed.matches('\n').count();
@@ -129,11 +153,20 @@ struct Tree {
 impl Tree {
     fn take(&mut self, event: Event<'_>, place: Place) -> Result<(), String> {
         match event {
-            Event::Start(_) if self.root.is_some() => return Err("a second root element begins here".to_owned()),
-            Event::Start(_) if self.open.len() == DEEPEST => return Err(format!("elements stand in each other more than {DEEPEST} deep")),
+            Event::Start(_) if self.root.is_some() => {
+                return Err("a second root element begins here".to_owned());
+            }
+            Event::Start(_) if self.open.len() == DEEPEST => {
+                return Err(format!(
+                    "elements stand in each other more than {DEEPEST} deep"
+                ));
+            }
             Event::Start(tag) => self.open.push(Element::open(&tag, place)?),
             Event::End(_) => {
-                let mut closed = self.open.pop().ok_or("an element ends here that did not begin")?;
+                let mut closed = self
+                    .open
+                    .pop()
+                    .ok_or("an element ends here that did not begin")?;
                 closed.text = closed.text.trim().to_owned();
                 match self.open.last_mut() {
                     Some(parent) => parent.children.push(closed),
@@ -143,16 +176,26 @@ impl Tree {
             Event::Text(text) => self.append(&text)?,
             Event::CData(text) => self.append(&text)?,
             Event::GeneralRef(reference) => {
-                let character = reference.resolve_char_ref().map_err(|error| error.to_string())?;
+                let character = reference
+                    .resolve_char_ref()
+                    .map_err(|error| error.to_string())?;
                 match (character, resolve_xml_entity(&reference)) {
                     (Some(character), _) => self.append(character.encode_utf8(&mut [0; 4]))?,
                     (None, Some(text)) => self.append(text)?,
-                    (None, None) => return Err(format!("`&{};` is not known: write `&amp;` for `&`", &*reference)),
+                    (None, None) => {
+                        return Err(format!(
+                            "`&{};` is not known: write `&amp;` for `&`",
+                            &*reference
+                        ));
+                    }
                 }
             }
             Event::Eof => {
                 if let Some(element) = self.open.last() {
-                    return Err(format!("the text ends, but <{}> of line {} is still open", element.name, element.place.line));
+                    return Err(format!(
+                        "the text ends, but <{}> of line {} is still open",
+                        element.name, element.place.line
+                    ));
                 }
             }
             _ => {}

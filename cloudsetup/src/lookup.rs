@@ -34,7 +34,11 @@ pub enum LookupError {
 }
 
 fn listed(verb: &str, known: &[String]) -> String {
-    if known.is_empty() { format!("{verb} none") } else { format!("{verb}: {}", known.join(", ")) }
+    if known.is_empty() {
+        format!("{verb} none")
+    } else {
+        format!("{verb}: {}", known.join(", "))
+    }
 }
 
 impl CloudSetup {
@@ -43,8 +47,19 @@ impl CloudSetup {
     /// # Errors
     /// When there is none.
     pub fn cloud(&self, name: &str) -> Result<&Cloud, LookupError> {
-        let known = || self.clouds.iter().map(|cloud| cloud.name.to_string()).collect();
-        self.clouds.iter().find(|cloud| cloud.name.as_str() == name).ok_or_else(|| LookupError::Cloud { name: name.to_owned(), known: known() })
+        let known = || {
+            self.clouds
+                .iter()
+                .map(|cloud| cloud.name.to_string())
+                .collect()
+        };
+        self.clouds
+            .iter()
+            .find(|cloud| cloud.name.as_str() == name)
+            .ok_or_else(|| LookupError::Cloud {
+                name: name.to_owned(),
+                known: known(),
+            })
     }
 
     /// The application of this name.
@@ -52,9 +67,20 @@ impl CloudSetup {
     /// # Errors
     /// When there is none.
     pub fn application(&self, name: &str) -> Result<&Application, LookupError> {
-        let known = || self.applications.iter().map(|application| application.name.clone()).collect();
-        let found = self.applications.iter().find(|application| application.name == name);
-        found.ok_or_else(|| LookupError::Application { name: name.to_owned(), known: known() })
+        let known = || {
+            self.applications
+                .iter()
+                .map(|application| application.name.clone())
+                .collect()
+        };
+        let found = self
+            .applications
+            .iter()
+            .find(|application| application.name == name);
+        found.ok_or_else(|| LookupError::Application {
+            name: name.to_owned(),
+            known: known(),
+        })
     }
 }
 
@@ -64,8 +90,20 @@ impl Cloud {
     /// # Errors
     /// When the cloud has none.
     pub fn flavour(&self, name: &str) -> Result<&Flavour, LookupError> {
-        let known = || self.flavours.iter().map(|flavour| flavour.name.to_string()).collect();
-        let found = self.flavours.iter().find(|flavour| flavour.name.as_str() == name);
-        found.ok_or_else(|| LookupError::Flavour { cloud: self.name.to_string(), name: name.to_owned(), known: known() })
+        let known = || {
+            self.flavours
+                .iter()
+                .map(|flavour| flavour.name.to_string())
+                .collect()
+        };
+        let found = self
+            .flavours
+            .iter()
+            .find(|flavour| flavour.name.as_str() == name);
+        found.ok_or_else(|| LookupError::Flavour {
+            cloud: self.name.to_string(),
+            name: name.to_owned(),
+            known: known(),
+        })
     }
 }

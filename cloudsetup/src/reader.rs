@@ -89,10 +89,18 @@ impl CloudSetup {
     /// When it cannot be read, is not XML, or does not say what it must.
     pub fn read(path: &Path) -> Result<Self, SetupError> {
         let file = path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|cause| SetupError::Unreadable { file: file.clone(), cause })?;
+        let text = fs::read_to_string(path).map_err(|cause| SetupError::Unreadable {
+            file: file.clone(),
+            cause,
+        })?;
         let mut setup = Self::parse(&text, &file)?;
         let home = path.parent().unwrap_or(Path::new(""));
-        for file in setup.clouds.iter_mut().flat_map(|cloud| [&mut cloud.credentials, &mut cloud.authority]).flatten() {
+        for file in setup
+            .clouds
+            .iter_mut()
+            .flat_map(|cloud| [&mut cloud.credentials, &mut cloud.authority])
+            .flatten()
+        {
             *file = home.join(&*file);
         }
         Ok(setup)
@@ -104,13 +112,22 @@ impl CloudSetup {
     /// When it is not XML, or does not say what it must.
     pub fn parse(text: &str, name: &str) -> Result<Self, SetupError> {
         let reader = Reader { file: name };
-        let root = dom::parse(text).map_err(|error| SetupError::Malformed { at: reader.at(error.place), cause: error.cause })?;
+        let root = dom::parse(text).map_err(|error| SetupError::Malformed {
+            at: reader.at(error.place),
+            cause: error.cause,
+        })?;
         let thing = format!("<{}>", root.name);
         let clouds = &reader.section(&root, &thing, "clouds")?.children;
         let applications = &reader.section(&root, &thing, "applications")?.children;
         let setup = Self {
-            clouds: clouds.iter().map(|element| reader.cloud(element)).collect::<Result<_, _>>()?,
-            applications: applications.iter().map(|element| reader.application(element)).collect::<Result<_, _>>()?,
+            clouds: clouds
+                .iter()
+                .map(|element| reader.cloud(element))
+                .collect::<Result<_, _>>()?,
+            applications: applications
+                .iter()
+                .map(|element| reader.application(element))
+                .collect::<Result<_, _>>()?,
         };
         reader.unique(clouds, "name", |name| format!("cloud `{name}`"))?;
         reader.unique(applications, "name", |name| format!("application `{name}`"))?;
@@ -127,14 +144,27 @@ impl Reader<'_> {
     fn cloud(&self, element: &Element) -> Result<Cloud, SetupError> {
         let name: CloudName = self.name(element, "a cloud", "name")?;
         let thing = format!("cloud `{name}`");
-        let broker = self.word(element, &thing, "broker", &[("cloudbroker", BrokerKind::CloudBroker), ("local", BrokerKind::Local)])?.unwrap_or_default();
+        let broker = self
+            .word(
+                element,
+                &thing,
+                "broker",
+                &[
+                    ("cloudbroker", BrokerKind::CloudBroker),
+                    ("local", BrokerKind::Local),
+                ],
+            )?
+            .unwrap_or_default();
         // Where nobody else's names are needed, ours do.
         let named = |part| match (element.text_of(part), broker) {
             (None, BrokerKind::Local) => Ok(name.as_str()),
             _ => self.needed(element, &thing, part),
         };
         let sizes = &self.section(element, &thing, "flavours")?.children;
-        let flavours = sizes.iter().map(|element| self.flavour(element, &thing, broker)).collect::<Result<_, _>>()?;
+        let flavours = sizes
+            .iter()
+            .map(|element| self.flavour(element, &thing, broker))
+            .collect::<Result<_, _>>()?;
         self.unique(sizes, "size", |size| format!("flavour `{size}` of {thing}"))?;
         Ok(Cloud {
             provider: named("provider")?.to_owned(),
@@ -150,132 +180,277 @@ impl Reader<'_> {
         })
     }
 
-    fn join_timeout(&self, element: &Element, thing: &str, broker: BrokerKind) -> Result<Duration, SetupError> {
+    fn join_timeout(
+        &self,
+        element: &Element,
+        thing: &str,
+        broker: BrokerKind,
+    ) -> Result<Duration, SetupError> {
         let default = match broker {
             BrokerKind::CloudBroker => Duration::from_secs(600),
             BrokerKind::Local => Duration::from_secs(120),
         };
-        Ok(self.seconds(element, thing, "join_timeout", "600")?.unwrap_or(default))
+        Ok(self
+            .seconds(element, thing, "join_timeout", "600")?
+            .unwrap_or(default))
     }
 
     fn wire(&self, element: &Element, thing: &str) -> Result<Wire, SetupError> {
         let default = Wire::default();
         let calls = |text: &str| match text.parse() {
             Ok(calls) if (1..=MOST_CALLS).contains(&calls) => Ok(calls),
-            _ => Err(format!("calls_per_second `{text}` is not a number from 1 to {MOST_CALLS}")),
+            _ => Err(format!(
+                "calls_per_second `{text}` is not a number from 1 to {MOST_CALLS}"
+            )),
         };
         Ok(Wire {
-            names: self.word(element, thing, "send", &[("ids", false), ("names", true)])?.unwrap_or(default.names),
-            call_timeout: self.seconds(element, thing, "call_timeout", "30")?.unwrap_or(default.call_timeout),
-            calls_per_second: self.value(element, thing, "calls_per_second", calls)?.unwrap_or(default.calls_per_second),
+            names: self
+                .word(element, thing, "send", &[("ids", false), ("names", true)])?
+                .unwrap_or(default.names),
+            call_timeout: self
+                .seconds(element, thing, "call_timeout", "30")?
+                .unwrap_or(default.call_timeout),
+            calls_per_second: self
+                .value(element, thing, "calls_per_second", calls)?
+                .unwrap_or(default.calls_per_second),
             extra: self.extra(element, thing)?,
         })
     }
 
     /// What is appended to the bodies of orders. What machines are found again by is not theirs to say.
     fn extra(&self, element: &Element, thing: &str) -> Result<Vec<Extra>, SetupError> {
-        let Some(extra) = element.child("extra") else { return Ok(Vec::new()) };
-        let bad = |at: &Element, cause: String| Err(SetupError::Bad { at: self.at(at.place), thing: thing.to_owned(), cause });
+        let Some(extra) = element.child("extra") else {
+            return Ok(Vec::new());
+        };
+        let bad = |at: &Element, cause: String| {
+            Err(SetupError::Bad {
+                at: self.at(at.place),
+                thing: thing.to_owned(),
+                cause,
+            })
+        };
         if extra.children.is_empty() {
             return bad(extra, "extra holds text: write elements, such as <extra><isolated>true</isolated></extra>".to_owned());
         }
-        if let Some(ours) = extra.children.iter().find(|child| OURS.iter().any(|name| child.is(name))) {
-            return bad(ours, format!("extra may not set `{}`, by which machines are found again: remove it", ours.name));
+        if let Some(ours) = extra
+            .children
+            .iter()
+            .find(|child| OURS.iter().any(|name| child.is(name)))
+        {
+            return bad(
+                ours,
+                format!(
+                    "extra may not set `{}`, by which machines are found again: remove it",
+                    ours.name
+                ),
+            );
         }
         Ok(extra.children.iter().map(as_it_stands).collect())
     }
 
-    fn seconds(&self, element: &Element, thing: &str, part: &'static str, example: &str) -> Result<Option<Duration>, SetupError> {
+    fn seconds(
+        &self,
+        element: &Element,
+        thing: &str,
+        part: &'static str,
+        example: &str,
+    ) -> Result<Option<Duration>, SetupError> {
         self.value(element, thing, part, |text| match text.parse() {
-            Ok(seconds) if (1..=LONGEST_SECONDS).contains(&seconds) => Ok(Duration::from_secs(seconds)),
-            _ => Err(format!("{part} `{text}` is not a number of seconds such as `{example}`")),
+            Ok(seconds) if (1..=LONGEST_SECONDS).contains(&seconds) => {
+                Ok(Duration::from_secs(seconds))
+            }
+            _ => Err(format!(
+                "{part} `{text}` is not a number of seconds such as `{example}`"
+            )),
         })
     }
 
-    fn flavour(&self, element: &Element, cloud: &str, broker: BrokerKind) -> Result<Flavour, SetupError> {
+    fn flavour(
+        &self,
+        element: &Element,
+        cloud: &str,
+        broker: BrokerKind,
+    ) -> Result<Flavour, SetupError> {
         let name: FlavourName = self.name(element, &format!("a flavour of {cloud}"), "size")?;
         let thing = format!("flavour `{name}` of {cloud}");
         let id = match (element.text_of("id"), broker) {
             (None, BrokerKind::Local) => name.as_str(),
             _ => self.needed(element, &thing, "id")?,
         };
-        let size = match (self.value(element, &thing, "memory", parsed)?, self.value(element, &thing, "cores", parsed)?) {
+        let size = match (
+            self.value(element, &thing, "memory", parsed)?,
+            self.value(element, &thing, "cores", parsed)?,
+        ) {
             (Some(memory), Some(cpu)) => Some(Resources::new(memory, cpu)),
             (None, None) => None,
             (Some(_), None) => return Err(self.missing(element, &thing, "cores")),
             (None, Some(_)) => return Err(self.missing(element, &thing, "memory")),
         };
-        let price = self.value(element, &thing, "price", parsed::<PricePerHour>)?.unwrap_or_default();
-        Ok(Flavour { id: id.to_owned(), size, price, name })
+        let price = self
+            .value(element, &thing, "price", parsed::<PricePerHour>)?
+            .unwrap_or_default();
+        Ok(Flavour {
+            id: id.to_owned(),
+            size,
+            price,
+            name,
+        })
     }
 
     fn application(&self, element: &Element) -> Result<Application, SetupError> {
         let name = self.needed(element, "an application", "name")?.to_owned();
         let thing = format!("application `{name}`");
-        let by_name = if name.to_ascii_lowercase().starts_with("proxy") { Role::Proxy } else { Role::Node };
+        let by_name = if name.to_ascii_lowercase().starts_with("proxy") {
+            Role::Proxy
+        } else {
+            Role::Node
+        };
         Ok(Application {
             software: self.needed(element, &thing, "sname")?.to_owned(),
             executable: self.needed(element, &thing, "executable")?.to_owned(),
             param_template: element.text_of("param_template").map(str::to_owned),
-            role: self.word(element, &thing, "role", &[("node", Role::Node), ("proxy", Role::Proxy)])?.unwrap_or(by_name),
-            rent: self.word(element, &thing, "rent", &[("jobs", Rent::Jobs), ("instances", Rent::Instances)])?.unwrap_or_default(),
+            role: self
+                .word(
+                    element,
+                    &thing,
+                    "role",
+                    &[("node", Role::Node), ("proxy", Role::Proxy)],
+                )?
+                .unwrap_or(by_name),
+            rent: self
+                .word(
+                    element,
+                    &thing,
+                    "rent",
+                    &[("jobs", Rent::Jobs), ("instances", Rent::Instances)],
+                )?
+                .unwrap_or_default(),
             extra: self.extra(element, &thing)?,
             name,
         })
     }
 
-    fn section<'e>(&self, element: &'e Element, thing: &str, part: &'static str) -> Result<&'e Element, SetupError> {
-        element.child(part).filter(|section| !section.children.is_empty()).ok_or_else(|| self.missing(element, thing, part))
+    fn section<'e>(
+        &self,
+        element: &'e Element,
+        thing: &str,
+        part: &'static str,
+    ) -> Result<&'e Element, SetupError> {
+        element
+            .child(part)
+            .filter(|section| !section.children.is_empty())
+            .ok_or_else(|| self.missing(element, thing, part))
     }
 
-    fn needed<'e>(&self, element: &'e Element, thing: &str, part: &'static str) -> Result<&'e str, SetupError> {
-        element.text_of(part).ok_or_else(|| self.missing(element, thing, part))
+    fn needed<'e>(
+        &self,
+        element: &'e Element,
+        thing: &str,
+        part: &'static str,
+    ) -> Result<&'e str, SetupError> {
+        element
+            .text_of(part)
+            .ok_or_else(|| self.missing(element, thing, part))
     }
 
     /// A name that must be there and fit its type.
-    fn name<T: FromStr<Err: fmt::Display>>(&self, element: &Element, thing: &str, part: &'static str) -> Result<T, SetupError> {
-        self.value(element, thing, part, parsed)?.ok_or_else(|| self.missing(element, thing, part))
+    fn name<T: FromStr<Err: fmt::Display>>(
+        &self,
+        element: &Element,
+        thing: &str,
+        part: &'static str,
+    ) -> Result<T, SetupError> {
+        self.value(element, thing, part, parsed)?
+            .ok_or_else(|| self.missing(element, thing, part))
     }
 
     /// One of a few words, in any case.
-    fn word<T: Copy>(&self, element: &Element, thing: &str, part: &'static str, words: &[(&str, T)]) -> Result<Option<T>, SetupError> {
+    fn word<T: Copy>(
+        &self,
+        element: &Element,
+        thing: &str,
+        part: &'static str,
+        words: &[(&str, T)],
+    ) -> Result<Option<T>, SetupError> {
         self.value(element, thing, part, |text| {
-            let known = || words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
-            let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-            found.map(|(_, value)| *value).ok_or_else(|| format!("{part} `{text}` is not known: write {}", known()))
+            let known = || {
+                words
+                    .iter()
+                    .map(|(word, _)| format!("`{word}`"))
+                    .collect::<Vec<_>>()
+                    .join(" or ")
+            };
+            let found = words
+                .iter()
+                .find(|(word, _)| word.eq_ignore_ascii_case(text));
+            found
+                .map(|(_, value)| *value)
+                .ok_or_else(|| format!("{part} `{text}` is not known: write {}", known()))
         })
     }
 
     /// A value that may be absent.
-    fn value<T>(&self, element: &Element, thing: &str, part: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, SetupError> {
-        let Some(child) = element.child(part) else { return Ok(None) };
-        let bad = |cause| SetupError::Bad { at: self.at(child.place), thing: thing.to_owned(), cause };
+    fn value<T>(
+        &self,
+        element: &Element,
+        thing: &str,
+        part: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, SetupError> {
+        let Some(child) = element.child(part) else {
+            return Ok(None);
+        };
+        let bad = |cause| SetupError::Bad {
+            at: self.at(child.place),
+            thing: thing.to_owned(),
+            cause,
+        };
         parse(&child.text).map(Some).map_err(bad)
     }
 
     /// Refuses the second of two elements whose `part` (known to be there) says the same.
-    fn unique(&self, elements: &[Element], part: &str, thing: impl Fn(&str) -> String) -> Result<(), SetupError> {
+    fn unique(
+        &self,
+        elements: &[Element],
+        part: &str,
+        thing: impl Fn(&str) -> String,
+    ) -> Result<(), SetupError> {
         let mut first: HashMap<&str, Place> = HashMap::new();
         for element in elements {
             let name = element.text_of(part).unwrap_or_default();
             if let Some(first) = first.insert(name, element.place) {
-                return Err(SetupError::Duplicate { at: self.at(element.place), thing: thing(name), first: first.line });
+                return Err(SetupError::Duplicate {
+                    at: self.at(element.place),
+                    thing: thing(name),
+                    first: first.line,
+                });
             }
         }
         Ok(())
     }
 
     fn missing(&self, element: &Element, thing: &str, part: &'static str) -> SetupError {
-        SetupError::Missing { at: self.at(element.place), thing: thing.to_owned(), part }
+        SetupError::Missing {
+            at: self.at(element.place),
+            thing: thing.to_owned(),
+            part,
+        }
     }
 
     fn at(&self, place: Place) -> At {
-        At { file: self.file.to_owned(), place }
+        At {
+            file: self.file.to_owned(),
+            place,
+        }
     }
 }
 
 fn as_it_stands(element: &Element) -> Extra {
-    Extra { name: element.name.clone(), text: element.text.clone(), children: element.children.iter().map(as_it_stands).collect() }
+    Extra {
+        name: element.name.clone(),
+        text: element.text.clone(),
+        children: element.children.iter().map(as_it_stands).collect(),
+    }
 }
 
 fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {

@@ -62,7 +62,12 @@ pub struct Wire {
 
 impl Default for Wire {
     fn default() -> Self {
-        Self { names: false, call_timeout: Duration::from_secs(30), calls_per_second: 10, extra: Vec::new() }
+        Self {
+            names: false,
+            call_timeout: Duration::from_secs(30),
+            calls_per_second: 10,
+            extra: Vec::new(),
+        }
     }
 }
 

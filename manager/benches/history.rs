@@ -26,31 +26,68 @@ async fn main() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("store.redb");
-    let store = EmbeddedStore::open(&file, Arc::new(KeyFile::open(folder.path()).expect("a key"))).await.expect("open");
+    let store = EmbeddedStore::open(
+        &file,
+        Arc::new(KeyFile::open(folder.path()).expect("a key")),
+    )
+    .await
+    .expect("open");
     let mut recorded = vec![];
     for refresh in 0..REFRESHES {
         let points = told(INSTANCES, Timestamp(BEGIN + refresh * 10_000));
         recorded.push(timed(store.record(&points)).await);
     }
     report("five samples of each machine kept (record)", recorded);
-    println!("the file: {} MiB", std::fs::metadata(&file).expect("it is there").len() >> 20);
+    println!(
+        "the file: {} MiB",
+        std::fs::metadata(&file).expect("it is there").len() >> 20
+    );
 
     let mut recalled = vec![];
     for number in 0..INSTANCES {
         let whose = Whose::Instance(InstanceId::trusted(instance_id(number)));
-        recalled.push(timed(found(&store, whose, BEGIN + HOUR / 2, BEGIN + HOUR / 2 + 60_000, 30)).await);
+        recalled.push(
+            timed(found(
+                &store,
+                whose,
+                BEGIN + HOUR / 2,
+                BEGIN + HOUR / 2 + 60_000,
+                30,
+            ))
+            .await,
+        );
     }
     report("a minute of one machine read", recalled);
     let mut recalled = vec![];
     for number in 0..5 {
-        recalled.push(timed(found(&store, Whose::Container(container_name(number * 200)), BEGIN, BEGIN + HOUR, 1800)).await);
+        recalled.push(
+            timed(found(
+                &store,
+                Whose::Container(container_name(number * 200)),
+                BEGIN,
+                BEGIN + HOUR,
+                1800,
+            ))
+            .await,
+        );
     }
     report("the hour of one container read", recalled);
     forget(&store).await;
 }
 
-async fn found(store: &EmbeddedStore, whose: Whose, from: u64, until: u64, points: usize) -> Result<(), StoreError> {
-    let wanted = Recall { whose, resolution: Resolution::Sample, from: Timestamp(from), until: Timestamp(until) };
+async fn found(
+    store: &EmbeddedStore,
+    whose: Whose,
+    from: u64,
+    until: u64,
+    points: usize,
+) -> Result<(), StoreError> {
+    let wanted = Recall {
+        whose,
+        resolution: Resolution::Sample,
+        from: Timestamp(from),
+        until: Timestamp(until),
+    };
     assert_eq!(store.recall(&wanted).await?.len(), points);
     Ok(())
 }
@@ -64,9 +101,19 @@ async fn forget(store: &EmbeddedStore) {
     let mut committed = vec![];
     while !forgetting.is_finished() {
         let setting = Record::Setting(format!("run{}", committed.len()), String::new());
-        committed.push(timed(store.commit(&[Change { key: setting.key(), expected: 0, record: Some(setting) }])).await);
+        committed.push(
+            timed(store.commit(&[Change {
+                key: setting.key(),
+                expected: 0,
+                record: Some(setting),
+            }]))
+            .await,
+        );
     }
-    report("the hour of all machines forgotten", vec![forgetting.await.expect("it ends")]);
+    report(
+        "the hour of all machines forgotten",
+        vec![forgetting.await.expect("it ends")],
+    );
     report("a commit meanwhile", committed);
 }
 

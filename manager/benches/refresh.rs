@@ -5,8 +5,9 @@ mod figures;
 
 use figures::{EACH, TOLD, container_name, drawn, instance_id, report, told};
 use micado_api::{
-    ContainerName, ContainerState, ContainerUsage, ContainerView, Critical, ImageView, InstanceId, InstanceState, InstanceView, Location, MachineUsage,
-    MemoryBytes, NanoCpus, Origin, PricePerHour, Resources, ServiceName, Tag, Timestamp,
+    ContainerName, ContainerState, ContainerUsage, ContainerView, Critical, ImageView, InstanceId,
+    InstanceState, InstanceView, Location, MachineUsage, MemoryBytes, NanoCpus, Origin,
+    PricePerHour, Resources, ServiceName, Tag, Timestamp,
 };
 use micado_core::{
     metrics::{History, Recall, Resolution, Whose},
@@ -39,7 +40,9 @@ async fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(1);
     let url = server.url("bench");
-    let Ok(Place::MongoDb(place)) = url.parse() else { panic!("`{url}` is a URL") };
+    let Ok(Place::MongoDb(place)) = url.parse() else {
+        panic!("`{url}` is a URL")
+    };
     let store = open(&place, folder.path()).await;
     refresh(&store).await;
     room(&store, &url).await;
@@ -48,15 +51,30 @@ async fn main() {
 
 /// A store with all the records.
 async fn open(place: &Url, state: &Path) -> MongoStore {
-    let store = MongoStore::open(place, Arc::new(KeyFile::open(state).expect("a key"))).await.expect("open");
+    let store = MongoStore::open(place, Arc::new(KeyFile::open(state).expect("a key")))
+        .await
+        .expect("open");
     let instances = (0..INSTANCES).map(instance_record);
     let containers = (0..INSTANCES * EACH).map(container_record);
     let images = (0..IMAGES).map(|number| {
         let name = image_name(number);
-        Record::Image(Image { name, digest: None, critical: Critical::default(), learned: vec![], seen_at: Timestamp(1) })
+        Record::Image(Image {
+            name,
+            digest: None,
+            critical: Critical::default(),
+            learned: vec![],
+            seen_at: Timestamp(1),
+        })
     });
-    let changes: Vec<Change> =
-        instances.chain(containers).chain(images).map(|record| Change { key: record.key(), expected: 0, record: Some(record) }).collect();
+    let changes: Vec<Change> = instances
+        .chain(containers)
+        .chain(images)
+        .map(|record| Change {
+            key: record.key(),
+            expected: 0,
+            record: Some(record),
+        })
+        .collect();
     for part in changes.chunks(1000) {
         store.commit(part).await.expect("commit");
     }
@@ -70,21 +88,32 @@ async fn refresh(store: &MongoStore) {
         let (instances, containers) = (machines(run), views(run));
         let images: Vec<_> = (0..IMAGES).map(image).collect();
         let begun = Instant::now();
-        store.show(now, &instances, &containers, &images).await.expect("shown");
+        store
+            .show(now, &instances, &containers, &images)
+            .await
+            .expect("shown");
         shown.push(begun.elapsed());
 
-        let points = told(INSTANCES, Timestamp(now.0 - now.0 % 60_000 + run % 6 * 10_000));
+        let points = told(
+            INSTANCES,
+            Timestamp(now.0 - now.0 % 60_000 + run % 6 * 10_000),
+        );
         let begun = Instant::now();
         store.record(&points).await.expect("recorded");
         recorded.push(begun.elapsed());
 
         let begun = Instant::now();
         let setting = Record::Setting(format!("run{run}"), String::new());
-        let commit = [Change { key: setting.key(), expected: 0, record: Some(setting) }];
-        let (shown, ended) = tokio::join!(store.show(now, &instances, &containers, &images), async {
-            store.commit(&commit).await.expect("commit");
-            begun.elapsed()
-        });
+        let commit = [Change {
+            key: setting.key(),
+            expected: 0,
+            record: Some(setting),
+        }];
+        let (shown, ended) =
+            tokio::join!(store.show(now, &instances, &containers, &images), async {
+                store.commit(&commit).await.expect("commit");
+                begun.elapsed()
+            });
         shown.expect("shown");
         committed.push(ended);
 
@@ -92,37 +121,83 @@ async fn refresh(store: &MongoStore) {
         let begun = Instant::now();
         for number in 0..INSTANCES {
             let whose = Whose::Instance(InstanceId::trusted(instance_id(number)));
-            let minute = Recall { whose, resolution: Resolution::Sample, from, until: Timestamp(from.0 + 60_000) };
+            let minute = Recall {
+                whose,
+                resolution: Resolution::Sample,
+                from,
+                until: Timestamp(from.0 + 60_000),
+            };
             assert!(!store.recall(&minute).await.expect("recalled").is_empty());
         }
         recalled.push(begun.elapsed());
     }
     let of = format!("{} containers on {INSTANCES} instances", INSTANCES * EACH);
     report(&format!("{of}: how they are, written down (show)"), shown);
-    report(&format!("{of}: {TOLD} samples of each kept (record)"), recorded);
-    report(&format!("{of}: a commit while that is written down"), committed);
-    report(&format!("{of}: a minute of samples read again, for a roll-up (recall)"), recalled);
+    report(
+        &format!("{of}: {TOLD} samples of each kept (record)"),
+        recorded,
+    );
+    report(
+        &format!("{of}: a commit while that is written down"),
+        committed,
+    );
+    report(
+        &format!("{of}: a minute of samples read again, for a roll-up (recall)"),
+        recalled,
+    );
 }
 
 /// How much disk an hour of samples takes.
 async fn room(store: &MongoStore, url: &str) {
-    let database = Client::with_uri_str(url).await.expect("a client").default_database().expect("it is named");
-    database.collection::<Document>("samples").delete_many(doc! {}).await.expect("deleted");
+    let database = Client::with_uri_str(url)
+        .await
+        .expect("a client")
+        .default_database()
+        .expect("it is named");
+    database
+        .collection::<Document>("samples")
+        .delete_many(doc! {})
+        .await
+        .expect("deleted");
     // Some of it is yet to come, so that the server lets go of none meanwhile.
     let begin = now().0 / 60_000 * 60_000 - 1_800_000;
     for turn in 0..360 {
-        store.record(&told(FEW, Timestamp(begin + turn * 10_000))).await.expect("recorded");
+        store
+            .record(&told(FEW, Timestamp(begin + turn * 10_000)))
+            .await
+            .expect("recorded");
     }
     let name = "alice_web.7";
-    let hour = Recall { whose: Whose::Container(name.into()), resolution: Resolution::Sample, from: Timestamp(0), until: Timestamp(u64::MAX) };
+    let hour = Recall {
+        whose: Whose::Container(name.into()),
+        resolution: Resolution::Sample,
+        from: Timestamp(0),
+        until: Timestamp(u64::MAX),
+    };
     let begun = Instant::now();
     let found = store.recall(&hour).await.expect("recalled").len();
-    println!("the last hour of a container ({found} samples) is read in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
+    println!(
+        "the last hour of a container ({found} samples) is read in {:.0} ms",
+        begun.elapsed().as_secs_f64() * 1e3
+    );
 
-    database.client().database("admin").run_command(doc! { "fsync": 1 }).await.expect("on disk");
-    let stats = database.run_command(doc! { "collStats": "samples" }).await.expect("told");
+    database
+        .client()
+        .database("admin")
+        .run_command(doc! { "fsync": 1 })
+        .await
+        .expect("on disk");
+    let stats = database
+        .run_command(doc! { "collStats": "samples" })
+        .await
+        .expect("told");
     let number = |name: &str| {
-        stats.get_i32(name).map(f64::from).or_else(|_| stats.get_i64(name).map(|it| it as f64)).or_else(|_| stats.get_f64(name)).expect("a number")
+        stats
+            .get_i32(name)
+            .map(f64::from)
+            .or_else(|_| stats.get_i64(name).map(|it| it as f64))
+            .or_else(|_| stats.get_f64(name))
+            .expect("a number")
     };
     let containers = (FEW * EACH) as f64;
     println!(
@@ -135,7 +210,9 @@ async fn room(store: &MongoStore, url: &str) {
 }
 
 fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("after 1970");
     Timestamp(u64::try_from(since.as_millis()).expect("before the end of time"))
 }
 
@@ -144,13 +221,30 @@ fn image_name(number: usize) -> String {
 }
 
 fn instance_record(number: usize) -> Record {
-    let (id, tag) = (InstanceId::trusted(instance_id(number)), Tag::trusted(format!("application{number}")));
-    let (cloud, flavour) = ("zrh".parse().expect("a name"), "small".parse().expect("a name"));
-    Record::Instance(Instance::new(id, tag, cloud, flavour, Origin::Planner, now()))
+    let (id, tag) = (
+        InstanceId::trusted(instance_id(number)),
+        Tag::trusted(format!("application{number}")),
+    );
+    let (cloud, flavour) = (
+        "zrh".parse().expect("a name"),
+        "small".parse().expect("a name"),
+    );
+    Record::Instance(Instance::new(
+        id,
+        tag,
+        cloud,
+        flavour,
+        Origin::Planner,
+        now(),
+    ))
 }
 
 fn container_record(number: usize) -> Record {
-    Record::Container(Container::new(ContainerName::trusted(container_name(number)), ServiceName::trusted("alice_web"), now()))
+    Record::Container(Container::new(
+        ContainerName::trusted(container_name(number)),
+        ServiceName::trusted("alice_web"),
+        now(),
+    ))
 }
 
 fn machines(run: u64) -> Vec<InstanceView> {
@@ -228,7 +322,10 @@ fn image(number: usize) -> ImageView {
         image: image_name(number),
         digest: None,
         critical: Critical::default(),
-        suggested: Some(Critical { memory: Some(MemoryBytes::mib(160)), cpu: None }),
+        suggested: Some(Critical {
+            memory: Some(MemoryBytes::mib(160)),
+            cpu: None,
+        }),
         footprint: Some(Resources::new(MemoryBytes::mib(120), NanoCpus::millis(200))),
         measured_ms: drawn(1 << 30),
     }

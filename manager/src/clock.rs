@@ -7,8 +7,12 @@ use std::{
 };
 
 /// When this process first asked, by both clocks.
-static START: LazyLock<(Instant, Timestamp)> =
-    LazyLock::new(|| (Instant::now(), Timestamp::default().plus(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())));
+static START: LazyLock<(Instant, Timestamp)> = LazyLock::new(|| {
+    (
+        Instant::now(),
+        Timestamp::default().plus(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()),
+    )
+});
 
 /// Now: the system's clock as it was at the start, and the time since then. It never jumps, whatever the system's clock does. A clock before 1970 counts as 1970.
 #[must_use]

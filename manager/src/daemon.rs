@@ -18,7 +18,9 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use micado_api::{CloudName, ClusterId};
-use micado_cloudsetup::{Broker, BrokerKind, Cloud, CloudBroker, CloudSetup, LocalCloud, LocalConfig};
+use micado_cloudsetup::{
+    Broker, BrokerKind, Cloud, CloudBroker, CloudSetup, LocalCloud, LocalConfig,
+};
 use std::{
     collections::BTreeMap,
     fs::Permissions,
@@ -36,17 +38,33 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 /// When a part cannot be made ready, each named with its cause; or when another manager has taken the store.
 pub async fn run(args: ManagerArgs) -> Result<()> {
     let state = private_folder(&args.state)?;
-    let setup = CloudSetup::read(&args.cloudsetup.clone().unwrap_or_else(|| state.join("cloudsetup.xml")))?;
+    let setup = CloudSetup::read(
+        &args
+            .cloudsetup
+            .clone()
+            .unwrap_or_else(|| state.join("cloudsetup.xml")),
+    )?;
     let opened = open_store(args.store.clone(), &state).await?;
     let store = opened.store;
     let (swarm, brokers) = settle(&args, &state, &setup, store.as_ref()).await?;
-    let (cluster, heartbeat, address) = (swarm.cluster().clone(), swarm.heartbeat(), swarm.address().await?);
+    let (cluster, heartbeat, address) = (
+        swarm.cluster().clone(),
+        swarm.heartbeat(),
+        swarm.address().await?,
+    );
 
     let pki = Arc::new(Pki::open(&state.join("pki"))?);
     write_public(&state.join("ca.crt"), pki.authority())?;
     let registry = match told_registry(&args)? {
         Some(told) => Registry::told(swarm.docker().clone(), &told)?,
-        None => Registry::run(swarm.docker().clone(), &pki, &own_registry(&args, &cluster, &address)).await?,
+        None => {
+            Registry::run(
+                swarm.docker().clone(),
+                &pki,
+                &own_registry(&args, &cluster, &address),
+            )
+            .await?
+        }
     };
     if let Err(error) = registry.ready().await {
         tracing::warn!(%error, "the registry is not ready; images are pushed once it is");
@@ -66,9 +84,24 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
     let (engine, registry): (Arc<dyn Engine>, _) = (Arc::new(swarm), Arc::new(registry));
     let key = Arc::new(pki.credential_key()?);
     let url = join_url(&args, &address, api.https_address()?.port());
-    let way_in = WayIn { url: url.clone(), authority: pki.authority().to_owned(), key: key.clone() };
-    let outside = Outside { cluster: cluster.clone(), way_in, engine: engine.clone(), brokers, registry: registry.clone() };
-    let gate = Gate { key, pki, registry, agent: args.agent.clone().or_else(agent_beside) };
+    let way_in = WayIn {
+        url: url.clone(),
+        authority: pki.authority().to_owned(),
+        key: key.clone(),
+    };
+    let outside = Outside {
+        cluster: cluster.clone(),
+        way_in,
+        engine: engine.clone(),
+        brokers,
+        registry: registry.clone(),
+    };
+    let gate = Gate {
+        key,
+        pki,
+        registry,
+        agent: args.agent.clone().or_else(agent_beside),
+    };
     let config = Config {
         max_instances: Some(args.max_instances),
         max_price: args.max_price,
@@ -83,18 +116,43 @@ pub async fn run(args: ManagerArgs) -> Result<()> {
     let (metrics, history) = (Arc::new(Metrics::default()), opened.history);
     let (bell, turns) = runtime::bell();
     let _refreshing = schedule(&args.refresh, bell).await?;
-    let refresh = Refresh { metrics: metrics.clone(), handle: handle.clone(), history: history.clone(), shown: opened.shown };
+    let refresh = Refresh {
+        metrics: metrics.clone(),
+        handle: handle.clone(),
+        history: history.clone(),
+        shown: opened.shown,
+    };
     tokio::spawn(refresh.clone().run(turns));
     let (bell, minutes) = runtime::bell();
     let _rolling_up = schedule(&Tick::Every(MINUTE), bell).await?;
-    tokio::spawn(Rollup { metrics: metrics.clone(), handle: handle.clone(), history: history.clone() }.run(minutes));
+    tokio::spawn(
+        Rollup {
+            metrics: metrics.clone(),
+            handle: handle.clone(),
+            history: history.clone(),
+        }
+        .run(minutes),
+    );
     let (stop, stopped) = watch::channel(false);
     tracing::info!(%cluster, listen = %args.listen, advertise = %address, join = %url, "the manager is up");
 
     let mut until = stopped.clone();
     let until_stopped = async move { drop(until.wait_for(|stop| *stop).await) };
-    let serve = async { api.serve(ApiState::new(handle, engine, gate, metrics, history), token, until_stopped).await.context("the API failed") };
-    let work = async { runtime.run(ticks, stopped).await.context("the store failed") };
+    let serve = async {
+        api.serve(
+            ApiState::new(handle, engine, gate, metrics, history),
+            token,
+            until_stopped,
+        )
+        .await
+        .context("the API failed")
+    };
+    let work = async {
+        runtime
+            .run(ticks, stopped)
+            .await
+            .context("the store failed")
+    };
     let signals = async {
         signal().await?;
         stop.send_replace(true);
@@ -121,17 +179,30 @@ async fn open_store(place: Option<Place>, state: &Path) -> Result<Opened> {
     let file = match place.map(Place::resolve).transpose()? {
         Some(Place::MongoDb(url)) => {
             let store = Arc::new(MongoStore::open(&url, keys).await?);
-            return Ok(Opened { store: store.clone(), history: store.clone(), shown: Some(store) });
+            return Ok(Opened {
+                store: store.clone(),
+                history: store.clone(),
+                shown: Some(store),
+            });
         }
         Some(Place::File(file) | Place::Written(file)) => file,
         None => state.join(STORE),
     };
     let store = Arc::new(EmbeddedStore::open(file, keys).await?);
-    Ok(Opened { store: store.clone(), history: store, shown: None })
+    Ok(Opened {
+        store: store.clone(),
+        history: store,
+        shown: None,
+    })
 }
 
 /// The engine as a Swarm manager of the store's cluster (or of a new one), and the clouds' brokers.
-async fn settle(args: &ManagerArgs, state: &Path, setup: &CloudSetup, store: &dyn Store) -> Result<(Swarm, BTreeMap<CloudName, Arc<dyn Broker>>)> {
+async fn settle(
+    args: &ManagerArgs,
+    state: &Path,
+    setup: &CloudSetup,
+    store: &dyn Store,
+) -> Result<(Swarm, BTreeMap<CloudName, Arc<dyn Broker>>)> {
     let contents = store.load().await?;
     let known = contents.into_iter().find_map(|(record, _)| match record {
         Record::Setting(name, value) if name == CLUSTER => Some(ClusterId::trusted(value)),
@@ -139,25 +210,56 @@ async fn settle(args: &ManagerArgs, state: &Path, setup: &CloudSetup, store: &dy
     });
     let present = Swarm::present(&args.engine).await?;
     let file = state.join("cluster-id");
-    let fresh = || drawn(&file).unwrap_or_else(|| ClusterId::trusted(format!("{:08x}", rand::random::<u32>())));
+    let fresh = || {
+        drawn(&file).unwrap_or_else(|| ClusterId::trusted(format!("{:08x}", rand::random::<u32>())))
+    };
     let cluster = known.clone().or(present.clone()).unwrap_or_else(fresh);
     // Before anything is made under this id, so that whoever cleans up knows it.
     write_public(&file, &format!("{cluster}\n"))?;
-    let locals: Vec<_> = setup.clouds.iter().filter(|cloud| cloud.broker == BrokerKind::Local).map(|cloud| local(args, &cluster, cloud)).collect();
+    let locals: Vec<_> = setup
+        .clouds
+        .iter()
+        .filter(|cloud| cloud.broker == BrokerKind::Local)
+        .map(|cloud| local(args, &cluster, cloud))
+        .collect();
     let rented = CloudBroker::all(setup)?;
     let mut advertise = args.advertise.clone();
-    if let (None, None, Some(local)) = (&advertise, &present, locals.iter().find(|_| shares_engine(args))) {
+    if let (None, None, Some(local)) = (
+        &advertise,
+        &present,
+        locals.iter().find(|_| shares_engine(args)),
+    ) {
         advertise = Some(local.gateway(&cluster).await?.to_string());
     }
     let heartbeat = heartbeat_for(args.down_timeout);
-    let config = SwarmConfig { endpoint: args.engine.clone(), advertise, wanted: known.clone(), heartbeat, ..SwarmConfig::new(cluster.clone()) };
+    let config = SwarmConfig {
+        endpoint: args.engine.clone(),
+        advertise,
+        wanted: known.clone(),
+        heartbeat,
+        ..SwarmConfig::new(cluster.clone())
+    };
     let swarm = Swarm::connect(&config).await?;
     if known.is_none() {
         let record = Record::Setting(CLUSTER.to_owned(), swarm.cluster().to_string());
-        store.commit(&[Change { key: Key::Setting(CLUSTER.to_owned()), expected: 0, record: Some(record) }]).await?;
+        store
+            .commit(&[Change {
+                key: Key::Setting(CLUSTER.to_owned()),
+                expected: 0,
+                record: Some(record),
+            }])
+            .await?;
     }
-    let brokers = locals.into_iter().map(|it| Arc::new(it) as Arc<dyn Broker>).chain(rented.into_iter().map(|it| Arc::new(it) as Arc<dyn Broker>));
-    Ok((swarm, brokers.map(|broker| (broker.cloud().clone(), broker)).collect()))
+    let brokers = locals
+        .into_iter()
+        .map(|it| Arc::new(it) as Arc<dyn Broker>)
+        .chain(rented.into_iter().map(|it| Arc::new(it) as Arc<dyn Broker>));
+    Ok((
+        swarm,
+        brokers
+            .map(|broker| (broker.cloud().clone(), broker))
+            .collect(),
+    ))
 }
 
 /// The store's file in the state folder.
@@ -173,14 +275,30 @@ fn drawn(file: &Path) -> Option<ClusterId> {
 
 /// The broker of a cloud of this machine's.
 fn local(args: &ManagerArgs, cluster: &ClusterId, cloud: &Cloud) -> LocalCloud {
-    let endpoint = args.cloud_engine.clone().or_else(|| cloud.endpoint.clone()).unwrap_or_else(|| args.engine.clone());
-    let network = args.cloud_network.clone().unwrap_or_else(|| format!("micado-{cluster}-instances"));
-    LocalCloud::new(cloud.clone(), endpoint, LocalConfig { network, image: args.node_image.clone() })
+    let endpoint = args
+        .cloud_engine
+        .clone()
+        .or_else(|| cloud.endpoint.clone())
+        .unwrap_or_else(|| args.engine.clone());
+    let network = args
+        .cloud_network
+        .clone()
+        .unwrap_or_else(|| format!("micado-{cluster}-instances"));
+    LocalCloud::new(
+        cloud.clone(),
+        endpoint,
+        LocalConfig {
+            network,
+            image: args.node_image.clone(),
+        },
+    )
 }
 
 /// Whether the instances of `local` clouds are on the manager's own engine, and so reach it through their network's gateway.
 fn shares_engine(args: &ManagerArgs) -> bool {
-    args.cloud_engine.as_ref().is_none_or(|engine| *engine == args.engine)
+    args.cloud_engine
+        .as_ref()
+        .is_none_or(|engine| *engine == args.engine)
 }
 
 /// The node agent's program where `micado` itself is, if it is there.
@@ -190,23 +308,46 @@ fn agent_beside() -> Option<PathBuf> {
 
 /// The registry that the manager is told of, if it is.
 fn told_registry(args: &ManagerArgs) -> Result<Option<ToldRegistry>> {
-    let (Some(host), Some(authority), Some(certificate), Some(key)) = (&args.registry, &args.registry_ca, &args.registry_cert, &args.registry_key) else {
+    let (Some(host), Some(authority), Some(certificate), Some(key)) = (
+        &args.registry,
+        &args.registry_ca,
+        &args.registry_cert,
+        &args.registry_key,
+    ) else {
         return Ok(None);
     };
-    let read = |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()));
-    let client = Identity { certificate: read(certificate)?, key: read(key)? };
-    Ok(Some(ToldRegistry { host: host.clone(), authority: read(authority)?, client, certs_dir: args.registry_certs_dir.clone() }))
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))
+    };
+    let client = Identity {
+        certificate: read(certificate)?,
+        key: read(key)?,
+    };
+    Ok(Some(ToldRegistry {
+        host: host.clone(),
+        authority: read(authority)?,
+        client,
+        certs_dir: args.registry_certs_dir.clone(),
+    }))
 }
 
 /// The registry that the manager runs.
 fn own_registry(args: &ManagerArgs, cluster: &ClusterId, address: &str) -> OwnRegistry {
     let certs_dir = args.registry_certs_dir.clone();
-    OwnRegistry { port: args.registry_port, certs_dir, ..OwnRegistry::new(cluster.clone(), address.to_owned()) }
+    OwnRegistry {
+        port: args.registry_port,
+        certs_dir,
+        ..OwnRegistry::new(cluster.clone(), address.to_owned())
+    }
 }
 
 /// Under which names the HTTPS API may be asked for.
 fn own_names(args: &ManagerArgs, address: &str) -> Vec<String> {
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), address.to_owned()];
+    let mut names = vec![
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        address.to_owned(),
+    ];
     names.extend(args.api_address.as_ref().map(|at| at.host.clone()));
     if !args.listen.ip().is_unspecified() {
         names.push(args.listen.ip().to_string());
@@ -223,8 +364,15 @@ fn join_url(args: &ManagerArgs, address: &str, port: u16) -> String {
         tracing::warn!(listen = %args.listen, "no machine can reach the HTTPS API, so none will join; listen on an address of the machines' network, or say --api-address");
     }
     let host = said.map_or(address, |at| at.host.as_str());
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    format!("https://{host}:{}{JOIN_PATH}", said.and_then(|at| at.port).unwrap_or(port))
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    format!(
+        "https://{host}:{}{JOIN_PATH}",
+        said.and_then(|at| at.port).unwrap_or(port)
+    )
 }
 
 /// Rings the bell as often as the tick says. The scheduler lives as long as what is returned.
@@ -232,7 +380,8 @@ async fn schedule(tick: &Tick, bell: Bell) -> Result<JobScheduler> {
     let scheduler = JobScheduler::new().await?;
     let job = match tick {
         Tick::Every(interval) => Job::new_repeated(*interval, move |_, _| bell.ring())?,
-        Tick::Cron(expression) => Job::new(expression.as_str(), move |_, _| bell.ring()).with_context(|| format!("cron expression `{expression}`"))?,
+        Tick::Cron(expression) => Job::new(expression.as_str(), move |_, _| bell.ring())
+            .with_context(|| format!("cron expression `{expression}`"))?,
     };
     scheduler.add(job).await?;
     scheduler.start().await?;
@@ -243,8 +392,11 @@ async fn schedule(tick: &Tick, bell: Bell) -> Result<JobScheduler> {
 async fn keep_certificate(pki: Arc<Pki>, names: Vec<String>, shown: Certificate) {
     loop {
         tokio::time::sleep(DAY).await;
-        let kept = pki.server_certificate("https", &names).map_err(anyhow::Error::from);
-        let kept = kept.and_then(|it| Ok(shown.replace(it.certificate.as_bytes(), it.key.as_bytes())?));
+        let kept = pki
+            .server_certificate("https", &names)
+            .map_err(anyhow::Error::from);
+        let kept =
+            kept.and_then(|it| Ok(shown.replace(it.certificate.as_bytes(), it.key.as_bytes())?));
         if let Err(error) = kept {
             tracing::warn!(%error, "the certificate of the HTTPS API could not be looked after; it is tried again tomorrow");
         }
@@ -270,13 +422,38 @@ async fn signal() -> Result<()> {
 /// The state folder, its owner's only, whoever made it. One that is open to others and holds other things is not taken for ours.
 pub(crate) fn private_folder(path: &Path) -> Result<PathBuf> {
     let cannot = || format!("cannot make the state folder `{}`", path.display());
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(cannot)?;
-    let open = std::fs::metadata(path).with_context(cannot)?.permissions().mode() & 0o077 != 0;
-    let known = [STORE, "cloudsetup.xml", "store.key"].iter().any(|file| path.join(file).exists());
-    if open && !known && std::fs::read_dir(path).with_context(cannot)?.next().is_some() {
-        bail!("the state folder `{}` is open to others and holds other things: give the manager a folder of its own with --state", path.display());
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(cannot)?;
+    let open = std::fs::metadata(path)
+        .with_context(cannot)?
+        .permissions()
+        .mode()
+        & 0o077
+        != 0;
+    let known = [STORE, "cloudsetup.xml", "store.key"]
+        .iter()
+        .any(|file| path.join(file).exists());
+    if open
+        && !known
+        && std::fs::read_dir(path)
+            .with_context(cannot)?
+            .next()
+            .is_some()
+    {
+        bail!(
+            "the state folder `{}` is open to others and holds other things: give the manager a folder of its own with --state",
+            path.display()
+        );
     }
-    let private = || format!("cannot keep others out of the state folder `{}`; give it to the user that runs the manager", path.display());
+    let private = || {
+        format!(
+            "cannot keep others out of the state folder `{}`; give it to the user that runs the manager",
+            path.display()
+        )
+    };
     std::fs::set_permissions(path, Permissions::from_mode(0o700)).with_context(private)?;
     path.canonicalize().with_context(cannot)
 }
@@ -299,7 +476,14 @@ mod tests {
         std::fs::create_dir(&state).expect("made");
         std::fs::set_permissions(&state, Permissions::from_mode(0o755)).expect("opened");
         private_folder(&state).expect("it is ours");
-        assert_eq!(std::fs::metadata(&state).expect("there").permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            std::fs::metadata(&state)
+                .expect("there")
+                .permissions()
+                .mode()
+                & 0o777,
+            0o700
+        );
     }
 
     fn args(line: &str) -> ManagerArgs {
@@ -314,14 +498,35 @@ mod tests {
     fn machines_are_told_an_address_that_the_certificate_names() {
         let cases = [
             ("", "https://10.0.0.1:7443/v1/join", "10.0.0.1"),
-            ("--api-address micado.example.org", "https://micado.example.org:7443/v1/join", "micado.example.org"),
-            ("--api-address 192.0.2.7:443", "https://192.0.2.7:443/v1/join", "192.0.2.7"),
-            ("--api-address 2001:db8::7", "https://[2001:db8::7]:7443/v1/join", "2001:db8::7"),
-            ("--api-address [2001:db8::7]:443", "https://[2001:db8::7]:443/v1/join", "2001:db8::7"),
+            (
+                "--api-address micado.example.org",
+                "https://micado.example.org:7443/v1/join",
+                "micado.example.org",
+            ),
+            (
+                "--api-address 192.0.2.7:443",
+                "https://192.0.2.7:443/v1/join",
+                "192.0.2.7",
+            ),
+            (
+                "--api-address 2001:db8::7",
+                "https://[2001:db8::7]:7443/v1/join",
+                "2001:db8::7",
+            ),
+            (
+                "--api-address [2001:db8::7]:443",
+                "https://[2001:db8::7]:443/v1/join",
+                "2001:db8::7",
+            ),
         ];
         for (line, url, name) in cases {
             assert_eq!(join_url(&args(line), "10.0.0.1", 7443), url);
-            assert!(own_names(&args(line), "10.0.0.1").iter().any(|it| it == name), "{line}");
+            assert!(
+                own_names(&args(line), "10.0.0.1")
+                    .iter()
+                    .any(|it| it == name),
+                "{line}"
+            );
         }
     }
 
@@ -330,8 +535,20 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("theirs"), "").expect("written");
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("opened");
-        assert!(private_folder(folder.path()).expect_err("a refusal").to_string().contains("--state"));
-        assert_eq!(std::fs::metadata(folder.path()).expect("there").permissions().mode() & 0o777, 0o755);
+        assert!(
+            private_folder(folder.path())
+                .expect_err("a refusal")
+                .to_string()
+                .contains("--state")
+        );
+        assert_eq!(
+            std::fs::metadata(folder.path())
+                .expect("there")
+                .permissions()
+                .mode()
+                & 0o777,
+            0o755
+        );
     }
 
     #[test]
@@ -339,7 +556,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("cluster-id");
         assert_eq!(drawn(&file), None);
-        for (text, id) in [("", None), ("a b\n", None), ("0123abcd\n", Some("0123abcd"))] {
+        for (text, id) in [
+            ("", None),
+            ("a b\n", None),
+            ("0123abcd\n", Some("0123abcd")),
+        ] {
             write_public(&file, text).expect("written");
             assert_eq!(drawn(&file).as_ref().map(ClusterId::as_str), id, "{text:?}");
         }

@@ -6,7 +6,10 @@ mod csr;
 pub use credential::CredentialKey;
 pub use csr::Csr;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
@@ -55,7 +58,9 @@ pub enum PkiError {
         cause: std::io::Error,
     },
     /// The authority's file is whole and makes no sense: someone changed it. Machines trust what it was, so it is not replaced.
-    #[error("the certificate authority in `{0}` is damaged; put its copy back, or delete it and rent all machines anew")]
+    #[error(
+        "the certificate authority in `{0}` is damaged; put its copy back, or delete it and rent all machines anew"
+    )]
     Damaged(PathBuf),
     /// A name that no certificate can carry, or a fault of the library.
     #[error("cannot make a certificate for {names}: {cause}")]
@@ -95,7 +100,9 @@ pub struct Pki {
 
 impl fmt::Debug for Pki {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pki").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("Pki")
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,11 +112,15 @@ impl Pki {
     /// # Errors
     /// When files cannot be read or written, or the authority is damaged.
     pub fn open(folder: &Path) -> Result<Self, PkiError> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|cause| PkiError::File {
-            action: "make",
-            path: folder.to_owned(),
-            cause,
-        })?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|cause| PkiError::File {
+                action: "make",
+                path: folder.to_owned(),
+                cause,
+            })?;
         let path = folder.join("ca.json");
         let authority = match read::<Identity>(&path)? {
             Found::Whole(authority) => authority,
@@ -123,7 +134,11 @@ impl Pki {
         let damaged = |_| PkiError::Damaged(path.clone());
         let key = KeyPair::from_pem(&authority.key).map_err(damaged)?;
         let issuer = Issuer::from_ca_cert_pem(&authority.certificate, key).map_err(damaged)?;
-        Ok(Self { folder: folder.to_owned(), certificate: authority.certificate, issuer })
+        Ok(Self {
+            folder: folder.to_owned(),
+            certificate: authority.certificate,
+            issuer,
+        })
     }
 
     /// The authority's certificate, PEM: what others check ours against.
@@ -137,15 +152,35 @@ impl Pki {
     /// # Errors
     /// When a name is unusable or the file cannot be kept.
     pub fn server_certificate(&self, label: &str, names: &[String]) -> Result<Identity, PkiError> {
-        self.kept(&format!("server-{label}"), Purpose { server: true, lasting: false, names: names.to_vec() }, SystemTime::now())
+        self.kept(
+            &format!("server-{label}"),
+            Purpose {
+                server: true,
+                lasting: false,
+                names: names.to_vec(),
+            },
+            SystemTime::now(),
+        )
     }
 
     /// As [`Pki::server_certificate`], for a server that only our own clients use, and that keeps what it was started with, maybe for years.
     ///
     /// # Errors
     /// As [`Pki::server_certificate`].
-    pub fn lasting_server_certificate(&self, label: &str, names: &[String]) -> Result<Identity, PkiError> {
-        self.kept(&format!("server-{label}"), Purpose { server: true, lasting: true, names: names.to_vec() }, SystemTime::now())
+    pub fn lasting_server_certificate(
+        &self,
+        label: &str,
+        names: &[String],
+    ) -> Result<Identity, PkiError> {
+        self.kept(
+            &format!("server-{label}"),
+            Purpose {
+                server: true,
+                lasting: true,
+                names: names.to_vec(),
+            },
+            SystemTime::now(),
+        )
     }
 
     /// The manager's own client certificate. Kept like a server's.
@@ -153,7 +188,15 @@ impl Pki {
     /// # Errors
     /// When the file cannot be kept.
     pub fn own_client_certificate(&self, common_name: &str) -> Result<Identity, PkiError> {
-        self.kept("client", Purpose { server: false, lasting: true, names: vec![common_name.to_owned()] }, SystemTime::now())
+        self.kept(
+            "client",
+            Purpose {
+                server: false,
+                lasting: true,
+                names: vec![common_name.to_owned()],
+            },
+            SystemTime::now(),
+        )
     }
 
     /// A new client certificate for someone else, such as a node. Not kept.
@@ -161,7 +204,14 @@ impl Pki {
     /// # Errors
     /// When the name is unusable.
     pub fn client_certificate(&self, common_name: &str) -> Result<Identity, PkiError> {
-        self.sign(&Purpose { server: false, lasting: true, names: vec![common_name.to_owned()] }, SystemTime::now())
+        self.sign(
+            &Purpose {
+                server: false,
+                lasting: true,
+                names: vec![common_name.to_owned()],
+            },
+            SystemTime::now(),
+        )
     }
 
     fn kept(&self, label: &str, purpose: Purpose, now: SystemTime) -> Result<Identity, PkiError> {
@@ -175,27 +225,54 @@ impl Pki {
         }
         let identity = self.sign(&purpose, now)?;
         let expires = seconds(now + purpose.life());
-        write(&path, &Kept { purpose, expires, authority: self.certificate.clone(), identity: identity.clone() })?;
+        write(
+            &path,
+            &Kept {
+                purpose,
+                expires,
+                authority: self.certificate.clone(),
+                identity: identity.clone(),
+            },
+        )?;
         Ok(identity)
     }
 
     fn sign(&self, purpose: &Purpose, now: SystemTime) -> Result<Identity, PkiError> {
-        let failed = |cause| PkiError::Certificate { names: purpose.names.join(", "), cause };
+        let failed = |cause| PkiError::Certificate {
+            names: purpose.names.join(", "),
+            cause,
+        };
         let key = KeyPair::generate().map_err(failed)?;
-        let certificate = Self::params(purpose, now).and_then(|params| params.signed_by(&key, &self.issuer)).map_err(failed)?;
-        Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
+        let certificate = Self::params(purpose, now)
+            .and_then(|params| params.signed_by(&key, &self.issuer))
+            .map_err(failed)?;
+        Ok(Identity {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
     }
 
     /// What a certificate of ours says.
     fn params(purpose: &Purpose, now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
-        let hosts = if purpose.server { purpose.names.clone() } else { Vec::new() };
+        let hosts = if purpose.server {
+            purpose.names.clone()
+        } else {
+            Vec::new()
+        };
         let mut params = CertificateParams::new(hosts)?;
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, purpose.names.first().cloned().unwrap_or_default());
+        params.distinguished_name.push(
+            DnType::CommonName,
+            purpose.names.first().cloned().unwrap_or_default(),
+        );
         params.not_before = (now - DAY).into();
         params.not_after = (now + purpose.life()).into();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![if purpose.server { ExtendedKeyUsagePurpose::ServerAuth } else { ExtendedKeyUsagePurpose::ClientAuth }];
+        params.extended_key_usages = vec![if purpose.server {
+            ExtendedKeyUsagePurpose::ServerAuth
+        } else {
+            ExtendedKeyUsagePurpose::ClientAuth
+        }];
         params.use_authority_key_identifier_extension = true;
         Ok(params)
     }
@@ -208,18 +285,26 @@ impl Purpose {
 }
 
 fn make_authority() -> Result<Identity, PkiError> {
-    let failed = |cause| PkiError::Certificate { names: "the certificate authority".to_owned(), cause };
+    let failed = |cause| PkiError::Certificate {
+        names: "the certificate authority".to_owned(),
+        cause,
+    };
     let mut params = CertificateParams::default();
     let key = KeyPair::generate().map_err(failed)?;
     let now = SystemTime::now();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "micado cluster authority");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "micado cluster authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_before = (now - DAY).into();
     params.not_after = (now + AUTHORITY_LIFE).into();
     let certificate = params.self_signed(&key).map_err(failed)?;
-    Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
+    Ok(Identity {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+    })
 }
 
 fn seconds(at: SystemTime) -> u64 {
@@ -236,13 +321,21 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Found<T>, PkiErro
     match std::fs::read(path) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).map_or(Found::Damaged, Found::Whole)),
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(Found::Nothing),
-        Err(cause) => Err(PkiError::File { action: "read", path: path.to_owned(), cause }),
+        Err(cause) => Err(PkiError::File {
+            action: "read",
+            path: path.to_owned(),
+            cause,
+        }),
     }
 }
 
 /// Replaces a file whole, for the owner only: after a crash it is the old one or the new one, never a part of it.
 fn write(path: &Path, content: &impl Serialize) -> Result<(), PkiError> {
-    let failed = |cause| PkiError::File { action: "write", path: path.to_owned(), cause };
+    let failed = |cause| PkiError::File {
+        action: "write",
+        path: path.to_owned(),
+        cause,
+    };
     let bytes = serde_json::to_vec(content).map_err(|error| failed(error.into()))?;
     let new = path.with_extension("new");
     // What a crash left behind may have been made with other rights.
@@ -250,11 +343,20 @@ fn write(path: &Path, content: &impl Serialize) -> Result<(), PkiError> {
         Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(failed(cause)),
         _ => {}
     }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(failed)?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .map_err(failed)?;
+    file.write_all(&bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(failed)?;
     std::fs::rename(&new, path).map_err(failed)?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    std::fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed)
 }
 
 #[cfg(test)]

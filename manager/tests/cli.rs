@@ -13,9 +13,10 @@ use axum::{
 };
 use futures_util::stream;
 use micado_api::{
-    ClusterId, ContainerName, ContainerState, ContainerUsage, ContainerView, Critical, ErrorBody, ErrorCode, EventView, History, ImageView, InstanceView,
-    LaunchRequest, Location, MemoryBytes, NanoCpus, PortMapping, PricePerHour, Progress, Protocol, Resources, ServiceName, ServiceView, SetImageRequest,
-    Settled, StatusView, Tag, Timestamp, agent::ContainerHappening,
+    ClusterId, ContainerName, ContainerState, ContainerUsage, ContainerView, Critical, ErrorBody,
+    ErrorCode, EventView, History, ImageView, InstanceView, LaunchRequest, Location, MemoryBytes,
+    NanoCpus, PortMapping, PricePerHour, Progress, Protocol, Resources, ServiceName, ServiceView,
+    SetImageRequest, Settled, StatusView, Tag, Timestamp, agent::ContainerHappening,
 };
 use std::{
     os::unix::net::UnixListener,
@@ -39,7 +40,11 @@ impl Rote {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = UnixListener::bind(folder.path().join("s")).expect("bound");
         listener.set_nonblocking(true).expect("set");
-        tokio::spawn(axum_server::from_unix(listener).expect("a listener").serve(routes.into_make_service()));
+        tokio::spawn(
+            axum_server::from_unix(listener)
+                .expect("a listener")
+                .serve(routes.into_make_service()),
+        );
         Self(folder)
     }
     fn manager(&self) -> String {
@@ -55,7 +60,12 @@ impl Rote {
 
 fn micado(manager: &str, line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_micado"));
-    command.args(line.split_whitespace()).env_clear().env("MICADO_MANAGER", manager).stdin(Stdio::null()).kill_on_drop(true);
+    command
+        .args(line.split_whitespace())
+        .env_clear()
+        .env("MICADO_MANAGER", manager)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     command
 }
 
@@ -70,7 +80,11 @@ struct Ended {
 impl From<Output> for Ended {
     fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("text");
-        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        Self {
+            code: output.status.code(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 }
 
@@ -86,7 +100,11 @@ fn container(state: ContainerState) -> ContainerView {
         instance: Some(Tag::trusted("application01")),
         location: Location::default(),
         address: Some("172.20.0.3".to_owned()),
-        ports: vec![PortMapping { host: Some(8080), container: 80, protocol: Protocol::Tcp }],
+        ports: vec![PortMapping {
+            host: Some(8080),
+            container: 80,
+            protocol: Protocol::Tcp,
+        }],
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         created_at: three_hours_ago,
         usage: None,
@@ -94,25 +112,53 @@ fn container(state: ContainerState) -> ContainerView {
 }
 
 fn line(text: &str, settled: Option<Settled>) -> String {
-    let step = Progress { subject: "acme_web.1".to_owned(), at: Timestamp(1), text: text.to_owned(), settled };
+    let step = Progress {
+        subject: "acme_web.1".to_owned(),
+        at: Timestamp(1),
+        text: text.to_owned(),
+        settled,
+    };
     serde_json::to_string(&step).expect("JSON") + "\n"
 }
 
 /// A manager on which a launch goes as told.
 fn launching(steps: String) -> Rote {
     let accept = |Json(request): Json<LaunchRequest>| async move {
-        assert!(request.request.is_some(), "a launch that is sent twice must be known for the same");
-        (StatusCode::ACCEPTED, Json(container(ContainerState::Waiting)))
+        assert!(
+            request.request.is_some(),
+            "a launch that is sent twice must be known for the same"
+        );
+        (
+            StatusCode::ACCEPTED,
+            Json(container(ContainerState::Waiting)),
+        )
     };
     let routes = Router::new()
-        .route("/v1/containers", get(async || Json(vec![container(ContainerState::Running)])).post(accept))
-        .route("/v1/progress/{subject}", get(async move |Path(subject): Path<String>| if subject == "acme_web.1" { Ok(steps) } else { Err(StatusCode::GONE) }));
+        .route(
+            "/v1/containers",
+            get(async || Json(vec![container(ContainerState::Running)])).post(accept),
+        )
+        .route(
+            "/v1/progress/{subject}",
+            get(async move |Path(subject): Path<String>| {
+                if subject == "acme_web.1" {
+                    Ok(steps)
+                } else {
+                    Err(StatusCode::GONE)
+                }
+            }),
+        );
     Rote::new(routes)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_launch_is_followed_until_it_runs() {
-    let steps = ["waiting: renting small on local", "application01 joined after 3.1 s"].map(|text| line(text, None)).concat();
+    let steps = [
+        "waiting: renting small on local",
+        "application01 joined after 3.1 s",
+    ]
+    .map(|text| line(text, None))
+    .concat();
     let rote = launching(steps + &line("running on application01", Some(Settled::Done)));
     let ended = rote.run("launch -i web -n acme -d shop.example").await;
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "acme_web.1\n"));
@@ -124,16 +170,37 @@ async fn a_launch_is_followed_until_it_runs() {
     ");
     let json = rote.run("launch -i web -n acme --output json").await;
     let view: ContainerView = serde_json::from_str(&json.out).expect("one view");
-    assert_eq!(view.state, ContainerState::Running, "as it is when it is settled");
-    let told: Vec<Progress> = json.err.lines().map(|line| serde_json::from_str(line).expect("a step a line")).collect();
+    assert_eq!(
+        view.state,
+        ContainerState::Running,
+        "as it is when it is settled"
+    );
+    let told: Vec<Progress> = json
+        .err
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a step a line"))
+        .collect();
     assert_eq!(told.len(), 3);
     let detached = rote.run("launch -i web -n acme --detach").await;
-    assert_eq!(detached, Ended { code: Some(0), out: "acme_web.1\n".to_owned(), err: String::new() });
+    assert_eq!(
+        detached,
+        Ended {
+            code: Some(0),
+            out: "acme_web.1\n".to_owned(),
+            err: String::new()
+        }
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_launch_that_fails_says_why() {
-    let rote = launching(line("starting on application01", None) + &line("failing on application01: exit code 3", Some(Settled::Failed)));
+    let rote = launching(
+        line("starting on application01", None)
+            + &line(
+                "failing on application01: exit code 3",
+                Some(Settled::Failed),
+            ),
+    );
     let ended = rote.run("launch -i web -n acme").await;
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), "acme_web.1\n"));
     insta::assert_snapshot!(ended.err, @r"
@@ -141,7 +208,9 @@ async fn a_launch_that_fails_says_why() {
     error: acme_web.1: failing on application01: exit code 3
     hint: `micado explain acme_web.1` says how it came to that
     ");
-    let broken = launching(line("starting on application01", None)).run("launch -i web -n acme").await;
+    let broken = launching(line("starting on application01", None))
+        .run("launch -i web -n acme")
+        .await;
     assert_eq!(broken.code, Some(1));
     assert!(
         broken.err.ends_with(
@@ -156,15 +225,35 @@ async fn an_interrupt_leaves_it_going_on() {
         let steps = stream::iter([Ok::<_, std::io::Error>(line("waiting: no room", None))]);
         axum::body::Body::from_stream(futures_util::StreamExt::chain(steps, stream::pending()))
     };
-    let routes = Router::new().route("/v1/containers", post(async || Json(container(ContainerState::Waiting)))).route("/v1/progress/{subject}", get(endless));
+    let routes = Router::new()
+        .route(
+            "/v1/containers",
+            post(async || Json(container(ContainerState::Waiting))),
+        )
+        .route("/v1/progress/{subject}", get(endless));
     let rote = Rote::new(routes);
-    let mut child = rote.command("launch -i web -n acme").stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it runs");
+    let mut child = rote
+        .command("launch -i web -n acme")
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it runs");
     let mut said = BufReader::new(child.stderr.take().expect("piped")).lines();
-    assert_eq!(said.next_line().await.expect("readable").as_deref(), Some("waiting: no room"));
-    let interrupt = Command::new("kill").arg("-INT").arg(child.id().expect("it still runs").to_string()).status().await;
+    assert_eq!(
+        said.next_line().await.expect("readable").as_deref(),
+        Some("waiting: no room")
+    );
+    let interrupt = Command::new("kill")
+        .arg("-INT")
+        .arg(child.id().expect("it still runs").to_string())
+        .status()
+        .await;
     assert!(interrupt.expect("kill is there").success());
     let last = said.next_line().await.expect("readable");
-    assert_eq!(last.as_deref(), Some("it goes on in the background: `micado explain acme_web.1` says how it is"));
+    assert_eq!(
+        last.as_deref(),
+        Some("it goes on in the background: `micado explain acme_web.1` says how it is")
+    );
     assert_eq!(child.wait().await.expect("it ends").code(), Some(130));
 }
 
@@ -172,7 +261,11 @@ async fn an_interrupt_leaves_it_going_on() {
 async fn lists_are_tables_for_people_and_json_for_programs() {
     let none = async || Json(Vec::<InstanceView>::new());
     let some = async || Json(vec![container(ContainerState::Running)]);
-    let rote = Rote::new(Router::new().route("/v1/instances", get(none)).route("/v1/containers", get(some)));
+    let rote = Rote::new(
+        Router::new()
+            .route("/v1/instances", get(none))
+            .route("/v1/containers", get(some)),
+    );
     let both = rote.run("list").await;
     assert_eq!((both.code, both.err.as_str()), (Some(0), "no instances\n"));
     insta::assert_snapshot!(both.out, @r"
@@ -181,7 +274,13 @@ async fn lists_are_tables_for_people_and_json_for_programs() {
     ");
     let json = rote.run("list --output json").await;
     let lists: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
-    assert_eq!((lists["instances"].as_array().map(Vec::len), &lists["containers"][0]["name"]), (Some(0), &"acme_web.1".into()));
+    assert_eq!(
+        (
+            lists["instances"].as_array().map(Vec::len),
+            &lists["containers"][0]["name"]
+        ),
+        (Some(0), &"acme_web.1".into())
+    );
     assert_eq!(json.err, "");
     let one = rote.run("list -i --output=json").await;
     assert_eq!(one.out, "{\n  \"instances\": []\n}\n");
@@ -202,13 +301,18 @@ fn measured() -> ContainerView {
         read: 0,
         written: 0,
     };
-    ContainerView { usage: Some(usage), ..container(ContainerState::Running) }
+    ContainerView {
+        usage: Some(usage),
+        ..container(ContainerState::Running)
+    }
 }
 
 /// A manager of one container, which answers so many looks of `top`.
 fn busy(looks: u32) -> Rote {
     let left = Arc::new(AtomicU32::new(looks));
-    let status = async move || match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+    let status = async move || match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+        left.checked_sub(1)
+    }) {
         Ok(_) => Ok(Json(StatusView {
             cluster: ClusterId::trusted("k3v9"),
             version: "1".to_owned(),
@@ -224,9 +328,20 @@ fn busy(looks: u32) -> Rote {
             foreign_nodes: vec![],
             blind_instances: vec![],
         })),
-        Err(_) => Err((StatusCode::SERVICE_UNAVAILABLE, Json(ErrorBody::new(ErrorCode::Unavailable, "the store does not answer")))),
+        Err(_) => Err((
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(ErrorBody::new(
+                ErrorCode::Unavailable,
+                "the store does not answer",
+            )),
+        )),
     };
-    let routes = Router::new().route("/v1/instances", get(async || Json(Vec::<InstanceView>::new()))).route("/v1/status", get(status));
+    let routes = Router::new()
+        .route(
+            "/v1/instances",
+            get(async || Json(Vec::<InstanceView>::new())),
+        )
+        .route("/v1/status", get(status));
     Rote::new(routes.route("/v1/containers", get(async || Json(vec![measured()]))))
 }
 
@@ -235,7 +350,10 @@ async fn top_without_a_terminal_is_one_table_or_one_document() {
     let ended = busy(1).run("top").await;
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
     let (first, rest) = ended.out.split_once('\n').expect("lines");
-    assert!(first.starts_with("micado k3v9: 0 machines, 1 container, 0.0500 per hour, "), "{first}");
+    assert!(
+        first.starts_with("micado k3v9: 0 machines, 1 container, 0.0500 per hour, "),
+        "{first}"
+    );
     insta::assert_snapshot!(rest, @r"
     cpu 0 of 0 cores used, 0 left; memory 0 B of 0 B used, 0 B left
 
@@ -246,21 +364,42 @@ async fn top_without_a_terminal_is_one_table_or_one_document() {
     ");
     let json = busy(1).run("top --output json").await;
     let seen: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
-    assert_eq!((&seen["status"]["cluster"], &seen["containers"][0]["usage"]["cpu"]), (&"k3v9".into(), &120_000_000.into()));
+    assert_eq!(
+        (
+            &seen["status"]["cluster"],
+            &seen["containers"][0]["usage"]["cpu"]
+        ),
+        (&"k3v9".into(), &120_000_000.into())
+    );
     let silent = busy(0).run("top --once").await;
-    assert_eq!((silent.code, silent.err.as_str()), (Some(1), "error: the store does not answer\n"));
+    assert_eq!(
+        (silent.code, silent.err.as_str()),
+        (Some(1), "error: the store does not answer\n")
+    );
 }
 
 /// `script` gives its child a terminal.
 #[tokio::test(flavor = "multi_thread")]
-async fn top_draws_on_a_screen_of_its_own_goes_on_without_an_answer_and_leaves_the_terminal_as_it_was() {
+async fn top_draws_on_a_screen_of_its_own_goes_on_without_an_answer_and_leaves_the_terminal_as_it_was()
+ {
     for key in ["q", "\u{3}"] {
         let rote = busy(1);
-        let line = format!("stty rows 30 cols 150; {} top --interval 1; echo ended with $?; stty -a", env!("CARGO_BIN_EXE_micado"));
+        let line = format!(
+            "stty rows 30 cols 150; {} top --interval 1; echo ended with $?; stty -a",
+            env!("CARGO_BIN_EXE_micado")
+        );
         let mut script = Command::new("script");
-        script.args(["-qec", &line, "/dev/null"]).env("MICADO_MANAGER", rote.manager()).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        script
+            .args(["-qec", &line, "/dev/null"])
+            .env("MICADO_MANAGER", rote.manager())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
         let mut child = script.spawn().expect("it runs");
-        let (mut keys, mut shown) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        let (mut keys, mut shown) = (
+            child.stdin.take().expect("piped"),
+            child.stdout.take().expect("piped"),
+        );
         let mut text = String::new();
         while !text.contains("the manager does not answer since") {
             let mut piece = [0; 4096];
@@ -272,25 +411,48 @@ async fn top_draws_on_a_screen_of_its_own_goes_on_without_an_answer_and_leaves_t
         let mut rest = String::new();
         shown.read_to_string(&mut rest).await.expect("readable");
         assert!(child.wait().await.expect("it ends").success());
-        let (drawn, after) =
-            (text.clone() + &rest).split_once("\u{1b}[?1049l").map(|(drawn, after)| (drawn.to_owned(), after.to_owned())).expect("it left its screen");
+        let (drawn, after) = (text.clone() + &rest)
+            .split_once("\u{1b}[?1049l")
+            .map(|(drawn, after)| (drawn.to_owned(), after.to_owned()))
+            .expect("it left its screen");
         assert!(
-            drawn.contains("\u{1b}[?1049h") && drawn.contains("105 MiB / 130 MiB / 256 MiB (41%)") && drawn.contains("the store does not answer"),
+            drawn.contains("\u{1b}[?1049h")
+                && drawn.contains("105 MiB / 130 MiB / 256 MiB (41%)")
+                && drawn.contains("the store does not answer"),
             "{drawn}"
         );
-        assert!(after.contains("ended with 0") && !["-isig", "-icanon", "-echo ", "-opost"].iter().any(|mode| after.contains(mode)), "{after}");
+        assert!(
+            after.contains("ended with 0")
+                && !["-isig", "-icanon", "-echo ", "-opost"]
+                    .iter()
+                    .any(|mode| after.contains(mode)),
+            "{after}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_named_of_a_critical_usage_stays() {
-    let image = |critical| ImageView { image: "web".to_owned(), digest: None, critical, suggested: None, footprint: None, measured_ms: 0 };
-    let known = Critical { memory: Some(MemoryBytes::mib(100)), cpu: Some(NanoCpus::millis(300)) };
+    let image = |critical| ImageView {
+        image: "web".to_owned(),
+        digest: None,
+        critical,
+        suggested: None,
+        footprint: None,
+        measured_ms: 0,
+    };
+    let known = Critical {
+        memory: Some(MemoryBytes::mib(100)),
+        cpu: Some(NanoCpus::millis(300)),
+    };
     let set = async move |Json(request): Json<SetImageRequest>| {
         assert_eq!(request.image, "web");
         Json(image(request.critical))
     };
-    let rote = Rote::new(Router::new().route("/v1/images", get(async move || Json(vec![image(known)])).put(set)));
+    let rote = Rote::new(Router::new().route(
+        "/v1/images",
+        get(async move || Json(vec![image(known)])).put(set),
+    ));
     let listed = rote.run("image list").await;
     insta::assert_snapshot!(listed.out, @r"
     IMAGE  DIGEST  FOOTPRINT  CRITICAL USAGE         MEASURED
@@ -303,21 +465,58 @@ async fn what_is_not_named_of_a_critical_usage_stays() {
     ");
     let cleared = rote.run("image set web --clear --output json").await;
     let view: ImageView = serde_json::from_str(&cleared.out).expect("one image");
-    assert_eq!((cleared.code, view.critical), (Some(0), Critical::default()));
+    assert_eq!(
+        (cleared.code, view.critical),
+        (Some(0), Critical::default())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn history_is_asked_for_as_it_is_typed() {
     let history = async |Path(name): Path<String>, RawQuery(query): RawQuery| {
-        assert_eq!((name.as_str(), query.as_deref()), ("acme_web.1", Some("from=77000&resolution=60")));
-        Json(History { name, resolution: 60, points: vec![] })
+        assert_eq!(
+            (name.as_str(), query.as_deref()),
+            ("acme_web.1", Some("from=77000&resolution=60"))
+        );
+        Json(History {
+            name,
+            resolution: 60,
+            points: vec![],
+        })
     };
-    let rote = Rote::new(Router::new().route("/v1/history/{name}", get(history)).route("/v1/services", get(async || Json(Vec::<ServiceView>::new()))));
-    let ended = rote.run("history -n acme_web.1 --since 77 --resolution 1m").await;
-    assert_eq!(ended, Ended { code: Some(0), out: String::new(), err: "nothing was measured then\n".to_owned() });
-    let json = rote.run("history -n acme_web.1 --since 77 --resolution 1m --output json").await;
-    assert_eq!(serde_json::from_str::<History>(&json.out).expect("a history").resolution, 60);
-    assert_eq!(rote.run("info").await.err, "no services\n", "all services, when none is named");
+    let rote = Rote::new(
+        Router::new()
+            .route("/v1/history/{name}", get(history))
+            .route(
+                "/v1/services",
+                get(async || Json(Vec::<ServiceView>::new())),
+            ),
+    );
+    let ended = rote
+        .run("history -n acme_web.1 --since 77 --resolution 1m")
+        .await;
+    assert_eq!(
+        ended,
+        Ended {
+            code: Some(0),
+            out: String::new(),
+            err: "nothing was measured then\n".to_owned()
+        }
+    );
+    let json = rote
+        .run("history -n acme_web.1 --since 77 --resolution 1m --output json")
+        .await;
+    assert_eq!(
+        serde_json::from_str::<History>(&json.out)
+            .expect("a history")
+            .resolution,
+        60
+    );
+    assert_eq!(
+        rote.run("info").await.err,
+        "no services\n",
+        "all services, when none is named"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -338,33 +537,71 @@ async fn events_are_asked_for_as_it_is_typed() {
     TIME                  CONTAINER   INSTANCE       EVENT
     1970-01-01 00:00:05Z  acme_web.1  application01  died: exit code 137, killed for want of memory
     ");
-    let none = rote.run("events -n acme_web -t application01 --since 77 --tail 3").await;
-    assert_eq!(none, Ended { code: Some(0), out: String::new(), err: "nothing happened then\n".to_owned() });
+    let none = rote
+        .run("events -n acme_web -t application01 --since 77 --tail 3")
+        .await;
+    assert_eq!(
+        none,
+        Ended {
+            code: Some(0),
+            out: String::new(),
+            err: "nothing happened then\n".to_owned()
+        }
+    );
     let json = rote.run("events --output json").await;
     let events: Vec<EventView> = serde_json::from_str(&json.out).expect("events");
-    assert_eq!(events[0].what, ContainerHappening::Died { exit_code: 137, oom: true });
+    assert_eq!(
+        events[0].what,
+        ContainerHappening::Died {
+            exit_code: 137,
+            oom: true
+        }
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_quit_and_removed_may_be_gone_before_we_look() {
-    let gone = || async { (StatusCode::NOT_FOUND, Json(ErrorBody::new(ErrorCode::NotFound, "no container"))) };
+    let gone = || async {
+        (
+            StatusCode::NOT_FOUND,
+            Json(ErrorBody::new(ErrorCode::NotFound, "no container")),
+        )
+    };
     let quit = async |Path(name): Path<String>, RawQuery(query): RawQuery| {
-        assert_eq!((name.as_str(), query.as_deref()), ("acme_web", Some("remove=true")));
+        assert_eq!(
+            (name.as_str(), query.as_deref()),
+            ("acme_web", Some("remove=true"))
+        );
         Json(vec![container(ContainerState::Stopping)])
     };
     let routes = Router::new()
         .route("/v1/containers/{name}/quit", post(quit))
-        .route("/v1/containers", get(async || Json(Vec::<ContainerView>::new())))
+        .route(
+            "/v1/containers",
+            get(async || Json(Vec::<ContainerView>::new())),
+        )
         .route("/v1/progress/{subject}", get(gone));
     let ended = Rote::new(routes).run("quit -n acme_web -rm").await;
-    assert_eq!(ended, Ended { code: Some(0), out: "acme_web.1\n".to_owned(), err: String::new() });
+    assert_eq!(
+        ended,
+        Ended {
+            code: Some(0),
+            out: "acme_web.1\n".to_owned(),
+            err: String::new()
+        }
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_are_passed_on() {
-    let body = ErrorBody::new(ErrorCode::Conflict, "container `acme_web.1` is not stopped").hint("`micado quit -n acme_web.1` first");
+    let body = ErrorBody::new(ErrorCode::Conflict, "container `acme_web.1` is not stopped")
+        .hint("`micado quit -n acme_web.1` first");
     let refuse = move || async move { (StatusCode::CONFLICT, Json(body)) };
-    let rote = Rote::new(Router::new().route("/v1/containers/{name}", delete(refuse)).route("/v1/status", get(async || "hello")));
+    let rote = Rote::new(
+        Router::new()
+            .route("/v1/containers/{name}", delete(refuse))
+            .route("/v1/status", get(async || "hello")),
+    );
     let ended = rote.run("remove -n acme_web.1").await;
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));
     insta::assert_snapshot!(ended.err, @r"
@@ -375,12 +612,22 @@ async fn refusals_are_passed_on() {
     insta::assert_snapshot!(json.err, @r#"{"code":"conflict","message":"container `acme_web.1` is not stopped","hint":"`micado quit -n acme_web.1` first"}"#);
     let other = rote.run("status").await;
     assert_eq!(other.code, Some(1));
-    assert!(other.err.starts_with("error: the answer is not to be understood"), "{}", other.err);
+    assert!(
+        other
+            .err
+            .starts_with("error: the answer is not to be understood"),
+        "{}",
+        other.err
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_manager_it_says_so() {
-    let ended: Ended = micado("unix:///nowhere/micado.sock", "status").output().await.expect("it runs").into();
+    let ended: Ended = micado("unix:///nowhere/micado.sock", "status")
+        .output()
+        .await
+        .expect("it runs")
+        .into();
     assert_eq!(ended.code, Some(1));
     insta::assert_snapshot!(ended.err, @r"
     error: no manager answers at unix:///nowhere/micado.sock
@@ -391,31 +638,74 @@ async fn without_a_manager_it_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mistake_on_the_command_line_asks_nobody() {
     // Whoever asked would be told that no manager answers, with exit code 1.
-    let run = async |line: &str| -> Ended { micado("unix:///nowhere/micado.sock", line).output().await.expect("it runs").into() };
+    let run = async |line: &str| -> Ended {
+        micado("unix:///nowhere/micado.sock", line)
+            .output()
+            .await
+            .expect("it runs")
+            .into()
+    };
     let twice = run("launch -i web -n acme -p 80 -p 80:81").await;
-    assert_eq!((twice.code, twice.err.as_str()), (Some(2), "error: port 80/tcp is published twice\n"));
+    assert_eq!(
+        (twice.code, twice.err.as_str()),
+        (Some(2), "error: port 80/tcp is published twice\n")
+    );
     let memory = run("launch -i web -n acme --memory 5M").await;
-    assert_eq!((memory.code, memory.err.as_str()), (Some(2), "error: memory of 5 MiB is too little: the engine takes 6 MiB at least\n"));
+    assert_eq!(
+        (memory.code, memory.err.as_str()),
+        (
+            Some(2),
+            "error: memory of 5 MiB is too little: the engine takes 6 MiB at least\n"
+        )
+    );
     let missing = run("start -c local --output json").await;
     assert_eq!(missing.code, Some(2));
     insta::assert_snapshot!(missing.err, @r#"{"code":"bad-request","message":"the following required arguments were not provided: --application <APPLICATION> --flavour <FLAVOUR> --tag <TAG> --name <LOCATION>","hint":"`micado --help`, or `--help` after the verb, lists the flags"}"#);
     let file = run("start -c local -a Node -f small -t t1 -n application nowhere/a.txt").await;
-    assert_eq!((file.code, file.err.as_str()), (Some(2), "error: file `nowhere/a.txt` cannot be read: No such file or directory (os error 2)\n"));
+    assert_eq!(
+        (file.code, file.err.as_str()),
+        (
+            Some(2),
+            "error: file `nowhere/a.txt` cannot be read: No such file or directory (os error 2)\n"
+        )
+    );
     let unknown = run("launhc").await;
     assert_eq!(unknown.code, Some(2));
     assert!(unknown.err.contains("'launch'"), "{}", unknown.err);
-    let address: Ended = micado("http://localhost", "list").output().await.expect("it runs").into();
-    assert_eq!((address.code, address.err.as_str()), (Some(2), "error: manager address `http://localhost` must begin with `unix://` or `https://`\n"));
+    let address: Ended = micado("http://localhost", "list")
+        .output()
+        .await
+        .expect("it runs")
+        .into();
+    assert_eq!(
+        (address.code, address.err.as_str()),
+        (
+            Some(2),
+            "error: manager address `http://localhost` must begin with `unix://` or `https://`\n"
+        )
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn completions_are_for_every_shell_and_a_closed_pipe_is_no_fault() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let ended: Ended = micado("", &format!("completions {shell}")).output().await.expect("it runs").into();
-        assert!(ended.code == Some(0) && ended.out.contains("explain"), "{shell}: {ended:?}");
+        let ended: Ended = micado("", &format!("completions {shell}"))
+            .output()
+            .await
+            .expect("it runs")
+            .into();
+        assert!(
+            ended.code == Some(0) && ended.out.contains("explain"),
+            "{shell}: {ended:?}"
+        );
     }
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let closed = micado("", "completions bash").stdout(writer).stderr(Stdio::piped()).output().await.expect("it runs");
+    let closed = micado("", "completions bash")
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .await
+        .expect("it runs");
     assert_eq!((closed.status.code(), closed.stderr), (Some(0), Vec::new()));
 }

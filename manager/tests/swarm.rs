@@ -4,7 +4,8 @@ mod support;
 
 use futures_util::{StreamExt, TryStreamExt};
 use micado_api::{
-    ClusterId, ContainerName, InstanceId, Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, ServiceName, ServiceSpec, Timestamp, VolumeMount,
+    ClusterId, ContainerName, InstanceId, Location, MemoryBytes, NanoCpus, PortMapping, Protocol,
+    Resources, ServiceName, ServiceSpec, Timestamp, VolumeMount,
 };
 use micado_manager::{
     engine::{
@@ -22,7 +23,10 @@ use support::{Lab, Node, PATIENCE};
 const CLUSTER: &str = "labcluster";
 
 async fn connect(node: &Node) -> Swarm {
-    let config = SwarmConfig { endpoint: node.endpoint.clone(), ..SwarmConfig::new(ClusterId::trusted(CLUSTER)) };
+    let config = SwarmConfig {
+        endpoint: node.endpoint.clone(),
+        ..SwarmConfig::new(ClusterId::trusted(CLUSTER))
+    };
     Swarm::connect(&config).await.expect("a Swarm")
 }
 
@@ -39,7 +43,10 @@ fn service(image: &str, script: &str) -> Service {
             environment: vec!["GREETING=hello".to_owned()],
             ports: Vec::new(),
             domain: None,
-            reservation: Resources { memory: MemoryBytes::mib(32), cpu: NanoCpus::millis(50) },
+            reservation: Resources {
+                memory: MemoryBytes::mib(32),
+                cpu: NanoCpus::millis(50),
+            },
             volumes: Vec::new(),
         },
         pull: Some(image.to_owned()),
@@ -49,11 +56,18 @@ fn service(image: &str, script: &str) -> Service {
 }
 
 fn container(number: u32, instance: &str) -> (Container, Placement) {
-    let placement = Placement { instance: InstanceId::trusted(instance), generation: 1 };
+    let placement = Placement {
+        instance: InstanceId::trusted(instance),
+        generation: 1,
+    };
     let container = Container {
         placement: Some(placement.clone()),
         next_generation: 2,
-        ..Container::new(ContainerName::trusted(format!("acme_web.{number}")), ServiceName::trusted("acme_web"), Timestamp(2))
+        ..Container::new(
+            ContainerName::trusted(format!("acme_web.{number}")),
+            ServiceName::trusted("acme_web"),
+            Timestamp(2),
+        )
     };
     (container, placement)
 }
@@ -81,68 +95,181 @@ fn is_running(task: &TaskView) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_from_creation_to_removal() {
     let mut lab = Lab::new("life").await;
-    let node = lab.node(&[("micado.cluster", CLUSTER), ("micado.instance", "i1"), ("micado.location", "application")]).await;
+    let node = lab
+        .node(&[
+            ("micado.cluster", CLUSTER),
+            ("micado.instance", "i1"),
+            ("micado.location", "application"),
+        ])
+        .await;
     node.make_image("sample:1");
     let swarm = connect(&node).await;
 
     // A second manager finds the same cluster, and one of another cluster is turned away.
     assert_eq!(connect(&node).await.cluster(), swarm.cluster());
-    let other = SwarmConfig { endpoint: node.endpoint.clone(), wanted: Some(ClusterId::trusted("other")), ..SwarmConfig::new(ClusterId::trusted("x")) };
-    assert!(matches!(Swarm::connect(&other).await, Err(EngineError::Refused(text)) if text.contains("`labcluster`, not `other`")));
+    let other = SwarmConfig {
+        endpoint: node.endpoint.clone(),
+        wanted: Some(ClusterId::trusted("other")),
+        ..SwarmConfig::new(ClusterId::trusted("x"))
+    };
+    assert!(
+        matches!(Swarm::connect(&other).await, Err(EngineError::Refused(text)) if text.contains("`labcluster`, not `other`"))
+    );
 
     let facts = swarm.image("sample:1").await.expect("the image");
-    let exposed = |container, protocol| PortMapping { host: None, container, protocol };
-    assert_eq!((facts.pull, facts.exposed), (None, vec![exposed(53, Protocol::Udp), exposed(8080, Protocol::Tcp)]));
+    let exposed = |container, protocol| PortMapping {
+        host: None,
+        container,
+        protocol,
+    };
+    assert_eq!(
+        (facts.pull, facts.exposed),
+        (
+            None,
+            vec![exposed(53, Protocol::Udp), exposed(8080, Protocol::Tcp)]
+        )
+    );
     let unknown = swarm.image("nope").await.expect_err("no such image");
-    assert!(matches!(&unknown, EngineError::NotFound(text) if text.contains("`nope` is neither on the manager's engine nor in a registry")), "{unknown:?}");
+    assert!(
+        matches!(&unknown, EngineError::NotFound(text) if text.contains("`nope` is neither on the manager's engine nor in a registry")),
+        "{unknown:?}"
+    );
 
     // Created twice, it is there once and runs once.
     let mut web = service("sample:1", "echo $GREETING; exec sleep 1000");
-    web.spec.ports = vec![exposed(8080, Protocol::Tcp), PortMapping { host: Some(9000), container: 9000, protocol: Protocol::Tcp }];
+    web.spec.ports = vec![
+        exposed(8080, Protocol::Tcp),
+        PortMapping {
+            host: Some(9000),
+            container: 9000,
+            protocol: Protocol::Tcp,
+        },
+    ];
     let (first, placement) = container(1, "i1");
     let name = swarm_name(swarm.cluster(), &first.name, 1);
-    web.spec.volumes = vec![VolumeMount { name: "theirs".to_owned(), path: "/data".to_owned() }];
-    swarm.create(&web, &first, &placement).await.expect("created");
+    web.spec.volumes = vec![VolumeMount {
+        name: "theirs".to_owned(),
+        path: "/data".to_owned(),
+    }];
+    swarm
+        .create(&web, &first, &placement)
+        .await
+        .expect("created");
     let task = until(&swarm, &name, is_running).await;
-    assert_eq!(node.shell("docker volume ls --quiet --filter name=theirs").trim(), "theirs");
-    swarm.create(&web, &first, &placement).await.expect("created already");
+    assert_eq!(
+        node.shell("docker volume ls --quiet --filter name=theirs")
+            .trim(),
+        "theirs"
+    );
+    swarm
+        .create(&web, &first, &placement)
+        .await
+        .expect("created already");
     let seen = swarm.observe().await.expect("an observation");
-    let [view] = seen.services.as_slice() else { panic!("one service: {seen:?}") };
-    assert_eq!((&view.name, &view.container, &view.placement), (&name, &first.name, &placement));
+    let [view] = seen.services.as_slice() else {
+        panic!("one service: {seen:?}")
+    };
+    assert_eq!(
+        (&view.name, &view.container, &view.placement),
+        (&name, &first.name, &placement)
+    );
     assert_eq!(view.records, Some(Box::new((web.clone(), first.clone()))));
-    let [same] = seen.tasks.as_slice() else { panic!("one task: {seen:?}") };
-    assert_eq!((&same.id, same.state, &same.service), (&task.id, TaskState::Running, &view.id));
+    let [same] = seen.tasks.as_slice() else {
+        panic!("one task: {seen:?}")
+    };
+    assert_eq!(
+        (&same.id, same.state, &same.service),
+        (&task.id, TaskState::Running, &view.id)
+    );
     assert_eq!(same.reservation, web.spec.reservation);
-    let [machine] = seen.nodes.as_slice() else { panic!("one node: {seen:?}") };
+    let [machine] = seen.nodes.as_slice() else {
+        panic!("one node: {seen:?}")
+    };
     assert_eq!(machine.instance, Some(InstanceId::trusted("i1")));
-    assert!(machine.ready && machine.active && machine.manager && machine.size.memory > MemoryBytes::mib(64), "{machine:?}");
-    assert_eq!((same.node.as_ref(), machine.address.as_ref()), (Some(&machine.id), Some(&node.address)));
-    let [fixed, free] = task.ports.as_slice() else { panic!("two ports: {task:?}") };
+    assert!(
+        machine.ready
+            && machine.active
+            && machine.manager
+            && machine.size.memory > MemoryBytes::mib(64),
+        "{machine:?}"
+    );
+    assert_eq!(
+        (same.node.as_ref(), machine.address.as_ref()),
+        (Some(&machine.id), Some(&node.address))
+    );
+    let [fixed, free] = task.ports.as_slice() else {
+        panic!("two ports: {task:?}")
+    };
     assert_eq!(*fixed, web.spec.ports[1]);
-    assert!(free.host.is_some_and(|port| port > 1024) && free.container == 8080, "{free:?}");
+    assert!(
+        free.host.is_some_and(|port| port > 1024) && free.container == 8080,
+        "{free:?}"
+    );
 
-    let log: Vec<_> = swarm.logs(&name, &LogOptions::default()).try_collect().await.expect("the log");
+    let log: Vec<_> = swarm
+        .logs(&name, &LogOptions::default())
+        .try_collect()
+        .await
+        .expect("the log");
     assert_eq!(log.concat(), b"hello\n");
-    let stamped: Vec<_> = swarm.logs(&name, &LogOptions { timestamps: true, tail: Some(1), ..Default::default() }).try_collect().await.expect("the log");
+    let stamped: Vec<_> = swarm
+        .logs(
+            &name,
+            &LogOptions {
+                timestamps: true,
+                tail: Some(1),
+                ..Default::default()
+            },
+        )
+        .try_collect()
+        .await
+        .expect("the log");
     let stamped = String::from_utf8(stamped.concat()).expect("text");
-    assert!(stamped.starts_with("20") && stamped.ends_with("Z hello\n"), "{stamped}");
+    assert!(
+        stamped.starts_with("20") && stamped.ends_with("Z hello\n"),
+        "{stamped}"
+    );
 
-    let mut following = swarm.logs(&name, &LogOptions { follow: true, ..Default::default() });
+    let mut following = swarm.logs(
+        &name,
+        &LogOptions {
+            follow: true,
+            ..Default::default()
+        },
+    );
     assert_eq!(following.next().await, Some(Ok("hello\n".into())));
-    let none: Vec<_> = swarm.logs("c-not-there-00", &LogOptions::default()).collect().await;
-    assert!(matches!(none.as_slice(), [Err(EngineError::NotFound(_))]), "{none:?}");
+    let none: Vec<_> = swarm
+        .logs("c-not-there-00", &LogOptions::default())
+        .collect()
+        .await;
+    assert!(
+        matches!(none.as_slice(), [Err(EngineError::NotFound(_))]),
+        "{none:?}"
+    );
 
     // One that dies is started again; one that ends well is not.
     let (second, placement) = container(2, "i1");
     let dying = swarm_name(swarm.cluster(), &second.name, 1);
-    swarm.create(&service("sample:1", "exit 3"), &second, &placement).await.expect("created");
+    swarm
+        .create(&service("sample:1", "exit 3"), &second, &placement)
+        .await
+        .expect("created");
     let dead = until(&swarm, &dying, |task| task.state == TaskState::Failed).await;
-    assert_eq!((dead.exit_code, dead.message.as_deref(), dead.ports.len()), (Some(3), Some("task: non-zero exit (3)"), 0));
+    assert_eq!(
+        (dead.exit_code, dead.message.as_deref(), dead.ports.len()),
+        (Some(3), Some("task: non-zero exit (3)"), 0)
+    );
     let next = until(&swarm, &dying, |task| task.id != dead.id).await;
-    assert!(next.version > dead.version, "{next:?} is later than {dead:?}");
+    assert!(
+        next.version > dead.version,
+        "{next:?} is later than {dead:?}"
+    );
     let (third, placement) = container(3, "i1");
     let ending = swarm_name(swarm.cluster(), &third.name, 1);
-    swarm.create(&service("sample:1", "exit 0"), &third, &placement).await.expect("created");
+    swarm
+        .create(&service("sample:1", "exit 0"), &third, &placement)
+        .await
+        .expect("created");
     let done = until(&swarm, &ending, |task| task.state == TaskState::Complete).await;
     assert_eq!((done.exit_code, done.wanted), (Some(0), false));
     for name in [&dying, &ending] {
@@ -167,41 +294,92 @@ async fn a_container_is_there_before_its_machine() {
     let keys = tempfile::tempdir().expect("a folder");
     let pki = Pki::open(keys.path()).expect("an authority");
     manager.load_image("micado-registry:latest");
-    let own = OwnRegistry { certs_dir: manager.certs_dir.clone(), ..OwnRegistry::new(swarm.cluster().clone(), address.clone()) };
-    let registry = Registry::run(swarm.docker().clone(), &pki, &own).await.expect("a registry");
+    let own = OwnRegistry {
+        certs_dir: manager.certs_dir.clone(),
+        ..OwnRegistry::new(swarm.cluster().clone(), address.clone())
+    };
+    let registry = Registry::run(swarm.docker().clone(), &pki, &own)
+        .await
+        .expect("a registry");
     registry.ready().await.expect("a registry that answers");
     let made = manager.shell("docker ps --no-trunc --quiet");
-    Registry::run(swarm.docker().clone(), &pki, &own).await.expect("the same registry");
+    Registry::run(swarm.docker().clone(), &pki, &own)
+        .await
+        .expect("the same registry");
     assert_eq!(manager.shell("docker ps --no-trunc --quiet"), made);
     let pull = registry.push("acme/sample:1").await.expect("pushed");
-    assert!(pull.starts_with(&format!("{address}:5443/acme/sample@sha256:")), "{pull}");
+    assert!(
+        pull.starts_with(&format!("{address}:5443/acme/sample@sha256:")),
+        "{pull}"
+    );
     assert_eq!(registry.push("acme/sample:1").await.as_ref(), Ok(&pull));
-    assert!(!manager.shell("docker images").contains(&address), "a name of the push stays behind");
-    assert!(matches!(registry.push("nope").await, Err(EngineError::NotFound(_))));
+    assert!(
+        !manager.shell("docker images").contains(&address),
+        "a name of the push stays behind"
+    );
+    assert!(matches!(
+        registry.push("nope").await,
+        Err(EngineError::NotFound(_))
+    ));
     strangers_are_turned_away(&address, &pki).await;
 
     // Pinned to a machine that does not exist, it waits; and runs when the machine is there.
-    let web = Service { pull: Some(pull), ..service("acme/sample:1", "exec sleep 1000") };
+    let web = Service {
+        pull: Some(pull),
+        ..service("acme/sample:1", "exec sleep 1000")
+    };
     let (first, placement) = container(1, "i7");
     let name = swarm_name(swarm.cluster(), &first.name, 1);
-    swarm.create(&web, &first, &placement).await.expect("created");
-    let waiting = until(&swarm, &name, |task| task.message.as_ref().is_some_and(|message| message.contains("no suitable node"))).await;
+    swarm
+        .create(&web, &first, &placement)
+        .await
+        .expect("created");
+    let waiting = until(&swarm, &name, |task| {
+        task.message
+            .as_ref()
+            .is_some_and(|message| message.contains("no suitable node"))
+    })
+    .await;
     assert_eq!((waiting.state, waiting.node), (TaskState::Pending, None));
 
-    let labels = [("micado.cluster", CLUSTER), ("micado.instance", "i7"), ("micado.tag", "application01")];
+    let labels = [
+        ("micado.cluster", CLUSTER),
+        ("micado.instance", "i7"),
+        ("micado.tag", "application01"),
+    ];
     let worker = lab.node(&labels).await;
     let own = pki.client_certificate("i7").expect("a certificate");
     worker.install_certificates(&registry.access(&own.certificate), &own.key);
-    worker.join(&swarm.join_facts().await.expect("how to join")).await.expect("in the Swarm");
+    worker
+        .join(&swarm.join_facts().await.expect("how to join"))
+        .await
+        .expect("in the Swarm");
     let task = until(&swarm, &name, is_running).await;
     let node = task.node.clone().expect("a node");
     let seen = swarm.observe().await.expect("an observation");
-    let machine = seen.nodes.iter().find(|machine| machine.id == node).expect("its node");
-    assert_eq!((machine.instance.as_ref(), machine.manager), (Some(&placement.instance), false));
-    assert_eq!(machine.labels, [("tag".to_owned(), "application01".to_owned())].into());
+    let machine = seen
+        .nodes
+        .iter()
+        .find(|machine| machine.id == node)
+        .expect("its node");
+    assert_eq!(
+        (machine.instance.as_ref(), machine.manager),
+        (Some(&placement.instance), false)
+    );
+    assert_eq!(
+        machine.labels,
+        [("tag".to_owned(), "application01".to_owned())].into()
+    );
 
-    let refused = Swarm::connect(&SwarmConfig { endpoint: worker.endpoint.clone(), ..SwarmConfig::new(ClusterId::trusted("x")) }).await;
-    assert!(matches!(&refused, Err(EngineError::Refused(text)) if text.contains("worker")), "{refused:?}");
+    let refused = Swarm::connect(&SwarmConfig {
+        endpoint: worker.endpoint.clone(),
+        ..SwarmConfig::new(ClusterId::trusted("x"))
+    })
+    .await;
+    assert!(
+        matches!(&refused, Err(EngineError::Refused(text)) if text.contains("worker")),
+        "{refused:?}"
+    );
 
     // What others run takes room too, and is no service of ours.
     foreign_service(&manager).await;
@@ -212,66 +390,122 @@ async fn a_container_is_there_before_its_machine() {
 
     // A closed node keeps what runs and takes nothing more until it is open again.
     swarm.set_active(&node, false).await.expect("closed");
-    swarm.set_active(&node, false).await.expect("closed already");
+    swarm
+        .set_active(&node, false)
+        .await
+        .expect("closed already");
     let (second, placement) = container(2, "i7");
     let second_name = swarm_name(swarm.cluster(), &second.name, 1);
-    swarm.create(&web, &second, &placement).await.expect("created");
-    until(&swarm, &second_name, |task| task.state == TaskState::Pending && task.message.is_some()).await;
+    swarm
+        .create(&web, &second, &placement)
+        .await
+        .expect("created");
+    until(&swarm, &second_name, |task| {
+        task.state == TaskState::Pending && task.message.is_some()
+    })
+    .await;
     assert_eq!(until(&swarm, &name, is_running).await.id, task.id);
-    let closed = swarm.observe().await.expect("an observation").nodes.into_iter().find(|machine| machine.id == node).expect("the node");
+    let closed = swarm
+        .observe()
+        .await
+        .expect("an observation")
+        .nodes
+        .into_iter()
+        .find(|machine| machine.id == node)
+        .expect("the node");
     assert!(closed.ready && !closed.active);
     swarm.set_active(&node, true).await.expect("open");
     until(&swarm, &second_name, is_running).await;
 
-    let both = swarm.tasks(&[name.clone(), second_name, "c-not-there-00".to_owned()]).await.expect("tasks, though one service is not there");
+    let both = swarm
+        .tasks(&[name.clone(), second_name, "c-not-there-00".to_owned()])
+        .await
+        .expect("tasks, though one service is not there");
     assert_eq!(both.len(), 2);
     assert_eq!(swarm.tasks(&[]).await, Ok(Vec::new()));
 
     swarm.remove_node(&node).await.expect("removed");
     swarm.remove_node(&node).await.expect("removed already");
-    assert!(matches!(swarm.set_active(&node, true).await, Err(EngineError::NotFound(_))));
+    assert!(matches!(
+        swarm.set_active(&node, true).await,
+        Err(EngineError::NotFound(_))
+    ));
 }
 
 /// Nobody without a certificate of our authority may even ask.
 async fn strangers_are_turned_away(address: &str, pki: &Pki) {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
     let folder = tempfile::tempdir().expect("a folder");
-    let stranger = Pki::open(folder.path()).expect("another authority").client_certificate("manager").expect("a certificate");
+    let stranger = Pki::open(folder.path())
+        .expect("another authority")
+        .client_certificate("manager")
+        .expect("a certificate");
     let friend = pki.client_certificate("friend").expect("a certificate");
     for (identity, welcome) in [(None, false), (Some(stranger), false), (Some(friend), true)] {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(pki.authority().as_bytes()).expect("PEM")).expect("an authority");
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-        let tls = tls.with_safe_default_protocol_versions().expect("versions").with_root_certificates(roots);
+        roots
+            .add(CertificateDer::from_pem_slice(pki.authority().as_bytes()).expect("PEM"))
+            .expect("an authority");
+        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
+            rustls::crypto::ring::default_provider(),
+        ));
+        let tls = tls
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots);
         let tls = match &identity {
             None => tls.with_no_client_auth(),
             Some(identity) => {
-                let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("PEM");
+                let certificate =
+                    CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("PEM");
                 let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("PEM");
-                tls.with_client_auth_cert(vec![certificate], key).expect("a certificate")
+                tls.with_client_auth_cert(vec![certificate], key)
+                    .expect("a certificate")
             }
         };
-        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().expect("a client");
-        let answer = client.get(format!("https://{address}:5443/v2/")).send().await;
-        assert_eq!(answer.is_ok_and(|answer| answer.status().is_success()), welcome);
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .no_proxy()
+            .build()
+            .expect("a client");
+        let answer = client
+            .get(format!("https://{address}:5443/v2/"))
+            .send()
+            .await;
+        assert_eq!(
+            answer.is_ok_and(|answer| answer.status().is_success()),
+            welcome
+        );
     }
 }
 
 async fn foreign_service(manager: &Node) {
-    use bollard::models::{ResourceObject, ServiceSpec, TaskSpec, TaskSpecContainerSpec, TaskSpecResources};
+    use bollard::models::{
+        ResourceObject, ServiceSpec, TaskSpec, TaskSpecContainerSpec, TaskSpecResources,
+    };
     let spec = ServiceSpec {
         name: Some("foreign".to_owned()),
         task_template: Some(TaskSpec {
-            container_spec: Some(TaskSpecContainerSpec { image: Some("acme/sample:1".to_owned()), ..Default::default() }),
+            container_spec: Some(TaskSpecContainerSpec {
+                image: Some("acme/sample:1".to_owned()),
+                ..Default::default()
+            }),
             resources: Some(TaskSpecResources {
-                reservations: Some(ResourceObject { memory_bytes: Some(48 << 20), ..Default::default() }),
+                reservations: Some(ResourceObject {
+                    memory_bytes: Some(48 << 20),
+                    ..Default::default()
+                }),
                 ..Default::default()
             }),
             ..Default::default()
         }),
         ..Default::default()
     };
-    manager.engine.create_service(spec, None).await.expect("a service of others");
+    manager
+        .engine
+        .create_service(spec, None)
+        .await
+        .expect("a service of others");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -282,12 +516,24 @@ async fn a_renewed_token_lets_machines_in_and_the_old_one_none_and_nothing_else_
     // Settings of the Swarm that a rewritten one could lose.
     manager.shell("docker swarm update --task-history-limit 3 --cert-expiry 720h --dispatcher-heartbeat 7s --max-snapshots 2 --snapshot-interval 9000");
     let spec = || {
-        let whole: serde_json::Value =
-            serde_json::from_str(&manager.shell("curl --silent --unix-socket /run/docker.sock http://engine/swarm")).expect("the Swarm as the engine tells it");
-        (whole["Spec"].clone(), whole["JoinTokens"]["Manager"].clone(), whole["TLSInfo"].clone())
+        let whole: serde_json::Value = serde_json::from_str(
+            &manager.shell("curl --silent --unix-socket /run/docker.sock http://engine/swarm"),
+        )
+        .expect("the Swarm as the engine tells it");
+        (
+            whole["Spec"].clone(),
+            whole["JoinTokens"]["Manager"].clone(),
+            whole["TLSInfo"].clone(),
+        )
     };
     let (before, old) = (spec(), swarm.join_facts().await.expect("how to join"));
-    assert_eq!((before.0["Labels"]["micado.cluster"].as_str(), before.0["Name"].as_str()), (Some(CLUSTER), Some("default")));
+    assert_eq!(
+        (
+            before.0["Labels"]["micado.cluster"].as_str(),
+            before.0["Name"].as_str()
+        ),
+        (Some(CLUSTER), Some("default"))
+    );
     let worker = lab.node(&[]).await;
     worker.join(&old).await.expect("in the Swarm");
 
@@ -295,13 +541,31 @@ async fn a_renewed_token_lets_machines_in_and_the_old_one_none_and_nothing_else_
     let renewed = swarm.join_facts().await.expect("how to join");
     assert_ne!(renewed.token, old.token);
     assert_eq!(renewed.managers, old.managers);
-    assert_eq!(spec(), before, "labels, name, every setting, the managers' token and the authority are what they were");
+    assert_eq!(
+        spec(),
+        before,
+        "labels, name, every setting, the managers' token and the authority are what they were"
+    );
 
     let late = lab.node(&[]).await;
-    let refused = late.join(&old).await.expect_err("the old token is good for nothing");
+    let refused = late
+        .join(&old)
+        .await
+        .expect_err("the old token is good for nothing");
     assert!(refused.to_string().contains("token"), "{refused}");
-    late.join(&renewed).await.expect("in the Swarm with the new one");
-    let ready = async || swarm.observe().await.expect("an observation").nodes.iter().filter(|node| node.ready).count();
+    late.join(&renewed)
+        .await
+        .expect("in the Swarm with the new one");
+    let ready = async || {
+        swarm
+            .observe()
+            .await
+            .expect("an observation")
+            .nodes
+            .iter()
+            .filter(|node| node.ready)
+            .count()
+    };
     tokio::time::timeout(PATIENCE, async {
         while ready().await < 3 {
             tokio::time::sleep(Duration::from_millis(25)).await;
@@ -311,13 +575,29 @@ async fn a_renewed_token_lets_machines_in_and_the_old_one_none_and_nothing_else_
     .expect("the first is in still, and the late one too");
 
     // One that answers is taken out as well: nobody rented it.
-    let stranger = swarm.observe().await.expect("an observation").nodes.into_iter().find(|node| !node.manager).expect("a worker");
+    let stranger = swarm
+        .observe()
+        .await
+        .expect("an observation")
+        .nodes
+        .into_iter()
+        .find(|node| !node.manager)
+        .expect("a worker");
     swarm.remove_node(&stranger.id).await.expect("removed");
-    assert!(swarm.observe().await.expect("an observation").nodes.iter().all(|node| node.id != stranger.id));
+    assert!(
+        swarm
+            .observe()
+            .await
+            .expect("an observation")
+            .nodes
+            .iter()
+            .all(|node| node.id != stranger.id)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_swarm_that_the_manager_made_has_the_heartbeat_that_is_wanted_and_one_that_it_found_its_own() {
+async fn a_swarm_that_the_manager_made_has_the_heartbeat_that_is_wanted_and_one_that_it_found_its_own()
+ {
     let mut lab = Lab::new("heartbeat").await;
     let wanted = |node: &Node, seconds| SwarmConfig {
         endpoint: node.endpoint.clone(),
@@ -330,32 +610,59 @@ async fn a_swarm_that_the_manager_made_has_the_heartbeat_that_is_wanted_and_one_
     };
     let own = lab.node(&[]).await;
     for seconds in [40, 30] {
-        let swarm = Swarm::connect(&wanted(&own, seconds)).await.expect("a Swarm");
+        let swarm = Swarm::connect(&wanted(&own, seconds))
+            .await
+            .expect("a Swarm");
         assert_eq!(swarm.heartbeat(), Duration::from_secs(seconds));
         assert_eq!(tells(&own).trim(), format!("{seconds}s made"));
     }
     own.shell("docker swarm leave --force && docker swarm init");
     let unsaid = Swarm::connect(&wanted(&own, 40)).await.expect("a Swarm");
-    assert_eq!((unsaid.heartbeat(), tells(&own).trim()), (Duration::from_secs(5), "5s found"), "somebody else made this one");
+    assert_eq!(
+        (unsaid.heartbeat(), tells(&own).trim()),
+        (Duration::from_secs(5), "5s found"),
+        "somebody else made this one"
+    );
     let again = Swarm::connect(&wanted(&own, 40)).await.expect("a Swarm");
-    assert_eq!(again.heartbeat(), Duration::from_secs(5), "and it stays as it is");
+    assert_eq!(
+        again.heartbeat(),
+        Duration::from_secs(5),
+        "and it stays as it is"
+    );
     own.shell("docker swarm update --dispatcher-heartbeat 33s");
-    assert_eq!(Swarm::connect(&wanted(&own, 40)).await.expect("a Swarm").heartbeat(), Duration::from_secs(33), "its owner says");
+    assert_eq!(
+        Swarm::connect(&wanted(&own, 40))
+            .await
+            .expect("a Swarm")
+            .heartbeat(),
+        Duration::from_secs(33),
+        "its owner says"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_go_on_after_the_engine_was_restarted() {
     let mut lab = Lab::new("events").await;
-    let node = lab.node(&[("micado.cluster", CLUSTER), ("micado.instance", "i1")]).await;
+    let node = lab
+        .node(&[("micado.cluster", CLUSTER), ("micado.instance", "i1")])
+        .await;
     node.make_image("sample:1");
     let swarm = connect(&node).await;
     let mut events = swarm.events();
-    let mut next = async || tokio::time::timeout(PATIENCE, events.next()).await.expect("an event").expect("a stream without an end");
+    let mut next = async || {
+        tokio::time::timeout(PATIENCE, events.next())
+            .await
+            .expect("an event")
+            .expect("a stream without an end")
+    };
     assert_eq!(next().await, EngineEvent::Connected);
 
     let (first, placement) = container(1, "i1");
     let name = swarm_name(swarm.cluster(), &first.name, 1);
-    swarm.create(&service("sample:1", "exec sleep 1000"), &first, &placement).await.expect("created");
+    swarm
+        .create(&service("sample:1", "exec sleep 1000"), &first, &placement)
+        .await
+        .expect("created");
     assert_eq!(next().await, EngineEvent::Changed);
     let before = until(&swarm, &name, is_running).await;
 
@@ -367,10 +674,16 @@ async fn events_go_on_after_the_engine_was_restarted() {
             other => break other,
         }
     };
-    assert!(matches!(&lost, EngineEvent::Lost(words) if !words.is_empty()), "{lost:?}");
+    assert!(
+        matches!(&lost, EngineEvent::Lost(words) if !words.is_empty()),
+        "{lost:?}"
+    );
     assert_eq!(next().await, EngineEvent::Connected);
 
-    let after = until(&swarm, &name, |task| is_running(task) && task.id != before.id).await;
+    let after = until(&swarm, &name, |task| {
+        is_running(task) && task.id != before.id
+    })
+    .await;
     assert!(after.version > before.version);
     swarm.remove(&name).await.expect("removed");
     while next().await != EngineEvent::Changed {}

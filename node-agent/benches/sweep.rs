@@ -35,8 +35,16 @@ const MEASURED: Duration = Duration::from_secs(60);
 async fn main() {
     with_agent(2000, async |bed, agent| {
         let memory = 64 << 20;
-        let make = |_| async { bed.container(json!({ "Image": "micado-web:latest", "HostConfig": { "Memory": memory } })).await };
-        let make = futures_util::stream::iter(0..CONTAINERS).map(make).buffer_unordered(4).collect::<Vec<String>>();
+        let make = |_| async {
+            bed.container(
+                json!({ "Image": "micado-web:latest", "HostConfig": { "Memory": memory } }),
+            )
+            .await
+        };
+        let make = futures_util::stream::iter(0..CONTAINERS)
+            .map(make)
+            .buffer_unordered(4)
+            .collect::<Vec<String>>();
         // A manager that does not listen meanwhile would be taken for dead.
         let ids = tokio::select! {
             ids = make => ids,
@@ -66,24 +74,40 @@ async fn listen(agent: &mut Agent) -> std::convert::Infallible {
 
 fn cpu_now() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).expect("a time"), u32::try_from(time.tv_nsec).expect("a time"))
+    Duration::new(
+        u64::try_from(time.tv_sec).expect("a time"),
+        u32::try_from(time.tv_nsec).expect("a time"),
+    )
 }
 
 /// CPU time that a process has used.
 fn cpu_of(pid: u32) -> Duration {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
-    let times = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
-    Duration::from_nanos(times.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum())
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .expect("it runs")
+        .flatten();
+    let times =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
+    Duration::from_nanos(
+        times
+            .filter_map(|text| text.split(' ').next()?.parse::<u64>().ok())
+            .sum(),
+    )
 }
 
 async fn sweep(bed: &Bed, ids: &[String]) {
     let mut sampler = Sampler::new(Kernel::below(Path::new("/"))).expect("cgroups");
     let start = cpu_now();
     for id in ids {
-        let pid = bed.inspect(id).await["State"]["Pid"].as_u64().expect("a pid");
+        let pid = bed.inspect(id).await["State"]["Pid"]
+            .as_u64()
+            .expect("a pid");
         assert!(sampler.started(id, None, None, u32::try_from(pid).expect("a pid")));
     }
-    println!("finding {} containers, with the engine's answers: {:?} of CPU", ids.len(), cpu_now() - start);
+    println!(
+        "finding {} containers, with the engine's answers: {:?} of CPU",
+        ids.len(),
+        cpu_now() - start
+    );
     let mut once = || {
         let start = cpu_now();
         assert_eq!(black_box(sampler.sweep()).1.len(), CONTAINERS);
@@ -93,13 +117,23 @@ async fn sweep(bed: &Bed, ids: &[String]) {
     tell("that do nothing", idle);
     let mut addresses = Vec::new();
     for id in ids {
-        addresses.push(bed.inspect(id).await["NetworkSettings"]["IPAddress"].as_str().expect("an address").to_owned());
+        addresses.push(
+            bed.inspect(id).await["NetworkSettings"]["IPAddress"]
+                .as_str()
+                .expect("an address")
+                .to_owned(),
+        );
     }
     let mut busy = Vec::new();
     for _ in 0..SWEEPS / 10 {
         for address in &addresses {
-            let mut stream = tokio::net::TcpStream::connect((address.as_str(), 8080)).await.expect("the web server listens");
-            stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").await.expect("asked");
+            let mut stream = tokio::net::TcpStream::connect((address.as_str(), 8080))
+                .await
+                .expect("the web server listens");
+            stream
+                .write_all(b"GET /healthz HTTP/1.1\r\n\r\n")
+                .await
+                .expect("asked");
             stream.read_to_end(&mut Vec::new()).await.expect("answered");
         }
         busy.push(once());
@@ -109,7 +143,11 @@ async fn sweep(bed: &Bed, ids: &[String]) {
 
 fn tell(which: &str, mut times: Vec<Duration>) {
     times.sort();
-    println!("one sweep of {CONTAINERS} containers {which}: {:?} of CPU in the middle, {:?} at 95 %", times[times.len() / 2], times[times.len() * 95 / 100]);
+    println!(
+        "one sweep of {CONTAINERS} containers {which}: {:?} of CPU in the middle, {:?} at 95 %",
+        times[times.len() / 2],
+        times[times.len() * 95 / 100]
+    );
 }
 
 async fn minute(bed: &Bed, agent: &mut Agent) {
@@ -132,11 +170,26 @@ async fn minute(bed: &Bed, agent: &mut Agent) {
 
 /// The engine's stats call for some of them, one after the other: it may take a second for each.
 async fn engines_own(bed: &Bed, ids: &[String]) {
-    let stream = tokio::net::UnixStream::connect(bed::socket()).await.expect("the engine's socket");
-    let engine = u32::try_from(stream.peer_cred().ok().and_then(|peer| peer.pid()).expect("the engine's process")).expect("a process");
+    let stream = tokio::net::UnixStream::connect(bed::socket())
+        .await
+        .expect("the engine's socket");
+    let engine = u32::try_from(
+        stream
+            .peer_cred()
+            .ok()
+            .and_then(|peer| peer.pid())
+            .expect("the engine's process"),
+    )
+    .expect("a process");
     let (start, cpu) = (Instant::now(), cpu_of(engine));
     for id in &ids[..CALLS] {
-        let stats: Value = bed.engine.get(&format!("/containers/{id}/stats?stream=false&one-shot=true")).await.expect("the engine's figures");
+        let stats: Value = bed
+            .engine
+            .get(&format!(
+                "/containers/{id}/stats?stream=false&one-shot=true"
+            ))
+            .await
+            .expect("the engine's figures");
         assert!(stats["cpu_stats"].is_object());
     }
     let calls = u32::try_from(CALLS).expect("a few");
@@ -157,7 +210,9 @@ async fn events(bed: &Bed, agent: &mut Agent) {
             late.push(loop {
                 match agent.next().await.0 {
                     FromAgent::Event(event) if event.id == id => {
-                        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+                        let now = SystemTime::now()
+                            .duration_since(UNIX_EPOCH)
+                            .expect("a clock");
                         break now.saturating_sub(Duration::from_millis(event.at.0));
                     }
                     FromAgent::Samples(batch) => agent.acknowledge(batch.sequence).await,
@@ -167,7 +222,11 @@ async fn events(bed: &Bed, agent: &mut Agent) {
         }
     }
     late.sort();
-    println!("an event of the engine is with the manager after {:?} in the middle, {:?} at most", late[late.len() / 2], late[late.len() - 1]);
+    println!(
+        "an event of the engine is with the manager after {:?} in the middle, {:?} at most",
+        late[late.len() / 2],
+        late[late.len() - 1]
+    );
 }
 
 /// From the manager's word to the exit code in the manager's hands.
@@ -177,17 +236,32 @@ async fn exec(bed: &Bed, agent: &mut Agent) {
     // In turn, so that whatever else the machine does, it does to both.
     for _ in 0..EXECS {
         let start = Instant::now();
-        let work = SessionWork::Exec { container: container.clone(), command: vec!["true".to_owned()], terminal: false, environment: Vec::new() };
+        let work = SessionWork::Exec {
+            container: container.clone(),
+            command: vec!["true".to_owned()],
+            terminal: false,
+            environment: Vec::new(),
+        };
         let mut session = bed.manager.session(agent, work).await;
         session.note(&SessionNote::End).await;
-        assert_eq!(session.outcome().await.last, Some(SessionNote::Exit { code: 0 }));
+        assert_eq!(
+            session.outcome().await.last,
+            Some(SessionNote::Exit { code: 0 })
+        );
         through_us.push(start.elapsed());
         let start = Instant::now();
-        let done = tokio::process::Command::new("docker").args(["exec", &container, "true"]).status().await;
+        let done = tokio::process::Command::new("docker")
+            .args(["exec", &container, "true"])
+            .status()
+            .await;
         assert!(done.expect("the docker command").success());
         by_docker.push(start.elapsed());
     }
     through_us.sort();
     by_docker.sort();
-    println!("exec of `true`: {:?} in the middle; by `docker exec`: {:?}", through_us[EXECS / 2], by_docker[EXECS / 2]);
+    println!(
+        "exec of `true`: {:?} in the middle; by `docker exec`: {:?}",
+        through_us[EXECS / 2],
+        by_docker[EXECS / 2]
+    );
 }

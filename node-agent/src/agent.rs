@@ -37,20 +37,55 @@ const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
 /// When this machine has no cgroups.
 pub async fn run(settings: Settings) -> io::Result<Infallible> {
     let sampler = Sampler::new(Kernel::below(&settings.root))?;
-    let hello =
-        FromAgent::Hello { version: env!("CARGO_PKG_VERSION").to_owned(), run: format!("{:016x}", rand::random::<u64>()), cgroup: sampler.version().number() };
+    let hello = FromAgent::Hello {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        run: format!("{:016x}", rand::random::<u64>()),
+        cgroup: sampler.version().number(),
+    };
     let sampler = Arc::new(Mutex::new(sampler));
     let engine = Engine::at(settings.docker_socket.clone());
-    let dialer = Arc::new(Dialer::new(Files { folder: settings.etc.clone() }));
-    let (mailbox, ready, renewed) = (Arc::new(Mailbox::default()), Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let dialer = Arc::new(Dialer::new(Files {
+        folder: settings.etc.clone(),
+    }));
+    let (mailbox, ready, renewed) = (
+        Arc::new(Mailbox::default()),
+        Arc::new(Notify::new()),
+        Arc::new(Notify::new()),
+    );
 
-    tokio::spawn(Watch::new(engine.clone(), Arc::clone(&sampler), Arc::clone(&mailbox), Arc::clone(&ready)).keep());
-    tokio::spawn(renewal::keep(Arc::clone(&dialer), settings.registries, Arc::clone(&renewed)));
+    tokio::spawn(
+        Watch::new(
+            engine.clone(),
+            Arc::clone(&sampler),
+            Arc::clone(&mailbox),
+            Arc::clone(&ready),
+        )
+        .keep(),
+    );
+    tokio::spawn(renewal::keep(
+        Arc::clone(&dialer),
+        settings.registries,
+        Arc::clone(&renewed),
+    ));
     let sessions = Sessions::new(engine, Arc::clone(&dialer));
-    tokio::spawn(Link { dialer, mailbox: Arc::clone(&mailbox), hello, sessions, renewed }.keep());
+    tokio::spawn(
+        Link {
+            dialer,
+            mailbox: Arc::clone(&mailbox),
+            hello,
+            sessions,
+            renewed,
+        }
+        .keep(),
+    );
 
     timeout(ENGINE_PATIENCE, ready.notified()).await.ok();
-    Ok(sweep(&sampler, &mailbox, Duration::from_millis(settings.interval_ms)).await)
+    Ok(sweep(
+        &sampler,
+        &mailbox,
+        Duration::from_millis(settings.interval_ms),
+    )
+    .await)
 }
 
 async fn sweep(sampler: &Mutex<Sampler>, mailbox: &Mailbox, every: Duration) -> Infallible {
@@ -62,8 +97,20 @@ async fn sweep(sampler: &Mutex<Sampler>, mailbox: &Mailbox, every: Duration) -> 
         ticks.tick().await;
         let at = Timestamp(now_ns() / NS_PER_MS);
         let steady_ms = u64::try_from(start.elapsed().as_millis()).ok();
-        let (machine, containers) = sampler.lock().unwrap_or_else(PoisonError::into_inner).sweep();
+        let (machine, containers) = sampler
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .sweep();
         sequence += 1;
-        mailbox.batch(SampleBatch { sequence, at, late: false, machine: MachineSample { steady_ms, ..machine }, containers });
+        mailbox.batch(SampleBatch {
+            sequence,
+            at,
+            late: false,
+            machine: MachineSample {
+                steady_ms,
+                ..machine
+            },
+            containers,
+        });
     }
 }

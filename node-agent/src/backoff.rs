@@ -14,7 +14,11 @@ impl Backoff {
     /// Pauses from `first` to `longest`, each twice the one before.
     #[must_use]
     pub fn new(first: Duration, longest: Duration) -> Self {
-        Self { first, longest, next: first }
+        Self {
+            first,
+            longest,
+            next: first,
+        }
     }
 
     /// It went well: the next pause is the first again.
@@ -38,8 +42,15 @@ mod tests {
     fn it_grows_to_its_bound_and_begins_anew() {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
         let pauses: Vec<Duration> = (0..12).map(|_| backoff.pause()).collect();
-        assert!(pauses[0] >= Duration::from_millis(100) && pauses[0] <= Duration::from_millis(200), "{pauses:?}");
-        assert!(pauses[11] >= Duration::from_millis(7500) && pauses.iter().all(|pause| *pause <= Duration::from_secs(15)), "{pauses:?}");
+        assert!(
+            pauses[0] >= Duration::from_millis(100) && pauses[0] <= Duration::from_millis(200),
+            "{pauses:?}"
+        );
+        assert!(
+            pauses[11] >= Duration::from_millis(7500)
+                && pauses.iter().all(|pause| *pause <= Duration::from_secs(15)),
+            "{pauses:?}"
+        );
         backoff.reset();
         assert!(backoff.pause() <= Duration::from_millis(200));
     }

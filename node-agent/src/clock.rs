@@ -8,7 +8,9 @@ pub const NS_PER_MS: u64 = 1_000_000;
 /// Since the Unix epoch.
 #[must_use]
 pub fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// Nanoseconds since the Unix epoch.

@@ -67,7 +67,10 @@ impl Dialer {
     /// By these files.
     #[must_use]
     pub fn new(files: Files) -> Self {
-        Self { files, identity: Mutex::new(None) }
+        Self {
+            files,
+            identity: Mutex::new(None),
+        }
     }
 
     /// The files.
@@ -91,7 +94,11 @@ impl Dialer {
     /// # Errors
     /// As [`Dialer::refresh`].
     pub fn identity(&self) -> Result<Arc<Identity>, IdentityError> {
-        let known = self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self
+            .identity
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         known.map_or_else(|| self.refresh(), Ok)
     }
 
@@ -102,16 +109,34 @@ impl Dialer {
     pub async fn open(&self, path: &str) -> Result<Socket, DialError> {
         let identity = self.identity()?;
         let manager = identity.manager.to_string();
-        let refused = |cause| DialError::Refused { manager: manager.clone(), path: path.to_owned(), cause: Box::new(cause) };
-        let request = format!("wss://{manager}{path}").into_client_request().map_err(refused)?;
-        let config =
-            WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(BUFFER).max_message_size(Some(MOST_FRAME)).max_frame_size(Some(MOST_FRAME));
+        let refused = |cause| DialError::Refused {
+            manager: manager.clone(),
+            path: path.to_owned(),
+            cause: Box::new(cause),
+        };
+        let request = format!("wss://{manager}{path}")
+            .into_client_request()
+            .map_err(refused)?;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER)
+            .write_buffer_size(BUFFER)
+            .max_message_size(Some(MOST_FRAME))
+            .max_frame_size(Some(MOST_FRAME));
         let open = async {
-            let stream = tls(&identity).await.map_err(|cause| DialError::Connect { manager: manager.clone(), cause })?;
-            let (socket, _) = client_async_with_config(request, stream, Some(config)).await.map_err(refused)?;
+            let stream = tls(&identity).await.map_err(|cause| DialError::Connect {
+                manager: manager.clone(),
+                cause,
+            })?;
+            let (socket, _) = client_async_with_config(request, stream, Some(config))
+                .await
+                .map_err(refused)?;
             Ok(socket)
         };
-        timeout(PATIENCE, open).await.unwrap_or_else(|_| Err(DialError::Silent { manager: manager.clone() }))
+        timeout(PATIENCE, open).await.unwrap_or_else(|_| {
+            Err(DialError::Silent {
+                manager: manager.clone(),
+            })
+        })
     }
 
     /// A TLS connection, for one HTTP call.
@@ -130,7 +155,10 @@ impl Dialer {
 }
 
 async fn tls(identity: &Identity) -> io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect((identity.manager.host.as_str(), identity.manager.port)).await?;
+    let stream =
+        TcpStream::connect((identity.manager.host.as_str(), identity.manager.port)).await?;
     stream.set_nodelay(true)?;
-    TlsConnector::from(Arc::clone(&identity.tls)).connect(identity.name.clone(), stream).await
+    TlsConnector::from(Arc::clone(&identity.tls))
+        .connect(identity.name.clone(), stream)
+        .await
 }

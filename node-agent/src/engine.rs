@@ -115,7 +115,9 @@ impl State {
     #[must_use]
     pub fn started_at(&self) -> Option<Timestamp> {
         let began = OffsetDateTime::parse(&self.started_at, &Rfc3339).ok()?;
-        u64::try_from(began.unix_timestamp_nanos() / i128::from(NS_PER_MS)).ok().map(Timestamp)
+        u64::try_from(began.unix_timestamp_nanos() / i128::from(NS_PER_MS))
+            .ok()
+            .map(Timestamp)
     }
 }
 
@@ -153,7 +155,12 @@ impl Engine {
     /// When the engine does not say.
     pub async fn last_ended(&self, service: &str) -> Result<Option<Listed>, EngineError> {
         let filters = serde_json::json!({ "label": [format!("{SERVICE}={service}")], "status": ["exited", "dead"] }).to_string();
-        let ended: Vec<Listed> = self.get(&format!("/containers/json?all=1&filters={}", encoded(&filters))).await?;
+        let ended: Vec<Listed> = self
+            .get(&format!(
+                "/containers/json?all=1&filters={}",
+                encoded(&filters)
+            ))
+            .await?;
         Ok(newest(ended))
     }
 
@@ -190,14 +197,22 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::get`].
-    pub async fn post<T: DeserializeOwned>(&self, path: &str, question: &impl Serialize) -> Result<T, EngineError> {
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        question: &impl Serialize,
+    ) -> Result<T, EngineError> {
         self.short(json(path, question)?).await
     }
 
     async fn short<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<T, EngineError> {
         let path = request.uri().to_string();
-        let answer = tokio::time::timeout(PATIENCE, async { whole(self.send(request).await?, &path).await });
-        let bytes = answer.await.map_err(|_| broken(&path, format!("no answer in {} s", PATIENCE.as_secs())))??;
+        let answer = tokio::time::timeout(PATIENCE, async {
+            whole(self.send(request).await?, &path).await
+        });
+        let bytes = answer
+            .await
+            .map_err(|_| broken(&path, format!("no answer in {} s", PATIENCE.as_secs())))??;
         serde_json::from_slice(&bytes).map_err(|cause| broken(&path, cause))
     }
 
@@ -207,18 +222,33 @@ impl Engine {
     /// When the engine refuses.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, EngineError> {
         let path = request.uri().to_string();
-        let stream = UnixStream::connect(&self.socket).await.map_err(|cause| EngineError::Unreachable { socket: self.socket.clone(), cause })?;
-        let (mut sender, connection) =
-            http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await.map_err(|cause| broken(&path, cause))?;
+        let stream =
+            UnixStream::connect(&self.socket)
+                .await
+                .map_err(|cause| EngineError::Unreachable {
+                    socket: self.socket.clone(),
+                    cause,
+                })?;
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|cause| broken(&path, cause))?;
         // It ends with the answer's body, or with the connection that the answer was upgraded to.
         tokio::spawn(connection.with_upgrades());
-        let response = sender.send_request(request).await.map_err(|cause| broken(&path, cause))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|cause| broken(&path, cause))?;
         let status = response.status();
         if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
         }
         let bytes = whole(response, &path).await?;
-        let message = serde_json::from_slice::<Refusal>(&bytes).map_or_else(|_| String::from_utf8_lossy(&bytes).trim().to_owned(), |refusal| refusal.message);
+        let message = serde_json::from_slice::<Refusal>(&bytes).map_or_else(
+            |_| String::from_utf8_lossy(&bytes).trim().to_owned(),
+            |refusal| refusal.message,
+        );
         Err(EngineError::Refused { status, message })
     }
 }
@@ -229,12 +259,22 @@ fn newest(listed: Vec<Listed>) -> Option<Listed> {
 }
 
 async fn whole(response: Response<Incoming>, path: &str) -> Result<Bytes, EngineError> {
-    Limited::new(response.into_body(), MOST).collect().await.map(http_body_util::Collected::to_bytes).map_err(|cause| broken(path, cause))
+    Limited::new(response.into_body(), MOST)
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+        .map_err(|cause| broken(path, cause))
 }
 
 /// What broke.
-pub fn broken(path: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> EngineError {
-    EngineError::Broken { path: path.to_owned(), cause: cause.into() }
+pub fn broken(
+    path: &str,
+    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> EngineError {
+    EngineError::Broken {
+        path: path.to_owned(),
+        cause: cause.into(),
+    }
 }
 
 /// A part of a path or a value in its query.
@@ -249,7 +289,9 @@ pub fn request(method: Method, path: &str, body: Body) -> Request<Body> {
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().expect("encoded parts make a path");
-    request.headers_mut().insert(header::HOST, header::HeaderValue::from_static("engine"));
+    request
+        .headers_mut()
+        .insert(header::HOST, header::HeaderValue::from_static("engine"));
     request
 }
 
@@ -259,8 +301,17 @@ pub fn request(method: Method, path: &str, body: Body) -> Request<Body> {
 /// When it cannot be written so.
 pub fn json(path: &str, question: &impl Serialize) -> Result<Request<Body>, EngineError> {
     let text = serde_json::to_vec(question).map_err(|cause| broken(path, cause))?;
-    let mut request = request(Method::POST, path, Full::from(text).map_err(|never| match never {}).boxed_unsync());
-    request.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    let mut request = request(
+        Method::POST,
+        path,
+        Full::from(text)
+            .map_err(|never| match never {})
+            .boxed_unsync(),
+    );
+    request.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
     Ok(request)
 }
 
@@ -276,7 +327,11 @@ mod tests {
 
     #[test]
     fn of_two_that_were_made_in_one_second_the_newest_is_the_one_listed_first() {
-        let listed = |id: &str, created| Listed { id: id.to_owned(), created, labels: Labels::default() };
+        let listed = |id: &str, created| Listed {
+            id: id.to_owned(),
+            created,
+            labels: Labels::default(),
+        };
         let ended = vec![listed("third", 8), listed("second", 8), listed("first", 7)];
         assert_eq!(newest(ended).map(|it| it.id).as_deref(), Some("third"));
         assert!(newest(Vec::new()).is_none());
@@ -284,9 +339,27 @@ mod tests {
 
     #[test]
     fn a_containers_start_is_a_time() {
-        let began = |text: &str| State { pid: 1, started_at: text.to_owned(), exit_code: 0, oom_killed: false }.started_at();
-        assert_eq!(began("2026-11-20T16:01:24.123456789Z"), Some(Timestamp(1_795_190_484_123)));
-        assert_eq!(began("2026-11-20T17:01:24+01:00"), Some(Timestamp(1_795_190_484_000)));
-        assert_eq!([began("0001-01-01T00:00:00Z"), began("")], [None, None], "it never began");
+        let began = |text: &str| {
+            State {
+                pid: 1,
+                started_at: text.to_owned(),
+                exit_code: 0,
+                oom_killed: false,
+            }
+            .started_at()
+        };
+        assert_eq!(
+            began("2026-11-20T16:01:24.123456789Z"),
+            Some(Timestamp(1_795_190_484_123))
+        );
+        assert_eq!(
+            began("2026-11-20T17:01:24+01:00"),
+            Some(Timestamp(1_795_190_484_000))
+        );
+        assert_eq!(
+            [began("0001-01-01T00:00:00Z"), began("")],
+            [None, None],
+            "it never began"
+        );
     }
 }

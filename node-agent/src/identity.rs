@@ -43,7 +43,11 @@ pub struct Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -62,7 +66,10 @@ pub struct Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("manager", &self.manager).field("life", &self.life).finish_non_exhaustive()
+        f.debug_struct("Identity")
+            .field("manager", &self.manager)
+            .field("life", &self.life)
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,21 +112,33 @@ impl Files {
     /// When a file is missing or damaged, or the certificate is not for our key.
     pub fn identity_with(&self, certificate: &str) -> Result<Identity, IdentityError> {
         let (manager, name) = self.manager()?;
-        let damaged = |file: &str, cause: String| IdentityError::Damaged { path: self.folder.join(file), cause };
+        let damaged = |file: &str, cause: String| IdentityError::Damaged {
+            path: self.folder.join(file),
+            cause,
+        };
         let mut trusted = RootCertStore::empty();
         for authority in chain(&self.read("ca.crt")?).map_err(|cause| damaged("ca.crt", cause))? {
-            trusted.add(authority).map_err(|error| damaged("ca.crt", error.to_string()))?;
+            trusted
+                .add(authority)
+                .map_err(|error| damaged("ca.crt", error.to_string()))?;
         }
         let chain = chain(certificate).map_err(|cause| damaged("node.crt", cause))?;
         let life = life(&chain).map_err(|cause| damaged("node.crt", cause))?;
-        let key = PrivateKeyDer::from_pem_slice(self.key()?.as_bytes()).map_err(|error| damaged("node.key", error.to_string()))?;
-        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| damaged("ca.crt", error.to_string()))?
-            .with_root_certificates(trusted)
-            .with_client_auth_cert(chain, key)
-            .map_err(|error| damaged("node.crt", error.to_string()))?;
-        Ok(Identity { manager, name, tls: Arc::new(config), life })
+        let key = PrivateKeyDer::from_pem_slice(self.key()?.as_bytes())
+            .map_err(|error| damaged("node.key", error.to_string()))?;
+        let config =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| damaged("ca.crt", error.to_string()))?
+                .with_root_certificates(trusted)
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| damaged("node.crt", error.to_string()))?;
+        Ok(Identity {
+            manager,
+            name,
+            tls: Arc::new(config),
+            life,
+        })
     }
 
     /// Our certificate, PEM.
@@ -141,11 +160,25 @@ impl Files {
     /// The host and port of the URL `https://HOST:PORT/v1/join`.
     fn manager(&self) -> Result<(Address, ServerName<'static>), IdentityError> {
         let text = self.read("manager")?;
-        let bad = || IdentityError::Damaged { path: self.folder.join("manager"), cause: format!("`{}` is not https://HOST:PORT/v1/join", text.trim()) };
+        let bad = || IdentityError::Damaged {
+            path: self.folder.join("manager"),
+            cause: format!("`{}` is not https://HOST:PORT/v1/join", text.trim()),
+        };
         let url: hyper::Uri = text.trim().parse().map_err(|_| bad())?;
-        let host = url.host().ok_or_else(bad)?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = url
+            .host()
+            .ok_or_else(bad)?
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
         let name = ServerName::try_from(host.clone()).map_err(|_| bad())?;
-        Ok((Address { host, port: url.port_u16().unwrap_or(443) }, name))
+        Ok((
+            Address {
+                host,
+                port: url.port_u16().unwrap_or(443),
+            },
+            name,
+        ))
     }
 
     fn read(&self, name: &str) -> Result<String, IdentityError> {
@@ -155,14 +188,24 @@ impl Files {
 }
 
 fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-    if chain.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(chain) }
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())?;
+    if chain.is_empty() {
+        Err("it holds no certificate".to_owned())
+    } else {
+        Ok(chain)
+    }
 }
 
 fn life(chain: &[CertificateDer<'_>]) -> Result<Life, String> {
-    let (_, certificate) = X509Certificate::from_der(&chain[0]).map_err(|error| error.to_string())?;
+    let (_, certificate) =
+        X509Certificate::from_der(&chain[0]).map_err(|error| error.to_string())?;
     let validity = certificate.validity();
-    Ok(Life { begin: validity.not_before.timestamp(), end: validity.not_after.timestamp() })
+    Ok(Life {
+        begin: validity.not_before.timestamp(),
+        end: validity.not_after.timestamp(),
+    })
 }
 
 /// Replaces a file whole, for its owner only: after a crash it is the old one or the new one.
@@ -176,7 +219,11 @@ pub fn replace(path: &Path, content: &str) -> io::Result<()> {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
         _ => {}
     }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)?;
     file.write_all(content.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&new, path)?;

@@ -73,18 +73,26 @@ impl Link {
     async fn once(&self, backoff: &mut Backoff) -> Result<std::convert::Infallible, End> {
         self.dialer.refresh().map_err(DialError::from)?;
         let mut socket = self.dialer.open(PATH).await?;
-        socket.send(Message::text(serde_json::to_string(&self.hello)?)).await?;
+        socket
+            .send(Message::text(serde_json::to_string(&self.hello)?))
+            .await?;
         tracing::info!("connected to the manager");
         self.mailbox.outbox().connected();
         let end = self.serve(&mut socket, backoff).await;
         if matches!(end, Err(End::Renewed)) {
             // The manager learns that this is no failure; if it does not, it finds out by the new connection.
-            timeout(Duration::from_secs(1), socket.close(None)).await.ok();
+            timeout(Duration::from_secs(1), socket.close(None))
+                .await
+                .ok();
         }
         end
     }
 
-    async fn serve(&self, socket: &mut Socket, backoff: &mut Backoff) -> Result<std::convert::Infallible, End> {
+    async fn serve(
+        &self,
+        socket: &mut Socket,
+        backoff: &mut Backoff,
+    ) -> Result<std::convert::Infallible, End> {
         let (mut sink, mut stream) = socket.split();
         let send = async {
             let mut ping = interval(PING);
@@ -100,7 +108,10 @@ impl Link {
         };
         let receive = async {
             loop {
-                let message = timeout(DEAD, stream.next()).await.map_err(|_| End::Silent)?.ok_or(End::Closed)??;
+                let message = timeout(DEAD, stream.next())
+                    .await
+                    .map_err(|_| End::Silent)?
+                    .ok_or(End::Closed)??;
                 match message {
                     Message::Text(text) => self.received(&text, backoff),
                     Message::Close(_) => return Err(End::Closed),
@@ -123,14 +134,19 @@ impl Link {
                 self.mailbox.outbox().acknowledged(sequence);
             }
             Ok(ToAgent::Session { id, work }) => self.sessions.open(id, work),
-            Err(error) => tracing::warn!("the manager said something that this agent (version {}) does not understand: {error}", env!("CARGO_PKG_VERSION")),
+            Err(error) => tracing::warn!(
+                "the manager said something that this agent (version {}) does not understand: {error}",
+                env!("CARGO_PKG_VERSION")
+            ),
         }
     }
 
     fn tell_dropped(&self) {
         let dropped = self.mailbox.outbox().take_dropped();
         if dropped > 0 {
-            tracing::warn!("{dropped} batches and events could not be kept until the manager could be reached; the oldest were dropped");
+            tracing::warn!(
+                "{dropped} batches and events could not be kept until the manager could be reached; the oldest were dropped"
+            );
         }
     }
 }

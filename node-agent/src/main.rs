@@ -6,10 +6,18 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let settings = Settings::parse();
-    tracing_subscriber::fmt().with_max_level(settings.log).with_writer(std::io::stderr).with_ansi(false).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_max_level(settings.log)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .init();
     // Before there are other threads: they take it over.
     priority::raise();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!("the agent cannot start: {error}");

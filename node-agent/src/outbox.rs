@@ -44,7 +44,11 @@ impl Outbox {
         let bytes = size(&frame);
         self.batches += usize::from(is_batch(&frame));
         self.bytes += bytes;
-        self.kept.push_back(Kept { frame, bytes, tried: false });
+        self.kept.push_back(Kept {
+            frame,
+            bytes,
+            tried: false,
+        });
         while (self.batches > MOST_BATCHES || self.bytes > MOST_BYTES) && self.kept.len() > 1 {
             self.forget_oldest();
             self.dropped += 1;
@@ -87,7 +91,9 @@ impl Outbox {
     /// The manager has the batch of this sequence and all that was sent before it. One that was never sent acknowledges nothing.
     pub fn acknowledged(&mut self, sequence: u64) {
         let has = |kept: &Kept| matches!(&kept.frame, FromAgent::Samples(batch) if batch.sequence <= sequence);
-        let Some(last) = self.kept.iter().take(self.sent).rposition(has) else { return };
+        let Some(last) = self.kept.iter().take(self.sent).rposition(has) else {
+            return;
+        };
         for _ in 0..=last {
             self.forget_oldest();
         }
@@ -105,14 +111,20 @@ fn is_batch(frame: &FromAgent) -> bool {
 
 /// Memory that a frame takes, about.
 fn size(frame: &FromAgent) -> usize {
-    let text = |id: &String, service: &Option<String>| id.capacity() + service.as_ref().map_or(0, String::capacity);
+    let text = |id: &String, service: &Option<String>| {
+        id.capacity() + service.as_ref().map_or(0, String::capacity)
+    };
     size_of::<Kept>()
         + match frame {
             FromAgent::Hello { .. } => 0,
             FromAgent::Event(event) => text(&event.id, &event.service),
             FromAgent::Samples(batch) => {
                 batch.containers.capacity() * size_of::<micado_api::agent::ContainerSample>()
-                    + batch.containers.iter().map(|sample| text(&sample.id, &sample.service)).sum::<usize>()
+                    + batch
+                        .containers
+                        .iter()
+                        .map(|sample| text(&sample.id, &sample.service))
+                        .sum::<usize>()
             }
         }
 }

@@ -15,7 +15,15 @@ pub fn raise() {
         tracing::info!("the agent may be killed as soon as others when memory runs out: {error}");
     }
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::info!("the agent may open no more files than usual, about 100 containers' worth: {error}");
+    if let Err(error) = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    ) {
+        tracing::info!(
+            "the agent may open no more files than usual, about 100 containers' worth: {error}"
+        );
     }
 }

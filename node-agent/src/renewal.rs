@@ -78,20 +78,31 @@ pub async fn keep(dialer: Arc<Dialer>, registries: PathBuf, renewed: Arc<Notify>
             Err(error) => {
                 let pause = backoff.pause();
                 let left = identity.life.end - now();
-                tracing::warn!("this machine's certificate, good for {left} s more, cannot be renewed: {error}; trying again in {} s", pause.as_secs());
+                tracing::warn!(
+                    "this machine's certificate, good for {left} s more, cannot be renewed: {error}; trying again in {} s",
+                    pause.as_secs()
+                );
                 tokio::time::sleep(pause).await;
             }
         }
     }
 }
 
-async fn renew(dialer: &Dialer, identity: &Identity, registries: &Path) -> Result<(), RenewalError> {
+async fn renew(
+    dialer: &Dialer,
+    identity: &Identity,
+    registries: &Path,
+) -> Result<(), RenewalError> {
     let key = KeyPair::from_pem(&dialer.files().key()?)?;
     let mut params = CertificateParams::default();
     // Who asks is known by the connection's certificate.
     params.distinguished_name = DistinguishedName::new();
-    let question = Question { csr: params.serialize_request(&key)?.pem()? };
-    let answer = timeout(PATIENCE, ask(dialer, &question)).await.map_err(|error| RenewalError::Call(error.into()))??;
+    let question = Question {
+        csr: params.serialize_request(&key)?.pem()?,
+    };
+    let answer = timeout(PATIENCE, ask(dialer, &question))
+        .await
+        .map_err(|error| RenewalError::Call(error.into()))??;
     let renewed = dialer.files().identity_with(&answer.certificate)?;
     if renewed.life.end <= identity.life.end {
         return Err(RenewalError::NoGain);
@@ -111,29 +122,47 @@ async fn ask(dialer: &Dialer, question: &Question) -> Result<Answer, RenewalErro
         RenewalError::Call(error.into())
     }
     let (stream, identity) = dialer.connect().await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(failed)?;
     tokio::spawn(connection);
     let request = Request::builder()
         .method(Method::POST)
         .uri(PATH)
         .header(header::HOST, identity.manager.to_string())
         .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::<Bytes>::from(serde_json::to_vec(question).map_err(failed)?))
+        .body(Full::<Bytes>::from(
+            serde_json::to_vec(question).map_err(failed)?,
+        ))
         .map_err(failed)?;
     let response = sender.send_request(request).await.map_err(failed)?;
     let status = response.status();
-    let bytes = Limited::new(response.into_body(), MOST).collect().await.map_err(failed)?.to_bytes();
+    let bytes = Limited::new(response.into_body(), MOST)
+        .collect()
+        .await
+        .map_err(failed)?
+        .to_bytes();
     if !status.is_success() {
-        return Err(RenewalError::Refused(status, String::from_utf8_lossy(&bytes).into_owned()));
+        return Err(RenewalError::Refused(
+            status,
+            String::from_utf8_lossy(&bytes).into_owned(),
+        ));
     }
     serde_json::from_slice(&bytes).map_err(failed)
 }
 
 /// Where the boot script put copies of our certificate for the engine to show to registries.
 fn copies(registries: &Path, certificate: &str) -> Vec<PathBuf> {
-    let folders = std::fs::read_dir(registries).into_iter().flatten().flatten();
+    let folders = std::fs::read_dir(registries)
+        .into_iter()
+        .flatten()
+        .flatten();
     let files = folders.map(|folder| folder.path().join("client.cert"));
-    files.filter(|file| std::fs::read_to_string(file).is_ok_and(|text| text.trim() == certificate.trim())).collect()
+    files
+        .filter(|file| {
+            std::fs::read_to_string(file).is_ok_and(|text| text.trim() == certificate.trim())
+        })
+        .collect()
 }
 
 /// Seconds since the Unix epoch, as certificates have it.

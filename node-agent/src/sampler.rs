@@ -43,7 +43,14 @@ impl Sampler {
     pub fn new(kernel: Kernel) -> io::Result<Self> {
         let hierarchies = Hierarchies::find(&kernel)?;
         let machine = Machine::find(&kernel, &hierarchies);
-        Ok(Self { kernel, hierarchies, machine, running: BTreeMap::new(), ended: Vec::new(), scratch: Scratch::default() })
+        Ok(Self {
+            kernel,
+            hierarchies,
+            machine,
+            running: BTreeMap::new(),
+            ended: Vec::new(),
+            scratch: Scratch::default(),
+        })
     }
 
     /// Version of the cgroups.
@@ -53,14 +60,38 @@ impl Sampler {
     }
 
     /// A container runs since then, and this is its first process. Tells whether it could be found: it may be over by now.
-    pub fn started(&mut self, id: &str, service: Option<String>, started_at: Option<Timestamp>, pid: u32) -> bool {
+    pub fn started(
+        &mut self,
+        id: &str,
+        service: Option<String>,
+        started_at: Option<Timestamp>,
+        pid: u32,
+    ) -> bool {
         if self.running.get(id).is_some_and(|known| known.pid == pid) {
             return true;
         }
-        let Ok(folders) = self.hierarchies.of_container(id, pid) else { return false };
-        let last = ContainerSample { id: id.to_owned(), service, started_at, ..ContainerSample::default() };
-        let mut container = Container::open(&self.kernel, self.version(), &folders, pid, last, &mut self.scratch);
-        if container.namespace().is_some_and(|theirs| self.running.values().any(|other| other.namespace() == Some(theirs))) {
+        let Ok(folders) = self.hierarchies.of_container(id, pid) else {
+            return false;
+        };
+        let last = ContainerSample {
+            id: id.to_owned(),
+            service,
+            started_at,
+            ..ContainerSample::default()
+        };
+        let mut container = Container::open(
+            &self.kernel,
+            self.version(),
+            &folders,
+            pid,
+            last,
+            &mut self.scratch,
+        );
+        if container.namespace().is_some_and(|theirs| {
+            self.running
+                .values()
+                .any(|other| other.namespace() == Some(theirs))
+        }) {
             container = container.without_network();
         }
         self.running.insert(id.to_owned(), container);
@@ -78,7 +109,12 @@ impl Sampler {
     pub fn ended(&mut self, id: &str, service: Option<String>) {
         let last = match self.running.remove(id) {
             Some(container) => container.end(&mut self.scratch),
-            None => ContainerSample { id: id.to_owned(), service, ended: true, ..ContainerSample::default() },
+            None => ContainerSample {
+                id: id.to_owned(),
+                service,
+                ended: true,
+                ..ContainerSample::default()
+            },
         };
         if self.ended.len() == MOST_ENDED {
             self.ended.remove(0);
@@ -88,7 +124,10 @@ impl Sampler {
 
     /// A whole look at one container between two sweeps; tells whether it runs.
     pub fn look(&mut self, id: &str) -> bool {
-        self.running.get_mut(id).map(|container| container.look(true, &mut self.scratch)).is_some()
+        self.running
+            .get_mut(id)
+            .map(|container| container.look(true, &mut self.scratch))
+            .is_some()
     }
 
     /// Everything, now.
@@ -96,7 +135,11 @@ impl Sampler {
         let machine = self.machine.sample(&mut self.scratch);
         let mut containers = std::mem::take(&mut self.ended);
         containers.reserve_exact(self.running.len());
-        containers.extend(self.running.values_mut().map(|container| container.sample(&mut self.scratch)));
+        containers.extend(
+            self.running
+                .values_mut()
+                .map(|container| container.sample(&mut self.scratch)),
+        );
         (machine, containers)
     }
 

@@ -20,7 +20,10 @@ pub const MOST: usize = 50;
 /// Commands at once that may be sent more input ahead than others.
 const FAST_INPUTS: usize = 8;
 /// As the agent's own connection has it.
-const PACE: Pace = Pace { ping: Duration::from_secs(6), dead: Duration::from_secs(18) };
+const PACE: Pace = Pace {
+    ping: Duration::from_secs(6),
+    dead: Duration::from_secs(18),
+};
 
 /// Opens sessions.
 #[derive(Debug, Clone)]
@@ -48,7 +51,12 @@ impl Sessions {
     /// With this engine, on connections by this dialer.
     #[must_use]
     pub fn new(engine: Engine, dialer: Arc<Dialer>) -> Self {
-        Self { engine, dialer, places: Arc::new(Semaphore::new(MOST)), fast_inputs: Arc::new(Semaphore::new(FAST_INPUTS)) }
+        Self {
+            engine,
+            dialer,
+            places: Arc::new(Semaphore::new(MOST)),
+            fast_inputs: Arc::new(Semaphore::new(FAST_INPUTS)),
+        }
     }
 
     /// Opens a session and does its work, beside everything else.
@@ -62,11 +70,18 @@ impl Sessions {
     }
 
     async fn run(&self, id: &str, work: SessionWork, full: Option<&TryAcquireError>) {
-        let (mut caller, pings) = match self.dialer.open(&format!("/v1/agent/sessions/{id}")).await {
+        let (mut caller, pings) = match self.dialer.open(&format!("/v1/agent/sessions/{id}")).await
+        {
             Ok(socket) => Caller::new(socket, PACE),
             Err(error) => return tracing::warn!("session: {error}"),
         };
-        let work = async { if full.is_some() { Err(SessionError::Full) } else { self.work(&mut caller, work).await } };
+        let work = async {
+            if full.is_some() {
+                Err(SessionError::Full)
+            } else {
+                self.work(&mut caller, work).await
+            }
+        };
         let done = tokio::select! {
             done = work => done,
             never = pings.send() => match never {},
@@ -74,7 +89,9 @@ impl Sessions {
         let last = match done {
             Ok(code) => SessionNote::Exit { code },
             Err(SessionError::Cut(Cut)) => return tracing::debug!("session: the caller is gone"),
-            Err(error) => SessionNote::Failed { message: error.to_string() },
+            Err(error) => SessionNote::Failed {
+                message: error.to_string(),
+            },
         };
         caller.end(&last).await;
     }
@@ -82,12 +99,37 @@ impl Sessions {
     async fn work(&self, caller: &mut Caller, work: SessionWork) -> Result<i64, SessionError> {
         let engine = &self.engine;
         match work {
-            SessionWork::Exec { container, command, terminal, environment } => {
-                exec::run(engine, caller, &container, exec::Command { command, terminal, environment }, &self.fast_inputs).await
+            SessionWork::Exec {
+                container,
+                command,
+                terminal,
+                environment,
+            } => {
+                exec::run(
+                    engine,
+                    caller,
+                    &container,
+                    exec::Command {
+                        command,
+                        terminal,
+                        environment,
+                    },
+                    &self.fast_inputs,
+                )
+                .await
             }
-            SessionWork::CopyTo { container, path } => copy::to(engine, caller, &container, &path).await,
-            SessionWork::CopyFrom { container, path } => copy::from(engine, caller, &container, &path).await,
-            SessionWork::PreviousLog { service, tail, since, timestamps } => logs::previous(engine, caller, &service, tail, since, timestamps).await,
+            SessionWork::CopyTo { container, path } => {
+                copy::to(engine, caller, &container, &path).await
+            }
+            SessionWork::CopyFrom { container, path } => {
+                copy::from(engine, caller, &container, &path).await
+            }
+            SessionWork::PreviousLog {
+                service,
+                tail,
+                since,
+                timestamps,
+            } => logs::previous(engine, caller, &service, tail, since, timestamps).await,
         }
     }
 }

@@ -11,13 +11,28 @@ const SHORTEST_INTERVAL_MS: u64 = 100;
 #[command(name = "micado-node", version)]
 pub struct Settings {
     /// Folder with `manager`, `ca.crt`, `node.crt` and `node.key`, as the boot script leaves it.
-    #[arg(long, env = "MICADO_ETC", value_name = "FOLDER", default_value = "/etc/micado")]
+    #[arg(
+        long,
+        env = "MICADO_ETC",
+        value_name = "FOLDER",
+        default_value = "/etc/micado"
+    )]
     pub etc: PathBuf,
     /// The Docker Engine's unix socket.
-    #[arg(long, env = "MICADO_DOCKER_SOCKET", value_name = "FILE", default_value = "/run/docker.sock")]
+    #[arg(
+        long,
+        env = "MICADO_DOCKER_SOCKET",
+        value_name = "FILE",
+        default_value = "/run/docker.sock"
+    )]
     pub docker_socket: PathBuf,
     /// Folder with a folder for each registry; a client certificate there that is the machine's own is renewed with it.
-    #[arg(long, env = "MICADO_REGISTRIES", value_name = "FOLDER", default_value = "/etc/docker/certs.d")]
+    #[arg(
+        long,
+        env = "MICADO_REGISTRIES",
+        value_name = "FOLDER",
+        default_value = "/etc/docker/certs.d"
+    )]
     pub registries: PathBuf,
     /// Milliseconds between two sweeps.
     #[arg(

@@ -58,9 +58,25 @@ struct Shared {
 impl Watch {
     /// Of this engine; what it finds goes to the sampler and the mailbox.
     #[must_use]
-    pub fn new(engine: Engine, sampler: Arc<Mutex<Sampler>>, mailbox: Arc<Mailbox>, ready: Arc<Notify>) -> Self {
-        let shared = Shared { engine, sampler, mailbox, questions: Semaphore::new(INSPECTIONS) };
-        Self { shared: Arc::new(shared), running: HashMap::new(), seen_ns: now_ns(), first: true, ready }
+    pub fn new(
+        engine: Engine,
+        sampler: Arc<Mutex<Sampler>>,
+        mailbox: Arc<Mailbox>,
+        ready: Arc<Notify>,
+    ) -> Self {
+        let shared = Shared {
+            engine,
+            sampler,
+            mailbox,
+            questions: Semaphore::new(INSPECTIONS),
+        };
+        Self {
+            shared: Arc::new(shared),
+            running: HashMap::new(),
+            seen_ns: now_ns(),
+            first: true,
+            ready,
+        }
     }
 
     /// Follows it, for ever.
@@ -74,7 +90,10 @@ impl Watch {
         }
     }
 
-    async fn follow(&mut self, backoff: &mut Backoff) -> Result<std::convert::Infallible, EngineError> {
+    async fn follow(
+        &mut self,
+        backoff: &mut Backoff,
+    ) -> Result<std::convert::Infallible, EngineError> {
         let data_root = self.shared.engine.data_root().await?;
         self.shared.sampler().set_data_root(data_root);
         // First the events and then the list: what happens in between is in both.
@@ -91,18 +110,44 @@ impl Watch {
     /// Compares what runs with what we know.
     async fn reconcile(&mut self) -> Result<(), EngineError> {
         let listed = self.shared.engine.running().await?;
-        let gone: Vec<String> = self.running.keys().filter(|id| !listed.iter().any(|container| container.id == **id)).cloned().collect();
+        let gone: Vec<String> = self
+            .running
+            .keys()
+            .filter(|id| !listed.iter().any(|container| container.id == **id))
+            .cloned()
+            .collect();
         for id in gone {
-            let end = self.shared.engine.inspect(&id).await.map(|inspected| inspected.state);
-            let (exit_code, oom) = end.map_or((UNKNOWN_EXIT, false), |state| (state.exit_code, state.oom_killed));
+            let end = self
+                .shared
+                .engine
+                .inspect(&id)
+                .await
+                .map(|inspected| inspected.state);
+            let (exit_code, oom) = end.map_or((UNKNOWN_EXIT, false), |state| {
+                (state.exit_code, state.oom_killed)
+            });
             self.died(&id, now_ns(), exit_code, oom);
         }
         let mut found = JoinSet::new();
         for container in listed {
             let service = container.labels.service;
-            let new = self.running.insert(container.id.clone(), Running { service: service.clone(), oom: false }).is_none();
+            let new = self
+                .running
+                .insert(
+                    container.id.clone(),
+                    Running {
+                        service: service.clone(),
+                        oom: false,
+                    },
+                )
+                .is_none();
             if new && !self.first {
-                self.shared.tell(&container.id, service.clone(), now_ns(), ContainerHappening::Started);
+                self.shared.tell(
+                    &container.id,
+                    service.clone(),
+                    now_ns(),
+                    ContainerHappening::Started,
+                );
             }
             let shared = Arc::clone(&self.shared);
             found.spawn(async move { shared.find(&container.id, service).await });
@@ -124,8 +169,15 @@ impl Watch {
         let service = event.actor.attributes.labels.service;
         match event.action.as_str() {
             "start" if !self.running.contains_key(&id) => {
-                self.shared.tell(&id, service.clone(), at, ContainerHappening::Started);
-                self.running.insert(id.clone(), Running { service: service.clone(), oom: false });
+                self.shared
+                    .tell(&id, service.clone(), at, ContainerHappening::Started);
+                self.running.insert(
+                    id.clone(),
+                    Running {
+                        service: service.clone(),
+                        oom: false,
+                    },
+                );
                 tokio::spawn(Arc::clone(&self.shared).watch_young(id, service));
             }
             "oom" => {
@@ -136,12 +188,23 @@ impl Watch {
                 }
             }
             "die" => {
-                let exit_code = event.actor.attributes.exit_code.and_then(|code| code.parse().ok()).unwrap_or(UNKNOWN_EXIT);
+                let exit_code = event
+                    .actor
+                    .attributes
+                    .exit_code
+                    .and_then(|code| code.parse().ok())
+                    .unwrap_or(UNKNOWN_EXIT);
                 self.died(&id, at, exit_code, false);
             }
             "update" => self.shared.sampler().updated(&id),
-            "health_status: healthy" => self.shared.tell(&id, service, at, ContainerHappening::Healthy),
-            "health_status: unhealthy" => self.shared.tell(&id, service, at, ContainerHappening::Unhealthy),
+            "health_status: healthy" => {
+                self.shared
+                    .tell(&id, service, at, ContainerHappening::Healthy)
+            }
+            "health_status: unhealthy" => {
+                self.shared
+                    .tell(&id, service, at, ContainerHappening::Unhealthy)
+            }
             _ => {}
         }
     }
@@ -150,7 +213,15 @@ impl Watch {
     fn died(&mut self, id: &str, at: u64, exit_code: i64, oom: bool) {
         if let Some(Running { service, oom: seen }) = self.running.remove(id) {
             self.shared.sampler().ended(id, service.clone());
-            self.shared.tell(id, service, at, ContainerHappening::Died { exit_code, oom: oom || seen });
+            self.shared.tell(
+                id,
+                service,
+                at,
+                ContainerHappening::Died {
+                    exit_code,
+                    oom: oom || seen,
+                },
+            );
         }
     }
 }
@@ -161,14 +232,26 @@ impl Shared {
     }
 
     fn tell(&self, id: &str, service: Option<String>, at_ns: u64, what: ContainerHappening) {
-        self.mailbox.event(ContainerEvent { id: id.to_owned(), service, at: Timestamp(at_ns / NS_PER_MS), what });
+        self.mailbox.event(ContainerEvent {
+            id: id.to_owned(),
+            service,
+            at: Timestamp(at_ns / NS_PER_MS),
+            what,
+        });
     }
 
     /// Asks the engine for a container's first process, and shows it to the sampler. Tells whether it runs.
     async fn find(&self, id: &str, service: Option<String>) -> bool {
-        let Ok(_turn) = self.questions.acquire().await else { return false };
+        let Ok(_turn) = self.questions.acquire().await else {
+            return false;
+        };
         match self.engine.inspect(id).await {
-            Ok(Inspected { state, .. }) => state.pid != 0 && self.sampler().started(id, service, state.started_at(), state.pid),
+            Ok(Inspected { state, .. }) => {
+                state.pid != 0
+                    && self
+                        .sampler()
+                        .started(id, service, state.started_at(), state.pid)
+            }
             Err(error) => {
                 tracing::debug!("{id}: {error}");
                 false

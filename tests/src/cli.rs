@@ -58,7 +58,11 @@ impl Outcome {
 impl From<Output> for Outcome {
     fn from(output: Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+        Self {
+            code: output.status.code(),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
     }
 }
 
@@ -67,7 +71,14 @@ impl From<Output> for Outcome {
 /// # Panics
 /// When it cannot be started.
 pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
-    Command::new(micado()).args(arguments).envs(environment.iter().copied()).kill_on_drop(true).output().await.expect("micado").into()
+    Command::new(micado())
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("micado")
+        .into()
 }
 
 /// A command that runs, its input a pipe that is open.
@@ -81,7 +92,13 @@ impl Running {
     /// When it ends before.
     pub async fn printed<const SIZE: usize>(&mut self) -> [u8; SIZE] {
         let mut piece = [0; SIZE];
-        self.0.stdout.as_mut().expect("a pipe").read_exact(&mut piece).await.expect("it prints");
+        self.0
+            .stdout
+            .as_mut()
+            .expect("a pipe")
+            .read_exact(&mut piece)
+            .await
+            .expect("it prints");
         piece
     }
 
@@ -101,7 +118,9 @@ impl Running {
     #[must_use]
     pub fn wrote(&self) -> u64 {
         let io = std::fs::read_to_string(format!("/proc/{}/io", self.pid())).expect("it runs");
-        io.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok()).expect("the kernel's count")
+        io.lines()
+            .find_map(|line| line.strip_prefix("wchar: ")?.parse().ok())
+            .expect("the kernel's count")
     }
 
     /// Sends it a signal, such as `-INT`.
@@ -109,7 +128,14 @@ impl Running {
     /// # Panics
     /// When it has ended.
     pub async fn kill(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.pid().to_string()]).status().await.expect("kill").success());
+        assert!(
+            Command::new("kill")
+                .args([signal, &self.pid().to_string()])
+                .status()
+                .await
+                .expect("kill")
+                .success()
+        );
     }
 
     /// How it ended, if it has.
@@ -135,7 +161,10 @@ impl Running {
         });
         let output = timeout(Duration::from_secs(seconds), self.0.wait_with_output()).await;
         feeding.abort();
-        output.unwrap_or_else(|_| panic!("micado hangs for {seconds} s")).expect("its end").into()
+        output
+            .unwrap_or_else(|_| panic!("micado hangs for {seconds} s"))
+            .expect("its end")
+            .into()
     }
 }
 
@@ -160,22 +189,39 @@ impl Cluster {
     /// When it cannot be started.
     #[must_use]
     pub fn start_micado_joined(&self, arguments: &[&str]) -> Running {
-        self.spawn(Command::new("sh").args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(micado()).args(arguments))
+        self.spawn(
+            Command::new("sh")
+                .args(["-c", "exec \"$0\" \"$@\" 2>&1"])
+                .arg(micado())
+                .args(arguments),
+        )
     }
 
     fn spawn(&self, command: &mut Command) -> Running {
-        command.env("MICADO_MANAGER", self.address()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .env("MICADO_MANAGER", self.address())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         Running(command.kill_on_drop(true).spawn().expect("micado"))
     }
 
     /// Runs a command in a container with this input, for a minute at most.
     pub async fn execute(&self, name: &str, command: &[&str], input: &[u8]) -> Outcome {
-        self.start_micado(&[&["execute", "-n", name, "-c"], command].concat()).end(input, 60).await
+        self.start_micado(&[&["execute", "-n", name, "-c"], command].concat())
+            .end(input, 60)
+            .await
     }
 
     /// Waits until the agent of a container's machine is connected: until a command in the container works.
     pub async fn until_reached(&self, name: &str, seconds: u64) {
-        let reached = async || (self.execute(name, &["true"], b"").await.code == Some(0)).then_some(());
-        wait(&format!("the agent of the machine of {name} is connected"), seconds, reached).await;
+        let reached =
+            async || (self.execute(name, &["true"], b"").await.code == Some(0)).then_some(());
+        wait(
+            &format!("the agent of the machine of {name} is connected"),
+            seconds,
+            reached,
+        )
+        .await;
     }
 }

@@ -37,7 +37,15 @@ pub struct Rented {
 
 impl Default for Rented {
     fn default() -> Self {
-        Self { boots: true, stock: false, rent: "jobs", pace: Pace::default(), spelling: Spelling::default(), call_timeout: 10, join_timeout: 60 }
+        Self {
+            boots: true,
+            stock: false,
+            rent: "jobs",
+            pace: Pace::default(),
+            spelling: Spelling::default(),
+            call_timeout: 10,
+            join_timeout: 60,
+        }
     }
 }
 
@@ -45,32 +53,56 @@ impl Rented {
     /// Records only: enough for all that does not look into a machine.
     #[must_use]
     pub fn records() -> Self {
-        Self { boots: false, call_timeout: 2, ..Self::default() }
+        Self {
+            boots: false,
+            call_timeout: 2,
+            ..Self::default()
+        }
     }
 
     /// Starts the simulator, its machines on this network of the engine at this endpoint.
     pub(crate) async fn start(&self, endpoint: &str, network: &str, folder: &Path) -> Simulator {
-        let mut config =
-            Config { user: USER.to_owned(), password: PASSWORD.to_owned(), pace: self.pace.clone(), spelling: self.spelling.clone(), ..Config::default() };
+        let mut config = Config {
+            user: USER.to_owned(),
+            password: PASSWORD.to_owned(),
+            pace: self.pace.clone(),
+            spelling: self.spelling.clone(),
+            ..Config::default()
+        };
         if self.boots {
-            let labels = [(run::RUN_LABEL.to_owned(), run::name()), (run::FOLDER_LABEL.to_owned(), folder.display().to_string())];
+            let labels = [
+                (run::RUN_LABEL.to_owned(), run::name()),
+                (run::FOLDER_LABEL.to_owned(), folder.display().to_string()),
+            ];
             config.machines = MachineKind::Docker(DockerMachines {
                 endpoint: endpoint.to_owned(),
                 network: network.to_owned(),
                 image: IMAGE.to_owned(),
                 labels: labels.into(),
             });
-            let node = config.catalogue.softwares.iter_mut().find(|it| it.name == "micado node").expect("the catalogue's node");
+            let node = config
+                .catalogue
+                .softwares
+                .iter_mut()
+                .find(|it| it.name == "micado node")
+                .expect("the catalogue's node");
             node.package = (!self.stock).then(|| package(&folder.join("package")));
         }
-        Simulator::start(config).await.unwrap_or_else(|error| panic!("the simulator: {error}"))
+        Simulator::start(config)
+            .await
+            .unwrap_or_else(|error| panic!("the simulator: {error}"))
     }
 
     /// The `cloudsetup.xml` that rents from there, its credentials beside it in this folder.
     #[must_use]
     pub fn xml(&self, url: &str, folder: &Path) -> String {
         write_credentials(folder, PASSWORD);
-        let Self { rent, call_timeout, join_timeout, .. } = self;
+        let Self {
+            rent,
+            call_timeout,
+            join_timeout,
+            ..
+        } = self;
         format!(
             "<setup><clouds><cloud><name>sigma</name><provider>CloudSigma</provider><region>CloudSigma Zurich</region>\n\
              <endpoint>{url}</endpoint><credentials>cbcredentials</credentials><call_timeout>{call_timeout}</call_timeout><calls_per_second>100</calls_per_second>\n\
@@ -85,24 +117,42 @@ impl Rented {
 
 /// Writes the credentials' file that [`Rented::xml`] names, with this password.
 pub fn write_credentials(folder: &Path, password: &str) {
-    let (path, aside) = (folder.join("cbcredentials"), folder.join("cbcredentials.new"));
+    let (path, aside) = (
+        folder.join("cbcredentials"),
+        folder.join("cbcredentials.new"),
+    );
     fs::write(&aside, format!("{USER}\n{password}\n")).expect("the credentials");
-    fs::set_permissions(&aside, fs::Permissions::from_mode(0o600)).expect("the credentials, for us alone");
+    fs::set_permissions(&aside, fs::Permissions::from_mode(0o600))
+        .expect("the credentials, for us alone");
     fs::rename(&aside, &path).expect("the credentials, in their place");
 }
 
 /// The agent as machines get it that have none.
 pub(crate) fn agent() -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/node-agent/build");
-    let done = Command::new(&script).output().expect("scripts/node-agent/build");
-    assert!(done.status.success(), "scripts/node-agent/build: {}", String::from_utf8_lossy(&done.stderr));
+    let done = Command::new(&script)
+        .output()
+        .expect("scripts/node-agent/build");
+    assert!(
+        done.status.success(),
+        "scripts/node-agent/build: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     String::from_utf8_lossy(&done.stdout).trim().to_owned()
 }
 
 /// The package of a node, made as an administrator makes it.
 fn package(folder: &Path) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/package");
-    let done = Command::new(&script).args(["node", "--out"]).arg(folder).output().expect("scripts/package");
-    assert!(done.status.success(), "scripts/package: {}", String::from_utf8_lossy(&done.stderr));
+    let done = Command::new(&script)
+        .args(["node", "--out"])
+        .arg(folder)
+        .output()
+        .expect("scripts/package");
+    assert!(
+        done.status.success(),
+        "scripts/package: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     folder.to_owned()
 }

@@ -38,7 +38,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { setup: Setup::default(), arguments: Vec::new(), faulty: false, rented: None, tick: 2, store: Store::default() }
+        Self {
+            setup: Setup::default(),
+            arguments: Vec::new(),
+            faulty: false,
+            rented: None,
+            tick: 2,
+            store: Store::default(),
+        }
     }
 }
 
@@ -69,34 +76,92 @@ impl Cluster {
         let begin = Instant::now();
         let host = Host::connect().await;
         host.sweep().await;
-        let folder = tempfile::Builder::new().prefix(run::FOLDER_PREFIX).tempdir_in(run::folder()).expect("a folder for the cluster").keep();
-        let network = format!("micado-{}", folder.file_name().expect("it was given one").to_string_lossy().to_lowercase());
+        let folder = tempfile::Builder::new()
+            .prefix(run::FOLDER_PREFIX)
+            .tempdir_in(run::folder())
+            .expect("a folder for the cluster")
+            .keep();
+        let network = format!(
+            "micado-{}",
+            folder
+                .file_name()
+                .expect("it was given one")
+                .to_string_lossy()
+                .to_lowercase()
+        );
         // From here on all that is made is removed, whatever fails.
-        let remains = Remains { network: network.clone(), folder: folder.clone() };
+        let remains = Remains {
+            network: network.clone(),
+            folder: folder.clone(),
+        };
         host.make_network(&network, &folder).await;
         let boots = host.watch_boots();
         let engine = Engine::start(&host, &network, &folder).await;
-        let broker = options.faulty.then(|| FaultyBroker::start(&folder, &host.endpoint));
+        let broker = options
+            .faulty
+            .then(|| FaultyBroker::start(&folder, &host.endpoint));
         let simulator = match &options.rented {
             Some(rented) => Some(rented.start(&host.endpoint, &network, &folder).await),
             None => None,
         };
         let mongod = tokio::task::block_in_place(|| Mongod::start(options.store, &folder));
-        let cloud = broker.as_ref().map_or_else(|| host.endpoint.clone(), FaultyBroker::endpoint);
+        let cloud = broker
+            .as_ref()
+            .map_or_else(|| host.endpoint.clone(), FaultyBroker::endpoint);
         let mut arguments = engine.arguments();
-        arguments.extend(["--cloud-engine", &cloud, "--cloud-network", &network, "--tick", &options.tick.to_string()].map(str::to_owned));
+        arguments.extend(
+            [
+                "--cloud-engine",
+                &cloud,
+                "--cloud-network",
+                &network,
+                "--tick",
+                &options.tick.to_string(),
+            ]
+            .map(str::to_owned),
+        );
         // The manager is a process of the host's, its engine a container: machines reach the one through the network's gateway. The port outlives the manager.
         let port = free_port();
-        arguments.extend(["--listen".to_owned(), format!("0.0.0.0:{port}"), "--api-address".to_owned(), host.gateway(&network).await]);
+        arguments.extend([
+            "--listen".to_owned(),
+            format!("0.0.0.0:{port}"),
+            "--api-address".to_owned(),
+            host.gateway(&network).await,
+        ]);
         if options.rented.as_ref().is_some_and(|rented| rented.stock) {
             arguments.extend(["--agent".to_owned(), cloudbroker::agent()]);
         }
-        arguments.extend(mongod.iter().flat_map(|mongod| ["--store".to_owned(), mongod.url().to_owned()]));
-        arguments.extend(options.arguments.iter().map(|argument| (*argument).to_owned()));
-        let api = Client::connect(&address(&folder), &ConnectOptions::default()).expect("a socket's address");
+        arguments.extend(
+            mongod
+                .iter()
+                .flat_map(|mongod| ["--store".to_owned(), mongod.url().to_owned()]),
+        );
+        arguments.extend(
+            options
+                .arguments
+                .iter()
+                .map(|argument| (*argument).to_owned()),
+        );
+        let api = Client::connect(&address(&folder), &ConnectOptions::default())
+            .expect("a socket's address");
         let rented = options.rented.as_ref().zip(simulator.as_ref());
-        let setup = rented.map_or_else(|| options.setup.xml(), |(rented, simulator)| rented.xml(&simulator.url(), &folder));
-        let mut cluster = Self { api, host, engine, broker, simulator, boots, port, arguments, manager: None, mongod, remains };
+        let setup = rented.map_or_else(
+            || options.setup.xml(),
+            |(rented, simulator)| rented.xml(&simulator.url(), &folder),
+        );
+        let mut cluster = Self {
+            api,
+            host,
+            engine,
+            broker,
+            simulator,
+            boots,
+            port,
+            arguments,
+            manager: None,
+            mongod,
+            remains,
+        };
         cluster.write_setup(&setup);
         cluster.start_manager(&[]).await;
         measured("a cluster made", begin.elapsed());
@@ -130,7 +195,9 @@ impl Cluster {
     /// What its records are in.
     #[must_use]
     pub fn mongod(&self) -> &Mongod {
-        self.mongod.as_ref().expect("a `store` other than the embedded one was asked for")
+        self.mongod
+            .as_ref()
+            .expect("a `store` other than the embedded one was asked for")
     }
 
     /// The manager's state folder.
@@ -142,7 +209,10 @@ impl Cluster {
     /// The number of the manager's process.
     #[must_use]
     pub fn manager_pid(&self) -> u32 {
-        self.manager.as_ref().and_then(Manager::pid).expect("a manager that runs")
+        self.manager
+            .as_ref()
+            .and_then(Manager::pid)
+            .expect("a manager that runs")
     }
 
     /// Replaces `cloudsetup.xml`; the next manager reads it.
@@ -154,7 +224,10 @@ impl Cluster {
     pub async fn start_manager(&mut self, environment: &[(&str, &str)]) {
         self.spawn_manager(environment);
         wait("the manager is ready", 60, async || {
-            assert!(self.manager.as_mut().is_some_and(Manager::runs), "the manager ended by itself");
+            assert!(
+                self.manager.as_mut().is_some_and(Manager::runs),
+                "the manager ended by itself"
+            );
             self.api.ready().await.ok()
         })
         .await;
@@ -162,8 +235,15 @@ impl Cluster {
 
     /// Starts the manager and does not wait.
     pub fn spawn_manager(&mut self, environment: &[(&str, &str)]) {
-        assert!(!self.manager.as_mut().is_some_and(Manager::runs), "a manager runs already");
-        self.manager = Some(Manager::start(&self.remains.folder, &self.arguments, environment));
+        assert!(
+            !self.manager.as_mut().is_some_and(Manager::runs),
+            "a manager runs already"
+        );
+        self.manager = Some(Manager::start(
+            &self.remains.folder,
+            &self.arguments,
+            environment,
+        ));
     }
 
     /// Kills the manager with SIGKILL.
@@ -194,7 +274,10 @@ impl Cluster {
 
     /// Launches, and returns what was recorded.
     pub async fn launch(&self, request: &LaunchRequest) -> ContainerView {
-        self.api.launch(request).await.unwrap_or_else(|error| panic!("launch: {error}"))
+        self.api
+            .launch(request)
+            .await
+            .unwrap_or_else(|error| panic!("launch: {error}"))
     }
 
     /// How many machines the cloud has booted for this cluster since then.
@@ -221,7 +304,11 @@ impl Cluster {
 
     /// The names that a container has on the network of all: the one that it shares with its service's others, and its own.
     pub async fn names_of(&self, container: &str) -> [String; 2] {
-        let names = self.engine.names_of(container).await.and_then(|names| names.try_into().ok());
+        let names = self
+            .engine
+            .names_of(container)
+            .await
+            .and_then(|names| names.try_into().ok());
         names.unwrap_or_else(|| panic!("{container} has no two names on its network"))
     }
 
@@ -239,29 +326,67 @@ impl Cluster {
     pub async fn empty(&self) {
         let view = self.look().await.expect("a manager that answers");
         for container in &view.containers {
-            self.api.quit(container.name.as_str(), true).await.unwrap_or_else(|error| panic!("quit: {error}"));
+            self.api
+                .quit(container.name.as_str(), true)
+                .await
+                .unwrap_or_else(|error| panic!("quit: {error}"));
         }
-        self.until("no container is left", 60, |view| view.containers.is_empty().then_some(())).await;
+        self.until("no container is left", 60, |view| {
+            view.containers.is_empty().then_some(())
+        })
+        .await;
         for instance in view.in_use() {
-            self.api.stop(instance.tag.as_str(), true).await.unwrap_or_else(|error| panic!("stop: {error}"));
+            self.api
+                .stop(instance.tag.as_str(), true)
+                .await
+                .unwrap_or_else(|error| panic!("stop: {error}"));
         }
-        self.until("no instance is in use", 60, |view| view.in_use().is_empty().then_some(())).await;
-        wait("the cloud has no machine", 60, async || self.machines().await.is_empty().then_some(())).await;
+        self.until("no instance is in use", 60, |view| {
+            view.in_use().is_empty().then_some(())
+        })
+        .await;
+        wait("the cloud has no machine", 60, async || {
+            self.machines().await.is_empty().then_some(())
+        })
+        .await;
     }
 
     /// What the web server of this container answers at its published port.
     pub async fn ask(&self, name: &str, path: &str) -> String {
         let view = self.look().await.expect("a manager that answers");
-        let container = view.container(name).unwrap_or_else(|| panic!("no container {name}"));
-        let port = container.ports.iter().find_map(|port| port.host).unwrap_or_else(|| panic!("{name} has no published port: {container:?}"));
+        let container = view
+            .container(name)
+            .unwrap_or_else(|| panic!("no container {name}"));
+        let port = container
+            .ports
+            .iter()
+            .find_map(|port| port.host)
+            .unwrap_or_else(|| panic!("{name} has no published port: {container:?}"));
         let address = container.address.as_deref().expect("the machine's address");
-        wait(&format!("{name} answers at {address}:{port}"), 5, async || self.get(address, port, path).await).await
+        wait(
+            &format!("{name} answers at {address}:{port}"),
+            5,
+            async || self.get(address, port, path).await,
+        )
+        .await
     }
 
     /// What an HTTP server answers, if it does.
     pub async fn get(&self, address: &str, port: u16, path: &str) -> Option<String> {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).tls_certs_only([]).build().expect("an HTTP client");
-        client.get(format!("http://{address}:{port}{path}")).send().await.ok()?.text().await.ok()
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(5))
+            .tls_certs_only([])
+            .build()
+            .expect("an HTTP client");
+        client
+            .get(format!("http://{address}:{port}{path}"))
+            .send()
+            .await
+            .ok()?
+            .text()
+            .await
+            .ok()
     }
 }
 
@@ -272,7 +397,9 @@ fn address(folder: &Path) -> String {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.remains.on_a_thread(async |host, remains| diagnosis::print(host, &remains.network, &remains.folder).await);
+            self.remains.on_a_thread(async |host, remains| {
+                diagnosis::print(host, &remains.network, &remains.folder).await
+            });
         }
         if let Some(manager) = &mut self.manager {
             manager.end();
@@ -295,7 +422,9 @@ impl Remains {
                 tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()
-                    .map(|runtime| runtime.block_on(async { work(&Host::connect().await, self).await }))
+                    .map(|runtime| {
+                        runtime.block_on(async { work(&Host::connect().await, self).await })
+                    })
             };
             scope.spawn(body).join()
         });

@@ -54,7 +54,11 @@ impl FaultyBroker {
     pub(crate) fn start(folder: &Path, endpoint: &str) -> Self {
         let socket = folder.join("cloud.sock");
         let listener = UnixListener::bind(&socket).expect("the proxy's socket");
-        let target = PathBuf::from(endpoint.strip_prefix("unix://").expect("the host's engine is on a unix socket"));
+        let target = PathBuf::from(
+            endpoint
+                .strip_prefix("unix://")
+                .expect("the host's engine is on a unix socket"),
+        );
         let shared = Arc::new(Shared::default());
         let all = shared.clone();
         tokio::spawn(async move {
@@ -72,7 +76,11 @@ impl FaultyBroker {
 
     /// The next `times` requests whose first line contains this word go wrong.
     pub fn fail(&self, fault: Fault, word: &str, times: u32) {
-        lock(&self.shared.rules).push(Rule { fault, word: word.to_owned(), left: times });
+        lock(&self.shared.rules).push(Rule {
+            fault,
+            word: word.to_owned(),
+            left: times,
+        });
     }
 
     /// Nothing goes wrong any more; what is stalled goes on.
@@ -91,9 +99,13 @@ impl FaultyBroker {
 impl Shared {
     /// What goes wrong with what a caller sends, if it is a request that a rule is for and not a piece of a body.
     fn fault_of(&self, piece: &[u8]) -> Option<Fault> {
-        let first_line = std::str::from_utf8(piece.split(|byte| *byte == b'\r').next()?).ok().filter(|line| line.ends_with(" HTTP/1.1"))?;
+        let first_line = std::str::from_utf8(piece.split(|byte| *byte == b'\r').next()?)
+            .ok()
+            .filter(|line| line.ends_with(" HTTP/1.1"))?;
         let mut rules = lock(&self.rules);
-        let rule = rules.iter_mut().find(|rule| rule.left > 0 && first_line.contains(&rule.word))?;
+        let rule = rules
+            .iter_mut()
+            .find(|rule| rule.left > 0 && first_line.contains(&rule.word))?;
         rule.left -= 1;
         *lock(&self.happened) += 1;
         Some(rule.fault)
@@ -135,8 +147,13 @@ async fn serve(mut client: UnixStream, target: PathBuf, shared: Arc<Shared>) -> 
 /// Answers as an engine that cannot, and takes what the caller still sends: closed too early, the caller would see a broken pipe and no answer.
 async fn answer_and_drain(mut client: UnixStream, status: u16) -> io::Result<()> {
     let body = r#"{"message":"the cloud is out of order"}"#;
-    let head = format!("HTTP/1.1 {status} Fault\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status} Fault\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
     client.write_all(format!("{head}{body}").as_bytes()).await?;
     client.shutdown().await?;
-    tokio::io::copy(&mut client, &mut tokio::io::sink()).await.map(drop)
+    tokio::io::copy(&mut client, &mut tokio::io::sink())
+        .await
+        .map(drop)
 }

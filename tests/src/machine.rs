@@ -12,9 +12,19 @@ impl Cluster {
     /// The machine of this tag.
     pub async fn machine(&self, tag: &str) -> HostContainer {
         let view = self.look().await.unwrap_or_default();
-        let instance = view.in_use().into_iter().find(|it| it.tag.as_str() == tag).map(|it| it.id.to_string());
-        let is_it = |machine: &HostContainer| machine.tag == tag || Some(&machine.instance) == instance.as_ref();
-        self.machines().await.into_iter().find(is_it).unwrap_or_else(|| panic!("no machine has the tag {tag}"))
+        let instance = view
+            .in_use()
+            .into_iter()
+            .find(|it| it.tag.as_str() == tag)
+            .map(|it| it.id.to_string());
+        let is_it = |machine: &HostContainer| {
+            machine.tag == tag || Some(&machine.instance) == instance.as_ref()
+        };
+        self.machines()
+            .await
+            .into_iter()
+            .find(is_it)
+            .unwrap_or_else(|| panic!("no machine has the tag {tag}"))
     }
 
     /// A machine loses power.
@@ -64,20 +74,32 @@ impl Cluster {
             else sed -n 's/^usage_usec \(.*\)/\1000/p' /sys/fs/cgroup$(sed -n 's/^0:://p' /proc/$pid/cgroup)/cpu.stat
             fi";
         let text = self.on_machine(tag, script).await;
-        let numbers: Vec<u64> = text.lines().map(|line| line.parse().unwrap_or_else(|_| panic!("no number: {text}"))).collect();
-        let [at, used] = numbers[..] else { panic!("two numbers: {text}") };
+        let numbers: Vec<u64> = text
+            .lines()
+            .map(|line| line.parse().unwrap_or_else(|_| panic!("no number: {text}")))
+            .collect();
+        let [at, used] = numbers[..] else {
+            panic!("two numbers: {text}")
+        };
         (at, used)
     }
 
     /// The most memory that the manager ever had, in MiB.
     #[must_use]
     pub fn manager_peak(&self) -> u64 {
-        peak(&std::fs::read_to_string(format!("/proc/{}/status", self.manager_pid())).expect("the manager runs"))
+        peak(
+            &std::fs::read_to_string(format!("/proc/{}/status", self.manager_pid()))
+                .expect("the manager runs"),
+        )
     }
 
     /// The most memory that the agent on a machine ever had, in MiB.
     pub async fn agent_peak(&self, tag: &str) -> u64 {
-        peak(&self.on_machine(tag, "cat /proc/$(pidof micado-node)/status").await)
+        peak(
+            &self
+                .on_machine(tag, "cat /proc/$(pidof micado-node)/status")
+                .await,
+        )
     }
 
     /// The containers that run on all machines, by the engines' ids, each with when it was started and as which process.
@@ -85,7 +107,12 @@ impl Cluster {
         let mut all = BTreeMap::new();
         for machine in self.machines().await {
             let listed = self.host.run(&machine.id, "docker ps -q | xargs -r docker inspect --format '{{.Id}} {{.State.StartedAt}} {{.State.Pid}}'").await;
-            all.extend(listed.lines().filter_map(|line| line.split_once(' ')).map(|(id, started)| (id.to_owned(), started.to_owned())));
+            all.extend(
+                listed
+                    .lines()
+                    .filter_map(|line| line.split_once(' '))
+                    .map(|(id, started)| (id.to_owned(), started.to_owned())),
+            );
         }
         all
     }
@@ -93,6 +120,13 @@ impl Cluster {
 
 /// Of a process, by its `status` in `/proc`, which counts in KiB.
 fn peak(status: &str) -> u64 {
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a process with memory");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") >> 10
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .expect("a process with memory");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .expect("a number")
+        >> 10
 }

@@ -24,10 +24,22 @@ impl Manager {
     pub(crate) fn start(folder: &Path, arguments: &[String], environment: &[(&str, &str)]) -> Self {
         let log = log_file(folder);
         let mut command = Command::new(micado());
-        command.arg("manager").arg("--state").arg(folder).args(arguments).envs(environment.iter().copied()).kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("the log")).stderr(log);
-        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", micado().display()));
-        fs::write(folder.join(PID), child.id().unwrap_or_default().to_string()).expect("the manager's number");
+        command
+            .arg("manager")
+            .arg("--state")
+            .arg(folder)
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log"))
+            .stderr(log);
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", micado().display()));
+        fs::write(folder.join(PID), child.id().unwrap_or_default().to_string())
+            .expect("the manager's number");
         Self { child }
     }
 
@@ -58,7 +70,11 @@ impl Manager {
 }
 
 fn log_file(folder: &Path) -> File {
-    OpenOptions::new().append(true).create(true).open(folder.join(LOG)).expect("the manager's log")
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(folder.join(LOG))
+        .expect("the manager's log")
 }
 
 /// The last lines that the managers of this folder wrote.
@@ -70,10 +86,18 @@ pub(crate) fn log_tail(folder: &Path, lines: usize) -> String {
 
 /// Ends the manager of a test that was killed, if it still runs: only a process that was started on this folder.
 pub(crate) fn end_orphan(folder: &Path) {
-    let Ok(pid) = fs::read_to_string(folder.join(PID)) else { return };
+    let Ok(pid) = fs::read_to_string(folder.join(PID)) else {
+        return;
+    };
     let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let ours = command.split(|byte| *byte == 0).any(|argument| argument == folder.as_os_str().as_encoded_bytes());
-    if ours && let Err(error) = std::process::Command::new("kill").args(["-9", &pid]).status() {
+    let ours = command
+        .split(|byte| *byte == 0)
+        .any(|argument| argument == folder.as_os_str().as_encoded_bytes());
+    if ours
+        && let Err(error) = std::process::Command::new("kill")
+            .args(["-9", &pid])
+            .status()
+    {
         eprintln!("manager {pid} stays behind: {error}");
     }
 }
@@ -84,14 +108,30 @@ pub(crate) fn end_orphan(folder: &Path) {
 /// When it is not there.
 #[must_use]
 pub fn micado() -> PathBuf {
-    let beside = || std::env::current_exe().ok()?.parent()?.parent().map(|folder| folder.join("micado"));
-    let path = std::env::var_os("MICADO_BIN").map(PathBuf::from).or_else(beside).expect("the test's own path");
-    assert!(path.is_file(), "{} is missing: cargo build -p micado-manager, or set MICADO_BIN", path.display());
+    let beside = || {
+        std::env::current_exe()
+            .ok()?
+            .parent()?
+            .parent()
+            .map(|folder| folder.join("micado"))
+    };
+    let path = std::env::var_os("MICADO_BIN")
+        .map(PathBuf::from)
+        .or_else(beside)
+        .expect("the test's own path");
+    assert!(
+        path.is_file(),
+        "{} is missing: cargo build -p micado-manager, or set MICADO_BIN",
+        path.display()
+    );
     path
 }
 
 /// A port that nobody listens on.
 #[must_use]
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
 }

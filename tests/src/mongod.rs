@@ -33,14 +33,20 @@ pub struct Mongod {
 impl Mongod {
     /// A database for the cluster of this folder, if its records are to be in one.
     pub(crate) fn start(store: Store, folder: &Path) -> Option<Self> {
-        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).expect("a folder with a name");
+        let name = folder
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .expect("a folder with a name");
         let shared = micado_mongod::shared(&name).filter(|_| store == Store::MongoDb);
         match (store, shared) {
             (Store::Embedded, _) => None,
             (_, Some(url)) => Some(Self { url, server: None }),
             (_, None) => {
                 let server = Server::start(1);
-                Some(Self { url: server.url(&name), server: Some(server) })
+                Some(Self {
+                    url: server.url(&name),
+                    server: Some(server),
+                })
             }
         }
     }
@@ -57,8 +63,14 @@ impl Mongod {
     /// When the server does not answer.
     pub async fn documents(&self, collection: &str) -> Vec<Document> {
         let database = database(&self.url).await.expect("a URL");
-        let found = database.collection::<Document>(collection).find(doc! {}).projection(doc! { "record": 0 }).await;
-        let documents = futures_util::TryStreamExt::try_collect(found.expect("the server answers")).await.expect("the documents");
+        let found = database
+            .collection::<Document>(collection)
+            .find(doc! {})
+            .projection(doc! { "record": 0 })
+            .await;
+        let documents = futures_util::TryStreamExt::try_collect(found.expect("the server answers"))
+            .await
+            .expect("the documents");
         database.client().clone().shutdown().await;
         documents
     }
@@ -88,11 +100,16 @@ impl Mongod {
 
     fn signal(&self, signal: &str) {
         let server = self.own();
-        server.ports().iter().for_each(|port| server.signal(*port, signal));
+        server
+            .ports()
+            .iter()
+            .for_each(|port| server.signal(*port, signal));
     }
 
     fn own(&self) -> &Server {
-        self.server.as_ref().expect("`Store::OwnServer` was asked for")
+        self.server
+            .as_ref()
+            .expect("`Store::OwnServer` was asked for")
     }
 
     /// Whoever shares the server does not find what we left.
@@ -118,10 +135,21 @@ impl Drop for Mongod {
             return;
         }
         let work = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-            runtime.block_on(async { tokio::time::timeout(PATIENCE, self.drop_database()).await.ok()?.ok() })
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .ok()?;
+            runtime.block_on(async {
+                tokio::time::timeout(PATIENCE, self.drop_database())
+                    .await
+                    .ok()?
+                    .ok()
+            })
         };
-        if !matches!(std::thread::scope(|scope| scope.spawn(work).join()), Ok(Some(()))) {
+        if !matches!(
+            std::thread::scope(|scope| scope.spawn(work).join()),
+            Ok(Some(()))
+        ) {
             eprintln!("the database of {} stays behind", self.url);
         }
     }

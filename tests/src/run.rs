@@ -32,13 +32,22 @@ pub(crate) fn owner() -> &'static String {
 
 /// Whether the process of this label is still there.
 pub(crate) fn is_alive(owner: &str) -> bool {
-    let Some((pid, start)) = owner.split_once(':') else { return false };
-    pid.parse().ok().and_then(start_of).is_some_and(|found| found == start)
+    let Some((pid, start)) = owner.split_once(':') else {
+        return false;
+    };
+    pid.parse()
+        .ok()
+        .and_then(start_of)
+        .is_some_and(|found| found == start)
 }
 
 /// When a process began, in the kernel's ticks since boot.
 fn start_of(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything; the start is the 20th field after it.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19).map(str::to_owned)
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(19)
+        .map(str::to_owned)
 }

@@ -1,6 +1,9 @@
 //! What a cluster is made from: its `cloudsetup.xml`, and the requests that most tests launch.
 
-use micado_api::{LaunchRequest, Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, ServiceSpec, VolumeMount};
+use micado_api::{
+    LaunchRequest, Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, ServiceSpec,
+    VolumeMount,
+};
 
 /// The image that most tests launch.
 const WEB: &str = "micado-web";
@@ -17,7 +20,13 @@ pub struct Setup {
 impl Default for Setup {
     /// A `small` holds two containers of the default size, a `medium` four.
     fn default() -> Self {
-        Self { flavours: vec![("small", "704M", "1", "0.05"), ("medium", "1216M", "2", "0.09")], join_timeout: 60 }
+        Self {
+            flavours: vec![
+                ("small", "704M", "1", "0.05"),
+                ("medium", "1216M", "2", "0.09"),
+            ],
+            join_timeout: 60,
+        }
     }
 }
 
@@ -25,14 +34,19 @@ impl Setup {
     /// A cloud of which only `small` machines can be had.
     #[must_use]
     pub fn small() -> Self {
-        Self { flavours: vec![("small", "704M", "1", "0.05")], ..Self::default() }
+        Self {
+            flavours: vec![("small", "704M", "1", "0.05")],
+            ..Self::default()
+        }
     }
 
     /// The file's text.
     #[must_use]
     pub fn xml(&self) -> String {
         let flavour = |(name, memory, cores, price): &(&str, &str, &str, &str)| {
-            format!("<flavour><size>{name}</size><memory>{memory}</memory><cores>{cores}</cores><price>{price}</price></flavour>\n")
+            format!(
+                "<flavour><size>{name}</size><memory>{memory}</memory><cores>{cores}</cores><price>{price}</price></flavour>\n"
+            )
         };
         let flavours: String = self.flavours.iter().map(flavour).collect();
         let timeout = self.join_timeout;
@@ -58,7 +72,12 @@ pub fn web(client: &str) -> LaunchRequest {
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: Vec::new(),
     };
-    LaunchRequest { spec, publish_all: true, request: None, unnamed: micado_api::Unnamed::default() }
+    LaunchRequest {
+        spec,
+        publish_all: true,
+        request: None,
+        unnamed: micado_api::Unnamed::default(),
+    }
 }
 
 /// A request to launch a container that has a shell and its tools, and does nothing by itself. Its image is made by [`crate::Cluster::load_tools`].
@@ -92,16 +111,25 @@ pub trait Request: Sized {
 
 impl Request for LaunchRequest {
     fn environment(mut self, settings: &[&str]) -> Self {
-        self.spec.environment.extend(settings.iter().map(|setting| (*setting).to_owned()));
+        self.spec
+            .environment
+            .extend(settings.iter().map(|setting| (*setting).to_owned()));
         self
     }
     fn host_port(mut self, port: u16) -> Self {
         self.publish_all = false;
-        self.spec.ports.push(PortMapping { host: Some(port), container: 8080, protocol: Protocol::Tcp });
+        self.spec.ports.push(PortMapping {
+            host: Some(port),
+            container: 8080,
+            protocol: Protocol::Tcp,
+        });
         self
     }
     fn volume(mut self, name: &str, path: &str) -> Self {
-        self.spec.volumes.push(VolumeMount { name: name.to_owned(), path: path.to_owned() });
+        self.spec.volumes.push(VolumeMount {
+            name: name.to_owned(),
+            path: path.to_owned(),
+        });
         self
     }
     fn memory_mib(mut self, mib: u64) -> Self {

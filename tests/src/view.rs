@@ -44,13 +44,19 @@ impl View {
     /// Instances that are neither over nor failed.
     #[must_use]
     pub fn in_use(&self) -> Vec<&InstanceView> {
-        self.instances.iter().filter(|it| !matches!(it.state, InstanceState::Gone | InstanceState::Failed)).collect()
+        self.instances
+            .iter()
+            .filter(|it| !matches!(it.state, InstanceState::Gone | InstanceState::Failed))
+            .collect()
     }
 
     /// The tag of the instance that the container of this name is on.
     #[must_use]
     pub fn place_of(&self, name: &str) -> Option<String> {
-        self.container(name)?.instance.as_ref().map(ToString::to_string)
+        self.container(name)?
+            .instance
+            .as_ref()
+            .map(ToString::to_string)
     }
 }
 
@@ -80,25 +86,50 @@ impl Cluster {
     /// # Errors
     /// When it does not answer.
     pub async fn look(&self) -> Result<View, ClientError> {
-        let (instances, containers) = tokio::try_join!(self.api.instances(true), self.api.containers(true))?;
-        Ok(View { instances, containers })
+        let (instances, containers) =
+            tokio::try_join!(self.api.instances(true), self.api.containers(true))?;
+        Ok(View {
+            instances,
+            containers,
+        })
     }
 
     /// Looks until it is so. A manager that does not answer is asked again.
     ///
     /// # Panics
     /// When it is not so within these seconds; the cluster's end then tells all that is known of it.
-    pub async fn until<T>(&self, what: &str, seconds: u64, is_so: impl Fn(&View) -> Option<T>) -> T {
+    pub async fn until<T>(
+        &self,
+        what: &str,
+        seconds: u64,
+        is_so: impl Fn(&View) -> Option<T>,
+    ) -> T {
         wait(what, seconds, async || is_so(&self.look().await.ok()?)).await
     }
 
     /// Waits until the container of this name is in this state.
-    pub async fn until_container(&self, name: &str, state: ContainerState, seconds: u64) -> ContainerView {
-        self.until(&format!("{name} is {state}"), seconds, |view| view.container_in(name, state).cloned()).await
+    pub async fn until_container(
+        &self,
+        name: &str,
+        state: ContainerState,
+        seconds: u64,
+    ) -> ContainerView {
+        self.until(&format!("{name} is {state}"), seconds, |view| {
+            view.container_in(name, state).cloned()
+        })
+        .await
     }
 
     /// Waits until the instance of this tag is in this state.
-    pub async fn until_instance(&self, tag: &str, state: InstanceState, seconds: u64) -> InstanceView {
-        self.until(&format!("{tag} is {state}"), seconds, |view| view.instance_in(tag, state).cloned()).await
+    pub async fn until_instance(
+        &self,
+        tag: &str,
+        state: InstanceState,
+        seconds: u64,
+    ) -> InstanceView {
+        self.until(&format!("{tag} is {state}"), seconds, |view| {
+            view.instance_in(tag, state).cloned()
+        })
+        .await
     }
 }

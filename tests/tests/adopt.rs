@@ -6,15 +6,25 @@ use std::time::{Instant, SystemTime};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_store_the_manager_adopts_all_rents_nothing_and_stops_nothing() {
-    let mut cluster = Cluster::start(Options { setup: Setup::small(), ..Options::default() }).await;
+    let mut cluster = Cluster::start(Options {
+        setup: Setup::small(),
+        ..Options::default()
+    })
+    .await;
     let mut names = Vec::new();
     for client in ["acme", "acme", "other"] {
         names.push(cluster.launch(&web(client)).await.name.to_string());
     }
     for name in &names {
-        cluster.until_container(name, ContainerState::Running, 60).await;
+        cluster
+            .until_container(name, ContainerState::Running, 60)
+            .await;
     }
-    let (before, tasks, machines) = (cluster.look().await.expect("a view"), cluster.running_tasks().await, cluster.machines().await);
+    let (before, tasks, machines) = (
+        cluster.look().await.expect("a view"),
+        cluster.running_tasks().await,
+        cluster.machines().await,
+    );
 
     let since = SystemTime::now();
     cluster.kill_manager().await;
@@ -22,31 +32,64 @@ async fn without_its_store_the_manager_adopts_all_rents_nothing_and_stops_nothin
     let begin = Instant::now();
     cluster.start_manager(&[]).await;
     for name in &names {
-        cluster.until_container(name, ContainerState::Running, 30).await;
+        cluster
+            .until_container(name, ContainerState::Running, 30)
+            .await;
     }
-    let all_active = |view: &View| (view.in_use().len() == 2 && view.in_use().iter().all(|it| it.state == InstanceState::Active)).then(|| view.clone());
-    let after = cluster.until("both instances are active", 30, all_active).await;
-    measured("from a start without a store until all is adopted", begin.elapsed());
+    let all_active = |view: &View| {
+        (view.in_use().len() == 2
+            && view
+                .in_use()
+                .iter()
+                .all(|it| it.state == InstanceState::Active))
+        .then(|| view.clone())
+    };
+    let after = cluster
+        .until("both instances are active", 30, all_active)
+        .await;
+    measured(
+        "from a start without a store until all is adopted",
+        begin.elapsed(),
+    );
 
     assert_eq!(places(&after), places(&before));
     assert_eq!(kinds(&after), kinds(&before));
-    assert!(after.instances.iter().all(|it| it.origin == Origin::Adopted));
-    assert_eq!(cluster.running_tasks().await, tasks, "the same tasks in the same containers");
+    assert!(
+        after
+            .instances
+            .iter()
+            .all(|it| it.origin == Origin::Adopted)
+    );
+    assert_eq!(
+        cluster.running_tasks().await,
+        tasks,
+        "the same tasks in the same containers"
+    );
     assert_eq!(cluster.machines().await, machines);
     assert_eq!(cluster.machines_booted_since(since), 0);
 
     // Numbers go on, and the room that is left is found.
     let next = cluster.launch(&web("acme")).await.name.to_string();
     assert_eq!(next, "acme_micado-web.3");
-    cluster.until_container(&next, ContainerState::Running, 60).await;
+    cluster
+        .until_container(&next, ContainerState::Running, 60)
+        .await;
     assert_eq!(cluster.machines_booted_since(since), 0);
     cluster.empty().await;
 }
 
 /// Where each container is, with its service and its settings.
 fn places(view: &View) -> Vec<String> {
-    let mut places: Vec<_> =
-        view.containers.iter().map(|it| format!("{} {} {:?} {:?} {}", it.name, it.service, it.instance, it.ports, it.reservation)).collect();
+    let mut places: Vec<_> = view
+        .containers
+        .iter()
+        .map(|it| {
+            format!(
+                "{} {} {:?} {:?} {}",
+                it.name, it.service, it.instance, it.ports, it.reservation
+            )
+        })
+        .collect();
     places.sort();
     places
 }
@@ -54,7 +97,10 @@ fn places(view: &View) -> Vec<String> {
 /// What each instance is.
 fn kinds(view: &View) -> Vec<String> {
     let kind = |it: &micado_api::InstanceView| {
-        format!("{} {} {} {} {} {} {} {}", it.id, it.tag, it.cloud, it.application, it.flavour, it.location, it.price, it.capacity)
+        format!(
+            "{} {} {} {} {} {} {} {}",
+            it.id, it.tag, it.cloud, it.application, it.flavour, it.location, it.price, it.capacity
+        )
     };
     let mut kinds: Vec<_> = view.instances.iter().map(kind).collect();
     kinds.sort();

@@ -22,7 +22,11 @@ const BURNS: &str = "trap 'exit 0' TERM; while :; do i=0; while [ $i -lt 120000 
 
 /// A cluster with one container on each of two machines, both reached, and the machines' tags.
 async fn cluster(options: Options, script: &str) -> (Cluster, [String; 2], [String; 2]) {
-    let cluster = Cluster::start(Options { setup: Setup::small(), ..options }).await;
+    let cluster = Cluster::start(Options {
+        setup: Setup::small(),
+        ..options
+    })
+    .await;
     cluster.load_tools().await;
     let mut names = Vec::new();
     for _ in 0..2 {
@@ -31,7 +35,9 @@ async fn cluster(options: Options, script: &str) -> (Cluster, [String; 2], [Stri
         names.push(cluster.launch(&request).await.name.to_string());
     }
     for name in &names {
-        cluster.until_container(name, ContainerState::Running, 60).await;
+        cluster
+            .until_container(name, ContainerState::Running, 60)
+            .await;
         cluster.until_reached(name, 60).await;
     }
     let view = cluster.look().await.expect("a view");
@@ -42,17 +48,28 @@ async fn cluster(options: Options, script: &str) -> (Cluster, [String; 2], [Stri
 
 /// What runs: the engine's tasks, and every container with its process and when that was started.
 async fn running(cluster: &Cluster) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
-    (cluster.running_tasks().await, cluster.containers_started().await)
+    (
+        cluster.running_tasks().await,
+        cluster.containers_started().await,
+    )
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).expect("a year before 584554051"))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).expect("a year before 584554051")
+        })
 }
 
 /// The figures of a machine, or of a container, that were measured in this time, with the first after it, in which its last moment is; waits until they were
 /// written down. No moment is in them twice.
 async fn figures(cluster: &Cluster, name: &str, from: u64, until: u64) -> Vec<HistoryPoint> {
-    let query = HistoryQuery { from: Some(from), until: None, resolution: Some(2) };
+    let query = HistoryQuery {
+        from: Some(from),
+        until: None,
+        resolution: Some(2),
+    };
     let whole = async || {
         let mut points = cluster.api.history(name, &query).await.ok()?.points;
         let end = points.iter().position(|it| it.at.0 >= until)?;
@@ -60,25 +77,48 @@ async fn figures(cluster: &Cluster, name: &str, from: u64, until: u64) -> Vec<Hi
         Some(points)
     };
     let points: Vec<_> = wait(&format!("the figures of {name} are there"), 30, whole).await;
-    assert!(points.windows(2).all(|two| two[0].at < two[1].at), "each moment once: {points:?}");
+    assert!(
+        points.windows(2).all(|two| two[0].at < two[1].at),
+        "each moment once: {points:?}"
+    );
     let measured: u64 = points.iter().map(|it| it.measured_ms).sum();
     let end = points.last().map_or(until, |it| it.at.0);
-    assert!(measured <= end - from + SAMPLE, "{measured} ms were measured in {} ms: {points:?}", end - from);
+    assert!(
+        measured <= end - from + SAMPLE,
+        "{measured} ms were measured in {} ms: {points:?}",
+        end - from
+    );
     points
 }
 
 /// All of that time was measured, and there are figures of every 10 s of it.
 fn gapless(points: &[HistoryPoint], since: u64, until: u64) {
     let within = || points.iter().filter(|it| it.at.0 < until);
-    let times: Vec<u64> = [since].into_iter().chain(within().map(|it| it.at.0)).chain([until]).collect();
-    assert!(times.windows(2).all(|two| two[1] - two[0] < 10_000), "{times:?}");
+    let times: Vec<u64> = [since]
+        .into_iter()
+        .chain(within().map(|it| it.at.0))
+        .chain([until])
+        .collect();
+    assert!(
+        times.windows(2).all(|two| two[1] - two[0] < 10_000),
+        "{times:?}"
+    );
     let measured: u64 = within().map(|it| it.measured_ms).sum();
-    assert!(measured + SAMPLE >= until - since, "{measured} ms were measured in {} ms: {points:?}", until - since);
+    assert!(
+        measured + SAMPLE >= until - since,
+        "{measured} ms were measured in {} ms: {points:?}",
+        until - since
+    );
 }
 
 /// The CPU time that the figures of that time add up to, in nanoseconds: of those that reach over its ends, their share of it.
 fn cpu(points: &[HistoryPoint], since: u64, until: u64) -> u64 {
-    let within = |it: &HistoryPoint| it.at.0.min(until).saturating_sub((it.at.0 - it.measured_ms).max(since));
+    let within = |it: &HistoryPoint| {
+        it.at
+            .0
+            .min(until)
+            .saturating_sub((it.at.0 - it.measured_ms).max(since))
+    };
     points.iter().map(|it| it.cpu.0 / 1_000 * within(it)).sum()
 }
 
@@ -88,7 +128,9 @@ async fn agents_outlive_their_own_death_and_the_managers() {
     let (before, since) = (running(&cluster).await, now());
 
     let agent = cluster.agent_pid(&tags[0]).await;
-    cluster.on_machine(&tags[0], &format!("kill -9 {agent}")).await;
+    cluster
+        .on_machine(&tags[0], &format!("kill -9 {agent}"))
+        .await;
     let begin = Instant::now();
     cluster.until_reached(&names[0], BACK).await;
     measured("from an agent's death to the next command", begin.elapsed());
@@ -96,15 +138,28 @@ async fn agents_outlive_their_own_death_and_the_managers() {
     assert!(!next.is_empty() && next != agent, "it was started again");
     assert_eq!(running(&cluster).await, before, "no container was touched");
 
-    let agents = [cluster.agent_pid(&tags[0]).await, cluster.agent_pid(&tags[1]).await];
+    let agents = [
+        cluster.agent_pid(&tags[0]).await,
+        cluster.agent_pid(&tags[1]).await,
+    ];
     cluster.kill_manager().await;
     cluster.start_manager(&[]).await;
     let begin = Instant::now();
     for name in &names {
         cluster.until_reached(name, BACK).await;
     }
-    measured("from a manager's start until both machines are reached", begin.elapsed());
-    assert_eq!([cluster.agent_pid(&tags[0]).await, cluster.agent_pid(&tags[1]).await], agents, "the agents ran on");
+    measured(
+        "from a manager's start until both machines are reached",
+        begin.elapsed(),
+    );
+    assert_eq!(
+        [
+            cluster.agent_pid(&tags[0]).await,
+            cluster.agent_pid(&tags[1]).await
+        ],
+        agents,
+        "the agents ran on"
+    );
     assert_eq!(running(&cluster).await, before, "no container was touched");
     // What was not written down when the manager died was sent again.
     let until = now();
@@ -117,33 +172,74 @@ async fn agents_outlive_their_own_death_and_the_managers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_is_cut_off_for_a_minute_changes_nothing() {
     let (cluster, names, tags) = cluster(Options::default(), IDLE).await;
-    let (before, agent, since) = (running(&cluster).await, cluster.agent_pid(&tags[0]).await, now());
+    let (before, agent, since) = (
+        running(&cluster).await,
+        cluster.agent_pid(&tags[0]).await,
+        now(),
+    );
     cluster.cut_agent(&tags[0]).await;
     let begin = Instant::now();
-    let refused = async || (cluster.execute(&names[0], &["true"], b"").await.stderr.contains("is not connected")).then_some(());
-    wait("the manager knows that the agent is not connected", BACK, refused).await;
+    let refused = async || {
+        (cluster
+            .execute(&names[0], &["true"], b"")
+            .await
+            .stderr
+            .contains("is not connected"))
+        .then_some(())
+    };
+    wait(
+        "the manager knows that the agent is not connected",
+        BACK,
+        refused,
+    )
+    .await;
     measured("from the cut until the manager knows", begin.elapsed());
 
     // A machine whose agent has gone is taken last, and all the same before another one is rented.
     let mut places = Vec::new();
     for _ in 0..3 {
-        let late = cluster.launch(&tools("late").memory_mib(64)).await.name.to_string();
-        let late = cluster.until_container(&late, ContainerState::Running, 30).await;
+        let late = cluster
+            .launch(&tools("late").memory_mib(64))
+            .await
+            .name
+            .to_string();
+        let late = cluster
+            .until_container(&late, ContainerState::Running, 30)
+            .await;
         places.extend(late.instance.map(|tag| tag.to_string()));
     }
-    assert_eq!(places, [&tags[1], &tags[1], &tags[0]].map(String::clone), "where the agent is cut off is room for two, and where it is not too");
+    assert_eq!(
+        places,
+        [&tags[1], &tags[1], &tags[0]].map(String::clone),
+        "where the agent is cut off is room for two, and where it is not too"
+    );
 
     while begin.elapsed() < MINUTE {
         let view = cluster.look().await.expect("a view");
-        assert!(view.containers.iter().all(|it| it.state == ContainerState::Running), "{view:?}");
-        assert!(view.instances.len() == 2 && view.instances.iter().all(|it| it.state == InstanceState::Active), "{view:?}");
+        assert!(
+            view.containers
+                .iter()
+                .all(|it| it.state == ContainerState::Running),
+            "{view:?}"
+        );
+        assert!(
+            view.instances.len() == 2
+                && view
+                    .instances
+                    .iter()
+                    .all(|it| it.state == InstanceState::Active),
+            "{view:?}"
+        );
         cluster.execute(&names[1], &["true"], b"").await.ok();
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     cluster.mend_agent(&tags[0]).await;
     let begin = Instant::now();
     cluster.until_reached(&names[0], BACK).await;
-    measured("from the end of a minute's cut to the next command", begin.elapsed());
+    measured(
+        "from the end of a minute's cut to the next command",
+        begin.elapsed(),
+    );
     assert_eq!(cluster.agent_pid(&tags[0]).await, agent, "the agent ran on");
     // What was measured in that minute came late, and came.
     let until = now();
@@ -151,8 +247,20 @@ async fn an_agent_that_is_cut_off_for_a_minute_changes_nothing() {
         gapless(&figures(&cluster, name, since, until).await, since, until);
     }
     let after = running(&cluster).await;
-    assert!(before.0.iter().all(|(task, container)| after.0.get(task) == Some(container)), "{before:?}, now {after:?}");
-    assert!(before.1.iter().all(|(container, started)| after.1.get(container) == Some(started)), "{before:?}, now {after:?}");
+    assert!(
+        before
+            .0
+            .iter()
+            .all(|(task, container)| after.0.get(task) == Some(container)),
+        "{before:?}, now {after:?}"
+    );
+    assert!(
+        before
+            .1
+            .iter()
+            .all(|(container, started)| after.1.get(container) == Some(started)),
+        "{before:?}, now {after:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,9 +270,17 @@ async fn a_machine_that_is_cut_off_for_a_minute_runs_on_and_every_figure_comes_o
     let counted = cluster.cpu_counted(&tags[0]).await;
     let unmoved = |view: &View| {
         let stays = |number: usize| {
-            view.container_in(&names[number], ContainerState::Running).is_some() && view.place_of(&names[number]).as_ref() == Some(&tags[number])
+            view.container_in(&names[number], ContainerState::Running)
+                .is_some()
+                && view.place_of(&names[number]).as_ref() == Some(&tags[number])
         };
-        stays(0) && stays(1) && view.instances.len() == 2 && view.instances.iter().all(|it| it.state == InstanceState::Active)
+        stays(0)
+            && stays(1)
+            && view.instances.len() == 2
+            && view
+                .instances
+                .iter()
+                .all(|it| it.state == InstanceState::Active)
     };
     cluster.cut_off(&tags[0]).await;
     let begin = Instant::now();
@@ -179,7 +295,10 @@ async fn a_machine_that_is_cut_off_for_a_minute_runs_on_and_every_figure_comes_o
     cluster.mend(&tags[0]).await;
     let mended = Instant::now();
     cluster.until_reached(&names[0], BACK).await;
-    measured("from the end of a minute's cut of the whole machine to the next command", mended.elapsed());
+    measured(
+        "from the end of a minute's cut of the whole machine to the next command",
+        mended.elapsed(),
+    );
     watch(NOTICED).await;
     assert_eq!(running(&cluster).await, before, "no container was touched");
     assert_eq!(cluster.agent_pid(&tags[0]).await, agent, "the agent ran on");
@@ -191,10 +310,20 @@ async fn a_machine_that_is_cut_off_for_a_minute_runs_on_and_every_figure_comes_o
     }
     let points = figures(&cluster, &names[0], since, until).await;
     let (kernel, told) = (now_used - used, cpu(&points, since, until));
-    println!("measured: {} ms of CPU by the kernel's own count, {} ms by the figures", kernel / 1_000_000, told / 1_000_000);
-    assert!(kernel / (until - since) > 100_000, "it burns more than a tenth of a core");
+    println!(
+        "measured: {} ms of CPU by the kernel's own count, {} ms by the figures",
+        kernel / 1_000_000,
+        told / 1_000_000
+    );
+    assert!(
+        kernel / (until - since) > 100_000,
+        "it burns more than a tenth of a core"
+    );
     let sample = kernel * 2_000 / (until - since);
-    assert!(kernel.abs_diff(told) < sample / 2, "none is lost or counted twice: the kernel counts {kernel} ns, the figures add up to {told}: {points:?}");
+    assert!(
+        kernel.abs_diff(told) < sample / 2,
+        "none is lost or counted twice: the kernel counts {kernel} ns, the figures add up to {told}: {points:?}"
+    );
 }
 
 /// Long enough for machines to be given up in a test, and short enough for people to wait.
@@ -202,11 +331,17 @@ const QUICK: &str = "15s";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_is_cut_off_for_longer_is_given_up_and_returned_when_it_comes_back() {
-    let options = Options { arguments: vec!["--down-timeout", QUICK], faulty: true, ..Options::default() };
+    let options = Options {
+        arguments: vec!["--down-timeout", QUICK],
+        faulty: true,
+        ..Options::default()
+    };
     let (cluster, names, tags) = cluster(options, IDLE).await;
     let (before, machine) = (running(&cluster).await, cluster.machine(&tags[0]).await.id);
     // Its cloud cannot take it back for a while, so that it is there when it is whole again.
-    cluster.broker().fail(Fault::Answer(500), &machine, u32::MAX);
+    cluster
+        .broker()
+        .fail(Fault::Answer(500), &machine, u32::MAX);
     cluster.cut_off(&tags[0]).await;
     let begin = Instant::now();
     let elsewhere = |view: &View| {
@@ -214,21 +349,71 @@ async fn a_machine_that_is_cut_off_for_longer_is_given_up_and_returned_when_it_c
         there.instance.clone().filter(|tag| tag.as_str() != tags[0])
     };
     let new = cluster.until("it runs elsewhere", 60, elsewhere).await;
-    measured("from the cut until a container runs elsewhere, with --down-timeout 15s", begin.elapsed());
-    assert!(begin.elapsed() >= Duration::from_secs(15), "its time was over");
-    let failed = cluster.until_instance(&tags[0], InstanceState::Failed, 1).await;
-    assert!(failed.reason.as_ref().is_some_and(|reason| reason.contains("not answered")), "{failed:?}");
+    measured(
+        "from the cut until a container runs elsewhere, with --down-timeout 15s",
+        begin.elapsed(),
+    );
+    assert!(
+        begin.elapsed() >= Duration::from_secs(15),
+        "its time was over"
+    );
+    let failed = cluster
+        .until_instance(&tags[0], InstanceState::Failed, 1)
+        .await;
+    assert!(
+        failed
+            .reason
+            .as_ref()
+            .is_some_and(|reason| reason.contains("not answered")),
+        "{failed:?}"
+    );
 
     cluster.mend(&tags[0]).await;
     let mended = Instant::now();
     let copies = async || (cluster.containers_started().await.len() == 2).then_some(());
-    wait("the machine that came back has stopped what runs elsewhere", 30, copies).await;
-    measured("from the end of the cut until the old copy is gone", mended.elapsed());
+    wait(
+        "the machine that came back has stopped what runs elsewhere",
+        30,
+        copies,
+    )
+    .await;
+    measured(
+        "from the end of the cut until the old copy is gone",
+        mended.elapsed(),
+    );
     cluster.broker().mend();
-    wait("the machine is given back", 60, async || cluster.machines().await.iter().all(|it| it.id != machine).then_some(())).await;
-    wait("its node is forgotten", 30, async || cluster.nodes().await.iter().all(|node| *node != tags[0]).then_some(())).await;
+    wait("the machine is given back", 60, async || {
+        cluster
+            .machines()
+            .await
+            .iter()
+            .all(|it| it.id != machine)
+            .then_some(())
+    })
+    .await;
+    wait("its node is forgotten", 30, async || {
+        cluster
+            .nodes()
+            .await
+            .iter()
+            .all(|node| *node != tags[0])
+            .then_some(())
+    })
+    .await;
     let view = cluster.look().await.expect("a view");
-    assert_eq!(view.place_of(&names[0]).as_deref(), Some(new.as_str()), "it stays where it is");
-    let (after, other) = (running(&cluster).await, |all: &BTreeMap<String, String>| all.iter().filter(|pair| before.1.iter().any(|it| it == *pair)).count());
-    assert_eq!((after.0.len(), other(&after.1)), (2, 1), "the container of the other machine was not touched: {before:?}, now {after:?}");
+    assert_eq!(
+        view.place_of(&names[0]).as_deref(),
+        Some(new.as_str()),
+        "it stays where it is"
+    );
+    let (after, other) = (running(&cluster).await, |all: &BTreeMap<String, String>| {
+        all.iter()
+            .filter(|pair| before.1.iter().any(|it| it == *pair))
+            .count()
+    });
+    assert_eq!(
+        (after.0.len(), other(&after.1)),
+        (2, 1),
+        "the container of the other machine was not touched: {before:?}, now {after:?}"
+    );
 }

@@ -9,7 +9,11 @@ const FEWEST_STEPS: u32 = 10;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manager_that_dies_at_any_step_of_a_launch_finishes_it_after_a_restart() {
-    let mut cluster = Cluster::start(Options { setup: Setup::small(), ..Options::default() }).await;
+    let mut cluster = Cluster::start(Options {
+        setup: Setup::small(),
+        ..Options::default()
+    })
+    .await;
     let mut step = 1;
     while round(&mut cluster, step).await {
         step += 1;
@@ -31,8 +35,13 @@ async fn round(cluster: &mut Cluster, step: u32) -> bool {
     }
     // The same request once more: whether the first was recorded is nothing that its caller can know.
     let name = cluster.launch(&request).await.name.to_string();
-    cluster.until_container(&name, ContainerState::Running, 60).await;
-    measured(&format!("dead at step {step}, and running"), begin.elapsed());
+    cluster
+        .until_container(&name, ContainerState::Running, 60)
+        .await;
+    measured(
+        &format!("dead at step {step}, and running"),
+        begin.elapsed(),
+    );
     check_that_all_is_there_once(cluster, since).await;
     if died {
         cluster.empty().await;
@@ -48,10 +57,19 @@ async fn launched_by(cluster: &mut Cluster, request: &LaunchRequest) -> bool {
             return Some(false);
         }
         match &name {
-            None => name = cluster.api.launch(request).await.ok().map(|view| view.name.to_string()),
+            None => {
+                name = cluster
+                    .api
+                    .launch(request)
+                    .await
+                    .ok()
+                    .map(|view| view.name.to_string())
+            }
             Some(name) => {
                 let view = cluster.look().await.ok()?;
-                return view.container_in(name, ContainerState::Running).map(|_| true);
+                return view
+                    .container_in(name, ContainerState::Running)
+                    .map(|_| true);
             }
         }
         None
@@ -64,9 +82,22 @@ async fn check_that_all_is_there_once(cluster: &Cluster, since: SystemTime) {
     let machines = cluster.machines().await;
     assert_eq!(machines.len(), 1, "machines: {machines:?}");
     // Nodes of machines that were given back are forgotten some seconds later.
-    assert_eq!(cluster.nodes().await.iter().filter(|node| **node == machines[0].tag).count(), 1, "nodes of the machine");
+    assert_eq!(
+        cluster
+            .nodes()
+            .await
+            .iter()
+            .filter(|node| **node == machines[0].tag)
+            .count(),
+        1,
+        "nodes of the machine"
+    );
     assert_eq!(cluster.swarm_services().await.len(), 1, "Swarm services");
     assert_eq!(cluster.running_tasks().await.len(), 1, "tasks");
     let view = cluster.look().await.expect("a view");
-    assert_eq!((view.containers.len(), view.in_use().len()), (1, 1), "{view:?}");
+    assert_eq!(
+        (view.containers.len(), view.in_use().len()),
+        (1, 1),
+        "{view:?}"
+    );
 }

@@ -10,8 +10,15 @@ use std::{
 };
 
 /// The calls of a machine's life, in its order.
-const CALLS: [CallKind; 7] =
-    [CallKind::CreateJob, CallKind::Upload, CallKind::SubmitJob, CallKind::ShowJob, CallKind::ListJobs, CallKind::StopJob, CallKind::DeleteJob];
+const CALLS: [CallKind; 7] = [
+    CallKind::CreateJob,
+    CallKind::Upload,
+    CallKind::SubmitJob,
+    CallKind::ShowJob,
+    CallKind::ListJobs,
+    CallKind::StopJob,
+    CallKind::DeleteJob,
+];
 
 /// Within this everything has to be as if nothing had been.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -30,8 +37,16 @@ enum Trouble {
 }
 
 impl Trouble {
-    const ALL: [Self; 8] =
-        [Self::LostBefore, Self::LostAfter, Self::Status500, Self::ErrorsAt200, Self::Status429, Self::TimeOut, Self::KilledBefore, Self::KilledAfter];
+    const ALL: [Self; 8] = [
+        Self::LostBefore,
+        Self::LostAfter,
+        Self::Status500,
+        Self::ErrorsAt200,
+        Self::Status429,
+        Self::TimeOut,
+        Self::KilledBefore,
+        Self::KilledAfter,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -54,9 +69,15 @@ impl Trouble {
         match self {
             Self::LostBefore => Fault::LostBefore,
             Self::LostAfter => Fault::LostAfter,
-            Self::Status500 => Fault::Status { code: 500, retry_after: None },
+            Self::Status500 => Fault::Status {
+                code: 500,
+                retry_after: None,
+            },
             Self::ErrorsAt200 => Fault::ErrorsAt200("The platform has a bad day".to_owned()),
-            Self::Status429 => Fault::Status { code: 429, retry_after: Some(1) },
+            Self::Status429 => Fault::Status {
+                code: 429,
+                retry_after: Some(1),
+            },
             Self::TimeOut => Fault::Hang(Duration::from_secs(4)),
             Self::KilledBefore => Fault::KillBefore(manager),
             Self::KilledAfter => Fault::KillAfter(manager),
@@ -80,7 +101,10 @@ async fn every_call_may_go_wrong_in_every_way() {
 
 /// These calls' rows, on a cluster of their own: for each trouble how long it took until all was as if nothing had been.
 async fn lane(calls: &[CallKind]) -> Vec<(CallKind, Vec<Duration>)> {
-    let options = Options { rented: Some(Rented::records()), ..Options::default() };
+    let options = Options {
+        rented: Some(Rented::records()),
+        ..Options::default()
+    };
     let mut cluster = Cluster::start(options).await;
     let mut rows = Vec::new();
     for &call in calls {
@@ -98,32 +122,78 @@ async fn cell(cluster: &mut Cluster, call: CallKind, trouble: Trouble) -> Durati
     let what = format!("{call:?}, {}", trouble.name());
     let (begin, rented) = (Instant::now(), cluster.simulator().instances().len());
     let happened = cluster.simulator().faults().happened().len();
-    let times = if only_reads(call) && !trouble.kills() { 4 } else { 1 };
+    let times = if only_reads(call) && !trouble.kills() {
+        4
+    } else {
+        1
+    };
     let rule = Rule::new(call, trouble.fault(cluster.manager_pid())).times(times);
     cluster.simulator().faults().add(rule);
 
     let request = web(&format!("cell{rented}")).named(&format!("cell{rented}"));
-    let name = persist(cluster, &format!("{what}: the launch is taken"), async |cluster| Some(cluster.api.launch(&request).await.ok()?.name.to_string())).await;
+    let name = persist(
+        cluster,
+        &format!("{what}: the launch is taken"),
+        async |cluster| Some(cluster.api.launch(&request).await.ok()?.name.to_string()),
+    )
+    .await;
     // Records have no engine, so the machine boots for ever, with the container assigned to it.
-    let tag = persist(cluster, &format!("{what}: one machine boots"), async |cluster| booting(cluster, &name).await).await;
-    assert_eq!((booted(cluster, rented), cluster.simulator().machines_running().len()), (1, 1), "{what}: machines rented, and paid for");
+    let tag = persist(
+        cluster,
+        &format!("{what}: one machine boots"),
+        async |cluster| booting(cluster, &name).await,
+    )
+    .await;
+    assert_eq!(
+        (
+            booted(cluster, rented),
+            cluster.simulator().machines_running().len()
+        ),
+        (1, 1),
+        "{what}: machines rented, and paid for"
+    );
 
-    persist(cluster, &format!("{what}: the quit is taken"), async |cluster| cluster.api.quit(&name, true).await.ok()).await;
-    persist(cluster, &format!("{what}: the stop is taken"), async |cluster| stopped(cluster, &tag).await).await;
-    persist(cluster, &format!("{what}: nothing is left"), async |cluster| {
-        let view = cluster.look().await.ok()?;
-        let shown = view.in_use().len() + view.containers.len();
-        (shown + cluster.simulator().jobs().len() + cluster.simulator().machines_running().len() == 0).then_some(())
-    })
+    persist(
+        cluster,
+        &format!("{what}: the quit is taken"),
+        async |cluster| cluster.api.quit(&name, true).await.ok(),
+    )
+    .await;
+    persist(
+        cluster,
+        &format!("{what}: the stop is taken"),
+        async |cluster| stopped(cluster, &tag).await,
+    )
+    .await;
+    persist(
+        cluster,
+        &format!("{what}: nothing is left"),
+        async |cluster| {
+            let view = cluster.look().await.ok()?;
+            let shown = view.in_use().len() + view.containers.len();
+            (shown
+                + cluster.simulator().jobs().len()
+                + cluster.simulator().machines_running().len()
+                == 0)
+                .then_some(())
+        },
+    )
     .await;
     assert_eq!(booted(cluster, rented), 1, "{what}: machines rented in all");
-    assert!(cluster.simulator().faults().happened().len() > happened, "{what}: it has not happened");
+    assert!(
+        cluster.simulator().faults().happened().len() > happened,
+        "{what}: it has not happened"
+    );
     cluster.simulator().faults().clear();
     begin.elapsed()
 }
 
 /// Tries until there is something; a manager that has died is started again.
-async fn persist<T>(cluster: &mut Cluster, what: &str, mut attempt: impl AsyncFnMut(&Cluster) -> Option<T>) -> T {
+async fn persist<T>(
+    cluster: &mut Cluster,
+    what: &str,
+    mut attempt: impl AsyncFnMut(&Cluster) -> Option<T>,
+) -> T {
     let begin = Instant::now();
     loop {
         if !cluster.manager_runs() {
@@ -132,7 +202,11 @@ async fn persist<T>(cluster: &mut Cluster, what: &str, mut attempt: impl AsyncFn
         if let Some(found) = attempt(cluster).await {
             return found;
         }
-        assert!(begin.elapsed() < PATIENCE, "not within {} s: {what}", PATIENCE.as_secs());
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "not within {} s: {what}",
+            PATIENCE.as_secs()
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -148,13 +222,22 @@ async fn booting(cluster: &Cluster, name: &str) -> Option<String> {
 /// Asks for the machine to be given back; a manager that died meanwhile may have noted it already.
 async fn stopped(cluster: &Cluster, tag: &str) -> Option<()> {
     let asked = cluster.api.stop(tag, true).await;
-    let noted = |view: &View| view.instance(tag).is_some_and(|it| it.state > InstanceState::Active);
+    let noted = |view: &View| {
+        view.instance(tag)
+            .is_some_and(|it| it.state > InstanceState::Active)
+    };
     (asked.is_ok() || noted(&cluster.look().await.ok()?)).then_some(())
 }
 
 /// How many machines were switched on for what was ordered since there were so many.
 fn booted(cluster: &Cluster, before: usize) -> usize {
-    cluster.simulator().instances().iter().skip(before).filter(|it| it.machine.booted_at.is_some()).count()
+    cluster
+        .simulator()
+        .instances()
+        .iter()
+        .skip(before)
+        .filter(|it| it.machine.booted_at.is_some())
+        .count()
 }
 
 fn table(matrix: &BTreeMap<CallKind, Vec<Duration>>) -> String {
@@ -174,7 +257,13 @@ fn table(matrix: &BTreeMap<CallKind, Vec<Duration>>) -> String {
 /// One booted run per row: the worst trouble for each call, and a container that really runs in the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_that_boot_come_of_it_too() {
-    let options = Options { rented: Some(Rented { call_timeout: 2, ..Rented::default() }), ..Options::default() };
+    let options = Options {
+        rented: Some(Rented {
+            call_timeout: 2,
+            ..Rented::default()
+        }),
+        ..Options::default()
+    };
     let mut cluster = Cluster::start(options).await;
     let troubles = [Trouble::LostAfter, Trouble::KilledAfter];
     for (number, call) in CALLS.into_iter().enumerate() {
@@ -185,23 +274,51 @@ async fn machines_that_boot_come_of_it_too() {
         let rule = Rule::new(call, trouble.fault(cluster.manager_pid()));
         cluster.simulator().faults().add(rule);
         let request = web(&format!("row{number}")).named(&what);
-        let name =
-            persist(&mut cluster, &format!("{what}: the launch is taken"), async |cluster| Some(cluster.api.launch(&request).await.ok()?.name.to_string()))
-                .await;
+        let name = persist(
+            &mut cluster,
+            &format!("{what}: the launch is taken"),
+            async |cluster| Some(cluster.api.launch(&request).await.ok()?.name.to_string()),
+        )
+        .await;
         let tag = persist(&mut cluster, &format!("{what}: it runs"), async |cluster| {
             let view = cluster.look().await.ok()?;
-            view.container_in(&name, ContainerState::Running)?.instance.as_ref().map(ToString::to_string)
+            view.container_in(&name, ContainerState::Running)?
+                .instance
+                .as_ref()
+                .map(ToString::to_string)
         })
         .await;
         assert_eq!(booted(&cluster, rented), 1, "{what}: machines rented");
-        persist(&mut cluster, &format!("{what}: the quit is taken"), async |cluster| cluster.api.quit(&name, true).await.ok()).await;
-        persist(&mut cluster, &format!("{what}: the stop is taken"), async |cluster| stopped(cluster, &tag).await).await;
-        persist(&mut cluster, &format!("{what}: nothing is left"), async |cluster| {
-            let view = cluster.look().await.ok()?;
-            (view.in_use().len() + view.containers.len() + cluster.simulator().jobs().len() + cluster.simulator().machines_running().len() == 0).then_some(())
-        })
+        persist(
+            &mut cluster,
+            &format!("{what}: the quit is taken"),
+            async |cluster| cluster.api.quit(&name, true).await.ok(),
+        )
         .await;
-        assert!(cluster.simulator().faults().happened().len() > happened, "{what}: it has not happened");
+        persist(
+            &mut cluster,
+            &format!("{what}: the stop is taken"),
+            async |cluster| stopped(cluster, &tag).await,
+        )
+        .await;
+        persist(
+            &mut cluster,
+            &format!("{what}: nothing is left"),
+            async |cluster| {
+                let view = cluster.look().await.ok()?;
+                (view.in_use().len()
+                    + view.containers.len()
+                    + cluster.simulator().jobs().len()
+                    + cluster.simulator().machines_running().len()
+                    == 0)
+                    .then_some(())
+            },
+        )
+        .await;
+        assert!(
+            cluster.simulator().faults().happened().len() > happened,
+            "{what}: it has not happened"
+        );
         cluster.simulator().faults().clear();
         println!("{what}: {:.1} s, booted", begin.elapsed().as_secs_f64());
     }

@@ -5,53 +5,185 @@ use micado_tests::{Cluster, Options, Request, Setup, View, wait, web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn containers_are_stopped_with_their_logs_kept_and_forgotten() {
-    let cluster = Cluster::start(Options { setup: Setup::small(), ..Options::default() }).await;
+    let cluster = Cluster::start(Options {
+        setup: Setup::small(),
+        ..Options::default()
+    })
+    .await;
     copies_with_a_fixed_port_are_on_different_machines(&cluster).await;
 
     let log = "micado-web on";
-    assert!(cluster.micado(&["logs", "-n", "fixed_micado-web.1"]).await.ok().stdout.contains(log));
-    let both = cluster.micado(&["logs", "-n", "fixed_micado-web"]).await.ok().stdout;
-    assert!(both.contains("fixed_micado-web.1 | ") && both.contains("fixed_micado-web.2 | "), "{both}");
-    cluster.micado(&["remove", "-n", "fixed_micado-web.1"]).await.refused(1, &["is not stopped"]);
+    assert!(
+        cluster
+            .micado(&["logs", "-n", "fixed_micado-web.1"])
+            .await
+            .ok()
+            .stdout
+            .contains(log)
+    );
+    let both = cluster
+        .micado(&["logs", "-n", "fixed_micado-web"])
+        .await
+        .ok()
+        .stdout;
+    assert!(
+        both.contains("fixed_micado-web.1 | ") && both.contains("fixed_micado-web.2 | "),
+        "{both}"
+    );
+    cluster
+        .micado(&["remove", "-n", "fixed_micado-web.1"])
+        .await
+        .refused(1, &["is not stopped"]);
 
-    cluster.micado(&["quit", "-n", "fixed_micado-web.1"]).await.ok();
-    cluster.until_container("fixed_micado-web.1", ContainerState::Stopped, 20).await;
-    assert!(cluster.micado(&["logs", "-n", "fixed_micado-web.1"]).await.ok().stdout.contains(log), "the end of its log is kept");
-    assert_eq!(cluster.micado(&["list", "-c", "--output", "json"]).await.ok().json()["containers"].as_array().map(Vec::len), Some(1));
-    assert!(cluster.micado(&["list", "-c", "-a"]).await.ok().stdout.contains("stopped"));
-    cluster.micado(&["remove", "-n", "fixed_micado-web.1"]).await.ok();
-    cluster.until("it is forgotten", 20, |view| view.container("fixed_micado-web.1").is_none().then_some(())).await;
-    cluster.micado(&["logs", "-n", "fixed_micado-web.1"]).await.refused(1, &["fixed_micado-web.1"]);
+    cluster
+        .micado(&["quit", "-n", "fixed_micado-web.1"])
+        .await
+        .ok();
+    cluster
+        .until_container("fixed_micado-web.1", ContainerState::Stopped, 20)
+        .await;
+    assert!(
+        cluster
+            .micado(&["logs", "-n", "fixed_micado-web.1"])
+            .await
+            .ok()
+            .stdout
+            .contains(log),
+        "the end of its log is kept"
+    );
+    assert_eq!(
+        cluster
+            .micado(&["list", "-c", "--output", "json"])
+            .await
+            .ok()
+            .json()["containers"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+    assert!(
+        cluster
+            .micado(&["list", "-c", "-a"])
+            .await
+            .ok()
+            .stdout
+            .contains("stopped")
+    );
+    cluster
+        .micado(&["remove", "-n", "fixed_micado-web.1"])
+        .await
+        .ok();
+    cluster
+        .until("it is forgotten", 20, |view| {
+            view.container("fixed_micado-web.1").is_none().then_some(())
+        })
+        .await;
+    cluster
+        .micado(&["logs", "-n", "fixed_micado-web.1"])
+        .await
+        .refused(1, &["fixed_micado-web.1"]);
 
-    cluster.micado(&["quit", "-n", "fixed_micado-web", "-rm"]).await.ok();
-    cluster.until("the service is forgotten", 20, |view| view.containers.is_empty().then_some(())).await;
-    wait("its Swarm services are gone", 20, async || cluster.swarm_services().await.is_empty().then_some(())).await;
+    cluster
+        .micado(&["quit", "-n", "fixed_micado-web", "-rm"])
+        .await
+        .ok();
+    cluster
+        .until("the service is forgotten", 20, |view| {
+            view.containers.is_empty().then_some(())
+        })
+        .await;
+    wait("its Swarm services are gone", 20, async || {
+        cluster.swarm_services().await.is_empty().then_some(())
+    })
+    .await;
     ends_by_themselves(&cluster).await;
 }
 
 async fn copies_with_a_fixed_port_are_on_different_machines(cluster: &Cluster) {
     let request = web("fixed").memory_mib(64).host_port(18080);
     for number in 1..=2 {
-        assert_eq!(cluster.launch(&request).await.name.as_str(), format!("fixed_micado-web.{number}"));
+        assert_eq!(
+            cluster.launch(&request).await.name.as_str(),
+            format!("fixed_micado-web.{number}")
+        );
     }
-    let run = |view: &View| view.containers.iter().all(|it| it.state == ContainerState::Running).then(|| view.clone());
+    let run = |view: &View| {
+        view.containers
+            .iter()
+            .all(|it| it.state == ContainerState::Running)
+            .then(|| view.clone())
+    };
     let view = cluster.until("both run", 60, run).await;
-    let tags: Vec<_> = view.in_use().iter().map(|it| (it.tag.to_string(), it.state, it.containers)).collect();
-    let expected = ["application01", "application02"].map(|tag| (tag.to_owned(), InstanceState::Active, 1));
-    assert_eq!(tags, expected, "they would fit on one machine, but for the port");
-    let answers = (cluster.ask("fixed_micado-web.1", "/").await, cluster.ask("fixed_micado-web.2", "/").await);
-    assert_ne!(answers.0.split(':').next(), answers.1.split(':').next(), "each answers for itself");
+    let tags: Vec<_> = view
+        .in_use()
+        .iter()
+        .map(|it| (it.tag.to_string(), it.state, it.containers))
+        .collect();
+    let expected =
+        ["application01", "application02"].map(|tag| (tag.to_owned(), InstanceState::Active, 1));
+    assert_eq!(
+        tags, expected,
+        "they would fit on one machine, but for the port"
+    );
+    let answers = (
+        cluster.ask("fixed_micado-web.1", "/").await,
+        cluster.ask("fixed_micado-web.2", "/").await,
+    );
+    assert_ne!(
+        answers.0.split(':').next(),
+        answers.1.split(':').next(),
+        "each answers for itself"
+    );
 }
 
 async fn ends_by_themselves(cluster: &Cluster) {
-    let well = cluster.launch(&web("well").memory_mib(64).environment(&["EXIT_AFTER_MS=300"])).await.name.to_string();
-    let badly = cluster.launch(&web("badly").memory_mib(64).environment(&["EXIT_AFTER_MS=300", "EXIT_CODE=3"])).await.name.to_string();
-    let completed = cluster.until_container(&well, ContainerState::Completed, 60).await;
+    let well = cluster
+        .launch(
+            &web("well")
+                .memory_mib(64)
+                .environment(&["EXIT_AFTER_MS=300"]),
+        )
+        .await
+        .name
+        .to_string();
+    let badly = cluster
+        .launch(
+            &web("badly")
+                .memory_mib(64)
+                .environment(&["EXIT_AFTER_MS=300", "EXIT_CODE=3"]),
+        )
+        .await
+        .name
+        .to_string();
+    let completed = cluster
+        .until_container(&well, ContainerState::Completed, 60)
+        .await;
     assert_eq!(completed.exit_code, Some(0));
-    assert!(cluster.micado(&["logs", "-n", &well]).await.ok().stdout.contains("ending with 0"), "the log of what is over can be read");
-    let failing = cluster.until_container(&badly, ContainerState::Failing, 60).await;
-    assert!(failing.exit_code == Some(3) && failing.reason.as_ref().is_some_and(|reason| reason.contains("exit code 3")), "{failing:?}");
+    assert!(
+        cluster
+            .micado(&["logs", "-n", &well])
+            .await
+            .ok()
+            .stdout
+            .contains("ending with 0"),
+        "the log of what is over can be read"
+    );
+    let failing = cluster
+        .until_container(&badly, ContainerState::Failing, 60)
+        .await;
+    assert!(
+        failing.exit_code == Some(3)
+            && failing
+                .reason
+                .as_ref()
+                .is_some_and(|reason| reason.contains("exit code 3")),
+        "{failing:?}"
+    );
     cluster.micado(&["remove", "-n", &well]).await.ok();
     cluster.micado(&["quit", "-n", &badly, "-rm"]).await.ok();
-    cluster.until("both are forgotten", 20, |view| view.containers.is_empty().then_some(())).await;
+    cluster
+        .until("both are forgotten", 20, |view| {
+            view.containers.is_empty().then_some(())
+        })
+        .await;
 }

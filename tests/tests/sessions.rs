@@ -2,7 +2,9 @@
 
 use futures_util::future::join_all;
 use micado_api::{ContainerState, LaunchRequest};
-use micado_tests::{Cluster, Options, Request, Running, Setup, Store, measured, micado, tools, wait};
+use micado_tests::{
+    Cluster, Options, Request, Running, Setup, Store, measured, micado, tools, wait,
+};
 use std::{
     fs::File,
     io::{BufWriter, Write},
@@ -31,14 +33,27 @@ async fn running(store: Store, count: usize) -> (Cluster, Vec<String>, String) {
 }
 
 async fn launched(store: Store, requests: &[LaunchRequest]) -> (Cluster, Vec<String>, String) {
-    let cluster = Cluster::start(Options { setup: Setup::small(), store, ..Options::default() }).await;
+    let cluster = Cluster::start(Options {
+        setup: Setup::small(),
+        store,
+        ..Options::default()
+    })
+    .await;
     cluster.load_tools().await;
     let mut names = Vec::new();
     for request in requests {
-        names.push(cluster.launch(&request.clone().memory_mib(128)).await.name.to_string());
+        names.push(
+            cluster
+                .launch(&request.clone().memory_mib(128))
+                .await
+                .name
+                .to_string(),
+        );
     }
     for name in &names {
-        cluster.until_container(name, ContainerState::Running, 60).await;
+        cluster
+            .until_container(name, ContainerState::Running, 60)
+            .await;
         cluster.until_reached(name, 60).await;
     }
     let view = cluster.look().await.expect("a view");
@@ -68,16 +83,29 @@ async fn commands_and_copies(store: Store, size: u64) {
 async fn commands(cluster: &Cluster, name: &str) {
     let piped = cluster.execute(name, &["cat"], b"x\n").await.ok();
     assert_eq!((piped.stdout.as_str(), piped.stderr.as_str()), ("x\n", ""));
-    let both = cluster.execute(name, &["sh", "-c", "echo out; echo err >&2; exit 7"], b"").await;
-    assert_eq!((both.code, both.stdout.as_str(), both.stderr.as_str()), (Some(7), "out\n", "err\n"));
-    cluster.micado(&["execute", "-n", "nobody", "-c", "true"]).await.refused(1, &["no container or service `nobody`"]);
+    let both = cluster
+        .execute(name, &["sh", "-c", "echo out; echo err >&2; exit 7"], b"")
+        .await;
+    assert_eq!(
+        (both.code, both.stdout.as_str(), both.stderr.as_str()),
+        (Some(7), "out\n", "err\n")
+    );
+    cluster
+        .micado(&["execute", "-n", "nobody", "-c", "true"])
+        .await
+        .refused(1, &["no container or service `nobody`"]);
 
     with_a_terminal(cluster, name).await;
     interrupted(cluster, name).await;
 
     let begin = Instant::now();
     let numbers: Vec<String> = (0..50).map(|number| number.to_string()).collect();
-    let all = join_all(numbers.iter().map(|number| cluster.execute(name, &["cat"], number.as_bytes()))).await;
+    let all = join_all(
+        numbers
+            .iter()
+            .map(|number| cluster.execute(name, &["cat"], number.as_bytes())),
+    )
+    .await;
     let answers: Vec<String> = all.into_iter().map(|outcome| outcome.ok().stdout).collect();
     assert_eq!(answers, numbers);
     measured("50 commands at once", begin.elapsed());
@@ -87,9 +115,15 @@ async fn commands(cluster: &Cluster, name: &str) {
 async fn with_a_terminal(cluster: &Cluster, name: &str) {
     // The engine sets a terminal's size only once the command runs.
     let command = "test -t 0 || exit 4; for i in 1 2 3 4 5; do size=$(stty size 2>/dev/null); test \"$size\" && echo $size && exit 3; sleep 1; done";
-    let line = format!("stty cols 91 rows 33; {} execute -n {name} -c sh -c '{command}'", micado().display());
+    let line = format!(
+        "stty cols 91 rows 33; {} execute -n {name} -c sh -c '{command}'",
+        micado().display()
+    );
     let mut child = Command::new("script");
-    child.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env("MICADO_MANAGER", cluster.address()).kill_on_drop(true);
+    child
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .env("MICADO_MANAGER", cluster.address())
+        .kill_on_drop(true);
     let output = child.stdin(Stdio::null()).output().await.expect("script");
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{said}");
@@ -97,21 +131,49 @@ async fn with_a_terminal(cluster: &Cluster, name: &str) {
 }
 
 async fn interrupted(cluster: &Cluster, name: &str) {
-    let mut session = cluster.start_micado(&["execute", "-n", name, "-c", "sh", "-c", "echo up; exec sleep 1000"]);
+    let mut session = cluster.start_micado(&[
+        "execute",
+        "-n",
+        name,
+        "-c",
+        "sh",
+        "-c",
+        "echo up; exec sleep 1000",
+    ]);
     assert_eq!(&session.printed().await, b"up\n");
     session.kill("-INT").await;
-    assert_eq!(session.end(b"", 30).await.code, Some(130), "the command ended by the signal, and we as it did");
+    assert_eq!(
+        session.end(b"", 30).await.code,
+        Some(130),
+        "the command ended by the signal, and we as it did"
+    );
 }
 
 /// Nothing of what nobody reads keeps `micado`, or the command behind it, from its end.
 async fn readers_that_stop(cluster: &Cluster, name: &str) {
     let begin = Instant::now();
     let piped = async |verb: &str| {
-        let script = format!("{} {verb} | head -n 1; echo ${{PIPESTATUS[0]}}", micado().display());
-        let output = Command::new("bash").args(["-c", &script]).env("MICADO_MANAGER", cluster.address()).kill_on_drop(true).output().await.expect("bash");
-        (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let script = format!(
+            "{} {verb} | head -n 1; echo ${{PIPESTATUS[0]}}",
+            micado().display()
+        );
+        let output = Command::new("bash")
+            .args(["-c", &script])
+            .env("MICADO_MANAGER", cluster.address())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .expect("bash");
+        (
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
     };
-    assert_eq!(piped(&format!("execute -n {name} -c yes")).await, ("y\n141\n".to_owned(), String::new()), "as a command here that SIGPIPE ends");
+    assert_eq!(
+        piped(&format!("execute -n {name} -c yes")).await,
+        ("y\n141\n".to_owned(), String::new()),
+        "as a command here that SIGPIPE ends"
+    );
     none_left(cluster, name, "yes").await;
     measured("`yes | head -n 1` and the end of both", begin.elapsed());
 
@@ -128,14 +190,26 @@ async fn readers_that_stop(cluster: &Cluster, name: &str) {
     };
     wait("the pipe is full", 30, is_stuck).await;
     unread.kill("-INT").await;
-    wait("it ends, though nobody reads what it says", 15, async || unread.ended().then_some(())).await;
+    wait(
+        "it ends, though nobody reads what it says",
+        15,
+        async || unread.ended().then_some(()),
+    )
+    .await;
     assert_eq!(unread.end(b"", 5).await.code, Some(130));
     none_left(cluster, name, "yes").await;
 }
 
 /// Waits until no program of this name runs in a container.
 async fn none_left(cluster: &Cluster, name: &str, program: &str) {
-    let gone = async || cluster.execute(name, &["pidof", program], b"").await.stdout.is_empty().then_some(());
+    let gone = async || {
+        cluster
+            .execute(name, &["pidof", program], b"")
+            .await
+            .stdout
+            .is_empty()
+            .then_some(())
+    };
     wait(&format!("no `{program}` is left in {name}"), 30, gone).await;
 }
 
@@ -145,23 +219,87 @@ async fn copies(cluster: &Cluster, name: &str, tag: &str, size: u64) {
     let before = (cluster.manager_peak(), cluster.agent_peak(tag).await);
 
     let begin = Instant::now();
-    cluster.micado(&["copy", "-f", &there.display().to_string(), "-p", "/data/", "-c", name, "-w", "to"]).await.ok();
-    measured(&format!("{size} MiB copied to a container"), begin.elapsed());
+    cluster
+        .micado(&[
+            "copy",
+            "-f",
+            &there.display().to_string(),
+            "-p",
+            "/data/",
+            "-c",
+            name,
+            "-w",
+            "to",
+        ])
+        .await
+        .ok();
+    measured(
+        &format!("{size} MiB copied to a container"),
+        begin.elapsed(),
+    );
     let begin = Instant::now();
-    cluster.micado(&["cp", &format!("{name}:/data/there.bin"), &back.display().to_string()]).await.ok();
-    measured(&format!("{size} MiB copied from a container"), begin.elapsed());
-    assert!(Command::new("cmp").args([&there, &back]).status().await.expect("cmp").success(), "it came back as it went");
-    let (manager, agent) = (cluster.manager_peak() - before.0, cluster.agent_peak(tag).await - before.1);
-    println!("measured: the manager grew by {manager} MiB from {} MiB, the agent by {agent} MiB from {} MiB", before.0, before.1);
-    assert!(manager <= PASSING_ON && agent <= PASSING_ON, "they hold what they pass on");
+    cluster
+        .micado(&[
+            "cp",
+            &format!("{name}:/data/there.bin"),
+            &back.display().to_string(),
+        ])
+        .await
+        .ok();
+    measured(
+        &format!("{size} MiB copied from a container"),
+        begin.elapsed(),
+    );
+    assert!(
+        Command::new("cmp")
+            .args([&there, &back])
+            .status()
+            .await
+            .expect("cmp")
+            .success(),
+        "it came back as it went"
+    );
+    let (manager, agent) = (
+        cluster.manager_peak() - before.0,
+        cluster.agent_peak(tag).await - before.1,
+    );
+    println!(
+        "measured: the manager grew by {manager} MiB from {} MiB, the agent by {agent} MiB from {} MiB",
+        before.0, before.1
+    );
+    assert!(
+        manager <= PASSING_ON && agent <= PASSING_ON,
+        "they hold what they pass on"
+    );
 
     // Under another name, and into a folder that is there.
     std::fs::write(&there, "short").expect("written");
     for target in ["/data/other", "/data"] {
-        cluster.micado(&["cp", &there.display().to_string(), &format!("{name}:{target}")]).await.ok();
+        cluster
+            .micado(&[
+                "cp",
+                &there.display().to_string(),
+                &format!("{name}:{target}"),
+            ])
+            .await
+            .ok();
     }
-    assert_eq!(cluster.execute(name, &["cat", "/data/other", "/data/there.bin"], b"").await.ok().stdout, "shortshort");
-    cluster.micado(&["cp", &format!("{name}:/nowhere"), &back.display().to_string()]).await.refused(1, &["/nowhere"]);
+    assert_eq!(
+        cluster
+            .execute(name, &["cat", "/data/other", "/data/there.bin"], b"")
+            .await
+            .ok()
+            .stdout,
+        "shortshort"
+    );
+    cluster
+        .micado(&[
+            "cp",
+            &format!("{name}:/nowhere"),
+            &back.display().to_string(),
+        ])
+        .await
+        .refused(1, &["/nowhere"]);
 }
 
 /// Fills a file with so many MiB, no two alike.
@@ -169,7 +307,9 @@ fn write_noise(path: &Path, mib: u64) {
     let mut file = BufWriter::new(File::create(path).expect("a file"));
     let mut state = 1_u64;
     for _ in 0..(mib << 20) / 8 {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         file.write_all(&state.to_le_bytes()).expect("written");
     }
     file.flush().expect("written");
@@ -183,50 +323,134 @@ async fn sessions_through_a_cut_end_with_clear_words_and_the_next_ones_work() {
     // More than can be copied until the cut, and little of it on a disk.
     let many = cluster.file("many");
     write_many(&many);
-    cluster.execute(from_name, &["sh", "-c", "mkdir /data/out && dd of=/data/out/huge bs=1 seek=64G count=0"], b"").await.ok();
-    let (out, back) = (format!("{from_name}:/data/out/huge"), cluster.file("back").display().to_string());
+    cluster
+        .execute(
+            from_name,
+            &[
+                "sh",
+                "-c",
+                "mkdir /data/out && dd of=/data/out/huge bs=1 seek=64G count=0",
+            ],
+            b"",
+        )
+        .await
+        .ok();
+    let (out, back) = (
+        format!("{from_name}:/data/out/huge"),
+        cluster.file("back").display().to_string(),
+    );
 
-    let mut command = cluster.start_micado(&["execute", "-n", name, "-c", "sh", "-c", "echo up; exec sleep 1000"]);
+    let mut command = cluster.start_micado(&[
+        "execute",
+        "-n",
+        name,
+        "-c",
+        "sh",
+        "-c",
+        "echo up; exec sleep 1000",
+    ]);
     assert_eq!(&command.printed().await, b"up\n");
-    let mut to = cluster.start_micado(&["cp", &many.display().to_string(), &format!("{to_name}:/data/")]);
-    let arrives =
-        async || (!cluster.on_machine(&tag, "find /var/lib/docker/overlay2/*/diff/data/many -type f 2>/dev/null | head -n 1").await.is_empty()).then_some(());
+    let mut to = cluster.start_micado(&[
+        "cp",
+        &many.display().to_string(),
+        &format!("{to_name}:/data/"),
+    ]);
+    let arrives = async || {
+        (!cluster
+            .on_machine(
+                &tag,
+                "find /var/lib/docker/overlay2/*/diff/data/many -type f 2>/dev/null | head -n 1",
+            )
+            .await
+            .is_empty())
+        .then_some(())
+    };
     wait("a copy to the container is under way", 30, arrives).await;
     let mut from = copy_under_way(&cluster, &out, &back).await;
-    assert!(!command.ended() && !to.ended() && !from.ended(), "all are under way");
+    assert!(
+        !command.ended() && !to.ended() && !from.ended(),
+        "all are under way"
+    );
 
     cluster.cut_agent(&tag).await;
     let begin = Instant::now();
-    for (what, session) in [("a command", command), ("a copy to it", to), ("a copy from it", from)] {
+    for (what, session) in [
+        ("a command", command),
+        ("a copy to it", to),
+        ("a copy from it", from),
+    ] {
         let end = session.end(b"", NOTICED).await;
-        measured(&format!("from the cut to the end of {what}"), begin.elapsed());
+        measured(
+            &format!("from the cut to the end of {what}"),
+            begin.elapsed(),
+        );
         end.refused(1, &["the connection to the machine broke", "micado list"]);
     }
-    assert!(!Path::new(&back).exists() && !asides(cluster.folder()), "a copy that broke off leaves nothing");
-    cluster.execute(name, &["true"], b"").await.refused(1, &["agent", &tag]);
+    assert!(
+        !Path::new(&back).exists() && !asides(cluster.folder()),
+        "a copy that broke off leaves nothing"
+    );
+    cluster
+        .execute(name, &["true"], b"")
+        .await
+        .refused(1, &["agent", &tag]);
     // Logs come by Swarm.
     cluster.micado(&["logs", "-n", name]).await.ok();
 
     cluster.mend_agent(&tag).await;
     let begin = Instant::now();
     cluster.until_reached(name, NOTICED).await;
-    measured("from the end of the cut to the next command", begin.elapsed());
-    assert_eq!(cluster.execute(name, &["cat"], b"again").await.ok().stdout, "again");
+    measured(
+        "from the end of the cut to the next command",
+        begin.elapsed(),
+    );
+    assert_eq!(
+        cluster.execute(name, &["cat"], b"again").await.ok().stdout,
+        "again"
+    );
     let short = cluster.file("short");
     std::fs::write(&short, "short").expect("written");
     for name in [to_name, from_name] {
-        cluster.micado(&["cp", &short.display().to_string(), &format!("{name}:/data/short")]).await.ok();
-        cluster.micado(&["cp", &format!("{name}:/data/short"), &back]).await.ok();
+        cluster
+            .micado(&[
+                "cp",
+                &short.display().to_string(),
+                &format!("{name}:/data/short"),
+            ])
+            .await
+            .ok();
+        cluster
+            .micado(&["cp", &format!("{name}:/data/short"), &back])
+            .await
+            .ok();
         assert_eq!(std::fs::read_to_string(&back).expect("copied"), "short");
     }
-    let alone = async || (cluster.execute(name, &["pidof", "sleep"], b"").await.ok().stdout.split_whitespace().count() == 1).then_some(());
-    wait("of the commands of sessions that broke none is left", 30, alone).await;
+    let alone = async || {
+        (cluster
+            .execute(name, &["pidof", "sleep"], b"")
+            .await
+            .ok()
+            .stdout
+            .split_whitespace()
+            .count()
+            == 1)
+            .then_some(())
+    };
+    wait(
+        "of the commands of sessions that broke none is left",
+        30,
+        alone,
+    )
+    .await;
 }
 
 /// Begins to copy out of a container.
 async fn copy_under_way(cluster: &Cluster, out: &str, back: &str) -> Running {
     let copy = cluster.start_micado(&["cp", out, back]);
-    wait("a copy from the container is under way", 30, async || asides(cluster.folder()).then_some(())).await;
+    wait("a copy from the container is under way", 30, async || {
+        asides(cluster.folder()).then_some(())
+    })
+    .await;
     copy
 }
 
@@ -241,7 +465,10 @@ fn write_many(folder: &Path) {
 
 /// Whether a copy from a container lies somewhere beside where it will be.
 fn asides(folder: &Path) -> bool {
-    std::fs::read_dir(folder).expect("the folder").flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(".micado"))
+    std::fs::read_dir(folder)
+        .expect("the folder")
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().starts_with(".micado"))
 }
 
 /// Runs until it is told to end, each time with another line in its log, and fails.
@@ -253,27 +480,66 @@ async fn logs_of_earlier_runs() {
     fails.spec.arguments = ["sh", "-c", FAILS].map(str::to_owned).to_vec();
     let (cluster, names, tag) = launched(Store::Embedded, &[fails]).await;
     let name = names[0].as_str();
-    let (logs, previous) = (async || cluster.micado(&["logs", "-n", name]).await, async || cluster.micado(&["logs", "-n", name, "--previous"]).await);
+    let (logs, previous) = (
+        async || cluster.micado(&["logs", "-n", name]).await,
+        async || cluster.micado(&["logs", "-n", name, "--previous"]).await,
+    );
     let line = async || Some(logs().await.ok().stdout).filter(|log| log.ends_with('\n'));
     let first = wait("it has said which run it is", 30, line).await;
-    assert!(first.starts_with("run ") && first.lines().count() == 1, "{first}");
-    previous().await.refused(1, &["no earlier run", name, "micado logs"]);
-    cluster.micado(&["logs", "-n", name, "--previous", "--follow"]).await.refused(2, &["--follow"]);
+    assert!(
+        first.starts_with("run ") && first.lines().count() == 1,
+        "{first}"
+    );
+    previous()
+        .await
+        .refused(1, &["no earlier run", name, "micado logs"]);
+    cluster
+        .micado(&["logs", "-n", name, "--previous", "--follow"])
+        .await
+        .refused(2, &["--follow"]);
 
     // What tells it may be ended with it.
-    cluster.execute(name, &["sh", "-c", ": >/data/end"], b"").await;
+    cluster
+        .execute(name, &["sh", "-c", ": >/data/end"], b"")
+        .await;
     let is_first = async || (previous().await.stdout == first).then_some(());
     wait("the log of the run that ended is shown", 30, is_first).await;
-    let second = async || logs().await.stdout.lines().find(|line| line.starts_with("run ") && *line != first.trim()).map(str::to_owned);
+    let second = async || {
+        logs()
+            .await
+            .stdout
+            .lines()
+            .find(|line| line.starts_with("run ") && *line != first.trim())
+            .map(str::to_owned)
+    };
     let second = wait("it runs anew", 30, second).await;
-    assert_eq!(previous().await.ok().stdout, first, "not that of the present run");
-    assert_eq!(cluster.micado(&["logs", "-n", name, "--previous", "--tail", "0"]).await.ok().stdout, "");
+    assert_eq!(
+        previous().await.ok().stdout,
+        first,
+        "not that of the present run"
+    );
+    assert_eq!(
+        cluster
+            .micado(&["logs", "-n", name, "--previous", "--tail", "0"])
+            .await
+            .ok()
+            .stdout,
+        ""
+    );
 
     cluster.cut_agent(&tag).await;
     previous().await.refused(1, &["agent", &tag]);
-    assert!(logs().await.ok().stdout.contains(&second), "what comes by Swarm needs no agent");
+    assert!(
+        logs().await.ok().stdout.contains(&second),
+        "what comes by Swarm needs no agent"
+    );
     cluster.mend_agent(&tag).await;
-    wait("the log of the run that ended is shown again", NOTICED, is_first).await;
+    wait(
+        "the log of the run that ended is shown again",
+        NOTICED,
+        is_first,
+    )
+    .await;
     assert!(logs().await.ok().stdout.contains(&second));
 
     over(&cluster, name, &second).await;
@@ -282,13 +548,23 @@ async fn logs_of_earlier_runs() {
 /// Logs of what is over: of one that was stopped the end is kept, one that completed is still there.
 async fn over(cluster: &Cluster, name: &str, second: &str) {
     cluster.micado(&["quit", "-n", name]).await.ok();
-    cluster.until_container(name, ContainerState::Stopped, 30).await;
+    cluster
+        .until_container(name, ContainerState::Stopped, 30)
+        .await;
     let mut completes = tools("completes").memory_mib(128);
     completes.spec.arguments = ["sh", "-c", "echo whole"].map(str::to_owned).to_vec();
     let completes = cluster.launch(&completes).await.name.to_string();
-    cluster.until_container(&completes, ContainerState::Completed, 60).await;
+    cluster
+        .until_container(&completes, ContainerState::Completed, 60)
+        .await;
     for flags in [&[][..], &["--previous"]] {
-        let logs = async |name: &str| cluster.micado(&[&["logs", "-n", name], flags].concat()).await.ok().stdout;
+        let logs = async |name: &str| {
+            cluster
+                .micado(&[&["logs", "-n", name], flags].concat())
+                .await
+                .ok()
+                .stdout
+        };
         assert!(logs(name).await.contains(second), "{flags:?}");
         assert_eq!(logs(&completes).await, "whole\n", "{flags:?}");
     }
@@ -298,14 +574,32 @@ async fn over(cluster: &Cluster, name: &str, second: &str) {
 async fn a_manager_that_is_killed_ends_sessions_with_clear_words() {
     let (mut cluster, names, tag) = running(Store::Embedded, 2).await;
     let [name, from_name] = [0, 1].map(|number: usize| names[number].as_str());
-    cluster.execute(from_name, &["dd", "of=/data/huge", "bs=1", "seek=64G", "count=0"], b"").await.ok();
+    cluster
+        .execute(
+            from_name,
+            &["dd", "of=/data/huge", "bs=1", "seek=64G", "count=0"],
+            b"",
+        )
+        .await
+        .ok();
     let programs = "pidof sleep | wc -w";
     let before = cluster.on_machine(&tag, programs).await;
 
-    let mut command = cluster.start_micado(&["execute", "-n", name, "-c", "sh", "-c", "echo up; exec sleep 1000"]);
+    let mut command = cluster.start_micado(&[
+        "execute",
+        "-n",
+        name,
+        "-c",
+        "sh",
+        "-c",
+        "echo up; exec sleep 1000",
+    ]);
     assert_eq!(&command.printed().await, b"up\n");
     // It runs only once something has come by it.
-    cluster.execute(name, &["sh", "-c", "echo up >/proc/1/fd/1"], b"").await.ok();
+    cluster
+        .execute(name, &["sh", "-c", "echo up >/proc/1/fd/1"], b"")
+        .await
+        .ok();
     let mut logs = cluster.start_micado(&["logs", "-n", name, "--follow"]);
     assert_eq!(&logs.printed().await, b"up\n");
     let back = cluster.file("back").display().to_string();
@@ -313,15 +607,39 @@ async fn a_manager_that_is_killed_ends_sessions_with_clear_words() {
     cluster.kill_manager().await;
     let begin = Instant::now();
     for (what, session) in [("a command", command), ("a log", logs), ("a copy", copy)] {
-        session.end(b"", 10).await.refused(1, &["broke", "run it again once `micado status` shows that the manager is back"]);
-        measured(&format!("from the manager's death to the end of {what}"), begin.elapsed());
+        session.end(b"", 10).await.refused(
+            1,
+            &[
+                "broke",
+                "run it again once `micado status` shows that the manager is back",
+            ],
+        );
+        measured(
+            &format!("from the manager's death to the end of {what}"),
+            begin.elapsed(),
+        );
     }
-    assert!(!Path::new(&back).exists() && !asides(cluster.folder()), "a copy that broke off leaves nothing");
-    wait("the command in the container is ended", 30, async || (cluster.on_machine(&tag, programs).await == before).then_some(())).await;
-    measured("from the manager's death to the end of the command in the container", begin.elapsed());
+    assert!(
+        !Path::new(&back).exists() && !asides(cluster.folder()),
+        "a copy that broke off leaves nothing"
+    );
+    wait("the command in the container is ended", 30, async || {
+        (cluster.on_machine(&tag, programs).await == before).then_some(())
+    })
+    .await;
+    measured(
+        "from the manager's death to the end of the command in the container",
+        begin.elapsed(),
+    );
 
-    cluster.micado(&["execute", "-n", name, "-c", "true"]).await.refused(1, &["no manager answers", "is it running?"]);
+    cluster
+        .micado(&["execute", "-n", name, "-c", "true"])
+        .await
+        .refused(1, &["no manager answers", "is it running?"]);
     cluster.start_manager(&[]).await;
     cluster.until_reached(name, NOTICED).await;
-    measured("from the manager's death to the next command", begin.elapsed());
+    measured(
+        "from the manager's death to the next command",
+        begin.elapsed(),
+    );
 }

@@ -1,6 +1,9 @@
 //! One account at a broker, which several clouds of `cloudsetup.xml` may share: its way there, its catalogue, its lists.
 
-use super::{catalogue::Catalogue, credentials::CredentialsFile, facts::Facts, http::Http, link::Link, listing::Listing};
+use super::{
+    catalogue::Catalogue, credentials::CredentialsFile, facts::Facts, http::Http, link::Link,
+    listing::Listing,
+};
 use crate::{Application, BrokerError, BrokerKind, Cloud, CloudSetup};
 use std::{
     collections::BTreeSet,
@@ -31,22 +34,50 @@ impl Account {
     /// See [`super::CloudBroker::all`].
     pub(super) fn all(setup: &CloudSetup) -> Result<Vec<(Cloud, Arc<Self>)>, BrokerError> {
         let mut accounts: Vec<(String, CredentialsFile, Vec<Cloud>)> = Vec::new();
-        for cloud in setup.clouds.iter().filter(|cloud| cloud.broker == BrokerKind::CloudBroker) {
-            let endpoint = cloud.endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT).trim_end_matches('/').to_owned();
+        for cloud in setup
+            .clouds
+            .iter()
+            .filter(|cloud| cloud.broker == BrokerKind::CloudBroker)
+        {
+            let endpoint = cloud
+                .endpoint
+                .as_deref()
+                .unwrap_or(DEFAULT_ENDPOINT)
+                .trim_end_matches('/')
+                .to_owned();
             let file = credentials(cloud).map_err(|cause| refused(cloud, &cause))?;
-            match accounts.iter_mut().find(|(other, others, _)| (other, others) == (&endpoint, &file)) {
+            match accounts
+                .iter_mut()
+                .find(|(other, others, _)| (other, others) == (&endpoint, &file))
+            {
                 Some((_, _, clouds)) => clouds.push(cloud.clone()),
                 None => accounts.push((endpoint, file, vec![cloud.clone()])),
             }
         }
         let mut all = Vec::new();
         for (endpoint, file, clouds) in accounts {
-            let authorities: BTreeSet<_> = clouds.iter().filter_map(|cloud| cloud.authority.clone()).collect();
-            let http = Http::new(&endpoint, &authorities.into_iter().collect::<Vec<_>>()).map_err(|cause| refused(&clouds[0], &cause))?;
+            let authorities: BTreeSet<_> = clouds
+                .iter()
+                .filter_map(|cloud| cloud.authority.clone())
+                .collect();
+            let http = Http::new(&endpoint, &authorities.into_iter().collect::<Vec<_>>())
+                .map_err(|cause| refused(&clouds[0], &cause))?;
             // The most careful of what its clouds say.
-            let calls = clouds.iter().map(|cloud| cloud.wire.calls_per_second).min().unwrap_or(1);
-            let limit = clouds.iter().map(|cloud| cloud.wire.call_timeout).max().unwrap_or_default();
-            let account = Arc::new(Self::new(Link::new(Box::new(http), file, calls, limit), clouds.clone(), setup.applications.clone()));
+            let calls = clouds
+                .iter()
+                .map(|cloud| cloud.wire.calls_per_second)
+                .min()
+                .unwrap_or(1);
+            let limit = clouds
+                .iter()
+                .map(|cloud| cloud.wire.call_timeout)
+                .max()
+                .unwrap_or_default();
+            let account = Arc::new(Self::new(
+                Link::new(Box::new(http), file, calls, limit),
+                clouds.clone(),
+                setup.applications.clone(),
+            ));
             all.extend(clouds.into_iter().map(|cloud| (cloud, account.clone())));
         }
         Ok(all)
@@ -54,7 +85,15 @@ impl Account {
 
     pub(super) fn new(link: Link, clouds: Vec<Cloud>, applications: Vec<Application>) -> Self {
         let listing = Listing::new(&applications);
-        Self { link, catalogue: Catalogue::default(), listing, facts: Facts::default(), clouds, applications, strays: Mutex::default() }
+        Self {
+            link,
+            catalogue: Catalogue::default(),
+            listing,
+            facts: Facts::default(),
+            clouds,
+            applications,
+            strays: Mutex::default(),
+        }
     }
 }
 

@@ -20,7 +20,15 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 7] = [Self::Software, Self::Executable, Self::Resource, Self::Region, Self::InstanceType, Self::Deployment, Self::DataType];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Software,
+        Self::Executable,
+        Self::Resource,
+        Self::Region,
+        Self::InstanceType,
+        Self::Deployment,
+        Self::DataType,
+    ];
 
     /// Its collection, and the name of its elements.
     fn wire(self) -> (&'static str, &'static str) {
@@ -61,7 +69,8 @@ impl Entry {
     fn read(id: String, element: &Element) -> Self {
         let text = |name: &str| element.text_of(name).map(str::to_owned);
         // Softwares and deployments say it with a word, others with a flag, some not at all.
-        let inactive = text("status").is_some_and(|status| !status.eq_ignore_ascii_case("active")) || text("active").is_some_and(|flag| flag == "false");
+        let inactive = text("status").is_some_and(|status| !status.eq_ignore_ascii_case("active"))
+            || text("active").is_some_and(|flag| flag == "false");
         Self {
             id,
             name: text("name").unwrap_or_default(),
@@ -76,7 +85,10 @@ impl Entry {
 
     /// What tells it from others of its name.
     fn candidate(&self) -> String {
-        self.version.as_ref().map_or_else(|| self.id.clone(), |version| format!("{} version {version}", self.id))
+        self.version.as_ref().map_or_else(
+            || self.id.clone(),
+            |version| format!("{} version {version}", self.id),
+        )
     }
 }
 
@@ -88,7 +100,11 @@ pub(super) struct Catalogue {
 }
 
 impl Catalogue {
-    pub(super) async fn entries(&self, link: &Link, kind: Kind) -> Result<Arc<Vec<Entry>>, Failure> {
+    pub(super) async fn entries(
+        &self,
+        link: &Link,
+        kind: Kind,
+    ) -> Result<Arc<Vec<Entry>>, Failure> {
         let mut known = self.read[kind as usize].lock().await;
         if let Some(entries) = &*known {
             return Ok(entries.clone());
@@ -105,34 +121,74 @@ impl Catalogue {
     }
 
     /// The one active entry of this name that fits; an executable may also be named by its file. `where_` says in words what it has to fit.
-    pub(super) async fn find(&self, link: &Link, kind: Kind, name: &str, where_: &str, fits: impl Fn(&Entry) -> bool) -> Result<Entry, Failure> {
+    pub(super) async fn find(
+        &self,
+        link: &Link,
+        kind: Kind,
+        name: &str,
+        where_: &str,
+        fits: impl Fn(&Entry) -> bool,
+    ) -> Result<Entry, Failure> {
         let entries = self.entries(link, kind).await?;
-        pick(kind, &entries, name, where_, fits).cloned().map_err(Failure::no)
+        pick(kind, &entries, name, where_, fits)
+            .cloned()
+            .map_err(Failure::no)
     }
 
     /// The one active deployment of a software in a region, which has no name that anybody gives.
-    pub(super) async fn deployment(&self, link: &Link, software: &Entry, resource: &Entry, region: &Entry) -> Result<Entry, Failure> {
+    pub(super) async fn deployment(
+        &self,
+        link: &Link,
+        software: &Entry,
+        resource: &Entry,
+        region: &Entry,
+    ) -> Result<Entry, Failure> {
         let entries = self.entries(link, Kind::Deployment).await?;
         let is = |field: &Option<String>, entry: &Entry| field.as_deref() == Some(&entry.id);
-        let fitting: Vec<_> = entries.iter().filter(|it| is(&it.software, software) && is(&it.resource, resource) && is(&it.region, region)).collect();
-        let what = format!("deployment of software `{}` in region `{}` of resource `{}`", software.name, region.name, resource.name);
+        let fitting: Vec<_> = entries
+            .iter()
+            .filter(|it| {
+                is(&it.software, software) && is(&it.resource, resource) && is(&it.region, region)
+            })
+            .collect();
+        let what = format!(
+            "deployment of software `{}` in region `{}` of resource `{}`",
+            software.name, region.name, resource.name
+        );
         let active: Vec<_> = fitting.iter().filter(|it| it.active).collect();
         match (active.as_slice(), fitting.as_slice()) {
             ([one], _) => Ok((**one).clone()),
-            ([], []) => Err(Failure::no(format!("the broker has no {what}: have it deployed there"))),
-            ([], _) => Err(Failure::no(format!("the broker's {what} is not active: have it activated"))),
-            (several, _) => {
-                Err(Failure::no(format!("the broker has {} active {what}s: {}: leave one active", several.len(), candidates(several.iter().map(|it| **it)))))
-            }
+            ([], []) => Err(Failure::no(format!(
+                "the broker has no {what}: have it deployed there"
+            ))),
+            ([], _) => Err(Failure::no(format!(
+                "the broker's {what} is not active: have it activated"
+            ))),
+            (several, _) => Err(Failure::no(format!(
+                "the broker has {} active {what}s: {}: leave one active",
+                several.len(),
+                candidates(several.iter().map(|it| **it))
+            ))),
         }
     }
 }
 
 /// The one active entry of this name that fits, or in words why there is none.
-fn pick<'e>(kind: Kind, entries: &'e [Entry], name: &str, where_: &str, fits: impl Fn(&Entry) -> bool) -> Result<&'e Entry, String> {
-    let by_binary = |entry: &&Entry| kind == Kind::Executable && entry.binary.as_deref() == Some(name);
+fn pick<'e>(
+    kind: Kind,
+    entries: &'e [Entry],
+    name: &str,
+    where_: &str,
+    fits: impl Fn(&Entry) -> bool,
+) -> Result<&'e Entry, String> {
+    let by_binary =
+        |entry: &&Entry| kind == Kind::Executable && entry.binary.as_deref() == Some(name);
     let fitting: Vec<_> = entries.iter().filter(|entry| fits(entry)).collect();
-    let mut named: Vec<_> = fitting.iter().copied().filter(|entry| entry.name == name).collect();
+    let mut named: Vec<_> = fitting
+        .iter()
+        .copied()
+        .filter(|entry| entry.name == name)
+        .collect();
     if named.is_empty() {
         named = fitting.iter().copied().filter(by_binary).collect();
     }
@@ -141,11 +197,24 @@ fn pick<'e>(kind: Kind, entries: &'e [Entry], name: &str, where_: &str, fits: im
     match (active.as_slice(), named.as_slice()) {
         ([one], _) => Ok(one),
         ([], []) => {
-            let known = fitting.iter().filter(|entry| entry.active).map(|entry| entry.name.as_str()).collect::<Vec<_>>();
-            Err(format!("the broker has no {what} ({}): correct cloudsetup.xml", listed(&known)))
+            let known = fitting
+                .iter()
+                .filter(|entry| entry.active)
+                .map(|entry| entry.name.as_str())
+                .collect::<Vec<_>>();
+            Err(format!(
+                "the broker has no {what} ({}): correct cloudsetup.xml",
+                listed(&known)
+            ))
         }
-        ([], _) => Err(format!("the broker's {what} is not active: have it activated, or name another in cloudsetup.xml")),
-        (several, _) => Err(format!("the broker has {} active {what}: {}: leave one active", several.len(), candidates(several.iter().copied()))),
+        ([], _) => Err(format!(
+            "the broker's {what} is not active: have it activated, or name another in cloudsetup.xml"
+        )),
+        (several, _) => Err(format!(
+            "the broker has {} active {what}: {}: leave one active",
+            several.len(),
+            candidates(several.iter().copied())
+        )),
     }
 }
 
@@ -156,7 +225,9 @@ fn candidates<'e>(entries: impl Iterator<Item = &'e Entry>) -> String {
 fn listed(names: &[&str]) -> String {
     match names.split_at_checked(LISTED) {
         _ if names.is_empty() => "it has none".to_owned(),
-        Some((shown, rest)) if !rest.is_empty() => format!("it has: {} and {} more", shown.join(", "), rest.len()),
+        Some((shown, rest)) if !rest.is_empty() => {
+            format!("it has: {} and {} more", shown.join(", "), rest.len())
+        }
         _ => format!("it has: {}", names.join(", ")),
     }
 }

@@ -22,26 +22,45 @@ impl Findings<'_> {
             Ok(found) => (Some(found), None),
             Err(failure) => (None, Some(failure.words().to_owned())),
         };
-        self.all.push(Finding { cloud: self.broker.cloud.name.clone(), what, problem });
+        self.all.push(Finding {
+            cloud: self.broker.cloud.name.clone(),
+            what,
+            problem,
+        });
         found
     }
 }
 
 /// What cannot be looked for before something else is found.
 fn waits_for(what: &str) -> Failure {
-    Failure::no(format!("not looked for, because the {what} was not found: correct that first"))
+    Failure::no(format!(
+        "not looked for, because the {what} was not found: correct that first"
+    ))
 }
 
 pub(super) async fn check(broker: &CloudBroker) -> Vec<Finding> {
     let account = &broker.account;
     account.catalogue.forget().await;
-    let reached = match account.catalogue.entries(&account.link, Kind::Software).await {
+    let reached = match account
+        .catalogue
+        .entries(&account.link, Kind::Software)
+        .await
+    {
         // A no to this one list is not one to all.
         Err(failure) if failure.is(No::Other) => Ok(()),
         other => other.map(drop),
     };
-    let mut findings = Findings { broker, all: Vec::new() };
-    if findings.note(format!("endpoint and credentials ({})", broker.address()), reached).is_none() {
+    let mut findings = Findings {
+        broker,
+        all: Vec::new(),
+    };
+    if findings
+        .note(
+            format!("endpoint and credentials ({})", broker.address()),
+            reached,
+        )
+        .is_none()
+    {
         return findings.all;
     }
     // All at once, so that a broker which is silent about some of them is waited for once.
@@ -50,7 +69,11 @@ pub(super) async fn check(broker: &CloudBroker) -> Vec<Finding> {
     for application in &account.applications {
         programs(&mut findings, broker, application, site.as_ref()).await;
     }
-    if account.applications.iter().any(|application| application.rent == Rent::Jobs) {
+    if account
+        .applications
+        .iter()
+        .any(|application| application.rent == Rent::Jobs)
+    {
         findings.note("data type `input`".to_owned(), broker.input_type().await);
     }
     findings.all
@@ -59,7 +82,10 @@ pub(super) async fn check(broker: &CloudBroker) -> Vec<Finding> {
 /// Resource, region, and each flavour's instance type.
 async fn places(findings: &mut Findings<'_>, broker: &CloudBroker) -> Option<Site> {
     let cloud = &broker.cloud;
-    let resource = findings.note(format!("resource `{}`", cloud.provider), broker.resource().await);
+    let resource = findings.note(
+        format!("resource `{}`", cloud.provider),
+        broker.resource().await,
+    );
     let region = match &resource {
         Some(resource) => broker.region(resource).await,
         None => Err(waits_for("resource")),
@@ -70,22 +96,45 @@ async fn places(findings: &mut Findings<'_>, broker: &CloudBroker) -> Option<Sit
             Some(resource) => broker.instance_type(flavour, resource).await,
             None => Err(waits_for("resource")),
         };
-        findings.note(format!("flavour `{}` (instance type `{}`)", flavour.name, flavour.id), instance_type);
+        findings.note(
+            format!(
+                "flavour `{}` (instance type `{}`)",
+                flavour.name, flavour.id
+            ),
+            instance_type,
+        );
     }
-    Some(Site { resource: resource?, region: region? })
+    Some(Site {
+        resource: resource?,
+        region: region?,
+    })
 }
 
 /// An application's software and executable, and for instances its deployment.
-async fn programs(findings: &mut Findings<'_>, broker: &CloudBroker, application: &Application, site: Option<&Site>) {
+async fn programs(
+    findings: &mut Findings<'_>,
+    broker: &CloudBroker,
+    application: &Application,
+    site: Option<&Site>,
+) {
     let name = &application.name;
-    let software = findings.note(format!("application `{name}` (software `{}`)", application.software), broker.software(application).await);
+    let software = findings.note(
+        format!("application `{name}` (software `{}`)", application.software),
+        broker.software(application).await,
+    );
     match application.rent {
         Rent::Jobs => {
             let executable = match &software {
                 Some(software) => broker.executable(application, software).await,
                 None => Err(waits_for("software")),
             };
-            findings.note(format!("application `{name}` (executable `{}`)", application.executable), executable);
+            findings.note(
+                format!(
+                    "application `{name}` (executable `{}`)",
+                    application.executable
+                ),
+                executable,
+            );
         }
         Rent::Instances => {
             let deployment = match (&software, site) {
@@ -93,7 +142,13 @@ async fn programs(findings: &mut Findings<'_>, broker: &CloudBroker, application
                 (None, _) => Err(waits_for("software")),
                 (_, None) => Err(waits_for("region")),
             };
-            findings.note(format!("application `{name}` (deployment in region `{}`)", broker.cloud.region), deployment);
+            findings.note(
+                format!(
+                    "application `{name}` (deployment in region `{}`)",
+                    broker.cloud.region
+                ),
+                deployment,
+            );
         }
     }
 }

@@ -25,7 +25,11 @@ pub(super) fn describe(order: &Order, cloud: &CloudName) -> String {
         ("application", &order.application),
         ("flavour", order.flavour.as_str()),
     ];
-    words.iter().fold("micado".to_owned(), |text, (key, value)| format!("{text} {key}={}", utf8_percent_encode(value, AS_IT_IS)))
+    words
+        .iter()
+        .fold("micado".to_owned(), |text, (key, value)| {
+            format!("{text} {key}={}", utf8_percent_encode(value, AS_IT_IS))
+        })
 }
 
 impl Description {
@@ -37,7 +41,11 @@ impl Description {
             return description;
         }
         for (key, value) in words.filter_map(|word| word.split_once('=')) {
-            let value = percent_decode_str(value).decode_utf8().ok().filter(|value| !value.is_empty()).map(String::from);
+            let value = percent_decode_str(value)
+                .decode_utf8()
+                .ok()
+                .filter(|value| !value.is_empty())
+                .map(String::from);
             match key {
                 "cloud" => description.cloud = value,
                 "tag" => description.tag = value,
@@ -69,19 +77,38 @@ mod tests {
             files: [].into(),
         };
         let text = describe(&order, &CloudName::trusted("zrh"));
-        assert_eq!(text, "micado cloud=zrh tag=application01 location=application application=Node%20%3D%20100%25%20%C3%A9 flavour=small");
+        assert_eq!(
+            text,
+            "micado cloud=zrh tag=application01 location=application application=Node%20%3D%20100%25%20%C3%A9 flavour=small"
+        );
         let said = |text: &str| Some(text.to_owned());
         let (cloud, tag, location) = (said("zrh"), said("application01"), said("application"));
-        let expected = Description { cloud, tag, location, application: said("Node = 100% é"), flavour: said("small") };
+        let expected = Description {
+            cloud,
+            tag,
+            location,
+            application: said("Node = 100% é"),
+            flavour: said("small"),
+        };
         assert_eq!(Description::read(&text), expected);
     }
 
     #[test]
     fn what_is_not_ours_says_nothing_and_what_is_garbled_says_the_rest() {
-        for text in ["", "a job", "micadocloud=x", "cloud=x", "micado", "micado cloud= tag"] {
+        for text in [
+            "",
+            "a job",
+            "micadocloud=x",
+            "cloud=x",
+            "micado",
+            "micado cloud= tag",
+        ] {
             assert_eq!(Description::read(text), Description::default(), "{text}");
         }
-        let partly = Description { tag: Some("t".to_owned()), ..Description::default() };
+        let partly = Description {
+            tag: Some("t".to_owned()),
+            ..Description::default()
+        };
         assert_eq!(Description::read(" micado\n cloud=%ff tag=t flav"), partly);
     }
 }

@@ -62,7 +62,9 @@ impl Facts {
             Question::Problem => match problem(link, &id).await {
                 Ok(found) => self.edit(&id, |fact| fact.problem = Some(found)),
                 // It will not say more another time.
-                Err(Failure::No(No::Absent | No::Other, _)) => self.edit(&id, |fact| fact.problem = Some(None)),
+                Err(Failure::No(No::Absent | No::Other, _)) => {
+                    self.edit(&id, |fact| fact.problem = Some(None))
+                }
                 Err(_) => {}
             },
         });
@@ -70,10 +72,17 @@ impl Facts {
         let _ = tokio::time::timeout(PATIENCE, join_all(asked)).await;
         let facts = self.lock();
         for machine in machines {
-            let Some(fact) = facts.get(&machine.id) else { continue };
+            let Some(fact) = facts.get(&machine.id) else {
+                continue;
+            };
             machine.address.clone_from(&fact.address);
             if let (MachineState::Dead, Some(Some(problem))) = (machine.state, &fact.problem) {
-                machine.detail = Some(machine.detail.take().map_or_else(|| problem.clone(), |detail| format!("{detail}; {problem}")));
+                machine.detail = Some(
+                    machine
+                        .detail
+                        .take()
+                        .map_or_else(|| problem.clone(), |detail| format!("{detail}; {problem}")),
+                );
             }
         }
     }
@@ -81,8 +90,16 @@ impl Facts {
     /// The questions to ask now, each put off until its next time.
     fn due(&self, machines: &[Machine]) -> Vec<(String, Question)> {
         let (mut facts, now, mut due) = (self.lock(), Instant::now(), Vec::new());
-        for machine in machines.iter().filter(|machine| matches!(machine.state, MachineState::Running | MachineState::Dead)) {
-            let fact = facts.entry(machine.id.clone()).or_insert(Fact { address: None, problem: None, ask_at: now, pause: FIRST_PAUSE });
+        for machine in machines
+            .iter()
+            .filter(|machine| matches!(machine.state, MachineState::Running | MachineState::Dead))
+        {
+            let fact = facts.entry(machine.id.clone()).or_insert(Fact {
+                address: None,
+                problem: None,
+                ask_at: now,
+                pause: FIRST_PAUSE,
+            });
             let question = match machine.state {
                 MachineState::Running if fact.address.is_none() => Question::Address,
                 MachineState::Dead if fact.problem.is_none() => Question::Problem,
@@ -110,33 +127,66 @@ impl Facts {
 /// The address of the first instance of a job that runs.
 async fn address(link: &Link, job: &str) -> Result<Option<String>, Failure> {
     let instances = instances_of(link, job).await?;
-    Ok(instances.into_iter().filter(|instance| instance.status == "running").find_map(|instance| instance.address))
+    Ok(instances
+        .into_iter()
+        .filter(|instance| instance.status == "running")
+        .find_map(|instance| instance.address))
 }
 
 /// The last problem that is logged of a job.
 async fn problem(link: &Link, job: &str) -> Result<Option<String>, Failure> {
-    let is_problem = |severity: &str| ["critical", "error", "warning"].iter().any(|word| word.eq_ignore_ascii_case(severity));
+    let is_problem = |severity: &str| {
+        ["critical", "error", "warning"]
+            .iter()
+            .any(|word| word.eq_ignore_ascii_case(severity))
+    };
     let last_problem = |logs: &Element| {
-        let problems = items(logs, "activity-log")?.into_iter().filter(|log| log.text_of("severity").is_some_and(is_problem));
+        let problems = items(logs, "activity-log")?
+            .into_iter()
+            .filter(|log| log.text_of("severity").is_some_and(is_problem));
         // Which end of the list is the newer nobody says; the time does, if it is there (and it is spelled so that it sorts).
         let last = problems.max_by_key(|log| log.text_of("created-at").map(str::to_owned));
-        Ok(last.and_then(|log| ["message", "error-explanation", "description"].iter().find_map(|name| log.text_of(name))).map(str::to_owned))
+        Ok(last
+            .and_then(|log| {
+                ["message", "error-explanation", "description"]
+                    .iter()
+                    .find_map(|name| log.text_of(name))
+            })
+            .map(str::to_owned))
     };
-    link.read(format!("/jobs/{job}/activity_logs.xml"), &format!("read why job {job} ended"), last_problem).await
+    link.read(
+        format!("/jobs/{job}/activity_logs.xml"),
+        &format!("read why job {job} ended"),
+        last_problem,
+    )
+    .await
 }
 
 /// The instances that a job has or had.
 pub(super) async fn instances_of(link: &Link, job: &str) -> Result<Vec<Instance>, Failure> {
     let purpose = format!("list the instances of job {job}");
-    match link.read(format!("/jobs/{job}/instances.xml"), &purpose, all).await {
+    match link
+        .read(format!("/jobs/{job}/instances.xml"), &purpose, all)
+        .await
+    {
         Err(failure) if failure.is(No::Absent) => {}
         found => return found,
     }
     // The job is gone, or this broker does not know the question.
-    let ask = async |job: &str| link.read(format!("/instances.xml?job_id={job}"), &purpose, all::<Instance>).await;
+    let ask = async |job: &str| {
+        link.read(
+            format!("/instances.xml?job_id={job}"),
+            &purpose,
+            all::<Instance>,
+        )
+        .await
+    };
     let mut found = ask(job).await?;
     if found.iter().any(|instance| instance.job.is_none()) && !ask(NOBODY).await?.is_empty() {
-        tracing::warn!(job, "the broker lists the instances of all jobs when it is asked for those of one: they are left alone");
+        tracing::warn!(
+            job,
+            "the broker lists the instances of all jobs when it is asked for those of one: they are left alone"
+        );
         return Ok(Vec::new());
     }
     found.retain(|instance| instance.job.as_deref().is_none_or(|id| id == job));

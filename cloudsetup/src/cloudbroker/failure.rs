@@ -86,7 +86,9 @@ pub(super) enum Verdict {
 
 pub(super) fn judge(answer: &Answer) -> Verdict {
     let (status, document) = (answer.status, ErrorDocument::read(&answer.body));
-    let text = document.as_ref().map_or_else(|| bare(answer), |document| document.text.clone());
+    let text = document
+        .as_ref()
+        .map_or_else(|| bare(answer), |document| document.text.clone());
     if matches!(status, 429 | 503) {
         return Verdict::Overrun(text);
     }
@@ -110,10 +112,26 @@ struct ErrorDocument {
 impl ErrorDocument {
     fn read(body: &str) -> Option<Self> {
         // Lists are long, and errors are rare.
-        let root = body.contains("<errors").then(|| dom::parse(body).ok())?.filter(|root| root.is("errors"))?;
-        let texts: Vec<_> = root.children.iter().filter(|child| child.is("error")).map(everything).filter(|text| !text.is_empty()).collect();
-        let kind = root.text_of("type").unwrap_or_default().to_ascii_lowercase();
-        let text = if texts.is_empty() { "an error without words".to_owned() } else { texts.join("; ") };
+        let root = body
+            .contains("<errors")
+            .then(|| dom::parse(body).ok())?
+            .filter(|root| root.is("errors"))?;
+        let texts: Vec<_> = root
+            .children
+            .iter()
+            .filter(|child| child.is("error"))
+            .map(everything)
+            .filter(|text| !text.is_empty())
+            .collect();
+        let kind = root
+            .text_of("type")
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        let text = if texts.is_empty() {
+            "an error without words".to_owned()
+        } else {
+            texts.join("; ")
+        };
         Some(Self { text, kind })
     }
 
@@ -122,7 +140,9 @@ impl ErrorDocument {
             "authentication" => No::Credentials,
             "wrong status" => No::WrongStatus,
             _ if status == 401 => No::Credentials,
-            _ if status == 404 || self.text.eq_ignore_ascii_case("404: record not found") => No::Absent,
+            _ if status == 404 || self.text.eq_ignore_ascii_case("404: record not found") => {
+                No::Absent
+            }
             _ => No::Other,
         }
     }
@@ -130,18 +150,34 @@ impl ErrorDocument {
 
 /// The text of an element and all that stands in it.
 fn everything(element: &Element) -> String {
-    let parts = std::iter::once(element.text.clone()).chain(element.children.iter().map(everything));
-    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    let parts =
+        std::iter::once(element.text.clone()).chain(element.children.iter().map(everything));
+    parts
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// An answer that is no error document, in short.
 fn bare(answer: &Answer) -> String {
     let status = answer.status;
     if let (300..=399, Some(location)) = (status, &answer.location) {
-        return format!("it answered {status} and points to `{location}`, where nothing is sent: correct the endpoint in cloudsetup.xml");
+        return format!(
+            "it answered {status} and points to `{location}`, where nothing is sent: correct the endpoint in cloudsetup.xml"
+        );
     }
-    let text: String = answer.body.trim().chars().take(SHOWN).map(|it| if it.is_control() { ' ' } else { it }).collect();
-    if text.is_empty() || text.starts_with('<') { format!("it answered {status}") } else { format!("it answered {status}: {text}") }
+    let text: String = answer
+        .body
+        .trim()
+        .chars()
+        .take(SHOWN)
+        .map(|it| if it.is_control() { ' ' } else { it })
+        .collect();
+    if text.is_empty() || text.starts_with('<') {
+        format!("it answered {status}")
+    } else {
+        format!("it answered {status}: {text}")
+    }
 }
 
 #[cfg(test)]

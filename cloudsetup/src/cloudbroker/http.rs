@@ -71,7 +71,12 @@ pub(super) struct Answer {
 #[async_trait::async_trait]
 pub(super) trait Carrier: Send + Sync + fmt::Debug {
     /// The answer, or in words why there is none.
-    async fn carry(&self, request: &Request, credentials: &Credentials, limit: Duration) -> Result<Answer, String>;
+    async fn carry(
+        &self,
+        request: &Request,
+        credentials: &Credentials,
+        limit: Duration,
+    ) -> Result<Answer, String>;
 }
 
 /// The broker at a base URL.
@@ -88,39 +93,87 @@ impl Http {
     /// When the endpoint is no https URL (http will do on this machine), or an authority cannot be used.
     pub(super) fn new(endpoint: &str, authorities: &[PathBuf]) -> Result<Self, String> {
         let url = address(endpoint)?;
-        let builder = Client::builder().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT);
+        let builder = Client::builder()
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT);
         // A proxy of the environment's may lead out, never back to this machine.
-        let builder = if on_this_machine(&url) { builder.no_proxy() } else { builder };
-        let client = builder.tls_backend_preconfigured(tls(authorities, url.scheme() == "https")?).build();
-        Ok(Self { client: client.map_err(|error| format!("endpoint `{endpoint}`: {}", chain(&error)))?, base: url.as_str().trim_end_matches('/').to_owned() })
+        let builder = if on_this_machine(&url) {
+            builder.no_proxy()
+        } else {
+            builder
+        };
+        let client = builder
+            .tls_backend_preconfigured(tls(authorities, url.scheme() == "https")?)
+            .build();
+        Ok(Self {
+            client: client.map_err(|error| format!("endpoint `{endpoint}`: {}", chain(&error)))?,
+            base: url.as_str().trim_end_matches('/').to_owned(),
+        })
     }
 
-    async fn exchange(&self, request: &Request, credentials: &Credentials) -> Result<Answer, reqwest::Error> {
+    async fn exchange(
+        &self,
+        request: &Request,
+        credentials: &Credentials,
+    ) -> Result<Answer, reqwest::Error> {
         let url = format!("{}{}", self.base, request.path);
-        let call = self.client.request(request.method.clone(), url).basic_auth(&credentials.user, Some(&credentials.password));
+        let call = self
+            .client
+            .request(request.method.clone(), url)
+            .basic_auth(&credentials.user, Some(&credentials.password));
         let call = match &request.body {
             Body::Nothing if request.method == Method::GET => call,
             Body::Nothing => call.header(CONTENT_LENGTH, 0),
-            Body::Xml(text) => call.header(CONTENT_TYPE, "application/xml; charset=UTF-8").body(text.clone()),
-            Body::Upload { texts, name, content } => {
-                let file = Part::stream_with_length(content.clone(), content.len() as u64).file_name(name.clone()).mime_str("application/octet-stream")?;
-                let form = texts.iter().fold(Form::new(), |form, (name, value)| form.text(*name, value.clone()));
+            Body::Xml(text) => call
+                .header(CONTENT_TYPE, "application/xml; charset=UTF-8")
+                .body(text.clone()),
+            Body::Upload {
+                texts,
+                name,
+                content,
+            } => {
+                let file = Part::stream_with_length(content.clone(), content.len() as u64)
+                    .file_name(name.clone())
+                    .mime_str("application/octet-stream")?;
+                let form = texts.iter().fold(Form::new(), |form, (name, value)| {
+                    form.text(*name, value.clone())
+                });
                 call.multipart(form.part("data", file))
             }
         };
         let response = call.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        Ok(Answer { status, retry_after: header(RETRY_AFTER).and_then(pause), location: header(LOCATION).map(str::to_owned), body: body(response).await? })
+        Ok(Answer {
+            status,
+            retry_after: header(RETRY_AFTER).and_then(pause),
+            location: header(LOCATION).map(str::to_owned),
+            body: body(response).await?,
+        })
     }
 }
 
 #[async_trait::async_trait]
 impl Carrier for Http {
-    async fn carry(&self, request: &Request, credentials: &Credentials, limit: Duration) -> Result<Answer, String> {
+    async fn carry(
+        &self,
+        request: &Request,
+        credentials: &Credentials,
+        limit: Duration,
+    ) -> Result<Answer, String> {
         match tokio::time::timeout(limit, self.exchange(request, credentials)).await {
-            Ok(answer) => answer.map_err(|error| format!("no answer from {}: {}", self.base, chain(&error.without_url()))),
-            Err(_) => Err(format!("no answer from {} within {} s", self.base, limit.as_secs_f32().ceil())),
+            Ok(answer) => answer.map_err(|error| {
+                format!(
+                    "no answer from {}: {}",
+                    self.base,
+                    chain(&error.without_url())
+                )
+            }),
+            Err(_) => Err(format!(
+                "no answer from {} within {} s",
+                self.base,
+                limit.as_secs_f32().ceil()
+            )),
         }
     }
 }
@@ -134,7 +187,8 @@ async fn body(mut response: Response) -> Result<String, reqwest::Error> {
             break;
         }
     }
-    Ok(String::from_utf8(whole).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Ok(String::from_utf8(whole)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// `Retry-After`: seconds, or a date.
@@ -142,29 +196,44 @@ fn pause(value: &str) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.trim()).ok()?;
+    let at = jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(value.trim())
+        .ok()?;
     Some(Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default())
 }
 
 fn address(endpoint: &str) -> Result<Url, String> {
     // What cannot be read as a URL may hold a password all the same, so it is not shown.
-    let url = Url::parse(endpoint.trim()).map_err(|error| format!("its endpoint is no URL such as `https://platform.cloudbroker.com`: {error}"))?;
+    let url = Url::parse(endpoint.trim()).map_err(|error| {
+        format!("its endpoint is no URL such as `https://platform.cloudbroker.com`: {error}")
+    })?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("its endpoint holds a user or a password: write them into the credentials file".to_owned());
+        return Err(
+            "its endpoint holds a user or a password: write them into the credentials file"
+                .to_owned(),
+        );
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("its endpoint `{url}` must end where the path of the API begins: remove `?` or `#` and what follows"));
+        return Err(format!(
+            "its endpoint `{url}` must end where the path of the API begins: remove `?` or `#` and what follows"
+        ));
     }
     match url.scheme() {
         "https" => Ok(url),
         "http" if on_this_machine(&url) => Ok(url),
-        scheme => Err(format!("its endpoint `{url}` begins with `{scheme}`: the password goes over https only (or http on this machine): write `https://`")),
+        scheme => Err(format!(
+            "its endpoint `{url}` begins with `{scheme}`: the password goes over https only (or http on this machine): write `https://`"
+        )),
     }
 }
 
 fn on_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
-    host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 fn tls(authorities: &[PathBuf], wanted: bool) -> Result<ClientConfig, String> {
@@ -173,23 +242,36 @@ fn tls(authorities: &[PathBuf], wanted: bool) -> Result<ClientConfig, String> {
         let known = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(known.certs);
         for path in authorities {
-            add(&mut roots, path).map_err(|cause| format!("its authority `{}` {cause}: it must hold certificates in PEM", path.display()))?;
+            add(&mut roots, path).map_err(|cause| {
+                format!(
+                    "its authority `{}` {cause}: it must hold certificates in PEM",
+                    path.display()
+                )
+            })?;
         }
         if roots.is_empty() {
             return Err("this system knows no certificate authority: install its `ca-certificates`, or name one as `ca`".to_owned());
         }
     }
-    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();
-    Ok(tls.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth())
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions();
+    Ok(tls
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }
 
 fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
-    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let certificates =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certificates = certificates.map_err(|error| format!("cannot be read: {error}"))?;
     if certificates.is_empty() {
         return Err("holds no certificate".to_owned());
     }
-    certificates.into_iter().try_for_each(|certificate| roots.add(certificate)).map_err(|error| format!("cannot be used: {error}"))
+    certificates
+        .into_iter()
+        .try_for_each(|certificate| roots.add(certificate))
+        .map_err(|error| format!("cannot be used: {error}"))
 }
 
 /// An error with its causes: the outermost alone says only that something failed.

@@ -13,14 +13,29 @@ const PERSONS: &str = "files/";
 /// # Errors
 /// When one cannot be a job's input, in words for the user.
 pub(super) fn of(order: &Order) -> Result<Vec<(String, Bytes)>, String> {
-    let own = order.files.iter().filter(|(name, _)| !name.starts_with(PERSONS)).map(|(name, content)| (name.as_str(), content.as_slice()));
-    let mut inputs = vec![(ARCHIVE.to_owned(), archive(own, "").map_err(|error| error.to_string())?)];
-    for (name, content) in order.files.iter().filter_map(|(name, content)| Some((name.strip_prefix(PERSONS)?, content))) {
+    let own = order
+        .files
+        .iter()
+        .filter(|(name, _)| !name.starts_with(PERSONS))
+        .map(|(name, content)| (name.as_str(), content.as_slice()));
+    let mut inputs = vec![(
+        ARCHIVE.to_owned(),
+        archive(own, "").map_err(|error| error.to_string())?,
+    )];
+    for (name, content) in order
+        .files
+        .iter()
+        .filter_map(|(name, content)| Some((name.strip_prefix(PERSONS)?, content)))
+    {
         let cause = match name {
             "" | "." | ".." => Some("is no file's name"),
             ARCHIVE => Some("is the name of micado's own file: rename it"),
-            _ if name.contains('/') => Some("may not stand in a folder: a job's files are all in one"),
-            _ if name.contains(char::is_control) => Some("has a control character in its name: rename it"),
+            _ if name.contains('/') => {
+                Some("may not stand in a folder: a job's files are all in one")
+            }
+            _ if name.contains(char::is_control) => {
+                Some("has a control character in its name: rename it")
+            }
             _ => None,
         };
         if let Some(cause) = cause {

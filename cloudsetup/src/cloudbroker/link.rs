@@ -43,15 +43,37 @@ struct Lock {
 
 impl Link {
     /// No call takes longer than `limit`, with all its repetitions and pauses.
-    pub(super) fn new(carrier: Box<dyn Carrier>, credentials: CredentialsFile, calls_per_second: u32, limit: Duration) -> Self {
-        Self { carrier, credentials, pace: Pace::new(calls_per_second), lock: Mutex::default(), limit }
+    pub(super) fn new(
+        carrier: Box<dyn Carrier>,
+        credentials: CredentialsFile,
+        calls_per_second: u32,
+        limit: Duration,
+    ) -> Self {
+        Self {
+            carrier,
+            credentials,
+            pace: Pace::new(calls_per_second),
+            lock: Mutex::default(),
+            limit,
+        }
     }
 
     /// What a document says, to be had by `read` from its root.
-    pub(super) async fn read<T>(&self, path: impl Into<String>, purpose: &str, read: impl FnOnce(&Element) -> Result<T, Failure>) -> Result<T, Failure> {
-        let request = Request { method: Method::GET, path: path.into(), body: Body::Nothing };
+    pub(super) async fn read<T>(
+        &self,
+        path: impl Into<String>,
+        purpose: &str,
+        read: impl FnOnce(&Element) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let request = Request {
+            method: Method::GET,
+            path: path.into(),
+            body: Body::Nothing,
+        };
         let answer = self.repeated(&request).await;
-        answer.and_then(|body| read(&document(&body)?)).map_err(|failure| failure.doing(purpose))
+        answer
+            .and_then(|body| read(&document(&body)?))
+            .map_err(|failure| failure.doing(purpose))
     }
 
     /// Makes a record, and gives what the broker says of it. Never sent twice.
@@ -62,37 +84,73 @@ impl Link {
         purpose: &str,
         read: impl FnOnce(&Element) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let request = Request { method: Method::POST, path: path.into(), body };
+        let request = Request {
+            method: Method::POST,
+            path: path.into(),
+            body,
+        };
         let answer = self.repeated(&request).await;
-        answer.and_then(|body| read(&document(&body)?)).map_err(|failure| failure.doing(purpose))
+        answer
+            .and_then(|body| read(&document(&body)?))
+            .map_err(|failure| failure.doing(purpose))
     }
 
     /// Sends a file. Never sent twice; what the broker says of it is of no interest.
     pub(super) async fn upload(&self, file: Body, purpose: &str) -> Result<(), Failure> {
-        let request = Request { method: Method::POST, path: "/data_files.xml".to_owned(), body: file };
-        self.repeated(&request).await.map(drop).map_err(|failure| failure.doing(purpose))
+        let request = Request {
+            method: Method::POST,
+            path: "/data_files.xml".to_owned(),
+            body: file,
+        };
+        self.repeated(&request)
+            .await
+            .map(drop)
+            .map_err(|failure| failure.doing(purpose))
     }
 
     /// Does something to a record. What the broker says of it is of no interest, and may be nothing.
-    pub(super) async fn act(&self, method: Method, path: impl Into<String>, purpose: &str) -> Result<(), Failure> {
-        let request = Request { method, path: path.into(), body: Body::Nothing };
-        self.repeated(&request).await.map(drop).map_err(|failure| failure.doing(purpose))
+    pub(super) async fn act(
+        &self,
+        method: Method,
+        path: impl Into<String>,
+        purpose: &str,
+    ) -> Result<(), Failure> {
+        let request = Request {
+            method,
+            path: path.into(),
+            body: Body::Nothing,
+        };
+        self.repeated(&request)
+            .await
+            .map(drop)
+            .map_err(|failure| failure.doing(purpose))
     }
 
     async fn repeated(&self, request: &Request) -> Result<String, Failure> {
         let deadline = Instant::now() + self.limit;
-        let attempts = if request.method == Method::POST { 1 } else { ATTEMPTS };
+        let attempts = if request.method == Method::POST {
+            1
+        } else {
+            ATTEMPTS
+        };
         let (mut attempt, mut pause, mut last) = (1, PAUSE, None);
         loop {
             self.shown()?;
             if let Err(left) = self.pace.turn(deadline).await {
-                let overrun = || Failure::Lost(format!("not asked: too many calls wait, or the broker wants a pause (of {} s more)", left.as_secs()));
+                let overrun = || {
+                    Failure::Lost(format!(
+                        "not asked: too many calls wait, or the broker wants a pause (of {} s more)",
+                        left.as_secs()
+                    ))
+                };
                 return Err(last.unwrap_or_else(overrun));
             }
             let outcome = self.attempt(request, deadline).await;
             tracing::debug!(call = ?request, attempt, ok = outcome.is_ok(), "CloudBroker");
             match outcome {
-                Err(lost @ Failure::Lost(_)) if attempt < attempts && Instant::now() + pause < deadline => {
+                Err(lost @ Failure::Lost(_))
+                    if attempt < attempts && Instant::now() + pause < deadline =>
+                {
                     last = Some(lost);
                     sleep(pause).await;
                     (attempt, pause) = (attempt + 1, pause * 2);
@@ -106,7 +164,11 @@ impl Link {
         // The calls before this one may have shown that they are wrong.
         let credentials = self.shown()?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let answer = self.carrier.carry(request, &credentials, left).await.map_err(Failure::Lost)?;
+        let answer = self
+            .carrier
+            .carry(request, &credentials, left)
+            .await
+            .map_err(Failure::Lost)?;
         match judge(&answer) {
             Verdict::Yes => {
                 self.welcome();
@@ -136,30 +198,47 @@ impl Link {
         let credentials = self.credentials.read().map_err(Failure::no)?;
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         match &*lock {
-            Some(lock) if lock.credentials == credentials && Instant::now() < lock.until => Err(Failure::No(No::Credentials, lock.words.clone())),
+            Some(lock) if lock.credentials == credentials && Instant::now() < lock.until => {
+                Err(Failure::No(No::Credentials, lock.words.clone()))
+            }
             _ => Ok(credentials),
         }
     }
 
     /// Notes that these credentials are wrong, so that not every call asks the broker anew (it may shut the account).
     fn shut(&self, credentials: Credentials, said: &str) -> Failure {
-        let words = format!("the broker does not take the user and the password of {}: {said}: correct the file", self.credentials);
+        let words = format!(
+            "the broker does not take the user and the password of {}: {said}: correct the file",
+            self.credentials
+        );
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let length = match &*lock {
             // Of calls that were under way together, the first counts.
-            Some(known) if known.credentials == credentials && now < known.until => return Failure::No(No::Credentials, words),
+            Some(known) if known.credentials == credentials && now < known.until => {
+                return Failure::No(No::Credentials, words);
+            }
             Some(known) if known.credentials == credentials => (known.length * 2).min(LONGEST_LOCK),
             _ => FIRST_LOCK,
         };
         tracing::warn!(seconds = length.as_secs(), "{words}");
-        *lock = Some(Lock { credentials, words: words.clone(), until: now + length, length });
+        *lock = Some(Lock {
+            credentials,
+            words: words.clone(),
+            until: now + length,
+            length,
+        });
         Failure::No(No::Credentials, words)
     }
 }
 
 fn document(body: &str) -> Result<Element, Failure> {
-    dom::parse(body).map_err(|error| Failure::Lost(format!("the answer is no XML (line {}, column {}: {})", error.place.line, error.place.column, error.cause)))
+    dom::parse(body).map_err(|error| {
+        Failure::Lost(format!(
+            "the answer is no XML (line {}, column {}: {})",
+            error.place.line, error.place.column, error.cause
+        ))
+    })
 }
 
 #[cfg(test)]

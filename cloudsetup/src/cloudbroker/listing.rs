@@ -67,9 +67,20 @@ impl Drop for Deleting<'_> {
 
 impl Listing {
     pub(super) fn new(applications: &[Application]) -> Self {
-        let kind = |rent| Kind { rented: applications.iter().any(|application| application.rent == rent), ..Kind::default() };
+        let kind = |rent| Kind {
+            rented: applications
+                .iter()
+                .any(|application| application.rent == rent),
+            ..Kind::default()
+        };
         let (jobs, instances) = (kind(Rent::Jobs), kind(Rent::Instances));
-        Self { jobs, instances, clock: AtomicU64::default(), last: tokio::sync::Mutex::default(), deletions: Default::default() }
+        Self {
+            jobs,
+            instances,
+            clock: AtomicU64::default(),
+            last: tokio::sync::Mutex::default(),
+            deletions: Default::default(),
+        }
     }
 
     /// What the account has. What was done before this was asked is in it.
@@ -105,25 +116,44 @@ impl Listing {
             let [begun, ended] = &self.deletions;
             let before = ended.load(Ordering::SeqCst);
             let (jobs, job_pages) = self.jobs.ours(link, "jobs", |job: &Job| &job.name).await?;
-            let (instances, instance_pages) = self.instances.ours(link, "instances", |it: &Instance| &it.name).await?;
+            let (instances, instance_pages) = self
+                .instances
+                .ours(link, "instances", |it: &Instance| &it.name)
+                .await?;
             if job_pages.max(instance_pages) <= 1 || begun.load(Ordering::SeqCst) == before {
                 self.jobs.found(|| jobs.is_empty());
-                self.instances.found(|| instances.iter().all(|instance| jobs.iter().any(|job| job.name == instance.name)));
+                self.instances.found(|| {
+                    instances
+                        .iter()
+                        .all(|instance| jobs.iter().any(|job| job.name == instance.name))
+                });
                 return Ok(Listed { jobs, instances });
             }
         }
-        Err(Failure::Lost("cannot list jobs whole: some are deleted all the time: it is tried again".to_owned()))
+        Err(Failure::Lost(
+            "cannot list jobs whole: some are deleted all the time: it is tried again".to_owned(),
+        ))
     }
 }
 
 impl Kind {
     /// Those that are ours, and how many pages it took to read them: none where it is known that there are none.
-    async fn ours<R: Record>(&self, link: &Link, path: &str, name: impl Fn(&R) -> &str) -> Result<(Vec<R>, usize), Failure> {
-        if !self.rented && self.none().is_some_and(|since| since.elapsed() < NONE_BELIEVED) {
+    async fn ours<R: Record>(
+        &self,
+        link: &Link,
+        path: &str,
+        name: impl Fn(&R) -> &str,
+    ) -> Result<(Vec<R>, usize), Failure> {
+        if !self.rented
+            && self
+                .none()
+                .is_some_and(|since| since.elapsed() < NONE_BELIEVED)
+        {
             return Ok((Vec::new(), 0));
         }
         *self.none() = None;
-        let (mut records, pages) = read_all(link, path, R::ITEM, Some(&self.whole), R::read).await?;
+        let (mut records, pages) =
+            read_all(link, path, R::ITEM, Some(&self.whole), R::read).await?;
         records.retain(|record| name(record).starts_with("micado-"));
         Ok((records, pages))
     }

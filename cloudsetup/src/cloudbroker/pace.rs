@@ -34,20 +34,32 @@ struct Hold {
 
 impl Pace {
     pub(super) fn new(per_second: u32) -> Self {
-        let hold = Hold { until: Instant::now(), next: FIRST_PAUSE };
-        Self { sent: tokio::sync::Mutex::default(), per_second: usize::try_from(per_second).unwrap_or(usize::MAX).max(1), hold: Mutex::new(hold) }
+        let hold = Hold {
+            until: Instant::now(),
+            next: FIRST_PAUSE,
+        };
+        Self {
+            sent: tokio::sync::Mutex::default(),
+            per_second: usize::try_from(per_second).unwrap_or(usize::MAX).max(1),
+            hold: Mutex::new(hold),
+        }
     }
 
     /// Returns when a call may go out; at once with the time that is left to wait when that is later than `deadline`.
     pub(super) async fn turn(&self, deadline: Instant) -> Result<(), Duration> {
         let late = |at: Instant| at.saturating_duration_since(Instant::now());
-        let mut sent = tokio::time::timeout_at(deadline, self.sent.lock()).await.map_err(|_| late(self.hold().until))?;
+        let mut sent = tokio::time::timeout_at(deadline, self.sent.lock())
+            .await
+            .map_err(|_| late(self.hold().until))?;
         loop {
             let now = Instant::now();
             while sent.front().is_some_and(|first| *first + SECOND <= now) {
                 sent.pop_front();
             }
-            let full = sent.front().filter(|_| sent.len() >= self.per_second).map(|first| *first + SECOND);
+            let full = sent
+                .front()
+                .filter(|_| sent.len() >= self.per_second)
+                .map(|first| *first + SECOND);
             let at = full.unwrap_or(now).max(self.hold().until);
             if at > deadline {
                 return Err(late(at));
@@ -75,7 +87,10 @@ impl Pace {
 
     /// The broker has answered as it should.
     pub(super) fn fine(&self) {
-        self.hold.lock().unwrap_or_else(PoisonError::into_inner).next = FIRST_PAUSE;
+        self.hold
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next = FIRST_PAUSE;
     }
 
     fn hold(&self) -> Hold {
@@ -105,7 +120,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pause_is_kept_by_all_and_grows() {
         let (pace, begun) = (Pace::new(10), Instant::now());
-        for (expected, asked) in [(1, None), (3, None), (3 + 7, Some(7)), (10 + 4, None), (14 + 300, Some(3600))] {
+        for (expected, asked) in [
+            (1, None),
+            (3, None),
+            (3 + 7, Some(7)),
+            (10 + 4, None),
+            (14 + 300, Some(3600)),
+        ] {
             pace.slow_down(asked.map(Duration::from_secs));
             // The second of two that were under way together.
             pace.slow_down(asked.map(Duration::from_secs));

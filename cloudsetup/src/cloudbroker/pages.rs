@@ -34,7 +34,9 @@ impl Whole {
 
     fn is(&self, ids: &BTreeSet<String>) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref().is_some_and(|(known, since)| known == ids && since.elapsed() < BELIEVED)
+        known
+            .as_ref()
+            .is_some_and(|(known, since)| known == ids && since.elapsed() < BELIEVED)
     }
 
     fn found(&self, ids: BTreeSet<String>) {
@@ -64,9 +66,17 @@ pub(super) async fn read_all<T>(
             }
             Ok(elements.len())
         };
-        let length = link.read(format!("/{path}.xml?page={page}&per_page={PER_PAGE}"), &purpose, take).await?;
+        let length = link
+            .read(
+                format!("/{path}.xml?page={page}&per_page={PER_PAGE}"),
+                &purpose,
+                take,
+            )
+            .await?;
         let nothing_new = ids.len() == before;
-        let last = nothing_new || length % ROUND != 0 || (page == 1 && whole.is_some_and(|whole| whole.is(&ids)));
+        let last = nothing_new
+            || length % ROUND != 0
+            || (page == 1 && whole.is_some_and(|whole| whole.is(&ids)));
         if last {
             let pages = if nothing_new { page - 1 } else { page };
             if let Some(whole) = whole.filter(|_| pages == 1 && page == 2) {
@@ -75,7 +85,9 @@ pub(super) async fn read_all<T>(
             return Ok((all, pages));
         }
     }
-    Err(Failure::Lost(format!("cannot list {path}: it has no end after {MOST_PAGES} pages")))
+    Err(Failure::Lost(format!(
+        "cannot list {path}: it has no end after {MOST_PAGES} pages"
+    )))
 }
 
 #[cfg(test)]

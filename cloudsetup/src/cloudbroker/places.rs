@@ -41,54 +41,125 @@ impl Places {
     /// When the broker does not tell.
     pub(super) async fn of(account: &Account) -> Result<Self, Failure> {
         let entries = async |kind| account.catalogue.entries(&account.link, kind).await;
-        let (resources, regions, types) = (entries(Kind::Resource).await?, entries(Kind::Region).await?, entries(Kind::InstanceType).await?);
-        let places = account.clouds.iter().map(|cloud| place(cloud, &resources, &regions, &types)).collect();
-        let rented: Vec<_> = account.applications.iter().filter(|application| application.rent == Rent::Instances).collect();
+        let (resources, regions, types) = (
+            entries(Kind::Resource).await?,
+            entries(Kind::Region).await?,
+            entries(Kind::InstanceType).await?,
+        );
+        let places = account
+            .clouds
+            .iter()
+            .map(|cloud| place(cloud, &resources, &regions, &types))
+            .collect();
+        let rented: Vec<_> = account
+            .applications
+            .iter()
+            .filter(|application| application.rent == Rent::Instances)
+            .collect();
         let mut deployments = Vec::new();
         if !rented.is_empty() {
             let softwares = entries(Kind::Software).await?;
-            let software = |id: Option<&str>| softwares.iter().find(|software| Some(software.id.as_str()) == id).map(|software| software.name.as_str());
+            let software = |id: Option<&str>| {
+                softwares
+                    .iter()
+                    .find(|software| Some(software.id.as_str()) == id)
+                    .map(|software| software.name.as_str())
+            };
             for deployment in entries(Kind::Deployment).await?.iter() {
                 let name = software(deployment.software.as_deref());
-                let application = rented.iter().find(|application| Some(application.software.as_str()) == name);
-                deployments.push((deployment.clone(), application.map(|application| application.name.clone())));
+                let application = rented
+                    .iter()
+                    .find(|application| Some(application.software.as_str()) == name);
+                deployments.push((
+                    deployment.clone(),
+                    application.map(|application| application.name.clone()),
+                ));
             }
         }
-        Ok(Self { places, deployments })
+        Ok(Self {
+            places,
+            deployments,
+        })
     }
 
     /// The first cloud that has this job's region, and if possible its instance type; the account's first if none has, so that no machine goes unseen.
     pub(super) fn of_job(&self, job: &Job) -> Option<Owner> {
-        self.owner(job.resource.as_deref(), job.region.as_deref(), job.instance_type.as_deref())
+        self.owner(
+            job.resource.as_deref(),
+            job.region.as_deref(),
+            job.instance_type.as_deref(),
+        )
     }
 
     /// The same of an instance, by its deployment.
     pub(super) fn of_instance(&self, instance: &Instance) -> Option<Owner> {
-        let deployment = self.deployments.iter().find(|(entry, _)| Some(&entry.id) == instance.deployment.as_ref());
-        let (resource, region) = deployment.map_or((None, None), |(entry, _)| (entry.resource.as_deref(), entry.region.as_deref()));
+        let deployment = self
+            .deployments
+            .iter()
+            .find(|(entry, _)| Some(&entry.id) == instance.deployment.as_ref());
+        let (resource, region) = deployment.map_or((None, None), |(entry, _)| {
+            (entry.resource.as_deref(), entry.region.as_deref())
+        });
         let application = deployment.and_then(|(_, application)| application.clone());
-        Some(Owner { application, ..self.owner(resource, region, instance.instance_type.as_deref())? })
+        Some(Owner {
+            application,
+            ..self.owner(resource, region, instance.instance_type.as_deref())?
+        })
     }
 
-    fn owner(&self, resource: Option<&str>, region: Option<&str>, instance_type: Option<&str>) -> Option<Owner> {
+    fn owner(
+        &self,
+        resource: Option<&str>,
+        region: Option<&str>,
+        instance_type: Option<&str>,
+    ) -> Option<Owner> {
         let has = |ids: &BTreeSet<String>, id: Option<&str>| id.is_some_and(|id| ids.contains(id));
-        let here = || self.places.iter().filter(|place| has(&place.regions, region) && (resource.is_none() || has(&place.resources, resource)));
-        let size = |place: &Place| place.sizes.iter().find(|(id, _)| Some(id.as_str()) == instance_type).map(|(_, flavour)| flavour.clone());
-        let place = here().find(|place| size(place).is_some()).or_else(|| here().next()).or_else(|| self.places.first())?;
-        Some(Owner { cloud: place.cloud.clone(), flavour: size(place), application: None })
+        let here = || {
+            self.places.iter().filter(|place| {
+                has(&place.regions, region)
+                    && (resource.is_none() || has(&place.resources, resource))
+            })
+        };
+        let size = |place: &Place| {
+            place
+                .sizes
+                .iter()
+                .find(|(id, _)| Some(id.as_str()) == instance_type)
+                .map(|(_, flavour)| flavour.clone())
+        };
+        let place = here()
+            .find(|place| size(place).is_some())
+            .or_else(|| here().next())
+            .or_else(|| self.places.first())?;
+        Some(Owner {
+            cloud: place.cloud.clone(),
+            flavour: size(place),
+            application: None,
+        })
     }
 }
 
 fn place(cloud: &Cloud, resources: &[Entry], regions: &[Entry], types: &[Entry]) -> Place {
-    let resources: Vec<_> = resources.iter().filter(|entry| entry.name == cloud.provider).collect();
+    let resources: Vec<_> = resources
+        .iter()
+        .filter(|entry| entry.name == cloud.provider)
+        .collect();
     let ours = |entry: &&Entry| resources.iter().any(|resource| belongs(entry, resource));
     let sizes = cloud.flavours.iter().flat_map(|flavour| {
-        let types = types.iter().filter(ours).filter(|entry| entry.name == flavour.id);
+        let types = types
+            .iter()
+            .filter(ours)
+            .filter(|entry| entry.name == flavour.id);
         types.map(|entry| (entry.id.clone(), flavour.name.clone()))
     });
     Place {
         cloud: cloud.name.clone(),
-        regions: regions.iter().filter(ours).filter(|entry| entry.name == cloud.region).map(|entry| entry.id.clone()).collect(),
+        regions: regions
+            .iter()
+            .filter(ours)
+            .filter(|entry| entry.name == cloud.region)
+            .map(|entry| entry.id.clone())
+            .collect(),
         sizes: sizes.collect(),
         resources: resources.iter().map(|entry| entry.id.clone()).collect(),
     }

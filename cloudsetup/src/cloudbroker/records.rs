@@ -47,7 +47,10 @@ fn owned(element: &Element, name: &str) -> Option<String> {
 }
 
 fn status(element: &Element) -> String {
-    element.text_of("status").unwrap_or_default().to_ascii_lowercase()
+    element
+        .text_of("status")
+        .unwrap_or_default()
+        .to_ascii_lowercase()
 }
 
 impl Record for Job {
@@ -73,7 +76,12 @@ impl Record for Instance {
 
     fn read(id: String, element: &Element) -> Self {
         // `not allocated`, and whatever else is said of an address that is not there yet.
-        let address = |name: &str| element.text_of(name).and_then(|text| text.parse::<IpAddr>().ok()).map(|address| address.to_string());
+        let address = |name: &str| {
+            element
+                .text_of(name)
+                .and_then(|text| text.parse::<IpAddr>().ok())
+                .map(|address| address.to_string())
+        };
         Self {
             id,
             name: owned(element, "name").unwrap_or_default(),
@@ -101,19 +109,34 @@ pub(super) fn items<'e>(root: &'e Element, item: &str) -> Result<Vec<&'e Element
     if root.is(item) {
         return Ok(vec![root]);
     }
-    let items: Vec<_> = root.children.iter().filter(|child| child.is(item)).collect();
+    let items: Vec<_> = root
+        .children
+        .iter()
+        .filter(|child| child.is(item))
+        .collect();
     // Machines must never be taken for gone because something else was read, such as somebody's log-in page.
     let nothing = root.children.is_empty() && root.text.is_empty() && !root.is("html");
     if items.is_empty() && !nothing {
-        return Err(Failure::Lost(format!("the answer is no list of <{item}>, but <{}>", root.name)));
+        return Err(Failure::Lost(format!(
+            "the answer is no list of <{item}>, but <{}>",
+            root.name
+        )));
     }
     Ok(items)
 }
 
 /// The id of a record, which is an element of this name.
 pub(super) fn identified(element: &Element, item: &str) -> Result<String, Failure> {
-    let id = element.text_of("id").filter(|_| element.is(item)).map(str::to_owned);
-    id.ok_or_else(|| Failure::Lost(format!("the answer has no <{item}> with an id, but <{}>", element.name)))
+    let id = element
+        .text_of("id")
+        .filter(|_| element.is(item))
+        .map(str::to_owned);
+    id.ok_or_else(|| {
+        Failure::Lost(format!(
+            "the answer has no <{item}> with an id, but <{}>",
+            element.name
+        ))
+    })
 }
 
 impl Job {
@@ -127,24 +150,41 @@ impl Job {
 
     /// As it is listed; `None` when it is none of this cluster's.
     pub(super) fn machine(&self, cluster: &ClusterId) -> Option<Machine> {
-        let words = [self.outcome.as_deref(), self.stop_reason.as_deref()].into_iter().flatten();
+        let words = [self.outcome.as_deref(), self.stop_reason.as_deref()]
+            .into_iter()
+            .flatten();
         Some(Machine {
             instance: instance_of(&self.name, cluster)?,
             name: self.name.clone(),
             id: self.id.clone(),
             state: job_state(&self.status),
             address: None,
-            tag: self.description.tag.as_deref().and_then(|tag| tag.parse::<Tag>().ok()),
-            location: self.description.location.as_deref().and_then(|location| location.parse().ok()),
+            tag: self
+                .description
+                .tag
+                .as_deref()
+                .and_then(|tag| tag.parse::<Tag>().ok()),
+            location: self
+                .description
+                .location
+                .as_deref()
+                .and_then(|location| location.parse().ok()),
             application: self.description.application.clone(),
-            flavour: self.description.flavour.as_deref().and_then(|flavour| flavour.parse::<FlavourName>().ok()),
+            flavour: self
+                .description
+                .flavour
+                .as_deref()
+                .and_then(|flavour| flavour.parse::<FlavourName>().ok()),
             detail: Some(words.fold(self.status.clone(), |text, word| format!("{text}; {word}"))),
         })
     }
 
     /// Whether its description says that it is this cloud's; `None` when it says nothing.
     pub(super) fn says_cloud(&self, cloud: &CloudName) -> Option<bool> {
-        self.description.cloud.as_deref().map(|said| said == cloud.as_str())
+        self.description
+            .cloud
+            .as_deref()
+            .map(|said| said == cloud.as_str())
     }
 }
 
@@ -173,7 +213,11 @@ impl Instance {
 
 /// Our instance's id, if a name is one that we give in this cluster.
 fn instance_of(name: &str, cluster: &ClusterId) -> Option<InstanceId> {
-    name.strip_prefix("micado-")?.strip_prefix(cluster.as_str())?.strip_prefix('-')?.parse().ok()
+    name.strip_prefix("micado-")?
+        .strip_prefix(cluster.as_str())?
+        .strip_prefix('-')?
+        .parse()
+        .ok()
 }
 
 fn job_state(status: &str) -> MachineState {
@@ -198,21 +242,31 @@ fn instance_state(status: &str) -> MachineState {
 /// A word that nobody knows is said once, and taken for a machine that is on its way: its deadline bounds it.
 fn pending(strange: &str) -> MachineState {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let mut said = SAID.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut said = SAID
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if said.len() < MOST_STRANGE && said.insert(strange.to_owned()) {
-        tracing::warn!(status = strange, "CloudBroker uses a status that is not known: taken for pending");
+        tracing::warn!(
+            status = strange,
+            "CloudBroker uses a status that is not known: taken for pending"
+        );
     }
     MachineState::Pending
 }
 
 /// Of several machines of one name, the one that counts: an order whose answer was lost may have left another, half made.
-pub(super) fn liveliest<T>(records: impl IntoIterator<Item = T>, state: impl Fn(&T) -> MachineState) -> Option<T> {
-    records.into_iter().min_by_key(|record| match state(record) {
-        MachineState::Running => 0,
-        MachineState::Pending => 1,
-        MachineState::Stopping => 2,
-        MachineState::Dead => 3,
-    })
+pub(super) fn liveliest<T>(
+    records: impl IntoIterator<Item = T>,
+    state: impl Fn(&T) -> MachineState,
+) -> Option<T> {
+    records
+        .into_iter()
+        .min_by_key(|record| match state(record) {
+            MachineState::Running => 0,
+            MachineState::Pending => 1,
+            MachineState::Stopping => 2,
+            MachineState::Dead => 3,
+        })
 }
 
 #[cfg(test)]

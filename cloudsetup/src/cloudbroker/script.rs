@@ -30,16 +30,27 @@ pub(super) enum Reply {
 
 impl Reply {
     pub(super) fn status(status: u16, body: impl Into<String>) -> Self {
-        Self::Answer(Answer { status, body: body.into(), ..Answer::default() })
+        Self::Answer(Answer {
+            status,
+            body: body.into(),
+            ..Answer::default()
+        })
     }
     pub(super) fn ok(body: impl Into<String>) -> Self {
         Self::status(200, body)
     }
     pub(super) fn errors(status: u16, words: &str, kind: &str) -> Self {
-        Self::status(status, format!("<errors><error>{words}</error><type>{kind}</type></errors>"))
+        Self::status(
+            status,
+            format!("<errors><error>{words}</error><type>{kind}</type></errors>"),
+        )
     }
     pub(super) fn busy(status: u16, seconds: Option<u64>) -> Self {
-        Self::Answer(Answer { status, retry_after: seconds.map(Duration::from_secs), ..Answer::default() })
+        Self::Answer(Answer {
+            status,
+            retry_after: seconds.map(Duration::from_secs),
+            ..Answer::default()
+        })
     }
 }
 
@@ -70,10 +81,17 @@ impl fmt::Debug for Script {
 
 impl Script {
     pub(super) fn new() -> Self {
-        Self { told: Arc::default(), came: Arc::default(), begun: Instant::now() }
+        Self {
+            told: Arc::default(),
+            came: Arc::default(),
+            begun: Instant::now(),
+        }
     }
     pub(super) fn on(&self, call: &str, replies: impl IntoIterator<Item = Reply>) -> &Self {
-        self.told.lock().expect("unpoisoned").insert(call.to_owned(), replies.into_iter().collect());
+        self.told
+            .lock()
+            .expect("unpoisoned")
+            .insert(call.to_owned(), replies.into_iter().collect());
         self
     }
     pub(super) fn came(&self) -> Vec<Came> {
@@ -82,33 +100,69 @@ impl Script {
     /// The calls that came since this was asked last, without those that begin so.
     pub(super) fn calls_but(&self, without: &[&str]) -> Vec<String> {
         let came = std::mem::take(&mut *self.came.lock().expect("unpoisoned"));
-        came.into_iter().map(|came| came.call).filter(|call| !without.iter().any(|it| call.starts_with(it))).collect()
+        came.into_iter()
+            .map(|came| came.call)
+            .filter(|call| !without.iter().any(|it| call.starts_with(it)))
+            .collect()
     }
     pub(super) fn link(&self, file: CredentialsFile, limit: u64) -> Link {
-        Link::new(Box::new(self.clone()), file, 1000, Duration::from_secs(limit))
+        Link::new(
+            Box::new(self.clone()),
+            file,
+            1000,
+            Duration::from_secs(limit),
+        )
     }
 }
 
 #[async_trait::async_trait]
 impl Carrier for Script {
-    async fn carry(&self, request: &Request, credentials: &Credentials, limit: Duration) -> Result<Answer, String> {
+    async fn carry(
+        &self,
+        request: &Request,
+        credentials: &Credentials,
+        limit: Duration,
+    ) -> Result<Answer, String> {
         let body = match &request.body {
             Body::Nothing => String::new(),
             Body::Xml(text) => text.clone(),
-            Body::Upload { texts, name, content } => format!("{texts:?} {name} {}", String::from_utf8_lossy(content)),
+            Body::Upload {
+                texts,
+                name,
+                content,
+            } => format!("{texts:?} {name} {}", String::from_utf8_lossy(content)),
         };
         let call = format!("{request:?}");
         let bare = call.split('?').next().unwrap_or_default().to_owned();
         if call == INSTANCES && !self.told.lock().expect("unpoisoned").contains_key(&bare) {
-            return Ok(Answer { status: 200, body: "<instances/>".to_owned(), ..Answer::default() });
+            return Ok(Answer {
+                status: 200,
+                body: "<instances/>".to_owned(),
+                ..Answer::default()
+            });
         }
-        let came = Came { at: self.begun.elapsed(), call: call.clone(), body, password: credentials.password.clone() };
+        let came = Came {
+            at: self.begun.elapsed(),
+            call: call.clone(),
+            body,
+            password: credentials.password.clone(),
+        };
         self.came.lock().expect("unpoisoned").push(came);
         let reply = {
             let mut told = self.told.lock().expect("unpoisoned");
-            let key = if told.contains_key(&call) { call.clone() } else { bare };
+            let key = if told.contains_key(&call) {
+                call.clone()
+            } else {
+                bare
+            };
             let replies = told.get_mut(&key);
-            replies.and_then(|replies| if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() })
+            replies.and_then(|replies| {
+                if replies.len() > 1 {
+                    replies.pop_front()
+                } else {
+                    replies.front().cloned()
+                }
+            })
         };
         match reply {
             None => panic!("nobody expects {call}"),
@@ -196,18 +250,40 @@ impl Script {
             self.on(call, [Reply::ok(document)]);
         }
         let setup = CloudSetup::parse(setup, "cloudsetup.xml").expect("a good set-up");
-        let account = Arc::new(super::account::Account::new(self.link(file, 30), setup.clouds.clone(), setup.applications));
-        setup.clouds.into_iter().map(|cloud| super::CloudBroker { cloud, account: account.clone() }).collect()
+        let account = Arc::new(super::account::Account::new(
+            self.link(file, 30),
+            setup.clouds.clone(),
+            setup.applications,
+        ));
+        setup
+            .clouds
+            .into_iter()
+            .map(|cloud| super::CloudBroker {
+                cloud,
+                account: account.clone(),
+            })
+            .collect()
     }
 }
 
 /// The path of the catalogue's lists, and of nothing else.
-pub(super) const LOOKING_UP: [&str; 7] =
-    ["GET /softwares", "GET /executables", "GET /resources", "GET /regions", "GET /instance_types", "GET /deployments", "GET /data_types"];
+pub(super) const LOOKING_UP: [&str; 7] = [
+    "GET /softwares",
+    "GET /executables",
+    "GET /resources",
+    "GET /regions",
+    "GET /instance_types",
+    "GET /deployments",
+    "GET /data_types",
+];
 
 /// An order of the instance `i1` of cluster `c`.
 pub(super) fn order(application: &str) -> Order {
-    let files = [("labels", "micado.tag=t"), ("credential", "i1.hush"), ("files/a.txt", "A")];
+    let files = [
+        ("labels", "micado.tag=t"),
+        ("credential", "i1.hush"),
+        ("files/a.txt", "A"),
+    ];
     Order {
         name: "micado-c-i1".to_owned(),
         cluster: ClusterId::trusted("c"),
@@ -216,13 +292,17 @@ pub(super) fn order(application: &str) -> Order {
         location: Location::trusted("application"),
         application: application.to_owned(),
         flavour: FlavourName::trusted("small"),
-        files: files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).into(),
+        files: files
+            .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
+            .into(),
     }
 }
 
 /// A job's document.
 pub(super) fn job(id: &str, status: &str, more: &str) -> String {
-    format!("<job><id>{id}</id><name>micado-c-i1</name><status>{status}</status>{more}<tag><id>wrong</id></tag></job>")
+    format!(
+        "<job><id>{id}</id><name>micado-c-i1</name><status>{status}</status>{more}<tag><id>wrong</id></tag></job>"
+    )
 }
 
 /// An instance's document.
@@ -232,5 +312,8 @@ pub(super) fn instance(id: &str, name: &str, status: &str, more: &str) -> String
 
 /// A list of these documents.
 pub(super) fn list(of: &str, documents: &[String]) -> Reply {
-    Reply::ok(format!("<{of} type=\"array\">{}</{of}>", documents.concat()))
+    Reply::ok(format!(
+        "<{of} type=\"array\">{}</{of}>",
+        documents.concat()
+    ))
 }

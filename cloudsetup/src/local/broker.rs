@@ -12,8 +12,8 @@ use bollard::{
     errors::Error,
     models::ContainerSummary,
     query_parameters::{
-        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
-        UploadToContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+        StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
     },
 };
 use bytes::Bytes;
@@ -38,7 +38,11 @@ impl Broker for LocalCloud {
     async fn list(&self, cluster: &ClusterId) -> Result<Vec<Machine>, BrokerError> {
         bounded(async {
             let engine = self.engine().await?;
-            let containers = containers(&engine, container::filters(Some((cluster, &self.cloud.name)))).await?;
+            let containers = containers(
+                &engine,
+                container::filters(Some((cluster, &self.cloud.name))),
+            )
+            .await?;
             Ok(containers.iter().filter_map(container::machine).collect())
         })
         .await
@@ -46,19 +50,32 @@ impl Broker for LocalCloud {
 
     async fn launch(&self, order: &Order) -> Result<Machine, BrokerError> {
         bounded(async {
-            let archive = files::archive(order.files.iter().map(|(name, content)| (name.as_str(), content.as_slice())), HOME)?;
+            let archive = files::archive(
+                order
+                    .files
+                    .iter()
+                    .map(|(name, content)| (name.as_str(), content.as_slice())),
+                HOME,
+            )?;
             let engine = self.engine().await?;
             self.ensure_network(&engine, &order.cluster).await?;
             match self.find(&engine, &order.name).await? {
                 Some(machine) if machine.state != MachineState::Pending => return Ok(machine),
                 // What an order that was cut off has made and not started. The rest of that order may still come: it must find nothing, unless it came just now.
                 Some(half_made) if discard(&engine, &half_made.id).await? => {}
-                Some(_) => return self.find(&engine, &order.name).await?.ok_or_else(|| vanished(&order.name)),
+                Some(_) => {
+                    return self
+                        .find(&engine, &order.name)
+                        .await?
+                        .ok_or_else(|| vanished(&order.name));
+                }
                 None => {}
             }
             let machine = self.create(&engine, order).await?;
             boot(&engine, &machine, archive).await?;
-            self.find(&engine, &order.name).await?.ok_or_else(|| vanished(&order.name))
+            self.find(&engine, &order.name)
+                .await?
+                .ok_or_else(|| vanished(&order.name))
         })
         .await
     }
@@ -71,7 +88,9 @@ impl Broker for LocalCloud {
                 return Ok(());
             };
             // Shut down, not cut off: an engine that takes its leave keeps no other waiting for it. One that does not hear is killed.
-            let shutdown = StopContainerOptionsBuilder::default().t(SHUTDOWN_SECONDS).build();
+            let shutdown = StopContainerOptionsBuilder::default()
+                .t(SHUTDOWN_SECONDS)
+                .build();
             match engine.stop_container(&machine.id, Some(shutdown)).await {
                 Ok(()) => {}
                 // Gone already, or not running.
@@ -94,17 +113,29 @@ impl LocalCloud {
         let filters = HashMap::from([("name".to_owned(), vec![format!("^/{name}$")])]);
         let named = containers(engine, filters).await?;
         let slashed = format!("/{name}");
-        let Some(found) = named.iter().find(|one| one.names.iter().flatten().any(|other| *other == slashed)) else {
+        let Some(found) = named
+            .iter()
+            .find(|one| one.names.iter().flatten().any(|other| *other == slashed))
+        else {
             return Ok(None);
         };
-        let machine = container::machine(found).filter(|_| container::is_machine(found.labels.as_ref(), &self.cloud.name, name));
-        let foreign = || BrokerError::Refused(format!("a container `{name}` exists that is not a machine of cloud `{}`: rename or remove it", self.cloud.name));
+        let machine = container::machine(found)
+            .filter(|_| container::is_machine(found.labels.as_ref(), &self.cloud.name, name));
+        let foreign = || {
+            BrokerError::Refused(format!(
+                "a container `{name}` exists that is not a machine of cloud `{}`: rename or remove it",
+                self.cloud.name
+            ))
+        };
         machine.map(Some).ok_or_else(foreign)
     }
 
     /// Makes the container, not started yet.
     async fn create(&self, engine: &Docker, order: &Order) -> Result<Machine, BrokerError> {
-        let flavour = self.cloud.flavour(order.flavour.as_str()).map_err(|error| BrokerError::Refused(error.to_string()))?;
+        let flavour = self
+            .cloud
+            .flavour(order.flavour.as_str())
+            .map_err(|error| BrokerError::Refused(error.to_string()))?;
         let info = engine.info().await.map_err(refused_or_unknown)?;
         let cpus = usize::try_from(info.ncpu.unwrap_or(1)).unwrap_or(1);
         let host = container::Host {
@@ -112,7 +143,9 @@ impl LocalCloud {
             unified_cgroups: super::engine::unified_cgroups(&info),
             capabilities: host::capabilities(&self.endpoint).await,
         };
-        let options = CreateContainerOptionsBuilder::default().name(&order.name).build();
+        let options = CreateContainerOptionsBuilder::default()
+            .name(&order.name)
+            .build();
         let request = container::request(order, &self.cloud.name, flavour, &self.config, &host);
         match engine.create_container(Some(options), request).await {
             Ok(_) => {}
@@ -120,11 +153,16 @@ impl LocalCloud {
             Err(error) if status(&error) == Some(409) => {}
             Err(error) if status(&error) == Some(404) => {
                 let image = &self.config.image;
-                return Err(BrokerError::Refused(format!("{}: build `{image}` with scripts/node-image/build", refused_or_unknown(error))));
+                return Err(BrokerError::Refused(format!(
+                    "{}: build `{image}` with scripts/node-image/build",
+                    refused_or_unknown(error)
+                )));
             }
             Err(error) => return Err(refused_or_unknown(error)),
         }
-        self.find(engine, &order.name).await?.ok_or_else(|| vanished(&order.name))
+        self.find(engine, &order.name)
+            .await?
+            .ok_or_else(|| vanished(&order.name))
     }
 }
 
@@ -132,7 +170,9 @@ impl LocalCloud {
 /// By its id, never by its name: what comes late must not reach the container of the next order.
 async fn boot(engine: &Docker, machine: &Machine, archive: Bytes) -> Result<(), BrokerError> {
     let into_root = UploadToContainerOptionsBuilder::default().path("/").build();
-    let uploaded = engine.upload_to_container(&machine.id, Some(into_root), body_full(archive)).await;
+    let uploaded = engine
+        .upload_to_container(&machine.id, Some(into_root), body_full(archive))
+        .await;
     let booted = match uploaded {
         Ok(()) => engine.start_container(&machine.id, None).await,
         Err(error) => Err(error),
@@ -149,13 +189,18 @@ async fn boot(engine: &Docker, machine: &Machine, archive: Bytes) -> Result<(), 
 
 /// The engine itself takes a container back whose maker hung up before it was whole; it may be seen for a moment.
 fn vanished(name: &str) -> BrokerError {
-    BrokerError::Unknown(format!("container `{name}`, or its network, was removed while it was being made: ask again"))
+    BrokerError::Unknown(format!(
+        "container `{name}`, or its network, was removed while it was being made: ask again"
+    ))
 }
 
 /// Removes a container with its anonymous volumes and returns when it is no longer listed.
 async fn remove(engine: &Docker, id: &str) -> Result<(), BrokerError> {
     loop {
-        let with_volumes = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        let with_volumes = RemoveContainerOptionsBuilder::default()
+            .force(true)
+            .v(true)
+            .build();
         match engine.remove_container(id, Some(with_volumes)).await {
             Err(error) if status(&error) == Some(404) => return Ok(()),
             // "removal is already in progress": the engine tells nobody when it is done.
@@ -172,7 +217,9 @@ async fn discard(engine: &Docker, id: &str) -> Result<bool, BrokerError> {
         let with_volumes = RemoveContainerOptionsBuilder::default().v(true).build();
         match engine.remove_container(id, Some(with_volumes)).await {
             Err(error) if status(&error) == Some(404) => return Ok(true),
-            Err(error) if status(&error) == Some(409) && error.to_string().contains("running") => return Ok(false),
+            Err(error) if status(&error) == Some(409) && error.to_string().contains("running") => {
+                return Ok(false);
+            }
             Err(error) if status(&error) == Some(409) => tokio::time::sleep(REMOVAL_POLL).await,
             Err(error) => return Err(refused_or_unknown(error)),
             Ok(()) => {}
@@ -180,13 +227,29 @@ async fn discard(engine: &Docker, id: &str) -> Result<bool, BrokerError> {
     }
 }
 
-async fn containers(engine: &Docker, filters: HashMap<String, Vec<String>>) -> Result<Vec<ContainerSummary>, BrokerError> {
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    engine.list_containers(Some(options)).await.map_err(refused_or_unknown)
+async fn containers(
+    engine: &Docker,
+    filters: HashMap<String, Vec<String>>,
+) -> Result<Vec<ContainerSummary>, BrokerError> {
+    let options = ListContainersOptionsBuilder::default()
+        .all(true)
+        .filters(&filters)
+        .build();
+    engine
+        .list_containers(Some(options))
+        .await
+        .map_err(refused_or_unknown)
 }
 
 /// The answer, or `Unknown` when it takes too long.
 async fn bounded<T>(call: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
-    let late = |_| Err(BrokerError::Unknown(format!("no answer from the engine within {} s", CALL_TIMEOUT.as_secs())));
-    tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or_else(late)
+    let late = |_| {
+        Err(BrokerError::Unknown(format!(
+            "no answer from the engine within {} s",
+            CALL_TIMEOUT.as_secs()
+        )))
+    };
+    tokio::time::timeout(CALL_TIMEOUT, call)
+        .await
+        .unwrap_or_else(late)
 }

@@ -2,8 +2,9 @@
 
 use crate::{Flavour, LocalConfig, Machine, MachineState, Order};
 use bollard::models::{
-    ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum as State, HostConfig, HostConfigCgroupnsModeEnum as CgroupNs, HostConfigLogConfig,
-    NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum as State, HostConfig,
+    HostConfigCgroupnsModeEnum as CgroupNs, HostConfigLogConfig, NetworkCreateRequest,
+    RestartPolicy, RestartPolicyNameEnum,
 };
 use micado_api::{
     CloudName, ClusterId, InstanceId, MachineName,
@@ -35,15 +36,25 @@ impl Host {
         cpus.sort_by_key(|cpu| self.pinned[*cpu]);
         cpus.truncate(wanted);
         cpus.sort_unstable();
-        Some(cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+        Some(
+            cpus.iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(","),
+        )
     }
 }
 
 /// How many of these containers are pinned to each of the host's CPUs.
 pub(super) fn pinned(containers: &[ContainerSummary], cpus: usize) -> Vec<usize> {
     let mut counts = vec![0; cpus];
-    let labels = containers.iter().filter_map(|container| container.labels.as_ref()?.get(CPUS));
-    for cpu in labels.flat_map(|label| label.split(',')).filter_map(|cpu| cpu.parse::<usize>().ok()) {
+    let labels = containers
+        .iter()
+        .filter_map(|container| container.labels.as_ref()?.get(CPUS));
+    for cpu in labels
+        .flat_map(|label| label.split(','))
+        .filter_map(|cpu| cpu.parse::<usize>().ok())
+    {
         if let Some(count) = counts.get_mut(cpu) {
             *count += 1;
         }
@@ -64,7 +75,11 @@ pub(super) fn network(name: &str, cluster: &ClusterId) -> NetworkCreateRequest {
 /// Label filters of the engine's list: the machines of this cluster in this cloud, or, without, those of anybody.
 pub(super) fn filters(of: Option<(&ClusterId, &CloudName)>) -> HashMap<String, Vec<String>> {
     let labels = match of {
-        Some((cluster, cloud)) => vec![format!("{CLUSTER}={cluster}"), format!("{CLOUD}={cloud}"), INSTANCE.to_owned()],
+        Some((cluster, cloud)) => vec![
+            format!("{CLUSTER}={cluster}"),
+            format!("{CLOUD}={cloud}"),
+            INSTANCE.to_owned(),
+        ],
         None => vec![INSTANCE.to_owned()],
     };
     [("label".to_owned(), labels)].into()
@@ -72,18 +87,37 @@ pub(super) fn filters(of: Option<(&ClusterId, &CloudName)>) -> HashMap<String, V
 
 /// Whether these labels are of a thing that we made for this cluster.
 pub(super) fn belongs(labels: Option<&HashMap<String, String>>, cluster: &ClusterId) -> bool {
-    labels.and_then(|labels| labels.get(CLUSTER)).is_some_and(|label| label == cluster.as_str())
+    labels
+        .and_then(|labels| labels.get(CLUSTER))
+        .is_some_and(|label| label == cluster.as_str())
 }
 
 /// Whether these labels are of the machine with this unique name.
-pub(super) fn is_machine(labels: Option<&HashMap<String, String>>, cloud: &CloudName, name: &str) -> bool {
+pub(super) fn is_machine(
+    labels: Option<&HashMap<String, String>>,
+    cloud: &CloudName,
+    name: &str,
+) -> bool {
     let Some(labels) = labels else { return false };
     let of = |(cluster, instance)| MachineName { cluster, instance }.to_string();
-    labels.get(CLOUD).is_some_and(|label| label == cloud.as_str()) && label(labels, CLUSTER).zip(label(labels, INSTANCE)).map(of).as_deref() == Some(name)
+    labels
+        .get(CLOUD)
+        .is_some_and(|label| label == cloud.as_str())
+        && label(labels, CLUSTER)
+            .zip(label(labels, INSTANCE))
+            .map(of)
+            .as_deref()
+            == Some(name)
 }
 
 /// The container of this order. The flavour's memory and cores are its real limits, never above what the host has; a flavour without a size has none.
-pub(super) fn request(order: &Order, cloud: &CloudName, flavour: &Flavour, config: &LocalConfig, host: &Host) -> ContainerCreateBody {
+pub(super) fn request(
+    order: &Order,
+    cloud: &CloudName,
+    flavour: &Flavour,
+    config: &LocalConfig,
+    host: &Host,
+) -> ContainerCreateBody {
     let mut labels: HashMap<String, String> = [
         (CLUSTER, order.cluster.to_string()),
         (INSTANCE, order.instance.to_string()),
@@ -95,9 +129,14 @@ pub(super) fn request(order: &Order, cloud: &CloudName, flavour: &Flavour, confi
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into();
-    let memory = flavour.size.and_then(|size| i64::try_from(size.memory.0).ok());
-    let cores = flavour.size.map(|size| size.cpu.0.min(host.pinned.len() as u64 * 1_000_000_000));
-    let cpus = cores.and_then(|cores| host.choose_cpus(usize::try_from(cores.div_ceil(1_000_000_000)).ok()?));
+    let memory = flavour
+        .size
+        .and_then(|size| i64::try_from(size.memory.0).ok());
+    let cores = flavour
+        .size
+        .map(|size| size.cpu.0.min(host.pinned.len() as u64 * 1_000_000_000));
+    let cpus = cores
+        .and_then(|cores| host.choose_cpus(usize::try_from(cores.div_ceil(1_000_000_000)).ok()?));
     if let Some(cpus) = &cpus {
         labels.insert(CPUS.to_owned(), cpus.clone());
     }
@@ -107,10 +146,17 @@ pub(super) fn request(order: &Order, cloud: &CloudName, flavour: &Flavour, confi
         nano_cpus: cores.and_then(|cores| i64::try_from(cores).ok()),
         cpuset_cpus: cpus,
         network_mode: Some(config.network.clone()),
-        restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::ALWAYS), maximum_retry_count: None }),
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::ALWAYS),
+            maximum_retry_count: None,
+        }),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
-            config: Some([("max-size", "10m"), ("max-file", "2")].map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            config: Some(
+                [("max-size", "10m"), ("max-file", "2")]
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .into(),
+            ),
         }),
         ..rights(host.unified_cgroups, host.capabilities.clone())
     };
@@ -128,10 +174,17 @@ pub(super) fn request(order: &Order, cloud: &CloudName, flavour: &Flavour, confi
 pub(super) fn rights(unified_cgroups: bool, capabilities: Vec<String>) -> HostConfig {
     HostConfig {
         binds: (!unified_cgroups).then(|| vec!["/sys/fs/cgroup:/sys/fs/cgroup:rw".to_owned()]),
-        cgroupns_mode: Some(if unified_cgroups { CgroupNs::PRIVATE } else { CgroupNs::HOST }),
+        cgroupns_mode: Some(if unified_cgroups {
+            CgroupNs::PRIVATE
+        } else {
+            CgroupNs::HOST
+        }),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(capabilities),
-        security_opt: Some(vec!["seccomp=unconfined".to_owned(), "apparmor=unconfined".to_owned()]),
+        security_opt: Some(vec![
+            "seccomp=unconfined".to_owned(),
+            "apparmor=unconfined".to_owned(),
+        ]),
         masked_paths: Some(Vec::new()),
         readonly_paths: Some(Vec::new()),
         device_cgroup_rules: Some(vec!["a *:* rwm".to_owned()]),
@@ -142,10 +195,22 @@ pub(super) fn rights(unified_cgroups: bool, capabilities: Vec<String>) -> HostCo
 /// The machine that this container of the engine's list is; `None` when it is none of ours.
 pub(super) fn machine(summary: &ContainerSummary) -> Option<Machine> {
     let labels = summary.labels.as_ref()?;
-    let networks = summary.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
-    let address = networks.and_then(|networks| networks.values().find_map(|endpoint| endpoint.ip_address.clone()));
+    let networks = summary
+        .network_settings
+        .as_ref()
+        .and_then(|settings| settings.networks.as_ref());
+    let address = networks.and_then(|networks| {
+        networks
+            .values()
+            .find_map(|endpoint| endpoint.ip_address.clone())
+    });
     Some(Machine {
-        name: summary.names.as_ref()?.first()?.trim_start_matches('/').to_owned(),
+        name: summary
+            .names
+            .as_ref()?
+            .first()?
+            .trim_start_matches('/')
+            .to_owned(),
         instance: label::<InstanceId>(labels, INSTANCE)?,
         id: summary.id.clone()?,
         state: state(summary.state?),

@@ -13,8 +13,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An answering engine, spoken to in the newest API version that both know.
 pub(super) async fn connect(endpoint: &str) -> Result<Docker, Error> {
-    let negotiated = Docker::connect_with_host(endpoint)?.with_timeout(REQUEST_TIMEOUT).negotiate_version();
-    tokio::time::timeout(REQUEST_TIMEOUT, negotiated).await.unwrap_or(Err(Error::RequestTimeoutError))
+    let negotiated = Docker::connect_with_host(endpoint)?
+        .with_timeout(REQUEST_TIMEOUT)
+        .negotiate_version();
+    tokio::time::timeout(REQUEST_TIMEOUT, negotiated)
+        .await
+        .unwrap_or(Err(Error::RequestTimeoutError))
 }
 
 /// Whether its machine has cgroup version 2.
@@ -33,7 +37,10 @@ pub(super) fn status(error: &Error) -> Option<u16> {
 /// Status 4xx is a refusal, in the engine's words. Everything else says nothing of the effect.
 pub(super) fn refused_or_unknown(error: Error) -> BrokerError {
     match error {
-        Error::DockerResponseServerError { status_code: 400..=499, message } => BrokerError::Refused(message),
+        Error::DockerResponseServerError {
+            status_code: 400..=499,
+            message,
+        } => BrokerError::Refused(message),
         Error::DockerResponseServerError { message, .. } => BrokerError::Unknown(message),
         other => BrokerError::Unknown(chain(&other)),
     }
@@ -58,13 +65,25 @@ mod tests {
     use super::*;
 
     fn answer(status_code: u16) -> Error {
-        Error::DockerResponseServerError { status_code, message: "its words".to_owned() }
+        Error::DockerResponseServerError {
+            status_code,
+            message: "its words".to_owned(),
+        }
     }
 
     #[test]
     fn only_a_clear_no_is_a_refusal() {
-        assert_eq!(refused_or_unknown(answer(404)), BrokerError::Refused("its words".to_owned()));
-        assert_eq!(refused_or_unknown(answer(500)), BrokerError::Unknown("its words".to_owned()));
-        assert!(matches!(refused_or_unknown(Error::RequestTimeoutError), BrokerError::Unknown(_)));
+        assert_eq!(
+            refused_or_unknown(answer(404)),
+            BrokerError::Refused("its words".to_owned())
+        );
+        assert_eq!(
+            refused_or_unknown(answer(500)),
+            BrokerError::Unknown("its words".to_owned())
+        );
+        assert!(matches!(
+            refused_or_unknown(Error::RequestTimeoutError),
+            BrokerError::Unknown(_)
+        ));
     }
 }

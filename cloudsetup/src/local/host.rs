@@ -66,15 +66,24 @@ pub(super) async fn capabilities(endpoint: &str) -> Vec<String> {
 }
 
 fn named(effective: u64) -> Vec<String> {
-    let held = CAPABILITIES.iter().enumerate().filter(|(bit, _)| effective >> bit & 1 == 1);
+    let held = CAPABILITIES
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| effective >> bit & 1 == 1);
     held.map(|(_, name)| (*name).to_owned()).collect()
 }
 
 /// Asks the kernel who is at the other end of the socket: our own capabilities say nothing when the manager does not run as root.
 async fn engine_capabilities(socket: &Path) -> Option<u64> {
-    let peer = tokio::net::UnixStream::connect(socket).await.ok()?.peer_cred().ok()?;
+    let peer = tokio::net::UnixStream::connect(socket)
+        .await
+        .ok()?
+        .peer_cred()
+        .ok()?;
     let status = fs::read_to_string(format!("/proc/{}/status", peer.pid()?)).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
@@ -84,13 +93,21 @@ pub async fn remove_cgroups(container_id: &str) {
     let name = container_id.to_owned();
     let removal = tokio::task::spawn_blocking(move || remove_below(Path::new(CGROUPS), &name));
     if let Ok(Err(error)) = removal.await {
-        tracing::warn!(container = container_id, "cgroups of a machine that was given back stay behind: {error}");
+        tracing::warn!(
+            container = container_id,
+            "cgroups of a machine that was given back stay behind: {error}"
+        );
     }
 }
 
 fn remove_below(root: &Path, name: &str) -> io::Result<()> {
     let mut found = Vec::new();
-    collect(root, &[name.to_owned(), format!("docker-{name}.scope")], false, &mut found);
+    collect(
+        root,
+        &[name.to_owned(), format!("docker-{name}.scope")],
+        false,
+        &mut found,
+    );
     // A folder is found before those below it: from the end, each is empty when its turn comes.
     found.iter().rev().try_for_each(|folder| remove_one(folder))
 }
@@ -110,7 +127,9 @@ fn collect(folder: &Path, names: &[String; 2], inside: bool, found: &mut Vec<Pat
 fn remove_one(folder: &Path) -> io::Result<()> {
     for _ in 0..100 {
         match fs::remove_dir(folder) {
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => std::thread::sleep(Duration::from_millis(20)),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(Duration::from_millis(20))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             done => return done,
         }
@@ -125,9 +144,16 @@ mod tests {
     #[test]
     fn cgroups_of_both_drivers_go_with_all_below_them() {
         let root = tempfile::tempdir().expect("a folder");
-        let (ours, others) =
-            (["memory/docker/a1/c/b", "memory/system.slice/docker-a1.scope/c"], ["memory/docker/a2/c", "memory/system.slice/docker-a12.scope"]);
-        ours.iter().chain(&others).for_each(|path| fs::create_dir_all(root.path().join(path)).expect("a folder"));
+        let (ours, others) = (
+            [
+                "memory/docker/a1/c/b",
+                "memory/system.slice/docker-a1.scope/c",
+            ],
+            ["memory/docker/a2/c", "memory/system.slice/docker-a12.scope"],
+        );
+        ours.iter()
+            .chain(&others)
+            .for_each(|path| fs::create_dir_all(root.path().join(path)).expect("a folder"));
         remove_below(root.path(), "a1").expect("removed");
         let there = |path: &str| root.path().join(path).exists();
         assert!(!there("memory/docker/a1") && !there("memory/system.slice/docker-a1.scope"));

@@ -22,9 +22,14 @@ pub const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
 /// # Errors
 /// When the engine does not answer.
 pub async fn engine_rights(endpoint: &str) -> Result<HostConfig, BrokerError> {
-    let engine = engine::connect(endpoint).await.map_err(|error| BrokerError::Unknown(chain(&error)))?;
+    let engine = engine::connect(endpoint)
+        .await
+        .map_err(|error| BrokerError::Unknown(chain(&error)))?;
     let info = engine.info().await.map_err(refused_or_unknown)?;
-    Ok(container::rights(engine::unified_cgroups(&info), host::capabilities(endpoint).await))
+    Ok(container::rights(
+        engine::unified_cgroups(&info),
+        host::capabilities(endpoint).await,
+    ))
 }
 
 /// What the instances are made of.
@@ -50,7 +55,12 @@ impl LocalCloud {
     /// The cloud on the engine at `endpoint` (`unix:///path` or `tcp://host:port`). Contacts nothing yet.
     #[must_use]
     pub fn new(cloud: Cloud, endpoint: impl Into<String>, config: LocalConfig) -> Self {
-        Self { cloud, endpoint: endpoint.into(), config, making_network: tokio::sync::Mutex::default() }
+        Self {
+            cloud,
+            endpoint: endpoint.into(),
+            config,
+            making_network: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The hosting machine's address on the instances' network, where a manager that runs on that machine is reached. Makes the network when absent.
@@ -60,10 +70,24 @@ impl LocalCloud {
     pub async fn gateway(&self, cluster: &ClusterId) -> Result<IpAddr, BrokerError> {
         let engine = self.engine().await?;
         self.ensure_network(&engine, cluster).await?;
-        let network = engine.inspect_network(&self.config.network, None).await.map_err(refused_or_unknown)?;
-        let configs = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
-        let address = configs.iter().filter_map(|config| config.gateway.as_deref()).find_map(|gateway| gateway.parse().ok());
-        address.ok_or_else(|| BrokerError::Refused(format!("network `{}` has no gateway: it must be a bridge network of the engine", self.config.network)))
+        let network = engine
+            .inspect_network(&self.config.network, None)
+            .await
+            .map_err(refused_or_unknown)?;
+        let configs = network
+            .ipam
+            .and_then(|ipam| ipam.config)
+            .unwrap_or_default();
+        let address = configs
+            .iter()
+            .filter_map(|config| config.gateway.as_deref())
+            .find_map(|gateway| gateway.parse().ok());
+        address.ok_or_else(|| {
+            BrokerError::Refused(format!(
+                "network `{}` has no gateway: it must be a bridge network of the engine",
+                self.config.network
+            ))
+        })
     }
 
     /// Removes the instances' network if it was made for this cluster; one that is gone or somebody else's is left as it is.
@@ -84,23 +108,38 @@ impl LocalCloud {
         }
     }
 
-    async fn ensure_network(&self, engine: &bollard::Docker, cluster: &ClusterId) -> Result<(), BrokerError> {
+    async fn ensure_network(
+        &self,
+        engine: &bollard::Docker,
+        cluster: &ClusterId,
+    ) -> Result<(), BrokerError> {
         let _one_at_a_time = self.making_network.lock().await;
         match engine.inspect_network(&self.config.network, None).await {
             Ok(_) => return Ok(()),
             Err(error) if engine::status(&error) == Some(404) => {}
             Err(error) => return Err(refused_or_unknown(error)),
         }
-        tracing::info!(network = self.config.network, "making the instances' network");
-        match engine.create_network(container::network(&self.config.network, cluster)).await {
+        tracing::info!(
+            network = self.config.network,
+            "making the instances' network"
+        );
+        match engine
+            .create_network(container::network(&self.config.network, cluster))
+            .await
+        {
             Err(error) if engine::status(&error) != Some(409) => Err(refused_or_unknown(error)),
             _ => Ok(()),
         }
     }
 
     async fn engine(&self) -> Result<bollard::Docker, BrokerError> {
-        engine::connect(&self.endpoint)
-            .await
-            .map_err(|error| BrokerError::Unknown(format!("cloud `{}`: the engine at {} does not answer: {}", self.cloud.name, self.endpoint, chain(&error))))
+        engine::connect(&self.endpoint).await.map_err(|error| {
+            BrokerError::Unknown(format!(
+                "cloud `{}`: the engine at {} does not answer: {}",
+                self.cloud.name,
+                self.endpoint,
+                chain(&error)
+            ))
+        })
     }
 }

@@ -17,12 +17,26 @@ async fn launching_twice_gives_one_machine_of_its_flavour_s_size() {
         let again = bed.cloud.launch(&order).await.expect("second launch");
         assert_eq!(first.id, again.id);
         let listed = bed.cloud.list(&bed.cluster).await.expect("list");
-        assert_eq!(listed.iter().map(|machine| (machine.name.as_str(), machine.state)).collect::<Vec<_>>(), [(order.name.as_str(), MachineState::Running)]);
-        assert_eq!((listed[0].tag.as_ref(), listed[0].flavour.as_ref()), (Some(&order.tag), Some(&order.flavour)));
+        assert_eq!(
+            listed
+                .iter()
+                .map(|machine| (machine.name.as_str(), machine.state))
+                .collect::<Vec<_>>(),
+            [(order.name.as_str(), MachineState::Running)]
+        );
+        assert_eq!(
+            (listed[0].tag.as_ref(), listed[0].flavour.as_ref()),
+            (Some(&order.tag), Some(&order.flavour))
+        );
         assert!(listed[0].address.is_some(), "{listed:?}");
 
         bed.engine_of(&order.name).await;
-        let size = bed.run(&order.name, "docker info --format '{{.MemTotal}} {{.NCPU}}'").await;
+        let size = bed
+            .run(
+                &order.name,
+                "docker info --format '{{.MemTotal}} {{.NCPU}}'",
+            )
+            .await;
         assert_eq!(size, "536870912 1");
         assert_eq!(bed.run(&order.name, "hostname").await, order.tag.as_str());
     })
@@ -52,9 +66,16 @@ async fn a_machine_that_lost_power_is_dead_and_terminating_leaves_nothing() {
         let machine = bed.cloud.launch(&order).await.expect("launch");
         bed.engine_of(&order.name).await;
         bed.run(&order.name, MAKE_PROBE).await;
-        bed.run(&order.name, "docker run --detach --network none probe tail -f /dev/null").await;
+        bed.run(
+            &order.name,
+            "docker run --detach --network none probe tail -f /dev/null",
+        )
+        .await;
         let volumes = bed.volumes(&order.name).await;
-        assert!(!volumes.is_empty() && !bed::cgroups(&machine.id).is_empty(), "the machine has a volume and cgroups");
+        assert!(
+            !volumes.is_empty() && !bed::cgroups(&machine.id).is_empty(),
+            "the machine has a volume and cgroups"
+        );
 
         bed.kill(&order.name).await;
         let dead = bed.shown(&order.name).await.expect("still listed");
@@ -64,7 +85,10 @@ async fn a_machine_that_lost_power_is_dead_and_terminating_leaves_nothing() {
         assert_eq!(bed.cloud.list(&bed.cluster).await, Ok(Vec::new()));
         assert_eq!(bed.left_of(&volumes).await, Vec::<String>::new());
         assert_eq!(bed::cgroups(&machine.id), Vec::<std::path::PathBuf>::new());
-        bed.cloud.terminate(&order.name).await.expect("terminate what is gone");
+        bed.cloud
+            .terminate(&order.name)
+            .await
+            .expect("terminate what is gone");
     })
     .await;
 }
@@ -75,7 +99,10 @@ async fn a_frozen_machine_can_be_given_back() {
         let order = bed.order("i1", "small", []);
         let machine = bed.cloud.launch(&order).await.expect("launch");
         bed.pause(&order.name).await;
-        assert_eq!(bed.shown(&order.name).await.map(|machine| machine.state), Some(MachineState::Running));
+        assert_eq!(
+            bed.shown(&order.name).await.map(|machine| machine.state),
+            Some(MachineState::Running)
+        );
         bed.cloud.terminate(&order.name).await.expect("terminate");
         assert_eq!(bed::cgroups(&machine.id), Vec::<std::path::PathBuf>::new());
     })
@@ -86,8 +113,13 @@ async fn a_frozen_machine_can_be_given_back() {
 async fn a_launch_that_was_cut_off_is_finished_by_the_next() {
     with_bed("cut", async |bed| {
         for (index, cut_ms) in [1, 5, 20, 50, 100, 200, 400].into_iter().enumerate() {
-            let order = bed.order(&format!("i{index}"), "small", [("credential", "secret"), ("files/one", "pem")]);
-            let cut = tokio::time::timeout(Duration::from_millis(cut_ms), bed.cloud.launch(&order)).await;
+            let order = bed.order(
+                &format!("i{index}"),
+                "small",
+                [("credential", "secret"), ("files/one", "pem")],
+            );
+            let cut =
+                tokio::time::timeout(Duration::from_millis(cut_ms), bed.cloud.launch(&order)).await;
             // The engine may be taking the cut-off one back just now: `Unknown` says to ask again, which the manager does for 30 s.
             let asked = Instant::now();
             let machine = loop {
@@ -96,9 +128,22 @@ async fn a_launch_that_was_cut_off_is_finished_by_the_next() {
                     answer => break answer.expect("the launch after the cut"),
                 }
             };
-            assert_eq!(machine.state, MachineState::Running, "cut after {cut_ms} ms: {cut:?}");
-            assert_eq!(bed.cloud.list(&bed.cluster).await.expect("list").len(), 1, "cut after {cut_ms} ms");
-            let modes = bed.run(&order.name, "stat -c '%a %U' /etc/micado /etc/micado/credential; cat /etc/micado/files/one").await;
+            assert_eq!(
+                machine.state,
+                MachineState::Running,
+                "cut after {cut_ms} ms: {cut:?}"
+            );
+            assert_eq!(
+                bed.cloud.list(&bed.cluster).await.expect("list").len(),
+                1,
+                "cut after {cut_ms} ms"
+            );
+            let modes = bed
+                .run(
+                    &order.name,
+                    "stat -c '%a %U' /etc/micado /etc/micado/credential; cat /etc/micado/files/one",
+                )
+                .await;
             assert_eq!(modes, "700 root\n600 root\npem");
             bed.cloud.terminate(&order.name).await.expect("terminate");
         }
@@ -145,10 +190,16 @@ async fn a_check_names_what_is_missing_and_leaves_nothing() {
 async fn a_machine_in_a_swarm_is_in_it_again_after_a_restart() {
     with_bed("swarm", async |bed| {
         let manager = bed.order("m", "small", []);
-        bed.cloud.launch(&manager).await.expect("launch of the manager's machine");
+        bed.cloud
+            .launch(&manager)
+            .await
+            .expect("launch of the manager's machine");
         bed.engine_of(&manager.name).await;
-        bed.run(&manager.name, "docker swarm init --advertise-addr eth0").await;
-        let token = bed.run(&manager.name, "docker swarm join-token --quiet worker").await;
+        bed.run(&manager.name, "docker swarm init --advertise-addr eth0")
+            .await;
+        let token = bed
+            .run(&manager.name, "docker swarm join-token --quiet worker")
+            .await;
         let address = bed.run(&manager.name, "hostname --ip-address").await;
 
         let worker = bed.order("i1", "small", [("labels", "micado.instance=i1\n")]);
@@ -156,15 +207,32 @@ async fn a_machine_in_a_swarm_is_in_it_again_after_a_restart() {
         bed.cloud.launch(&worker).await.expect("launch");
         let launched = start.elapsed();
         bed.engine_of(&worker.name).await;
-        println!("launch call {launched:?}, engine up after {:?}, {} used", start.elapsed(), bed.memory(&worker.name).await);
-        bed.run(&worker.name, &format!("docker swarm join --token {token} {address}:2377")).await;
+        println!(
+            "launch call {launched:?}, engine up after {:?}, {} used",
+            start.elapsed(),
+            bed.memory(&worker.name).await
+        );
+        bed.run(
+            &worker.name,
+            &format!("docker swarm join --token {token} {address}:2377"),
+        )
+        .await;
         bed.ready(&manager.name, worker.tag.as_str()).await;
-        let id = bed.run(&worker.name, "docker info --format '{{.Swarm.NodeID}}'").await;
+        let id = bed
+            .run(&worker.name, "docker info --format '{{.Swarm.NodeID}}'")
+            .await;
         bed.restart(&worker.name).await;
         // The manager may not have missed it yet, so the machine itself is asked.
         bed.active(&worker.name).await;
         bed.ready(&manager.name, worker.tag.as_str()).await;
-        assert_eq!(bed.run(&worker.name, "docker info --format '{{.Swarm.NodeID}}'; cat /etc/micado/labels").await, format!("{id}\nmicado.instance=i1"));
+        assert_eq!(
+            bed.run(
+                &worker.name,
+                "docker info --format '{{.Swarm.NodeID}}'; cat /etc/micado/labels"
+            )
+            .await,
+            format!("{id}\nmicado.instance=i1")
+        );
     })
     .await;
 }
@@ -179,7 +247,11 @@ async fn without_an_order_the_image_is_an_engine_on_a_shared_socket() {
         let id = bed.bare_engine(&name, &folder).await;
         bed.engine_of(&name).await;
         let socket = format!("unix://{}/docker.sock", folder.display());
-        let engine = bollard::Docker::connect_with_host(&socket).expect("its socket").negotiate_version().await.expect("its answer");
+        let engine = bollard::Docker::connect_with_host(&socket)
+            .expect("its socket")
+            .negotiate_version()
+            .await
+            .expect("its answer");
         let hostname = engine.info().await.expect("info").name;
         bed.kill(&name).await;
         micado_cloudsetup::local::remove_cgroups(&id).await;
@@ -194,14 +266,26 @@ async fn without_an_order_the_image_is_an_engine_on_a_shared_socket() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_network_is_made_once_and_only_ours_is_removed() {
     with_bed("network", async |bed: &Bed| {
-        let (one, two) = tokio::join!(bed.cloud.gateway(&bed.cluster), bed.cloud.gateway(&bed.cluster));
+        let (one, two) = tokio::join!(
+            bed.cloud.gateway(&bed.cluster),
+            bed.cloud.gateway(&bed.cluster)
+        );
         assert_eq!(one.expect("a gateway"), two.expect("the same"));
         let other = micado_api::ClusterId::trusted("somebody-else");
-        bed.cloud.remove_network(&other).await.expect("leaving what is not ours");
+        bed.cloud
+            .remove_network(&other)
+            .await
+            .expect("leaving what is not ours");
         assert!(bed.network_is_there().await);
-        bed.cloud.remove_network(&bed.cluster).await.expect("removing ours");
+        bed.cloud
+            .remove_network(&bed.cluster)
+            .await
+            .expect("removing ours");
         assert!(!bed.network_is_there().await);
-        bed.cloud.remove_network(&bed.cluster).await.expect("removing what is gone");
+        bed.cloud
+            .remove_network(&bed.cluster)
+            .await
+            .expect("removing what is gone");
     })
     .await;
 }

@@ -9,8 +9,9 @@ pub use failure::ClientError;
 pub use session::{Session, SessionInput, SessionOutput, SessionPiece};
 
 use crate::{
-    ContainerView, ErrorBody, EventQuery, EventView, Explanation, History, HistoryQuery, ImageView, InstanceView, LaunchRequest, LogQuery, Progress,
-    ServiceView, SetImageRequest, StartRequest, StatusView,
+    ContainerView, ErrorBody, EventQuery, EventView, Explanation, History, HistoryQuery, ImageView,
+    InstanceView, LaunchRequest, LogQuery, Progress, ServiceView, SetImageRequest, StartRequest,
+    StatusView,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
@@ -53,7 +54,9 @@ impl Client {
     /// # Errors
     /// `Unavailable` while it does not.
     pub async fn ready(&self) -> Result<(), ClientError> {
-        self.send(Method::GET, &["readyz"], &[], None::<&()>).await.map(drop)
+        self.send(Method::GET, &["readyz"], &[], None::<&()>)
+            .await
+            .map(drop)
     }
 
     /// Instances; with `all`, those that are over too.
@@ -61,7 +64,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn instances(&self, all: bool) -> Result<Vec<InstanceView>, ClientError> {
-        self.get(&["v1", "instances"], &[("all", all.to_string())]).await
+        self.get(&["v1", "instances"], &[("all", all.to_string())])
+            .await
     }
 
     /// Rents a machine; returns when that is recorded, long before it is up.
@@ -69,7 +73,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn start(&self, request: &StartRequest) -> Result<InstanceView, ClientError> {
-        self.ask(Method::POST, &["v1", "instances"], &[], Some(request)).await
+        self.ask(Method::POST, &["v1", "instances"], &[], Some(request))
+            .await
     }
 
     /// Empties a machine and gives it back; returns when that is recorded.
@@ -77,7 +82,13 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn stop(&self, tag: &str, force: bool) -> Result<InstanceView, ClientError> {
-        self.ask(Method::DELETE, &["v1", "instances", tag], &[("force", force.to_string())], None::<&()>).await
+        self.ask(
+            Method::DELETE,
+            &["v1", "instances", tag],
+            &[("force", force.to_string())],
+            None::<&()>,
+        )
+        .await
     }
 
     /// Containers; with `all`, those that are over too.
@@ -85,7 +96,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn containers(&self, all: bool) -> Result<Vec<ContainerView>, ClientError> {
-        self.get(&["v1", "containers"], &[("all", all.to_string())]).await
+        self.get(&["v1", "containers"], &[("all", all.to_string())])
+            .await
     }
 
     /// Runs one more container; returns when that is recorded, before it runs.
@@ -93,7 +105,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn launch(&self, request: &LaunchRequest) -> Result<ContainerView, ClientError> {
-        self.ask(Method::POST, &["v1", "containers"], &[], Some(request)).await
+        self.ask(Method::POST, &["v1", "containers"], &[], Some(request))
+            .await
     }
 
     /// Stops the containers of this name (a service's or a container's); returns when that is recorded.
@@ -101,7 +114,13 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn quit(&self, name: &str, remove: bool) -> Result<Vec<ContainerView>, ClientError> {
-        self.ask(Method::POST, &["v1", "containers", name, "quit"], &[("remove", remove.to_string())], None::<&()>).await
+        self.ask(
+            Method::POST,
+            &["v1", "containers", name, "quit"],
+            &[("remove", remove.to_string())],
+            None::<&()>,
+        )
+        .await
     }
 
     /// Forgets stopped containers of this name.
@@ -109,7 +128,13 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn remove(&self, name: &str) -> Result<Vec<ContainerView>, ClientError> {
-        self.ask(Method::DELETE, &["v1", "containers", name], &[], None::<&()>).await
+        self.ask(
+            Method::DELETE,
+            &["v1", "containers", name],
+            &[],
+            None::<&()>,
+        )
+        .await
     }
 
     /// All services.
@@ -149,7 +174,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn set_image(&self, request: &SetImageRequest) -> Result<ImageView, ClientError> {
-        self.ask(Method::PUT, &["v1", "images"], &[], Some(request)).await
+        self.ask(Method::PUT, &["v1", "images"], &[], Some(request))
+            .await
     }
 
     /// What a container or an instance used.
@@ -157,8 +183,15 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn history(&self, name: &str, query: &HistoryQuery) -> Result<History, ClientError> {
-        let numbers = [("from", query.from), ("until", query.until), ("resolution", query.resolution.map(u64::from))];
-        let pairs: Vec<_> = numbers.into_iter().filter_map(|(key, number)| Some((key, number?.to_string()))).collect();
+        let numbers = [
+            ("from", query.from),
+            ("until", query.until),
+            ("resolution", query.resolution.map(u64::from)),
+        ];
+        let pairs: Vec<_> = numbers
+            .into_iter()
+            .filter_map(|(key, number)| Some((key, number?.to_string())))
+            .collect();
         self.get(&["v1", "history", name], &pairs).await
     }
 
@@ -167,9 +200,19 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn events(&self, query: &EventQuery) -> Result<Vec<EventView>, ClientError> {
-        let words = [("name", query.name.clone()), ("instance", query.instance.clone())];
-        let numbers = [("since", query.since.map(|it| it.to_string())), ("limit", query.limit.map(|it| it.to_string()))];
-        let pairs: Vec<_> = words.into_iter().chain(numbers).filter_map(|(key, value)| Some((key, value?))).collect();
+        let words = [
+            ("name", query.name.clone()),
+            ("instance", query.instance.clone()),
+        ];
+        let numbers = [
+            ("since", query.since.map(|it| it.to_string())),
+            ("limit", query.limit.map(|it| it.to_string())),
+        ];
+        let pairs: Vec<_> = words
+            .into_iter()
+            .chain(numbers)
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect();
         self.get(&["v1", "events"], &pairs).await
     }
 
@@ -177,12 +220,27 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`]; the stream breaks off with an error when the manager does.
-    pub async fn logs(&self, name: &str, query: &LogQuery) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Send + use<>, ClientError> {
-        let mut pairs = vec![("follow", query.follow.to_string()), ("timestamps", query.timestamps.to_string())];
+    pub async fn logs(
+        &self,
+        name: &str,
+        query: &LogQuery,
+    ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Send + use<>, ClientError> {
+        let mut pairs = vec![
+            ("follow", query.follow.to_string()),
+            ("timestamps", query.timestamps.to_string()),
+        ];
         pairs.extend(query.previous.then(|| ("previous", true.to_string())));
         pairs.extend(query.tail.map(|tail| ("tail", tail.to_string())));
         pairs.extend(query.since.map(|since| ("since", since.to_string())));
-        let response = self.send(Method::GET, &["v1", "containers", name, "logs"], &pairs, None::<&()>).await.map_err(ClientError::cut)?;
+        let response = self
+            .send(
+                Method::GET,
+                &["v1", "containers", name, "logs"],
+                &pairs,
+                None::<&()>,
+            )
+            .await
+            .map_err(ClientError::cut)?;
         Ok(self.body(response).map_err(ClientError::cut))
     }
 
@@ -190,12 +248,23 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`]; the stream breaks off with an error when the manager does.
-    pub async fn progress(&self, subject: &str) -> Result<impl Stream<Item = Result<Progress, ClientError>> + Send + use<>, ClientError> {
-        let response = self.send(Method::GET, &["v1", "progress", subject], &[], None::<&()>).await?;
-        Ok(crate::lines::lines(self.body(response)).map(|line| line.and_then(|line| serde_json::from_slice(&line).map_err(ClientError::unreadable))))
+    pub async fn progress(
+        &self,
+        subject: &str,
+    ) -> Result<impl Stream<Item = Result<Progress, ClientError>> + Send + use<>, ClientError> {
+        let response = self
+            .send(Method::GET, &["v1", "progress", subject], &[], None::<&()>)
+            .await?;
+        Ok(crate::lines::lines(self.body(response)).map(|line| {
+            line.and_then(|line| serde_json::from_slice(&line).map_err(ClientError::unreadable))
+        }))
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T, ClientError> {
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, ClientError> {
         self.ask(Method::GET, path, query, None::<&()>).await
     }
 
@@ -208,16 +277,31 @@ impl Client {
     ) -> Result<T, ClientError> {
         let answer = async {
             let response = self.send(method, path, query, body).await?;
-            let body = response.bytes().await.map_err(|error| ClientError::from_http(&self.address, &error))?;
+            let body = response
+                .bytes()
+                .await
+                .map_err(|error| ClientError::from_http(&self.address, &error))?;
             serde_json::from_slice(&body).map_err(ClientError::unreadable)
         };
         tokio::time::timeout(ANSWER_TIMEOUT, answer)
             .await
-            .unwrap_or_else(|_| Err(ClientError::Broken(format!("no answer from {} within {} s", self.address, ANSWER_TIMEOUT.as_secs()))))
+            .unwrap_or_else(|_| {
+                Err(ClientError::Broken(format!(
+                    "no answer from {} within {} s",
+                    self.address,
+                    ANSWER_TIMEOUT.as_secs()
+                )))
+            })
     }
 
     /// Sends and takes the head of the answer; a refusal is read whole.
-    async fn send(&self, method: Method, path: &[&str], query: &[(&str, String)], body: Option<&(impl Serialize + Sync)>) -> Result<Response, ClientError> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<Response, ClientError> {
         let mut request = self.request(method, path, query);
         if let Some(body) = body {
             request = request.json(body);
@@ -241,20 +325,34 @@ impl Client {
     }
 
     async fn answered(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let response = request.send().await.map_err(|error| ClientError::from_http(&self.address, &error))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| ClientError::from_http(&self.address, &error))?;
         let status = response.status();
         if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
         }
-        let body = response.bytes().await.map_err(|error| ClientError::from_http(&self.address, &error))?;
+        let body = response
+            .bytes()
+            .await
+            .map_err(|error| ClientError::from_http(&self.address, &error))?;
         Err(match serde_json::from_slice::<ErrorBody>(&body) {
             Ok(refusal) => ClientError::Refused(refusal),
-            Err(_) => ClientError::Broken(format!("{} answers {status}, but not as a micado manager does", self.address)),
+            Err(_) => ClientError::Broken(format!(
+                "{} answers {status}, but not as a micado manager does",
+                self.address
+            )),
         })
     }
 
-    fn body(&self, response: Response) -> impl Stream<Item = Result<Bytes, ClientError>> + Send + use<> {
+    fn body(
+        &self,
+        response: Response,
+    ) -> impl Stream<Item = Result<Bytes, ClientError>> + Send + use<> {
         let address = self.address.clone();
-        response.bytes_stream().map_err(move |error| ClientError::from_http(&address, &error))
+        response
+            .bytes_stream()
+            .map_err(move |error| ClientError::from_http(&address, &error))
     }
 }

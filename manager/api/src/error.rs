@@ -42,7 +42,9 @@ impl ErrorCode {
 }
 
 /// The body of every answer that is not a success.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, thiserror::Error)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, thiserror::Error,
+)]
 #[error("{message}")]
 pub struct ErrorBody {
     /// The class of the refusal.
@@ -57,7 +59,11 @@ pub struct ErrorBody {
 impl ErrorBody {
     /// A refusal without a hint.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+        Self {
+            code,
+            message: message.into(),
+            hint: None,
+        }
     }
     /// The same refusal with the next step to take.
     #[must_use]

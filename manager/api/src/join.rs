@@ -55,24 +55,34 @@ pub struct RegistryAccess {
 
 impl fmt::Debug for JoinRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinRequest").field("csr", &self.csr).finish_non_exhaustive()
+        f.debug_struct("JoinRequest")
+            .field("csr", &self.csr)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for JoinAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinAnswer").field("swarm", &self.swarm).field("hosts", &self.hosts).field("registry", &self.registry).finish_non_exhaustive()
+        f.debug_struct("JoinAnswer")
+            .field("swarm", &self.swarm)
+            .field("hosts", &self.hosts)
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for SwarmJoin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SwarmJoin").field("remote_addrs", &self.remote_addrs).finish_non_exhaustive()
+        f.debug_struct("SwarmJoin")
+            .field("remote_addrs", &self.remote_addrs)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for RegistryAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RegistryAccess").field("host", &self.host).finish_non_exhaustive()
+        f.debug_struct("RegistryAccess")
+            .field("host", &self.host)
+            .finish_non_exhaustive()
     }
 }

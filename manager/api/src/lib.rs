@@ -14,15 +14,23 @@ pub mod units;
 pub mod usage;
 mod words;
 
-pub use client::{Client, ClientError, ConnectOptions, Session, SessionInput, SessionOutput, SessionPiece};
+pub use client::{
+    Client, ClientError, ConnectOptions, Session, SessionInput, SessionOutput, SessionPiece,
+};
 pub use error::{ErrorBody, ErrorCode};
 pub use event::EventView;
 pub use join::{JoinAnswer, JoinRequest, RegistryAccess, SwarmJoin};
-pub use names::{CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MachineName, ServiceName, Tag};
+pub use names::{
+    CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MachineName,
+    ServiceName, Tag,
+};
 pub use query::{AllQuery, CopyQuery, EventQuery, HistoryQuery, LogQuery, QuitQuery, StopQuery};
 pub use types::{
-    ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, InstanceState, InstanceView, LaunchRequest, Origin, PortMapping, Progress,
-    Protocol, ServiceSpec, ServiceView, Settled, StartRequest, StatusView, Unnamed, VolumeMount,
+    ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, InstanceState,
+    InstanceView, LaunchRequest, Origin, PortMapping, Progress, Protocol, ServiceSpec, ServiceView,
+    Settled, StartRequest, StatusView, Unnamed, VolumeMount,
 };
 pub use units::{Hundredths, MemoryBytes, NanoCpus, PricePerHour, Resources, Timestamp};
-pub use usage::{ContainerUsage, Critical, History, HistoryPoint, ImageView, MachineUsage, SetImageRequest};
+pub use usage::{
+    ContainerUsage, Critical, History, HistoryPoint, ImageView, MachineUsage, SetImageRequest,
+};

@@ -17,16 +17,27 @@ pub struct NameError {
 
 /// Letters, digits, `-`, `_` and `.`; begins with a letter or digit; 1 to `max` characters.
 fn check(kind: &'static str, name: &str, max: usize) -> Result<(), NameError> {
-    let refuse = |problem| Err(NameError { kind, name: name.to_owned(), problem });
+    let refuse = |problem| {
+        Err(NameError {
+            kind,
+            name: name.to_owned(),
+            problem,
+        })
+    };
     match name.chars().next() {
         None => return refuse("is empty"),
-        Some(first) if !first.is_ascii_alphanumeric() => return refuse("must begin with a letter or a digit"),
+        Some(first) if !first.is_ascii_alphanumeric() => {
+            return refuse("must begin with a letter or a digit");
+        }
         Some(_) => {}
     }
     if name.len() > max {
         return refuse("is too long");
     }
-    if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
+    if !name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    {
         return refuse("may hold only letters, digits, `-`, `_` and `.`");
     }
     Ok(())
@@ -127,7 +138,10 @@ impl MachineName {
     /// The name of this instance's machine.
     #[must_use]
     pub fn new(cluster: &ClusterId, instance: &InstanceId) -> Self {
-        Self { cluster: cluster.clone(), instance: instance.clone() }
+        Self {
+            cluster: cluster.clone(),
+            instance: instance.clone(),
+        }
     }
 }
 
@@ -140,9 +154,19 @@ impl fmt::Display for MachineName {
 impl FromStr for MachineName {
     type Err = NameError;
     fn from_str(name: &str) -> Result<Self, NameError> {
-        let refuse = || NameError { kind: "machine name", name: name.to_owned(), problem: "is not `micado-CLUSTER-INSTANCE`" };
-        let (cluster, instance) = name.strip_prefix("micado-").and_then(|rest| rest.rsplit_once('-')).ok_or_else(refuse)?;
-        Ok(Self { cluster: cluster.parse()?, instance: instance.parse()? })
+        let refuse = || NameError {
+            kind: "machine name",
+            name: name.to_owned(),
+            problem: "is not `micado-CLUSTER-INSTANCE`",
+        };
+        let (cluster, instance) = name
+            .strip_prefix("micado-")
+            .and_then(|rest| rest.rsplit_once('-'))
+            .ok_or_else(refuse)?;
+        Ok(Self {
+            cluster: cluster.parse()?,
+            instance: instance.parse()?,
+        })
     }
 }
 
@@ -153,8 +177,14 @@ mod tests {
     #[test]
     fn names_are_checked() {
         assert!("application01".parse::<Tag>().is_ok());
-        assert_eq!("".parse::<Tag>().expect_err("empty").to_string(), "tag `` is empty");
-        assert_eq!("-x".parse::<Tag>().expect_err("dash").to_string(), "tag `-x` must begin with a letter or a digit");
+        assert_eq!(
+            "".parse::<Tag>().expect_err("empty").to_string(),
+            "tag `` is empty"
+        );
+        assert_eq!(
+            "-x".parse::<Tag>().expect_err("dash").to_string(),
+            "tag `-x` must begin with a letter or a digit"
+        );
         assert!("a b".parse::<Location>().is_err());
         assert!("a".repeat(41).parse::<Location>().is_err());
     }
@@ -162,11 +192,20 @@ mod tests {
     #[test]
     fn machine_names_are_read_as_they_are_written() {
         for (cluster, instance) in [("k3v9", "0a1b2c3d"), ("test-1-23", "i1")] {
-            let name = MachineName::new(&ClusterId::trusted(cluster), &InstanceId::trusted(instance));
+            let name =
+                MachineName::new(&ClusterId::trusted(cluster), &InstanceId::trusted(instance));
             assert_eq!(name.to_string(), format!("micado-{cluster}-{instance}"));
             assert_eq!(name.to_string().parse(), Ok(name));
         }
-        for other in ["", "micado-", "micado-k3v9", "micado-k3v9-", "micado--i1", "mine-k3v9-i1", "micado-k3v9-i 1"] {
+        for other in [
+            "",
+            "micado-",
+            "micado-k3v9",
+            "micado-k3v9-",
+            "micado--i1",
+            "mine-k3v9-i1",
+            "micado-k3v9-i 1",
+        ] {
             assert!(other.parse::<MachineName>().is_err(), "{other}");
         }
     }

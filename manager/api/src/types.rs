@@ -1,14 +1,26 @@
 //! The shapes that go over the wire. Those that the manager also stores are the same types there.
 
 use crate::{
-    CloudName, ClusterId, ContainerName, ContainerUsage, FlavourName, ImageView, InstanceId, Location, MachineUsage, MemoryBytes, PricePerHour, Resources,
-    ServiceName, Tag, Timestamp,
+    CloudName, ClusterId, ContainerName, ContainerUsage, FlavourName, ImageView, InstanceId,
+    Location, MachineUsage, MemoryBytes, PricePerHour, Resources, ServiceName, Tag, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
 /// How far an instance is. The arrows are those of `design.md`, "The life of an instance".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum InstanceState {
     /// Stored, not yet asked for.
@@ -42,7 +54,19 @@ pub enum Origin {
 }
 
 /// A transport protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP.
@@ -52,7 +76,19 @@ pub enum Protocol {
 }
 
 /// A port of the container and the port of its machine that leads to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 pub struct PortMapping {
     /// The machine's port; `None` lets the engine choose a free one.
     pub host: Option<u16>,
@@ -63,7 +99,9 @@ pub struct PortMapping {
 }
 
 /// A named volume and where the container sees it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 pub struct VolumeMount {
     /// The volume's name.
     pub name: String,
@@ -97,7 +135,19 @@ pub struct ServiceSpec {
 }
 
 /// How far a container is, as people see it. Derived from what is wanted and what the engine shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum ContainerState {
     /// No room: a machine is coming, or `reason` says why none is.

@@ -8,27 +8,92 @@ use std::{
 };
 
 /// An amount of memory in bytes. Written `256M` (MiB); the suffixes K, M, G and T are powers of 1024, without one it is bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(transparent)]
 pub struct MemoryBytes(pub u64);
 
 /// An amount of CPU in billionths of a core. Written in cores: `0.25`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(transparent)]
 pub struct NanoCpus(pub u64);
 
 /// A price per hour in millionths of the cloud's currency unit. Written `0.05`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(transparent)]
 pub struct PricePerHour(pub u64);
 
 /// A moment: milliseconds since the Unix epoch, UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
 /// A number with two decimals: a load average, a share in percent. `1.25` in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(from = "f64", into = "f64")]
 #[schema(value_type = f64)]
 pub struct Hundredths(pub u32);
@@ -53,7 +118,9 @@ impl fmt::Display for Hundredths {
 }
 
 /// Memory and CPU together: what a machine has, or a container is promised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema,
+)]
 pub struct Resources {
     /// Memory in bytes.
     pub memory: MemoryBytes,
@@ -112,7 +179,10 @@ impl Timestamp {
     /// The moment `after` later.
     #[must_use]
     pub fn plus(self, after: std::time::Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -130,14 +200,20 @@ impl Resources {
     /// `self - other`, neither below zero.
     #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {
-        Self { memory: self.memory.saturating_sub(other.memory), cpu: self.cpu.saturating_sub(other.cpu) }
+        Self {
+            memory: self.memory.saturating_sub(other.memory),
+            cpu: self.cpu.saturating_sub(other.cpu),
+        }
     }
 }
 
 impl Add for Resources {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self { memory: MemoryBytes(self.memory.0 + other.memory.0), cpu: NanoCpus(self.cpu.0 + other.cpu.0) }
+        Self {
+            memory: MemoryBytes(self.memory.0 + other.memory.0),
+            cpu: NanoCpus(self.cpu.0 + other.cpu.0),
+        }
     }
 }
 impl AddAssign for Resources {
@@ -155,11 +231,19 @@ impl Sub for Timestamp {
 impl FromStr for MemoryBytes {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        let refuse = |problem| QuantityError { what: "memory", text: text.to_owned(), problem };
+        let refuse = |problem| QuantityError {
+            what: "memory",
+            text: text.to_owned(),
+            problem,
+        };
         let expected = "is not an amount such as `256M` or `1G`";
         let trimmed = text.trim();
         let upper = trimmed.to_ascii_uppercase();
-        let stem = upper.strip_suffix("IB").or_else(|| upper.strip_suffix('B')).unwrap_or(&upper).trim_end();
+        let stem = upper
+            .strip_suffix("IB")
+            .or_else(|| upper.strip_suffix('B'))
+            .unwrap_or(&upper)
+            .trim_end();
         let (digits, unit) = match stem.chars().last() {
             Some('K') => (&stem[..stem.len() - 1], 1 << 10),
             Some('M') => (&stem[..stem.len() - 1], MIB),
@@ -171,44 +255,71 @@ impl FromStr for MemoryBytes {
             return Err(refuse("is negative"));
         }
         let amount = scaled(digits.trim_end(), unit).ok_or_else(|| refuse(expected))?;
-        if amount == 0 { Err(refuse("is zero")) } else { Ok(Self(amount)) }
+        if amount == 0 {
+            Err(refuse("is zero"))
+        } else {
+            Ok(Self(amount))
+        }
     }
 }
 
 impl FromStr for NanoCpus {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        let refuse = |problem| QuantityError { what: "cpu", text: text.to_owned(), problem };
+        let refuse = |problem| QuantityError {
+            what: "cpu",
+            text: text.to_owned(),
+            problem,
+        };
         if text.trim().starts_with('-') {
             return Err(refuse("is negative"));
         }
-        let amount = scaled(text.trim(), 1_000_000_000).ok_or_else(|| refuse("is not a number of cores such as `0.25` or `2`"))?;
-        if amount == 0 { Err(refuse("is zero")) } else { Ok(Self(amount)) }
+        let amount = scaled(text.trim(), 1_000_000_000)
+            .ok_or_else(|| refuse("is not a number of cores such as `0.25` or `2`"))?;
+        if amount == 0 {
+            Err(refuse("is zero"))
+        } else {
+            Ok(Self(amount))
+        }
     }
 }
 
 impl FromStr for PricePerHour {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        scaled(text.trim(), 1_000_000).map(Self).ok_or_else(|| QuantityError {
-            what: "price",
-            text: text.to_owned(),
-            problem: "is not a number such as `0.05`",
-        })
+        scaled(text.trim(), 1_000_000)
+            .map(Self)
+            .ok_or_else(|| QuantityError {
+                what: "price",
+                text: text.to_owned(),
+                problem: "is not a number such as `0.05`",
+            })
     }
 }
 
 /// A decimal number times `unit`, rounded down; `None` when it is no such number or too large.
 fn scaled(digits: &str, unit: u64) -> Option<u64> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if whole.is_empty() && fraction.is_empty() || !(whole.bytes().chain(fraction.bytes())).all(|b| b.is_ascii_digit()) {
+    if whole.is_empty() && fraction.is_empty()
+        || !(whole.bytes().chain(fraction.bytes())).all(|b| b.is_ascii_digit())
+    {
         return None;
     }
-    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let whole: u64 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
     let fraction = &fraction[..fraction.len().min(12)];
-    let part =
-        if fraction.is_empty() { 0 } else { u128::from(fraction.parse::<u64>().ok()?) * u128::from(unit) / 10_u128.pow(u32::try_from(fraction.len()).ok()?) };
-    whole.checked_mul(unit)?.checked_add(u64::try_from(part).ok()?)
+    let part = if fraction.is_empty() {
+        0
+    } else {
+        u128::from(fraction.parse::<u64>().ok()?) * u128::from(unit)
+            / 10_u128.pow(u32::try_from(fraction.len()).ok()?)
+    };
+    whole
+        .checked_mul(unit)?
+        .checked_add(u64::try_from(part).ok()?)
 }
 
 impl fmt::Display for MemoryBytes {
@@ -248,10 +359,21 @@ mod tests {
         assert_eq!("1.5g".parse(), Ok(MemoryBytes::mib(1536)));
         assert_eq!("512MiB".parse(), Ok(MemoryBytes::mib(512)));
         assert_eq!("1048576".parse(), Ok(MemoryBytes::mib(1)));
-        assert_eq!("0".parse::<MemoryBytes>().expect_err("zero").to_string(), "memory `0` is zero");
-        assert_eq!("-1".parse::<MemoryBytes>().expect_err("negative").to_string(), "memory `-1` is negative");
+        assert_eq!(
+            "0".parse::<MemoryBytes>().expect_err("zero").to_string(),
+            "memory `0` is zero"
+        );
+        assert_eq!(
+            "-1".parse::<MemoryBytes>()
+                .expect_err("negative")
+                .to_string(),
+            "memory `-1` is negative"
+        );
         let message = "10X".parse::<MemoryBytes>().expect_err("unit").to_string();
-        assert_eq!(message, "memory `10X` is not an amount such as `256M` or `1G`");
+        assert_eq!(
+            message,
+            "memory `10X` is not an amount such as `256M` or `1G`"
+        );
         assert!("99999999999T".parse::<MemoryBytes>().is_err());
         assert_eq!(MemoryBytes::mib(210).to_string(), "210 MiB");
         assert_eq!(MemoryBytes::mib(2048).to_string(), "2 GiB");

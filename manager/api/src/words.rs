@@ -40,12 +40,28 @@ mod tests {
 
     #[test]
     fn words_are_those_of_the_wire() {
-        let states = [ContainerState::Waiting, ContainerState::Failing, ContainerState::Completed, ContainerState::Unknown];
+        let states = [
+            ContainerState::Waiting,
+            ContainerState::Failing,
+            ContainerState::Completed,
+            ContainerState::Unknown,
+        ];
         for state in states {
-            assert_eq!(serde_json::to_string(&state).expect("a word"), format!("\"{state}\""));
+            assert_eq!(
+                serde_json::to_string(&state).expect("a word"),
+                format!("\"{state}\"")
+            );
         }
-        for state in [InstanceState::Requested, InstanceState::Submitted, InstanceState::Gone, InstanceState::Failed] {
-            assert_eq!(serde_json::to_string(&state).expect("a word"), format!("\"{state}\""));
+        for state in [
+            InstanceState::Requested,
+            InstanceState::Submitted,
+            InstanceState::Gone,
+            InstanceState::Failed,
+        ] {
+            assert_eq!(
+                serde_json::to_string(&state).expect("a word"),
+                format!("\"{state}\"")
+            );
         }
     }
 }

@@ -13,7 +13,13 @@ pub const TOLD: u64 = 5;
 pub fn report(what: &str, mut times: Vec<Duration>) {
     times.sort();
     let ms = |at: usize| times[at].as_secs_f64() * 1e3;
-    println!("{what}: median {:.1} ms (min {:.1}, max {:.1}, n {})", ms(times.len() / 2), ms(0), ms(times.len() - 1), times.len());
+    println!(
+        "{what}: median {:.1} ms (min {:.1}, max {:.1}, n {})",
+        ms(times.len() / 2),
+        ms(0),
+        ms(times.len() - 1),
+        times.len()
+    );
 }
 
 /// What agents tell in ten seconds, with figures as they are: never twice the same.
@@ -32,9 +38,14 @@ pub fn told(instances: usize, from: Timestamp) -> Vec<Point> {
             disk_left: drawn(80 << 30),
             disk_total: 100 << 30,
         },
-        containers: (number * EACH..(number + 1) * EACH).map(|container| (container_name(container), figures())).collect(),
+        containers: (number * EACH..(number + 1) * EACH)
+            .map(|container| (container_name(container), figures()))
+            .collect(),
     };
-    (0..instances).flat_map(|number| (0..TOLD).map(move |step| (number, step))).map(|(number, step)| point(number, step)).collect()
+    (0..instances)
+        .flat_map(|number| (0..TOLD).map(move |step| (number, step)))
+        .map(|(number, step)| point(number, step))
+        .collect()
 }
 
 fn figures() -> ContainerPoint {

@@ -1,7 +1,8 @@
 //! What one event costs the control core when nothing changes: a list of machines, a look at the engine, the safety net's turn, what containers used. `cargo bench -p micado-core --bench control`
 
 use micado_api::{
-    CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MemoryBytes, NanoCpus, Resources, ServiceName, ServiceSpec, Tag, Timestamp,
+    CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MemoryBytes, NanoCpus,
+    Resources, ServiceName, ServiceSpec, Tag, Timestamp,
 };
 use micado_cloudsetup::{CloudSetup, Machine, MachineState};
 use micado_core::{
@@ -29,11 +30,17 @@ fn main() {
         let mut cluster = Cluster::settled(machines, containers);
         let name = format!("{machines} machines, {containers} containers");
         let (listed, observed) = (cluster.listed(), cluster.observation.clone());
-        cluster.measure(&format!("{name}: a list of all machines"), || listed.clone());
-        cluster.measure(&format!("{name}: a look at the engine"), || Event::Observed(observed.clone()));
+        cluster.measure(&format!("{name}: a list of all machines"), || {
+            listed.clone()
+        });
+        cluster.measure(&format!("{name}: a look at the engine"), || {
+            Event::Observed(observed.clone())
+        });
         cluster.measure(&format!("{name}: a tick"), || Event::Tick);
         let used = cluster.used();
-        cluster.measure(&format!("{name}: what all containers used"), || Event::Used(used.clone()));
+        cluster.measure(&format!("{name}: what all containers used"), || {
+            Event::Used(used.clone())
+        });
     }
 }
 
@@ -47,26 +54,53 @@ struct Cluster {
 impl Cluster {
     /// A core that has taken in all of these, as after a lost store, and has come to rest.
     fn settled(machines: usize, containers: usize) -> Self {
-        let config = Config { max_instances: None, ..Config::new(ClusterId::trusted("bench"), CloudSetup::parse(SETUP, "bench").expect("a good file")) };
-        let instances: Vec<InstanceId> = (0..machines).map(|number| InstanceId::trusted(format!("{number:08x}"))).collect();
-        let mut observation = Observation { nodes: instances.iter().map(node).collect(), ..Observation::default() };
+        let config = Config {
+            max_instances: None,
+            ..Config::new(
+                ClusterId::trusted("bench"),
+                CloudSetup::parse(SETUP, "bench").expect("a good file"),
+            )
+        };
+        let instances: Vec<InstanceId> = (0..machines)
+            .map(|number| InstanceId::trusted(format!("{number:08x}")))
+            .collect();
+        let mut observation = Observation {
+            nodes: instances.iter().map(node).collect(),
+            ..Observation::default()
+        };
         for number in 0..containers {
             let (service, task) = container(number, &instances[number % machines]);
             observation.services.push(service);
             observation.tasks.push(task);
         }
-        let mut cluster =
-            Self { core: Core::new(config, Vec::new(), 1), now: Timestamp(1_000_000), machines: instances.iter().map(machine).collect(), observation };
-        for event in [Event::Tick, cluster.listed(), Event::Observed(cluster.observation.clone()), Event::Wake] {
+        let mut cluster = Self {
+            core: Core::new(config, Vec::new(), 1),
+            now: Timestamp(1_000_000),
+            machines: instances.iter().map(machine).collect(),
+            observation,
+        };
+        for event in [
+            Event::Tick,
+            cluster.listed(),
+            Event::Observed(cluster.observation.clone()),
+            Event::Wake,
+        ] {
             cluster.handle(event);
         }
         let left = cluster.handle(Event::Observed(cluster.observation.clone()));
-        assert!(left.is_empty(), "the cluster is not at rest: {:?}", left.first());
+        assert!(
+            left.is_empty(),
+            "the cluster is not at rest: {:?}",
+            left.first()
+        );
         cluster
     }
 
     fn listed(&self) -> Event {
-        Event::Answered(CallKey::List(CloudName::trusted("far")), Answer::Listed(Ok(self.machines.clone())))
+        Event::Answered(
+            CallKey::List(CloudName::trusted("far")),
+            Answer::Listed(Ok(self.machines.clone())),
+        )
     }
 
     /// What every container used in ten seconds.
@@ -96,7 +130,11 @@ impl Cluster {
             })
             .collect();
         times.sort();
-        println!("{what}: median {:.2} ms (max {:.2})", times[RUNS / 2].as_secs_f64() * 1e3, times[RUNS - 1].as_secs_f64() * 1e3);
+        println!(
+            "{what}: median {:.2} ms (max {:.2})",
+            times[RUNS / 2].as_secs_f64() * 1e3,
+            times[RUNS - 1].as_secs_f64() * 1e3
+        );
     }
 }
 
@@ -144,11 +182,24 @@ fn container(number: usize, instance: &InstanceId) -> (ServiceView, TaskView) {
         reservation,
         volumes: Vec::new(),
     };
-    let placement = Placement { instance: instance.clone(), generation: 1 };
+    let placement = Placement {
+        instance: instance.clone(),
+        generation: 1,
+    };
     let container = ContainerName::trusted(format!("{name}.{}", number % 10 + 1));
     let swarm = swarm_name(&ClusterId::trusted("bench"), &container, 1);
-    let service = Service { name: name.clone(), spec, pull: Some("registry:2/web@sha256:0".to_owned()), next_number: 11, created_at: Timestamp(0) };
-    let record = Container { placement: Some(placement.clone()), next_generation: 2, ..Container::new(container.clone(), name, Timestamp(0)) };
+    let service = Service {
+        name: name.clone(),
+        spec,
+        pull: Some("registry:2/web@sha256:0".to_owned()),
+        next_number: 11,
+        created_at: Timestamp(0),
+    };
+    let record = Container {
+        placement: Some(placement.clone()),
+        next_generation: 2,
+        ..Container::new(container.clone(), name, Timestamp(0))
+    };
     let id = format!("service-{number}");
     let task = TaskView {
         id: format!("task-{number}"),
@@ -162,5 +213,14 @@ fn container(number: usize, instance: &InstanceId) -> (ServiceView, TaskView) {
         reservation,
         ports: Vec::new(),
     };
-    (ServiceView { id, name: swarm, container, placement, records: Some(Box::new((service, record))) }, task)
+    (
+        ServiceView {
+            id,
+            name: swarm,
+            container,
+            placement,
+            records: Some(Box::new((service, record))),
+        },
+        task,
+    )
 }

@@ -126,7 +126,9 @@ pub struct JoinFacts {
 
 impl std::fmt::Debug for JoinFacts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("JoinFacts").field("managers", &self.managers).finish_non_exhaustive()
+        f.debug_struct("JoinFacts")
+            .field("managers", &self.managers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -167,7 +169,12 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// Events, for ever: reconnects by itself and says [`EngineEvent::Connected`] each time.
     fn events(&self) -> BoxStream<'static, EngineEvent>;
     /// Makes the Swarm service of this placement: one replica, pinned to the instance. `service.pull` must be known.
-    async fn create(&self, service: &Service, container: &Container, placement: &Placement) -> Result<(), EngineError>;
+    async fn create(
+        &self,
+        service: &Service,
+        container: &Container,
+        placement: &Placement,
+    ) -> Result<(), EngineError>;
     /// Removes a Swarm service by its Swarm name.
     async fn remove(&self, name: &str) -> Result<(), EngineError>;
     /// Opens a node for tasks, or closes it (`pause`: what runs goes on).
@@ -175,7 +182,11 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// Takes a node off the Swarm's list, be it down or not.
     async fn remove_node(&self, node: &str) -> Result<(), EngineError>;
     /// The log of a Swarm service, in pieces as they come.
-    fn logs(&self, name: &str, options: &LogOptions) -> BoxStream<'static, Result<bytes::Bytes, EngineError>>;
+    fn logs(
+        &self,
+        name: &str,
+        options: &LogOptions,
+    ) -> BoxStream<'static, Result<bytes::Bytes, EngineError>>;
     /// What is known of an image: first the manager's own engine, then its registry is asked.
     async fn image(&self, image: &str) -> Result<ImageFacts, EngineError>;
     /// How a machine joins.
@@ -189,9 +200,21 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
 #[must_use]
 pub fn swarm_name(cluster: &ClusterId, container: &ContainerName, generation: u32) -> String {
     use sha2::{Digest, Sha256};
-    let parts = [cluster.as_str(), "/", container.as_str(), "/", &generation.to_string()];
-    let digest = parts.into_iter().fold(Sha256::new(), |hasher, part| hasher.chain_update(part)).finalize();
-    let hash = digest.iter().take(6).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
+    let parts = [
+        cluster.as_str(),
+        "/",
+        container.as_str(),
+        "/",
+        &generation.to_string(),
+    ];
+    let digest = parts
+        .into_iter()
+        .fold(Sha256::new(), |hasher, part| hasher.chain_update(part))
+        .finalize();
+    let hash = digest
+        .iter()
+        .take(6)
+        .fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
     let mut readable = host_label(container.as_str());
     readable.truncate(44);
     format!("c-{}-{hash:012x}", readable.trim_end_matches('-'))
@@ -206,7 +229,11 @@ pub fn alias(service: &micado_api::ServiceName) -> String {
         return label;
     }
     let digest = Sha256::digest(service.as_str());
-    let hash: String = digest.iter().take(3).map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = digest
+        .iter()
+        .take(3)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let readable: String = label.chars().take(55).collect();
     format!("{}-{hash}", readable.trim_end_matches('-'))
 }
@@ -214,7 +241,16 @@ pub fn alias(service: &micado_api::ServiceName) -> String {
 /// Lower case, anything that a host name may not hold replaced by `-`.
 #[must_use]
 pub fn host_label(name: &str) -> String {
-    let label: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let label: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
+        .collect();
     label.trim_matches('-').to_owned()
 }
 
@@ -225,11 +261,27 @@ mod tests {
     #[test]
     fn derived_names_are_host_names() {
         let cluster = ClusterId::trusted("abc");
-        let name = swarm_name(&cluster, &ContainerName::trusted(format!("client_{}.12", "x".repeat(90))), 3);
-        assert!(name.len() <= 63 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{name}");
+        let name = swarm_name(
+            &cluster,
+            &ContainerName::trusted(format!("client_{}.12", "x".repeat(90))),
+            3,
+        );
+        assert!(
+            name.len() <= 63 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'),
+            "{name}"
+        );
         let one = swarm_name(&cluster, &ContainerName::trusted("a_b.1"), 1);
-        assert_ne!(one, swarm_name(&cluster, &ContainerName::trusted("a_b.1"), 2));
-        assert_ne!(one, swarm_name(&cluster, &ContainerName::trusted("a-b.1"), 1));
-        assert_ne!(alias(&micado_api::ServiceName::trusted("a_b")), alias(&micado_api::ServiceName::trusted("a-b")));
+        assert_ne!(
+            one,
+            swarm_name(&cluster, &ContainerName::trusted("a_b.1"), 2)
+        );
+        assert_ne!(
+            one,
+            swarm_name(&cluster, &ContainerName::trusted("a-b.1"), 1)
+        );
+        assert_ne!(
+            alias(&micado_api::ServiceName::trusted("a_b")),
+            alias(&micado_api::ServiceName::trusted("a-b"))
+        );
     }
 }

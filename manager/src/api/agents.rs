@@ -65,7 +65,11 @@ impl Agents {
     /// This connection is gone. One that took its place stays.
     fn disconnect(&self, instance: &InstanceId, connection: Connection) {
         let mut inner = self.inner();
-        if inner.connected.get(instance).is_some_and(|(present, _)| *present == connection) {
+        if inner
+            .connected
+            .get(instance)
+            .is_some_and(|(present, _)| *present == connection)
+        {
             inner.connected.remove(instance);
         }
     }
@@ -76,13 +80,28 @@ impl Agents {
 
     /// Asks the agent of this instance to open a session; nothing when it is not connected.
     fn open(self: &Arc<Self>, instance: &InstanceId, work: SessionWork) -> Option<Pending> {
-        let id: String = rand::random::<[u8; 16]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let id: String = rand::random::<[u8; 16]>()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let (open, opened) = oneshot::channel();
         let mut inner = self.inner();
-        inner.connected.get(instance)?.1.try_send(ToAgent::Session { id: id.clone(), work }).ok()?;
+        inner
+            .connected
+            .get(instance)?
+            .1
+            .try_send(ToAgent::Session {
+                id: id.clone(),
+                work,
+            })
+            .ok()?;
         inner.sessions.insert(id.clone(), (instance.clone(), open));
         drop(inner);
-        Some(Pending { agents: Arc::clone(self), id, opened })
+        Some(Pending {
+            agents: Arc::clone(self),
+            id,
+            opened,
+        })
     }
 
     /// The session of this id, if it waits for this instance: once.

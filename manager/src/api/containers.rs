@@ -12,15 +12,24 @@ use crate::{
     model::service_name,
 };
 use axum::{Json, extract::State, http::StatusCode};
-use micado_api::{AllQuery, ContainerView, ErrorBody, ErrorCode, LaunchRequest, PortMapping, QuitQuery, ServiceSpec};
+use micado_api::{
+    AllQuery, ContainerView, ErrorBody, ErrorCode, LaunchRequest, PortMapping, QuitQuery,
+    ServiceSpec,
+};
 
 /// Containers, by name.
 #[utoipa::path(get, path = "/v1/containers", operation_id = "list_containers", tag = "containers", params(AllQuery), responses(
     (status = 200, description = "The containers.", body = Vec<ContainerView>),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn list(State(state): State<ApiState>, Query(query): Query<AllQuery>) -> Answer<Json<Vec<ContainerView>>> {
-    let mut containers = state.handle.read(move |core| core.containers(query.all)).await?;
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Query(query): Query<AllQuery>,
+) -> Answer<Json<Vec<ContainerView>>> {
+    let mut containers = state
+        .handle
+        .read(move |core| core.containers(query.all))
+        .await?;
     state.metrics.measure_containers(&mut containers);
     Ok(Json(containers))
 }
@@ -30,7 +39,10 @@ pub(super) async fn list(State(state): State<ApiState>, Query(query): Query<AllQ
     (status = 202, description = "It is recorded.", body = ContainerView),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn launch(State(state): State<ApiState>, Body(mut request): Body<LaunchRequest>) -> Answer<(StatusCode, Json<ContainerView>)> {
+pub(super) async fn launch(
+    State(state): State<ApiState>,
+    Body(mut request): Body<LaunchRequest>,
+) -> Answer<(StatusCode, Json<ContainerView>)> {
     validate::launch(&request)?;
     let image = &request.spec.image;
     let facts = match state.engine.image(image).await {
@@ -38,18 +50,36 @@ pub(super) async fn launch(State(state): State<ApiState>, Body(mut request): Bod
         Err(EngineError::NotFound(words)) => match known(&state, &request.spec).await {
             Some(facts) => facts,
             None => {
-                let refusal = Refusal::engine(&format!("image `{image}`"), EngineError::NotFound(words));
-                return Err(refusal.hint("build it on the manager's engine, or name one that a registry has"));
+                let refusal =
+                    Refusal::engine(&format!("image `{image}`"), EngineError::NotFound(words));
+                return Err(refusal
+                    .hint("build it on the manager's engine, or name one that a registry has"));
             }
         },
         Err(error) => return Err(Refusal::engine(&format!("image `{image}`"), error)),
     };
     if request.publish_all {
-        request.spec.ports = facts.exposed.iter().map(|port| PortMapping { host: None, ..*port }).collect();
+        request.spec.ports = facts
+            .exposed
+            .iter()
+            .map(|port| PortMapping {
+                host: None,
+                ..*port
+            })
+            .collect();
     }
-    match state.handle.request(Request::Launch(request, facts)).await? {
+    match state
+        .handle
+        .request(Request::Launch(request, facts))
+        .await?
+    {
         Reply::Containers(views) => {
-            let view = views.into_iter().next().ok_or_else(|| ErrorBody::new(ErrorCode::Internal, "the core launched nothing and did not say why"))?;
+            let view = views.into_iter().next().ok_or_else(|| {
+                ErrorBody::new(
+                    ErrorCode::Internal,
+                    "the core launched nothing and did not say why",
+                )
+            })?;
             Ok((StatusCode::ACCEPTED, Json(view)))
         }
         _ => Err(mixed_up().into()),
@@ -59,9 +89,19 @@ pub(super) async fn launch(State(state): State<ApiState>, Body(mut request): Bod
 /// What a service that is kept knows of its image: nodes pull it from the registry, though the manager's engine may have lost it since.
 async fn known(state: &ApiState, spec: &ServiceSpec) -> Option<ImageFacts> {
     let name = service_name(&spec.client, &spec.image).ok()?;
-    let services = state.handle.read(move |core| core.services(Some(name.as_str()))).await.ok()?.ok()?;
-    let service = services.into_iter().find(|it| it.spec.image == spec.image && it.pull.is_some())?;
-    Some(ImageFacts { pull: service.pull, exposed: service.spec.ports })
+    let services = state
+        .handle
+        .read(move |core| core.services(Some(name.as_str())))
+        .await
+        .ok()?
+        .ok()?;
+    let service = services
+        .into_iter()
+        .find(|it| it.spec.image == spec.image && it.pull.is_some())?;
+    Some(ImageFacts {
+        pull: service.pull,
+        exposed: service.spec.ports,
+    })
 }
 
 /// Stops the containers of this name. Answered when that is recorded; `/v1/progress/{name}` of each tells the rest.
@@ -71,8 +111,18 @@ async fn known(state: &ApiState, spec: &ServiceSpec) -> Option<ImageFacts> {
         (status = 202, description = "It is recorded.", body = Vec<ContainerView>),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn quit(State(state): State<ApiState>, Name(name): Name, Query(query): Query<QuitQuery>) -> Answer<(StatusCode, Json<Vec<ContainerView>>)> {
-    let reply = state.handle.request(Request::Quit { name, remove: query.remove }).await?;
+pub(super) async fn quit(
+    State(state): State<ApiState>,
+    Name(name): Name,
+    Query(query): Query<QuitQuery>,
+) -> Answer<(StatusCode, Json<Vec<ContainerView>>)> {
+    let reply = state
+        .handle
+        .request(Request::Quit {
+            name,
+            remove: query.remove,
+        })
+        .await?;
     Ok((StatusCode::ACCEPTED, Json(containers(reply)?)))
 }
 
@@ -83,7 +133,10 @@ pub(super) async fn quit(State(state): State<ApiState>, Name(name): Name, Query(
         (status = 200, description = "As they were.", body = Vec<ContainerView>),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn remove(State(state): State<ApiState>, Name(name): Name) -> Answer<Json<Vec<ContainerView>>> {
+pub(super) async fn remove(
+    State(state): State<ApiState>,
+    Name(name): Name,
+) -> Answer<Json<Vec<ContainerView>>> {
     let reply = state.handle.request(Request::Remove { name }).await?;
     Ok(Json(containers(reply)?))
 }
@@ -96,5 +149,8 @@ fn containers(reply: Reply) -> Result<Vec<ContainerView>, ErrorBody> {
 }
 
 fn mixed_up() -> ErrorBody {
-    ErrorBody::new(ErrorCode::Internal, "the core answered for something else when asked for containers")
+    ErrorBody::new(
+        ErrorCode::Internal,
+        "the core answered for something else when asked for containers",
+    )
 }

@@ -19,10 +19,24 @@ pub(super) async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<Image
     (status = 200, description = "The image as it is now.", body = ImageView),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn set(State(state): State<ApiState>, Body(request): Body<SetImageRequest>) -> Answer<Json<ImageView>> {
+pub(super) async fn set(
+    State(state): State<ApiState>,
+    Body(request): Body<SetImageRequest>,
+) -> Answer<Json<ImageView>> {
     validate::critical(&request.critical)?;
-    match state.handle.request(Request::SetImage { image: request.image, critical: request.critical }).await? {
+    match state
+        .handle
+        .request(Request::SetImage {
+            image: request.image,
+            critical: request.critical,
+        })
+        .await?
+    {
         Reply::Image(view) => Ok(Json(*view)),
-        _ => Err(ErrorBody::new(ErrorCode::Internal, "the core answered for something else when asked for an image").into()),
+        _ => Err(ErrorBody::new(
+            ErrorCode::Internal,
+            "the core answered for something else when asked for an image",
+        )
+        .into()),
     }
 }

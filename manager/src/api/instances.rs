@@ -15,8 +15,14 @@ use micado_api::{AllQuery, ErrorBody, ErrorCode, InstanceView, StartRequest, Sto
     (status = 200, description = "The instances.", body = Vec<InstanceView>),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn list(State(state): State<ApiState>, Query(query): Query<AllQuery>) -> Answer<Json<Vec<InstanceView>>> {
-    let mut instances = state.handle.read(move |core| core.instances(query.all)).await?;
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Query(query): Query<AllQuery>,
+) -> Answer<Json<Vec<InstanceView>>> {
+    let mut instances = state
+        .handle
+        .read(move |core| core.instances(query.all))
+        .await?;
     state.metrics.measure_instances(&mut instances);
     Ok(Json(instances))
 }
@@ -26,7 +32,10 @@ pub(super) async fn list(State(state): State<ApiState>, Query(query): Query<AllQ
     (status = 202, description = "It is recorded.", body = InstanceView),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn start(State(state): State<ApiState>, Body(request): Body<StartRequest>) -> Answer<(StatusCode, Json<InstanceView>)> {
+pub(super) async fn start(
+    State(state): State<ApiState>,
+    Body(request): Body<StartRequest>,
+) -> Answer<(StatusCode, Json<InstanceView>)> {
     validate::start(&request)?;
     let reply = state.handle.request(Request::Start(request)).await?;
     Ok((StatusCode::ACCEPTED, Json(instance(reply)?)))
@@ -37,15 +46,28 @@ pub(super) async fn start(State(state): State<ApiState>, Body(request): Body<Sta
     (status = 202, description = "It is recorded.", body = InstanceView),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn stop(State(state): State<ApiState>, Name(tag): Name, Query(query): Query<StopQuery>) -> Answer<(StatusCode, Json<InstanceView>)> {
+pub(super) async fn stop(
+    State(state): State<ApiState>,
+    Name(tag): Name,
+    Query(query): Query<StopQuery>,
+) -> Answer<(StatusCode, Json<InstanceView>)> {
     let tag = validate::name(&tag)?;
-    let reply = state.handle.request(Request::Stop { tag, force: query.force }).await?;
+    let reply = state
+        .handle
+        .request(Request::Stop {
+            tag,
+            force: query.force,
+        })
+        .await?;
     Ok((StatusCode::ACCEPTED, Json(instance(reply)?)))
 }
 
 fn instance(reply: Reply) -> Result<InstanceView, ErrorBody> {
     match reply {
         Reply::Instance(view) => Ok(*view),
-        _ => Err(ErrorBody::new(ErrorCode::Internal, "the core answered for something else when asked for an instance")),
+        _ => Err(ErrorBody::new(
+            ErrorCode::Internal,
+            "the core answered for something else when asked for an instance",
+        )),
     }
 }

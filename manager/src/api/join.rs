@@ -52,9 +52,18 @@ pub struct Gate {
 impl Gate {
     /// What the machine of this instance is given, but for the way into the Swarm.
     fn papers(&self, instance: &str, csr: &Csr, swarm: SwarmJoin) -> Result<JoinAnswer, ErrorBody> {
-        let certificate = self.pki.sign_request(csr, instance).map_err(|error| ErrorBody::new(ErrorCode::Internal, error.to_string()))?;
+        let certificate = self
+            .pki
+            .sign_request(csr, instance)
+            .map_err(|error| ErrorBody::new(ErrorCode::Internal, error.to_string()))?;
         let registry = self.registry.access(&certificate);
-        Ok(JoinAnswer { swarm, certificate, authority: self.pki.authority().to_owned(), hosts: Vec::new(), registry })
+        Ok(JoinAnswer {
+            swarm,
+            certificate,
+            authority: self.pki.authority().to_owned(),
+            hosts: Vec::new(),
+            registry,
+        })
     }
 }
 
@@ -85,20 +94,51 @@ pub(super) async fn join(
 
 async fn trade(state: &ApiState, request: &JoinRequest) -> Result<JoinAnswer, ErrorBody> {
     let not_ours = || ErrorBody::new(ErrorCode::Unauthorized, "the credential is not good");
-    let instance = state.gate.key.instance(&request.credential).ok_or_else(not_ours)?;
-    let unusable = |words| ErrorBody::new(ErrorCode::BadRequest, format!("the request for a certificate of `{instance}` is unusable: {words}"));
+    let instance = state
+        .gate
+        .key
+        .instance(&request.credential)
+        .ok_or_else(not_ours)?;
+    let unusable = |words| {
+        ErrorBody::new(
+            ErrorCode::BadRequest,
+            format!("the request for a certificate of `{instance}` is unusable: {words}"),
+        )
+    };
     let csr = Csr::parse(&request.csr).map_err(unusable)?;
-    state.handle.request(Request::Join { instance: instance.clone(), key: csr.key_hash() }).await?;
+    state
+        .handle
+        .request(Request::Join {
+            instance: instance.clone(),
+            key: csr.key_hash(),
+        })
+        .await?;
     // Only now: a token that was read before could be renewed before this machine is known to need it.
-    let join = state.engine.join_facts().await.map_err(|error| ErrorBody::new(ErrorCode::Unavailable, error.to_string()))?;
-    let swarm = SwarmJoin { listen_addr: "0.0.0.0:2377".to_owned(), remote_addrs: join.managers, join_token: join.token };
+    let join = state
+        .engine
+        .join_facts()
+        .await
+        .map_err(|error| ErrorBody::new(ErrorCode::Unavailable, error.to_string()))?;
+    let swarm = SwarmJoin {
+        listen_addr: "0.0.0.0:2377".to_owned(),
+        remote_addrs: join.managers,
+        join_token: join.token,
+    };
     state.gate.papers(instance.as_str(), &csr, swarm)
 }
 
 /// Ends a trade that takes too long.
 pub(super) async fn in_time(request: extract::Request, next: Next) -> Response {
-    let late = |_| Refusal::from(ErrorBody::new(ErrorCode::Unavailable, format!("not done within {} s", LIMIT.as_secs()))).into_response();
-    tokio::time::timeout(LIMIT, next.run(request)).await.unwrap_or_else(late)
+    let late = |_| {
+        Refusal::from(ErrorBody::new(
+            ErrorCode::Unavailable,
+            format!("not done within {} s", LIMIT.as_secs()),
+        ))
+        .into_response()
+    };
+    tokio::time::timeout(LIMIT, next.run(request))
+        .await
+        .unwrap_or_else(late)
 }
 
 /// Says that trades were refused, and how often, but not for each of them: whoever tries many is not to fill the log.
@@ -109,7 +149,10 @@ impl RefusedTrades {
     /// One more. The credential itself is in no error.
     fn note(&self, from: Option<SocketAddr>, error: &ErrorBody) {
         if let Some(times) = self.count(Instant::now()) {
-            let from = from.map_or_else(|| "the unix socket".to_owned(), |address| address.to_string());
+            let from = from.map_or_else(
+                || "the unix socket".to_owned(),
+                |address| address.to_string(),
+            );
             tracing::warn!(%from, times, "a machine may not join: {error}");
         }
     }

@@ -36,44 +36,99 @@ type Pieces = BoxStream<'static, Result<Bytes, EngineError>>;
         (status = 200, description = "The log, as it comes.", body = String, content_type = "text/plain"),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn logs(State(state): State<ApiState>, Name(name): Name, Query(query): Query<LogQuery>, peer: Option<Extension<Peer>>) -> Answer<Response> {
+pub(super) async fn logs(
+    State(state): State<ApiState>,
+    Name(name): Name,
+    Query(query): Query<LogQuery>,
+    peer: Option<Extension<Peer>>,
+) -> Answer<Response> {
     let log = match query.previous {
-        true => previous::previous(&state, name, &query, peer.map(|Extension(peer)| peer.socket)).await?,
+        true => {
+            previous::previous(
+                &state,
+                name,
+                &query,
+                peer.map(|Extension(peer)| peer.socket),
+            )
+            .await?
+        }
         false => present(&state, name, &query).await?,
     };
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(log)).into_response())
+    Ok((
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+        Body::from_stream(log),
+    )
+        .into_response())
 }
 
 async fn present(state: &ApiState, name: String, query: &LogQuery) -> Answer<Pieces> {
-    let options = LogOptions { follow: query.follow, tail: query.tail, since: query.since, timestamps: query.timestamps };
-    let sources = state.handle.read(move |core| core.log_sources(&name)).await??;
+    let options = LogOptions {
+        follow: query.follow,
+        tail: query.tail,
+        since: query.since,
+        timestamps: query.timestamps,
+    };
+    let sources = state
+        .handle
+        .read(move |core| core.log_sources(&name))
+        .await??;
     let log = joined(&*state.engine, &sources, &options).await?;
-    Ok(if options.follow { log.take_until(state.stopping.clone().cancelled_owned()).boxed() } else { log })
+    Ok(if options.follow {
+        log.take_until(state.stopping.clone().cancelled_owned())
+            .boxed()
+    } else {
+        log
+    })
 }
 
 /// The logs as one: one after the other, or with `follow` each line as it comes.
-async fn joined(engine: &dyn Engine, sources: &[LogSource], options: &LogOptions) -> Answer<Pieces> {
+async fn joined(
+    engine: &dyn Engine,
+    sources: &[LogSource],
+    options: &LogOptions,
+) -> Answer<Pieces> {
     let mut logs = Vec::with_capacity(sources.len());
     for source in sources {
         let pieces = open(engine, source, options);
-        let mut log = if sources.len() > 1 { prefixed(source.container.as_str(), pieces) } else { pieces }.peekable();
+        let mut log = if sources.len() > 1 {
+            prefixed(source.container.as_str(), pieces)
+        } else {
+            pieces
+        }
+        .peekable();
         // Without `follow` the first piece comes soon, and a refusal can still be sent as one. With it, it may never come.
         if !options.follow
             && let Some(Err(error)) = Pin::new(&mut log).peek().await
         {
-            return Err(Refusal::engine(&format!("the log of `{}`", source.container), error.clone()));
+            return Err(Refusal::engine(
+                &format!("the log of `{}`", source.container),
+                error.clone(),
+            ));
         }
         logs.push(log);
     }
-    Ok(if options.follow { stream::select_all(logs).boxed() } else { stream::iter(logs).flatten().boxed() })
+    Ok(if options.follow {
+        stream::select_all(logs).boxed()
+    } else {
+        stream::iter(logs).flatten().boxed()
+    })
 }
 
 fn open(engine: &dyn Engine, source: &LogSource, options: &LogOptions) -> Pieces {
     match (&source.swarm_name, &source.stored) {
         (Some(name), kept) => {
             // Its service went a moment ago, which the core has not seen yet: the end of its log is kept.
-            let kept = kept.as_deref().map(|kept| last_lines(kept, options.tail)).unwrap_or_default();
-            let or_kept = move |piece| if matches!(piece, Err(EngineError::NotFound(_))) { Ok(kept.clone()) } else { piece };
+            let kept = kept
+                .as_deref()
+                .map(|kept| last_lines(kept, options.tail))
+                .unwrap_or_default();
+            let or_kept = move |piece| {
+                if matches!(piece, Err(EngineError::NotFound(_))) {
+                    Ok(kept.clone())
+                } else {
+                    piece
+                }
+            };
             engine.logs(name, options).map(or_kept).boxed()
         }
         (None, Some(kept)) => stream::iter([Ok(last_lines(kept, options.tail))]).boxed(),
@@ -84,7 +139,9 @@ fn open(engine: &dyn Engine, source: &LogSource, options: &LogOptions) -> Pieces
 /// The last so many lines of a kept log.
 fn last_lines(kept: &str, count: Option<u32>) -> Bytes {
     let all: Vec<&str> = kept.lines().collect();
-    let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(all.len());
+    let count = count
+        .and_then(|count| usize::try_from(count).ok())
+        .unwrap_or(all.len());
     let mut text = BytesMut::with_capacity(kept.len() + 1);
     for line in &all[all.len().saturating_sub(count)..] {
         text.put(line.as_bytes());
@@ -120,11 +177,18 @@ mod tests {
     }
 
     fn source(container: &str, swarm_name: Option<&str>, stored: Option<&str>) -> LogSource {
-        LogSource { container: ContainerName::trusted(container), swarm_name: swarm_name.map(str::to_owned), machine: None, stored: stored.map(str::to_owned) }
+        LogSource {
+            container: ContainerName::trusted(container),
+            swarm_name: swarm_name.map(str::to_owned),
+            machine: None,
+            stored: stored.map(str::to_owned),
+        }
     }
 
     async fn read(sources: &[LogSource], options: &LogOptions) -> Result<String, String> {
-        let log = joined(&FakeEngine::default(), sources, options).await.map_err(|refusal| refusal.to_string())?;
+        let log = joined(&FakeEngine::default(), sources, options)
+            .await
+            .map_err(|refusal| refusal.to_string())?;
         let pieces: Vec<Bytes> = log.try_collect().await.map_err(|error| error.to_string())?;
         Ok(String::from_utf8_lossy(&pieces.concat()).into_owned())
     }
@@ -132,23 +196,56 @@ mod tests {
     #[tokio::test]
     async fn one_log_comes_as_it_is_from_the_engine_or_the_record() {
         let plain = LogOptions::default();
-        assert_eq!(read(&[source("acme_web.1", Some("c-web"), Some("old"))], &plain).await, Ok("one\ntwo\n".to_owned()));
-        assert_eq!(read(&[source("acme_web.1", None, Some("old\nolder"))], &plain).await, Ok("old\nolder\n".to_owned()));
-        assert_eq!(read(&[source("acme_web.1", None, None)], &plain).await, Ok(String::new()));
+        assert_eq!(
+            read(&[source("acme_web.1", Some("c-web"), Some("old"))], &plain).await,
+            Ok("one\ntwo\n".to_owned())
+        );
+        assert_eq!(
+            read(&[source("acme_web.1", None, Some("old\nolder"))], &plain).await,
+            Ok("old\nolder\n".to_owned())
+        );
+        assert_eq!(
+            read(&[source("acme_web.1", None, None)], &plain).await,
+            Ok(String::new())
+        );
     }
 
     #[tokio::test]
     async fn of_several_every_line_names_its_container() {
-        let both = [source("acme_web.1", Some("c-web"), None), source("acme_web.2", None, Some("old"))];
+        let both = [
+            source("acme_web.1", Some("c-web"), None),
+            source("acme_web.2", None, Some("old")),
+        ];
         let all = "acme_web.1 | one\nacme_web.1 | two\nacme_web.2 | old\n";
-        assert_eq!(read(&both, &LogOptions::default()).await, Ok(all.to_owned()));
-        let followed = read(&both, &LogOptions { follow: true, ..LogOptions::default() }).await.expect("a log");
-        assert_eq!(followed.lines().collect::<BTreeSet<_>>(), all.lines().collect());
+        assert_eq!(
+            read(&both, &LogOptions::default()).await,
+            Ok(all.to_owned())
+        );
+        let followed = read(
+            &both,
+            &LogOptions {
+                follow: true,
+                ..LogOptions::default()
+            },
+        )
+        .await
+        .expect("a log");
+        assert_eq!(
+            followed.lines().collect::<BTreeSet<_>>(),
+            all.lines().collect()
+        );
     }
 
     #[tokio::test]
     async fn an_engine_that_refuses_is_quoted() {
-        let refused = read(&[source("acme_web.1", Some("c-lost"), None)], &LogOptions::default()).await;
-        assert_eq!(refused, Err("the log of `acme_web.1`: no answer".to_owned()));
+        let refused = read(
+            &[source("acme_web.1", Some("c-lost"), None)],
+            &LogOptions::default(),
+        )
+        .await;
+        assert_eq!(
+            refused,
+            Err("the log of `acme_web.1`: no answer".to_owned())
+        );
     }
 }

@@ -62,9 +62,24 @@ pub struct ApiState {
 impl ApiState {
     /// The core through its handle, the engine for what the core does not know (images and logs), the gate for machines, and what agents measure and measured.
     #[must_use]
-    pub fn new(handle: Handle, engine: Arc<dyn Engine>, gate: Gate, metrics: Arc<Metrics>, history: Arc<dyn History>) -> Self {
+    pub fn new(
+        handle: Handle,
+        engine: Arc<dyn Engine>,
+        gate: Gate,
+        metrics: Arc<Metrics>,
+        history: Arc<dyn History>,
+    ) -> Self {
         let (refused_trades, agents) = (Arc::default(), Arc::default());
-        Self { handle, engine, gate: Arc::new(gate), refused_trades, agents, metrics, history, stopping: CancellationToken::new() }
+        Self {
+            handle,
+            engine,
+            gate: Arc::new(gate),
+            refused_trades,
+            agents,
+            metrics,
+            history,
+            stopping: CancellationToken::new(),
+        }
     }
 }
 
@@ -77,14 +92,28 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/status", get(status::status))
         .route("/v1/instances", get(instances::list).post(instances::start))
         .route("/v1/instances/{tag}", delete(instances::stop))
-        .route(JOIN_PATH, post(join::join).layer(DefaultBodyLimit::max(join::BODY_MAX)).layer(axum::middleware::from_fn(join::in_time)))
-        .route("/v1/containers", get(containers::list).post(containers::launch))
+        .route(
+            JOIN_PATH,
+            post(join::join)
+                .layer(DefaultBodyLimit::max(join::BODY_MAX))
+                .layer(axum::middleware::from_fn(join::in_time)),
+        )
+        .route(
+            "/v1/containers",
+            get(containers::list).post(containers::launch),
+        )
         .route("/v1/containers/{name}", delete(containers::remove))
         .route("/v1/containers/{name}/quit", post(containers::quit))
         .route("/v1/containers/{name}/logs", get(logs::logs))
         .route("/v1/containers/{name}/exec", get(agents::sessions::exec))
-        .route("/v1/containers/{name}/copy-to", get(agents::sessions::copy_to))
-        .route("/v1/containers/{name}/copy-from", get(agents::sessions::copy_from))
+        .route(
+            "/v1/containers/{name}/copy-to",
+            get(agents::sessions::copy_to),
+        )
+        .route(
+            "/v1/containers/{name}/copy-from",
+            get(agents::sessions::copy_from),
+        )
         .route(AGENT_PATH, get(agents::agent))
         .route("/v1/agent/sessions/{id}", get(agents::session))
         .route("/v1/agent/renew", post(agents::renew))

@@ -1,6 +1,8 @@
 //! The OpenAPI document: made from the routes and wire types, served, and checked in as `docs/openapi.json`.
 
-use super::{agents, containers, events, history, images, instances, join, logs, progress, services, status};
+use super::{
+    agents, containers, events, history, images, instances, join, logs, progress, services, status,
+};
 use axum::Json;
 use utoipa::{
     Modify, OpenApi,
@@ -32,7 +34,10 @@ struct BearerToken;
 impl Modify for BearerToken {
     fn modify(&self, document: &mut Document) {
         let components = document.components.get_or_insert_with(Default::default);
-        components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        components.add_security_scheme(
+            "token",
+            SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)),
+        );
     }
 }
 
@@ -61,14 +66,20 @@ mod tests {
             fs::write(&path, &now).expect("docs/openapi.json can be written");
         }
         let checked_in = fs::read_to_string(&path).unwrap_or_default();
-        assert!(checked_in == now, "docs/openapi.json is out of date: run MICADO_UPDATE_OPENAPI=1 cargo test -p micado-manager openapi");
+        assert!(
+            checked_in == now,
+            "docs/openapi.json is out of date: run MICADO_UPDATE_OPENAPI=1 cargo test -p micado-manager openapi"
+        );
     }
 
     #[test]
     fn every_operation_has_a_name_of_its_own() {
         let document = serde_json::to_value(document()).expect("a document");
         let paths = document["paths"].as_object().expect("paths").values();
-        let mut names: Vec<_> = paths.flat_map(|methods| methods.as_object().expect("methods").values()).map(|it| it["operationId"].as_str()).collect();
+        let mut names: Vec<_> = paths
+            .flat_map(|methods| methods.as_object().expect("methods").values())
+            .map(|it| it["operationId"].as_str())
+            .collect();
         let all = names.len();
         names.sort_unstable();
         names.dedup();

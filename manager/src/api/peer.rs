@@ -42,7 +42,12 @@ impl<S: Send + 'static> Accept<TcpStream, S> for PeerAcceptor {
             // Interactive sessions send a key at a time.
             stream.get_ref().0.set_nodelay(true)?;
             watch(stream.get_ref().0)?;
-            let name = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(common_name);
+            let name = stream
+                .get_ref()
+                .1
+                .peer_certificates()
+                .and_then(<[_]>::first)
+                .and_then(common_name);
             let socket = Socket(fstat(stream.get_ref().0)?.st_ino);
             Ok((stream, Extension(Peer { name, socket }).layer(service)))
         }
@@ -60,5 +65,11 @@ fn watch(stream: &TcpStream) -> io::Result<()> {
 
 fn common_name(certificate: &CertificateDer<'_>) -> Option<Arc<str>> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    certificate.subject().iter_common_name().next()?.as_str().ok().map(Arc::from)
+    certificate
+        .subject()
+        .iter_common_name()
+        .next()?
+        .as_str()
+        .ok()
+        .map(Arc::from)
 }

@@ -20,31 +20,61 @@ use std::future::ready;
         (status = 200, description = "One step per line.", body = Progress, content_type = "application/x-ndjson"),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn progress(State(state): State<ApiState>, Name(subject): Name) -> Answer<Response> {
+pub(super) async fn progress(
+    State(state): State<ApiState>,
+    Name(subject): Name,
+) -> Answer<Response> {
     // Watch first: what happens between the two is seen twice then, and not missed.
     let live = state.handle.watch();
     let wanted = subject.clone();
-    let told = state.handle.read(move |core| history(core, &wanted)).await??;
+    let told = state
+        .handle
+        .read(move |core| history(core, &wanted))
+        .await??;
     let (handle, wanted) = (state.handle.clone(), subject.clone());
     let again = move || {
         let (handle, wanted) = (handle.clone(), wanted.clone());
-        async move { handle.read(move |core| history(core, &wanted)).await.ok()?.ok() }
+        async move {
+            handle
+                .read(move |core| history(core, &wanted))
+                .await
+                .ok()?
+                .ok()
+        }
     };
-    let body = steps(subject, told, live, again).take_until(state.stopping.clone().cancelled_owned()).map(|step| {
-        let mut line = serde_json::to_vec(&step)?;
-        line.push(b'\n');
-        Ok::<_, serde_json::Error>(Bytes::from(line))
-    });
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body)).into_response())
+    let body = steps(subject, told, live, again)
+        .take_until(state.stopping.clone().cancelled_owned())
+        .map(|step| {
+            let mut line = serde_json::to_vec(&step)?;
+            line.push(b'\n');
+            Ok::<_, serde_json::Error>(Bytes::from(line))
+        });
+    Ok((
+        [(header::CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(body),
+    )
+        .into_response())
 }
 
 /// What happened so far.
 fn history(core: &Core, subject: &str) -> Result<Vec<Progress>, ErrorBody> {
     let told = core.progress(subject);
-    let known = || core.containers(true).iter().any(|it| it.name.as_str() == subject) || core.instances(true).iter().any(|it| it.tag.as_str() == subject);
+    let known = || {
+        core.containers(true)
+            .iter()
+            .any(|it| it.name.as_str() == subject)
+            || core
+                .instances(true)
+                .iter()
+                .any(|it| it.tag.as_str() == subject)
+    };
     // Nothing would ever be told of what is not there.
     if told.is_empty() && !known() {
-        return Err(ErrorBody::new(ErrorCode::NotFound, format!("no container or instance `{subject}`")).hint("`micado list --all` shows all names"));
+        return Err(ErrorBody::new(
+            ErrorCode::NotFound,
+            format!("no container or instance `{subject}`"),
+        )
+        .hint("`micado list --all` shows all names"));
     }
     Ok(told)
 }
@@ -61,13 +91,16 @@ fn steps<F: Future<Output = Option<Vec<Progress>>> + Send>(
         Ok(step) => ready(Some(vec![step])).left_future(),
         Err(Missed) => again().right_future(),
     });
-    let fresh = live.scan((), |(), steps| ready(steps)).flat_map(stream::iter).filter(move |step| {
-        let fresh = step.subject == subject && !told.contains(step);
-        if fresh {
-            told.push(step.clone());
-        }
-        ready(fresh)
-    });
+    let fresh = live
+        .scan((), |(), steps| ready(steps))
+        .flat_map(stream::iter)
+        .filter(move |step| {
+            let fresh = step.subject == subject && !told.contains(step);
+            if fresh {
+                told.push(step.clone());
+            }
+            ready(fresh)
+        });
     let all = Box::pin(stream::iter(history).chain(fresh));
     stream::unfold(Some(all), |all| async {
         let mut all = all?;
@@ -83,34 +116,81 @@ mod tests {
     use micado_api::{Settled, Timestamp};
 
     fn step(at: u64, text: &str, settled: Option<Settled>) -> Progress {
-        Progress { subject: "acme_web.1".to_owned(), at: Timestamp(at), text: text.to_owned(), settled }
+        Progress {
+            subject: "acme_web.1".to_owned(),
+            at: Timestamp(at),
+            text: text.to_owned(),
+            settled,
+        }
     }
 
     /// The texts of a stream's steps to its end.
-    async fn told(history: Vec<Progress>, live: impl Stream<Item = Result<Progress, Missed>> + Send, again: Option<Vec<Progress>>) -> Vec<String> {
-        steps("acme_web.1".to_owned(), history, live, || ready(again.clone())).map(|step| step.text).collect().await
+    async fn told(
+        history: Vec<Progress>,
+        live: impl Stream<Item = Result<Progress, Missed>> + Send,
+        again: Option<Vec<Progress>>,
+    ) -> Vec<String> {
+        steps("acme_web.1".to_owned(), history, live, || {
+            ready(again.clone())
+        })
+        .map(|step| step.text)
+        .collect()
+        .await
     }
 
     #[tokio::test]
     async fn nothing_is_told_twice_and_the_settled_step_is_the_last() {
-        let history = vec![step(1, "waiting", None), step(2, "renting small on local", None)];
-        let other = Progress { subject: "acme_web.2".to_owned(), ..step(3, "running", Some(Settled::Done)) };
-        let live = [step(2, "renting small on local", None), other, step(4, "running", Some(Settled::Done)), step(5, "stopped", None)];
+        let history = vec![
+            step(1, "waiting", None),
+            step(2, "renting small on local", None),
+        ];
+        let other = Progress {
+            subject: "acme_web.2".to_owned(),
+            ..step(3, "running", Some(Settled::Done))
+        };
+        let live = [
+            step(2, "renting small on local", None),
+            other,
+            step(4, "running", Some(Settled::Done)),
+            step(5, "stopped", None),
+        ];
         // The live end never ends by itself, as in life.
         let live = stream::iter(live).map(Ok).chain(stream::pending());
-        assert_eq!(told(history, live, None).await, ["waiting", "renting small on local", "running"]);
+        assert_eq!(
+            told(history, live, None).await,
+            ["waiting", "renting small on local", "running"]
+        );
     }
 
     #[tokio::test]
     async fn a_settled_history_is_all_there_is() {
-        assert_eq!(told(vec![step(1, "running", Some(Settled::Done))], stream::pending(), None).await, ["running"]);
+        assert_eq!(
+            told(
+                vec![step(1, "running", Some(Settled::Done))],
+                stream::pending(),
+                None
+            )
+            .await,
+            ["running"]
+        );
     }
 
     #[tokio::test]
     async fn what_was_missed_is_read_again() {
-        let live = || stream::iter([Ok(step(2, "starting", None)), Err(Missed)]).chain(stream::pending());
-        let again = vec![step(2, "starting", None), step(3, "running", Some(Settled::Done))];
-        assert_eq!(told(vec![step(1, "waiting", None)], live(), Some(again)).await, ["waiting", "starting", "running"]);
-        assert_eq!(told(vec![step(1, "waiting", None)], live(), None).await, ["waiting", "starting"], "it ends when there is nothing to read");
+        let live =
+            || stream::iter([Ok(step(2, "starting", None)), Err(Missed)]).chain(stream::pending());
+        let again = vec![
+            step(2, "starting", None),
+            step(3, "running", Some(Settled::Done)),
+        ];
+        assert_eq!(
+            told(vec![step(1, "waiting", None)], live(), Some(again)).await,
+            ["waiting", "starting", "running"]
+        );
+        assert_eq!(
+            told(vec![step(1, "waiting", None)], live(), None).await,
+            ["waiting", "starting"],
+            "it ends when there is nothing to read"
+        );
     }
 }

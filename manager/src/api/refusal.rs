@@ -21,7 +21,8 @@ pub(super) type Answer<T> = Result<T, Refusal>;
 
 impl From<ErrorBody> for Refusal {
     fn from(body: ErrorBody) -> Self {
-        let status = StatusCode::from_u16(body.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(body.code.http_status())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self { status, body }
     }
 }
@@ -29,8 +30,15 @@ impl From<ErrorBody> for Refusal {
 impl Refusal {
     /// A bad request that HTTP has a status of its own for, such as 413.
     fn bad_request(status: StatusCode, message: String) -> Self {
-        let status = if status == StatusCode::UNPROCESSABLE_ENTITY { StatusCode::BAD_REQUEST } else { status };
-        Self { status, body: ErrorBody::new(ErrorCode::BadRequest, message) }
+        let status = if status == StatusCode::UNPROCESSABLE_ENTITY {
+            StatusCode::BAD_REQUEST
+        } else {
+            status
+        };
+        Self {
+            status,
+            body: ErrorBody::new(ErrorCode::BadRequest, message),
+        }
     }
 
     /// The engine would not, when asked for `what`.
@@ -56,7 +64,9 @@ impl IntoResponse for Refusal {
         }
         let mut response = (self.status, Json(self.body)).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
@@ -86,10 +96,15 @@ fn lower(mut text: String) -> String {
 }
 
 pub(super) async fn no_such_path(uri: Uri) -> Refusal {
-    Refusal::from(ErrorBody::new(ErrorCode::NotFound, format!("there is nothing at `{}`", uri.path()))).hint("`/v1/openapi.json` lists what there is")
+    Refusal::from(ErrorBody::new(
+        ErrorCode::NotFound,
+        format!("there is nothing at `{}`", uri.path()),
+    ))
+    .hint("`/v1/openapi.json` lists what there is")
 }
 
 pub(super) async fn no_such_method(method: Method, uri: Uri) -> Refusal {
     let message = format!("`{}` does not take {method}", uri.path());
-    Refusal::bad_request(StatusCode::METHOD_NOT_ALLOWED, message).hint("`/v1/openapi.json` lists what there is")
+    Refusal::bad_request(StatusCode::METHOD_NOT_ALLOWED, message)
+        .hint("`/v1/openapi.json` lists what there is")
 }

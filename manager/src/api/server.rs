@@ -94,7 +94,9 @@ impl Certificate {
     /// # Errors
     /// [`BindError::Certificate`]; the old one is shown then as before.
     pub fn replace(&self, certificate: &[u8], key: &[u8]) -> Result<(), BindError> {
-        self.shown.reload_from_config(tls(certificate, key, &self.authority).map_err(BindError::Certificate)?);
+        self.shown.reload_from_config(
+            tls(certificate, key, &self.authority).map_err(BindError::Certificate)?,
+        );
         Ok(())
     }
 }
@@ -105,15 +107,30 @@ impl Api {
     /// # Errors
     /// See [`BindError`].
     pub fn bind(listen: &Listen<'_>) -> Result<Self, BindError> {
-        let tls = RustlsConfig::from_config(tls(listen.certificate, listen.key, listen.authority).map_err(BindError::Certificate)?);
-        let https = |cause| BindError::Https { address: listen.https, cause };
+        let tls = RustlsConfig::from_config(
+            tls(listen.certificate, listen.key, listen.authority)
+                .map_err(BindError::Certificate)?,
+        );
+        let https = |cause| BindError::Https {
+            address: listen.https,
+            cause,
+        };
         let tcp = TcpListener::bind(listen.https).map_err(https)?;
         tcp.set_nonblocking(true).map_err(https)?;
         if UnixStream::connect(listen.socket).is_ok() {
             return Err(BindError::Taken(listen.socket.to_owned()));
         }
-        let unix = private_socket(listen.socket).map_err(|cause| BindError::Socket { path: listen.socket.to_owned(), cause })?;
-        Ok(Self { socket: listen.socket.to_owned(), unix, tcp, tls, authority: listen.authority.to_owned() })
+        let unix = private_socket(listen.socket).map_err(|cause| BindError::Socket {
+            path: listen.socket.to_owned(),
+            cause,
+        })?;
+        Ok(Self {
+            socket: listen.socket.to_owned(),
+            unix,
+            tcp,
+            tls,
+            authority: listen.authority.to_owned(),
+        })
     }
 
     /// Where HTTPS listens.
@@ -127,26 +144,46 @@ impl Api {
     /// What HTTPS shows, to be replaced while it serves.
     #[must_use]
     pub fn certificate(&self) -> Certificate {
-        Certificate { shown: self.tls.clone(), authority: self.authority.clone() }
+        Certificate {
+            shown: self.tls.clone(),
+            authority: self.authority.clone(),
+        }
     }
 
     /// Answers until `stop` is there, then lets requests end for a few seconds, and takes the socket file away.
     ///
     /// # Errors
     /// When a listener fails.
-    pub async fn serve(self, state: ApiState, token: Token, stop: impl Future<Output = ()> + Send) -> io::Result<()> {
-        let (unix_handle, tcp_handle) = (axum_server::Handle::<UnixAddr>::new(), axum_server::Handle::<SocketAddr>::new());
+    pub async fn serve(
+        self,
+        state: ApiState,
+        token: Token,
+        stop: impl Future<Output = ()> + Send,
+    ) -> io::Result<()> {
+        let (unix_handle, tcp_handle) = (
+            axum_server::Handle::<UnixAddr>::new(),
+            axum_server::Handle::<SocketAddr>::new(),
+        );
         let mut unix = axum_server::from_unix(self.unix)?.handle(unix_handle.clone());
-        let mut tcp = axum_server::from_tcp_rustls(self.tcp, self.tls)?.map(PeerAcceptor).handle(tcp_handle.clone());
+        let mut tcp = axum_server::from_tcp_rustls(self.tcp, self.tls)?
+            .map(PeerAcceptor)
+            .handle(tcp_handle.clone());
         // The servers' own `http1_only` would take WebSockets for plain requests.
         *unix.http_builder() = Builder::new(TokioExecutor::new()).http1_only();
         *tcp.http_builder() = Builder::new(TokioExecutor::new()).http1_only();
-        unix.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        tcp.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        unix.http_builder()
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT);
+        tcp.http_builder()
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT);
 
         let stopping = state.stopping.clone();
         let unix = unix.serve(router(state.clone()).into_make_service());
-        let tcp = tcp.serve(guarded(state, token).into_make_service_with_connect_info::<SocketAddr>());
+        let tcp =
+            tcp.serve(guarded(state, token).into_make_service_with_connect_info::<SocketAddr>());
         let stop = async {
             stop.await;
             stopping.cancel();
@@ -185,16 +222,28 @@ fn tls(certificate: &[u8], key: &[u8], authority: &[u8]) -> Result<Arc<ServerCon
     fn words(error: impl std::fmt::Display) -> String {
         error.to_string()
     }
-    let chain = |pem| CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(words);
+    let chain = |pem| {
+        CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(words)
+    };
     let key = PrivateKeyDer::from_pem_slice(key).map_err(words)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut clients = RootCertStore::empty();
     for authority in chain(authority)? {
         clients.add(authority).map_err(words)?;
     }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(clients), provider.clone()).allow_unauthenticated().build().map_err(words)?;
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(words)?;
-    let mut config = builder.with_client_cert_verifier(verifier).with_single_cert(chain(certificate)?, key).map_err(words)?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(clients), provider.clone())
+        .allow_unauthenticated()
+        .build()
+        .map_err(words)?;
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(words)?;
+    let mut config = builder
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain(certificate)?, key)
+        .map_err(words)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

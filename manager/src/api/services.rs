@@ -22,9 +22,18 @@ pub(super) async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<Servi
         (status = 200, description = "The service.", body = ServiceView),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn show(State(state): State<ApiState>, Name(name): Name) -> Answer<Json<ServiceView>> {
-    let missing = ErrorBody::new(ErrorCode::NotFound, format!("no service or container `{name}`"));
-    let mut found = state.handle.read(move |core| core.services(Some(&name))).await??;
+pub(super) async fn show(
+    State(state): State<ApiState>,
+    Name(name): Name,
+) -> Answer<Json<ServiceView>> {
+    let missing = ErrorBody::new(
+        ErrorCode::NotFound,
+        format!("no service or container `{name}`"),
+    );
+    let mut found = state
+        .handle
+        .read(move |core| core.services(Some(&name)))
+        .await??;
     state.metrics.measure_services(&mut found);
     Ok(Json(found.into_iter().next().ok_or(missing)?))
 }
@@ -36,6 +45,11 @@ pub(super) async fn show(State(state): State<ApiState>, Name(name): Name) -> Ans
         (status = 200, description = "One explanation for each.", body = Vec<Explanation>),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn explain(State(state): State<ApiState>, Name(name): Name) -> Answer<Json<Vec<Explanation>>> {
-    Ok(Json(state.handle.read(move |core| core.explain(&name)).await??))
+pub(super) async fn explain(
+    State(state): State<ApiState>,
+    Name(name): Name,
+) -> Answer<Json<Vec<Explanation>>> {
+    Ok(Json(
+        state.handle.read(move |core| core.explain(&name)).await??,
+    ))
 }

@@ -19,7 +19,11 @@ pub(super) async fn healthz() -> &'static str {
 pub(super) async fn readyz(State(state): State<ApiState>) -> Answer<&'static str> {
     match state.handle.read(Core::blindness).await? {
         None => Ok("ok\n"),
-        Some(words) => Err(ErrorBody::new(ErrorCode::Unavailable, format!("the engine is not seen: {words}")).into()),
+        Some(words) => Err(ErrorBody::new(
+            ErrorCode::Unavailable,
+            format!("the engine is not seen: {words}"),
+        )
+        .into()),
     }
 }
 
@@ -29,6 +33,12 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> Answer<&'static str
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
 pub(super) async fn status(State(state): State<ApiState>) -> Answer<Json<StatusView>> {
-    let (status, instances) = state.handle.read(|core| (core.status(), core.instances(false))).await?;
-    Ok(Json(StatusView { blind_instances: state.metrics.blind(&instances), ..status }))
+    let (status, instances) = state
+        .handle
+        .read(|core| (core.status(), core.instances(false)))
+        .await?;
+    Ok(Json(StatusView {
+        blind_instances: state.metrics.blind(&instances),
+        ..status
+    }))
 }

@@ -20,8 +20,9 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use micado_api::{
-    Client, ClientError, ClusterId, ConnectOptions, ContainerState, Critical, ErrorBody, ErrorCode, HistoryQuery, LaunchRequest, LogQuery, MemoryBytes,
-    NanoCpus, PortMapping, Progress, Protocol, Resources, ServiceSpec, SetImageRequest, Settled, StartRequest,
+    Client, ClientError, ClusterId, ConnectOptions, ContainerState, Critical, ErrorBody, ErrorCode,
+    HistoryQuery, LaunchRequest, LogQuery, MemoryBytes, NanoCpus, PortMapping, Progress, Protocol,
+    Resources, ServiceSpec, SetImageRequest, Settled, StartRequest,
 };
 use micado_cloudsetup::CloudSetup;
 use std::{
@@ -80,16 +81,29 @@ impl Engine for FakeEngine {
         }
     }
     async fn image(&self, image: &str) -> Result<ImageFacts, EngineError> {
-        let port = |container| PortMapping { host: Some(container), container, protocol: Protocol::Tcp };
+        let port = |container| PortMapping {
+            host: Some(container),
+            container,
+            protocol: Protocol::Tcp,
+        };
         match image {
-            "web" => Ok(ImageFacts { pull: None, exposed: vec![port(80), port(443)] }),
+            "web" => Ok(ImageFacts {
+                pull: None,
+                exposed: vec![port(80), port(443)],
+            }),
             "lost" => lost(),
-            "pruned" if !self.pruned.swap(true, Ordering::SeqCst) => Ok(ImageFacts { pull: Some("pruned@sha256:00".to_owned()), exposed: vec![port(80)] }),
+            "pruned" if !self.pruned.swap(true, Ordering::SeqCst) => Ok(ImageFacts {
+                pull: Some("pruned@sha256:00".to_owned()),
+                exposed: vec![port(80)],
+            }),
             _ => Err(EngineError::NotFound("no such image".to_owned())),
         }
     }
     async fn join_facts(&self) -> Result<JoinFacts, EngineError> {
-        Ok(JoinFacts { managers: vec!["10.0.0.1:2377".to_owned()], token: "SWMTKN-secret".to_owned() })
+        Ok(JoinFacts {
+            managers: vec!["10.0.0.1:2377".to_owned()],
+            token: "SWMTKN-secret".to_owned(),
+        })
     }
     async fn rotate_join_token(&self) -> Result<(), EngineError> {
         lost()
@@ -107,7 +121,12 @@ const SETUP: &str = "<setup>
 type Told = Arc<Mutex<Vec<Event>>>;
 
 /// The core on a loop of its own: what it wants of the outside is not done, what it answers and tells is passed on.
-async fn think(mut core: Core, mut inputs: mpsc::Receiver<Input>, progress: broadcast::Sender<Progress>, told: Told) {
+async fn think(
+    mut core: Core,
+    mut inputs: mpsc::Receiver<Input>,
+    progress: broadcast::Sender<Progress>,
+    told: Told,
+) {
     while let Some(input) = inputs.recv().await {
         match input {
             Input::Read(read) => read(Ok(&core)),
@@ -119,7 +138,9 @@ async fn think(mut core: Core, mut inputs: mpsc::Receiver<Input>, progress: broa
                 let mut asker = Some(asker);
                 for action in core.handle(clock::now(), Event::Request(ticket, *request)) {
                     match action {
-                        Action::Reply(_, reply) => drop(asker.take().map(|asker| asker.send(reply))),
+                        Action::Reply(_, reply) => {
+                            drop(asker.take().map(|asker| asker.send(reply)))
+                        }
                         Action::Progress(step) => drop(progress.send(step)),
                         _ => {}
                     }
@@ -163,15 +184,44 @@ impl Manager {
         tokio::spawn(think(core, inputs, progress, told.clone()));
         let (stop, stopped) = oneshot::channel();
         let metrics = Arc::new(Metrics::default());
-        let offered = ApiState::new(handle.clone(), Arc::new(FakeEngine::default()), gate(state.path(), &pki), metrics.clone(), history.clone());
+        let offered = ApiState::new(
+            handle.clone(),
+            Arc::new(FakeEngine::default()),
+            gate(state.path(), &pki),
+            metrics.clone(),
+            history.clone(),
+        );
         let served = tokio::spawn(api.serve(offered, token, async { drop(stopped.await) }));
-        Self { state, pki, address, handle, metrics, history, told, certificate, stop, served }
+        Self {
+            state,
+            pki,
+            address,
+            handle,
+            metrics,
+            history,
+            told,
+            certificate,
+            stop,
+            served,
+        }
     }
     /// The refresh job, which has a turn whenever the bell is rung.
     pub(super) fn refreshing(&self) -> Bell {
         let (bell, turns) = bell();
-        let (metrics, handle, history) = (self.metrics.clone(), self.handle.clone(), self.history.clone());
-        tokio::spawn(Refresh { metrics, handle, history, shown: None }.run(turns));
+        let (metrics, handle, history) = (
+            self.metrics.clone(),
+            self.handle.clone(),
+            self.history.clone(),
+        );
+        tokio::spawn(
+            Refresh {
+                metrics,
+                handle,
+                history,
+                shown: None,
+            }
+            .run(turns),
+        );
         bell
     }
     pub(super) fn state(&self) -> &Path {
@@ -181,20 +231,36 @@ impl Manager {
         self.state.path().join("micado.sock")
     }
     pub(super) fn by_socket(&self) -> Client {
-        Client::connect(&format!("unix://{}", self.socket().display()), &ConnectOptions::default()).expect("an address")
+        Client::connect(
+            &format!("unix://{}", self.socket().display()),
+            &ConnectOptions::default(),
+        )
+        .expect("an address")
     }
     fn by_https(&self, options: ConnectOptions) -> Client {
-        Client::connect(&format!("https://localhost:{}", self.address.port()), &options).expect("usable files")
+        Client::connect(
+            &format!("https://localhost:{}", self.address.port()),
+            &options,
+        )
+        .expect("usable files")
     }
     /// A client that knows the authority and no token.
     pub(super) fn http(&self) -> reqwest::Client {
         // Only one can be the process's own, and that is a good one too.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let ca = reqwest::Certificate::from_pem(self.pki.authority().as_bytes()).expect("a certificate");
-        reqwest::Client::builder().tls_certs_only([ca]).no_proxy().build().expect("a client")
+        let ca =
+            reqwest::Certificate::from_pem(self.pki.authority().as_bytes()).expect("a certificate");
+        reqwest::Client::builder()
+            .tls_certs_only([ca])
+            .no_proxy()
+            .build()
+            .expect("a client")
     }
     fn known(&self) -> ConnectOptions {
-        ConnectOptions { state: Some(self.state.path().to_owned()), ..ConnectOptions::default() }
+        ConnectOptions {
+            state: Some(self.state.path().to_owned()),
+            ..ConnectOptions::default()
+        }
     }
     /// Status and body of a raw request over the socket.
     fn raw(&self, head: &str, body: &str) -> (u16, ErrorBody) {
@@ -205,8 +271,15 @@ impl Manager {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{body}: {error}")))
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .expect("a status");
+        (
+            status,
+            serde_json::from_str(body).unwrap_or_else(|error| panic!("{body}: {error}")),
+        )
     }
 }
 
@@ -218,22 +291,46 @@ pub(crate) fn core() -> Core {
 /// A core that found these in its store.
 pub(super) fn core_of(records: Vec<Record>) -> Core {
     let setup = CloudSetup::parse(SETUP, "cloudsetup.xml").expect("a good file");
-    Core::new(Config::new(ClusterId::trusted("test"), setup), records.into_iter().map(|record| (record, 1)).collect(), 1)
+    Core::new(
+        Config::new(ClusterId::trusted("test"), setup),
+        records.into_iter().map(|record| (record, 1)).collect(),
+        1,
+    )
 }
 
 /// What machines are given, with a registry that was there already.
 fn gate(state: &Path, pki: &Arc<Pki>) -> Gate {
-    let docker = bollard::Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION).expect("an address");
+    let docker =
+        bollard::Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION)
+            .expect("an address");
     let client = pki.client_certificate("manager").expect("a certificate");
-    let told = ToldRegistry { host: "images.example.org:5000".to_owned(), authority: pki.authority().to_owned(), client, certs_dir: state.join("certs.d") };
+    let told = ToldRegistry {
+        host: "images.example.org:5000".to_owned(),
+        authority: pki.authority().to_owned(),
+        client,
+        certs_dir: state.join("certs.d"),
+    };
     let registry = Registry::told(docker, &told).expect("usable certificates");
-    Gate { key: Arc::new(pki.credential_key().expect("a key")), pki: pki.clone(), registry: Arc::new(registry), agent: Some(state.join("micado-node")) }
+    Gate {
+        key: Arc::new(pki.credential_key().expect("a key")),
+        pki: pki.clone(),
+        registry: Arc::new(registry),
+        agent: Some(state.join("micado-node")),
+    }
 }
 
 fn bind(socket: &Path, pki: &Pki) -> Result<Api, BindError> {
-    let identity = pki.server_certificate("https", &["localhost".to_owned()]).expect("a certificate");
+    let identity = pki
+        .server_certificate("https", &["localhost".to_owned()])
+        .expect("a certificate");
     let https = "127.0.0.1:0".parse().expect("an address");
-    Api::bind(&Listen { socket, https, certificate: identity.certificate.as_bytes(), key: identity.key.as_bytes(), authority: pki.authority().as_bytes() })
+    Api::bind(&Listen {
+        socket,
+        https,
+        certificate: identity.certificate.as_bytes(),
+        key: identity.key.as_bytes(),
+        authority: pki.authority().as_bytes(),
+    })
 }
 
 fn launch(image: &str) -> LaunchRequest {
@@ -249,7 +346,12 @@ fn launch(image: &str) -> LaunchRequest {
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: vec![],
     };
-    LaunchRequest { spec, publish_all: true, request: Some("once".to_owned()), unnamed: micado_api::Unnamed::default() }
+    LaunchRequest {
+        spec,
+        publish_all: true,
+        request: Some("once".to_owned()),
+        unnamed: micado_api::Unnamed::default(),
+    }
 }
 
 fn refusal<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> ErrorBody {
@@ -264,33 +366,84 @@ async fn a_launch_is_recorded_once_and_shown() {
     let manager = Manager::start();
     let client = manager.by_socket();
     let launched = client.launch(&launch("web")).await.expect("launched");
-    assert_eq!((launched.name.as_str(), launched.state), ("acme_web.1", ContainerState::Waiting));
+    assert_eq!(
+        (launched.name.as_str(), launched.state),
+        ("acme_web.1", ContainerState::Waiting)
+    );
     let ports: Vec<String> = launched.ports.iter().map(ToString::to_string).collect();
-    assert_eq!(ports, ["80/tcp", "443/tcp"], "all exposed ports, each at a port of the engine's choice");
-    assert_eq!(client.launch(&launch("web")).await.expect("the same").name, launched.name);
+    assert_eq!(
+        ports,
+        ["80/tcp", "443/tcp"],
+        "all exposed ports, each at a port of the engine's choice"
+    );
+    assert_eq!(
+        client.launch(&launch("web")).await.expect("the same").name,
+        launched.name
+    );
     assert_eq!(client.containers(false).await.expect("a list").len(), 1);
-    assert_eq!(client.services().await.expect("a list")[0].name.as_str(), "acme_web");
-    assert_eq!(client.service("acme_web.1").await.expect("a service").containers.len(), 1);
-    assert_eq!(client.explain("acme_web").await.expect("an explanation")[0].name, "acme_web.1");
+    assert_eq!(
+        client.services().await.expect("a list")[0].name.as_str(),
+        "acme_web"
+    );
+    assert_eq!(
+        client
+            .service("acme_web.1")
+            .await
+            .expect("a service")
+            .containers
+            .len(),
+        1
+    );
+    assert_eq!(
+        client.explain("acme_web").await.expect("an explanation")[0].name,
+        "acme_web.1"
+    );
     assert_eq!(client.instances(true).await.expect("a list"), []);
-    assert_eq!(client.status().await.expect("a status").containers[&ContainerState::Waiting], 1);
-    let log: Vec<_> = client.logs("acme_web", &LogQuery::default()).await.expect("a log").collect().await;
+    assert_eq!(
+        client.status().await.expect("a status").containers[&ContainerState::Waiting],
+        1
+    );
+    let log: Vec<_> = client
+        .logs("acme_web", &LogQuery::default())
+        .await
+        .expect("a log")
+        .collect()
+        .await;
     assert!(log.is_empty(), "{log:?}");
     let not_ready = refusal(client.ready().await);
-    assert_eq!((not_ready.code, not_ready.message.as_str()), (ErrorCode::Unavailable, "the engine is not seen: the engine has not been seen yet"));
+    assert_eq!(
+        (not_ready.code, not_ready.message.as_str()),
+        (
+            ErrorCode::Unavailable,
+            "the engine is not seen: the engine has not been seen yet"
+        )
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_needs_its_image_on_the_engine_only_once() {
     let manager = Manager::start();
     let client = manager.by_socket();
-    let more = || LaunchRequest { request: None, ..launch("pruned") };
+    let more = || LaunchRequest {
+        request: None,
+        ..launch("pruned")
+    };
     let first = client.launch(&more()).await.expect("launched");
-    let second = client.launch(&more()).await.expect("the service knows what nodes pull");
-    assert_eq!((second.name.as_str(), &second.ports), ("acme_pruned.2", &first.ports));
+    let second = client
+        .launch(&more())
+        .await
+        .expect("the service knows what nodes pull");
+    assert_eq!(
+        (second.name.as_str(), &second.ports),
+        ("acme_pruned.2", &first.ports)
+    );
     let mut other = more();
     other.spec.image = "elsewhere/pruned".to_owned();
-    assert_eq!(refusal(client.launch(&other).await).code, ErrorCode::NotFound, "the same service's name, another image");
+    assert_eq!(
+        refusal(client.launch(&other).await).code,
+        ErrorCode::NotFound,
+        "the same service's name, another image"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,17 +451,50 @@ async fn refusals_say_what_is_wrong() {
     let manager = Manager::start();
     let client = manager.by_socket();
     let unknown = refusal(client.launch(&launch("nothing")).await);
-    assert_eq!((unknown.code, unknown.message.as_str()), (ErrorCode::NotFound, "image `nothing`: no such image"));
-    assert_eq!(refusal(client.launch(&launch("lost")).await).code, ErrorCode::Unavailable);
-    assert_eq!(refusal(client.launch(&launch("-")).await).code, ErrorCode::BadRequest);
-    assert_eq!(refusal(client.quit("nobody", false).await).message, "no container or service `nobody`");
-    assert_eq!(refusal(client.remove("nobody").await).code, ErrorCode::NotFound);
-    assert_eq!(refusal(client.service("nobody").await).code, ErrorCode::NotFound);
-    assert_eq!(refusal(client.explain("a/b").await).message, "no container, service or instance `a/b`");
-    assert_eq!(refusal(client.stop("a b", false).await).code, ErrorCode::BadRequest);
-    assert_eq!(refusal(client.stop("nobody", false).await).code, ErrorCode::NotFound);
-    assert_eq!(refusal(client.progress("nobody").await.map(drop)).message, "no container or instance `nobody`");
-    assert_eq!(refusal(client.logs("nobody", &LogQuery::default()).await.map(drop)).code, ErrorCode::NotFound);
+    assert_eq!(
+        (unknown.code, unknown.message.as_str()),
+        (ErrorCode::NotFound, "image `nothing`: no such image")
+    );
+    assert_eq!(
+        refusal(client.launch(&launch("lost")).await).code,
+        ErrorCode::Unavailable
+    );
+    assert_eq!(
+        refusal(client.launch(&launch("-")).await).code,
+        ErrorCode::BadRequest
+    );
+    assert_eq!(
+        refusal(client.quit("nobody", false).await).message,
+        "no container or service `nobody`"
+    );
+    assert_eq!(
+        refusal(client.remove("nobody").await).code,
+        ErrorCode::NotFound
+    );
+    assert_eq!(
+        refusal(client.service("nobody").await).code,
+        ErrorCode::NotFound
+    );
+    assert_eq!(
+        refusal(client.explain("a/b").await).message,
+        "no container, service or instance `a/b`"
+    );
+    assert_eq!(
+        refusal(client.stop("a b", false).await).code,
+        ErrorCode::BadRequest
+    );
+    assert_eq!(
+        refusal(client.stop("nobody", false).await).code,
+        ErrorCode::NotFound
+    );
+    assert_eq!(
+        refusal(client.progress("nobody").await.map(drop)).message,
+        "no container or instance `nobody`"
+    );
+    assert_eq!(
+        refusal(client.logs("nobody", &LogQuery::default()).await.map(drop)).code,
+        ErrorCode::NotFound
+    );
     let start = StartRequest {
         cloud: micado_api::CloudName::trusted("mars"),
         application: "Node".to_owned(),
@@ -318,51 +504,153 @@ async fn refusals_say_what_is_wrong() {
         first: false,
         files: [].into(),
     };
-    assert_eq!(refusal(client.start(&start).await).code, ErrorCode::NotFound);
+    assert_eq!(
+        refusal(client.start(&start).await).code,
+        ErrorCode::NotFound
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_critical_usage_of_an_image_is_set_once_it_was_launched() {
     let manager = Manager::start();
     let client = manager.by_socket();
-    let critical = |mib, millis| Critical { memory: Some(MemoryBytes::mib(mib)), cpu: Some(NanoCpus::millis(millis)) };
-    let set = |critical| SetImageRequest { image: "web".to_owned(), critical };
-    assert_eq!(refusal(client.set_image(&set(critical(400, 500))).await).code, ErrorCode::NotFound);
+    let critical = |mib, millis| Critical {
+        memory: Some(MemoryBytes::mib(mib)),
+        cpu: Some(NanoCpus::millis(millis)),
+    };
+    let set = |critical| SetImageRequest {
+        image: "web".to_owned(),
+        critical,
+    };
+    assert_eq!(
+        refusal(client.set_image(&set(critical(400, 500))).await).code,
+        ErrorCode::NotFound
+    );
     assert_eq!(client.images().await.expect("a list"), []);
     client.launch(&launch("web")).await.expect("launched");
-    assert_eq!(refusal(client.set_image(&set(critical(0, 500))).await).code, ErrorCode::BadRequest);
-    let view = client.set_image(&set(critical(400, 500))).await.expect("set");
-    assert_eq!((view.image.as_str(), view.critical), ("web", critical(400, 500)));
+    assert_eq!(
+        refusal(client.set_image(&set(critical(0, 500))).await).code,
+        ErrorCode::BadRequest
+    );
+    let view = client
+        .set_image(&set(critical(400, 500)))
+        .await
+        .expect("set");
+    assert_eq!(
+        (view.image.as_str(), view.critical),
+        ("web", critical(400, 500))
+    );
     assert_eq!(client.images().await.expect("a list"), [view]);
-    assert_eq!(client.set_image(&set(Critical::default())).await.expect("cleared").critical, Critical::default());
+    assert_eq!(
+        client
+            .set_image(&set(Critical::default()))
+            .await
+            .expect("cleared")
+            .critical,
+        Critical::default()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn past_figures_are_of_what_is_or_was_there() {
     let manager = Manager::start();
     let client = manager.by_socket();
-    let asked = |from, until, resolution| HistoryQuery { from, until, resolution };
+    let asked = |from, until, resolution| HistoryQuery {
+        from,
+        until,
+        resolution,
+    };
     let unknown = refusal(client.history("acme_web.1", &HistoryQuery::default()).await);
-    assert_eq!((unknown.code, unknown.message.as_str()), (ErrorCode::NotFound, "no container, service or instance `acme_web.1`"));
+    assert_eq!(
+        (unknown.code, unknown.message.as_str()),
+        (
+            ErrorCode::NotFound,
+            "no container, service or instance `acme_web.1`"
+        )
+    );
     client.launch(&launch("web")).await.expect("launched");
-    let nothing = client.history("acme_web.1", &HistoryQuery::default()).await.expect("it waits, and nothing was measured");
-    assert_eq!((nothing.name.as_str(), nothing.resolution, nothing.points.len()), ("acme_web.1", 2, 0));
-    let of_service = client.history("acme_web", &HistoryQuery::default()).await.expect("it has one container");
+    let nothing = client
+        .history("acme_web.1", &HistoryQuery::default())
+        .await
+        .expect("it waits, and nothing was measured");
+    assert_eq!(
+        (
+            nothing.name.as_str(),
+            nothing.resolution,
+            nothing.points.len()
+        ),
+        ("acme_web.1", 2, 0)
+    );
+    let of_service = client
+        .history("acme_web", &HistoryQuery::default())
+        .await
+        .expect("it has one container");
     assert_eq!(of_service.name, "acme_web.1");
     let hour_ago = clock::now().0 / 1000 * 1000 - 3_600_000;
-    assert_eq!(client.history("acme_web.1", &asked(Some(hour_ago), None, None)).await.expect("a history").resolution, 2, "as `micado history` asks");
-    assert_eq!(client.history("acme_web.1", &asked(Some(0), None, None)).await.expect("a history").resolution, 600);
-    assert_eq!(refusal(client.history("acme_web.1", &asked(Some(7), Some(7), None)).await).code, ErrorCode::BadRequest);
-    let coarse = refusal(client.history("acme_web.1", &asked(None, None, Some(7))).await);
-    assert_eq!((coarse.code, coarse.message.as_str()), (ErrorCode::BadRequest, "there is no resolution of 7 s: figures are kept by 2, 60 and 600 s"));
+    assert_eq!(
+        client
+            .history("acme_web.1", &asked(Some(hour_ago), None, None))
+            .await
+            .expect("a history")
+            .resolution,
+        2,
+        "as `micado history` asks"
+    );
+    assert_eq!(
+        client
+            .history("acme_web.1", &asked(Some(0), None, None))
+            .await
+            .expect("a history")
+            .resolution,
+        600
+    );
+    assert_eq!(
+        refusal(
+            client
+                .history("acme_web.1", &asked(Some(7), Some(7), None))
+                .await
+        )
+        .code,
+        ErrorCode::BadRequest
+    );
+    let coarse = refusal(
+        client
+            .history("acme_web.1", &asked(None, None, Some(7)))
+            .await,
+    );
+    assert_eq!(
+        (coarse.code, coarse.message.as_str()),
+        (
+            ErrorCode::BadRequest,
+            "there is no resolution of 7 s: figures are kept by 2, 60 and 600 s"
+        )
+    );
     let (status, body) = manager.raw("GET /v1/history/acme_web.1?from=yesterday", "");
     assert_eq!((status, body.code), (400, ErrorCode::BadRequest));
-    client.launch(&LaunchRequest { request: None, ..launch("web") }).await.expect("another of the service");
+    client
+        .launch(&LaunchRequest {
+            request: None,
+            ..launch("web")
+        })
+        .await
+        .expect("another of the service");
     let two = refusal(client.history("acme_web", &HistoryQuery::default()).await);
-    assert_eq!((two.code, two.hint.as_deref()), (ErrorCode::Conflict, Some("say which: acme_web.1, acme_web.2")));
+    assert_eq!(
+        (two.code, two.hint.as_deref()),
+        (
+            ErrorCode::Conflict,
+            Some("say which: acme_web.1, acme_web.2")
+        )
+    );
     manager.history.silent.store(true, Ordering::SeqCst);
     let silent = refusal(client.history("acme_web.1", &HistoryQuery::default()).await);
-    assert_eq!((silent.code, silent.message.as_str()), (ErrorCode::Unavailable, "past figures cannot be read: it does not answer"));
+    assert_eq!(
+        (silent.code, silent.message.as_str()),
+        (
+            ErrorCode::Unavailable,
+            "past figures cannot be read: it does not answer"
+        )
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -372,14 +660,38 @@ async fn what_the_library_refuses_is_refused_in_our_form() {
         let (status, body) = manager.raw(head, body);
         (status, body.code)
     };
-    assert_eq!(refused("POST /v1/containers", "{"), (400, ErrorCode::BadRequest));
-    assert_eq!(refused("POST /v1/containers", r#"{"spec": 1}"#), (400, ErrorCode::BadRequest));
-    assert_eq!(refused("GET /v1/containers?all=maybe", ""), (400, ErrorCode::BadRequest));
-    assert_eq!(refused("GET /v1/containers?any=true", ""), (400, ErrorCode::BadRequest));
-    assert_eq!(refused("GET /v1/services/%ff", ""), (400, ErrorCode::BadRequest));
-    assert_eq!(refused("GET /v2/containers", ""), (404, ErrorCode::NotFound));
-    assert_eq!(refused("PUT /v1/containers", ""), (405, ErrorCode::BadRequest));
-    assert_eq!(refused("POST /v1/containers", &" ".repeat(BODY_MAX + 1)), (413, ErrorCode::BadRequest));
+    assert_eq!(
+        refused("POST /v1/containers", "{"),
+        (400, ErrorCode::BadRequest)
+    );
+    assert_eq!(
+        refused("POST /v1/containers", r#"{"spec": 1}"#),
+        (400, ErrorCode::BadRequest)
+    );
+    assert_eq!(
+        refused("GET /v1/containers?all=maybe", ""),
+        (400, ErrorCode::BadRequest)
+    );
+    assert_eq!(
+        refused("GET /v1/containers?any=true", ""),
+        (400, ErrorCode::BadRequest)
+    );
+    assert_eq!(
+        refused("GET /v1/services/%ff", ""),
+        (400, ErrorCode::BadRequest)
+    );
+    assert_eq!(
+        refused("GET /v2/containers", ""),
+        (404, ErrorCode::NotFound)
+    );
+    assert_eq!(
+        refused("PUT /v1/containers", ""),
+        (405, ErrorCode::BadRequest)
+    );
+    assert_eq!(
+        refused("POST /v1/containers", &" ".repeat(BODY_MAX + 1)),
+        (413, ErrorCode::BadRequest)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -389,18 +701,34 @@ async fn progress_is_told_until_it_settles() {
     client.launch(&launch("web")).await.expect("launched");
     let mut steps = Box::pin(client.progress("acme_web.1").await.expect("a stream"));
     let first = steps.next().await.expect("a step").expect("readable");
-    assert_eq!((first.text.as_str(), first.settled), ("waiting: the engine has not been seen yet", None));
+    assert_eq!(
+        (first.text.as_str(), first.settled),
+        ("waiting: the engine has not been seen yet", None)
+    );
     client.quit("acme_web.1", false).await.expect("recorded");
     let last = steps.next().await.expect("a step").expect("readable");
-    assert_eq!((last.text.as_str(), last.settled), ("stopped", Some(Settled::Done)));
+    assert_eq!(
+        (last.text.as_str(), last.settled),
+        ("stopped", Some(Settled::Done))
+    );
     assert!(steps.next().await.is_none(), "it ends with what settles it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_socket_is_for_its_owner_and_replaces_a_stale_one() {
     let manager = Manager::start();
-    assert_eq!(fs::metadata(manager.socket()).expect("there").permissions().mode() & 0o777, 0o600);
-    assert!(matches!(bind(&manager.socket(), &manager.pki), Err(BindError::Taken(_))));
+    assert_eq!(
+        fs::metadata(manager.socket())
+            .expect("there")
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
+    assert!(matches!(
+        bind(&manager.socket(), &manager.pki),
+        Err(BindError::Taken(_))
+    ));
     let stale = manager.state.path().join("stale.sock");
     drop(std::os::unix::net::UnixListener::bind(&stale).expect("bound"));
     let api = bind(&stale, &manager.pki).expect("a stale socket is in nobody's way");
@@ -419,9 +747,16 @@ async fn stopping_ends_the_streams_and_takes_the_socket_away() {
     let (socket, later) = (manager.socket(), manager.by_socket());
     manager.stop.send(()).expect("it listens");
     assert!(steps.next().await.is_none());
-    manager.served.await.expect("no panic").expect("it ended well");
+    manager
+        .served
+        .await
+        .expect("no panic")
+        .expect("it ended well");
     assert!(!socket.exists());
-    assert_eq!(later.status().await.expect_err("stopped").to_string(), format!("no manager answers at unix://{}", socket.display()));
+    assert_eq!(
+        later.status().await.expect_err("stopped").to_string(),
+        format!("no manager answers at unix://{}", socket.display())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -431,35 +766,97 @@ async fn https_needs_the_token_and_the_authority() {
 
     let other = manager.state.path().join("other");
     fs::write(&other, "f".repeat(64)).expect("written");
-    let wrong_token = ConnectOptions { token_file: Some(other), ..manager.known() };
-    assert_eq!(refusal(manager.by_https(wrong_token).status().await).message, "the token is not the manager's");
-    let no_token = ConnectOptions { ca: Some(manager.state.path().join("ca.crt")), ..ConnectOptions::default() };
-    assert_eq!(refusal(manager.by_https(no_token).status().await).code, ErrorCode::Unauthorized);
+    let wrong_token = ConnectOptions {
+        token_file: Some(other),
+        ..manager.known()
+    };
+    assert_eq!(
+        refusal(manager.by_https(wrong_token).status().await).message,
+        "the token is not the manager's"
+    );
+    let no_token = ConnectOptions {
+        ca: Some(manager.state.path().join("ca.crt")),
+        ..ConnectOptions::default()
+    };
+    assert_eq!(
+        refusal(manager.by_https(no_token).status().await).code,
+        ErrorCode::Unauthorized
+    );
 
     let stranger = tempfile::tempdir().expect("a folder");
     let stranger_ca = stranger.path().join("ca.crt");
-    fs::write(&stranger_ca, Pki::open(&stranger.path().join("pki")).expect("an authority").authority()).expect("written");
-    let wrong_authority = ConnectOptions { ca: Some(stranger_ca), ..manager.known() };
-    assert!(matches!(manager.by_https(wrong_authority).status().await, Err(ClientError::Untrusted { .. })));
-    let by_address = Client::connect(&format!("https://{}", manager.address), &manager.known()).expect("usable files");
-    assert!(matches!(by_address.status().await, Err(ClientError::Untrusted { .. })), "a name that the certificate does not have");
+    fs::write(
+        &stranger_ca,
+        Pki::open(&stranger.path().join("pki"))
+            .expect("an authority")
+            .authority(),
+    )
+    .expect("written");
+    let wrong_authority = ConnectOptions {
+        ca: Some(stranger_ca),
+        ..manager.known()
+    };
+    assert!(matches!(
+        manager.by_https(wrong_authority).status().await,
+        Err(ClientError::Untrusted { .. })
+    ));
+    let by_address = Client::connect(&format!("https://{}", manager.address), &manager.known())
+        .expect("usable files");
+    assert!(
+        matches!(
+            by_address.status().await,
+            Err(ClientError::Untrusted { .. })
+        ),
+        "a name that the certificate does not have"
+    );
 
     let http = manager.http();
-    let healthz = |path: &str| http.get(format!("https://localhost:{}/{path}", manager.address.port())).send();
-    assert_eq!(healthz("healthz").await.expect("an answer").status(), 200, "health is no secret");
+    let healthz = |path: &str| {
+        http.get(format!(
+            "https://localhost:{}/{path}",
+            manager.address.port()
+        ))
+        .send()
+    };
+    assert_eq!(
+        healthz("healthz").await.expect("an answer").status(),
+        200,
+        "health is no secret"
+    );
     let refused = healthz("readyz").await.expect("an answer");
-    assert_eq!((refused.status().as_u16(), refused.headers()["www-authenticate"].as_bytes()), (401, b"Bearer".as_slice()));
+    assert_eq!(
+        (
+            refused.status().as_u16(),
+            refused.headers()["www-authenticate"].as_bytes()
+        ),
+        (401, b"Bearer".as_slice())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_replaced_while_it_serves() {
     let manager = Manager::start();
     assert!(manager.by_https(manager.known()).status().await.is_ok());
-    assert!(matches!(manager.certificate.replace(b"", b""), Err(BindError::Certificate(_))));
+    assert!(matches!(
+        manager.certificate.replace(b"", b""),
+        Err(BindError::Certificate(_))
+    ));
     assert!(manager.by_https(manager.known()).status().await.is_ok());
-    let other = manager.pki.server_certificate("https", &["elsewhere".to_owned()]).expect("a certificate");
-    manager.certificate.replace(other.certificate.as_bytes(), other.key.as_bytes()).expect("usable");
-    assert!(matches!(manager.by_https(manager.known()).status().await, Err(ClientError::Untrusted { .. })), "its name is another now");
+    let other = manager
+        .pki
+        .server_certificate("https", &["elsewhere".to_owned()])
+        .expect("a certificate");
+    manager
+        .certificate
+        .replace(other.certificate.as_bytes(), other.key.as_bytes())
+        .expect("usable");
+    assert!(
+        matches!(
+            manager.by_https(manager.known()).status().await,
+            Err(ClientError::Untrusted { .. })
+        ),
+        "its name is another now"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -477,6 +874,12 @@ async fn plain_http_is_not_answered() {
 async fn certificates_that_are_none_are_refused() {
     let state = tempfile::tempdir().expect("a folder");
     let socket = state.path().join("s");
-    let refused = Api::bind(&Listen { socket: &socket, https: "127.0.0.1:0".parse().expect("an address"), certificate: b"", key: b"", authority: b"" });
+    let refused = Api::bind(&Listen {
+        socket: &socket,
+        https: "127.0.0.1:0".parse().expect("an address"),
+        certificate: b"",
+        key: b"",
+        authority: b"",
+    });
     assert!(matches!(refused, Err(BindError::Certificate(_))));
 }

@@ -52,7 +52,10 @@ impl Token {
     /// When the file cannot be read, written or protected, or holds no token.
     pub fn load_or_make(state: &Path) -> Result<Self, TokenError> {
         let path = state.join("token");
-        let failed = |cause| TokenError::File { path: path.clone(), cause };
+        let failed = |cause| TokenError::File {
+            path: path.clone(),
+            cause,
+        };
         match fs::read_to_string(&path) {
             Ok(text) => {
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
@@ -75,9 +78,17 @@ impl Token {
 
 /// Writes aside and renames, so that a crash leaves a whole token or none.
 fn make(path: &Path) -> io::Result<Token> {
-    let token: String = rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let token: String = rand::random::<[u8; 32]>()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let aside = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&aside)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     writeln!(file, "{token}")?;
     file.sync_all()?;
@@ -88,12 +99,20 @@ fn make(path: &Path) -> io::Result<Token> {
 /// Lets nobody through without the token, but to `/healthz`, the gate, and what asks for an agent's certificate instead.
 pub(super) async fn require(State(token): State<Token>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let for_agents = path.strip_prefix(super::AGENT_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let for_agents = path
+        .strip_prefix(super::AGENT_PATH)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if for_agents || ["/healthz", super::JOIN_PATH].contains(&path) {
         return next.run(request).await;
     }
-    let sent = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let sent = sent.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    let sent = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let sent = sent
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim());
     match sent {
         Some(sent) if token.is(sent) => next.run(request).await,
         Some(_) => refuse("the token is not the manager's"),
@@ -119,7 +138,10 @@ mod tests {
         let path = state.path().join("token");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("opened up");
         assert_eq!(Token::load_or_make(state.path()).expect("read"), made);
-        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).expect("there").permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(format!("{made:?}"), "Token(..)");
     }
 
@@ -127,7 +149,10 @@ mod tests {
     fn a_token_that_can_be_guessed_is_refused() {
         let state = tempfile::tempdir().expect("a folder");
         fs::write(state.path().join("token"), "\n").expect("written");
-        assert!(matches!(Token::load_or_make(state.path()), Err(TokenError::Unusable(_))));
+        assert!(matches!(
+            Token::load_or_make(state.path()),
+            Err(TokenError::Unusable(_))
+        ));
     }
 
     #[test]

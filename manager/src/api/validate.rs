@@ -1,7 +1,10 @@
 //! Whether a request makes sense by itself, before anybody is asked. Pure, and the only place where that is decided.
 
 use crate::model::service_name;
-use micado_api::{Critical, ErrorBody, ErrorCode, LaunchRequest, MemoryBytes, NanoCpus, PortMapping, ServiceName, ServiceSpec, StartRequest, VolumeMount};
+use micado_api::{
+    Critical, ErrorBody, ErrorCode, LaunchRequest, MemoryBytes, NanoCpus, PortMapping, ServiceName,
+    ServiceSpec, StartRequest, VolumeMount,
+};
 use std::{collections::BTreeSet, str::FromStr};
 
 /// The smallest memory limit that a Docker Engine takes (its own `linuxMinMemory`).
@@ -24,7 +27,8 @@ fn refuse(message: impl Into<String>) -> ErrorBody {
 /// # Errors
 /// `BadRequest`, with what is wrong with it.
 pub fn name<T: FromStr<Err: ToString>>(text: &str) -> Result<T, ErrorBody> {
-    text.parse().map_err(|error: T::Err| refuse(error.to_string()))
+    text.parse()
+        .map_err(|error: T::Err| refuse(error.to_string()))
 }
 
 /// A launch; the name of the service it is for.
@@ -34,19 +38,24 @@ pub fn name<T: FromStr<Err: ToString>>(text: &str) -> Result<T, ErrorBody> {
 pub fn launch(request: &LaunchRequest) -> Result<ServiceName, ErrorBody> {
     let spec = &request.spec;
     image(&spec.image)?;
-    let service = service_name(&spec.client, &spec.image).map_err(|error| refuse(error.to_string()))?;
+    let service =
+        service_name(&spec.client, &spec.image).map_err(|error| refuse(error.to_string()))?;
     name::<micado_api::Location>(spec.location.as_str())?;
     size(spec)?;
     texts(spec)?;
     ports(&spec.ports)?;
     volumes(&spec.volumes)?;
     if request.publish_all && !spec.ports.is_empty() {
-        return Err(refuse("all ports and certain ports were asked for: `publish_all` and `ports` exclude each other"));
+        return Err(refuse(
+            "all ports and certain ports were asked for: `publish_all` and `ports` exclude each other",
+        ));
     }
     if let Some(id) = &request.request
         && (id.is_empty() || id.len() > 128)
     {
-        return Err(refuse("the request's own name must have 1 to 128 characters"));
+        return Err(refuse(
+            "the request's own name must have 1 to 128 characters",
+        ));
     }
     spec.domain.as_deref().map_or(Ok(()), domain)?;
     Ok(service)
@@ -78,7 +87,9 @@ pub fn start(request: &StartRequest) -> Checked {
 /// `BadRequest`: every container uses more than nothing.
 pub fn critical(critical: &Critical) -> Checked {
     if critical.memory == Some(MemoryBytes(0)) || critical.cpu == Some(NanoCpus(0)) {
-        return Err(refuse("a critical usage of 0 is passed by every container: leave it out, and it is suggested by what was learned"));
+        return Err(refuse(
+            "a critical usage of 0 is passed by every container: leave it out, and it is suggested by what was learned",
+        ));
     }
     Ok(())
 }
@@ -91,7 +102,10 @@ fn image(image: &str) -> Checked {
         "is too long"
     } else if !image.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         "must begin with a letter or a digit"
-    } else if !image.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:@".contains(c)) {
+    } else if !image
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-_./:@".contains(c))
+    {
         "may hold only letters, digits and `-_./:@`"
     } else {
         return Ok(());
@@ -101,10 +115,15 @@ fn image(image: &str) -> Checked {
 
 fn size(spec: &ServiceSpec) -> Checked {
     if spec.reservation.memory < MEMORY_MIN {
-        return Err(refuse(format!("memory of {} is too little: the engine takes {MEMORY_MIN} at least", spec.reservation.memory)));
+        return Err(refuse(format!(
+            "memory of {} is too little: the engine takes {MEMORY_MIN} at least",
+            spec.reservation.memory
+        )));
     }
     if spec.reservation.cpu < CPU_MIN {
-        return Err(refuse("cpu is too little: the engine takes 0.001 cores at least"));
+        return Err(refuse(
+            "cpu is too little: the engine takes 0.001 cores at least",
+        ));
     }
     Ok(())
 }
@@ -114,15 +133,27 @@ fn texts(spec: &ServiceSpec) -> Checked {
     if spec.entrypoint.as_deref().is_some_and(str::is_empty) {
         return Err(refuse("the entry point is empty"));
     }
-    if spec.entrypoint.iter().chain(&spec.arguments).any(|text| text.contains('\0')) {
+    if spec
+        .entrypoint
+        .iter()
+        .chain(&spec.arguments)
+        .any(|text| text.contains('\0'))
+    {
         return Err(refuse("the entry point or an argument holds a zero byte"));
     }
     let mut keys = BTreeSet::new();
     for pair in &spec.environment {
-        let key = pair.split_once('=').map(|(key, _)| key).filter(|key| !key.is_empty());
-        let Some(key) = key else { return Err(refuse(format!("environment `{pair}` is not `KEY=VALUE`"))) };
+        let key = pair
+            .split_once('=')
+            .map(|(key, _)| key)
+            .filter(|key| !key.is_empty());
+        let Some(key) = key else {
+            return Err(refuse(format!("environment `{pair}` is not `KEY=VALUE`")));
+        };
         if key.contains(char::is_whitespace) || pair.contains('\0') {
-            return Err(refuse(format!("environment variable `{key}` holds a space or a zero byte")));
+            return Err(refuse(format!(
+                "environment variable `{key}` holds a space or a zero byte"
+            )));
         }
         if !keys.insert(key) {
             return Err(refuse(format!("environment variable `{key}` is set twice")));
@@ -140,7 +171,10 @@ fn ports(ports: &[PortMapping]) -> Checked {
         if let Some(host) = port.host
             && !taken.insert((host, port.protocol))
         {
-            return Err(refuse(format!("port {host}/{} is published twice", port.protocol)));
+            return Err(refuse(format!(
+                "port {host}/{} is published twice",
+                port.protocol
+            )));
         }
     }
     Ok(())
@@ -150,11 +184,23 @@ fn volumes(volumes: &[VolumeMount]) -> Checked {
     let mut taken = BTreeSet::new();
     for VolumeMount { name, path } in volumes {
         let good = name.len() > 1 && name.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if !good || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-            return Err(refuse(format!("volume `{name}` is no name: two or more letters, digits, `-`, `_` and `.`, the first a letter or digit")));
+        if !good
+            || !name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        {
+            return Err(refuse(format!(
+                "volume `{name}` is no name: two or more letters, digits, `-`, `_` and `.`, the first a letter or digit"
+            )));
         }
-        if !path.starts_with('/') || path.contains('\0') || path.split('/').any(|part| part == "..") || path.trim_matches('/').is_empty() {
-            return Err(refuse(format!("volume `{name}` needs an absolute path below `/` in the container, not `{path}`")));
+        if !path.starts_with('/')
+            || path.contains('\0')
+            || path.split('/').any(|part| part == "..")
+            || path.trim_matches('/').is_empty()
+        {
+            return Err(refuse(format!(
+                "volume `{name}` needs an absolute path below `/` in the container, not `{path}`"
+            )));
         }
         if !taken.insert(path.trim_end_matches('/')) {
             return Err(refuse(format!("two volumes at `{path}`")));
@@ -168,9 +214,15 @@ fn domain(domain: &str) -> Checked {
         (1..=LABEL_MAX).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
-    if domain.len() <= DOMAIN_MAX && domain.split('.').all(label) { Ok(()) } else { Err(refuse(format!("domain `{domain}` is no host name"))) }
+    if domain.len() <= DOMAIN_MAX && domain.split('.').all(label) {
+        Ok(())
+    } else {
+        Err(refuse(format!("domain `{domain}` is no host name")))
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ pub(super) async fn cloud(verb: CloudVerb, printer: &Printer) -> Result<(), Fail
 }
 
 fn read(file: &SetupFile) -> Result<CloudSetup, ErrorBody> {
-    CloudSetup::read(&file.path()).map_err(|error| ErrorBody::new(ErrorCode::Unsatisfiable, error.to_string()))
+    CloudSetup::read(&file.path())
+        .map_err(|error| ErrorBody::new(ErrorCode::Unsatisfiable, error.to_string()))
 }
 
 /// As the file writes it.

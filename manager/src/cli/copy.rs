@@ -12,13 +12,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(super) async fn copy(args: CopyArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
+pub(super) async fn copy(
+    args: CopyArgs,
+    client: &Client,
+    printer: &Printer,
+) -> Result<(), Failure> {
     let (here, there) = match args.way {
         Way::To => (args.file, args.path),
         Way::From => (args.path, args.file),
     };
     if !there.starts_with('/') {
-        return Err(refuse(format!("`{there}` is no absolute path in the container")));
+        return Err(refuse(format!(
+            "`{there}` is no absolute path in the container"
+        )));
     }
     match args.way {
         Way::To => to(Path::new(&here), &args.container, &there, client, printer).await,
@@ -28,19 +34,39 @@ pub(super) async fn copy(args: CopyArgs, client: &Client, printer: &Printer) -> 
 
 pub(super) async fn cp(args: CpArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
     match (args.from, args.to) {
-        (CopyPlace::Here(source), CopyPlace::Container { name, path }) => to(&source, &name, &path, client, printer).await,
-        (CopyPlace::Container { name, path }, CopyPlace::Here(target)) => from(&name, &path, &target, client, printer).await,
-        _ => Err(refuse("one of both must be in a container, as NAME:PATH, and the other here".to_owned())),
+        (CopyPlace::Here(source), CopyPlace::Container { name, path }) => {
+            to(&source, &name, &path, client, printer).await
+        }
+        (CopyPlace::Container { name, path }, CopyPlace::Here(target)) => {
+            from(&name, &path, &target, client, printer).await
+        }
+        _ => Err(refuse(
+            "one of both must be in a container, as NAME:PATH, and the other here".to_owned(),
+        )),
     }
 }
 
 /// Copies into a folder of the container that is there, or else under the name that the path ends with.
-async fn to(source: &Path, container: &str, path: &str, client: &Client, printer: &Printer) -> Result<(), Failure> {
-    let unreadable = |error: io::Error| refuse(format!("cannot read `{}`: {error}", source.display()));
+async fn to(
+    source: &Path,
+    container: &str,
+    path: &str,
+    client: &Client,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let unreadable =
+        |error: io::Error| refuse(format!("cannot read `{}`: {error}", source.display()));
     let real = source.canonicalize().map_err(unreadable)?;
     let total = size(&real).map_err(unreadable)?;
-    let own = source.file_name().or(real.file_name()).map_or_else(|| ".".to_owned(), |name| name.to_string_lossy().into_owned());
-    let (folder, name) = if path.ends_with('/') || is_folder(client, container, path).await? { (path, own) } else { split(path) };
+    let own = source.file_name().or(real.file_name()).map_or_else(
+        || ".".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    let (folder, name) = if path.ends_with('/') || is_folder(client, container, path).await? {
+        (path, own)
+    } else {
+        split(path)
+    };
 
     let mut session = client.copy_to(container, folder).await?;
     let bar = printer.bytes(Some(total));
@@ -50,7 +76,10 @@ async fn to(source: &Path, container: &str, path: &str, client: &Client, printer
             session.input.data(&piece).await?;
             bar.inc(piece.len().try_into().unwrap_or_default());
         }
-        packing.await.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(unreadable)?;
+        packing
+            .await
+            .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+            .map_err(unreadable)?;
         session.input.note(&SessionNote::End).await?;
         Ok::<(), Failure>(())
     };
@@ -67,19 +96,40 @@ async fn to(source: &Path, container: &str, path: &str, client: &Client, printer
     };
     match sent {
         // A broken connection: the other side's last word says more.
-        Ok(()) | Err(Failure::Error(ErrorBody { code: ErrorCode::Unavailable, .. })) => ended.await?,
+        Ok(())
+        | Err(Failure::Error(ErrorBody {
+            code: ErrorCode::Unavailable,
+            ..
+        })) => ended.await?,
         Err(failure) => return Err(failure),
     }
     bar.finish_and_clear();
-    printer.note(&format!("copied {} to {container}:{path}", source.display()));
+    printer.note(&format!(
+        "copied {} to {container}:{path}",
+        source.display()
+    ));
     Ok(())
 }
 
 /// Copies into a folder that is here, or else under the name that the path ends with. A copy that breaks off leaves nothing under that name.
-async fn from(container: &str, path: &str, target: &Path, client: &Client, printer: &Printer) -> Result<(), Failure> {
-    let unwritable = |error: io::Error| refuse(format!("cannot write `{}`: {error}", target.display()));
+async fn from(
+    container: &str,
+    path: &str,
+    target: &Path,
+    client: &Client,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let unwritable =
+        |error: io::Error| refuse(format!("cannot write `{}`: {error}", target.display()));
     let into = target.is_dir();
-    let parent = if into { target } else { target.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")) };
+    let parent = if into {
+        target
+    } else {
+        target
+            .parent()
+            .filter(|it| !it.as_os_str().is_empty())
+            .unwrap_or(Path::new("."))
+    };
     if !parent.is_dir() {
         return Err(refuse(format!("there is no folder `{}`", parent.display())));
     }
@@ -104,16 +154,25 @@ async fn from(container: &str, path: &str, target: &Path, client: &Client, print
     }
     .await;
     drop(to);
-    let unpacked = unpacking.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+    let unpacked = unpacking
+        .await
+        .unwrap_or_else(|panic| Err(io::Error::other(panic)));
     received?;
     unpacked.map_err(unwritable)?;
     for entry in std::fs::read_dir(&aside.0).map_err(unwritable)? {
         let entry = entry.map_err(unwritable)?;
-        let place = if into { target.join(entry.file_name()) } else { target.to_owned() };
+        let place = if into {
+            target.join(entry.file_name())
+        } else {
+            target.to_owned()
+        };
         std::fs::rename(entry.path(), place).map_err(unwritable)?;
     }
     bar.finish_and_clear();
-    printer.note(&format!("copied {container}:{path} to {}", target.display()));
+    printer.note(&format!(
+        "copied {container}:{path} to {}",
+        target.display()
+    ));
     Ok(())
 }
 
@@ -132,7 +191,11 @@ async fn is_folder(client: &Client, container: &str, path: &str) -> Result<bool,
         }
     }
     let mut tar = tar::Archive::new(head.get(..512).unwrap_or_default());
-    let entry = tar.entries().ok().and_then(|mut entries| entries.next()).and_then(Result::ok);
+    let entry = tar
+        .entries()
+        .ok()
+        .and_then(|mut entries| entries.next())
+        .and_then(Result::ok);
     Ok(entry.is_some_and(|entry| entry.header().entry_type().is_dir()))
 }
 
@@ -183,12 +246,17 @@ mod tests {
         let source = folder.path().join("source");
         std::fs::create_dir_all(source.join("below")).expect("made");
         std::fs::write(source.join("below/tool"), vec![7; 100_000]).expect("written");
-        std::fs::set_permissions(source.join("below/tool"), std::fs::Permissions::from_mode(0o741)).expect("set");
+        std::fs::set_permissions(
+            source.join("below/tool"),
+            std::fs::Permissions::from_mode(0o741),
+        )
+        .expect("set");
         std::os::unix::fs::symlink("below/tool", source.join("link")).expect("linked");
         assert!(size(&source).expect("a size") >= 100_000);
         let target = folder.path().join("target");
         std::fs::create_dir(&target).expect("made");
-        let ((mut pieces, packing), (to, unpacking)) = (pack(source, "copy".to_owned()), unpack(target.clone()));
+        let ((mut pieces, packing), (to, unpacking)) =
+            (pack(source, "copy".to_owned()), unpack(target.clone()));
         while let Some(piece) = pieces.recv().await {
             to.send(piece).await.expect("it takes all");
         }
@@ -196,8 +264,18 @@ mod tests {
         packing.await.expect("no panic").expect("packed");
         unpacking.await.expect("no panic").expect("unpacked");
         let tool = target.join("copy/below/tool");
-        assert_eq!(std::fs::metadata(&tool).expect("there").permissions().mode() & 0o7777, 0o741);
+        assert_eq!(
+            std::fs::metadata(&tool)
+                .expect("there")
+                .permissions()
+                .mode()
+                & 0o7777,
+            0o741
+        );
         assert_eq!(std::fs::read(&tool).expect("there"), vec![7; 100_000]);
-        assert_eq!(std::fs::read_link(target.join("copy/link")).expect("a link"), Path::new("below/tool"));
+        assert_eq!(
+            std::fs::read_link(target.join("copy/link")).expect("a link"),
+            Path::new("below/tool")
+        );
     }
 }

@@ -8,7 +8,9 @@ use super::{
 };
 use bytes::Bytes;
 use futures_util::future::pending;
-use micado_api::{Client, ClientError, SessionInput, SessionOutput, SessionPiece, agent::SessionNote};
+use micado_api::{
+    Client, ClientError, SessionInput, SessionOutput, SessionPiece, agent::SessionNote,
+};
 use std::{convert::Infallible, io, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -31,8 +33,14 @@ type Asked = SetOnce<Instant>;
 
 pub(super) async fn execute(args: ExecuteArgs, client: &Client) -> Result<(), Failure> {
     let raw = Raw::take()?;
-    let environment: Vec<String> = raw.iter().filter_map(|_| std::env::var("TERM").ok()).map(|term| format!("TERM={term}")).collect();
-    let session = client.execute(&args.name, &args.command, raw.is_some(), &environment).await?;
+    let environment: Vec<String> = raw
+        .iter()
+        .filter_map(|_| std::env::var("TERM").ok())
+        .map(|term| format!("TERM={term}"))
+        .collect();
+    let session = client
+        .execute(&args.name, &args.command, raw.is_some(), &environment)
+        .await?;
     let signals = Signals::new(raw.is_some())?;
     let asked = SetOnce::new();
     let code = tokio::select! {
@@ -67,7 +75,11 @@ async fn show(output: SessionOutput, asked: &Asked) -> Result<i64, Failure> {
     }
 }
 
-async fn pass_on(mut output: SessionOutput, to: mpsc::Sender<Said>, asked: &Asked) -> Result<i64, Failure> {
+async fn pass_on(
+    mut output: SessionOutput,
+    to: mpsc::Sender<Said>,
+    asked: &Asked,
+) -> Result<i64, Failure> {
     loop {
         let piece = match output.next().await? {
             SessionPiece::Out(piece) => Said::Out(piece),
@@ -78,7 +90,11 @@ async fn pass_on(mut output: SessionOutput, to: mpsc::Sender<Said>, asked: &Aske
             Some(Ok(())) => {}
             // Why it takes no more is about to be said.
             Some(Err(_)) => pending().await,
-            None => return Err(Failure::Interrupted("nobody reads what the command says: it is hung up on".to_owned())),
+            None => {
+                return Err(Failure::Interrupted(
+                    "nobody reads what the command says: it is hung up on".to_owned(),
+                ));
+            }
         }
     }
 }
@@ -107,15 +123,30 @@ struct Signals {
 
 impl Signals {
     fn new(terminal: bool) -> io::Result<Self> {
-        let (resized, interrupt) = (signal(SignalKind::window_change())?, signal(SignalKind::interrupt())?);
-        Ok(Self { terminal, resized, interrupt, terminate: signal(SignalKind::terminate())? })
+        let (resized, interrupt) = (
+            signal(SignalKind::window_change())?,
+            signal(SignalKind::interrupt())?,
+        );
+        Ok(Self {
+            terminal,
+            resized,
+            interrupt,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     /// Has the command told of them, until we are asked to end a second time.
-    async fn pass_on(mut self, raw: Option<&Raw>, notes: UnboundedSender<SessionNote>, asked: &Asked) {
+    async fn pass_on(
+        mut self,
+        raw: Option<&Raw>,
+        notes: UnboundedSender<SessionNote>,
+        asked: &Asked,
+    ) {
         loop {
             let note = self.next(raw).await;
-            if matches!(note, Some(SessionNote::Signal { .. })) && asked.set(Instant::now()).is_err() {
+            if matches!(note, Some(SessionNote::Signal { .. }))
+                && asked.set(Instant::now()).is_err()
+            {
                 return;
             }
             // Nobody takes it once the connection is gone.
@@ -134,7 +165,12 @@ impl Signals {
 }
 
 /// Our input and signals to it. Comes back only when it is asked to end a second time, wherever what was sent before may be stuck.
-async fn steer(mut input: SessionInput, raw: Option<&Raw>, signals: Signals, asked: &Asked) -> Failure {
+async fn steer(
+    mut input: SessionInput,
+    raw: Option<&Raw>,
+    signals: Signals,
+    asked: &Asked,
+) -> Failure {
     let (to, notes) = mpsc::unbounded_channel();
     let sending = async {
         // Where it fails, what the output ends with says more.
@@ -148,7 +184,11 @@ async fn steer(mut input: SessionInput, raw: Option<&Raw>, signals: Signals, ask
 }
 
 /// Until the connection is gone.
-async fn send(input: &mut SessionInput, raw: Option<&Raw>, mut notes: mpsc::UnboundedReceiver<SessionNote>) -> Result<(), ClientError> {
+async fn send(
+    input: &mut SessionInput,
+    raw: Option<&Raw>,
+    mut notes: mpsc::UnboundedReceiver<SessionNote>,
+) -> Result<(), ClientError> {
     if let Some(size) = raw.and_then(|raw| raw.size().ok()) {
         input.note(&size).await?;
     }
@@ -195,6 +235,10 @@ mod tests {
         assert_eq!(reader(GRACE / 2).await, Some(()), "one who goes on");
         assert_eq!(reader(hour).await, None, "one who stops soon after");
         sleep(SOON).await;
-        assert_eq!(reader(hour).await, Some(()), "the command goes on, and so may its reader");
+        assert_eq!(
+            reader(hour).await,
+            Some(()),
+            "the command goes on, and so may its reader"
+        );
     }
 }

@@ -21,7 +21,10 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Error(ErrorBody { code: ErrorCode::BadRequest, .. }) => ExitCode::from(2),
+            Self::Error(ErrorBody {
+                code: ErrorCode::BadRequest,
+                ..
+            }) => ExitCode::from(2),
             Self::Error(_) => ExitCode::FAILURE,
             Self::Interrupted(_) => ExitCode::from(130),
             Self::Ended(code) => ExitCode::from(*code),
@@ -38,7 +41,11 @@ impl From<ErrorBody> for Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        Self::Error(ErrorBody { code: error.code(), message: error.to_string(), hint: error.hint() })
+        Self::Error(ErrorBody {
+            code: error.code(),
+            message: error.to_string(),
+            hint: error.hint(),
+        })
     }
 }
 
@@ -53,8 +60,15 @@ impl From<io::Error> for Failure {
 
 /// A command line that was not read: help that was asked for, or a mistake in it.
 pub(super) fn unparsed(error: &clap::Error, args: &[OsString]) -> ExitCode {
-    let json = args.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json") || args.iter().any(|arg| arg == "--output=json");
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) || !json {
+    let json = args
+        .windows(2)
+        .any(|pair| pair[0] == "--output" && pair[1] == "json")
+        || args.iter().any(|arg| arg == "--output=json");
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) || !json
+    {
         // Whoever does not read it does not want it.
         let _ = error.print();
     } else {
@@ -67,6 +81,10 @@ pub(super) fn unparsed(error: &clap::Error, args: &[OsString]) -> ExitCode {
 fn usage(error: &clap::Error) -> ErrorBody {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
-    let words: Vec<&str> = first.trim_start_matches("error: ").split_whitespace().collect();
-    ErrorBody::new(ErrorCode::BadRequest, words.join(" ")).hint("`micado --help`, or `--help` after the verb, lists the flags")
+    let words: Vec<&str> = first
+        .trim_start_matches("error: ")
+        .split_whitespace()
+        .collect();
+    ErrorBody::new(ErrorCode::BadRequest, words.join(" "))
+        .hint("`micado --help`, or `--help` after the verb, lists the flags")
 }

@@ -10,7 +10,11 @@ use micado_api::{Client, ClientError, ErrorBody, ErrorCode, Progress, Settled};
 use std::collections::BTreeSet;
 
 /// Prints every step of all subjects until each is settled. A person may stop following; what goes on does not stop with it.
-pub(super) async fn follow(subjects: &[String], client: &Client, printer: &Printer) -> Result<(), Failure> {
+pub(super) async fn follow(
+    subjects: &[String],
+    client: &Client,
+    printer: &Printer,
+) -> Result<(), Failure> {
     tokio::select! {
         ended = settled(subjects, client, printer) => ended,
         _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted(interrupted(subjects))),
@@ -19,7 +23,12 @@ pub(super) async fn follow(subjects: &[String], client: &Client, printer: &Print
 
 async fn settled(subjects: &[String], client: &Client, printer: &Printer) -> Result<(), Failure> {
     let streams = try_join_all(subjects.iter().map(|subject| watch(subject, client))).await?;
-    let mut open: BTreeSet<&String> = subjects.iter().zip(&streams).filter(|(_, stream)| stream.is_some()).map(|(subject, _)| subject).collect();
+    let mut open: BTreeSet<&String> = subjects
+        .iter()
+        .zip(&streams)
+        .filter(|(_, stream)| stream.is_some())
+        .map(|(subject, _)| subject)
+        .collect();
     let mut all = select_all(streams.into_iter().flatten());
     let mut failed = Vec::new();
     let steps = printer.steps(subjects.len() > 1);
@@ -35,22 +44,41 @@ async fn settled(subjects: &[String], client: &Client, printer: &Printer) -> Res
     drop(steps);
     match (failed.first(), open.first()) {
         (Some(first), _) => {
-            let words: Vec<String> = failed.iter().map(|step| format!("{}: {}", step.subject, step.text)).collect();
-            let hint = format!("`micado explain {}` says how it came to that", first.subject);
-            Err(ErrorBody::new(ErrorCode::Conflict, words.join("; ")).hint(hint).into())
+            let words: Vec<String> = failed
+                .iter()
+                .map(|step| format!("{}: {}", step.subject, step.text))
+                .collect();
+            let hint = format!(
+                "`micado explain {}` says how it came to that",
+                first.subject
+            );
+            Err(ErrorBody::new(ErrorCode::Conflict, words.join("; "))
+                .hint(hint)
+                .into())
         }
-        (None, Some(open)) => Err(ErrorBody::new(ErrorCode::Unavailable, format!("{open}: the manager stopped before it was settled"))
-            .hint(format!("it goes on when the manager is back: `micado explain {open}`"))
-            .into()),
+        (None, Some(open)) => Err(ErrorBody::new(
+            ErrorCode::Unavailable,
+            format!("{open}: the manager stopped before it was settled"),
+        )
+        .hint(format!(
+            "it goes on when the manager is back: `micado explain {open}`"
+        ))
+        .into()),
         (None, None) => Ok(()),
     }
 }
 
 /// The steps of one subject; `None` when it is not there any more, which is how things that are removed come to rest.
-async fn watch(subject: &str, client: &Client) -> Result<Option<BoxStream<'static, Result<Progress, ClientError>>>, ClientError> {
+async fn watch(
+    subject: &str,
+    client: &Client,
+) -> Result<Option<BoxStream<'static, Result<Progress, ClientError>>>, ClientError> {
     match client.progress(subject).await {
         Ok(steps) => Ok(Some(steps.boxed())),
-        Err(ClientError::Refused(ErrorBody { code: ErrorCode::NotFound, .. })) => Ok(None),
+        Err(ClientError::Refused(ErrorBody {
+            code: ErrorCode::NotFound,
+            ..
+        })) => Ok(None),
         Err(error) => Err(error),
     }
 }

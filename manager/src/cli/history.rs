@@ -4,11 +4,27 @@ use super::{args::HistoryArgs, failure::Failure, page::Page, printer::Printer, t
 use crate::clock;
 use micado_api::{Client, HistoryQuery};
 
-pub(super) async fn history(args: HistoryArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
-    let from = u64::try_from(args.since.seconds(clock::now())).unwrap_or(0).saturating_mul(1000);
-    let query = HistoryQuery { from: Some(from), until: None, resolution: args.resolution.map(|it| it.seconds()) };
+pub(super) async fn history(
+    args: HistoryArgs,
+    client: &Client,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let from = u64::try_from(args.since.seconds(clock::now()))
+        .unwrap_or(0)
+        .saturating_mul(1000);
+    let query = HistoryQuery {
+        from: Some(from),
+        until: None,
+        resolution: args.resolution.map(|it| it.seconds()),
+    };
     let history = client.history(&args.name, &query).await?;
-    printer.data(&history, || if history.points.is_empty() { Page::default() } else { Page::default().with(tables::history(&history)) })?;
+    printer.data(&history, || {
+        if history.points.is_empty() {
+            Page::default()
+        } else {
+            Page::default().with(tables::history(&history))
+        }
+    })?;
     if history.points.is_empty() {
         printer.note("nothing was measured then");
     }

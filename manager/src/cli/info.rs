@@ -4,7 +4,11 @@ use super::{args::InfoArgs, failure::Failure, page::Page, printer::Printer, tabl
 use crate::clock;
 use micado_api::Client;
 
-pub(super) async fn info(args: InfoArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
+pub(super) async fn info(
+    args: InfoArgs,
+    client: &Client,
+    printer: &Printer,
+) -> Result<(), Failure> {
     let now = clock::now();
     if let Some(name) = args.service {
         let service = client.service(&name).await?;
@@ -12,7 +16,13 @@ pub(super) async fn info(args: InfoArgs, client: &Client, printer: &Printer) -> 
         return Ok(());
     }
     let services = client.services().await?;
-    printer.data(&services, || if services.is_empty() { Page::default() } else { Page::default().with(tables::services(&services, now)) })?;
+    printer.data(&services, || {
+        if services.is_empty() {
+            Page::default()
+        } else {
+            Page::default().with(tables::services(&services, now))
+        }
+    })?;
     if services.is_empty() {
         printer.note("no services");
     }

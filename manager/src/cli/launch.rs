@@ -6,13 +6,19 @@ use micado_api::{Client, LaunchRequest, MemoryBytes, NanoCpus, Resources, Servic
 /// What is promised where nobody has named it and nothing was learned.
 const PROMISED: Resources = Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250));
 
-pub(super) async fn launch(args: LaunchArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
+pub(super) async fn launch(
+    args: LaunchArgs,
+    client: &Client,
+    printer: &Printer,
+) -> Result<(), Failure> {
     let detach = args.detach;
     let request = request(args);
     crate::api::validate::launch(&request)?;
     let launched = client.launch(&request).await?;
     if let Some(domain) = &request.spec.domain {
-        printer.note(&format!("note: `{domain}` is stored, but nothing serves it yet"));
+        printer.note(&format!(
+            "note: `{domain}` is stored, but nothing serves it yet"
+        ));
     }
     let name = launched.name.to_string();
     let page = || Page::default().line(&name);
@@ -25,7 +31,12 @@ pub(super) async fn launch(args: LaunchArgs, client: &Client, printer: &Printer)
     }
     follow(std::slice::from_ref(&name), client, printer).await?;
     if printer.is_json() {
-        let now = client.containers(true).await?.into_iter().find(|it| it.name == launched.name).unwrap_or(launched);
+        let now = client
+            .containers(true)
+            .await?
+            .into_iter()
+            .find(|it| it.name == launched.name)
+            .unwrap_or(launched);
         printer.data(&now, page)?;
     }
     Ok(())
@@ -33,7 +44,10 @@ pub(super) async fn launch(args: LaunchArgs, client: &Client, printer: &Printer)
 
 fn request(args: LaunchArgs) -> LaunchRequest {
     let publish_all = args.ports.is_empty();
-    let unnamed = Unnamed { memory: args.memory.is_none(), cpu: args.cpu.is_none() };
+    let unnamed = Unnamed {
+        memory: args.memory.is_none(),
+        cpu: args.cpu.is_none(),
+    };
     let spec = ServiceSpec {
         image: args.image,
         client: args.name,
@@ -43,10 +57,18 @@ fn request(args: LaunchArgs) -> LaunchRequest {
         environment: args.environment,
         ports: args.ports.into_iter().map(|port| port.0).collect(),
         domain: args.domain,
-        reservation: Resources::new(args.memory.unwrap_or(PROMISED.memory), args.cpu.unwrap_or(PROMISED.cpu)),
+        reservation: Resources::new(
+            args.memory.unwrap_or(PROMISED.memory),
+            args.cpu.unwrap_or(PROMISED.cpu),
+        ),
         volumes: args.volumes.into_iter().map(|volume| volume.0).collect(),
     };
-    LaunchRequest { spec, publish_all, request: Some(format!("cli-{:032x}", rand::random::<u128>())), unnamed }
+    LaunchRequest {
+        spec,
+        publish_all,
+        request: Some(format!("cli-{:032x}", rand::random::<u128>())),
+        unnamed,
+    }
 }
 
 /// `/-v` stands for `-v`, which would be read as a flag of ours.
@@ -71,20 +93,47 @@ mod tests {
 
     #[test]
     fn what_is_typed_is_what_is_asked() {
-        let it = asked("micado launch -i web:2 -n acme -s /bin/web -a /-v /-/x /x -p 8080:80 --volume data:/data --memory 1G --cpu 2 -l database");
+        let it = asked(
+            "micado launch -i web:2 -n acme -s /bin/web -a /-v /-/x /x -p 8080:80 --volume data:/data --memory 1G --cpu 2 -l database",
+        );
         assert_eq!(it.spec.arguments, ["-v", "-/x", "/x"]);
         assert_eq!(it.spec.reservation.to_string(), "1 GiB and 2 cores");
-        assert_eq!((it.spec.image.as_str(), it.spec.client.as_str(), it.spec.location.as_str()), ("web:2", "acme", "database"));
-        assert_eq!((it.publish_all, it.spec.ports.len(), it.spec.volumes.len()), (false, 1, 1));
+        assert_eq!(
+            (
+                it.spec.image.as_str(),
+                it.spec.client.as_str(),
+                it.spec.location.as_str()
+            ),
+            ("web:2", "acme", "database")
+        );
+        assert_eq!(
+            (it.publish_all, it.spec.ports.len(), it.spec.volumes.len()),
+            (false, 1, 1)
+        );
     }
 
     #[test]
     fn what_is_not_typed_has_a_default_and_every_request_a_name() {
-        let (one, other) = (asked("micado launch -i web -n acme"), asked("micado launch -i web -n acme"));
+        let (one, other) = (
+            asked("micado launch -i web -n acme"),
+            asked("micado launch -i web -n acme"),
+        );
         assert_eq!(one.spec, other.spec);
         assert_eq!(one.spec.reservation.to_string(), "256 MiB and 0.25 cores");
-        assert_eq!(one.unnamed, Unnamed { memory: true, cpu: true });
-        assert_eq!(asked("micado launch -i web -n acme --memory 1G").unnamed, Unnamed { memory: false, cpu: true });
+        assert_eq!(
+            one.unnamed,
+            Unnamed {
+                memory: true,
+                cpu: true
+            }
+        );
+        assert_eq!(
+            asked("micado launch -i web -n acme --memory 1G").unnamed,
+            Unnamed {
+                memory: false,
+                cpu: true
+            }
+        );
         assert!(one.publish_all && one.spec.location.as_str() == "application");
         assert_ne!(one.request, other.request);
     }

@@ -63,15 +63,24 @@ fn run(cli: Cli, printer: &Printer) -> Result<(), Failure> {
         Verb::Manager(args) => manager(*args, printer),
         Verb::Store(args::StoreVerb::Copy(args)) => {
             install_cryptography();
-            block_on(&mut Builder::new_current_thread(), store::copy(args, printer))
+            block_on(
+                &mut Builder::new_current_thread(),
+                store::copy(args, printer),
+            )
         }
         Verb::Cloud(verb) => {
             install_cryptography();
-            block_on(&mut Builder::new_current_thread(), cloud::cloud(verb, printer))
+            block_on(
+                &mut Builder::new_current_thread(),
+                cloud::cloud(verb, printer),
+            )
         }
         verb => {
             let client = connect(&cli.common)?;
-            block_on(&mut Builder::new_current_thread(), ask(verb, &client, printer))
+            block_on(
+                &mut Builder::new_current_thread(),
+                ask(verb, &client, printer),
+            )
         }
     }
 }
@@ -103,7 +112,9 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
 /// Runs the daemon. Two threads are enough for it, and few threads keep its memory small.
 fn manager(args: args::ManagerArgs, printer: &Printer) -> Result<(), Failure> {
     let filter = EnvFilter::try_from_env("MICADO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if printer.is_json() {
         log.json().init()
     } else {
@@ -111,7 +122,9 @@ fn manager(args: args::ManagerArgs, printer: &Printer) -> Result<(), Failure> {
     }
     install_cryptography();
     block_on(Builder::new_multi_thread().worker_threads(2), async {
-        crate::daemon::run(args).await.map_err(|error| ErrorBody::new(ErrorCode::Internal, format!("{error:#}")).into())
+        crate::daemon::run(args)
+            .await
+            .map_err(|error| ErrorBody::new(ErrorCode::Internal, format!("{error:#}")).into())
     })
 }
 
@@ -120,13 +133,24 @@ fn install_cryptography() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-fn block_on(runtime: &mut Builder, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime = runtime.enable_all().build().map_err(|error| ErrorBody::new(ErrorCode::Internal, format!("the runtime: {error}")))?;
+fn block_on(
+    runtime: &mut Builder,
+    work: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let runtime = runtime
+        .enable_all()
+        .build()
+        .map_err(|error| ErrorBody::new(ErrorCode::Internal, format!("the runtime: {error}")))?;
     runtime.block_on(work)
 }
 
 fn connect(common: &Common) -> Result<Client, Failure> {
-    let state = std::env::var_os("MICADO_STATE").map_or_else(|| PathBuf::from(args::STATE), PathBuf::from);
-    let options = ConnectOptions { ca: common.ca.clone(), token_file: common.token_file.clone(), state: Some(state) };
+    let state =
+        std::env::var_os("MICADO_STATE").map_or_else(|| PathBuf::from(args::STATE), PathBuf::from);
+    let options = ConnectOptions {
+        ca: common.ca.clone(),
+        token_file: common.token_file.clone(),
+        state: Some(state),
+    };
     Ok(Client::connect(&common.manager, &options)?)
 }

@@ -17,7 +17,9 @@ enum Block {
 impl Page {
     pub(super) fn table(header: &[&str]) -> Table {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic);
         if !header.is_empty() {
             table.set_header(header);
         }
@@ -72,8 +74,13 @@ pub(super) fn age(now: Timestamp, then: Timestamp) -> String {
 pub(super) fn moment(at: Timestamp) -> String {
     let since_epoch = at.since(Timestamp::default());
     let whole = Duration::from_secs(since_epoch.as_secs());
-    let moment = jiff::SignedDuration::try_from(whole).ok().and_then(|whole| jiff::Timestamp::from_duration(whole).ok());
-    moment.map_or_else(|| format!("{} ms", at.0), |moment| moment.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
+    let moment = jiff::SignedDuration::try_from(whole)
+        .ok()
+        .and_then(|whole| jiff::Timestamp::from_duration(whole).ok());
+    moment.map_or_else(
+        || format!("{} ms", at.0),
+        |moment| moment.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+    )
 }
 
 #[cfg(test)]
@@ -84,7 +91,17 @@ mod tests {
     fn times_are_shown_for_people() {
         let now = Timestamp(1_793_700_000_000);
         let ago = |seconds: u64| age(now, Timestamp(now.0 - seconds * 1000));
-        assert_eq!([ago(0), ago(59), ago(60), ago(3599), ago(7200), ago(86_400 * 40)], ["0s", "59s", "1m", "59m", "2h", "40d"]);
+        assert_eq!(
+            [
+                ago(0),
+                ago(59),
+                ago(60),
+                ago(3599),
+                ago(7200),
+                ago(86_400 * 40)
+            ],
+            ["0s", "59s", "1m", "59m", "2h", "40d"]
+        );
         assert_eq!(age(Timestamp(0), now), "0s");
         assert_eq!(moment(Timestamp(1_793_700_000_999)), "2026-11-03 10:00:00Z");
         assert_eq!(moment(Timestamp(u64::MAX)), format!("{} ms", u64::MAX));
@@ -94,6 +111,9 @@ mod tests {
     fn a_table_has_no_borders_and_no_trailing_blanks() {
         let mut table = Page::table(&["NAME", "STATE"]);
         table.add_row(["a", "running"]).add_row(["long", ""]);
-        assert_eq!(Page::default().line("all:").with(table).text(false), "all:\nNAME  STATE\na     running\nlong\n");
+        assert_eq!(
+            Page::default().line("all:").with(table).text(false),
+            "all:\nNAME  STATE\na     running\nlong\n"
+        );
     }
 }

@@ -31,7 +31,11 @@ impl Printer {
     }
 
     /// The answer to what was asked: as JSON, or as what `page` makes of it.
-    pub(super) fn data<T: Serialize + ?Sized>(&self, data: &T, page: impl FnOnce() -> Page) -> io::Result<()> {
+    pub(super) fn data<T: Serialize + ?Sized>(
+        &self,
+        data: &T,
+        page: impl FnOnce() -> Page,
+    ) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let text = match self.output {
             Output::Json => serde_json::to_string_pretty(data)? + "\n",
@@ -54,10 +58,18 @@ impl Printer {
             return ProgressBar::hidden();
         }
         let (bar, template) = match total {
-            Some(total) => (ProgressBar::new(total), "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}"),
-            None => (ProgressBar::new_spinner(), "{spinner} {bytes} {bytes_per_sec}"),
+            Some(total) => (
+                ProgressBar::new(total),
+                "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+            ),
+            None => (
+                ProgressBar::new_spinner(),
+                "{spinner} {bytes} {bytes_per_sec}",
+            ),
         };
-        bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+        bar.with_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        )
     }
 
     /// Something worth knowing that is not the answer; programs do not need it.
@@ -80,12 +92,17 @@ impl Printer {
     /// For the steps of what is being followed; with `several` subjects each line names its own.
     pub(super) fn steps(&self, several: bool) -> Steps {
         let spinner = (self.output == Output::Table && io::stderr().is_terminal()).then(|| {
-            let style = ProgressStyle::with_template("{spinner} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let style = ProgressStyle::with_template("{spinner} {elapsed}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
             let bar = ProgressBar::new_spinner().with_style(style);
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Steps { output: self.output, spinner, several }
+        Steps {
+            output: self.output,
+            spinner,
+            several,
+        }
     }
 }
 
@@ -129,7 +146,8 @@ fn error_text(body: &ErrorBody) -> String {
 }
 
 fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"code\":\"internal\",\"message\":\"{error}\"}}"))
+    serde_json::to_string(value)
+        .unwrap_or_else(|error| format!("{{\"code\":\"internal\",\"message\":\"{error}\"}}"))
 }
 
 /// To standard error; if nobody reads that, there is nobody to tell.
@@ -155,7 +173,8 @@ mod tests {
 
     #[test]
     fn an_error_names_the_thing_first_and_the_next_step_last() {
-        let body = ErrorBody::new(ErrorCode::NotFound, "no container or service `x`").hint("`micado list --all` shows all names");
+        let body = ErrorBody::new(ErrorCode::NotFound, "no container or service `x`")
+            .hint("`micado list --all` shows all names");
         insta::assert_snapshot!(error_text(&body), @r"
         error: no container or service `x`
         hint: `micado list --all` shows all names

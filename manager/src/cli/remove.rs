@@ -3,8 +3,16 @@
 use super::{args::RemoveArgs, failure::Failure, page::Page, printer::Printer};
 use micado_api::Client;
 
-pub(super) async fn remove(args: RemoveArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
+pub(super) async fn remove(
+    args: RemoveArgs,
+    client: &Client,
+    printer: &Printer,
+) -> Result<(), Failure> {
     let removed = client.remove(&args.name).await?;
-    printer.data(&removed, || removed.iter().fold(Page::default(), |page, it| page.line(it.name.as_str())))?;
+    printer.data(&removed, || {
+        removed
+            .iter()
+            .fold(Page::default(), |page, it| page.line(it.name.as_str()))
+    })?;
     Ok(())
 }

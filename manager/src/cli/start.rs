@@ -12,7 +12,11 @@ use std::{
 /// All files of a start together, in bytes: they travel in one request.
 const FILES_MAX: usize = 2 << 20;
 
-pub(super) async fn start(args: StartArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
+pub(super) async fn start(
+    args: StartArgs,
+    client: &Client,
+    printer: &Printer,
+) -> Result<(), Failure> {
     let request = StartRequest {
         cloud: args.cloud,
         application: args.application,
@@ -26,7 +30,12 @@ pub(super) async fn start(args: StartArgs, client: &Client, printer: &Printer) -
     let started = client.start(&request).await?;
     let tag = started.tag.to_string();
     follow(std::slice::from_ref(&tag), client, printer).await?;
-    let now = client.instances(true).await?.into_iter().rfind(|it| it.id == started.id).unwrap_or(started);
+    let now = client
+        .instances(true)
+        .await?
+        .into_iter()
+        .rfind(|it| it.id == started.id)
+        .unwrap_or(started);
     printer.data(&now, || Page::default().line(tag))?;
     Ok(())
 }
@@ -37,9 +46,19 @@ fn read(paths: &[PathBuf]) -> Result<BTreeMap<String, Vec<u8>>, ErrorBody> {
     let mut files = BTreeMap::new();
     let mut room = FILES_MAX;
     for path in paths {
-        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| refuse(format!("`{}` has no plain file name", path.display())))?;
-        let content = read_up_to(path, room + 1).map_err(|error| refuse(format!("file `{}` cannot be read: {error}", path.display())))?;
-        room = room.checked_sub(content.len()).ok_or_else(|| refuse(format!("the files are too large: {} MiB at most, together", FILES_MAX >> 20)))?;
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(|| refuse(format!("`{}` has no plain file name", path.display())))?;
+        let content = read_up_to(path, room + 1).map_err(|error| {
+            refuse(format!("file `{}` cannot be read: {error}", path.display()))
+        })?;
+        room = room.checked_sub(content.len()).ok_or_else(|| {
+            refuse(format!(
+                "the files are too large: {} MiB at most, together",
+                FILES_MAX >> 20
+            ))
+        })?;
         if files.insert(name.to_owned(), content).is_some() {
             return Err(refuse(format!("two files are called `{name}`")));
         }
@@ -50,7 +69,9 @@ fn read(paths: &[PathBuf]) -> Result<BTreeMap<String, Vec<u8>>, ErrorBody> {
 /// No more than that: what is named may be endless.
 fn read_up_to(path: &Path, bytes: usize) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    fs::File::open(path)?.take(bytes as u64).read_to_end(&mut content)?;
+    fs::File::open(path)?
+        .take(bytes as u64)
+        .read_to_end(&mut content)?;
     Ok(content)
 }
 
@@ -65,12 +86,30 @@ mod tests {
         fs::write(&one, "A").expect("written");
         fs::create_dir(&other).expect("made");
         fs::write(other.join("a.txt"), "B").expect("written");
-        assert_eq!(read(std::slice::from_ref(&one)), Ok([("a.txt".to_owned(), b"A".to_vec())].into()));
-        assert_eq!(read(&[one, other.join("a.txt")]).map_err(|error| error.message), Err("two files are called `a.txt`".to_owned()));
+        assert_eq!(
+            read(std::slice::from_ref(&one)),
+            Ok([("a.txt".to_owned(), b"A".to_vec())].into())
+        );
+        assert_eq!(
+            read(&[one, other.join("a.txt")]).map_err(|error| error.message),
+            Err("two files are called `a.txt`".to_owned())
+        );
         let words = |path: &Path| read(&[path.to_owned()]).expect_err("a refusal").message;
-        assert_eq!(words(&other), format!("file `{}` cannot be read: Is a directory (os error 21)", other.display()));
+        assert_eq!(
+            words(&other),
+            format!(
+                "file `{}` cannot be read: Is a directory (os error 21)",
+                other.display()
+            )
+        );
         let absent = folder.path().join("absent");
-        assert_eq!(words(&absent), format!("file `{}` cannot be read: No such file or directory (os error 2)", absent.display()));
+        assert_eq!(
+            words(&absent),
+            format!(
+                "file `{}` cannot be read: No such file or directory (os error 2)",
+                absent.display()
+            )
+        );
     }
 
     #[test]
@@ -81,8 +120,14 @@ mod tests {
         fs::write(&rest, vec![255; FILES_MAX / 2]).expect("written");
         let files = read(&[half.clone(), rest]).expect("as much as may be");
         let sent = serde_json::to_vec(&files).expect("JSON").len();
-        assert!(sent < 9 << 20, "the manager takes no request of {sent} bytes");
+        assert!(
+            sent < 9 << 20,
+            "the manager takes no request of {sent} bytes"
+        );
         let too_large = Err("the files are too large: 2 MiB at most, together".to_owned());
-        assert_eq!(read(&[half, "/dev/zero".into()]).map_err(|error| error.message), too_large);
+        assert_eq!(
+            read(&[half, "/dev/zero".into()]).map_err(|error| error.message),
+            too_large
+        );
     }
 }

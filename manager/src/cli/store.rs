@@ -5,8 +5,11 @@ use crate::{daemon, store};
 use micado_api::{ErrorBody, ErrorCode};
 
 pub(super) async fn copy(args: CopyStoreArgs, printer: &Printer) -> Result<(), Failure> {
-    let state = daemon::private_folder(&args.state).map_err(|error| ErrorBody::new(ErrorCode::Internal, format!("{error:#}")))?;
-    let copied = store::copy(args.from, args.to, &state).await.map_err(|error| ErrorBody::new(ErrorCode::Unsatisfiable, error.to_string()))?;
+    let state = daemon::private_folder(&args.state)
+        .map_err(|error| ErrorBody::new(ErrorCode::Internal, format!("{error:#}")))?;
+    let copied = store::copy(args.from, args.to, &state)
+        .await
+        .map_err(|error| ErrorBody::new(ErrorCode::Unsatisfiable, error.to_string()))?;
     let page = || {
         let mut table = Page::table(&["KIND", "COPIED"]);
         for (kind, count) in &copied.records {

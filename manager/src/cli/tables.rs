@@ -6,14 +6,30 @@ pub(super) use usage::{events, history, images};
 
 use super::page::{Page, age, moment};
 use comfy_table::Table;
-use micado_api::{ContainerState, ContainerView, Explanation, InstanceState, InstanceView, Resources, ServiceView, StatusView, Timestamp};
+use micado_api::{
+    ContainerState, ContainerView, Explanation, InstanceState, InstanceView, Resources,
+    ServiceView, StatusView, Timestamp,
+};
 use std::{collections::BTreeMap, fmt::Display};
 
 /// Machines; what is really left of their memory, when they ended and the reasons only when there are any. What is given back has no room and costs nothing.
 pub(super) fn instances(views: &[InstanceView], now: Timestamp) -> Table {
-    let (endings, reasons) = (views.iter().any(ended), views.iter().any(|it| it.reason.is_some()));
+    let (endings, reasons) = (
+        views.iter().any(ended),
+        views.iter().any(|it| it.reason.is_some()),
+    );
     let measured = views.iter().any(|it| it.usage.is_some());
-    let mut header = vec!["TAG", "STATE", "CLOUD", "FLAVOUR", "LOCATION", "ADDRESS", "NODE", "CONTAINERS", "MEMORY LEFT"];
+    let mut header = vec![
+        "TAG",
+        "STATE",
+        "CLOUD",
+        "FLAVOUR",
+        "LOCATION",
+        "ADDRESS",
+        "NODE",
+        "CONTAINERS",
+        "MEMORY LEFT",
+    ];
     header.extend(measured.then_some("MEASURED LEFT"));
     header.extend(["PRICE", "AGE"]);
     header.extend(endings.then_some("ENDED"));
@@ -28,13 +44,17 @@ pub(super) fn instances(views: &[InstanceView], now: Timestamp) -> Table {
             it.flavour.to_string(),
             it.location.to_string(),
             text(it.address.as_ref()),
-            it.node.as_ref().map_or_else(String::new, |node| node.chars().take(NODE_ID).collect()),
+            it.node
+                .as_ref()
+                .map_or_else(String::new, |node| node.chars().take(NODE_ID).collect()),
             it.containers.to_string(),
             text(there.then(|| format!("{} of {}", it.memory_left, it.capacity.memory))),
         ];
         row.extend(measured.then(|| usage::left(it)));
         row.extend([text(there.then_some(it.price)), age(now, it.created_at)]);
-        row.extend(endings.then(|| text(ended(it).then(|| format!("{} ago", age(now, it.state_since))))));
+        row.extend(
+            endings.then(|| text(ended(it).then(|| format!("{} ago", age(now, it.state_since))))),
+        );
         row.extend(reasons.then(|| it.reason.clone().unwrap_or_default()));
         table.add_row(row);
     }
@@ -51,7 +71,9 @@ fn ended(view: &InstanceView) -> bool {
 /// Containers; the reasons only when there are any.
 pub(super) fn containers(views: &[ContainerView], now: Timestamp) -> Table {
     let reasons = views.iter().any(|it| it.reason.is_some());
-    let header = ["NAME", "STATE", "INSTANCE", "IMAGE", "PORTS", "MEMORY", "AGE", "REASON"];
+    let header = [
+        "NAME", "STATE", "INSTANCE", "IMAGE", "PORTS", "MEMORY", "AGE", "REASON",
+    ];
     let mut table = Page::table(&header[..header.len() - usize::from(!reasons)]);
     for it in views {
         let mut row = vec![
@@ -81,7 +103,9 @@ fn ports(view: &ContainerView) -> String {
 
 /// Services, one a line.
 pub(super) fn services(views: &[ServiceView], now: Timestamp) -> Table {
-    let mut table = Page::table(&["SERVICE", "IMAGE", "LOCATION", "RUNNING", "PORTS", "DOMAIN", "MEMORY", "CPU", "AGE"]);
+    let mut table = Page::table(&[
+        "SERVICE", "IMAGE", "LOCATION", "RUNNING", "PORTS", "DOMAIN", "MEMORY", "CPU", "AGE",
+    ]);
     for it in views {
         table.add_row([
             it.name.to_string(),
@@ -99,7 +123,10 @@ pub(super) fn services(views: &[ServiceView], now: Timestamp) -> Table {
 }
 
 fn running(view: &ServiceView) -> usize {
-    view.containers.iter().filter(|it| it.state == ContainerState::Running).count()
+    view.containers
+        .iter()
+        .filter(|it| it.state == ContainerState::Running)
+        .count()
 }
 
 /// One service and its containers.
@@ -110,7 +137,12 @@ pub(super) fn service(view: &ServiceView, now: Timestamp) -> Page {
         .add_row(["service", view.name.as_str()])
         .add_row(["client", &spec.client])
         .add_row(["image", &spec.image])
-        .add_row(["pulled as", view.pull.as_deref().unwrap_or("(on its way to the registry)")])
+        .add_row([
+            "pulled as",
+            view.pull
+                .as_deref()
+                .unwrap_or("(on its way to the registry)"),
+        ])
         .add_row(["location", spec.location.as_str()])
         .add_row(["reservation", &spec.reservation.to_string()])
         .add_row(["launched", &moment(view.created_at)]);
@@ -120,11 +152,31 @@ pub(super) fn service(view: &ServiceView, now: Timestamp) -> Page {
         ("environment", spec.environment.join(" ")),
         ("ports", listed(spec.ports.iter())),
         ("domain", text(spec.domain.as_ref())),
-        ("volumes", listed(spec.volumes.iter().map(|it| format!("{}:{}", it.name, it.path)))),
+        (
+            "volumes",
+            listed(
+                spec.volumes
+                    .iter()
+                    .map(|it| format!("{}:{}", it.name, it.path)),
+            ),
+        ),
     ];
     let learned = view.learned.as_ref();
-    let learned = [("footprint", learned.map_or_else(String::new, usage::footprint)), ("critical usage", learned.map_or_else(String::new, usage::critical))];
-    for (name, value) in optional.into_iter().chain(learned).filter(|(_, value)| !value.is_empty()) {
+    let learned = [
+        (
+            "footprint",
+            learned.map_or_else(String::new, usage::footprint),
+        ),
+        (
+            "critical usage",
+            learned.map_or_else(String::new, usage::critical),
+        ),
+    ];
+    for (name, value) in optional
+        .into_iter()
+        .chain(learned)
+        .filter(|(_, value)| !value.is_empty())
+    {
         table.add_row([name, &value]);
     }
     let mut page = Page::default().with(table);
@@ -140,37 +192,91 @@ pub(super) fn service(view: &ServiceView, now: Timestamp) -> Page {
 /// The cluster on one screen.
 pub(super) fn status(view: &StatusView) -> Table {
     let mut table = Page::table(&[]);
-    let at_most = |limit: Option<String>| limit.map_or_else(String::new, |limit| format!(" (at most {limit})"));
+    let at_most = |limit: Option<String>| {
+        limit.map_or_else(String::new, |limit| format!(" (at most {limit})"))
+    };
     table
-        .add_row(["cluster", &format!("{} (micado {})", view.cluster, view.version)])
-        .add_row(["engine", &view.blind.as_ref().map_or_else(|| "answers".to_owned(), |words| format!("is not seen, so nothing is decided: {words}"))])
-        .add_row(["instances", &format!("{}{}", counts(&view.instances), at_most(view.max_instances.map(|max| max.to_string())))])
+        .add_row([
+            "cluster",
+            &format!("{} (micado {})", view.cluster, view.version),
+        ])
+        .add_row([
+            "engine",
+            &view.blind.as_ref().map_or_else(
+                || "answers".to_owned(),
+                |words| format!("is not seen, so nothing is decided: {words}"),
+            ),
+        ])
+        .add_row([
+            "instances",
+            &format!(
+                "{}{}",
+                counts(&view.instances),
+                at_most(view.max_instances.map(|max| max.to_string()))
+            ),
+        ])
         .add_row(["containers", &counts(&view.containers)])
         .add_row(["promised", &promised(&view.reserved, &view.capacity)])
-        .add_row(["price", &format!("{} per hour{}", view.price, at_most(view.max_price.map(|max| max.to_string())))]);
+        .add_row([
+            "price",
+            &format!(
+                "{} per hour{}",
+                view.price,
+                at_most(view.max_price.map(|max| max.to_string()))
+            ),
+        ]);
     for (cloud, words) in &view.cloud_errors {
         table.add_row(["cloud", &format!("{cloud} does not answer: {words}")]);
     }
     if !view.blind_instances.is_empty() {
-        let active = view.instances.get(&InstanceState::Active).copied().unwrap_or_default();
-        let (blind, tags) = (view.blind_instances.len(), listed(view.blind_instances.iter()));
+        let active = view
+            .instances
+            .get(&InstanceState::Active)
+            .copied()
+            .unwrap_or_default();
+        let (blind, tags) = (
+            view.blind_instances.len(),
+            listed(view.blind_instances.iter()),
+        );
         table.add_row(["blind", &format!("{blind} of {active} active machines, whose agents do not tell what they use: {tags}")]);
     }
     for node in &view.foreign_nodes {
-        let role = if node.manager { "Swarm manager" } else { "not rented by micado" };
-        table.add_row(["other node", &format!("{} ({role}, {})", node.hostname, if node.ready { "ready" } else { "down" })]);
+        let role = if node.manager {
+            "Swarm manager"
+        } else {
+            "not rented by micado"
+        };
+        table.add_row([
+            "other node",
+            &format!(
+                "{} ({role}, {})",
+                node.hostname,
+                if node.ready { "ready" } else { "down" }
+            ),
+        ]);
     }
     table
 }
 
 fn promised(reserved: &Resources, capacity: &Resources) -> String {
-    format!("{} of {}, {} of {} cores", reserved.memory, capacity.memory, reserved.cpu, capacity.cpu)
+    format!(
+        "{} of {}, {} of {} cores",
+        reserved.memory, capacity.memory, reserved.cpu, capacity.cpu
+    )
 }
 
 /// `2 running, 1 waiting`.
 fn counts<S: Display>(counts: &BTreeMap<S, u32>) -> String {
-    let shown: Vec<_> = counts.iter().filter(|(_, count)| **count > 0).map(|(state, count)| format!("{count} {state}")).collect();
-    if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
+    let shown: Vec<_> = counts
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(state, count)| format!("{count} {state}"))
+        .collect();
+    if shown.is_empty() {
+        "none".to_owned()
+    } else {
+        shown.join(", ")
+    }
 }
 
 /// Each thing's state, and below it how it came to that.
@@ -183,7 +289,9 @@ pub(super) fn explanations(all: &[Explanation]) -> Page {
         page = page.line(format!("{}: {}", it.name, it.now));
         if !it.decisions.is_empty() {
             let mut table = Page::table(&[]);
-            it.decisions.iter().for_each(|decision| _ = table.add_row([format!("  {}", moment(decision.at)), decision.text.clone()]));
+            it.decisions.iter().for_each(|decision| {
+                _ = table.add_row([format!("  {}", moment(decision.at)), decision.text.clone()])
+            });
             page = page.with(table);
         }
     }
@@ -195,7 +303,10 @@ fn text(value: Option<impl Display>) -> String {
 }
 
 fn listed(items: impl Iterator<Item = impl Display>) -> String {
-    items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+    items
+        .map(|item| item.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]

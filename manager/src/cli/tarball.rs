@@ -13,7 +13,10 @@ const WAITING: usize = 4;
 const PIECE: usize = 32 << 10;
 
 /// Makes a tar of a file or folder, under this name. The thread's outcome says whether it is whole.
-pub(super) fn pack(source: PathBuf, name: String) -> (mpsc::Receiver<Bytes>, JoinHandle<io::Result<()>>) {
+pub(super) fn pack(
+    source: PathBuf,
+    name: String,
+) -> (mpsc::Receiver<Bytes>, JoinHandle<io::Result<()>>) {
     let (to, pieces) = mpsc::channel(WAITING);
     let packing = tokio::task::spawn_blocking(move || {
         let mut tar = tar::Builder::new(io::BufWriter::with_capacity(PIECE, Outlet(to)));
@@ -34,7 +37,10 @@ pub(super) fn pack(source: PathBuf, name: String) -> (mpsc::Receiver<Bytes>, Joi
 pub(super) fn unpack(folder: PathBuf) -> (mpsc::Sender<Bytes>, JoinHandle<io::Result<()>>) {
     let (to, pieces) = mpsc::channel(WAITING);
     let unpacking = tokio::task::spawn_blocking(move || {
-        let mut inlet = Inlet { pieces, piece: Bytes::new() };
+        let mut inlet = Inlet {
+            pieces,
+            piece: Bytes::new(),
+        };
         let mut tar = tar::Archive::new(&mut inlet);
         tar.set_preserve_permissions(true);
         tar.set_preserve_ownerships(rustix::process::geteuid().is_root());
@@ -58,7 +64,9 @@ struct Outlet(mpsc::Sender<Bytes>);
 
 impl Write for Outlet {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0.blocking_send(Bytes::copy_from_slice(data)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        self.0
+            .blocking_send(Bytes::copy_from_slice(data))
+            .map_err(|_| io::ErrorKind::BrokenPipe)?;
         Ok(data.len())
     }
     fn flush(&mut self) -> io::Result<()> {
@@ -93,7 +101,9 @@ mod tests {
     async fn a_file_with_holes_is_packed_as_a_plain_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let sparse = folder.path().join("sparse");
-        std::fs::File::create(&sparse).and_then(|file| file.set_len(1 << 20)).expect("made");
+        std::fs::File::create(&sparse)
+            .and_then(|file| file.set_len(1 << 20))
+            .expect("made");
         let (mut pieces, packing) = pack(sparse, "sparse".to_owned());
         let mut packed = Vec::new();
         while let Some(piece) = pieces.recv().await {
@@ -101,7 +111,15 @@ mod tests {
         }
         packing.await.expect("it ends").expect("it is whole");
         let mut archive = tar::Archive::new(packed.as_slice());
-        let entry = archive.entries().expect("entries").next().expect("one").expect("readable");
-        assert_eq!((entry.header().entry_type(), entry.size()), (tar::EntryType::Regular, 1 << 20));
+        let entry = archive
+            .entries()
+            .expect("entries")
+            .next()
+            .expect("one")
+            .expect("readable");
+        assert_eq!(
+            (entry.header().entry_type(), entry.size()),
+            (tar::EntryType::Regular, 1 << 20)
+        );
     }
 }

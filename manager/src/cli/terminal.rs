@@ -30,7 +30,8 @@ impl Raw {
 
     /// How large it is, for a session.
     pub(super) fn size(&self) -> io::Result<SessionNote> {
-        self.window().map(|(columns, rows)| SessionNote::Resize { columns, rows })
+        self.window()
+            .map(|(columns, rows)| SessionNote::Resize { columns, rows })
     }
 
     /// Has it restored by a panic too, which drops nothing where it ends the process. `and` is done then as well.
@@ -58,7 +59,10 @@ pub(super) fn read_input() -> mpsc::Receiver<Bytes> {
     std::thread::spawn(move || {
         let mut piece = vec![0; INPUT_FRAME];
         while let Ok(length @ 1..) = io::stdin().read(&mut piece) {
-            if to.blocking_send(Bytes::copy_from_slice(&piece[..length])).is_err() {
+            if to
+                .blocking_send(Bytes::copy_from_slice(&piece[..length]))
+                .is_err()
+            {
                 return;
             }
         }

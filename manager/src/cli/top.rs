@@ -33,13 +33,26 @@ pub(super) async fn top(args: TopArgs, client: &Client, printer: &Printer) -> Re
 }
 
 async fn look(client: &Client) -> Result<Seen, ClientError> {
-    let (status, instances, containers) = tokio::try_join!(client.status(), client.instances(false), client.containers(false))?;
-    Ok(Seen { at: clock::now(), status, instances, containers })
+    let (status, instances, containers) = tokio::try_join!(
+        client.status(),
+        client.instances(false),
+        client.containers(false)
+    )?;
+    Ok(Seen {
+        at: clock::now(),
+        status,
+        instances,
+        containers,
+    })
 }
 
 /// Draws until a person has seen enough. A manager that does not answer is said to be silent, and asked again.
 async fn watch(args: &TopArgs, client: &Client, screen: &Screen, mut seen: Seen) -> io::Result<()> {
-    let (mut keys, mut signals, mut looks) = (read_input(), Signals::new()?, looks(client.clone(), Duration::from_secs(args.interval)));
+    let (mut keys, mut signals, mut looks) = (
+        read_input(),
+        Signals::new()?,
+        looks(client.clone(), Duration::from_secs(args.interval)),
+    );
     let mut silent: Option<Silence> = None;
     loop {
         screen.draw(&Board::new(&seen, args.sort), silent.as_ref())?;
@@ -87,8 +100,16 @@ struct Signals {
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        let (resized, interrupt) = (signal(SignalKind::window_change())?, signal(SignalKind::interrupt())?);
-        Ok(Self { resized, interrupt, terminate: signal(SignalKind::terminate())?, hang_up: signal(SignalKind::hangup())? })
+        let (resized, interrupt) = (
+            signal(SignalKind::window_change())?,
+            signal(SignalKind::interrupt())?,
+        );
+        Ok(Self {
+            resized,
+            interrupt,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 
     /// Whether the next that comes ends us; else the window has another size.

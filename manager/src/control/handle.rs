@@ -13,7 +13,11 @@ pub type Read = Box<dyn FnOnce(Result<&Core, ErrorBody>) + Send>;
 /// What the loop takes from its handles.
 pub enum Input {
     /// A request and whom to answer.
-    Request(Ticket, Box<Request>, oneshot::Sender<Result<Reply, ErrorBody>>),
+    Request(
+        Ticket,
+        Box<Request>,
+        oneshot::Sender<Result<Reply, ErrorBody>>,
+    ),
     /// A read.
     Read(Read),
     /// Something that happened.
@@ -39,7 +43,14 @@ impl Handle {
     pub fn new() -> (Self, mpsc::Receiver<Input>, broadcast::Sender<Progress>) {
         let (inbox, outbox) = mpsc::channel(256);
         let (progress, _) = broadcast::channel(4096);
-        (Self { inbox, progress: progress.clone() }, outbox, progress)
+        (
+            Self {
+                inbox,
+                progress: progress.clone(),
+            },
+            outbox,
+            progress,
+        )
     }
 
     /// Asks for something; returns once it is durable.
@@ -49,7 +60,10 @@ impl Handle {
     pub async fn request(&self, request: Request) -> Result<Reply, ErrorBody> {
         let ticket = NEXT_TICKET.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
-        self.inbox.send(Input::Request(ticket, Box::new(request), answer)).await.map_err(|_| stopping())?;
+        self.inbox
+            .send(Input::Request(ticket, Box::new(request), answer))
+            .await
+            .map_err(|_| stopping())?;
         answered.await.map_err(|_| stopping())?
     }
 
@@ -57,10 +71,16 @@ impl Handle {
     ///
     /// # Errors
     /// `Unavailable` when the manager is stopping, or its store does not answer.
-    pub async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Core) -> T + Send + 'static) -> Result<T, ErrorBody> {
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Core) -> T + Send + 'static,
+    ) -> Result<T, ErrorBody> {
         let (answer, answered) = oneshot::channel();
         let read: Read = Box::new(move |core| drop(answer.send(core.map(read))));
-        self.inbox.send(Input::Read(read)).await.map_err(|_| stopping())?;
+        self.inbox
+            .send(Input::Read(read))
+            .await
+            .map_err(|_| stopping())?;
         answered.await.map_err(|_| stopping())?
     }
 
@@ -79,5 +99,9 @@ impl Handle {
 }
 
 fn stopping() -> ErrorBody {
-    ErrorBody::new(ErrorCode::Unavailable, "the manager is stopping or starting over").hint("ask again in a moment; `micado list` shows whether it was done")
+    ErrorBody::new(
+        ErrorCode::Unavailable,
+        "the manager is stopping or starting over",
+    )
+    .hint("ask again in a moment; `micado list` shows whether it was done")
 }

@@ -9,7 +9,10 @@ use std::{future::Future, net::IpAddr, time::Duration};
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// Engine 20.10: the oldest that knows all that we ask for.
-const OLDEST: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
+const OLDEST: ClientVersion = ClientVersion {
+    major_version: 1,
+    minor_version: 41,
+};
 
 /// Reaches the engine at `unix://PATH` or `tcp://HOST:PORT` and checks that it speaks a version of the API that we speak too.
 ///
@@ -28,24 +31,44 @@ pub(crate) async fn connect(endpoint: &str) -> Result<Docker, EngineError> {
         _ => return Err(EngineError::Refused(format!("`{endpoint}` is no engine address (expected `unix:///PATH` or `tcp://HOST:PORT`)"))),
     }
     .map_err(|error| EngineError::Unavailable(format!("cannot reach the engine at `{endpoint}`: {}; is it running?", words(&error))))?;
-    let version = ask(|| format!("reach the engine at `{endpoint}`"), client.version()).await?;
+    let version = ask(
+        || format!("reach the engine at `{endpoint}`"),
+        client.version(),
+    )
+    .await?;
     let newest = version.api_version.as_deref().and_then(parse_version);
     let oldest = version.min_api_version.as_deref().and_then(parse_version);
-    let agreed = agree(endpoint, version.version.as_deref().unwrap_or("of unknown version"), oldest, newest)?;
+    let agreed = agree(
+        endpoint,
+        version.version.as_deref().unwrap_or("of unknown version"),
+        oldest,
+        newest,
+    )?;
     Ok(pin(client, agreed))
 }
 
 /// Whether an address is on this machine: on a network, whoever reaches an engine without TLS is root there.
 fn is_loopback(endpoint: &str) -> bool {
-    let host = endpoint.parse::<Uri>().ok().and_then(|uri| uri.host().map(|host| host.trim_matches(['[', ']']).to_owned()));
-    host.is_some_and(|host| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
+    let host = endpoint.parse::<Uri>().ok().and_then(|uri| {
+        uri.host()
+            .map(|host| host.trim_matches(['[', ']']).to_owned())
+    });
+    host.is_some_and(|host| {
+        host == "localhost"
+            || host
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
+    })
 }
 
 /// Names the version in every request: bollard 0.21 names none, and an engine takes that for its own newest.
 fn pin(client: Docker, version: ClientVersion) -> Docker {
     client.with_request_modifier(move |mut request| {
         let mut parts = request.uri().clone().into_parts();
-        let path = parts.path_and_query.as_ref().map_or("/", PathAndQuery::as_str);
+        let path = parts
+            .path_and_query
+            .as_ref()
+            .map_or("/", PathAndQuery::as_str);
         parts.path_and_query = format!("/v{version}{path}").parse().ok();
         if let Ok(uri) = Uri::from_parts(parts) {
             *request.uri_mut() = uri;
@@ -55,32 +78,57 @@ fn pin(client: Docker, version: ClientVersion) -> Docker {
 }
 
 /// The newest version that the engine and we both speak.
-fn agree(endpoint: &str, engine: &str, oldest: Option<ClientVersion>, newest: Option<ClientVersion>) -> Result<ClientVersion, EngineError> {
+fn agree(
+    endpoint: &str,
+    engine: &str,
+    oldest: Option<ClientVersion>,
+    newest: Option<ClientVersion>,
+) -> Result<ClientVersion, EngineError> {
     let Some(newest) = newest else {
-        return Err(EngineError::Refused(format!("what answers at `{endpoint}` does not say which API version it speaks; it is no Docker Engine")));
+        return Err(EngineError::Refused(format!(
+            "what answers at `{endpoint}` does not say which API version it speaks; it is no Docker Engine"
+        )));
     };
     let oldest = oldest.unwrap_or(newest);
-    let range = format!("the engine at `{endpoint}` ({engine}) speaks API {oldest} to {newest}, this manager {OLDEST} to {API_DEFAULT_VERSION}");
+    let range = format!(
+        "the engine at `{endpoint}` ({engine}) speaks API {oldest} to {newest}, this manager {OLDEST} to {API_DEFAULT_VERSION}"
+    );
     if newest < OLDEST {
-        return Err(EngineError::Refused(format!("{range}; update the engine to 20.10 or later")));
+        return Err(EngineError::Refused(format!(
+            "{range}; update the engine to 20.10 or later"
+        )));
     }
     if oldest > *API_DEFAULT_VERSION {
         return Err(EngineError::Refused(format!("{range}; update micado")));
     }
-    Ok(if newest < *API_DEFAULT_VERSION { newest } else { *API_DEFAULT_VERSION })
+    Ok(if newest < *API_DEFAULT_VERSION {
+        newest
+    } else {
+        *API_DEFAULT_VERSION
+    })
 }
 
 fn parse_version(text: &str) -> Option<ClientVersion> {
     let (major, minor) = text.split_once('.')?;
-    Some(ClientVersion { major_version: major.parse().ok()?, minor_version: minor.parse().ok()? })
+    Some(ClientVersion {
+        major_version: major.parse().ok()?,
+        minor_version: minor.parse().ok()?,
+    })
 }
 
 /// Awaits a call for at most [`LIMIT`]; `what` completes the sentence "cannot ...".
-pub(crate) async fn ask<T>(what: impl FnOnce() -> String, call: impl Future<Output = Result<T, Error>>) -> Result<T, EngineError> {
+pub(crate) async fn ask<T>(
+    what: impl FnOnce() -> String,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, EngineError> {
     match tokio::time::timeout(LIMIT, call).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(explain(&what(), &error)),
-        Err(_) => Err(EngineError::Unavailable(format!("cannot {}: no answer within {} s", what(), LIMIT.as_secs()))),
+        Err(_) => Err(EngineError::Unavailable(format!(
+            "cannot {}: no answer within {} s",
+            what(),
+            LIMIT.as_secs()
+        ))),
     }
 }
 
@@ -93,7 +141,9 @@ pub(crate) fn explain(what: &str, error: &Error) -> EngineError {
         Some(408 | 429) => EngineError::Unavailable(text),
         Some(400..500) => EngineError::Refused(text),
         // Old engines answer some refusals of Swarm with 500.
-        Some(_) if words.contains("code = InvalidArgument") || words.starts_with("invalid ") => EngineError::Refused(text),
+        Some(_) if words.contains("code = InvalidArgument") || words.starts_with("invalid ") => {
+            EngineError::Refused(text)
+        }
         _ => EngineError::Unavailable(text),
     }
 }
@@ -131,7 +181,13 @@ mod tests {
     use super::*;
 
     fn range(oldest: &str, newest: &str) -> Result<String, EngineError> {
-        agree("unix:///e.sock", "99", parse_version(oldest), parse_version(newest)).map(|version| version.to_string())
+        agree(
+            "unix:///e.sock",
+            "99",
+            parse_version(oldest),
+            parse_version(newest),
+        )
+        .map(|version| version.to_string())
     }
 
     #[test]
@@ -147,35 +203,87 @@ mod tests {
         let ours = format!("this manager 1.41 to {API_DEFAULT_VERSION}");
         assert_eq!(
             old,
-            EngineError::Refused(format!("the engine at `unix:///e.sock` (99) speaks API 1.12 to 1.40, {ours}; update the engine to 20.10 or later"))
+            EngineError::Refused(format!(
+                "the engine at `unix:///e.sock` (99) speaks API 1.12 to 1.40, {ours}; update the engine to 20.10 or later"
+            ))
         );
         let new = range("1.90", "1.99").expect_err("too new");
-        assert_eq!(new, EngineError::Refused(format!("the engine at `unix:///e.sock` (99) speaks API 1.90 to 1.99, {ours}; update micado")));
-        assert!(matches!(agree("tcp://x:1", "", None, None), Err(EngineError::Refused(text)) if text.contains("no Docker Engine")));
+        assert_eq!(
+            new,
+            EngineError::Refused(format!(
+                "the engine at `unix:///e.sock` (99) speaks API 1.90 to 1.99, {ours}; update micado"
+            ))
+        );
+        assert!(
+            matches!(agree("tcp://x:1", "", None, None), Err(EngineError::Refused(text)) if text.contains("no Docker Engine"))
+        );
     }
 
     #[test]
     fn refusals_missing_things_and_silence_are_told_apart() {
-        let answer = |status_code, message: &str| explain("do it", &Error::DockerResponseServerError { status_code, message: message.to_owned() });
-        assert_eq!(answer(404, "no such service\n"), EngineError::NotFound("cannot do it: no such service".into()));
-        assert_eq!(answer(400, "bad name"), EngineError::Refused("cannot do it: bad name".into()));
-        assert_eq!(answer(409, "in use"), EngineError::Refused("cannot do it: in use".into()));
-        assert_eq!(answer(500, "raft: no leader"), EngineError::Unavailable("cannot do it: raft: no leader".into()));
-        assert_eq!(answer(503, "not a manager"), EngineError::Unavailable("cannot do it: not a manager".into()));
-        assert!(matches!(answer(500, "rpc error: code = InvalidArgument desc = x"), EngineError::Refused(_)));
-        assert!(matches!(explain("do it", &Error::RequestTimeoutError), EngineError::Unavailable(_)));
+        let answer = |status_code, message: &str| {
+            explain(
+                "do it",
+                &Error::DockerResponseServerError {
+                    status_code,
+                    message: message.to_owned(),
+                },
+            )
+        };
+        assert_eq!(
+            answer(404, "no such service\n"),
+            EngineError::NotFound("cannot do it: no such service".into())
+        );
+        assert_eq!(
+            answer(400, "bad name"),
+            EngineError::Refused("cannot do it: bad name".into())
+        );
+        assert_eq!(
+            answer(409, "in use"),
+            EngineError::Refused("cannot do it: in use".into())
+        );
+        assert_eq!(
+            answer(500, "raft: no leader"),
+            EngineError::Unavailable("cannot do it: raft: no leader".into())
+        );
+        assert_eq!(
+            answer(503, "not a manager"),
+            EngineError::Unavailable("cannot do it: not a manager".into())
+        );
+        assert!(matches!(
+            answer(500, "rpc error: code = InvalidArgument desc = x"),
+            EngineError::Refused(_)
+        ));
+        assert!(matches!(
+            explain("do it", &Error::RequestTimeoutError),
+            EngineError::Unavailable(_)
+        ));
     }
 
     #[tokio::test]
     async fn every_request_names_the_version() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let client = Docker::connect_with_http(&format!("tcp://{address}"), 5, API_DEFAULT_VERSION).expect("an address");
-        let client = pin(client, ClientVersion { major_version: 1, minor_version: 44 });
+        let client = Docker::connect_with_http(&format!("tcp://{address}"), 5, API_DEFAULT_VERSION)
+            .expect("an address");
+        let client = pin(
+            client,
+            ClientVersion {
+                major_version: 1,
+                minor_version: 44,
+            },
+        );
         let served = async {
             let (stream, _) = listener.accept().await.expect("a caller");
             let mut line = String::new();
-            tokio::io::AsyncBufReadExt::read_line(&mut tokio::io::BufReader::new(stream), &mut line).await.expect("a request");
+            tokio::io::AsyncBufReadExt::read_line(
+                &mut tokio::io::BufReader::new(stream),
+                &mut line,
+            )
+            .await
+            .expect("a request");
             line
         };
         let (line, _) = tokio::join!(served, client.list_nodes(None));
@@ -184,17 +292,41 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_without_an_engine_is_named() {
-        let none = connect("unix:///nonexistent/docker.sock").await.expect_err("nothing there");
-        assert!(matches!(&none, EngineError::Unavailable(text) if text.contains("unix:///nonexistent/docker.sock")), "{none}");
-        assert!(matches!(connect("docker.sock").await, Err(EngineError::Refused(text)) if text.contains("unix:///PATH")));
+        let none = connect("unix:///nonexistent/docker.sock")
+            .await
+            .expect_err("nothing there");
+        assert!(
+            matches!(&none, EngineError::Unavailable(text) if text.contains("unix:///nonexistent/docker.sock")),
+            "{none}"
+        );
+        assert!(
+            matches!(connect("docker.sock").await, Err(EngineError::Refused(text)) if text.contains("unix:///PATH"))
+        );
     }
 
     #[tokio::test]
     async fn engines_elsewhere_are_refused() {
-        assert!(["tcp://127.0.0.1:2375", "http://localhost:1", "tcp://[::1]:2375"].into_iter().all(is_loopback));
-        for elsewhere in ["tcp://10.0.0.1:2375", "tcp://engine:2375", "tcp://127.0.0.1.example.org:1", "tcp://127.0.0.1@10.0.0.1:1", "tcp://"] {
+        assert!(
+            [
+                "tcp://127.0.0.1:2375",
+                "http://localhost:1",
+                "tcp://[::1]:2375"
+            ]
+            .into_iter()
+            .all(is_loopback)
+        );
+        for elsewhere in [
+            "tcp://10.0.0.1:2375",
+            "tcp://engine:2375",
+            "tcp://127.0.0.1.example.org:1",
+            "tcp://127.0.0.1@10.0.0.1:1",
+            "tcp://",
+        ] {
             let refused = connect(elsewhere).await;
-            assert!(matches!(&refused, Err(EngineError::Refused(text)) if text.contains("TLS")), "{refused:?}");
+            assert!(
+                matches!(&refused, Err(EngineError::Refused(text)) if text.contains("TLS")),
+                "{refused:?}"
+            );
         }
     }
 }

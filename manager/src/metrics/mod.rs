@@ -75,7 +75,11 @@ struct Look {
 impl Inner {
     /// That its clock is off is said once for each run of its agent and each consequence.
     fn doubt(&mut self, instance: &InstanceId, run: &str, off: &str, consequence: &'static str) {
-        if self.doubted.insert((instance.clone(), consequence), run.to_owned()).is_none_or(|before| before != run) {
+        if self
+            .doubted
+            .insert((instance.clone(), consequence), run.to_owned())
+            .is_none_or(|before| before != run)
+        {
             tracing::warn!(%instance, "its clock is {off} the manager's: {consequence}; have both clocks set by NTP");
         }
     }
@@ -83,7 +87,12 @@ impl Inner {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { inner: Mutex::default(), looking: tokio::sync::Mutex::default(), recording: tokio::sync::Mutex::default(), turn: watch::Sender::new(()) }
+        Self {
+            inner: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
+            recording: tokio::sync::Mutex::default(),
+            turn: watch::Sender::new(()),
+        }
     }
 }
 
@@ -96,16 +105,38 @@ impl Metrics {
     ///
     /// # Errors
     /// In words, when there is no room for it before the store answers: its agent is to keep it.
-    pub async fn take(&self, handle: &Handle, instance: &InstanceId, run: &str, mut batch: SampleBatch) -> Result<(), &'static str> {
-        let services: Vec<&str> = batch.containers.iter().filter_map(|it| it.service.as_deref()).collect();
+    pub async fn take(
+        &self,
+        handle: &Handle,
+        instance: &InstanceId,
+        run: &str,
+        mut batch: SampleBatch,
+    ) -> Result<(), &'static str> {
+        let services: Vec<&str> = batch
+            .containers
+            .iter()
+            .filter_map(|it| it.service.as_deref())
+            .collect();
         self.learn(handle, &services).await;
         let (now, mut inner) = (clock::now(), self.inner());
-        batch.containers.retain(|it| it.service.as_ref().is_some_and(|service| inner.places.is_on(service, instance)));
+        batch.containers.retain(|it| {
+            it.service
+                .as_ref()
+                .is_some_and(|service| inner.places.is_on(service, instance))
+        });
         if !inner.waiting.has_room(instance, &batch) {
             return Err(NO_ROOM);
         }
-        let (mark, doubt) = (Mark { run: run.to_owned(), sequence: batch.sequence }, skew::doubt(now, &batch));
-        let Some(point) = inner.meter.take(now, instance, run, batch) else { return Ok(()) };
+        let (mark, doubt) = (
+            Mark {
+                run: run.to_owned(),
+                sequence: batch.sequence,
+            },
+            skew::doubt(now, &batch),
+        );
+        let Some(point) = inner.meter.take(now, instance, run, batch) else {
+            return Ok(());
+        };
         match doubt {
             None => {
                 let point = inner.places.renamed(point);
@@ -113,7 +144,12 @@ impl Metrics {
             }
             Some(off) => {
                 inner.waiting.note(instance, mark);
-                inner.doubt(instance, run, &off, "what it uses is shown, but not kept for `micado history`");
+                inner.doubt(
+                    instance,
+                    run,
+                    &off,
+                    "what it uses is shown, but not kept for `micado history`",
+                );
             }
         }
         Ok(())
@@ -123,13 +159,26 @@ impl Metrics {
     ///
     /// # Errors
     /// In words, when there is no room for it before the store answers: its agent is to keep it.
-    pub fn take_event(&self, instance: &InstanceId, run: &str, event: ContainerEvent) -> Result<(), &'static str> {
+    pub fn take_event(
+        &self,
+        instance: &InstanceId,
+        run: &str,
+        event: ContainerEvent,
+    ) -> Result<(), &'static str> {
         let mut inner = self.inner();
         if let Some(off) = skew::doubt_event(clock::now(), &event) {
-            inner.doubt(instance, run, &off, "what it tells of containers is heard, but not kept for `micado events`");
+            inner.doubt(
+                instance,
+                run,
+                &off,
+                "what it tells of containers is heard, but not kept for `micado events`",
+            );
             return Ok(());
         }
-        let is_swarms = event.service.as_ref().is_some_and(|service| service.len() <= places::LONGEST_NAME);
+        let is_swarms = event
+            .service
+            .as_ref()
+            .is_some_and(|service| service.len() <= places::LONGEST_NAME);
         if is_swarms && !inner.waiting.push_event((instance.clone(), event)) {
             return Err(NO_ROOM);
         }
@@ -158,7 +207,10 @@ impl Metrics {
                 sleep_until(last.began + LOOK).await;
             }
             let began = Instant::now();
-            *looking = Some(Look { began, answered: self.look(handle).await.is_ok() });
+            *looking = Some(Look {
+                began,
+                answered: self.look(handle).await.is_ok(),
+            });
             look = *looking;
         }
         if look.is_some_and(|look| look.answered) {
@@ -170,9 +222,22 @@ impl Metrics {
     async fn look(&self, handle: &Handle) -> Result<(), ErrorBody> {
         let known: Vec<InstanceId> = {
             let inner = self.inner();
-            inner.waiting.instances().chain(inner.recorded.keys()).cloned().collect()
+            inner
+                .waiting
+                .instances()
+                .chain(inner.recorded.keys())
+                .cloned()
+                .collect()
         };
-        let read = |core: &Core| (core.placed_copies(), known.into_iter().filter(|it| !core.is_live(it)).collect::<Vec<_>>());
+        let read = |core: &Core| {
+            (
+                core.placed_copies(),
+                known
+                    .into_iter()
+                    .filter(|it| !core.is_live(it))
+                    .collect::<Vec<_>>(),
+            )
+        };
         let answer = handle.read(read).await;
         let mut inner = self.inner();
         inner.is_unanswered = answer.is_err();
@@ -191,7 +256,11 @@ impl Metrics {
     /// Up to which sequence of this run the agent's batches are durable.
     #[must_use]
     pub fn recorded(&self, instance: &InstanceId, run: &str) -> Option<u64> {
-        self.inner().recorded.get(instance).filter(|mark| mark.run == run).map(|mark| mark.sequence)
+        self.inner()
+            .recorded
+            .get(instance)
+            .filter(|mark| mark.run == run)
+            .map(|mark| mark.sequence)
     }
 
     /// Changes whenever more may be durable.

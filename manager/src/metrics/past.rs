@@ -9,11 +9,24 @@ impl Metrics {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn recall(&self, history: &dyn History, wanted: &Recall) -> Result<Vec<Point>, StoreError> {
+    pub async fn recall(
+        &self,
+        history: &dyn History,
+        wanted: &Recall,
+    ) -> Result<Vec<Point>, StoreError> {
         // What waits first: it may be recorded meanwhile, and is in both then.
-        let waiting: Vec<Point> = self.inner().waiting.points().filter_map(|it| wanted.of(it)).collect();
+        let waiting: Vec<Point> = self
+            .inner()
+            .waiting
+            .points()
+            .filter_map(|it| wanted.of(it))
+            .collect();
         let kept = history.recall(wanted).await?;
-        let once: BTreeMap<_, Point> = waiting.into_iter().chain(kept).map(|it| ((it.at, it.instance.clone()), it)).collect();
+        let once: BTreeMap<_, Point> = waiting
+            .into_iter()
+            .chain(kept)
+            .map(|it| ((it.at, it.instance.clone()), it))
+            .collect();
         Ok(once.into_values().collect())
     }
 
@@ -21,10 +34,17 @@ impl Metrics {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn recall_events(&self, history: &dyn History, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
+    pub async fn recall_events(
+        &self,
+        history: &dyn History,
+        wanted: &RecallEvents,
+    ) -> Result<Vec<Happening>, StoreError> {
         let waiting: Vec<Happening> = {
             let inner = self.inner();
-            let told = inner.waiting.events().filter_map(|(instance, event)| inner.places.happening(instance, event));
+            let told = inner
+                .waiting
+                .events()
+                .filter_map(|(instance, event)| inner.places.happening(instance, event));
             told.filter(|it| wanted.wants(it)).collect()
         };
         let kept = history.recall_events(wanted).await?;

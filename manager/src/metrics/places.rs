@@ -37,23 +37,39 @@ struct Place {
 impl Places {
     /// What is placed now. While there are events whose places are not looked up yet, none is forgotten.
     pub(super) fn settle(&mut self, now: Timestamp, copies: Vec<Placed>, events_wait: bool) {
-        self.services.extend(copies.into_iter().map(|placed| (placed.swarm_service.clone(), Place { placed, seen: now })));
-        self.services.retain(|_, place| events_wait || now.since(place.seen) <= KEPT);
+        self.services.extend(
+            copies
+                .into_iter()
+                .map(|placed| (placed.swarm_service.clone(), Place { placed, seen: now })),
+        );
+        self.services
+            .retain(|_, place| events_wait || now.since(place.seen) <= KEPT);
         self.of.clear();
         for (service, place) in &self.services {
-            self.of.entry(place.placed.container.clone()).or_default().push(service.clone());
+            self.of
+                .entry(place.placed.container.clone())
+                .or_default()
+                .push(service.clone());
         }
     }
 
     /// Whether the core need not be asked for any of these: each was known or a stranger when it was asked last.
     pub(super) fn has_heard_of(&self, services: &[&str]) -> bool {
         let is_full = self.strangers.len() >= MOST_STRANGERS;
-        services.iter().all(|it| is_full || it.len() > LONGEST_NAME || self.services.contains_key(*it) || self.strangers.contains(*it))
+        services.iter().all(|it| {
+            is_full
+                || it.len() > LONGEST_NAME
+                || self.services.contains_key(*it)
+                || self.strangers.contains(*it)
+        })
     }
 
     /// Those of these that are not known are strangers.
     pub(super) fn note_strangers(&mut self, services: &[&str]) {
-        for it in services.iter().filter(|it| it.len() <= LONGEST_NAME && !self.services.contains_key(**it)) {
+        for it in services
+            .iter()
+            .filter(|it| it.len() <= LONGEST_NAME && !self.services.contains_key(**it))
+        {
             if self.strangers.len() < MOST_STRANGERS {
                 self.strangers.insert((*it).to_owned());
             }
@@ -74,20 +90,31 @@ impl Places {
     pub(super) fn remember(&mut self, kept: Vec<Happening>) {
         let remembered = self.remembered.get_or_insert_default();
         for it in kept {
-            remembered.entry(it.placed.swarm_service.clone()).or_insert(it.placed);
+            remembered
+                .entry(it.placed.swarm_service.clone())
+                .or_insert(it.placed);
         }
     }
 
     pub(super) fn is_on(&self, service: &str, instance: &InstanceId) -> bool {
-        self.services.get(service).is_some_and(|place| place.placed.instance == *instance)
+        self.services
+            .get(service)
+            .is_some_and(|place| place.placed.instance == *instance)
     }
 
     /// What an agent says has happened, as it is kept; nothing when it may not speak of that. No engine has longer ids.
-    pub(super) fn happening(&self, instance: &InstanceId, event: &ContainerEvent) -> Option<Happening> {
+    pub(super) fn happening(
+        &self,
+        instance: &InstanceId,
+        event: &ContainerEvent,
+    ) -> Option<Happening> {
         let service = event.service.as_ref()?;
         let known = self.services.get(service).map(|place| &place.placed);
-        let placed = known.or_else(|| self.remembered.as_ref()?.get(service)).filter(|placed| placed.instance == *instance)?;
-        let is_id = event.id.len() <= LONGEST_ID && event.id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let placed = known
+            .or_else(|| self.remembered.as_ref()?.get(service))
+            .filter(|placed| placed.instance == *instance)?;
+        let is_id = event.id.len() <= LONGEST_ID
+            && event.id.bytes().all(|byte| byte.is_ascii_alphanumeric());
         is_id.then(|| Happening::new(placed.clone(), event))
     }
 
@@ -100,13 +127,20 @@ impl Places {
     pub(super) fn renamed(&self, point: Point) -> Point {
         let mut containers = BTreeMap::new();
         for (service, figures) in point.containers {
-            let Some(place) = self.services.get(&service) else { continue };
-            let kept = containers.entry(place.placed.container.to_string()).or_insert(figures);
+            let Some(place) = self.services.get(&service) else {
+                continue;
+            };
+            let kept = containers
+                .entry(place.placed.container.to_string())
+                .or_insert(figures);
             if figures.memory > kept.memory {
                 *kept = figures;
             }
         }
-        Point { containers, ..point }
+        Point {
+            containers,
+            ..point
+        }
     }
 }
 
@@ -118,9 +152,24 @@ mod tests {
 
     #[test]
     fn what_was_placed_is_known_for_a_while_and_as_long_as_events_of_it_may_wait() {
-        let (mut places, kept) = (Places::default(), u64::try_from(KEPT.as_millis()).expect("minutes"));
-        let died = happening("i1", "web", 9, Died { exit_code: 1, oom: false });
-        let is_known = |places: &Places| places.happening(&died.placed.instance, &died.event()).is_some();
+        let (mut places, kept) = (
+            Places::default(),
+            u64::try_from(KEPT.as_millis()).expect("minutes"),
+        );
+        let died = happening(
+            "i1",
+            "web",
+            9,
+            Died {
+                exit_code: 1,
+                oom: false,
+            },
+        );
+        let is_known = |places: &Places| {
+            places
+                .happening(&died.placed.instance, &died.event())
+                .is_some()
+        };
         places.settle(Timestamp(0), vec![died.placed.clone()], false);
         places.settle(Timestamp(kept), vec![], false);
         assert!(is_known(&places));
@@ -129,19 +178,33 @@ mod tests {
         places.settle(Timestamp(3 * kept), vec![], false);
         assert!(!is_known(&places));
         places.remember(vec![happening("i1", "web", 1, Started)]);
-        assert!(is_known(&places) && places.happening(&InstanceId::trusted("i2"), &died.event()).is_none());
+        assert!(
+            is_known(&places)
+                && places
+                    .happening(&InstanceId::trusted("i2"), &died.event())
+                    .is_none()
+        );
     }
 
     #[test]
     fn the_memory_for_strangers_is_bounded() {
         let mut places = Places::default();
         assert!(!places.has_heard_of(&["c-new"]));
-        let names: Vec<String> = (0..2 * MOST_STRANGERS).map(|n| format!("c-{n}")).chain(["x".repeat(LONGEST_NAME + 1)]).collect();
+        let names: Vec<String> = (0..2 * MOST_STRANGERS)
+            .map(|n| format!("c-{n}"))
+            .chain(["x".repeat(LONGEST_NAME + 1)])
+            .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        assert!(places.has_heard_of(&names[2 * MOST_STRANGERS..]), "no Swarm service is called so");
+        assert!(
+            places.has_heard_of(&names[2 * MOST_STRANGERS..]),
+            "no Swarm service is called so"
+        );
         places.note_strangers(&names);
         assert_eq!(places.strangers.len(), MOST_STRANGERS);
-        assert!(places.has_heard_of(&names) && places.has_heard_of(&["c-new"]), "there is no room to ask for more");
+        assert!(
+            places.has_heard_of(&names) && places.has_heard_of(&["c-new"]),
+            "there is no room to ask for more"
+        );
         places.forget_strangers();
         assert!(!places.has_heard_of(&["c-new"]), "the next turn");
     }

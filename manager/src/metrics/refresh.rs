@@ -66,9 +66,14 @@ impl Refresh {
     pub async fn end(&self) {
         match timeout(LAST, self.record()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "what machines told last could not be recorded; agents that are still there tell it to the next manager"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "what machines told last could not be recorded; agents that are still there tell it to the next manager")
+            }
             Err(_) => {
-                tracing::warn!("what machines told last was not recorded within {} s; agents that are still there tell it to the next manager", LAST.as_secs())
+                tracing::warn!(
+                    "what machines told last was not recorded within {} s; agents that are still there tell it to the next manager",
+                    LAST.as_secs()
+                )
             }
         }
     }
@@ -86,7 +91,14 @@ impl Refresh {
 
     async fn record_points(&self, mut due: usize) -> Result<(), StoreError> {
         while due > 0 {
-            let piece: Vec<Point> = self.metrics.inner().waiting.points().take(due.min(PIECE)).cloned().collect();
+            let piece: Vec<Point> = self
+                .metrics
+                .inner()
+                .waiting
+                .points()
+                .take(due.min(PIECE))
+                .cloned()
+                .collect();
             self.history.record(&piece).await?;
             let mut inner = self.metrics.inner();
             inner.touched.touch(&piece);
@@ -101,15 +113,25 @@ impl Refresh {
         let looked = self.metrics.look(&self.handle).await;
         let is_unknown = {
             let inner = self.metrics.inner();
-            let services: Vec<&str> = inner.waiting.events().filter_map(|(_, event)| event.service.as_deref()).collect();
+            let services: Vec<&str> = inner
+                .waiting
+                .events()
+                .filter_map(|(_, event)| event.service.as_deref())
+                .collect();
             // A core that has stopped says no more, and may have said enough.
             if !inner.places.has_heard_of(&services) {
                 looked.map_err(|error| StoreError::Failed(error.message))?;
             }
-            inner.waiting.events().any(|(instance, event)| inner.places.happening(instance, event).is_none())
+            inner
+                .waiting
+                .events()
+                .any(|(instance, event)| inner.places.happening(instance, event).is_none())
         };
         if is_unknown && !self.metrics.inner().places.has_memory() {
-            let latest = self.history.recall_events(&RecallEvents::any(First::Newest, REMEMBERED)).await?;
+            let latest = self
+                .history
+                .recall_events(&RecallEvents::any(First::Newest, REMEMBERED))
+                .await?;
             self.metrics.inner().places.remember(latest);
         }
         Ok(())
@@ -123,7 +145,12 @@ impl Refresh {
             let count = due.min(PIECE);
             let piece: Vec<Happening> = {
                 let inner = self.metrics.inner();
-                inner.waiting.events().take(count).filter_map(|(instance, event)| inner.places.happening(instance, event)).collect()
+                inner
+                    .waiting
+                    .events()
+                    .take(count)
+                    .filter_map(|(instance, event)| inner.places.happening(instance, event))
+                    .collect()
             };
             self.history.record_events(&piece).await?;
             self.metrics.inner().waiting.release_events(count);
@@ -135,17 +162,29 @@ impl Refresh {
 
     /// Tells the core again who was killed for want of memory: when the agent said so there may have been none. One that is made later finds it in what is kept.
     async fn tell_kills(&self, events: Vec<Happening>) {
-        for it in events.iter().filter(|it| matches!(it.what, ContainerHappening::Died { oom: true, .. })) {
-            self.handle.tell(Event::Happened(it.placed.instance.clone(), it.event())).await;
+        for it in events
+            .iter()
+            .filter(|it| matches!(it.what, ContainerHappening::Died { oom: true, .. }))
+        {
+            self.handle
+                .tell(Event::Happened(it.placed.instance.clone(), it.event()))
+                .await;
         }
     }
 
     async fn show(&self, store: &MongoStore) -> Result<(), StoreError> {
-        let views = self.handle.read(|core| (core.instances(true), core.containers(true), core.images())).await;
-        let Ok((mut instances, mut containers, images)) = views else { return Ok(()) };
+        let views = self
+            .handle
+            .read(|core| (core.instances(true), core.containers(true), core.images()))
+            .await;
+        let Ok((mut instances, mut containers, images)) = views else {
+            return Ok(());
+        };
         self.metrics.measure_instances(&mut instances);
         self.metrics.measure_containers(&mut containers);
-        store.show(clock::now(), &instances, &containers, &images).await
+        store
+            .show(clock::now(), &instances, &containers, &images)
+            .await
     }
 }
 
@@ -161,7 +200,9 @@ impl Outage {
             Err(error) if !self.failing => {
                 tracing::warn!(%error, "what machines and containers use cannot be recorded; it is kept, and tried again at each turn");
             }
-            Ok(()) if self.failing => tracing::info!("what machines and containers use is recorded again"),
+            Ok(()) if self.failing => {
+                tracing::info!("what machines and containers use is recorded again")
+            }
             _ => {}
         }
         self.failing = recorded.is_err();

@@ -1,6 +1,8 @@
 //! The roll-up: once a minute, what was recorded since becomes minutes and ten minutes, and what is older than it is kept goes.
 
-use super::{History, Metrics, Point, Recall, Resolution, Whose, roll_up, touched::Stretch, touched::finer};
+use super::{
+    History, Metrics, Point, Recall, Resolution, Whose, roll_up, touched::Stretch, touched::finer,
+};
 use crate::{clock, control::Handle, store::StoreError};
 use micado_api::{InstanceId, Timestamp};
 use std::{sync::Arc, time::Duration};
@@ -30,9 +32,14 @@ impl Rollup {
         while ticks.recv().await.is_some() {
             let now = clock::now();
             begun = begun || self.begin(now).await;
-            let done = self.turn(now).await.and(self.clean(now, &mut cleaned).await);
+            let done = self
+                .turn(now)
+                .await
+                .and(self.clean(now, &mut cleaned).await);
             match &done {
-                Err(error) if !failing => tracing::warn!(%error, "figures cannot be rolled up; it is tried again every minute"),
+                Err(error) if !failing => {
+                    tracing::warn!(%error, "figures cannot be rolled up; it is tried again every minute")
+                }
                 _ => {}
             }
             failing = done.is_err();
@@ -40,7 +47,11 @@ impl Rollup {
     }
 
     /// Has the store let old points go, when it is time.
-    pub(super) async fn clean(&self, now: Timestamp, cleaned: &mut Timestamp) -> Result<(), StoreError> {
+    pub(super) async fn clean(
+        &self,
+        now: Timestamp,
+        cleaned: &mut Timestamp,
+    ) -> Result<(), StoreError> {
         if now.since(*cleaned) >= CLEANING {
             self.history.forget(now).await?;
             *cleaned = now;
@@ -50,9 +61,19 @@ impl Rollup {
 
     /// Takes up what a manager before this one may have left; whether that is known.
     async fn begin(&self, now: Timestamp) -> bool {
-        let ids = self.handle.read(|core| core.instances(true).into_iter().map(|it| it.id).collect::<Vec<InstanceId>>()).await;
+        let ids = self
+            .handle
+            .read(|core| {
+                core.instances(true)
+                    .into_iter()
+                    .map(|it| it.id)
+                    .collect::<Vec<InstanceId>>()
+            })
+            .await;
         let mut inner = self.metrics.inner();
-        ids.iter().flatten().for_each(|id| inner.touched.touch_kept(now, id));
+        ids.iter()
+            .flatten()
+            .for_each(|id| inner.touched.touch_kept(now, id));
         ids.is_ok()
     }
 
@@ -107,8 +128,18 @@ impl Rollup {
         Ok(rolled)
     }
 
-    async fn read(&self, of: &Stretch, from: Timestamp, until: Timestamp) -> Result<Vec<Point>, StoreError> {
-        let wanted = Recall { whose: Whose::Instance(of.instance.clone()), resolution: finer(of.to), from, until };
+    async fn read(
+        &self,
+        of: &Stretch,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Point>, StoreError> {
+        let wanted = Recall {
+            whose: Whose::Instance(of.instance.clone()),
+            resolution: finer(of.to),
+            from,
+            until,
+        };
         self.history.recall(&wanted).await
     }
 }

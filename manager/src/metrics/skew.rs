@@ -43,16 +43,56 @@ mod tests {
         let now = Timestamp(1_793_700_000_000);
         let of = |by: i64, late| {
             let at = Timestamp(now.0.saturating_add_signed(by));
-            doubt(now, &SampleBatch { sequence: 1, at, late, machine: MachineSample::default(), containers: Vec::new() })
+            doubt(
+                now,
+                &SampleBatch {
+                    sequence: 1,
+                    at,
+                    late,
+                    machine: MachineSample::default(),
+                    containers: Vec::new(),
+                },
+            )
         };
-        assert!([0, 5 * MINUTE, -15 * MINUTE].iter().all(|by| of(*by, false).is_none() && of(*by, true).is_none()));
-        assert_eq!(of(5 * MINUTE + 1000, true).as_deref(), Some("301 s ahead of"));
-        assert_eq!(of(-15 * MINUTE - 1000, false).as_deref(), Some("901 s behind"));
+        assert!(
+            [0, 5 * MINUTE, -15 * MINUTE]
+                .iter()
+                .all(|by| of(*by, false).is_none() && of(*by, true).is_none())
+        );
+        assert_eq!(
+            of(5 * MINUTE + 1000, true).as_deref(),
+            Some("301 s ahead of")
+        );
+        assert_eq!(
+            of(-15 * MINUTE - 1000, false).as_deref(),
+            Some("901 s behind")
+        );
         let event = |by: i64| {
             let at = Timestamp(now.0.saturating_add_signed(by));
-            doubt_event(now, &ContainerEvent { id: "e1".to_owned(), service: None, at, what: ContainerHappening::Healthy }).is_some()
+            doubt_event(
+                now,
+                &ContainerEvent {
+                    id: "e1".to_owned(),
+                    service: None,
+                    at,
+                    what: ContainerHappening::Healthy,
+                },
+            )
+            .is_some()
         };
-        assert_eq!([5 * MINUTE, 6 * MINUTE, -7 * 1440 * MINUTE, -7 * 1440 * MINUTE - 1].map(event), [false, true, false, true]);
-        assert_eq!((of(-60 * MINUTE, true), of(-61 * MINUTE, true).as_deref()), (None, Some("3660 s behind")));
+        assert_eq!(
+            [
+                5 * MINUTE,
+                6 * MINUTE,
+                -7 * 1440 * MINUTE,
+                -7 * 1440 * MINUTE - 1
+            ]
+            .map(event),
+            [false, true, false, true]
+        );
+        assert_eq!(
+            (of(-60 * MINUTE, true), of(-61 * MINUTE, true).as_deref()),
+            (None, Some("3660 s behind"))
+        );
     }
 }

@@ -33,13 +33,26 @@ pub(crate) struct Kept {
 
 impl Kept {
     pub(crate) fn times(&self, resolution: Resolution) -> Vec<u64> {
-        self.all().into_iter().filter(|it| it.resolution == resolution).map(|it| it.at.0).collect()
+        self.all()
+            .into_iter()
+            .filter(|it| it.resolution == resolution)
+            .map(|it| it.at.0)
+            .collect()
     }
     pub(crate) fn all(&self) -> Vec<Point> {
-        self.points.lock().expect("nobody panicked").values().cloned().collect()
+        self.points
+            .lock()
+            .expect("nobody panicked")
+            .values()
+            .cloned()
+            .collect()
     }
     fn answers(&self) -> Result<(), StoreError> {
-        if self.silent.load(Ordering::SeqCst) { Err(StoreError::Failed("it does not answer".to_owned())) } else { Ok(()) }
+        if self.silent.load(Ordering::SeqCst) {
+            Err(StoreError::Failed("it does not answer".to_owned()))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -49,21 +62,31 @@ impl History for Kept {
         self.asked.send_modify(|asked| *asked += 1);
         self.answers()?;
         for point in points {
-            let before = self.points.lock().expect("nobody panicked").insert((point.at, point.instance.clone(), point.resolution), point.clone());
-            self.again.fetch_add(u32::from(before.is_some()), Ordering::SeqCst);
+            let before = self.points.lock().expect("nobody panicked").insert(
+                (point.at, point.instance.clone(), point.resolution),
+                point.clone(),
+            );
+            self.again
+                .fetch_add(u32::from(before.is_some()), Ordering::SeqCst);
         }
         Ok(())
     }
     async fn recall(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError> {
         self.answers()?;
         let bad = *self.bad.lock().expect("nobody panicked");
-        if bad.is_some_and(|(resolution, at)| resolution == wanted.resolution && wanted.from <= at && at < wanted.until) {
+        if bad.is_some_and(|(resolution, at)| {
+            resolution == wanted.resolution && wanted.from <= at && at < wanted.until
+        }) {
             return Err(StoreError::Failed("it cannot be read".to_owned()));
         }
         Ok(self.all().iter().filter_map(|it| wanted.of(it)).collect())
     }
     async fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError> {
-        let of = self.all().into_iter().filter(|it| it.resolution == resolution).map(|it| it.instance);
+        let of = self
+            .all()
+            .into_iter()
+            .filter(|it| it.resolution == resolution)
+            .map(|it| it.instance);
         Ok(of.collect::<BTreeSet<_>>().into_iter().collect())
     }
     async fn record_events(&self, events: &[Happening]) -> Result<(), StoreError> {
@@ -85,19 +108,40 @@ impl History for Kept {
     }
     async fn forget(&self, now: Timestamp) -> Result<(), StoreError> {
         self.answers()?;
-        self.points.lock().expect("nobody panicked").retain(|(at, _, resolution), _| now.since(*at) <= resolution.kept());
+        self.points
+            .lock()
+            .expect("nobody panicked")
+            .retain(|(at, _, resolution), _| now.since(*at) <= resolution.kept());
         Ok(())
     }
 }
 
 /// A sample of a machine, at this moment.
 pub(crate) fn sample(instance: &str, at: u64) -> Point {
-    let (instance, at, resolution) = (InstanceId::trusted(instance), Timestamp(at), Resolution::Sample);
-    Point { instance, resolution, at, machine: MachinePoint { measured_ms: 2000, ..MachinePoint::default() }, containers: BTreeMap::new() }
+    let (instance, at, resolution) = (
+        InstanceId::trusted(instance),
+        Timestamp(at),
+        Resolution::Sample,
+    );
+    Point {
+        instance,
+        resolution,
+        at,
+        machine: MachinePoint {
+            measured_ms: 2000,
+            ..MachinePoint::default()
+        },
+        containers: BTreeMap::new(),
+    }
 }
 
 /// What happened to the container of this service, whose id is the service's name.
-pub(crate) fn happening(instance: &str, service: &str, at: u64, what: ContainerHappening) -> Happening {
+pub(crate) fn happening(
+    instance: &str,
+    service: &str,
+    at: u64,
+    what: ContainerHappening,
+) -> Happening {
     let placed = Placed {
         swarm_service: format!("c-{service}"),
         container: ContainerName::trusted(format!("{service}.1")),
@@ -106,7 +150,12 @@ pub(crate) fn happening(instance: &str, service: &str, at: u64, what: ContainerH
         instance: InstanceId::trusted(instance),
         tag: Tag::trusted(format!("tag-of-{instance}")),
     };
-    Happening { placed, engine_id: service.to_owned(), at: Timestamp(at), what }
+    Happening {
+        placed,
+        engine_id: service.to_owned(),
+        at: Timestamp(at),
+        what,
+    }
 }
 
 /// A way to a core that knows nobody, and the core's end of it: how often it was asked. Once it was told something, its store is silent.
@@ -118,7 +167,10 @@ fn handle() -> (Handle, Arc<AtomicU32>) {
         let mut silent = false;
         while let Some(input) = inputs.recv().await {
             match input {
-                Input::Read(read) if silent => read(Err(ErrorBody::new(ErrorCode::Unavailable, "it does not answer"))),
+                Input::Read(read) if silent => read(Err(ErrorBody::new(
+                    ErrorCode::Unavailable,
+                    "it does not answer",
+                ))),
                 Input::Read(read) => {
                     count.fetch_add(1, Ordering::SeqCst);
                     read(Ok(&core));
@@ -131,8 +183,21 @@ fn handle() -> (Handle, Arc<AtomicU32>) {
 }
 
 fn batch(sequence: u64, services: &[String]) -> SampleBatch {
-    let containers = services.iter().map(|it| ContainerSample { id: it.clone(), service: Some(it.clone()), ..ContainerSample::default() }).collect();
-    SampleBatch { sequence, at: clock::now(), late: false, machine: MachineSample::default(), containers }
+    let containers = services
+        .iter()
+        .map(|it| ContainerSample {
+            id: it.clone(),
+            service: Some(it.clone()),
+            ..ContainerSample::default()
+        })
+        .collect();
+    SampleBatch {
+        sequence,
+        at: clock::now(),
+        late: false,
+        machine: MachineSample::default(),
+        containers,
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,7 +209,15 @@ async fn agents_that_invent_names_cost_the_core_one_look_a_second() {
         tokio::spawn(async move {
             for sequence in 1..=20 {
                 let instance = InstanceId::trusted(format!("i{n}"));
-                metrics.take(&handle, &instance, "a", batch(sequence, &[format!("c-{n}-{sequence}")])).await.expect("there is room");
+                metrics
+                    .take(
+                        &handle,
+                        &instance,
+                        "a",
+                        batch(sequence, &[format!("c-{n}-{sequence}")]),
+                    )
+                    .await
+                    .expect("there is room");
             }
         })
     };
@@ -152,45 +225,100 @@ async fn agents_that_invent_names_cost_the_core_one_look_a_second() {
         liar.await.expect("no panic");
     }
     let (looks, took) = (asked.load(Ordering::SeqCst), began.elapsed());
-    assert!((1..=u32::try_from(took.as_secs()).expect("little") + 1).contains(&looks), "{looks} looks in {took:?}");
-    assert!(took <= LOOK * 2 * 20, "each batch waited for two looks at most: {took:?}");
+    assert!(
+        (1..=u32::try_from(took.as_secs()).expect("little") + 1).contains(&looks),
+        "{looks} looks in {took:?}"
+    );
+    assert!(
+        took <= LOOK * 2 * 20,
+        "each batch waited for two looks at most: {took:?}"
+    );
 }
 
 #[tokio::test]
 async fn what_the_core_could_not_be_told_is_told_the_next_time() {
     let (metrics, (handle, _)) = (Arc::new(Metrics::default()), handle());
-    let refresh = Refresh { metrics: metrics.clone(), handle, history: Arc::new(Kept::default()), shown: None };
-    metrics.inner().meter.take(clock::now(), &InstanceId::trusted("i1"), "a", batch(1, &["c-web".to_owned()]));
+    let refresh = Refresh {
+        metrics: metrics.clone(),
+        handle,
+        history: Arc::new(Kept::default()),
+        shown: None,
+    };
+    metrics.inner().meter.take(
+        clock::now(),
+        &InstanceId::trusted("i1"),
+        "a",
+        batch(1, &["c-web".to_owned()]),
+    );
     refresh.turn(&mut super::refresh::Outage::default()).await;
-    assert_eq!(metrics.inner().meter.used().iter().map(|it| it.service.as_str()).collect::<Vec<_>>(), ["c-web"]);
+    assert_eq!(
+        metrics
+            .inner()
+            .meter
+            .used()
+            .iter()
+            .map(|it| it.service.as_str())
+            .collect::<Vec<_>>(),
+        ["c-web"]
+    );
 }
 
 #[tokio::test]
 async fn what_cannot_be_read_is_left_out_and_the_rest_is_rolled_up() {
     const MINUTE: u64 = 60_000;
     let (metrics, history) = (Arc::new(Metrics::default()), Arc::new(Kept::default()));
-    let rollup = Rollup { metrics: metrics.clone(), handle: handle().0, history: history.clone() };
-    let all: Vec<Point> = (0..4).flat_map(|minute| ["i1", "i2"].map(|it| sample(it, minute * MINUTE))).collect();
+    let rollup = Rollup {
+        metrics: metrics.clone(),
+        handle: handle().0,
+        history: history.clone(),
+    };
+    let all: Vec<Point> = (0..4)
+        .flat_map(|minute| ["i1", "i2"].map(|it| sample(it, minute * MINUTE)))
+        .collect();
     history.record(&all).await.expect("kept");
     metrics.inner().touched.touch(&all);
-    *history.bad.lock().expect("nobody panicked") = Some((Resolution::Sample, Timestamp(2 * MINUTE)));
-    rollup.turn(Timestamp(4 * MINUTE)).await.expect("the others");
-    assert_eq!(history.times(Resolution::Minute), [0, 0, 1, 1, 3, 3].map(|it| it * MINUTE));
-    assert_eq!(metrics.inner().touched.finished(Resolution::Minute, Timestamp(4 * MINUTE)), [], "it is not tried for ever");
+    *history.bad.lock().expect("nobody panicked") =
+        Some((Resolution::Sample, Timestamp(2 * MINUTE)));
+    rollup
+        .turn(Timestamp(4 * MINUTE))
+        .await
+        .expect("the others");
+    assert_eq!(
+        history.times(Resolution::Minute),
+        [0, 0, 1, 1, 3, 3].map(|it| it * MINUTE)
+    );
+    assert_eq!(
+        metrics
+            .inner()
+            .touched
+            .finished(Resolution::Minute, Timestamp(4 * MINUTE)),
+        [],
+        "it is not tried for ever"
+    );
 }
 
 #[tokio::test]
 async fn old_points_go_whether_figures_can_be_rolled_up_or_not_and_later_if_the_store_is_silent() {
     const HOUR: u64 = 3_600_000;
     let history = Arc::new(Kept::default());
-    let rollup = Rollup { metrics: Arc::new(Metrics::default()), handle: handle().0, history: history.clone() };
+    let rollup = Rollup {
+        metrics: Arc::new(Metrics::default()),
+        handle: handle().0,
+        history: history.clone(),
+    };
     history.record(&[sample("i1", 1)]).await.expect("kept");
     let mut cleaned = Timestamp(0);
     history.silent.store(true, Ordering::SeqCst);
-    rollup.clean(Timestamp(2 * HOUR), &mut cleaned).await.expect_err("it does not answer");
+    rollup
+        .clean(Timestamp(2 * HOUR), &mut cleaned)
+        .await
+        .expect_err("it does not answer");
     history.silent.store(false, Ordering::SeqCst);
     *history.bad.lock().expect("nobody panicked") = Some((Resolution::Sample, Timestamp(1)));
-    rollup.clean(Timestamp(2 * HOUR + 1), &mut cleaned).await.expect("it answers");
+    rollup
+        .clean(Timestamp(2 * HOUR + 1), &mut cleaned)
+        .await
+        .expect("it answers");
     assert_eq!((history.all().len(), cleaned), (0, Timestamp(2 * HOUR + 1)));
 }
 
@@ -198,29 +326,56 @@ async fn old_points_go_whether_figures_can_be_rolled_up_or_not_and_later_if_the_
 async fn what_is_recorded_is_rolled_up_once_its_time_is_over() {
     const MINUTE: u64 = 60_000;
     let (metrics, history) = (Arc::new(Metrics::default()), Arc::new(Kept::default()));
-    let rollup = Rollup { metrics: metrics.clone(), handle: handle().0, history: history.clone() };
+    let rollup = Rollup {
+        metrics: metrics.clone(),
+        handle: handle().0,
+        history: history.clone(),
+    };
     // Twenty minutes of two machines, the second of which says nothing in its second minute.
-    let all: Vec<Point> =
-        (0..600).flat_map(|n| ["i1", "i2"].map(|it| sample(it, n * 2000))).filter(|it| it.instance.as_str() == "i1" || it.at.0 / MINUTE != 1).collect();
+    let all: Vec<Point> = (0..600)
+        .flat_map(|n| ["i1", "i2"].map(|it| sample(it, n * 2000)))
+        .filter(|it| it.instance.as_str() == "i1" || it.at.0 / MINUTE != 1)
+        .collect();
     history.record(&all).await.expect("kept");
     metrics.inner().touched.touch(&all);
 
     history.silent.store(true, Ordering::SeqCst);
-    rollup.turn(Timestamp(15 * MINUTE)).await.expect_err("it does not answer");
+    rollup
+        .turn(Timestamp(15 * MINUTE))
+        .await
+        .expect_err("it does not answer");
     history.silent.store(false, Ordering::SeqCst);
-    rollup.turn(Timestamp(15 * MINUTE)).await.expect("it answers");
+    rollup
+        .turn(Timestamp(15 * MINUTE))
+        .await
+        .expect("it answers");
     let minutes = history.times(Resolution::Minute);
-    assert_eq!((minutes.len(), minutes.first(), minutes.last()), (19 * 2 - 1, Some(&0), Some(&(18 * MINUTE))), "the machines' clocks go ahead of ours");
+    assert_eq!(
+        (minutes.len(), minutes.first(), minutes.last()),
+        (19 * 2 - 1, Some(&0), Some(&(18 * MINUTE))),
+        "the machines' clocks go ahead of ours"
+    );
     assert_eq!(history.times(Resolution::TenMinutes), [0, 0]);
-    let whole = history.all().into_iter().find(|it| it.resolution == Resolution::TenMinutes && it.instance.as_str() == "i2").expect("there");
+    let whole = history
+        .all()
+        .into_iter()
+        .find(|it| it.resolution == Resolution::TenMinutes && it.instance.as_str() == "i2")
+        .expect("there");
     assert_eq!(whole.machine.measured_ms, 9 * MINUTE, "a minute is missing");
 
     // What comes late is in the minute and in the ten minutes, once.
     let late = [sample("i2", MINUTE), sample("i2", MINUTE + 2000)];
     history.record(&late).await.expect("kept");
     metrics.inner().touched.touch(&late);
-    rollup.turn(Timestamp(15 * MINUTE)).await.expect("it answers");
-    let whole = history.all().into_iter().find(|it| it.resolution == Resolution::TenMinutes && it.instance.as_str() == "i2").expect("there");
+    rollup
+        .turn(Timestamp(15 * MINUTE))
+        .await
+        .expect("it answers");
+    let whole = history
+        .all()
+        .into_iter()
+        .find(|it| it.resolution == Resolution::TenMinutes && it.instance.as_str() == "i2")
+        .expect("there");
     assert_eq!(whole.machine.measured_ms, 9 * MINUTE + 4000);
     assert_eq!(history.times(Resolution::Minute).len(), 19 * 2);
 }

@@ -20,12 +20,18 @@ pub(super) struct Stretch {
 impl Stretch {
     /// When each of its times begins.
     fn begins(&self) -> impl Iterator<Item = Timestamp> {
-        std::iter::successors(Some(self.from), |at| Some(at.plus(self.to.span()))).take_while(|at| *at < self.until)
+        std::iter::successors(Some(self.from), |at| Some(at.plus(self.to.span())))
+            .take_while(|at| *at < self.until)
     }
 
     /// Each of its times by itself.
     pub(super) fn times(&self) -> impl Iterator<Item = Self> {
-        self.begins().map(|from| Self { from, until: from.plus(self.to.span()), instance: self.instance.clone(), to: self.to })
+        self.begins().map(|from| Self {
+            from,
+            until: from.plus(self.to.span()),
+            instance: self.instance.clone(),
+            to: self.to,
+        })
     }
 }
 
@@ -50,34 +56,62 @@ impl Touched {
                 Resolution::Minute => Resolution::TenMinutes,
                 Resolution::TenMinutes => continue,
             };
-            self.0.entry((coarser, point.instance.clone())).or_default().insert(coarser.begin(point.at));
+            self.0
+                .entry((coarser, point.instance.clone()))
+                .or_default()
+                .insert(coarser.begin(point.at));
         }
     }
 
     /// Nobody knows what was touched before now: everything whose finer points are all kept still.
     pub(super) fn touch_kept(&mut self, now: Timestamp, instance: &InstanceId) {
         for to in [Resolution::Minute, Resolution::TenMinutes] {
-            let oldest = Timestamp(now.0.saturating_sub(u64::try_from(finer(to).kept().as_millis()).unwrap_or(u64::MAX)));
+            let oldest =
+                Timestamp(now.0.saturating_sub(
+                    u64::try_from(finer(to).kept().as_millis()).unwrap_or(u64::MAX),
+                ));
             // The first is there in part, and the second may be so by the time that it is read.
-            let times = std::iter::successors(Some(to.begin(oldest).plus(to.span() * 2)), |at| Some(at.plus(to.span())));
-            self.0.entry((to, instance.clone())).or_default().extend(times.take_while(|at| *at <= now));
+            let times = std::iter::successors(Some(to.begin(oldest).plus(to.span() * 2)), |at| {
+                Some(at.plus(to.span()))
+            });
+            self.0
+                .entry((to, instance.clone()))
+                .or_default()
+                .extend(times.take_while(|at| *at <= now));
         }
     }
 
     /// Takes out what is over: by our clock, or because the machine's own, which may go ahead, is at a later time already. Times that follow each other are one stretch.
     pub(super) fn finished(&mut self, to: Resolution, now: Timestamp) -> Vec<Stretch> {
         let mut stretches = Vec::new();
-        let most = to.span() * u32::try_from(MOST_POINTS * finer(to).millis() / to.millis()).unwrap_or(1).max(1);
-        for ((_, instance), times) in self.0.iter_mut().filter(|((resolution, _), _)| *resolution == to) {
+        let most = to.span()
+            * u32::try_from(MOST_POINTS * finer(to).millis() / to.millis())
+                .unwrap_or(1)
+                .max(1);
+        for ((_, instance), times) in self
+            .0
+            .iter_mut()
+            .filter(|((resolution, _), _)| *resolution == to)
+        {
             let over = times.last().map_or(now, |latest| now.max(*latest));
             let open = times.split_off(&Timestamp((over.0 + 1).saturating_sub(to.millis())));
             for from in std::mem::replace(times, open) {
                 let until = from.plus(to.span());
                 match stretches.last_mut() {
-                    Some(Stretch { instance: of, from: begun, until: end, .. }) if of == instance && *end == from && until.since(*begun) <= most => {
+                    Some(Stretch {
+                        instance: of,
+                        from: begun,
+                        until: end,
+                        ..
+                    }) if of == instance && *end == from && until.since(*begun) <= most => {
                         *end = until
                     }
-                    _ => stretches.push(Stretch { instance: instance.clone(), to, from, until }),
+                    _ => stretches.push(Stretch {
+                        instance: instance.clone(),
+                        to,
+                        from,
+                        until,
+                    }),
                 }
             }
         }
@@ -88,7 +122,10 @@ impl Touched {
     /// These could not be rolled up.
     pub(super) fn put_back(&mut self, stretches: &[Stretch]) {
         for it in stretches {
-            self.0.entry((it.to, it.instance.clone())).or_default().extend(it.begins());
+            self.0
+                .entry((it.to, it.instance.clone()))
+                .or_default()
+                .extend(it.begins());
         }
     }
 }
@@ -101,7 +138,17 @@ mod tests {
     const MINUTE: u64 = 60_000;
 
     fn stretches(touched: &mut Touched, to: Resolution, now: u64) -> Vec<(String, u64, u64)> {
-        touched.finished(to, Timestamp(now)).into_iter().map(|it| (it.instance.to_string(), it.from.0 / MINUTE, it.until.0 / MINUTE)).collect()
+        touched
+            .finished(to, Timestamp(now))
+            .into_iter()
+            .map(|it| {
+                (
+                    it.instance.to_string(),
+                    it.from.0 / MINUTE,
+                    it.until.0 / MINUTE,
+                )
+            })
+            .collect()
     }
 
     fn one(from: u64, until: u64) -> (String, u64, u64) {
@@ -111,23 +158,49 @@ mod tests {
     #[test]
     fn a_minute_is_rolled_up_when_it_is_over_and_again_when_more_came() {
         let mut touched = Touched::default();
-        touched.touch(&[sample("i1", MINUTE), sample("i1", MINUTE + 2000), sample("i1", 2 * MINUTE), sample("i1", 4 * MINUTE)]);
-        assert_eq!(stretches(&mut touched, Resolution::Minute, 2 * MINUTE - 1), [one(1, 3)], "the machine's clock goes ahead: it is in its fifth minute");
-        assert_eq!(stretches(&mut touched, Resolution::Minute, 5 * MINUTE - 1), []);
-        assert_eq!(stretches(&mut touched, Resolution::Minute, 5 * MINUTE), [one(4, 5)]);
+        touched.touch(&[
+            sample("i1", MINUTE),
+            sample("i1", MINUTE + 2000),
+            sample("i1", 2 * MINUTE),
+            sample("i1", 4 * MINUTE),
+        ]);
+        assert_eq!(
+            stretches(&mut touched, Resolution::Minute, 2 * MINUTE - 1),
+            [one(1, 3)],
+            "the machine's clock goes ahead: it is in its fifth minute"
+        );
+        assert_eq!(
+            stretches(&mut touched, Resolution::Minute, 5 * MINUTE - 1),
+            []
+        );
+        assert_eq!(
+            stretches(&mut touched, Resolution::Minute, 5 * MINUTE),
+            [one(4, 5)]
+        );
         touched.touch(&[sample("i1", MINUTE + 4000)]);
-        assert_eq!(stretches(&mut touched, Resolution::Minute, 5 * MINUTE), [one(1, 2)], "late");
+        assert_eq!(
+            stretches(&mut touched, Resolution::Minute, 5 * MINUTE),
+            [one(1, 2)],
+            "late"
+        );
         assert!(touched.0.is_empty());
     }
 
     #[test]
     fn what_could_not_be_rolled_up_is_tried_again() {
         let mut touched = Touched::default();
-        touched.touch(&[sample("i1", MINUTE), sample("i1", 2 * MINUTE), sample("i2", 3 * MINUTE)]);
+        touched.touch(&[
+            sample("i1", MINUTE),
+            sample("i1", 2 * MINUTE),
+            sample("i2", 3 * MINUTE),
+        ]);
         let all = touched.finished(Resolution::Minute, Timestamp(9 * MINUTE));
         assert_eq!(all.len(), 2, "{all:?}");
         touched.put_back(&all);
-        assert_eq!(touched.finished(Resolution::Minute, Timestamp(9 * MINUTE)), all);
+        assert_eq!(
+            touched.finished(Resolution::Minute, Timestamp(9 * MINUTE)),
+            all
+        );
     }
 
     #[test]
@@ -135,9 +208,19 @@ mod tests {
         let (mut touched, now) = (Touched::default(), 10_000 * MINUTE);
         touched.touch_kept(Timestamp(now + 30_000), &InstanceId::trusted("i1"));
         let minutes = stretches(&mut touched, Resolution::Minute, now + 30_000);
-        assert_eq!((minutes.len(), minutes.first().cloned(), minutes.last().cloned()), (6, Some(one(9942, 9952)), Some(one(9992, 10_000))));
+        assert_eq!(
+            (
+                minutes.len(),
+                minutes.first().cloned(),
+                minutes.last().cloned()
+            ),
+            (6, Some(one(9942, 9952)), Some(one(9992, 10_000)))
+        );
         let tens = stretches(&mut touched, Resolution::TenMinutes, now + 30_000);
-        assert_eq!((tens.first().map(|it| it.1), tens.last().map(|it| it.2)), (Some(8580), Some(10_000)));
+        assert_eq!(
+            (tens.first().map(|it| it.1), tens.last().map(|it| it.2)),
+            (Some(8580), Some(10_000))
+        );
         assert!(tens.iter().all(|it| it.2 - it.1 <= MOST_POINTS), "{tens:?}");
     }
 }

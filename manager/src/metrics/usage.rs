@@ -2,38 +2,57 @@
 
 use super::{Inner, Metrics};
 use crate::clock;
-use micado_api::{ContainerName, ContainerUsage, ContainerView, InstanceState, InstanceView, ServiceView, Tag, Timestamp};
+use micado_api::{
+    ContainerName, ContainerUsage, ContainerView, InstanceState, InstanceView, ServiceView, Tag,
+    Timestamp,
+};
 
 impl Metrics {
     /// What each machine uses.
     pub fn measure_instances(&self, views: &mut [InstanceView]) {
         let (inner, now) = (self.inner(), clock::now());
-        views.iter_mut().for_each(|it| it.usage = inner.meter.machine(now, &it.id));
+        views
+            .iter_mut()
+            .for_each(|it| it.usage = inner.meter.machine(now, &it.id));
     }
 
     /// What each container uses.
     pub fn measure_containers(&self, views: &mut [ContainerView]) {
         let (inner, now) = (self.inner(), clock::now());
-        views.iter_mut().for_each(|it| it.usage = inner.container(now, &it.name));
+        views
+            .iter_mut()
+            .for_each(|it| it.usage = inner.container(now, &it.name));
     }
 
     /// What the containers of each service use.
     pub fn measure_services(&self, views: &mut [ServiceView]) {
-        views.iter_mut().for_each(|it| self.measure_containers(&mut it.containers));
+        views
+            .iter_mut()
+            .for_each(|it| self.measure_containers(&mut it.containers));
     }
 
     /// Active machines that nothing is known of.
     #[must_use]
     pub fn blind(&self, views: &[InstanceView]) -> Vec<Tag> {
         let (inner, now) = (self.inner(), clock::now());
-        let blind = |it: &&InstanceView| it.state == InstanceState::Active && inner.meter.machine(now, &it.id).is_none();
-        views.iter().filter(blind).map(|it| it.tag.clone()).collect()
+        let blind = |it: &&InstanceView| {
+            it.state == InstanceState::Active && inner.meter.machine(now, &it.id).is_none()
+        };
+        views
+            .iter()
+            .filter(blind)
+            .map(|it| it.tag.clone())
+            .collect()
     }
 }
 
 impl Inner {
     /// While it is moved there are two copies: what is shown is the one that was measured last.
     fn container(&self, now: Timestamp, name: &ContainerName) -> Option<ContainerUsage> {
-        self.places.of(name).iter().filter_map(|service| self.meter.container(now, service)).max_by_key(|it| it.at)
+        self.places
+            .of(name)
+            .iter()
+            .filter_map(|service| self.meter.container(now, service))
+            .max_by_key(|it| it.at)
     }
 }

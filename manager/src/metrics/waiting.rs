@@ -26,7 +26,12 @@ pub(super) type Told = (InstanceId, ContainerEvent);
 type Identity = (InstanceId, Timestamp, String, &'static str);
 
 fn identity((instance, event): &Told) -> Identity {
-    (instance.clone(), event.at, event.id.clone(), event.what.word())
+    (
+        instance.clone(),
+        event.at,
+        event.id.clone(),
+        event.what.word(),
+    )
 }
 
 /// Points and events, oldest first. They stay until they are recorded.
@@ -54,11 +59,18 @@ pub(super) struct Due {
 impl Waiting {
     /// Whether what this batch says can wait, too.
     pub(super) fn has_room(&self, instance: &InstanceId, batch: &SampleBatch) -> bool {
-        self.has_room_for(instance, size(instance, batch.containers.iter().filter_map(|it| it.service.as_ref())))
+        self.has_room_for(
+            instance,
+            size(
+                instance,
+                batch.containers.iter().filter_map(|it| it.service.as_ref()),
+            ),
+        )
     }
 
     fn has_room_for(&self, instance: &InstanceId, more: usize) -> bool {
-        self.bytes + more <= MOST_BYTES && self.held.get(instance).copied().unwrap_or(0) + more <= MOST_OF_ONE
+        self.bytes + more <= MOST_BYTES
+            && self.held.get(instance).copied().unwrap_or(0) + more <= MOST_OF_ONE
     }
 
     /// A point that was made of this batch.
@@ -85,7 +97,10 @@ impl Waiting {
 
     /// This batch is taken.
     pub(super) fn note(&mut self, instance: &InstanceId, mark: Mark) {
-        let taken = self.taken.entry(instance.clone()).or_insert_with(|| mark.clone());
+        let taken = self
+            .taken
+            .entry(instance.clone())
+            .or_insert_with(|| mark.clone());
         // One of a connection that was cut may come after later ones.
         if taken.run != mark.run || taken.sequence < mark.sequence {
             *taken = mark;
@@ -94,7 +109,11 @@ impl Waiting {
 
     /// What waits now.
     pub(super) fn due(&self) -> Due {
-        Due { points: self.points.len(), events: self.events.len(), marks: self.taken.clone() }
+        Due {
+            points: self.points.len(),
+            events: self.events.len(),
+            marks: self.taken.clone(),
+        }
     }
 
     /// Points, oldest first.
@@ -150,7 +169,10 @@ impl Waiting {
 /// Memory that an event and its identity take, about.
 fn size_of_event((instance, event): &Told) -> usize {
     let twice = instance.as_str().len() + event.id.len();
-    size_of::<Told>() + size_of::<Identity>() + 2 * twice + event.service.as_ref().map_or(0, String::len)
+    size_of::<Told>()
+        + size_of::<Identity>()
+        + 2 * twice
+        + event.service.as_ref().map_or(0, String::len)
 }
 
 fn size_of_point(point: &Point) -> usize {
@@ -160,7 +182,9 @@ fn size_of_point(point: &Point) -> usize {
 /// Memory that a point with these containers takes, about.
 fn size<'a>(instance: &InstanceId, containers: impl Iterator<Item = &'a String>) -> usize {
     let figures = size_of::<(String, ContainerPoint)>();
-    size_of::<Point>() + instance.as_str().len() + containers.map(|name| name.len() + figures).sum::<usize>()
+    size_of::<Point>()
+        + instance.as_str().len()
+        + containers.map(|name| name.len() + figures).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -171,13 +195,26 @@ mod tests {
 
     fn waiting(count: u64) -> Waiting {
         let mut waiting = Waiting::default();
-        (1..=count).for_each(|n| waiting.push(sample("i1", n), Mark { run: "a".to_owned(), sequence: n }));
+        (1..=count).for_each(|n| {
+            waiting.push(
+                sample("i1", n),
+                Mark {
+                    run: "a".to_owned(),
+                    sequence: n,
+                },
+            )
+        });
         waiting
     }
 
     /// An event whose id has so many bytes.
     fn told(instance: &str, bytes: usize) -> Told {
-        let event = ContainerEvent { id: "e".repeat(bytes), service: None, at: Timestamp(1), what: ContainerHappening::Started };
+        let event = ContainerEvent {
+            id: "e".repeat(bytes),
+            service: None,
+            at: Timestamp(1),
+            what: ContainerHappening::Started,
+        };
         (InstanceId::trusted(instance), event)
     }
 
@@ -185,14 +222,30 @@ mod tests {
     fn what_waits_stays_until_it_is_recorded() {
         let mut waiting = waiting(3);
         let due = waiting.due();
-        assert_eq!((due.points, due.marks[&InstanceId::trusted("i1")].sequence), (3, 3));
-        waiting.push(sample("i1", 4), Mark { run: "a".to_owned(), sequence: 4 });
+        assert_eq!(
+            (due.points, due.marks[&InstanceId::trusted("i1")].sequence),
+            (3, 3)
+        );
+        waiting.push(
+            sample("i1", 4),
+            Mark {
+                run: "a".to_owned(),
+                sequence: 4,
+            },
+        );
         assert!(waiting.push_event(told("i1", 10)) && waiting.push_event(told("i1", 20)));
         waiting.release_points(1);
-        assert_eq!(waiting.points().map(|it| it.at.0).collect::<Vec<_>>(), [2, 3, 4]);
+        assert_eq!(
+            waiting.points().map(|it| it.at.0).collect::<Vec<_>>(),
+            [2, 3, 4]
+        );
         waiting.release_points(3);
         waiting.release_events(1);
-        assert_eq!((waiting.bytes, waiting.held.len()), (size_of_event(&told("i1", 20)), 1), "one event is not recorded yet");
+        assert_eq!(
+            (waiting.bytes, waiting.held.len()),
+            (size_of_event(&told("i1", 20)), 1),
+            "one event is not recorded yet"
+        );
         waiting.release_events(1);
         assert_eq!((waiting.bytes, waiting.held.len()), (0, 0));
     }
@@ -200,9 +253,21 @@ mod tests {
     #[test]
     fn what_is_told_again_waits_once() {
         let mut waiting = Waiting::default();
-        let at = |n| (InstanceId::trusted("i1"), ContainerEvent { at: Timestamp(n), ..told("i1", 10).1 });
+        let at = |n| {
+            (
+                InstanceId::trusted("i1"),
+                ContainerEvent {
+                    at: Timestamp(n),
+                    ..told("i1", 10).1
+                },
+            )
+        };
         for _ in 0..3 {
-            assert!(waiting.push_event(at(1)) && waiting.push_event(at(2)) && waiting.push_event(told("i2", 10)));
+            assert!(
+                waiting.push_event(at(1))
+                    && waiting.push_event(at(2))
+                    && waiting.push_event(told("i2", 10))
+            );
         }
         assert_eq!(waiting.due().events, 3);
         let bytes = waiting.bytes;
@@ -211,29 +276,58 @@ mod tests {
         assert!(waiting.push_event(at(1)));
         waiting.release_events(waiting.due().events);
         assert!(waiting.bytes == 0 && waiting.known.is_empty());
-        assert!(waiting.push_event(at(1)) && waiting.push_event(at(2)) && waiting.push_event(told("i2", 10)), "what is recorded may be told again");
+        assert!(
+            waiting.push_event(at(1))
+                && waiting.push_event(at(2))
+                && waiting.push_event(told("i2", 10)),
+            "what is recorded may be told again"
+        );
         assert_eq!((waiting.due().events, waiting.bytes), (3, bytes));
     }
 
     #[test]
     fn there_is_room_for_so_much_of_one_and_of_all() {
         let mut waiting = Waiting::default();
-        let batch = SampleBatch { sequence: 1, at: Timestamp(1), late: false, machine: MachineSample::default(), containers: Vec::new() };
+        let batch = SampleBatch {
+            sequence: 1,
+            at: Timestamp(1),
+            late: false,
+            machine: MachineSample::default(),
+            containers: Vec::new(),
+        };
         let fill = |waiting: &mut Waiting, name: &str| {
             let (instance, mut count) = (InstanceId::trusted(name), 0);
             while waiting.has_room(&instance, &batch) {
-                waiting.push(sample(name, 1), Mark { run: "a".to_owned(), sequence: 1 });
+                waiting.push(
+                    sample(name, 1),
+                    Mark {
+                        run: "a".to_owned(),
+                        sequence: 1,
+                    },
+                );
                 count += 1;
             }
             count
         };
         let most = MOST_OF_ONE / size_of_point(&sample("i1", 1));
-        let counts: Vec<usize> = (1..=9).map(|n| fill(&mut waiting, &format!("i{n}"))).collect();
+        let counts: Vec<usize> = (1..=9)
+            .map(|n| fill(&mut waiting, &format!("i{n}")))
+            .collect();
         assert_eq!(counts[..8], [most; 8]);
         assert!(counts[8] < most / 8, "all is full: {counts:?}");
-        assert!(!waiting.push_event(told("i1", MOST_OF_ONE / 4)) && !waiting.push_event(told("i9", MOST_OF_ONE / 2)), "nor is there room for events");
+        assert!(
+            !waiting.push_event(told("i1", MOST_OF_ONE / 4))
+                && !waiting.push_event(told("i9", MOST_OF_ONE / 2)),
+            "nor is there room for events"
+        );
         waiting.release_points(waiting.points.len());
-        assert!(waiting.push_event(told("i1", MOST_OF_ONE / 4)) && !waiting.push_event(told("i1", MOST_OF_ONE / 4 + 1)));
-        assert!((1..=most / 2).contains(&fill(&mut waiting, "i1")), "they share the room");
+        assert!(
+            waiting.push_event(told("i1", MOST_OF_ONE / 4))
+                && !waiting.push_event(told("i1", MOST_OF_ONE / 4 + 1))
+        );
+        assert!(
+            (1..=most / 2).contains(&fill(&mut waiting, "i1")),
+            "they share the room"
+        );
     }
 }

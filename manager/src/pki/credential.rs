@@ -58,7 +58,10 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn key(folder: &std::path::Path) -> CredentialKey {
-        Pki::open(folder).expect("an authority").credential_key().expect("a key")
+        Pki::open(folder)
+            .expect("an authority")
+            .credential_key()
+            .expect("a key")
     }
 
     #[test]
@@ -68,8 +71,14 @@ mod tests {
         let credential = key(folder.path()).credential(&id);
         assert_eq!(key(folder.path()).credential(&id), credential);
         assert_eq!(key(folder.path()).instance(&credential), Some(id));
-        assert_eq!(key(&folder.path().join("other")).instance(&credential), None);
-        assert!(credential.starts_with("0123abcd.") && credential.len() == 9 + 43, "32 bytes in base64 without padding: {credential}");
+        assert_eq!(
+            key(&folder.path().join("other")).instance(&credential),
+            None
+        );
+        assert!(
+            credential.starts_with("0123abcd.") && credential.len() == 9 + 43,
+            "32 bytes in base64 without padding: {credential}"
+        );
     }
 
     #[test]
@@ -100,7 +109,10 @@ mod tests {
     fn the_secret_is_the_owners_only_and_never_shown() {
         let folder = tempfile::tempdir().expect("a folder");
         assert_eq!(format!("{:?}", key(folder.path())), "CredentialKey(..)");
-        let mode = std::fs::metadata(folder.path().join("credentials.json")).expect("a file").permissions().mode();
+        let mode = std::fs::metadata(folder.path().join("credentials.json"))
+            .expect("a file")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 

@@ -15,13 +15,18 @@ impl Csr {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(pem: &str) -> Result<Self, String> {
-        CertificateSigningRequestParams::from_pem(pem).map(Self).map_err(|error| error.to_string())
+        CertificateSigningRequestParams::from_pem(pem)
+            .map(Self)
+            .map_err(|error| error.to_string())
     }
 
     /// What tells its key from others: the SHA-256 of the public key, in hexadecimal digits.
     #[must_use]
     pub fn key_hash(&self) -> String {
-        Sha256::digest(self.0.public_key.subject_public_key_info()).iter().map(|byte| format!("{byte:02x}")).collect()
+        Sha256::digest(self.0.public_key.subject_public_key_info())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -31,8 +36,18 @@ impl Pki {
     /// # Errors
     /// When the name is unusable.
     pub fn sign_request(&self, request: &Csr, common_name: &str) -> Result<String, PkiError> {
-        let purpose = Purpose { server: false, lasting: true, names: vec![common_name.to_owned()] };
-        let signed = Self::params(&purpose, SystemTime::now()).and_then(|params| params.signed_by(&request.0.public_key, &self.issuer));
-        signed.map(|certificate| certificate.pem()).map_err(|cause| PkiError::Certificate { names: common_name.to_owned(), cause })
+        let purpose = Purpose {
+            server: false,
+            lasting: true,
+            names: vec![common_name.to_owned()],
+        };
+        let signed = Self::params(&purpose, SystemTime::now())
+            .and_then(|params| params.signed_by(&request.0.public_key, &self.issuer));
+        signed
+            .map(|certificate| certificate.pem())
+            .map_err(|cause| PkiError::Certificate {
+                names: common_name.to_owned(),
+                cause,
+            })
     }
 }

@@ -77,8 +77,17 @@ impl Registry {
     /// # Errors
     /// `Refused` when the certificates are unusable or cannot be put where the engine looks for them.
     pub fn told(docker: Docker, told: &ToldRegistry) -> Result<Self, EngineError> {
-        let credentials = Credentials { authority: told.authority.clone(), client: told.client.clone() };
-        Self::new(docker, told.host.clone(), &told.certs_dir, credentials, Some(told.client.clone()))
+        let credentials = Credentials {
+            authority: told.authority.clone(),
+            client: told.client.clone(),
+        };
+        Self::new(
+            docker,
+            told.host.clone(),
+            &told.certs_dir,
+            credentials,
+            Some(told.client.clone()),
+        )
     }
 
     /// Runs a registry on the manager's engine, or leaves the one that runs there as it is. Does not wait for it: see [`Registry::ready`].
@@ -87,16 +96,40 @@ impl Registry {
     /// `Refused` when its image is missing or files cannot be written, `Unavailable` when the engine does not answer.
     pub async fn run(docker: Docker, pki: &Pki, own: &OwnRegistry) -> Result<Self, EngineError> {
         server::ensure(&docker, pki, own).await?;
-        let client = pki.own_client_certificate("manager").map_err(|error| EngineError::Refused(error.to_string()))?;
-        let credentials = Credentials { authority: pki.authority().to_owned(), client };
+        let client = pki
+            .own_client_certificate("manager")
+            .map_err(|error| EngineError::Refused(error.to_string()))?;
+        let credentials = Credentials {
+            authority: pki.authority().to_owned(),
+            client,
+        };
         // Not by 127.0.0.1: an engine takes a registry on its own loopback addresses for an insecure one, and shows it no certificate.
-        Self::new(docker, format!("{}:{}", own.address, own.port), &own.certs_dir, credentials, None)
+        Self::new(
+            docker,
+            format!("{}:{}", own.address, own.port),
+            &own.certs_dir,
+            credentials,
+            None,
+        )
     }
 
-    fn new(docker: Docker, host: String, certs_dir: &Path, credentials: Credentials, shared: Option<Identity>) -> Result<Self, EngineError> {
+    fn new(
+        docker: Docker,
+        host: String,
+        certs_dir: &Path,
+        credentials: Credentials,
+        shared: Option<Identity>,
+    ) -> Result<Self, EngineError> {
         certs::install(certs_dir, &host, &credentials)?;
         let api = certs::client(&credentials)?;
-        Ok(Self { docker, host, api, authority: credentials.authority, shared, pushing: Mutex::new(()) })
+        Ok(Self {
+            docker,
+            host,
+            api,
+            authority: credentials.authority,
+            shared,
+            pushing: Mutex::new(()),
+        })
     }
 
     /// Waits until the registry answers, for at most 20 s.
@@ -120,7 +153,11 @@ impl Registry {
     /// # Errors
     /// `NotFound` when the manager's engine has no such image, `Unavailable` when the registry does not answer or the push fails.
     pub async fn push(&self, image: &str) -> Result<String, EngineError> {
-        let found = ask(|| format!("look at image `{image}`"), self.docker.inspect_image(image)).await?;
+        let found = ask(
+            || format!("look at image `{image}`"),
+            self.docker.inspect_image(image),
+        )
+        .await?;
         let id = found.id.unwrap_or_default();
         let repo = repo_name(image);
         // The tag is the image's own id: what has it is this image.
@@ -131,7 +168,12 @@ impl Registry {
             None => {
                 let named = found.repo_tags.is_some_and(|tags| !tags.is_empty());
                 self.upload(image, &repo, &tag, named).await?;
-                let missing = || EngineError::Unavailable(format!("the registry at `{}` does not have image `{image}` after it was pushed", self.host));
+                let missing = || {
+                    EngineError::Unavailable(format!(
+                        "the registry at `{}` does not have image `{image}` after it was pushed",
+                        self.host
+                    ))
+                };
                 self.digest(&repo, &tag).await?.ok_or_else(missing)?
             }
         };
@@ -139,15 +181,36 @@ impl Registry {
     }
 
     /// Pushes under a name for this purpose only, which is taken away again; unless it is the image's only name, for then the image would go with it.
-    async fn upload(&self, image: &str, repo: &str, tag: &str, named: bool) -> Result<(), EngineError> {
+    async fn upload(
+        &self,
+        image: &str,
+        repo: &str,
+        tag: &str,
+        named: bool,
+    ) -> Result<(), EngineError> {
         let name = format!("{}/{repo}", self.host);
-        let tagging = self.docker.tag_image(image, Some(TagImageOptions { repo: Some(name.clone()), tag: Some(tag.to_owned()) }));
+        let tagging = self.docker.tag_image(
+            image,
+            Some(TagImageOptions {
+                repo: Some(name.clone()),
+                tag: Some(tag.to_owned()),
+            }),
+        );
         ask(|| format!("name image `{image}` for the registry"), tagging).await?;
         let pushed = self.follow_push(image, &name, tag).await;
         if named {
             let pushed_name = format!("{name}:{tag}");
-            let untagged = self.docker.remove_image(&pushed_name, Some(RemoveImageOptions { noprune: true, ..Default::default() }), None);
-            if let Err(error) = ask(|| format!("take the name `{pushed_name}` away"), untagged).await {
+            let untagged = self.docker.remove_image(
+                &pushed_name,
+                Some(RemoveImageOptions {
+                    noprune: true,
+                    ..Default::default()
+                }),
+                None,
+            );
+            if let Err(error) =
+                ask(|| format!("take the name `{pushed_name}` away"), untagged).await
+            {
                 tracing::warn!(%error, "a name that was made for a push stays behind");
             }
         }
@@ -156,38 +219,81 @@ impl Registry {
 
     async fn follow_push(&self, image: &str, name: &str, tag: &str) -> Result<(), EngineError> {
         let what = format!("push image `{image}` to the registry at `{}`", self.host);
-        let mut steps = self.docker.push_image(name, Some(PushImageOptions { tag: Some(tag.to_owned()), platform: None }), None).boxed();
+        let mut steps = self
+            .docker
+            .push_image(
+                name,
+                Some(PushImageOptions {
+                    tag: Some(tag.to_owned()),
+                    platform: None,
+                }),
+                None,
+            )
+            .boxed();
         loop {
             match tokio::time::timeout(PUSH_SILENCE, steps.next()).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(Ok(_))) => {}
                 Ok(Some(Err(error))) => return Err(explain(&what, &error)),
-                Err(_) => return Err(EngineError::Unavailable(format!("cannot {what}: no progress for {} s", PUSH_SILENCE.as_secs()))),
+                Err(_) => {
+                    return Err(EngineError::Unavailable(format!(
+                        "cannot {what}: no progress for {} s",
+                        PUSH_SILENCE.as_secs()
+                    )));
+                }
             }
         }
     }
 
     /// The digest that the registry has for a tag.
     async fn digest(&self, repo: &str, tag: &str) -> Result<Option<String>, EngineError> {
-        let answer = self.question(reqwest::Method::HEAD, &format!("{repo}/manifests/{tag}")).await?;
+        let answer = self
+            .question(reqwest::Method::HEAD, &format!("{repo}/manifests/{tag}"))
+            .await?;
         match answer.status() {
             StatusCode::NOT_FOUND => Ok(None),
             StatusCode::OK => {
-                let digest = answer.headers().get("docker-content-digest").and_then(|digest| digest.to_str().ok());
-                digest.map(|digest| Some(digest.to_owned())).ok_or_else(|| self.odd(&answer))
+                let digest = answer
+                    .headers()
+                    .get("docker-content-digest")
+                    .and_then(|digest| digest.to_str().ok());
+                digest
+                    .map(|digest| Some(digest.to_owned()))
+                    .ok_or_else(|| self.odd(&answer))
             }
             _ => Err(self.odd(&answer)),
         }
     }
 
-    async fn question(&self, method: reqwest::Method, path: &str) -> Result<reqwest::Response, EngineError> {
+    async fn question(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+    ) -> Result<reqwest::Response, EngineError> {
         let url = format!("https://{}/v2/{path}", self.host);
-        let asked = self.api.request(method, url).header(header::ACCEPT, MANIFESTS).timeout(QUESTION).send().await;
-        asked.map_err(|error| EngineError::Unavailable(format!("the registry at `{}` does not answer: {}", self.host, certs::chain(&error))))
+        let asked = self
+            .api
+            .request(method, url)
+            .header(header::ACCEPT, MANIFESTS)
+            .timeout(QUESTION)
+            .send()
+            .await;
+        asked.map_err(|error| {
+            EngineError::Unavailable(format!(
+                "the registry at `{}` does not answer: {}",
+                self.host,
+                certs::chain(&error)
+            ))
+        })
     }
 
     fn odd(&self, answer: &reqwest::Response) -> EngineError {
-        EngineError::Unavailable(format!("the registry at `{}` answers `{}` to {}", self.host, answer.status(), answer.url().path()))
+        EngineError::Unavailable(format!(
+            "the registry at `{}` answers `{}` to {}",
+            self.host,
+            answer.status(),
+            answer.url().path()
+        ))
     }
 
     /// What a machine needs to pull from the registry, which has this client certificate of its own.
@@ -197,7 +303,9 @@ impl Registry {
         RegistryAccess {
             host: self.host.clone(),
             authority: self.authority.clone(),
-            certificate: shared.map_or(own_certificate, |it| &it.certificate).to_owned(),
+            certificate: shared
+                .map_or(own_certificate, |it| &it.certificate)
+                .to_owned(),
             key: shared.map(|it| it.key.clone()),
         }
     }
@@ -213,7 +321,8 @@ mod tests {
     use super::*;
 
     fn nowhere() -> Docker {
-        Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION).expect("an address")
+        Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION)
+            .expect("an address")
     }
 
     #[test]
@@ -237,8 +346,13 @@ mod tests {
         let access = registry.access("a machine's own");
         assert_eq!(access.host, "images.example.org:5000");
         assert!(!format!("{access:?}").contains("KEY"), "{access:?}");
-        for (name, content) in [("ca.crt", Some(access.authority)), ("client.cert", Some(access.certificate)), ("client.key", access.key)] {
-            let installed = std::fs::read_to_string(told.certs_dir.join("images.example.org:5000").join(name));
+        for (name, content) in [
+            ("ca.crt", Some(access.authority)),
+            ("client.cert", Some(access.certificate)),
+            ("client.key", access.key),
+        ] {
+            let installed =
+                std::fs::read_to_string(told.certs_dir.join("images.example.org:5000").join(name));
             assert_eq!(installed.ok(), content, "{name}");
         }
     }
@@ -246,8 +360,18 @@ mod tests {
     #[test]
     fn bad_certificates_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        let client = Identity { certificate: "none".to_owned(), key: "none".to_owned() };
-        let told = ToldRegistry { host: "r:1".to_owned(), authority: "none".to_owned(), client, certs_dir: folder.path().to_owned() };
-        assert!(matches!(Registry::told(nowhere(), &told), Err(EngineError::Refused(text)) if text.contains("certificate")));
+        let client = Identity {
+            certificate: "none".to_owned(),
+            key: "none".to_owned(),
+        };
+        let told = ToldRegistry {
+            host: "r:1".to_owned(),
+            authority: "none".to_owned(),
+            client,
+            certs_dir: folder.path().to_owned(),
+        };
+        assert!(
+            matches!(Registry::told(nowhere(), &told), Err(EngineError::Refused(text)) if text.contains("certificate"))
+        );
     }
 }

@@ -11,8 +11,9 @@ use crate::{
 use bollard::{
     Docker, body_full,
     models::{
-        ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
-        PortBinding, RestartPolicy, RestartPolicyNameEnum,
+        ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, HostConfig,
+        HostConfigLogConfig, Mount, MountType, MountVolumeOptions, PortBinding, RestartPolicy,
+        RestartPolicyNameEnum,
     },
     query_parameters::{CreateContainerOptions, RemoveContainerOptions, UploadToContainerOptions},
 };
@@ -46,7 +47,13 @@ impl OwnRegistry {
     /// The defaults for a cluster whose manager is at this address.
     #[must_use]
     pub fn new(cluster: ClusterId, address: String) -> Self {
-        Self { cluster, address, port: 5443, certs_dir: PathBuf::from("/etc/docker/certs.d"), image: "micado-registry:latest".to_owned() }
+        Self {
+            cluster,
+            address,
+            port: 5443,
+            certs_dir: PathBuf::from("/etc/docker/certs.d"),
+            image: "micado-registry:latest".to_owned(),
+        }
     }
 
     /// The name of its container and of the volume that holds its images.
@@ -57,43 +64,98 @@ impl OwnRegistry {
 }
 
 /// Makes sure that the registry's container is there, made from this configuration, and started.
-pub(super) async fn ensure(docker: &Docker, pki: &Pki, own: &OwnRegistry) -> Result<(), EngineError> {
+pub(super) async fn ensure(
+    docker: &Docker,
+    pki: &Pki,
+    own: &OwnRegistry,
+) -> Result<(), EngineError> {
     let names = ["127.0.0.1", own.address.as_str()].map(str::to_owned);
-    let server = pki.lasting_server_certificate("registry", &names).map_err(|error| EngineError::Refused(error.to_string()))?;
-    let image = ask(|| format!("look for image `{}`", own.image), docker.inspect_image(&own.image)).await.map_err(|error| match error {
-        EngineError::NotFound(text) => EngineError::Refused(format!("{text}; build it with scripts/registry-image/build")),
+    let server = pki
+        .lasting_server_certificate("registry", &names)
+        .map_err(|error| EngineError::Refused(error.to_string()))?;
+    let image = ask(
+        || format!("look for image `{}`", own.image),
+        docker.inspect_image(&own.image),
+    )
+    .await
+    .map_err(|error| match error {
+        EngineError::NotFound(text) => EngineError::Refused(format!(
+            "{text}; build it with scripts/registry-image/build"
+        )),
         other => other,
     })?;
     let files = files(pki.authority(), &server, own.port);
     let config = fingerprint(&files, &image.id.unwrap_or_default(), own.port);
     let name = own.container_name();
-    match ask(|| format!("look for container `{name}`"), docker.inspect_container(&name, None)).await {
+    match ask(
+        || format!("look for container `{name}`"),
+        docker.inspect_container(&name, None),
+    )
+    .await
+    {
         Ok(found) => match judge(&found, &own.cluster, &config) {
             Verdict::Good => return Ok(()),
             Verdict::Stopped => return start(docker, &name).await,
             Verdict::Old => {
-                let removal = docker.remove_container(&name, Some(RemoveContainerOptions { force: true, ..Default::default() }));
+                let removal = docker.remove_container(
+                    &name,
+                    Some(RemoveContainerOptions {
+                        force: true,
+                        ..Default::default()
+                    }),
+                );
                 ask(|| format!("remove the old container `{name}`"), removal).await?;
             }
             Verdict::Foreign => {
-                return Err(EngineError::Refused(format!("container `{name}` exists and is not this cluster's registry; rename or remove it")));
+                return Err(EngineError::Refused(format!(
+                    "container `{name}` exists and is not this cluster's registry; rename or remove it"
+                )));
             }
         },
         Err(EngineError::NotFound(_)) => {}
         Err(error) => return Err(error),
     }
-    let options = CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
-    ask(|| format!("make container `{name}`"), docker.create_container(Some(options), request(own, &config))).await?;
-    let archive = archive(&files).map_err(|error| EngineError::Refused(format!("cannot pack the registry's configuration: {error}")))?;
-    let upload = docker.upload_to_container(&name, Some(UploadToContainerOptions { path: "/".to_owned(), ..Default::default() }), body_full(archive.into()));
-    ask(|| format!("put the configuration into container `{name}`"), upload).await?;
+    let options = CreateContainerOptions {
+        name: Some(name.clone()),
+        ..Default::default()
+    };
+    ask(
+        || format!("make container `{name}`"),
+        docker.create_container(Some(options), request(own, &config)),
+    )
+    .await?;
+    let archive = archive(&files).map_err(|error| {
+        EngineError::Refused(format!("cannot pack the registry's configuration: {error}"))
+    })?;
+    let upload = docker.upload_to_container(
+        &name,
+        Some(UploadToContainerOptions {
+            path: "/".to_owned(),
+            ..Default::default()
+        }),
+        body_full(archive.into()),
+    );
+    ask(
+        || format!("put the configuration into container `{name}`"),
+        upload,
+    )
+    .await?;
     start(docker, &name).await
 }
 
 async fn start(docker: &Docker, name: &str) -> Result<(), EngineError> {
-    ask(|| format!("start container `{name}` (is its port free?)"), docker.start_container(name, None)).await.map_err(|error| match error {
+    ask(
+        || format!("start container `{name}` (is its port free?)"),
+        docker.start_container(name, None),
+    )
+    .await
+    .map_err(|error| match error {
         // A port that is taken is answered as a fault of the engine's own.
-        EngineError::Unavailable(text) if !text.contains(&format!("within {} s", LIMIT.as_secs())) => EngineError::Refused(text),
+        EngineError::Unavailable(text)
+            if !text.contains(&format!("within {} s", LIMIT.as_secs())) =>
+        {
+            EngineError::Refused(text)
+        }
         other => other,
     })
 }
@@ -107,15 +169,24 @@ enum Verdict {
 }
 
 fn judge(found: &ContainerInspectResponse, cluster: &ClusterId, config: &str) -> Verdict {
-    let labels = found.config.as_ref().and_then(|config| config.labels.clone()).unwrap_or_default();
-    if labels.get(labels::CLUSTER).is_none_or(|other| other != cluster.as_str()) {
+    let labels = found
+        .config
+        .as_ref()
+        .and_then(|config| config.labels.clone())
+        .unwrap_or_default();
+    if labels
+        .get(labels::CLUSTER)
+        .is_none_or(|other| other != cluster.as_str())
+    {
         return Verdict::Foreign;
     }
     if labels.get(CONFIG_LABEL).is_none_or(|other| other != config) {
         return Verdict::Old;
     }
     match found.state.as_ref().and_then(|state| state.status) {
-        Some(ContainerStateStatusEnum::RUNNING | ContainerStateStatusEnum::RESTARTING) => Verdict::Good,
+        Some(ContainerStateStatusEnum::RUNNING | ContainerStateStatusEnum::RESTARTING) => {
+            Verdict::Good
+        }
         Some(ContainerStateStatusEnum::EXITED) => Verdict::Stopped,
         // Created and never started: the manager may have died before the files were in it.
         _ => Verdict::Old,
@@ -129,7 +200,10 @@ fn request(own: &OwnRegistry, config: &str) -> ContainerCreateBody {
         typ: Some(MountType::VOLUME),
         source: Some(own.container_name()),
         target: Some(STORAGE.to_owned()),
-        volume_options: Some(MountVolumeOptions { labels: Some([cluster.clone()].into()), ..Default::default() }),
+        volume_options: Some(MountVolumeOptions {
+            labels: Some([cluster.clone()].into()),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     ContainerCreateBody {
@@ -138,12 +212,25 @@ fn request(own: &OwnRegistry, config: &str) -> ContainerCreateBody {
         labels: Some([cluster, (CONFIG_LABEL.to_owned(), config.to_owned())].into()),
         exposed_ports: Some(vec![port.clone()]),
         host_config: Some(HostConfig {
-            port_bindings: Some(HashMap::from([(port, Some(vec![PortBinding { host_ip: None, host_port: Some(own.port.to_string()) }]))])),
+            port_bindings: Some(HashMap::from([(
+                port,
+                Some(vec![PortBinding {
+                    host_ip: None,
+                    host_port: Some(own.port.to_string()),
+                }]),
+            )])),
             mounts: Some(vec![volume]),
-            restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::ALWAYS), maximum_retry_count: None }),
+            restart_policy: Some(RestartPolicy {
+                name: Some(RestartPolicyNameEnum::ALWAYS),
+                maximum_retry_count: None,
+            }),
             log_config: Some(HostConfigLogConfig {
                 typ: Some("json-file".to_owned()),
-                config: Some([("max-size", "10m"), ("max-file", "2")].map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+                config: Some(
+                    [("max-size", "10m"), ("max-file", "2")]
+                        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                        .into(),
+                ),
             }),
             ..Default::default()
         }),
@@ -167,7 +254,12 @@ fn files(authority: &str, server: &Identity, port: u16) -> [(&'static str, Strin
             },
         },
     });
-    [("config.json", config.to_string()), ("ca.crt", authority.to_owned()), ("server.crt", server.certificate.clone()), ("server.key", server.key.clone())]
+    [
+        ("config.json", config.to_string()),
+        ("ca.crt", authority.to_owned()),
+        ("server.crt", server.certificate.clone()),
+        ("server.key", server.key.clone()),
+    ]
 }
 
 fn fingerprint(files: &[(&str, String)], image: &str, port: u16) -> String {
@@ -176,7 +268,11 @@ fn fingerprint(files: &[(&str, String)], image: &str, port: u16) -> String {
         hash.update(format!("{name} {}\n{content}", content.len()));
     }
     hash.update(format!("{image} {port}"));
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn archive(files: &[(&str, String)]) -> std::io::Result<Vec<u8>> {
@@ -195,11 +291,25 @@ mod tests {
     use super::*;
     use bollard::models::{ContainerConfig, ContainerState};
 
-    fn container(cluster: &str, config: &str, status: ContainerStateStatusEnum) -> ContainerInspectResponse {
-        let labels = [(labels::CLUSTER.to_owned(), cluster.to_owned()), (CONFIG_LABEL.to_owned(), config.to_owned())].into();
+    fn container(
+        cluster: &str,
+        config: &str,
+        status: ContainerStateStatusEnum,
+    ) -> ContainerInspectResponse {
+        let labels = [
+            (labels::CLUSTER.to_owned(), cluster.to_owned()),
+            (CONFIG_LABEL.to_owned(), config.to_owned()),
+        ]
+        .into();
         ContainerInspectResponse {
-            config: Some(ContainerConfig { labels: Some(labels), ..Default::default() }),
-            state: Some(ContainerState { status: Some(status), ..Default::default() }),
+            config: Some(ContainerConfig {
+                labels: Some(labels),
+                ..Default::default()
+            }),
+            state: Some(ContainerState {
+                status: Some(status),
+                ..Default::default()
+            }),
             ..Default::default()
         }
     }
@@ -208,26 +318,59 @@ mod tests {
     fn what_runs_unchanged_is_left_alone() {
         use ContainerStateStatusEnum::{CREATED, EXITED, RUNNING};
         let ours = ClusterId::trusted("abc");
-        assert_eq!(judge(&container("abc", "1", RUNNING), &ours, "1"), Verdict::Good);
-        assert_eq!(judge(&container("abc", "1", EXITED), &ours, "1"), Verdict::Stopped);
-        assert_eq!(judge(&container("abc", "1", CREATED), &ours, "1"), Verdict::Old);
-        assert_eq!(judge(&container("abc", "1", RUNNING), &ours, "2"), Verdict::Old);
-        assert_eq!(judge(&container("xyz", "1", RUNNING), &ours, "1"), Verdict::Foreign);
-        assert_eq!(judge(&ContainerInspectResponse::default(), &ours, "1"), Verdict::Foreign);
+        assert_eq!(
+            judge(&container("abc", "1", RUNNING), &ours, "1"),
+            Verdict::Good
+        );
+        assert_eq!(
+            judge(&container("abc", "1", EXITED), &ours, "1"),
+            Verdict::Stopped
+        );
+        assert_eq!(
+            judge(&container("abc", "1", CREATED), &ours, "1"),
+            Verdict::Old
+        );
+        assert_eq!(
+            judge(&container("abc", "1", RUNNING), &ours, "2"),
+            Verdict::Old
+        );
+        assert_eq!(
+            judge(&container("xyz", "1", RUNNING), &ours, "1"),
+            Verdict::Foreign
+        );
+        assert_eq!(
+            judge(&ContainerInspectResponse::default(), &ours, "1"),
+            Verdict::Foreign
+        );
     }
 
     #[test]
     fn every_part_of_the_configuration_counts_and_no_key_is_in_the_request() {
-        let server = Identity { certificate: "CERTIFICATE".to_owned(), key: "SECRET".to_owned() };
-        let other = Identity { key: "CHANGED".to_owned(), ..server.clone() };
-        let print = |server: &Identity, image: &str, port: u16| fingerprint(&files("CA", server, port), image, port);
+        let server = Identity {
+            certificate: "CERTIFICATE".to_owned(),
+            key: "SECRET".to_owned(),
+        };
+        let other = Identity {
+            key: "CHANGED".to_owned(),
+            ..server.clone()
+        };
+        let print = |server: &Identity, image: &str, port: u16| {
+            fingerprint(&files("CA", server, port), image, port)
+        };
         let base = print(&server, "i", 1);
         assert_eq!(base, print(&server, "i", 1));
-        for changed in [print(&other, "i", 1), print(&server, "j", 1), print(&server, "i", 2)] {
+        for changed in [
+            print(&other, "i", 1),
+            print(&server, "j", 1),
+            print(&server, "i", 2),
+        ] {
             assert_ne!(base, changed);
         }
         let own = OwnRegistry::new(ClusterId::trusted("abc"), "10.0.0.1".to_owned());
         let text = serde_json::to_string(&request(&own, &base)).expect("plain data");
-        assert!(!text.contains("SECRET") && text.contains("micado-abc-registry"), "{text}");
+        assert!(
+            !text.contains("SECRET") && text.contains("micado-abc-registry"),
+            "{text}"
+        );
     }
 }

@@ -7,10 +7,14 @@ pub use events::*;
 pub use history::*;
 
 use super::{Change, Contents, Key, Record, Store, StoreError};
-use crate::model::{Container, Decision, Desired, Image, Instance, Learned, Outcome, Placement, Service, Trade, Window};
+use crate::model::{
+    Container, Decision, Desired, Image, Instance, Learned, Outcome, Placement, Service, Trade,
+    Window,
+};
 use micado_api::{
-    CloudName, ContainerName, Critical, FlavourName, InstanceId, InstanceState, Location, MemoryBytes, NanoCpus, Origin, PortMapping, PricePerHour, Protocol,
-    Resources, ServiceName, ServiceSpec, Tag, Timestamp, VolumeMount,
+    CloudName, ContainerName, Critical, FlavourName, InstanceId, InstanceState, Location,
+    MemoryBytes, NanoCpus, Origin, PortMapping, PricePerHour, Protocol, Resources, ServiceName,
+    ServiceSpec, Tag, Timestamp, VolumeMount,
 };
 use micado_core::metrics::History;
 use std::sync::Arc;
@@ -71,13 +75,29 @@ pub(crate) use conformance;
 pub async fn a_fresh_store_is_empty<H: Home>() {
     let home = H::fresh().await;
     assert_eq!(home.open().await.load().await, Ok(vec![]));
-    assert_eq!(home.open().await.load().await, Ok(vec![]), "after it was opened again");
+    assert_eq!(
+        home.open().await.load().await,
+        Ok(vec![]),
+        "after it was opened again"
+    );
 }
 
 pub async fn every_kind_of_record_comes_back<H: Home>() {
     let home = H::fresh().await;
-    let records = [instance(), service(), container(), image(), decision(7), decision(u64::MAX), setting("cluster", "abc")];
-    let changes: Vec<Change> = records.iter().cloned().map(|record| put(record, 0)).collect();
+    let records = [
+        instance(),
+        service(),
+        container(),
+        image(),
+        decision(7),
+        decision(u64::MAX),
+        setting("cluster", "abc"),
+    ];
+    let changes: Vec<Change> = records
+        .iter()
+        .cloned()
+        .map(|record| put(record, 0))
+        .collect();
     let store = home.open().await;
     store.commit(&changes).await.expect("commit");
     let wanted: Contents = records.into_iter().map(|record| (record, 1)).collect();
@@ -90,23 +110,45 @@ pub async fn versions_rise_with_every_write<H: Home>() {
     let home = H::fresh().await;
     let store = home.open().await;
     for version in 0..5 {
-        store.commit(&[put(setting("a", &version.to_string()), version)]).await.expect("commit");
-        assert_same(&*store, vec![(setting("a", &version.to_string()), version + 1)]).await;
+        store
+            .commit(&[put(setting("a", &version.to_string()), version)])
+            .await
+            .expect("commit");
+        assert_same(
+            &*store,
+            vec![(setting("a", &version.to_string()), version + 1)],
+        )
+        .await;
     }
     drop(store);
     let store = home.open().await;
-    store.commit(&[put(setting("a", "again"), 5)]).await.expect("the version was kept");
+    store
+        .commit(&[put(setting("a", "again"), 5)])
+        .await
+        .expect("the version was kept");
 }
 
 pub async fn a_stale_version_is_refused<H: Home>() {
     let home = H::fresh().await;
     let store = home.open().await;
-    store.commit(&[put(setting("a", "1"), 0)]).await.expect("commit");
-    store.commit(&[put(setting("a", "2"), 1)]).await.expect("commit");
+    store
+        .commit(&[put(setting("a", "1"), 0)])
+        .await
+        .expect("commit");
+    store
+        .commit(&[put(setting("a", "2"), 1)])
+        .await
+        .expect("commit");
     let key = Key::Setting("a".into());
     for stale in [0, 1, 3] {
-        assert_eq!(store.commit(&[put(setting("a", "stale"), stale)]).await, Err(StoreError::Conflict(key.clone())));
-        assert_eq!(store.commit(&[delete(key.clone(), stale)]).await, Err(StoreError::Conflict(key.clone())));
+        assert_eq!(
+            store.commit(&[put(setting("a", "stale"), stale)]).await,
+            Err(StoreError::Conflict(key.clone()))
+        );
+        assert_eq!(
+            store.commit(&[delete(key.clone(), stale)]).await,
+            Err(StoreError::Conflict(key.clone()))
+        );
     }
     assert_same(&*store, vec![(setting("a", "2"), 2)]).await;
 }
@@ -115,43 +157,106 @@ pub async fn what_exists_is_not_made_again<H: Home>() {
     let home = H::fresh().await;
     let store = home.open().await;
     store.commit(&[put(instance(), 0)]).await.expect("commit");
-    assert_eq!(store.commit(&[put(instance(), 0)]).await, Err(StoreError::Conflict(instance().key())));
-    assert_eq!(store.commit(&[put(service(), 1)]).await, Err(StoreError::Conflict(service().key())), "and what does not exist is not changed");
-    assert_eq!(store.commit(&[delete(service().key(), 1)]).await, Err(StoreError::Conflict(service().key())));
-    store.commit(&[delete(service().key(), 0)]).await.expect("what is not there may be required to be so");
+    assert_eq!(
+        store.commit(&[put(instance(), 0)]).await,
+        Err(StoreError::Conflict(instance().key()))
+    );
+    assert_eq!(
+        store.commit(&[put(service(), 1)]).await,
+        Err(StoreError::Conflict(service().key())),
+        "and what does not exist is not changed"
+    );
+    assert_eq!(
+        store.commit(&[delete(service().key(), 1)]).await,
+        Err(StoreError::Conflict(service().key()))
+    );
+    store
+        .commit(&[delete(service().key(), 0)])
+        .await
+        .expect("what is not there may be required to be so");
     assert_same(&*store, vec![(instance(), 1)]).await;
 }
 
 pub async fn all_or_none<H: Home>() {
     let home = H::fresh().await;
     let store = home.open().await;
-    store.commit(&[put(setting("a", "1"), 0), put(setting("b", "1"), 0), put(instance(), 0)]).await.expect("commit");
-    let good = [put(setting("a", "2"), 1), delete(instance().key(), 1), put(decision(1), 0)];
+    store
+        .commit(&[
+            put(setting("a", "1"), 0),
+            put(setting("b", "1"), 0),
+            put(instance(), 0),
+        ])
+        .await
+        .expect("commit");
+    let good = [
+        put(setting("a", "2"), 1),
+        delete(instance().key(), 1),
+        put(decision(1), 0),
+    ];
     let stale = put(setting("b", "2"), 9);
     for at in 0..=good.len() {
         let mut changes = good.to_vec();
         changes.insert(at, stale.clone());
-        assert_eq!(store.commit(&changes).await, Err(StoreError::Conflict(stale.key.clone())));
-        assert_same(&*store, vec![(setting("a", "1"), 1), (setting("b", "1"), 1), (instance(), 1)]).await;
+        assert_eq!(
+            store.commit(&changes).await,
+            Err(StoreError::Conflict(stale.key.clone()))
+        );
+        assert_same(
+            &*store,
+            vec![
+                (setting("a", "1"), 1),
+                (setting("b", "1"), 1),
+                (instance(), 1),
+            ],
+        )
+        .await;
     }
     drop(store);
     let store = home.open().await;
-    assert_same(&*store, vec![(setting("a", "1"), 1), (setting("b", "1"), 1), (instance(), 1)]).await;
-    store.commit(&good).await.expect("without the stale one they are written");
-    assert_same(&*store, vec![(setting("a", "2"), 2), (setting("b", "1"), 1), (decision(1), 1)]).await;
+    assert_same(
+        &*store,
+        vec![
+            (setting("a", "1"), 1),
+            (setting("b", "1"), 1),
+            (instance(), 1),
+        ],
+    )
+    .await;
+    store
+        .commit(&good)
+        .await
+        .expect("without the stale one they are written");
+    assert_same(
+        &*store,
+        vec![
+            (setting("a", "2"), 2),
+            (setting("b", "1"), 1),
+            (decision(1), 1),
+        ],
+    )
+    .await;
     store.commit(&[]).await.expect("no change is no error");
 }
 
 pub async fn what_is_deleted_stays_gone<H: Home>() {
     let home = H::fresh().await;
     let store = home.open().await;
-    store.commit(&[put(container(), 0), put(decision(1), 0)]).await.expect("commit");
-    store.commit(&[delete(container().key(), 1)]).await.expect("delete");
+    store
+        .commit(&[put(container(), 0), put(decision(1), 0)])
+        .await
+        .expect("commit");
+    store
+        .commit(&[delete(container().key(), 1)])
+        .await
+        .expect("delete");
     assert_same(&*store, vec![(decision(1), 1)]).await;
     drop(store);
     let store = home.open().await;
     assert_same(&*store, vec![(decision(1), 1)]).await;
-    store.commit(&[put(container(), 0)]).await.expect("its name is free again");
+    store
+        .commit(&[put(container(), 0)])
+        .await
+        .expect("its name is free again");
     assert_same(&*store, vec![(container(), 1), (decision(1), 1)]).await;
 }
 
@@ -168,7 +273,10 @@ pub async fn racing_writers_lose_nothing<H: Home>() {
     const EACH: u64 = 25;
     let home = H::fresh().await;
     let store = home.open().await;
-    store.commit(&[put(setting("sum", "0"), 0)]).await.expect("commit");
+    store
+        .commit(&[put(setting("sum", "0"), 0)])
+        .await
+        .expect("commit");
     let mut writers = tokio::task::JoinSet::new();
     for _ in 0..WRITERS {
         let store = Arc::clone(&store);
@@ -176,9 +284,14 @@ pub async fn racing_writers_lose_nothing<H: Home>() {
             let mut done = 0;
             while done < EACH {
                 let contents = store.load().await.expect("load");
-                let [(Record::Setting(_, sum), version)] = contents.as_slice() else { panic!("one setting: {contents:?}") };
+                let [(Record::Setting(_, sum), version)] = contents.as_slice() else {
+                    panic!("one setting: {contents:?}")
+                };
                 let next = sum.parse::<u64>().expect("number") + 1;
-                match store.commit(&[put(setting("sum", &next.to_string()), *version)]).await {
+                match store
+                    .commit(&[put(setting("sum", &next.to_string()), *version)])
+                    .await
+                {
                     Ok(()) => done += 1,
                     Err(StoreError::Conflict(key)) => assert_eq!(key, Key::Setting("sum".into())),
                     Err(error) => panic!("{error}"),
@@ -189,25 +302,56 @@ pub async fn racing_writers_lose_nothing<H: Home>() {
     while let Some(writer) = writers.join_next().await {
         writer.expect("a writer");
     }
-    assert_same(&*store, vec![(setting("sum", &(WRITERS * EACH).to_string()), WRITERS * EACH + 1)]).await;
+    assert_same(
+        &*store,
+        vec![(
+            setting("sum", &(WRITERS * EACH).to_string()),
+            WRITERS * EACH + 1,
+        )],
+    )
+    .await;
 }
 
 pub async fn names_and_values_of_any_shape<H: Home>() {
     let home = H::fresh().await;
     let long = "log line\n".repeat(100_000);
-    let settings = [("dotted.$name", "{\"json\": [1]}"), ("Zürich 時", "\u{0}\u{1F600}\r\n\""), ("empty", ""), ("A", "upper"), ("a", "lower"), ("long", &long)];
-    let changes: Vec<Change> = settings.iter().map(|(name, value)| put(setting(name, value), 0)).collect();
+    let settings = [
+        ("dotted.$name", "{\"json\": [1]}"),
+        ("Zürich 時", "\u{0}\u{1F600}\r\n\""),
+        ("empty", ""),
+        ("A", "upper"),
+        ("a", "lower"),
+        ("long", &long),
+    ];
+    let changes: Vec<Change> = settings
+        .iter()
+        .map(|(name, value)| put(setting(name, value), 0))
+        .collect();
     let store = home.open().await;
     store.commit(&changes).await.expect("commit");
     drop(store);
-    assert_same(&*home.open().await, settings.iter().map(|(name, value)| (setting(name, value), 1)).collect()).await;
+    assert_same(
+        &*home.open().await,
+        settings
+            .iter()
+            .map(|(name, value)| (setting(name, value), 1))
+            .collect(),
+    )
+    .await;
 }
 
 pub async fn a_record_under_a_wrong_key_is_refused<H: Home>() {
     let home = H::fresh().await;
     let store = home.open().await;
-    let wrong = Change { key: Key::Setting("a".into()), expected: 0, record: Some(setting("b", "1")) };
-    assert!(matches!(store.commit(&[put(decision(1), 0), wrong]).await, Err(StoreError::Failed(_))));
+    let wrong = Change {
+        key: Key::Setting("a".into()),
+        expected: 0,
+        record: Some(setting("b", "1")),
+    };
+    assert!(matches!(
+        store.commit(&[put(decision(1), 0), wrong]).await,
+        Err(StoreError::Failed(_))
+    ));
     assert_same(&*store, vec![]).await;
 }
 
@@ -220,12 +364,20 @@ async fn assert_same(store: &dyn Store, mut wanted: Contents) {
 
 /// Writes a record that must be at this version.
 pub fn put(record: Record, expected: u64) -> Change {
-    Change { key: record.key(), expected, record: Some(record) }
+    Change {
+        key: record.key(),
+        expected,
+        record: Some(record),
+    }
 }
 
 /// Deletes a record that must be at this version.
 pub fn delete(key: Key, expected: u64) -> Change {
-    Change { key, expected, record: None }
+    Change {
+        key,
+        expected,
+        record: None,
+    }
 }
 
 pub fn setting(name: &str, value: &str) -> Record {
@@ -265,7 +417,10 @@ pub fn instance() -> Record {
         created_at: Timestamp(1),
         state_since: Timestamp(2),
         joined_at: Some(Timestamp(u64::MAX)),
-        joining: Some(Trade { key: "0123abcd".into(), at: Timestamp(6) }),
+        joining: Some(Trade {
+            key: "0123abcd".into(),
+            at: Timestamp(6),
+        }),
     })
 }
 
@@ -280,10 +435,17 @@ pub fn service() -> Record {
             entrypoint: Some("/web".into()),
             arguments: vec!["-v".into(), "a b".into()],
             environment: vec!["PORT=8080".into(), "EMPTY=".into()],
-            ports: vec![PortMapping { host: Some(8080), container: 80, protocol: Protocol::Tcp }],
+            ports: vec![PortMapping {
+                host: Some(8080),
+                container: 80,
+                protocol: Protocol::Tcp,
+            }],
             domain: Some("web.example.org".into()),
             reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
-            volumes: vec![VolumeMount { name: "data".into(), path: "/data".into() }],
+            volumes: vec![VolumeMount {
+                name: "data".into(),
+                path: "/data".into(),
+            }],
         },
         pull: Some("registry:5000/micado-web".into()),
         next_number: 2,
@@ -298,11 +460,20 @@ pub fn container() -> Record {
         service: ServiceName::trusted("alice_web"),
         desired: Desired::Running,
         removed_at: None,
-        placement: Some(Placement { instance: InstanceId::trusted("k3x9"), generation: 2 }),
-        leaving: Some(Placement { instance: InstanceId::trusted("k3x8"), generation: 1 }),
+        placement: Some(Placement {
+            instance: InstanceId::trusted("k3x9"),
+            generation: 2,
+        }),
+        leaving: Some(Placement {
+            instance: InstanceId::trusted("k3x8"),
+            generation: 1,
+        }),
         next_generation: 3,
         bound_to: Some(InstanceId::trusted("k3x9")),
-        outcome: Some(Outcome { exit_code: -1, at: Timestamp(4) }),
+        outcome: Some(Outcome {
+            exit_code: -1,
+            at: Timestamp(4),
+        }),
         reason: Some("waits for application02".into()),
         request: Some("r-1".into()),
         log_tail: Some("line 1\nline 2\n".into()),
@@ -312,12 +483,23 @@ pub fn container() -> Record {
 
 /// An image with every field set.
 pub fn image() -> Record {
-    let window = Window { at: Timestamp(7), memory: MemoryBytes::mib(90), cpu: NanoCpus::millis(120) };
+    let window = Window {
+        at: Timestamp(7),
+        memory: MemoryBytes::mib(90),
+        cpu: NanoCpus::millis(120),
+    };
     Record::Image(Image {
         name: "registry:5000/team/micado-web:latest".into(),
         digest: Some("sha256:0123".into()),
-        critical: Critical { memory: Some(MemoryBytes::mib(400)), cpu: None },
-        learned: vec![Learned { digest: "sha256:0123".into(), measured_ms: u64::MAX, windows: vec![window] }],
+        critical: Critical {
+            memory: Some(MemoryBytes::mib(400)),
+            cpu: None,
+        },
+        learned: vec![Learned {
+            digest: "sha256:0123".into(),
+            measured_ms: u64::MAX,
+            windows: vec![window],
+        }],
         seen_at: Timestamp(8),
     })
 }

@@ -2,7 +2,10 @@
 
 mod past;
 
-use super::{Change, Contents, EmbeddedStore, KeyFile, MongoStore, Place, Record, Store, StoreError, codec::KINDS, embedded::Source, mongodb::IfNone};
+use super::{
+    Change, Contents, EmbeddedStore, KeyFile, MongoStore, Place, Record, Store, StoreError,
+    codec::KINDS, embedded::Source, mongodb::IfNone,
+};
 use crate::clock;
 use micado_core::metrics::History;
 use serde::Serialize;
@@ -31,7 +34,10 @@ pub async fn copy(from: Place, to: Place, state: &Path) -> Result<Copied, StoreE
         return refused(format!("there is no store at {from}"));
     }
     let keys = Arc::new(KeyFile::open(state)?);
-    let Opened { store: source, history: past } = open_source(&from, &keys).await?;
+    let Opened {
+        store: source,
+        history: past,
+    } = open_source(&from, &keys).await?;
     let contents = source.load().await?;
     if contents.is_empty() {
         return refused(format!("there is nothing in the store {from}"));
@@ -40,27 +46,62 @@ pub async fn copy(from: Place, to: Place, state: &Path) -> Result<Copied, StoreE
     // Before it is opened, which may upgrade it.
     if let Place::File(file) = &to
         && file.exists()
-        && !Source::open(file, keys.clone()).await?.load().await?.is_empty()
+        && !Source::open(file, keys.clone())
+            .await?
+            .load()
+            .await?
+            .is_empty()
     {
         return not_empty();
     }
-    let Opened { store: target, history } = open_target(&to, &keys).await?;
+    let Opened {
+        store: target,
+        history,
+    } = open_target(&to, &keys).await?;
     if !target.load().await?.is_empty() {
         return not_empty();
     }
     // Before the records, without which it is an empty store: what ends here can be begun again.
-    let (points, events) = (past::points(&*past, &*history, clock::now()).await?, past::events(&*past, &*history).await?);
-    let changes: Vec<Change> = contents.iter().map(|(record, _)| Change { key: record.key(), expected: 0, record: Some(record.clone()) }).collect();
+    let (points, events) = (
+        past::points(&*past, &*history, clock::now()).await?,
+        past::events(&*past, &*history).await?,
+    );
+    let changes: Vec<Change> = contents
+        .iter()
+        .map(|(record, _)| Change {
+            key: record.key(),
+            expected: 0,
+            record: Some(record.clone()),
+        })
+        .collect();
     target.commit(&changes).await?;
     let same = sorted(target.load().await?) == sorted(contents);
     source.close().await;
     target.close().await;
     if !same {
-        return refused(format!("what is read from {to} is not what was written there: do not use it"));
+        return refused(format!(
+            "what is read from {to} is not what was written there: do not use it"
+        ));
     }
-    let count = |kind| (kind, changes.iter().filter(|change| change.key.kind() == kind).count());
-    let unreadable = (points.unreadable > 0).then_some(("samples that cannot be read", points.unreadable));
-    Ok(Copied { records: KINDS.into_iter().map(count).chain([("samples", points.copied), ("events", events)]).chain(unreadable).collect() })
+    let count = |kind| {
+        (
+            kind,
+            changes
+                .iter()
+                .filter(|change| change.key.kind() == kind)
+                .count(),
+        )
+    };
+    let unreadable =
+        (points.unreadable > 0).then_some(("samples that cannot be read", points.unreadable));
+    Ok(Copied {
+        records: KINDS
+            .into_iter()
+            .map(count)
+            .chain([("samples", points.copied), ("events", events)])
+            .chain(unreadable)
+            .collect(),
+    })
 }
 
 fn sorted(contents: Contents) -> Vec<Record> {
@@ -78,20 +119,31 @@ struct Opened {
 impl Opened {
     fn new<S: Store + History + 'static>(store: S) -> Self {
         let store = Arc::new(store);
-        Self { store: store.clone(), history: store }
+        Self {
+            store: store.clone(),
+            history: store,
+        }
     }
 }
 
 async fn open_source(place: &Place, keys: &Arc<KeyFile>) -> Result<Opened, StoreError> {
     Ok(match place {
-        Place::MongoDb(url) => Opened::new(MongoStore::open_for_copy(url, keys.clone(), IfNone::Refuse).await?),
-        Place::File(file) | Place::Written(file) => Opened::new(Source::open(file, keys.clone()).await?),
+        Place::MongoDb(url) => {
+            Opened::new(MongoStore::open_for_copy(url, keys.clone(), IfNone::Refuse).await?)
+        }
+        Place::File(file) | Place::Written(file) => {
+            Opened::new(Source::open(file, keys.clone()).await?)
+        }
     })
 }
 
 async fn open_target(place: &Place, keys: &Arc<KeyFile>) -> Result<Opened, StoreError> {
     Ok(match place {
-        Place::MongoDb(url) => Opened::new(MongoStore::open_for_copy(url, keys.clone(), IfNone::Make).await?),
-        Place::File(file) | Place::Written(file) => Opened::new(EmbeddedStore::open(file, keys.clone()).await?),
+        Place::MongoDb(url) => {
+            Opened::new(MongoStore::open_for_copy(url, keys.clone(), IfNone::Make).await?)
+        }
+        Place::File(file) | Place::Written(file) => {
+            Opened::new(EmbeddedStore::open(file, keys.clone()).await?)
+        }
     })
 }

@@ -58,16 +58,28 @@ impl EmbeddedStore {
         blocking(move || Self::open_with(path, keys, MIGRATIONS)).await
     }
 
-    fn open_with(path: PathBuf, keys: Arc<KeyFile>, migrations: &[schema::Migration]) -> Result<Self, StoreError> {
+    fn open_with(
+        path: PathBuf,
+        keys: Arc<KeyFile>,
+        migrations: &[schema::Migration],
+    ) -> Result<Self, StoreError> {
         let mut database = database(&path)?;
         if schema::upgrade(&path, &database, &keys, migrations)? == schema::Remains::OfBefore {
             database = rewrite::rewrite(&path, database, |new, old| std::fs::rename(new, old))?;
         }
-        Ok(Self { path: path.into(), database: Arc::new(database), keys, turn: Arc::default() })
+        Ok(Self {
+            path: path.into(),
+            database: Arc::new(database),
+            keys,
+            turn: Arc::default(),
+        })
     }
 
     /// Writes when it is its turn.
-    async fn write<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (store, turn) = (self.clone(), self.turn.clone().lock_owned().await);
         let (written, _turn) = blocking(move || Ok((work(&store)?, turn))).await?;
         Ok(written)
@@ -105,7 +117,10 @@ impl Store for EmbeddedStore {
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let writes = changes.iter().map(|change| seal(&self.keys, change)).collect::<Result<Vec<_>, _>>()?;
+        let writes = changes
+            .iter()
+            .map(|change| seal(&self.keys, change))
+            .collect::<Result<Vec<_>, _>>()?;
         self.write(move |store| store.write_all(&writes)).await
     }
 }
@@ -113,24 +128,46 @@ impl Store for EmbeddedStore {
 /// The database in the file, which is locked with it.
 fn database(path: &Path) -> Result<Database, StoreError> {
     let file = claim(path)?;
-    Database::builder().set_cache_size(CACHE_BYTES).create_file(file).map_err(|error| explain(path, &error.into()))
+    Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .create_file(file)
+        .map_err(|error| explain(path, &error.into()))
 }
 
 /// Opens and locks the file, made if it is not there. A first start that was killed while redb laid the file out left zeros where redb's mark comes last: that is begun afresh.
 fn claim(path: &Path) -> Result<File, StoreError> {
-    let failed = |error: io::Error| StoreError::Failed(format!("the store {} cannot be opened: {error}", path.display()));
-    let file = lock(path, OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600))?;
+    let failed = |error: io::Error| {
+        StoreError::Failed(format!(
+            "the store {} cannot be opened: {error}",
+            path.display()
+        ))
+    };
+    let file = lock(
+        path,
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600),
+    )?;
     if is_blank(&file).map_err(failed)? {
         file.set_len(0).map_err(failed)?;
         sync_folder(path).map_err(failed)?;
     }
-    file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+    file.set_permissions(Permissions::from_mode(0o600))
+        .map_err(failed)?;
     Ok(file)
 }
 
 /// Opens the file and locks it.
 fn lock(path: &Path, how: &OpenOptions) -> Result<File, StoreError> {
-    let failed = |error: io::Error| StoreError::Failed(format!("the store {} cannot be opened: {error}", path.display()));
+    let failed = |error: io::Error| {
+        StoreError::Failed(format!(
+            "the store {} cannot be opened: {error}",
+            path.display()
+        ))
+    };
     let file = how.open(path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
@@ -153,21 +190,35 @@ fn is_blank(file: &File) -> io::Result<bool> {
 
 /// Puts a new file's name on disk, without which its synced content could not be found after a power cut.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
 
 fn seal(keys: &KeyFile, change: &Change) -> Result<Write, StoreError> {
     let key = &change.key;
     let sealed = match &change.record {
-        Some(record) if record.key() != *key => return Err(StoreError::Failed(format!("{key:?} cannot hold the record {:?}", record.key()))),
+        Some(record) if record.key() != *key => {
+            return Err(StoreError::Failed(format!(
+                "{key:?} cannot hold the record {:?}",
+                record.key()
+            )));
+        }
         Some(record) => {
-            let json = record.encode().map_err(|error| StoreError::Failed(format!("{key:?} cannot be written as JSON: {error}")))?;
+            let json = record.encode().map_err(|error| {
+                StoreError::Failed(format!("{key:?} cannot be written as JSON: {error}"))
+            })?;
             Some(keys.seal_record(key.kind(), &key.id(), change.expected + 1, &json)?)
         }
         None => None,
     };
-    Ok(Write { key: key.clone(), expected: change.expected, sealed })
+    Ok(Write {
+        key: key.clone(),
+        expected: change.expected,
+        sealed,
+    })
 }
 
 /// Makes one write if the record is at the expected version; whether it was.
@@ -186,15 +237,28 @@ fn apply(transaction: &WriteTransaction, write: &Write) -> Result<bool, redb::Er
 }
 
 /// All records, sealed with the key, or in clear without one.
-fn read_all(path: &Path, database: &Database, keys: Option<&KeyFile>) -> Result<Contents, StoreError> {
+fn read_all(
+    path: &Path,
+    database: &Database,
+    keys: Option<&KeyFile>,
+) -> Result<Contents, StoreError> {
     let rows = rows(database).map_err(|error| explain(path, &error))?;
     let read = |(kind, id, version, kept): Row| {
-        let unreadable = |why: &dyn Display| StoreError::Failed(format!("{kind} `{id}` in the store {} cannot be read: {why}", path.display()));
+        let unreadable = |why: &dyn Display| {
+            StoreError::Failed(format!(
+                "{kind} `{id}` in the store {} cannot be read: {why}",
+                path.display()
+            ))
+        };
         let json = match keys {
-            Some(keys) => keys.unseal_record(kind, &id, version, &kept).ok_or_else(|| unreadable(&"it was changed, or sealed with another key"))?,
+            Some(keys) => keys
+                .unseal_record(kind, &id, version, &kept)
+                .ok_or_else(|| unreadable(&"it was changed, or sealed with another key"))?,
             None => kept,
         };
-        Record::decode(kind, &id, &json).map(|record| (record, version)).map_err(|error| unreadable(&error))
+        Record::decode(kind, &id, &json)
+            .map(|record| (record, version))
+            .map_err(|error| unreadable(&error))
     };
     rows.into_iter().map(read).collect()
 }
@@ -221,7 +285,10 @@ fn rows(database: &Database) -> Result<Vec<Row>, redb::Error> {
 }
 
 fn in_use(path: &Path) -> StoreError {
-    StoreError::InUse(format!("the store {} is in use by another manager: stop that one, or give this one a state directory of its own", path.display()))
+    StoreError::InUse(format!(
+        "the store {} is in use by another manager: stop that one, or give this one a state directory of its own",
+        path.display()
+    ))
 }
 
 /// redb's errors in our words, with the file they are about.
@@ -230,21 +297,31 @@ fn explain(path: &Path, error: &redb::Error) -> StoreError {
     let path_shown = path.display();
     match error {
         DatabaseAlreadyOpen => in_use(path),
-        Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            StoreError::Schema(format!("{path_shown} is not a store of micado: move it away, or name another file"))
-        }
-        UpgradeRequired(_) => StoreError::Schema(format!("{path_shown} has a file format that this micado cannot read: {error}")),
+        Io(error) if error.kind() == io::ErrorKind::InvalidData => StoreError::Schema(format!(
+            "{path_shown} is not a store of micado: move it away, or name another file"
+        )),
+        UpgradeRequired(_) => StoreError::Schema(format!(
+            "{path_shown} has a file format that this micado cannot read: {error}"
+        )),
         Corrupted(_) => StoreError::Failed(format!(
             "the store {path_shown} is damaged ({error}): move it away, and the manager rebuilds what the engine and the clouds still show"
         )),
-        PreviousIo => {
-            StoreError::Failed(format!("the store {path_shown} has failed before and takes no more writes: look at the disk, then restart the manager"))
-        }
+        PreviousIo => StoreError::Failed(format!(
+            "the store {path_shown} has failed before and takes no more writes: look at the disk, then restart the manager"
+        )),
         error => StoreError::Failed(format!("the store {path_shown} failed: {error}")),
     }
 }
 
 /// Runs disk work where it does not hold up the runtime.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(StoreError::Failed(format!("work on the store did not end: {error}"))))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| {
+            Err(StoreError::Failed(format!(
+                "work on the store did not end: {error}"
+            )))
+        })
 }

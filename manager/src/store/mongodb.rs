@@ -47,7 +47,10 @@ struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { answer: Duration::from_secs(10), lease: Duration::from_secs(10) }
+        Self {
+            answer: Duration::from_secs(10),
+            lease: Duration::from_secs(10),
+        }
     }
 }
 
@@ -88,13 +91,25 @@ impl MongoStore {
     }
 
     /// The same for one of the two stores of a copy.
-    pub(super) async fn open_for_copy(url: &Url, keys: Arc<KeyFile>, if_none: IfNone) -> Result<Self, StoreError> {
+    pub(super) async fn open_for_copy(
+        url: &Url,
+        keys: Arc<KeyFile>,
+        if_none: IfNone,
+    ) -> Result<Self, StoreError> {
         Self::open_with(url, keys, if_none, Pace::default()).await
     }
 
-    async fn open_with(url: &Url, keys: Arc<KeyFile>, if_none: IfNone, pace: Pace) -> Result<Self, StoreError> {
+    async fn open_with(
+        url: &Url,
+        keys: Arc<KeyFile>,
+        if_none: IfNone,
+        pace: Pace,
+    ) -> Result<Self, StoreError> {
         let options = client_options(url, pace).await?;
-        let name = options.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
+        let name = options
+            .default_database
+            .clone()
+            .unwrap_or_else(|| DATABASE.to_owned());
         let shown = url.to_string();
         let client = Client::with_options(options).map_err(|error| unreadable(url, &error))?;
         let inner = Inner {
@@ -109,7 +124,10 @@ impl MongoStore {
         };
         let found = inner.within(schema::check(&inner)).await?;
         if found == schema::Found::Nothing && if_none == IfNone::Refuse {
-            return Err(StoreError::Schema(format!("there is no store at {}", inner.shown)));
+            return Err(StoreError::Schema(format!(
+                "there is no store at {}",
+                inner.shown
+            )));
         }
         if let (schema::Found::Older(version), IfNone::Refuse) = (found, if_none) {
             return Err(StoreError::Schema(format!(
@@ -136,7 +154,11 @@ impl Store for MongoStore {
     async fn load(&self) -> Result<Contents, StoreError> {
         let mut slot = self.inner.hold.lock().await;
         let hold = match slot.take() {
-            Some(mut hold) => self.inner.within(async { lease::beat(&self.inner, &mut hold).await.map(|()| hold) }).await?,
+            Some(mut hold) => {
+                self.inner
+                    .within(async { lease::beat(&self.inner, &mut hold).await.map(|()| hold) })
+                    .await?
+            }
             None => lease::take(&self.inner).await?,
         };
         let contents = self.inner.within(self.inner.read_all()).await?;
@@ -153,7 +175,10 @@ impl Store for MongoStore {
         let mut slot = self.inner.hold.lock().await;
         // Out of its slot while it is used: whatever ends this early leaves none behind.
         let mut hold = slot.take().ok_or_else(|| self.inner.unsure())?;
-        let outcome = self.inner.within(transaction::write(&self.inner, &mut hold, &batch)).await;
+        let outcome = self
+            .inner
+            .within(transaction::write(&self.inner, &mut hold, &batch))
+            .await;
         if matches!(outcome, Ok(()) | Err(StoreError::Conflict(_))) {
             *slot = Some(hold);
         }
@@ -163,7 +188,11 @@ impl Store for MongoStore {
     async fn lost(&self) -> StoreError {
         let mut lost = self.inner.lost.subscribe();
         // The sender lives as long as we do, so there is an error when this ends.
-        let error = lost.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
+        let error = lost
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|error| error.clone());
         error.unwrap_or_else(|| self.inner.silent())
     }
 
@@ -185,7 +214,9 @@ impl Drop for MongoStore {
 
 impl fmt::Debug for MongoStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MongoStore").field("at", &self.inner.shown).finish_non_exhaustive()
+        f.debug_struct("MongoStore")
+            .field("at", &self.inner.shown)
+            .finish_non_exhaustive()
     }
 }
 
@@ -194,8 +225,12 @@ impl Inner {
         let mut contents = Contents::new();
         for kind in KINDS {
             let collection = self.database.collection::<Document>(kind);
-            let found = collection.find(doc! {}).projection(doc! { "version": 1, "record": 1 });
-            let documents: Vec<Document> = async { found.await?.try_collect().await }.await.map_err(|error| self.failed(&error))?;
+            let found = collection
+                .find(doc! {})
+                .projection(doc! { "version": 1, "record": 1 });
+            let documents: Vec<Document> = async { found.await?.try_collect().await }
+                .await
+                .map_err(|error| self.failed(&error))?;
             for document in documents {
                 contents.push(document::read(self, kind, &document)?);
             }
@@ -209,32 +244,63 @@ impl Inner {
     }
 
     /// The work, or a failure when it takes too long.
-    async fn within<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        timeout(self.pace.answer, work).await.unwrap_or_else(|_| Err(self.silent()))
+    async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        timeout(self.pace.answer, work)
+            .await
+            .unwrap_or_else(|_| Err(self.silent()))
     }
 
     /// It is not known that the store is ours, and why not, if it was the lease that could not be renewed.
     fn unsure(&self) -> StoreError {
-        let unknown = || StoreError::Failed(format!("the store {} is about to be loaded again", self.shown));
+        let unknown = || {
+            StoreError::Failed(format!(
+                "the store {} is about to be loaded again",
+                self.shown
+            ))
+        };
         self.lost.borrow().clone().unwrap_or_else(unknown)
     }
 
     fn silent(&self) -> StoreError {
-        StoreError::Failed(format!("the store {} does not answer within {} s", self.shown, self.pace.answer.as_secs_f32()))
+        StoreError::Failed(format!(
+            "the store {} does not answer within {} s",
+            self.shown,
+            self.pace.answer.as_secs_f32()
+        ))
     }
 
     /// The driver's error in our words, with the store it is about.
     fn failed(&self, error: &Error) -> StoreError {
         StoreError::Failed(match &*error.kind {
             // The message is of the servers, not of the URL.
-            ErrorKind::ServerSelection { message, .. } if message.contains("invalid peer certificate") => {
-                format!("the store {} shows a certificate that is not to be trusted: name the file of its authority with `tlsCAFile=` in the URL", self.shown)
+            ErrorKind::ServerSelection { message, .. }
+                if message.contains("invalid peer certificate") =>
+            {
+                format!(
+                    "the store {} shows a certificate that is not to be trusted: name the file of its authority with `tlsCAFile=` in the URL",
+                    self.shown
+                )
             }
-            ErrorKind::ServerSelection { .. } => format!("the store {} does not answer: no server is there that takes writes", self.shown),
+            ErrorKind::ServerSelection { .. } => format!(
+                "the store {} does not answer: no server is there that takes writes",
+                self.shown
+            ),
             ErrorKind::Io(error) => format!("the store {} does not answer: {error}", self.shown),
-            ErrorKind::ConnectionPoolCleared { .. } => format!("the store {} does not answer: its connections broke", self.shown),
-            ErrorKind::Authentication { message, .. } => format!("the store {} lets nobody in with this user and password: {message}", self.shown),
-            ErrorKind::Command(error) => format!("the store {} failed: {} ({})", self.shown, error.message, error.code_name),
+            ErrorKind::ConnectionPoolCleared { .. } => format!(
+                "the store {} does not answer: its connections broke",
+                self.shown
+            ),
+            ErrorKind::Authentication { message, .. } => format!(
+                "the store {} lets nobody in with this user and password: {message}",
+                self.shown
+            ),
+            ErrorKind::Command(error) => format!(
+                "the store {} failed: {} ({})",
+                self.shown, error.message, error.code_name
+            ),
             other => format!("the store {} failed: {other}", self.shown),
         })
     }
@@ -242,10 +308,14 @@ impl Inner {
 
 /// The URL's options, and over them what our promises rest on: the primary, majorities.
 async fn client_options(url: &Url, pace: Pace) -> Result<ClientOptions, StoreError> {
-    let mut options = ClientOptions::parse(url.expose()).await.map_err(|error| unreadable(url, &error))?;
+    let mut options = ClientOptions::parse(url.expose())
+        .await
+        .map_err(|error| unreadable(url, &error))?;
     options.app_name.get_or_insert_with(|| "micado".to_owned());
     options.connect_timeout.get_or_insert(CONNECT);
-    options.server_selection_timeout.get_or_insert(pace.answer / 2);
+    options
+        .server_selection_timeout
+        .get_or_insert(pace.answer / 2);
     options.heartbeat_freq.get_or_insert(HEARTBEAT);
     options.max_pool_size.get_or_insert(CONNECTIONS);
     options.retry_writes = Some(true);
@@ -258,7 +328,8 @@ async fn client_options(url: &Url, pace: Pace) -> Result<ClientOptions, StoreErr
 /// The driver quotes what it cannot read, which may be the password.
 fn unreadable(url: &Url, error: &Error) -> StoreError {
     let words = if url.has_secret() {
-        "is it well formed? In a user or password, `@ : / ? # [ ] %` are written `%40` and so on".to_owned()
+        "is it well formed? In a user or password, `@ : / ? # [ ] %` are written `%40` and so on"
+            .to_owned()
     } else {
         error.kind.to_string()
     };

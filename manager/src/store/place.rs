@@ -27,7 +27,9 @@ impl FromStr for Place {
         let text = text.trim();
         Ok(match text.strip_prefix('@') {
             Some(file) => Self::Written(file.into()),
-            None if SCHEMES.iter().any(|scheme| text.starts_with(scheme)) => Self::MongoDb(Url(text.to_owned())),
+            None if SCHEMES.iter().any(|scheme| text.starts_with(scheme)) => {
+                Self::MongoDb(Url(text.to_owned()))
+            }
             None => Self::File(text.into()),
         })
     }
@@ -39,13 +41,20 @@ impl Place {
     /// # Errors
     /// `Failed` when that file cannot be read, or names another.
     pub fn resolve(self) -> Result<Self, StoreError> {
-        let Self::Written(file) = self else { return Ok(self) };
-        let text =
-            std::fs::read_to_string(&file).map_err(|error| StoreError::Failed(format!("cannot read where the store is from `{}`: {error}", file.display())))?;
+        let Self::Written(file) = self else {
+            return Ok(self);
+        };
+        let text = std::fs::read_to_string(&file).map_err(|error| {
+            StoreError::Failed(format!(
+                "cannot read where the store is from `{}`: {error}",
+                file.display()
+            ))
+        })?;
         match text.parse() {
-            Ok(Self::Written(_)) => {
-                Err(StoreError::Failed(format!("`{}` must hold a `mongodb://` URL or a path, not the name of another file", file.display())))
-            }
+            Ok(Self::Written(_)) => Err(StoreError::Failed(format!(
+                "`{}` must hold a `mongodb://` URL or a path, not the name of another file",
+                file.display()
+            ))),
             Ok(place) => Ok(place),
         }
     }
@@ -98,11 +107,23 @@ mod tests {
 
     #[test]
     fn a_password_is_never_shown() {
-        for url in ["mongodb://ann:s3cret@a,b:2/db?replicaSet=rs0&x=s3cret", "mongodb+srv://ann:s3cret@a,b:2/db", "mongodb://ann:s3cret@/s3cret@a,b:2/db"] {
+        for url in [
+            "mongodb://ann:s3cret@a,b:2/db?replicaSet=rs0&x=s3cret",
+            "mongodb+srv://ann:s3cret@a,b:2/db",
+            "mongodb://ann:s3cret@/s3cret@a,b:2/db",
+        ] {
             let place = place(url);
-            assert!(matches!(&place, Place::MongoDb(shown) if shown.expose() == url), "{place:?}");
+            assert!(
+                matches!(&place, Place::MongoDb(shown) if shown.expose() == url),
+                "{place:?}"
+            );
             for shown in [place.to_string(), format!("{place:?}")] {
-                assert!(!shown.contains("s3cret") && !shown.contains("ann") && shown.contains("://a,b:2/db"), "{shown}");
+                assert!(
+                    !shown.contains("s3cret")
+                        && !shown.contains("ann")
+                        && shown.contains("://a,b:2/db"),
+                    "{shown}"
+                );
             }
         }
         assert_eq!(place("mongodb://a/db").to_string(), "mongodb://a/db");
@@ -110,7 +131,10 @@ mod tests {
 
     #[test]
     fn what_is_no_url_is_a_file_and_a_file_may_hold_the_url() {
-        assert_eq!(place("/var/lib/micado/store.redb"), Place::File("/var/lib/micado/store.redb".into()));
+        assert_eq!(
+            place("/var/lib/micado/store.redb"),
+            Place::File("/var/lib/micado/store.redb".into())
+        );
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("url");
         let written = || place(&format!("@{}", file.display())).resolve();

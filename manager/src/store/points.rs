@@ -10,8 +10,12 @@ pub(super) type Figures = (MachinePoint, BTreeMap<String, ContainerPoint>);
 /// # Errors
 /// `Failed` when it cannot be written down.
 pub(super) fn encode(point: &Point) -> Result<Vec<u8>, StoreError> {
-    postcard::to_stdvec(&(&point.machine, &point.containers))
-        .map_err(|error| StoreError::Failed(format!("a point of {} cannot be written down: {error}", point.instance)))
+    postcard::to_stdvec(&(&point.machine, &point.containers)).map_err(|error| {
+        StoreError::Failed(format!(
+            "a point of {} cannot be written down: {error}",
+            point.instance
+        ))
+    })
 }
 
 /// Whether there may be figures of this container: most are not of it, and not read at all.
@@ -21,7 +25,9 @@ pub(super) fn may_hold(bytes: &[u8], container: &str) -> bool {
 
 /// `None` when these are no figures, or of a micado that keeps others.
 pub(super) fn decode(bytes: &[u8]) -> Option<Figures> {
-    postcard::take_from_bytes(bytes).ok().and_then(|(figures, rest)| rest.is_empty().then_some(figures))
+    postcard::take_from_bytes(bytes)
+        .ok()
+        .and_then(|(figures, rest)| rest.is_empty().then_some(figures))
 }
 
 #[cfg(test)]
@@ -57,13 +63,25 @@ mod tests {
             read: 2,
             written: 2,
         };
-        Point { instance: InstanceId::trusted("a"), resolution: Resolution::Sample, at: Timestamp(5), machine, containers: [("w".into(), container)].into() }
+        Point {
+            instance: InstanceId::trusted("a"),
+            resolution: Resolution::Sample,
+            at: Timestamp(5),
+            machine,
+            containers: [("w".into(), container)].into(),
+        }
     }
 
     #[test]
     fn what_is_kept_stays_readable() {
         let bytes = encode(&point()).expect("written");
-        assert_eq!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), KEPT);
+        assert_eq!(
+            bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>(),
+            KEPT
+        );
         assert_eq!(decode(&bytes), Some((point().machine, point().containers)));
         assert!(may_hold(&bytes, "w") && may_hold(&bytes, "") && !may_hold(&bytes, "v"));
         assert_eq!(decode(&bytes[1..]), None);

@@ -32,8 +32,20 @@ impl KeyFile {
     /// `InUse` when another manager has it open, `Failed` when it cannot be read or made.
     pub fn open(state: &Path) -> Result<Self, StoreError> {
         let path = state.join(FILE);
-        let failed = |error: io::Error| StoreError::Failed(format!("the key `{}` cannot be read or made: {error}", path.display()));
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        let failed = |error: io::Error| {
+            StoreError::Failed(format!(
+                "the key `{}` cannot be read or made: {error}",
+                path.display()
+            ))
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -46,8 +58,18 @@ impl KeyFile {
         }
         let key = read_or_make(&mut file, state).map_err(failed)?;
         let owner = identity(&file).map_err(failed)?;
-        let key = UnboundKey::new(&AES_256_GCM, &key).map_err(|_| StoreError::Failed(format!("`{}` is no key: put the right file there", path.display())))?;
-        Ok(Self { path, key: LessSafeKey::new(key), owner, _locked: file })
+        let key = UnboundKey::new(&AES_256_GCM, &key).map_err(|_| {
+            StoreError::Failed(format!(
+                "`{}` is no key: put the right file there",
+                path.display()
+            ))
+        })?;
+        Ok(Self {
+            path,
+            key: LessSafeKey::new(key),
+            owner,
+            _locked: file,
+        })
     }
 
     /// Where it is.
@@ -68,7 +90,11 @@ impl KeyFile {
         let nonce: [u8; NONCE_LEN] = rand::random();
         let mut sealed = text.to_vec();
         self.key
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(about), &mut sealed)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(about),
+                &mut sealed,
+            )
             .map_err(|_| StoreError::Failed(format!("{about} is too large to be sealed")))?;
         sealed.splice(0..0, nonce);
         Ok(sealed)
@@ -78,12 +104,24 @@ impl KeyFile {
     ///
     /// # Errors
     /// `Failed` for one of many gigabytes.
-    pub(super) fn seal_record(&self, kind: &str, id: &str, version: Version, json: &[u8]) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn seal_record(
+        &self,
+        kind: &str,
+        id: &str,
+        version: Version,
+        json: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
         self.seal(&format!("{kind} {version} {id}"), json)
     }
 
     /// What was sealed as this record; `None` if it was not, or not with this key.
-    pub(super) fn unseal_record(&self, kind: &str, id: &str, version: Version, sealed: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn unseal_record(
+        &self,
+        kind: &str,
+        id: &str,
+        version: Version,
+        sealed: &[u8],
+    ) -> Option<Vec<u8>> {
         self.unseal(&format!("{kind} {version} {id}"), sealed)
     }
 
@@ -112,7 +150,15 @@ impl KeyFile {
     fn unseal(&self, about: &str, sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>()?;
         let mut text = text.to_vec();
-        let length = self.key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(about), &mut text).ok()?.len();
+        let length = self
+            .key
+            .open_in_place(
+                Nonce::assume_unique_for_key(*nonce),
+                Aad::from(about),
+                &mut text,
+            )
+            .ok()?
+            .len();
         text.truncate(length);
         Some(text)
     }
@@ -120,7 +166,9 @@ impl KeyFile {
 
 impl fmt::Debug for KeyFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyFile").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("KeyFile")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -142,7 +190,12 @@ fn read_or_make(file: &mut File, folder: &Path) -> io::Result<Vec<u8>> {
 fn identity(file: &File) -> io::Result<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let metadata = file.metadata()?;
-    Ok(format!("{}:{}:{}", boot.trim(), metadata.dev(), metadata.ino()))
+    Ok(format!(
+        "{}:{}:{}",
+        boot.trim(),
+        metadata.dev(),
+        metadata.ino()
+    ))
 }
 
 #[cfg(test)]
@@ -156,37 +209,75 @@ mod tests {
         let keys = KeyFile::open(folder.path()).expect("made");
         let sealed = keys.seal("setting a 1", b"s3cret").expect("sealed");
         assert!(!sealed.windows(6).any(|bytes| bytes == b"s3cret"));
-        assert_ne!(sealed, keys.seal("setting a 1", b"s3cret").expect("sealed"), "every nonce is new");
-        assert_eq!(keys.unseal("setting a 1", &sealed).as_deref(), Some(b"s3cret".as_slice()));
+        assert_ne!(
+            sealed,
+            keys.seal("setting a 1", b"s3cret").expect("sealed"),
+            "every nonce is new"
+        );
+        assert_eq!(
+            keys.unseal("setting a 1", &sealed).as_deref(),
+            Some(b"s3cret".as_slice())
+        );
         assert_eq!(keys.unseal("setting a 2", &sealed), None);
-        assert_eq!(keys.unseal("setting a 1", &sealed[..sealed.len() - 1]), None);
+        assert_eq!(
+            keys.unseal("setting a 1", &sealed[..sealed.len() - 1]),
+            None
+        );
         assert_eq!(keys.unseal("setting a 1", b""), None);
-        assert_eq!(KeyFile::open(other.path()).expect("made").unseal("setting a 1", &sealed), None);
+        assert_eq!(
+            KeyFile::open(other.path())
+                .expect("made")
+                .unseal("setting a 1", &sealed),
+            None
+        );
         drop(keys);
         let again = KeyFile::open(folder.path()).expect("opened again");
-        assert_eq!(again.unseal("setting a 1", &sealed).as_deref(), Some(b"s3cret".as_slice()));
+        assert_eq!(
+            again.unseal("setting a 1", &sealed).as_deref(),
+            Some(b"s3cret".as_slice())
+        );
     }
 
     #[test]
     fn one_manager_at_a_time_and_its_owner_only() {
         let folder = tempfile::tempdir().expect("a folder");
         let first = KeyFile::open(folder.path()).expect("made");
-        assert!(matches!(KeyFile::open(folder.path()), Err(StoreError::InUse(_))));
+        assert!(matches!(
+            KeyFile::open(folder.path()),
+            Err(StoreError::InUse(_))
+        ));
         let owner = first.owner().to_owned();
         drop(first);
         assert_eq!(KeyFile::open(folder.path()).expect("opened").owner(), owner);
-        assert_eq!(std::fs::metadata(folder.path().join(FILE)).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(folder.path().join(FILE))
+                .expect("there")
+                .permissions()
+                .mode()
+                & 0o777,
+            0o600
+        );
 
         let copy = tempfile::tempdir().expect("a folder");
         std::fs::copy(folder.path().join(FILE), copy.path().join(FILE)).expect("copied");
-        assert_ne!(KeyFile::open(copy.path()).expect("opened").owner(), owner, "a copy is somebody else");
+        assert_ne!(
+            KeyFile::open(copy.path()).expect("opened").owner(),
+            owner,
+            "a copy is somebody else"
+        );
     }
 
     #[test]
     fn a_file_that_is_no_key_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join(FILE), "short").expect("written");
-        assert!(matches!(KeyFile::open(folder.path()), Err(StoreError::Failed(_))));
-        assert_eq!(std::fs::read(folder.path().join(FILE)).expect("there"), b"short");
+        assert!(matches!(
+            KeyFile::open(folder.path()),
+            Err(StoreError::Failed(_))
+        ));
+        assert_eq!(
+            std::fs::read(folder.path().join(FILE)).expect("there"),
+            b"short"
+        );
     }
 }

@@ -35,19 +35,36 @@ fn manager() -> (Rote, oneshot::Receiver<WebSocket>) {
     let exec = async move |upgrade: WebSocketUpgrade| {
         let open = open.lock().expect("lock").take().expect("one session");
         upgrade.on_upgrade(async |mut socket| {
-            socket.send(Message::binary(b"\x01up".as_slice())).await.expect("sent");
+            socket
+                .send(Message::binary(b"\x01up".as_slice()))
+                .await
+                .expect("sent");
             assert!(open.send(socket).is_ok());
         })
     };
-    (Rote::new(Router::new().route("/v1/containers/{name}/exec", get(exec))), opened)
+    (
+        Rote::new(Router::new().route("/v1/containers/{name}/exec", get(exec))),
+        opened,
+    )
 }
 
 /// The CLI, as far as to where its command runs.
 async fn running(rote: &Rote) -> Child {
     let mut command = rote.command("execute -n c -c sleep 100000");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
     let mut up = [0; 2];
-    child.stdout.as_mut().expect("piped").read_exact(&mut up).await.expect("output");
+    child
+        .stdout
+        .as_mut()
+        .expect("piped")
+        .read_exact(&mut up)
+        .await
+        .expect("output");
     assert_eq!(&up, b"up");
     child
 }
@@ -62,7 +79,14 @@ async fn flood(child: &mut Child) {
 
 async fn kill(child: &Child, signal: &str) {
     let pid = child.id().expect("it still runs").to_string();
-    assert!(Command::new("kill").args([signal, &pid]).status().await.expect("kill").success());
+    assert!(
+        Command::new("kill")
+            .args([signal, &pid])
+            .status()
+            .await
+            .expect("kill")
+            .success()
+    );
 }
 
 /// Hands on what it reads, until the connection ends.
@@ -77,7 +101,11 @@ fn frames(mut socket: WebSocket) -> mpsc::UnboundedReceiver<Message> {
 }
 
 async fn ended(child: Child) -> Ended {
-    timeout(Duration::from_secs(10), child.wait_with_output()).await.expect("it ends").expect("readable").into()
+    timeout(Duration::from_secs(10), child.wait_with_output())
+        .await
+        .expect("it ends")
+        .expect("readable")
+        .into()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,15 +115,27 @@ async fn a_signal_gets_past_input_that_nobody_reads_and_a_second_ends_us() {
     let mut frames = frames(opened.await.expect("a session"));
     flood(&mut child).await;
     for _ in 0..INPUT_AHEAD {
-        assert!(matches!(frames.recv().await, Some(Message::Binary(frame)) if frame[0] == 0 && frame.len() <= 1 + INPUT_FRAME));
+        assert!(
+            matches!(frames.recv().await, Some(Message::Binary(frame)) if frame[0] == 0 && frame.len() <= 1 + INPUT_FRAME)
+        );
     }
     kill(&child, "-INT").await;
-    let interrupt = serde_json::to_string(&SessionNote::Signal { name: "INT".to_owned() }).expect("JSON");
+    let interrupt = serde_json::to_string(&SessionNote::Signal {
+        name: "INT".to_owned(),
+    })
+    .expect("JSON");
     assert_eq!(frames.recv().await, Some(Message::text(interrupt)));
     kill(&child, "-INT").await;
     let ended = ended(child).await;
-    assert_eq!((ended.code, ended.err.as_str()), (Some(130), "the command is hung up on\n"));
-    assert_eq!(frames.recv().await, None, "the manager sees the end at once");
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (Some(130), "the command is hung up on\n")
+    );
+    assert_eq!(
+        frames.recv().await,
+        None,
+        "the manager sees the end at once"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,11 +161,19 @@ async fn all_input_comes_as_the_command_takes_it() {
     let (mut socket, mut come) = (opened.await.expect("a session"), Vec::new());
     while let Message::Binary(frame) = socket.recv().await.expect("a frame").expect("readable") {
         come.extend_from_slice(&frame[1..]);
-        socket.send(Message::binary([0, 1].as_slice())).await.expect("sent");
+        socket
+            .send(Message::binary([0, 1].as_slice()))
+            .await
+            .expect("sent");
     }
     write.await.expect("no panic").expect("written");
     assert!(come == all, "{} bytes came", come.len());
-    socket.send(Message::text(serde_json::to_string(&SessionNote::Exit { code: 7 }).expect("JSON"))).await.expect("sent");
+    socket
+        .send(Message::text(
+            serde_json::to_string(&SessionNote::Exit { code: 7 }).expect("JSON"),
+        ))
+        .await
+        .expect("sent");
     assert_eq!(ended(child).await.code, Some(7));
 }
 
@@ -139,7 +187,10 @@ async fn floods(socket: &mut WebSocket) {
 fn unread(rote: &Rote) -> (Child, PipeReader) {
     let (unread, both) = std::io::pipe().expect("a pipe");
     let mut command = rote.command("execute -n c -c sleep 100000");
-    command.stdin(Stdio::piped()).stdout(both.try_clone().expect("the pipe")).stderr(both);
+    command
+        .stdin(Stdio::piped())
+        .stdout(both.try_clone().expect("the pipe"))
+        .stderr(both);
     (command.spawn().expect("it runs"), unread)
 }
 
@@ -151,7 +202,11 @@ async fn is_full(pipe: &PipeReader) {
 }
 
 async fn code(mut child: Child) -> Option<i32> {
-    timeout(Duration::from_secs(10), child.wait()).await.expect("it ends").expect("its end").code()
+    timeout(Duration::from_secs(10), child.wait())
+        .await
+        .expect("it ends")
+        .expect("its end")
+        .code()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,16 +229,28 @@ async fn a_command_that_ends_when_it_is_asked_to_ends_us_as_it_did_though_nobody
     let (child, mut pipe) = unread(&rote);
     let mut socket = opened.await.expect("a session");
     for _ in 0..2 + PIPE / PIECE {
-        socket.send(Message::binary([&[1][..], &[b'y'; PIECE]].concat())).await.expect("sent");
+        socket
+            .send(Message::binary([&[1][..], &[b'y'; PIECE]].concat()))
+            .await
+            .expect("sent");
     }
     is_full(&pipe).await;
     kill(&child, "-INT").await;
     while !matches!(socket.recv().await, Some(Ok(Message::Text(_)))) {}
-    socket.send(Message::text(serde_json::to_string(&SessionNote::Exit { code: 7 }).expect("JSON"))).await.expect("sent");
+    socket
+        .send(Message::text(
+            serde_json::to_string(&SessionNote::Exit { code: 7 }).expect("JSON"),
+        ))
+        .await
+        .expect("sent");
     assert_eq!(code(child).await, Some(7));
     let mut said = String::new();
     pipe.read_to_string(&mut said).expect("the pipe");
-    assert_eq!(said.trim_start_matches("up").trim_start_matches('y'), "", "no word about it");
+    assert_eq!(
+        said.trim_start_matches("up").trim_start_matches('y'),
+        "",
+        "no word about it"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,9 +260,16 @@ async fn a_reader_that_has_gone_ends_it_without_a_word() {
     drop(child.stdout.take());
     let mut socket = opened.await.expect("a session");
     // One frame is enough, and then silence.
-    socket.send(Message::binary(b"\x01lost".as_slice())).await.expect("sent");
+    socket
+        .send(Message::binary(b"\x01lost".as_slice()))
+        .await
+        .expect("sent");
     let ended = ended(child).await;
-    assert_eq!((ended.code, ended.err.as_str()), (Some(141), ""), "as by SIGPIPE");
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (Some(141), ""),
+        "as by SIGPIPE"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,7 +278,12 @@ async fn a_manager_that_ends_is_named_and_what_came_before_is_written() {
     let child = running(&rote).await;
     let mut socket = opened.await.expect("a session");
     for number in 0..3 * PIPE / PIECE {
-        socket.send(Message::binary([&[1][..], &vec![u8::try_from(number).expect("few"); PIECE]].concat())).await.expect("sent");
+        socket
+            .send(Message::binary(
+                [&[1][..], &vec![u8::try_from(number).expect("few"); PIECE]].concat(),
+            ))
+            .await
+            .expect("sent");
     }
     drop(socket);
     let ended = ended(child).await;

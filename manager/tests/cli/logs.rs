@@ -28,38 +28,82 @@ fn manager(query: &'static str, log: impl Fn() -> Body + Clone + Send + Sync + '
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_come_as_they_are() {
     let log = || Body::from("one\n\u{1b}[31mtwo");
-    let whole = Ended { code: Some(0), out: "one\n\u{1b}[31mtwo".to_owned(), err: String::new() };
+    let whole = Ended {
+        code: Some(0),
+        out: "one\n\u{1b}[31mtwo".to_owned(),
+        err: String::new(),
+    };
     let rote = manager("follow=true&timestamps=false&tail=5&since=77", log);
-    assert_eq!(rote.run("logs -n acme_web.1 --follow --tail 5 --since 77").await, whole);
+    assert_eq!(
+        rote.run("logs -n acme_web.1 --follow --tail 5 --since 77")
+            .await,
+        whole
+    );
     let rote = manager("follow=false&timestamps=true&previous=true", log);
-    assert_eq!(rote.run("logs -n acme_web.1 --previous --timestamps").await, whole);
+    assert_eq!(
+        rote.run("logs -n acme_web.1 --previous --timestamps").await,
+        whole
+    );
 }
 
 /// The CLI, as it shows a log without end, of which a little was read.
 async fn without_end() -> (Rote, Child) {
-    let log = || Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[b'y'; 32 << 10]))));
+    let log = || {
+        Body::from_stream(stream::repeat_with(|| {
+            Ok::<_, Infallible>(Bytes::from_static(&[b'y'; 32 << 10]))
+        }))
+    };
     let rote = manager("follow=false&timestamps=false", log);
-    let mut child = rote.command("logs -n acme_web.1").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
-    child.stdout.as_mut().expect("piped").read_exact(&mut [0]).await.expect("output");
+    let mut child = rote
+        .command("logs -n acme_web.1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    child
+        .stdout
+        .as_mut()
+        .expect("piped")
+        .read_exact(&mut [0])
+        .await
+        .expect("output");
     (rote, child)
 }
 
 async fn ended(child: Child) -> Ended {
-    timeout(Duration::from_secs(10), child.wait_with_output()).await.expect("it ends").expect("readable").into()
+    timeout(Duration::from_secs(10), child.wait_with_output())
+        .await
+        .expect("it ends")
+        .expect("readable")
+        .into()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_has_gone_ends_it_without_a_word() {
     let (_rote, mut child) = without_end().await;
     drop(child.stdout.take());
-    assert_eq!(ended(child).await, Ended { code: Some(0), out: String::new(), err: String::new() });
+    assert_eq!(
+        ended(child).await,
+        Ended {
+            code: Some(0),
+            out: String::new(),
+            err: String::new()
+        }
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_does_not_read_keeps_nobody() {
     let (_rote, mut child) = without_end().await;
     let unread = child.stdout.take();
-    assert!(Command::new("kill").args(["-INT", &child.id().expect("it runs").to_string()]).status().await.expect("kill").success());
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &child.id().expect("it runs").to_string()])
+            .status()
+            .await
+            .expect("kill")
+            .success()
+    );
     assert_eq!(ended(child).await.code, None, "the signal ends it");
     drop(unread);
 }
@@ -77,15 +121,29 @@ async fn a_manager_that_ends_in_the_middle_is_named() {
         Body::from_stream(stream::iter([Ok("one\n")]).chain(stream::once(cut)))
     };
     let rote = manager("follow=true&timestamps=false", log);
-    let mut child = rote.command("logs -n acme_web.1 --follow").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut child = rote
+        .command("logs -n acme_web.1 --follow")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
     let mut one = [0; 4];
-    child.stdout.as_mut().expect("piped").read_exact(&mut one).await.expect("output");
+    child
+        .stdout
+        .as_mut()
+        .expect("piped")
+        .read_exact(&mut one)
+        .await
+        .expect("output");
     assert_eq!(&one, b"one\n");
     end.notify_one();
     let ended = ended(child).await;
     assert_eq!(ended.code, Some(1));
     assert!(
-        ended.err.contains("broke off") && ended.err.contains("\nhint: what was under way is given up; run it again once `micado status`"),
+        ended.err.contains("broke off")
+            && ended.err.contains(
+                "\nhint: what was under way is given up; run it again once `micado status`"
+            ),
         "{}",
         ended.err
     );

@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 /// The longest event that is taken, in bytes: a container's labels are part of it.
 const LONGEST: usize = 1 << 20;
-const FILTERS: &str = r#"{"type":["container"],"event":["start","die","oom","update","health_status"]}"#;
+const FILTERS: &str =
+    r#"{"type":["container"],"event":["start","die","oom","update","health_status"]}"#;
 
 /// Something happened to a container.
 #[derive(Debug, Clone, Deserialize)]
@@ -59,9 +60,20 @@ impl Events {
     /// # Errors
     /// When the engine does not answer.
     pub async fn since(engine: &Engine, time_ns: u64) -> Result<Self, EngineError> {
-        let path = format!("/events?since={}.{:09}&filters={}", time_ns / 1_000_000_000, time_ns % 1_000_000_000, encoded(FILTERS));
-        let body = engine.send(request(Method::GET, &path, empty())).await?.into_body();
-        Ok(Self { body, read: BytesMut::new() })
+        let path = format!(
+            "/events?since={}.{:09}&filters={}",
+            time_ns / 1_000_000_000,
+            time_ns % 1_000_000_000,
+            encoded(FILTERS)
+        );
+        let body = engine
+            .send(request(Method::GET, &path, empty()))
+            .await?
+            .into_body();
+        Ok(Self {
+            body,
+            read: BytesMut::new(),
+        })
     }
 
     /// The next event.
@@ -77,7 +89,12 @@ impl Events {
             if self.read.len() > LONGEST {
                 return Err(broken("/events", "an event is too long"));
             }
-            let frame = self.body.frame().await.ok_or_else(|| broken("/events", "the stream ended"))?.map_err(|cause| broken("/events", cause))?;
+            let frame = self
+                .body
+                .frame()
+                .await
+                .ok_or_else(|| broken("/events", "the stream ended"))?
+                .map_err(|cause| broken("/events", cause))?;
             if let Ok(data) = frame.into_data() {
                 self.read.extend_from_slice(&data);
             }

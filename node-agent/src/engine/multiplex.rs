@@ -23,7 +23,11 @@ impl Demultiplexer {
             if self.header.len() < HEADER {
                 return None;
             }
-            let stream = if self.header[0] == 2 { channel::ERROR } else { channel::OUT };
+            let stream = if self.header[0] == 2 {
+                channel::ERROR
+            } else {
+                channel::OUT
+            };
             self.rest = (stream, (&self.header[4..]).get_u32() as usize);
             self.header.clear();
         }
@@ -42,18 +46,35 @@ mod tests {
 
     #[test]
     fn any_pieces_give_the_same() {
-        let stream =
-            [&[1, 0, 0, 0, 0, 0, 0, 5][..], b"hello", &[2, 0, 0, 0, 0, 0, 0, 0], &[2, 0, 0, 0, 0, 0, 0, 3], b"err", &[1, 0, 0, 0, 0, 0, 0, 1], b"!"].concat();
+        let stream = [
+            &[1, 0, 0, 0, 0, 0, 0, 5][..],
+            b"hello",
+            &[2, 0, 0, 0, 0, 0, 0, 0],
+            &[2, 0, 0, 0, 0, 0, 0, 3],
+            b"err",
+            &[1, 0, 0, 0, 0, 0, 0, 1],
+            b"!",
+        ]
+        .concat();
         for size in 1..=stream.len() {
             let (mut apart, mut out, mut err) = (Demultiplexer::default(), Vec::new(), Vec::new());
             for piece in stream.chunks(size) {
                 let mut come = Bytes::copy_from_slice(piece);
                 while let Some((channel, bytes)) = apart.next(&mut come) {
-                    if channel == super::channel::ERROR { &mut err } else { &mut out }.extend_from_slice(&bytes);
+                    if channel == super::channel::ERROR {
+                        &mut err
+                    } else {
+                        &mut out
+                    }
+                    .extend_from_slice(&bytes);
                 }
                 assert!(come.is_empty());
             }
-            assert_eq!((&out[..], &err[..]), (&b"hello!"[..], &b"err"[..]), "pieces of {size}");
+            assert_eq!(
+                (&out[..], &err[..]),
+                (&b"hello!"[..], &b"err"[..]),
+                "pieces of {size}"
+            );
         }
     }
 }

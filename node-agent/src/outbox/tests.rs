@@ -7,12 +7,28 @@ use micado_api::{
 };
 
 fn batch(sequence: u64, containers: usize) -> SampleBatch {
-    let containers = (0..containers).map(|n| ContainerSample { id: format!("{n:064}"), ..ContainerSample::default() }).collect();
-    SampleBatch { sequence, at: Timestamp(sequence * 2000), late: false, machine: MachineSample::default(), containers }
+    let containers = (0..containers)
+        .map(|n| ContainerSample {
+            id: format!("{n:064}"),
+            ..ContainerSample::default()
+        })
+        .collect();
+    SampleBatch {
+        sequence,
+        at: Timestamp(sequence * 2000),
+        late: false,
+        machine: MachineSample::default(),
+        containers,
+    }
 }
 
 fn event(id: &str) -> ContainerEvent {
-    ContainerEvent { id: id.to_owned(), service: None, at: Timestamp(1), what: ContainerHappening::Started }
+    ContainerEvent {
+        id: id.to_owned(),
+        service: None,
+        at: Timestamp(1),
+        what: ContainerHappening::Started,
+    }
 }
 
 /// What is sent now: sequences, `!` when late, and ids of events.
@@ -20,7 +36,9 @@ fn send_all(outbox: &mut Outbox) -> Vec<String> {
     let mut sent = Vec::new();
     while let Some(frame) = outbox.send_next() {
         sent.push(match frame {
-            FromAgent::Samples(batch) => format!("{}{}", batch.sequence, if batch.late { "!" } else { "" }),
+            FromAgent::Samples(batch) => {
+                format!("{}{}", batch.sequence, if batch.late { "!" } else { "" })
+            }
             FromAgent::Event(event) => event.id.clone(),
             FromAgent::Hello { .. } => "hello".to_owned(),
         });
@@ -42,7 +60,11 @@ fn what_is_not_acknowledged_is_sent_again_unchanged() {
     outbox.disconnected();
     outbox.push_batch(batch(4, 0));
     outbox.connected();
-    assert_eq!(send_all(&mut outbox), ["a", "2", "b", "3!", "4!"], "2 had been on its way in time, 3 had not");
+    assert_eq!(
+        send_all(&mut outbox),
+        ["a", "2", "b", "3!", "4!"],
+        "2 had been on its way in time, 3 had not"
+    );
     outbox.acknowledged(3);
     outbox.acknowledged(2);
     outbox.disconnected();
@@ -69,14 +91,26 @@ fn the_oldest_go_first_and_it_is_said() {
     }
     assert_eq!(outbox.take_dropped(), 10);
     outbox.connected();
-    assert_eq!(send_all(&mut outbox).first().map(String::as_str), Some("11!"));
+    assert_eq!(
+        send_all(&mut outbox).first().map(String::as_str),
+        Some("11!")
+    );
     // 100 containers in each: the bytes are the bound.
     for sequence in 311..=700 {
         outbox.push_batch(batch(sequence, 100));
     }
-    assert!(outbox.bytes <= MOST_BYTES && outbox.kept.len() > 50, "{} bytes in {} frames", outbox.bytes, outbox.kept.len());
+    assert!(
+        outbox.bytes <= MOST_BYTES && outbox.kept.len() > 50,
+        "{} bytes in {} frames",
+        outbox.bytes,
+        outbox.kept.len()
+    );
     assert!(outbox.take_dropped() > 300);
     let sent = send_all(&mut outbox);
-    assert_eq!(sent.len(), outbox.kept.len(), "what was sent and then dropped is not counted as sent");
+    assert_eq!(
+        sent.len(),
+        outbox.kept.len(),
+        "what was sent and then dropped is not counted as sent"
+    );
     assert_eq!(sent.last().map(String::as_str), Some("700"));
 }

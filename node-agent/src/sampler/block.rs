@@ -30,16 +30,26 @@ impl Block {
         let open = |name| Kept::open(folders.block.as_deref(), name);
         let file = match version {
             // These count whatever the device's scheduler is.
-            Version::One => open("blkio.throttle.io_service_bytes_recursive").or_else(|| open("blkio.throttle.io_service_bytes")),
+            Version::One => open("blkio.throttle.io_service_bytes_recursive")
+                .or_else(|| open("blkio.throttle.io_service_bytes")),
             Version::Two => open("io.stat"),
         };
-        Self { version, file, bytes: Resting::default() }
+        Self {
+            version,
+            file,
+            bytes: Resting::default(),
+        }
     }
 
     /// What it says; what stood still is read by a whole look only.
     pub fn read(&mut self, whole: bool, scratch: &mut Scratch) -> Option<BlockBytes> {
-        let sum = if self.version == Version::One { by_line } else { by_word };
-        self.bytes.look(whole, || self.file.as_ref()?.read(scratch).ok().map(sum))
+        let sum = if self.version == Version::One {
+            by_line
+        } else {
+            by_word
+        };
+        self.bytes
+            .look(whole, || self.file.as_ref()?.read(scratch).ok().map(sum))
     }
 }
 
@@ -48,7 +58,10 @@ fn by_line(text: &str) -> BlockBytes {
     let mut sum = BlockBytes::default();
     for line in text.lines() {
         let mut words = line.split(' ').skip(1);
-        if let (Some(what), Some(bytes)) = (words.next(), words.next().and_then(|word| word.parse::<u64>().ok())) {
+        if let (Some(what), Some(bytes)) = (
+            words.next(),
+            words.next().and_then(|word| word.parse::<u64>().ok()),
+        ) {
             match what {
                 "Read" => sum.read += bytes,
                 "Write" => sum.written += bytes,
@@ -62,7 +75,10 @@ fn by_line(text: &str) -> BlockBytes {
 /// `8:0 rbytes=4096 wbytes=0 rios=1 ...`, a line for each device.
 fn by_word(text: &str) -> BlockBytes {
     let mut sum = BlockBytes::default();
-    for (key, bytes) in text.split_ascii_whitespace().filter_map(|word| word.split_once('=')) {
+    for (key, bytes) in text
+        .split_ascii_whitespace()
+        .filter_map(|word| word.split_once('='))
+    {
         match key {
             "rbytes" => sum.read += bytes.parse::<u64>().unwrap_or_default(),
             "wbytes" => sum.written += bytes.parse::<u64>().unwrap_or_default(),

@@ -34,7 +34,14 @@ pub struct Container {
 impl Container {
     /// Opens the files of a container and takes a first look.
     #[must_use]
-    pub fn open(kernel: &Kernel, version: Version, folders: &Folders, pid: u32, last: ContainerSample, scratch: &mut Scratch) -> Self {
+    pub fn open(
+        kernel: &Kernel,
+        version: Version,
+        folders: &Folders,
+        pid: u32,
+        last: ContainerSample,
+        scratch: &mut Scratch,
+    ) -> Self {
         let pressure = |name| Pressure::open(folders.pressure.as_deref(), name);
         let mut container = Self {
             pid,
@@ -84,9 +91,16 @@ impl Container {
         if let Some(block) = self.block.read(whole, scratch) {
             (last.read, last.written) = (block.read, block.written);
         }
-        if let Some(network) = self.network.as_mut().and_then(|network| network.read(whole, scratch)) {
+        if let Some(network) = self
+            .network
+            .as_mut()
+            .and_then(|network| network.read(whole, scratch))
+        {
             // An interface that is taken away takes its count with it.
-            (last.received, last.sent) = (last.received.max(network.received), last.sent.max(network.sent));
+            (last.received, last.sent) = (
+                last.received.max(network.received),
+                last.sent.max(network.sent),
+            );
         }
         // Averages over ten seconds: reading them more often tells little more.
         if whole {

@@ -30,8 +30,17 @@ impl Cpu {
     /// Opens the files of a cgroup.
     #[must_use]
     pub fn open(version: Version, folders: &Folders) -> Self {
-        let used = if version == Version::One { Kept::open(folders.account.as_deref(), "cpuacct.usage") } else { None };
-        Self { version, used, stat: Kept::open(folders.cpu.as_deref(), "cpu.stat"), throttled: Resting::default() }
+        let used = if version == Version::One {
+            Kept::open(folders.account.as_deref(), "cpuacct.usage")
+        } else {
+            None
+        };
+        Self {
+            version,
+            used,
+            stat: Kept::open(folders.cpu.as_deref(), "cpu.stat"),
+            throttled: Resting::default(),
+        }
     }
 
     /// What they say now; nothing once the cgroup is gone. On version 1 a refused time that stood still is read by a whole look only.
@@ -39,12 +48,20 @@ impl Cpu {
         match self.version {
             Version::One => {
                 let used = self.used.as_ref()?.number(scratch)?;
-                let throttled = self.throttled.look(whole, || field(self.stat.as_ref()?.read(scratch).ok()?, "throttled_time"));
-                Some(CpuTime { used, throttled: throttled.unwrap_or_default() })
+                let throttled = self.throttled.look(whole, || {
+                    field(self.stat.as_ref()?.read(scratch).ok()?, "throttled_time")
+                });
+                Some(CpuTime {
+                    used,
+                    throttled: throttled.unwrap_or_default(),
+                })
             }
             Version::Two => {
                 let stat = self.stat.as_ref()?.read(scratch).ok()?;
-                Some(CpuTime { used: field(stat, "usage_usec")? * 1000, throttled: field(stat, "throttled_usec").unwrap_or_default() * 1000 })
+                Some(CpuTime {
+                    used: field(stat, "usage_usec")? * 1000,
+                    throttled: field(stat, "throttled_usec").unwrap_or_default() * 1000,
+                })
             }
         }
     }

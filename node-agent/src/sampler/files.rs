@@ -67,7 +67,9 @@ impl Kept {
         let path = folder?.join(name);
         // The mode says whether the kernel takes such an order. Elsewhere than in its own file system, as in a recorded tree, root may open what nobody may write.
         let takes_orders = path.metadata().ok()?.permissions().mode() & 0o200 != 0;
-        takes_orders.then(|| File::options().read(true).write(true).open(path).ok())?.map(Self)
+        takes_orders
+            .then(|| File::options().read(true).write(true).open(path).ok())?
+            .map(Self)
     }
 
     /// What it says now.
@@ -85,7 +87,8 @@ impl Kept {
             }
             buffer.resize(buffer.len().max(length + PAGE), 0);
         }
-        std::str::from_utf8(&buffer[..length]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        std::str::from_utf8(&buffer[..length])
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     /// The number that it says now.
@@ -112,7 +115,13 @@ pub fn number(text: &str) -> Option<u64> {
 /// The number after this word, at the beginning of a line.
 #[must_use]
 pub fn field(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| number(line.strip_prefix(name)?.strip_prefix(' ')?.trim_ascii_start()))
+    text.lines().find_map(|line| {
+        number(
+            line.strip_prefix(name)?
+                .strip_prefix(' ')?
+                .trim_ascii_start(),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -124,11 +133,18 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut scratch = Scratch::default();
         for lines in [0, 1, 70, 73, 100, 2000] {
-            let text: String = (0..lines).map(|line| format!("line {line} {:45}\n", "")).collect();
+            let text: String = (0..lines)
+                .map(|line| format!("line {line} {:45}\n", ""))
+                .collect();
             std::fs::write(folder.path().join("file"), &text).expect("written");
             let kept = Kept::open(Some(folder.path()), "file").expect("open");
             let read = kept.read(&mut scratch).expect("read");
-            assert!(read == text || lines == 2000 && read.len() >= MOST && text.starts_with(read), "{lines} lines: {} of {} bytes", read.len(), text.len());
+            assert!(
+                read == text || lines == 2000 && read.len() >= MOST && text.starts_with(read),
+                "{lines} lines: {} of {} bytes",
+                read.len(),
+                text.len()
+            );
         }
     }
 

@@ -69,16 +69,33 @@ impl Hierarchies {
     /// When that list cannot be read or shows none.
     pub fn find(kernel: &Kernel) -> io::Result<Self> {
         let list = kernel.read("/proc/self/mountinfo")?;
-        let mounts: Vec<Mount> = list.lines().filter_map(|line| mount(line, kernel)).collect();
-        let carried = |name: &str| mounts.iter().any(|mount| mount.controllers.iter().any(|controller| controller == name));
+        let mounts: Vec<Mount> = list
+            .lines()
+            .filter_map(|line| mount(line, kernel))
+            .collect();
+        let carried = |name: &str| {
+            mounts.iter().any(|mount| {
+                mount
+                    .controllers
+                    .iter()
+                    .any(|controller| controller == name)
+            })
+        };
         let version = if carried("memory") || carried("cpuacct") {
             Version::One
         } else if mounts.iter().any(|mount| mount.controllers.is_empty()) {
             Version::Two
         } else {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "no cgroup hierarchy is mounted: mount /sys/fs/cgroup"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "no cgroup hierarchy is mounted: mount /sys/fs/cgroup",
+            ));
         };
-        Ok(Self { version, mounts, kernel: kernel.clone() })
+        Ok(Self {
+            version,
+            mounts,
+            kernel: kernel.clone(),
+        })
     }
 
     /// Version of what carries memory and CPU.
@@ -102,8 +119,13 @@ impl Hierarchies {
     /// When the process is gone.
     pub fn of_container(&self, id: &str, first_process: u32) -> io::Result<Folders> {
         let list = self.kernel.read(format!("/proc/{first_process}/cgroup"))?;
-        let named = |path: &&Path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(id));
-        Ok(self.folders(|controller| group(&list, controller).map(|path| path.ancestors().find(named).unwrap_or(path))))
+        let named = |path: &&Path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().contains(id))
+        };
+        Ok(self.folders(|controller| {
+            group(&list, controller).map(|path| path.ancestors().find(named).unwrap_or(path))
+        }))
     }
 
     /// The topmost folders that can be seen from here.
@@ -118,23 +140,40 @@ impl Hierarchies {
     /// When the process is gone.
     pub fn memory_group(&self, pid: u32) -> io::Result<PathBuf> {
         let list = self.kernel.read(format!("/proc/{pid}/cgroup"))?;
-        let controller = if self.version == Version::One { "memory" } else { "" };
-        Ok(group(&list, controller).unwrap_or(Path::new("/")).to_owned())
+        let controller = if self.version == Version::One {
+            "memory"
+        } else {
+            ""
+        };
+        Ok(group(&list, controller)
+            .unwrap_or(Path::new("/"))
+            .to_owned())
     }
 
     fn mount(&self, controller: &str) -> Option<&Mount> {
         // The last one mounted covers those before it.
-        self.mounts
-            .iter()
-            .rev()
-            .find(|mount| if controller.is_empty() { mount.controllers.is_empty() } else { mount.controllers.iter().any(|c| c == controller) })
+        self.mounts.iter().rev().find(|mount| {
+            if controller.is_empty() {
+                mount.controllers.is_empty()
+            } else {
+                mount.controllers.iter().any(|c| c == controller)
+            }
+        })
     }
 
     fn folders<'a>(&'a self, group: impl Fn(&str) -> Option<&'a Path>) -> Folders {
         let folder = |controller: &str| {
-            let controller = if self.version == Version::Two { "" } else { controller };
+            let controller = if self.version == Version::Two {
+                ""
+            } else {
+                controller
+            };
             let mount = self.mount(controller)?;
-            Some(mount.point.join(group(controller)?.strip_prefix(&mount.root).ok()?))
+            Some(
+                mount
+                    .point
+                    .join(group(controller)?.strip_prefix(&mount.root).ok()?),
+            )
         };
         Folders {
             cpu: folder("cpu"),
@@ -154,18 +193,31 @@ fn mount(line: &str, kernel: &Kernel) -> Option<Mount> {
     let (root, point) = (place.next()?, place.next()?);
     let mut kind = kind.split(' ');
     let controllers = match kind.next()? {
-        "cgroup" => kind.nth(1)?.split(',').filter(|word| *word != "rw" && *word != "ro").map(str::to_owned).collect(),
+        "cgroup" => kind
+            .nth(1)?
+            .split(',')
+            .filter(|word| *word != "rw" && *word != "ro")
+            .map(str::to_owned)
+            .collect(),
         "cgroup2" => Vec::new(),
         _ => return None,
     };
-    Some(Mount { controllers, point: kernel.path(point), root: root.into() })
+    Some(Mount {
+        controllers,
+        point: kernel.path(point),
+        root: root.into(),
+    })
 }
 
 /// A process's group in the hierarchy of this controller, by lines such as `3:cpu,cpuacct:/docker/ID`.
 fn group<'a>(list: &'a str, controller: &str) -> Option<&'a Path> {
     list.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
-        parts.next()?.split(',').any(|name| name == controller).then_some(())?;
+        parts
+            .next()?
+            .split(',')
+            .any(|name| name == controller)
+            .then_some(())?;
         parts.next().map(Path::new)
     })
 }

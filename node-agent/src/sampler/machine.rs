@@ -37,9 +37,20 @@ impl Machine {
     #[must_use]
     pub fn find(kernel: &Kernel, hierarchies: &Hierarchies) -> Self {
         let version = hierarchies.version();
-        let own = own_folders(hierarchies).map(|folders| Own { version, cpu: Cpu::open(version, &folders), memory: Memory::open(version, &folders), folders });
+        let own = own_folders(hierarchies).map(|folders| Own {
+            version,
+            cpu: Cpu::open(version, &folders),
+            memory: Memory::open(version, &folders),
+            folders,
+        });
         let open = |name| Kept::open(Some(&kernel.path("/proc")), name);
-        Self { info: open("meminfo"), stat: open("stat"), load: open("loadavg"), own, data_root: "/var/lib/docker".into() }
+        Self {
+            info: open("meminfo"),
+            stat: open("stat"),
+            load: open("loadavg"),
+            own,
+            data_root: "/var/lib/docker".into(),
+        }
     }
 
     /// Where the engine keeps its data.
@@ -52,13 +63,27 @@ impl Machine {
         let info = read(&self.info, scratch);
         let (total, available) = (kib(info, "MemTotal:"), kib(info, "MemAvailable:"));
         let (disk_left, disk_total) = disk(&self.data_root);
-        let mut sample = MachineSample { memory_total: total, memory_left: available, disk_left, disk_total, ..MachineSample::default() };
+        let mut sample = MachineSample {
+            memory_total: total,
+            memory_left: available,
+            disk_left,
+            disk_total,
+            ..MachineSample::default()
+        };
         let stat = read(&self.stat, scratch);
         let cpu_ns = cpu_time(stat);
-        let host_cores = stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count() as u64 * NANO;
+        let host_cores = stat
+            .lines()
+            .filter(|line| line.starts_with("cpu") && !line.starts_with("cpu "))
+            .count() as u64
+            * NANO;
         if let Some(own) = &mut self.own {
             let limit = MemoryBytes(own.memory.limit(scratch).unwrap_or(u64::MAX)).min(total);
-            let used = own.memory.read(false, scratch).unwrap_or_default().working_set;
+            let used = own
+                .memory
+                .read(false, scratch)
+                .unwrap_or_default()
+                .working_set;
             sample.memory_total = limit;
             sample.memory_left = limit.saturating_sub(MemoryBytes(used)).min(available);
             sample.cpu_ns = own.cpu.read(false, scratch).unwrap_or_default().used;
@@ -66,7 +91,10 @@ impl Machine {
         } else {
             sample.cpu_ns = cpu_ns;
             sample.cores = host_cores;
-            sample.load = read(&self.load, scratch).split(' ').next().and_then(|load| load.parse().ok());
+            sample.load = read(&self.load, scratch)
+                .split(' ')
+                .next()
+                .and_then(|load| load.parse().ok());
         }
         sample
     }
@@ -75,20 +103,29 @@ impl Machine {
 impl Own {
     /// Billionths of a core: what the set of cores and the quota both allow.
     fn cores(&self) -> Option<u64> {
-        let read = |folder: &Option<PathBuf>, name| std::fs::read_to_string(folder.as_ref()?.join(name)).ok();
+        let read = |folder: &Option<PathBuf>, name| {
+            std::fs::read_to_string(folder.as_ref()?.join(name)).ok()
+        };
         let (set, quota) = match self.version {
             Version::One => (
-                read(&self.folders.cores, "cpuset.effective_cpus").or_else(|| read(&self.folders.cores, "cpuset.cpus")),
-                read(&self.folders.cpu, "cpu.cfs_quota_us").zip(read(&self.folders.cpu, "cpu.cfs_period_us")),
+                read(&self.folders.cores, "cpuset.effective_cpus")
+                    .or_else(|| read(&self.folders.cores, "cpuset.cpus")),
+                read(&self.folders.cpu, "cpu.cfs_quota_us")
+                    .zip(read(&self.folders.cpu, "cpu.cfs_period_us")),
             ),
             Version::Two => (
                 read(&self.folders.cores, "cpuset.cpus.effective"),
-                read(&self.folders.cpu, "cpu.max").and_then(|text| text.split_once(' ').map(|(quota, period)| (quota.to_owned(), period.to_owned()))),
+                read(&self.folders.cpu, "cpu.max").and_then(|text| {
+                    text.split_once(' ')
+                        .map(|(quota, period)| (quota.to_owned(), period.to_owned()))
+                }),
             ),
         };
         let set = set.as_deref().and_then(count).map(|cores| cores * NANO);
         // No quota is -1 or `max`.
-        let quota = quota.and_then(|(quota, period)| Some(number(&quota)?.saturating_mul(NANO) / number(&period)?.max(1)));
+        let quota = quota.and_then(|(quota, period)| {
+            Some(number(&quota)?.saturating_mul(NANO) / number(&period)?.max(1))
+        });
         [set, quota].into_iter().flatten().min()
     }
 }
@@ -101,22 +138,45 @@ fn own_folders(hierarchies: &Hierarchies) -> Option<Folders> {
         return Some(top);
     }
     let group = hierarchies.memory_group(1).ok()?;
-    if group == Path::new("/") || group == Path::new("/init.scope") { None } else { hierarchies.of(1).ok() }
+    if group == Path::new("/") || group == Path::new("/init.scope") {
+        None
+    } else {
+        hierarchies.of(1).ok()
+    }
 }
 
 fn read<'a>(file: &Option<Kept>, scratch: &'a mut Scratch) -> &'a str {
-    file.as_ref().and_then(|file| file.read(scratch).ok()).unwrap_or_default()
+    file.as_ref()
+        .and_then(|file| file.read(scratch).ok())
+        .unwrap_or_default()
 }
 
 fn kib(info: &str, name: &str) -> MemoryBytes {
-    let value = info.lines().find_map(|line| line.strip_prefix(name)?.trim_ascii().strip_suffix(" kB")?.parse::<u64>().ok());
+    let value = info.lines().find_map(|line| {
+        line.strip_prefix(name)?
+            .trim_ascii()
+            .strip_suffix(" kB")?
+            .parse::<u64>()
+            .ok()
+    });
     MemoryBytes(value.unwrap_or_default() * 1024)
 }
 
 /// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq and others. What the host took (steal) was not used; guests are in user.
 fn cpu_time(stat: &str) -> u64 {
-    let figures: Vec<u64> = stat.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1).map_while(|word| word.parse().ok()).collect();
-    [0, 1, 2, 5, 6].into_iter().filter_map(|index| figures.get(index)).sum::<u64>() * NS_PER_TICK
+    let figures: Vec<u64> = stat
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_ascii_whitespace()
+        .skip(1)
+        .map_while(|word| word.parse().ok())
+        .collect();
+    [0, 1, 2, 5, 6]
+        .into_iter()
+        .filter_map(|index| figures.get(index))
+        .sum::<u64>()
+        * NS_PER_TICK
 }
 
 /// How many there are in a list such as `0-3,8`.
@@ -131,7 +191,9 @@ fn count(list: &str) -> Option<u64> {
 
 /// Left for those who are not root, and all, in bytes.
 fn disk(folder: &Path) -> (u64, u64) {
-    rustix::fs::statvfs(folder).map_or((0, 0), |stat| (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
+    rustix::fs::statvfs(folder).map_or((0, 0), |stat| {
+        (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize)
+    })
 }
 
 #[cfg(test)]
@@ -148,6 +210,9 @@ mod tests {
 
     #[test]
     fn stolen_and_idle_time_is_not_used() {
-        assert_eq!(cpu_time("cpu  1 2 4 100 100 8 16 100 100 100\ncpu0 9 9 9\n"), 31 * NS_PER_TICK);
+        assert_eq!(
+            cpu_time("cpu  1 2 4 100 100 8 16 100 100 100\ncpu0 9 9 9\n"),
+            31 * NS_PER_TICK
+        );
     }
 }

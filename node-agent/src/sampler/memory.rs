@@ -65,7 +65,13 @@ const ONE: Names = Names {
     events: "memory.oom_control",
     inactive_file: "total_inactive_file",
 };
-const TWO: Names = Names { usage: "memory.current", peak: "memory.peak", limit: "memory.max", events: "memory.events", inactive_file: "inactive_file" };
+const TWO: Names = Names {
+    usage: "memory.current",
+    peak: "memory.peak",
+    limit: "memory.max",
+    events: "memory.events",
+    inactive_file: "inactive_file",
+};
 
 /// Bytes, at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,10 +91,15 @@ impl Memory {
         let names = if version == Version::One { &ONE } else { &TWO };
         let folder = folders.memory.as_deref();
         // On version 1 a reset is seen by everyone, so nothing is written there.
-        let private = if version == Version::Two { Kept::open_to_reset(folder, names.peak).filter(|peak| peak.reset().is_ok()) } else { None };
+        let private = if version == Version::Two {
+            Kept::open_to_reset(folder, names.peak).filter(|peak| peak.reset().is_ok())
+        } else {
+            None
+        };
         let peak = match private {
             Some(file) => Peak::SinceReset(file),
-            None => Kept::open(folder, names.peak).map_or(Peak::Unknown, |file| Peak::SinceStart(file, 0)),
+            None => Kept::open(folder, names.peak)
+                .map_or(Peak::Unknown, |file| Peak::SinceStart(file, 0)),
         };
         let open = |name| Kept::open(folder, name);
         Self {
@@ -107,18 +118,39 @@ impl Memory {
     pub fn read(&mut self, whole: bool, scratch: &mut Scratch) -> Option<MemoryUse> {
         let usage = self.usage.as_ref()?.number(scratch)?;
         let inactive = self.inactive(usage, scratch);
-        let oom_kills = self.oom_kills.look(whole, || field(self.events.as_ref()?.read(scratch).ok()?, "oom_kill")).unwrap_or_default();
+        let oom_kills = self
+            .oom_kills
+            .look(whole, || {
+                field(self.events.as_ref()?.read(scratch).ok()?, "oom_kill")
+            })
+            .unwrap_or_default();
         let working_set = usage.saturating_sub(inactive);
-        let peak = self.peak.take(scratch).map_or(working_set, |peak| peak.saturating_sub(inactive).max(working_set));
-        Some(MemoryUse { working_set, peak, oom_kills })
+        let peak = self.peak.take(scratch).map_or(working_set, |peak| {
+            peak.saturating_sub(inactive).max(working_set)
+        });
+        Some(MemoryUse {
+            working_set,
+            peak,
+            oom_kills,
+        })
     }
 
     fn inactive(&mut self, usage: u64, scratch: &mut Scratch) -> u64 {
-        if self.inactive.looks_left > 0 && usage.abs_diff(self.inactive.usage) <= (usage / ABOUT).max(CHARGE) {
+        if self.inactive.looks_left > 0
+            && usage.abs_diff(self.inactive.usage) <= (usage / ABOUT).max(CHARGE)
+        {
             self.inactive.looks_left -= 1;
         } else {
-            let bytes = self.stat.as_ref().and_then(|stat| field(stat.read(scratch).ok()?, self.names.inactive_file)).unwrap_or_default();
-            self.inactive = Inactive { bytes, usage, looks_left: LOOKS };
+            let bytes = self
+                .stat
+                .as_ref()
+                .and_then(|stat| field(stat.read(scratch).ok()?, self.names.inactive_file))
+                .unwrap_or_default();
+            self.inactive = Inactive {
+                bytes,
+                usage,
+                looks_left: LOOKS,
+            };
         }
         self.inactive.bytes
     }

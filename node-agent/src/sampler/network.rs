@@ -31,7 +31,11 @@ impl Network {
             return None;
         }
         let file = Kept::open(Some(&kernel.path(format!("/proc/{pid}/net"))), "dev")?;
-        Some(Self { file, namespace: theirs, bytes: Resting::default() })
+        Some(Self {
+            file,
+            namespace: theirs,
+            bytes: Resting::default(),
+        })
     }
 
     /// Which namespace it is: two containers that share one must not both count it.
@@ -42,23 +46,32 @@ impl Network {
 
     /// What it says; what stood still is read by a whole look only.
     pub fn read(&mut self, whole: bool, scratch: &mut Scratch) -> Option<NetworkBytes> {
-        self.bytes.look(whole, || self.file.read(scratch).ok().map(sum))
+        self.bytes
+            .look(whole, || self.file.read(scratch).ok().map(sum))
     }
 }
 
 fn namespace(kernel: &Kernel, process: &str) -> Option<String> {
-    std::fs::read_link(kernel.path(format!("/proc/{process}/ns/net"))).ok()?.into_os_string().into_string().ok()
+    std::fs::read_link(kernel.path(format!("/proc/{process}/ns/net")))
+        .ok()?
+        .into_os_string()
+        .into_string()
+        .ok()
 }
 
 /// `  eth0:     200       2    0 ...`: received bytes are the first figure, sent ones the ninth.
 fn sum(text: &str) -> NetworkBytes {
     let mut sum = NetworkBytes::default();
     for line in text.lines() {
-        let Some((name, figures)) = line.split_once(':') else { continue };
+        let Some((name, figures)) = line.split_once(':') else {
+            continue;
+        };
         if name.trim_ascii() == "lo" {
             continue;
         }
-        let mut figures = figures.split_ascii_whitespace().map(|figure| figure.parse::<u64>().unwrap_or_default());
+        let mut figures = figures
+            .split_ascii_whitespace()
+            .map(|figure| figure.parse::<u64>().unwrap_or_default());
         sum.received += figures.next().unwrap_or_default();
         sum.sent += figures.nth(7).unwrap_or_default();
     }

@@ -18,6 +18,12 @@ impl Pressure {
     #[must_use]
     pub fn read(&self, scratch: &mut Scratch) -> Option<f64> {
         let text = self.0.as_ref()?.read(scratch).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("some avg10=")?.split(' ').next()?.parse().ok())
+        text.lines().find_map(|line| {
+            line.strip_prefix("some avg10=")?
+                .split(' ')
+                .next()?
+                .parse()
+                .ok()
+        })
     }
 }

@@ -9,7 +9,10 @@ pub struct Resting<T> {
 
 impl<T> Default for Resting<T> {
     fn default() -> Self {
-        Self { last: None, moves: false }
+        Self {
+            last: None,
+            moves: false,
+        }
     }
 }
 

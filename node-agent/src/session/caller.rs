@@ -79,12 +79,27 @@ type ToCaller = Pin<Box<dyn Sink<Message, Error = tungstenite::Error> + Send>>;
 
 impl Caller {
     /// On this connection.
-    pub fn new(socket: WebSocketStream<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>, pace: Pace) -> (Self, Pings) {
+    pub fn new(
+        socket: WebSocketStream<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+        pace: Pace,
+    ) -> (Self, Pings) {
         let (to, from) = socket.split();
         let to: ToCaller = Box::pin(to);
         let to = Arc::new(Mutex::new(to));
-        let pings = Pings { to: Arc::clone(&to), every: pace.ping };
-        (Self { output: Output(to), input: Input { from: Box::pin(from), dead: pace.dead } }, pings)
+        let pings = Pings {
+            to: Arc::clone(&to),
+            every: pace.ping,
+        };
+        (
+            Self {
+                output: Output(to),
+                input: Input {
+                    from: Box::pin(from),
+                    dead: pace.dead,
+                },
+            },
+            pings,
+        )
     }
 
     /// Says the last word, and closes when the caller has read it.
@@ -112,7 +127,12 @@ impl Output {
             let mut frame = Vec::with_capacity(1 + piece.len());
             frame.push(channel);
             frame.extend_from_slice(piece);
-            self.0.lock().await.send(Message::binary(frame)).await.map_err(|_| Cut)?;
+            self.0
+                .lock()
+                .await
+                .send(Message::binary(frame))
+                .await
+                .map_err(|_| Cut)?;
         }
         Ok(())
     }
@@ -122,7 +142,12 @@ impl Output {
     /// # Errors
     /// When the connection is gone.
     pub async fn more(&self, frames: u8) -> Result<(), Cut> {
-        self.0.lock().await.send(Message::binary(vec![channel::IN, frames])).await.map_err(|_| Cut)
+        self.0
+            .lock()
+            .await
+            .send(Message::binary(vec![channel::IN, frames]))
+            .await
+            .map_err(|_| Cut)
     }
 }
 
@@ -148,15 +173,27 @@ impl Input {
     pub async fn next(&mut self) -> Result<FromCaller, Cut> {
         loop {
             // Only while it is waited for: a work that does not take what came says nothing about the caller.
-            let message = timeout(self.dead, self.from.next()).await.map_err(|_| Cut)?.ok_or(Cut)?.map_err(|_| Cut)?;
+            let message = timeout(self.dead, self.from.next())
+                .await
+                .map_err(|_| Cut)?
+                .ok_or(Cut)?
+                .map_err(|_| Cut)?;
             match message {
-                Message::Binary(mut frame) if frame.first() == Some(&channel::IN) => return Ok(FromCaller::Data(frame.split_off(1))),
+                Message::Binary(mut frame) if frame.first() == Some(&channel::IN) => {
+                    return Ok(FromCaller::Data(frame.split_off(1)));
+                }
                 Message::Text(text) => match serde_json::from_str(&text) {
                     Ok(SessionNote::End) => return Ok(FromCaller::End),
-                    Ok(SessionNote::Resize { columns, rows }) => return Ok(FromCaller::Resize { columns, rows }),
+                    Ok(SessionNote::Resize { columns, rows }) => {
+                        return Ok(FromCaller::Resize { columns, rows });
+                    }
                     Ok(SessionNote::Signal { name }) => return Ok(FromCaller::Signal(name)),
-                    Ok(note) => tracing::debug!("session: the caller says {note:?}, which is not for it to say"),
-                    Err(error) => tracing::debug!("session: the caller says something unknown: {error}"),
+                    Ok(note) => tracing::debug!(
+                        "session: the caller says {note:?}, which is not for it to say"
+                    ),
+                    Err(error) => {
+                        tracing::debug!("session: the caller says something unknown: {error}")
+                    }
                 },
                 Message::Close(_) => return Err(Cut),
                 _ => {}

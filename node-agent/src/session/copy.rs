@@ -14,10 +14,18 @@ use std::{future::Future, io};
 const WAITING: usize = 2;
 
 /// Unpacks the caller's tar into a folder of the container.
-pub async fn to(engine: &Engine, caller: &mut Caller, container: &str, path: &str) -> Result<i64, SessionError> {
+pub async fn to(
+    engine: &Engine,
+    caller: &mut Caller,
+    container: &str,
+    path: &str,
+) -> Result<i64, SessionError> {
     let (sender, body) = Channel::new(WAITING);
     let mut call = request(Method::PUT, &archive(container, path), body.boxed_unsync());
-    call.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/x-tar"));
+    call.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/x-tar"),
+    );
     let mut sender = Some(sender);
     let feed = async {
         loop {
@@ -48,11 +56,19 @@ pub async fn to(engine: &Engine, caller: &mut Caller, container: &str, path: &st
 }
 
 /// Sends a file or folder of the container as a tar.
-pub async fn from(engine: &Engine, caller: &mut Caller, container: &str, path: &str) -> Result<i64, SessionError> {
+pub async fn from(
+    engine: &Engine,
+    caller: &mut Caller,
+    container: &str,
+    path: &str,
+) -> Result<i64, SessionError> {
     let Caller { output, input } = caller;
     let path = archive(container, path);
     let send = async {
-        let mut body = engine.send(request(Method::GET, &path, empty())).await?.into_body();
+        let mut body = engine
+            .send(request(Method::GET, &path, empty()))
+            .await?
+            .into_body();
         while let Some(frame) = body.frame().await {
             if let Ok(data) = frame.map_err(|cause| broken(&path, cause))?.into_data() {
                 output.data(channel::OUT, &data).await?;
@@ -65,7 +81,10 @@ pub async fn from(engine: &Engine, caller: &mut Caller, container: &str, path: &
 }
 
 /// The work's outcome, unless the caller goes first: then the work is given up.
-pub async fn whichever<T>(work: impl Future<Output = Result<T, SessionError>>, cut: impl Future<Output = Cut>) -> Result<T, SessionError> {
+pub async fn whichever<T>(
+    work: impl Future<Output = Result<T, SessionError>>,
+    cut: impl Future<Output = Cut>,
+) -> Result<T, SessionError> {
     tokio::select! {
         // What is done is done.
         biased;
@@ -75,5 +94,9 @@ pub async fn whichever<T>(work: impl Future<Output = Result<T, SessionError>>, c
 }
 
 fn archive(container: &str, path: &str) -> String {
-    format!("/containers/{}/archive?path={}", encoded(container), encoded(path))
+    format!(
+        "/containers/{}/archive?path={}",
+        encoded(container),
+        encoded(path)
+    )
 }

@@ -63,10 +63,32 @@ struct Start {
 type Stream = TokioIo<Upgraded>;
 
 /// Runs it and gives its exit code. When the caller goes, its input is closed and it is hung up on.
-pub async fn run(engine: &Engine, caller: &mut Caller, container: &str, what: Command, fast_inputs: &Arc<Semaphore>) -> Result<i64, SessionError> {
-    let Command { command, terminal, environment } = what;
-    let making = Making { attach_stdin: true, attach_stdout: true, attach_stderr: true, tty: terminal, env: environment, cmd: command };
-    let Made { id } = engine.post(&format!("/containers/{}/exec", crate::engine::encoded(container)), &making).await?;
+pub async fn run(
+    engine: &Engine,
+    caller: &mut Caller,
+    container: &str,
+    what: Command,
+    fast_inputs: &Arc<Semaphore>,
+) -> Result<i64, SessionError> {
+    let Command {
+        command,
+        terminal,
+        environment,
+    } = what;
+    let making = Making {
+        attach_stdin: true,
+        attach_stdout: true,
+        attach_stderr: true,
+        tty: terminal,
+        env: environment,
+        cmd: command,
+    };
+    let Made { id } = engine
+        .post(
+            &format!("/containers/{}/exec", crate::engine::encoded(container)),
+            &making,
+        )
+        .await?;
     let (mut from, to) = tokio::io::split(start(engine, &id, terminal).await?);
     let Caller { output, input } = caller;
     let mut stdin = Stdin::new(to, output.clone(), terminal, Arc::clone(fast_inputs));
@@ -86,7 +108,12 @@ pub async fn run(engine: &Engine, caller: &mut Caller, container: &str, what: Co
 }
 
 /// What the caller says to the command, as long as it is there and says no more than it may. Nothing here waits for the command to take it: only who reads on hears that the caller is gone.
-async fn steer(engine: &Engine, id: &str, caller: &mut Input, stdin: &mut Stdin) -> Result<Infallible, SessionError> {
+async fn steer(
+    engine: &Engine,
+    id: &str,
+    caller: &mut Input,
+    stdin: &mut Stdin,
+) -> Result<Infallible, SessionError> {
     loop {
         match caller.next().await? {
             FromCaller::Data(data) => stdin.add(data)?,
@@ -100,19 +127,41 @@ async fn steer(engine: &Engine, id: &str, caller: &mut Input, stdin: &mut Stdin)
 /// Starts an exec and gives the stream that its terminal or its pipes are on.
 async fn start(engine: &Engine, id: &str, terminal: bool) -> Result<Stream, EngineError> {
     let path = format!("/exec/{id}/start");
-    let mut call = json(&path, &Start { detach: false, tty: terminal })?;
-    call.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("Upgrade"));
-    call.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("tcp"));
+    let mut call = json(
+        &path,
+        &Start {
+            detach: false,
+            tty: terminal,
+        },
+    )?;
+    call.headers_mut().insert(
+        header::CONNECTION,
+        header::HeaderValue::from_static("Upgrade"),
+    );
+    call.headers_mut()
+        .insert(header::UPGRADE, header::HeaderValue::from_static("tcp"));
     let response = engine.send(call).await?;
-    hyper::upgrade::on(response).await.map(TokioIo::new).map_err(|cause| broken(&path, cause))
+    hyper::upgrade::on(response)
+        .await
+        .map(TokioIo::new)
+        .map_err(|cause| broken(&path, cause))
 }
 
 /// Output of the command to the caller, until it ends.
-async fn pass_on(from: &mut ReadHalf<Stream>, output: &mut Output, terminal: bool) -> Result<(), SessionError> {
+async fn pass_on(
+    from: &mut ReadHalf<Stream>,
+    output: &mut Output,
+    terminal: bool,
+) -> Result<(), SessionError> {
     let (mut read, mut streams) = (BytesMut::new(), Demultiplexer::default());
     loop {
         read.reserve(PIECE);
-        if from.read_buf(&mut read).await.map_err(|cause| broken("the exec's stream", cause))? == 0 {
+        if from
+            .read_buf(&mut read)
+            .await
+            .map_err(|cause| broken("the exec's stream", cause))?
+            == 0
+        {
             return Ok(());
         }
         let mut come = read.split().freeze();
@@ -129,12 +178,23 @@ async fn pass_on(from: &mut ReadHalf<Stream>, output: &mut Output, terminal: boo
 /// The engine knows no size of a terminal before the command runs.
 async fn resize(engine: &Engine, id: &str, columns: u16, rows: u16) -> Result<(), EngineError> {
     Exec::started(engine, id).await?;
-    engine.send(request(Method::POST, &format!("/exec/{id}/resize?w={columns}&h={rows}"), empty())).await.map(drop)
+    engine
+        .send(request(
+            Method::POST,
+            &format!("/exec/{id}/resize?w={columns}&h={rows}"),
+            empty(),
+        ))
+        .await
+        .map(drop)
 }
 
 async fn send_signal(engine: &Engine, id: &str, name: &str) -> Result<(), EngineError> {
-    let signal = signal(name).ok_or_else(|| broken("a signal", format!("nobody knows `{name}`")))?;
-    Exec::started(engine, id).await?.signal(signal).map_err(|cause| broken("a signal", cause))
+    let signal =
+        signal(name).ok_or_else(|| broken("a signal", format!("nobody knows `{name}`")))?;
+    Exec::started(engine, id)
+        .await?
+        .signal(signal)
+        .map_err(|cause| broken("a signal", cause))
 }
 
 fn log(done: Result<(), EngineError>) {
@@ -153,7 +213,9 @@ async fn hang_up(engine: &Engine, id: &str, mut from: ReadHalf<Stream>, terminal
         }
     }
     match Exec::inspect(engine, id).await {
-        Ok(exec) => log(exec.signal(Signal::HUP).map_err(|cause| broken("a hang-up", cause))),
+        Ok(exec) => log(exec
+            .signal(Signal::HUP)
+            .map_err(|cause| broken("a hang-up", cause))),
         Err(error) => tracing::debug!("session: {error}"),
     }
 }

@@ -20,14 +20,28 @@ pub async fn previous(
 ) -> Result<i64, SessionError> {
     let Caller { output, input } = caller;
     let send = async {
-        let Some(container) = engine.last_ended(service).await? else { return Ok(NONE) };
-        let (id, tail) = (encoded(&container.id), tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()));
-        let path = format!("/containers/{id}/logs?stdout=1&stderr=1&tail={tail}&since={}&timestamps={}", since.unwrap_or(0), u8::from(timestamps));
+        let Some(container) = engine.last_ended(service).await? else {
+            return Ok(NONE);
+        };
+        let (id, tail) = (
+            encoded(&container.id),
+            tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
+        );
+        let path = format!(
+            "/containers/{id}/logs?stdout=1&stderr=1&tail={tail}&since={}&timestamps={}",
+            since.unwrap_or(0),
+            u8::from(timestamps)
+        );
         let one_stream = engine.inspect(&container.id).await?.config.tty;
-        let mut body = engine.send(request(Method::GET, &path, empty())).await?.into_body();
+        let mut body = engine
+            .send(request(Method::GET, &path, empty()))
+            .await?
+            .into_body();
         let mut streams = Demultiplexer::default();
         while let Some(frame) = body.frame().await {
-            let Ok(mut data) = frame.map_err(|cause| broken(&path, cause))?.into_data() else { continue };
+            let Ok(mut data) = frame.map_err(|cause| broken(&path, cause))?.into_data() else {
+                continue;
+            };
             if one_stream {
                 output.data(channel::OUT, &data).await?;
                 continue;

@@ -44,10 +44,17 @@ impl Exec {
     /// # Errors
     /// When the engine does not say.
     pub async fn started(engine: &Engine, id: &str) -> Result<Self, EngineError> {
-        Self::wait(engine, id, |exec| exec.exit_code.is_some() || exec.running && exec.pid != 0).await
+        Self::wait(engine, id, |exec| {
+            exec.exit_code.is_some() || exec.running && exec.pid != 0
+        })
+        .await
     }
 
-    async fn wait(engine: &Engine, id: &str, enough: impl Fn(&Self) -> bool) -> Result<Self, EngineError> {
+    async fn wait(
+        engine: &Engine,
+        id: &str,
+        enough: impl Fn(&Self) -> bool,
+    ) -> Result<Self, EngineError> {
         let mut pause = FIRST_PAUSE;
         loop {
             let exec = Self::inspect(engine, id).await?;
@@ -61,7 +68,9 @@ impl Exec {
 
     /// Sends a signal to its process and all in its group, as a terminal would. One that has ended gets none.
     pub fn signal(&self, signal: Signal) -> Result<(), rustix::io::Errno> {
-        let Some(pid) = Pid::from_raw(self.pid).filter(|_| self.running) else { return Ok(()) };
+        let Some(pid) = Pid::from_raw(self.pid).filter(|_| self.running) else {
+            return Ok(());
+        };
         // It fails once the process is gone, so the group is not somebody else's.
         let _alive = pidfd_open(pid, PidfdFlags::empty())?;
         kill_process_group(pid, signal)

@@ -1,6 +1,9 @@
 //! A certificate authority for the tests, and the files that the boot script would leave on a machine.
 
-use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
 use std::{
     path::Path,
     time::{Duration, SystemTime},
@@ -30,11 +33,16 @@ impl Span {
 impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "test authority");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a certificate").pem();
-        Self { certificate, issuer: Issuer::new(params, key) }
+        Self {
+            certificate,
+            issuer: Issuer::new(params, key),
+        }
     }
 
     /// A server's certificate and key, PEM. The agents of these tests look for it at 127.0.0.1.
@@ -43,7 +51,13 @@ impl Authority {
         let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         span.set(&mut params);
-        (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
+        (
+            params
+                .signed_by(&key, &self.issuer)
+                .expect("a certificate")
+                .pem(),
+            key.serialize_pem(),
+        )
     }
 
     /// A client's certificate and key, PEM.
@@ -51,14 +65,23 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
         client_params(&mut params, span);
-        (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
+        (
+            params
+                .signed_by(&key, &self.issuer)
+                .expect("a certificate")
+                .pem(),
+            key.serialize_pem(),
+        )
     }
 
     /// What is answered to a renewal.
     pub fn renew(&self, csr: &str) -> String {
         let mut request = CertificateSigningRequestParams::from_pem(csr).expect("a request");
         client_params(&mut request.params, Span::LONG);
-        request.signed_by(&self.issuer).expect("a certificate").pem()
+        request
+            .signed_by(&self.issuer)
+            .expect("a certificate")
+            .pem()
     }
 }
 

@@ -42,8 +42,13 @@ pub async fn with_agent(interval_ms: u64, test: impl AsyncFnOnce(&mut Bed, &mut 
 
 /// The engine's socket.
 pub fn socket() -> PathBuf {
-    let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
-    host.strip_prefix("unix://").unwrap_or_else(|| panic!("DOCKER_HOST={host}: these tests need an engine on a unix socket")).into()
+    let host =
+        std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
+    host.strip_prefix("unix://")
+        .unwrap_or_else(|| {
+            panic!("DOCKER_HOST={host}: these tests need an engine on a unix socket")
+        })
+        .into()
 }
 
 /// What our containers are known by; `scripts/test` removes what is left of its run.
@@ -56,7 +61,12 @@ impl Bed {
         let authority = Arc::new(Authority::new());
         let manager = Manager::start(&authority).await;
         let etc = tempfile::tempdir().expect("a folder");
-        lay_out(etc.path(), &authority, &authority.client(span), manager.port);
+        lay_out(
+            etc.path(),
+            &authority,
+            &authority.client(span),
+            manager.port,
+        );
         let program = start(&etc, interval_ms);
         Self {
             authority,
@@ -71,8 +81,16 @@ impl Bed {
 
     /// A figure of the agent's process, such as `VmHWM`, in KiB.
     pub fn memory_kib(&self, name: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix(" kB")?.parse().ok());
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let value = status.lines().find_map(|line| {
+            line.strip_prefix(name)?
+                .strip_prefix(':')?
+                .trim()
+                .strip_suffix(" kB")?
+                .parse()
+                .ok()
+        });
         value.expect("the figure")
     }
 
@@ -83,12 +101,15 @@ impl Bed {
 
     /// How many files the agent has open.
     pub fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs").count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
+            .expect("it runs")
+            .count()
     }
 
     /// A container of the node image, which has a shell, that runs.
     pub async fn shell(&self) -> String {
-        let image = std::env::var("MICADO_NODE_IMAGE").unwrap_or_else(|_| "micado-node:latest".to_owned());
+        let image =
+            std::env::var("MICADO_NODE_IMAGE").unwrap_or_else(|_| "micado-node:latest".to_owned());
         self.container(json!({ "Image": image, "Entrypoint": ["sleep", "infinity"], "HostConfig": { "Init": true } })).await
     }
 
@@ -101,27 +122,41 @@ impl Bed {
 
     /// A container that does not run yet.
     pub async fn created(&self, mut body: Value) -> String {
-        body["Labels"] = json!({ "micado.test": label(), "com.docker.swarm.service.name": self.service });
+        body["Labels"] =
+            json!({ "micado.test": label(), "com.docker.swarm.service.name": self.service });
         let made: Value = self
             .engine
             .post("/containers/create", &body)
             .await
-            .unwrap_or_else(|error| panic!("{error}: run scripts/node-image/build and scripts/web-image/build"));
+            .unwrap_or_else(|error| {
+                panic!("{error}: run scripts/node-image/build and scripts/web-image/build")
+            });
         let id = made["Id"].as_str().expect("an id").to_owned();
         self.containers.lock().expect("lock").push(id.clone());
         id
     }
 
     pub async fn begin(&self, id: &str) {
-        self.call(Method::POST, &format!("/containers/{id}/start")).await;
+        self.call(Method::POST, &format!("/containers/{id}/start"))
+            .await;
     }
 
     pub async fn call(&self, method: Method, path: &str) {
-        self.engine.send(request(method, path, empty())).await.expect("the engine does it").into_body().collect().await.expect("an answer");
+        self.engine
+            .send(request(method, path, empty()))
+            .await
+            .expect("the engine does it")
+            .into_body()
+            .collect()
+            .await
+            .expect("an answer");
     }
 
     pub async fn inspect(&self, id: &str) -> Value {
-        self.engine.get(&format!("/containers/{}/json", encoded(id))).await.expect("an answer")
+        self.engine
+            .get(&format!("/containers/{}/json", encoded(id)))
+            .await
+            .expect("an answer")
     }
 
     pub async fn clear(mut self) {
@@ -129,22 +164,33 @@ impl Bed {
         self.program.wait().expect("ended");
         let containers = std::mem::take(&mut *self.containers.lock().expect("lock"));
         for id in containers {
-            drop(self.engine.send(request(Method::DELETE, &format!("/containers/{id}?force=1&v=1"), empty())).await);
+            drop(
+                self.engine
+                    .send(request(
+                        Method::DELETE,
+                        &format!("/containers/{id}?force=1&v=1"),
+                        empty(),
+                    ))
+                    .await,
+            );
         }
     }
 }
 
 fn start(etc: &tempfile::TempDir, interval_ms: u64) -> Child {
     // Another build of it, such as the static one, can be measured, too.
-    Command::new(std::env::var("MICADO_NODE_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_micado-node").to_owned()))
-        .arg("--etc")
-        .arg(etc.path())
-        .arg("--docker-socket")
-        .arg(socket())
-        .arg("--registries")
-        .arg(etc.path().join("registries"))
-        .args(["--interval-ms", &interval_ms.to_string(), "--log", "debug"])
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("the agent starts")
+    Command::new(
+        std::env::var("MICADO_NODE_BIN")
+            .unwrap_or_else(|_| env!("CARGO_BIN_EXE_micado-node").to_owned()),
+    )
+    .arg("--etc")
+    .arg(etc.path())
+    .arg("--docker-socket")
+    .arg(socket())
+    .arg("--registries")
+    .arg(etc.path().join("registries"))
+    .args(["--interval-ms", &interval_ms.to_string(), "--log", "debug"])
+    .stdin(Stdio::null())
+    .spawn()
+    .expect("the agent starts")
 }

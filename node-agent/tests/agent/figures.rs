@@ -30,9 +30,17 @@ fn web(settings: Value, memory: u64) -> Value {
 
 /// Asks the web server in a container. One that is killed meanwhile says nothing.
 async fn ask(bed: &Bed, id: &str, target: &str) -> String {
-    let address = bed.inspect(id).await["NetworkSettings"]["IPAddress"].as_str().expect("an address").to_owned();
-    let mut stream = TcpStream::connect((address, 8080)).await.expect("the web server listens");
-    stream.write_all(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes()).await.expect("asked");
+    let address = bed.inspect(id).await["NetworkSettings"]["IPAddress"]
+        .as_str()
+        .expect("an address")
+        .to_owned();
+    let mut stream = TcpStream::connect((address, 8080))
+        .await
+        .expect("the web server listens");
+    stream
+        .write_all(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes())
+        .await
+        .expect("asked");
     let mut answer = String::new();
     drop(stream.read_to_string(&mut answer).await);
     answer
@@ -40,20 +48,34 @@ async fn ask(bed: &Bed, id: &str, target: &str) -> String {
 
 /// Waits until the web server listens.
 async fn up(bed: &Bed, id: &str) {
-    let address = bed.inspect(id).await["NetworkSettings"]["IPAddress"].as_str().expect("an address").to_owned();
+    let address = bed.inspect(id).await["NetworkSettings"]["IPAddress"]
+        .as_str()
+        .expect("an address")
+        .to_owned();
     let start = std::time::Instant::now();
     while TcpStream::connect((address.as_str(), 8080)).await.is_err() {
-        assert!(start.elapsed() < crate::manager::PATIENCE, "the web server listens");
+        assert!(
+            start.elapsed() < crate::manager::PATIENCE,
+            "the web server listens"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
 fn number(stats: &Value, path: &str) -> u64 {
-    stats.pointer(path).and_then(Value::as_u64).unwrap_or_else(|| panic!("the engine says no {path}: {stats}"))
+    stats
+        .pointer(path)
+        .and_then(Value::as_u64)
+        .unwrap_or_else(|| panic!("the engine says no {path}: {stats}"))
 }
 
 async fn engines_own(engine: &Engine, id: &str) -> Value {
-    engine.get(&format!("/containers/{id}/stats?stream=false&one-shot=true")).await.expect("the engine's figures")
+    engine
+        .get(&format!(
+            "/containers/{id}/stats?stream=false&one-shot=true"
+        ))
+        .await
+        .expect("the engine's figures")
 }
 
 #[tokio::test]
@@ -64,7 +86,9 @@ async fn figures_are_the_engines_own() {
         assert!(ask(bed, &id, "/burn?ms=300").await.contains("burnt"));
         assert!(ask(bed, &id, "/alloc?mib=40").await.contains("holds"));
         let mut sampler = Sampler::new(Kernel::below(Path::new("/"))).expect("cgroups");
-        let pid = bed.inspect(&id).await["State"]["Pid"].as_u64().expect("a pid");
+        let pid = bed.inspect(&id).await["State"]["Pid"]
+            .as_u64()
+            .expect("a pid");
         assert!(sampler.started(&id, None, None, u32::try_from(pid).expect("a pid")));
         let mut look = || sampler.sweep().1.remove(0);
         let before = look();
@@ -72,20 +96,50 @@ async fn figures_are_the_engines_own() {
         let after = look();
 
         let cpu = number(&engine, "/cpu_stats/cpu_usage/total_usage");
-        assert!((before.cpu_ns..=after.cpu_ns).contains(&cpu), "CPU: {} <= {cpu} <= {}", before.cpu_ns, after.cpu_ns);
-        assert!(cpu > 30_000_000, "300 ms of wanting a core, on a machine that may be full");
-        let inactive = engine.pointer("/memory_stats/stats/total_inactive_file").or_else(|| engine.pointer("/memory_stats/stats/inactive_file"));
-        let set = number(&engine, "/memory_stats/usage") - inactive.and_then(Value::as_u64).expect("inactive_file");
-        assert!(set.abs_diff(after.working_set.0) <= MIB && set > 40 * MIB, "working set: {set} and {:?}", after.working_set);
-        assert_eq!(after.memory_limit, Some(MemoryBytes(number(&engine, "/memory_stats/limit"))));
-        assert_eq!((after.received, after.sent), (number(&engine, "/networks/eth0/rx_bytes"), number(&engine, "/networks/eth0/tx_bytes")));
+        assert!(
+            (before.cpu_ns..=after.cpu_ns).contains(&cpu),
+            "CPU: {} <= {cpu} <= {}",
+            before.cpu_ns,
+            after.cpu_ns
+        );
+        assert!(
+            cpu > 30_000_000,
+            "300 ms of wanting a core, on a machine that may be full"
+        );
+        let inactive = engine
+            .pointer("/memory_stats/stats/total_inactive_file")
+            .or_else(|| engine.pointer("/memory_stats/stats/inactive_file"));
+        let set = number(&engine, "/memory_stats/usage")
+            - inactive.and_then(Value::as_u64).expect("inactive_file");
+        assert!(
+            set.abs_diff(after.working_set.0) <= MIB && set > 40 * MIB,
+            "working set: {set} and {:?}",
+            after.working_set
+        );
+        assert_eq!(
+            after.memory_limit,
+            Some(MemoryBytes(number(&engine, "/memory_stats/limit")))
+        );
+        assert_eq!(
+            (after.received, after.sent),
+            (
+                number(&engine, "/networks/eth0/rx_bytes"),
+                number(&engine, "/networks/eth0/tx_bytes")
+            )
+        );
         assert!(after.received > 0 && after.sent > 0);
 
         assert!(ask(bed, &id, "/alloc?mib=120").await.contains("holds"));
         assert!(ask(bed, &id, "/alloc?mib=0").await.contains("holds"));
         let low = look();
-        assert!(low.working_set_peak >= MemoryBytes::mib(120) && low.working_set < MemoryBytes::mib(40), "a peak between two looks is seen: {low:?}");
-        assert!(look().working_set_peak < MemoryBytes::mib(40), "and told once");
+        assert!(
+            low.working_set_peak >= MemoryBytes::mib(120) && low.working_set < MemoryBytes::mib(40),
+            "a peak between two looks is seen: {low:?}"
+        );
+        assert!(
+            look().working_set_peak < MemoryBytes::mib(40),
+            "and told once"
+        );
     })
     .await;
 }
@@ -96,7 +150,9 @@ async fn event(agent: &mut Agent, id: &str) -> (ContainerEvent, Duration) {
         if let (FromAgent::Event(event), _) = agent.next().await
             && event.id == id
         {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .expect("a clock");
             let after = Timestamp(u64::try_from(now.as_millis()).expect("a time")).since(event.at);
             return (event, after);
         }
@@ -104,9 +160,19 @@ async fn event(agent: &mut Agent, id: &str) -> (ContainerEvent, Duration) {
 }
 
 /// The next sample of this container that is as wanted.
-async fn sample(agent: &mut Agent, id: &str, wanted: impl Fn(&ContainerSample) -> bool) -> ContainerSample {
+async fn sample(
+    agent: &mut Agent,
+    id: &str,
+    wanted: impl Fn(&ContainerSample) -> bool,
+) -> ContainerSample {
     loop {
-        if let Some(sample) = agent.batch().await.containers.into_iter().find(|sample| sample.id == id && wanted(sample)) {
+        if let Some(sample) = agent
+            .batch()
+            .await
+            .containers
+            .into_iter()
+            .find(|sample| sample.id == id && wanted(sample))
+        {
             return sample;
         }
     }
@@ -117,19 +183,36 @@ async fn a_short_life_leaves_a_record() {
     with_agent(2000, async |bed, agent| {
         let mut late = Vec::new();
         for round in 0..3 {
-            let id = bed.container(web(json!(["EXIT_AFTER_MS=100", "EXIT_CODE=3"]), 0)).await;
+            let id = bed
+                .container(web(json!(["EXIT_AFTER_MS=100", "EXIT_CODE=3"]), 0))
+                .await;
             let (started, after) = event(agent, &id).await;
-            assert_eq!((started.what, started.service.as_deref()), (ContainerHappening::Started, Some(bed.service.as_str())));
+            assert_eq!(
+                (started.what, started.service.as_deref()),
+                (ContainerHappening::Started, Some(bed.service.as_str()))
+            );
             late.push(after);
             let (died, after) = event(agent, &id).await;
-            assert_eq!(died.what, ContainerHappening::Died { exit_code: 3, oom: false });
+            assert_eq!(
+                died.what,
+                ContainerHappening::Died {
+                    exit_code: 3,
+                    oom: false
+                }
+            );
             assert!(died.at >= started.at);
             late.push(after);
             let last = sample(agent, &id, |_| true).await;
-            assert!(last.ended && last.cpu_ns > 0 && last.working_set.0 > 0, "round {round}: {last:?}");
+            assert!(
+                last.ended && last.cpu_ns > 0 && last.working_set.0 > 0,
+                "round {round}: {last:?}"
+            );
         }
         late.sort();
-        assert!(late[late.len() / 2] <= Duration::from_millis(100), "told after {late:?}");
+        assert!(
+            late[late.len() / 2] <= Duration::from_millis(100),
+            "told after {late:?}"
+        );
     })
     .await;
 }
@@ -140,7 +223,14 @@ async fn one_that_wants_too_much_memory_dies_of_it() {
         let id = bed.container(web(json!([]), 48 * MIB)).await;
         up(bed, &id).await;
         let running = sample(agent, &id, |sample| sample.working_set.0 > 0).await;
-        assert_eq!((running.memory_limit, running.service.as_deref(), running.oom_kills), (Some(MemoryBytes::mib(48)), Some(bed.service.as_str()), 0));
+        assert_eq!(
+            (
+                running.memory_limit,
+                running.service.as_deref(),
+                running.oom_kills
+            ),
+            (Some(MemoryBytes::mib(48)), Some(bed.service.as_str()), 0)
+        );
         ask(bed, &id, "/alloc?mib=200").await;
         loop {
             if let ContainerHappening::Died { exit_code, oom } = event(agent, &id).await.0.what {
@@ -200,10 +290,27 @@ async fn what_runs_already_is_found() {
         let mut agent = another.manager.agent().await;
         let first = agent.batch().await;
         another.clear().await;
-        let sample = first.containers.iter().find(|sample| sample.id == id).unwrap_or_else(|| panic!("in the first batch: {first:?}"));
+        let sample = first
+            .containers
+            .iter()
+            .find(|sample| sample.id == id)
+            .unwrap_or_else(|| panic!("in the first batch: {first:?}"));
         assert_eq!(sample.service.as_deref(), Some(bed.service.as_str()));
-        assert!(sample.started_at.is_some_and(|began| began < first.at && first.at.since(began) < Duration::from_secs(600)), "{sample:?} at {:?}", first.at);
-        assert!(engine.running().await.expect("a list").iter().any(|container| container.id == id));
+        assert!(
+            sample.started_at.is_some_and(
+                |began| began < first.at && first.at.since(began) < Duration::from_secs(600)
+            ),
+            "{sample:?} at {:?}",
+            first.at
+        );
+        assert!(
+            engine
+                .running()
+                .await
+                .expect("a list")
+                .iter()
+                .any(|container| container.id == id)
+        );
     })
     .await;
 }

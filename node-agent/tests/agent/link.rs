@@ -14,16 +14,36 @@ use std::{
 #[tokio::test]
 async fn batches_come_in_order_and_as_often_as_wanted() {
     with_agent(400, async |_, agent| {
-        let FromAgent::Hello { run, cgroup, .. } = &agent.hello else { panic!("{:?}", agent.hello) };
+        let FromAgent::Hello { run, cgroup, .. } = &agent.hello else {
+            panic!("{:?}", agent.hello)
+        };
         assert!(run.len() == 16 && (1..=2).contains(cgroup));
         let first = agent.batch().await;
-        assert!(first.machine.memory_left.0 > 0 && first.machine.memory_left < first.machine.memory_total, "{:?}", first.machine);
-        assert!(first.machine.disk_left > 0 && first.machine.cores >= 1_000_000_000 && first.machine.cpu_ns > 0, "{:?}", first.machine);
+        assert!(
+            first.machine.memory_left.0 > 0
+                && first.machine.memory_left < first.machine.memory_total,
+            "{:?}",
+            first.machine
+        );
+        assert!(
+            first.machine.disk_left > 0
+                && first.machine.cores >= 1_000_000_000
+                && first.machine.cpu_ns > 0,
+            "{:?}",
+            first.machine
+        );
         let second = agent.batch().await;
         assert_eq!(second.sequence, first.sequence + 1);
         assert!(!second.late);
-        let steadily = second.machine.steady_ms.zip(first.machine.steady_ms).map(|(after, before)| after - before);
-        assert!(steadily.is_some_and(|ms| ms.abs_diff(second.at.0 - first.at.0) < 100), "{steadily:?} ms");
+        let steadily = second
+            .machine
+            .steady_ms
+            .zip(first.machine.steady_ms)
+            .map(|(after, before)| after - before);
+        assert!(
+            steadily.is_some_and(|ms| ms.abs_diff(second.at.0 - first.at.0) < 100),
+            "{steadily:?} ms"
+        );
         let apart = agent.batch().await.at.since(second.at);
         assert!(apart >= Duration::from_millis(300), "{apart:?} apart");
     })
@@ -31,7 +51,11 @@ async fn batches_come_in_order_and_as_often_as_wanted() {
 }
 
 /// Everything of a run, by sequence: how it was first written.
-async fn take(agent: &mut Agent, seen: &mut BTreeMap<u64, String>, until: impl Fn(u64) -> bool) -> u64 {
+async fn take(
+    agent: &mut Agent,
+    seen: &mut BTreeMap<u64, String>,
+    until: impl Fn(u64) -> bool,
+) -> u64 {
     loop {
         if let (FromAgent::Samples(batch), text) = agent.next().await {
             let first = seen.entry(batch.sequence).or_insert_with(|| text.clone());
@@ -62,8 +86,15 @@ async fn no_batch_is_lost_or_changed_by_cuts() {
             agent.acknowledge(last - 3).await;
         }
         let sequences: Vec<u64> = seen.keys().copied().collect();
-        assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>(), "no gap");
-        assert!(seen.values().any(|text| text.contains("\"late\":true")), "what was measured in a cut is late");
+        assert_eq!(
+            sequences,
+            (1..=sequences.len() as u64).collect::<Vec<_>>(),
+            "no gap"
+        );
+        assert!(
+            seen.values().any(|text| text.contains("\"late\":true")),
+            "what was measured in a cut is late"
+        );
     })
     .await;
 }
@@ -76,7 +107,11 @@ async fn a_dead_peer_is_noticed() {
         let start = Instant::now();
         let again = bed.manager.agent().await;
         assert_eq!(again.hello, agent.hello, "the same run");
-        assert!((10..=24).contains(&start.elapsed().as_secs()), "noticed after {:?}", start.elapsed());
+        assert!(
+            (10..=24).contains(&start.elapsed().as_secs()),
+            "noticed after {:?}",
+            start.elapsed()
+        );
     })
     .await;
 }
@@ -88,16 +123,29 @@ async fn a_forged_manager_gets_nothing() {
         let away = Duration::from_secs(3600);
         // Each of them would take our certificate.
         let forged = [
-            ("another authority's", Authority::new().server("127.0.0.1", Span::LONG)),
-            ("expired", bed.authority.server("127.0.0.1", Span(2 * away, Duration::ZERO))),
-            ("another machine's", bed.authority.server("127.0.0.2", Span::LONG)),
+            (
+                "another authority's",
+                Authority::new().server("127.0.0.1", Span::LONG),
+            ),
+            (
+                "expired",
+                bed.authority
+                    .server("127.0.0.1", Span(2 * away, Duration::ZERO)),
+            ),
+            (
+                "another machine's",
+                bed.authority.server("127.0.0.2", Span::LONG),
+            ),
         ];
         for (what, own) in &forged {
             let before = bed.manager.refused_handshakes();
             bed.manager.stop().await;
             bed.manager.listen_with(own).await;
             agent.cut();
-            until(&format!("the agent tries again: {what}"), || bed.manager.refused_handshakes() > before + 1).await;
+            until(&format!("the agent tries again: {what}"), || {
+                bed.manager.refused_handshakes() > before + 1
+            })
+            .await;
             assert!(bed.manager.nobody_came(), "no connection was made: {what}");
         }
         // The true one is welcome.
@@ -119,7 +167,10 @@ async fn one_whose_certificate_was_revoked_tries_ever_more_rarely() {
         let tries = bed.manager.turned_away();
         for (at, least_ms) in [(1, 100), (2, 200), (3, 400)] {
             let pause = tries[at].duration_since(tries[at - 1]);
-            assert!(pause >= Duration::from_millis(least_ms), "{pause:?} before try {at}");
+            assert!(
+                pause >= Duration::from_millis(least_ms),
+                "{pause:?} before try {at}"
+            );
         }
         assert!(bed.manager.nobody_came());
     })

@@ -4,7 +4,9 @@ use crate::authority::{Authority, Span};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn};
+use hyper::{
+    Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use micado_api::agent::{FromAgent, SampleBatch, SessionNote, SessionWork, ToAgent, channel};
 use rustls::{
@@ -93,13 +95,25 @@ impl Manager {
             turned_away: Mutex::default(),
         });
         let port = listener.local_addr().expect("an address").port();
-        let listening = tokio::spawn(listen(listener, acceptor(authority, &good(authority)), Arc::clone(&shared)));
-        Self { port, agents, shared, listening }
+        let listening = tokio::spawn(listen(
+            listener,
+            acceptor(authority, &good(authority)),
+            Arc::clone(&shared),
+        ));
+        Self {
+            port,
+            agents,
+            shared,
+            listening,
+        }
     }
 
     /// The next agent that connects.
     pub async fn agent(&mut self) -> Agent {
-        timeout(PATIENCE, self.agents.recv()).await.expect("an agent in time").expect("an agent")
+        timeout(PATIENCE, self.agents.recv())
+            .await
+            .expect("an agent in time")
+            .expect("an agent")
     }
 
     pub fn renewals(&self) -> u64 {
@@ -114,9 +128,16 @@ impl Manager {
     pub async fn session(&self, agent: &mut Agent, work: SessionWork) -> Session {
         let (open, opened) = oneshot::channel();
         let id = format!("{:032x}", rand::random::<u128>());
-        self.shared.sessions.lock().expect("lock").insert(id.clone(), open);
+        self.shared
+            .sessions
+            .lock()
+            .expect("lock")
+            .insert(id.clone(), open);
         agent.say(&ToAgent::Session { id, work }).await;
-        timeout(PATIENCE, opened).await.expect("a session in time").expect("a session")
+        timeout(PATIENCE, opened)
+            .await
+            .expect("a session in time")
+            .expect("a session")
     }
 
     /// Nobody can connect any more; connections that stand stay.
@@ -133,7 +154,11 @@ impl Manager {
     /// Listens on the same port again, with this certificate and key.
     pub async fn listen_with(&mut self, own: &(String, String)) {
         let listener = bind(self.port).await;
-        self.listening = tokio::spawn(listen(listener, acceptor(&self.shared.authority, own), Arc::clone(&self.shared)));
+        self.listening = tokio::spawn(listen(
+            listener,
+            acceptor(&self.shared.authority, own),
+            Arc::clone(&self.shared),
+        ));
     }
 
     /// Turns the agent away from now on.
@@ -155,7 +180,10 @@ impl Manager {
 impl Agent {
     pub async fn say(&mut self, what: &ToAgent) {
         let socket = self.socket.as_mut().expect("a connection");
-        socket.send(Message::text(serde_json::to_string(what).expect("JSON"))).await.expect("sent");
+        socket
+            .send(Message::text(serde_json::to_string(what).expect("JSON")))
+            .await
+            .expect("sent");
     }
 
     /// Cuts the connection, without a word.
@@ -167,9 +195,16 @@ impl Agent {
     pub async fn next(&mut self) -> (FromAgent, String) {
         loop {
             let socket = self.socket.as_mut().expect("a connection");
-            let message = timeout(PATIENCE, socket.next()).await.expect("a frame in time").expect("a frame").expect("no error");
+            let message = timeout(PATIENCE, socket.next())
+                .await
+                .expect("a frame in time")
+                .expect("a frame")
+                .expect("no error");
             if let Message::Text(text) = message {
-                return (serde_json::from_str(&text).expect("a frame of the contract"), text.to_string());
+                return (
+                    serde_json::from_str(&text).expect("a frame of the contract"),
+                    text.to_string(),
+                );
             }
         }
     }
@@ -191,17 +226,27 @@ impl Agent {
 impl Session {
     pub async fn input(&mut self, data: &[u8]) {
         let frame = [&[channel::IN], data].concat();
-        self.socket.send(Message::binary(frame)).await.expect("sent");
+        self.socket
+            .send(Message::binary(frame))
+            .await
+            .expect("sent");
     }
 
     pub async fn note(&mut self, note: &SessionNote) {
-        self.socket.send(Message::text(serde_json::to_string(note).expect("JSON"))).await.expect("sent");
+        self.socket
+            .send(Message::text(serde_json::to_string(note).expect("JSON")))
+            .await
+            .expect("sent");
     }
 
     /// The next data, with its channel; nothing after the last note, which is put into `outcome`.
     pub async fn next(&mut self, outcome: &mut Outcome) -> Option<(u8, Bytes)> {
         loop {
-            let message = timeout(PATIENCE, self.socket.next()).await.expect("a frame in time").expect("a frame").expect("no error");
+            let message = timeout(PATIENCE, self.socket.next())
+                .await
+                .expect("a frame in time")
+                .expect("a frame")
+                .expect("no error");
             match message {
                 // That more may be sent is said to whom the input is from.
                 Message::Binary(frame) if frame[0] == channel::IN => {}
@@ -222,7 +267,12 @@ impl Session {
     pub async fn outcome(mut self) -> Outcome {
         let mut outcome = Outcome::default();
         while let Some((channel, data)) = self.next(&mut outcome).await {
-            if channel == channel::ERROR { &mut outcome.err } else { &mut outcome.out }.extend_from_slice(&data);
+            if channel == channel::ERROR {
+                &mut outcome.err
+            } else {
+                &mut outcome.out
+            }
+            .extend_from_slice(&data);
         }
         outcome
     }
@@ -232,7 +282,9 @@ impl Session {
         let mut outcome = Outcome::default();
         let mut seen = String::new();
         while !seen.contains(text) {
-            let Some((_, data)) = self.next(&mut outcome).await else { panic!("no `{text}` in `{seen}`, but {outcome:?}") };
+            let Some((_, data)) = self.next(&mut outcome).await else {
+                panic!("no `{text}` in `{seen}`, but {outcome:?}")
+            };
             seen.push_str(&String::from_utf8_lossy(&data));
         }
         seen
@@ -243,7 +295,9 @@ impl Session {
 async fn bind(port: u16) -> TcpListener {
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("reuse");
-    socket.bind(SocketAddr::from(([127, 0, 0, 1], port))).expect("a port");
+    socket
+        .bind(SocketAddr::from(([127, 0, 0, 1], port)))
+        .expect("a port");
     socket.listen(64).expect("listening")
 }
 
@@ -254,8 +308,13 @@ fn good(own: &Authority) -> (String, String) {
 fn acceptor(authority: &Authority, (certificate, key): &(String, String)) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).expect("PEM")).expect("an authority");
-    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().expect("a verifier");
+    roots
+        .add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).expect("PEM"))
+        .expect("an authority");
+    let clients =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .expect("a verifier");
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
@@ -278,16 +337,30 @@ async fn listen(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared
                 return;
             };
             let service = service_fn(move |request| answer(request, Arc::clone(&shared)));
-            drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await);
+            drop(
+                http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .with_upgrades()
+                    .await,
+            );
         });
     }
 }
 
-async fn answer(mut request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+async fn answer(
+    mut request: Request<Incoming>,
+    shared: Arc<Shared>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let path = request.uri().path().to_owned();
     if shared.revoked.load(Ordering::SeqCst) {
-        shared.turned_away.lock().expect("lock").push(Instant::now());
-        let mut response = Response::new(Full::from("the certificate's instance is not one that is rented"));
+        shared
+            .turned_away
+            .lock()
+            .expect("lock")
+            .push(Instant::now());
+        let mut response = Response::new(Full::from(
+            "the certificate's instance is not one that is rented",
+        ));
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         return Ok(response);
     }
@@ -295,25 +368,45 @@ async fn answer(mut request: Request<Incoming>, shared: Arc<Shared>) -> Result<R
         let body = request.into_body().collect().await?.to_bytes();
         let question: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         shared.renewals.fetch_add(1, Ordering::SeqCst);
-        let certificate = shared.authority.renew(question["csr"].as_str().expect("a request"));
-        return Ok(Response::new(serde_json::json!({ "certificate": certificate }).to_string().into()));
+        let certificate = shared
+            .authority
+            .renew(question["csr"].as_str().expect("a request"));
+        return Ok(Response::new(
+            serde_json::json!({ "certificate": certificate })
+                .to_string()
+                .into(),
+        ));
     }
-    let session = path.strip_prefix("/v1/agent/sessions/").and_then(|id| shared.sessions.lock().expect("lock").remove(id));
+    let session = path
+        .strip_prefix("/v1/agent/sessions/")
+        .and_then(|id| shared.sessions.lock().expect("lock").remove(id));
     if path != "/v1/agent" && session.is_none() {
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::NOT_FOUND;
         return Ok(response);
     }
-    let key = derive_accept_key(request.headers().get(header::SEC_WEBSOCKET_KEY).expect("a WebSocket").as_bytes());
+    let key = derive_accept_key(
+        request
+            .headers()
+            .get(header::SEC_WEBSOCKET_KEY)
+            .expect("a WebSocket")
+            .as_bytes(),
+    );
     tokio::spawn(async move {
         let upgraded = hyper::upgrade::on(&mut request).await.expect("an upgrade");
-        let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+        let mut socket =
+            WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
         match session {
             Some(open) => drop(open.send(Session { socket })),
             None => {
-                let Some(Ok(Message::Text(text))) = socket.next().await else { return };
+                let Some(Ok(Message::Text(text))) = socket.next().await else {
+                    return;
+                };
                 let hello = serde_json::from_str(&text).expect("a frame of the contract");
-                drop(shared.agents.send(Agent { socket: Some(socket), hello }));
+                drop(shared.agents.send(Agent {
+                    socket: Some(socket),
+                    hello,
+                }));
             }
         }
     });

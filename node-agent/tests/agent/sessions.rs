@@ -18,12 +18,20 @@ const PIECE: usize = 64 << 10;
 
 fn exec(container: &str, script: &str, terminal: bool) -> SessionWork {
     let command = ["bash", "-c", script].map(str::to_owned).to_vec();
-    SessionWork::Exec { container: container.to_owned(), command, terminal, environment: vec!["GREETING=hello".to_owned(), "TERM=xterm".to_owned()] }
+    SessionWork::Exec {
+        container: container.to_owned(),
+        command,
+        terminal,
+        environment: vec!["GREETING=hello".to_owned(), "TERM=xterm".to_owned()],
+    }
 }
 
 /// Runs a script to its end.
 async fn run(bed: &Bed, agent: &mut Agent, container: &str, script: &str) -> Outcome {
-    let mut session = bed.manager.session(agent, exec(container, script, false)).await;
+    let mut session = bed
+        .manager
+        .session(agent, exec(container, script, false))
+        .await;
     session.note(&SessionNote::End).await;
     session.outcome().await
 }
@@ -37,7 +45,14 @@ async fn exec_with_pipes() {
     with_agent(1000, async |bed, agent| {
         let id = bed.shell().await;
         let done = run(bed, agent, &id, "echo $GREETING; echo problem >&2; exit 7").await;
-        assert_eq!((text(&done.out), text(&done.err), done.last), ("hello".to_owned(), "problem".to_owned(), Some(SessionNote::Exit { code: 7 })));
+        assert_eq!(
+            (text(&done.out), text(&done.err), done.last),
+            (
+                "hello".to_owned(),
+                "problem".to_owned(),
+                Some(SessionNote::Exit { code: 7 })
+            )
+        );
 
         let mut session = bed.manager.session(agent, exec(&id, "wc -c", false)).await;
         for _ in 0..INPUT_AHEAD {
@@ -45,13 +60,31 @@ async fn exec_with_pipes() {
         }
         session.note(&SessionNote::End).await;
         let done = session.outcome().await;
-        assert_eq!((text(&done.out).as_str(), done.last), ("524288", Some(SessionNote::Exit { code: 0 })));
+        assert_eq!(
+            (text(&done.out).as_str(), done.last),
+            ("524288", Some(SessionNote::Exit { code: 0 }))
+        );
 
-        let work = SessionWork::Exec { container: id.clone(), command: vec!["no-such-program".to_owned()], terminal: false, environment: Vec::new() };
+        let work = SessionWork::Exec {
+            container: id.clone(),
+            command: vec!["no-such-program".to_owned()],
+            terminal: false,
+            environment: Vec::new(),
+        };
         let done = bed.manager.session(agent, work).await.outcome().await;
-        assert!(matches!(done.last, Some(SessionNote::Exit { code: 126 | 127 })), "{done:?}");
-        let done = bed.manager.session(agent, exec("no-such-container", "true", false)).await.outcome().await;
-        let Some(SessionNote::Failed { message }) = done.last else { panic!("{done:?}") };
+        assert!(
+            matches!(done.last, Some(SessionNote::Exit { code: 126 | 127 })),
+            "{done:?}"
+        );
+        let done = bed
+            .manager
+            .session(agent, exec("no-such-container", "true", false))
+            .await
+            .outcome()
+            .await;
+        let Some(SessionNote::Failed { message }) = done.last else {
+            panic!("{done:?}")
+        };
         assert!(message.contains("No such container"), "{message}");
     })
     .await;
@@ -81,15 +114,42 @@ async fn exec_with_a_terminal() {
 async fn signals_reach_the_command_and_what_it_called() {
     with_agent(1000, async |bed, agent| {
         let id = bed.shell().await;
-        let mut session = bed.manager.session(agent, exec(&id, "trap 'echo caught; exit 5' USR1; echo ready; while :; do sleep 0.05; done", false)).await;
+        let mut session = bed
+            .manager
+            .session(
+                agent,
+                exec(
+                    &id,
+                    "trap 'echo caught; exit 5' USR1; echo ready; while :; do sleep 0.05; done",
+                    false,
+                ),
+            )
+            .await;
         session.until("ready").await;
-        session.note(&SessionNote::Signal { name: "USR1".to_owned() }).await;
+        session
+            .note(&SessionNote::Signal {
+                name: "USR1".to_owned(),
+            })
+            .await;
         let done = session.outcome().await;
-        assert_eq!((text(&done.out).as_str(), done.last), ("caught", Some(SessionNote::Exit { code: 5 })));
-        let mut session = bed.manager.session(agent, exec(&id, "echo ready; sleep 1000; echo $?", false)).await;
+        assert_eq!(
+            (text(&done.out).as_str(), done.last),
+            ("caught", Some(SessionNote::Exit { code: 5 }))
+        );
+        let mut session = bed
+            .manager
+            .session(agent, exec(&id, "echo ready; sleep 1000; echo $?", false))
+            .await;
         session.until("ready").await;
-        session.note(&SessionNote::Signal { name: "INT".to_owned() }).await;
-        assert_eq!(session.outcome().await.last, Some(SessionNote::Exit { code: 130 }));
+        session
+            .note(&SessionNote::Signal {
+                name: "INT".to_owned(),
+            })
+            .await;
+        assert_eq!(
+            session.outcome().await.last,
+            Some(SessionNote::Exit { code: 130 })
+        );
     })
     .await;
 }
@@ -99,7 +159,17 @@ async fn gone(bed: &Bed, agent: &mut Agent, id: &str, name: &str) {
     let start = Instant::now();
     loop {
         // The brackets keep the pattern from matching itself.
-        let done = run(bed, agent, id, &format!("grep -l '[{}]{}' /proc/[0-9]*/cmdline 2>/dev/null | wc -l", &name[..1], &name[1..])).await;
+        let done = run(
+            bed,
+            agent,
+            id,
+            &format!(
+                "grep -l '[{}]{}' /proc/[0-9]*/cmdline 2>/dev/null | wc -l",
+                &name[..1],
+                &name[1..]
+            ),
+        )
+        .await;
         if text(&done.out) == "0" {
             return;
         }
@@ -115,28 +185,47 @@ async fn a_cut_ends_the_command_and_leaves_nothing() {
         drop(run(bed, agent, &id, "true").await);
         let files = bed.open_files();
         // Its input ends: what it had is written, and it ends by itself.
-        let mut session = bed.manager.session(agent, exec(&id, "echo ready; cat >/kept; echo whole >>/kept", false)).await;
+        let mut session = bed
+            .manager
+            .session(
+                agent,
+                exec(&id, "echo ready; cat >/kept; echo whole >>/kept", false),
+            )
+            .await;
         session.input(b"some words\n").await;
         session.until("ready").await;
         drop(session);
         gone(bed, agent, &id, "cat >/kept").await;
-        assert_eq!(text(&run(bed, agent, &id, "cat /kept").await.out), "some words\nwhole");
+        assert_eq!(
+            text(&run(bed, agent, &id, "cat /kept").await.out),
+            "some words\nwhole"
+        );
         // Those that do not mind get a hang-up, with a terminal at once.
         for terminal in [false, true] {
-            let mut session = bed.manager.session(agent, exec(&id, "echo ready; exec sleep 12345", terminal)).await;
+            let mut session = bed
+                .manager
+                .session(agent, exec(&id, "echo ready; exec sleep 12345", terminal))
+                .await;
             session.until("ready").await;
             drop(session);
             gone(bed, agent, &id, "sleep\\x0012345").await;
         }
         // One that floods a caller who does not read, and is then cut.
-        let mut session = bed.manager.session(agent, exec(&id, "echo ready; exec cat /dev/zero", false)).await;
+        let mut session = bed
+            .manager
+            .session(agent, exec(&id, "echo ready; exec cat /dev/zero", false))
+            .await;
         session.until("ready").await;
         tokio::time::sleep(Duration::from_millis(500)).await;
         drop(session);
         gone(bed, agent, &id, "cat\\x00/dev/zero").await;
         let start = Instant::now();
         while bed.open_files() > files {
-            assert!(start.elapsed() < PATIENCE, "{} files are open, there were {files}", bed.open_files());
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{} files are open, there were {files}",
+                bed.open_files()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })
@@ -145,7 +234,10 @@ async fn a_cut_ends_the_command_and_leaves_nothing() {
 
 /// A command that reads nothing, with as much input as may be sent.
 async fn stuck(bed: &Bed, agent: &mut Agent, id: &str, terminal: bool) -> Session {
-    let mut session = bed.manager.session(agent, exec(id, "echo ready; exec sleep 23456", terminal)).await;
+    let mut session = bed
+        .manager
+        .session(agent, exec(id, "echo ready; exec sleep 23456", terminal))
+        .await;
     session.until("ready").await;
     for _ in 0..INPUT_AHEAD {
         session.input(&[7; INPUT_FRAME]).await;
@@ -212,7 +304,9 @@ fn archive(mib: usize) -> Vec<Bytes> {
     header.set_gid(2345);
     header.set_cksum();
     let mut pieces = vec![Bytes::copy_from_slice(header.as_bytes())];
-    let noise: Vec<u8> = (0..PIECE / 16).flat_map(|_| rand::random::<u128>().to_le_bytes()).collect();
+    let noise: Vec<u8> = (0..PIECE / 16)
+        .flat_map(|_| rand::random::<u128>().to_le_bytes())
+        .collect();
     for number in 0..mib * MIB / PIECE {
         let mut piece = noise.clone();
         piece[..8].copy_from_slice(&number.to_le_bytes());
@@ -273,16 +367,48 @@ async fn a_hundred_mebibytes_there_and_back() {
 async fn copies_that_cannot_be_done_say_why() {
     with_agent(1000, async |bed, agent| {
         let id = bed.shell().await;
-        let mut session = bed.manager.session(agent, SessionWork::CopyTo { container: id.clone(), path: "/no/such".to_owned() }).await;
+        let mut session = bed
+            .manager
+            .session(
+                agent,
+                SessionWork::CopyTo {
+                    container: id.clone(),
+                    path: "/no/such".to_owned(),
+                },
+            )
+            .await;
         send(&mut session, &archive(1)).await;
-        for (session, path) in
-            [(session, "/no/such"), (bed.manager.session(agent, SessionWork::CopyFrom { container: id.clone(), path: "/none".to_owned() }).await, "/none")]
-        {
-            let Some(SessionNote::Failed { message }) = session.outcome().await.last else { panic!("{path} is not there") };
+        for (session, path) in [
+            (session, "/no/such"),
+            (
+                bed.manager
+                    .session(
+                        agent,
+                        SessionWork::CopyFrom {
+                            container: id.clone(),
+                            path: "/none".to_owned(),
+                        },
+                    )
+                    .await,
+                "/none",
+            ),
+        ] {
+            let Some(SessionNote::Failed { message }) = session.outcome().await.last else {
+                panic!("{path} is not there")
+            };
             assert!(message.contains("Docker Engine says"), "{message}");
         }
         // Cut in the middle: the engine must not take it for whole, and the agent goes on.
-        let mut session = bed.manager.session(agent, SessionWork::CopyTo { container: id.clone(), path: "/srv".to_owned() }).await;
+        let mut session = bed
+            .manager
+            .session(
+                agent,
+                SessionWork::CopyTo {
+                    container: id.clone(),
+                    path: "/srv".to_owned(),
+                },
+            )
+            .await;
         for piece in &archive(4)[..30] {
             session.input(piece).await;
         }
@@ -294,35 +420,90 @@ async fn copies_that_cannot_be_done_say_why() {
 
 /// A container of a Swarm service that says so and ends, as the Swarm makes one for each run.
 async fn ended_run(bed: &Bed, name: &str) {
-    let image = std::env::var("MICADO_NODE_IMAGE").unwrap_or_else(|_| "micado-node:latest".to_owned());
+    let image =
+        std::env::var("MICADO_NODE_IMAGE").unwrap_or_else(|_| "micado-node:latest".to_owned());
     let script = format!("for n in 1 2 3; do echo {name} $n; echo problem $n >&2; done; exit 3");
-    let id = bed.container(serde_json::json!({ "Image": image, "Entrypoint": ["bash", "-c", script] })).await;
-    bed.call(hyper::Method::POST, &format!("/containers/{id}/wait")).await;
+    let id = bed
+        .container(serde_json::json!({ "Image": image, "Entrypoint": ["bash", "-c", script] }))
+        .await;
+    bed.call(hyper::Method::POST, &format!("/containers/{id}/wait"))
+        .await;
 }
 
 #[tokio::test]
 async fn the_log_of_the_run_before() {
     with_agent(60_000, async |bed, agent| {
-        let previous = |tail, since, timestamps| SessionWork::PreviousLog { service: bed.service.clone(), tail, since, timestamps };
+        let previous = |tail, since, timestamps| SessionWork::PreviousLog {
+            service: bed.service.clone(),
+            tail,
+            since,
+            timestamps,
+        };
         // What runs is no run that ended.
         bed.shell().await;
-        let done = bed.manager.session(agent, previous(None, None, false)).await.outcome().await;
-        assert_eq!((done.out.len() + done.err.len(), done.last), (0, Some(SessionNote::Exit { code: 1 })));
+        let done = bed
+            .manager
+            .session(agent, previous(None, None, false))
+            .await
+            .outcome()
+            .await;
+        assert_eq!(
+            (done.out.len() + done.err.len(), done.last),
+            (0, Some(SessionNote::Exit { code: 1 }))
+        );
 
         ended_run(bed, "one").await;
         // The engine tells runs apart by the second that they were made in.
         tokio::time::sleep(Duration::from_millis(1100)).await;
         ended_run(bed, "two").await;
         bed.shell().await;
-        let done = bed.manager.session(agent, previous(None, None, false)).await.outcome().await;
-        assert_eq!((text(&done.out).as_str(), text(&done.err).as_str()), ("two 1\ntwo 2\ntwo 3", "problem 1\nproblem 2\nproblem 3"));
+        let done = bed
+            .manager
+            .session(agent, previous(None, None, false))
+            .await
+            .outcome()
+            .await;
+        assert_eq!(
+            (text(&done.out).as_str(), text(&done.err).as_str()),
+            ("two 1\ntwo 2\ntwo 3", "problem 1\nproblem 2\nproblem 3")
+        );
         assert_eq!(done.last, Some(SessionNote::Exit { code: 0 }));
-        let done = bed.manager.session(agent, previous(Some(1), None, false)).await.outcome().await;
-        assert_eq!([done.out, done.err].concat().iter().filter(|byte| **byte == b'\n').count(), 1, "one line");
-        let done = bed.manager.session(agent, previous(None, Some(4_000_000_000), false)).await.outcome().await;
-        assert_eq!((done.out.len() + done.err.len(), done.last), (0, Some(SessionNote::Exit { code: 0 })), "nothing is so late");
-        let done = bed.manager.session(agent, previous(None, None, true)).await.outcome().await;
-        assert!(text(&done.out).lines().all(|line| line.contains("Z two ")), "{done:?}");
+        let done = bed
+            .manager
+            .session(agent, previous(Some(1), None, false))
+            .await
+            .outcome()
+            .await;
+        assert_eq!(
+            [done.out, done.err]
+                .concat()
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count(),
+            1,
+            "one line"
+        );
+        let done = bed
+            .manager
+            .session(agent, previous(None, Some(4_000_000_000), false))
+            .await
+            .outcome()
+            .await;
+        assert_eq!(
+            (done.out.len() + done.err.len(), done.last),
+            (0, Some(SessionNote::Exit { code: 0 })),
+            "nothing is so late"
+        );
+        let done = bed
+            .manager
+            .session(agent, previous(None, None, true))
+            .await
+            .outcome()
+            .await;
+        assert!(
+            text(&done.out).lines().all(|line| line.contains("Z two ")),
+            "{done:?}"
+        );
     })
     .await;
 }
@@ -333,19 +514,36 @@ async fn fifty_at_once_and_the_next_is_told() {
         let id = bed.shell().await;
         let mut sessions = Vec::new();
         for _ in 0..MOST {
-            sessions.push(bed.manager.session(agent, exec(&id, "read line; echo got $line", false)).await);
+            sessions.push(
+                bed.manager
+                    .session(agent, exec(&id, "read line; echo got $line", false))
+                    .await,
+            );
         }
-        let done = bed.manager.session(agent, exec(&id, "true", false)).await.outcome().await;
-        let Some(SessionNote::Failed { message }) = done.last else { panic!("{done:?}") };
+        let done = bed
+            .manager
+            .session(agent, exec(&id, "true", false))
+            .await
+            .outcome()
+            .await;
+        let Some(SessionNote::Failed { message }) = done.last else {
+            panic!("{done:?}")
+        };
         assert!(message.contains("50 sessions"), "{message}");
         for (n, session) in sessions.iter_mut().enumerate() {
             session.input(format!("{n}\n").as_bytes()).await;
         }
         for (n, session) in sessions.into_iter().enumerate() {
             let done = session.outcome().await;
-            assert_eq!((text(&done.out), done.last), (format!("got {n}"), Some(SessionNote::Exit { code: 0 })));
+            assert_eq!(
+                (text(&done.out), done.last),
+                (format!("got {n}"), Some(SessionNote::Exit { code: 0 }))
+            );
         }
-        println!("50 sessions at once: the agent's memory was at most {} KiB", bed.memory_kib("VmHWM"));
+        println!(
+            "50 sessions at once: the agent's memory was at most {} KiB",
+            bed.memory_kib("VmHWM")
+        );
     })
     .await;
 }

@@ -8,7 +8,10 @@ use std::path::Path;
 /// Copies what is in one folder into another, where some of it may be already.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
-    for entry in std::fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
+    for entry in std::fs::read_dir(from)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry"))
+    {
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         if from.is_dir() {
             copy(&from, &to);
@@ -16,12 +19,15 @@ fn copy(from: &Path, to: &Path) {
             // Into the file that is there: the sampler has it open.
             std::fs::write(to, std::fs::read(from).expect("read")).expect("written");
         } else if !to.is_symlink() {
-            std::os::unix::fs::symlink(std::fs::read_link(from).expect("a link"), to).expect("a link");
+            std::os::unix::fs::symlink(std::fs::read_link(from).expect("a link"), to)
+                .expect("a link");
         }
     }
 }
 
 /// The folder of a tree.
 fn tree(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trees").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/trees")
+        .join(name)
 }

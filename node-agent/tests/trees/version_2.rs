@@ -45,15 +45,25 @@ impl Recording {
         let folder = tempfile::tempdir().expect("a folder");
         copy(&tree(name).join("1"), folder.path());
         let sampler = Sampler::new(Kernel::below(folder.path())).expect("cgroups");
-        let mut recording = Self { name, about: read(&tree(name).join("about.json")), folder, sampler };
+        let mut recording = Self {
+            name,
+            about: read(&tree(name).join("about.json")),
+            folder,
+            sampler,
+        };
         change(&recording);
-        let resets = recording.about["peak_can_be_reset"].as_bool().expect("a word");
+        let resets = recording.about["peak_can_be_reset"]
+            .as_bool()
+            .expect("a word");
         // As the kernel has them; open once, they are written to by the test.
         recording.set_mode_of_peaks(if resets { 0o644 } else { 0o444 });
         for (container, said) in recording.containers() {
             let id = said["Id"].as_str().expect("an id");
             let pid = u32::try_from(number(&said, "/State/Pid")).expect("a pid");
-            assert!(recording.sampler.started(id, Some(container), None, pid), "{name}: the container is found");
+            assert!(
+                recording.sampler.started(id, Some(container), None, pid),
+                "{name}: the container is found"
+            );
         }
         recording.set_mode_of_peaks(0o644);
         recording
@@ -66,10 +76,20 @@ impl Recording {
 
     /// The cgroup of a container.
     fn group(&self, container: &str) -> PathBuf {
-        let id = self.containers()[container]["Id"].as_str().expect("an id").to_owned();
+        let id = self.containers()[container]["Id"]
+            .as_str()
+            .expect("an id")
+            .to_owned();
         let top = self.folder.path().join("sys/fs/cgroup");
-        let places = [top.join(format!("system.slice/docker-{id}.scope")), top.join("docker").join(&id), top.join("c").join(&id)];
-        places.into_iter().find(|place| place.exists()).expect("its group")
+        let places = [
+            top.join(format!("system.slice/docker-{id}.scope")),
+            top.join("docker").join(&id),
+            top.join("c").join(&id),
+        ];
+        places
+            .into_iter()
+            .find(|place| place.exists())
+            .expect("its group")
     }
 
     fn set_mode_of_peaks(&self, mode: u32) {
@@ -88,7 +108,13 @@ impl Recording {
 
     fn sweep(&mut self) -> (MachineSample, Samples) {
         let (machine, containers) = self.sampler.sweep();
-        (machine, containers.into_iter().map(|sample| (sample.service.clone().expect("its name"), sample)).collect())
+        (
+            machine,
+            containers
+                .into_iter()
+                .map(|sample| (sample.service.clone().expect("its name"), sample))
+                .collect(),
+        )
     }
 
     /// As `sweep`, with a whole look at each container.
@@ -114,8 +140,12 @@ impl Recording {
     /// Seconds between them.
     fn seconds(&self) -> f64 {
         let [before, after] = ["1", "2"].map(|moment| {
-            let text = std::fs::read_to_string(tree(self.name).join(moment).join("proc/uptime")).expect("a clock");
-            text.split(' ').next().and_then(|seconds| seconds.parse::<f64>().ok()).expect("seconds")
+            let text = std::fs::read_to_string(tree(self.name).join(moment).join("proc/uptime"))
+                .expect("a clock");
+            text.split(' ')
+                .next()
+                .and_then(|seconds| seconds.parse::<f64>().ok())
+                .expect("seconds")
         });
         after - before
     }
@@ -126,13 +156,24 @@ fn read(file: &Path) -> Value {
 }
 
 fn number(said: &Value, pointer: &str) -> u64 {
-    said.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("the engine says no {pointer}: {said}"))
+    said.pointer(pointer)
+        .and_then(Value::as_u64)
+        .unwrap_or_else(|| panic!("the engine says no {pointer}: {said}"))
 }
 
 /// Bytes read and written; the engine says nothing of a container that did neither.
 fn block(said: &Value) -> (u64, u64) {
-    let entries = said["blkio_stats"]["io_service_bytes_recursive"].as_array().cloned().unwrap_or_default();
-    let sum = |op: &str| entries.iter().filter(|entry| entry["op"] == op).map(|entry| number(entry, "/value")).sum();
+    let entries = said["blkio_stats"]["io_service_bytes_recursive"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let sum = |op: &str| {
+        entries
+            .iter()
+            .filter(|entry| entry["op"] == op)
+            .map(|entry| number(entry, "/value"))
+            .sum()
+    };
     (sum("read"), sum("write"))
 }
 
@@ -143,21 +184,61 @@ fn figures_are_the_engines_own() {
         let [(_, before), (_, after)] = recording.both();
         for (container, inspected) in recording.containers() {
             let (before, after) = (&before[&container], &after[&container]);
-            let (first, second) = (recording.engine(1, &container), recording.engine(2, &container));
+            let (first, second) = (
+                recording.engine(1, &container),
+                recording.engine(2, &container),
+            );
             let rises = |what: &str, told: fn(&ContainerSample) -> u64, pointer: &str| {
-                let figures = [told(before), number(&first, pointer), number(&second, pointer), told(after)];
-                assert!(figures.is_sorted(), "{name}: {container}: {what}: the engine's are not between ours: {figures:?}");
+                let figures = [
+                    told(before),
+                    number(&first, pointer),
+                    number(&second, pointer),
+                    told(after),
+                ];
+                assert!(
+                    figures.is_sorted(),
+                    "{name}: {container}: {what}: the engine's are not between ours: {figures:?}"
+                );
             };
-            rises("CPU", |sample| sample.cpu_ns, "/cpu_stats/cpu_usage/total_usage");
-            rises("throttled", |sample| sample.cpu_throttled_ns, "/cpu_stats/throttling_data/throttled_time");
-            rises("received", |sample| sample.received, "/networks/eth0/rx_bytes");
+            rises(
+                "CPU",
+                |sample| sample.cpu_ns,
+                "/cpu_stats/cpu_usage/total_usage",
+            );
+            rises(
+                "throttled",
+                |sample| sample.cpu_throttled_ns,
+                "/cpu_stats/throttling_data/throttled_time",
+            );
+            rises(
+                "received",
+                |sample| sample.received,
+                "/networks/eth0/rx_bytes",
+            );
             for (sample, said, about) in [(before, &first, 0), (after, &second, CHARGE)] {
-                let set = number(said, "/memory_stats/usage") - number(said, "/memory_stats/stats/inactive_file");
-                assert!(sample.working_set.0.abs_diff(set) <= about, "{name}: {container}: {set} and {:?}", sample.working_set);
-                assert_eq!(sample.sent, number(said, "/networks/eth0/tx_bytes"), "{name}: {container}");
-                assert_eq!((sample.read, sample.written), block(said), "{name}: {container}");
+                let set = number(said, "/memory_stats/usage")
+                    - number(said, "/memory_stats/stats/inactive_file");
+                assert!(
+                    sample.working_set.0.abs_diff(set) <= about,
+                    "{name}: {container}: {set} and {:?}",
+                    sample.working_set
+                );
+                assert_eq!(
+                    sample.sent,
+                    number(said, "/networks/eth0/tx_bytes"),
+                    "{name}: {container}"
+                );
+                assert_eq!(
+                    (sample.read, sample.written),
+                    block(said),
+                    "{name}: {container}"
+                );
                 let limit = number(&inspected, "/HostConfig/Memory");
-                assert_eq!(sample.memory_limit, (limit > 0).then_some(MemoryBytes(limit)), "{name}: {container}");
+                assert_eq!(
+                    sample.memory_limit,
+                    (limit > 0).then_some(MemoryBytes(limit)),
+                    "{name}: {container}"
+                );
             }
         }
     }
@@ -168,23 +249,65 @@ fn what_happened_in_between_is_seen() {
     for name in all() {
         let mut recording = Recording::open(name);
         let [(_, before), (_, after)] = recording.both();
-        let rose = |container: &str, told: fn(&ContainerSample) -> u64| told(&after[container]) - told(&before[container]);
+        let rose = |container: &str, told: fn(&ContainerSample) -> u64| {
+            told(&after[container]) - told(&before[container])
+        };
         let ns = recording.seconds() * 1e9;
         let cores = rose("busy", |sample| sample.cpu_ns) as f64 / ns;
-        assert!((0.45..0.55).contains(&cores), "{name}: it may use half a core and uses {cores}");
+        assert!(
+            (0.45..0.55).contains(&cores),
+            "{name}: it may use half a core and uses {cores}"
+        );
         let refused = rose("busy", |sample| sample.cpu_throttled_ns) as f64 / ns;
-        assert!((0.25..0.55).contains(&refused), "{name}: it wants a whole core and is refused {refused}");
-        assert_eq!(rose("files", |sample| sample.cpu_throttled_ns), 0, "{name}: it has no quota");
-        assert!(after["busy"].cpu_pressure.is_some_and(|percent| percent > 1.0), "{name}: {:?}", after["busy"]);
+        assert!(
+            (0.25..0.55).contains(&refused),
+            "{name}: it wants a whole core and is refused {refused}"
+        );
+        assert_eq!(
+            rose("files", |sample| sample.cpu_throttled_ns),
+            0,
+            "{name}: it has no quota"
+        );
+        assert!(
+            after["busy"]
+                .cpu_pressure
+                .is_some_and(|percent| percent > 1.0),
+            "{name}: {:?}",
+            after["busy"]
+        );
 
-        let written = [before["files"].written, rose("files", |sample| sample.written)];
-        assert!(written[0] >= 24 * MIB && (4 * MIB..6 * MIB).contains(&written[1]), "{name}: {written:?}");
-        assert!((4 * MIB..6 * MIB).contains(&rose("files", |sample| sample.read)), "{name}: {before:?} {after:?}");
-        assert!((4 * MIB..5 * MIB).contains(&rose("files", |sample| sample.sent)), "{name}: {before:?} {after:?}");
+        let written = [
+            before["files"].written,
+            rose("files", |sample| sample.written),
+        ];
+        assert!(
+            written[0] >= 24 * MIB && (4 * MIB..6 * MIB).contains(&written[1]),
+            "{name}: {written:?}"
+        );
+        assert!(
+            (4 * MIB..6 * MIB).contains(&rose("files", |sample| sample.read)),
+            "{name}: {before:?} {after:?}"
+        );
+        assert!(
+            (4 * MIB..5 * MIB).contains(&rose("files", |sample| sample.sent)),
+            "{name}: {before:?} {after:?}"
+        );
 
-        let kills = |samples: &Samples| samples.values().map(|sample| (sample.service.clone().expect("a name"), sample.oom_kills)).collect::<Vec<_>>();
-        let counted = |killed| [("busy", 0), ("files", 0), ("killed", killed), ("nested", 0)].map(|(name, kills)| (name.to_owned(), kills));
-        assert_eq!((kills(&before), kills(&after)), (counted(1).to_vec(), counted(2).to_vec()), "{name}");
+        let kills = |samples: &Samples| {
+            samples
+                .values()
+                .map(|sample| (sample.service.clone().expect("a name"), sample.oom_kills))
+                .collect::<Vec<_>>()
+        };
+        let counted = |killed| {
+            [("busy", 0), ("files", 0), ("killed", killed), ("nested", 0)]
+                .map(|(name, kills)| (name.to_owned(), kills))
+        };
+        assert_eq!(
+            (kills(&before), kills(&after)),
+            (counted(1).to_vec(), counted(2).to_vec()),
+            "{name}"
+        );
     }
 }
 
@@ -193,9 +316,17 @@ fn the_working_set_is_what_a_container_holds_without_the_files_that_it_read() {
     for name in all() {
         let [(_, before), (_, after)] = Recording::open(name).both();
         for samples in [&before, &after] {
-            for (container, holds) in [("files", 20 * MIB), ("nested", 20 * MIB), ("busy", 0), ("killed", 0)] {
+            for (container, holds) in [
+                ("files", 20 * MIB),
+                ("nested", 20 * MIB),
+                ("busy", 0),
+                ("killed", 0),
+            ] {
                 let set = samples[container].working_set.0;
-                assert!((holds..holds + 4 * MIB).contains(&set), "{name}: {container} holds {holds} and is said to use {set}");
+                assert!(
+                    (holds..holds + 4 * MIB).contains(&set),
+                    "{name}: {container} holds {holds} and is said to use {set}"
+                );
             }
         }
     }
@@ -212,14 +343,26 @@ fn a_peak_is_told_once() {
         assert!((80 * MIB..112 * MIB).contains(&peak.0), "{name}: {peak:?}");
         // It reached its limit twice: before the first moment, and between the two.
         let limit = 32 * MIB - CHARGE..=32 * MIB;
-        let both = [before["killed"].working_set_peak, after["killed"].working_set_peak];
+        let both = [
+            before["killed"].working_set_peak,
+            after["killed"].working_set_peak,
+        ];
         if resets {
-            assert!(both[0] < MemoryBytes::mib(4) && limit.contains(&both[1].0), "{name}: {both:?}");
+            assert!(
+                both[0] < MemoryBytes::mib(4) && limit.contains(&both[1].0),
+                "{name}: {both:?}"
+            );
         } else {
-            assert!(limit.contains(&both[0].0) && both[1] == after["killed"].working_set, "{name}: {both:?}: the same peak is of the time before");
+            assert!(
+                limit.contains(&both[0].0) && both[1] == after["killed"].working_set,
+                "{name}: {both:?}: the same peak is of the time before"
+            );
         }
         let busy = &after["busy"];
-        assert!(busy.working_set_peak.0 < busy.working_set.0 + CHARGE, "{name}: it was higher at its start only: {busy:?}");
+        assert!(
+            busy.working_set_peak.0 < busy.working_set.0 + CHARGE,
+            "{name}: it was higher at its start only: {busy:?}"
+        );
     }
 }
 
@@ -231,7 +374,11 @@ fn a_peak_is_told_to_begin_anew_where_it_takes_the_order() {
         for _ in 0..2 {
             std::fs::write(&file, "9999999\n").expect("written");
             recording.sweep();
-            assert_eq!(std::fs::read_to_string(&file).expect("a file"), if orders { "0999999\n" } else { "9999999\n" }, "{name}");
+            assert_eq!(
+                std::fs::read_to_string(&file).expect("a file"),
+                if orders { "0999999\n" } else { "9999999\n" },
+                "{name}"
+            );
         }
     }
 }
@@ -253,9 +400,14 @@ fn a_first_process_that_went_further_down_is_counted_with_what_is_above() {
     for name in all() {
         let recording = Recording::open(name);
         let pid = number(&recording.containers()["nested"], "/State/Pid");
-        let group = std::fs::read_to_string(recording.folder.path().join(format!("proc/{pid}/cgroup"))).expect("a group");
+        let group =
+            std::fs::read_to_string(recording.folder.path().join(format!("proc/{pid}/cgroup")))
+                .expect("a group");
         assert!(group.trim_end().ends_with("/init"), "{name}: {group}");
-        assert!(!recording.group("nested").join("init").exists(), "{name}: of that nothing was recorded");
+        assert!(
+            !recording.group("nested").join("init").exists(),
+            "{name}: of that nothing was recorded"
+        );
     }
 }
 
@@ -271,7 +423,10 @@ fn what_stands_still_is_read_at_every_fourth_sweep_and_what_moves_at_each() {
         assert!((0..4).all(|_| told(&mut recording) == before), "{name}");
         recording.go_on();
         let after = (2, block(&recording.engine(2, "files")).1);
-        assert!((0..4).any(|_| told(&mut recording) == after), "{name}: within four sweeps");
+        assert!(
+            (0..4).any(|_| told(&mut recording) == after),
+            "{name}: within four sweeps"
+        );
     }
 }
 
@@ -284,14 +439,24 @@ fn a_machine_reads_proc() {
         let [(before, _), (after, _)] = recording.both();
         // 3 GiB less what the kernel keeps for itself, and the least that the containers hold.
         assert!(
-            (2900 * MIB..3072 * MIB).contains(&after.memory_total.0) && after.memory_left < MemoryBytes(after.memory_total.0 - 50 * MIB),
+            (2900 * MIB..3072 * MIB).contains(&after.memory_total.0)
+                && after.memory_left < MemoryBytes(after.memory_total.0 - 50 * MIB),
             "{name}: {after:?}"
         );
         assert_eq!(after.cores, 2_000_000_000, "{name}");
         let cores = (after.cpu_ns - before.cpu_ns) as f64 / (recording.seconds() * 1e9);
-        assert!((0.45..2.0).contains(&cores), "{name}: one container uses half a core, and there are two: {cores}");
-        assert!(after.load.is_some_and(|load| load > 0.0), "{name}: {after:?}");
-        assert!(after.disk_left > 0 && after.disk_left < after.disk_total, "{name}: {after:?}");
+        assert!(
+            (0.45..2.0).contains(&cores),
+            "{name}: one container uses half a core, and there are two: {cores}"
+        );
+        assert!(
+            after.load.is_some_and(|load| load > 0.0),
+            "{name}: {after:?}"
+        );
+        assert!(
+            after.disk_left > 0 && after.disk_left < after.disk_total,
+            "{name}: {after:?}"
+        );
     }
 }
 
@@ -299,18 +464,44 @@ fn a_machine_reads_proc() {
 fn a_machine_in_a_container_reads_its_own_cgroup() {
     let mut recording = Recording::open(MACHINE_IN_A_CONTAINER);
     let [(before, _), (after, containers)] = recording.both();
-    assert_eq!((after.memory_total, after.cores, after.load), (MemoryBytes::mib(1024), 1_500_000_000, None), "its limit and its quota");
+    assert_eq!(
+        (after.memory_total, after.cores, after.load),
+        (MemoryBytes::mib(1024), 1_500_000_000, None),
+        "its limit and its quota"
+    );
     let cores = (after.cpu_ns - before.cpu_ns) as f64 / (recording.seconds() * 1e9);
     assert!((0.45..1.55).contains(&cores), "{cores}");
-    let used = containers.values().map(|container| container.cpu_ns).sum::<u64>();
-    assert!(after.cpu_ns > used, "its containers used {used} of its {}", after.cpu_ns);
-    let held = containers.values().map(|container| container.working_set.0).sum::<u64>();
+    let used = containers
+        .values()
+        .map(|container| container.cpu_ns)
+        .sum::<u64>();
+    assert!(
+        after.cpu_ns > used,
+        "its containers used {used} of its {}",
+        after.cpu_ns
+    );
+    let held = containers
+        .values()
+        .map(|container| container.working_set.0)
+        .sum::<u64>();
     let left = after.memory_left.0;
-    assert!(left < 1024 * MIB - held && left > 512 * MIB, "{held} of its memory are held, and {left} left");
+    assert!(
+        left < 1024 * MIB - held && left > 512 * MIB,
+        "{held} of its memory are held, and {left} left"
+    );
 
-    let write = |file: &str, text: &str| std::fs::write(recording.folder.path().join(file), text).expect("written");
+    let write = |file: &str, text: &str| {
+        std::fs::write(recording.folder.path().join(file), text).expect("written")
+    };
     write("sys/fs/cgroup/cpuset.cpus.effective", "1\n");
-    write("proc/meminfo", "MemTotal: 4045000 kB\nMemAvailable: 1000 kB\n");
+    write(
+        "proc/meminfo",
+        "MemTotal: 4045000 kB\nMemAvailable: 1000 kB\n",
+    );
     let now = recording.sampler.sweep().0;
-    assert_eq!((now.cores, now.memory_left), (1_000_000_000, MemoryBytes(1000 << 10)), "its set of cores and what the host has left, when that is less");
+    assert_eq!(
+        (now.cores, now.memory_left),
+        (1_000_000_000, MemoryBytes(1000 << 10)),
+        "its set of cores and what the host has left, when that is less"
+    );
 }

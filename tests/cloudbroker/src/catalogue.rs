@@ -95,10 +95,21 @@ impl Resource {
         Self {
             name: name.to_owned(),
             active: true,
-            regions: regions.iter().map(|name| Region { name: (*name).to_owned(), active: true }).collect(),
+            regions: regions
+                .iter()
+                .map(|name| Region {
+                    name: (*name).to_owned(),
+                    active: true,
+                })
+                .collect(),
             instance_types: instance_types
                 .iter()
-                .map(|(name, cpus, memory)| InstanceType { name: (*name).to_owned(), active: true, cpus: *cpus, memory: *memory })
+                .map(|(name, cpus, memory)| InstanceType {
+                    name: (*name).to_owned(),
+                    active: true,
+                    cpus: *cpus,
+                    memory: *memory,
+                })
                 .collect(),
         }
     }
@@ -108,8 +119,17 @@ impl Software {
     /// A software with one executable, `execute.sh`.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        let executable = Executable { name: "execute.sh".to_owned(), binary: "execute.sh".to_owned(), active: true };
-        Self { name: name.to_owned(), active: true, executables: vec![executable], package: None }
+        let executable = Executable {
+            name: "execute.sh".to_owned(),
+            binary: "execute.sh".to_owned(),
+            active: true,
+        };
+        Self {
+            name: name.to_owned(),
+            active: true,
+            executables: vec![executable],
+            package: None,
+        }
     }
 }
 
@@ -133,10 +153,18 @@ impl Default for Catalogue {
         let amazon = Resource::new(
             "Amazon EC2 CloudBroker GmbH",
             &["Amazon EC2 CloudBroker GmbH US East (Northern Virginia)"],
-            &[("Amazon EC2 CloudBroker GmbH Micro - 64 bit", 1, 1.0), ("Amazon EC2 CloudBroker GmbH Large - 64 bit", 2, 4.0)],
+            &[
+                ("Amazon EC2 CloudBroker GmbH Micro - 64 bit", 1, 1.0),
+                ("Amazon EC2 CloudBroker GmbH Large - 64 bit", 2, 4.0),
+            ],
         );
-        let softwares = ["micado manager", "micado node", "micado proxy"].map(Software::new).to_vec();
-        Self { resources: vec![sigma, amazon], softwares }
+        let softwares = ["micado manager", "micado node", "micado proxy"]
+            .map(Software::new)
+            .to_vec();
+        Self {
+            resources: vec![sigma, amazon],
+            softwares,
+        }
     }
 }
 
@@ -164,13 +192,30 @@ pub(crate) struct Entry {
 /// What is particular to each kind.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum What {
-    DataType { selectable: bool },
-    Software { package: Option<PathBuf> },
-    Executable { software: String, binary: String },
-    Deployment { software: String, resource: String, region: String },
+    DataType {
+        selectable: bool,
+    },
+    Software {
+        package: Option<PathBuf>,
+    },
+    Executable {
+        software: String,
+        binary: String,
+    },
+    Deployment {
+        software: String,
+        resource: String,
+        region: String,
+    },
     Resource,
-    Region { resource: String },
-    InstanceType { resource: String, cpus: u32, memory: f64 },
+    Region {
+        resource: String,
+    },
+    InstanceType {
+        resource: String,
+        cpus: u32,
+        memory: f64,
+    },
 }
 
 impl What {
@@ -190,42 +235,114 @@ impl What {
 /// An id that follows from where a thing stands in the catalogue, so that it is the same after a restart.
 fn id(path: &str) -> String {
     let digest = Sha256::digest(path.as_bytes());
-    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
+    let hex: String = digest
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!(
+        "{}-{}-4{}-8{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[13..16],
+        &hex[17..20],
+        &hex[20..]
+    )
 }
 
 /// The catalogue as one flat list, in its own order; things of the same kind and name are told apart by where they stand.
 pub(crate) fn entries(catalogue: &Catalogue) -> Vec<Entry> {
     let mut all = Vec::new();
     let mut add = |path: String, name: &str, active: bool, what: What| {
-        let entry = Entry { id: id(&path), name: name.to_owned(), active, what };
+        let entry = Entry {
+            id: id(&path),
+            name: name.to_owned(),
+            active,
+            what,
+        };
         all.push(entry.clone());
         entry.id
     };
-    for (name, selectable) in [("stdin", true), ("output", false), ("input", true), ("stdout", false), ("stderr", false), ("tgzout", false)] {
-        add(format!("type/{name}"), name, true, What::DataType { selectable });
+    for (name, selectable) in [
+        ("stdin", true),
+        ("output", false),
+        ("input", true),
+        ("stdout", false),
+        ("stderr", false),
+        ("tgzout", false),
+    ] {
+        add(
+            format!("type/{name}"),
+            name,
+            true,
+            What::DataType { selectable },
+        );
     }
     let mut regions = Vec::new();
     for (at, one) in catalogue.resources.iter().enumerate() {
-        let resource = add(format!("resource/{at}"), &one.name, one.active, What::Resource);
+        let resource = add(
+            format!("resource/{at}"),
+            &one.name,
+            one.active,
+            What::Resource,
+        );
         for (below, region) in one.regions.iter().enumerate() {
-            let what = What::Region { resource: resource.clone() };
-            regions.push((resource.clone(), add(format!("region/{at}/{below}"), &region.name, region.active, what), &one.name));
+            let what = What::Region {
+                resource: resource.clone(),
+            };
+            regions.push((
+                resource.clone(),
+                add(
+                    format!("region/{at}/{below}"),
+                    &region.name,
+                    region.active,
+                    what,
+                ),
+                &one.name,
+            ));
         }
         for (below, size) in one.instance_types.iter().enumerate() {
-            let what = What::InstanceType { resource: resource.clone(), cpus: size.cpus, memory: size.memory };
+            let what = What::InstanceType {
+                resource: resource.clone(),
+                cpus: size.cpus,
+                memory: size.memory,
+            };
             add(format!("size/{at}/{below}"), &size.name, size.active, what);
         }
     }
     for (at, one) in catalogue.softwares.iter().enumerate() {
-        let software = add(format!("software/{at}"), &one.name, one.active, What::Software { package: one.package.clone() });
+        let software = add(
+            format!("software/{at}"),
+            &one.name,
+            one.active,
+            What::Software {
+                package: one.package.clone(),
+            },
+        );
         for (below, executable) in one.executables.iter().enumerate() {
-            let what = What::Executable { software: software.clone(), binary: executable.binary.clone() };
-            add(format!("executable/{at}/{below}"), &executable.name, executable.active, what);
+            let what = What::Executable {
+                software: software.clone(),
+                binary: executable.binary.clone(),
+            };
+            add(
+                format!("executable/{at}/{below}"),
+                &executable.name,
+                executable.active,
+                what,
+            );
         }
         for (resource, region, place) in &regions {
-            let what = What::Deployment { software: software.clone(), resource: resource.clone(), region: region.clone() };
-            add(format!("deployment/{at}/{region}"), &format!("{} on {place}", one.name), one.active, what);
+            let what = What::Deployment {
+                software: software.clone(),
+                resource: resource.clone(),
+                region: region.clone(),
+            };
+            add(
+                format!("deployment/{at}/{region}"),
+                &format!("{} on {place}", one.name),
+                one.active,
+                what,
+            );
         }
     }
     all
@@ -249,7 +366,13 @@ mod tests {
     fn a_catalogue_is_read_from_json() {
         let text = r#"{"resources":[{"name":"r","regions":[{"name":"z"}],"instance_types":[{"name":"s","cpus":1,"memory":0.5}]}],
             "softwares":[{"name":"n","executables":[{"name":"execute.sh","binary":"execute.sh"}]}]}"#;
-        let expected = Catalogue { resources: vec![Resource::new("r", &["z"], &[("s", 1, 0.5)])], softwares: vec![Software::new("n")] };
-        assert_eq!(serde_json::from_str::<Catalogue>(text).expect("a catalogue"), expected);
+        let expected = Catalogue {
+            resources: vec![Resource::new("r", &["z"], &[("s", 1, 0.5)])],
+            softwares: vec![Software::new("n")],
+        };
+        assert_eq!(
+            serde_json::from_str::<Catalogue>(text).expect("a catalogue"),
+            expected
+        );
     }
 }

@@ -23,6 +23,9 @@ impl Serialize for Content {
 impl<'de> Deserialize<'de> for Content {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        BASE64_STANDARD.decode(text).map(Self).map_err(D::Error::custom)
+        BASE64_STANDARD
+            .decode(text)
+            .map(Self)
+            .map_err(D::Error::custom)
     }
 }

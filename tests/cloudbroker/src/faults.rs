@@ -109,7 +109,12 @@ impl Rule {
     /// Happens to the next call of this kind.
     #[must_use]
     pub fn new(call: CallKind, fault: Fault) -> Self {
-        Self { call, fault, subject: None, times: once() }
+        Self {
+            call,
+            fault,
+            subject: None,
+            times: once(),
+        }
     }
 
     /// Only to calls about something with this text in its name or description.
@@ -164,7 +169,14 @@ struct Kept {
 
 impl Faults {
     pub(crate) fn new(seed: u64, rate: f64) -> Self {
-        Self { kept: Mutex::new(Kept { rules: Vec::new(), happened: Vec::new(), dice: Dice::new(seed) }), rate }
+        Self {
+            kept: Mutex::new(Kept {
+                rules: Vec::new(),
+                happened: Vec::new(),
+                dice: Dice::new(seed),
+            }),
+            rate,
+        }
     }
 
     /// One more rule. The first that fits a call is the one that happens.
@@ -191,13 +203,25 @@ impl Faults {
 
     /// Whether subjects need to be told apart.
     pub(crate) fn are_choosy(&self) -> bool {
-        locked(&self.kept).rules.iter().any(|rule| rule.subject.is_some())
+        locked(&self.kept)
+            .rules
+            .iter()
+            .any(|rule| rule.subject.is_some())
     }
 
     /// What happens to this call, about things of these names and descriptions.
-    pub(crate) fn strike(&self, call: CallKind, about: &[String], at: Timestamp) -> Option<Happened> {
+    pub(crate) fn strike(
+        &self,
+        call: CallKind,
+        about: &[String],
+        at: Timestamp,
+    ) -> Option<Happened> {
         let mut kept = locked(&self.kept);
-        let (fault, subject) = match kept.rules.iter().position(|rule| rule.call == call && fits(rule, about)) {
+        let (fault, subject) = match kept
+            .rules
+            .iter()
+            .position(|rule| rule.call == call && fits(rule, about))
+        {
             Some(position) => {
                 let rule = &mut kept.rules[position];
                 let struck = (rule.fault.clone(), rule.subject.clone());
@@ -209,16 +233,30 @@ impl Faults {
                 }
                 struck
             }
-            None => (kept.dice.chance(self.rate).then(|| random(&mut kept.dice, call))?, None),
+            None => (
+                kept.dice
+                    .chance(self.rate)
+                    .then(|| random(&mut kept.dice, call))?,
+                None,
+            ),
         };
-        let happened = Happened { at, call, fault, subject };
+        let happened = Happened {
+            at,
+            call,
+            fault,
+            subject,
+        };
         kept.happened.push(happened.clone());
         Some(happened)
     }
 }
 
 fn fits(rule: &Rule, about: &[String]) -> bool {
-    rule.times != Some(0) && rule.subject.as_ref().is_none_or(|subject| about.iter().any(|text| text.contains(subject)))
+    rule.times != Some(0)
+        && rule
+            .subject
+            .as_ref()
+            .is_none_or(|subject| about.iter().any(|text| text.contains(subject)))
 }
 
 /// A fault that makes sense for this kind of call; nothing that a client cannot outlive.
@@ -226,19 +264,34 @@ fn random(dice: &mut Dice, call: CallKind) -> Fault {
     let mut choice = vec![
         Fault::LostBefore,
         Fault::LostAfter,
-        Fault::Status { code: 500, retry_after: None },
+        Fault::Status {
+            code: 500,
+            retry_after: None,
+        },
         Fault::StatusAfter { code: 502 },
-        Fault::Status { code: 429, retry_after: Some(1) },
-        Fault::Status { code: 503, retry_after: None },
+        Fault::Status {
+            code: 429,
+            retry_after: Some(1),
+        },
+        Fault::Status {
+            code: 503,
+            retry_after: None,
+        },
         Fault::ErrorsAt200("The platform is busy".to_owned()),
         Fault::Slow(Duration::from_millis(300)),
     ];
     choice.extend(match call {
         CallKind::CreateJob | CallKind::SubmitJob | CallKind::CreateInstance => {
-            vec![Fault::Quota("Maximum number of instances reached".to_owned()), Fault::NeverBoots, Fault::DiesBooting]
+            vec![
+                Fault::Quota("Maximum number of instances reached".to_owned()),
+                Fault::NeverBoots,
+                Fault::DiesBooting,
+            ]
         }
         CallKind::ShowJob | CallKind::ListJobs => vec![Fault::UnknownStatus],
-        CallKind::ShowInstance | CallKind::ListInstances => vec![Fault::UnknownStatus, Fault::NotAllocated],
+        CallKind::ShowInstance | CallKind::ListInstances => {
+            vec![Fault::UnknownStatus, Fault::NotAllocated]
+        }
         _ => Vec::new(),
     });
     choice.swap_remove(dice.below(choice.len()))
@@ -249,11 +302,16 @@ mod milliseconds {
     use serde::{Deserialize, Deserializer, Serializer};
     use std::time::Duration;
 
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_millis)
     }
 }
@@ -265,8 +323,16 @@ mod tests {
     #[test]
     fn a_rule_happens_as_often_as_it_says_to_those_it_is_about() {
         let faults = Faults::new(1, 0.0);
-        faults.add(Rule::new(CallKind::SubmitJob, Fault::LostAfter).about("web").times(2));
-        let strike = |call, about: &str| faults.strike(call, &[about.to_owned()], Timestamp::UNIX_EPOCH).map(|happened| happened.fault);
+        faults.add(
+            Rule::new(CallKind::SubmitJob, Fault::LostAfter)
+                .about("web")
+                .times(2),
+        );
+        let strike = |call, about: &str| {
+            faults
+                .strike(call, &[about.to_owned()], Timestamp::UNIX_EPOCH)
+                .map(|happened| happened.fault)
+        };
         assert_eq!(strike(CallKind::SubmitJob, "db1"), None);
         assert_eq!(strike(CallKind::StopJob, "web1"), None);
         assert_eq!(strike(CallKind::SubmitJob, "web1"), Some(Fault::LostAfter));
@@ -279,7 +345,13 @@ mod tests {
     fn the_same_seed_gives_the_same_faults() {
         let strikes = |seed| {
             let faults = Faults::new(seed, 0.5);
-            (0..50).map(|_| faults.strike(CallKind::ShowJob, &[], Timestamp::UNIX_EPOCH).map(|happened| happened.fault)).collect::<Vec<_>>()
+            (0..50)
+                .map(|_| {
+                    faults
+                        .strike(CallKind::ShowJob, &[], Timestamp::UNIX_EPOCH)
+                        .map(|happened| happened.fault)
+                })
+                .collect::<Vec<_>>()
         };
         assert_eq!(strikes(7), strikes(7));
         assert_ne!(strikes(7), strikes(8));
@@ -294,10 +366,23 @@ mod tests {
         let rules: Vec<Rule> = serde_json::from_str(text).expect("rules");
         let expected = [
             Rule::new(CallKind::CreateJob, Fault::LostAfter),
-            Rule::new(CallKind::ShowJob, Fault::Slow(Duration::from_millis(250))).about("web").always(),
-            Rule::new(CallKind::ListJobs, Fault::Status { code: 429, retry_after: Some(2) }).times(3),
+            Rule::new(CallKind::ShowJob, Fault::Slow(Duration::from_millis(250)))
+                .about("web")
+                .always(),
+            Rule::new(
+                CallKind::ListJobs,
+                Fault::Status {
+                    code: 429,
+                    retry_after: Some(2),
+                },
+            )
+            .times(3),
         ];
         assert_eq!(rules, expected);
-        assert_eq!(serde_json::from_str::<Vec<Rule>>(&serde_json::to_string(&rules).expect("JSON")).expect("rules"), expected);
+        assert_eq!(
+            serde_json::from_str::<Vec<Rule>>(&serde_json::to_string(&rules).expect("JSON"))
+                .expect("rules"),
+            expected
+        );
     }
 }

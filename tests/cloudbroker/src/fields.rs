@@ -15,14 +15,25 @@ impl Fields {
     /// # Errors
     /// Why it is no such document.
     pub(crate) fn read(body: &[u8], root: &str) -> Result<Self, String> {
-        let text = std::str::from_utf8(body).map_err(|error| format!("the body is not UTF-8: {error}"))?;
+        let text =
+            std::str::from_utf8(body).map_err(|error| format!("the body is not UTF-8: {error}"))?;
         let fields = parse(text).map_err(|cause| format!("the body is not XML: {cause}"))?;
-        if fields.root == root { Ok(fields) } else { Err(format!("the body's root is `{}`, not `{root}`", fields.root)) }
+        if fields.root == root {
+            Ok(fields)
+        } else {
+            Err(format!(
+                "the body's root is `{}`, not `{root}`",
+                fields.root
+            ))
+        }
     }
 
     /// What the element is set to.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.values.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
+        self.values
+            .iter()
+            .find(|(key, value)| key == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
     }
 
     /// The element as the record keeps it.
@@ -60,7 +71,10 @@ impl Fields {
 pub(crate) fn titled(name: &str) -> String {
     let words = name.replace('-', " ");
     let mut letters = words.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
 }
 
 fn parse(text: &str) -> Result<Fields, String> {
@@ -83,9 +97,16 @@ fn parse(text: &str) -> Result<Fields, String> {
             Event::Text(piece) => append(&mut path, &piece)?,
             Event::CData(piece) => append(&mut path, &piece)?,
             Event::GeneralRef(reference) => {
-                let character = reference.resolve_char_ref().map_err(|error| error.to_string())?;
-                let known = character.map(String::from).or_else(|| resolve_xml_entity(&reference).map(str::to_owned));
-                append(&mut path, &known.ok_or("an entity that nobody has declared")?)?;
+                let character = reference
+                    .resolve_char_ref()
+                    .map_err(|error| error.to_string())?;
+                let known = character
+                    .map(String::from)
+                    .or_else(|| resolve_xml_entity(&reference).map(str::to_owned));
+                append(
+                    &mut path,
+                    &known.ok_or("an entity that nobody has declared")?,
+                )?;
             }
             Event::Eof => break,
             Event::Decl(_) | Event::Comment(_) | Event::PI(_) | Event::DocType(_) => {}
@@ -109,7 +130,9 @@ fn append(path: &mut [(String, String)], text: &str) -> Result<(), String> {
 }
 
 fn close(fields: &mut Fields, path: &mut Vec<(String, String)>) {
-    let Some((name, value)) = path.pop() else { return };
+    let Some((name, value)) = path.pop() else {
+        return;
+    };
     if path.is_empty() {
         fields.root = name;
         return;
@@ -142,24 +165,42 @@ mod tests {
 
     #[test]
     fn empty_is_unset_and_nested_is_apart() {
-        let fields = job("<job><id></id><name/><nodes> 2 </nodes><tag><id></id><content>L</content></tag><fees/></job>\n");
-        assert_eq!((fields.get("id"), fields.get("name"), fields.get("content")), (None, None, None));
-        assert_eq!((fields.count("nodes", 1), fields.get("tag/content")), (Ok(2), Some("L")));
+        let fields = job(
+            "<job><id></id><name/><nodes> 2 </nodes><tag><id></id><content>L</content></tag><fees/></job>\n",
+        );
+        assert_eq!(
+            (fields.get("id"), fields.get("name"), fields.get("content")),
+            (None, None, None)
+        );
+        assert_eq!(
+            (fields.count("nodes", 1), fields.get("tag/content")),
+            (Ok(2), Some("L"))
+        );
     }
 
     #[test]
     fn what_is_no_number_or_flag_is_refused_in_the_broker_s_words() {
         let fields = job("<job><nodes>many</nodes><no-execution>perhaps</no-execution></job>");
-        assert_eq!(fields.count("nodes", 1), Err("Nodes is not a number".to_owned()));
-        assert_eq!(fields.flag("no-execution"), Err("No execution is not included in the list".to_owned()));
+        assert_eq!(
+            fields.count("nodes", 1),
+            Err("Nodes is not a number".to_owned())
+        );
+        assert_eq!(
+            fields.flag("no-execution"),
+            Err("No execution is not included in the list".to_owned())
+        );
         assert_eq!(fields.flag("isolated"), Ok(false));
     }
 
     #[test]
     fn what_is_no_document_says_why() {
-        for (text, words) in
-            [("", "empty"), ("<job>", "not closed"), ("<job/><job/>", "more than one"), ("<jobs/>", "`jobs`, not `job`"), ("x<job/>", "outside")]
-        {
+        for (text, words) in [
+            ("", "empty"),
+            ("<job>", "not closed"),
+            ("<job/><job/>", "more than one"),
+            ("<jobs/>", "`jobs`, not `job`"),
+            ("x<job/>", "outside"),
+        ] {
             let error = Fields::read(text.as_bytes(), "job").expect_err(text);
             assert!(error.contains(words), "{text}: {error}");
         }

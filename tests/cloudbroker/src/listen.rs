@@ -31,7 +31,12 @@ impl Door {
     /// Claims the address; nobody listens yet.
     pub(crate) fn claim(address: SocketAddr, tls: Option<RustlsConfig>) -> io::Result<Self> {
         let claim = bound(address)?;
-        Ok(Self { address: claim.local_addr()?, _claim: claim, tls, open: Mutex::new(None) })
+        Ok(Self {
+            address: claim.local_addr()?,
+            _claim: claim,
+            tls,
+            open: Mutex::new(None),
+        })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -46,11 +51,23 @@ impl Door {
         let listener = bound(self.address)?.listen(BACKLOG)?.into_std()?;
         let handle = Handle::new();
         let shared = shared.clone();
-        let service = service_fn(move |request: axum::http::Request<_>| server::serve(shared.clone(), Request::map(request, axum::body::Body::new)));
+        let service = service_fn(move |request: axum::http::Request<_>| {
+            server::serve(shared.clone(), Request::map(request, axum::body::Body::new))
+        });
         let make = Make::new(service);
         let serving = match self.tls.clone() {
-            None => tokio::spawn(axum_server::from_tcp(listener)?.handle(handle.clone()).http1_only().serve(make)),
-            Some(tls) => tokio::spawn(axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone()).http1_only().serve(make)),
+            None => tokio::spawn(
+                axum_server::from_tcp(listener)?
+                    .handle(handle.clone())
+                    .http1_only()
+                    .serve(make),
+            ),
+            Some(tls) => tokio::spawn(
+                axum_server::from_tcp_rustls(listener, tls)?
+                    .handle(handle.clone())
+                    .http1_only()
+                    .serve(make),
+            ),
         };
         *open = Some((handle, serving));
         Ok(())
@@ -65,7 +82,11 @@ impl Door {
 }
 
 fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(true)?;
     socket.bind(address)?;

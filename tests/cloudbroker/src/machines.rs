@@ -30,11 +30,17 @@ pub(crate) enum Machines {
 
 impl Machines {
     /// Makes the engine ready: its network, and the images of the softwares that have a package.
-    pub(crate) async fn prepare(kind: MachineKind, catalogue: &[Entry], realm: &str) -> Result<Self, SimulatorError> {
+    pub(crate) async fn prepare(
+        kind: MachineKind,
+        catalogue: &[Entry],
+        realm: &str,
+    ) -> Result<Self, SimulatorError> {
         match kind {
             MachineKind::None => Ok(Self::None),
             MachineKind::Docker(config) => {
-                let docker = Docker::prepare(config, catalogue, realm).await.map_err(SimulatorError::Engine)?;
+                let docker = Docker::prepare(config, catalogue, realm)
+                    .await
+                    .map_err(SimulatorError::Engine)?;
                 Ok(Self::Docker(Arc::new(docker)))
             }
         }
@@ -50,7 +56,13 @@ impl Machines {
     }
 
     /// Begins to do it. Whether it is done already when this returns, so that more may be due.
-    pub(crate) fn begin(&self, shared: &Arc<Shared>, world: &mut World, effect: Effect, now: Timestamp) -> bool {
+    pub(crate) fn begin(
+        &self,
+        shared: &Arc<Shared>,
+        world: &mut World,
+        effect: Effect,
+        now: Timestamp,
+    ) -> bool {
         let Self::Docker(docker) = self else {
             pretend(world, effect, now);
             return true;
@@ -81,14 +93,21 @@ fn pretend(world: &mut World, effect: Effect, now: Timestamp) {
 
 /// An address that no other machine has.
 fn made_up(number: usize) -> String {
-    format!("10.{}.{}.{}", 64 + number / 62_500 % 64, number / 250 % 250, number % 250 + 2)
+    format!(
+        "10.{}.{}.{}",
+        64 + number / 62_500 % 64,
+        number / 250 % 250,
+        number % 250 + 2
+    )
 }
 
 /// A machine's life, from its boot (or from where it was when the program was restarted) to an end that nobody has asked for.
 async fn live(shared: Arc<Shared>, docker: Arc<Docker>, id: String) {
     let booted = {
         let _turn = docker.turn(&id).await;
-        let Some(machine) = shared.look(|world| Machine::wanted(world, &id)) else { return };
+        let Some(machine) = shared.look(|world| Machine::wanted(world, &id)) else {
+            return;
+        };
         docker.boot(&machine).await
     };
     let end = match booted {
@@ -124,13 +143,19 @@ async fn halt(shared: Arc<Shared>, docker: Arc<Docker>, id: String, politely: bo
 
 /// Runs a job's executable on the first of its machines. When that machine is lost, so is the job, and nothing is left to say here.
 async fn run(shared: Arc<Shared>, docker: Arc<Docker>, job: String) {
-    let Some(program) = shared.look(|world| Program::of(world, &job)) else { return };
+    let Some(program) = shared.look(|world| Program::of(world, &job)) else {
+        return;
+    };
     let said = |text: &str| {
-        text.lines().for_each(|line| tracing::info!(job = program.job, "{line}"));
+        text.lines()
+            .for_each(|line| tracing::info!(job = program.job, "{line}"));
         shared.change(|world, _, _| (world.said(&job, text), Vec::new()));
     };
     match docker.run(&program, said).await {
         Ok(code) => shared.change(|world, _, now| (world.ran(&job, code, now), Vec::new())),
-        Err(error) => tracing::warn!(job = program.job, "its executable is lost from sight: {error}"),
+        Err(error) => tracing::warn!(
+            job = program.job,
+            "its executable is lost from sight: {error}"
+        ),
     }
 }

@@ -2,7 +2,9 @@
 
 use anyhow::Context;
 use clap::Parser;
-use micado_cloudbroker::{Catalogue, Certificate, Config, DockerMachines, Https, MachineKind, Pace, Simulator, Spelling};
+use micado_cloudbroker::{
+    Catalogue, Certificate, Config, DockerMachines, Https, MachineKind, Pace, Simulator, Spelling,
+};
 use std::{
     fs,
     io::IsTerminal,
@@ -49,7 +51,11 @@ struct Arguments {
     #[arg(long, value_name = "NAME", requires = "engine")]
     network: Option<String>,
     /// What the machines boot; scripts/cloudbroker-image/build makes it.
-    #[arg(long, value_name = "IMAGE", default_value = "micado-cloudbroker:latest")]
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        default_value = "micado-cloudbroker:latest"
+    )]
     image: String,
     /// A label on everything that is made on the engine.
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
@@ -76,14 +82,26 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     let arguments = Arguments::parse();
     let remove = arguments.remove;
     // Told to end while a software's image is being made, the program ends; what has been made until then is of use the next time.
     let simulator = Simulator::start(config(arguments)?).await?;
-    tracing::info!(http = simulator.url(), https = simulator.https_url(), "serving");
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tracing::info!(
+        http = simulator.url(),
+        https = simulator.https_url(),
+        "serving"
+    );
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -99,43 +117,71 @@ fn config(arguments: Arguments) -> anyhow::Result<Config> {
     let (user, password) = account(&arguments.credentials)?;
     let certificate = match (arguments.certificate, arguments.key) {
         (Some(certificate), Some(key)) => Certificate::Files { certificate, key },
-        _ => Certificate::Made { folder: arguments.tls_folder, names: arguments.tls_name },
+        _ => Certificate::Made {
+            folder: arguments.tls_folder,
+            names: arguments.tls_name,
+        },
     };
-    let mut catalogue = arguments.catalogue.as_deref().map_or_else(|| Ok(Catalogue::default()), catalogue)?;
+    let mut catalogue = arguments
+        .catalogue
+        .as_deref()
+        .map_or_else(|| Ok(Catalogue::default()), catalogue)?;
     for (name, folder) in arguments.software {
-        let software = catalogue.softwares.iter_mut().find(|software| software.name == name);
-        software.with_context(|| format!("the catalogue has no software `{name}`"))?.package = Some(folder.into());
+        let software = catalogue
+            .softwares
+            .iter_mut()
+            .find(|software| software.name == name);
+        software
+            .with_context(|| format!("the catalogue has no software `{name}`"))?
+            .package = Some(folder.into());
     }
     let machines = match (arguments.engine, arguments.network) {
-        (Some(endpoint), Some(network)) => {
-            MachineKind::Docker(DockerMachines { endpoint, network, image: arguments.image, labels: arguments.label.into_iter().collect() })
-        }
+        (Some(endpoint), Some(network)) => MachineKind::Docker(DockerMachines {
+            endpoint,
+            network,
+            image: arguments.image,
+            labels: arguments.label.into_iter().collect(),
+        }),
         _ => MachineKind::None,
     };
     Ok(Config {
         listen: arguments.listen,
-        https: arguments.https.map(|listen| Https { listen, certificate }),
+        https: arguments.https.map(|listen| Https {
+            listen,
+            certificate,
+        }),
         user,
         password,
         catalogue,
         pace: arguments.pace,
         machines,
         state: arguments.state,
-        spelling: if arguments.any_spelling { Spelling::random(arguments.seed) } else { Spelling::default() },
+        spelling: if arguments.any_spelling {
+            Spelling::random(arguments.seed)
+        } else {
+            Spelling::default()
+        },
         seed: arguments.seed,
         fault_rate: arguments.fault_rate,
     })
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` has no `=`"))?;
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` has no `=`"))?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
 fn account(path: &Path) -> anyhow::Result<(String, String)> {
     let text = fs::read_to_string(path).with_context(|| format!("`{}`", path.display()))?;
     let mut lines = text.lines().map(str::to_owned);
-    lines.next().zip(lines.next()).with_context(|| format!("`{}` does not have user and password on two lines", path.display()))
+    lines.next().zip(lines.next()).with_context(|| {
+        format!(
+            "`{}` does not have user and password on two lines",
+            path.display()
+        )
+    })
 }
 
 fn catalogue(path: &Path) -> anyhow::Result<Catalogue> {

@@ -16,7 +16,11 @@ impl Pace {
     /// The same for every status, and from a machine being up to its addresses being known.
     #[must_use]
     pub fn every(duration: Duration) -> Self {
-        Self { usual: duration, of: BTreeMap::new(), address: duration }
+        Self {
+            usual: duration,
+            of: BTreeMap::new(),
+            address: duration,
+        }
     }
 
     /// Another duration for this status.
@@ -58,11 +62,21 @@ impl FromStr for Pace {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut pace = Self::default();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let (name, value) = part.split_once('=').map_or((None, part), |(name, value)| (Some(name.trim()), value));
+        for part in text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
+            let (name, value) = part
+                .split_once('=')
+                .map_or((None, part), |(name, value)| (Some(name.trim()), value));
             let duration = duration(value)?;
             pace = match name {
-                None => Self { usual: duration, address: duration, ..pace },
+                None => Self {
+                    usual: duration,
+                    address: duration,
+                    ..pace
+                },
                 Some("address") => pace.with_address(duration),
                 Some(status) => pace.with(status.parse::<Status>()?, duration),
             };
@@ -72,7 +86,11 @@ impl FromStr for Pace {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.trim().parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+    let parsed = text
+        .trim()
+        .parse::<SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok());
     parsed.ok_or_else(|| format!("`{text}` is no duration; examples are `20ms` and `1m 30s`"))
 }
 
@@ -87,13 +105,24 @@ mod tests {
             .with(JobStatus::Running, Duration::from_secs(10))
             .with(InstanceStatus::Halted, Duration::ZERO)
             .with_address(Duration::from_secs(90));
-        assert_eq!("5ms, job.running=10s, instance.halted=0s, address=1m 30s".parse(), Ok(expected));
+        assert_eq!(
+            "5ms, job.running=10s, instance.halted=0s, address=1m 30s".parse(),
+            Ok(expected)
+        );
         assert_eq!("".parse(), Ok(Pace::default()));
     }
 
     #[test]
     fn what_is_no_pace_says_why() {
-        assert_eq!("soon".parse::<Pace>(), Err("`soon` is no duration; examples are `20ms` and `1m 30s`".to_owned()));
-        assert!("job.flying=1s".parse::<Pace>().expect_err("no such status").contains("`job.flying` is no status"));
+        assert_eq!(
+            "soon".parse::<Pace>(),
+            Err("`soon` is no duration; examples are `20ms` and `1m 30s`".to_owned())
+        );
+        assert!(
+            "job.flying=1s"
+                .parse::<Pace>()
+                .expect_err("no such status")
+                .contains("`job.flying` is no status")
+        );
     }
 }

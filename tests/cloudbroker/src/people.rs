@@ -11,9 +11,16 @@ use serde_json::json;
 /// `GET`, `PUT` (a list of rules, in place of those in force) and `DELETE` of `faults`; `GET` of `audit`.
 pub(crate) fn answer(shared: &Shared, method: &str, path: &str, body: &[u8]) -> Response {
     match (method, path) {
-        ("GET", "faults") => Json(json!({ "rules": shared.faults.rules(), "happened": shared.faults.happened() })).into_response(),
+        ("GET", "faults") => {
+            Json(json!({ "rules": shared.faults.rules(), "happened": shared.faults.happened() }))
+                .into_response()
+        }
         ("PUT", "faults") => match serde_json::from_slice::<Vec<Rule>>(body) {
-            Err(error) => (StatusCode::BAD_REQUEST, format!("the body is no list of rules: {error}; the README has examples\n")).into_response(),
+            Err(error) => (
+                StatusCode::BAD_REQUEST,
+                format!("the body is no list of rules: {error}; the README has examples\n"),
+            )
+                .into_response(),
             Ok(rules) => {
                 shared.faults.clear();
                 rules.into_iter().for_each(|rule| shared.faults.add(rule));
@@ -25,10 +32,21 @@ pub(crate) fn answer(shared: &Shared, method: &str, path: &str, body: &[u8]) -> 
             StatusCode::OK.into_response()
         }
         ("GET", "audit") => {
-            let machines = shared.look(|world| world.records().instances.values().map(summary).collect::<Vec<_>>());
+            let machines = shared.look(|world| {
+                world
+                    .records()
+                    .instances
+                    .values()
+                    .map(summary)
+                    .collect::<Vec<_>>()
+            });
             Json(json!({ "machines": machines, "calls": shared.audit.calls() })).into_response()
         }
-        _ => (StatusCode::NOT_FOUND, "there are GET, PUT and DELETE of /simulator/faults, and GET of /simulator/audit\n").into_response(),
+        _ => (
+            StatusCode::NOT_FOUND,
+            "there are GET, PUT and DELETE of /simulator/faults, and GET of /simulator/audit\n",
+        )
+            .into_response(),
     }
 }
 

@@ -36,7 +36,11 @@ impl Call {
     pub(crate) fn at(method: &str, path: &str) -> Option<Self> {
         let plain = path.strip_suffix(".xml");
         let has_suffix = plain.is_some();
-        let parts: Vec<_> = plain.unwrap_or(path).split('/').filter(|part| !part.is_empty()).collect();
+        let parts: Vec<_> = plain
+            .unwrap_or(path)
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .collect();
         match (method, parts.as_slice()) {
             ("PUT", ["jobs", id, "submit"]) => Some(Self::SubmitJob((*id).to_owned())),
             ("PUT", ["jobs", id, "stop"]) => Some(Self::StopJob((*id).to_owned())),
@@ -113,13 +117,25 @@ mod tests {
     #[test]
     fn slashes_may_be_doubled_and_actions_do_without_a_suffix() {
         assert_eq!(Call::at("GET", "//jobs.xml"), Some(Call::ListJobs));
-        assert_eq!(Call::at("PUT", "/jobs/7/stop"), Some(Call::StopJob("7".to_owned())));
-        assert_eq!(Call::at("PUT", "//instances//7/stop.xml"), Some(Call::StopInstance("7".to_owned())));
+        assert_eq!(
+            Call::at("PUT", "/jobs/7/stop"),
+            Some(Call::StopJob("7".to_owned()))
+        );
+        assert_eq!(
+            Call::at("PUT", "//instances//7/stop.xml"),
+            Some(Call::StopInstance("7".to_owned()))
+        );
     }
 
     #[test]
     fn all_else_is_nowhere() {
-        for (method, path) in [("GET", "/jobs"), ("POST", "/jobs/7/stop.xml"), ("DELETE", "/instances/7.xml"), ("GET", "/key_pairs.xml"), ("GET", "/")] {
+        for (method, path) in [
+            ("GET", "/jobs"),
+            ("POST", "/jobs/7/stop.xml"),
+            ("DELETE", "/instances/7.xml"),
+            ("GET", "/key_pairs.xml"),
+            ("GET", "/"),
+        ] {
             assert_eq!(Call::at(method, path), None, "{method} {path}");
         }
     }

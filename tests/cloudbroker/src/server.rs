@@ -31,15 +31,22 @@ pub(crate) struct Lost;
 
 /// Answers any request. What was begun is brought to its end also when the client has hung up, as a real service does.
 pub(crate) async fn serve(shared: Arc<Shared>, request: Request) -> Result<Response, Lost> {
-    tokio::spawn(handle(shared, request)).await.unwrap_or(Err(Lost))
+    tokio::spawn(handle(shared, request))
+        .await
+        .unwrap_or(Err(Lost))
 }
 
 async fn handle(shared: Arc<Shared>, request: Request) -> Result<Response, Lost> {
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, BODY_LIMIT).await else { return Err(Lost) };
+    let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
+        return Err(Lost);
+    };
     if !is_known(&shared, &parts.headers) {
         let messages = ["Invalid email or password.".to_owned()];
-        let answer = Answer { code: 401, body: xml::errors(&messages, Some("authentication")) };
+        let answer = Answer {
+            code: 401,
+            body: xml::errors(&messages, Some("authentication")),
+        };
         if let Some(call) = Call::at(parts.method.as_str(), parts.uri.path()) {
             note(&shared, &call, &parts, &[], Some(401), None);
         }
@@ -49,56 +56,106 @@ async fn handle(shared: Arc<Shared>, request: Request) -> Result<Response, Lost>
         return Ok(people::answer(&shared, parts.method.as_str(), rest, &body));
     }
     let Some(call) = Call::at(parts.method.as_str(), parts.uri.path()) else {
-        return Ok((axum::http::StatusCode::NOT_FOUND, "The page you were looking for doesn't exist.").into_response());
+        return Ok((
+            axum::http::StatusCode::NOT_FOUND,
+            "The page you were looking for doesn't exist.",
+        )
+            .into_response());
     };
-    let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map(|Query(pairs)| pairs).unwrap_or_default();
+    let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+        .map(|Query(pairs)| pairs)
+        .unwrap_or_default();
     let parcel = match open(&call, &parts.headers, &body, query).await {
         Ok(parcel) => parcel,
         Err(refusal) => {
             note(&shared, &call, &parts, &[], Some(refusal.code), None);
-            return Ok(respond(Answer { code: refusal.code, body: xml::errors(&refusal.messages, refusal.kind) }, None));
+            return Ok(respond(
+                Answer {
+                    code: refusal.code,
+                    body: xml::errors(&refusal.messages, refusal.kind),
+                },
+                None,
+            ));
         }
     };
     let about = about(&shared, &call, &parcel);
     let happened = shared.faults.strike(call.kind(), &about, Timestamp::now());
     let fault = happened.as_ref().map(|happened| happened.fault.clone());
     let outcome = suffer(&shared, &call, parcel, happened).await;
-    let code = outcome.as_ref().ok().map(|response| response.status().as_u16());
+    let code = outcome
+        .as_ref()
+        .ok()
+        .map(|response| response.status().as_u16());
     note(&shared, &call, &parts, &about, code, fault);
     outcome
 }
 
 /// Basic authentication, with the one account there is.
 fn is_known(shared: &Shared, headers: &HeaderMap) -> bool {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| value.strip_prefix("Basic ")).and_then(|value| BASE64_STANDARD.decode(value.trim()).ok());
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let given = given
+        .and_then(|value| value.strip_prefix("Basic "))
+        .and_then(|value| BASE64_STANDARD.decode(value.trim()).ok());
     given.is_some_and(|pair| pair.ct_eq(shared.account.as_bytes()).into())
 }
 
 /// Takes the request's body apart.
-async fn open(call: &Call, headers: &HeaderMap, body: &[u8], query: Vec<(String, String)>) -> Result<Parcel, Refusal> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let refuse = |message: String| Refusal { code: 415, messages: vec![message], kind: None };
+async fn open(
+    call: &Call,
+    headers: &HeaderMap,
+    body: &[u8],
+    query: Vec<(String, String)>,
+) -> Result<Parcel, Refusal> {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let refuse = |message: String| Refusal {
+        code: 415,
+        messages: vec![message],
+        kind: None,
+    };
     match call {
         Call::Upload if kind.starts_with("multipart/form-data") => {
-            let upload = multipart(headers, body).await.map_err(|cause| Refusal { code: 400, messages: vec![cause], kind: None })?;
-            Ok(Parcel { upload, query, ..Parcel::default() })
+            let upload = multipart(headers, body).await.map_err(|cause| Refusal {
+                code: 400,
+                messages: vec![cause],
+                kind: None,
+            })?;
+            Ok(Parcel {
+                upload,
+                query,
+                ..Parcel::default()
+            })
         }
         Call::Upload => Err(refuse(format!("`{kind}` is not multipart/form-data"))),
-        Call::CreateJob | Call::CreateInstance | Call::UpdateJob(_) if !kind.starts_with("application/xml") => {
+        Call::CreateJob | Call::CreateInstance | Call::UpdateJob(_)
+            if !kind.starts_with("application/xml") =>
+        {
             Err(refuse(format!("`{kind}` is not application/xml")))
         }
-        _ => Ok(Parcel { body: body.to_vec(), query, ..Parcel::default() }),
+        _ => Ok(Parcel {
+            body: body.to_vec(),
+            query,
+            ..Parcel::default()
+        }),
     }
 }
 
 async fn multipart(headers: &HeaderMap, body: &[u8]) -> Result<Upload, String> {
     let mut request = Request::new(Body::from(body.to_vec()));
     *request.headers_mut() = headers.clone();
-    let mut form = Multipart::from_request(request, &()).await.map_err(|error| error.body_text())?;
+    let mut form = Multipart::from_request(request, &())
+        .await
+        .map_err(|error| error.body_text())?;
     let mut upload = Upload::default();
     while let Some(part) = form.next_field().await.map_err(|error| error.body_text())? {
-        let (name, file) = (part.name().unwrap_or_default().replace('-', "_"), part.file_name().map(str::to_owned));
+        let (name, file) = (
+            part.name().unwrap_or_default().replace('-', "_"),
+            part.file_name().map(str::to_owned),
+        );
         let bytes = part.bytes().await.map_err(|error| error.body_text())?;
         let text = || String::from_utf8_lossy(&bytes).trim().to_owned();
         match name.as_str() {
@@ -124,18 +181,51 @@ fn about(shared: &Shared, call: &Call, parcel: &Parcel) -> Vec<String> {
     shared.look(|world| subjects(world, call, parcel))
 }
 
-fn note(shared: &Shared, call: &Call, parts: &axum::http::request::Parts, about: &[String], status: Option<u16>, fault: Option<Fault>) {
-    let subject = if matches!(call, Call::ListJobs | Call::ListInstances) { None } else { about.first().cloned() };
-    let path = parts.uri.path_and_query().map_or_else(|| parts.uri.path().to_owned(), ToString::to_string);
-    shared.audit.note(CallRecord { at: Timestamp::now(), kind: call.kind(), method: parts.method.to_string(), path, subject, status, fault });
+fn note(
+    shared: &Shared,
+    call: &Call,
+    parts: &axum::http::request::Parts,
+    about: &[String],
+    status: Option<u16>,
+    fault: Option<Fault>,
+) {
+    let subject = if matches!(call, Call::ListJobs | Call::ListInstances) {
+        None
+    } else {
+        about.first().cloned()
+    };
+    let path = parts
+        .uri
+        .path_and_query()
+        .map_or_else(|| parts.uri.path().to_owned(), ToString::to_string);
+    shared.audit.note(CallRecord {
+        at: Timestamp::now(),
+        kind: call.kind(),
+        method: parts.method.to_string(),
+        path,
+        subject,
+        status,
+        fault,
+    });
 }
 
 /// Does the call, and what goes wrong with it.
-async fn suffer(shared: &Arc<Shared>, call: &Call, parcel: Parcel, happened: Option<Happened>) -> Result<Response, Lost> {
+async fn suffer(
+    shared: &Arc<Shared>,
+    call: &Call,
+    parcel: Parcel,
+    happened: Option<Happened>,
+) -> Result<Response, Lost> {
     let Some(Happened { fault, subject, .. }) = happened else {
-        return Ok(respond(perform(shared, call, parcel, None, Disguise::default()), None));
+        return Ok(respond(
+            perform(shared, call, parcel, None, Disguise::default()),
+            None,
+        ));
     };
-    let mut disguise = Disguise { subject, ..Disguise::default() };
+    let mut disguise = Disguise {
+        subject,
+        ..Disguise::default()
+    };
     let mut fate = None;
     match &fault {
         Fault::LostBefore => return Err(Lost),
@@ -148,15 +238,34 @@ async fn suffer(shared: &Arc<Shared>, call: &Call, parcel: Parcel, happened: Opt
             return Err(Lost);
         }
         Fault::Status { code, retry_after } => return Ok(respond(trouble(*code), *retry_after)),
-        Fault::ErrorsAt200(text) => return Ok(respond(Answer { code: 200, body: xml::errors(std::slice::from_ref(text), None) }, None)),
-        Fault::Quota(text) => return Ok(respond(Answer { code: 422, body: xml::errors(std::slice::from_ref(text), None) }, None)),
+        Fault::ErrorsAt200(text) => {
+            return Ok(respond(
+                Answer {
+                    code: 200,
+                    body: xml::errors(std::slice::from_ref(text), None),
+                },
+                None,
+            ));
+        }
+        Fault::Quota(text) => {
+            return Ok(respond(
+                Answer {
+                    code: 422,
+                    body: xml::errors(std::slice::from_ref(text), None),
+                },
+                None,
+            ));
+        }
         Fault::Slow(duration) => tokio::time::sleep(*duration).await,
         Fault::UnknownStatus => disguise.unknown_status = true,
         Fault::NotAllocated => disguise.not_allocated = true,
         Fault::CatalogueClash => disguise.twice = true,
         Fault::NeverBoots => fate = Some(Fate::NeverBoots),
         Fault::DiesBooting => fate = Some(Fate::DiesBooting),
-        Fault::LostAfter | Fault::StatusAfter { .. } | Fault::HangAfter(_) | Fault::KillAfter(_) => {}
+        Fault::LostAfter
+        | Fault::StatusAfter { .. }
+        | Fault::HangAfter(_)
+        | Fault::KillAfter(_) => {}
     }
     let answer = perform(shared, call, parcel, fate, disguise);
     match fault {
@@ -181,15 +290,36 @@ fn trouble(code: u16) -> Answer {
         502..=504 => "The service is temporarily unavailable",
         _ => "We're sorry, but something went wrong.",
     };
-    Answer { code, body: body.to_owned() }
+    Answer {
+        code,
+        body: body.to_owned(),
+    }
 }
 
-fn perform(shared: &Arc<Shared>, call: &Call, parcel: Parcel, fate: Option<Fate>, disguise: Disguise) -> Answer {
+fn perform(
+    shared: &Arc<Shared>,
+    call: &Call,
+    parcel: Parcel,
+    fate: Option<Fate>,
+    disguise: Disguise,
+) -> Answer {
     if *call == Call::DirectUpload {
-        return Answer { code: 200, body: "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<result>Not supported</result>\n".to_owned() };
+        return Answer {
+            code: 200,
+            body: "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<result>Not supported</result>\n"
+                .to_owned(),
+        };
     }
     shared.change(|world, dice, now| {
-        let mut desk = Desk { world, spelling: &shared.spelling, dice, disguise, fate, now, effects: Vec::new() };
+        let mut desk = Desk {
+            world,
+            spelling: &shared.spelling,
+            dice,
+            disguise,
+            fate,
+            now,
+            effects: Vec::new(),
+        };
         let answer = desk.answer(call, parcel);
         (answer, desk.effects)
     })
@@ -197,28 +327,49 @@ fn perform(shared: &Arc<Shared>, call: &Call, parcel: Parcel, fate: Option<Fate>
 
 fn respond(answer: Answer, retry_after: Option<u32>) -> Response {
     let is_xml = answer.body.starts_with("<?xml");
-    let mut response = Response::builder()
-        .status(answer.code)
-        .header(header::CONTENT_TYPE, if is_xml { "application/xml; charset=utf-8" } else { "text/html; charset=utf-8" });
+    let mut response = Response::builder().status(answer.code).header(
+        header::CONTENT_TYPE,
+        if is_xml {
+            "application/xml; charset=utf-8"
+        } else {
+            "text/html; charset=utf-8"
+        },
+    );
     if let Some(seconds) = retry_after {
         response = response.header(header::RETRY_AFTER, seconds);
     }
     if answer.code == 401 {
         response = response.header(header::WWW_AUTHENTICATE, "Basic realm=\"Application\"");
     }
-    response.body(Body::from(answer.body)).unwrap_or_else(|error| (axum::http::StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response())
+    response
+        .body(Body::from(answer.body))
+        .unwrap_or_else(|error| {
+            (
+                axum::http::StatusCode::INTERNAL_SERVER_ERROR,
+                error.to_string(),
+            )
+                .into_response()
+        })
 }
 
 /// Kills a process that cannot help it, and returns when it is no more (or nobody has taken note of its end yet).
 async fn kill(pid: u32) {
-    let sent = tokio::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().await;
+    let sent = tokio::process::Command::new("kill")
+        .args(["-KILL", &pid.to_string()])
+        .status()
+        .await;
     if !sent.is_ok_and(|status| status.success()) {
         tracing::warn!(pid, "there is no such process to kill");
         return;
     }
     for _ in 0..1000 {
-        let stat = tokio::fs::read_to_string(format!("/proc/{pid}/stat")).await.unwrap_or_default();
-        if stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z')) {
+        let stat = tokio::fs::read_to_string(format!("/proc/{pid}/stat"))
+            .await
+            .unwrap_or_default();
+        if stat
+            .rsplit_once(") ")
+            .is_none_or(|(_, rest)| rest.starts_with('Z'))
+        {
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -26,7 +26,9 @@ pub(crate) struct Disguise {
 
 impl Disguise {
     fn covers(&self, record: &impl Named) -> bool {
-        self.subject.as_ref().is_none_or(|subject| record.words().contains(subject))
+        self.subject
+            .as_ref()
+            .is_none_or(|subject| record.words().contains(subject))
     }
 }
 
@@ -40,8 +42,14 @@ pub(crate) struct Viewer<'a> {
 
 impl Viewer<'_> {
     pub(crate) fn job(&self, job: &Job) -> Record {
-        let outcome = job.outcome.filter(|_| job.status == crate::JobStatus::Completed);
-        let runtime = job.history.iter().find(|(status, _)| *status == crate::JobStatus::Running).map_or(0, |(_, at)| at.duration_until(self.now).as_secs());
+        let outcome = job
+            .outcome
+            .filter(|_| job.status == crate::JobStatus::Completed);
+        let runtime = job
+            .history
+            .iter()
+            .find(|(status, _)| *status == crate::JobStatus::Running)
+            .map_or(0, |(_, at)| at.duration_until(self.now).as_secs());
         let updated = job.history.last().map_or(job.created_at, |(_, at)| *at);
         let tag = job.tag.as_ref().map(|content| tag(job, content));
         let record = Record::new("job")
@@ -65,7 +73,10 @@ impl Viewer<'_> {
             .flag("no-execution", job.no_execution)
             .maybe("previous-job-id", None::<String>)
             .maybe("requested-instance-id", None::<String>)
-            .maybe("job-outcome-string", outcome.map(|outcome| self.spelling.outcome(outcome)))
+            .maybe(
+                "job-outcome-string",
+                outcome.map(|outcome| self.spelling.outcome(outcome)),
+            )
             .maybe("stop-reason", job.stop_reason.clone())
             .integer("used-storage", 0)
             .integer("used-core-runtime", 0)
@@ -81,10 +92,19 @@ impl Viewer<'_> {
 
     pub(crate) fn instance(&self, instance: &Instance) -> Record {
         let hidden = self.disguise.not_allocated && self.disguise.covers(instance);
-        let address = self.world.address(&instance.machine, self.now).filter(|_| !hidden);
+        let address = self
+            .world
+            .address(&instance.machine, self.now)
+            .filter(|_| !hidden);
         // The text or nothing: clients need the element in any case.
-        let unknown = if self.spelling.nulls == Nulls::Empty { "" } else { NOT_ALLOCATED };
-        let hostname = address.map(|address| format!("ip-{}", address.replace('.', "-"))).unwrap_or_default();
+        let unknown = if self.spelling.nulls == Nulls::Empty {
+            ""
+        } else {
+            NOT_ALLOCATED
+        };
+        let hostname = address
+            .map(|address| format!("ip-{}", address.replace('.', "-")))
+            .unwrap_or_default();
         let record = Record::new("instance")
             .text("id", &instance.id)
             .text("name", &instance.name)
@@ -103,17 +123,30 @@ impl Viewer<'_> {
             .text("external-ip-address", address.unwrap_or(unknown))
             .typed("created-at", "datetime", Some(date(instance.created_at)))
             .typed("updated-at", "datetime", Some(date(instance.since)));
-        if self.spelling.shows_job_id { record.maybe("job-id", instance.job.clone()) } else { record }
+        if self.spelling.shows_job_id {
+            record.maybe("job-id", instance.job.clone())
+        } else {
+            record
+        }
     }
 
     fn status(&self, record: &impl Named, word: &'static str) -> &'static str {
-        if self.disguise.unknown_status && self.disguise.covers(record) { UNKNOWN_STATUS } else { word }
+        if self.disguise.unknown_status && self.disguise.covers(record) {
+            UNKNOWN_STATUS
+        } else {
+            word
+        }
     }
 }
 
 /// Its statuses, each with when it was entered and left.
 pub(crate) fn timeline(job: &Job) -> Vec<Record> {
-    let left = job.history.iter().skip(1).map(|(_, at)| Some(date(*at))).chain([None]);
+    let left = job
+        .history
+        .iter()
+        .skip(1)
+        .map(|(_, at)| Some(date(*at)))
+        .chain([None]);
     let passed = job.history.iter().zip(left).enumerate();
     passed
         .map(|(at, ((status, entered), left))| {
@@ -158,25 +191,52 @@ pub(crate) fn file(file: &DataFile) -> Record {
 }
 
 pub(crate) fn entry(entry: &Entry) -> Record {
-    let record = Record::new(item(entry.what.kind())).text("id", &entry.id).text("name", &entry.name);
+    let record = Record::new(item(entry.what.kind()))
+        .text("id", &entry.id)
+        .text("name", &entry.name);
     let status = if entry.active { "active" } else { "inactive" };
     let record = match &entry.what {
         What::DataType { selectable } => record.flag("selectable", *selectable),
-        What::Software { .. } => record.text("version", "1.0").text("status", status).maybe("description", None::<String>),
-        What::Executable { software, binary } => record.text("binary", binary).flag("active", entry.active).text("software-id", software),
-        What::Deployment { software, resource, region } => {
-            record.text("status", status).text("software-id", software).text("resource-id", resource).text("region-id", region)
+        What::Software { .. } => record
+            .text("version", "1.0")
+            .text("status", status)
+            .maybe("description", None::<String>),
+        What::Executable { software, binary } => record
+            .text("binary", binary)
+            .flag("active", entry.active)
+            .text("software-id", software),
+        What::Deployment {
+            software,
+            resource,
+            region,
+        } => record
+            .text("status", status)
+            .text("software-id", software)
+            .text("resource-id", resource)
+            .text("region-id", region),
+        What::Resource => {
+            record
+                .flag("active", entry.active)
+                .typed("maximum-nodes", "integer", None)
         }
-        What::Resource => record.flag("active", entry.active).typed("maximum-nodes", "integer", None),
-        What::Region { resource } => record.flag("active", entry.active).maybe("api-name", None::<String>).text("resource-id", resource),
-        What::InstanceType { resource, cpus, memory } => record
+        What::Region { resource } => record
+            .flag("active", entry.active)
+            .maybe("api-name", None::<String>)
+            .text("resource-id", resource),
+        What::InstanceType {
+            resource,
+            cpus,
+            memory,
+        } => record
             .flag("active", entry.active)
             .integer("cpus", *cpus)
             .typed("memory", "float", Some(format!("{memory:?}")))
             .maybe("cloud-api-name", None::<String>)
             .text("resource-id", resource),
     };
-    record.typed("created-at", "datetime", Some(LONG_AGO.to_owned())).typed("updated-at", "datetime", Some(LONG_AGO.to_owned()))
+    record
+        .typed("created-at", "datetime", Some(LONG_AGO.to_owned()))
+        .typed("updated-at", "datetime", Some(LONG_AGO.to_owned()))
 }
 
 /// What an item of this kind is called.
@@ -194,13 +254,20 @@ pub(crate) fn item(kind: Kind) -> &'static str {
 
 /// Nothing costs anything here.
 pub(crate) fn costs() -> Vec<Record> {
-    let fee =
-        Record::new("fee").text("name", "Total").text("month_quantity", "").text("month_cost", "0.0").text("total_quantity", "").text("total_cost", "0.0");
+    let fee = Record::new("fee")
+        .text("name", "Total")
+        .text("month_quantity", "")
+        .text("month_cost", "0.0")
+        .text("total_quantity", "")
+        .text("total_cost", "0.0");
     vec![fee]
 }
 
 fn tag(job: &Job, content: &str) -> Record {
-    Record::new("tag").text("id", job.id.replacen("2000", "8000", 1)).text("name", content).text("content", content)
+    Record::new("tag")
+        .text("id", job.id.replacen("2000", "8000", 1))
+        .text("name", content)
+        .text("content", content)
 }
 
 /// As the platform writes all its dates.

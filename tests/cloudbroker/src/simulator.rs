@@ -87,10 +87,16 @@ impl Simulator {
     /// # Errors
     /// When an address, a file, the certificate or the engine is of no use.
     pub async fn start(config: Config) -> Result<Self, SimulatorError> {
-        let records = config.state.as_deref().map(state::load).transpose()?.unwrap_or_default();
+        let records = config
+            .state
+            .as_deref()
+            .map(state::load)
+            .transpose()?
+            .unwrap_or_default();
         let mut world = World::new(entries(&config.catalogue), config.pace, records);
         world.with_ghosts = config.spelling.ghosts;
-        let machines = Machines::prepare(config.machines, &world.catalogue, &world.records().realm).await?;
+        let machines =
+            Machines::prepare(config.machines, &world.catalogue, &world.records().realm).await?;
         world.packaged = machines.packaged().collect();
         let unfinished = world.unfinished();
         let shared = Arc::new(Shared {
@@ -120,7 +126,13 @@ impl Simulator {
             }
         };
         let clock = tokio::spawn(keep_time(shared.clone()));
-        Ok(Self { shared, http, https, authority, clock })
+        Ok(Self {
+            shared,
+            http,
+            https,
+            authority,
+            clock,
+        })
     }
 
     /// Where HTTP is served, without a slash at the end.
@@ -132,7 +144,9 @@ impl Simulator {
     /// Where HTTPS is served, if it is.
     #[must_use]
     pub fn https_url(&self) -> Option<String> {
-        self.https.as_ref().map(|door| format!("https://{}", door.address()))
+        self.https
+            .as_ref()
+            .map(|door| format!("https://{}", door.address()))
     }
 
     /// The certificate authority (PEM) that clients must trust, if it was made here.
@@ -166,61 +180,93 @@ impl Simulator {
     /// # Errors
     /// When an address cannot be listened on.
     pub fn up(&self) -> Result<(), SimulatorError> {
-        self.doors().try_for_each(|door| door.open(&self.shared).map_err(|cause| SimulatorError::Listen { address: door.address(), cause }))
+        self.doors().try_for_each(|door| {
+            door.open(&self.shared)
+                .map_err(|cause| SimulatorError::Listen {
+                    address: door.address(),
+                    cause,
+                })
+        })
     }
 
     /// The jobs that have not been deleted, oldest first.
     #[must_use]
     pub fn jobs(&self) -> Vec<Job> {
-        self.shared.look(|world| world.records().jobs.values().cloned().collect())
+        self.shared
+            .look(|world| world.records().jobs.values().cloned().collect())
     }
 
     /// The input files of a job, by its id.
     #[must_use]
     pub fn files(&self, job: &str) -> Vec<DataFile> {
-        self.shared.look(|world| world.files_of(job).cloned().collect())
+        self.shared
+            .look(|world| world.files_of(job).cloned().collect())
     }
 
     /// Every instance that there ever was, oldest first; halted ones and those of deleted jobs among them.
     #[must_use]
     pub fn instances(&self) -> Vec<Instance> {
-        self.shared.look(|world| world.records().instances.values().cloned().collect())
+        self.shared
+            .look(|world| world.records().instances.values().cloned().collect())
     }
 
     /// The instances that are paid for now.
     #[must_use]
     pub fn machines_running(&self) -> Vec<Instance> {
         let instances = self.instances().into_iter();
-        instances.filter(|instance| instance.machine.is_on()).collect()
+        instances
+            .filter(|instance| instance.machine.is_on())
+            .collect()
     }
 
     /// How many machines were ever switched on for orders of this name.
     #[must_use]
     pub fn booted_total(&self, name: &str) -> usize {
-        let booted = |instance: &&Instance| instance.ordered_as == name && instance.machine.booted_at.is_some();
-        self.shared.look(|world| world.records().instances.values().filter(booted).count())
+        let booted = |instance: &&Instance| {
+            instance.ordered_as == name && instance.machine.booted_at.is_some()
+        };
+        self.shared
+            .look(|world| world.records().instances.values().filter(booted).count())
     }
 
     /// Keeps everything in this status that comes to it or is in it, until [`Simulator::release`].
     pub fn pause_at(&self, status: impl Into<Status>) {
-        self.hold(Hold { status: status.into(), subject: None });
+        self.hold(Hold {
+            status: status.into(),
+            subject: None,
+        });
     }
 
     /// The same, only for what has this text in its name or description.
     pub fn pause_one_at(&self, status: impl Into<Status>, subject: &str) {
-        self.hold(Hold { status: status.into(), subject: Some(subject.to_owned()) });
+        self.hold(Hold {
+            status: status.into(),
+            subject: Some(subject.to_owned()),
+        });
     }
 
     /// Nothing is kept back any more.
     pub fn release(&self) {
-        self.shared.change(|world, _, _| (world.holds.clear(), Vec::new()));
+        self.shared
+            .change(|world, _, _| (world.holds.clear(), Vec::new()));
     }
 
     /// Takes the jobs with this text in their name or description through all statuses up to this one, at once. Their machines follow at their own pace.
     pub fn jump(&self, subject: &str, to: JobStatus) {
         self.shared.change(|world, _, now| {
-            let jobs: Vec<_> = world.records().jobs.values().filter(|job| job.words().contains(subject)).map(|job| job.id.clone()).collect();
-            ((), jobs.iter().flat_map(|job| world.jump(job, to, now)).collect())
+            let jobs: Vec<_> = world
+                .records()
+                .jobs
+                .values()
+                .filter(|job| job.words().contains(subject))
+                .map(|job| job.id.clone())
+                .collect();
+            (
+                (),
+                jobs.iter()
+                    .flat_map(|job| world.jump(job, to, now))
+                    .collect(),
+            )
         });
     }
 
@@ -230,9 +276,16 @@ impl Simulator {
     /// When the engine does not do its part.
     pub async fn end(self) -> Result<(), SimulatorError> {
         self.down().await;
-        self.shared.change(|world, _, now| ((), world.stop_everything(now)));
-        if tokio::time::timeout(END_TIMEOUT, self.shared.finish_tasks()).await.is_err() {
-            tracing::warn!("not every machine has been removed within {} s", END_TIMEOUT.as_secs());
+        self.shared
+            .change(|world, _, now| ((), world.stop_everything(now)));
+        if tokio::time::timeout(END_TIMEOUT, self.shared.finish_tasks())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "not every machine has been removed within {} s",
+                END_TIMEOUT.as_secs()
+            );
         }
         match &self.shared.machines {
             Machines::None => Ok(()),
@@ -241,11 +294,14 @@ impl Simulator {
     }
 
     fn hold(&self, hold: Hold) {
-        self.shared.change(|world, _, _| (world.holds.push(hold), Vec::new()));
+        self.shared
+            .change(|world, _, _| (world.holds.push(hold), Vec::new()));
     }
 
     fn doors(&self) -> impl Iterator<Item = &Door> {
-        [Some(&self.http), self.https.as_ref()].into_iter().flatten()
+        [Some(&self.http), self.https.as_ref()]
+            .into_iter()
+            .flatten()
     }
 }
 
@@ -287,7 +343,10 @@ impl Shared {
     }
 
     /// Changes the world, and does what follows from that.
-    pub(crate) fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut World, &mut Dice, Timestamp) -> (T, Vec<Effect>)) -> T {
+    pub(crate) fn change<T>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut World, &mut Dice, Timestamp) -> (T, Vec<Effect>),
+    ) -> T {
         let mut world = locked(&self.world);
         let now = Timestamp::now();
         let before = world.revision();
@@ -315,7 +374,9 @@ impl Shared {
     }
 
     fn save(&self, world: &World, before: u64) {
-        let Some(path) = self.state.as_deref().filter(|_| world.revision() != before) else { return };
+        let Some(path) = self.state.as_deref().filter(|_| world.revision() != before) else {
+            return;
+        };
         if let Err(error) = state::save(path, world.records()) {
             tracing::error!("jobs and machines would not outlive the program: {error}");
         }
@@ -329,7 +390,8 @@ impl Shared {
         self.turn(&mut world, Vec::new(), now);
         self.save(&world, before);
         let due = world.next_due(now).map(|due| now.duration_until(due));
-        due.and_then(|due| Duration::try_from(due).ok()).unwrap_or(Duration::from_secs(3600))
+        due.and_then(|due| Duration::try_from(due).ok())
+            .unwrap_or(Duration::from_secs(3600))
     }
 }
 

@@ -10,7 +10,10 @@ use std::{
 
 /// What the file holds; nothing when it is not there.
 pub(crate) fn load(path: &Path) -> Result<Records, SimulatorError> {
-    let failed = |cause| SimulatorError::File { path: path.to_owned(), cause };
+    let failed = |cause| SimulatorError::File {
+        path: path.to_owned(),
+        cause,
+    };
     match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Records::default()),
         Err(error) => Err(failed(error)),
@@ -21,10 +24,20 @@ pub(crate) fn load(path: &Path) -> Result<Records, SimulatorError> {
 /// Replaces the file: it is there whole, as it was or as it is, and for its owner alone.
 pub(crate) fn save(path: &Path, records: &Records) -> Result<(), SimulatorError> {
     let part = PathBuf::from(format!("{}.part", path.display()));
-    let written = serde_json::to_vec(records).map_err(std::io::Error::from).and_then(|bytes| {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-        file.write_all(&bytes)?;
-        fs::rename(&part, path)
-    });
-    written.map_err(|cause| SimulatorError::File { path: path.to_owned(), cause })
+    let written = serde_json::to_vec(records)
+        .map_err(std::io::Error::from)
+        .and_then(|bytes| {
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&part)?;
+            file.write_all(&bytes)?;
+            fs::rename(&part, path)
+        });
+    written.map_err(|cause| SimulatorError::File {
+        path: path.to_owned(),
+        cause,
+    })
 }

@@ -56,8 +56,17 @@ pub enum Status {
 
 impl JobStatus {
     /// All of them, in order.
-    pub const ALL: [Self; 9] =
-        [Self::Created, Self::Submitted, Self::Assembling, Self::Starting, Self::Preparing, Self::Running, Self::Stopping, Self::Finishing, Self::Completed];
+    pub const ALL: [Self; 9] = [
+        Self::Created,
+        Self::Submitted,
+        Self::Assembling,
+        Self::Starting,
+        Self::Preparing,
+        Self::Running,
+        Self::Stopping,
+        Self::Finishing,
+        Self::Completed,
+    ];
 
     /// The word on the wire.
     #[must_use]
@@ -78,7 +87,14 @@ impl JobStatus {
 
 impl InstanceStatus {
     /// All of them, in order.
-    pub const ALL: [Self; 6] = [Self::Starting, Self::Initializing, Self::Preparing, Self::Running, Self::Stopping, Self::Halted];
+    pub const ALL: [Self; 6] = [
+        Self::Starting,
+        Self::Initializing,
+        Self::Preparing,
+        Self::Running,
+        Self::Stopping,
+        Self::Halted,
+    ];
 
     /// The word on the wire.
     #[must_use]
@@ -127,7 +143,12 @@ impl FromStr for Status {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let jobs = JobStatus::ALL.map(Self::Job);
         let instances = InstanceStatus::ALL.map(Self::Instance);
-        let found = jobs.into_iter().chain(instances).find(|status| status.to_string() == text);
-        found.ok_or_else(|| format!("`{text}` is no status; examples are `job.running` and `instance.halted`"))
+        let found = jobs
+            .into_iter()
+            .chain(instances)
+            .find(|status| status.to_string() == text);
+        found.ok_or_else(|| {
+            format!("`{text}` is no status; examples are `job.running` and `instance.halted`")
+        })
     }
 }

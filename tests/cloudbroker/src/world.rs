@@ -44,15 +44,27 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// The one text that clients match exactly.
     pub(crate) fn not_found() -> Self {
-        Self { code: 404, messages: vec!["404: record not found".to_owned()], kind: None }
+        Self {
+            code: 404,
+            messages: vec!["404: record not found".to_owned()],
+            kind: None,
+        }
     }
 
     pub(crate) fn wrong_status(message: impl Into<String>) -> Self {
-        Self { code: 422, messages: vec![message.into()], kind: Some("wrong status") }
+        Self {
+            code: 422,
+            messages: vec![message.into()],
+            kind: Some("wrong status"),
+        }
     }
 
     pub(crate) fn invalid(messages: impl IntoIterator<Item = String>) -> Self {
-        Self { code: 422, messages: messages.into_iter().collect(), kind: None }
+        Self {
+            code: 422,
+            messages: messages.into_iter().collect(),
+            kind: None,
+        }
     }
 }
 
@@ -72,9 +84,21 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(catalogue: Vec<Entry>, pace: Pace, records: Records) -> Self {
-        let realm = if records.realm.is_empty() { format!("{:012x}", rand::random::<u64>() >> 16) } else { records.realm.clone() };
+        let realm = if records.realm.is_empty() {
+            format!("{:012x}", rand::random::<u64>() >> 16)
+        } else {
+            records.realm.clone()
+        };
         let records = Records { realm, ..records };
-        Self { catalogue, pace, packaged: BTreeSet::new(), with_ghosts: false, holds: Vec::new(), records, revision: 0 }
+        Self {
+            catalogue,
+            pace,
+            packaged: BTreeSet::new(),
+            with_ghosts: false,
+            holds: Vec::new(),
+            records,
+            revision: 0,
+        }
     }
 
     pub(crate) fn records(&self) -> &Records {
@@ -96,19 +120,29 @@ impl World {
     }
 
     pub(crate) fn instance(&self, id: &str) -> Result<&Instance, Refusal> {
-        self.records.instances.get(id).ok_or_else(Refusal::not_found)
+        self.records
+            .instances
+            .get(id)
+            .ok_or_else(Refusal::not_found)
     }
 
     pub(crate) fn instances_of<'a>(&'a self, job: &'a Job) -> impl Iterator<Item = &'a Instance> {
-        job.instances.iter().filter_map(|id| self.records.instances.get(id))
+        job.instances
+            .iter()
+            .filter_map(|id| self.records.instances.get(id))
     }
 
     pub(crate) fn files_of<'a>(&'a self, job: &'a str) -> impl Iterator<Item = &'a DataFile> {
-        self.records.files.values().filter(move |file| file.job == job)
+        self.records
+            .files
+            .values()
+            .filter(move |file| file.job == job)
     }
 
     pub(crate) fn entries(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
-        self.catalogue.iter().filter(move |entry| entry.what.kind() == kind)
+        self.catalogue
+            .iter()
+            .filter(move |entry| entry.what.kind() == kind)
     }
 
     pub(crate) fn entry(&self, id: &str) -> Option<&Entry> {
@@ -118,7 +152,11 @@ impl World {
     /// The deployment's software, resource and region.
     fn deployment(&self, id: &str) -> Option<(&str, &str, &str)> {
         match &self.entry(id)?.what {
-            What::Deployment { software, resource, region } => Some((software, resource, region)),
+            What::Deployment {
+                software,
+                resource,
+                region,
+            } => Some((software, resource, region)),
             _ => None,
         }
     }
@@ -146,13 +184,22 @@ impl Named for Job {
 
 impl Named for Instance {
     fn words(&self) -> String {
-        [&self.ordered_as, self.description.as_deref().unwrap_or_default(), &self.name].join(" ")
+        [
+            &self.ordered_as,
+            self.description.as_deref().unwrap_or_default(),
+            &self.name,
+        ]
+        .join(" ")
     }
 }
 
 impl Hold {
     fn applies(&self, status: Status, record: &impl Named) -> bool {
-        self.status == status && self.subject.as_ref().is_none_or(|subject| record.words().contains(subject))
+        self.status == status
+            && self
+                .subject
+                .as_ref()
+                .is_none_or(|subject| record.words().contains(subject))
     }
 }
 

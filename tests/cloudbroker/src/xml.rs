@@ -23,7 +23,10 @@ enum Part {
 
 impl Record {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, parts: Vec::new() }
+        Self {
+            name,
+            parts: Vec::new(),
+        }
     }
 
     /// Text that is always there, be it empty.
@@ -45,7 +48,12 @@ impl Record {
     }
 
     /// A typed value, or a null of that type.
-    pub(crate) fn typed(self, name: &'static str, kind: &'static str, value: Option<String>) -> Self {
+    pub(crate) fn typed(
+        self,
+        name: &'static str,
+        kind: &'static str,
+        value: Option<String>,
+    ) -> Self {
         self.part(name, value, Some(kind))
     }
 
@@ -54,7 +62,12 @@ impl Record {
         self
     }
 
-    fn part(mut self, name: &'static str, value: Option<String>, kind: Option<&'static str>) -> Self {
+    fn part(
+        mut self,
+        name: &'static str,
+        value: Option<String>,
+        kind: Option<&'static str>,
+    ) -> Self {
         self.parts.push(Part::Value(name, value, kind));
         self
     }
@@ -77,7 +90,11 @@ impl Writer<'_> {
     pub(crate) fn list(&mut self, name: &str, records: &[Record]) -> String {
         let mut text = prolog();
         if records.is_empty() {
-            let name = if self.spelling.nil_classes { "nil-classes" } else { name };
+            let name = if self.spelling.nil_classes {
+                "nil-classes"
+            } else {
+                name
+            };
             let _ = writeln!(text, "<{} type=\"array\"/>", self.spelt(name));
             return text;
         }
@@ -96,15 +113,26 @@ impl Writer<'_> {
         for part in &record.parts {
             match part {
                 Part::Nested(record) => self.record(text, record, depth + 1),
-                Part::Value(name, value, kind) => self.value(text, name, value.as_deref(), *kind, depth + 1),
+                Part::Value(name, value, kind) => {
+                    self.value(text, name, value.as_deref(), *kind, depth + 1)
+                }
             }
         }
         let _ = writeln!(text, "{indent}</{name}>");
     }
 
-    fn value(&mut self, text: &mut String, name: &str, value: Option<&str>, kind: Option<&str>, depth: usize) {
+    fn value(
+        &mut self,
+        text: &mut String,
+        name: &str,
+        value: Option<&str>,
+        kind: Option<&str>,
+        depth: usize,
+    ) {
         let (name, indent) = (self.spelt(name), "  ".repeat(depth));
-        let kind = kind.map(|kind| format!(" type=\"{kind}\"")).unwrap_or_default();
+        let kind = kind
+            .map(|kind| format!(" type=\"{kind}\""))
+            .unwrap_or_default();
         let _ = match (value, self.nulls()) {
             (Some(value), _) => writeln!(text, "{indent}<{name}{kind}>{}</{name}>", escape(value)),
             (None, Nulls::Empty) => writeln!(text, "{indent}<{name}></{name}>"),
@@ -121,7 +149,11 @@ impl Writer<'_> {
     }
 
     fn spelt(&self, name: &str) -> String {
-        if self.spelling.underscores { name.replace('-', "_") } else { name.to_owned() }
+        if self.spelling.underscores {
+            name.replace('-', "_")
+        } else {
+            name.to_owned()
+        }
     }
 }
 
@@ -147,8 +179,16 @@ mod tests {
 
     fn written(spelling: &Spelling) -> String {
         let inner = Record::new("tag").text("id", "2");
-        let record = Record::new("job").text("name", "a & b").maybe("deployment-id", None::<String>).integer("nodes", 1).nest(inner);
-        Writer { spelling, dice: &mut Dice::new(1) }.list("jobs", &[record])
+        let record = Record::new("job")
+            .text("name", "a & b")
+            .maybe("deployment-id", None::<String>)
+            .integer("nodes", 1)
+            .nest(inner);
+        Writer {
+            spelling,
+            dice: &mut Dice::new(1),
+        }
+        .list("jobs", &[record])
     }
 
     #[test]
@@ -160,16 +200,35 @@ mod tests {
 
     #[test]
     fn nulls_and_hyphens_can_be_otherwise() {
-        let empty = written(&Spelling { underscores: true, nulls: Nulls::Empty, ..Spelling::default() });
+        let empty = written(&Spelling {
+            underscores: true,
+            nulls: Nulls::Empty,
+            ..Spelling::default()
+        });
         assert!(empty.contains("<deployment_id></deployment_id>"), "{empty}");
-        let absent = written(&Spelling { nulls: Nulls::Absent, ..Spelling::default() });
+        let absent = written(&Spelling {
+            nulls: Nulls::Absent,
+            ..Spelling::default()
+        });
         assert!(!absent.contains("deployment"), "{absent}");
     }
 
     #[test]
     fn an_empty_list_has_two_names() {
-        let list = |nil_classes| Writer { spelling: &Spelling { nil_classes, ..Spelling::default() }, dice: &mut Dice::new(1) }.list("jobs", &[]);
-        assert!(list(false).ends_with("<jobs type=\"array\"/>\n") && list(true).ends_with("<nil-classes type=\"array\"/>\n"));
+        let list = |nil_classes| {
+            Writer {
+                spelling: &Spelling {
+                    nil_classes,
+                    ..Spelling::default()
+                },
+                dice: &mut Dice::new(1),
+            }
+            .list("jobs", &[])
+        };
+        assert!(
+            list(false).ends_with("<jobs type=\"array\"/>\n")
+                && list(true).ends_with("<nil-classes type=\"array\"/>\n")
+        );
     }
 
     #[test]

@@ -16,7 +16,9 @@ const FLAGS: &str = "MONGOD_FLAGS";
 /// The URL of a database on the server that is there for all tests of a run, if there is one.
 #[must_use]
 pub fn shared(database: &str) -> Option<String> {
-    std::env::var(SHARED).ok().map(|url| url.replacen("/?", &format!("/{database}?"), 1))
+    std::env::var(SHARED)
+        .ok()
+        .map(|url| url.replacen("/?", &format!("/{database}?"), 1))
 }
 
 /// A replica set of one member or of several, on loopback.
@@ -46,16 +48,31 @@ impl Server {
     #[must_use]
     pub fn start_with(members: usize, flags: &[String]) -> Self {
         let ports: Vec<u16> = (0..members).map(|_| free_port()).collect();
-        let name = format!("micado-mongod-{}-{}", std::process::id(), ports.first().copied().unwrap_or_default());
+        let name = format!(
+            "micado-mongod-{}-{}",
+            std::process::id(),
+            ports.first().copied().unwrap_or_default()
+        );
         // Removed by the runner.
         let folder = std::env::temp_dir().join(name);
-        let mut runner =
-            script("run", &folder, &ports).env(FLAGS, flags.join(" ")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("scripts/mongod runs");
+        let mut runner = script("run", &folder, &ports)
+            .env(FLAGS, flags.join(" "))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("scripts/mongod runs");
         let open = runner.stdin.take();
         let mut said = String::new();
-        BufReader::new(runner.stdout.take().expect("its output")).read_line(&mut said).expect("it speaks");
+        BufReader::new(runner.stdout.take().expect("its output"))
+            .read_line(&mut said)
+            .expect("it speaks");
         assert_eq!(said, "ready\n", "scripts/mongod: see what it says above");
-        Self { folder, ports, runner, open }
+        Self {
+            folder,
+            ports,
+            runner,
+            open,
+        }
     }
 
     /// The ports of its members.
@@ -67,7 +84,11 @@ impl Server {
     /// A URL of a database of this set.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        let hosts: Vec<String> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let hosts: Vec<String> = self
+            .ports
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
         format!("mongodb://{}/{database}?replicaSet=rs0", hosts.join(","))
     }
 
@@ -76,9 +97,16 @@ impl Server {
     /// # Panics
     /// When there is none.
     pub fn signal(&self, port: u16, signal: &str) {
-        let pid = std::fs::read_to_string(self.folder.join(format!("{port}.pid"))).expect("its pid");
+        let pid =
+            std::fs::read_to_string(self.folder.join(format!("{port}.pid"))).expect("its pid");
         let pid = pid.split_whitespace().next().expect("a pid");
-        assert!(Command::new("kill").args([signal, pid]).status().expect("kill runs").success());
+        assert!(
+            Command::new("kill")
+                .args([signal, pid])
+                .status()
+                .expect("kill runs")
+                .success()
+        );
     }
 
     /// Starts the members that do not run, on the data that they left.
@@ -86,7 +114,12 @@ impl Server {
     /// # Panics
     /// When the set does not take writes within half a minute.
     pub fn restart(&self) {
-        assert!(script("start", &self.folder, &self.ports).status().expect("scripts/mongod runs").success());
+        assert!(
+            script("start", &self.folder, &self.ports)
+                .status()
+                .expect("scripts/mongod runs")
+                .success()
+        );
     }
 }
 
@@ -107,12 +140,18 @@ impl Drop for Server {
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let begin = u16::try_from(std::process::id() % 1000).unwrap_or_default() * 15;
-    let mut candidates = std::iter::repeat_with(|| 15_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % 15_000);
-    candidates.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("it goes on for ever")
+    let mut candidates =
+        std::iter::repeat_with(|| 15_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % 15_000);
+    candidates
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("it goes on for ever")
 }
 
 fn script(verb: &str, folder: &Path, ports: &[u16]) -> Command {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/mongod"));
-    command.arg(verb).arg(folder).args(ports.iter().map(u16::to_string));
+    command
+        .arg(verb)
+        .arg(folder)
+        .args(ports.iter().map(u16::to_string));
     command
 }

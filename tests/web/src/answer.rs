@@ -32,7 +32,11 @@ const HELP: &str = "GET / | /healthz | /burn?ms=N | /alloc?mib=N (0 frees) | /ex
 impl Server {
     /// A server on the host of this name.
     pub fn new(host: String) -> Self {
-        Self { host, requests: AtomicU64::new(0), held: Mutex::new(Vec::new()) }
+        Self {
+            host,
+            requests: AtomicU64::new(0),
+            held: Mutex::new(Vec::new()),
+        }
     }
 
     /// The host's name.
@@ -43,21 +47,46 @@ impl Server {
     /// Does what `METHOD TARGET` asks for.
     pub fn answer(&self, request: &str) -> Answer {
         let count = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let Some(target) = request.strip_prefix("GET ").or_else(|| request.strip_prefix("HEAD ")) else {
-            return Answer { status: "405 Method Not Allowed", body: HELP.into(), end: None };
+        let Some(target) = request
+            .strip_prefix("GET ")
+            .or_else(|| request.strip_prefix("HEAD "))
+        else {
+            return Answer {
+                status: "405 Method Not Allowed",
+                body: HELP.into(),
+                end: None,
+            };
         };
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let done = match path {
-            "/" => Ok(format!("micado-web {} on {}: request {count}\n", env!("CARGO_PKG_VERSION"), self.host)),
+            "/" => Ok(format!(
+                "micado-web {} on {}: request {count}\n",
+                env!("CARGO_PKG_VERSION"),
+                self.host
+            )),
             "/healthz" => Ok("ok\n".into()),
             "/burn" => parameter(query, "ms").map(burn),
             "/alloc" => parameter(query, "mib").and_then(|mib| self.hold(mib)),
             "/exit" => return exit(query),
-            _ => return Answer { status: "404 Not Found", body: HELP.into(), end: None },
+            _ => {
+                return Answer {
+                    status: "404 Not Found",
+                    body: HELP.into(),
+                    end: None,
+                };
+            }
         };
         match done {
-            Ok(body) => Answer { status: "200 OK", body, end: None },
-            Err(problem) => Answer { status: "400 Bad Request", body: problem, end: None },
+            Ok(body) => Answer {
+                status: "200 OK",
+                body,
+                end: None,
+            },
+            Err(problem) => Answer {
+                status: "400 Bad Request",
+                body: problem,
+                end: None,
+            },
         }
     }
 
@@ -66,7 +95,8 @@ impl Server {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         *held = Vec::new();
         let bytes = mib.saturating_mul(1 << 20);
-        held.try_reserve_exact(bytes).map_err(|error| format!("{mib} MiB: {error}\n"))?;
+        held.try_reserve_exact(bytes)
+            .map_err(|error| format!("{mib} MiB: {error}\n"))?;
         held.resize(bytes, 1);
         Ok(format!("{} holds {mib} MiB\n", self.host))
     }
@@ -74,8 +104,16 @@ impl Server {
 
 fn exit(query: &str) -> Answer {
     match parameter(query, "code") {
-        Ok(code) => Answer { status: "200 OK", body: format!("ending with {code}\n"), end: Some(code) },
-        Err(problem) => Answer { status: "400 Bad Request", body: problem, end: None },
+        Ok(code) => Answer {
+            status: "200 OK",
+            body: format!("ending with {code}\n"),
+            end: Some(code),
+        },
+        Err(problem) => Answer {
+            status: "400 Bad Request",
+            body: problem,
+            end: None,
+        },
     }
 }
 
@@ -90,8 +128,13 @@ fn burn(ms: u64) -> String {
 }
 
 fn parameter<T: FromStr<Err: Display>>(query: &str, name: &str) -> Result<T, String> {
-    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).ok_or_else(|| format!("`{name}` is missing\n{HELP}"))?;
-    value.parse().map_err(|error| format!("{name}=`{value}`: {error}\n"))
+    let value = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+        .ok_or_else(|| format!("`{name}` is missing\n{HELP}"))?;
+    value
+        .parse()
+        .map_err(|error| format!("{name}=`{value}`: {error}\n"))
 }
 
 #[cfg(test)]
@@ -106,8 +149,14 @@ mod tests {
     #[test]
     fn it_counts_and_says_who_it_is() {
         let server = Server::new("web-1".into());
-        assert_eq!(ask(&server, "GET /healthz"), ("ok\n".into(), "200 OK", None));
-        assert_eq!(ask(&server, "GET /").0, "micado-web 0.1.0 on web-1: request 2\n");
+        assert_eq!(
+            ask(&server, "GET /healthz"),
+            ("ok\n".into(), "200 OK", None)
+        );
+        assert_eq!(
+            ask(&server, "GET /").0,
+            "micado-web 0.1.0 on web-1: request 2\n"
+        );
     }
 
     #[test]
@@ -119,7 +168,10 @@ mod tests {
         assert_eq!(ask(&server, "GET /alloc?mib=3").0, "web-1 holds 3 MiB\n");
         assert_eq!(server.held.lock().expect("lock").len(), 3 << 20);
         assert_eq!(ask(&server, "GET /alloc?mib=0").0, "web-1 holds 0 MiB\n");
-        assert_eq!(ask(&server, "GET /exit?code=3"), ("ending with 3\n".into(), "200 OK", Some(3)));
+        assert_eq!(
+            ask(&server, "GET /exit?code=3"),
+            ("ending with 3\n".into(), "200 OK", Some(3))
+        );
     }
 
     #[test]
@@ -131,9 +183,21 @@ mod tests {
             ("GET /nothing", "404 Not Found", "GET /"),
             ("GET /burn", "400 Bad Request", "`ms` is missing"),
             ("GET /burn?ms=x", "400 Bad Request", "ms=`x`: invalid digit"),
-            ("GET /alloc?mib=-1", "400 Bad Request", "mib=`-1`: invalid digit"),
-            ("GET /alloc?mib=18446744073709551615", "400 Bad Request", "MiB: "),
-            ("GET /exit?code=y", "400 Bad Request", "code=`y`: invalid digit"),
+            (
+                "GET /alloc?mib=-1",
+                "400 Bad Request",
+                "mib=`-1`: invalid digit",
+            ),
+            (
+                "GET /alloc?mib=18446744073709551615",
+                "400 Bad Request",
+                "MiB: ",
+            ),
+            (
+                "GET /exit?code=y",
+                "400 Bad Request",
+                "code=`y`: invalid digit",
+            ),
         ] {
             let (body, found, end) = ask(&server, request);
             assert_eq!((found, end), (status, None), "{request}");

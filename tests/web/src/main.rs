@@ -32,13 +32,19 @@ fn main() -> io::Result<()> {
         let code = setting("EXIT_CODE")?.unwrap_or(0);
         thread::spawn(move || {
             thread::sleep(Duration::from_millis(after));
-            log(&format!("ending with {code} after {after} ms, as EXIT_AFTER_MS says"));
+            log(&format!(
+                "ending with {code} after {after} ms, as EXIT_AFTER_MS says"
+            ));
             process::exit(code);
         });
     }
     let listener = TcpListener::bind(("0.0.0.0", setting("PORT")?.unwrap_or(8080)))?;
     let server = Server::new(host_name());
-    log(&format!("micado-web on {} listens on {}", server.host(), listener.local_addr()?));
+    log(&format!(
+        "micado-web on {} listens on {}",
+        server.host(),
+        listener.local_addr()?
+    ));
     thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| work(&listener, &server));
@@ -49,12 +55,20 @@ fn main() -> io::Result<()> {
 
 /// An environment variable's value.
 fn setting<T: FromStr>(name: &str) -> io::Result<Option<T>> {
-    let Ok(value) = env::var(name) else { return Ok(None) };
-    value.parse().map(Some).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("{name}=`{value}` is not a number that fits")))
+    let Ok(value) = env::var(name) else {
+        return Ok(None);
+    };
+    value.parse().map(Some).map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{name}=`{value}` is not a number that fits"),
+        )
+    })
 }
 
 fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "unknown".into(), |name| name.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".into(), |name| name.trim().to_owned())
 }
 
 fn work(listener: &TcpListener, server: &Server) {
@@ -81,8 +95,16 @@ fn serve(mut stream: TcpStream, server: &Server, from: &str) -> io::Result<()> {
     let started = Instant::now();
     let request = read_request(&stream)?;
     let Answer { status, body, end } = server.answer(&request);
-    log(&format!("{from} {request} {} {} ms", status.split(' ').next().unwrap_or(status), started.elapsed().as_millis()));
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
+    log(&format!(
+        "{from} {request} {} {} ms",
+        status.split(' ').next().unwrap_or(status),
+        started.elapsed().as_millis()
+    ));
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    )?;
     if !request.starts_with("HEAD ") {
         stream.write_all(body.as_bytes())?;
     }
@@ -96,10 +118,17 @@ fn serve(mut stream: TcpStream, server: &Server, from: &str) -> io::Result<()> {
 /// The method and target of a request; its headers are read and forgotten.
 fn read_request(stream: &TcpStream) -> io::Result<String> {
     let mut lines = BufReader::new(stream.take(MAX_REQUEST_BYTES)).lines();
-    let cut_short = || io::Error::new(io::ErrorKind::UnexpectedEof, "the request is cut short or too long");
+    let cut_short = || {
+        io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the request is cut short or too long",
+        )
+    };
     let first = lines.next().ok_or_else(cut_short)??;
     while !lines.next().ok_or_else(cut_short)??.is_empty() {}
-    Ok(first.rsplit_once(" HTTP/").map_or(first.clone(), |(request, _)| request.to_owned()))
+    Ok(first
+        .rsplit_once(" HTTP/")
+        .map_or(first.clone(), |(request, _)| request.to_owned()))
 }
 
 /// One line to stdout. A server whose log nobody takes serves on.
@@ -117,7 +146,9 @@ mod tests {
         let address = listener.local_addr().expect("address");
         let client = thread::spawn(move || {
             let mut stream = TcpStream::connect(address).expect("connect");
-            stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("write");
+            stream
+                .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                .expect("write");
             let mut answer = String::new();
             stream.read_to_string(&mut answer).expect("read");
             answer
@@ -126,6 +157,9 @@ mod tests {
         serve(stream, &Server::new("here".into()), "test").expect("serve");
         let answer = client.join().expect("client");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        assert!(answer.ends_with("\r\n\r\nmicado-web 0.1.0 on here: request 1\n"), "{answer}");
+        assert!(
+            answer.ends_with("\r\n\r\nmicado-web 0.1.0 on here: request 1\n"),
+            "{answer}"
+        );
     }
 }

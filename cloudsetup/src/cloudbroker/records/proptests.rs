@@ -37,12 +37,15 @@ fn change() -> impl Strategy<Value = (usize, usize, usize)> {
 }
 
 fn changed(document: &str, changes: &[(usize, usize, usize)]) -> String {
-    changes.iter().fold(document.to_owned(), |text, (place, cut, piece)| {
-        let bytes = text.as_bytes();
-        let at = bytes.len() * place / 1000;
-        let rest = &bytes[(at + cut).min(bytes.len())..];
-        String::from_utf8_lossy(&[&bytes[..at], PIECES[*piece].as_bytes(), rest].concat()).into_owned()
-    })
+    changes
+        .iter()
+        .fold(document.to_owned(), |text, (place, cut, piece)| {
+            let bytes = text.as_bytes();
+            let at = bytes.len() * place / 1000;
+            let rest = &bytes[(at + cut).min(bytes.len())..];
+            String::from_utf8_lossy(&[&bytes[..at], PIECES[*piece].as_bytes(), rest].concat())
+                .into_owned()
+        })
 }
 
 proptest! {

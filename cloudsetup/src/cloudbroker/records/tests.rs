@@ -9,19 +9,31 @@ fn root(text: &str) -> Element {
 
 fn jobs(text: &str) -> Result<Vec<(String, MachineState)>, Failure> {
     let cluster = ClusterId::trusted("c");
-    Ok(all::<Job>(&root(text))?.iter().filter_map(|job| job.machine(&cluster)).map(|machine| (machine.id, machine.state)).collect())
+    Ok(all::<Job>(&root(text))?
+        .iter()
+        .filter_map(|job| job.machine(&cluster))
+        .map(|machine| (machine.id, machine.state))
+        .collect())
 }
 
 #[test]
 fn lists_come_under_any_name() {
     let item = "<job><id>1</id><name>micado-c-i</name><status>running</status></job>";
     let one = vec![("1".to_owned(), MachineState::Running)];
-    for text in
-        [format!("<jobs type='array'>{item}</jobs>"), format!("<nil-classes>{item}</nil-classes>"), format!("<x><total>1</total>{item}</x>"), item.to_owned()]
-    {
+    for text in [
+        format!("<jobs type='array'>{item}</jobs>"),
+        format!("<nil-classes>{item}</nil-classes>"),
+        format!("<x><total>1</total>{item}</x>"),
+        item.to_owned(),
+    ] {
         assert_eq!(jobs(&text).as_ref(), Ok(&one), "{text}");
     }
-    for text in ["<jobs type='array'/>", "<jobs></jobs>", "<nil-classes type='array'/>", "<jobs>\n</jobs>"] {
+    for text in [
+        "<jobs type='array'/>",
+        "<jobs></jobs>",
+        "<nil-classes type='array'/>",
+        "<jobs>\n</jobs>",
+    ] {
         assert_eq!(jobs(text), Ok(Vec::new()), "{text}");
     }
 }
@@ -36,23 +48,46 @@ fn what_is_no_list_is_not_an_empty_one() {
         "<jobs><software><id>1</id></software></jobs>",
     ];
     for text in others {
-        assert!(matches!(jobs(text), Err(Failure::Lost(words)) if words.starts_with("the answer is no list of <job>, but <")), "{text}");
+        assert!(
+            matches!(jobs(text), Err(Failure::Lost(words)) if words.starts_with("the answer is no list of <job>, but <")),
+            "{text}"
+        );
     }
     let nameless = "<jobs><job><name>micado-c-i</name><tag><id>7</id></tag></job></jobs>";
-    assert_eq!(jobs(nameless), Err(Failure::Lost("the answer has no <job> with an id, but <job>".to_owned())));
+    assert_eq!(
+        jobs(nameless),
+        Err(Failure::Lost(
+            "the answer has no <job> with an id, but <job>".to_owned()
+        ))
+    );
     assert!(one::<Job>(&root("<jobs><job><id>1</id></job></jobs>")).is_err());
 }
 
 #[test]
 fn spellings_of_names_and_of_nothing_are_one() {
     let job = |text: &str| one::<Job>(&root(text)).expect(text);
-    let dashed = job("<job><tag><id>9</id></tag><id>1</id><name>n</name><status> Running </status><region-id>r</region-id><job-outcome-string/></job>");
-    let underscored =
-        job("<job><id>1</id><name>n</name><status>RUNNING</status><region_id>r</region_id><job_outcome_string nil='true'>x</job_outcome_string></job>");
+    let dashed = job(
+        "<job><tag><id>9</id></tag><id>1</id><name>n</name><status> Running </status><region-id>r</region-id><job-outcome-string/></job>",
+    );
+    let underscored = job(
+        "<job><id>1</id><name>n</name><status>RUNNING</status><region_id>r</region_id><job_outcome_string nil='true'>x</job_outcome_string></job>",
+    );
     assert_eq!(dashed, underscored);
-    assert_eq!((dashed.status.as_str(), dashed.region.as_deref(), dashed.outcome), ("running", Some("r"), None));
-    let odd = job("<job><id type='integer'>1</id><nodes type='integer'>a lot</nodes><created-at>yesterday</created-at></job>");
-    assert_eq!((odd.id.as_str(), odd.name.as_str(), odd.status.as_str()), ("1", "", ""));
+    assert_eq!(
+        (
+            dashed.status.as_str(),
+            dashed.region.as_deref(),
+            dashed.outcome
+        ),
+        ("running", Some("r"), None)
+    );
+    let odd = job(
+        "<job><id type='integer'>1</id><nodes type='integer'>a lot</nodes><created-at>yesterday</created-at></job>",
+    );
+    assert_eq!(
+        (odd.id.as_str(), odd.name.as_str(), odd.status.as_str()),
+        ("1", "", "")
+    );
 }
 
 #[test]
@@ -92,8 +127,17 @@ fn every_status_of_an_instance() {
         ("hibernating", Some(Pending)),
     ];
     for (status, state) in known {
-        let instance: Instance = one(&root(&format!("<instance><id>1</id><name>micado-c-i</name><status>{status}</status></instance>"))).expect(status);
-        assert_eq!(instance.machine(&ClusterId::trusted("c")).map(|machine| machine.state), state, "{status}");
+        let instance: Instance = one(&root(&format!(
+            "<instance><id>1</id><name>micado-c-i</name><status>{status}</status></instance>"
+        )))
+        .expect(status);
+        assert_eq!(
+            instance
+                .machine(&ClusterId::trusted("c"))
+                .map(|machine| machine.state),
+            state,
+            "{status}"
+        );
     }
 }
 
@@ -109,7 +153,14 @@ fn an_address_is_one_or_is_not_there_yet() {
     assert_eq!(address("203.0.113.9", "10.0.0.4"), said("203.0.113.9"));
     assert_eq!(address("not allocated", "10.0.0.4"), said("10.0.0.4"));
     assert_eq!(address("2001:db8::1", ""), said("2001:db8::1"));
-    assert_eq!((address("not allocated", "not allocated"), address("host.example", ""), address("", "-")), (None, None, None));
+    assert_eq!(
+        (
+            address("not allocated", "not allocated"),
+            address("host.example", ""),
+            address("", "-")
+        ),
+        (None, None, None)
+    );
 }
 
 #[test]
@@ -124,8 +175,17 @@ fn only_names_of_this_cluster_are_machines() {
         ("xmicado-c1-a", None),
         ("micado-c1-a b", None),
     ] {
-        let job = Job { name: name.to_owned(), ..Job::default() };
-        assert_eq!(job.machine(&cluster).map(|machine| machine.instance.to_string()).as_deref(), instance, "{name}");
+        let job = Job {
+            name: name.to_owned(),
+            ..Job::default()
+        };
+        assert_eq!(
+            job.machine(&cluster)
+                .map(|machine| machine.instance.to_string())
+                .as_deref(),
+            instance,
+            "{name}"
+        );
     }
 }
 
@@ -133,11 +193,25 @@ fn only_names_of_this_cluster_are_machines() {
 fn a_job_tells_what_was_ordered_and_how_it_ended() {
     let text = "<job><id>1</id><name>micado-c-i</name><description>micado cloud=zrh tag=t location=database application=My%20Node flavour=small</description>
         <status>completed</status><job-outcome-string>interrupted</job-outcome-string><stop-reason>out of credit</stop-reason></job>";
-    let machine = one::<Job>(&root(text)).expect("a job").machine(&ClusterId::trusted("c")).expect("ours");
-    let told = (machine.tag.map(|it| it.to_string()), machine.location.map(|it| it.to_string()), machine.application, machine.flavour.map(|it| it.to_string()));
+    let machine = one::<Job>(&root(text))
+        .expect("a job")
+        .machine(&ClusterId::trusted("c"))
+        .expect("ours");
+    let told = (
+        machine.tag.map(|it| it.to_string()),
+        machine.location.map(|it| it.to_string()),
+        machine.application,
+        machine.flavour.map(|it| it.to_string()),
+    );
     let said = |text: &str| Some(text.to_owned());
-    assert_eq!(told, (said("t"), said("database"), said("My Node"), said("small")));
-    assert_eq!(machine.detail, said("completed; interrupted; out of credit"));
+    assert_eq!(
+        told,
+        (said("t"), said("database"), said("My Node"), said("small"))
+    );
+    assert_eq!(
+        machine.detail,
+        said("completed; interrupted; out of credit")
+    );
 }
 
 #[test]
@@ -145,7 +219,12 @@ fn the_liveliest_of_one_name_counts() {
     use MachineState::{Dead, Pending, Running, Stopping};
     let best = |states: &[MachineState]| liveliest(states.iter().copied(), |state| *state);
     assert_eq!(
-        (best(&[Dead, Pending, Running]), best(&[Stopping, Dead]), best(&[Dead, Pending]), best(&[])),
+        (
+            best(&[Dead, Pending, Running]),
+            best(&[Stopping, Dead]),
+            best(&[Dead, Pending]),
+            best(&[])
+        ),
         (Some(Running), Some(Stopping), Some(Pending), None)
     );
 }

@@ -85,13 +85,21 @@ impl ClientError {
         let address = address.to_owned();
         let causes = || causes(error);
         if let Some(tls) = causes().find_map(tls_cause) {
-            return Self::Untrusted { address, cause: tls };
+            return Self::Untrusted {
+                address,
+                cause: tls,
+            };
         }
-        let bottom = causes().last().map_or_else(|| error.to_string(), ToString::to_string);
+        let bottom = causes()
+            .last()
+            .map_or_else(|| error.to_string(), ToString::to_string);
         if !error.is_connect() {
             return Self::Broken(format!("the answer of {address} broke off: {bottom}"));
         }
-        let kind = causes().filter_map(|cause| cause.downcast_ref::<io::Error>()).last().map(io::Error::kind);
+        let kind = causes()
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .last()
+            .map(io::Error::kind);
         let cause = match kind {
             Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => None,
             _ => Some(bottom),
@@ -119,7 +127,10 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
 /// What is wrong with the other side's certificate, if this is about that. `io::Error`s, one in another, hide it from `source`.
 fn tls_cause(error: &(dyn Error + 'static)) -> Option<String> {
     let mut innermost: &(dyn Error + 'static) = error;
-    while let Some(inner) = innermost.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+    while let Some(inner) = innermost
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
         innermost = inner;
     }
     match innermost.downcast_ref::<rustls::Error>()? {

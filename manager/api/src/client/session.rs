@@ -65,11 +65,22 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn execute(&self, name: &str, command: &[String], terminal: bool, environment: &[String]) -> Result<Session, ClientError> {
+    pub async fn execute(
+        &self,
+        name: &str,
+        command: &[String],
+        terminal: bool,
+        environment: &[String],
+    ) -> Result<Session, ClientError> {
         let mut query = vec![("terminal", terminal.to_string())];
         query.extend(command.iter().map(|word| ("command", word.clone())));
         query.extend(environment.iter().map(|pair| ("environment", pair.clone())));
-        self.session(&["v1", "containers", name, "exec"], &query, Some(Arc::new(Semaphore::new(INPUT_AHEAD)))).await
+        self.session(
+            &["v1", "containers", name, "exec"],
+            &query,
+            Some(Arc::new(Semaphore::new(INPUT_AHEAD))),
+        )
+        .await
     }
 
     /// Unpacks a tar, which is to be sent as input, into a folder of a container.
@@ -77,7 +88,12 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn copy_to(&self, name: &str, path: &str) -> Result<Session, ClientError> {
-        self.session(&["v1", "containers", name, "copy-to"], &[("path", path.to_owned())], None).await
+        self.session(
+            &["v1", "containers", name, "copy-to"],
+            &[("path", path.to_owned())],
+            None,
+        )
+        .await
     }
 
     /// A file or folder of a container, as a tar that comes as output.
@@ -85,10 +101,20 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn copy_from(&self, name: &str, path: &str) -> Result<Session, ClientError> {
-        self.session(&["v1", "containers", name, "copy-from"], &[("path", path.to_owned())], None).await
+        self.session(
+            &["v1", "containers", name, "copy-from"],
+            &[("path", path.to_owned())],
+            None,
+        )
+        .await
     }
 
-    async fn session(&self, path: &[&str], query: &[(&str, String)], ahead: Ahead) -> Result<Session, ClientError> {
+    async fn session(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        ahead: Ahead,
+    ) -> Result<Session, ClientError> {
         let request = self
             .request(Method::GET, path, query)
             .header(header::CONNECTION, "Upgrade")
@@ -96,10 +122,23 @@ impl Client {
             .header(header::SEC_WEBSOCKET_VERSION, "13")
             .header(header::SEC_WEBSOCKET_KEY, generate_key());
         let response = self.answered(request).await.map_err(ClientError::cut)?;
-        let upgraded = response.upgrade().await.map_err(|error| ClientError::from_http(&self.address, &error))?;
-        let config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(BUFFER);
-        let (to, from) = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await.split();
-        Ok(Session { input: SessionInput { to, ahead: ahead.clone() }, output: SessionOutput { from, ahead } })
+        let upgraded = response
+            .upgrade()
+            .await
+            .map_err(|error| ClientError::from_http(&self.address, &error))?;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER)
+            .write_buffer_size(BUFFER);
+        let (to, from) = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config))
+            .await
+            .split();
+        Ok(Session {
+            input: SessionInput {
+                to,
+                ahead: ahead.clone(),
+            },
+            output: SessionOutput { from, ahead },
+        })
     }
 }
 
@@ -147,7 +186,12 @@ impl SessionOutput {
     /// When the work could not be done, in the agent's words, or the connection is gone.
     pub async fn next(&mut self) -> Result<SessionPiece, ClientError> {
         loop {
-            let message = self.from.next().await.unwrap_or(Err(Error::ConnectionClosed)).map_err(broken)?;
+            let message = self
+                .from
+                .next()
+                .await
+                .unwrap_or(Err(Error::ConnectionClosed))
+                .map_err(broken)?;
             match message {
                 Message::Binary(mut frame) => match frame.first() {
                     Some(&channel::OUT) => return Ok(SessionPiece::Out(frame.split_off(1))),
@@ -155,11 +199,18 @@ impl SessionOutput {
                     Some(&channel::IN) => self.more_room(frame.get(1).copied()),
                     _ => {}
                 },
-                Message::Text(text) => match serde_json::from_str(&text).map_err(ClientError::unreadable)? {
-                    SessionNote::Exit { code } => return Ok(SessionPiece::Exit(code)),
-                    SessionNote::Failed { message } => return Err(ClientError::Refused(ErrorBody::new(ErrorCode::Unsatisfiable, message))),
-                    _ => {}
-                },
+                Message::Text(text) => {
+                    match serde_json::from_str(&text).map_err(ClientError::unreadable)? {
+                        SessionNote::Exit { code } => return Ok(SessionPiece::Exit(code)),
+                        SessionNote::Failed { message } => {
+                            return Err(ClientError::Refused(ErrorBody::new(
+                                ErrorCode::Unsatisfiable,
+                                message,
+                            )));
+                        }
+                        _ => {}
+                    }
+                }
                 Message::Close(_) => return Err(broken(Error::ConnectionClosed)),
                 _ => {}
             }
@@ -177,7 +228,9 @@ impl SessionOutput {
 
 fn broken(cause: Error) -> ClientError {
     let cause = match cause {
-        Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => "it has ended".to_owned(),
+        Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => "it has ended".to_owned(),
         other => other.to_string(),
     };
     ClientError::Cut(format!("the connection to the manager broke: {cause}"))

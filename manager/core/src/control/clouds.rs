@@ -49,7 +49,9 @@ impl CloudSight {
     }
     /// Whether a machine that was there is there no more: lists in a row lacked it, for long enough that a broker's slow copy does not explain it.
     pub(super) fn has_vanished(&self, instance: &InstanceId) -> bool {
-        self.missing.get(instance).is_some_and(|(first, last)| last.since(*first) >= VANISH)
+        self.missing
+            .get(instance)
+            .is_some_and(|(first, last)| last.since(*first) >= VANISH)
     }
 }
 
@@ -66,38 +68,59 @@ impl Core {
         let key = CallKey::List(cloud.clone());
         let under_way = self.is_in_flight(&key);
         let now = self.now;
-        let Some(sight) = self.clouds.get_mut(cloud) else { return };
+        let Some(sight) = self.clouds.get_mut(cloud) else {
+            return;
+        };
         if under_way {
             sight.again = true;
             return;
         }
         sight.asked = now;
-        self.call(key, Call::ListMachines { cloud: cloud.clone() });
+        self.call(
+            key,
+            Call::ListMachines {
+                cloud: cloud.clone(),
+            },
+        );
     }
 
     /// Until when nothing is rented because a cloud has not answered yet.
     pub(super) fn first_answers_awaited(&self) -> Option<Timestamp> {
         let silent = self.clouds.values().filter(|sight| !sight.was_asked());
-        silent.map(|sight| sight.asked.plus(FIRST_ANSWER)).filter(|until| *until > self.now).max()
+        silent
+            .map(|sight| sight.asked.plus(FIRST_ANSWER))
+            .filter(|until| *until > self.now)
+            .max()
     }
 
     /// A cloud that has never said which machines it has: what no record knows may be one of them.
     pub(super) fn unheard_cloud(&self) -> Option<&CloudName> {
-        self.clouds.iter().find(|(_, sight)| sight.listed.is_none()).map(|(cloud, _)| cloud)
+        self.clouds
+            .iter()
+            .find(|(_, sight)| sight.listed.is_none())
+            .map(|(cloud, _)| cloud)
     }
 
     /// The broker's last words about an instance that it has neither taken nor refused, or not given back yet.
     pub(super) fn broker_says(&self, instance: &Instance) -> Option<&String> {
         let about = || self.memory.broker_words.get(&instance.id);
         match instance.state {
-            InstanceState::Requested => about().or_else(|| self.clouds.get(&instance.cloud)?.error.as_ref()),
+            InstanceState::Requested => {
+                about().or_else(|| self.clouds.get(&instance.cloud)?.error.as_ref())
+            }
             InstanceState::Stopping => about(),
             _ => None,
         }
     }
 
-    pub(super) fn machines_listed(&mut self, cloud: &CloudName, result: Result<Vec<Machine>, BrokerError>) {
-        let Some(sight) = self.clouds.get_mut(cloud) else { return };
+    pub(super) fn machines_listed(
+        &mut self,
+        cloud: &CloudName,
+        result: Result<Vec<Machine>, BrokerError>,
+    ) {
+        let Some(sight) = self.clouds.get_mut(cloud) else {
+            return;
+        };
         let again = std::mem::take(&mut sight.again);
         match result {
             Err(error) => sight.error = Some(error.to_string()),
@@ -105,7 +128,10 @@ impl Core {
                 let asked = sight.asked;
                 sight.error = None;
                 sight.listed = Some(asked);
-                sight.machines = machines.into_iter().map(|machine| (machine.instance.clone(), machine)).collect();
+                sight.machines = machines
+                    .into_iter()
+                    .map(|machine| (machine.instance.clone(), machine))
+                    .collect();
                 for instance in sight.machines.keys() {
                     sight.known.insert(instance.clone(), asked);
                     sight.missing.remove(instance);
@@ -122,11 +148,19 @@ impl Core {
 
     /// Notes the machines that the list should have had.
     fn note_missing(&mut self, cloud: &CloudName, asked: Timestamp) {
-        let Some(sight) = self.clouds.get_mut(cloud) else { return };
-        let expected = self.ledger.instances.values().filter(|it| it.cloud == *cloud && it.is_live() && it.state != InstanceState::Requested);
+        let Some(sight) = self.clouds.get_mut(cloud) else {
+            return;
+        };
+        let expected = self.ledger.instances.values().filter(|it| {
+            it.cloud == *cloud && it.is_live() && it.state != InstanceState::Requested
+        });
         // While an order is under way, a list that lacks its machine tells nothing: it may be made at any moment.
-        let asked_for = expected.filter(|it| !self.in_flight.contains(&CallKey::Machine(it.id.clone())));
-        let absent = asked_for.filter(|it| !sight.machines.contains_key(&it.id) && sight.known.get(&it.id).is_none_or(|known| *known < asked));
+        let asked_for =
+            expected.filter(|it| !self.in_flight.contains(&CallKey::Machine(it.id.clone())));
+        let absent = asked_for.filter(|it| {
+            !sight.machines.contains_key(&it.id)
+                && sight.known.get(&it.id).is_none_or(|known| *known < asked)
+        });
         for instance in absent.map(|it| it.id.clone()).collect::<Vec<_>>() {
             sight.missing.entry(instance).or_insert((asked, asked)).1 = asked;
         }
@@ -134,20 +168,48 @@ impl Core {
 
     /// A machine that was given back and is listed again was made by an order whose effect came late: it has to be given back once more.
     fn note_resurrected(&mut self, cloud: &CloudName, asked: Timestamp) {
-        let Some(sight) = self.clouds.get(cloud) else { return };
-        let again = |id: &&InstanceId| sight.released.get(*id).is_none_or(|released| *released < asked);
-        for id in sight.machines.keys().filter(again).cloned().collect::<Vec<_>>() {
+        let Some(sight) = self.clouds.get(cloud) else {
+            return;
+        };
+        let again = |id: &&InstanceId| {
+            sight
+                .released
+                .get(*id)
+                .is_none_or(|released| *released < asked)
+        };
+        for id in sight
+            .machines
+            .keys()
+            .filter(again)
+            .cloned()
+            .collect::<Vec<_>>()
+        {
             if let Some(it) = self.ledger.instances.edit(&id).filter(|it| it.released) {
                 it.released = false;
-                it.state = if it.state == InstanceState::Gone { InstanceState::Stopping } else { it.state };
+                it.state = if it.state == InstanceState::Gone {
+                    InstanceState::Stopping
+                } else {
+                    it.state
+                };
             }
         }
     }
 
-    pub(super) fn machine_launched(&mut self, instance: &InstanceId, result: Result<Machine, BrokerError>) {
+    pub(super) fn machine_launched(
+        &mut self,
+        instance: &InstanceId,
+        result: Result<Machine, BrokerError>,
+    ) {
         let key = CallKey::Machine(instance.clone());
         self.came_back(&key, result.is_ok());
-        let Some(cloud) = self.ledger.instances.get(instance).map(|it| it.cloud.clone()) else { return };
+        let Some(cloud) = self
+            .ledger
+            .instances
+            .get(instance)
+            .map(|it| it.cloud.clone())
+        else {
+            return;
+        };
         match result {
             Ok(machine) => {
                 if let Some(sight) = self.clouds.get_mut(&cloud) {
@@ -159,7 +221,12 @@ impl Core {
                 self.memory.broker_words.remove(instance);
             }
             Err(BrokerError::Refused(words)) => {
-                if self.ledger.instances.get(instance).is_some_and(|it| it.state == InstanceState::Requested) {
+                if self
+                    .ledger
+                    .instances
+                    .get(instance)
+                    .is_some_and(|it| it.state == InstanceState::Requested)
+                {
                     self.fail_instance(instance, format!("{cloud} refused: {words}"));
                     self.release(instance);
                 }
@@ -172,18 +239,28 @@ impl Core {
         }
     }
 
-    pub(super) fn machine_terminated(&mut self, instance: &InstanceId, result: Result<(), BrokerError>) {
+    pub(super) fn machine_terminated(
+        &mut self,
+        instance: &InstanceId,
+        result: Result<(), BrokerError>,
+    ) {
         self.came_back(&CallKey::Machine(instance.clone()), result.is_ok());
         match result {
             Ok(()) => self.release(instance),
-            Err(error) => drop(self.memory.broker_words.insert(instance.clone(), error.to_string())),
+            Err(error) => drop(
+                self.memory
+                    .broker_words
+                    .insert(instance.clone(), error.to_string()),
+            ),
         }
     }
 
     /// No machine is left of this instance.
     pub(super) fn release(&mut self, instance: &InstanceId) {
         let now = self.now;
-        let Some(it) = self.ledger.instances.edit(instance) else { return };
+        let Some(it) = self.ledger.instances.edit(instance) else {
+            return;
+        };
         it.released = true;
         if it.state == InstanceState::Stopping {
             it.state = InstanceState::Gone;
@@ -201,7 +278,14 @@ impl Core {
     }
 
     /// What the broker says of an instance's machine.
-    pub(super) fn machine_state(&self, cloud: &CloudName, instance: &InstanceId) -> Option<MachineState> {
-        self.clouds.get(cloud)?.machine(instance).map(|machine| machine.state)
+    pub(super) fn machine_state(
+        &self,
+        cloud: &CloudName,
+        instance: &InstanceId,
+    ) -> Option<MachineState> {
+        self.clouds
+            .get(cloud)?
+            .machine(instance)
+            .map(|machine| machine.state)
     }
 }

@@ -1,12 +1,18 @@
 //! The state machine: what is known, what is wanted, and what to do next.
 
-use super::{Action, Answer, Call, CallKey, Event, Ticket, clouds::CloudSight, happened::Heard, images::Build, journal::Journal, ledger::Ledger, sight::Sight};
+use super::{
+    Action, Answer, Call, CallKey, Event, Ticket, clouds::CloudSight, happened::Heard,
+    images::Build, journal::Journal, ledger::Ledger, sight::Sight,
+};
 use crate::{
     engine::{EngineError, Observation, TaskState, swarm_name},
     model::{Container, Instance, Placement},
     store::Contents,
 };
-use micado_api::{CloudName, ClusterId, ContainerName, ErrorBody, InstanceId, InstanceState, MemoryBytes, PricePerHour, Resources, Timestamp};
+use micado_api::{
+    CloudName, ClusterId, ContainerName, ErrorBody, InstanceId, InstanceState, MemoryBytes,
+    PricePerHour, Resources, Timestamp,
+};
 use micado_cloudsetup::CloudSetup;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -74,7 +80,9 @@ impl Config {
     /// How long a node must have been down for the Swarm before its machine is given up: so long that it was silent for the whole of its time, and that all others
     /// would be down too if it were the manager that is cut off. The Swarm takes two to three heartbeats to notice.
     pub(super) fn patience(&self) -> Duration {
-        self.down_timeout.saturating_sub(self.heartbeat * 2).max(self.heartbeat + SPREAD)
+        self.down_timeout
+            .saturating_sub(self.heartbeat * 2)
+            .max(self.heartbeat + SPREAD)
     }
 }
 
@@ -147,7 +155,12 @@ impl Core {
     #[must_use]
     pub fn new(config: Config, contents: Contents, seed: u64) -> Self {
         let ledger = Ledger::new(contents);
-        let clouds = config.setup.clouds.iter().map(|cloud| (cloud.name.clone(), CloudSight::default())).collect();
+        let clouds = config
+            .setup
+            .clouds
+            .iter()
+            .map(|cloud| (cloud.name.clone(), CloudSight::default()))
+            .collect();
         Self {
             journal: Journal::default(),
             config,
@@ -171,7 +184,10 @@ impl Core {
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         self.now = self.now.max(now);
         // What agents say changes nothing that is wanted: it is taken in, and nothing is done for it.
-        let asks_for_more = !matches!(event, Event::Used(_) | Event::Happened(..) | Event::Agent { .. });
+        let asks_for_more = !matches!(
+            event,
+            Event::Used(_) | Event::Happened(..) | Event::Agent { .. }
+        );
         if asks_for_more {
             self.wake_at = None;
         }
@@ -189,7 +205,10 @@ impl Core {
             }
             Event::Used(used) => self.learn(&used),
             Event::Happened(instance, event) => self.happened(&instance, event),
-            Event::Agent { instance, connected } => self.agent_is(instance, connected),
+            Event::Agent {
+                instance,
+                connected,
+            } => self.agent_is(instance, connected),
             Event::Answered(key, answer) => self.answered(&key, answer),
         }
         if asks_for_more {
@@ -225,13 +244,30 @@ impl Core {
     /// have no events.
     #[must_use]
     pub fn in_flight(&self) -> Vec<String> {
-        let Some(sight) = self.sight.as_ref().filter(|_| self.blind.is_none()) else { return Vec::new() };
+        let Some(sight) = self.sight.as_ref().filter(|_| self.blind.is_none()) else {
+            return Vec::new();
+        };
         let wanted = self.ledger.containers.values().filter(|it| it.wants_room());
         let placed = wanted.filter_map(|it| it.placement.as_ref().map(|placement| (it, placement)));
-        let ready = placed.filter(|(_, placement)| sight.node(&placement.instance).is_some_and(|node| node.ready));
-        let names = ready.map(|(it, placement)| self.swarm_name(&it.name, placement)).filter(|name| sight.has_service(name));
-        let moving = names.filter(|name| sight.failure(name).is_none() && sight.task(name).is_none_or(|task| task.state < TaskState::Running));
-        moving.chain(self.awaited().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
+        let ready = placed.filter(|(_, placement)| {
+            sight
+                .node(&placement.instance)
+                .is_some_and(|node| node.ready)
+        });
+        let names = ready
+            .map(|(it, placement)| self.swarm_name(&it.name, placement))
+            .filter(|name| sight.has_service(name));
+        let moving = names.filter(|name| {
+            sight.failure(name).is_none()
+                && sight
+                    .task(name)
+                    .is_none_or(|task| task.state < TaskState::Running)
+        });
+        moving
+            .chain(self.awaited().cloned())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
 
     /// Whether enough is known to decide anything: the engine answers.
@@ -248,9 +284,19 @@ impl Core {
             *looks > 0
         });
         let sight = Sight::new(observation);
-        self.memory.ready_since.retain(|id, _| sight.node(id).is_some_and(|node| node.ready));
-        for id in sight.nodes.iter().filter(|node| node.ready).filter_map(|node| node.instance.as_ref()) {
-            self.memory.ready_since.entry(id.clone()).or_insert(self.now);
+        self.memory
+            .ready_since
+            .retain(|id, _| sight.node(id).is_some_and(|node| node.ready));
+        for id in sight
+            .nodes
+            .iter()
+            .filter(|node| node.ready)
+            .filter_map(|node| node.instance.as_ref())
+        {
+            self.memory
+                .ready_since
+                .entry(id.clone())
+                .or_insert(self.now);
         }
         self.sight = Some(sight);
         if std::mem::take(&mut self.observe_again) {
@@ -274,8 +320,12 @@ impl Core {
     fn answered(&mut self, key: &CallKey, answer: Answer) {
         self.in_flight.remove(key);
         match (key, answer) {
-            (CallKey::Machine(instance), Answer::Launched(result)) => self.machine_launched(instance, result),
-            (CallKey::Machine(instance), Answer::Terminated(result)) => self.machine_terminated(instance, result),
+            (CallKey::Machine(instance), Answer::Launched(result)) => {
+                self.machine_launched(instance, result)
+            }
+            (CallKey::Machine(instance), Answer::Terminated(result)) => {
+                self.machine_terminated(instance, result)
+            }
             (CallKey::List(cloud), Answer::Listed(result)) => self.machines_listed(cloud, result),
             (CallKey::Service(name), Answer::Engine(result)) => {
                 self.came_back(key, result.is_ok());
@@ -284,7 +334,9 @@ impl Core {
                     self.memory.settling.insert(name.clone(), looks);
                 }
                 match result {
-                    Err(EngineError::Refused(words) | EngineError::NotFound(words)) => drop(self.memory.refused.insert(name.clone(), words)),
+                    Err(EngineError::Refused(words) | EngineError::NotFound(words)) => {
+                        drop(self.memory.refused.insert(name.clone(), words))
+                    }
                     _ => drop(self.memory.refused.remove(name)),
                 }
                 self.observe();
@@ -295,9 +347,13 @@ impl Core {
                 self.observe();
             }
             (CallKey::Token, Answer::Engine(result)) => self.token_rotated(&result),
-            (CallKey::Image(service, made), Answer::Pushed(result)) => self.image_pushed(service, *made, result),
+            (CallKey::Image(service, made), Answer::Pushed(result)) => {
+                self.image_pushed(service, *made, result)
+            }
             (CallKey::Log(container), Answer::Log(result)) => self.log_read(container, result.ok()),
-            (key, answer) => debug_assert!(false, "the answer {answer:?} does not belong to {key:?}"),
+            (key, answer) => {
+                debug_assert!(false, "the answer {answer:?} does not belong to {key:?}")
+            }
         }
     }
 
@@ -332,7 +388,12 @@ impl Core {
 
     /// Whether such a call would be made at this moment.
     pub(super) fn is_due(&self, key: &CallKey) -> bool {
-        !self.is_in_flight(key) && self.memory.retry.get(key).is_none_or(|(_, at)| *at <= self.now)
+        !self.is_in_flight(key)
+            && self
+                .memory
+                .retry
+                .get(key)
+                .is_none_or(|(_, at)| *at <= self.now)
     }
 
     pub(super) fn is_in_flight(&self, key: &CallKey) -> bool {
@@ -344,9 +405,15 @@ impl Core {
         if well {
             self.memory.retry.remove(key);
         } else {
-            let failures = self.memory.retry.get(key).map_or(1, |(failures, _)| failures.saturating_add(1));
+            let failures = self
+                .memory
+                .retry
+                .get(key)
+                .map_or(1, |(failures, _)| failures.saturating_add(1));
             let wait = Duration::from_secs(1 << failures.min(5));
-            self.memory.retry.insert(key.clone(), (failures, self.now.plus(wait)));
+            self.memory
+                .retry
+                .insert(key.clone(), (failures, self.now.plus(wait)));
         }
     }
 
@@ -371,18 +438,39 @@ impl Core {
 
     /// What a machine of this size has for containers.
     pub(super) fn for_containers(&self, size: Resources) -> Resources {
-        size.saturating_sub(Resources::new(self.config.system_reserve, micado_api::NanoCpus(0)))
+        size.saturating_sub(Resources::new(
+            self.config.system_reserve,
+            micado_api::NanoCpus(0),
+        ))
     }
 
     /// Containers that are, were until a moment ago, or will be on this instance.
-    pub(super) fn containers_on<'a>(&'a self, instance: &'a InstanceId) -> impl Iterator<Item = &'a Container> {
-        self.ledger.containers.values().filter(move |it| [&it.placement, &it.leaving].into_iter().flatten().any(|placement| placement.instance == *instance))
+    pub(super) fn containers_on<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+    ) -> impl Iterator<Item = &'a Container> {
+        self.ledger.containers.values().filter(move |it| {
+            [&it.placement, &it.leaving]
+                .into_iter()
+                .flatten()
+                .any(|placement| placement.instance == *instance)
+        })
     }
 
     /// The instance that people call so: the one in use, else one that may still have a machine, else the newest of those gone.
     pub(super) fn tagged(&self, tag: &str) -> Option<&Instance> {
-        let rank = |it: &&Instance| (!matches!(it.state, InstanceState::Gone | InstanceState::Failed), it.is_live(), it.created_at);
-        self.ledger.instances.values().filter(|it| it.tag.as_str() == tag).max_by_key(rank)
+        let rank = |it: &&Instance| {
+            (
+                !matches!(it.state, InstanceState::Gone | InstanceState::Failed),
+                it.is_live(),
+                it.created_at,
+            )
+        };
+        self.ledger
+            .instances
+            .values()
+            .filter(|it| it.tag.as_str() == tag)
+            .max_by_key(rank)
     }
 
     /// Changes are durable first; what depends on them follows.
@@ -392,9 +480,22 @@ impl Core {
         if !changes.is_empty() {
             actions.push(Action::Commit(changes));
         }
-        actions.extend(std::mem::take(&mut self.calls).into_iter().map(|(key, call)| Action::Call(key, call)));
-        actions.extend(std::mem::take(&mut self.replies).into_iter().map(|(ticket, reply)| Action::Reply(ticket, reply)));
-        actions.extend(self.journal.take_progress().into_iter().map(Action::Progress));
+        actions.extend(
+            std::mem::take(&mut self.calls)
+                .into_iter()
+                .map(|(key, call)| Action::Call(key, call)),
+        );
+        actions.extend(
+            std::mem::take(&mut self.replies)
+                .into_iter()
+                .map(|(ticket, reply)| Action::Reply(ticket, reply)),
+        );
+        actions.extend(
+            self.journal
+                .take_progress()
+                .into_iter()
+                .map(Action::Progress),
+        );
         actions
     }
 }

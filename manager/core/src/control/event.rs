@@ -7,8 +7,9 @@ use crate::{
     store::Change,
 };
 use micado_api::{
-    CloudName, ContainerName, ContainerView, Critical, ErrorBody, FlavourName, ImageView, InstanceId, InstanceView, LaunchRequest, Location, Progress,
-    ServiceName, StartRequest, Tag, Timestamp, agent::ContainerEvent,
+    CloudName, ContainerName, ContainerView, Critical, ErrorBody, FlavourName, ImageView,
+    InstanceId, InstanceView, LaunchRequest, Location, Progress, ServiceName, StartRequest, Tag,
+    Timestamp, agent::ContainerEvent,
 };
 use micado_cloudsetup::{BrokerError, Machine};
 use std::collections::BTreeMap;

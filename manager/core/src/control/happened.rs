@@ -37,8 +37,17 @@ impl Heard {
 impl Core {
     /// An agent speaks only for containers of its own machine, and what it says twice is heard once.
     pub(super) fn happened(&mut self, instance: &InstanceId, event: ContainerEvent) {
-        let Some(name) = event.service.clone().filter(|name| self.is_placed(name, instance)) else { return };
-        let tasks = self.sight.as_ref().map_or_else(Vec::new, |sight| sight.tasks_of(&name).to_vec());
+        let Some(name) = event
+            .service
+            .clone()
+            .filter(|name| self.is_placed(name, instance))
+        else {
+            return;
+        };
+        let tasks = self
+            .sight
+            .as_ref()
+            .map_or_else(Vec::new, |sight| sight.tasks_of(&name).to_vec());
         let heard = self.memory.heard.entry(name).or_default();
         if heard.events.contains(&event) {
             return;
@@ -66,28 +75,50 @@ impl Core {
 
     /// By the records, which are there before the engine was seen.
     fn is_placed(&self, swarm_name: &str, instance: &InstanceId) -> bool {
-        let is = |it: &Container, place: &Placement| place.instance == *instance && self.swarm_name(&it.name, place) == swarm_name;
-        self.ledger.containers.values().any(|it| [&it.placement, &it.leaving].into_iter().flatten().any(|place| is(it, place)))
+        let is = |it: &Container, place: &Placement| {
+            place.instance == *instance && self.swarm_name(&it.name, place) == swarm_name
+        };
+        self.ledger.containers.values().any(|it| {
+            [&it.placement, &it.leaving]
+                .into_iter()
+                .flatten()
+                .any(|place| is(it, place))
+        })
     }
 
     /// Swarm services of which an agent has said something that the Swarm has not said yet.
     pub(super) fn awaited(&self) -> impl Iterator<Item = &String> {
-        self.memory.heard.iter().filter(|(_, heard)| heard.awaited.is_some()).map(|(name, _)| name)
+        self.memory
+            .heard
+            .iter()
+            .filter(|(_, heard)| heard.awaited.is_some())
+            .map(|(name, _)| name)
     }
 
     /// Waits no longer for what the Swarm has said, or will not say any more.
     pub(super) fn stop_awaiting(&mut self) {
         let Some(sight) = &self.sight else { return };
-        let over = |name: &str, until: Timestamp, tasks: &[TaskView]| until <= self.now || sight.tasks_of(name) != tasks;
+        let over = |name: &str, until: Timestamp, tasks: &[TaskView]| {
+            until <= self.now || sight.tasks_of(name) != tasks
+        };
         for (name, heard) in &mut self.memory.heard {
-            heard.awaited = heard.awaited.take().filter(|(until, tasks)| !over(name, *until, tasks));
+            heard.awaited = heard
+                .awaited
+                .take()
+                .filter(|(until, tasks)| !over(name, *until, tasks));
         }
-        let next = self.memory.heard.values().filter_map(|heard| Some(heard.awaited.as_ref()?.0)).min();
+        let next = self
+            .memory
+            .heard
+            .values()
+            .filter_map(|heard| Some(heard.awaited.as_ref()?.0))
+            .min();
         next.into_iter().for_each(|at| self.wake(at));
     }
 
     /// Whether the end of a Swarm service's container with this code was that the kernel killed it for want of memory.
     pub(super) fn was_killed(&self, swarm_name: &str, exit_code: Option<i64>) -> bool {
-        exit_code.is_some() && self.memory.heard.get(swarm_name).and_then(Heard::killed) == exit_code
+        exit_code.is_some()
+            && self.memory.heard.get(swarm_name).and_then(Heard::killed) == exit_code
     }
 }

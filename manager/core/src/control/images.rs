@@ -32,19 +32,36 @@ impl Core {
             }
         }
         for ((name, digest), mut seen) in builds {
-            let unwritten = self.memory.unwritten.remove(&(name.clone(), digest.clone())).unwrap_or(0);
+            let unwritten = self
+                .memory
+                .unwritten
+                .remove(&(name.clone(), digest.clone()))
+                .unwrap_or(0);
             seen.measured_ms = seen.measured_ms.saturating_add(unwritten);
-            let known = self.ledger.images.get(&name).and_then(|image| image.learned_of(&digest));
+            let known = self
+                .ledger
+                .images
+                .get(&name)
+                .and_then(|image| image.learned_of(&digest));
             if known.is_some_and(|learned| !learned.is_news(self.now, &seen)) {
-                self.memory.unwritten.insert((name, digest), seen.measured_ms);
+                self.memory
+                    .unwritten
+                    .insert((name, digest), seen.measured_ms);
                 continue;
             }
             if self.ledger.images.get(&name).is_none() {
-                let image = Image { digest: Some(digest.clone()), ..Image::new(&name, self.now) };
+                let image = Image {
+                    digest: Some(digest.clone()),
+                    ..Image::new(&name, self.now)
+                };
                 self.ledger.images.insert(name.clone(), image);
             }
             let now = self.now;
-            self.ledger.images.edit(&name).into_iter().for_each(|image| image.learn(&digest, now, &seen));
+            self.ledger
+                .images
+                .edit(&name)
+                .into_iter()
+                .for_each(|image| image.learn(&digest, now, &seen));
         }
     }
 
@@ -54,15 +71,27 @@ impl Core {
         let container = self.ledger.containers.get(&view.container)?;
         let service = self.ledger.services.get(&container.service)?;
         // One that is being removed may be of an image that had the same name before.
-        let same = container.desired != Desired::Removed || container.created_at >= service.created_at;
-        Some((service.spec.image.clone(), digest(service.pull.as_deref().filter(|_| same)?)?.to_owned()))
+        let same =
+            container.desired != Desired::Removed || container.created_at >= service.created_at;
+        Some((
+            service.spec.image.clone(),
+            digest(service.pull.as_deref().filter(|_| same)?)?.to_owned(),
+        ))
     }
 
     /// The record of an image as it is once this is launched: a new service pulls the present digest, if that is known yet.
     pub(super) fn image_to_launch(&self, name: &str, pull: Option<&str>, is_new: bool) -> Image {
-        let mut image = self.ledger.images.get(&name.to_owned()).cloned().unwrap_or_else(|| Image::new(name, self.now));
+        let mut image = self
+            .ledger
+            .images
+            .get(&name.to_owned())
+            .cloned()
+            .unwrap_or_else(|| Image::new(name, self.now));
         image.seen_at = self.now;
-        if let Some(digest) = pull.and_then(digest).filter(|_| is_new || image.digest.is_none()) {
+        if let Some(digest) = pull
+            .and_then(digest)
+            .filter(|_| is_new || image.digest.is_none())
+        {
             image.pulls(digest);
         }
         image
@@ -75,37 +104,66 @@ impl Core {
     }
 
     /// What a container is promised: what was named, and of the rest what its service has, or else what was learned. The latter comes back too.
-    pub(super) fn reservation(&self, launch: &LaunchRequest, kept: Option<&Service>, image: &Image) -> (Resources, Option<Resources>) {
+    pub(super) fn reservation(
+        &self,
+        launch: &LaunchRequest,
+        kept: Option<&Service>,
+        image: &Image,
+    ) -> (Resources, Option<Resources>) {
         let (asked, unnamed) = (launch.spec.reservation, launch.unnamed);
         let fill = |offered: Resources| Resources {
-            memory: if unnamed.memory { offered.memory } else { asked.memory },
+            memory: if unnamed.memory {
+                offered.memory
+            } else {
+                asked.memory
+            },
             cpu: if unnamed.cpu { offered.cpu } else { asked.cpu },
         };
         if let Some(service) = kept {
             return (fill(service.spec.reservation), None);
         }
-        let learned = image.footprint().filter(|_| unnamed.memory || unnamed.cpu).map(fill);
+        let learned = image
+            .footprint()
+            .filter(|_| unnamed.memory || unnamed.cpu)
+            .map(fill);
         (learned.unwrap_or(asked), learned)
     }
 
-    pub(super) fn set_image(&mut self, name: String, critical: Critical) -> Result<Reply, ErrorBody> {
+    pub(super) fn set_image(
+        &mut self,
+        name: String,
+        critical: Critical,
+    ) -> Result<Reply, ErrorBody> {
         let Some(image) = self.ledger.images.edit(&name) else {
-            return Err(ErrorBody::new(ErrorCode::NotFound, format!("no image `{name}` was ever launched"))
-                .hint("`micado image list` shows all, named as they were launched"));
+            return Err(ErrorBody::new(
+                ErrorCode::NotFound,
+                format!("no image `{name}` was ever launched"),
+            )
+            .hint("`micado image list` shows all, named as they were launched"));
         };
         image.critical = critical;
-        Ok(Reply::Image(Box::new(self.image_view(&name).expect("it was there a moment ago"))))
+        Ok(Reply::Image(Box::new(
+            self.image_view(&name).expect("it was there a moment ago"),
+        )))
     }
 
     /// All images that services run or ran, by name.
     #[must_use]
     pub fn images(&self) -> Vec<ImageView> {
-        self.ledger.images.keys().iter().filter_map(|name| self.image_view(name)).collect()
+        self.ledger
+            .images
+            .keys()
+            .iter()
+            .filter_map(|name| self.image_view(name))
+            .collect()
     }
 
     pub(super) fn image_view(&self, name: &String) -> Option<ImageView> {
         let mut view = self.ledger.images.get(name)?.view();
-        let unwritten = view.digest.clone().and_then(|digest| self.memory.unwritten.get(&(name.clone(), digest)));
+        let unwritten = view
+            .digest
+            .clone()
+            .and_then(|digest| self.memory.unwritten.get(&(name.clone(), digest)));
         view.measured_ms = view.measured_ms.saturating_add(*unwritten.unwrap_or(&0));
         Some(view)
     }
@@ -119,12 +177,32 @@ impl Core {
 
     /// Drops images that nobody has used for long, and of which nobody has said anything.
     pub(super) fn prune_images(&mut self) {
-        let in_use: BTreeSet<&str> = self.ledger.services.values().map(|it| it.spec.image.as_str()).collect();
-        let old = |it: &&Image| self.now.since(it.seen_at) > REMEMBERED && it.critical == Critical::default() && !in_use.contains(it.name.as_str());
-        for name in self.ledger.images.values().filter(old).map(|it| it.name.clone()).collect::<Vec<_>>() {
+        let in_use: BTreeSet<&str> = self
+            .ledger
+            .services
+            .values()
+            .map(|it| it.spec.image.as_str())
+            .collect();
+        let old = |it: &&Image| {
+            self.now.since(it.seen_at) > REMEMBERED
+                && it.critical == Critical::default()
+                && !in_use.contains(it.name.as_str())
+        };
+        for name in self
+            .ledger
+            .images
+            .values()
+            .filter(old)
+            .map(|it| it.name.clone())
+            .collect::<Vec<_>>()
+        {
             self.ledger.images.remove(&name);
         }
         let images = &self.ledger.images;
-        self.memory.unwritten.retain(|(name, digest), _| images.get(name).is_some_and(|it| it.learned_of(digest).is_some()));
+        self.memory.unwritten.retain(|(name, digest), _| {
+            images
+                .get(name)
+                .is_some_and(|it| it.learned_of(digest).is_some())
+        });
     }
 }

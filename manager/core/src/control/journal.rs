@@ -27,7 +27,9 @@ impl Journal {
     }
     /// What was told of a subject in its present operation.
     pub(super) fn lines(&self, subject: &str) -> Vec<Progress> {
-        self.lines.get(subject).map_or_else(Vec::new, |lines| lines.iter().cloned().collect())
+        self.lines
+            .get(subject)
+            .map_or_else(Vec::new, |lines| lines.iter().cloned().collect())
     }
     /// A new operation on a subject begins: what was told before is not part of it, and its state is told again.
     pub(super) fn begin_container(&mut self, name: &ContainerName) {
@@ -41,11 +43,25 @@ impl Journal {
     }
     /// Drops what was said of things that have no record any more.
     pub(super) fn forget(&mut self, ledger: &Ledger) {
-        if self.containers.len() > ledger.containers.len() || self.instances.len() > ledger.instances.len() {
-            self.containers.retain(|name, _| ledger.containers.get(name).is_some());
-            self.instances.retain(|id, _| ledger.instances.get(id).is_some());
-            let tags: BTreeSet<&str> = ledger.instances.values().map(|it| it.tag.as_str()).collect();
-            self.lines.retain(|subject, _| tags.contains(subject.as_str()) || ledger.containers.get(&ContainerName::trusted(subject.as_str())).is_some());
+        if self.containers.len() > ledger.containers.len()
+            || self.instances.len() > ledger.instances.len()
+        {
+            self.containers
+                .retain(|name, _| ledger.containers.get(name).is_some());
+            self.instances
+                .retain(|id, _| ledger.instances.get(id).is_some());
+            let tags: BTreeSet<&str> = ledger
+                .instances
+                .values()
+                .map(|it| it.tag.as_str())
+                .collect();
+            self.lines.retain(|subject, _| {
+                tags.contains(subject.as_str())
+                    || ledger
+                        .containers
+                        .get(&ContainerName::trusted(subject.as_str()))
+                        .is_some()
+            });
         }
     }
     /// Tells those who watch, now and when they ask later.
@@ -61,13 +77,31 @@ impl Journal {
 
 impl Core {
     /// Records a decision with its reason.
-    pub(super) fn decide(&mut self, container: Option<&ContainerName>, instance: Option<&InstanceId>, text: String) {
-        let sequence = self.ledger.decisions.values().next_back().map_or(1, |last| last.sequence + 1);
-        let decision = Decision { sequence, at: self.now, container: container.cloned(), instance: instance.cloned(), text };
+    pub(super) fn decide(
+        &mut self,
+        container: Option<&ContainerName>,
+        instance: Option<&InstanceId>,
+        text: String,
+    ) {
+        let sequence = self
+            .ledger
+            .decisions
+            .values()
+            .next_back()
+            .map_or(1, |last| last.sequence + 1);
+        let decision = Decision {
+            sequence,
+            at: self.now,
+            container: container.cloned(),
+            instance: instance.cloned(),
+            text,
+        };
         self.ledger.decisions.insert(sequence, decision);
         if self.ledger.decisions.len() > DECISIONS {
             let oldest = self.ledger.decisions.values().next().map(|it| it.sequence);
-            oldest.iter().for_each(|oldest| self.ledger.decisions.remove(oldest));
+            oldest
+                .iter()
+                .for_each(|oldest| self.ledger.decisions.remove(oldest));
         }
     }
 
@@ -78,10 +112,26 @@ impl Core {
     }
 
     fn report_instances(&mut self) {
-        let said =
-            |it: &Instance| self.journal.instances.get(&it.id).is_some_and(|(state, words)| *state == it.state && words.as_ref() == self.broker_says(it));
+        let said = |it: &Instance| {
+            self.journal
+                .instances
+                .get(&it.id)
+                .is_some_and(|(state, words)| {
+                    *state == it.state && words.as_ref() == self.broker_says(it)
+                })
+        };
         let changed = self.ledger.instances.values().filter(|it| !said(it));
-        let changed: Vec<_> = changed.map(|it| (it.id.clone(), it.tag.clone(), it.state, self.broker_says(it).cloned(), self.instance_line(it))).collect();
+        let changed: Vec<_> = changed
+            .map(|it| {
+                (
+                    it.id.clone(),
+                    it.tag.clone(),
+                    it.state,
+                    self.broker_says(it).cloned(),
+                    self.instance_line(it),
+                )
+            })
+            .collect();
         for (id, tag, state, words, text) in changed {
             self.journal.instances.insert(id.clone(), (state, words));
             let settled = match state {
@@ -89,12 +139,29 @@ impl Core {
                 InstanceState::Failed => Some(Settled::Failed),
                 _ => None,
             };
-            self.journal.tell(Progress { subject: tag.to_string(), at: self.now, text: text.clone(), settled });
-            if matches!(state, InstanceState::Draining | InstanceState::Stopping | InstanceState::Gone) {
+            self.journal.tell(Progress {
+                subject: tag.to_string(),
+                at: self.now,
+                text: text.clone(),
+                settled,
+            });
+            if matches!(
+                state,
+                InstanceState::Draining | InstanceState::Stopping | InstanceState::Gone
+            ) {
                 continue;
             }
-            for container in self.containers_on(&id).map(|it| it.name.to_string()).collect::<Vec<_>>() {
-                self.journal.tell(Progress { subject: container, at: self.now, text: text.clone(), settled: None });
+            for container in self
+                .containers_on(&id)
+                .map(|it| it.name.to_string())
+                .collect::<Vec<_>>()
+            {
+                self.journal.tell(Progress {
+                    subject: container,
+                    at: self.now,
+                    text: text.clone(),
+                    settled: None,
+                });
             }
         }
     }
@@ -102,50 +169,86 @@ impl Core {
     /// One line about an instance's state.
     pub(super) fn instance_line(&self, it: &Instance) -> String {
         let tag = &it.tag;
-        let words = self.broker_says(it).map_or_else(String::new, |words| format!(": {words}"));
+        let words = self
+            .broker_says(it)
+            .map_or_else(String::new, |words| format!(": {words}"));
         match it.state {
-            InstanceState::Requested => format!("renting {} on {} as {tag}{words}", it.flavour, it.cloud),
+            InstanceState::Requested => {
+                format!("renting {} on {} as {tag}{words}", it.flavour, it.cloud)
+            }
             InstanceState::Submitted => format!("{tag} is ordered"),
             InstanceState::Booting => format!("{tag} is booting"),
             InstanceState::Active => {
-                let after = it.joined_at.map_or(0.0, |at| at.since(it.created_at).as_secs_f64());
+                let after = it
+                    .joined_at
+                    .map_or(0.0, |at| at.since(it.created_at).as_secs_f64());
                 format!("{tag} joined after {after:.1} s")
             }
             InstanceState::Draining => format!("{tag} is being emptied"),
             InstanceState::Stopping => format!("{tag} is being given back{words}"),
             InstanceState::Gone => format!("{tag} is gone"),
-            InstanceState::Failed => format!("{tag} failed: {}", it.reason.as_deref().unwrap_or("for no known reason")),
+            InstanceState::Failed => format!(
+                "{tag} failed: {}",
+                it.reason.as_deref().unwrap_or("for no known reason")
+            ),
         }
     }
 
     fn report_containers(&mut self) {
         for name in self.ledger.containers.keys() {
-            let Some((state, reason)) = self.container_state(&name) else { continue };
-            if self.journal.containers.get(&name).is_some_and(|(said, why)| *said == state && *why == reason) {
+            let Some((state, reason)) = self.container_state(&name) else {
+                continue;
+            };
+            if self
+                .journal
+                .containers
+                .get(&name)
+                .is_some_and(|(said, why)| *said == state && *why == reason)
+            {
                 continue;
             }
-            self.journal.containers.insert(name.clone(), (state, reason.clone()));
+            self.journal
+                .containers
+                .insert(name.clone(), (state, reason.clone()));
             if state == ContainerState::Waiting && self.waits_for_machine(&name) {
                 // The machine's own lines, told to its containers too, say it already.
                 continue;
             }
             let (text, settled) = self.container_line(&name, state, reason);
-            self.journal.tell(Progress { subject: name.to_string(), at: self.now, text, settled });
+            self.journal.tell(Progress {
+                subject: name.to_string(),
+                at: self.now,
+                text,
+                settled,
+            });
         }
     }
 
     fn waits_for_machine(&self, name: &ContainerName) -> bool {
-        self.placed(name).and_then(|(_, placement, _)| self.ledger.instances.get(&placement.instance)).is_some_and(|it| it.is_arriving())
+        self.placed(name)
+            .and_then(|(_, placement, _)| self.ledger.instances.get(&placement.instance))
+            .is_some_and(|it| it.is_arriving())
     }
 
     /// One line about a container's state, and whether it has come to rest with it.
-    fn container_line(&self, name: &ContainerName, state: ContainerState, reason: Option<String>) -> (String, Option<Settled>) {
-        let place = self.placed(name).map_or_else(String::new, |(_, placement, _)| format!(" on {}", self.tag_of(&placement.instance)));
+    fn container_line(
+        &self,
+        name: &ContainerName,
+        state: ContainerState,
+        reason: Option<String>,
+    ) -> (String, Option<Settled>) {
+        let place = self
+            .placed(name)
+            .map_or_else(String::new, |(_, placement, _)| {
+                format!(" on {}", self.tag_of(&placement.instance))
+            });
         let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         match state {
             ContainerState::Waiting => (format!("waiting{because}"), None),
             ContainerState::Starting => (format!("starting{place}{because}"), None),
-            ContainerState::Running if because.is_empty() => (format!("running{place}"), Some(Settled::Done)),
+            ContainerState::Running if because.is_empty() => {
+                (format!("running{place}"), Some(Settled::Done))
+            }
             ContainerState::Running => (format!("running{because}"), Some(Settled::Done)),
             ContainerState::Failing => (format!("failing{place}{because}"), Some(Settled::Failed)),
             ContainerState::Stopping => (format!("stopping{place}"), None),

@@ -25,13 +25,18 @@ impl Core {
     /// the agent is dead.
     pub(super) fn is_silent(&self, instance: &InstanceId) -> bool {
         let doubtful = self.config.down_timeout + self.config.heartbeat;
-        self.memory.silent.get(instance).is_some_and(|since| self.now.since(*since) < doubtful)
+        self.memory
+            .silent
+            .get(instance)
+            .is_some_and(|since| self.now.since(*since) < doubtful)
     }
 
     /// Asks the clouds of machines that fell silent a moment ago, and asks to be woken for the next time.
     pub(super) fn ask_about_silent(&mut self) {
         for cloud in self.doubted_clouds() {
-            let Some(asked) = self.clouds.get(&cloud).map(|sight| sight.asked) else { continue };
+            let Some(asked) = self.clouds.get(&cloud).map(|sight| sight.asked) else {
+                continue;
+            };
             if self.is_in_flight(&CallKey::List(cloud.clone())) {
                 // Its answer brings us here again.
                 continue;
@@ -46,8 +51,16 @@ impl Core {
 
     fn doubted_clouds(&self) -> BTreeSet<CloudName> {
         let doubted = |since: Timestamp| self.now.since(since) < DOUBT;
-        let machines = self.memory.silent.iter().filter(|(_, since)| doubted(**since)).filter_map(|(id, _)| self.ledger.instances.get(id));
-        machines.filter(|it| it.is_live()).map(|it| it.cloud.clone()).collect()
+        let machines = self
+            .memory
+            .silent
+            .iter()
+            .filter(|(_, since)| doubted(**since))
+            .filter_map(|(id, _)| self.ledger.instances.get(id));
+        machines
+            .filter(|it| it.is_live())
+            .map(|it| it.cloud.clone())
+            .collect()
     }
 }
 

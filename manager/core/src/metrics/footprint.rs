@@ -48,9 +48,14 @@ pub struct Seen {
 impl Seen {
     /// One container more. A kill says that it wanted more than it could have.
     pub fn add(&mut self, used: &Used) {
-        let wanted = |limit: MemoryBytes| MemoryBytes((limit.0.saturating_add(limit.0 / 5)).max(limit.0.saturating_add(64 << 20)));
+        let wanted = |limit: MemoryBytes| {
+            MemoryBytes((limit.0.saturating_add(limit.0 / 5)).max(limit.0.saturating_add(64 << 20)))
+        };
         self.measured_ms = self.measured_ms.saturating_add(used.measured_ms);
-        self.memory = self.memory.max(used.memory_peak).max(used.killed_at.map(wanted).unwrap_or_default());
+        self.memory = self
+            .memory
+            .max(used.memory_peak)
+            .max(used.killed_at.map(wanted).unwrap_or_default());
         self.cpu = self.cpu.max(used.cpu_peak);
     }
 }
@@ -59,7 +64,11 @@ impl Learned {
     /// Nothing yet.
     #[must_use]
     pub fn new(digest: &str) -> Self {
-        Self { digest: digest.to_owned(), measured_ms: 0, windows: Vec::new() }
+        Self {
+            digest: digest.to_owned(),
+            measured_ms: 0,
+            windows: Vec::new(),
+        }
     }
 
     /// Whether it is worth a write: an hour begins, a peak rises, or the time measured has grown by much. What is not lowers no footprint below what was used.
@@ -67,11 +76,16 @@ impl Learned {
     pub fn is_news(&self, now: Timestamp, seen: &Seen) -> bool {
         let rises = |old: u64, new: u64| new > old && new - old > old / 64;
         let hour = now.0 / HOUR * HOUR;
-        let Some(present) = self.windows.last().filter(|window| window.at.0 >= hour) else { return true };
+        let Some(present) = self.windows.last().filter(|window| window.at.0 >= hour) else {
+            return true;
+        };
         let measured = self.measured_ms.saturating_add(seen.measured_ms);
         let is_enough = self.measured_ms < LEARN_AFTER && measured >= LEARN_AFTER;
         let grew = seen.measured_ms >= LEARN_AFTER.max(self.measured_ms / 8);
-        is_enough || grew || rises(present.memory.0, seen.memory.0) || rises(present.cpu.0, seen.cpu.0)
+        is_enough
+            || grew
+            || rises(present.memory.0, seen.memory.0)
+            || rises(present.cpu.0, seen.cpu.0)
     }
 
     /// Takes it in.
@@ -79,7 +93,11 @@ impl Learned {
         self.measured_ms = self.measured_ms.saturating_add(seen.measured_ms);
         let hour = Timestamp(now.0 / HOUR * HOUR);
         if self.windows.last().is_none_or(|window| window.at < hour) {
-            self.windows.push(Window { at: hour, memory: MemoryBytes(0), cpu: NanoCpus(0) });
+            self.windows.push(Window {
+                at: hour,
+                memory: MemoryBytes(0),
+                cpu: NanoCpus(0),
+            });
         }
         let excess = self.windows.len().saturating_sub(WINDOWS);
         self.windows.drain(..excess);
@@ -103,13 +121,24 @@ impl Learned {
 
     /// The most of the last day, or what was enough nearly always if that is more.
     fn peak(&self, figure: impl Fn(&Window) -> u64) -> u64 {
-        let lately = self.windows.iter().rev().take(DAY).map(&figure).max().unwrap_or(0);
+        let lately = self
+            .windows
+            .iter()
+            .rev()
+            .take(DAY)
+            .map(&figure)
+            .max()
+            .unwrap_or(0);
         let newest = self.windows.last().map_or(0, |window| window.at.0);
         let weight = |window: &Window| {
             let hours = (newest.saturating_sub(window.at.0) / HOUR) as f64;
             ((-hours / HALF_LIFE).exp2() * f64::from(1 << 30)) as u64
         };
-        let mut values: Vec<(u64, u64)> = self.windows.iter().map(|window| (figure(window), weight(window))).collect();
+        let mut values: Vec<(u64, u64)> = self
+            .windows
+            .iter()
+            .map(|window| (figure(window), weight(window)))
+            .collect();
         values.sort_unstable();
         let enough = values.iter().map(|(_, weight)| weight).sum::<u64>() * 95;
         let mut below = 0;
@@ -131,7 +160,13 @@ impl Image {
     /// One of which nothing is known yet.
     #[must_use]
     pub fn new(name: &str, now: Timestamp) -> Self {
-        Self { name: name.to_owned(), digest: None, critical: Critical::default(), learned: Vec::new(), seen_at: now }
+        Self {
+            name: name.to_owned(),
+            digest: None,
+            critical: Critical::default(),
+            learned: Vec::new(),
+            seen_at: now,
+        }
     }
 
     /// From now on nodes pull this digest.
@@ -156,37 +191,56 @@ impl Image {
             self.learned.push(Learned::new(digest));
         }
         if self.learned.len() > DIGESTS
-            && let Some(oldest) = self.learned.iter().position(|it| it.digest != digest && Some(&it.digest) != self.digest.as_ref())
+            && let Some(oldest) = self
+                .learned
+                .iter()
+                .position(|it| it.digest != digest && Some(&it.digest) != self.digest.as_ref())
         {
             self.learned.remove(oldest);
         }
-        self.learned.iter_mut().filter(|it| it.digest == digest).for_each(|it| it.learn(now, seen));
+        self.learned
+            .iter_mut()
+            .filter(|it| it.digest == digest)
+            .for_each(|it| it.learn(now, seen));
     }
 
     /// What a container of it needs, by what was learned: of the present digest, or of the one before as long as too little was seen of that.
     #[must_use]
     pub fn footprint(&self) -> Option<Resources> {
-        let present = self.digest.as_deref().and_then(|digest| self.learned_of(digest));
+        let present = self
+            .digest
+            .as_deref()
+            .and_then(|digest| self.learned_of(digest));
         if let Some(present) = present.filter(|it| it.is_enough()) {
             return Some(present.needs());
         }
         let before = self.learned.iter().rev().find(|it| it.is_enough())?.needs();
         let so_far = present.map(Learned::needs).unwrap_or_default();
-        Some(Resources::new(before.memory.max(so_far.memory), before.cpu.max(so_far.cpu)))
+        Some(Resources::new(
+            before.memory.max(so_far.memory),
+            before.cpu.max(so_far.cpu),
+        ))
     }
 
     /// As people see it.
     #[must_use]
     pub fn view(&self) -> ImageView {
         let footprint = self.footprint();
-        let suggested = |needs: Resources| Critical { memory: Some(MemoryBytes(needs.memory.0 / 100 * 85)), cpu: Some(NanoCpus(needs.cpu.0 / 100 * 85)) };
+        let suggested = |needs: Resources| Critical {
+            memory: Some(MemoryBytes(needs.memory.0 / 100 * 85)),
+            cpu: Some(NanoCpus(needs.cpu.0 / 100 * 85)),
+        };
         ImageView {
             image: self.name.clone(),
             digest: self.digest.clone(),
             critical: self.critical,
             suggested: footprint.map(suggested),
             footprint,
-            measured_ms: self.digest.as_deref().and_then(|digest| self.learned_of(digest)).map_or(0, |it| it.measured_ms),
+            measured_ms: self
+                .digest
+                .as_deref()
+                .and_then(|digest| self.learned_of(digest))
+                .map_or(0, |it| it.measured_ms),
         }
     }
 }

@@ -48,19 +48,34 @@ impl Happening {
     /// What the agent of this one's instance said of it.
     #[must_use]
     pub fn new(placed: Placed, event: &ContainerEvent) -> Self {
-        Self { placed, engine_id: event.id.clone(), at: event.at, what: event.what }
+        Self {
+            placed,
+            engine_id: event.id.clone(),
+            at: event.at,
+            what: event.what,
+        }
     }
 
     /// As its agent said it.
     #[must_use]
     pub fn event(&self) -> ContainerEvent {
-        ContainerEvent { id: self.engine_id.clone(), service: Some(self.placed.swarm_service.clone()), at: self.at, what: self.what }
+        ContainerEvent {
+            id: self.engine_id.clone(),
+            service: Some(self.placed.swarm_service.clone()),
+            at: self.at,
+            what: self.what,
+        }
     }
 
     /// What tells it from all others.
     #[must_use]
     pub fn identity(&self) -> Identity<'_> {
-        (self.at, self.placed.instance.as_str(), &self.engine_id, self.what.word())
+        (
+            self.at,
+            self.placed.instance.as_str(),
+            &self.engine_id,
+            self.what.word(),
+        )
     }
 }
 
@@ -94,15 +109,27 @@ impl RecallEvents {
     /// So many of the oldest or newest of all.
     #[must_use]
     pub fn any(first: First, most: usize) -> Self {
-        Self { name: None, tag: None, from: Timestamp(0), until: Timestamp(u64::MAX), first, most }
+        Self {
+            name: None,
+            tag: None,
+            from: Timestamp(0),
+            until: Timestamp(u64::MAX),
+            first,
+            most,
+        }
     }
 
     /// Whether this is one of them.
     #[must_use]
     pub fn wants(&self, it: &Happening) -> bool {
-        let named = |name: &String| it.placed.container.as_str() == name || it.placed.service.as_str() == name;
+        let named = |name: &String| {
+            it.placed.container.as_str() == name || it.placed.service.as_str() == name
+        };
         let on = |tag: &String| it.placed.tag.as_str() == tag;
-        self.from <= it.at && it.at < self.until && self.name.as_ref().is_none_or(named) && self.tag.as_ref().is_none_or(on)
+        self.from <= it.at
+            && it.at < self.until
+            && self.name.as_ref().is_none_or(named)
+            && self.tag.as_ref().is_none_or(on)
     }
 
     /// Those of these that are wanted, each once, in order.

@@ -37,7 +37,11 @@ impl Recall {
             Whose::Instance(instance) => (point.instance == *instance).then(|| point.clone()),
             Whose::Container(name) => {
                 let containers = [(name.clone(), *point.containers.get(name)?)].into();
-                Some(Point { instance: point.instance.clone(), containers, ..*point })
+                Some(Point {
+                    instance: point.instance.clone(),
+                    containers,
+                    ..*point
+                })
             }
         }
     }

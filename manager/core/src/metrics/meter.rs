@@ -24,14 +24,25 @@ pub struct Meter {
 
 impl Meter {
     /// Takes a batch in that came now, and gives it as a point (its containers by the name of their Swarm service; those of others are left out). `None` when it was taken before: sent again after a cut.
-    pub fn take(&mut self, now: Timestamp, instance: &InstanceId, run: &str, batch: SampleBatch) -> Option<Point> {
+    pub fn take(
+        &mut self,
+        now: Timestamp,
+        instance: &InstanceId,
+        run: &str,
+        batch: SampleBatch,
+    ) -> Option<Point> {
         let machine = self.machines.entry(instance.clone()).or_default();
         let order = machine.runs.take(run, batch.sequence);
         match order {
             Order::Again => return None,
             Order::Old => {}
             Order::First | Order::Next | Order::AfterGap => {
-                for service in machine.services().filter(|service| self.places.get(*service) == Some(instance)).cloned().collect::<Vec<_>>() {
+                for service in machine
+                    .services()
+                    .filter(|service| self.places.get(*service) == Some(instance))
+                    .cloned()
+                    .collect::<Vec<_>>()
+                {
                     self.places.remove(&service);
                 }
                 if !batch.late {
@@ -55,7 +66,9 @@ impl Meter {
     /// What the container of a Swarm service uses; `None` when it does not run or its machine is blind.
     #[must_use]
     pub fn container(&self, now: Timestamp, service: &str) -> Option<ContainerUsage> {
-        self.seeing(now, self.places.get(service)?)?.container(service).cloned()
+        self.seeing(now, self.places.get(service)?)?
+            .container(service)
+            .cloned()
     }
 
     /// What containers used since this was last asked, by Swarm service.
@@ -66,7 +79,10 @@ impl Meter {
     /// What [`Self::used`] gave could not be told: it comes again, with what was used since.
     pub fn give_back(&mut self, used: Vec<Used>) {
         for it in used {
-            let since = self.used.entry(it.service.clone()).or_insert_with(|| Used { measured_ms: 0, ..it.clone() });
+            let since = self.used.entry(it.service.clone()).or_insert_with(|| Used {
+                measured_ms: 0,
+                ..it.clone()
+            });
             since.measured_ms = since.measured_ms.saturating_add(it.measured_ms);
             since.memory_peak = since.memory_peak.max(it.memory_peak);
             since.cpu_peak = since.cpu_peak.max(it.cpu_peak);

@@ -48,7 +48,11 @@ impl Resolution {
     /// When the point that this moment belongs to began; a sample begins when it was measured.
     #[must_use]
     pub fn begin(self, at: Timestamp) -> Timestamp {
-        if self == Self::Sample { at } else { Timestamp(at.0 / self.millis() * self.millis()) }
+        if self == Self::Sample {
+            at
+        } else {
+            Timestamp(at.0 / self.millis() * self.millis())
+        }
     }
 }
 

@@ -12,9 +12,13 @@ use std::collections::BTreeMap;
 pub fn roll_up(points: &[Point], to: Resolution) -> Vec<Point> {
     let mut sums: BTreeMap<(Timestamp, &InstanceId), Sum<'_>> = BTreeMap::new();
     for point in points {
-        sums.entry((to.begin(point.at), &point.instance)).or_default().add(point);
+        sums.entry((to.begin(point.at), &point.instance))
+            .or_default()
+            .add(point);
     }
-    sums.into_iter().map(|((at, instance), sum)| sum.finish(instance.clone(), to, at)).collect()
+    sums.into_iter()
+        .map(|((at, instance), sum)| sum.finish(instance.clone(), to, at))
+        .collect()
 }
 
 /// One point in the making.
@@ -32,12 +36,24 @@ impl<'p> Sum<'p> {
     fn add(&mut self, point: &'p Point) {
         let machine = &point.machine;
         self.left.add(machine.memory_left, machine.measured_ms);
-        self.least_left = Some(self.least_left.map_or(machine.memory_least_left, |least| least.min(machine.memory_least_left)));
+        self.least_left = Some(self.least_left.map_or(machine.memory_least_left, |least| {
+            least.min(machine.memory_least_left)
+        }));
         self.machine.measured_ms = self.machine.measured_ms.saturating_add(machine.measured_ms);
         self.machine.cpu_ns = self.machine.cpu_ns.saturating_add(machine.cpu_ns);
         self.machine.cpu_peak = self.machine.cpu_peak.max(machine.cpu_peak);
-        let age = |it: &Point| (it.at, it.machine.memory_total, it.machine.disk_total, it.machine.disk_left);
-        self.last = self.last.filter(|last| age(last) >= age(point)).or(Some(point));
+        let age = |it: &Point| {
+            (
+                it.at,
+                it.machine.memory_total,
+                it.machine.disk_total,
+                it.machine.disk_left,
+            )
+        };
+        self.last = self
+            .last
+            .filter(|last| age(last) >= age(point))
+            .or(Some(point));
         for (name, container) in &point.containers {
             let (sum, memory) = self.containers.entry(name).or_default();
             memory.add(container.memory, container.measured_ms);
@@ -55,8 +71,22 @@ impl<'p> Sum<'p> {
             disk_total: last.disk_total,
             ..self.machine
         };
-        let containers = self.containers.into_iter().map(|(name, (sum, memory))| (name.to_owned(), ContainerPoint { memory: memory.get(), ..sum }));
-        Point { instance, resolution, at, machine, containers: containers.collect() }
+        let containers = self.containers.into_iter().map(|(name, (sum, memory))| {
+            (
+                name.to_owned(),
+                ContainerPoint {
+                    memory: memory.get(),
+                    ..sum
+                },
+            )
+        });
+        Point {
+            instance,
+            resolution,
+            at,
+            machine,
+            containers: containers.collect(),
+        }
     }
 }
 
@@ -90,13 +120,19 @@ struct Mean {
 
 impl Mean {
     fn add(&mut self, value: MemoryBytes, ms: u64) {
-        self.weighted = self.weighted.saturating_add(u128::from(value.0) * u128::from(ms));
+        self.weighted = self
+            .weighted
+            .saturating_add(u128::from(value.0) * u128::from(ms));
         self.weight += u128::from(ms);
         self.plain += u128::from(value.0);
         self.count += 1;
     }
     fn get(&self) -> MemoryBytes {
-        let mean = self.weighted.checked_div(self.weight).or_else(|| self.plain.checked_div(self.count)).unwrap_or(0);
+        let mean = self
+            .weighted
+            .checked_div(self.weight)
+            .or_else(|| self.plain.checked_div(self.count))
+            .unwrap_or(0);
         MemoryBytes(u64::try_from(mean).unwrap_or(u64::MAX))
     }
 }

@@ -1,6 +1,9 @@
 //! One rented machine, from the wish to rent it until it is given back.
 
-use micado_api::{CloudName, FlavourName, InstanceId, InstanceState, Location, Origin, PricePerHour, Resources, Tag, Timestamp};
+use micado_api::{
+    CloudName, FlavourName, InstanceId, InstanceState, Location, Origin, PricePerHour, Resources,
+    Tag, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -76,14 +79,26 @@ mod files {
         Numbers(Vec<u8>),
     }
 
-    pub(super) fn serialize<S: Serializer>(files: &BTreeMap<String, Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(files.iter().map(|(name, content)| (name, BASE64_STANDARD.encode(content))))
+    pub(super) fn serialize<S: Serializer>(
+        files: &BTreeMap<String, Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(
+            files
+                .iter()
+                .map(|(name, content)| (name, BASE64_STANDARD.encode(content))),
+        )
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Vec<u8>>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, Vec<u8>>, D::Error> {
         let files = BTreeMap::<String, Content>::deserialize(deserializer)?;
         let read = |(name, content)| match content {
-            Content::Base64(text) => BASE64_STANDARD.decode(text).map(|bytes| (name, bytes)).map_err(D::Error::custom),
+            Content::Base64(text) => BASE64_STANDARD
+                .decode(text)
+                .map(|bytes| (name, bytes))
+                .map_err(D::Error::custom),
             Content::Numbers(bytes) => Ok((name, bytes)),
         };
         files.into_iter().map(read).collect()
@@ -93,7 +108,14 @@ mod files {
 impl Instance {
     /// A machine that is wanted and not asked for yet: nothing is known of it but who wants it and where.
     #[must_use]
-    pub fn new(id: InstanceId, tag: Tag, cloud: CloudName, flavour: FlavourName, origin: Origin, now: Timestamp) -> Self {
+    pub fn new(
+        id: InstanceId,
+        tag: Tag,
+        cloud: CloudName,
+        flavour: FlavourName,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Self {
         Self {
             id,
             tag,

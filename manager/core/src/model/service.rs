@@ -23,7 +23,11 @@ pub struct Service {
 /// # Errors
 /// When there is no such part, when the whole is no good name, or when it ends like a container's name (`.3`), so that the two could not be told apart.
 pub fn service_name(client: &str, image: &str) -> Result<ServiceName, NameError> {
-    let refuse = |kind, name: &str, problem| NameError { kind, name: name.to_owned(), problem };
+    let refuse = |kind, name: &str, problem| NameError {
+        kind,
+        name: name.to_owned(),
+        problem,
+    };
     if client.is_empty() {
         return Err(refuse("client", client, "is empty"));
     }
@@ -33,8 +37,15 @@ pub fn service_name(client: &str, image: &str) -> Result<ServiceName, NameError>
     if last.is_empty() {
         return Err(refuse("image", image, "has no name"));
     }
-    if last.rsplit_once('.').is_some_and(|(_, end)| !end.is_empty() && end.bytes().all(|b| b.is_ascii_digit())) {
-        return Err(refuse("image", image, "must not end in a dot and a number: containers are named so"));
+    if last
+        .rsplit_once('.')
+        .is_some_and(|(_, end)| !end.is_empty() && end.bytes().all(|b| b.is_ascii_digit()))
+    {
+        return Err(refuse(
+            "image",
+            image,
+            "must not end in a dot and a number: containers are named so",
+        ));
     }
     format!("{client}_{last}").parse()
 }
@@ -51,7 +62,10 @@ mod tests {
     fn a_service_is_named_after_client_and_image() {
         assert_eq!(named("acme", "nginx"), "acme_nginx");
         assert_eq!(named("acme", "nginx:1.27"), "acme_nginx");
-        assert_eq!(named("acme", "registry.example:5000/team/web-app:2@sha256:0123"), "acme_web-app");
+        assert_eq!(
+            named("acme", "registry.example:5000/team/web-app:2@sha256:0123"),
+            "acme_web-app"
+        );
         assert_eq!(named("acme", "registry.example:5000/web"), "acme_web");
     }
 
@@ -59,7 +73,13 @@ mod tests {
     fn names_that_would_mislead_are_refused() {
         assert_eq!(named("", "nginx"), "client `` is empty");
         assert_eq!(named("acme", "team/"), "image `team/` has no name");
-        assert_eq!(named("acme", "web.2:latest"), "image `web.2:latest` must not end in a dot and a number: containers are named so");
-        assert_eq!(named("a b", "web"), "service `a b_web` may hold only letters, digits, `-`, `_` and `.`");
+        assert_eq!(
+            named("acme", "web.2:latest"),
+            "image `web.2:latest` must not end in a dot and a number: containers are named so"
+        );
+        assert_eq!(
+            named("a b", "web"),
+            "service `a b_web` may hold only letters, digits, `-`, `_` and `.`"
+        );
     }
 }

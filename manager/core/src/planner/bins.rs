@@ -39,24 +39,42 @@ pub(super) struct Rental {
 impl Rental {
     /// A machine of this offer with nothing on it.
     pub fn empty(problem: &Problem<'_>, offer: usize) -> Self {
-        Self { offer, bin: Bin { room: problem.offers[offer].capacity, ports: Vec::new(), load: Vec::new() } }
+        Self {
+            offer,
+            bin: Bin {
+                room: problem.offers[offer].capacity,
+                ports: Vec::new(),
+                load: Vec::new(),
+            },
+        }
     }
 
     /// What is on it.
     pub fn load(&self, problem: &Problem<'_>) -> Resources {
-        problem.offers[self.offer].capacity.saturating_sub(self.bin.room)
+        problem.offers[self.offer]
+            .capacity
+            .saturating_sub(self.bin.room)
     }
 }
 
 impl Bin {
     /// Whether it takes one of a kind.
     pub fn takes_one(&self, kind: &Kind<'_>) -> bool {
-        kind.needs().fits_in(&self.room) && (kind.sample.ports.is_empty() || !self.ports.iter().any(|port| kind.sample.ports.contains(port)))
+        kind.needs().fits_in(&self.room)
+            && (kind.sample.ports.is_empty()
+                || !self
+                    .ports
+                    .iter()
+                    .any(|port| kind.sample.ports.contains(port)))
     }
 
     /// How many of a kind, `count` at most, it takes.
     pub fn takes(&self, kind: &Kind<'_>, count: usize) -> usize {
-        if self.takes_one(kind) { kind.times_in(self.room, count) } else { 0 }
+        if self.takes_one(kind) {
+            kind.times_in(self.room, count)
+        } else {
+            0
+        }
     }
 
     /// Whether both could be one as far as ports go.
@@ -83,8 +101,19 @@ impl Bin {
 }
 
 /// Opens machines of the guiding size (of the cheapest that holds it, for a container too large for that) whenever none that is open has room.
-pub(super) fn fill(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)], guide: usize, fit: Fit) -> Option<Vec<Rental>> {
-    let mut bins = Bins { all: Vec::new(), rooms: Rooms::default(), fit, problem };
+pub(super) fn fill(
+    problem: &Problem<'_>,
+    runs: &[Run],
+    left: &[(usize, usize)],
+    guide: usize,
+    fit: Fit,
+) -> Option<Vec<Rental>> {
+    let mut bins = Bins {
+        all: Vec::new(),
+        rooms: Rooms::default(),
+        fit,
+        problem,
+    };
     for &(run, count) in left {
         let kind = &problem.kinds[runs[run].kind];
         let mut rest = count;
@@ -93,7 +122,11 @@ pub(super) fn fill(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)],
             rest -= times;
         }
         while rest > 0 {
-            let offer = if kind.needs().fits_in(&problem.offers[guide].capacity) { guide } else { problem.cheapest_for(kind.needs())? };
+            let offer = if kind.needs().fits_in(&problem.offers[guide].capacity) {
+                guide
+            } else {
+                problem.cheapest_for(kind.needs())?
+            };
             let number = bins.open(offer);
             let times = kind.times_in(problem.offers[offer].capacity, rest);
             bins.put(number, kind, run, times);
@@ -114,7 +147,8 @@ struct Bins<'p, 's> {
 impl Bins<'_, '_> {
     fn open(&mut self, offer: usize) -> usize {
         let rental = Rental::empty(self.problem, offer);
-        self.rooms.insert(self.key(rental.bin.room), self.all.len(), rental.bin.room);
+        self.rooms
+            .insert(self.key(rental.bin.room), self.all.len(), rental.bin.room);
         self.all.push(rental);
         self.all.len() - 1
     }
@@ -145,6 +179,10 @@ impl Bins<'_, '_> {
 
     /// What orders the machines: for the first fit nothing, so that their numbers do.
     fn key(&self, room: Resources) -> u64 {
-        if self.fit == Fit::First { 0 } else { self.problem.scale.size(room) }
+        if self.fit == Fit::First {
+            0
+        } else {
+            self.problem.scale.size(room)
+        }
     }
 }

@@ -36,50 +36,100 @@ struct Way {
 
 /// The cheapest machines within the limits that serve all of these, along with the machines that are there; `None` if there are none.
 pub(super) fn best(problem: &Problem<'_>, runs: &[Run]) -> Option<Packing> {
-    let run_of: Vec<usize> = runs.iter().enumerate().flat_map(|(number, run)| run.members.iter().map(move |_| number)).collect();
-    let sets = Sets::new(problem, run_of.iter().map(|&run| &problem.kinds[runs[run].kind]).collect());
+    let run_of: Vec<usize> = runs
+        .iter()
+        .enumerate()
+        .flat_map(|(number, run)| run.members.iter().map(move |_| number))
+        .collect();
+    let sets = Sets::new(
+        problem,
+        run_of
+            .iter()
+            .map(|&run| &problem.kinds[runs[run].kind])
+            .collect(),
+    );
     let all = (1 << run_of.len()) - 1;
     let reached = sets.on_machines_there();
     let ways = sets.on_new_machines();
     let cheapest = ways.last()?;
     let (_, _, there) = (0..=all)
         .filter(|&there| reached[there].is_some())
-        .filter_map(|there| cheapest[all ^ there].map(|way| (way.cost, (all ^ there).count_ones(), there)))
+        .filter_map(|there| {
+            cheapest[all ^ there].map(|way| (way.cost, (all ^ there).count_ones(), there))
+        })
         .filter(|&(cost, ..)| problem.allows(cost))
         .min()?;
     let mut packing = Packing::default();
     let mut set = there;
     while let Some((machine, before)) = reached[set].filter(|_| set != 0) {
-        packing.placed.extend(members(set ^ before).map(|bit| Placed { run: run_of[bit], machine, count: 1 }));
+        packing
+            .placed
+            .extend(members(set ^ before).map(|bit| Placed {
+                run: run_of[bit],
+                machine,
+                count: 1,
+            }));
         set = before;
     }
     for (offer, set) in sets.machines(&ways, all ^ there) {
         let machine = problem.yard.machines.len() + packing.rented.len();
-        packing.rented.push(Rented { offer, location: sets.kinds[set.trailing_zeros() as usize].location });
-        packing.placed.extend(members(set).map(|bit| Placed { run: run_of[bit], machine, count: 1 }));
+        packing.rented.push(Rented {
+            offer,
+            location: sets.kinds[set.trailing_zeros() as usize].location,
+        });
+        packing.placed.extend(members(set).map(|bit| Placed {
+            run: run_of[bit],
+            machine,
+            count: 1,
+        }));
     }
     Some(packing)
 }
 
 /// The cheapest new machines for all of these containers: the offer of each, and which containers (by position) it holds. `None` if no offer holds one of them.
-pub(super) fn cheapest(problem: &Problem<'_>, kinds: Vec<&Kind<'_>>) -> Option<Vec<(usize, Vec<usize>)>> {
+pub(super) fn cheapest(
+    problem: &Problem<'_>,
+    kinds: Vec<&Kind<'_>>,
+) -> Option<Vec<(usize, Vec<usize>)>> {
     let all = (1 << kinds.len()) - 1;
     let sets = Sets::new(problem, kinds);
     let ways = sets.on_new_machines();
     ways.last()?[all]?;
-    Some(sets.machines(&ways, all).into_iter().map(|(offer, set)| (offer, members(set).collect())).collect())
+    Some(
+        sets.machines(&ways, all)
+            .into_iter()
+            .map(|(offer, set)| (offer, members(set).collect()))
+            .collect(),
+    )
 }
 
 impl<'p, 's> Sets<'p, 's> {
     fn new(problem: &'p Problem<'s>, kinds: Vec<&'p Kind<'s>>) -> Self {
-        let clash = |a: &Kind<'_>, b: &Kind<'_>| a.location != b.location || !a.sample.ports.is_disjoint(&b.sample.ports);
-        let clashes: Vec<Set> = kinds.iter().map(|a| (0..kinds.len()).filter(|&b| clash(a, kinds[b])).fold(0, |set, b| set | 1 << b)).collect();
+        let clash = |a: &Kind<'_>, b: &Kind<'_>| {
+            a.location != b.location || !a.sample.ports.is_disjoint(&b.sample.ports)
+        };
+        let clashes: Vec<Set> = kinds
+            .iter()
+            .map(|a| {
+                (0..kinds.len())
+                    .filter(|&b| clash(a, kinds[b]))
+                    .fold(0, |set, b| set | 1 << b)
+            })
+            .collect();
         let mut needs: Vec<Option<Resources>> = vec![Some(Resources::default())];
         for set in 1..1_usize << kinds.len() {
             let (first, rest) = split(set);
-            needs.push(needs[rest].filter(|_| clashes[first] & rest == 0).map(|needs| needs + kinds[first].needs()));
+            needs.push(
+                needs[rest]
+                    .filter(|_| clashes[first] & rest == 0)
+                    .map(|needs| needs + kinds[first].needs()),
+            );
         }
-        Self { problem, kinds, needs }
+        Self {
+            problem,
+            kinds,
+            needs,
+        }
     }
 
     /// For each set that the machines there can take: the machine that was filled last for it, and the set before that.
@@ -89,11 +139,15 @@ impl<'p, 's> Sets<'p, 's> {
         reached[0] = Some((usize::MAX, 0));
         for machine in self.candidates() {
             let room = self.problem.yard.machines[machine].room;
-            let welcome = (0..self.kinds.len()).filter(|&bit| self.may_go_to(machine, bit)).fold(0, |set, bit| set | 1 << bit);
+            let welcome = (0..self.kinds.len())
+                .filter(|&bit| self.may_go_to(machine, bit))
+                .fold(0, |set, bit| set | 1 << bit);
             let before: Vec<Set> = (0..all).filter(|&set| reached[set].is_some()).collect();
             for before in before {
                 for more in subsets(welcome & !before) {
-                    if reached[before | more].is_none() && self.needs[more].is_some_and(|needs| needs.fits_in(&room)) {
+                    if reached[before | more].is_none()
+                        && self.needs[more].is_some_and(|needs| needs.fits_in(&room))
+                    {
                         reached[before | more] = Some((machine, before));
                     }
                 }
@@ -106,28 +160,51 @@ impl<'p, 's> Sets<'p, 's> {
     /// many finds one that no other container uses, and whoever has fewer has all there are.
     fn candidates(&self) -> BTreeSet<usize> {
         let count = self.kinds.len();
-        let bound = self.kinds.iter().filter_map(|kind| if let Binding::To(machine) = kind.bound_to { Some(machine) } else { None });
-        let free = self.kinds.iter().filter(|kind| kind.bound_to == Binding::Free);
-        bound.chain(free.flat_map(|kind| self.problem.yard.roomiest(kind, count))).collect()
+        let bound = self.kinds.iter().filter_map(|kind| {
+            if let Binding::To(machine) = kind.bound_to {
+                Some(machine)
+            } else {
+                None
+            }
+        });
+        let free = self
+            .kinds
+            .iter()
+            .filter(|kind| kind.bound_to == Binding::Free);
+        bound
+            .chain(free.flat_map(|kind| self.problem.yard.roomiest(kind, count)))
+            .collect()
     }
 
     fn may_go_to(&self, machine: usize, bit: usize) -> bool {
         let kind = self.kinds[bit];
-        let bound_elsewhere = kind.bound_to != Binding::Free && kind.bound_to != Binding::To(machine);
-        !bound_elsewhere && rule::broken(kind, machine, &self.problem.yard.machines[machine]).is_none()
+        let bound_elsewhere =
+            kind.bound_to != Binding::Free && kind.bound_to != Binding::To(machine);
+        !bound_elsewhere
+            && rule::broken(kind, machine, &self.problem.yard.machines[machine]).is_none()
     }
 
     /// For up to 0, 1, 2, ... new machines, the cheapest way to hold each set; the last layer is as good as any further one, or all that the limits allow.
     fn on_new_machines(&self) -> Vec<Vec<Option<Way>>> {
-        let one: Vec<Option<Cost>> = (0..self.needs.len()).map(|set| self.offer_for(set).map(|offer| self.problem.cost(offer))).collect();
+        let one: Vec<Option<Cost>> = (0..self.needs.len())
+            .map(|set| self.offer_for(set).map(|offer| self.problem.cost(offer)))
+            .collect();
         let mut layers = vec![vec![None; self.needs.len()]];
-        layers[0][0] = Some(Way { cost: Cost::default(), last: 0 });
+        layers[0][0] = Some(Way {
+            cost: Cost::default(),
+            last: 0,
+        });
         for machines in 1..=self.kinds.len() {
-            if !self.problem.allows(Cost { machines: u32::try_from(machines).unwrap_or(u32::MAX), ..Cost::default() }) {
+            if !self.problem.allows(Cost {
+                machines: u32::try_from(machines).unwrap_or(u32::MAX),
+                ..Cost::default()
+            }) {
                 break;
             }
             let before = &layers[machines - 1];
-            let layer: Vec<_> = (0..self.needs.len()).map(|set| way(set, &one, before)).collect();
+            let layer: Vec<_> = (0..self.needs.len())
+                .map(|set| way(set, &one, before))
+                .collect();
             if layer.iter().all(|way| way.is_none_or(|way| way.last == 0)) {
                 break;
             }
@@ -152,7 +229,9 @@ impl<'p, 's> Sets<'p, 's> {
 
     fn offer_for(&self, set: Set) -> Option<usize> {
         let bound = || members(set).any(|bit| self.kinds[bit].bound_to != Binding::Free);
-        self.needs[set].filter(|_| !bound()).and_then(|needs| self.problem.cheapest_for(needs))
+        self.needs[set]
+            .filter(|_| !bound())
+            .and_then(|needs| self.problem.cheapest_for(needs))
     }
 }
 
@@ -165,7 +244,9 @@ fn way(set: Set, one: &[Option<Cost>], before: &[Option<Way>]) -> Option<Way> {
     let (first, rest) = split(set);
     for more in subsets(rest) {
         let last = more | 1 << first;
-        let cost = one[last].zip(before[set ^ last]).map(|(cost, way)| cost + way.cost);
+        let cost = one[last]
+            .zip(before[set ^ last])
+            .map(|(cost, way)| cost + way.cost);
         if let Some(cost) = cost.filter(|&cost| best.is_none_or(|best| cost < best.cost)) {
             best = Some(Way { cost, last });
         }
@@ -185,5 +266,7 @@ fn members(set: Set) -> impl Iterator<Item = usize> {
 
 /// All subsets of a set, itself and the empty one included.
 fn subsets(set: Set) -> impl Iterator<Item = Set> {
-    std::iter::successors(Some(set), move |&subset| (subset != 0).then(|| (subset - 1) & set))
+    std::iter::successors(Some(set), move |&subset| {
+        (subset != 0).then(|| (subset - 1) & set)
+    })
 }

@@ -37,7 +37,11 @@ pub(super) struct Layout {
 impl Layout {
     /// Nothing done yet.
     pub fn empty(problem: &Problem<'_>) -> Self {
-        Self { yard: problem.yard.clone(), rented: Vec::new(), places: Vec::new() }
+        Self {
+            yard: problem.yard.clone(),
+            rented: Vec::new(),
+            places: Vec::new(),
+        }
     }
 
     /// What it rents, in all.
@@ -53,9 +57,19 @@ impl Layout {
 
     fn new(yard: Yard, rented: Vec<Rented>, runs: &[Run], placed: &[Placed]) -> Self {
         let mut next: Vec<_> = runs.iter().map(|run| run.members.iter()).collect();
-        let places = placed.iter().flat_map(|placed| next[placed.run].by_ref().take(placed.count).map(|&member| (member, placed.machine)).collect::<Vec<_>>());
+        let places = placed.iter().flat_map(|placed| {
+            next[placed.run]
+                .by_ref()
+                .take(placed.count)
+                .map(|&member| (member, placed.machine))
+                .collect::<Vec<_>>()
+        });
         let places = places.collect();
-        Self { yard, rented, places }
+        Self {
+            yard,
+            rented,
+            places,
+        }
     }
 }
 
@@ -66,7 +80,9 @@ pub(super) fn solve(problem: &Problem<'_>, runs: &[Run]) -> Option<Layout> {
     let mut parts = Vec::new();
     for place in ways {
         let mut yard = problem.yard.clone();
-        let Some(part) = place(problem, &mut yard, runs) else { continue };
+        let Some(part) = place(problem, &mut yard, runs) else {
+            continue;
+        };
         if part.left.is_empty() {
             return Some(Layout::new(yard, Vec::new(), runs, &part.placed));
         }
@@ -78,10 +94,16 @@ pub(super) fn solve(problem: &Problem<'_>, runs: &[Run]) -> Option<Layout> {
         // The first part wastes room to keep copies apart: nothing to build on when room is short.
         let mut parts: Vec<Part> = parts.into_iter().skip(1).collect();
         parts.dedup_by(|later, part| later.left == part.left);
-        let packings = parts.into_iter().filter_map(|part| many::best(problem, runs, part));
+        let packings = parts
+            .into_iter()
+            .filter_map(|part| many::best(problem, runs, part));
         packings.min_by_key(|packing| cost(problem, &packing.rented))?
     };
-    Some(carry_out(problem, runs, spread::apart(problem, runs, packing)))
+    Some(carry_out(
+        problem,
+        runs,
+        spread::apart(problem, runs, packing),
+    ))
 }
 
 /// A way to use the machines that are there; `None` if it is too slow for so many.
@@ -97,24 +119,51 @@ fn together(problem: &Problem<'_>, yard: &mut Yard, runs: &[Run]) -> Option<Part
 
 /// The cost of these machines.
 pub(super) fn cost(problem: &Problem<'_>, rented: &[Rented]) -> Cost {
-    rented.iter().fold(Cost::default(), |sum, rented| sum + problem.cost(rented.offer))
+    rented.iter().fold(Cost::default(), |sum, rented| {
+        sum + problem.cost(rented.offer)
+    })
 }
 
 /// Puts everything in its place, and rents nothing that nobody was put on.
 fn carry_out(problem: &Problem<'_>, runs: &[Run], packing: Packing) -> Layout {
     let there = problem.yard.machines.len();
     let mut used = vec![false; packing.rented.len()];
-    packing.placed.iter().filter(|placed| placed.machine >= there).for_each(|placed| used[placed.machine - there] = true);
+    packing
+        .placed
+        .iter()
+        .filter(|placed| placed.machine >= there)
+        .for_each(|placed| used[placed.machine - there] = true);
     let mut layout = Layout::empty(problem);
-    let renumbered: Vec<_> = packing.rented.iter().zip(&used).map(|(&rented, &used)| if used { layout.rent(problem, rented) } else { usize::MAX }).collect();
+    let renumbered: Vec<_> = packing
+        .rented
+        .iter()
+        .zip(&used)
+        .map(|(&rented, &used)| {
+            if used {
+                layout.rent(problem, rented)
+            } else {
+                usize::MAX
+            }
+        })
+        .collect();
     let mut placed = packing.placed;
-    let running = |machine: usize| problem.yard.machines.get(machine).is_some_and(|machine| machine.readiness == Readiness::Ready);
+    let running = |machine: usize| {
+        problem
+            .yard
+            .machines
+            .get(machine)
+            .is_some_and(|machine| machine.readiness == Readiness::Ready)
+    };
     placed.sort_by_key(|placed| (placed.run, !running(placed.machine), placed.machine));
     for placed in &mut placed {
         if placed.machine >= there {
             placed.machine = renumbered[placed.machine - there];
         }
-        layout.yard.put(&problem.kinds[runs[placed.run].kind], placed.machine, placed.count);
+        layout.yard.put(
+            &problem.kinds[runs[placed.run].kind],
+            placed.machine,
+            placed.count,
+        );
     }
     Layout::new(layout.yard, layout.rented, runs, &placed)
 }
@@ -122,5 +171,11 @@ fn carry_out(problem: &Problem<'_>, runs: &[Run], packing: Packing) -> Layout {
 /// The machine that this rents.
 pub(super) fn fresh(problem: &Problem<'_>, rented: Rented) -> Machine {
     let room = problem.offers[rented.offer].capacity;
-    Machine { location: rented.location, readiness: Readiness::Arriving, rented: true, room, ports: Vec::new() }
+    Machine {
+        location: rented.location,
+        readiness: Readiness::Arriving,
+        rented: true,
+        room,
+        ports: Vec::new(),
+    }
 }

@@ -39,19 +39,43 @@ pub(super) fn best(problem: &Problem<'_>, runs: &[Run], part: Part) -> Option<Pa
         if kind.bound_to != Binding::Free {
             return None;
         }
-        by_location.entry(kind.location).or_default().push((run, count));
+        by_location
+            .entry(kind.location)
+            .or_default()
+            .push((run, count));
     }
-    let least = by_location.values().map(|left| least(problem, runs, left)).fold(Cost::default(), Cost::add);
+    let least = by_location
+        .values()
+        .map(|left| least(problem, runs, left))
+        .fold(Cost::default(), Cost::add);
     if !problem.allows(least) {
         return None;
     }
-    let choices = by_location.values().map(|left| choices(problem, runs, left)).collect::<Option<Vec<_>>>()?;
-    let mut packing = Packing { rented: Vec::new(), placed: part.placed };
-    for (location, choice) in by_location.into_keys().zip(within_limits(problem, choices)?) {
+    let choices = by_location
+        .values()
+        .map(|left| choices(problem, runs, left))
+        .collect::<Option<Vec<_>>>()?;
+    let mut packing = Packing {
+        rented: Vec::new(),
+        placed: part.placed,
+    };
+    for (location, choice) in by_location
+        .into_keys()
+        .zip(within_limits(problem, choices)?)
+    {
         for rental in choice.machines {
             let machine = problem.yard.machines.len() + packing.rented.len();
-            packing.rented.push(Rented { offer: rental.offer, location });
-            packing.placed.extend(rental.bin.load.iter().map(|&(run, count)| Placed { run, machine, count }));
+            packing.rented.push(Rented {
+                offer: rental.offer,
+                location,
+            });
+            packing
+                .placed
+                .extend(rental.bin.load.iter().map(|&(run, count)| Placed {
+                    run,
+                    machine,
+                    count,
+                }));
         }
     }
     Some(packing)
@@ -59,17 +83,39 @@ pub(super) fn best(problem: &Problem<'_>, runs: &[Run], part: Part) -> Option<Pa
 
 /// What any way to rent for these costs at least.
 fn least(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Cost {
-    let needs = left.iter().map(|&(run, count)| problem.kinds[runs[run].kind].needs_of(count)).fold(Resources::default(), Resources::add);
-    let memory = (needs.memory.0, |offer: usize| problem.offers[offer].capacity.memory.0);
-    let cpu = (needs.cpu.0, |offer: usize| problem.offers[offer].capacity.cpu.0);
+    let needs = left
+        .iter()
+        .map(|&(run, count)| problem.kinds[runs[run].kind].needs_of(count))
+        .fold(Resources::default(), Resources::add);
+    let memory = (needs.memory.0, |offer: usize| {
+        problem.offers[offer].capacity.memory.0
+    });
+    let cpu = (needs.cpu.0, |offer: usize| {
+        problem.offers[offer].capacity.cpu.0
+    });
     let bound = |need: u64, has: &dyn Fn(usize) -> u64| {
         let offers = || (0..problem.offers.len()).filter(|&offer| has(offer) > 0);
-        let price = offers().map(|offer| u128::from(need) * u128::from(problem.cost(offer).price) / u128::from(has(offer))).min().unwrap_or(0);
-        let machines = offers().map(|offer| need.div_ceil(has(offer))).min().unwrap_or(0);
-        (u64::try_from(price).unwrap_or(u64::MAX), u32::try_from(machines).unwrap_or(u32::MAX))
+        let price = offers()
+            .map(|offer| {
+                u128::from(need) * u128::from(problem.cost(offer).price) / u128::from(has(offer))
+            })
+            .min()
+            .unwrap_or(0);
+        let machines = offers()
+            .map(|offer| need.div_ceil(has(offer)))
+            .min()
+            .unwrap_or(0);
+        (
+            u64::try_from(price).unwrap_or(u64::MAX),
+            u32::try_from(machines).unwrap_or(u32::MAX),
+        )
     };
     let (by_memory, by_cpu) = (bound(memory.0, &memory.1), bound(cpu.0, &cpu.1));
-    Cost { price: by_memory.0.max(by_cpu.0), machines: by_memory.1.max(by_cpu.1), size: 0 }
+    Cost {
+        price: by_memory.0.max(by_cpu.0),
+        machines: by_memory.1.max(by_cpu.1),
+        size: 0,
+    }
 }
 
 /// For each location the cheapest choice; while those exceed the limits together, one of them gives way to fewer machines, where a machine less costs least.
@@ -79,14 +125,33 @@ fn within_limits(problem: &Problem<'_>, mut choices: Vec<Vec<Choice>>) -> Option
     }
     let mut taken = vec![0; choices.len()];
     loop {
-        let total = taken.iter().zip(&choices).fold(Cost::default(), |sum, (&taken, choices)| sum + choices[taken].cost);
+        let total = taken
+            .iter()
+            .zip(&choices)
+            .fold(Cost::default(), |sum, (&taken, choices)| {
+                sum + choices[taken].cost
+            });
         if problem.allows(total) {
-            return Some(taken.into_iter().zip(choices).map(|(taken, mut choices)| choices.swap_remove(taken)).collect());
+            return Some(
+                taken
+                    .into_iter()
+                    .zip(choices)
+                    .map(|(taken, mut choices)| choices.swap_remove(taken))
+                    .collect(),
+            );
         }
-        let others = (0..choices.len()).flat_map(|location| (taken[location] + 1..choices[location].len()).map(move |other| (location, other)));
+        let others = (0..choices.len()).flat_map(|location| {
+            (taken[location] + 1..choices[location].len()).map(move |other| (location, other))
+        });
         let dearness = |&(location, other): &(usize, usize)| {
-            let (now, then) = (choices[location][taken[location]].cost, choices[location][other].cost);
-            let saved = now.machines.checked_sub(then.machines).filter(|&saved| saved > 0)?;
+            let (now, then) = (
+                choices[location][taken[location]].cost,
+                choices[location][other].cost,
+            );
+            let saved = now
+                .machines
+                .checked_sub(then.machines)
+                .filter(|&saved| saved > 0)?;
             Some(((then.price - now.price) / u64::from(saved), location, other))
         };
         let (_, location, other) = others.filter_map(|other| dearness(&other)).min()?;
@@ -96,25 +161,39 @@ fn within_limits(problem: &Problem<'_>, mut choices: Vec<Vec<Choice>>) -> Option
 
 /// Every choice we know for one location; `None` if no offer holds one of the containers.
 fn choices(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Option<Vec<Choice>> {
-    let with_ports = left.iter().any(|&(run, _)| !problem.kinds[runs[run].kind].sample.ports.is_empty());
+    let with_ports = left
+        .iter()
+        .any(|&(run, _)| !problem.kinds[runs[run].kind].sample.ports.is_empty());
     let guides = guides(problem, runs, left);
-    let mut choices: Vec<Choice> = patterns::on_new_machines(problem, runs, left, &guides).map(|machines| Choice::new(problem, machines)).into_iter().collect();
+    let mut choices: Vec<Choice> = patterns::on_new_machines(problem, runs, left, &guides)
+        .map(|machines| Choice::new(problem, machines))
+        .into_iter()
+        .collect();
     for guide in guides {
         for measure in [Measure::Sum, Measure::Max] {
             for ports_first in [false, true].into_iter().take(1 + usize::from(with_ports)) {
                 let mut left = left.to_vec();
                 left.sort_by_cached_key(|&(run, _)| {
                     let kind = &problem.kinds[runs[run].kind];
-                    (ports_first && kind.sample.ports.is_empty(), Reverse(measure.of(kind.needs(), problem.offers[guide].capacity)), run)
+                    (
+                        ports_first && kind.sample.ports.is_empty(),
+                        Reverse(measure.of(kind.needs(), problem.offers[guide].capacity)),
+                        run,
+                    )
                 });
                 for fit in [Fit::First, Fit::Best] {
-                    choices.push(Choice::new(problem, bins::fill(problem, runs, &left, guide, fit)?));
+                    choices.push(Choice::new(
+                        problem,
+                        bins::fill(problem, runs, &left, guide, fit)?,
+                    ));
                 }
             }
         }
     }
     let cheapest = choices.iter().min_by_key(|choice| choice.cost)?.clone();
-    let merged = (0..problem.offers.len()).fold(cheapest, |choice, offer| choice.with_some_merged(problem, offer));
+    let merged = (0..problem.offers.len()).fold(cheapest, |choice, offer| {
+        choice.with_some_merged(problem, offer)
+    });
     choices.extend(merged.clone().with_emptiest_packed_again(problem, runs));
     choices.push(merged);
     Some(choices)
@@ -122,15 +201,28 @@ fn choices(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Opti
 
 /// The sizes worth building on: those that no other beats in price and size alike, the best bargains for what is needed here, and the largest.
 fn guides(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Vec<usize> {
-    let needs = left.iter().map(|&(run, count)| problem.kinds[runs[run].kind].needs_of(count)).fold(Resources::default(), Resources::add);
+    let needs = left
+        .iter()
+        .map(|&(run, count)| problem.kinds[runs[run].kind].needs_of(count))
+        .fold(Resources::default(), Resources::add);
     let offers = &problem.offers;
     // Offers are sorted by price and then by size, so whoever beats one comes before it, or is its equal.
-    let beaten = |&offer: &usize| (0..offer).any(|other| offers[offer].capacity.fits_in(&offers[other].capacity));
+    let beaten = |&offer: &usize| {
+        (0..offer).any(|other| offers[offer].capacity.fits_in(&offers[other].capacity))
+    };
     let share = |need: u64, has: u64| has as f64 / need.max(1) as f64;
-    let both = |offer: usize| share(needs.memory.0, offers[offer].capacity.memory.0).min(share(needs.cpu.0, offers[offer].capacity.cpu.0));
+    let both = |offer: usize| {
+        share(needs.memory.0, offers[offer].capacity.memory.0)
+            .min(share(needs.cpu.0, offers[offer].capacity.cpu.0))
+    };
     let mut guides: Vec<usize> = (0..offers.len()).filter(|offer| !beaten(offer)).collect();
-    let largest = guides.iter().copied().max_by(|&a, &b| both(a).total_cmp(&both(b)));
-    guides.sort_by(|&a, &b| (offers[a].price.0 as f64 * both(b)).total_cmp(&(offers[b].price.0 as f64 * both(a))));
+    let largest = guides
+        .iter()
+        .copied()
+        .max_by(|&a, &b| both(a).total_cmp(&both(b)));
+    guides.sort_by(|&a, &b| {
+        (offers[a].price.0 as f64 * both(b)).total_cmp(&(offers[b].price.0 as f64 * both(a)))
+    });
     guides.truncate(GUIDES);
     guides.extend(largest.filter(|largest| !guides.contains(largest)));
     guides
@@ -146,19 +238,28 @@ impl Choice {
                 bin.room = problem.offers[cheapest].capacity.saturating_sub(load);
             }
         }
-        Self { cost: cost(problem, &machines), machines }
+        Self {
+            cost: cost(problem, &machines),
+            machines,
+        }
     }
 
     /// The same with cheaper machines replaced by one of this offer wherever that holds the load of several and costs no more than they do.
     fn with_some_merged(mut self, problem: &Problem<'_>, offer: usize) -> Self {
         let price = problem.cost(offer).price;
-        let (mut small, kept): (Vec<Rental>, Vec<Rental>) = self.machines.into_iter().partition(|rental| problem.cost(rental.offer).price < price);
+        let (mut small, kept): (Vec<Rental>, Vec<Rental>) = self
+            .machines
+            .into_iter()
+            .partition(|rental| problem.cost(rental.offer).price < price);
         small.sort_by_key(|rental| Reverse(problem.scale.size(rental.load(problem))));
         let mut groups: Vec<(Rental, Vec<Rental>)> = Vec::new();
         let mut rooms = Rooms::default();
         for rental in small {
             let load = rental.load(problem);
-            let first = rooms.fitting(load).map(|(_, group, _)| group).find(|&group| groups[group].0.bin.shares_no_port_with(&rental.bin));
+            let first = rooms
+                .fitting(load)
+                .map(|(_, group, _)| group)
+                .find(|&group| groups[group].0.bin.shares_no_port_with(&rental.bin));
             let group = first.unwrap_or_else(|| {
                 groups.push((Rental::empty(problem, offer), Vec::new()));
                 groups.len() - 1
@@ -172,18 +273,27 @@ impl Choice {
         self.machines = kept;
         for (whole, parts) in groups {
             let saves = parts.len() > 1 && price <= cost(problem, &parts).price;
-            self.machines.extend(if saves { vec![whole] } else { parts });
+            self.machines
+                .extend(if saves { vec![whole] } else { parts });
         }
-        Self { cost: cost(problem, &self.machines), machines: self.machines }
+        Self {
+            cost: cost(problem, &self.machines),
+            machines: self.machines,
+        }
     }
 
     /// The same with as many of the emptiest machines as hold a few containers between them replaced by the cheapest for those; `None` if that saves nothing.
     fn with_emptiest_packed_again(mut self, problem: &Problem<'_>, runs: &[Run]) -> Option<Self> {
-        self.machines.sort_by_key(|rental| problem.scale.size(rental.load(problem)));
+        self.machines
+            .sort_by_key(|rental| problem.scale.size(rental.load(problem)));
         let mut containers: Vec<usize> = Vec::new();
         let mut emptiest = 0;
         for rental in &self.machines {
-            let load = rental.bin.load.iter().flat_map(|&(run, count)| std::iter::repeat_n(run, count));
+            let load = rental
+                .bin
+                .load
+                .iter()
+                .flat_map(|&(run, count)| std::iter::repeat_n(run, count));
             if containers.len() + load.clone().count() > few::MOST {
                 break;
             }
@@ -192,9 +302,15 @@ impl Choice {
         }
         let kind = |run: usize| &problem.kinds[runs[run].kind];
         let mut machines = Vec::new();
-        for (offer, held) in few::cheapest(problem, containers.iter().map(|&run| kind(run)).collect())? {
+        for (offer, held) in
+            few::cheapest(problem, containers.iter().map(|&run| kind(run)).collect())?
+        {
             let mut rental = Rental::empty(problem, offer);
-            held.into_iter().for_each(|container| rental.bin.put(kind(containers[container]), containers[container], 1));
+            held.into_iter().for_each(|container| {
+                rental
+                    .bin
+                    .put(kind(containers[container]), containers[container], 1)
+            });
             machines.push(rental);
         }
         machines.extend(self.machines.drain(emptiest..));
@@ -204,13 +320,20 @@ impl Choice {
 }
 
 fn cost(problem: &Problem<'_>, machines: &[Rental]) -> Cost {
-    machines.iter().fold(Cost::default(), |sum, rental| sum + problem.cost(rental.offer))
+    machines.iter().fold(Cost::default(), |sum, rental| {
+        sum + problem.cost(rental.offer)
+    })
 }
 
 impl Measure {
     fn of(self, needs: Resources, capacity: Resources) -> u64 {
-        let share = |need: u64, has: u64| u64::try_from((u128::from(need) << 32) / u128::from(has.max(1))).unwrap_or(u64::MAX);
-        let (memory, cpu) = (share(needs.memory.0, capacity.memory.0), share(needs.cpu.0, capacity.cpu.0));
+        let share = |need: u64, has: u64| {
+            u64::try_from((u128::from(need) << 32) / u128::from(has.max(1))).unwrap_or(u64::MAX)
+        };
+        let (memory, cpu) = (
+            share(needs.memory.0, capacity.memory.0),
+            share(needs.cpu.0, capacity.cpu.0),
+        );
         match self {
             Self::Sum => memory.saturating_add(cpu),
             Self::Max => memory.max(cpu),

@@ -82,32 +82,69 @@ impl<'s> Problem<'s> {
     /// Reads a snapshot.
     pub fn new(snapshot: &'s Snapshot) -> Self {
         let scale = Scale::new(snapshot);
-        let machine_of: HashMap<&InstanceId, usize> = snapshot.nodes.iter().enumerate().map(|(at, node)| (&node.instance, at)).collect();
+        let machine_of: HashMap<&InstanceId, usize> = snapshot
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(at, node)| (&node.instance, at))
+            .collect();
         let mut names = Names::default();
         let (mut kinds, kind_of) = kinds(&snapshot.waiting, &machine_of, &mut names, scale);
         let kind_of = sort_for_packing(&mut kinds, kind_of);
         let yard = yard(snapshot, &mut names, scale);
-        let mut offers: Vec<_> = snapshot.offers.iter().filter(|offer| offer.unavailable.is_none()).collect();
-        offers.sort_by_key(|offer| (offer.price, scale.size(offer.capacity), &offer.cloud, &offer.flavour));
-        Self { snapshot, locations: names.locations, kinds, kind_of, yard, offers, scale }
+        let mut offers: Vec<_> = snapshot
+            .offers
+            .iter()
+            .filter(|offer| offer.unavailable.is_none())
+            .collect();
+        offers.sort_by_key(|offer| {
+            (
+                offer.price,
+                scale.size(offer.capacity),
+                &offer.cloud,
+                &offer.flavour,
+            )
+        });
+        Self {
+            snapshot,
+            locations: names.locations,
+            kinds,
+            kind_of,
+            yard,
+            offers,
+            scale,
+        }
     }
 
     /// The cheapest offer that holds these needs, by its number in `offers`.
     pub fn cheapest_for(&self, needs: Resources) -> Option<usize> {
-        self.offers.iter().position(|offer| needs.fits_in(&offer.capacity))
+        self.offers
+            .iter()
+            .position(|offer| needs.fits_in(&offer.capacity))
     }
 
     /// What one machine of this offer costs.
     pub fn cost(&self, offer: usize) -> Cost {
         let offer = self.offers[offer];
-        Cost { price: offer.price.0, machines: 1, size: self.scale.size(offer.capacity) }
+        Cost {
+            price: offer.price.0,
+            machines: 1,
+            size: self.scale.size(offer.capacity),
+        }
     }
 
     /// Whether so much may be rented.
     pub fn allows(&self, cost: Cost) -> bool {
-        let Limits { max_instances, instances, max_price, price } = &self.snapshot.limits;
-        max_instances.is_none_or(|max| cost.machines == 0 || instances.saturating_add(cost.machines) <= max)
-            && max_price.is_none_or(|max| cost.price == 0 || price.0.saturating_add(cost.price) <= max.0)
+        let Limits {
+            max_instances,
+            instances,
+            max_price,
+            price,
+        } = &self.snapshot.limits;
+        max_instances
+            .is_none_or(|max| cost.machines == 0 || instances.saturating_add(cost.machines) <= max)
+            && max_price
+                .is_none_or(|max| cost.price == 0 || price.0.saturating_add(cost.price) <= max.0)
     }
 }
 
@@ -120,15 +157,26 @@ impl Kind<'_> {
     /// What so many of them must be promised.
     pub fn needs_of(&self, count: usize) -> Resources {
         let needs = self.needs();
-        Resources::new(MemoryBytes(needs.memory.0.saturating_mul(count as u64)), NanoCpus(needs.cpu.0.saturating_mul(count as u64)))
+        Resources::new(
+            MemoryBytes(needs.memory.0.saturating_mul(count as u64)),
+            NanoCpus(needs.cpu.0.saturating_mul(count as u64)),
+        )
     }
 
     /// How many of them, `count` at most, one machine with so much room takes. Those that ask for a port of the machine's own cannot share one.
     pub fn times_in(&self, room: Resources, count: usize) -> usize {
-        let times = |room: u64, need: u64| room.checked_div(need).map_or(count, |times| usize::try_from(times).unwrap_or(usize::MAX));
+        let times = |room: u64, need: u64| {
+            room.checked_div(need)
+                .map_or(count, |times| usize::try_from(times).unwrap_or(usize::MAX))
+        };
         let needs = self.needs();
-        let most = if self.sample.ports.is_empty() { count } else { count.min(1) };
-        most.min(times(room.memory.0, needs.memory.0)).min(times(room.cpu.0, needs.cpu.0))
+        let most = if self.sample.ports.is_empty() {
+            count
+        } else {
+            count.min(1)
+        };
+        most.min(times(room.memory.0, needs.memory.0))
+            .min(times(room.cpu.0, needs.cpu.0))
     }
 
     /// Whether a machine that takes one of `other` would also take one of these, whatever machine it is.
@@ -143,9 +191,18 @@ impl Kind<'_> {
 
 impl Scale {
     fn new(snapshot: &Snapshot) -> Self {
-        let machines = || snapshot.nodes.iter().map(|node| node.capacity).chain(snapshot.offers.iter().map(|offer| offer.capacity));
+        let machines = || {
+            snapshot
+                .nodes
+                .iter()
+                .map(|node| node.capacity)
+                .chain(snapshot.offers.iter().map(|offer| offer.capacity))
+        };
         let unit = |most: Option<u64>| (1_u64 << 40) as f64 / most.unwrap_or(1).max(1) as f64;
-        Self { memory: unit(machines().map(|size| size.memory.0).max()), cpu: unit(machines().map(|size| size.cpu.0).max()) }
+        Self {
+            memory: unit(machines().map(|size| size.memory.0).max()),
+            cpu: unit(machines().map(|size| size.cpu.0).max()),
+        }
     }
 
     /// These resources as one number.
@@ -188,20 +245,35 @@ impl<'s> Names<'s> {
 }
 
 /// Groups the waiting list by everything but the containers' names. Neighbours are mostly copies of one service, so most need no look-up.
-fn kinds<'s>(waiting: &'s [Waiting], machine_of: &HashMap<&InstanceId, usize>, names: &mut Names<'s>, scale: Scale) -> (Vec<Kind<'s>>, Vec<usize>) {
+fn kinds<'s>(
+    waiting: &'s [Waiting],
+    machine_of: &HashMap<&InstanceId, usize>,
+    names: &mut Names<'s>,
+    scale: Scale,
+) -> (Vec<Kind<'s>>, Vec<usize>) {
     let mut kinds: Vec<Kind<'s>> = Vec::new();
     let mut known = HashMap::new();
     let mut kind_of: Vec<usize> = Vec::with_capacity(waiting.len());
     for (position, sample) in waiting.iter().enumerate() {
-        let same_as_last = kind_of.last().copied().filter(|&last| asks(kinds[last].sample) == asks(sample));
+        let same_as_last = kind_of
+            .last()
+            .copied()
+            .filter(|&last| asks(kinds[last].sample) == asks(sample));
         let kind = same_as_last.unwrap_or_else(|| {
             *known.entry(asks(sample)).or_insert_with(|| {
                 kinds.push(Kind {
                     sample,
                     location: names.location(&sample.location),
                     service: names.service(&sample.service),
-                    bound_to: sample.bound_to.as_ref().map_or(Binding::Free, |id| machine_of.get(id).map_or(Binding::Lost, |&machine| Binding::To(machine))),
-                    avoid: sample.avoid.as_ref().and_then(|id| machine_of.get(id).copied()),
+                    bound_to: sample.bound_to.as_ref().map_or(Binding::Free, |id| {
+                        machine_of
+                            .get(id)
+                            .map_or(Binding::Lost, |&machine| Binding::To(machine))
+                    }),
+                    avoid: sample
+                        .avoid
+                        .as_ref()
+                        .and_then(|id| machine_of.get(id).copied()),
                     size: scale.size(sample.needs),
                     members: Vec::new(),
                 });
@@ -216,12 +288,26 @@ fn kinds<'s>(waiting: &'s [Waiting], machine_of: &HashMap<&InstanceId, usize>, n
 
 /// Everything that planning looks at in a waiting container.
 fn asks(waiting: &Waiting) -> impl Eq + std::hash::Hash {
-    (&waiting.service, &waiting.location, waiting.needs, &waiting.ports, &waiting.bound_to, &waiting.avoid)
+    (
+        &waiting.service,
+        &waiting.location,
+        waiting.needs,
+        &waiting.ports,
+        &waiting.bound_to,
+        &waiting.avoid,
+    )
 }
 
 /// Puts the kinds into packing order and renumbers `kind_of`: what is bound has one machine only, what needs a port has few, and the large are harder to place than the small.
 fn sort_for_packing(kinds: &mut Vec<Kind<'_>>, kind_of: Vec<usize>) -> Vec<usize> {
-    let rank = |kind: &Kind<'_>| (kind.bound_to == Binding::Free, kind.sample.ports.is_empty(), std::cmp::Reverse(kind.size), kind.members[0]);
+    let rank = |kind: &Kind<'_>| {
+        (
+            kind.bound_to == Binding::Free,
+            kind.sample.ports.is_empty(),
+            std::cmp::Reverse(kind.size),
+            kind.members[0],
+        )
+    };
     kinds.sort_by_key(rank);
     let mut kind_of = kind_of;
     for (number, kind) in kinds.iter().enumerate() {
@@ -234,7 +320,11 @@ fn sort_for_packing(kinds: &mut Vec<Kind<'_>>, kind_of: Vec<usize>) -> Vec<usize
 
 /// The machines as the snapshot shows them, with the ports and copies that matter to those that wait.
 fn yard<'s>(snapshot: &'s Snapshot, names: &mut Names<'s>, scale: Scale) -> Yard {
-    let wanted: BTreeSet<_> = snapshot.waiting.iter().flat_map(|waiting| &waiting.ports).collect();
+    let wanted: BTreeSet<_> = snapshot
+        .waiting
+        .iter()
+        .flat_map(|waiting| &waiting.ports)
+        .collect();
     let mut yard = Yard::new(scale);
     for node in &snapshot.nodes {
         let machine = yard.add(Machine {
@@ -242,7 +332,12 @@ fn yard<'s>(snapshot: &'s Snapshot, names: &mut Names<'s>, scale: Scale) -> Yard
             readiness: node.readiness,
             rented: false,
             room: node.capacity.saturating_sub(node.reserved),
-            ports: node.ports.iter().filter(|port| wanted.contains(port)).copied().collect(),
+            ports: node
+                .ports
+                .iter()
+                .filter(|port| wanted.contains(port))
+                .copied()
+                .collect(),
         });
         if node.readiness.is_open() {
             for (service, copies) in &node.services {

@@ -29,26 +29,39 @@ pub(super) struct Rooms {
 
 impl Block {
     fn insert(&mut self, entry: Entry) {
-        let at = self.entries.partition_point(|other| (other.key, other.machine) < (entry.key, entry.machine));
+        let at = self
+            .entries
+            .partition_point(|other| (other.key, other.machine) < (entry.key, entry.machine));
         self.entries.insert(at, entry);
         self.most = larger(self.most, entry.room);
     }
 
     fn measure(&mut self) {
-        self.most = self.entries.iter().fold(Resources::default(), |most, entry| larger(most, entry.room));
+        self.most = self
+            .entries
+            .iter()
+            .fold(Resources::default(), |most, entry| larger(most, entry.room));
     }
 }
 
 impl Rooms {
     /// Adds a machine that is not in it.
     pub fn insert(&mut self, key: u64, machine: usize, room: Resources) {
-        let at = self.block_of(key, machine).min(self.blocks.len().saturating_sub(1));
+        let at = self
+            .block_of(key, machine)
+            .min(self.blocks.len().saturating_sub(1));
         let Some(block) = self.blocks.get_mut(at) else {
-            return self.blocks.push(Block { entries: vec![Entry { key, machine, room }], most: room });
+            return self.blocks.push(Block {
+                entries: vec![Entry { key, machine, room }],
+                most: room,
+            });
         };
         block.insert(Entry { key, machine, room });
         if block.entries.len() > BLOCK {
-            let mut upper = Block { entries: block.entries.split_off(BLOCK / 2), most: Resources::default() };
+            let mut upper = Block {
+                entries: block.entries.split_off(BLOCK / 2),
+                most: Resources::default(),
+            };
             upper.measure();
             block.measure();
             self.blocks.insert(at + 1, upper);
@@ -58,8 +71,15 @@ impl Rooms {
     /// Takes a machine out; nothing happens if it is not there under that key.
     pub fn remove(&mut self, key: u64, machine: usize) {
         let at = self.block_of(key, machine);
-        let Some(block) = self.blocks.get_mut(at) else { return };
-        let Ok(entry) = block.entries.binary_search_by_key(&(key, machine), |entry| (entry.key, entry.machine)) else { return };
+        let Some(block) = self.blocks.get_mut(at) else {
+            return;
+        };
+        let Ok(entry) = block
+            .entries
+            .binary_search_by_key(&(key, machine), |entry| (entry.key, entry.machine))
+        else {
+            return;
+        };
         block.entries.remove(entry);
         if block.entries.is_empty() {
             self.blocks.remove(at);
@@ -70,19 +90,33 @@ impl Rooms {
 
     /// The machines with room for `needs`, in ascending order.
     pub fn fitting(&self, needs: Resources) -> impl Iterator<Item = (u64, usize, Resources)> {
-        let blocks = self.blocks.iter().filter(move |block| needs.fits_in(&block.most));
+        let blocks = self
+            .blocks
+            .iter()
+            .filter(move |block| needs.fits_in(&block.most));
         let entries = blocks.flat_map(|block| &block.entries);
-        entries.filter(move |entry| needs.fits_in(&entry.room)).map(|entry| (entry.key, entry.machine, entry.room))
+        entries
+            .filter(move |entry| needs.fits_in(&entry.room))
+            .map(|entry| (entry.key, entry.machine, entry.room))
     }
 
     /// All machines, the last of the order first.
     pub fn descending(&self) -> impl Iterator<Item = usize> {
-        self.blocks.iter().rev().flat_map(|block| block.entries.iter().rev()).map(|entry| entry.machine)
+        self.blocks
+            .iter()
+            .rev()
+            .flat_map(|block| block.entries.iter().rev())
+            .map(|entry| entry.machine)
     }
 
     /// The first block that does not end before this place in the order.
     fn block_of(&self, key: u64, machine: usize) -> usize {
-        self.blocks.partition_point(|block| block.entries.last().is_some_and(|last| (last.key, last.machine) < (key, machine)))
+        self.blocks.partition_point(|block| {
+            block
+                .entries
+                .last()
+                .is_some_and(|last| (last.key, last.machine) < (key, machine))
+        })
     }
 }
 
@@ -105,7 +139,9 @@ mod tests {
         let mut plain = Vec::new();
         let mut random = 7_u64;
         for machine in 0..1000 {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let free = room((random >> 33) % 50, (random >> 45) % 50);
             rooms.insert(free.memory.0 + free.cpu.0, machine, free);
             plain.push((free.memory.0 + free.cpu.0, machine, free));
@@ -116,9 +152,17 @@ mod tests {
         }
         plain.sort_by_key(|&(key, machine, _)| (key, machine));
         for needs in [room(0, 0), room(10, 40), room(49, 1), room(50, 0)] {
-            let expected: Vec<_> = plain.iter().copied().filter(|(_, _, free)| needs.fits_in(free)).collect();
+            let expected: Vec<_> = plain
+                .iter()
+                .copied()
+                .filter(|(_, _, free)| needs.fits_in(free))
+                .collect();
             assert_eq!(rooms.fitting(needs).collect::<Vec<_>>(), expected);
         }
-        assert!(rooms.descending().eq(plain.iter().rev().map(|&(_, machine, _)| machine)));
+        assert!(
+            rooms
+                .descending()
+                .eq(plain.iter().rev().map(|&(_, machine, _)| machine))
+        );
     }
 }

@@ -33,8 +33,14 @@ pub(super) struct Lack {
 pub(super) const RULES: [&dyn Rule; 6] = [&Located, &Up, &Open, &NotAvoided, &PortsFree, &Room];
 
 /// The rule that forbids this machine, if any does.
-pub(super) fn broken(kind: &Kind<'_>, number: usize, machine: &Machine) -> Option<&'static dyn Rule> {
-    RULES.into_iter().find(|rule| !rule.allows(kind, number, machine))
+pub(super) fn broken(
+    kind: &Kind<'_>,
+    number: usize,
+    machine: &Machine,
+) -> Option<&'static dyn Rule> {
+    RULES
+        .into_iter()
+        .find(|rule| !rule.allows(kind, number, machine))
 }
 
 /// A container runs on machines of the location it asks for.
@@ -93,19 +99,33 @@ impl Rule for NotAvoided {
 
 impl PortsFree {
     fn taken(kind: &Kind<'_>, machine: &Machine) -> BTreeSet<HostPort> {
-        machine.ports.iter().filter(|port| kind.sample.ports.contains(port)).copied().collect()
+        machine
+            .ports
+            .iter()
+            .filter(|port| kind.sample.ports.contains(port))
+            .copied()
+            .collect()
     }
 }
 
 impl Rule for PortsFree {
     fn allows(&self, kind: &Kind<'_>, _: usize, machine: &Machine) -> bool {
-        !machine.ports.iter().any(|port| kind.sample.ports.contains(port))
+        !machine
+            .ports
+            .iter()
+            .any(|port| kind.sample.ports.contains(port))
     }
     fn refusal(&self, _: &Problem<'_>, kind: &Kind<'_>, machine: &Machine) -> String {
-        format!("has {} taken", listed(Self::taken(kind, machine).into_iter().map(port)))
+        format!(
+            "has {} taken",
+            listed(Self::taken(kind, machine).into_iter().map(port))
+        )
     }
     fn lack(&self, kind: &Kind<'_>, machine: &Machine) -> Lack {
-        Lack { ports: Self::taken(kind, machine), ..Lack::default() }
+        Lack {
+            ports: Self::taken(kind, machine),
+            ..Lack::default()
+        }
     }
 }
 
@@ -114,7 +134,10 @@ impl Rule for Room {
         kind.needs().fits_in(&machine.room)
     }
     fn refusal(&self, _: &Problem<'_>, kind: &Kind<'_>, machine: &Machine) -> String {
-        format!("has {} left", self.lack(kind, machine).amounts(machine.room))
+        format!(
+            "has {} left",
+            self.lack(kind, machine).amounts(machine.room)
+        )
     }
     fn lack(&self, kind: &Kind<'_>, machine: &Machine) -> Lack {
         Lack::between(kind.needs(), machine.room)
@@ -124,13 +147,21 @@ impl Rule for Room {
 impl Lack {
     /// What `room` has too little of for `needs`.
     pub fn between(needs: Resources, room: Resources) -> Self {
-        Self { memory: needs.memory > room.memory, cpu: needs.cpu > room.cpu, ports: BTreeSet::new() }
+        Self {
+            memory: needs.memory > room.memory,
+            cpu: needs.cpu > room.cpu,
+            ports: BTreeSet::new(),
+        }
     }
 
     /// Both together.
     pub fn and(mut self, other: Self) -> Self {
         self.ports.extend(other.ports);
-        Self { memory: self.memory || other.memory, cpu: self.cpu || other.cpu, ports: self.ports }
+        Self {
+            memory: self.memory || other.memory,
+            cpu: self.cpu || other.cpu,
+            ports: self.ports,
+        }
     }
 
     /// The amounts of what is lacking that `resources` has; its memory if nothing is.
@@ -140,7 +171,10 @@ impl Lack {
 
     /// What a container of this kind needs of what is lacking; its memory if nothing is.
     pub fn of(&self, kind: &Kind<'_>) -> String {
-        listed(self.parts(kind.needs(), self.ports.is_empty()).chain(self.ports.iter().copied().map(port)))
+        listed(
+            self.parts(kind.needs(), self.ports.is_empty())
+                .chain(self.ports.iter().copied().map(port)),
+        )
     }
 
     fn parts(&self, resources: Resources, something: bool) -> impl Iterator<Item = String> {

@@ -19,8 +19,14 @@ const LOOKS_AT_LEAST: usize = 20_000;
 /// smaller one behind it, and one that cannot be served is passed over and blocks nobody. To get there with few packings, halves of the list are let in at once
 /// where they can be.
 pub(super) fn serve(problem: &Problem<'_>) -> Layout {
-    let possible: Vec<bool> = problem.kinds.iter().map(|kind| could_be_served_alone(problem, kind)).collect();
-    let candidates: Vec<usize> = (0..problem.kind_of.len()).filter(|&container| possible[problem.kind_of[container]]).collect();
+    let possible: Vec<bool> = problem
+        .kinds
+        .iter()
+        .map(|kind| could_be_served_alone(problem, kind))
+        .collect();
+    let candidates: Vec<usize> = (0..problem.kind_of.len())
+        .filter(|&container| possible[problem.kind_of[container]])
+        .collect();
     let mut admission = Admission {
         problem,
         admitted: vec![false; problem.kind_of.len()],
@@ -37,7 +43,10 @@ pub(super) fn serve(problem: &Problem<'_>) -> Layout {
 fn could_be_served_alone(problem: &Problem<'_>, kind: &Kind<'_>) -> bool {
     problem.yard.has_room_for(kind)
         || kind.bound_to == Binding::Free
-            && (0..problem.offers.len()).any(|offer| kind.needs().fits_in(&problem.offers[offer].capacity) && problem.allows(problem.cost(offer)))
+            && (0..problem.offers.len()).any(|offer| {
+                kind.needs().fits_in(&problem.offers[offer].capacity)
+                    && problem.allows(problem.cost(offer))
+            })
 }
 
 struct Admission<'p, 's> {
@@ -55,18 +64,26 @@ struct Admission<'p, 's> {
 impl Admission<'_, '_> {
     /// Lets in all of a part of the list, or as much of it as can be found, its head first.
     fn admit(&mut self, part: &[usize]) {
-        let part: Vec<usize> = part.iter().copied().filter(|&container| !self.is_refused(self.problem.kind_of[container])).collect();
+        let part: Vec<usize> = part
+            .iter()
+            .copied()
+            .filter(|&container| !self.is_refused(self.problem.kind_of[container]))
+            .collect();
         if part.is_empty() || self.looks == 0 {
             return;
         }
-        part.iter().for_each(|&container| self.admitted[container] = true);
+        part.iter()
+            .for_each(|&container| self.admitted[container] = true);
         let runs = self.runs();
-        self.looks = self.looks.saturating_sub(runs.iter().map(|run| run.members.len()).sum());
+        self.looks = self
+            .looks
+            .saturating_sub(runs.iter().map(|run| run.members.len()).sum());
         if let Some(layout) = solve(self.problem, &runs) {
             self.layout = layout;
             return;
         }
-        part.iter().for_each(|&container| self.admitted[container] = false);
+        part.iter()
+            .for_each(|&container| self.admitted[container] = false);
         if let [container] = part[..] {
             self.refused.push(self.problem.kind_of[container]);
         } else {
@@ -88,18 +105,40 @@ impl Admission<'_, '_> {
     }
 
     fn serve_alone(&mut self, container: usize) -> bool {
-        let Self { problem, layout, .. } = self;
-        let run = Run { kind: problem.kind_of[container], members: vec![container] };
-        let placed = layout.yard.place(problem, std::slice::from_ref(&run), Manner::Together).placed;
+        let Self {
+            problem, layout, ..
+        } = self;
+        let run = Run {
+            kind: problem.kind_of[container],
+            members: vec![container],
+        };
+        let placed = layout
+            .yard
+            .place(problem, std::slice::from_ref(&run), Manner::Together)
+            .placed;
         if let Some(placed) = placed.first() {
             layout.places.push((container, placed.machine));
             return true;
         }
         let kind = &problem.kinds[run.kind];
         let spent = layout.cost(problem);
-        let affordable = |offer: &usize| kind.needs().fits_in(&problem.offers[*offer].capacity) && problem.allows(spent + problem.cost(*offer));
-        let Some(offer) = (0..problem.offers.len()).find(affordable).filter(|_| kind.bound_to == Binding::Free) else { return false };
-        let machine = layout.rent(problem, Rented { offer, location: kind.location });
+        let affordable = |offer: &usize| {
+            kind.needs().fits_in(&problem.offers[*offer].capacity)
+                && problem.allows(spent + problem.cost(*offer))
+        };
+        let Some(offer) = (0..problem.offers.len())
+            .find(affordable)
+            .filter(|_| kind.bound_to == Binding::Free)
+        else {
+            return false;
+        };
+        let machine = layout.rent(
+            problem,
+            Rented {
+                offer,
+                location: kind.location,
+            },
+        );
         layout.yard.put(kind, machine, 1);
         layout.places.push((container, machine));
         true
@@ -107,12 +146,24 @@ impl Admission<'_, '_> {
 
     /// All that are admitted, in packing order.
     fn runs(&self) -> Vec<Run> {
-        let members = |kind: usize| self.problem.kinds[kind].members.iter().copied().filter(|&container| self.admitted[container]).collect();
-        let runs = (0..self.problem.kinds.len()).map(|kind| Run { kind, members: members(kind) });
+        let members = |kind: usize| {
+            self.problem.kinds[kind]
+                .members
+                .iter()
+                .copied()
+                .filter(|&container| self.admitted[container])
+                .collect()
+        };
+        let runs = (0..self.problem.kinds.len()).map(|kind| Run {
+            kind,
+            members: members(kind),
+        });
         runs.filter(|run: &Run| !run.members.is_empty()).collect()
     }
 
     fn is_refused(&self, kind: usize) -> bool {
-        self.refused.iter().any(|&refused| self.problem.kinds[refused].is_easier_than(&self.problem.kinds[kind]))
+        self.refused
+            .iter()
+            .any(|&refused| self.problem.kinds[refused].is_easier_than(&self.problem.kinds[kind]))
     }
 }

@@ -1,6 +1,9 @@
 //! What the planner looks at: machines, containers without a place, what can be rented and how much of it.
 
-use micado_api::{CloudName, ContainerName, FlavourName, InstanceId, Location, PricePerHour, Protocol, Resources, ServiceName, Tag};
+use micado_api::{
+    CloudName, ContainerName, FlavourName, InstanceId, Location, PricePerHour, Protocol, Resources,
+    ServiceName, Tag,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A port of a machine.

@@ -86,17 +86,27 @@ impl Machine {
 impl Yard {
     /// No machines yet.
     pub fn new(scale: Scale) -> Self {
-        Self { machines: Vec::new(), copies: HashMap::new(), rooms: Vec::new(), scale }
+        Self {
+            machines: Vec::new(),
+            copies: HashMap::new(),
+            rooms: Vec::new(),
+            scale,
+        }
     }
 
     /// Adds a machine and gives its number.
     pub fn add(&mut self, machine: Machine) -> usize {
         let number = self.machines.len();
         if self.rooms.len() <= machine.location {
-            self.rooms.resize_with(machine.location + 1, Default::default);
+            self.rooms
+                .resize_with(machine.location + 1, Default::default);
         }
         if let Some(class) = machine.class() {
-            self.rooms[machine.location][class].insert(self.scale.size(machine.room), number, machine.room);
+            self.rooms[machine.location][class].insert(
+                self.scale.size(machine.room),
+                number,
+                machine.room,
+            );
         }
         self.machines.push(machine);
         number
@@ -104,11 +114,20 @@ impl Yard {
 
     /// Places what it can of the runs, in their order.
     pub fn place(&mut self, problem: &Problem<'_>, runs: &[Run], manner: Manner) -> Part {
-        let Part { mut placed, mut left } = Part::default();
+        let Part {
+            mut placed,
+            mut left,
+        } = Part::default();
         for (number, run) in runs.iter().enumerate() {
             let kind = &problem.kinds[run.kind];
             let before = placed.len();
-            self.place_kind(kind, run.members.len(), manner, &mut |machine, count| placed.push(Placed { run: number, machine, count }));
+            self.place_kind(kind, run.members.len(), manner, &mut |machine, count| {
+                placed.push(Placed {
+                    run: number,
+                    machine,
+                    count,
+                })
+            });
             let count: usize = placed[before..].iter().map(|placed| placed.count).sum();
             if count < run.members.len() {
                 left.push((number, run.members.len() - count));
@@ -122,19 +141,37 @@ impl Yard {
         match kind.bound_to {
             Binding::Lost => false,
             Binding::To(machine) => rule::broken(kind, machine, &self.machines[machine]).is_none(),
-            Binding::Free => self.rooms.get(kind.location).is_some_and(|classes| classes.iter().any(|rooms| self.acceptable(rooms, kind).next().is_some())),
+            Binding::Free => self.rooms.get(kind.location).is_some_and(|classes| {
+                classes
+                    .iter()
+                    .any(|rooms| self.acceptable(rooms, kind).next().is_some())
+            }),
         }
     }
 
     /// The open machines of a location, class by class, the roomiest first.
     pub fn open(&self, location: usize) -> Vec<usize> {
-        self.rooms.get(location).into_iter().flatten().flat_map(Rooms::descending).collect()
+        self.rooms
+            .get(location)
+            .into_iter()
+            .flatten()
+            .flat_map(Rooms::descending)
+            .collect()
     }
 
     /// The machines with the most room among those that would take one of this kind, up to `count` of each class.
-    pub fn roomiest<'a>(&'a self, kind: &'a Kind<'_>, count: usize) -> impl Iterator<Item = usize> + 'a {
-        let takes = |machine: &usize| rule::broken(kind, *machine, &self.machines[*machine]).is_none();
-        self.rooms.get(kind.location).into_iter().flatten().flat_map(move |rooms| rooms.descending().filter(takes).take(count))
+    pub fn roomiest<'a>(
+        &'a self,
+        kind: &'a Kind<'_>,
+        count: usize,
+    ) -> impl Iterator<Item = usize> + 'a {
+        let takes =
+            |machine: &usize| rule::broken(kind, *machine, &self.machines[*machine]).is_none();
+        self.rooms
+            .get(kind.location)
+            .into_iter()
+            .flatten()
+            .flat_map(move |rooms| rooms.descending().filter(takes).take(count))
     }
 
     /// Puts `count` of a kind on a machine that has the room.
@@ -148,15 +185,26 @@ impl Yard {
             rooms.remove(before, number);
             rooms.insert(self.scale.size(machine.room), number, machine.room);
         }
-        *self.copies.entry((kind.service, number)).or_default() += u32::try_from(count).unwrap_or(u32::MAX);
+        *self.copies.entry((kind.service, number)).or_default() +=
+            u32::try_from(count).unwrap_or(u32::MAX);
     }
 
-    fn place_kind(&mut self, kind: &Kind<'_>, count: usize, manner: Manner, placed: &mut impl FnMut(usize, usize)) {
+    fn place_kind(
+        &mut self,
+        kind: &Kind<'_>,
+        count: usize,
+        manner: Manner,
+        placed: &mut impl FnMut(usize, usize),
+    ) {
         match kind.bound_to {
             Binding::Lost => {}
             Binding::To(number) => {
                 let machine = &self.machines[number];
-                let times = if rule::broken(kind, number, machine).is_none() { kind.times_in(machine.room, count) } else { 0 };
+                let times = if rule::broken(kind, number, machine).is_none() {
+                    kind.times_in(machine.room, count)
+                } else {
+                    0
+                };
                 if times > 0 {
                     self.put(kind, number, times);
                     placed(number, times);
@@ -164,7 +212,11 @@ impl Yard {
             }
             Binding::Free => {
                 let mut left = count;
-                for class in 0..self.rooms.get(kind.location).map_or(0, |classes| classes.len()) {
+                for class in 0..self
+                    .rooms
+                    .get(kind.location)
+                    .map_or(0, |classes| classes.len())
+                {
                     let choice = match manner {
                         Manner::Together => self.tightest(kind, class, left),
                         Manner::Apart => self.emptiest_of_copies(kind, class, left),
@@ -197,11 +249,20 @@ impl Yard {
     }
 
     /// One each for the machines without a copy; those that are over go, one by one, to whoever has the fewest.
-    fn emptiest_of_copies(&self, kind: &Kind<'_>, class: usize, mut count: usize) -> Vec<(usize, usize)> {
+    fn emptiest_of_copies(
+        &self,
+        kind: &Kind<'_>,
+        class: usize,
+        mut count: usize,
+    ) -> Vec<(usize, usize)> {
         let mut choice = Vec::new();
         let mut again = BinaryHeap::new();
         for (key, number, room) in self.acceptable(&self.rooms[kind.location][class], kind) {
-            let copies = self.copies.get(&(kind.service, number)).copied().unwrap_or(0);
+            let copies = self
+                .copies
+                .get(&(kind.service, number))
+                .copied()
+                .unwrap_or(0);
             let times = kind.times_in(room, count);
             if copies > 0 {
                 again.push(Reverse((copies, key, number, times)));
@@ -213,7 +274,12 @@ impl Yard {
                 return choice;
             }
             if times > 1 {
-                again.push(Reverse((1, key.saturating_sub(kind.size), number, times - 1)));
+                again.push(Reverse((
+                    1,
+                    key.saturating_sub(kind.size),
+                    number,
+                    times - 1,
+                )));
             }
         }
         while count > 0
@@ -222,17 +288,28 @@ impl Yard {
             choice.push((number, 1));
             count -= 1;
             if times > 1 {
-                again.push(Reverse((copies + 1, key.saturating_sub(kind.size), number, times - 1)));
+                again.push(Reverse((
+                    copies + 1,
+                    key.saturating_sub(kind.size),
+                    number,
+                    times - 1,
+                )));
             }
         }
         choice
     }
 
     /// The machines that would take one of this kind, those it would fill most first. The rules that [`Rooms`] stands for need no asking.
-    fn acceptable<'a>(&'a self, rooms: &'a Rooms, kind: &'a Kind<'_>) -> impl Iterator<Item = (u64, usize, Resources)> + 'a {
+    fn acceptable<'a>(
+        &'a self,
+        rooms: &'a Rooms,
+        kind: &'a Kind<'_>,
+    ) -> impl Iterator<Item = (u64, usize, Resources)> + 'a {
         let special = kind.avoid.is_some() || !kind.sample.ports.is_empty();
         rooms.fitting(kind.needs()).filter(move |&(_, number, _)| {
-            !special || rule::NotAvoided.allows(kind, number, &self.machines[number]) && rule::PortsFree.allows(kind, number, &self.machines[number])
+            !special
+                || rule::NotAvoided.allows(kind, number, &self.machines[number])
+                    && rule::PortsFree.allows(kind, number, &self.machines[number])
         })
     }
 }

@@ -5,7 +5,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Error;
 
 /// The kinds of record; each has a table or collection of this name. The first three are MiCADO's own names.
-pub const KINDS: [&str; 6] = ["container", "instance", "imagecontainer", "service", "decision", "setting"];
+pub const KINDS: [&str; 6] = [
+    "container",
+    "instance",
+    "imagecontainer",
+    "service",
+    "decision",
+    "setting",
+];
 
 impl Key {
     /// The table or collection it lives in, one of [`KINDS`].
@@ -65,8 +72,12 @@ impl Record {
             "service" => read(json, Self::Service),
             "imagecontainer" => read(json, Self::Image),
             "decision" => read(json, Self::Decision),
-            "setting" => serde_json::from_slice(json).map(|value| Self::Setting(id.to_owned(), value)),
-            unknown => Err(serde::de::Error::custom(format!("`{unknown}` is no kind of record"))),
+            "setting" => {
+                serde_json::from_slice(json).map(|value| Self::Setting(id.to_owned(), value))
+            }
+            unknown => Err(serde::de::Error::custom(format!(
+                "`{unknown}` is no kind of record"
+            ))),
         }
     }
 }
@@ -82,11 +93,28 @@ mod tests {
 
     #[test]
     fn what_an_earlier_micado_wrote_is_read() {
-        let Record::Instance(read) = Record::decode("instance", "0123abcd", OLD.as_bytes()).expect("a good record") else { panic!("not an instance") };
+        let Record::Instance(read) =
+            Record::decode("instance", "0123abcd", OLD.as_bytes()).expect("a good record")
+        else {
+            panic!("not an instance")
+        };
         assert_eq!((read.id.as_str(), &read.joining), ("0123abcd", &None));
-        assert_eq!(read.files, [("a.bin".to_owned(), vec![0, 1, 254, 255]), ("empty".to_owned(), vec![])].into());
+        assert_eq!(
+            read.files,
+            [
+                ("a.bin".to_owned(), vec![0, 1, 254, 255]),
+                ("empty".to_owned(), vec![])
+            ]
+            .into()
+        );
         let written = Record::Instance(read.clone()).encode().expect("JSON");
-        assert!(String::from_utf8_lossy(&written).contains(r#""files":{"a.bin":"AAH+/w==","empty":""}"#));
-        assert_eq!(Record::decode("instance", "0123abcd", &written).expect("a good record"), Record::Instance(read));
+        assert!(
+            String::from_utf8_lossy(&written)
+                .contains(r#""files":{"a.bin":"AAH+/w==","empty":""}"#)
+        );
+        assert_eq!(
+            Record::decode("instance", "0123abcd", &written).expect("a good record"),
+            Record::Instance(read)
+        );
     }
 }

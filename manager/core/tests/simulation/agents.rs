@@ -29,7 +29,11 @@ pub struct Agents {
 impl Agents {
     /// The core sees the engine.
     pub fn saw(&mut self, seen: &Observation) {
-        self.in_sight = seen.services.iter().map(|it| (it.name.clone(), it.container.clone())).collect();
+        self.in_sight = seen
+            .services
+            .iter()
+            .map(|it| (it.name.clone(), it.container.clone()))
+            .collect();
         for service in &seen.services {
             let place = (service.name.clone(), service.placement.instance.clone());
             if !self.known.contains(&place) {
@@ -55,7 +59,12 @@ impl World {
         if self.clock.dice.per_mille(200) {
             return self.agent_goes();
         }
-        let again = self.clock.dice.per_mille(200).then(|| self.clock.dice.pick(&self.agents.said).cloned()).flatten();
+        let again = self
+            .clock
+            .dice
+            .per_mille(200)
+            .then(|| self.clock.dice.pick(&self.agents.said).cloned())
+            .flatten();
         self.tally.said_again += u64::from(again.is_some());
         let event = match again {
             Some(event) => event,
@@ -74,21 +83,33 @@ impl World {
     /// The manager finds that an agent came or went. One that is gone mostly comes again.
     pub fn agent_is(&mut self, instance: InstanceId, connected: bool) {
         self.tally.agents_gone += u64::from(!connected);
-        self.deliver(Event::Agent { instance, connected });
+        self.deliver(Event::Agent {
+            instance,
+            connected,
+        });
     }
 
     /// An agent is restarted, or its way to the manager is cut: that says nothing about its machine.
     fn agent_goes(&mut self) {
-        let Some((_, instance)) = self.clock.dice.pick(&self.agents.known).cloned() else { return };
-        self.clock.within(0, 18_000, Happening::Agent(instance.clone(), false));
+        let Some((_, instance)) = self.clock.dice.pick(&self.agents.known).cloned() else {
+            return;
+        };
+        self.clock
+            .within(0, 18_000, Happening::Agent(instance.clone(), false));
         if self.clock.dice.per_mille(800) {
-            self.clock.within(18_000, 120_000, Happening::Agent(instance, true));
+            self.clock
+                .within(18_000, 120_000, Happening::Agent(instance, true));
         }
     }
 
     fn say_to_manager(&mut self, event: Event) {
-        let told =
-            if let Event::Used(used) = &event { used.iter().filter_map(|it| Some((self.build_of(&it.service)?, peaks(it)))).collect() } else { Vec::new() };
+        let told = if let Event::Used(used) = &event {
+            used.iter()
+                .filter_map(|it| Some((self.build_of(&it.service)?, peaks(it))))
+                .collect()
+        } else {
+            Vec::new()
+        };
         let epoch = self.manager.epoch;
         if self.manager.core.is_none() {
             return;
@@ -106,7 +127,10 @@ impl World {
 
     /// What the container of a Swarm service is made from, as far as the manager can know.
     fn build_of(&self, swarm_name: &str) -> Option<Build> {
-        let container = self.store.container(self.agents.in_sight.get(swarm_name)?).filter(|it| it.desired != Desired::Removed)?;
+        let container = self
+            .store
+            .container(self.agents.in_sight.get(swarm_name)?)
+            .filter(|it| it.desired != Desired::Removed)?;
         let service = self.store.service(&container.service)?;
         let (_, digest) = service.pull.as_ref()?.rsplit_once('@')?;
         Some((service.spec.image.clone(), digest.to_owned()))
@@ -115,13 +139,17 @@ impl World {
     fn used(&mut self) -> Event {
         self.tally.used += 1;
         let dice = &mut self.clock.dice;
-        let some = (0..dice.between(0, 4)).filter_map(|_| dice.pick(&self.agents.known).cloned()).collect::<Vec<_>>();
+        let some = (0..dice.between(0, 4))
+            .filter_map(|_| dice.pick(&self.agents.known).cloned())
+            .collect::<Vec<_>>();
         let used = some.into_iter().map(|(service, _)| Used {
             service,
             measured_ms: dice.between(0, 900_000),
             memory_peak: MemoryBytes::mib(dice.between(1, 600)),
             cpu_peak: NanoCpus::millis(dice.between(0, 800)),
-            killed_at: dice.per_mille(60).then(|| MemoryBytes::mib(dice.between(32, 5_000))),
+            killed_at: dice
+                .per_mille(60)
+                .then(|| MemoryBytes::mib(dice.between(32, 5_000))),
         });
         Event::Used(used.collect())
     }
@@ -134,12 +162,27 @@ impl World {
             0 => ContainerHappening::Started,
             1 => ContainerHappening::Healthy,
             2 => ContainerHappening::Unhealthy,
-            _ => ContainerHappening::Died { exit_code, oom: exit_code == 137 && dice.per_mille(500) },
+            _ => ContainerHappening::Died {
+                exit_code,
+                oom: exit_code == 137 && dice.per_mille(500),
+            },
         };
-        let instance = if dice.per_mille(100) { InstanceId::trusted("of-nobody") } else { instance };
+        let instance = if dice.per_mille(100) {
+            InstanceId::trusted("of-nobody")
+        } else {
+            instance
+        };
         self.tally.happened += 1;
         let at = Timestamp(self.clock.now - self.clock.dice.between(0, 120_000));
-        Some(Event::Happened(instance, ContainerEvent { id: format!("c{}", self.clock.serial()), service: Some(service), at, what }))
+        Some(Event::Happened(
+            instance,
+            ContainerEvent {
+                id: format!("c{}", self.clock.serial()),
+                service: Some(service),
+                at,
+                what,
+            },
+        ))
     }
 }
 

@@ -93,12 +93,18 @@ pub struct Clock {
 
 impl Clock {
     pub fn new(seed: u64) -> Self {
-        Self { now: BEGINNING, dice: Dice::new(seed), sequence: 0, queue: BTreeMap::new() }
+        Self {
+            now: BEGINNING,
+            dice: Dice::new(seed),
+            sequence: 0,
+            queue: BTreeMap::new(),
+        }
     }
     /// At this moment, after all that was set for the same moment before.
     pub fn at(&mut self, time: u64, happening: Happening) {
         self.sequence += 1;
-        self.queue.insert((time.max(self.now), self.sequence), happening);
+        self.queue
+            .insert((time.max(self.now), self.sequence), happening);
     }
     /// From `low` to `high` milliseconds from now.
     pub fn within(&mut self, low: u64, high: u64, happening: Happening) {

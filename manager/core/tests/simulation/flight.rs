@@ -27,40 +27,71 @@ impl World {
     pub fn take_off(&mut self, key: CallKey, call: Call) {
         let id = self.clock.serial();
         let now = self.clock.now;
-        let weather = if self.calm { crate::weather::Weather::clear() } else { self.weather.clone() };
+        let weather = if self.calm {
+            crate::weather::Weather::clear()
+        } else {
+            self.weather.clone()
+        };
         let dice = &mut self.clock.dice;
         let given_up_at = now + dice.between(5_000, DEADLINE);
         let hangs = matches!(&call, Call::ListMachines { cloud } if self.script.hangs.as_ref() == Some(cloud));
         let lost = dice.per_mille(weather.lost_before) || hangs;
         let late = !lost && dice.per_mille(weather.late);
-        let scripted = matches!(call, Call::LaunchMachine { .. }) && std::mem::take(&mut self.script.lose_launch_answer);
+        let scripted = matches!(call, Call::LaunchMachine { .. })
+            && std::mem::take(&mut self.script.lose_launch_answer);
         let loses_answer = lost || late || dice.per_mille(weather.lost_after) || scripted;
-        let effect_at = now + if late { dice.between(DEADLINE / 2, 3 * DEADLINE) } else { latency(&call, dice) };
+        let effect_at = now
+            + if late {
+                dice.between(DEADLINE / 2, 3 * DEADLINE)
+            } else {
+                latency(&call, dice)
+            };
         self.tally.calls += 1;
         self.tally.calls_lost += u64::from(loses_answer);
         if !lost {
             self.clock.at(effect_at, Happening::Effect(id));
         }
         if loses_answer {
-            self.say(|| format!("    (will be lost{})", if lost { "" } else { " after its effect" }));
+            self.say(|| {
+                format!(
+                    "    (will be lost{})",
+                    if lost { "" } else { " after its effect" }
+                )
+            });
             self.clock.at(given_up_at, Happening::Deadline(id));
         }
         self.manager.open.insert(key.clone(), id);
-        self.flights.insert(id, Flight { epoch: self.manager.epoch, key, call, given_up_at, loses_answer, had_effect: lost, answered: false });
+        self.flights.insert(
+            id,
+            Flight {
+                epoch: self.manager.epoch,
+                key,
+                call,
+                given_up_at,
+                loses_answer,
+                had_effect: lost,
+                answered: false,
+            },
+        );
     }
 
     /// The manager died: half of the calls that had no effect yet were never sent.
     pub fn forget_flights(&mut self) {
         let dice = &mut self.clock.dice;
-        self.flights.retain(|_, it| !it.had_effect && (it.epoch + 1 < self.manager.epoch || dice.per_mille(500)));
+        self.flights.retain(|_, it| {
+            !it.had_effect && (it.epoch + 1 < self.manager.epoch || dice.per_mille(500))
+        });
     }
 
     /// A call reaches the one it was made to.
     pub fn effect(&mut self, id: u64) {
-        let Some(flight) = self.flights.get_mut(&id) else { return };
+        let Some(flight) = self.flights.get_mut(&id) else {
+            return;
+        };
         flight.had_effect = true;
         let late = flight.answered || flight.epoch != self.manager.epoch;
-        let (call, given_up_at, loses_answer) = (flight.call.clone(), flight.given_up_at, flight.loses_answer);
+        let (call, given_up_at, loses_answer) =
+            (flight.call.clone(), flight.given_up_at, flight.loses_answer);
         let (answer, ready_at) = self.carry_out(&call, late);
         if late {
             self.tally.late_effects += 1;
@@ -69,7 +100,8 @@ impl World {
         } else if !loses_answer {
             let answers_at = ready_at + self.clock.dice.between(1, 60);
             if answers_at < given_up_at {
-                self.clock.at(answers_at, Happening::Answer(id, Box::new(answer)));
+                self.clock
+                    .at(answers_at, Happening::Answer(id, Box::new(answer)));
             } else {
                 self.clock.at(given_up_at, Happening::Deadline(id));
             }
@@ -80,24 +112,48 @@ impl World {
     fn carry_out(&mut self, call: &Call, late: bool) -> (Answer, u64) {
         let mut ready_at = self.clock.now;
         let answer = match call {
-            Call::LaunchMachine { cloud, .. } => Answer::Launched(self.cloud_at(cloud).and_then(|at| self.launch(at, call, late))),
-            Call::TerminateMachine { cloud, instance } => Answer::Terminated(self.cloud_at(cloud).map(|at| ready_at = self.terminate(at, instance))),
-            Call::ListMachines { cloud } => Answer::Listed(self.cloud_at(cloud).map(|at| self.clouds[at].list(&self.config.cluster))),
-            Call::PushImage { image, .. } => Answer::Pushed(self.engine_up().map(|()| format!("registry.sim:5000/{image}@sha256:0"))),
-            Call::SaveLog { name, .. } => Answer::Log(self.engine_up().and_then(|()| match self.swarm.services.contains_key(name) {
-                true => Ok(format!("the end of {name}\n")),
-                false => Err(EngineError::NotFound(format!("service {name} not found"))),
+            Call::LaunchMachine { cloud, .. } => Answer::Launched(
+                self.cloud_at(cloud)
+                    .and_then(|at| self.launch(at, call, late)),
+            ),
+            Call::TerminateMachine { cloud, instance } => Answer::Terminated(
+                self.cloud_at(cloud)
+                    .map(|at| ready_at = self.terminate(at, instance)),
+            ),
+            Call::ListMachines { cloud } => Answer::Listed(
+                self.cloud_at(cloud)
+                    .map(|at| self.clouds[at].list(&self.config.cluster)),
+            ),
+            Call::PushImage { image, .. } => Answer::Pushed(
+                self.engine_up()
+                    .map(|()| format!("registry.sim:5000/{image}@sha256:0")),
+            ),
+            Call::SaveLog { name, .. } => Answer::Log(self.engine_up().and_then(|()| {
+                match self.swarm.services.contains_key(name) {
+                    true => Ok(format!("the end of {name}\n")),
+                    false => Err(EngineError::NotFound(format!("service {name} not found"))),
+                }
             })),
-            call => Answer::Engine(self.engine_up().and_then(|()| self.change_swarm(call, late))),
+            call => Answer::Engine(
+                self.engine_up()
+                    .and_then(|()| self.change_swarm(call, late)),
+            ),
         };
         (answer, ready_at)
     }
 
     fn change_swarm(&mut self, call: &Call, late: bool) -> Result<(), EngineError> {
         match call {
-            Call::CreateService { service, container, placement } => {
-                self.swarm.create(&mut self.clock, &self.config.cluster, (service, container, placement), late)
-            }
+            Call::CreateService {
+                service,
+                container,
+                placement,
+            } => self.swarm.create(
+                &mut self.clock,
+                &self.config.cluster,
+                (service, container, placement),
+                late,
+            ),
             Call::RemoveService { name } => {
                 self.swarm.remove(&mut self.clock, name);
                 Ok(())
@@ -118,27 +174,42 @@ impl World {
     }
 
     fn engine_up(&self) -> Result<(), EngineError> {
-        if self.swarm.down { Err(EngineError::Unavailable("connection refused".to_owned())) } else { Ok(()) }
+        if self.swarm.down {
+            Err(EngineError::Unavailable("connection refused".to_owned()))
+        } else {
+            Ok(())
+        }
     }
 
     fn cloud_at(&self, cloud: &CloudName) -> Result<usize, BrokerError> {
         match self.clouds.iter().position(|it| it.setup.name == *cloud) {
             None => Err(BrokerError::Refused(format!("no cloud {cloud}"))),
-            Some(at) if self.clouds[at].down => Err(BrokerError::Unknown("connection refused".to_owned())),
+            Some(at) if self.clouds[at].down => {
+                Err(BrokerError::Unknown("connection refused".to_owned()))
+            }
             Some(at) => Ok(at),
         }
     }
 
     /// An answer reaches the core, unless that life of it is over or it has given up.
     pub fn answered(&mut self, id: u64, answer: Answer) {
-        let Some(flight) = self.flights.remove(&id) else { return };
+        let Some(flight) = self.flights.remove(&id) else {
+            return;
+        };
         if flight.epoch != self.manager.epoch {
             return;
         }
         self.manager.open.remove(&flight.key);
         if let Answer::Listed(Ok(list)) = &answer {
-            for machine in self.clouds.iter_mut().flat_map(|it| it.machines.values_mut()) {
-                machine.listed += u32::from(list.iter().any(|it| it.id == format!("m{}", machine.serial)));
+            for machine in self
+                .clouds
+                .iter_mut()
+                .flat_map(|it| it.machines.values_mut())
+            {
+                machine.listed += u32::from(
+                    list.iter()
+                        .any(|it| it.id == format!("m{}", machine.serial)),
+                );
             }
         }
         self.deliver(Event::Answered(flight.key, answer));
@@ -146,7 +217,9 @@ impl World {
 
     /// A call is given up.
     pub fn deadline(&mut self, id: u64) {
-        let Some(flight) = self.flights.get_mut(&id) else { return };
+        let Some(flight) = self.flights.get_mut(&id) else {
+            return;
+        };
         if flight.epoch != self.manager.epoch {
             self.flights.remove(&id);
             return;
@@ -162,7 +235,11 @@ impl World {
 
     /// Whether a call of the present life about this is on its way.
     pub fn removes(&self, name: &str) -> bool {
-        let open = self.manager.open.get(&CallKey::Service(name.to_owned())).and_then(|id| self.flights.get(id));
+        let open = self
+            .manager
+            .open
+            .get(&CallKey::Service(name.to_owned()))
+            .and_then(|id| self.flights.get(id));
         open.is_some_and(|it| matches!(it.call, Call::RemoveService { .. }))
     }
 
@@ -179,7 +256,11 @@ impl World {
     }
 
     /// The Swarm name of a placement.
-    pub fn swarm_name(&self, container: &micado_core::model::Container, placement: &micado_core::model::Placement) -> String {
+    pub fn swarm_name(
+        &self,
+        container: &micado_core::model::Container,
+        placement: &micado_core::model::Placement,
+    ) -> String {
         swarm_name(&self.config.cluster, &container.name, placement.generation)
     }
 }

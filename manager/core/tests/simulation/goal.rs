@@ -28,28 +28,54 @@ pub fn reached(world: &World) -> Result<(), String> {
 /// What was acknowledged is recorded.
 fn wishes_kept(world: &World) -> Result<(), String> {
     for (name, (_, wanted)) in &world.people.wishes {
-        let record = world.store.container(name).filter(|it| it.removed_at.is_none());
+        let record = world
+            .store
+            .container(name)
+            .filter(|it| it.removed_at.is_none());
         let kept = match (wanted, record) {
             (Desired::Removed, record) => record.is_none(),
             // What had ended by itself before `quit` came stays as it is.
-            (Desired::Stopped, Some(it)) => it.desired == Desired::Stopped || it.desired == Desired::Running && it.outcome.is_some(),
+            (Desired::Stopped, Some(it)) => {
+                it.desired == Desired::Stopped
+                    || it.desired == Desired::Running && it.outcome.is_some()
+            }
             (wanted, Some(it)) => it.desired == *wanted,
             (_, None) => false,
         };
         if !kept {
-            return Err(format!("{name} should be {wanted:?}, the record says {:?}", record.map(|it| it.desired)));
+            return Err(format!(
+                "{name} should be {wanted:?}, the record says {:?}",
+                record.map(|it| it.desired)
+            ));
         }
     }
     Ok(())
 }
 
 fn container_settled(world: &World, container: &Container) -> Result<(), String> {
-    let services: Vec<&str> = world.swarm.services.values().filter(|it| it.view.container == container.name).map(|it| it.view.name.as_str()).collect();
+    let services: Vec<&str> = world
+        .swarm
+        .services
+        .values()
+        .filter(|it| it.view.container == container.name)
+        .map(|it| it.view.name.as_str())
+        .collect();
     if !container.wants_room() {
-        return if services.is_empty() { Ok(()) } else { Err(format!("it is {:?} and has a Swarm service", container.desired)) };
+        return if services.is_empty() {
+            Ok(())
+        } else {
+            Err(format!(
+                "it is {:?} and has a Swarm service",
+                container.desired
+            ))
+        };
     }
     let Some(placement) = &container.placement else {
-        let old_copy = container.leaving.as_ref().map(|it| world.swarm_name(container, it)).filter(|it| world.swarm.runs(it));
+        let old_copy = container
+            .leaving
+            .as_ref()
+            .map(|it| world.swarm_name(container, it))
+            .filter(|it| world.swarm.runs(it));
         return match services.as_slice() {
             [] => waits_rightly(world, container),
             [only] if old_copy.as_deref() == Some(*only) => waits_rightly(world, container),
@@ -60,13 +86,18 @@ fn container_settled(world: &World, container: &Container) -> Result<(), String>
     match services.as_slice() {
         [only] if *only == name && world.swarm.runs(&name) && container.leaving.is_none() => Ok(()),
         [only] if *only == name && container.leaving.is_none() => Err("it does not run".to_owned()),
-        other => Err(format!("it is placed as {name} (leaving {:?}), the Swarm has {other:?}", container.leaving)),
+        other => Err(format!(
+            "it is placed as {name} (leaving {:?}), the Swarm has {other:?}",
+            container.leaving
+        )),
     }
 }
 
 /// A container waits for a reason, and the reason is true: nothing could take it.
 fn waits_rightly(world: &World, container: &Container) -> Result<(), String> {
-    let Some(reason) = &container.reason else { return Err("it waits and does not say why".to_owned()) };
+    let Some(reason) = &container.reason else {
+        return Err("it waits and does not say why".to_owned());
+    };
     match could_run(world, container, None) {
         Some(place) => Err(format!("it waits though {place} could take it ({reason})")),
         None => Ok(()),
@@ -76,8 +107,18 @@ fn waits_rightly(world: &World, container: &Container) -> Result<(), String> {
 /// Where a container could run: on an instance that is up, or on one that could be rented.
 fn could_run(world: &World, container: &Container, but_on: Option<&Instance>) -> Option<String> {
     let spec = &world.store.service(&container.service)?.spec;
-    let others = world.store.instances().filter(|it| but_on.is_none_or(|but| but.id != it.id));
-    let mut able = others.filter(|it| container.bound_to.as_ref().is_none_or(|bound| *bound == it.id)).filter(|it| has_room(world, it, container, spec));
+    let others = world
+        .store
+        .instances()
+        .filter(|it| but_on.is_none_or(|but| but.id != it.id));
+    let mut able = others
+        .filter(|it| {
+            container
+                .bound_to
+                .as_ref()
+                .is_none_or(|bound| *bound == it.id)
+        })
+        .filter(|it| has_room(world, it, container, spec));
     if let Some(instance) = able.next() {
         return Some(instance.id.to_string());
     }
@@ -90,15 +131,36 @@ fn could_run(world: &World, container: &Container, but_on: Option<&Instance>) ->
     }
     let (count, price) = world.live();
     let more = world.config.max_instances.is_none_or(|max| count < max);
-    let mut flavours = world.config.setup.clouds.iter().flat_map(|it| &it.flavours).filter(|it| it.size.is_some());
-    let fits = |size: Resources| spec.reservation.fits_in(&less_reserve(world, shortened(world, size)));
-    let found = flavours.find(|it| it.size.is_some_and(fits) && world.config.max_price.is_none_or(|max| price + it.price.0 <= max.0));
-    found.filter(|_| more).map(|it| format!("a new {}", it.name))
+    let mut flavours = world
+        .config
+        .setup
+        .clouds
+        .iter()
+        .flat_map(|it| &it.flavours)
+        .filter(|it| it.size.is_some());
+    let fits = |size: Resources| {
+        spec.reservation
+            .fits_in(&less_reserve(world, shortened(world, size)))
+    };
+    let found = flavours.find(|it| {
+        it.size.is_some_and(fits)
+            && world
+                .config
+                .max_price
+                .is_none_or(|max| price + it.price.0 <= max.0)
+    });
+    found
+        .filter(|_| more)
+        .map(|it| format!("a new {}", it.name))
 }
 
 /// Machines may have less memory than their flavour promises.
 fn shortened(world: &World, size: Resources) -> Resources {
-    let memory = if world.weather.short_memory { size.memory.0 / 50 * 49 } else { size.memory.0 };
+    let memory = if world.weather.short_memory {
+        size.memory.0 / 50 * 49
+    } else {
+        size.memory.0
+    };
     Resources::new(micado_api::MemoryBytes(memory), size.cpu)
 }
 
@@ -107,16 +169,38 @@ fn less_reserve(world: &World, size: Resources) -> Resources {
 }
 
 fn has_room(world: &World, instance: &Instance, container: &Container, spec: &ServiceSpec) -> bool {
-    let Some((node, _)) = world.swarm.node_of(&instance.id) else { return false };
-    if instance.state != InstanceState::Active || instance.location != spec.location || !world.answers(instance) {
+    let Some((node, _)) = world.swarm.node_of(&instance.id) else {
+        return false;
+    };
+    if instance.state != InstanceState::Active
+        || instance.location != spec.location
+        || !world.answers(instance)
+    {
         return false;
     }
-    let promised = world.placed_on(&instance.id).filter(|(it, _)| it.name != container.name).fold(spec.reservation, |sum, (_, it)| sum + it.reservation);
-    let foreign = world.swarm.tasks.values().filter(|it| it.service.is_none() && it.node == Some(*node)).fold(promised, |sum, it| sum + it.view.reservation);
+    let promised = world
+        .placed_on(&instance.id)
+        .filter(|(it, _)| it.name != container.name)
+        .fold(spec.reservation, |sum, (_, it)| sum + it.reservation);
+    let foreign = world
+        .swarm
+        .tasks
+        .values()
+        .filter(|it| it.service.is_none() && it.node == Some(*node))
+        .fold(promised, |sum, it| sum + it.view.reservation);
     let port_free = |port: &micado_api::PortMapping| {
-        !world.placed_on(&instance.id).any(|(_, it)| it.ports.iter().any(|other| other.host == port.host && other.protocol == port.protocol))
+        !world.placed_on(&instance.id).any(|(_, it)| {
+            it.ports
+                .iter()
+                .any(|other| other.host == port.host && other.protocol == port.protocol)
+        })
     };
-    foreign.fits_in(&less_reserve(world, instance.size)) && spec.ports.iter().filter(|it| it.host.is_some()).all(port_free)
+    foreign.fits_in(&less_reserve(world, instance.size))
+        && spec
+            .ports
+            .iter()
+            .filter(|it| it.host.is_some())
+            .all(port_free)
 }
 
 fn instance_settled(world: &World, instance: &Instance) -> Result<(), String> {
@@ -126,19 +210,39 @@ fn instance_settled(world: &World, instance: &Instance) -> Result<(), String> {
         return if ended && machine.is_none() {
             Ok(())
         } else {
-            Err(format!("it is {:?}, released, and there is {}", instance.state, count(machine.is_some())))
+            Err(format!(
+                "it is {:?}, released, and there is {}",
+                instance.state,
+                count(machine.is_some())
+            ))
         };
     }
     match instance.state {
         InstanceState::Active if world.answers(instance) => {
-            let open = world.swarm.node_of(&instance.id).is_some_and(|(_, it)| it.view.active);
-            if open { Ok(()) } else { Err("it is active and its node is closed".to_owned()) }
+            let open = world
+                .swarm
+                .node_of(&instance.id)
+                .is_some_and(|(_, it)| it.view.active);
+            if open {
+                Ok(())
+            } else {
+                Err("it is active and its node is closed".to_owned())
+            }
         }
         InstanceState::Draining => drains_rightly(world, instance),
-        InstanceState::Failed if machine.is_some() && world.store.containers().any(|it| it.wants_room() && it.bound_to.as_ref() == Some(&instance.id)) => {
+        InstanceState::Failed
+            if machine.is_some()
+                && world
+                    .store
+                    .containers()
+                    .any(|it| it.wants_room() && it.bound_to.as_ref() == Some(&instance.id)) =>
+        {
             Ok(())
         }
-        state => Err(format!("it stays {state:?} with {}", count(machine.is_some()))),
+        state => Err(format!(
+            "it stays {state:?} with {}",
+            count(machine.is_some())
+        )),
     }
 }
 
@@ -152,7 +256,10 @@ fn drains_rightly(world: &World, instance: &Instance) -> Result<(), String> {
     if instance.force || here.is_empty() {
         return Err("it could be given back and is not".to_owned());
     }
-    match here.into_iter().find_map(|it| Some((it, could_run(world, it, Some(instance))?))) {
+    match here
+        .into_iter()
+        .find_map(|it| Some((it, could_run(world, it, Some(instance))?)))
+    {
         Some((it, place)) => Err(format!("{} could move to {place} and does not", it.name)),
         None => Ok(()),
     }
@@ -160,18 +267,60 @@ fn drains_rightly(world: &World, instance: &Instance) -> Result<(), String> {
 
 /// Nothing is there that nobody wants.
 fn nothing_left_over(world: &World) -> Result<(), String> {
-    if let Some(machine) = world.machines().find(|it| world.store.instance(&it.instance).is_none_or(|record| !record.is_live())) {
-        return Err(format!("m{} of {} has no live record", machine.serial, machine.instance));
+    if let Some(machine) = world.machines().find(|it| {
+        world
+            .store
+            .instance(&it.instance)
+            .is_none_or(|record| !record.is_live())
+    }) {
+        return Err(format!(
+            "m{} of {} has no live record",
+            machine.serial, machine.instance
+        ));
     }
-    if let Some(service) = world.swarm.services.values().find(|it| world.store.container(&it.view.container).is_none()) {
-        return Err(format!("{} has a Swarm service and no record", service.view.container));
+    if let Some(service) = world
+        .swarm
+        .services
+        .values()
+        .find(|it| world.store.container(&it.view.container).is_none())
+    {
+        return Err(format!(
+            "{} has a Swarm service and no record",
+            service.view.container
+        ));
     }
-    if world.swarm.entered_with.is_some_and(|token| token == world.swarm.token) {
-        return Err("a machine has joined, and the worker token that it was told is good still".to_owned());
+    if world
+        .swarm
+        .entered_with
+        .is_some_and(|token| token == world.swarm.token)
+    {
+        return Err(
+            "a machine has joined, and the worker token that it was told is good still".to_owned(),
+        );
     }
-    if let Some(stranger) = world.swarm.nodes.values().find(|it| world.config.remove_unknown_nodes && it.view.hostname == STRANGER) {
-        return Err(format!("{} is a stranger and still in the Swarm", stranger.view.id));
+    if let Some(stranger) = world
+        .swarm
+        .nodes
+        .values()
+        .find(|it| world.config.remove_unknown_nodes && it.view.hostname == STRANGER)
+    {
+        return Err(format!(
+            "{} is a stranger and still in the Swarm",
+            stranger.view.id
+        ));
     }
-    let dead = world.swarm.nodes.values().find(|it| !it.view.ready && it.view.instance.as_ref().is_some_and(|id| world.machine_of(id).is_none()));
-    dead.map_or(Ok(()), |node| Err(format!("{} of {:?} is dead and still in the Swarm", node.view.id, node.view.instance)))
+    let dead = world.swarm.nodes.values().find(|it| {
+        !it.view.ready
+            && it
+                .view
+                .instance
+                .as_ref()
+                .is_some_and(|id| world.machine_of(id).is_none())
+    });
+    dead.map_or(Ok(()), |node| {
+        Err(format!(
+            "{} of {:?} is dead and still in the Swarm",
+            node.view.id, node.view.instance
+        ))
+    })
 }

@@ -26,7 +26,10 @@ pub struct Broken {
 }
 
 pub fn broken(invariant: &'static str, what: impl Into<String>) -> Result<(), Broken> {
-    Err(Broken { invariant, what: what.into() })
+    Err(Broken {
+        invariant,
+        what: what.into(),
+    })
 }
 
 /// All that must hold between two steps.
@@ -43,10 +46,24 @@ pub fn check(world: &World) -> Result<(), Broken> {
 /// A machine has a live record. One that a late call made has one, or is given back, after a few lists that show it.
 fn no_machine_forgotten(world: &World) -> Result<(), Broken> {
     for machine in world.machines() {
-        let recorded = world.store.instance(&machine.instance).is_some_and(|it| it.is_live());
-        let returning = || world.manager.open.contains_key(&CallKey::Machine(machine.instance.clone()));
+        let recorded = world
+            .store
+            .instance(&machine.instance)
+            .is_some_and(|it| it.is_live());
+        let returning = || {
+            world
+                .manager
+                .open
+                .contains_key(&CallKey::Machine(machine.instance.clone()))
+        };
         if !recorded && !(machine.late && (machine.listed < LISTS || returning())) {
-            return broken("no_machine_forgotten", format!("m{} of {} has no live record", machine.serial, machine.instance));
+            return broken(
+                "no_machine_forgotten",
+                format!(
+                    "m{} of {} has no live record",
+                    machine.serial, machine.instance
+                ),
+            );
         }
     }
     Ok(())
@@ -55,7 +72,13 @@ fn no_machine_forgotten(world: &World) -> Result<(), Broken> {
 fn one_machine_per_instance(world: &World) -> Result<(), Broken> {
     let mut seen = BTreeSet::new();
     match world.machines().find(|it| !seen.insert(&it.instance)) {
-        Some(second) => broken("one_machine_per_instance", format!("{} has a second machine, m{}", second.instance, second.serial)),
+        Some(second) => broken(
+            "one_machine_per_instance",
+            format!(
+                "{} has a second machine, m{}",
+                second.instance, second.serial
+            ),
+        ),
         None => Ok(()),
     }
 }
@@ -68,10 +91,24 @@ fn one_service_per_container(world: &World) -> Result<(), Broken> {
         *counts.entry(&service.view.container).or_default() += 1;
     }
     let many = counts.into_iter().find(|(_, count)| *count > 2);
-    many.map_or(Ok(()), |(name, count)| broken("one_service_per_container", format!("{name} has {count} Swarm services")))
+    many.map_or(Ok(()), |(name, count)| {
+        broken(
+            "one_service_per_container",
+            format!("{name} has {count} Swarm services"),
+        )
+    })
 }
 
 fn every_request_answered(world: &World) -> Result<(), Broken> {
-    let late = world.manager.tickets.iter().find(|(_, (_, since))| world.clock.now - since > ANSWER_WITHIN);
-    late.map_or(Ok(()), |(ticket, _)| broken("every_request_answered", format!("#{ticket} waits for more than a minute")))
+    let late = world
+        .manager
+        .tickets
+        .iter()
+        .find(|(_, (_, since))| world.clock.now - since > ANSWER_WITHIN);
+    late.map_or(Ok(()), |(ticket, _)| {
+        broken(
+            "every_request_answered",
+            format!("#{ticket} waits for more than a minute"),
+        )
+    })
 }

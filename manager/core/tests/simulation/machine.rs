@@ -75,7 +75,10 @@ impl Cloud {
         self.machines.values().find(|it| it.instance == *instance)
     }
     pub fn list(&self, cluster: &micado_api::ClusterId) -> Vec<Listed> {
-        self.machines.values().map(|it| self.listed(cluster, it)).collect()
+        self.machines
+            .values()
+            .map(|it| self.listed(cluster, it))
+            .collect()
     }
     pub fn listed(&self, cluster: &micado_api::ClusterId, machine: &Machine) -> Listed {
         Listed {

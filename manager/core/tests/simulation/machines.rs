@@ -18,15 +18,29 @@ use std::collections::BTreeMap;
 impl World {
     /// Rents a machine, or gives the one that has the name already.
     pub fn launch(&mut self, at: usize, call: &Call, late: bool) -> Result<Listed, BrokerError> {
-        let Call::LaunchMachine { instance, tag, location, application, flavour, .. } = call else {
+        let Call::LaunchMachine {
+            instance,
+            tag,
+            location,
+            application,
+            flavour,
+            ..
+        } = call
+        else {
             return Err(BrokerError::Refused("not an order".to_owned()));
         };
         let cloud = &self.clouds[at];
         if let Some(there) = cloud.of(instance) {
             return Ok(cloud.listed(&self.config.cluster, there));
         }
-        if cloud.refuses.as_ref().is_some_and(|which| which.as_ref().is_none_or(|it| it == flavour)) {
-            return Err(BrokerError::Refused(format!("quota exceeded for {flavour}")));
+        if cloud
+            .refuses
+            .as_ref()
+            .is_some_and(|which| which.as_ref().is_none_or(|it| it == flavour))
+        {
+            return Err(BrokerError::Refused(format!(
+                "quota exceeded for {flavour}"
+            )));
         }
         let serial = self.clock.serial();
         let machine = Machine {
@@ -51,33 +65,56 @@ impl World {
         self.clouds[at].machines.insert(serial, machine);
         self.fate(at, serial);
         let cloud = &self.clouds[at];
-        cloud.machines.get(&serial).map(|it| cloud.listed(&self.config.cluster, it)).ok_or_else(|| BrokerError::Unknown("lost".to_owned()))
+        cloud
+            .machines
+            .get(&serial)
+            .map(|it| cloud.listed(&self.config.cluster, it))
+            .ok_or_else(|| BrokerError::Unknown("lost".to_owned()))
     }
 
     /// Whether and when a new machine comes up.
     fn fate(&mut self, at: usize, serial: u64) {
-        let patience = u64::try_from(self.clouds[at].setup.join_timeout.as_millis()).unwrap_or(u64::MAX);
-        let (boots, joins) = (self.clock.dice.between(2_000, 30_000), self.clock.dice.between(500, 10_000));
+        let patience =
+            u64::try_from(self.clouds[at].setup.join_timeout.as_millis()).unwrap_or(u64::MAX);
+        let (boots, joins) = (
+            self.clock.dice.between(2_000, 30_000),
+            self.clock.dice.between(500, 10_000),
+        );
         let scripted = std::mem::take(&mut self.script.never_joins);
         let goes_wrong = !self.calm && self.clock.dice.per_mille(self.weather.boot);
-        let fate = if scripted { 0 } else { self.clock.dice.below(3) };
+        let fate = if scripted {
+            0
+        } else {
+            self.clock.dice.below(3)
+        };
         let now = self.clock.now;
         if !goes_wrong && !scripted {
-            self.clock.at(now + boots, Happening::Machine(serial, MachineTurn::Boots));
-            self.clock.at(now + boots + joins, Happening::Machine(serial, MachineTurn::Joins));
+            self.clock
+                .at(now + boots, Happening::Machine(serial, MachineTurn::Boots));
+            self.clock.at(
+                now + boots + joins,
+                Happening::Machine(serial, MachineTurn::Joins),
+            );
             return;
         }
         self.tally.boots_failed += 1;
         let hurt = ["never joins", "dies while it boots", "joins late"][fate];
         self.say(|| format!("m{serial} {hurt}"));
         if fate != 1 || self.clock.dice.per_mille(500) {
-            self.clock.at(now + boots, Happening::Machine(serial, MachineTurn::Boots));
+            self.clock
+                .at(now + boots, Happening::Machine(serial, MachineTurn::Boots));
         }
         if fate == 1 {
-            self.clock.at(now + boots + joins, Happening::Machine(serial, MachineTurn::Dies));
+            self.clock.at(
+                now + boots + joins,
+                Happening::Machine(serial, MachineTurn::Dies),
+            );
         } else if fate == 2 {
             let then = now + patience * 3 / 4 + self.clock.dice.between(0, patience);
-            self.clock.at(then.max(now + boots), Happening::Machine(serial, MachineTurn::Joins));
+            self.clock.at(
+                then.max(now + boots),
+                Happening::Machine(serial, MachineTurn::Joins),
+            );
         }
         if let Some(machine) = self.machine_mut(serial) {
             machine.hurt = Some(hurt);
@@ -95,8 +132,18 @@ impl World {
 
     /// The boot script trades: it needs the manager, and either way may get lost.
     pub fn machine_trades(&mut self, serial: u64) {
-        let Some(machine) = self.machines().find(|it| it.serial == serial && it.state == MachineState::Running && it.node.is_none()) else { return };
-        let (silent, request) = (machine.silent, Request::Join { instance: machine.instance.clone(), key: machine.key() });
+        let Some(machine) = self.machines().find(|it| {
+            it.serial == serial && it.state == MachineState::Running && it.node.is_none()
+        }) else {
+            return;
+        };
+        let (silent, request) = (
+            machine.silent,
+            Request::Join {
+                instance: machine.instance.clone(),
+                key: machine.key(),
+            },
+        );
         let lost = !self.calm && self.clock.dice.per_mille(self.weather.lost_before);
         if silent || lost || self.cut_off() || self.manager.core.is_none() {
             return self.trades_again(serial);
@@ -105,7 +152,8 @@ impl World {
     }
 
     fn trades_again(&mut self, serial: u64) {
-        self.clock.within(1_000, 3_000, Happening::Machine(serial, MachineTurn::Joins));
+        self.clock
+            .within(1_000, 3_000, Happening::Machine(serial, MachineTurn::Joins));
     }
 
     /// The manager answers a trade; the worker token is read after that, and is used a while later.
@@ -115,7 +163,11 @@ impl World {
         match reply {
             Ok(_) if !lost && !self.swarm.down => {
                 let token = self.swarm.token;
-                self.clock.within(10, 5_000, Happening::Machine(serial, MachineTurn::Enters(token)));
+                self.clock.within(
+                    10,
+                    5_000,
+                    Happening::Machine(serial, MachineTurn::Enters(token)),
+                );
             }
             Err(error) if matches!(error.code, ErrorCode::Conflict | ErrorCode::Gone) => {
                 self.tally.trades_refused += 1;
@@ -128,7 +180,13 @@ impl World {
     /// The boot script's last step: the engine joins, if the token is still good.
     pub fn machine_joins(&mut self, serial: u64, token: u64) {
         let now = self.clock.now;
-        let Some((cloud, machine)) = self.clouds.iter().find_map(|cloud| cloud.machines.get(&serial).map(|it| (cloud, it))) else { return };
+        let Some((cloud, machine)) = self
+            .clouds
+            .iter()
+            .find_map(|cloud| cloud.machines.get(&serial).map(|it| (cloud, it)))
+        else {
+            return;
+        };
         if machine.state != MachineState::Running || machine.node.is_some() {
             return;
         }
@@ -137,7 +195,12 @@ impl World {
             self.tally.stale_tokens += u64::from(stale);
             return self.trades_again(serial);
         }
-        let size = cloud.setup.flavours.iter().find(|it| it.name == machine.flavour).and_then(|it| it.size);
+        let size = cloud
+            .setup
+            .flavours
+            .iter()
+            .find(|it| it.name == machine.flavour)
+            .and_then(|it| it.size);
         let mut size = size.unwrap_or(Resources::new(MemoryBytes::mib(1536), NanoCpus::cores(1)));
         if self.weather.short_memory {
             size.memory = MemoryBytes(size.memory.0 / 50 * 49);
@@ -153,7 +216,10 @@ impl World {
             id: String::new(),
             hostname: machine.tag.to_string(),
             instance: Some(machine.instance.clone()),
-            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect::<BTreeMap<_, _>>(),
+            labels: labels
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
             ready: true,
             active: true,
             manager: false,
@@ -175,9 +241,18 @@ impl World {
 
     /// Gives a machine back; the moment when it is gone.
     pub fn terminate(&mut self, at: usize, instance: &InstanceId) -> u64 {
-        let takes = self.clock.dice.between(200, if self.calm { 20_000 } else { 80_000 });
+        let takes = self
+            .clock
+            .dice
+            .between(200, if self.calm { 20_000 } else { 80_000 });
         let now = self.clock.now;
-        let Some(machine) = self.clouds[at].machines.values_mut().find(|it| it.instance == *instance) else { return now };
+        let Some(machine) = self.clouds[at]
+            .machines
+            .values_mut()
+            .find(|it| it.instance == *instance)
+        else {
+            return now;
+        };
         if let Some(gone_at) = machine.gone_at {
             return gone_at;
         }
@@ -185,8 +260,10 @@ impl World {
         machine.state = MachineState::Stopping;
         machine.silent = true;
         machine.gone_at = Some(gone_at);
-        self.clock.within(0, 1_000, Happening::Agent(instance.clone(), false));
-        self.clock.at(gone_at, Happening::Machine(serial, MachineTurn::Gone));
+        self.clock
+            .within(0, 1_000, Happening::Agent(instance.clone(), false));
+        self.clock
+            .at(gone_at, Happening::Machine(serial, MachineTurn::Gone));
         if let Some(node) = node {
             self.swarm.silence(&mut self.clock, node);
         }
@@ -196,14 +273,18 @@ impl World {
     pub fn machine_gone(&mut self, serial: u64) {
         let now = self.clock.now;
         for cloud in &mut self.clouds {
-            cloud.machines.retain(|id, it| *id != serial || it.gone_at.is_none_or(|at| at > now));
+            cloud
+                .machines
+                .retain(|id, it| *id != serial || it.gone_at.is_none_or(|at| at > now));
         }
         self.say(|| format!("m{serial} gone"));
     }
 
     /// It stops running and stays on the bill.
     pub fn machine_dies(&mut self, serial: u64, why: &'static str) {
-        let Some(machine) = self.machine_mut(serial) else { return };
+        let Some(machine) = self.machine_mut(serial) else {
+            return;
+        };
         if machine.gone_at.is_some() {
             return;
         }
@@ -213,12 +294,15 @@ impl World {
 
     /// It is frozen or cut off: its broker says that it runs.
     pub fn fall_silent(&mut self, serial: u64, why: &'static str) {
-        let Some(machine) = self.machine_mut(serial) else { return };
+        let Some(machine) = self.machine_mut(serial) else {
+            return;
+        };
         machine.silent = true;
         machine.hurt = Some(why);
         let (node, instance) = (machine.node, machine.instance.clone());
         self.say(|| format!("m{serial} {why}"));
-        self.clock.within(0, 18_000, Happening::Agent(instance, false));
+        self.clock
+            .within(0, 18_000, Happening::Agent(instance, false));
         if let Some(node) = node {
             self.swarm.silence(&mut self.clock, node);
         }
@@ -229,14 +313,17 @@ impl World {
         if self.cut_off() {
             return self.returns_after_cut(serial);
         }
-        let Some(machine) = self.machine_mut(serial) else { return };
+        let Some(machine) = self.machine_mut(serial) else {
+            return;
+        };
         if machine.state != MachineState::Running {
             return;
         }
         machine.silent = false;
         let (node, instance) = (machine.node, machine.instance.clone());
         self.say(|| format!("m{serial} returns"));
-        self.clock.within(18_000, 30_000, Happening::Agent(instance, true));
+        self.clock
+            .within(18_000, 30_000, Happening::Agent(instance, true));
         if let Some(node) = node {
             self.swarm.return_of(&mut self.clock, node, rebooted);
         }

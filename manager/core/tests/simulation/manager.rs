@@ -66,7 +66,8 @@ impl World {
         self.manager.core = Some(Core::new(self.config.clone(), self.store.contents(), seed));
         self.manager.blind = true;
         self.agents.unseen();
-        self.clock.at(self.clock.now + TICK_EVERY, Happening::TickDue(epoch));
+        self.clock
+            .at(self.clock.now + TICK_EVERY, Happening::TickDue(epoch));
         self.deliver(Event::Tick);
         self.look_soon(100);
     }
@@ -85,20 +86,25 @@ impl World {
         manager.alarm = None;
         let (low, high) = down_for;
         for (person, _) in std::mem::take(&mut manager.tickets).into_values() {
-            self.clock.within(low + 100, high + 3_000, Happening::Person(person));
+            self.clock
+                .within(low + 100, high + 3_000, Happening::Person(person));
         }
         for trader in std::mem::take(&mut self.manager.trades).into_values() {
             if let Trader::Machine(serial) = trader {
-                self.clock.within(1_000, 3_000, Happening::Machine(serial, MachineTurn::Joins));
+                self.clock
+                    .within(1_000, 3_000, Happening::Machine(serial, MachineTurn::Joins));
             }
         }
         self.forget_flights();
-        self.clock.within(low, high, Happening::ManagerStarts(self.manager.epoch));
+        self.clock
+            .within(low, high, Happening::ManagerStarts(self.manager.epoch));
     }
 
     /// Hands the core an event and does what it answers.
     pub fn deliver(&mut self, event: Event) {
-        let Some(core) = self.manager.core.as_mut() else { return };
+        let Some(core) = self.manager.core.as_mut() else {
+            return;
+        };
         self.trace.told(self.clock.now, &event);
         match &event {
             Event::Observed(seen) => {
@@ -123,7 +129,12 @@ impl World {
 
     /// The runtime wakes the core when it wanted to be woken; what happens before may change when that is.
     fn set_alarm(&mut self) {
-        let wanted = self.manager.core.as_ref().and_then(Core::wake_at).map(|at| at.0.max(self.clock.now));
+        let wanted = self
+            .manager
+            .core
+            .as_ref()
+            .and_then(Core::wake_at)
+            .map(|at| at.0.max(self.clock.now));
         if let Some(at) = wanted.filter(|_| wanted != self.manager.alarm) {
             self.clock.at(at, Happening::Wake(self.manager.epoch));
         }
@@ -139,7 +150,8 @@ impl World {
 
     fn dies_here(&mut self) -> bool {
         self.manager.boundaries += 1;
-        let dies = self.script.crash_at == Some(self.manager.boundaries) || !self.calm && self.clock.dice.per_mille(self.weather.crash);
+        let dies = self.script.crash_at == Some(self.manager.boundaries)
+            || !self.calm && self.clock.dice.per_mille(self.weather.crash);
         if dies {
             self.manager_dies("between two actions", (100, 8_000));
         }
@@ -147,7 +159,10 @@ impl World {
     }
 
     fn act(&mut self, action: Action) {
-        if !matches!(&action, Action::Call(CallKey::Observe | CallKey::List(_), _)) {
+        if !matches!(
+            &action,
+            Action::Call(CallKey::Observe | CallKey::List(_), _)
+        ) {
             self.manager.last_moved = self.clock.now;
         }
         match action {
@@ -159,7 +174,9 @@ impl World {
             }
             Action::Reply(ticket, reply) => match self.manager.trades.remove(&ticket) {
                 Some(Trader::Machine(serial)) => self.machine_answered(serial, reply),
-                Some(Trader::Thief(instance)) => self.check(trades::thief_answered_rightly(self, &instance, &reply)),
+                Some(Trader::Thief(instance)) => {
+                    self.check(trades::thief_answered_rightly(self, &instance, &reply))
+                }
                 None => self.replied(ticket, reply),
             },
             Action::Progress(progress) => {
@@ -204,7 +221,9 @@ impl World {
     pub fn ask(&mut self, person: usize, request: micado_core::control::Request) {
         self.manager.next_ticket += 1;
         let ticket = self.manager.next_ticket;
-        self.manager.tickets.insert(ticket, (person, self.clock.now));
+        self.manager
+            .tickets
+            .insert(ticket, (person, self.clock.now));
         self.deliver(Event::Request(ticket, request));
     }
 
@@ -212,9 +231,11 @@ impl World {
         if epoch != self.manager.epoch || self.manager.core.is_none() {
             return;
         }
-        self.clock.at(self.clock.now + TICK_EVERY, Happening::TickDue(epoch));
+        self.clock
+            .at(self.clock.now + TICK_EVERY, Happening::TickDue(epoch));
         self.look(epoch);
-        self.clock.at(self.manager.last_seen_at, Happening::Tick(epoch));
+        self.clock
+            .at(self.manager.last_seen_at, Happening::Tick(epoch));
     }
 
     pub fn tick(&mut self, epoch: u64) {
@@ -226,7 +247,8 @@ impl World {
     /// Looks at the engine within so many milliseconds.
     pub fn look_soon(&mut self, within: u64) {
         if self.manager.core.is_some() && !std::mem::replace(&mut self.manager.look_pending, true) {
-            self.clock.within(0, within, Happening::Look(self.manager.epoch));
+            self.clock
+                .within(0, within, Happening::Look(self.manager.epoch));
         }
     }
 
@@ -235,10 +257,17 @@ impl World {
             return;
         }
         self.manager.look_pending = false;
-        let seen = if self.swarm.down { Err("connection refused".to_owned()) } else { Ok(self.swarm.observe()) };
+        let seen = if self.swarm.down {
+            Err("connection refused".to_owned())
+        } else {
+            Ok(self.swarm.observe())
+        };
         let takes = self.clock.dice.between(1, 60);
         self.manager.last_seen_at = self.manager.last_seen_at.max(self.clock.now + takes);
-        self.clock.at(self.manager.last_seen_at, Happening::Seen(epoch, Box::new(seen)));
+        self.clock.at(
+            self.manager.last_seen_at,
+            Happening::Seen(epoch, Box::new(seen)),
+        );
     }
 
     pub fn seen(&mut self, epoch: u64, seen: Result<Observation, String>) {
@@ -249,12 +278,16 @@ impl World {
 
     /// The runtime's own reasons to look: events of nodes and services, and tasks in flight that moved.
     pub fn poll(&mut self) {
-        let Some(core) = self.manager.core.as_ref() else { return };
+        let Some(core) = self.manager.core.as_ref() else {
+            return;
+        };
         if self.swarm.down || self.manager.look_pending {
             return;
         }
         let moved = &self.swarm.moved;
-        if self.swarm.changed || !moved.is_empty() && core.in_flight().iter().any(|name| moved.contains(name)) {
+        if self.swarm.changed
+            || !moved.is_empty() && core.in_flight().iter().any(|name| moved.contains(name))
+        {
             self.look_soon(100);
         }
     }

@@ -2,8 +2,9 @@
 
 use crate::{clock::Dice, world::World};
 use micado_api::{
-    CloudName, ContainerName, Critical, FlavourName, InstanceId, LaunchRequest, Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, ServiceSpec,
-    StartRequest, Tag, Unnamed, VolumeMount,
+    CloudName, ContainerName, Critical, FlavourName, InstanceId, LaunchRequest, Location,
+    MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, ServiceSpec, StartRequest, Tag,
+    Unnamed, VolumeMount,
 };
 use micado_core::{
     control::{Reply, Request},
@@ -44,13 +45,28 @@ pub struct People {
 
 impl People {
     pub fn nobody() -> Self {
-        Self { persons: vec![Person { services: Vec::new(), open: None }], ..Self::default() }
+        Self {
+            persons: vec![Person {
+                services: Vec::new(),
+                open: None,
+            }],
+            ..Self::default()
+        }
     }
     /// Three clients with services of their own, and an operator.
     pub fn drawn(dice: &mut Dice) -> Self {
-        let clients = ["ann", "bob", "cyd"].map(|client| Person { services: services(client, dice), open: None });
-        let operator = Person { services: Vec::new(), open: None };
-        Self { persons: clients.into_iter().chain([operator]).collect(), ..Self::default() }
+        let clients = ["ann", "bob", "cyd"].map(|client| Person {
+            services: services(client, dice),
+            open: None,
+        });
+        let operator = Person {
+            services: Vec::new(),
+            open: None,
+        };
+        Self {
+            persons: clients.into_iter().chain([operator]).collect(),
+            ..Self::default()
+        }
     }
     pub fn count(&self) -> usize {
         self.persons.len()
@@ -60,12 +76,24 @@ impl People {
         self.persons.iter().all(|it| it.open.is_none())
     }
     fn theirs(&self, person: usize, wanted: impl Fn(Desired) -> bool) -> Vec<ContainerName> {
-        self.wishes.iter().filter(|(_, (owner, desired))| *owner == person && wanted(*desired)).map(|(name, _)| name.clone()).collect()
+        self.wishes
+            .iter()
+            .filter(|(_, (owner, desired))| *owner == person && wanted(*desired))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
     /// The containers that a name stands for.
     fn named(&self, person: usize, name: &str) -> Vec<ContainerName> {
         let all = self.theirs(person, |_| true);
-        all.into_iter().filter(|it| it.as_str() == name || it.as_str().rsplit_once('.').is_some_and(|(service, _)| service == name)).collect()
+        all.into_iter()
+            .filter(|it| {
+                it.as_str() == name
+                    || it
+                        .as_str()
+                        .rsplit_once('.')
+                        .is_some_and(|(service, _)| service == name)
+            })
+            .collect()
     }
 }
 
@@ -74,28 +102,81 @@ fn services(client: &str, dice: &mut Dice) -> Vec<(LaunchRequest, ImageFacts)> {
     let images = ["web", "db", "job"].into_iter().enumerate();
     images
         .map(|(at, image)| {
-            let memory = MemoryBytes::mib(*dice.pick(&[64, 128, 200, 256, 400, 700, 890, 1500, 3800, 5000]).unwrap_or(&256));
+            let memory = MemoryBytes::mib(
+                *dice
+                    .pick(&[64, 128, 200, 256, 400, 700, 890, 1500, 3800, 5000])
+                    .unwrap_or(&256),
+            );
             let cpu = NanoCpus::millis(*dice.pick(&[50, 250, 250, 500, 1000]).unwrap_or(&250));
             let port = u16::try_from(dice.between(80, 82)).unwrap_or(80);
             let host = match dice.below(4) {
-                0 => vec![PortMapping { host: Some(port), container: 80, protocol: Protocol::Tcp }],
-                1 => vec![PortMapping { host: None, container: 80, protocol: Protocol::Tcp }],
+                0 => vec![PortMapping {
+                    host: Some(port),
+                    container: 80,
+                    protocol: Protocol::Tcp,
+                }],
+                1 => vec![PortMapping {
+                    host: None,
+                    container: 80,
+                    protocol: Protocol::Tcp,
+                }],
                 _ => Vec::new(),
             };
-            let volumes = if dice.per_mille(200) { vec![VolumeMount { name: "data".to_owned(), path: "/data".to_owned() }] } else { Vec::new() };
-            let pull = dice.per_mille(500).then(|| format!("hub.sim/{image}@sha256:{at}"));
-            let unnamed = Unnamed { memory: dice.per_mille(500), cpu: dice.per_mille(500) };
-            let spec = spec(client, image, Resources::new(memory, cpu), host, volumes, location(dice));
-            (LaunchRequest { spec, publish_all: false, request: None, unnamed }, ImageFacts { pull, exposed: Vec::new() })
+            let volumes = if dice.per_mille(200) {
+                vec![VolumeMount {
+                    name: "data".to_owned(),
+                    path: "/data".to_owned(),
+                }]
+            } else {
+                Vec::new()
+            };
+            let pull = dice
+                .per_mille(500)
+                .then(|| format!("hub.sim/{image}@sha256:{at}"));
+            let unnamed = Unnamed {
+                memory: dice.per_mille(500),
+                cpu: dice.per_mille(500),
+            };
+            let spec = spec(
+                client,
+                image,
+                Resources::new(memory, cpu),
+                host,
+                volumes,
+                location(dice),
+            );
+            (
+                LaunchRequest {
+                    spec,
+                    publish_all: false,
+                    request: None,
+                    unnamed,
+                },
+                ImageFacts {
+                    pull,
+                    exposed: Vec::new(),
+                },
+            )
         })
         .collect()
 }
 
 fn location(dice: &mut Dice) -> Location {
-    if dice.per_mille(250) { Location::trusted("database") } else { Location::default() }
+    if dice.per_mille(250) {
+        Location::trusted("database")
+    } else {
+        Location::default()
+    }
 }
 
-pub fn spec(client: &str, image: &str, reservation: Resources, ports: Vec<PortMapping>, volumes: Vec<VolumeMount>, location: Location) -> ServiceSpec {
+pub fn spec(
+    client: &str,
+    image: &str,
+    reservation: Resources,
+    ports: Vec<PortMapping>,
+    volumes: Vec<VolumeMount>,
+    location: Location,
+) -> ServiceSpec {
     ServiceSpec {
         image: image.to_owned(),
         client: client.to_owned(),
@@ -113,7 +194,12 @@ pub fn spec(client: &str, image: &str, reservation: Resources, ports: Vec<PortMa
 impl World {
     /// A person asks again for what was not answered, or for something new.
     pub fn person_acts(&mut self, person: usize) {
-        if self.manager.tickets.values().any(|(waits, _)| *waits == person) {
+        if self
+            .manager
+            .tickets
+            .values()
+            .any(|(waits, _)| *waits == person)
+        {
             return;
         }
         if self.people.persons[person].open.is_none() && !self.calm {
@@ -121,12 +207,15 @@ impl World {
         }
         let Some(request) = self.people.persons[person].open.clone() else {
             if !self.calm {
-                self.clock.within(500, 10_000, crate::clock::Happening::Person(person));
+                self.clock
+                    .within(500, 10_000, crate::clock::Happening::Person(person));
             }
             return;
         };
         if self.manager.core.is_none() {
-            return self.clock.within(500, 5_000, crate::clock::Happening::Person(person));
+            return self
+                .clock
+                .within(500, 5_000, crate::clock::Happening::Person(person));
         }
         self.note_asked(person, &request);
         self.ask(person, request);
@@ -142,14 +231,22 @@ impl World {
     fn note_asked(&mut self, person: usize, request: &Request) {
         match request {
             Request::Launch(launch, _) => {
-                self.people.requests.entry(launch.request.clone().unwrap_or_default()).or_default();
+                self.people
+                    .requests
+                    .entry(launch.request.clone().unwrap_or_default())
+                    .or_default();
             }
             Request::Quit { name, .. } | Request::Remove { name } => {
                 let named = self.people.named(person, name);
                 self.people.let_go.extend(named);
             }
             Request::Stop { tag, force } => {
-                let meant: Vec<InstanceId> = self.store.instances().filter(|it| it.tag == *tag).map(|it| it.id.clone()).collect();
+                let meant: Vec<InstanceId> = self
+                    .store
+                    .instances()
+                    .filter(|it| it.tag == *tag)
+                    .map(|it| it.id.clone())
+                    .collect();
                 for id in meant {
                     *self.people.given_back.entry(id).or_default() |= force;
                 }
@@ -169,31 +266,63 @@ impl World {
             return self.launch_wish(person);
         }
         let name = dice.pick(&kept)?.clone();
-        let service = name.as_str().rsplit_once('.').map_or(name.as_str(), |(service, _)| service).to_owned();
-        let name = if dice.per_mille(100) { service } else { name.to_string() };
+        let service = name
+            .as_str()
+            .rsplit_once('.')
+            .map_or(name.as_str(), |(service, _)| service)
+            .to_owned();
+        let name = if dice.per_mille(100) {
+            service
+        } else {
+            name.to_string()
+        };
         Some(match dice.below(3) {
             0 => Request::Remove { name },
-            which => Request::Quit { name, remove: which == 1 },
+            which => Request::Quit {
+                name,
+                remove: which == 1,
+            },
         })
     }
 
     /// A new container; now and then one that was launched before is asked for again under the same request name.
     fn launch_wish(&mut self, person: usize) -> Option<Request> {
-        let (launch, mut facts) = self.clock.dice.pick(&self.people.persons[person].services)?.clone();
+        let (launch, mut facts) = self
+            .clock
+            .dice
+            .pick(&self.people.persons[person].services)?
+            .clone();
         let spec = &launch.spec;
         // Its image was built again.
         if facts.pull.is_some() && self.clock.dice.per_mille(200) {
             facts.pull = Some(format!("hub.sim/{}@sha256:9", spec.image));
         }
         let kept = self.people.requests.iter().filter(|(_, name)| {
-            name.as_ref().and_then(|it| Some((it, self.people.wishes.get(it)?))).is_some_and(|(name, (owner, desired))| {
-                *owner == person && *desired != Desired::Removed && name.as_str().starts_with(&format!("{}_{}.", spec.client, spec.image))
-            })
+            name.as_ref()
+                .and_then(|it| Some((it, self.people.wishes.get(it)?)))
+                .is_some_and(|(name, (owner, desired))| {
+                    *owner == person
+                        && *desired != Desired::Removed
+                        && name
+                            .as_str()
+                            .starts_with(&format!("{}_{}.", spec.client, spec.image))
+                })
         });
         let kept: Vec<String> = kept.map(|(request, _)| request.clone()).collect();
-        let again = self.clock.dice.per_mille(150).then(|| self.clock.dice.pick(&kept).cloned()).flatten();
+        let again = self
+            .clock
+            .dice
+            .per_mille(150)
+            .then(|| self.clock.dice.pick(&kept).cloned())
+            .flatten();
         let request = again.unwrap_or_else(|| format!("r{}", self.clock.serial()));
-        Some(Request::Launch(LaunchRequest { request: Some(request), ..launch }, facts))
+        Some(Request::Launch(
+            LaunchRequest {
+                request: Some(request),
+                ..launch
+            },
+            facts,
+        ))
     }
 
     fn operators_wish(&mut self) -> Option<Request> {
@@ -202,19 +331,37 @@ impl World {
         let dice = &mut self.clock.dice;
         if dice.per_mille(150) {
             let image = (*dice.pick(&["web", "db", "job", "nothing"])?).to_owned();
-            let memory = dice.per_mille(500).then(|| MemoryBytes::mib(dice.between(16, 400)));
-            return Some(Request::SetImage { image, critical: Critical { memory, cpu: None } });
+            let memory = dice
+                .per_mille(500)
+                .then(|| MemoryBytes::mib(dice.between(16, 400)));
+            return Some(Request::SetImage {
+                image,
+                critical: Critical { memory, cpu: None },
+            });
         }
         if few && dice.per_mille(300) {
             let cloud = dice.pick(&self.config.setup.clouds)?;
             let flavour = dice.pick(&cloud.flavours)?.name.clone();
-            return Some(Request::Start(start(cloud.name.as_str(), flavour.as_str(), &format!("op{serial}"), location(dice))));
+            return Some(Request::Start(start(
+                cloud.name.as_str(),
+                flavour.as_str(),
+                &format!("op{serial}"),
+                location(dice),
+            )));
         }
-        let tags: Vec<Tag> = self.store.instances().filter(|it| it.accepts_work()).map(|it| it.tag.clone()).collect();
+        let tags: Vec<Tag> = self
+            .store
+            .instances()
+            .filter(|it| it.accepts_work())
+            .map(|it| it.tag.clone())
+            .collect();
         if dice.per_mille(500) {
             return None;
         }
-        Some(Request::Stop { tag: dice.pick(&tags)?.clone(), force: dice.per_mille(300) })
+        Some(Request::Stop {
+            tag: dice.pick(&tags)?.clone(),
+            force: dice.per_mille(300),
+        })
     }
 
     /// The manager answers.
@@ -223,29 +370,50 @@ impl World {
         let Some((person, _)) = self.manager.tickets.remove(&ticket) else {
             return self.check(Err(replies::to_nobody(ticket)));
         };
-        let Some(request) = self.people.persons[person].open.take() else { return };
-        self.clock.within(300, 20_000, crate::clock::Happening::Person(person));
+        let Some(request) = self.people.persons[person].open.take() else {
+            return;
+        };
+        self.clock
+            .within(300, 20_000, crate::clock::Happening::Person(person));
         self.check(replies::check(self, &request, &reply));
         self.take_note(person, &request, &reply);
     }
 
     /// What the answer means for what may be expected.
-    fn take_note(&mut self, person: usize, request: &Request, reply: &Result<Reply, micado_api::ErrorBody>) {
+    fn take_note(
+        &mut self,
+        person: usize,
+        request: &Request,
+        reply: &Result<Reply, micado_api::ErrorBody>,
+    ) {
         match (request, reply) {
             (Request::Launch(launch, _), Ok(Reply::Containers(made))) => {
-                let (Some(request), Some(made)) = (&launch.request, made.first()) else { return };
-                let known = self.people.requests.insert(request.clone(), Some(made.name.clone())).flatten();
-                self.people.promised.entry(made.name.clone()).or_insert(made.reservation);
+                let (Some(request), Some(made)) = (&launch.request, made.first()) else {
+                    return;
+                };
+                let known = self
+                    .people
+                    .requests
+                    .insert(request.clone(), Some(made.name.clone()))
+                    .flatten();
+                self.people
+                    .promised
+                    .entry(made.name.clone())
+                    .or_insert(made.reservation);
                 if known.is_none() {
                     self.tally.launched += 1;
                     self.tally.learned += u64::from(made.reservation != launch.spec.reservation);
                     self.people.let_go.remove(&made.name);
-                    self.people.wishes.insert(made.name.clone(), (person, Desired::Running));
+                    self.people
+                        .wishes
+                        .insert(made.name.clone(), (person, Desired::Running));
                 }
             }
             (Request::Quit { name, remove }, Ok(_)) => self.note_end(person, name, *remove),
             (Request::Remove { name }, Ok(_)) => self.note_end(person, name, true),
-            (Request::Quit { name, remove: true } | Request::Remove { name }, Err(error)) if error.code == micado_api::ErrorCode::NotFound => {
+            (Request::Quit { name, remove: true } | Request::Remove { name }, Err(error))
+                if error.code == micado_api::ErrorCode::NotFound =>
+            {
                 self.note_end(person, name, true);
             }
             (Request::Stop { .. }, Ok(_)) => self.tally.stopped += 1,

@@ -21,13 +21,23 @@ pub const STILL_FOR: u64 = 10 * 60_000;
 /// A number from the environment.
 pub fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not `{text}`")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} must be a number, not `{text}`")),
+    )
 }
 
 /// All seeds, on all cores; fails with the lowest seed that does.
 pub fn many() {
-    let (seeds, steps) = (number("SIM_SEEDS").unwrap_or(SEEDS), number("SIM_STEPS").unwrap_or(STEPS));
-    let (next, failures, total) = (AtomicU64::new(0), Mutex::new(BTreeMap::new()), Mutex::new(Tally::default()));
+    let (seeds, steps) = (
+        number("SIM_SEEDS").unwrap_or(SEEDS),
+        number("SIM_STEPS").unwrap_or(STEPS),
+    );
+    let (next, failures, total) = (
+        AtomicU64::new(0),
+        Mutex::new(BTreeMap::new()),
+        Mutex::new(Tally::default()),
+    );
     let began = Instant::now();
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
@@ -40,28 +50,48 @@ pub fn many() {
                     }
                     let mut world = World::drawn(seed, Trace::default());
                     if let Err(broken) = live(&mut world, steps) {
-                        failures.lock().expect("no thread panics with it").insert(seed, broken);
+                        failures
+                            .lock()
+                            .expect("no thread panics with it")
+                            .insert(seed, broken);
                     }
-                    total.lock().expect("no thread panics with it").add(&world.tally);
+                    total
+                        .lock()
+                        .expect("no thread panics with it")
+                        .add(&world.tally);
                 }
             });
         }
     });
     let total = total.into_inner().expect("no thread panics with it");
-    println!("{seeds} seeds in {:.1} s: {total:?}", began.elapsed().as_secs_f64());
+    println!(
+        "{seeds} seeds in {:.1} s: {total:?}",
+        began.elapsed().as_secs_f64()
+    );
     let failures = failures.into_inner().expect("no thread panics with it");
     if let Some((seed, _)) = failures.first_key_value() {
         fail(*seed, steps, seeds, &failures);
     }
-    assert!(seeds < 100 || total.missing().is_empty(), "never happened: {:?}", total.missing());
+    assert!(
+        seeds < 100 || total.missing().is_empty(),
+        "never happened: {:?}",
+        total.missing()
+    );
 }
 
 /// One seed with its whole trace.
 pub fn replay(seed: u64) {
     let mut world = World::drawn(seed, Trace::kept());
     let lived = live(&mut world, number("SIM_STEPS").unwrap_or(STEPS));
-    println!("{:?}\nlimits {:?} {:?}", world.weather, world.config.max_instances, world.config.max_price);
-    world.trace.lines().iter().for_each(|line| println!("{line}"));
+    println!(
+        "{:?}\nlimits {:?} {:?}",
+        world.weather, world.config.max_instances, world.config.max_price
+    );
+    world
+        .trace
+        .lines()
+        .iter()
+        .for_each(|line| println!("{line}"));
     if let Err(broken) = lived {
         panic!("seed {seed}: {}: {}", broken.invariant, broken.what);
     }
@@ -73,18 +103,37 @@ fn fail(seed: u64, steps: u64, seeds: u64, failures: &BTreeMap<u64, Broken>) -> 
         kinds.entry(broken.invariant).or_default().push(*seed);
     }
     for (invariant, seeds) in kinds {
-        println!("{invariant}: {} seeds, {:?}", seeds.len(), &seeds[..seeds.len().min(8)]);
+        println!(
+            "{invariant}: {} seeds, {:?}",
+            seeds.len(),
+            &seeds[..seeds.len().min(8)]
+        );
         for seed in seeds.iter().take(4) {
-            println!("    {seed}: {}", failures.get(seed).map_or("", |it| &it.what));
+            println!(
+                "    {seed}: {}",
+                failures.get(seed).map_or("", |it| &it.what)
+            );
         }
     }
     let mut world = World::drawn(seed, Trace::kept());
     let again = live(&mut world, steps).err();
     let lines = world.trace.lines();
-    lines[lines.len().saturating_sub(50)..].iter().for_each(|line| println!("{line}"));
-    let broken = again.map_or_else(|| "it did not fail again: something is not deterministic".to_owned(), |it| format!("{}: {}", it.invariant, it.what));
-    let amount = if steps == STEPS { String::new() } else { format!("SIM_STEPS={steps} ") };
-    panic!("{} of {seeds} seeds failed\n{broken}\n{amount}SIM_SEED={seed} cargo test -p micado-core --test simulation", failures.len());
+    lines[lines.len().saturating_sub(50)..]
+        .iter()
+        .for_each(|line| println!("{line}"));
+    let broken = again.map_or_else(
+        || "it did not fail again: something is not deterministic".to_owned(),
+        |it| format!("{}: {}", it.invariant, it.what),
+    );
+    let amount = if steps == STEPS {
+        String::new()
+    } else {
+        format!("SIM_STEPS={steps} ")
+    };
+    panic!(
+        "{} of {seeds} seeds failed\n{broken}\n{amount}SIM_SEED={seed} cargo test -p micado-core --test simulation",
+        failures.len()
+    );
 }
 
 /// A world with all its faults for so many steps, and then in calm weather until it has settled. A panic of the core is a failure like others.
@@ -96,7 +145,12 @@ fn live(world: &mut World, steps: u64) -> Result<(), Broken> {
         world.clear_up();
         settle(world)
     }));
-    lived.unwrap_or_else(|_| Err(Broken { invariant: "no_panic", what: "the core panicked".to_owned() }))
+    lived.unwrap_or_else(|_| {
+        Err(Broken {
+            invariant: "no_panic",
+            what: "the core panicked".to_owned(),
+        })
+    })
 }
 
 /// Lets time run until nothing has moved for a while and all is as it should be.
@@ -111,12 +165,22 @@ pub fn settle(world: &mut World) -> Result<(), Broken> {
             continue;
         }
         if let Err(what) = goal::reached(world) {
-            return Err(Broken { invariant: "settles", what });
+            return Err(Broken {
+                invariant: "settles",
+                what,
+            });
         }
         if over {
-            return Err(Broken { invariant: "stands_still", what: "all is as it should be, and the core goes on and on".to_owned() });
+            return Err(Broken {
+                invariant: "stands_still",
+                what: "all is as it should be, and the core goes on and on".to_owned(),
+            });
         }
-        world.tally.ran += world.store.containers().filter(|it| it.wants_room() && it.placement.is_some()).count() as u64;
+        world.tally.ran += world
+            .store
+            .containers()
+            .filter(|it| it.wants_room() && it.placement.is_some())
+            .count() as u64;
         return Ok(());
     }
 }
@@ -127,7 +191,10 @@ pub fn until(world: &mut World, seconds: u64, so: impl Fn(&World) -> bool) -> Re
     while !so(world) {
         world.step()?;
         if world.clock.now > deadline {
-            return Err(Broken { invariant: "until", what: format!("not so after {seconds} s") });
+            return Err(Broken {
+                invariant: "until",
+                what: format!("not so after {seconds} s"),
+            });
         }
     }
     Ok(())

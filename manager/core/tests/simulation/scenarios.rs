@@ -19,21 +19,47 @@ use std::time::Duration;
 fn one_launch() -> World {
     let mut world = World::quiet(1, setup::plain());
     let small = Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250));
-    let spec = spec("ann", "web", small, Vec::new(), Vec::new(), Location::default());
-    let facts = ImageFacts { pull: None, exposed: Vec::new() };
-    world.wants(Request::Launch(LaunchRequest { spec, publish_all: false, request: Some("r1".to_owned()), unnamed: micado_api::Unnamed::default() }, facts));
+    let spec = spec(
+        "ann",
+        "web",
+        small,
+        Vec::new(),
+        Vec::new(),
+        Location::default(),
+    );
+    let facts = ImageFacts {
+        pull: None,
+        exposed: Vec::new(),
+    };
+    world.wants(Request::Launch(
+        LaunchRequest {
+            spec,
+            publish_all: false,
+            request: Some("r1".to_owned()),
+            unnamed: micado_api::Unnamed::default(),
+        },
+        facts,
+    ));
     world
 }
 
 /// Whether the one container runs as its record says.
 fn runs(world: &World) -> bool {
-    world.store.containers().any(|it| it.placement.as_ref().is_some_and(|place| world.swarm.runs(&world.swarm_name(it, place))))
+    world.store.containers().any(|it| {
+        it.placement
+            .as_ref()
+            .is_some_and(|place| world.swarm.runs(&world.swarm_name(it, place)))
+    })
 }
 
 /// Shows the trace of a world that did not hold.
 fn held(world: &World, result: Result<(), Broken>) {
     if let Err(broken) = result {
-        world.trace.lines().iter().for_each(|line| println!("{line}"));
+        world
+            .trace
+            .lines()
+            .iter()
+            .for_each(|line| println!("{line}"));
         panic!("{}: {}", broken.invariant, broken.what);
     }
 }
@@ -65,13 +91,23 @@ fn a_store_that_is_lost_while_a_cloud_hangs_costs_no_container_and_no_second_mac
     (world.store, world.script.store_lost) = (Store::default(), true);
     let cloud = &mut world.clouds[0];
     // Without the store it is as if the machine had been made by an order that nobody waited for.
-    cloud.machines.values_mut().for_each(|machine| (machine.late, machine.listed) = (true, 0));
-    assert_eq!(cloud.machines.len(), 1, "the machine is on the cloud that hangs");
+    cloud
+        .machines
+        .values_mut()
+        .for_each(|machine| (machine.late, machine.listed) = (true, 0));
+    assert_eq!(
+        cloud.machines.len(),
+        1,
+        "the machine is on the cloud that hangs"
+    );
     world.script.hangs = Some(cloud.setup.name.clone());
     let silent_until = world.clock.now + 300_000;
     let stepped = until(&mut world, 400, |world| world.clock.now >= silent_until);
     held(&world, stepped);
-    assert!(runs(&world) && world.store.instances().count() == 0, "the container is known and left alone, its machine is not known");
+    assert!(
+        runs(&world) && world.store.instances().count() == 0,
+        "the container is known and left alone, its machine is not known"
+    );
     world.script.hangs = None;
     let settled = settle(&mut world);
     held(&world, settled);
@@ -83,20 +119,48 @@ fn a_machine_that_never_joins_is_given_back_in_time_and_another_flavour_is_tried
     let mut world = one_launch();
     world.script.never_joins = true;
     let patience = world.config.setup.clouds[0].join_timeout;
-    let given_up = |world: &World| world.store.instances().any(|it| it.state == InstanceState::Failed);
+    let given_up = |world: &World| {
+        world
+            .store
+            .instances()
+            .any(|it| it.state == InstanceState::Failed)
+    };
     let failed = until(&mut world, patience.as_secs() + 30, given_up);
     held(&world, failed);
-    let first: Instance = world.store.instances().find(|it| it.state == InstanceState::Failed).expect("it was just seen").clone();
+    let first: Instance = world
+        .store
+        .instances()
+        .find(|it| it.state == InstanceState::Failed)
+        .expect("it was just seen")
+        .clone();
     let waited = first.state_since.since(first.created_at);
-    assert!(waited >= patience && waited.as_secs() < patience.as_secs() + 15, "given up after {waited:?}");
-    assert_eq!(first.reason.as_deref(), Some(format!("did not join within {} s", patience.as_secs()).as_str()));
+    assert!(
+        waited >= patience && waited.as_secs() < patience.as_secs() + 15,
+        "given up after {waited:?}"
+    );
+    assert_eq!(
+        first.reason.as_deref(),
+        Some(format!("did not join within {} s", patience.as_secs()).as_str())
+    );
 
     let settled = settle(&mut world);
     held(&world, settled);
     assert!(runs(&world), "the container runs in the end");
-    let second = world.store.instances().find(|it| it.state == InstanceState::Active).expect("a machine joined");
-    assert_ne!((&second.cloud, &second.flavour), (&first.cloud, &first.flavour), "the flavour that failed is left alone for a while");
-    assert_eq!((world.tally.machines, world.machines().count()), (2, 1), "machines ever made, and left");
+    let second = world
+        .store
+        .instances()
+        .find(|it| it.state == InstanceState::Active)
+        .expect("a machine joined");
+    assert_ne!(
+        (&second.cloud, &second.flavour),
+        (&first.cloud, &first.flavour),
+        "the flavour that failed is left alone for a while"
+    );
+    assert_eq!(
+        (world.tally.machines, world.machines().count()),
+        (2, 1),
+        "machines ever made, and left"
+    );
 }
 
 /// A world where the one container runs, its machine's number, and the place.
@@ -105,7 +169,11 @@ fn one_that_runs() -> (World, u64, Option<micado_core::model::Placement>) {
     let ran = until(&mut world, 120, runs);
     held(&world, ran);
     let serial = world.machines().next().expect("it has a machine").serial;
-    let place = world.store.containers().next().and_then(|it| it.placement.clone());
+    let place = world
+        .store
+        .containers()
+        .next()
+        .and_then(|it| it.placement.clone());
     (world, serial, place)
 }
 
@@ -113,12 +181,27 @@ fn one_that_runs() -> (World, u64, Option<micado_core::model::Placement>) {
 fn a_machine_that_is_cut_off_for_a_minute_keeps_its_container() {
     let (mut world, serial, place) = one_that_runs();
     world.fall_silent(serial, "cut off");
-    world.clock.at(world.clock.now + 60_000, Happening::Machine(serial, MachineTurn::Returns));
+    world.clock.at(
+        world.clock.now + 60_000,
+        Happening::Machine(serial, MachineTurn::Returns),
+    );
     let settled = settle(&mut world);
     held(&world, settled);
     one_of_each(&world, "after the cut");
-    assert_eq!(world.store.containers().next().and_then(|it| it.placement.clone()), place, "nothing was planned anew");
-    assert_eq!(world.swarm.tasks.len(), 1, "and Swarm has started nothing anew");
+    assert_eq!(
+        world
+            .store
+            .containers()
+            .next()
+            .and_then(|it| it.placement.clone()),
+        place,
+        "nothing was planned anew"
+    );
+    assert_eq!(
+        world.swarm.tasks.len(),
+        1,
+        "and Swarm has started nothing anew"
+    );
 }
 
 #[test]
@@ -126,24 +209,53 @@ fn a_machine_that_is_silent_for_longer_is_given_up_after_its_time() {
     let (mut world, serial, _) = one_that_runs();
     let cut_at = world.clock.now;
     world.fall_silent(serial, "cut off");
-    let given_up = |world: &World| world.store.instances().any(|it| it.state == InstanceState::Failed);
+    let given_up = |world: &World| {
+        world
+            .store
+            .instances()
+            .any(|it| it.state == InstanceState::Failed)
+    };
     let limit = world.config.down_timeout;
     let failed = until(&mut world, 2 * limit.as_secs(), given_up);
     held(&world, failed);
     let silent = Duration::from_millis(world.clock.now - cut_at);
-    assert!(silent >= limit && silent < limit + world.config.heartbeat + Duration::from_secs(10), "given up after {silent:?}, its time is {limit:?}");
+    assert!(
+        silent >= limit && silent < limit + world.config.heartbeat + Duration::from_secs(10),
+        "given up after {silent:?}, its time is {limit:?}"
+    );
     let settled = settle(&mut world);
     held(&world, settled);
     assert!(runs(&world), "it runs on another machine");
-    assert_eq!((world.tally.machines, world.machines().count(), world.swarm.services.len()), (2, 1, 1), "the silent one was given back");
+    assert_eq!(
+        (
+            world.tally.machines,
+            world.machines().count(),
+            world.swarm.services.len()
+        ),
+        (2, 1, 1),
+        "the silent one was given back"
+    );
 }
 
 #[test]
 fn no_machine_is_given_up_because_the_manager_was_cut_off_however_they_come_back() {
     for seconds in 60..400 {
         let (mut world, first, _) = one_that_runs();
-        world.wants(Request::Start(start("east", "small", "second", Location::default())));
-        let joined = until(&mut world, 120, |world| world.swarm.nodes.values().filter(|it| it.view.ready).count() == 3);
+        world.wants(Request::Start(start(
+            "east",
+            "small",
+            "second",
+            Location::default(),
+        )));
+        let joined = until(&mut world, 120, |world| {
+            world
+                .swarm
+                .nodes
+                .values()
+                .filter(|it| it.view.ready)
+                .count()
+                == 3
+        });
         held(&world, joined);
         let long_since = world.clock.now + 60_000;
         let waited = until(&mut world, 120, |world| world.clock.now >= long_since);
@@ -151,23 +263,53 @@ fn no_machine_is_given_up_because_the_manager_was_cut_off_however_they_come_back
         world.manager_cut_off(seconds * 1_000);
         let settled = settle(&mut world);
         held(&world, settled);
-        assert!(world.machines().count() == 2 && world.machines().any(|it| it.serial == first), "after {seconds} s");
-        assert_eq!((world.tally.machines, runs(&world)), (2, true), "after {seconds} s");
+        assert!(
+            world.machines().count() == 2 && world.machines().any(|it| it.serial == first),
+            "after {seconds} s"
+        );
+        assert_eq!(
+            (world.tally.machines, runs(&world)),
+            (2, true),
+            "after {seconds} s"
+        );
     }
 }
 
 #[test]
 fn a_machine_that_dies_is_given_up_within_seconds_of_its_agents_end() {
     let (mut world, serial, _) = one_that_runs();
-    let instance = world.machines().next().expect("it has a machine").instance.clone();
+    let instance = world
+        .machines()
+        .next()
+        .expect("it has a machine")
+        .instance
+        .clone();
     // Its broker learns of it a moment after the agent's connection has ended.
     world.agent_is(instance, false);
-    world.clock.within(1_000, 1_000, Happening::Machine(serial, MachineTurn::Dies));
+    world
+        .clock
+        .within(1_000, 1_000, Happening::Machine(serial, MachineTurn::Dies));
     let begin = world.clock.now;
-    let failed = until(&mut world, 60, |world| world.store.instances().any(|it| it.state == InstanceState::Failed));
+    let failed = until(&mut world, 60, |world| {
+        world
+            .store
+            .instances()
+            .any(|it| it.state == InstanceState::Failed)
+    });
     held(&world, failed);
-    assert!(world.clock.now - begin <= 4_000, "given up after {} ms", world.clock.now - begin);
-    let forgotten = until(&mut world, 60, |world| world.swarm.nodes.values().filter(|it| !it.view.manager).all(|it| !it.silent));
+    assert!(
+        world.clock.now - begin <= 4_000,
+        "given up after {} ms",
+        world.clock.now - begin
+    );
+    let forgotten = until(&mut world, 60, |world| {
+        world
+            .swarm
+            .nodes
+            .values()
+            .filter(|it| !it.view.manager)
+            .all(|it| !it.silent)
+    });
     held(&world, forgotten);
     let settled = settle(&mut world);
     held(&world, settled);
@@ -180,14 +322,20 @@ fn a_manager_that_dies_at_any_action_of_a_launch_rents_one_machine() {
     let ran = until(&mut undisturbed, 120, runs);
     held(&undisturbed, ran);
     let boundaries = undisturbed.manager.boundaries;
-    assert!(boundaries > 10, "a launch that rents has more than {boundaries} actions");
+    assert!(
+        boundaries > 10,
+        "a launch that rents has more than {boundaries} actions"
+    );
     for boundary in 1..=boundaries {
         let mut world = one_launch();
         world.script.crash_at = Some(boundary);
         let settled = settle(&mut world);
         held(&world, settled);
         assert_eq!(world.tally.deaths, 1, "it died at boundary {boundary}");
-        one_of_each(&world, &format!("death at boundary {boundary} of {boundaries}"));
+        one_of_each(
+            &world,
+            &format!("death at boundary {boundary} of {boundaries}"),
+        );
     }
 }
 

@@ -1,7 +1,9 @@
 //! What a world is made of at its beginning: clouds, flavours, limits and the manager's own node.
 
 use crate::{clock::Dice, machine::Cloud};
-use micado_api::{CloudName, ClusterId, FlavourName, MemoryBytes, NanoCpus, PricePerHour, Resources};
+use micado_api::{
+    CloudName, ClusterId, FlavourName, MemoryBytes, NanoCpus, PricePerHour, Resources,
+};
 use micado_cloudsetup::{Application, BrokerKind, CloudSetup, Flavour, Role};
 use micado_core::{
     control::{Config, heartbeat_for},
@@ -18,11 +20,18 @@ pub fn config(dice: &mut Dice) -> Config {
             flavour.price = PricePerHour(flavour.price.0 * dice.between(50, 150) / 100);
         }
     }
-    config.max_instances = (!dice.per_mille(100)).then(|| u32::try_from(dice.between(2, 9)).unwrap_or(9));
-    config.max_price = dice.per_mille(300).then(|| PricePerHour(dice.between(40_000, 300_000)));
+    config.max_instances =
+        (!dice.per_mille(100)).then(|| u32::try_from(dice.between(2, 9)).unwrap_or(9));
+    config.max_price = dice
+        .per_mille(300)
+        .then(|| PricePerHour(dice.between(40_000, 300_000)));
     config.down_timeout = Duration::from_secs(dice.between(15, 180));
     // A Swarm that was there before has a heartbeat of its own.
-    config.heartbeat = if dice.per_mille(300) { Duration::from_secs(5) } else { heartbeat_for(config.down_timeout) };
+    config.heartbeat = if dice.per_mille(300) {
+        Duration::from_secs(5)
+    } else {
+        heartbeat_for(config.down_timeout)
+    };
     config.remove_unknown_nodes = dice.per_mille(500);
     config.keep_gone = Duration::from_secs(if dice.per_mille(300) { 300 } else { 24 * 3600 });
     config
@@ -30,8 +39,22 @@ pub fn config(dice: &mut Dice) -> Config {
 
 /// Two clouds with three sizes each, one of them unknown in size.
 pub fn plain() -> Config {
-    let east = cloud("east", vec![flavour("small", Some(1), 10_000), flavour("medium", Some(2), 20_000), flavour("large", Some(4), 45_000)]);
-    let west = cloud("west", vec![flavour("cheap", Some(2), 18_000), flavour("old", None, 5_000), flavour("big", Some(4), 38_000)]);
+    let east = cloud(
+        "east",
+        vec![
+            flavour("small", Some(1), 10_000),
+            flavour("medium", Some(2), 20_000),
+            flavour("large", Some(4), 45_000),
+        ],
+    );
+    let west = cloud(
+        "west",
+        vec![
+            flavour("cheap", Some(2), 18_000),
+            flavour("old", None, 5_000),
+            flavour("big", Some(4), 38_000),
+        ],
+    );
     let node = Application {
         name: "Node".to_owned(),
         software: "node".to_owned(),
@@ -41,8 +64,18 @@ pub fn plain() -> Config {
         extra: Vec::new(),
         role: Role::Node,
     };
-    let proxy = Application { name: "Proxy".to_owned(), role: Role::Proxy, ..node.clone() };
-    let mut config = Config::new(ClusterId::trusted("sim"), CloudSetup { clouds: vec![east, west], applications: vec![node, proxy] });
+    let proxy = Application {
+        name: "Proxy".to_owned(),
+        role: Role::Proxy,
+        ..node.clone()
+    };
+    let mut config = Config::new(
+        ClusterId::trusted("sim"),
+        CloudSetup {
+            clouds: vec![east, west],
+            applications: vec![node, proxy],
+        },
+    );
     config.max_instances = Some(10);
     config
 }
@@ -64,13 +97,26 @@ fn cloud(name: &str, flavours: Vec<Flavour>) -> micado_cloudsetup::Cloud {
 
 fn flavour(name: &str, gib: Option<u64>, price: u64) -> Flavour {
     let size = gib.map(|gib| Resources::new(MemoryBytes::mib(gib * 1024), NanoCpus::cores(gib)));
-    Flavour { name: FlavourName::trusted(name), id: name.to_owned(), size, price: PricePerHour(price) }
+    Flavour {
+        name: FlavourName::trusted(name),
+        id: name.to_owned(),
+        size,
+        price: PricePerHour(price),
+    }
 }
 
 /// The clouds with nothing rented yet. The first can tell what a machine was ordered as, the second cannot.
 pub fn clouds(config: &Config) -> Vec<Cloud> {
     let clouds = config.setup.clouds.iter().enumerate();
-    clouds.map(|(at, setup)| Cloud { setup: setup.clone(), machines: BTreeMap::new(), down: false, refuses: None, tells: at == 0 }).collect()
+    clouds
+        .map(|(at, setup)| Cloud {
+            setup: setup.clone(),
+            machines: BTreeMap::new(),
+            down: false,
+            refuses: None,
+            tells: at == 0,
+        })
+        .collect()
 }
 
 /// The node that the manager itself runs on.

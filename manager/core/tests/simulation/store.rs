@@ -25,8 +25,14 @@ impl Store {
     /// Writes all changes or none; `Err` names the record that was not at its expected version.
     pub fn commit(&mut self, changes: &[Change]) -> Result<Vec<Written>, Key> {
         for change in changes {
-            let version = self.records.get(&change.key).map_or(0, |(_, version)| *version);
-            let named_as_it_is = change.record.as_ref().is_none_or(|record| record.key() == change.key);
+            let version = self
+                .records
+                .get(&change.key)
+                .map_or(0, |(_, version)| *version);
+            let named_as_it_is = change
+                .record
+                .as_ref()
+                .is_none_or(|record| record.key() == change.key);
             if version != change.expected || !named_as_it_is {
                 return Err(change.key.clone());
             }
@@ -37,10 +43,15 @@ impl Store {
 
     fn write(&mut self, change: &Change) -> Written {
         let before = match &change.record {
-            Some(record) => self.records.insert(change.key.clone(), (record.clone(), change.expected + 1)),
+            Some(record) => self
+                .records
+                .insert(change.key.clone(), (record.clone(), change.expected + 1)),
             None => self.records.remove(&change.key),
         };
-        Written { key: change.key.clone(), before: before.map(|(record, _)| record) }
+        Written {
+            key: change.key.clone(),
+            before: before.map(|(record, _)| record),
+        }
     }
 
     pub fn contents(&self) -> Contents {
@@ -79,9 +90,11 @@ impl Store {
     }
     pub fn containers(&self) -> impl Iterator<Item = &Container> {
         let first = Key::Container(ContainerName::trusted(""));
-        self.records.range(first..).map_while(|(_, (record, _))| match record {
-            Record::Container(it) => Some(it),
-            _ => None,
-        })
+        self.records
+            .range(first..)
+            .map_while(|(_, (record, _))| match record {
+                Record::Container(it) => Some(it),
+                _ => None,
+            })
     }
 }

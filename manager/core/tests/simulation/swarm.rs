@@ -74,7 +74,12 @@ impl Swarm {
         self.changed = false;
         self.moved.clear();
         Observation {
-            nodes: self.nodes.values().filter(|it| !it.view.id.is_empty()).map(|it| it.view.clone()).collect(),
+            nodes: self
+                .nodes
+                .values()
+                .filter(|it| !it.view.id.is_empty())
+                .map(|it| it.view.clone())
+                .collect(),
             services: self.services.values().map(|it| it.view.clone()).collect(),
             tasks: self.tasks.values().map(|it| it.view.clone()).collect(),
         }
@@ -82,7 +87,10 @@ impl Swarm {
 
     /// The present task of a service.
     pub fn task_of(&self, service: &str) -> Option<&Task> {
-        self.tasks.values().filter(|it| it.service.as_deref() == Some(service)).max_by_key(|it| it.view.version)
+        self.tasks
+            .values()
+            .filter(|it| it.service.as_deref() == Some(service))
+            .max_by_key(|it| it.view.version)
     }
 
     /// Whether a service's present task really runs on a machine that answers.
@@ -90,24 +98,42 @@ impl Swarm {
         self.task_of(service).is_some_and(|task| {
             task.view.state == TaskState::Running
                 && task.view.wanted
-                && task.node.and_then(|id| self.nodes.get(&id)).is_some_and(|node| !node.silent && node.view.ready)
+                && task
+                    .node
+                    .and_then(|id| self.nodes.get(&id))
+                    .is_some_and(|node| !node.silent && node.view.ready)
         })
     }
 
     pub fn node_of(&self, instance: &InstanceId) -> Option<(&u64, &Node)> {
-        self.nodes.iter().find(|(_, it)| it.view.instance.as_ref() == Some(instance) && !it.left)
+        self.nodes
+            .iter()
+            .find(|(_, it)| it.view.instance.as_ref() == Some(instance) && !it.left)
     }
 
     pub fn join(&mut self, clock: &mut Clock, view: NodeView) -> u64 {
         let serial = clock.serial();
-        self.nodes.insert(serial, Node { view: NodeView { id: format!("n{serial}"), ..view }, silent: false, missed_at: 0, left: false });
+        self.nodes.insert(
+            serial,
+            Node {
+                view: NodeView {
+                    id: format!("n{serial}"),
+                    ..view
+                },
+                silent: false,
+                missed_at: 0,
+                left: false,
+            },
+        );
         self.touch_nodes();
         serial
     }
 
     /// Whether a node is no machine of ours.
     pub fn is_stranger(&self, id: &str) -> bool {
-        self.nodes.values().any(|it| it.view.id == id && it.view.hostname == STRANGER)
+        self.nodes
+            .values()
+            .any(|it| it.view.id == id && it.view.hostname == STRANGER)
     }
 
     pub fn create(
@@ -130,9 +156,21 @@ impl Swarm {
             placement: placement.clone(),
             records: Some(Box::new((service.clone(), container.clone()))),
         };
-        let task = Task::first(serial, (view.id.clone(), Some(name.clone())), service.spec.reservation, service.spec.ports.clone());
+        let task = Task::first(
+            serial,
+            (view.id.clone(), Some(name.clone())),
+            service.spec.reservation,
+            service.spec.ports.clone(),
+        );
         self.tasks.insert(serial, task);
-        self.services.insert(name.clone(), Service { view, late, has_run: false });
+        self.services.insert(
+            name.clone(),
+            Service {
+                view,
+                late,
+                has_run: false,
+            },
+        );
         self.changed = true;
         self.touch_task(&name);
         Ok(())
@@ -142,9 +180,16 @@ impl Swarm {
         if self.services.remove(name).is_none() {
             return;
         }
-        let theirs: Vec<u64> = self.tasks.iter().filter(|(_, it)| it.service.as_deref() == Some(name)).map(|(id, _)| *id).collect();
+        let theirs: Vec<u64> = self
+            .tasks
+            .iter()
+            .filter(|(_, it)| it.service.as_deref() == Some(name))
+            .map(|(id, _)| *id)
+            .collect();
         for id in theirs {
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            let Some(task) = self.tasks.get_mut(&id) else {
+                continue;
+            };
             task.view.wanted = false;
             if task.takes_room() {
                 clock.within(50, 10_000, Happening::Task(id, TaskTurn::Gone));
@@ -157,20 +202,39 @@ impl Swarm {
     }
 
     pub fn set_active(&mut self, id: &str, active: bool) -> Result<(), EngineError> {
-        let node = self.nodes.values_mut().find(|it| it.view.id == id).ok_or_else(|| EngineError::NotFound(format!("node {id} not found")))?;
+        let node = self
+            .nodes
+            .values_mut()
+            .find(|it| it.view.id == id)
+            .ok_or_else(|| EngineError::NotFound(format!("node {id} not found")))?;
         node.view.active = active;
         self.touch_nodes();
         Ok(())
     }
 
     pub fn remove_node(&mut self, clock: &mut Clock, id: &str) {
-        let Some(serial) = self.nodes.iter().find(|(_, it)| it.view.id == id).map(|(serial, _)| *serial) else { return };
+        let Some(serial) = self
+            .nodes
+            .iter()
+            .find(|(_, it)| it.view.id == id)
+            .map(|(serial, _)| *serial)
+        else {
+            return;
+        };
         self.nodes.remove(&serial);
-        let theirs: Vec<u64> = self.tasks.iter().filter(|(_, it)| it.node == Some(serial)).map(|(id, _)| *id).collect();
+        let theirs: Vec<u64> = self
+            .tasks
+            .iter()
+            .filter(|(_, it)| it.node == Some(serial))
+            .map(|(id, _)| *id)
+            .collect();
         for task in theirs {
             if let Some(task) = self.tasks.remove(&task)
                 && task.view.wanted
-                && task.service.as_ref().is_some_and(|it| self.services.contains_key(it))
+                && task
+                    .service
+                    .as_ref()
+                    .is_some_and(|it| self.services.contains_key(it))
             {
                 self.succeed(clock, &task);
             }
@@ -204,10 +268,17 @@ impl Swarm {
         if self.down || !std::mem::take(&mut self.unsettled) {
             return;
         }
-        let pending: Vec<u64> = self.tasks.iter().filter(|(_, it)| it.view.state == TaskState::Pending && it.view.wanted).map(|(id, _)| *id).collect();
+        let pending: Vec<u64> = self
+            .tasks
+            .iter()
+            .filter(|(_, it)| it.view.state == TaskState::Pending && it.view.wanted)
+            .map(|(id, _)| *id)
+            .collect();
         for id in pending {
             let found = self.tasks.get(&id).map(|task| self.fitting(task));
-            let (Some(found), Some(task)) = (found, self.tasks.get_mut(&id)) else { continue };
+            let (Some(found), Some(task)) = (found, self.tasks.get_mut(&id)) else {
+                continue;
+            };
             match found {
                 Ok((serial, node)) => {
                     task.node = Some(serial);
@@ -225,15 +296,27 @@ impl Swarm {
     }
 
     fn fitting(&self, task: &Task) -> Result<(u64, String), &'static str> {
-        let pin = task.service.as_ref().and_then(|it| self.services.get(it)).map(|it| &it.view.placement.instance);
+        let pin = task
+            .service
+            .as_ref()
+            .and_then(|it| self.services.get(it))
+            .map(|it| &it.view.placement.instance);
         let mut why = "no suitable node (scheduling constraints not satisfied)";
         for (serial, node) in &self.nodes {
-            if !node.view.ready || !node.view.active || node.view.manager || pin.is_some() && node.view.instance.as_ref() != pin {
+            if !node.view.ready
+                || !node.view.active
+                || node.view.manager
+                || pin.is_some() && node.view.instance.as_ref() != pin
+            {
                 continue;
             }
             if !(self.taken(*serial) + task.view.reservation).fits_in(&node.view.size) {
                 why = "no suitable node (insufficient resources on 1 node)";
-            } else if self.tasks.values().any(|it| it.node == Some(*serial) && it.takes_room() && clash(it, task)) {
+            } else if self
+                .tasks
+                .values()
+                .any(|it| it.node == Some(*serial) && it.takes_room() && clash(it, task))
+            {
                 why = "no suitable node (host-mode port already in use on 1 node)";
             } else {
                 return Ok((*serial, node.view.id.clone()));
@@ -245,10 +328,19 @@ impl Swarm {
     /// What is reserved on a node.
     pub fn taken(&self, node: u64) -> Resources {
         let none = Resources::new(MemoryBytes(0), NanoCpus(0));
-        self.tasks.values().filter(|it| it.node == Some(node) && it.takes_room()).fold(none, |sum, it| sum + it.view.reservation)
+        self.tasks
+            .values()
+            .filter(|it| it.node == Some(node) && it.takes_room())
+            .fold(none, |sum, it| sum + it.view.reservation)
     }
 }
 
 fn clash(one: &Task, other: &Task) -> bool {
-    one.wants.iter().any(|a| a.host.is_some() && other.wants.iter().any(|b| a.host == b.host && a.protocol == b.protocol))
+    one.wants.iter().any(|a| {
+        a.host.is_some()
+            && other
+                .wants
+                .iter()
+                .any(|b| a.host == b.host && a.protocol == b.protocol)
+    })
 }

@@ -19,16 +19,29 @@ impl Swarm {
 
     /// It answers again. After a reboot its processes are gone.
     pub fn return_of(&mut self, clock: &mut Clock, node: u64, rebooted: bool) {
-        let Some(it) = self.nodes.get_mut(&node).filter(|it| !it.left) else { return };
+        let Some(it) = self.nodes.get_mut(&node).filter(|it| !it.left) else {
+            return;
+        };
         it.silent = false;
         clock.within(300, 3_000, Happening::Node(node, NodeTurn::Heard));
-        let theirs: Vec<u64> = self.tasks.iter().filter(|(_, it)| it.node == Some(node)).map(|(id, _)| *id).collect();
+        let theirs: Vec<u64> = self
+            .tasks
+            .iter()
+            .filter(|(_, it)| it.node == Some(node))
+            .map(|(id, _)| *id)
+            .collect();
         for id in theirs {
-            let Some(task) = self.tasks.get(&id) else { continue };
+            let Some(task) = self.tasks.get(&id) else {
+                continue;
+            };
             match (task.view.wanted, task.view.state) {
                 (false, _) => clock.within(300, 5_000, Happening::Task(id, TaskTurn::Gone)),
-                (true, TaskState::Running) if rebooted => clock.within(0, 300, Happening::Task(id, TaskTurn::Ends(137))),
-                (true, TaskState::Starting) => clock.within(300, 3_000, Happening::Task(id, TaskTurn::Runs)),
+                (true, TaskState::Running) if rebooted => {
+                    clock.within(0, 300, Happening::Task(id, TaskTurn::Ends(137)))
+                }
+                (true, TaskState::Starting) => {
+                    clock.within(300, 3_000, Happening::Task(id, TaskTurn::Runs))
+                }
                 _ => {}
             }
         }
@@ -45,7 +58,9 @@ impl Swarm {
     }
 
     pub fn node_turn(&mut self, clock: &mut Clock, node: u64, turn: NodeTurn) {
-        let Some(it) = self.nodes.get_mut(&node) else { return };
+        let Some(it) = self.nodes.get_mut(&node) else {
+            return;
+        };
         match turn {
             NodeTurn::Missed if it.silent && it.missed_at <= clock.now && it.view.ready => {
                 it.view.ready = false;
@@ -63,7 +78,12 @@ impl Swarm {
     }
 
     fn replace_lost(&mut self, clock: &mut Clock, node: u64) {
-        let lost: Vec<u64> = self.tasks.iter().filter(|(_, it)| it.node == Some(node) && it.view.wanted && it.takes_room()).map(|(id, _)| *id).collect();
+        let lost: Vec<u64> = self
+            .tasks
+            .iter()
+            .filter(|(_, it)| it.node == Some(node) && it.view.wanted && it.takes_room())
+            .map(|(id, _)| *id)
+            .collect();
         for id in lost {
             if let Some(task) = self.tasks.get_mut(&id) {
                 task.view.wanted = false;
@@ -73,9 +93,13 @@ impl Swarm {
     }
 
     pub fn task_turn(&mut self, clock: &mut Clock, id: u64, turn: TaskTurn) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
         // What a silent machine does, nobody learns before it answers again.
-        let silent = task.node.is_some_and(|node| self.nodes.get(&node).is_none_or(|it| it.silent));
+        let silent = task
+            .node
+            .is_some_and(|node| self.nodes.get(&node).is_none_or(|it| it.silent));
         let service = task.service.clone();
         match turn {
             TaskTurn::Replaced => return self.succeed_by_id(clock, id),
@@ -84,7 +108,8 @@ impl Swarm {
                 task.view.state = TaskState::Running;
                 task.view.ports = task.wants.clone();
                 for (at, port) in task.view.ports.iter_mut().enumerate() {
-                    let chosen = u16::try_from(32_768 + (id * 8 + at as u64) % 28_000).unwrap_or(u16::MAX);
+                    let chosen =
+                        u16::try_from(32_768 + (id * 8 + at as u64) % 28_000).unwrap_or(u16::MAX);
                     port.host = port.host.or(Some(chosen));
                 }
                 if let Some(it) = service.as_ref().and_then(|it| self.services.get_mut(it)) {
@@ -97,7 +122,12 @@ impl Swarm {
                 task.view.ports.clear();
                 if code == 0 {
                     task.view.state = TaskState::Complete;
-                    self.completed.extend(service.as_ref().and_then(|it| self.services.get(it)).map(|it| it.view.container.clone()));
+                    self.completed.extend(
+                        service
+                            .as_ref()
+                            .and_then(|it| self.services.get(it))
+                            .map(|it| it.view.container.clone()),
+                    );
                 } else {
                     task.view.state = TaskState::Failed;
                     task.view.message = Some(format!("task: non-zero exit ({code})"));
@@ -105,7 +135,9 @@ impl Swarm {
                 }
             }
             TaskTurn::Gone if !task.view.wanted => {
-                let alone = service.as_ref().is_none_or(|it| !self.services.contains_key(it));
+                let alone = service
+                    .as_ref()
+                    .is_none_or(|it| !self.services.contains_key(it));
                 if alone {
                     self.tasks.remove(&id);
                 } else {
@@ -119,9 +151,21 @@ impl Swarm {
 
     /// Wants another task in the place of this one, unless its service is gone or already has one.
     fn succeed_by_id(&mut self, clock: &mut Clock, id: u64) {
-        let Some(task) = self.tasks.get(&id) else { return };
-        let Some(service) = task.service.clone().filter(|it| self.services.contains_key(it)) else { return };
-        if self.tasks.values().any(|it| it.service.as_ref() == Some(&service) && it.view.version > task.view.version) {
+        let Some(task) = self.tasks.get(&id) else {
+            return;
+        };
+        let Some(service) = task
+            .service
+            .clone()
+            .filter(|it| self.services.contains_key(it))
+        else {
+            return;
+        };
+        if self
+            .tasks
+            .values()
+            .any(|it| it.service.as_ref() == Some(&service) && it.view.version > task.view.version)
+        {
             return;
         }
         let serial = clock.serial();
@@ -133,8 +177,14 @@ impl Swarm {
 
     /// The Swarm keeps the last few tasks of a service.
     fn forget_history(&mut self, service: &str) {
-        let ended: Vec<u64> =
-            self.tasks.iter().filter(|(_, it)| it.service.as_deref() == Some(service) && !it.view.wanted && !it.takes_room()).map(|(id, _)| *id).collect();
+        let ended: Vec<u64> = self
+            .tasks
+            .iter()
+            .filter(|(_, it)| {
+                it.service.as_deref() == Some(service) && !it.view.wanted && !it.takes_room()
+            })
+            .map(|(id, _)| *id)
+            .collect();
         for id in ended.iter().take(ended.len().saturating_sub(3)) {
             self.tasks.remove(id);
         }

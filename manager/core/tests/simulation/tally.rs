@@ -35,9 +35,40 @@ pub struct Tally {
 
 impl Tally {
     pub fn add(&mut self, other: &Self) {
-        let Self { steps, events, calls, calls_lost, late_effects, deaths, commits_failed, machines, boots_failed, launched, stopped, ran, moved, .. } = other;
-        let Self { rotations, stale_tokens, trades_refused, came_again, strangers_removed, troubles, .. } = other;
-        let Self { used, happened, said_again, agents_gone, learned, criticals, .. } = other;
+        let Self {
+            steps,
+            events,
+            calls,
+            calls_lost,
+            late_effects,
+            deaths,
+            commits_failed,
+            machines,
+            boots_failed,
+            launched,
+            stopped,
+            ran,
+            moved,
+            ..
+        } = other;
+        let Self {
+            rotations,
+            stale_tokens,
+            trades_refused,
+            came_again,
+            strangers_removed,
+            troubles,
+            ..
+        } = other;
+        let Self {
+            used,
+            happened,
+            said_again,
+            agents_gone,
+            learned,
+            criticals,
+            ..
+        } = other;
         self.steps += steps;
         self.events += events;
         self.calls += calls;
@@ -92,7 +123,17 @@ impl Tally {
             ("a launch with a learned reservation", self.learned),
             ("a critical usage set by hand", self.criticals),
         ];
-        let never = counts.into_iter().filter(|(_, times)| *times == 0).map(|(what, _)| what.to_owned());
-        never.chain(Trouble::ALL.into_iter().filter(|it| !self.troubles.contains_key(it)).map(|it| format!("{it:?}"))).collect()
+        let never = counts
+            .into_iter()
+            .filter(|(_, times)| *times == 0)
+            .map(|(what, _)| what.to_owned());
+        never
+            .chain(
+                Trouble::ALL
+                    .into_iter()
+                    .filter(|it| !self.troubles.contains_key(it))
+                    .map(|it| format!("{it:?}")),
+            )
+            .collect()
     }
 }

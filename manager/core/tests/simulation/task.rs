@@ -45,9 +45,19 @@ impl Task {
             service: self.view.service.clone(),
             reservation: self.view.reservation,
         };
-        Self { view, service: self.service.clone(), wants: self.wants.clone(), node: None }
+        Self {
+            view,
+            service: self.service.clone(),
+            wants: self.wants.clone(),
+            node: None,
+        }
     }
-    pub fn first(serial: u64, service: (String, Option<String>), reservation: Resources, wants: Vec<PortMapping>) -> Self {
+    pub fn first(
+        serial: u64,
+        service: (String, Option<String>),
+        reservation: Resources,
+        wants: Vec<PortMapping>,
+    ) -> Self {
         let view = TaskView {
             id: format!("t{serial}"),
             service: service.0,
@@ -60,6 +70,11 @@ impl Task {
             reservation,
             ports: Vec::new(),
         };
-        Self { view, service: service.1, wants, node: None }
+        Self {
+            view,
+            service: service.1,
+            wants,
+            node: None,
+        }
     }
 }

@@ -20,7 +20,10 @@ pub struct Trace {
 
 impl Trace {
     pub fn kept() -> Self {
-        Self { lines: Some(Vec::new()), seen: BTreeMap::new() }
+        Self {
+            lines: Some(Vec::new()),
+            seen: BTreeMap::new(),
+        }
     }
     pub fn line(&mut self, now: u64, text: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
@@ -41,11 +44,21 @@ impl Trace {
             Event::Wake => "wake".to_owned(),
             Event::Observed(seen) => format!("seen {}", self.news(seen)),
             Event::Blind(words) => format!("blind: {words}"),
-            Event::Request(ticket, request) => format!("asked #{ticket} {}", self::request(request)),
+            Event::Request(ticket, request) => {
+                format!("asked #{ticket} {}", self::request(request))
+            }
             Event::Used(used) => format!("used {used:?}"),
             Event::Happened(instance, event) => format!("happened on {instance}: {event:?}"),
-            Event::Agent { instance, connected } => format!("agent of {instance} {}", if *connected { "connected" } else { "gone" }),
-            Event::Answered(key, answer) => format!("answer {} {}", self::key(key), self::answer(answer)),
+            Event::Agent {
+                instance,
+                connected,
+            } => format!(
+                "agent of {instance} {}",
+                if *connected { "connected" } else { "gone" }
+            ),
+            Event::Answered(key, answer) => {
+                format!("answer {} {}", self::key(key), self::answer(answer))
+            }
         };
         self.line(now, || text);
     }
@@ -54,24 +67,51 @@ impl Trace {
     fn news(&mut self, seen: &Observation) -> String {
         let mut now = BTreeMap::new();
         for node in &seen.nodes {
-            let name = node.instance.as_ref().map_or(node.hostname.as_str(), |it| it.as_str());
-            let state = format!("{}{}", if node.ready { "+" } else { "!" }, if node.active { "" } else { "=" });
+            let name = node
+                .instance
+                .as_ref()
+                .map_or(node.hostname.as_str(), |it| it.as_str());
+            let state = format!(
+                "{}{}",
+                if node.ready { "+" } else { "!" },
+                if node.active { "" } else { "=" }
+            );
             now.insert(format!("{}/{name}", node.id), state);
         }
         for service in &seen.services {
-            let task = seen.tasks.iter().filter(|it| it.service == service.id).max_by_key(|it| it.version);
-            let state = task.map_or_else(|| "-".to_owned(), |it| format!("{:?}{}", it.state, if it.wanted { "" } else { "x" }));
-            now.insert(format!("{}@{}/{}", service.container, service.placement.instance, service.placement.generation), state);
+            let task = seen
+                .tasks
+                .iter()
+                .filter(|it| it.service == service.id)
+                .max_by_key(|it| it.version);
+            let state = task.map_or_else(
+                || "-".to_owned(),
+                |it| format!("{:?}{}", it.state, if it.wanted { "" } else { "x" }),
+            );
+            now.insert(
+                format!(
+                    "{}@{}/{}",
+                    service.container, service.placement.instance, service.placement.generation
+                ),
+                state,
+            );
         }
         let mut text = String::new();
-        for (name, state) in now.iter().filter(|(name, state)| self.seen.get(*name) != Some(state)) {
+        for (name, state) in now
+            .iter()
+            .filter(|(name, state)| self.seen.get(*name) != Some(state))
+        {
             let _ = write!(text, "{name}:{state} ");
         }
         for name in self.seen.keys().filter(|name| !now.contains_key(*name)) {
             let _ = write!(text, "-{name} ");
         }
         self.seen = now;
-        if text.is_empty() { "nothing new".to_owned() } else { text }
+        if text.is_empty() {
+            "nothing new".to_owned()
+        } else {
+            text
+        }
     }
 }
 
@@ -89,10 +129,17 @@ fn request(request: &Request) -> String {
         Request::Launch(launch, _) => {
             format!(
                 "launch {}_{} {} at {} as {:?}",
-                launch.spec.client, launch.spec.image, launch.spec.reservation.memory, launch.spec.location, launch.request
+                launch.spec.client,
+                launch.spec.image,
+                launch.spec.reservation.memory,
+                launch.spec.location,
+                launch.request
             )
         }
-        Request::Start(start) => format!("start {} {} {} on {}", start.tag, start.location, start.flavour, start.cloud),
+        Request::Start(start) => format!(
+            "start {} {} {} on {}",
+            start.tag, start.location, start.flavour, start.cloud
+        ),
         other => format!("{other:?}"),
     }
 }
@@ -100,7 +147,10 @@ fn request(request: &Request) -> String {
 fn answer(answer: &Answer) -> String {
     match answer {
         Answer::Launched(Ok(machine)) => format!("{} {:?}", machine.id, machine.state),
-        Answer::Listed(Ok(machines)) => machines.iter().map(|it| format!("{} {:?}, ", it.instance, it.state)).collect(),
+        Answer::Listed(Ok(machines)) => machines
+            .iter()
+            .map(|it| format!("{} {:?}, ", it.instance, it.state))
+            .collect(),
         Answer::Log(Ok(_)) => "log".to_owned(),
         other => format!("{other:?}"),
     }
@@ -109,22 +159,47 @@ fn answer(answer: &Answer) -> String {
 /// What the core does.
 pub fn action(action: &Action) -> String {
     match action {
-        Action::Commit(changes) => format!("  commit {}", changes.iter().map(change).collect::<Vec<_>>().join(", ")),
-        Action::Call(key, call) => format!("  call {}", self::call(call).unwrap_or_else(|| format!("{key:?}"))),
+        Action::Commit(changes) => format!(
+            "  commit {}",
+            changes.iter().map(change).collect::<Vec<_>>().join(", ")
+        ),
+        Action::Call(key, call) => format!(
+            "  call {}",
+            self::call(call).unwrap_or_else(|| format!("{key:?}"))
+        ),
         Action::Reply(ticket, Ok(_)) => format!("  reply #{ticket} ok"),
-        Action::Reply(ticket, Err(error)) => format!("  reply #{ticket} {:?}: {}", error.code, error.message),
-        Action::Progress(progress) => format!("  progress {}: {} {:?}", progress.subject, progress.text, progress.settled),
+        Action::Reply(ticket, Err(error)) => {
+            format!("  reply #{ticket} {:?}: {}", error.code, error.message)
+        }
+        Action::Progress(progress) => format!(
+            "  progress {}: {} {:?}",
+            progress.subject, progress.text, progress.settled
+        ),
     }
 }
 
 fn call(call: &Call) -> Option<String> {
     Some(match call {
-        Call::LaunchMachine { cloud, instance, flavour, .. } => format!("launch {instance} {flavour} on {cloud}"),
+        Call::LaunchMachine {
+            cloud,
+            instance,
+            flavour,
+            ..
+        } => format!("launch {instance} {flavour} on {cloud}"),
         Call::TerminateMachine { cloud, instance } => format!("terminate {instance} on {cloud}"),
-        Call::CreateService { container, placement, .. } => format!("create {}@{}/{}", container.name, placement.instance, placement.generation),
+        Call::CreateService {
+            container,
+            placement,
+            ..
+        } => format!(
+            "create {}@{}/{}",
+            container.name, placement.instance, placement.generation
+        ),
         Call::RemoveService { name } => format!("remove {name}"),
         Call::RemoveNode { node } => format!("remove node {node}"),
-        Call::SetActive { node, active } => format!("{} {node}", if *active { "open" } else { "pause" }),
+        Call::SetActive { node, active } => {
+            format!("{} {node}", if *active { "open" } else { "pause" })
+        }
         _ => return None,
     })
 }
@@ -133,11 +208,28 @@ fn change(change: &Change) -> String {
     match &change.record {
         None => format!("-{:?}", change.key),
         Some(Record::Instance(it)) => {
-            let words = it.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            format!("{} {:?}{}{words}", it.id, it.state, if it.released { " released" } else { "" })
+            let words = it
+                .reason
+                .as_deref()
+                .map(|reason| format!(" ({reason})"))
+                .unwrap_or_default();
+            format!(
+                "{} {:?}{}{words}",
+                it.id,
+                it.state,
+                if it.released { " released" } else { "" }
+            )
         }
         Some(Record::Container(it)) => container(it),
-        Some(Record::Service(it)) => format!("service {} {}", it.name, if it.pull.is_some() { "pushed" } else { "unpushed" }),
+        Some(Record::Service(it)) => format!(
+            "service {} {}",
+            it.name,
+            if it.pull.is_some() {
+                "pushed"
+            } else {
+                "unpushed"
+            }
+        ),
         Some(Record::Image(it)) => format!("image {}", it.name),
         Some(Record::Decision(it)) => format!("decision `{}`", it.text),
         Some(Record::Setting(name, value)) => format!("{name}={value}"),

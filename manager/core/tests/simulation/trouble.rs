@@ -27,12 +27,20 @@ impl World {
             return;
         }
         let every = self.weather.trouble_every;
-        self.clock.within(every / 4, every * 7 / 4, Happening::Trouble);
-        let Some(&trouble) = self.clock.dice.pick(&self.weather.troubles) else { return };
+        self.clock
+            .within(every / 4, every * 7 / 4, Happening::Trouble);
+        let Some(&trouble) = self.clock.dice.pick(&self.weather.troubles) else {
+            return;
+        };
         self.say(|| format!("trouble: {trouble:?}"));
         *self.tally.troubles.entry(trouble).or_default() += 1;
         match trouble {
-            Trouble::MachineDies | Trouble::MachineHangs | Trouble::MachineReboots | Trouble::MachineVanishes | Trouble::NodeCutOff | Trouble::NodeLeaves => {
+            Trouble::MachineDies
+            | Trouble::MachineHangs
+            | Trouble::MachineReboots
+            | Trouble::MachineVanishes
+            | Trouble::NodeCutOff
+            | Trouble::NodeLeaves => {
                 self.machine_trouble(trouble);
             }
             Trouble::CloudDown | Trouble::CloudRefuses => self.cloud_trouble(trouble),
@@ -51,15 +59,28 @@ impl World {
     }
 
     fn machine_trouble(&mut self, trouble: Trouble) {
-        let running: Vec<u64> = self.machines().filter(|it| it.runs()).map(|it| it.serial).collect();
-        let Some(&serial) = self.clock.dice.pick(&running) else { return };
-        let node = self.machines().find(|it| it.serial == serial).and_then(|it| it.node);
+        let running: Vec<u64> = self
+            .machines()
+            .filter(|it| it.runs())
+            .map(|it| it.serial)
+            .collect();
+        let Some(&serial) = self.clock.dice.pick(&running) else {
+            return;
+        };
+        let node = self
+            .machines()
+            .find(|it| it.serial == serial)
+            .and_then(|it| it.node);
         match trouble {
             Trouble::MachineDies => self.machine_dies(serial, "died"),
             Trouble::MachineVanishes => self.machine_vanishes(serial),
             Trouble::MachineReboots => {
                 self.fall_silent(serial, "rebooted");
-                self.clock.within(3_000, 25_000, Happening::Machine(serial, MachineTurn::Returns));
+                self.clock.within(
+                    3_000,
+                    25_000,
+                    Happening::Machine(serial, MachineTurn::Returns),
+                );
                 self.kill_processes(node);
             }
             Trouble::NodeLeaves => {
@@ -74,7 +95,11 @@ impl World {
             _ => {
                 self.fall_silent(serial, "went silent");
                 if self.clock.dice.per_mille(700) {
-                    self.clock.within(2_000, 200_000, Happening::Machine(serial, MachineTurn::Returns));
+                    self.clock.within(
+                        2_000,
+                        200_000,
+                        Happening::Machine(serial, MachineTurn::Returns),
+                    );
                 }
             }
         }
@@ -83,12 +108,20 @@ impl World {
     /// The manager loses its way to all machines for so many milliseconds; its clouds answer it. Then each is heard when it next dials. Nothing befell them.
     pub fn manager_cut_off(&mut self, lasts: u64) {
         self.cut_until = self.cut_until.max(self.clock.now + lasts);
-        let running: Vec<u64> = self.machines().filter(|it| it.runs()).map(|it| it.serial).collect();
+        let running: Vec<u64> = self
+            .machines()
+            .filter(|it| it.runs())
+            .map(|it| it.serial)
+            .collect();
         for serial in running {
-            let Some((hurt, node)) = self.machine_mut(serial).map(|it| (it.hurt, it.node)) else { continue };
+            let Some((hurt, node)) = self.machine_mut(serial).map(|it| (it.hurt, it.node)) else {
+                continue;
+            };
             self.fall_silent(serial, "out of sight");
             // One that the Swarm had lost before, such as after the engine was away, is not heard of for two reasons, one after the other.
-            let was_heard = node.and_then(|node| self.swarm.nodes.get(&node)).is_none_or(|node| node.view.ready);
+            let was_heard = node
+                .and_then(|node| self.swarm.nodes.get(&node))
+                .is_none_or(|node| node.view.ready);
             if let Some(machine) = self.machine_mut(serial).filter(|_| was_heard) {
                 machine.hurt = hurt;
             }
@@ -104,7 +137,10 @@ impl World {
     /// A machine is heard when it next dials.
     pub fn returns_after_cut(&mut self, serial: u64) {
         let dials = self.clock.dice.between(0, DIALS_WITHIN);
-        self.clock.at(self.cut_until + dials, Happening::Machine(serial, MachineTurn::Returns));
+        self.clock.at(
+            self.cut_until + dials,
+            Happening::Machine(serial, MachineTurn::Returns),
+        );
     }
 
     /// An engine that lost what it knew of the Swarm finds its machine's boot script trading again.
@@ -113,15 +149,26 @@ impl World {
             && let Some(machine) = self.machine_mut(serial)
         {
             machine.node = None;
-            self.clock.within(1_000, 60_000, Happening::Machine(serial, MachineTurn::Joins));
+            self.clock.within(
+                1_000,
+                60_000,
+                Happening::Machine(serial, MachineTurn::Joins),
+            );
         }
     }
 
     /// A reboot ends all processes; the Swarm learns it when the machine answers again.
     fn kill_processes(&mut self, node: Option<u64>) {
-        let theirs: Vec<u64> = self.swarm.tasks.iter().filter(|(_, it)| node.is_some() && it.node == node).map(|(id, _)| *id).collect();
+        let theirs: Vec<u64> = self
+            .swarm
+            .tasks
+            .iter()
+            .filter(|(_, it)| node.is_some() && it.node == node)
+            .map(|(id, _)| *id)
+            .collect();
         for id in theirs {
-            self.clock.within(26_000, 30_000, Happening::Task(id, TaskTurn::Ends(137)));
+            self.clock
+                .within(26_000, 30_000, Happening::Task(id, TaskTurn::Ends(137)));
         }
     }
 
@@ -135,14 +182,21 @@ impl World {
 
     fn cloud_trouble(&mut self, trouble: Trouble) {
         let at = self.clock.dice.below(self.clouds.len());
-        let Some(cloud) = self.clouds.get_mut(at) else { return };
+        let Some(cloud) = self.clouds.get_mut(at) else {
+            return;
+        };
         if trouble == Trouble::CloudDown {
             cloud.down = true;
             self.clock.within(5_000, 300_000, Happening::CloudBack(at));
         } else {
-            let one = self.clock.dice.pick(&cloud.setup.flavours).map(|it| it.name.clone());
+            let one = self
+                .clock
+                .dice
+                .pick(&cloud.setup.flavours)
+                .map(|it| it.name.clone());
             cloud.refuses = Some(one.filter(|_| self.clock.dice.per_mille(500)));
-            self.clock.within(30_000, 400_000, Happening::CloudAccepts(at));
+            self.clock
+                .within(30_000, 400_000, Happening::CloudAccepts(at));
         }
     }
 
@@ -159,13 +213,23 @@ impl World {
         }
         self.say(|| "engine back".to_owned());
         self.swarm.touch_nodes();
-        let ready: Vec<u64> = self.swarm.nodes.iter().filter(|(_, it)| it.view.ready && !it.view.manager).map(|(id, _)| *id).collect();
+        let ready: Vec<u64> = self
+            .swarm
+            .nodes
+            .iter()
+            .filter(|(_, it)| it.view.ready && !it.view.manager)
+            .map(|(id, _)| *id)
+            .collect();
         for id in ready {
             if self.clock.dice.per_mille(500)
                 && let Some(node) = self.swarm.nodes.get_mut(&id)
             {
                 node.view.ready = false;
-                self.clock.within(100, self.swarm.heartbeat + 20_000, Happening::Node(id, NodeTurn::Heard));
+                self.clock.within(
+                    100,
+                    self.swarm.heartbeat + 20_000,
+                    Happening::Node(id, NodeTurn::Heard),
+                );
             }
         }
         self.look_soon(100);
@@ -174,8 +238,16 @@ impl World {
     /// Someone else's service, pinned nowhere: it takes room wherever the Swarm puts it.
     fn foreign_service(&mut self) {
         let serial = self.clock.serial();
-        let needs = Resources::new(MemoryBytes::mib(self.clock.dice.between(64, 900)), NanoCpus::millis(self.clock.dice.between(50, 800)));
-        let task = Task::first(serial, (format!("foreign{serial}"), None), needs, Vec::new());
+        let needs = Resources::new(
+            MemoryBytes::mib(self.clock.dice.between(64, 900)),
+            NanoCpus::millis(self.clock.dice.between(50, 800)),
+        );
+        let task = Task::first(
+            serial,
+            (format!("foreign{serial}"), None),
+            needs,
+            Vec::new(),
+        );
         self.swarm.tasks.insert(serial, task);
         self.swarm.touch_task("");
         if let Some(task) = self.swarm.tasks.get_mut(&serial)
@@ -183,16 +255,34 @@ impl World {
         {
             // Its owner will remove it: nothing else makes it go.
             task.view.version = 1;
-            self.clock.within(20_000, 400_000, Happening::Task(serial, TaskTurn::Gone));
+            self.clock
+                .within(20_000, 400_000, Happening::Task(serial, TaskTurn::Gone));
         }
     }
 
     fn foreign_node(&mut self) {
-        let foreign = self.swarm.nodes.iter().find(|(_, it)| it.view.hostname == STRANGER).map(|(id, _)| *id);
-        let instance = self.clock.dice.per_mille(300).then(|| InstanceId::trusted("of-nobody"));
+        let foreign = self
+            .swarm
+            .nodes
+            .iter()
+            .find(|(_, it)| it.view.hostname == STRANGER)
+            .map(|(id, _)| *id);
+        let instance = self
+            .clock
+            .dice
+            .per_mille(300)
+            .then(|| InstanceId::trusted("of-nobody"));
         match foreign {
             Some(node) => drop(self.swarm.nodes.remove(&node)),
-            None => drop(self.swarm.join(&mut self.clock, NodeView { hostname: STRANGER.to_owned(), manager: false, instance, ..setup::managers_node() })),
+            None => drop(self.swarm.join(
+                &mut self.clock,
+                NodeView {
+                    hostname: STRANGER.to_owned(),
+                    manager: false,
+                    instance,
+                    ..setup::managers_node()
+                },
+            )),
         }
         self.swarm.touch_nodes();
     }
@@ -200,10 +290,24 @@ impl World {
     /// Somebody has the credential of one of the machines, and a key of their own.
     fn thief_trades(&mut self) {
         let machines: Vec<u64> = self.machines().map(|it| it.serial).collect();
-        let Some(&serial) = self.clock.dice.pick(&machines) else { return };
-        let Some(instance) = self.machines().find(|it| it.serial == serial).map(|it| it.instance.clone()) else { return };
+        let Some(&serial) = self.clock.dice.pick(&machines) else {
+            return;
+        };
+        let Some(instance) = self
+            .machines()
+            .find(|it| it.serial == serial)
+            .map(|it| it.instance.clone())
+        else {
+            return;
+        };
         if self.manager.core.is_some() {
-            self.ask_to_join(Trader::Thief(instance.clone()), Request::Join { instance, key: THIEFS_KEY.to_owned() });
+            self.ask_to_join(
+                Trader::Thief(instance.clone()),
+                Request::Join {
+                    instance,
+                    key: THIEFS_KEY.to_owned(),
+                },
+            );
         }
     }
 
@@ -212,11 +316,14 @@ impl World {
             .swarm
             .tasks
             .iter()
-            .filter(|(_, it)| it.service.is_some() && it.view.wanted && it.view.state == TaskState::Running)
+            .filter(|(_, it)| {
+                it.service.is_some() && it.view.wanted && it.view.state == TaskState::Running
+            })
             .map(|(id, _)| *id)
             .collect();
         if let Some(&id) = self.clock.dice.pick(&running) {
-            self.clock.within(0, 100, Happening::Task(id, TaskTurn::Ends(code)));
+            self.clock
+                .within(0, 100, Happening::Task(id, TaskTurn::Ends(code)));
         }
     }
 
@@ -230,10 +337,19 @@ impl World {
             cloud.refuses = None;
         }
         self.engine_back();
-        let silent: Vec<u64> = self.machines().filter(|it| it.silent && it.gone_at.is_none()).map(|it| it.serial).collect();
+        let silent: Vec<u64> = self
+            .machines()
+            .filter(|it| it.silent && it.gone_at.is_none())
+            .map(|it| it.serial)
+            .collect();
         for serial in silent {
-            let turn = if self.clock.dice.per_mille(500) { MachineTurn::Returns } else { MachineTurn::Dies };
-            self.clock.within(100, 20_000, Happening::Machine(serial, turn));
+            let turn = if self.clock.dice.per_mille(500) {
+                MachineTurn::Returns
+            } else {
+                MachineTurn::Dies
+            };
+            self.clock
+                .within(100, 20_000, Happening::Machine(serial, turn));
         }
     }
 }

@@ -11,48 +11,97 @@ use micado_core::{
 impl World {
     /// Live records, and what they cost.
     pub fn live(&self) -> (u32, u64) {
-        self.store.instances().filter(|it| it.is_live()).fold((0, 0), |(count, price), it| (count + 1, price + it.price.0))
+        self.store
+            .instances()
+            .filter(|it| it.is_live())
+            .fold((0, 0), |(count, price), it| (count + 1, price + it.price.0))
     }
 
     /// Containers that are to run and have a place, or one that they are leaving, on this instance.
-    pub fn placed_on<'a>(&'a self, instance: &'a InstanceId) -> impl Iterator<Item = (&'a Container, &'a ServiceSpec)> {
-        let here = move |it: &&Container| [&it.placement, &it.leaving].into_iter().flatten().any(|placement| placement.instance == *instance);
-        let containers = self.store.containers().filter(|it| it.wants_room()).filter(here);
+    pub fn placed_on<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+    ) -> impl Iterator<Item = (&'a Container, &'a ServiceSpec)> {
+        let here = move |it: &&Container| {
+            [&it.placement, &it.leaving]
+                .into_iter()
+                .flatten()
+                .any(|placement| placement.instance == *instance)
+        };
+        let containers = self
+            .store
+            .containers()
+            .filter(|it| it.wants_room())
+            .filter(here);
         containers.filter_map(|it| Some((it, &self.store.service(&it.service)?.spec)))
     }
 
     /// Whether the present copy of a container is not on this instance and runs, or did a moment ago as far as the manager can know.
     pub fn runs_elsewhere(&self, container: &Container, than: &InstanceId) -> bool {
-        let Some(place) = container.placement.as_ref().filter(|it| it.instance != *than) else { return false };
+        let Some(place) = container
+            .placement
+            .as_ref()
+            .filter(|it| it.instance != *than)
+        else {
+            return false;
+        };
         let name = self.swarm_name(container, place);
-        let ran = || self.manager.said_to_run.contains(&container.name) && self.swarm.services.get(&name).is_some_and(|it| it.has_run);
+        let ran = || {
+            self.manager.said_to_run.contains(&container.name)
+                && self.swarm.services.get(&name).is_some_and(|it| it.has_run)
+        };
         self.swarm.runs(&name) || ran()
     }
 
     /// Whether a write begins to move a container from one place to another.
     pub fn begins_move(&self, written: &Written) -> bool {
-        let (Key::Container(name), Some(Record::Container(before))) = (&written.key, &written.before) else { return false };
-        before.leaving.is_none() && self.store.container(name).is_some_and(|it| it.leaving.is_some())
+        let (Key::Container(name), Some(Record::Container(before))) =
+            (&written.key, &written.before)
+        else {
+            return false;
+        };
+        before.leaving.is_none()
+            && self
+                .store
+                .container(name)
+                .is_some_and(|it| it.leaving.is_some())
     }
 
     /// Whether a Swarm service may run its container: it does not when it is on its way out or on a lost machine, and no core made it when its call came late.
     pub fn may_run(&self, service: &Service) -> bool {
-        !service.late && !self.is_lost(&service.view.placement.instance) && !self.is_going(&service.view.name)
+        !service.late
+            && !self.is_lost(&service.view.placement.instance)
+            && !self.is_going(&service.view.name)
     }
 
     /// Whether the record of an instance says that its containers have to go, wanted or not.
     pub fn is_lost(&self, instance: &InstanceId) -> bool {
-        self.store.instance(instance).is_none_or(|it| it.force || matches!(it.state, InstanceState::Failed | InstanceState::Stopping | InstanceState::Gone))
+        self.store.instance(instance).is_none_or(|it| {
+            it.force
+                || matches!(
+                    it.state,
+                    InstanceState::Failed | InstanceState::Stopping | InstanceState::Gone
+                )
+        })
     }
 
     /// Whether a Swarm service is on its way out: a call to remove it, or to save its log before, is on its way.
     pub fn is_going(&self, name: &str) -> bool {
-        self.removes(name) || self.swarm.services.get(name).is_some_and(|it| self.manager.open.contains_key(&CallKey::Log(it.view.container.clone())))
+        self.removes(name)
+            || self.swarm.services.get(name).is_some_and(|it| {
+                self.manager
+                    .open
+                    .contains_key(&CallKey::Log(it.view.container.clone()))
+            })
     }
 
     /// The instance of a record, if its machine and node really answer.
     pub fn answers(&self, instance: &Instance) -> bool {
-        self.machine_of(&instance.id).is_some_and(crate::machine::Machine::runs)
-            && self.swarm.node_of(&instance.id).is_some_and(|(_, it)| it.view.ready && !it.silent)
+        self.machine_of(&instance.id)
+            .is_some_and(crate::machine::Machine::runs)
+            && self
+                .swarm
+                .node_of(&instance.id)
+                .is_some_and(|(_, it)| it.view.ready && !it.silent)
     }
 }

@@ -72,12 +72,22 @@ impl Trouble {
 impl Weather {
     /// Nothing goes wrong.
     pub fn clear() -> Self {
-        Self { trouble_every: 20_000, ..Self::default() }
+        Self {
+            trouble_every: 20_000,
+            ..Self::default()
+        }
     }
     /// Each kind of fault is there in half of all worlds.
     pub fn drawn(dice: &mut Dice) -> Self {
-        let mut some = |most: u64| if dice.per_mille(500) { dice.between(1, most) } else { 0 };
-        let (crash, commit, lost_before, lost_after, late, boot) = (some(8), some(12), some(60), some(60), some(40), some(300));
+        let mut some = |most: u64| {
+            if dice.per_mille(500) {
+                dice.between(1, most)
+            } else {
+                0
+            }
+        };
+        let (crash, commit, lost_before, lost_after, late, boot) =
+            (some(8), some(12), some(60), some(60), some(40), some(300));
         let many = dice.between(1, 1000);
         Self {
             crash,
@@ -86,7 +96,10 @@ impl Weather {
             lost_after,
             late,
             boot,
-            troubles: Trouble::ALL.into_iter().filter(|_| dice.per_mille(many)).collect(),
+            troubles: Trouble::ALL
+                .into_iter()
+                .filter(|_| dice.per_mille(many))
+                .collect(),
             trouble_every: dice.between(8_000, 60_000),
             replaces_lost_tasks: dice.per_mille(500),
             short_memory: dice.per_mille(250),

@@ -76,14 +76,30 @@ impl World {
 
     /// A world where nothing happens but what is asked for.
     pub fn quiet(seed: u64, config: Config) -> Self {
-        let mut world = Self::with(Clock::new(seed), Weather::clear(), config, People::nobody(), Trace::kept());
+        let mut world = Self::with(
+            Clock::new(seed),
+            Weather::clear(),
+            config,
+            People::nobody(),
+            Trace::kept(),
+        );
         world.calm = true;
         world
     }
 
-    fn with(mut clock: Clock, weather: Weather, config: Config, people: People, trace: Trace) -> Self {
+    fn with(
+        mut clock: Clock,
+        weather: Weather,
+        config: Config,
+        people: People,
+        trace: Trace,
+    ) -> Self {
         let heartbeat = u64::try_from(config.heartbeat.as_millis()).unwrap_or(u64::MAX);
-        let mut swarm = Swarm { replaces_lost_tasks: weather.replaces_lost_tasks, heartbeat, ..Swarm::default() };
+        let mut swarm = Swarm {
+            replaces_lost_tasks: weather.replaces_lost_tasks,
+            heartbeat,
+            ..Swarm::default()
+        };
         swarm.join(&mut clock, setup::managers_node());
         let clouds = setup::clouds(&config);
         clock.within(0, 1_000, Happening::ManagerStarts(0));
@@ -112,7 +128,9 @@ impl World {
     /// # Errors
     /// The invariant that does not.
     pub fn step(&mut self) -> Result<(), Broken> {
-        let Some(happening) = self.clock.next() else { return Ok(()) };
+        let Some(happening) = self.clock.next() else {
+            return Ok(());
+        };
         self.tally.steps += 1;
         self.happen(happening);
         self.swarm.schedule(&mut self.clock);
@@ -165,7 +183,9 @@ impl World {
         self.clouds.iter().flat_map(|it| it.machines.values())
     }
     pub fn machine_mut(&mut self, serial: u64) -> Option<&mut Machine> {
-        self.clouds.iter_mut().find_map(|it| it.machines.get_mut(&serial))
+        self.clouds
+            .iter_mut()
+            .find_map(|it| it.machines.get_mut(&serial))
     }
     pub fn machine_of(&self, instance: &InstanceId) -> Option<&Machine> {
         self.clouds.iter().find_map(|it| it.of(instance))

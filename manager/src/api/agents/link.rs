@@ -46,54 +46,87 @@ impl FromRequestParts<ApiState> for Caller {
     type Rejection = Refusal;
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
         let refuse = |words: &str| Refusal::from(ErrorBody::new(ErrorCode::Unauthorized, words));
-        let Some(Peer { name: Some(name), .. }) = parts.extensions.get::<Peer>() else {
-            return Err(refuse("this is for node agents: they show their instance's client certificate"));
+        let Some(Peer {
+            name: Some(name), ..
+        }) = parts.extensions.get::<Peer>()
+        else {
+            return Err(refuse(
+                "this is for node agents: they show their instance's client certificate",
+            ));
         };
         let instance = InstanceId::trusted(name.as_ref());
         let asked = instance.clone();
         if !state.handle.read(move |core| core.is_live(&asked)).await? {
-            return Err(refuse("the certificate's instance is not one that is rented"));
+            return Err(refuse(
+                "the certificate's instance is not one that is rented",
+            ));
         }
         Ok(Self(instance))
     }
 }
 
 /// A WebSocket that the caller wants to open, refused in our own words when it is none; and what it is on, if that is TCP.
-pub(in crate::api) struct Upgrade(pub(in crate::api) WebSocketUpgrade, pub(in crate::api) Option<Socket>);
+pub(in crate::api) struct Upgrade(
+    pub(in crate::api) WebSocketUpgrade,
+    pub(in crate::api) Option<Socket>,
+);
 
 impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
     type Rejection = Refusal;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let no_upgrade = |rejection: WebSocketUpgradeRejection| ErrorBody::new(ErrorCode::BadRequest, format!("a WebSocket is opened here: {rejection}"));
+        let no_upgrade = |rejection: WebSocketUpgradeRejection| {
+            ErrorBody::new(
+                ErrorCode::BadRequest,
+                format!("a WebSocket is opened here: {rejection}"),
+            )
+        };
         let socket = parts.extensions.get::<Peer>().map(|peer| peer.socket);
-        Ok(Self(WebSocketUpgrade::from_request_parts(parts, state).await.map_err(no_upgrade)?, socket))
+        Ok(Self(
+            WebSocketUpgrade::from_request_parts(parts, state)
+                .await
+                .map_err(no_upgrade)?,
+            socket,
+        ))
     }
 }
 
 /// The agent's own connection.
-pub(in crate::api) async fn agent(State(state): State<ApiState>, Caller(instance): Caller, Upgrade(upgrade, _): Upgrade) -> Response {
-    upgrade.max_message_size(FRAME_MAX).max_frame_size(FRAME_MAX).on_upgrade(move |socket| async move {
-        let (connection, orders) = state.agents.connect(&instance);
-        tracing::info!(%instance, "its agent is connected");
-        tell(&state, &instance).await;
-        let end = tokio::select! {
-            end = serve(&state, &instance, socket, orders) => end,
-            () = revoked(&state, &instance) => "the instance is not ours any more",
-            () = state.stopping.cancelled() => "the manager stops",
-        };
-        state.agents.disconnect(&instance, connection);
-        if !state.stopping.is_cancelled() {
+pub(in crate::api) async fn agent(
+    State(state): State<ApiState>,
+    Caller(instance): Caller,
+    Upgrade(upgrade, _): Upgrade,
+) -> Response {
+    upgrade
+        .max_message_size(FRAME_MAX)
+        .max_frame_size(FRAME_MAX)
+        .on_upgrade(move |socket| async move {
+            let (connection, orders) = state.agents.connect(&instance);
+            tracing::info!(%instance, "its agent is connected");
             tell(&state, &instance).await;
-        }
-        tracing::info!(%instance, "its agent is not connected any more: {end}");
-    })
+            let end = tokio::select! {
+                end = serve(&state, &instance, socket, orders) => end,
+                () = revoked(&state, &instance) => "the instance is not ours any more",
+                () = state.stopping.cancelled() => "the manager stops",
+            };
+            state.agents.disconnect(&instance, connection);
+            if !state.stopping.is_cancelled() {
+                tell(&state, &instance).await;
+            }
+            tracing::info!(%instance, "its agent is not connected any more: {end}");
+        })
 }
 
 /// Tells the core whether the agent is there, until that is so: it may come and go while it is told.
 async fn tell(state: &ApiState, instance: &InstanceId) {
     loop {
         let connected = state.agents.is_connected(instance);
-        state.handle.tell(Event::Agent { instance: instance.clone(), connected }).await;
+        state
+            .handle
+            .tell(Event::Agent {
+                instance: instance.clone(),
+                connected,
+            })
+            .await;
         if state.agents.is_connected(instance) == connected {
             return;
         }
@@ -101,10 +134,25 @@ async fn tell(state: &ApiState, instance: &InstanceId) {
 }
 
 /// Talks with the agent until it is gone, and says why.
-async fn serve(state: &ApiState, instance: &InstanceId, mut socket: WebSocket, mut orders: mpsc::Receiver<ToAgent>) -> &'static str {
-    let Ok(Some(Ok(Message::Text(hello)))) = timeout(DEAD, socket.recv()).await else { return "it did not say hello" };
-    let Ok(FromAgent::Hello { run, .. }) = serde_json::from_str(&hello) else { return "its hello is not to be understood" };
-    let mut ear = Ear { state, instance, run, heard: 0, acknowledged: 0 };
+async fn serve(
+    state: &ApiState,
+    instance: &InstanceId,
+    mut socket: WebSocket,
+    mut orders: mpsc::Receiver<ToAgent>,
+) -> &'static str {
+    let Ok(Some(Ok(Message::Text(hello)))) = timeout(DEAD, socket.recv()).await else {
+        return "it did not say hello";
+    };
+    let Ok(FromAgent::Hello { run, .. }) = serde_json::from_str(&hello) else {
+        return "its hello is not to be understood";
+    };
+    let mut ear = Ear {
+        state,
+        instance,
+        run,
+        heard: 0,
+        acknowledged: 0,
+    };
     let (mut turns, mut alive) = (state.metrics.turns(), Instant::now());
     loop {
         let answer = tokio::select! {
@@ -132,7 +180,9 @@ async fn serve(state: &ApiState, instance: &InstanceId, mut socket: WebSocket, m
                 }
             },
         };
-        let Some(Ok(text)) = answer.map(|answer| serde_json::to_string(&answer)) else { continue };
+        let Some(Ok(text)) = answer.map(|answer| serde_json::to_string(&answer)) else {
+            continue;
+        };
         if socket.send(Message::text(text)).await.is_err() {
             return "the connection broke";
         }
@@ -157,27 +207,44 @@ impl Ear<'_> {
         match serde_json::from_str(text) {
             Ok(FromAgent::Samples(batch)) => {
                 let sequence = batch.sequence;
-                state.metrics.take(&state.handle, instance, &self.run, batch).await?;
+                state
+                    .metrics
+                    .take(&state.handle, instance, &self.run, batch)
+                    .await?;
                 self.heard = self.heard.max(sequence);
                 return Ok(self.acknowledgement());
             }
             Ok(FromAgent::Event(event)) => {
                 tracing::debug!(%instance, container = event.id, "{:?}", event.what);
-                state.metrics.take_event(instance, &self.run, event.clone())?;
+                state
+                    .metrics
+                    .take_event(instance, &self.run, event.clone())?;
                 // Whether this agent may speak of that service the core knows best.
                 let service = event.service.clone();
-                state.handle.tell(Event::Happened(instance.clone(), event)).await;
-                state.metrics.learn_of(&state.handle, service.as_deref()).await;
+                state
+                    .handle
+                    .tell(Event::Happened(instance.clone(), event))
+                    .await;
+                state
+                    .metrics
+                    .learn_of(&state.handle, service.as_deref())
+                    .await;
             }
             Ok(FromAgent::Hello { .. }) => {}
-            Err(error) => tracing::warn!(%instance, %error, "its agent said something that is not to be understood"),
+            Err(error) => {
+                tracing::warn!(%instance, %error, "its agent said something that is not to be understood")
+            }
         }
         Ok(None)
     }
 
     /// What is durable the agent need not keep. Of what was sent before a cut it knows that only once it has sent it again.
     fn acknowledgement(&mut self) -> Option<ToAgent> {
-        let sequence = self.state.metrics.recorded(self.instance, &self.run)?.min(self.heard);
+        let sequence = self
+            .state
+            .metrics
+            .recorded(self.instance, &self.run)?
+            .min(self.heard);
         let more = sequence > self.acknowledged;
         self.acknowledged = self.acknowledged.max(sequence);
         more.then_some(ToAgent::Ack { sequence })
@@ -197,10 +264,18 @@ async fn revoked(state: &ApiState, instance: &InstanceId) {
 }
 
 /// A session's connection, which the agent was asked to open.
-pub(in crate::api) async fn session(State(state): State<ApiState>, Caller(instance): Caller, Name(id): Name, Upgrade(upgrade, _): Upgrade) -> Answer<Response> {
+pub(in crate::api) async fn session(
+    State(state): State<ApiState>,
+    Caller(instance): Caller,
+    Name(id): Name,
+    Upgrade(upgrade, _): Upgrade,
+) -> Answer<Response> {
     let nothing = || ErrorBody::new(ErrorCode::NotFound, "no session of this id waits for you");
     let open = state.agents.claim(&id, &instance).ok_or_else(nothing)?;
-    Ok(upgrade.max_message_size(SESSION_FRAME_MAX).max_frame_size(SESSION_FRAME_MAX).on_upgrade(|socket| async move { drop(open.send(socket)) }))
+    Ok(upgrade
+        .max_message_size(SESSION_FRAME_MAX)
+        .max_frame_size(SESSION_FRAME_MAX)
+        .on_upgrade(|socket| async move { drop(open.send(socket)) }))
 }
 
 /// A request for a certificate.
@@ -216,9 +291,22 @@ pub(in crate::api) struct Renewed {
 }
 
 /// A new certificate for the instance that asks, whatever the request calls it.
-pub(in crate::api) async fn renew(State(state): State<ApiState>, Caller(instance): Caller, Body(request): Body<Renewal>) -> Answer<Json<Renewed>> {
-    let unusable = |words| ErrorBody::new(ErrorCode::BadRequest, format!("the request for a certificate of `{instance}` is unusable: {words}"));
+pub(in crate::api) async fn renew(
+    State(state): State<ApiState>,
+    Caller(instance): Caller,
+    Body(request): Body<Renewal>,
+) -> Answer<Json<Renewed>> {
+    let unusable = |words| {
+        ErrorBody::new(
+            ErrorCode::BadRequest,
+            format!("the request for a certificate of `{instance}` is unusable: {words}"),
+        )
+    };
     let csr = Csr::parse(&request.csr).map_err(unusable)?;
-    let certificate = state.gate.pki.sign_request(&csr, instance.as_str()).map_err(|error| ErrorBody::new(ErrorCode::Internal, error.to_string()))?;
+    let certificate = state
+        .gate
+        .pki
+        .sign_request(&csr, instance.as_str())
+        .map_err(|error| ErrorBody::new(ErrorCode::Internal, error.to_string()))?;
     Ok(Json(Renewed { certificate }))
 }

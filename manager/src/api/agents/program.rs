@@ -27,9 +27,15 @@ pub(in crate::api) struct Machine {
 }
 
 /// The program, for the machine of an instance and for its processor.
-pub(in crate::api) async fn program(State(state): State<ApiState>, Caller(instance): Caller, Query(Machine { machine }): Query<Machine>) -> Answer<Response> {
+pub(in crate::api) async fn program(
+    State(state): State<ApiState>,
+    Caller(instance): Caller,
+    Query(Machine { machine }): Query<Machine>,
+) -> Answer<Response> {
     let Some(path) = &state.gate.agent else {
-        return Err(refuse("the manager was told of no program: start it with `--agent FILE`, scripts/node-agent/build makes one"));
+        return Err(refuse(
+            "the manager was told of no program: start it with `--agent FILE`, scripts/node-agent/build makes one",
+        ));
     };
     if machine != ARCH {
         return Err(refuse(&format!(
@@ -41,7 +47,11 @@ pub(in crate::api) async fn program(State(state): State<ApiState>, Caller(instan
         refuse("the manager cannot read it; its log says why")
     })?;
     tracing::info!(%instance, "its machine takes the agent's program");
-    Ok(([(header::CONTENT_LENGTH, size)], Body::from_stream(ReaderStream::new(file))).into_response())
+    Ok((
+        [(header::CONTENT_LENGTH, size)],
+        Body::from_stream(ReaderStream::new(file)),
+    )
+        .into_response())
 }
 
 async fn open(path: &Path) -> std::io::Result<(File, u64)> {
@@ -51,5 +61,9 @@ async fn open(path: &Path) -> std::io::Result<(File, u64)> {
 }
 
 fn refuse(words: &str) -> Refusal {
-    ErrorBody::new(ErrorCode::NotFound, format!("no program of the node agent: {words}")).into()
+    ErrorBody::new(
+        ErrorCode::NotFound,
+        format!("no program of the node agent: {words}"),
+    )
+    .into()
 }

@@ -28,7 +28,10 @@ pub(super) struct Pace {
 }
 
 /// As the agent has it.
-pub(super) const PACE: Pace = Pace { ping: Duration::from_secs(6), dead: Duration::from_secs(18) };
+pub(super) const PACE: Pace = Pace {
+    ping: Duration::from_secs(6),
+    dead: Duration::from_secs(18),
+};
 
 /// Until the work has ended or one side is gone.
 pub(super) async fn relay<E>(
@@ -43,7 +46,11 @@ pub(super) async fn relay<E>(
     };
     let farewell = async {
         if !ended {
-            say_failed(&mut to_caller, "the connection to the machine broke; is it still there? `micado list` shows it").await;
+            say_failed(
+                &mut to_caller,
+                "the connection to the machine broke; is it still there? `micado list` shows it",
+            )
+            .await;
         }
         drop(to_agent.close().await);
         drop(to_caller.close().await);
@@ -65,7 +72,9 @@ pub(super) async fn refuse(caller: WebSocket, message: &str) {
 }
 
 async fn say_failed(to: &mut impl Takes, message: &str) {
-    if let Ok(text) = serde_json::to_string(&SessionNote::Failed { message: message.to_owned() }) {
+    if let Ok(text) = serde_json::to_string(&SessionNote::Failed {
+        message: message.to_owned(),
+    }) {
         drop(to.send(Message::text(text)).await);
     }
 }

@@ -16,7 +16,9 @@ use axum::{
     response::Response,
 };
 use futures_util::{Stream, StreamExt, stream};
-use micado_api::{ContainerName, CopyQuery, ErrorBody, ErrorCode, InstanceId, Tag, agent::SessionWork};
+use micado_api::{
+    ContainerName, CopyQuery, ErrorBody, ErrorCode, InstanceId, Tag, agent::SessionWork,
+};
 use std::time::Duration;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -48,13 +50,25 @@ pub(in crate::api) async fn exec(
             "command" => command.push(value),
             "environment" => environment.push(value),
             "terminal" => terminal = value == "true",
-            _ => return Err(ErrorBody::new(ErrorCode::BadRequest, format!("`exec` knows no `{key}`")).into()),
+            _ => {
+                return Err(ErrorBody::new(
+                    ErrorCode::BadRequest,
+                    format!("`exec` knows no `{key}`"),
+                )
+                .into());
+            }
         }
     }
     if command.is_empty() {
         return Err(ErrorBody::new(ErrorCode::BadRequest, "`exec` needs a `command`").into());
     }
-    start(state, name, upgrade, |container| SessionWork::Exec { container, command, terminal, environment }).await
+    start(state, name, upgrade, |container| SessionWork::Exec {
+        container,
+        command,
+        terminal,
+        environment,
+    })
+    .await
 }
 
 /// Unpacks a tar into a folder of a container. A WebSocket as for `exec`: the tar comes on channel 0, then the note `end`.
@@ -68,7 +82,11 @@ pub(in crate::api) async fn copy_to(
     Query(CopyQuery { path }): Query<CopyQuery>,
     upgrade: Upgrade,
 ) -> Answer<Response> {
-    start(state, name, upgrade, |container| SessionWork::CopyTo { container, path }).await
+    start(state, name, upgrade, |container| SessionWork::CopyTo {
+        container,
+        path,
+    })
+    .await
 }
 
 /// Sends a file or folder of a container as a tar. A WebSocket as for `exec`: the tar goes on channel 1.
@@ -82,13 +100,31 @@ pub(in crate::api) async fn copy_from(
     Query(CopyQuery { path }): Query<CopyQuery>,
     upgrade: Upgrade,
 ) -> Answer<Response> {
-    start(state, name, upgrade, |container| SessionWork::CopyFrom { container, path }).await
+    start(state, name, upgrade, |container| SessionWork::CopyFrom {
+        container,
+        path,
+    })
+    .await
 }
 
 /// Has the agent of the container's machine open a session, and passes it on.
-async fn start(state: ApiState, name: String, Upgrade(upgrade, socket): Upgrade, work: impl FnOnce(String) -> SessionWork) -> Answer<Response> {
-    let place = state.handle.read(move |core| core.session_place(&name)).await??;
-    let pending = ask(&state, &place.instance, &place.tag, &place.container, work(place.engine_name))?;
+async fn start(
+    state: ApiState,
+    name: String,
+    Upgrade(upgrade, socket): Upgrade,
+    work: impl FnOnce(String) -> SessionWork,
+) -> Answer<Response> {
+    let place = state
+        .handle
+        .read(move |core| core.session_place(&name))
+        .await??;
+    let pending = ask(
+        &state,
+        &place.instance,
+        &place.tag,
+        &place.container,
+        work(place.engine_name),
+    )?;
     let (tag, stopping) = (place.tag, state.stopping);
     Ok(upgrade.max_message_size(SESSION_FRAME_MAX).max_frame_size(SESSION_FRAME_MAX).on_upgrade(move |caller| async move {
         match timeout(OPENING, pending.opened()).await {
@@ -114,9 +150,10 @@ pub(in crate::api) async fn read(
 ) -> Answer<impl Stream<Item = Message> + Send + use<>> {
     let pending = ask(state, instance, tag, container, work)?;
     let Ok(Some(agent)) = timeout(OPENING, pending.opened()).await else {
-        let hint =
-            "a machine keeps the agent that it was made with: one of an earlier version than this manager may not know what is asked of it, and never answers";
-        return Err(ErrorBody::new(ErrorCode::Unavailable, unanswered(tag)).hint(hint).into());
+        let hint = "a machine keeps the agent that it was made with: one of an earlier version than this manager may not know what is asked of it, and never answers";
+        return Err(ErrorBody::new(ErrorCode::Unavailable, unanswered(tag))
+            .hint(hint)
+            .into());
     };
     let (to, messages) = mpsc::channel(1);
     let (reader, stopping) = (to.clone(), state.stopping.clone());
@@ -134,9 +171,18 @@ pub(in crate::api) async fn read(
     Ok(ReceiverStream::new(messages))
 }
 
-fn ask(state: &ApiState, instance: &InstanceId, tag: &Tag, container: &ContainerName, work: SessionWork) -> Answer<Pending> {
+fn ask(
+    state: &ApiState,
+    instance: &InstanceId,
+    tag: &Tag,
+    container: &ContainerName,
+    work: SessionWork,
+) -> Answer<Pending> {
     let away = || {
-        let refusal = ErrorBody::new(ErrorCode::Unavailable, format!("the agent of `{tag}`, the machine of `{container}`, is not connected"));
+        let refusal = ErrorBody::new(
+            ErrorCode::Unavailable,
+            format!("the agent of `{tag}`, the machine of `{container}`, is not connected"),
+        );
         Refusal::from(
             refusal.hint("it connects by itself, seconds after its machine has joined or is reached again: try again then; `micado list` shows the machine"),
         )

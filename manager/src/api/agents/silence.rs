@@ -14,7 +14,9 @@ pub(in crate::api) struct Socket(pub(in crate::api) u64);
 impl Socket {
     /// Whether the kernel has sent something again, or asks whether more may be sent, and has no answer.
     pub(super) fn is_unanswered(self) -> bool {
-        ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|list| fs::read_to_string(list).is_ok_and(|list| unanswered(&list, self)))
+        ["/proc/net/tcp", "/proc/net/tcp6"]
+            .iter()
+            .any(|list| fs::read_to_string(list).is_ok_and(|list| unanswered(&list, self)))
     }
 }
 
@@ -23,21 +25,29 @@ pub(super) async fn gone(pace: Pace, is_unanswered: impl Fn() -> bool) {
     let mut waited = Duration::ZERO;
     while waited < pace.dead {
         sleep(pace.ping).await;
-        waited = if is_unanswered() { waited + pace.ping } else { Duration::ZERO };
+        waited = if is_unanswered() {
+            waited + pace.ping
+        } else {
+            Duration::ZERO
+        };
     }
 }
 
 /// By a line such as `0: LOCAL REMOTE STATE TX:RX TIMER:WHEN RETRANSMITS UID PROBES INODE ...`: timer 1 is of retransmission, 4 of probes; what is answered sets their counts to 0.
 fn unanswered(list: &str, Socket(inode): Socket) -> bool {
     let inode = inode.to_string();
-    list.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>()).any(|words| match words[..] {
-        [_, _, _, _, _, timer, again, _, probes, its, ..] if its == inode => match timer.split_once(':') {
-            Some(("01", _)) => again.contains(|digit| digit != '0'),
-            Some(("04", _)) => probes != "0",
+    list.lines()
+        .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
+        .any(|words| match words[..] {
+            [_, _, _, _, _, timer, again, _, probes, its, ..] if its == inode => {
+                match timer.split_once(':') {
+                    Some(("01", _)) => again.contains(|digit| digit != '0'),
+                    Some(("04", _)) => probes != "0",
+                    _ => false,
+                }
+            }
             _ => false,
-        },
-        _ => false,
-    })
+        })
 }
 
 #[cfg(test)]
@@ -56,9 +66,17 @@ mod tests {
         let wanted = [
             (line("01", "00000000", "0"), false, "it is on its way"),
             (line("01", "00000003", "0"), true, "it was sent again"),
-            (line("04", "00000000", "0"), false, "its window is closed, and it says so"),
+            (
+                line("04", "00000000", "0"),
+                false,
+                "its window is closed, and it says so",
+            ),
             (line("04", "00000000", "2"), true, "nobody says so any more"),
-            (line("02", "00000000", "1"), false, "keep-alive ends the connection by itself"),
+            (
+                line("02", "00000000", "1"),
+                false,
+                "keep-alive ends the connection by itself",
+            ),
             ("   7: too short\n".to_owned(), false, "unreadable"),
         ];
         for (list, verdict, why) in wanted {
@@ -70,16 +88,23 @@ mod tests {
     #[tokio::test]
     async fn a_socket_of_ours_is_in_the_list() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let stream = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let stream = std::net::TcpStream::connect(listener.local_addr().expect("an address"))
+            .expect("a connection");
         let inode = rustix::fs::fstat(&stream).expect("its number").st_ino;
         let list = fs::read_to_string("/proc/net/tcp").expect("the kernel's list");
-        assert!(list.lines().any(|line| line.split_ascii_whitespace().nth(9) == Some(&inode.to_string())));
+        assert!(
+            list.lines()
+                .any(|line| line.split_ascii_whitespace().nth(9) == Some(&inode.to_string()))
+        );
         assert!(!Socket(inode).is_unanswered());
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_answer_and_the_wait_begins_anew() {
-        let pace = Pace { ping: Duration::from_secs(6), dead: Duration::from_secs(18) };
+        let pace = Pace {
+            ping: Duration::from_secs(6),
+            dead: Duration::from_secs(18),
+        };
         let (looks, start) = (Cell::new(0), Instant::now());
         gone(pace, || looks.replace(looks.get() + 1) != 1).await;
         assert_eq!(start.elapsed(), Duration::from_secs(30));

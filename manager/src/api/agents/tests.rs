@@ -24,9 +24,17 @@ use tokio_tungstenite::{
 /// A client of this manager's that shows this certificate.
 fn showing(manager: &Manager, identity: &Identity) -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let ca = reqwest::Certificate::from_pem(manager.pki.authority().as_bytes()).expect("a certificate");
-    let own = reqwest::Identity::from_pem(format!("{}{}", identity.key, identity.certificate).as_bytes()).expect("an identity");
-    reqwest::Client::builder().tls_certs_only([ca]).identity(own).no_proxy().build().expect("a client")
+    let ca =
+        reqwest::Certificate::from_pem(manager.pki.authority().as_bytes()).expect("a certificate");
+    let own =
+        reqwest::Identity::from_pem(format!("{}{}", identity.key, identity.certificate).as_bytes())
+            .expect("an identity");
+    reqwest::Client::builder()
+        .tls_certs_only([ca])
+        .identity(own)
+        .no_proxy()
+        .build()
+        .expect("a client")
 }
 
 fn url(manager: &Manager, path: &str) -> String {
@@ -34,21 +42,38 @@ fn url(manager: &Manager, path: &str) -> String {
 }
 
 fn renewal(manager: &Manager, client: &reqwest::Client) -> RequestBuilder {
-    client.post(url(manager, "/v1/agent/renew")).json(&serde_json::json!({ "csr": csr(&key()) }))
+    client
+        .post(url(manager, "/v1/agent/renew"))
+        .json(&serde_json::json!({ "csr": csr(&key()) }))
 }
 
 async fn status(request: RequestBuilder) -> StatusCode {
     request.send().await.expect("an answer").status()
 }
 
-async fn open(manager: &Manager, client: &reqwest::Client, path: &str) -> Result<WebSocketStream<reqwest::Upgraded>, StatusCode> {
-    let request = client.get(url(manager, path)).header(header::CONNECTION, "Upgrade").header(header::UPGRADE, "websocket");
-    let request = request.header(header::SEC_WEBSOCKET_VERSION, "13").header(header::SEC_WEBSOCKET_KEY, tungstenite::handshake::client::generate_key());
+async fn open(
+    manager: &Manager,
+    client: &reqwest::Client,
+    path: &str,
+) -> Result<WebSocketStream<reqwest::Upgraded>, StatusCode> {
+    let request = client
+        .get(url(manager, path))
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket");
+    let request = request.header(header::SEC_WEBSOCKET_VERSION, "13").header(
+        header::SEC_WEBSOCKET_KEY,
+        tungstenite::handshake::client::generate_key(),
+    );
     let response = request.send().await.expect("an answer");
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(response.status());
     }
-    Ok(WebSocketStream::from_raw_socket(response.upgrade().await.expect("upgraded"), Role::Client, None).await)
+    Ok(WebSocketStream::from_raw_socket(
+        response.upgrade().await.expect("upgraded"),
+        Role::Client,
+        None,
+    )
+    .await)
 }
 
 /// An agent's connection, as a test says things on it.
@@ -57,17 +82,41 @@ struct Agent(WebSocketStream<reqwest::Upgraded>);
 impl Agent {
     /// Connects for this instance, as this run of its agent.
     async fn of(manager: &Manager, instance: &InstanceId, run: &str) -> Self {
-        let client = showing(manager, &manager.pki.client_certificate(instance.as_str()).expect("a certificate"));
-        let mut agent = Self(open(manager, &client, "/v1/agent").await.expect("a connection"));
-        agent.say(&FromAgent::Hello { version: "1".to_owned(), run: run.to_owned(), cgroup: 1 }).await;
+        let client = showing(
+            manager,
+            &manager
+                .pki
+                .client_certificate(instance.as_str())
+                .expect("a certificate"),
+        );
+        let mut agent = Self(
+            open(manager, &client, "/v1/agent")
+                .await
+                .expect("a connection"),
+        );
+        agent
+            .say(&FromAgent::Hello {
+                version: "1".to_owned(),
+                run: run.to_owned(),
+                cgroup: 1,
+            })
+            .await;
         agent
     }
     async fn say(&mut self, frame: &FromAgent) {
-        self.0.send(tungstenite::Message::text(serde_json::to_string(frame).expect("JSON"))).await.expect("sent");
+        self.0
+            .send(tungstenite::Message::text(
+                serde_json::to_string(frame).expect("JSON"),
+            ))
+            .await
+            .expect("sent");
     }
     /// Waits until everything said was heard; what was answered meanwhile.
     async fn heard(&mut self) -> Vec<ToAgent> {
-        self.0.send(tungstenite::Message::Ping(Default::default())).await.expect("sent");
+        self.0
+            .send(tungstenite::Message::Ping(Default::default()))
+            .await
+            .expect("sent");
         let mut answers = Vec::new();
         loop {
             match self.0.next().await.expect("it goes on").expect("readable") {
@@ -88,16 +137,33 @@ fn known(message: &tungstenite::Message) -> ToAgent {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_opens_only_what_waits_for_it() {
     let (manager, instance) = renting(0);
-    let client = showing(&manager, &manager.pki.client_certificate(instance.as_str()).expect("a certificate"));
-    assert_eq!(open(&manager, &client, "/v1/agent/sessions/0123").await.err(), Some(StatusCode::NOT_FOUND));
-    assert_eq!(open(&manager, &manager.http(), "/v1/agent").await.err(), Some(StatusCode::UNAUTHORIZED));
+    let client = showing(
+        &manager,
+        &manager
+            .pki
+            .client_certificate(instance.as_str())
+            .expect("a certificate"),
+    );
+    assert_eq!(
+        open(&manager, &client, "/v1/agent/sessions/0123")
+            .await
+            .err(),
+        Some(StatusCode::NOT_FOUND)
+    );
+    assert_eq!(
+        open(&manager, &manager.http(), "/v1/agent").await.err(),
+        Some(StatusCode::UNAUTHORIZED)
+    );
 }
 
 #[tokio::test]
 async fn a_session_is_for_one_agent_and_one_connection() {
     let agents = Arc::new(Agents::default());
     let (one, other) = (InstanceId::trusted("i1"), InstanceId::trusted("i2"));
-    let work = || SessionWork::CopyFrom { container: "c".to_owned(), path: "/".to_owned() };
+    let work = || SessionWork::CopyFrom {
+        container: "c".to_owned(),
+        path: "/".to_owned(),
+    };
     assert!(agents.open(&one, work()).is_none(), "it is not connected");
     let (connection, mut orders) = agents.connect(&one);
     let pending = agents.open(&one, work()).expect("it is connected");
@@ -108,10 +174,16 @@ async fn a_session_is_for_one_agent_and_one_connection() {
     let late = agents.open(&one, work()).expect("it is connected");
     let id = late.id.clone();
     drop(late);
-    assert!(agents.claim(&id, &one).is_none(), "nobody waits for it any more");
+    assert!(
+        agents.claim(&id, &one).is_none(),
+        "nobody waits for it any more"
+    );
     let (_newer, _) = agents.connect(&one);
     agents.disconnect(&one, connection);
-    assert!(agents.inner().connected.contains_key(&one), "the newer one stays");
+    assert!(
+        agents.inner().connected.contains_key(&one),
+        "the newer one stays"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +193,13 @@ async fn a_newer_connection_of_the_same_agent_ends_the_older_one_at_once() {
     assert_eq!(older.heard().await, []);
     let began = std::time::Instant::now();
     let mut newer = Agent::of(&manager, &instance, "a").await;
-    assert!(!matches!(older.0.next().await, Some(Ok(_))), "nothing is said to it any more");
-    assert!(began.elapsed() < std::time::Duration::from_secs(10), "it did not wait for silence");
+    assert!(
+        !matches!(older.0.next().await, Some(Ok(_))),
+        "nothing is said to it any more"
+    );
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(10),
+        "it did not wait for silence"
+    );
     assert_eq!(newer.heard().await, [], "it goes on");
 }

@@ -4,7 +4,11 @@ use super::*;
 use micado_api::{Location, Protocol, Resources};
 
 fn good() -> LaunchRequest {
-    let port = PortMapping { host: Some(8080), container: 80, protocol: Protocol::Tcp };
+    let port = PortMapping {
+        host: Some(8080),
+        container: 80,
+        protocol: Protocol::Tcp,
+    };
     LaunchRequest {
         spec: ServiceSpec {
             image: "registry.example:5000/team/web:2".to_owned(),
@@ -13,10 +17,23 @@ fn good() -> LaunchRequest {
             entrypoint: Some("/bin/web".to_owned()),
             arguments: vec!["-v".to_owned()],
             environment: vec!["A=1".to_owned(), "B=".to_owned(), "C=a=b".to_owned()],
-            ports: vec![port, PortMapping { protocol: Protocol::Udp, ..port }, PortMapping { host: Some(8081), ..port }],
+            ports: vec![
+                port,
+                PortMapping {
+                    protocol: Protocol::Udp,
+                    ..port
+                },
+                PortMapping {
+                    host: Some(8081),
+                    ..port
+                },
+            ],
             domain: Some("shop.example".to_owned()),
             reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
-            volumes: vec![VolumeMount { name: "data".to_owned(), path: "/var/lib/data".to_owned() }],
+            volumes: vec![VolumeMount {
+                name: "data".to_owned(),
+                path: "/var/lib/data".to_owned(),
+            }],
         },
         publish_all: false,
         request: Some("once".to_owned()),
@@ -40,62 +57,164 @@ fn said(change: impl FnOnce(&mut LaunchRequest)) -> String {
 #[test]
 fn a_good_launch_is_named() {
     assert_eq!(said(|_| {}), "good: acme_web");
-    assert_eq!(said(|it| (it.publish_all, it.spec.ports) = (true, vec![])), "good: acme_web");
+    assert_eq!(
+        said(|it| (it.publish_all, it.spec.ports) = (true, vec![])),
+        "good: acme_web"
+    );
 }
 
 #[test]
 fn names_and_images_are_checked() {
-    assert_eq!(said(|it| it.spec.image = String::new()), "image `` is empty");
-    assert_eq!(said(|it| it.spec.image = "-web".to_owned()), "image `-web` must begin with a letter or a digit");
-    assert_eq!(said(|it| it.spec.image = "my web".to_owned()), "image `my web` may hold only letters, digits and `-_./:@`");
-    assert_eq!(said(|it| it.spec.image = "w".repeat(256)), format!("image `{}` is too long", "w".repeat(256)));
-    assert_eq!(said(|it| it.spec.client = String::new()), "client `` is empty");
-    assert_eq!(said(|it| it.spec.client = "a/b".to_owned()), "service `a/b_web` may hold only letters, digits, `-`, `_` and `.`");
-    assert_eq!(said(|it| it.spec.location = Location::trusted("")), "location `` is empty");
-    assert_eq!(said(|it| it.request = Some(String::new())), "the request's own name must have 1 to 128 characters");
-    assert_eq!(said(|it| it.spec.domain = Some("a_b.example".to_owned())), "domain `a_b.example` is no host name");
-    assert_eq!(said(|it| it.spec.domain = Some("example.".to_owned())), "domain `example.` is no host name");
+    assert_eq!(
+        said(|it| it.spec.image = String::new()),
+        "image `` is empty"
+    );
+    assert_eq!(
+        said(|it| it.spec.image = "-web".to_owned()),
+        "image `-web` must begin with a letter or a digit"
+    );
+    assert_eq!(
+        said(|it| it.spec.image = "my web".to_owned()),
+        "image `my web` may hold only letters, digits and `-_./:@`"
+    );
+    assert_eq!(
+        said(|it| it.spec.image = "w".repeat(256)),
+        format!("image `{}` is too long", "w".repeat(256))
+    );
+    assert_eq!(
+        said(|it| it.spec.client = String::new()),
+        "client `` is empty"
+    );
+    assert_eq!(
+        said(|it| it.spec.client = "a/b".to_owned()),
+        "service `a/b_web` may hold only letters, digits, `-`, `_` and `.`"
+    );
+    assert_eq!(
+        said(|it| it.spec.location = Location::trusted("")),
+        "location `` is empty"
+    );
+    assert_eq!(
+        said(|it| it.request = Some(String::new())),
+        "the request's own name must have 1 to 128 characters"
+    );
+    assert_eq!(
+        said(|it| it.spec.domain = Some("a_b.example".to_owned())),
+        "domain `a_b.example` is no host name"
+    );
+    assert_eq!(
+        said(|it| it.spec.domain = Some("example.".to_owned())),
+        "domain `example.` is no host name"
+    );
 }
 
 #[test]
 fn sizes_are_checked_against_the_engine_floor() {
-    assert_eq!(said(|it| it.spec.reservation.memory = MEMORY_MIN), "good: acme_web");
-    assert_eq!(said(|it| it.spec.reservation.memory = MemoryBytes::mib(5)), "memory of 5 MiB is too little: the engine takes 6 MiB at least");
-    assert_eq!(said(|it| it.spec.reservation.memory = MemoryBytes(0)), "memory of 0 B is too little: the engine takes 6 MiB at least");
-    assert_eq!(said(|it| it.spec.reservation.cpu = NanoCpus(999_999)), "cpu is too little: the engine takes 0.001 cores at least");
+    assert_eq!(
+        said(|it| it.spec.reservation.memory = MEMORY_MIN),
+        "good: acme_web"
+    );
+    assert_eq!(
+        said(|it| it.spec.reservation.memory = MemoryBytes::mib(5)),
+        "memory of 5 MiB is too little: the engine takes 6 MiB at least"
+    );
+    assert_eq!(
+        said(|it| it.spec.reservation.memory = MemoryBytes(0)),
+        "memory of 0 B is too little: the engine takes 6 MiB at least"
+    );
+    assert_eq!(
+        said(|it| it.spec.reservation.cpu = NanoCpus(999_999)),
+        "cpu is too little: the engine takes 0.001 cores at least"
+    );
 }
 
 #[test]
 fn ports_are_published_once() {
-    let port = PortMapping { host: Some(80), container: 80, protocol: Protocol::Tcp };
-    assert_eq!(said(|it| it.spec.ports = vec![port, PortMapping { container: 81, ..port }]), "port 80/tcp is published twice");
-    assert_eq!(said(|it| it.spec.ports = vec![PortMapping { container: 0, ..port }]), "port 0 is no port");
-    assert_eq!(said(|it| it.spec.ports = vec![PortMapping { host: None, ..port }, PortMapping { host: None, ..port }]), "good: acme_web");
+    let port = PortMapping {
+        host: Some(80),
+        container: 80,
+        protocol: Protocol::Tcp,
+    };
+    assert_eq!(
+        said(|it| it.spec.ports = vec![
+            port,
+            PortMapping {
+                container: 81,
+                ..port
+            }
+        ]),
+        "port 80/tcp is published twice"
+    );
+    assert_eq!(
+        said(|it| it.spec.ports = vec![PortMapping {
+            container: 0,
+            ..port
+        }]),
+        "port 0 is no port"
+    );
+    assert_eq!(
+        said(|it| it.spec.ports = vec![
+            PortMapping { host: None, ..port },
+            PortMapping { host: None, ..port }
+        ]),
+        "good: acme_web"
+    );
     assert!(said(|it| it.publish_all = true).starts_with("all ports and certain ports"));
 }
 
 #[test]
 fn texts_are_checked() {
-    assert_eq!(said(|it| it.spec.environment = vec!["A".to_owned()]), "environment `A` is not `KEY=VALUE`");
-    assert_eq!(said(|it| it.spec.environment = vec!["=1".to_owned()]), "environment `=1` is not `KEY=VALUE`");
-    assert_eq!(said(|it| it.spec.environment = vec!["A=1".to_owned(), "A=2".to_owned()]), "environment variable `A` is set twice");
-    assert_eq!(said(|it| it.spec.environment = vec!["A B=1".to_owned()]), "environment variable `A B` holds a space or a zero byte");
-    assert_eq!(said(|it| it.spec.entrypoint = Some(String::new())), "the entry point is empty");
-    assert_eq!(said(|it| it.spec.arguments = vec!["\0".to_owned()]), "the entry point or an argument holds a zero byte");
+    assert_eq!(
+        said(|it| it.spec.environment = vec!["A".to_owned()]),
+        "environment `A` is not `KEY=VALUE`"
+    );
+    assert_eq!(
+        said(|it| it.spec.environment = vec!["=1".to_owned()]),
+        "environment `=1` is not `KEY=VALUE`"
+    );
+    assert_eq!(
+        said(|it| it.spec.environment = vec!["A=1".to_owned(), "A=2".to_owned()]),
+        "environment variable `A` is set twice"
+    );
+    assert_eq!(
+        said(|it| it.spec.environment = vec!["A B=1".to_owned()]),
+        "environment variable `A B` holds a space or a zero byte"
+    );
+    assert_eq!(
+        said(|it| it.spec.entrypoint = Some(String::new())),
+        "the entry point is empty"
+    );
+    assert_eq!(
+        said(|it| it.spec.arguments = vec!["\0".to_owned()]),
+        "the entry point or an argument holds a zero byte"
+    );
 }
 
 #[test]
 fn volumes_need_a_name_and_an_absolute_path() {
-    let volume = |name: &str, path: &str| VolumeMount { name: name.to_owned(), path: path.to_owned() };
+    let volume = |name: &str, path: &str| VolumeMount {
+        name: name.to_owned(),
+        path: path.to_owned(),
+    };
     for path in ["data", "", "/", "//", "/a/../b"] {
         assert_eq!(
             said(|it| it.spec.volumes = vec![volume("data", path)]),
-            format!("volume `data` needs an absolute path below `/` in the container, not `{path}`")
+            format!(
+                "volume `data` needs an absolute path below `/` in the container, not `{path}`"
+            )
         );
     }
-    assert!(said(|it| it.spec.volumes = vec![volume("/host", "/data")]).starts_with("volume `/host` is no name"));
-    assert!(said(|it| it.spec.volumes = vec![volume("d", "/data")]).starts_with("volume `d` is no name"));
-    assert_eq!(said(|it| it.spec.volumes = vec![volume("one", "/data"), volume("two", "/data/")]), "two volumes at `/data/`");
+    assert!(
+        said(|it| it.spec.volumes = vec![volume("/host", "/data")])
+            .starts_with("volume `/host` is no name")
+    );
+    assert!(
+        said(|it| it.spec.volumes = vec![volume("d", "/data")])
+            .starts_with("volume `d` is no name")
+    );
+    assert_eq!(
+        said(|it| it.spec.volumes = vec![volume("one", "/data"), volume("two", "/data/")]),
+        "two volumes at `/data/`"
+    );
 }
 
 #[test]
@@ -110,8 +229,28 @@ fn a_start_is_checked() {
         files: [("motd".to_owned(), vec![1])].into(),
     };
     assert_eq!(start(&good), Ok(()));
-    let said = |request: StartRequest| start(&request).map_or_else(|error| error.message, |()| "good".to_owned());
-    assert_eq!(said(StartRequest { tag: micado_api::Tag::trusted("a b"), ..good.clone() }), "tag `a b` may hold only letters, digits, `-`, `_` and `.`");
-    assert_eq!(said(StartRequest { application: " ".to_owned(), ..good.clone() }), "application is empty");
-    assert_eq!(said(StartRequest { files: [("../x".to_owned(), vec![])].into(), ..good }), "file `../x` is not a plain file name");
+    let said = |request: StartRequest| {
+        start(&request).map_or_else(|error| error.message, |()| "good".to_owned())
+    };
+    assert_eq!(
+        said(StartRequest {
+            tag: micado_api::Tag::trusted("a b"),
+            ..good.clone()
+        }),
+        "tag `a b` may hold only letters, digits, `-`, `_` and `.`"
+    );
+    assert_eq!(
+        said(StartRequest {
+            application: " ".to_owned(),
+            ..good.clone()
+        }),
+        "application is empty"
+    );
+    assert_eq!(
+        said(StartRequest {
+            files: [("../x".to_owned(), vec![])].into(),
+            ..good
+        }),
+        "file `../x` is not a plain file name"
+    );
 }

@@ -22,7 +22,12 @@ pub struct SetupFile {
     #[arg(long, env = "MICADO_STATE", hide_env_values = true, default_value = STATE, value_name = "DIR")]
     pub state: PathBuf,
     /// The clouds and applications [default: `cloudsetup.xml` of the state folder].
-    #[arg(long, env = "MICADO_CLOUDSETUP", hide_env_values = true, value_name = "FILE")]
+    #[arg(
+        long,
+        env = "MICADO_CLOUDSETUP",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub cloudsetup: Option<PathBuf>,
 }
 
@@ -36,10 +41,21 @@ pub struct CheckArgs {
     #[arg(long, env = "MICADO_ENGINE", hide_env_values = true, default_value = micado_cloudsetup::local::DEFAULT_ENDPOINT, value_name = "URL")]
     pub engine: String,
     /// The Docker Engine that holds the instances of `local` clouds [default: the manager's].
-    #[arg(long, env = "MICADO_CLOUD_ENGINE", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "MICADO_CLOUD_ENGINE",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     pub cloud_engine: Option<String>,
     /// The image that instances of `local` clouds are made from.
-    #[arg(long, env = "MICADO_NODE_IMAGE", hide_env_values = true, default_value = "micado-node:latest", value_name = "IMAGE")]
+    #[arg(
+        long,
+        env = "MICADO_NODE_IMAGE",
+        hide_env_values = true,
+        default_value = "micado-node:latest",
+        value_name = "IMAGE"
+    )]
     pub node_image: String,
 }
 
@@ -47,6 +63,8 @@ impl SetupFile {
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.cloudsetup.clone().unwrap_or_else(|| self.state.join("cloudsetup.xml"))
+        self.cloudsetup
+            .clone()
+            .unwrap_or_else(|| self.state.join("cloudsetup.xml"))
     }
 }

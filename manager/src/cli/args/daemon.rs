@@ -28,22 +28,54 @@ pub struct ManagerArgs {
     #[arg(long, env = "MICADO_STORE", hide_env_values = true, value_name = "URL")]
     pub store: Option<Place>,
     /// The clouds and applications [default: `cloudsetup.xml` of the state folder].
-    #[arg(long, env = "MICADO_CLOUDSETUP", hide_env_values = true, value_name = "FILE")]
+    #[arg(
+        long,
+        env = "MICADO_CLOUDSETUP",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub cloudsetup: Option<PathBuf>,
     /// The Docker Engine that is, or becomes, the Swarm's manager.
-    #[arg(long, env = "MICADO_ENGINE", hide_env_values = true, default_value = "unix:///var/run/docker.sock", value_name = "URL")]
+    #[arg(
+        long,
+        env = "MICADO_ENGINE",
+        hide_env_values = true,
+        default_value = "unix:///var/run/docker.sock",
+        value_name = "URL"
+    )]
     pub engine: String,
     /// The Docker Engine that holds the instances of `local` clouds [default: the manager's].
-    #[arg(long, env = "MICADO_CLOUD_ENGINE", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "MICADO_CLOUD_ENGINE",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     pub cloud_engine: Option<String>,
     /// Where the HTTPS API listens.
-    #[arg(long, env = "MICADO_LISTEN", hide_env_values = true, default_value = "0.0.0.0:7443", value_name = "ADDR:PORT")]
+    #[arg(
+        long,
+        env = "MICADO_LISTEN",
+        hide_env_values = true,
+        default_value = "0.0.0.0:7443",
+        value_name = "ADDR:PORT"
+    )]
     pub listen: SocketAddr,
     /// Where machines reach the HTTPS API [default: the advertised address, and the port of --listen].
-    #[arg(long, env = "MICADO_API_ADDRESS", hide_env_values = true, value_name = "HOST[:PORT]")]
+    #[arg(
+        long,
+        env = "MICADO_API_ADDRESS",
+        hide_env_values = true,
+        value_name = "HOST[:PORT]"
+    )]
     pub api_address: Option<HostPort>,
     /// The address under which nodes reach this machine [default: found out].
-    #[arg(long, env = "MICADO_ADVERTISE", hide_env_values = true, value_name = "ADDR")]
+    #[arg(
+        long,
+        env = "MICADO_ADVERTISE",
+        hide_env_values = true,
+        value_name = "ADDR"
+    )]
     pub advertise: Option<String>,
     /// The port of the image registry.
     #[arg(long, env = "MICADO_REGISTRY_PORT", hide_env_values = true, default_value_t = 5443, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -52,50 +84,127 @@ pub struct ManagerArgs {
     #[arg(long, env = "MICADO_REGISTRY", hide_env_values = true, value_name = "HOST:PORT", requires_all = ["registry_ca", "registry_cert", "registry_key"])]
     pub registry: Option<String>,
     /// The certificate authority of that registry's certificate.
-    #[arg(long, env = "MICADO_REGISTRY_CA", hide_env_values = true, value_name = "FILE", requires = "registry")]
+    #[arg(
+        long,
+        env = "MICADO_REGISTRY_CA",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "registry"
+    )]
     pub registry_ca: Option<PathBuf>,
     /// The client certificate that the manager's engine and the machines show to it.
-    #[arg(long, env = "MICADO_REGISTRY_CERT", hide_env_values = true, value_name = "FILE", requires = "registry")]
+    #[arg(
+        long,
+        env = "MICADO_REGISTRY_CERT",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "registry"
+    )]
     pub registry_cert: Option<PathBuf>,
     /// The key of that certificate.
-    #[arg(long, env = "MICADO_REGISTRY_KEY", hide_env_values = true, value_name = "FILE", requires = "registry")]
+    #[arg(
+        long,
+        env = "MICADO_REGISTRY_KEY",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "registry"
+    )]
     pub registry_key: Option<PathBuf>,
     /// Where the engine looks for the certificates of registries.
-    #[arg(long, env = "MICADO_REGISTRY_CERTS_DIR", hide_env_values = true, default_value = "/etc/docker/certs.d", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "MICADO_REGISTRY_CERTS_DIR",
+        hide_env_values = true,
+        default_value = "/etc/docker/certs.d",
+        value_name = "DIR"
+    )]
     pub registry_certs_dir: PathBuf,
     /// The image that instances of `local` clouds are made from.
-    #[arg(long, env = "MICADO_NODE_IMAGE", hide_env_values = true, default_value = "micado-node:latest", value_name = "IMAGE")]
+    #[arg(
+        long,
+        env = "MICADO_NODE_IMAGE",
+        hide_env_values = true,
+        default_value = "micado-node:latest",
+        value_name = "IMAGE"
+    )]
     pub node_image: String,
     /// The node agent as a static program, which machines get that were made from an image without it [default: `micado-node` beside `micado`, if it is there].
-    #[arg(long, env = "MICADO_AGENT", hide_env_values = true, value_name = "FILE")]
+    #[arg(
+        long,
+        env = "MICADO_AGENT",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub agent: Option<PathBuf>,
     /// The network that instances of `local` clouds are put in [default: one of the cluster's own].
-    #[arg(long, env = "MICADO_CLOUD_NETWORK", hide_env_values = true, value_name = "NAME")]
+    #[arg(
+        long,
+        env = "MICADO_CLOUD_NETWORK",
+        hide_env_values = true,
+        value_name = "NAME"
+    )]
     pub cloud_network: Option<String>,
     /// What is done with nodes of the Swarm that are no machine of ours.
-    #[arg(long, env = "MICADO_UNKNOWN_NODES", hide_env_values = true, value_enum, default_value_t, value_name = "WHAT")]
+    #[arg(
+        long,
+        env = "MICADO_UNKNOWN_NODES",
+        hide_env_values = true,
+        value_enum,
+        default_value_t,
+        value_name = "WHAT"
+    )]
     pub unknown_nodes: UnknownNodes,
     /// Instances at most.
-    #[arg(long, env = "MICADO_MAX_INSTANCES", hide_env_values = true, default_value_t = 10, value_name = "N")]
+    #[arg(
+        long,
+        env = "MICADO_MAX_INSTANCES",
+        hide_env_values = true,
+        default_value_t = 10,
+        value_name = "N"
+    )]
     pub max_instances: u32,
     /// Price per hour of all instances at most [default: no limit].
-    #[arg(long, env = "MICADO_MAX_PRICE", hide_env_values = true, value_name = "X")]
+    #[arg(
+        long,
+        env = "MICADO_MAX_PRICE",
+        hide_env_values = true,
+        value_name = "X"
+    )]
     pub max_price: Option<PricePerHour>,
     /// How long a machine may be silent before it is given up and its containers run elsewhere, if its cloud says that it runs: `90s`, `5m`, from 15s to 1h.
     #[arg(long, env = "MICADO_DOWN_TIMEOUT", hide_env_values = true, default_value = "2m", value_name = "TIME", value_parser = down_timeout)]
     pub down_timeout: Duration,
     /// How often everything is checked, whatever happens: seconds, or a cron expression with seconds.
-    #[arg(long, env = "MICADO_TICK", hide_env_values = true, default_value = "10", value_name = "SECONDS")]
+    #[arg(
+        long,
+        env = "MICADO_TICK",
+        hide_env_values = true,
+        default_value = "10",
+        value_name = "SECONDS"
+    )]
     pub tick: Tick,
     /// How often what machines and containers use is recorded, and a MongoDB's collections brought up to date: seconds, or a cron expression with seconds.
-    #[arg(long, env = "MICADO_REFRESH", hide_env_values = true, default_value = "*/10 * * * * *", value_name = "SECONDS")]
+    #[arg(
+        long,
+        env = "MICADO_REFRESH",
+        hide_env_values = true,
+        default_value = "*/10 * * * * *",
+        value_name = "SECONDS"
+    )]
     pub refresh: Tick,
 }
 
 /// The Swarm needs three heartbeats of some seconds to tell a silent machine from a slow one; and nobody's containers are away for longer than an hour on purpose.
 fn down_timeout(text: &str) -> Result<Duration, String> {
-    let time = text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    let time = text
+        .parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|time| Duration::try_from(time).ok());
     let time = time.ok_or("expected a time with its unit, such as `90s` or `5m`")?;
     let range = Duration::from_secs(15)..=Duration::from_secs(3600);
-    if range.contains(&time) { Ok(time) } else { Err("it is not from `15s` to `1h`".to_owned()) }
+    if range.contains(&time) {
+        Ok(time)
+    } else {
+        Err("it is not from `15s` to `1h`".to_owned())
+    }
 }

@@ -11,7 +11,8 @@ pub use daemon::{ManagerArgs, UnknownNodes};
 pub use usage::{EventsArgs, Fineness, HistoryArgs, ImageVerb, SetImageArgs, Sort, TopArgs};
 pub use values::{CopyPlace, HostPort, Port, Since, Tick, Volume};
 pub use verbs::{
-    CopyArgs, CopyStoreArgs, CpArgs, ExecuteArgs, ExplainArgs, InfoArgs, LaunchArgs, ListArgs, LogsArgs, QuitArgs, RemoveArgs, StartArgs, StopArgs, Way,
+    CopyArgs, CopyStoreArgs, CpArgs, ExecuteArgs, ExplainArgs, InfoArgs, LaunchArgs, ListArgs,
+    LogsArgs, QuitArgs, RemoveArgs, StartArgs, StopArgs, Way,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -22,7 +23,13 @@ pub const STATE: &str = "/var/lib/micado";
 
 /// Runs containers on rented machines, and rents and returns the machines as the containers need them.
 #[derive(Debug, Parser)]
-#[command(name = "micado", version, max_term_width = 120, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(
+    name = "micado",
+    version,
+    max_term_width = 120,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
 #[command(after_help = "Example: micado launch -i nginx -n acme -p 8080:80")]
 pub struct Cli {
     /// What every verb takes.
@@ -38,16 +45,41 @@ pub struct Cli {
 #[command(next_help_heading = "Everywhere")]
 pub struct Common {
     /// How to print: tables for people, JSON for programs.
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
     pub output: Output,
     /// The manager: `unix:///PATH` or `https://HOST:PORT`.
-    #[arg(long, global = true, env = "MICADO_MANAGER", hide_env_values = true, default_value = "unix:///var/lib/micado/micado.sock", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "MICADO_MANAGER",
+        hide_env_values = true,
+        default_value = "unix:///var/lib/micado/micado.sock",
+        value_name = "URL"
+    )]
     pub manager: String,
     /// The certificate authority that the manager at an `https://` URL must have its certificate from [default: `ca.crt` of the state folder].
-    #[arg(long, global = true, env = "MICADO_CA", hide_env_values = true, value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "MICADO_CA",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub ca: Option<PathBuf>,
     /// The file with the token for an `https://` URL [default: `token` of the state folder].
-    #[arg(long, global = true, env = "MICADO_TOKEN_FILE", hide_env_values = true, value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "MICADO_TOKEN_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub token_file: Option<PathBuf>,
 }
 
@@ -120,7 +152,9 @@ pub enum Verb {
 #[derive(Debug, Subcommand)]
 pub enum StoreVerb {
     /// Copy a cluster's records to an empty store, and read them back; and what was measured and happened.
-    #[command(after_help = "Example: micado store copy /var/lib/micado/store.redb @/etc/micado/store.url")]
+    #[command(
+        after_help = "Example: micado store copy /var/lib/micado/store.redb @/etc/micado/store.url"
+    )]
     Copy(CopyStoreArgs),
 }
 
@@ -131,10 +165,19 @@ pub fn rewritten(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut args: Vec<OsString> = args.into_iter().collect();
     let mut at = 1;
     while at < args.len() && args[at].to_string_lossy().starts_with('-') {
-        at += if TAKES_VALUE.iter().any(|flag| args[at] == *flag) { 2 } else { 1 };
+        at += if TAKES_VALUE.iter().any(|flag| args[at] == *flag) {
+            2
+        } else {
+            1
+        };
     }
     if args.get(at).is_some_and(|verb| verb == "quit") {
-        for arg in args.iter_mut().skip(at).take_while(|arg| *arg != "--").filter(|arg| *arg == "-rm") {
+        for arg in args
+            .iter_mut()
+            .skip(at)
+            .take_while(|arg| *arg != "--")
+            .filter(|arg| *arg == "-rm")
+        {
             *arg = "--rm".into();
         }
     }

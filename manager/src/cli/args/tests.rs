@@ -6,7 +6,14 @@ use micado_api::Protocol;
 
 fn parsed(line: &str) -> Result<Cli, String> {
     let args = rewritten(line.split(' ').map(OsString::from));
-    Cli::try_parse_from(args).map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
+    Cli::try_parse_from(args).map_err(|error| {
+        error
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    })
 }
 
 fn refusal(line: &str) -> String {
@@ -27,9 +34,19 @@ fn the_command_line_is_sound() {
 
 #[test]
 fn minus_rm_means_remove_for_quit_only() {
-    let rm = |line: &str| matches!(parsed(line), Ok(Cli { verb: Verb::Quit(QuitArgs { rm: true, .. }), .. }));
+    let rm = |line: &str| {
+        matches!(
+            parsed(line),
+            Ok(Cli {
+                verb: Verb::Quit(QuitArgs { rm: true, .. }),
+                ..
+            })
+        )
+    };
     assert!(rm("micado quit -n acme_web -rm"));
-    assert!(rm("micado --output json --manager unix:///x quit -rm -n acme_web"));
+    assert!(rm(
+        "micado --output json --manager unix:///x quit -rm -n acme_web"
+    ));
     assert!(rm("micado quit --rm -n acme_web"));
     assert!(!rm("micado quit -n acme_web"));
     assert!(refusal("micado remove -n acme_web -rm").contains("unexpected argument '-r'"));
@@ -39,10 +56,47 @@ fn minus_rm_means_remove_for_quit_only() {
 
 #[test]
 fn the_original_start_is_read() {
-    let line = ["micado", "start", "-c", "CloudSigma", "-a", "Node DSCR", "-f", "Small", "-t", "application01", "-n", "application", "-I", "a.txt", "b.txt"];
-    let Ok(Cli { verb: Verb::Start(args), .. }) = Cli::try_parse_from(line) else { panic!("not read") };
-    assert_eq!((args.cloud.as_str(), args.application.as_str(), args.flavour.as_str()), ("CloudSigma", "Node DSCR", "Small"));
-    assert_eq!((args.tag.as_str(), args.name.as_str(), args.first, args.files.len()), ("application01", "application", true, 2));
+    let line = [
+        "micado",
+        "start",
+        "-c",
+        "CloudSigma",
+        "-a",
+        "Node DSCR",
+        "-f",
+        "Small",
+        "-t",
+        "application01",
+        "-n",
+        "application",
+        "-I",
+        "a.txt",
+        "b.txt",
+    ];
+    let Ok(Cli {
+        verb: Verb::Start(args),
+        ..
+    }) = Cli::try_parse_from(line)
+    else {
+        panic!("not read")
+    };
+    assert_eq!(
+        (
+            args.cloud.as_str(),
+            args.application.as_str(),
+            args.flavour.as_str()
+        ),
+        ("CloudSigma", "Node DSCR", "Small")
+    );
+    assert_eq!(
+        (
+            args.tag.as_str(),
+            args.name.as_str(),
+            args.first,
+            args.files.len()
+        ),
+        ("application01", "application", true, 2)
+    );
     assert!(refusal("micado start -c x").contains("required arguments"));
 }
 
@@ -56,7 +110,11 @@ fn arguments_come_in_any_number() {
 
 #[test]
 fn ports_are_read() {
-    let ports: Vec<_> = launch("-p 8080:80 -p 53/udp --port 443").ports.iter().map(|port| port.0.to_string()).collect();
+    let ports: Vec<_> = launch("-p 8080:80 -p 53/udp --port 443")
+        .ports
+        .iter()
+        .map(|port| port.0.to_string())
+        .collect();
     assert_eq!(ports, ["8080:80/tcp", "53:53/udp", "443:443/tcp"]);
     assert_eq!(launch("-p 53:54/udp").ports[0].0.protocol, Protocol::Udp);
     for bad in ["0", "65536", "80:", "80/sctp", "a:b", "-1"] {
@@ -77,7 +135,18 @@ fn hosts_are_read_with_and_without_a_port() {
     ] {
         assert_eq!(read(text), Some((host.to_owned(), port)), "{text}");
     }
-    for bad in ["", ":443", "host:", "host:0", "host:http", "https://host", "a b", "[host]x", "[2001:db8::7", "2001:db8:::7"] {
+    for bad in [
+        "",
+        ":443",
+        "host:",
+        "host:0",
+        "host:http",
+        "https://host",
+        "a b",
+        "[host]x",
+        "[2001:db8::7",
+        "2001:db8:::7",
+    ] {
         assert_eq!(read(bad), None, "{bad}");
     }
 }
@@ -85,36 +154,69 @@ fn hosts_are_read_with_and_without_a_port() {
 #[test]
 fn quantities_are_refused_by_name() {
     let memory = |value: &str| refusal(&format!("micado launch -i web -n acme --memory {value}"));
-    assert_eq!(memory("0"), "error: invalid value '0' for '--memory <MEMORY>': memory `0` is zero");
-    assert_eq!(memory("-1"), "error: invalid value '-1' for '--memory <MEMORY>': memory `-1` is negative");
+    assert_eq!(
+        memory("0"),
+        "error: invalid value '0' for '--memory <MEMORY>': memory `0` is zero"
+    );
+    assert_eq!(
+        memory("-1"),
+        "error: invalid value '-1' for '--memory <MEMORY>': memory `-1` is negative"
+    );
     assert!(memory("10X").ends_with("memory `10X` is not an amount such as `256M` or `1G`"));
     assert!(refusal("micado launch -i web -n acme --cpu -1").ends_with("cpu `-1` is negative"));
 }
 
 #[test]
 fn info_takes_one_of_its_flags_or_none() {
-    assert!(["micado info -s acme_web", "micado info -a", "micado info"].iter().all(|line| parsed(line).is_ok()));
+    assert!(
+        ["micado info -s acme_web", "micado info -a", "micado info"]
+            .iter()
+            .all(|line| parsed(line).is_ok())
+    );
     assert!(refusal("micado info -a -s acme_web").contains("cannot be used with"));
 }
 
 #[test]
 fn a_critical_usage_is_set_or_cleared() {
-    let critical = |line: &str| match parsed(format!("micado image set web {line}").trim_end()).map(|cli| cli.verb) {
-        Ok(Verb::Image(ImageVerb::Set(args))) => Ok((args.critical_memory.map(|it| it.to_string()), args.critical_cpu.map(|it| it.to_string()), args.clear)),
+    let critical = |line: &str| match parsed(format!("micado image set web {line}").trim_end())
+        .map(|cli| cli.verb)
+    {
+        Ok(Verb::Image(ImageVerb::Set(args))) => Ok((
+            args.critical_memory.map(|it| it.to_string()),
+            args.critical_cpu.map(|it| it.to_string()),
+            args.clear,
+        )),
         Ok(verb) => panic!("taken as {verb:?}"),
         Err(words) => Err(words),
     };
-    assert_eq!(critical("--critical-memory 400M"), Ok((Some("400 MiB".to_owned()), None, false)));
-    assert_eq!(critical("--critical-cpu 0.5 --critical-memory 1G"), Ok((Some("1 GiB".to_owned()), Some("0.5".to_owned()), false)));
+    assert_eq!(
+        critical("--critical-memory 400M"),
+        Ok((Some("400 MiB".to_owned()), None, false))
+    );
+    assert_eq!(
+        critical("--critical-cpu 0.5 --critical-memory 1G"),
+        Ok((Some("1 GiB".to_owned()), Some("0.5".to_owned()), false))
+    );
     assert_eq!(critical("--clear"), Ok((None, None, true)));
     assert!(critical("").is_err_and(|words| words.contains("required arguments")));
-    assert!(critical("--clear --critical-cpu 1").is_err_and(|words| words.contains("cannot be used with")));
-    assert!(critical("--critical-memory 0").is_err_and(|words| words.contains("memory `0` is zero")));
+    assert!(
+        critical("--clear --critical-cpu 1")
+            .is_err_and(|words| words.contains("cannot be used with"))
+    );
+    assert!(
+        critical("--critical-memory 0").is_err_and(|words| words.contains("memory `0` is zero"))
+    );
 }
 
 #[test]
 fn top_shows_the_busiest_first_every_two_seconds() {
-    let Ok(Cli { verb: Verb::Top(args), .. }) = parsed("micado top") else { panic!("not read") };
+    let Ok(Cli {
+        verb: Verb::Top(args),
+        ..
+    }) = parsed("micado top")
+    else {
+        panic!("not read")
+    };
     assert_eq!((args.sort, args.interval, args.once), (Sort::Cpu, 2, false));
     assert!(refusal("micado top --interval 0").contains("0 is not in 1..=3600"));
 }
@@ -137,17 +239,40 @@ fn the_time_that_a_machine_may_be_silent_has_a_unit_and_bounds() {
         Ok(verb) => panic!("taken as {verb:?}"),
         Err(words) => Err(words),
     };
-    assert_eq!(read("micado manager"), Ok(micado_core::control::DOWN_TIMEOUT.as_secs()));
-    assert_eq!([read("micado manager --down-timeout 15s"), read("micado manager --down-timeout 1h")], [Ok(15), Ok(3600)]);
-    for (wrong, words) in [("90", "such as `90s`"), ("soon", "such as `90s`"), ("14s", "not from `15s` to `1h`"), ("61m", "not from `15s` to `1h`")] {
-        assert!(refusal(&format!("micado manager --down-timeout {wrong}")).contains(words), "{wrong}");
+    assert_eq!(
+        read("micado manager"),
+        Ok(micado_core::control::DOWN_TIMEOUT.as_secs())
+    );
+    assert_eq!(
+        [
+            read("micado manager --down-timeout 15s"),
+            read("micado manager --down-timeout 1h")
+        ],
+        [Ok(15), Ok(3600)]
+    );
+    for (wrong, words) in [
+        ("90", "such as `90s`"),
+        ("soon", "such as `90s`"),
+        ("14s", "not from `15s` to `1h`"),
+        ("61m", "not from `15s` to `1h`"),
+    ] {
+        assert!(
+            refusal(&format!("micado manager --down-timeout {wrong}")).contains(words),
+            "{wrong}"
+        );
     }
 }
 
 #[test]
 fn the_tick_is_seconds_or_cron() {
-    assert_eq!("10".parse(), Ok(Tick::Every(std::time::Duration::from_secs(10))));
-    assert_eq!("*/5 * * * * *".parse(), Ok(Tick::Cron("*/5 * * * * *".to_owned())));
+    assert_eq!(
+        "10".parse(),
+        Ok(Tick::Every(std::time::Duration::from_secs(10)))
+    );
+    assert_eq!(
+        "*/5 * * * * *".parse(),
+        Ok(Tick::Cron("*/5 * * * * *".to_owned()))
+    );
     assert!("0".parse::<Tick>().is_err() && "often".parse::<Tick>().is_err());
 }
 
@@ -161,7 +286,10 @@ fn help() {
         let name = verb.get_name().to_owned();
         insta::assert_snapshot!(format!("help_{name}"), verb.render_help().to_string());
         for below in verb.get_subcommands_mut() {
-            insta::assert_snapshot!(format!("help_{name}_{}", below.get_name().to_owned()), below.render_help().to_string());
+            insta::assert_snapshot!(
+                format!("help_{name}_{}", below.get_name().to_owned()),
+                below.render_help().to_string()
+            );
         }
     }
 }

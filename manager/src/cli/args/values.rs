@@ -14,10 +14,16 @@ impl FromStr for Port {
             None => (text, Protocol::Tcp),
             Some((numbers, "tcp")) => (numbers, Protocol::Tcp),
             Some((numbers, "udp")) => (numbers, Protocol::Udp),
-            Some((_, other)) => return Err(format!("protocol `{other}` is neither `tcp` nor `udp`")),
+            Some((_, other)) => {
+                return Err(format!("protocol `{other}` is neither `tcp` nor `udp`"));
+            }
         };
         let (host, container) = numbers.split_once(':').unwrap_or((numbers, numbers));
-        Ok(Self(PortMapping { host: Some(port_number(host)?), container: port_number(container)?, protocol }))
+        Ok(Self(PortMapping {
+            host: Some(port_number(host)?),
+            container: port_number(container)?,
+            protocol,
+        }))
     }
 }
 
@@ -35,20 +41,35 @@ impl FromStr for HostPort {
     fn from_str(text: &str) -> Result<Self, String> {
         let bracketed = text.strip_prefix('[').and_then(|text| text.split_once(']'));
         let (host, port) = match (bracketed, text.rsplit_once(':')) {
-            (Some((host, rest)), _) => (host, rest.strip_prefix(':').or((!rest.is_empty()).then_some(rest))),
+            (Some((host, rest)), _) => (
+                host,
+                rest.strip_prefix(':')
+                    .or((!rest.is_empty()).then_some(rest)),
+            ),
             (None, Some((host, port))) if !host.contains(':') => (host, Some(port)),
             _ => (text, None),
         };
-        let name = |host: &str| !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
+        let name = |host: &str| {
+            !host.is_empty()
+                && host
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))
+        };
         if !name(host) && host.parse::<std::net::Ipv6Addr>().is_err() {
             return Err(format!("`{host}` is neither a host name nor an address"));
         }
-        Ok(Self { host: host.to_owned(), port: port.map(port_number).transpose()? })
+        Ok(Self {
+            host: host.to_owned(),
+            port: port.map(port_number).transpose()?,
+        })
     }
 }
 
 fn port_number(text: &str) -> Result<u16, String> {
-    text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| format!("`{text}` is no port: a number from 1 to 65535"))
+    text.parse::<u16>()
+        .ok()
+        .filter(|port| *port > 0)
+        .ok_or_else(|| format!("`{text}` is no port: a number from 1 to 65535"))
 }
 
 /// `NAME:PATH`.
@@ -59,7 +80,12 @@ impl FromStr for Volume {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
-            Some((name, path)) if !name.is_empty() && path.starts_with('/') => Ok(Self(VolumeMount { name: name.to_owned(), path: path.to_owned() })),
+            Some((name, path)) if !name.is_empty() && path.starts_with('/') => {
+                Ok(Self(VolumeMount {
+                    name: name.to_owned(),
+                    path: path.to_owned(),
+                }))
+            }
             _ => Err("expected `NAME:PATH`, with an absolute path".to_owned()),
         }
     }
@@ -83,7 +109,12 @@ impl Since {
     pub fn seconds(self, now: Timestamp) -> i64 {
         match self {
             Self::At { seconds } => seconds,
-            Self::Ago(ago) => i64::try_from(now.since(Timestamp::default()).saturating_sub(ago).as_secs()).unwrap_or(i64::MAX),
+            Self::Ago(ago) => i64::try_from(
+                now.since(Timestamp::default())
+                    .saturating_sub(ago)
+                    .as_secs(),
+            )
+            .unwrap_or(i64::MAX),
         }
     }
 }
@@ -95,9 +126,14 @@ impl FromStr for Since {
             return Ok(Self::At { seconds });
         }
         if let Ok(moment) = text.parse::<jiff::Timestamp>() {
-            return Ok(Self::At { seconds: moment.as_second() });
+            return Ok(Self::At {
+                seconds: moment.as_second(),
+            });
         }
-        let ago = text.parse::<jiff::SignedDuration>().ok().and_then(|ago| Duration::try_from(ago).ok());
+        let ago = text
+            .parse::<jiff::SignedDuration>()
+            .ok()
+            .and_then(|ago| Duration::try_from(ago).ok());
         ago.map(Self::Ago).ok_or_else(|| "expected how long ago (`10m`, `2h`), a moment (`2026-11-03T10:00:00Z`) or Unix seconds".to_owned())
     }
 }
@@ -142,7 +178,10 @@ impl FromStr for CopyPlace {
         match text.split_once(':') {
             // As people know it: what has a slash before the colon is a path.
             Some((name, path)) if !name.is_empty() && !name.contains('/') && name != "." => {
-                Ok(Self::Container { name: name.to_owned(), path: absolute(path)? })
+                Ok(Self::Container {
+                    name: name.to_owned(),
+                    path: absolute(path)?,
+                })
             }
             _ => Ok(Self::Here(PathBuf::from(text))),
         }
@@ -151,5 +190,9 @@ impl FromStr for CopyPlace {
 
 /// A path in a container begins at its root.
 fn absolute(path: &str) -> Result<String, String> {
-    if path.starts_with('/') { Ok(path.to_owned()) } else { Err(format!("`{path}` is no absolute path in the container")) }
+    if path.starts_with('/') {
+        Ok(path.to_owned())
+    } else {
+        Err(format!("`{path}` is no absolute path in the container"))
+    }
 }

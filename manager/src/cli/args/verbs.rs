@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 /// The flags of `start`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: micado start -c local -a Node -f small -t application01 -n application")]
+#[command(
+    after_help = "Example: micado start -c local -a Node -f small -t application01 -n application"
+)]
 pub struct StartArgs {
     /// The cloud, as `cloudsetup.xml` names it.
     #[arg(short, long)]
@@ -118,7 +120,9 @@ pub struct ListArgs {
 
 /// The flags of `logs`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: micado logs -n acme_nginx --follow --since 10m\n         micado logs -n acme_nginx.1 --previous --tail 20")]
+#[command(
+    after_help = "Example: micado logs -n acme_nginx --follow --since 10m\n         micado logs -n acme_nginx.1 --previous --tail 20"
+)]
 pub struct LogsArgs {
     /// A service's or a container's name.
     #[arg(short, long)]
@@ -142,7 +146,9 @@ pub struct LogsArgs {
 
 /// The flags of `execute`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: micado execute -n acme_nginx.1 -c sh -c 'ls /'\n         echo hello | micado execute -n acme_nginx.1 -c cat")]
+#[command(
+    after_help = "Example: micado execute -n acme_nginx.1 -c sh -c 'ls /'\n         echo hello | micado execute -n acme_nginx.1 -c cat"
+)]
 pub struct ExecuteArgs {
     /// A container's name, or that of a service with one container.
     #[arg(short, long)]
@@ -183,7 +189,9 @@ pub enum Way {
 
 /// What `cp` takes.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: micado cp page.html acme_nginx.1:/srv/www/\n         micado cp acme_nginx.1:/var/log ./log")]
+#[command(
+    after_help = "Example: micado cp page.html acme_nginx.1:/srv/www/\n         micado cp acme_nginx.1:/var/log ./log"
+)]
 pub struct CpArgs {
     /// The file or folder to copy; one of both is `NAME:PATH`, with a container's name.
     #[arg(value_name = "SOURCE")]

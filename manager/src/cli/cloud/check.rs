@@ -9,22 +9,47 @@ use super::super::{
 use crate::clock;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use micado_api::{CloudName, ErrorBody, ErrorCode, Progress};
-use micado_cloudsetup::{BrokerKind, Cloud, CloudBroker, CloudSetup, Finding, LocalCloud, LocalConfig};
+use micado_cloudsetup::{
+    BrokerKind, Cloud, CloudBroker, CloudSetup, Finding, LocalCloud, LocalConfig,
+};
 use serde_json::json;
 
-pub(super) async fn check(setup: &CloudSetup, args: &CheckArgs, printer: &Printer) -> Result<(), Failure> {
+pub(super) async fn check(
+    setup: &CloudSetup,
+    args: &CheckArgs,
+    printer: &Printer,
+) -> Result<(), Failure> {
     let (brokers, mut findings) = accounts(setup);
-    let mut checks: FuturesUnordered<BoxFuture<'_, (CloudName, Vec<Finding>)>> = FuturesUnordered::new();
+    let mut checks: FuturesUnordered<BoxFuture<'_, (CloudName, Vec<Finding>)>> =
+        FuturesUnordered::new();
     for broker in &brokers {
-        checks.push(Box::pin(async { (micado_cloudsetup::Broker::cloud(broker).clone(), broker.check().await) }));
+        checks.push(Box::pin(async {
+            (
+                micado_cloudsetup::Broker::cloud(broker).clone(),
+                broker.check().await,
+            )
+        }));
     }
-    for cloud in setup.clouds.iter().filter(|cloud| cloud.broker == BrokerKind::Local) {
-        checks.push(Box::pin(async { (cloud.name.clone(), local(cloud, args).check().await) }));
+    for cloud in setup
+        .clouds
+        .iter()
+        .filter(|cloud| cloud.broker == BrokerKind::Local)
+    {
+        checks.push(Box::pin(async {
+            (cloud.name.clone(), local(cloud, args).check().await)
+        }));
     }
     let steps = printer.steps(true);
-    setup.clouds.iter().for_each(|cloud| tell(&steps, &cloud.name, "asking".to_owned()));
+    setup
+        .clouds
+        .iter()
+        .for_each(|cloud| tell(&steps, &cloud.name, "asking".to_owned()));
     while let Some((cloud, found)) = checks.next().await {
-        tell(&steps, &cloud, format!("{} looked at, {} wrong", found.len(), wrong(&found)));
+        tell(
+            &steps,
+            &cloud,
+            format!("{} looked at, {} wrong", found.len(), wrong(&found)),
+        );
         findings.extend(found);
     }
     drop(steps);
@@ -33,9 +58,12 @@ pub(super) async fn check(setup: &CloudSetup, args: &CheckArgs, printer: &Printe
     printer.data(&lines, || page(&findings))?;
     match wrong(&findings) {
         0 => Ok(()),
-        some => Err(ErrorBody::new(ErrorCode::Unsatisfiable, format!("{some} of {} checks failed", findings.len()))
-            .hint("each line that is not `ok` says what to do")
-            .into()),
+        some => Err(ErrorBody::new(
+            ErrorCode::Unsatisfiable,
+            format!("{some} of {} checks failed", findings.len()),
+        )
+        .hint("each line that is not `ok` says what to do")
+        .into()),
     }
 }
 
@@ -45,24 +73,51 @@ fn accounts(setup: &CloudSetup) -> (Vec<CloudBroker>, Vec<Finding>) {
         return (all, Vec::new());
     }
     let (mut brokers, mut findings) = (Vec::new(), Vec::new());
-    for cloud in setup.clouds.iter().filter(|cloud| cloud.broker == BrokerKind::CloudBroker) {
-        let alone = CloudSetup { clouds: vec![cloud.clone()], applications: setup.applications.clone() };
+    for cloud in setup
+        .clouds
+        .iter()
+        .filter(|cloud| cloud.broker == BrokerKind::CloudBroker)
+    {
+        let alone = CloudSetup {
+            clouds: vec![cloud.clone()],
+            applications: setup.applications.clone(),
+        };
         match CloudBroker::all(&alone) {
             Ok(broker) => brokers.extend(broker),
-            Err(error) => findings.push(Finding { cloud: cloud.name.clone(), what: "account".to_owned(), problem: Some(error.to_string()) }),
+            Err(error) => findings.push(Finding {
+                cloud: cloud.name.clone(),
+                what: "account".to_owned(),
+                problem: Some(error.to_string()),
+            }),
         }
     }
     (brokers, findings)
 }
 
 fn local(cloud: &Cloud, args: &CheckArgs) -> LocalCloud {
-    let endpoint = args.cloud_engine.as_ref().or(cloud.endpoint.as_ref()).unwrap_or(&args.engine);
+    let endpoint = args
+        .cloud_engine
+        .as_ref()
+        .or(cloud.endpoint.as_ref())
+        .unwrap_or(&args.engine);
     // Machines are put into a network of their cluster's, which is made with the first of them.
-    LocalCloud::new(cloud.clone(), endpoint, LocalConfig { network: String::new(), image: args.node_image.clone() })
+    LocalCloud::new(
+        cloud.clone(),
+        endpoint,
+        LocalConfig {
+            network: String::new(),
+            image: args.node_image.clone(),
+        },
+    )
 }
 
 fn tell(steps: &Steps, cloud: &CloudName, text: String) {
-    steps.step(&Progress { subject: cloud.to_string(), at: clock::now(), text, settled: None });
+    steps.step(&Progress {
+        subject: cloud.to_string(),
+        at: clock::now(),
+        text,
+        settled: None,
+    });
 }
 
 fn wrong(findings: &[Finding]) -> usize {
@@ -72,7 +127,11 @@ fn wrong(findings: &[Finding]) -> usize {
 fn page(findings: &[Finding]) -> Page {
     let mut table = Page::table(&["CLOUD", "WHAT", "RESULT"]);
     for it in findings {
-        table.add_row([it.cloud.as_str(), &it.what, it.problem.as_deref().unwrap_or("ok")]);
+        table.add_row([
+            it.cloud.as_str(),
+            &it.what,
+            it.problem.as_deref().unwrap_or("ok"),
+        ]);
     }
     Page::default().with(table)
 }

@@ -45,16 +45,26 @@ fn application(it: &Application) -> Value {
 }
 
 fn page(setup: &CloudSetup) -> Page {
-    let mut clouds = Page::table(&["CLOUD", "BROKER", "PROVIDER", "REGION", "FLAVOUR", "ID", "MEMORY", "CORES", "PRICE"]);
-    for (cloud, flavour) in setup.clouds.iter().flat_map(|cloud| cloud.flavours.iter().map(move |flavour| (cloud, flavour))) {
+    let mut clouds = Page::table(&[
+        "CLOUD", "BROKER", "PROVIDER", "REGION", "FLAVOUR", "ID", "MEMORY", "CORES", "PRICE",
+    ]);
+    for (cloud, flavour) in setup
+        .clouds
+        .iter()
+        .flat_map(|cloud| cloud.flavours.iter().map(move |flavour| (cloud, flavour)))
+    {
         clouds.add_row(row(cloud, flavour));
     }
-    Page::default().with(clouds).line("").with(applications(setup))
+    Page::default()
+        .with(clouds)
+        .line("")
+        .with(applications(setup))
 }
 
 /// What an old file does not say is `-`.
 fn row(cloud: &Cloud, it: &Flavour) -> [String; 9] {
-    let or_dash = |value: Option<&dyn Display>| value.map_or_else(|| "-".to_owned(), ToString::to_string);
+    let or_dash =
+        |value: Option<&dyn Display>| value.map_or_else(|| "-".to_owned(), ToString::to_string);
     [
         cloud.name.to_string(),
         word(cloud.broker).to_owned(),
@@ -70,11 +80,19 @@ fn row(cloud: &Cloud, it: &Flavour) -> [String; 9] {
 
 /// How they are rented matters where there is a choice.
 fn applications(setup: &CloudSetup) -> Table {
-    let chosen = setup.clouds.iter().any(|it| it.broker == BrokerKind::CloudBroker);
+    let chosen = setup
+        .clouds
+        .iter()
+        .any(|it| it.broker == BrokerKind::CloudBroker);
     let header = ["APPLICATION", "ROLE", "SOFTWARE", "EXECUTABLE", "RENTED AS"];
     let mut table = Page::table(&header[..header.len() - usize::from(!chosen)]);
     for it in &setup.applications {
-        let mut row = vec![it.name.clone(), role(it.role).to_owned(), it.software.clone(), it.executable.clone()];
+        let mut row = vec![
+            it.name.clone(),
+            role(it.role).to_owned(),
+            it.software.clone(),
+            it.executable.clone(),
+        ];
         row.extend(chosen.then(|| rent(it.rent).to_owned()));
         table.add_row(row);
     }

@@ -2,9 +2,10 @@
 
 use super::*;
 use micado_api::{
-    CloudName, ClusterId, ContainerName, ContainerUsage, Critical, DecisionView, EventView, FlavourName, ForeignNodeView, History, HistoryPoint, Hundredths,
-    ImageView, InstanceId, InstanceState, Location, MachineUsage, MemoryBytes, NanoCpus, Origin, PortMapping, PricePerHour, Protocol, ServiceName, ServiceSpec,
-    Tag, VolumeMount, agent::ContainerHappening,
+    CloudName, ClusterId, ContainerName, ContainerUsage, Critical, DecisionView, EventView,
+    FlavourName, ForeignNodeView, History, HistoryPoint, Hundredths, ImageView, InstanceId,
+    InstanceState, Location, MachineUsage, MemoryBytes, NanoCpus, Origin, PortMapping,
+    PricePerHour, Protocol, ServiceName, ServiceSpec, Tag, VolumeMount, agent::ContainerHappening,
 };
 
 pub(in crate::cli) const NOW: Timestamp = Timestamp(1_793_700_000_000);
@@ -51,8 +52,16 @@ pub(in crate::cli) fn container(name: &str, state: ContainerState) -> ContainerV
         location: Location::default(),
         address: Some("172.20.0.3".to_owned()),
         ports: vec![
-            PortMapping { host: Some(8080), container: 80, protocol: Protocol::Tcp },
-            PortMapping { host: None, container: 53, protocol: Protocol::Udp },
+            PortMapping {
+                host: Some(8080),
+                container: 80,
+                protocol: Protocol::Tcp,
+            },
+            PortMapping {
+                host: None,
+                container: 53,
+                protocol: Protocol::Udp,
+            },
         ],
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         created_at: earlier(7300),
@@ -95,8 +104,17 @@ pub(in crate::cli) fn measured_machine(millis: u64, left: u64) -> MachineUsage {
 }
 
 fn waiting() -> ContainerView {
-    let reason = Some("application01 has 210 MiB left and it needs 256 MiB; 1 of 1 instances are in use".to_owned());
-    ContainerView { reason, instance: None, address: None, created_at: earlier(5), ..container("acme_web.2", ContainerState::Waiting) }
+    let reason = Some(
+        "application01 has 210 MiB left and it needs 256 MiB; 1 of 1 instances are in use"
+            .to_owned(),
+    );
+    ContainerView {
+        reason,
+        instance: None,
+        address: None,
+        created_at: earlier(5),
+        ..container("acme_web.2", ContainerState::Waiting)
+    }
 }
 
 fn a_service() -> ServiceView {
@@ -107,13 +125,27 @@ fn a_service() -> ServiceView {
         entrypoint: Some("/bin/web".to_owned()),
         arguments: vec!["-v".to_owned(), "serve".to_owned()],
         environment: vec!["MODE=live".to_owned()],
-        ports: vec![PortMapping { host: Some(8080), container: 80, protocol: Protocol::Tcp }],
+        ports: vec![PortMapping {
+            host: Some(8080),
+            container: 80,
+            protocol: Protocol::Tcp,
+        }],
         domain: Some("shop.example".to_owned()),
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
-        volumes: vec![VolumeMount { name: "data".to_owned(), path: "/data".to_owned() }],
+        volumes: vec![VolumeMount {
+            name: "data".to_owned(),
+            path: "/data".to_owned(),
+        }],
     };
     let containers = vec![container("acme_web.1", ContainerState::Running), waiting()];
-    ServiceView { name: ServiceName::trusted("acme_web"), spec, pull: None, containers, created_at: earlier(7300), learned: None }
+    ServiceView {
+        name: ServiceName::trusted("acme_web"),
+        spec,
+        pull: None,
+        containers,
+        created_at: earlier(7300),
+        learned: None,
+    }
 }
 
 fn shown(table: Table) -> String {
@@ -122,18 +154,67 @@ fn shown(table: Table) -> String {
 
 #[test]
 fn machines() {
-    let never = InstanceView { address: None, node: None, containers: 0, released: true, ..instance("application02", InstanceState::Failed) };
-    let never = InstanceView { reason: Some("zrh refused: Quota of 3 instances reached".to_owned()), ..never };
-    let gone = InstanceView { reason: Some("given back: `stop`".to_owned()), containers: 0, released: true, ..instance("application03", InstanceState::Gone) };
-    let kept = InstanceView { reason: Some("its node has not answered for 30 s".to_owned()), ..instance("db01", InstanceState::Failed) };
-    insta::assert_snapshot!("machines", shown(instances(&[instance("application01", InstanceState::Active), never, gone, kept], NOW)));
-    insta::assert_snapshot!("machines_without_reasons", shown(instances(&[InstanceView { node: None, ..instance("db01", InstanceState::Booting) }], NOW)));
+    let never = InstanceView {
+        address: None,
+        node: None,
+        containers: 0,
+        released: true,
+        ..instance("application02", InstanceState::Failed)
+    };
+    let never = InstanceView {
+        reason: Some("zrh refused: Quota of 3 instances reached".to_owned()),
+        ..never
+    };
+    let gone = InstanceView {
+        reason: Some("given back: `stop`".to_owned()),
+        containers: 0,
+        released: true,
+        ..instance("application03", InstanceState::Gone)
+    };
+    let kept = InstanceView {
+        reason: Some("its node has not answered for 30 s".to_owned()),
+        ..instance("db01", InstanceState::Failed)
+    };
+    insta::assert_snapshot!(
+        "machines",
+        shown(instances(
+            &[
+                instance("application01", InstanceState::Active),
+                never,
+                gone,
+                kept
+            ],
+            NOW
+        ))
+    );
+    insta::assert_snapshot!(
+        "machines_without_reasons",
+        shown(instances(
+            &[InstanceView {
+                node: None,
+                ..instance("db01", InstanceState::Booting)
+            }],
+            NOW
+        ))
+    );
 }
 
 #[test]
 fn running_and_waiting_containers() {
-    insta::assert_snapshot!("containers", shown(containers(&[container("acme_web.1", ContainerState::Running), waiting()], NOW)));
-    insta::assert_snapshot!("containers_without_reasons", shown(containers(&[container("acme_web.1", ContainerState::Running)], NOW)));
+    insta::assert_snapshot!(
+        "containers",
+        shown(containers(
+            &[container("acme_web.1", ContainerState::Running), waiting()],
+            NOW
+        ))
+    );
+    insta::assert_snapshot!(
+        "containers_without_reasons",
+        shown(containers(
+            &[container("acme_web.1", ContainerState::Running)],
+            NOW
+        ))
+    );
 }
 
 #[test]
@@ -156,7 +237,12 @@ pub(in crate::cli) fn status_view() -> StatusView {
         price: PricePerHour(150_000),
         max_instances: Some(10),
         max_price: Some(PricePerHour(1_000_000)),
-        foreign_nodes: vec![ForeignNodeView { node: "n1".to_owned(), hostname: "head".to_owned(), manager: true, ready: true }],
+        foreign_nodes: vec![ForeignNodeView {
+            node: "n1".to_owned(),
+            hostname: "head".to_owned(),
+            manager: true,
+            ready: true,
+        }],
         blind_instances: vec![Tag::trusted("application02")],
     }
 }
@@ -175,26 +261,79 @@ fn the_cluster_on_one_screen() {
         blind_instances: vec![],
         ..view
     };
-    insta::assert_snapshot!("status_blind", shown(status(&StatusView { max_instances: None, max_price: None, ..nothing })));
+    insta::assert_snapshot!(
+        "status_blind",
+        shown(status(&StatusView {
+            max_instances: None,
+            max_price: None,
+            ..nothing
+        }))
+    );
 }
 
 #[test]
 fn why_things_are_as_they_are() {
-    let decision = |seconds, text: &str| DecisionView { at: earlier(seconds), text: text.to_owned() };
-    let decisions = vec![decision(60, "no node has room: renting small on local"), decision(57, "application02 joined after 3.1 s")];
-    let one = Explanation { name: "acme_web.1".to_owned(), now: "running on application02".to_owned(), decisions };
-    let other = Explanation { name: "acme_web.2".to_owned(), now: "waiting: it is being planned".to_owned(), decisions: vec![] };
+    let decision = |seconds, text: &str| DecisionView {
+        at: earlier(seconds),
+        text: text.to_owned(),
+    };
+    let decisions = vec![
+        decision(60, "no node has room: renting small on local"),
+        decision(57, "application02 joined after 3.1 s"),
+    ];
+    let one = Explanation {
+        name: "acme_web.1".to_owned(),
+        now: "running on application02".to_owned(),
+        decisions,
+    };
+    let other = Explanation {
+        name: "acme_web.2".to_owned(),
+        now: "waiting: it is being planned".to_owned(),
+        decisions: vec![],
+    };
     insta::assert_snapshot!("explanations", explanations(&[one, other]).text(false));
 }
 
 #[test]
 fn what_is_used_stands_beside_what_is_promised() {
-    let machine = InstanceView { usage: Some(measured_machine(250, 600)), ..instance("application01", InstanceState::Active) };
-    let booting = InstanceView { node: None, ..instance("application03", InstanceState::Booting) };
-    insta::assert_snapshot!("machines_measured", shown(instances(&[machine, instance("application02", InstanceState::Active), booting], NOW)));
-    let used = ContainerView { usage: Some(measured(105, 120)), ..container("acme_web.1", ContainerState::Running) };
-    insta::assert_snapshot!("containers_measured", shown(containers(&[used.clone(), container("acme_web.2", ContainerState::Running)], NOW)));
-    let view = ServiceView { containers: vec![used, waiting()], learned: Some(image()), ..a_service() };
+    let machine = InstanceView {
+        usage: Some(measured_machine(250, 600)),
+        ..instance("application01", InstanceState::Active)
+    };
+    let booting = InstanceView {
+        node: None,
+        ..instance("application03", InstanceState::Booting)
+    };
+    insta::assert_snapshot!(
+        "machines_measured",
+        shown(instances(
+            &[
+                machine,
+                instance("application02", InstanceState::Active),
+                booting
+            ],
+            NOW
+        ))
+    );
+    let used = ContainerView {
+        usage: Some(measured(105, 120)),
+        ..container("acme_web.1", ContainerState::Running)
+    };
+    insta::assert_snapshot!(
+        "containers_measured",
+        shown(containers(
+            &[
+                used.clone(),
+                container("acme_web.2", ContainerState::Running)
+            ],
+            NOW
+        ))
+    );
+    let view = ServiceView {
+        containers: vec![used, waiting()],
+        learned: Some(image()),
+        ..a_service()
+    };
     insta::assert_snapshot!("service_measured", service(&view, NOW).text(false));
 }
 
@@ -202,8 +341,14 @@ fn image() -> ImageView {
     ImageView {
         image: "web:2".to_owned(),
         digest: Some(format!("sha256:{}", "0123456789abcdef".repeat(4))),
-        critical: Critical { memory: Some(MemoryBytes::mib(400)), cpu: None },
-        suggested: Some(Critical { memory: Some(MemoryBytes::mib(150)), cpu: Some(NanoCpus::millis(300)) }),
+        critical: Critical {
+            memory: Some(MemoryBytes::mib(400)),
+            cpu: None,
+        },
+        suggested: Some(Critical {
+            memory: Some(MemoryBytes::mib(150)),
+            cpu: Some(NanoCpus::millis(300)),
+        }),
         footprint: Some(Resources::new(MemoryBytes::mib(180), NanoCpus::millis(350))),
         measured_ms: 6 * 3_600_000,
     }
@@ -211,9 +356,19 @@ fn image() -> ImageView {
 
 #[test]
 fn images_with_what_was_learned() {
-    let nothing = ImageView { image: "new".to_owned(), digest: None, critical: Critical::default(), suggested: None, footprint: None, measured_ms: 4000 };
+    let nothing = ImageView {
+        image: "new".to_owned(),
+        digest: None,
+        critical: Critical::default(),
+        suggested: None,
+        footprint: None,
+        measured_ms: 4000,
+    };
     insta::assert_snapshot!("images", shown(images(&[image(), nothing.clone()])));
-    assert_eq!(usage::footprint(&nothing), "not known yet, after 4s of figures");
+    assert_eq!(
+        usage::footprint(&nothing),
+        "not known yet, after 4s of figures"
+    );
 }
 
 #[test]
@@ -227,8 +382,18 @@ fn what_happened() {
         what,
     };
     let died = |exit_code, oom| ContainerHappening::Died { exit_code, oom };
-    let all = [ContainerHappening::Started, ContainerHappening::Unhealthy, died(3, false), died(137, true), died(-1, false)];
-    let all: Vec<_> = all.into_iter().zip(0..).map(|(what, number)| event(60 - number, what)).collect();
+    let all = [
+        ContainerHappening::Started,
+        ContainerHappening::Unhealthy,
+        died(3, false),
+        died(137, true),
+        died(-1, false),
+    ];
+    let all: Vec<_> = all
+        .into_iter()
+        .zip(0..)
+        .map(|(what, number)| event(60 - number, what))
+        .collect();
     insta::assert_snapshot!("events", shown(events(&all)));
 }
 
@@ -247,7 +412,17 @@ fn what_was_used() {
         read: 0,
         written: 0,
     };
-    let of = |points| History { name: "acme_web.1".to_owned(), resolution: 60, points };
-    insta::assert_snapshot!("history", shown(history(&of(vec![point(2, 5 << 20), point(1, 100)]))));
-    insta::assert_snapshot!("history_of_a_machine", shown(history(&of(vec![point(1, 0)]))));
+    let of = |points| History {
+        name: "acme_web.1".to_owned(),
+        resolution: 60,
+        points,
+    };
+    insta::assert_snapshot!(
+        "history",
+        shown(history(&of(vec![point(2, 5 << 20), point(1, 100)])))
+    );
+    insta::assert_snapshot!(
+        "history_of_a_machine",
+        shown(history(&of(vec![point(1, 0)])))
+    );
 }

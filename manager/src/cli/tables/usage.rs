@@ -6,8 +6,8 @@ use super::{
 };
 use comfy_table::Table;
 use micado_api::{
-    ContainerUsage, ContainerView, Critical, EventView, History, ImageView, InstanceState, InstanceView, MemoryBytes, NanoCpus, Resources,
-    agent::ContainerHappening,
+    ContainerUsage, ContainerView, Critical, EventView, History, ImageView, InstanceState,
+    InstanceView, MemoryBytes, NanoCpus, Resources, agent::ContainerHappening,
 };
 use std::time::Duration;
 
@@ -34,12 +34,19 @@ pub(super) fn used_of_limit(view: &ContainerView) -> String {
 /// `18%`; of nothing, nothing.
 pub(in crate::cli) fn percent(part: u64, whole: u64) -> String {
     let hundredths = u128::from(part) * 200 + u128::from(whole);
-    hundredths.checked_div(u128::from(whole) * 2).map_or_else(String::new, |percent| format!("{percent}%"))
+    hundredths
+        .checked_div(u128::from(whole) * 2)
+        .map_or_else(String::new, |percent| format!("{percent}%"))
 }
 
 /// `105 MiB / 130 MiB / 256 MiB (41%)`: now, at its peak, its limit.
 pub(in crate::cli) fn memory(usage: &ContainerUsage, limit: MemoryBytes) -> String {
-    format!("{} / {} / {limit} ({})", usage.memory, usage.memory_peak, percent(usage.memory.0, limit.0))
+    format!(
+        "{} / {} / {limit} ({})",
+        usage.memory,
+        usage.memory_peak,
+        percent(usage.memory.0, limit.0)
+    )
 }
 
 /// `1 KiB / 300 B`: in and out.
@@ -49,7 +56,14 @@ pub(in crate::cli) fn bytes(incoming: u64, outgoing: u64) -> String {
 
 /// What the containers of a service use; nothing when nothing is known of any.
 pub(super) fn containers(views: &[ContainerView]) -> Option<Table> {
-    let header = ["NAME", "MEMORY (PEAK, LIMIT)", "CPU (PEAK)", "NET IN/OUT PER S", "BLOCK IN/OUT PER S", "KILLED FOR MEMORY"];
+    let header = [
+        "NAME",
+        "MEMORY (PEAK, LIMIT)",
+        "CPU (PEAK)",
+        "NET IN/OUT PER S",
+        "BLOCK IN/OUT PER S",
+        "KILLED FOR MEMORY",
+    ];
     let mut table = Page::table(&header);
     for (it, usage) in views.iter().filter_map(|it| Some((it, it.usage.as_ref()?))) {
         table.add_row([
@@ -58,7 +72,11 @@ pub(super) fn containers(views: &[ContainerView]) -> Option<Table> {
             format!("{} / {}", text(usage.cpu), usage.cpu_peak),
             bytes(usage.received, usage.sent),
             bytes(usage.read, usage.written),
-            if usage.oom_kills == 0 { String::new() } else { usage.oom_kills.to_string() },
+            if usage.oom_kills == 0 {
+                String::new()
+            } else {
+                usage.oom_kills.to_string()
+            },
         ]);
     }
     (!table.is_empty()).then_some(table)
@@ -67,18 +85,32 @@ pub(super) fn containers(views: &[ContainerView]) -> Option<Table> {
 /// `400 MiB and 0.5 cores (suggested)`: what a person has set, else what is suggested.
 pub(super) fn critical(view: &ImageView) -> String {
     let suggested = view.suggested.unwrap_or_default();
-    let cell = |set: Option<String>, suggested: Option<String>| set.or_else(|| suggested.map(|it| format!("{it} (suggested)")));
+    let cell = |set: Option<String>, suggested: Option<String>| {
+        set.or_else(|| suggested.map(|it| format!("{it} (suggested)")))
+    };
     let Critical { memory, cpu } = view.critical;
     let cores = |cpu: NanoCpus| format!("{cpu} cores");
-    let parts = [cell(memory.map(|it| it.to_string()), suggested.memory.map(|it| it.to_string())), cell(cpu.map(cores), suggested.cpu.map(cores))];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" and ")
+    let parts = [
+        cell(
+            memory.map(|it| it.to_string()),
+            suggested.memory.map(|it| it.to_string()),
+        ),
+        cell(cpu.map(cores), suggested.cpu.map(cores)),
+    ];
+    parts
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" and ")
 }
 
 /// What a container of it needs, and for how long that was measured.
 pub(super) fn footprint(view: &ImageView) -> String {
     let measured = span(Duration::from_millis(view.measured_ms));
     match &view.footprint {
-        Some(Resources { memory, cpu }) => format!("{memory} and {cpu} cores, by {measured} of figures"),
+        Some(Resources { memory, cpu }) => {
+            format!("{memory} and {cpu} cores, by {measured} of figures")
+        }
         None => format!("not known yet, after {measured} of figures"),
     }
 }
@@ -87,9 +119,22 @@ pub(super) fn footprint(view: &ImageView) -> String {
 pub(in crate::cli) fn images(views: &[ImageView]) -> Table {
     let mut table = Page::table(&["IMAGE", "DIGEST", "FOOTPRINT", "CRITICAL USAGE", "MEASURED"]);
     for it in views {
-        let digest = it.digest.as_deref().map(|digest| digest.rsplit_once(':').map_or(digest, |(_, hex)| hex).chars().take(DIGEST).collect::<String>());
+        let digest = it.digest.as_deref().map(|digest| {
+            digest
+                .rsplit_once(':')
+                .map_or(digest, |(_, hex)| hex)
+                .chars()
+                .take(DIGEST)
+                .collect::<String>()
+        });
         let measured = span(Duration::from_millis(it.measured_ms));
-        table.add_row([it.image.clone(), text(digest), text(it.footprint.as_ref()), critical(it), measured]);
+        table.add_row([
+            it.image.clone(),
+            text(digest),
+            text(it.footprint.as_ref()),
+            critical(it),
+            measured,
+        ]);
     }
     table
 }
@@ -99,13 +144,35 @@ const DIGEST: usize = 12;
 
 /// Past figures, one time a line. A machine has only memory and CPU.
 pub(in crate::cli) fn history(view: &History) -> Table {
-    let traffic = view.points.iter().any(|it| it.received + it.sent + it.read + it.written + it.oom_kills > 0);
-    let header = ["TIME", "MEMORY", "PEAK", "CPU", "PEAK", "NET IN/OUT", "BLOCK IN/OUT", "KILLED"];
+    let traffic = view
+        .points
+        .iter()
+        .any(|it| it.received + it.sent + it.read + it.written + it.oom_kills > 0);
+    let header = [
+        "TIME",
+        "MEMORY",
+        "PEAK",
+        "CPU",
+        "PEAK",
+        "NET IN/OUT",
+        "BLOCK IN/OUT",
+        "KILLED",
+    ];
     let mut table = Page::table(if traffic { &header } else { &header[..5] });
     for it in &view.points {
-        let mut row = vec![moment(it.at), it.memory.to_string(), it.memory_peak.to_string(), it.cpu.to_string(), it.cpu_peak.to_string()];
+        let mut row = vec![
+            moment(it.at),
+            it.memory.to_string(),
+            it.memory_peak.to_string(),
+            it.cpu.to_string(),
+            it.cpu_peak.to_string(),
+        ];
         if traffic {
-            row.extend([bytes(it.received, it.sent), bytes(it.read, it.written), it.oom_kills.to_string()]);
+            row.extend([
+                bytes(it.received, it.sent),
+                bytes(it.read, it.written),
+                it.oom_kills.to_string(),
+            ]);
         }
         table.add_row(row);
     }
@@ -116,7 +183,12 @@ pub(in crate::cli) fn history(view: &History) -> Table {
 pub(in crate::cli) fn events(views: &[EventView]) -> Table {
     let mut table = Page::table(&["TIME", "CONTAINER", "INSTANCE", "EVENT"]);
     for it in views {
-        table.add_row([moment(it.at), it.container.to_string(), it.instance.to_string(), what(it.what)]);
+        table.add_row([
+            moment(it.at),
+            it.container.to_string(),
+            it.instance.to_string(),
+            what(it.what),
+        ]);
     }
     table
 }
@@ -124,8 +196,18 @@ pub(in crate::cli) fn events(views: &[EventView]) -> Table {
 fn what(what: ContainerHappening) -> String {
     match what {
         // What agents say when nobody can tell any more how it ended.
-        ContainerHappening::Died { exit_code: -1, oom: false } => "died: exit code unknown".to_owned(),
-        ContainerHappening::Died { exit_code, oom } => format!("died: exit code {exit_code}{}", if oom { ", killed for want of memory" } else { "" }),
+        ContainerHappening::Died {
+            exit_code: -1,
+            oom: false,
+        } => "died: exit code unknown".to_owned(),
+        ContainerHappening::Died { exit_code, oom } => format!(
+            "died: exit code {exit_code}{}",
+            if oom {
+                ", killed for want of memory"
+            } else {
+                ""
+            }
+        ),
         other => other.word().to_owned(),
     }
 }

@@ -20,7 +20,9 @@ pub(super) struct Screen(Raw);
 impl Screen {
     /// Nothing when there is no terminal.
     pub(super) fn take() -> io::Result<Option<Self>> {
-        let Some(raw) = Raw::take()? else { return Ok(None) };
+        let Some(raw) = Raw::take()? else {
+            return Ok(None);
+        };
         raw.restore_on_panic(|| say(LEAVE));
         say(ENTER);
         Ok(Some(Self(raw)))
@@ -32,10 +34,23 @@ impl Screen {
             (0, _) | (_, 0) => UNKNOWN,
             known => known,
         };
-        let trouble = silent.map(|it| format!("the manager does not answer since {}: {}", moment(it.since), it.words));
+        let trouble = silent.map(|it| {
+            format!(
+                "the manager does not answer since {}: {}",
+                moment(it.since),
+                it.words
+            )
+        });
         let lines = board.fit(trouble.as_deref(), columns.into(), rows.into());
         // Each line is wiped only behind what it says, so that nothing flickers.
-        let text = format!("\x1b[H{}\x1b[J", lines.iter().map(|line| format!("{line}\x1b[K")).collect::<Vec<_>>().join("\r\n"));
+        let text = format!(
+            "\x1b[H{}\x1b[J",
+            lines
+                .iter()
+                .map(|line| format!("{line}\x1b[K"))
+                .collect::<Vec<_>>()
+                .join("\r\n")
+        );
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())?;
         out.flush()

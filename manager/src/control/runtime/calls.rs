@@ -7,7 +7,9 @@ use crate::{
     registry::Registry,
 };
 use futures_util::StreamExt;
-use micado_api::{CloudName, ClusterId, FlavourName, InstanceId, Location, MachineName, Tag, labels};
+use micado_api::{
+    CloudName, ClusterId, FlavourName, InstanceId, Location, MachineName, Tag, labels,
+};
 use micado_cloudsetup::{Broker, BrokerError, Order};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
@@ -51,12 +53,20 @@ impl WayIn {
     /// What the machine of this instance, with these labels, finds below `/etc/micado`.
     fn files(&self, instance: &InstanceId, labels: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
         let files = [
-            ("labels", labels.iter().map(|(key, value)| format!("{key}={value}\n")).collect::<String>()),
+            (
+                "labels",
+                labels
+                    .iter()
+                    .map(|(key, value)| format!("{key}={value}\n"))
+                    .collect::<String>(),
+            ),
             ("manager", format!("{}\n", self.url)),
             ("ca.crt", self.authority.clone()),
             ("credential", format!("{}\n", self.key.credential(instance))),
         ];
-        files.map(|(name, text)| (name.to_owned(), text.into_bytes())).into()
+        files
+            .map(|(name, text)| (name.to_owned(), text.into_bytes()))
+            .into()
     }
 }
 
@@ -65,34 +75,88 @@ impl Outside {
     pub(super) async fn perform(&self, call: Call) -> Answer {
         let kind = call.kind();
         match call {
-            Call::LaunchMachine { cloud, instance, tag, location, application, flavour, files } => {
-                let order = self.order(&cloud, instance, tag, location, application, flavour, files);
+            Call::LaunchMachine {
+                cloud,
+                instance,
+                tag,
+                location,
+                application,
+                flavour,
+                files,
+            } => {
+                let order =
+                    self.order(&cloud, instance, tag, location, application, flavour, files);
                 let launched = async { self.broker(&cloud)?.launch(&order).await };
                 Answer::Launched(within(TIMEOUT, launched, BrokerError::Unknown).await)
             }
             Call::TerminateMachine { cloud, instance } => {
-                let terminated = async { self.broker(&cloud)?.terminate(&self.machine_name(&instance)).await };
+                let terminated = async {
+                    self.broker(&cloud)?
+                        .terminate(&self.machine_name(&instance))
+                        .await
+                };
                 Answer::Terminated(within(TIMEOUT, terminated, BrokerError::Unknown).await)
             }
             Call::ListMachines { cloud } => {
                 let listed = async { self.broker(&cloud)?.list(&self.cluster).await };
                 Answer::Listed(within(TIMEOUT, listed, BrokerError::Unknown).await)
             }
-            Call::CreateService { service, container, placement } => {
-                Answer::Engine(within(TIMEOUT, self.engine.create(&service, &container, &placement), EngineError::Unavailable).await)
-            }
-            Call::RemoveService { name } => Answer::Engine(within(TIMEOUT, self.engine.remove(&name), EngineError::Unavailable).await),
-            Call::SetActive { node, active } => Answer::Engine(within(TIMEOUT, self.engine.set_active(&node, active), EngineError::Unavailable).await),
-            Call::RemoveNode { node } => Answer::Engine(within(TIMEOUT, self.engine.remove_node(&node), EngineError::Unavailable).await),
-            Call::RotateToken => Answer::Engine(within(TIMEOUT, self.engine.rotate_join_token(), EngineError::Unavailable).await),
-            Call::PushImage { image, .. } => Answer::Pushed(within(PUSH_TIMEOUT, self.registry.push(&image), EngineError::Unavailable).await),
+            Call::CreateService {
+                service,
+                container,
+                placement,
+            } => Answer::Engine(
+                within(
+                    TIMEOUT,
+                    self.engine.create(&service, &container, &placement),
+                    EngineError::Unavailable,
+                )
+                .await,
+            ),
+            Call::RemoveService { name } => Answer::Engine(
+                within(TIMEOUT, self.engine.remove(&name), EngineError::Unavailable).await,
+            ),
+            Call::SetActive { node, active } => Answer::Engine(
+                within(
+                    TIMEOUT,
+                    self.engine.set_active(&node, active),
+                    EngineError::Unavailable,
+                )
+                .await,
+            ),
+            Call::RemoveNode { node } => Answer::Engine(
+                within(
+                    TIMEOUT,
+                    self.engine.remove_node(&node),
+                    EngineError::Unavailable,
+                )
+                .await,
+            ),
+            Call::RotateToken => Answer::Engine(
+                within(
+                    TIMEOUT,
+                    self.engine.rotate_join_token(),
+                    EngineError::Unavailable,
+                )
+                .await,
+            ),
+            Call::PushImage { image, .. } => Answer::Pushed(
+                within(
+                    PUSH_TIMEOUT,
+                    self.registry.push(&image),
+                    EngineError::Unavailable,
+                )
+                .await,
+            ),
             Call::SaveLog { name, .. } => Answer::Log(self.log_tail(&name).await),
             Call::Observe => unreachable!("{kind} is the watcher's"),
         }
     }
 
     fn broker(&self, cloud: &CloudName) -> Result<&Arc<dyn Broker>, BrokerError> {
-        self.brokers.get(cloud).ok_or_else(|| BrokerError::Refused(format!("cloud `{cloud}` is not in cloudsetup.xml")))
+        self.brokers.get(cloud).ok_or_else(|| {
+            BrokerError::Refused(format!("cloud `{cloud}` is not in cloudsetup.xml"))
+        })
     }
 
     fn machine_name(&self, instance: &InstanceId) -> String {
@@ -100,7 +164,10 @@ impl Outside {
     }
 
     /// The order of a machine, with the files that it finds at boot.
-    #[allow(clippy::too_many_arguments, reason = "the parts of one call, taken apart by its match")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of one call, taken apart by its match"
+    )]
     fn order(
         &self,
         cloud: &CloudName,
@@ -121,13 +188,32 @@ impl Outside {
             (labels::APPLICATION, application.as_str()),
         ];
         let mut files = self.way_in.files(&instance, &said);
-        files.extend(user_files.into_iter().map(|(name, content)| (format!("files/{name}"), content)));
-        Order { name: self.machine_name(&instance), cluster: self.cluster.clone(), instance, tag, location, application, flavour, files }
+        files.extend(
+            user_files
+                .into_iter()
+                .map(|(name, content)| (format!("files/{name}"), content)),
+        );
+        Order {
+            name: self.machine_name(&instance),
+            cluster: self.cluster.clone(),
+            instance,
+            tag,
+            location,
+            application,
+            flavour,
+            files,
+        }
     }
 
     /// The end of a log, or what could be had of it in time.
     async fn log_tail(&self, name: &str) -> Result<String, EngineError> {
-        let mut log = self.engine.logs(name, &LogOptions { tail: Some(LOG_LINES), ..LogOptions::default() });
+        let mut log = self.engine.logs(
+            name,
+            &LogOptions {
+                tail: Some(LOG_LINES),
+                ..LogOptions::default()
+            },
+        );
         let mut whole = Vec::new();
         let deadline = Instant::now() + LOG_TIMEOUT;
         while let Ok(Some(piece)) = timeout_at(deadline, log.next()).await {
@@ -138,8 +224,14 @@ impl Outside {
 }
 
 /// The result, or a failure in these words when it does not come in time.
-async fn within<T, E>(limit: Duration, work: impl Future<Output = Result<T, E>>, failed: impl FnOnce(String) -> E) -> Result<T, E> {
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(failed(format!("no answer within {} s", limit.as_secs()))))
+async fn within<T, E>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, E>>,
+    failed: impl FnOnce(String) -> E,
+) -> Result<T, E> {
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(failed(format!("no answer within {} s", limit.as_secs()))))
 }
 
 #[cfg(test)]
@@ -152,15 +244,44 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let pki = Pki::open(folder.path()).expect("an authority");
         let url = "https://10.0.0.1:7443/v1/join".to_owned();
-        let way_in = WayIn { url, authority: pki.authority().to_owned(), key: Arc::new(pki.credential_key().expect("a key")) };
+        let way_in = WayIn {
+            url,
+            authority: pki.authority().to_owned(),
+            key: Arc::new(pki.credential_key().expect("a key")),
+        };
         let id = InstanceId::trusted("0123abcd");
-        let files = way_in.files(&id, &[(labels::INSTANCE, "0123abcd"), (labels::LOCATION, "database")]);
+        let files = way_in.files(
+            &id,
+            &[
+                (labels::INSTANCE, "0123abcd"),
+                (labels::LOCATION, "database"),
+            ],
+        );
         let text = |name: &str| String::from_utf8(files[name].clone()).expect("text");
-        assert_eq!(files.keys().map(String::as_str).collect::<Vec<_>>(), ["ca.crt", "credential", "labels", "manager"]);
-        assert_eq!(text("labels"), "micado.instance=0123abcd\nmicado.location=database\n");
+        assert_eq!(
+            files.keys().map(String::as_str).collect::<Vec<_>>(),
+            ["ca.crt", "credential", "labels", "manager"]
+        );
+        assert_eq!(
+            text("labels"),
+            "micado.instance=0123abcd\nmicado.location=database\n"
+        );
         assert_eq!(text("manager"), "https://10.0.0.1:7443/v1/join\n");
         assert_eq!(text("ca.crt"), pki.authority());
-        assert_eq!(way_in.key.instance(text("credential").trim_end()), Some(id.clone()));
-        assert_eq!(way_in.files(&id, &[(labels::INSTANCE, "0123abcd"), (labels::LOCATION, "database")]), files, "a repeated order is the same");
+        assert_eq!(
+            way_in.key.instance(text("credential").trim_end()),
+            Some(id.clone())
+        );
+        assert_eq!(
+            way_in.files(
+                &id,
+                &[
+                    (labels::INSTANCE, "0123abcd"),
+                    (labels::LOCATION, "database")
+                ]
+            ),
+            files,
+            "a repeated order is the same"
+        );
     }
 }

@@ -26,7 +26,9 @@ mod debug {
     static HITS: LazyLock<Mutex<HashMap<String, u32>>> = LazyLock::new(Mutex::default);
 
     pub(super) fn reached(name: &str) {
-        let Some((wanted, hit)) = WANTED.as_ref() else { return };
+        let Some((wanted, hit)) = WANTED.as_ref() else {
+            return;
+        };
         if wanted != name && wanted != "any" {
             return;
         }
@@ -37,7 +39,9 @@ mod debug {
             tracing::warn!(name, hit, "fault point: dying");
             let me = std::process::id().to_string();
             // A SIGKILL, not an exit: nothing is flushed, no destructor runs.
-            let _ = std::process::Command::new("kill").args(["-9", &me]).status();
+            let _ = std::process::Command::new("kill")
+                .args(["-9", &me])
+                .status();
             std::process::abort();
         }
     }

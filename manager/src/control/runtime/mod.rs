@@ -53,16 +53,37 @@ impl Bell {
 impl Runtime {
     /// A loop on these parts, and the way to reach it.
     #[must_use]
-    pub fn new(config: Config, store: Arc<dyn Store>, history: Arc<dyn History>, outside: Outside) -> (Self, Handle) {
+    pub fn new(
+        config: Config,
+        store: Arc<dyn Store>,
+        history: Arc<dyn History>,
+        outside: Outside,
+    ) -> (Self, Handle) {
         let (handle, inbox, progress) = Handle::new();
-        (Self { config, store, history, outside: Arc::new(outside), inbox, progress, waiting: HashMap::new(), life: 0 }, handle)
+        (
+            Self {
+                config,
+                store,
+                history,
+                outside: Arc::new(outside),
+                inbox,
+                progress,
+                waiting: HashMap::new(),
+                life: 0,
+            },
+            handle,
+        )
     }
 
     /// Runs until `stop` is true. `ticks` brings the turns of the safety net: see [`bell`].
     ///
     /// # Errors
     /// When the store cannot be loaded at the start, or later turns out to be another manager's or of another schema. One that does not answer is asked again.
-    pub async fn run(mut self, mut ticks: mpsc::Receiver<()>, mut stop: watch::Receiver<bool>) -> Result<(), StoreError> {
+    pub async fn run(
+        mut self,
+        mut ticks: mpsc::Receiver<()>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), StoreError> {
         let (sender, mut events) = mpsc::unbounded_channel::<Incoming>();
         let (watcher, mut seen) = Watcher::start(self.outside.engine.clone());
         let store = self.store.clone();
@@ -87,15 +108,31 @@ impl Runtime {
                 error = store.lost() => Err(error),
             };
             let mut done = match happened {
-                Ok(event) => self.carry_out(core.handle(clock::now(), event), &sender, &watcher).await,
+                Ok(event) => {
+                    self.carry_out(core.handle(clock::now(), event), &sender, &watcher)
+                        .await
+                }
                 Err(error) => Err(error),
             };
             while let Err(error) = done {
-                let Some((contents, gone)) = self.outage(error, &mut seen, &mut stop).await? else { return Ok(()) };
+                let Some((contents, gone)) = self.outage(error, &mut seen, &mut stop).await? else {
+                    return Ok(());
+                };
                 core = self.new_core(contents, &sender);
                 watcher.look();
                 // Before anything else is heard: an agent may be there again by then.
-                let told = gone.into_iter().flat_map(|instance| core.handle(clock::now(), Event::Agent { instance, connected: false })).collect();
+                let told = gone
+                    .into_iter()
+                    .flat_map(|instance| {
+                        core.handle(
+                            clock::now(),
+                            Event::Agent {
+                                instance,
+                                connected: false,
+                            },
+                        )
+                    })
+                    .collect();
                 done = self.carry_out(told, &sender, &watcher).await;
             }
             watcher.poll(core.in_flight());
@@ -106,7 +143,11 @@ impl Runtime {
     fn new_core(&mut self, contents: Contents, sender: &mpsc::UnboundedSender<Incoming>) -> Core {
         self.life += 1;
         drop(sender.send((self.life, Event::Tick)));
-        tokio::spawn(recollection::recollect(self.history.clone(), self.life, sender.clone()));
+        tokio::spawn(recollection::recollect(
+            self.history.clone(),
+            self.life,
+            sender.clone(),
+        ));
         Core::new(self.config.clone(), contents, rand::random())
     }
 
@@ -122,16 +163,33 @@ impl Runtime {
         for (_, answer) in self.waiting.drain() {
             drop(answer.send(Err(outage::unsure(&error))));
         }
-        outage::load_again(&*self.store, error, outage::PAUSE, &mut self.inbox, seen, stop).await
+        outage::load_again(
+            &*self.store,
+            error,
+            outage::PAUSE,
+            &mut self.inbox,
+            seen,
+            stop,
+        )
+        .await
     }
 
-    async fn carry_out(&mut self, actions: Vec<Action>, sender: &mpsc::UnboundedSender<Incoming>, watcher: &Watcher) -> Result<(), StoreError> {
+    async fn carry_out(
+        &mut self,
+        actions: Vec<Action>,
+        sender: &mpsc::UnboundedSender<Incoming>,
+        watcher: &Watcher,
+    ) -> Result<(), StoreError> {
         for action in actions {
             match action {
                 Action::Commit(changes) => self.commit(&changes).await?,
                 Action::Call(_, Call::Observe) => watcher.look(),
                 Action::Call(key, call) => self.call(key, call, sender.clone()),
-                Action::Reply(ticket, reply) => drop(self.waiting.remove(&ticket).map(|answer| answer.send(reply))),
+                Action::Reply(ticket, reply) => drop(
+                    self.waiting
+                        .remove(&ticket)
+                        .map(|answer| answer.send(reply)),
+                ),
                 Action::Progress(progress) => {
                     tracing::info!(subject = %progress.subject, "{}", progress.text);
                     drop(self.progress.send(progress));

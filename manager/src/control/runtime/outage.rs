@@ -70,8 +70,14 @@ fn refuse(input: Input, error: &StoreError, gone: &mut BTreeSet<InstanceId>) {
         Input::Read(read) => read(Err(refusal)),
         // What containers used, and who was killed for want of memory, is told again once the store answers. Of all else that an agent saw Swarm's own word tells.
         Input::Tell(event) => match *event {
-            Event::Agent { instance, connected: true } => _ = gone.remove(&instance),
-            Event::Agent { instance, connected: false } => _ = gone.insert(instance),
+            Event::Agent {
+                instance,
+                connected: true,
+            } => _ = gone.remove(&instance),
+            Event::Agent {
+                instance,
+                connected: false,
+            } => _ = gone.insert(instance),
             _ => {}
         },
     }
@@ -79,7 +85,8 @@ fn refuse(input: Input, error: &StoreError, gone: &mut BTreeSet<InstanceId>) {
 
 /// To whom an answer is owed that the store was to keep.
 pub(super) fn unsure(error: &StoreError) -> ErrorBody {
-    ErrorBody::new(ErrorCode::Unavailable, error.to_string()).hint("whether it was done is not known: `micado list` shows it once the store answers")
+    ErrorBody::new(ErrorCode::Unavailable, error.to_string())
+        .hint("whether it was done is not known: `micado list` shows it once the store answers")
 }
 
 #[cfg(test)]

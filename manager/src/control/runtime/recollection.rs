@@ -13,9 +13,21 @@ use tokio::sync::mpsc;
 const MOST: usize = 10_000;
 
 /// Tells the core of this life. It may have seen the engine, and heard of more, by then.
-pub(super) async fn recollect(history: Arc<dyn History>, life: u64, core: mpsc::UnboundedSender<Incoming>) {
-    match history.recall_events(&RecallEvents::any(First::Newest, MOST)).await {
-        Ok(latest) => kills(&latest).for_each(|it| drop(core.send((life, Event::Happened(it.placed.instance.clone(), it.event()))))),
+pub(super) async fn recollect(
+    history: Arc<dyn History>,
+    life: u64,
+    core: mpsc::UnboundedSender<Incoming>,
+) {
+    match history
+        .recall_events(&RecallEvents::any(First::Newest, MOST))
+        .await
+    {
+        Ok(latest) => kills(&latest).for_each(|it| {
+            drop(core.send((
+                life,
+                Event::Happened(it.placed.instance.clone(), it.event()),
+            )))
+        }),
         Err(error) => {
             tracing::warn!(%error, "what happened to containers before now cannot be read: who was killed for want of memory is not told from who failed")
         }
@@ -25,7 +37,13 @@ pub(super) async fn recollect(history: Arc<dyn History>, life: u64, core: mpsc::
 /// The last deaths of Swarm services that were for want of memory.
 fn kills(latest_first: &[Happening]) -> impl Iterator<Item = &Happening> {
     let mut known = HashSet::new();
-    let deaths = latest_first.iter().filter_map(|it| if let ContainerHappening::Died { oom, .. } = it.what { Some((it, oom)) } else { None });
+    let deaths = latest_first.iter().filter_map(|it| {
+        if let ContainerHappening::Died { oom, .. } = it.what {
+            Some((it, oom))
+        } else {
+            None
+        }
+    });
     let last = deaths.filter(move |(it, _)| known.insert(it.placed.swarm_service.as_str()));
     last.filter_map(|(it, oom)| oom.then_some(it))
 }
@@ -37,7 +55,10 @@ mod tests {
 
     #[tokio::test]
     async fn of_each_service_the_last_death_is_told_if_it_was_for_want_of_memory() {
-        let died = |oom| ContainerHappening::Died { exit_code: 137, oom };
+        let died = |oom| ContainerHappening::Died {
+            exit_code: 137,
+            oom,
+        };
         let history = Kept::default();
         let events = [
             happening("i1", "killed", 1, died(true)),
@@ -51,7 +72,11 @@ mod tests {
         let (sender, mut told) = mpsc::unbounded_channel();
         recollect(Arc::new(history), 7, sender).await;
         let (life, event) = told.recv().await.expect("one");
-        assert!(life == 7 && matches!(&event, Event::Happened(instance, event) if instance.as_str() == "i1" && *event == events[1].event()), "{event:?}");
+        assert!(
+            life == 7
+                && matches!(&event, Event::Happened(instance, event) if instance.as_str() == "i1" && *event == events[1].event()),
+            "{event:?}"
+        );
         assert!(told.recv().await.is_none());
     }
 }

@@ -30,8 +30,19 @@ pub(super) struct Watcher {
 impl Watcher {
     /// Starts to watch; what is seen comes out of the receiver.
     pub(super) fn start(engine: Arc<dyn Engine>) -> (Self, mpsc::Receiver<Event>) {
-        let (look, (poll, polled), (sender, seen)) = (Arc::new(Notify::new()), watch::channel(Vec::new()), mpsc::channel(1));
-        let eyes = Eyes { engine, last: None, sender, pause: FIRST_PAUSE, looked: Instant::now(), moved: Instant::now() };
+        let (look, (poll, polled), (sender, seen)) = (
+            Arc::new(Notify::new()),
+            watch::channel(Vec::new()),
+            mpsc::channel(1),
+        );
+        let eyes = Eyes {
+            engine,
+            last: None,
+            sender,
+            pause: FIRST_PAUSE,
+            looked: Instant::now(),
+            moved: Instant::now(),
+        };
         tokio::spawn(eyes.watch(look.clone(), polled));
         (Self { look, poll }, seen)
     }
@@ -97,11 +108,19 @@ impl Eyes {
 
     /// Between two looks at the tasks in flight.
     fn pace(&self) -> Duration {
-        if self.moved.elapsed() < LIVELY { POLL } else { IDLE_POLL }
+        if self.moved.elapsed() < LIVELY {
+            POLL
+        } else {
+            IDLE_POLL
+        }
     }
 
     /// One look for all events that are there already: events come in crowds.
-    async fn heard(&mut self, mut event: EngineEvent, events: &mut BoxStream<'static, EngineEvent>) -> Event {
+    async fn heard(
+        &mut self,
+        mut event: EngineEvent,
+        events: &mut BoxStream<'static, EngineEvent>,
+    ) -> Event {
         loop {
             if let EngineEvent::Lost(words) = event {
                 return self.blind(words);
@@ -136,11 +155,24 @@ impl Eyes {
     /// The tasks of these services; `None` when nothing about them changed. When they cannot be had, everything: only a whole look may fail.
     async fn look_at_tasks(&mut self, services: &[String]) -> Option<Event> {
         let fresh = self.engine.tasks(services).await;
-        let (Some(last), Ok(fresh)) = (self.last.as_mut(), fresh) else { return Some(self.look().await) };
+        let (Some(last), Ok(fresh)) = (self.last.as_mut(), fresh) else {
+            return Some(self.look().await);
+        };
         let names: BTreeSet<&str> = services.iter().map(String::as_str).collect();
-        let ids: BTreeSet<&str> = last.services.iter().filter(|it| names.contains(it.name.as_str())).map(|it| it.id.as_str()).collect();
-        let (mut polled, mut others): (Vec<_>, Vec<_>) = last.tasks.drain(..).partition(|task| ids.contains(task.service.as_str()));
-        let mut fresh: Vec<_> = fresh.into_iter().filter(|task| ids.contains(task.service.as_str())).collect();
+        let ids: BTreeSet<&str> = last
+            .services
+            .iter()
+            .filter(|it| names.contains(it.name.as_str()))
+            .map(|it| it.id.as_str())
+            .collect();
+        let (mut polled, mut others): (Vec<_>, Vec<_>) = last
+            .tasks
+            .drain(..)
+            .partition(|task| ids.contains(task.service.as_str()));
+        let mut fresh: Vec<_> = fresh
+            .into_iter()
+            .filter(|task| ids.contains(task.service.as_str()))
+            .collect();
         polled.sort_by(|a, b| a.id.cmp(&b.id));
         fresh.sort_by(|a, b| a.id.cmp(&b.id));
         let changed = polled != fresh;

@@ -20,8 +20,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Node and service events of this engine. A loss is told once, however many attempts to come back follow.
 pub(super) fn events(docker: Docker) -> BoxStream<'static, EngineEvent> {
-    let watch = Watch { docker, messages: None, pause: Duration::ZERO, told: false };
-    stream::unfold(watch, |mut watch| async move { Some((watch.next().await, watch)) }).boxed()
+    let watch = Watch {
+        docker,
+        messages: None,
+        pause: Duration::ZERO,
+        told: false,
+    };
+    stream::unfold(watch, |mut watch| async move {
+        Some((watch.next().await, watch))
+    })
+    .boxed()
 }
 
 struct Watch {
@@ -41,13 +49,16 @@ impl Watch {
                 Some(messages) => match messages.next().await {
                     Some(Ok(_)) => return EngineEvent::Changed,
                     Some(Err(error)) => explain("hear the engine's events", &error),
-                    None => EngineError::Unavailable("the engine ended its stream of events".to_owned()),
+                    None => {
+                        EngineError::Unavailable("the engine ended its stream of events".to_owned())
+                    }
                 },
                 None => {
                     tokio::time::sleep(self.pause).await;
                     match open(&self.docker).await {
                         Ok(messages) => {
-                            (self.messages, self.pause, self.told) = (Some(messages), Duration::ZERO, false);
+                            (self.messages, self.pause, self.told) =
+                                (Some(messages), Duration::ZERO, false);
                             return EngineEvent::Connected;
                         }
                         Err(error) => error,
@@ -69,7 +80,10 @@ async fn open(docker: &Docker) -> Result<Messages, EngineError> {
     let info = ask(|| "ask the engine for its time".to_owned(), docker.info()).await?;
     let options = EventsOptions {
         since: info.system_time.as_deref().and_then(unix_time),
-        filters: Some(HashMap::from([("type".to_owned(), vec!["node".to_owned(), "service".to_owned()])])),
+        filters: Some(HashMap::from([(
+            "type".to_owned(),
+            vec!["node".to_owned(), "service".to_owned()],
+        )])),
         until: None,
     };
     let mut messages: Messages = docker.events(Some(options)).boxed();
@@ -85,7 +99,9 @@ async fn open(docker: &Docker) -> Result<Messages, EngineError> {
     match first {
         None | Some(Some(Ok(_))) => Ok(messages),
         Some(Some(Err(error))) => Err(explain("hear the engine's events", &error)),
-        Some(None) => Err(EngineError::Unavailable("the engine ended its stream of events".to_owned())),
+        Some(None) => Err(EngineError::Unavailable(
+            "the engine ended its stream of events".to_owned(),
+        )),
     }
 }
 
@@ -101,14 +117,22 @@ mod tests {
 
     #[test]
     fn times_are_written_as_the_engine_reads_them() {
-        assert_eq!(unix_time("1970-01-01T00:00:07.000000042Z").as_deref(), Some("7.000000042"));
-        assert_eq!(unix_time("1970-01-01T02:00:07+02:00").as_deref(), Some("7.000000000"));
+        assert_eq!(
+            unix_time("1970-01-01T00:00:07.000000042Z").as_deref(),
+            Some("7.000000042")
+        );
+        assert_eq!(
+            unix_time("1970-01-01T02:00:07+02:00").as_deref(),
+            Some("7.000000000")
+        );
         assert_eq!(unix_time("soon"), None);
     }
 
     #[tokio::test]
     async fn a_loss_is_told_once() {
-        let nowhere = Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION).expect("an address");
+        let nowhere =
+            Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION)
+                .expect("an address");
         let mut events = events(nowhere);
         assert!(matches!(events.next().await, Some(EngineEvent::Lost(_))));
         let second = tokio::time::timeout(Duration::from_millis(500), events.next()).await;

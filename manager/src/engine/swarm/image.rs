@@ -16,13 +16,26 @@ const DEFAULT_REGISTRY: &str = "docker.io";
 /// `Refused` for what is no image name, `NotFound` when neither has it, `Unavailable` when the engine does not answer.
 pub(super) async fn facts(docker: &Docker, image: &str) -> Result<ImageFacts, EngineError> {
     check(image)?;
-    let local = ask(|| format!("look for image `{image}`"), docker.inspect_image(image)).await;
+    let local = ask(
+        || format!("look for image `{image}`"),
+        docker.inspect_image(image),
+    )
+    .await;
     match local {
         Ok(found) => {
-            let exposed = found.config.and_then(|config| config.exposed_ports).unwrap_or_default();
-            let mut exposed: Vec<_> = exposed.iter().filter_map(|port| exposed_port(port)).collect();
+            let exposed = found
+                .config
+                .and_then(|config| config.exposed_ports)
+                .unwrap_or_default();
+            let mut exposed: Vec<_> = exposed
+                .iter()
+                .filter_map(|port| exposed_port(port))
+                .collect();
             exposed.sort_unstable();
-            Ok(ImageFacts { pull: None, exposed })
+            Ok(ImageFacts {
+                pull: None,
+                exposed,
+            })
         }
         Err(EngineError::NotFound(_)) => distribution(docker, image).await,
         Err(error) => Err(error),
@@ -31,31 +44,58 @@ pub(super) async fn facts(docker: &Docker, image: &str) -> Result<ImageFacts, En
 
 /// What the image's registry says, in the engine's words. What the image exposes would have to be pulled to be known.
 async fn distribution(docker: &Docker, image: &str) -> Result<ImageFacts, EngineError> {
-    let asked = tokio::time::timeout(crate::engine::docker::LIMIT, docker.inspect_registry_image(image, None)).await;
+    let asked = tokio::time::timeout(
+        crate::engine::docker::LIMIT,
+        docker.inspect_registry_image(image, None),
+    )
+    .await;
     let said = match asked {
         Ok(Ok(found)) => match found.descriptor.digest {
-            Some(digest) => return Ok(ImageFacts { pull: Some(format!("{}@{digest}", repository(image))), exposed: Vec::new() }),
+            Some(digest) => {
+                return Ok(ImageFacts {
+                    pull: Some(format!("{}@{digest}", repository(image))),
+                    exposed: Vec::new(),
+                });
+            }
             None => "it has no digest".to_owned(),
         },
         // Without a status the engine itself failed to answer, and nothing is known of the image.
-        Ok(Err(error)) if status(&error).is_none() && !matches!(error, Error::RequestTimeoutError) => {
-            return Err(crate::engine::docker::explain(&format!("ask for image `{image}`"), &error));
+        Ok(Err(error))
+            if status(&error).is_none() && !matches!(error, Error::RequestTimeoutError) =>
+        {
+            return Err(crate::engine::docker::explain(
+                &format!("ask for image `{image}`"),
+                &error,
+            ));
         }
         Ok(Err(Error::RequestTimeoutError)) | Err(_) => "nothing, for a long time".to_owned(),
         Ok(Err(error)) => words(&error),
     };
     let host = registry_host(image);
-    Err(EngineError::NotFound(format!("image `{image}` is neither on the manager's engine nor in a registry that it can reach ({host} said: {said})")))
+    Err(EngineError::NotFound(format!(
+        "image `{image}` is neither on the manager's engine nor in a registry that it can reach ({host} said: {said})"
+    )))
 }
 
 /// The name becomes part of a path of the engine's API: only what may stand in an image name may reach it.
 fn check(image: &str) -> Result<(), EngineError> {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@');
-    let first = image.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
-    if first && image.chars().all(good) && image.split('/').all(|part| !part.is_empty() && part.chars().any(|c| c != '.')) {
+    let good =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@');
+    let first = image
+        .chars()
+        .next()
+        .is_some_and(|c| c.is_ascii_alphanumeric());
+    if first
+        && image.chars().all(good)
+        && image
+            .split('/')
+            .all(|part| !part.is_empty() && part.chars().any(|c| c != '.'))
+    {
         return Ok(());
     }
-    Err(EngineError::Refused(format!("`{image}` is no image name (expected `[HOST[:PORT]/]NAME[:TAG]`)")))
+    Err(EngineError::Refused(format!(
+        "`{image}` is no image name (expected `[HOST[:PORT]/]NAME[:TAG]`)"
+    )))
 }
 
 /// The host part of an image name.
@@ -83,7 +123,11 @@ fn exposed_port(text: &str) -> Option<PortMapping> {
         "udp" => Protocol::Udp,
         _ => return None,
     };
-    Some(PortMapping { host: None, container: port.parse().ok()?, protocol })
+    Some(PortMapping {
+        host: None,
+        container: port.parse().ok()?,
+        protocol,
+    })
 }
 
 #[cfg(test)]
@@ -98,9 +142,17 @@ mod tests {
             ("acme/web:1", "docker.io", "acme/web"),
             ("localhost/web", "localhost", "localhost/web"),
             ("host:5000/web", "host:5000", "host:5000/web"),
-            ("r.example.org/a/b:2@sha256:00", "r.example.org", "r.example.org/a/b"),
+            (
+                "r.example.org/a/b:2@sha256:00",
+                "r.example.org",
+                "r.example.org/a/b",
+            ),
         ] {
-            assert_eq!((registry_host(image), repository(image)), (host, name), "{image}");
+            assert_eq!(
+                (registry_host(image), repository(image)),
+                (host, name),
+                "{image}"
+            );
             assert_eq!(check(image), Ok(()), "{image}");
         }
     }
@@ -108,14 +160,31 @@ mod tests {
     #[test]
     fn what_is_no_image_name_reaches_no_engine() {
         for image in ["", "a b", "../info", "a/../b", "a//b", "x?y=1", "-x", "a\n"] {
-            assert!(matches!(check(image), Err(EngineError::Refused(_))), "{image:?}");
+            assert!(
+                matches!(check(image), Err(EngineError::Refused(_))),
+                "{image:?}"
+            );
         }
     }
 
     #[test]
     fn exposed_ports_are_read() {
-        assert_eq!(exposed_port("80/tcp"), Some(PortMapping { host: None, container: 80, protocol: Protocol::Tcp }));
-        assert_eq!(exposed_port("53/udp"), Some(PortMapping { host: None, container: 53, protocol: Protocol::Udp }));
+        assert_eq!(
+            exposed_port("80/tcp"),
+            Some(PortMapping {
+                host: None,
+                container: 80,
+                protocol: Protocol::Tcp
+            })
+        );
+        assert_eq!(
+            exposed_port("53/udp"),
+            Some(PortMapping {
+                host: None,
+                container: 53,
+                protocol: Protocol::Udp
+            })
+        );
         assert_eq!(exposed_port("1/sctp"), None);
     }
 }

@@ -20,7 +20,9 @@ use crate::{
 use bollard::{
     Docker,
     models::{NodeSpec, NodeSpecAvailabilityEnum},
-    query_parameters::{DeleteNodeOptions, ListServicesOptions, ListTasksOptions, LogsOptions, UpdateNodeOptions},
+    query_parameters::{
+        DeleteNodeOptions, ListServicesOptions, ListTasksOptions, LogsOptions, UpdateNodeOptions,
+    },
 };
 use bytes::Bytes;
 use futures_util::{
@@ -95,7 +97,11 @@ impl Swarm {
         setup::become_manager(&docker, config).await?;
         let (cluster, heartbeat) = setup::settle(&docker, config).await?;
         setup::make_network(&docker, &cluster, &config.subnet).await?;
-        Ok(Self { docker, cluster, heartbeat })
+        Ok(Self {
+            docker,
+            cluster,
+            heartbeat,
+        })
     }
 
     /// The cluster that the engine's Swarm already is, if any. Changes nothing.
@@ -130,30 +136,69 @@ impl Swarm {
     /// # Errors
     /// `Unavailable` when the engine does not answer or has no address.
     pub async fn address(&self) -> Result<String, EngineError> {
-        let info = ask(|| "ask the engine for its Swarm address".to_owned(), self.docker.info()).await?;
-        let address = info.swarm.and_then(|swarm| swarm.node_addr).filter(|address| !address.is_empty());
-        address.ok_or_else(|| EngineError::Unavailable("the engine does not say which address it has in the Swarm".to_owned()))
+        let info = ask(
+            || "ask the engine for its Swarm address".to_owned(),
+            self.docker.info(),
+        )
+        .await?;
+        let address = info
+            .swarm
+            .and_then(|swarm| swarm.node_addr)
+            .filter(|address| !address.is_empty());
+        address.ok_or_else(|| {
+            EngineError::Unavailable(
+                "the engine does not say which address it has in the Swarm".to_owned(),
+            )
+        })
     }
 
     /// One attempt at changing a node's availability; `false` when somebody else changed the node in between.
-    async fn try_set_active(&self, node: &str, availability: NodeSpecAvailabilityEnum) -> Result<bool, EngineError> {
-        let found = ask(|| format!("look at node `{node}`"), self.docker.inspect_node(node)).await?;
+    async fn try_set_active(
+        &self,
+        node: &str,
+        availability: NodeSpecAvailabilityEnum,
+    ) -> Result<bool, EngineError> {
+        let found = ask(
+            || format!("look at node `{node}`"),
+            self.docker.inspect_node(node),
+        )
+        .await?;
         let spec = found.spec.unwrap_or_default();
         if spec.availability == Some(availability) {
             return Ok(true);
         }
-        let version = found.version.and_then(|version| version.index).and_then(|index| i64::try_from(index).ok()).unwrap_or_default();
-        let changed = NodeSpec { availability: Some(availability), ..spec };
-        let update = self.docker.update_node(node, changed, UpdateNodeOptions { version });
+        let version = found
+            .version
+            .and_then(|version| version.index)
+            .and_then(|index| i64::try_from(index).ok())
+            .unwrap_or_default();
+        let changed = NodeSpec {
+            availability: Some(availability),
+            ..spec
+        };
+        let update = self
+            .docker
+            .update_node(node, changed, UpdateNodeOptions { version });
         match ask(|| format!("set node `{node}` to {availability}"), update).await {
             Ok(()) => Ok(true),
-            Err(EngineError::Refused(text) | EngineError::Unavailable(text)) if text.contains("update out of sequence") => Ok(false),
+            Err(EngineError::Refused(text) | EngineError::Unavailable(text))
+                if text.contains("update out of sequence") =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
 
-    async fn list_tasks(&self, filters: Option<HashMap<String, Vec<String>>>) -> Result<Vec<TaskView>, EngineError> {
-        let tasks = ask(|| "list the Swarm's tasks".to_owned(), self.docker.list_tasks(Some(ListTasksOptions { filters }))).await?;
+    async fn list_tasks(
+        &self,
+        filters: Option<HashMap<String, Vec<String>>>,
+    ) -> Result<Vec<TaskView>, EngineError> {
+        let tasks = ask(
+            || "list the Swarm's tasks".to_owned(),
+            self.docker.list_tasks(Some(ListTasksOptions { filters })),
+        )
+        .await?;
         Ok(tasks.into_iter().filter_map(view::task).collect())
     }
 }
@@ -164,15 +209,30 @@ impl Engine for Swarm {
     async fn observe(&self) -> Result<Observation, EngineError> {
         let tasks = self.list_tasks(None).await?;
         let ours = ListServicesOptions {
-            filters: Some(HashMap::from([("label".to_owned(), vec![format!("{}={}", labels::CLUSTER, self.cluster)])])),
+            filters: Some(HashMap::from([(
+                "label".to_owned(),
+                vec![format!("{}={}", labels::CLUSTER, self.cluster)],
+            )])),
             ..Default::default()
         };
-        let services = ask(|| "list the Swarm's services".to_owned(), self.docker.list_services(Some(ours)));
-        let nodes = ask(|| "list the Swarm's nodes".to_owned(), self.docker.list_nodes(None));
+        let services = ask(
+            || "list the Swarm's services".to_owned(),
+            self.docker.list_services(Some(ours)),
+        );
+        let nodes = ask(
+            || "list the Swarm's nodes".to_owned(),
+            self.docker.list_nodes(None),
+        );
         let (services, nodes) = tokio::try_join!(services, nodes)?;
         Ok(Observation {
-            nodes: nodes.into_iter().filter_map(|node| view::node(&self.cluster, node)).collect(),
-            services: services.into_iter().filter_map(|service| view::service(&self.cluster, service)).collect(),
+            nodes: nodes
+                .into_iter()
+                .filter_map(|node| view::node(&self.cluster, node))
+                .collect(),
+            services: services
+                .into_iter()
+                .filter_map(|service| view::service(&self.cluster, service))
+                .collect(),
             tasks,
         })
     }
@@ -186,15 +246,24 @@ impl Engine for Swarm {
         if services.len() > NAMES {
             return self.list_tasks(None).await;
         }
-        let names = services.iter().map(|service| format!("{service}.")).collect();
-        self.list_tasks(Some(HashMap::from([("name".to_owned(), names)]))).await
+        let names = services
+            .iter()
+            .map(|service| format!("{service}."))
+            .collect();
+        self.list_tasks(Some(HashMap::from([("name".to_owned(), names)])))
+            .await
     }
 
     fn events(&self) -> BoxStream<'static, EngineEvent> {
         events::events(self.docker.clone())
     }
 
-    async fn create(&self, service: &Service, container: &Container, placement: &Placement) -> Result<(), EngineError> {
+    async fn create(
+        &self,
+        service: &Service,
+        container: &Container,
+        placement: &Placement,
+    ) -> Result<(), EngineError> {
         let spec = spec::service_spec(&self.cluster, service, container, placement)?;
         let made = tokio::time::timeout(LIMIT, self.docker.create_service(spec, None)).await;
         let what = format!("make the Swarm service of `{}`", container.name);
@@ -203,30 +272,51 @@ impl Engine for Swarm {
             // The name is derived from the container and the generation, so what has it is the same service.
             Ok(Err(error)) if status(&error) == Some(409) => Ok(()),
             Ok(Err(error)) => Err(explain(&what, &error)),
-            Err(_) => Err(EngineError::Unavailable(format!("cannot {what}: no answer within {} s", LIMIT.as_secs()))),
+            Err(_) => Err(EngineError::Unavailable(format!(
+                "cannot {what}: no answer within {} s",
+                LIMIT.as_secs()
+            ))),
         }
     }
 
     async fn remove(&self, name: &str) -> Result<(), EngineError> {
-        gone(ask(|| format!("remove Swarm service `{name}`"), self.docker.delete_service(name)).await)
+        gone(
+            ask(
+                || format!("remove Swarm service `{name}`"),
+                self.docker.delete_service(name),
+            )
+            .await,
+        )
     }
 
     async fn set_active(&self, node: &str, active: bool) -> Result<(), EngineError> {
-        let availability = if active { NodeSpecAvailabilityEnum::ACTIVE } else { NodeSpecAvailabilityEnum::PAUSE };
+        let availability = if active {
+            NodeSpecAvailabilityEnum::ACTIVE
+        } else {
+            NodeSpecAvailabilityEnum::PAUSE
+        };
         for _ in 0..ATTEMPTS {
             if self.try_set_active(node, availability).await? {
                 return Ok(());
             }
         }
-        Err(EngineError::Unavailable(format!("cannot set node `{node}` to {availability}: it was changed by others {ATTEMPTS} times in a row")))
+        Err(EngineError::Unavailable(format!(
+            "cannot set node `{node}` to {availability}: it was changed by others {ATTEMPTS} times in a row"
+        )))
     }
 
     async fn remove_node(&self, node: &str) -> Result<(), EngineError> {
-        let removal = self.docker.delete_node(node, Some(DeleteNodeOptions { force: true }));
+        let removal = self
+            .docker
+            .delete_node(node, Some(DeleteNodeOptions { force: true }));
         gone(ask(|| format!("remove node `{node}` from the Swarm"), removal).await)
     }
 
-    fn logs(&self, name: &str, options: &LogOptions) -> BoxStream<'static, Result<Bytes, EngineError>> {
+    fn logs(
+        &self,
+        name: &str,
+        options: &LogOptions,
+    ) -> BoxStream<'static, Result<Bytes, EngineError>> {
         let what = format!("read the log of Swarm service `{name}`");
         let lines = self.docker.service_logs(name, Some(logs_options(options)));
         let follow = options.follow;
@@ -236,12 +326,19 @@ impl Engine for Swarm {
                 return None;
             }
             // A log that is followed may be silent for ever; one that is only read waits for nothing but a node that does not answer.
-            let next = if follow { Ok(lines.next().await) } else { tokio::time::timeout(LIMIT, lines.next()).await };
+            let next = if follow {
+                Ok(lines.next().await)
+            } else {
+                tokio::time::timeout(LIMIT, lines.next()).await
+            };
             let item = match next {
                 Ok(None) => return None,
                 Ok(Some(Ok(line))) => return Some((Ok(line.into_bytes()), (lines, what, false))),
                 Ok(Some(Err(error))) => Err(explain(&what, &error)),
-                Err(_) => Err(EngineError::Unavailable(format!("cannot {what} to its end: its node sent nothing for {} s", LIMIT.as_secs()))),
+                Err(_) => Err(EngineError::Unavailable(format!(
+                    "cannot {what} to its end: its node sent nothing for {} s",
+                    LIMIT.as_secs()
+                ))),
             };
             Some((item, (lines, what, true)))
         })
@@ -266,10 +363,15 @@ fn logs_options(options: &LogOptions) -> LogsOptions {
         follow: options.follow,
         stdout: true,
         stderr: true,
-        since: options.since.and_then(|since| i32::try_from(since).ok()).unwrap_or_default(),
+        since: options
+            .since
+            .and_then(|since| i32::try_from(since).ok())
+            .unwrap_or_default(),
         until: 0,
         timestamps: options.timestamps,
-        tail: options.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
+        tail: options
+            .tail
+            .map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
     }
 }
 

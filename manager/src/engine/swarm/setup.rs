@@ -4,7 +4,10 @@ use super::{SwarmConfig, labels, network_name};
 use crate::engine::{EngineError, docker::ask};
 use bollard::{
     Docker,
-    models::{Ipam, IpamConfig, LocalNodeState, NetworkCreateRequest, SwarmInfo, SwarmInitRequest, SwarmSpec, SwarmSpecDispatcher},
+    models::{
+        Ipam, IpamConfig, LocalNodeState, NetworkCreateRequest, SwarmInfo, SwarmInitRequest,
+        SwarmSpec, SwarmSpecDispatcher,
+    },
     query_parameters::{InspectNetworkOptions, UpdateSwarmOptions},
 };
 use micado_api::ClusterId;
@@ -15,8 +18,15 @@ use std::{
 };
 
 /// Uses the Swarm that the engine manages, or makes one.
-pub(super) async fn become_manager(docker: &Docker, config: &SwarmConfig) -> Result<(), EngineError> {
-    let info = ask(|| format!("ask the engine at `{}` for its Swarm", config.endpoint), docker.info()).await?;
+pub(super) async fn become_manager(
+    docker: &Docker,
+    config: &SwarmConfig,
+) -> Result<(), EngineError> {
+    let info = ask(
+        || format!("ask the engine at `{}` for its Swarm", config.endpoint),
+        docker.info(),
+    )
+    .await?;
     let swarm = info.swarm.unwrap_or_default();
     if !is_manager(&config.endpoint, &swarm)? {
         return init(docker, config).await;
@@ -24,7 +34,11 @@ pub(super) async fn become_manager(docker: &Docker, config: &SwarmConfig) -> Res
     if let (Some(wanted), Some(present)) = (&config.advertise, &swarm.node_addr)
         && wanted != present
     {
-        tracing::warn!(wanted, present, "the engine is in a Swarm already, with another address than the one to advertise; machines are told the present one");
+        tracing::warn!(
+            wanted,
+            present,
+            "the engine is in a Swarm already, with another address than the one to advertise; machines are told the present one"
+        );
     }
     Ok(())
 }
@@ -41,8 +55,14 @@ fn is_manager(endpoint: &str, swarm: &SwarmInfo) -> Result<bool, EngineError> {
             "the Swarm of the engine at `{endpoint}` is locked; run `docker swarm unlock` on it, then start the manager again"
         ))),
         Some(state @ (LocalNodeState::PENDING | LocalNodeState::ERROR)) => {
-            let said = swarm.error.as_deref().filter(|said| !said.is_empty()).unwrap_or("nothing more");
-            Err(EngineError::Unavailable(format!("the Swarm of the engine at `{endpoint}` is in state `{state}` (it says: {said})")))
+            let said = swarm
+                .error
+                .as_deref()
+                .filter(|said| !said.is_empty())
+                .unwrap_or("nothing more");
+            Err(EngineError::Unavailable(format!(
+                "the Swarm of the engine at `{endpoint}` is in state `{state}` (it says: {said})"
+            )))
         }
     }
 }
@@ -50,26 +70,50 @@ fn is_manager(endpoint: &str, swarm: &SwarmInfo) -> Result<bool, EngineError> {
 /// Makes a Swarm. An engine with several addresses refuses to choose; then this host's outward address is taken, if it is one of those that the engine names.
 async fn init(docker: &Docker, config: &SwarmConfig) -> Result<(), EngineError> {
     match try_init(docker, config, config.advertise.as_deref()).await {
-        Err(EngineError::Refused(text) | EngineError::Unavailable(text)) if config.advertise.is_none() && text.contains("could not choose an IP address") => {
-            match outward_address().map(|address| address.to_string()).filter(|address| names_address(&text, address)) {
+        Err(EngineError::Refused(text) | EngineError::Unavailable(text))
+            if config.advertise.is_none() && text.contains("could not choose an IP address") =>
+        {
+            match outward_address()
+                .map(|address| address.to_string())
+                .filter(|address| names_address(&text, address))
+            {
                 Some(address) => try_init(docker, config, Some(&address)).await,
-                None => Err(EngineError::Refused(format!("{text}; name the address that the machines can reach as the one to advertise"))),
+                None => Err(EngineError::Refused(format!(
+                    "{text}; name the address that the machines can reach as the one to advertise"
+                ))),
             }
         }
         other => other,
     }
 }
 
-async fn try_init(docker: &Docker, config: &SwarmConfig, advertise: Option<&str>) -> Result<(), EngineError> {
+async fn try_init(
+    docker: &Docker,
+    config: &SwarmConfig,
+    advertise: Option<&str>,
+) -> Result<(), EngineError> {
     let cluster = config.wanted.as_ref().unwrap_or(&config.fresh);
-    let labels = [(labels::CLUSTER, cluster.as_str()), (labels::ORIGIN, labels::MADE)].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let labels = [
+        (labels::CLUSTER, cluster.as_str()),
+        (labels::ORIGIN, labels::MADE),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()));
     let request = SwarmInitRequest {
         listen_addr: Some("0.0.0.0:2377".to_owned()),
         advertise_addr: Some(advertise.unwrap_or_default().to_owned()),
-        spec: Some(SwarmSpec { labels: Some(labels.into()), dispatcher: dispatcher(config.heartbeat), ..Default::default() }),
+        spec: Some(SwarmSpec {
+            labels: Some(labels.into()),
+            dispatcher: dispatcher(config.heartbeat),
+            ..Default::default()
+        }),
         ..Default::default()
     };
-    ask(|| "make the engine a Swarm manager".to_owned(), docker.init_swarm(request)).await.map(drop)
+    ask(
+        || "make the engine a Swarm manager".to_owned(),
+        docker.init_swarm(request),
+    )
+    .await
+    .map(drop)
 }
 
 /// The address that this host would send from to reach the world. Nothing is sent: a datagram socket only looks the route up.
@@ -77,21 +121,32 @@ fn outward_address() -> Option<IpAddr> {
     // From the range reserved for documentation: routed like any other public address.
     let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
     socket.connect(("192.0.2.1", 9)).ok()?;
-    Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_unspecified() && !address.is_loopback())
+    Some(socket.local_addr().ok()?.ip())
+        .filter(|address| !address.is_unspecified() && !address.is_loopback())
 }
 
 fn names_address(text: &str, address: &str) -> bool {
-    text.split(|c: char| !(c.is_ascii_hexdigit() || c == '.' || c == ':')).any(|word| word == address)
+    text.split(|c: char| !(c.is_ascii_hexdigit() || c == '.' || c == ':'))
+        .any(|word| word == address)
 }
 
 /// The cluster that the engine's Swarm is labelled as, if it is in one and that has a label.
-pub(super) async fn present_cluster(docker: &Docker, endpoint: &str) -> Result<Option<ClusterId>, EngineError> {
-    let info = ask(|| format!("ask the engine at `{endpoint}` for its Swarm"), docker.info()).await?;
+pub(super) async fn present_cluster(
+    docker: &Docker,
+    endpoint: &str,
+) -> Result<Option<ClusterId>, EngineError> {
+    let info = ask(
+        || format!("ask the engine at `{endpoint}` for its Swarm"),
+        docker.info(),
+    )
+    .await?;
     if !is_manager(endpoint, &info.swarm.unwrap_or_default())? {
         return Ok(None);
     }
     let swarm = ask(|| "look at the Swarm".to_owned(), docker.inspect_swarm()).await?;
-    let label = swarm.spec.and_then(|spec| spec.labels?.get(labels::CLUSTER).cloned());
+    let label = swarm
+        .spec
+        .and_then(|spec| spec.labels?.get(labels::CLUSTER).cloned());
     label.map(|present| settled(&present, None)).transpose()
 }
 
@@ -100,7 +155,10 @@ pub(super) async fn present_cluster(docker: &Docker, endpoint: &str) -> Result<O
 ///
 /// # Errors
 /// `Refused` when the Swarm is another cluster than the one that is wanted.
-pub(super) async fn settle(docker: &Docker, config: &SwarmConfig) -> Result<(ClusterId, Duration), EngineError> {
+pub(super) async fn settle(
+    docker: &Docker,
+    config: &SwarmConfig,
+) -> Result<(ClusterId, Duration), EngineError> {
     let swarm = ask(|| "look at the Swarm".to_owned(), docker.inspect_swarm()).await?;
     let spec = swarm.spec.unwrap_or_default();
     let before = (spec.labels.clone().unwrap_or_default(), heartbeat(&spec));
@@ -111,7 +169,10 @@ pub(super) async fn settle(docker: &Docker, config: &SwarmConfig) -> Result<(Clu
         None => config.wanted.as_ref().unwrap_or(&config.fresh).clone(),
     };
     labels.insert(labels::CLUSTER.to_owned(), cluster.to_string());
-    labels.insert(labels::ORIGIN.to_owned(), if ours { labels::MADE } else { labels::FOUND }.to_owned());
+    labels.insert(
+        labels::ORIGIN.to_owned(),
+        if ours { labels::MADE } else { labels::FOUND }.to_owned(),
+    );
     if ours {
         period = config.heartbeat;
     } else if period != config.heartbeat {
@@ -122,30 +183,57 @@ pub(super) async fn settle(docker: &Docker, config: &SwarmConfig) -> Result<(Clu
         );
     }
     if (&labels, period) != (&before.0, before.1) {
-        let version = swarm.version.and_then(|version| version.index).and_then(|index| i64::try_from(index).ok()).unwrap_or_default();
-        let changed = SwarmSpec { labels: Some(labels), dispatcher: dispatcher(period), ..spec };
+        let version = swarm
+            .version
+            .and_then(|version| version.index)
+            .and_then(|index| i64::try_from(index).ok())
+            .unwrap_or_default();
+        let changed = SwarmSpec {
+            labels: Some(labels),
+            dispatcher: dispatcher(period),
+            ..spec
+        };
         // The version makes this fail when another manager changed the Swarm in between.
-        let update = docker.update_swarm(changed, UpdateSwarmOptions { version, ..Default::default() });
-        ask(|| format!("settle the Swarm as cluster `{cluster}`"), update).await?;
+        let update = docker.update_swarm(
+            changed,
+            UpdateSwarmOptions {
+                version,
+                ..Default::default()
+            },
+        );
+        ask(
+            || format!("settle the Swarm as cluster `{cluster}`"),
+            update,
+        )
+        .await?;
     }
     Ok((cluster, period))
 }
 
 /// Whether the manager made the Swarm, and said so.
 fn is_ours(labels: &HashMap<String, String>) -> bool {
-    labels.get(labels::ORIGIN).is_some_and(|origin| origin == labels::MADE)
+    labels
+        .get(labels::ORIGIN)
+        .is_some_and(|origin| origin == labels::MADE)
 }
 
 /// What engines take when nobody says otherwise.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
 
 fn heartbeat(spec: &SwarmSpec) -> Duration {
-    let said = spec.dispatcher.as_ref().and_then(|dispatcher| dispatcher.heartbeat_period);
-    said.and_then(|period| u64::try_from(period).ok()).filter(|period| *period > 0).map_or(DEFAULT_HEARTBEAT, Duration::from_nanos)
+    let said = spec
+        .dispatcher
+        .as_ref()
+        .and_then(|dispatcher| dispatcher.heartbeat_period);
+    said.and_then(|period| u64::try_from(period).ok())
+        .filter(|period| *period > 0)
+        .map_or(DEFAULT_HEARTBEAT, Duration::from_nanos)
 }
 
 fn dispatcher(heartbeat: Duration) -> Option<SwarmSpecDispatcher> {
-    Some(SwarmSpecDispatcher { heartbeat_period: i64::try_from(heartbeat.as_nanos()).ok() })
+    Some(SwarmSpecDispatcher {
+        heartbeat_period: i64::try_from(heartbeat.as_nanos()).ok(),
+    })
 }
 
 fn settled(present: &str, wanted: Option<&ClusterId>) -> Result<ClusterId, EngineError> {
@@ -153,14 +241,27 @@ fn settled(present: &str, wanted: Option<&ClusterId>) -> Result<ClusterId, Engin
         Some(wanted) if wanted.as_str() != present => Err(EngineError::Refused(format!(
             "this Swarm is cluster `{present}`, not `{wanted}`; use the store or the cluster id that belong to it, or another engine"
         ))),
-        _ => present.parse().map_err(|error| EngineError::Refused(format!("the Swarm's label `{}` is unusable: {error}", labels::CLUSTER))),
+        _ => present.parse().map_err(|error| {
+            EngineError::Refused(format!(
+                "the Swarm's label `{}` is unusable: {error}",
+                labels::CLUSTER
+            ))
+        }),
     }
 }
 
 /// The network of the cluster's containers, made once.
-pub(super) async fn make_network(docker: &Docker, cluster: &ClusterId, subnet: &str) -> Result<(), EngineError> {
+pub(super) async fn make_network(
+    docker: &Docker,
+    cluster: &ClusterId,
+    subnet: &str,
+) -> Result<(), EngineError> {
     let name = network_name(cluster);
-    let present = ask(|| format!("look for network `{name}`"), docker.inspect_network(&name, None::<InspectNetworkOptions>)).await;
+    let present = ask(
+        || format!("look for network `{name}`"),
+        docker.inspect_network(&name, None::<InspectNetworkOptions>),
+    )
+    .await;
     match present {
         Err(EngineError::NotFound(_)) => {}
         other => return other.map(drop),
@@ -169,11 +270,25 @@ pub(super) async fn make_network(docker: &Docker, cluster: &ClusterId, subnet: &
         name: name.clone(),
         driver: Some("overlay".to_owned()),
         attachable: Some(true),
-        ipam: Some(Ipam { config: Some(vec![IpamConfig { subnet: Some(subnet.to_owned()), ..Default::default() }]), ..Default::default() }),
-        labels: Some(HashMap::from([(labels::CLUSTER.to_owned(), cluster.to_string())])),
+        ipam: Some(Ipam {
+            config: Some(vec![IpamConfig {
+                subnet: Some(subnet.to_owned()),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        }),
+        labels: Some(HashMap::from([(
+            labels::CLUSTER.to_owned(),
+            cluster.to_string(),
+        )])),
         ..Default::default()
     };
-    match ask(|| format!("make network `{name}` with the addresses {subnet}"), docker.create_network(request)).await {
+    match ask(
+        || format!("make network `{name}` with the addresses {subnet}"),
+        docker.create_network(request),
+    )
+    .await
+    {
         // Made by another manager a moment ago.
         Err(EngineError::Refused(text)) if text.contains("already exists") => Ok(()),
         other => other.map(drop),
@@ -185,7 +300,14 @@ mod tests {
     use super::*;
 
     fn state(state: LocalNodeState, control: bool) -> Result<bool, EngineError> {
-        is_manager("unix:///e.sock", &SwarmInfo { local_node_state: Some(state), control_available: Some(control), ..Default::default() })
+        is_manager(
+            "unix:///e.sock",
+            &SwarmInfo {
+                local_node_state: Some(state),
+                control_available: Some(control),
+                ..Default::default()
+            },
+        )
     }
 
     #[test]
@@ -193,9 +315,16 @@ mod tests {
         assert_eq!(is_manager("e", &SwarmInfo::default()), Ok(false));
         assert_eq!(state(LocalNodeState::INACTIVE, false), Ok(false));
         assert_eq!(state(LocalNodeState::ACTIVE, true), Ok(true));
-        assert!(matches!(state(LocalNodeState::ACTIVE, false), Err(EngineError::Refused(text)) if text.contains("unix:///e.sock") && text.contains("worker")));
-        assert!(matches!(state(LocalNodeState::LOCKED, false), Err(EngineError::Refused(text)) if text.contains("unlock")));
-        assert!(matches!(state(LocalNodeState::PENDING, false), Err(EngineError::Unavailable(_))));
+        assert!(
+            matches!(state(LocalNodeState::ACTIVE, false), Err(EngineError::Refused(text)) if text.contains("unix:///e.sock") && text.contains("worker"))
+        );
+        assert!(
+            matches!(state(LocalNodeState::LOCKED, false), Err(EngineError::Refused(text)) if text.contains("unlock"))
+        );
+        assert!(matches!(
+            state(LocalNodeState::PENDING, false),
+            Err(EngineError::Unavailable(_))
+        ));
     }
 
     #[test]
@@ -203,19 +332,44 @@ mod tests {
         let (ours, theirs) = (ClusterId::trusted("abc"), ClusterId::trusted("xyz"));
         assert_eq!(settled("abc", None), Ok(ours.clone()));
         assert_eq!(settled("abc", Some(&ours)), Ok(ours));
-        assert!(matches!(settled("abc", Some(&theirs)), Err(EngineError::Refused(text)) if text.contains("`abc`, not `xyz`")));
+        assert!(
+            matches!(settled("abc", Some(&theirs)), Err(EngineError::Refused(text)) if text.contains("`abc`, not `xyz`"))
+        );
         assert!(settled("no good", None).is_err());
     }
 
     #[test]
     fn only_a_swarm_that_the_manager_made_has_its_heartbeat_set() {
-        let ours = |labels: &[(&str, &str)]| is_ours(&labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect());
+        let ours = |labels: &[(&str, &str)]| {
+            is_ours(
+                &labels
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                    .collect(),
+            )
+        };
         let cluster = (labels::CLUSTER, "abc");
         assert!(ours(&[cluster, (labels::ORIGIN, labels::MADE)]));
-        assert!(!ours(&[]) && !ours(&[cluster]) && !ours(&[cluster, (labels::ORIGIN, labels::FOUND)]));
-        let spec = |period| SwarmSpec { dispatcher: Some(SwarmSpecDispatcher { heartbeat_period: period }), ..Default::default() };
-        for (period, seconds) in [(None, 5), (Some(0), 5), (Some(-1), 5), (Some(40_000_000_000), 40)] {
-            assert_eq!(heartbeat(&spec(period)), Duration::from_secs(seconds), "{period:?}");
+        assert!(
+            !ours(&[]) && !ours(&[cluster]) && !ours(&[cluster, (labels::ORIGIN, labels::FOUND)])
+        );
+        let spec = |period| SwarmSpec {
+            dispatcher: Some(SwarmSpecDispatcher {
+                heartbeat_period: period,
+            }),
+            ..Default::default()
+        };
+        for (period, seconds) in [
+            (None, 5),
+            (Some(0), 5),
+            (Some(-1), 5),
+            (Some(40_000_000_000), 40),
+        ] {
+            assert_eq!(
+                heartbeat(&spec(period)),
+                Duration::from_secs(seconds),
+                "{period:?}"
+            );
         }
     }
 

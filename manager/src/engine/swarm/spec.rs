@@ -6,9 +6,11 @@ use crate::{
     model::{Container, Placement, Service},
 };
 use bollard::models::{
-    EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointPortConfigPublishModeEnum, EndpointSpec, EndpointSpecModeEnum, Limit, Mount, MountType,
-    NetworkAttachmentConfig, ResourceObject, ServiceSpec, ServiceSpecMode, ServiceSpecModeReplicated, TaskSpec, TaskSpecContainerSpec, TaskSpecLogDriver,
-    TaskSpecPlacement, TaskSpecResources, TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
+    EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointPortConfigPublishModeEnum,
+    EndpointSpec, EndpointSpecModeEnum, Limit, Mount, MountType, NetworkAttachmentConfig,
+    ResourceObject, ServiceSpec, ServiceSpecMode, ServiceSpecModeReplicated, TaskSpec,
+    TaskSpecContainerSpec, TaskSpecLogDriver, TaskSpecPlacement, TaskSpecResources,
+    TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
 };
 use micado_api::{ClusterId, PortMapping, Protocol, ServiceName, VolumeMount};
 use std::collections::HashMap;
@@ -28,9 +30,17 @@ const LOG_FILE: &str = "10m";
 ///
 /// # Errors
 /// `Refused` while the service's `pull` is unknown: no node could run it.
-pub(super) fn service_spec(cluster: &ClusterId, service: &Service, container: &Container, placement: &Placement) -> Result<ServiceSpec, EngineError> {
+pub(super) fn service_spec(
+    cluster: &ClusterId,
+    service: &Service,
+    container: &Container,
+    placement: &Placement,
+) -> Result<ServiceSpec, EngineError> {
     let Some(image) = &service.pull else {
-        return Err(EngineError::Refused(format!("image `{}` of `{}` has no reference that nodes can pull yet", service.spec.image, service.name)));
+        return Err(EngineError::Refused(format!(
+            "image `{}` of `{}` has no reference that nodes can pull yet",
+            service.spec.image, service.name
+        )));
     };
     Ok(ServiceSpec {
         name: Some(swarm_name(cluster, &container.name, placement.generation)),
@@ -44,7 +54,11 @@ pub(super) fn service_spec(cluster: &ClusterId, service: &Service, container: &C
                 ..Default::default()
             }),
             placement: Some(TaskSpecPlacement {
-                constraints: Some(vec![format!("engine.labels.{}=={}", labels::INSTANCE, placement.instance)]),
+                constraints: Some(vec![format!(
+                    "engine.labels.{}=={}",
+                    labels::INSTANCE,
+                    placement.instance
+                )]),
                 ..Default::default()
             }),
             networks: Some(vec![NetworkAttachmentConfig {
@@ -54,25 +68,44 @@ pub(super) fn service_spec(cluster: &ClusterId, service: &Service, container: &C
             }]),
             log_driver: Some(TaskSpecLogDriver {
                 name: Some("json-file".to_owned()),
-                options: Some(HashMap::from([("max-size".to_owned(), LOG_FILE.to_owned()), ("max-file".to_owned(), "2".to_owned())])),
+                options: Some(HashMap::from([
+                    ("max-size".to_owned(), LOG_FILE.to_owned()),
+                    ("max-file".to_owned(), "2".to_owned()),
+                ])),
             }),
             ..Default::default()
         }),
-        mode: Some(ServiceSpecMode { replicated: Some(ServiceSpecModeReplicated { replicas: Some(1) }), ..Default::default() }),
+        mode: Some(ServiceSpecMode {
+            replicated: Some(ServiceSpecModeReplicated { replicas: Some(1) }),
+            ..Default::default()
+        }),
         // No virtual IP and no routing mesh: they need IPVS in the kernel, and host ports are faster.
         endpoint_spec: Some(EndpointSpec {
             mode: Some(EndpointSpecModeEnum::DNSRR),
-            ports: Some(service.spec.ports.iter().map(port).collect()).filter(|ports: &Vec<_>| !ports.is_empty()),
+            ports: Some(service.spec.ports.iter().map(port).collect())
+                .filter(|ports: &Vec<_>| !ports.is_empty()),
         }),
         ..Default::default()
     })
 }
 
 /// Everything a manager needs to know the placement again; on the service only, so that nothing inside the container can read it.
-fn service_labels(cluster: &ClusterId, service: &Service, container: &Container, placement: &Placement) -> Result<HashMap<String, String>, EngineError> {
-    let kept = Container { log_tail: None, ..container.clone() };
-    let records = serde_json::to_string(&(service, kept))
-        .map_err(|error| EngineError::Refused(format!("the records of `{}` cannot be written down: {error}", container.name)))?;
+fn service_labels(
+    cluster: &ClusterId,
+    service: &Service,
+    container: &Container,
+    placement: &Placement,
+) -> Result<HashMap<String, String>, EngineError> {
+    let kept = Container {
+        log_tail: None,
+        ..container.clone()
+    };
+    let records = serde_json::to_string(&(service, kept)).map_err(|error| {
+        EngineError::Refused(format!(
+            "the records of `{}` cannot be written down: {error}",
+            container.name
+        ))
+    })?;
     Ok([
         (labels::CLUSTER, cluster.to_string()),
         (labels::CONTAINER, container.name.to_string()),
@@ -94,7 +127,8 @@ fn container_spec(image: &str, service: &Service, container: &Container) -> Task
         args: some(&spec.arguments),
         env: some(&spec.environment),
         hostname: Some(host_name(container)),
-        mounts: Some(spec.volumes.iter().map(mount).collect()).filter(|mounts: &Vec<_>| !mounts.is_empty()),
+        mounts: Some(spec.volumes.iter().map(mount).collect())
+            .filter(|mounts: &Vec<_>| !mounts.is_empty()),
         stop_grace_period: Some(GRACE),
         // Images rarely expect to be process 1: reap their orphans and pass signals on.
         init: Some(true),
@@ -107,15 +141,27 @@ fn resources(service: &Service) -> TaskSpecResources {
     let memory = i64::try_from(service.spec.reservation.memory.0).unwrap_or(i64::MAX);
     let cpu = i64::try_from(service.spec.reservation.cpu.0).unwrap_or(i64::MAX);
     TaskSpecResources {
-        limits: Some(Limit { memory_bytes: Some(memory), ..Default::default() }),
-        reservations: Some(ResourceObject { memory_bytes: Some(memory), nano_cpus: Some(cpu), ..Default::default() }),
+        limits: Some(Limit {
+            memory_bytes: Some(memory),
+            ..Default::default()
+        }),
+        reservations: Some(ResourceObject {
+            memory_bytes: Some(memory),
+            nano_cpus: Some(cpu),
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }
 
 /// A named volume keeps the name that the person gave: it is theirs, and outlives the container.
 fn mount(volume: &VolumeMount) -> Mount {
-    Mount { typ: Some(MountType::VOLUME), source: Some(volume.name.clone()), target: Some(volume.path.clone()), ..Default::default() }
+    Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(volume.name.clone()),
+        target: Some(volume.path.clone()),
+        ..Default::default()
+    }
 }
 
 fn port(port: &PortMapping) -> EndpointPortConfig {
@@ -134,13 +180,19 @@ fn port(port: &PortMapping) -> EndpointPortConfig {
 /// The container's name as a host name, hashed only when it is too long for one.
 fn host_name(container: &Container) -> String {
     let label = host_label(container.name.as_str());
-    if label.len() <= 63 { label } else { alias(&ServiceName::trusted(container.name.as_str())) }
+    if label.len() <= 63 {
+        label
+    } else {
+        alias(&ServiceName::trusted(container.name.as_str()))
+    }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use micado_api::{ContainerName, InstanceId, Location, MemoryBytes, NanoCpus, Resources, Timestamp};
+    use micado_api::{
+        ContainerName, InstanceId, Location, MemoryBytes, NanoCpus, Resources, Timestamp,
+    };
 
     /// A service with everything set, one container of it, and its placement.
     pub(in crate::engine::swarm) fn sample() -> (ClusterId, Service, Container, Placement) {
@@ -152,12 +204,26 @@ pub(super) mod tests {
             arguments: vec!["--listen".to_owned(), "8080".to_owned()],
             environment: vec!["SECRET=x".to_owned()],
             ports: vec![
-                PortMapping { host: Some(80), container: 8080, protocol: Protocol::Tcp },
-                PortMapping { host: None, container: 53, protocol: Protocol::Udp },
+                PortMapping {
+                    host: Some(80),
+                    container: 8080,
+                    protocol: Protocol::Tcp,
+                },
+                PortMapping {
+                    host: None,
+                    container: 53,
+                    protocol: Protocol::Udp,
+                },
             ],
             domain: None,
-            reservation: Resources { memory: MemoryBytes::mib(256), cpu: NanoCpus::millis(250) },
-            volumes: vec![VolumeMount { name: "data".to_owned(), path: "/data".to_owned() }],
+            reservation: Resources {
+                memory: MemoryBytes::mib(256),
+                cpu: NanoCpus::millis(250),
+            },
+            volumes: vec![VolumeMount {
+                name: "data".to_owned(),
+                path: "/data".to_owned(),
+            }],
         };
         let service = Service {
             name: ServiceName::trusted("acme_web"),
@@ -166,12 +232,19 @@ pub(super) mod tests {
             next_number: 2,
             created_at: Timestamp(1),
         };
-        let placement = Placement { instance: InstanceId::trusted("i1"), generation: 3 };
+        let placement = Placement {
+            instance: InstanceId::trusted("i1"),
+            generation: 3,
+        };
         let container = Container {
             placement: Some(placement.clone()),
             next_generation: 4,
             log_tail: Some("a long log".to_owned()),
-            ..Container::new(ContainerName::trusted("acme_web.1"), service.name.clone(), Timestamp(2))
+            ..Container::new(
+                ContainerName::trusted("acme_web.1"),
+                service.name.clone(),
+                Timestamp(2),
+            )
         };
         (ClusterId::trusted("abc"), service, container, placement)
     }
@@ -179,7 +252,8 @@ pub(super) mod tests {
     #[test]
     fn the_whole_service() {
         let (cluster, service, container, placement) = sample();
-        let spec = service_spec(&cluster, &service, &container, &placement).expect("the image is known");
+        let spec =
+            service_spec(&cluster, &service, &container, &placement).expect("the image is known");
         let sorted = serde_json::to_value(spec).expect("plain data");
         insta::assert_snapshot!(serde_json::to_string_pretty(&sorted).expect("plain data"));
     }
@@ -188,10 +262,20 @@ pub(super) mod tests {
     fn a_plain_service_has_no_empty_lists() {
         let (cluster, mut service, container, placement) = sample();
         let asked = &mut service.spec;
-        (asked.entrypoint, asked.arguments, asked.environment, asked.ports, asked.volumes) = (None, vec![], vec![], vec![], vec![]);
-        let spec = service_spec(&cluster, &service, &container, &placement).expect("the image is known");
-        let text = serde_json::to_string(&(spec.task_template, spec.endpoint_spec)).expect("plain data");
-        for absent in ["Command", "Args", "Env", "Mounts", "Ports", "null", "[]", "{}"] {
+        (
+            asked.entrypoint,
+            asked.arguments,
+            asked.environment,
+            asked.ports,
+            asked.volumes,
+        ) = (None, vec![], vec![], vec![], vec![]);
+        let spec =
+            service_spec(&cluster, &service, &container, &placement).expect("the image is known");
+        let text =
+            serde_json::to_string(&(spec.task_template, spec.endpoint_spec)).expect("plain data");
+        for absent in [
+            "Command", "Args", "Env", "Mounts", "Ports", "null", "[]", "{}",
+        ] {
             assert!(!text.contains(absent), "{absent} in {text}");
         }
     }
@@ -199,9 +283,18 @@ pub(super) mod tests {
     #[test]
     fn an_unknown_image_is_refused() {
         let (cluster, service, container, placement) = sample();
-        let service = Service { pull: None, ..service };
-        let error = service_spec(&cluster, &service, &container, &placement).expect_err("unknown image");
-        assert_eq!(error, EngineError::Refused("image `web:1` of `acme_web` has no reference that nodes can pull yet".to_owned()));
+        let service = Service {
+            pull: None,
+            ..service
+        };
+        let error =
+            service_spec(&cluster, &service, &container, &placement).expect_err("unknown image");
+        assert_eq!(
+            error,
+            EngineError::Refused(
+                "image `web:1` of `acme_web` has no reference that nodes can pull yet".to_owned()
+            )
+        );
     }
 
     #[test]

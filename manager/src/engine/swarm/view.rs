@@ -5,32 +5,52 @@ use crate::{
     engine::{NodeView, ServiceView, TaskState, TaskView},
     model::Placement,
 };
-use bollard::models::{self, EndpointPortConfig, EndpointPortConfigProtocolEnum, NodeSpecAvailabilityEnum, NodeState, ResourceObject, TaskStatus};
+use bollard::models::{
+    self, EndpointPortConfig, EndpointPortConfigProtocolEnum, NodeSpecAvailabilityEnum, NodeState,
+    ResourceObject, TaskStatus,
+};
 use micado_api::{ClusterId, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources};
 use std::collections::{BTreeSet, HashMap};
 
 /// A node; one without an id is none.
 pub(super) fn node(cluster: &ClusterId, node: models::Node) -> Option<NodeView> {
     let description = node.description.unwrap_or_default();
-    let engine = description.engine.and_then(|engine| engine.labels).unwrap_or_default();
+    let engine = description
+        .engine
+        .and_then(|engine| engine.labels)
+        .unwrap_or_default();
     let status = node.status.unwrap_or_default();
     // A manager that leads knows itself as 0.0.0.0; the address that it advertises is the true one.
-    let advertised = node.manager_status.as_ref().and_then(|manager| manager.addr.as_deref()).and_then(|addr| Some(addr.rsplit_once(':')?.0.to_owned()));
-    let ours = engine.get(labels::CLUSTER).is_some_and(|other| other == cluster.as_str());
+    let advertised = node
+        .manager_status
+        .as_ref()
+        .and_then(|manager| manager.addr.as_deref())
+        .and_then(|addr| Some(addr.rsplit_once(':')?.0.to_owned()));
+    let ours = engine
+        .get(labels::CLUSTER)
+        .is_some_and(|other| other == cluster.as_str());
     Some(NodeView {
         id: node.id?,
         hostname: description.hostname.unwrap_or_default(),
-        instance: engine.get(labels::INSTANCE).filter(|_| ours).and_then(|instance| instance.parse().ok()),
+        instance: engine
+            .get(labels::INSTANCE)
+            .filter(|_| ours)
+            .and_then(|instance| instance.parse().ok()),
         labels: engine
             .iter()
             .filter(|(key, _)| ![labels::CLUSTER, labels::INSTANCE].contains(&key.as_str()))
-            .filter_map(|(key, value)| Some((key.strip_prefix(labels::PREFIX)?.to_owned(), value.clone())))
+            .filter_map(|(key, value)| {
+                Some((key.strip_prefix(labels::PREFIX)?.to_owned(), value.clone()))
+            })
             .collect(),
         ready: status.state == Some(NodeState::READY),
-        active: node.spec.and_then(|spec| spec.availability) == Some(NodeSpecAvailabilityEnum::ACTIVE),
+        active: node.spec.and_then(|spec| spec.availability)
+            == Some(NodeSpecAvailabilityEnum::ACTIVE),
         manager: node.manager_status.is_some(),
         size: resources(description.resources.as_ref()),
-        address: advertised.or(status.addr).filter(|addr| !addr.is_empty() && addr != "0.0.0.0"),
+        address: advertised
+            .or(status.addr)
+            .filter(|addr| !addr.is_empty() && addr != "0.0.0.0"),
     })
 }
 
@@ -39,7 +59,10 @@ pub(super) fn service(cluster: &ClusterId, service: models::Service) -> Option<S
     let id = service.id?;
     let spec = service.spec?;
     let labels = spec.labels.unwrap_or_default();
-    if labels.get(labels::CLUSTER).is_none_or(|other| other != cluster.as_str()) {
+    if labels
+        .get(labels::CLUSTER)
+        .is_none_or(|other| other != cluster.as_str())
+    {
         return None;
     }
     let view = said(&labels).map(|(container, placement)| ServiceView {
@@ -47,7 +70,10 @@ pub(super) fn service(cluster: &ClusterId, service: models::Service) -> Option<S
         name: spec.name.clone().unwrap_or_default(),
         container,
         placement,
-        records: labels.get(labels::RECORDS).and_then(|records| serde_json::from_str(records).ok()).map(Box::new),
+        records: labels
+            .get(labels::RECORDS)
+            .and_then(|records| serde_json::from_str(records).ok())
+            .map(Box::new),
     });
     if view.is_none() {
         tracing::warn!(service = %id, name = ?spec.name, "a service carries our cluster's label and does not say which container it is; it is left alone");
@@ -59,7 +85,13 @@ fn said(labels: &HashMap<String, String>) -> Option<(micado_api::ContainerName, 
     let container = labels.get(labels::CONTAINER)?.parse().ok()?;
     let instance = labels.get(labels::INSTANCE)?.parse().ok()?;
     let generation = labels.get(labels::GENERATION)?.parse().ok()?;
-    Some((container, Placement { instance, generation }))
+    Some((
+        container,
+        Placement {
+            instance,
+            generation,
+        },
+    ))
 }
 
 /// A task; one without an id is none.
@@ -67,21 +99,46 @@ pub(super) fn task(task: models::Task) -> Option<TaskView> {
     use models::TaskState as Swarm;
     let status = task.status.unwrap_or_default();
     let state = class(status.state);
-    let ended = matches!(state, TaskState::Complete | TaskState::Failed | TaskState::Stopped);
+    let ended = matches!(
+        state,
+        TaskState::Complete | TaskState::Failed | TaskState::Stopped
+    );
     Some(TaskView {
         id: task.id?,
         service: task.service_id.unwrap_or_default(),
         node: task.node_id.filter(|node| !node.is_empty()),
         state,
-        wanted: matches!(task.desired_state, Some(Swarm::READY | Swarm::RUNNING | Swarm::COMPLETE)),
+        wanted: matches!(
+            task.desired_state,
+            Some(Swarm::READY | Swarm::RUNNING | Swarm::COMPLETE)
+        ),
         version: task.created_at.as_deref().map_or(0, nanoseconds),
         message: message(state, &status),
         exit_code: status
             .container_status
-            .filter(|container| ended && container.container_id.as_ref().is_some_and(|id| !id.is_empty()))
+            .filter(|container| {
+                ended
+                    && container
+                        .container_id
+                        .as_ref()
+                        .is_some_and(|id| !id.is_empty())
+            })
             .and_then(|container| container.exit_code),
-        reservation: resources(task.spec.and_then(|spec| spec.resources).and_then(|resources| resources.reservations).as_ref()),
-        ports: if ended { Vec::new() } else { status.port_status.and_then(|ports| ports.ports).map(ports).unwrap_or_default() },
+        reservation: resources(
+            task.spec
+                .and_then(|spec| spec.resources)
+                .and_then(|resources| resources.reservations)
+                .as_ref(),
+        ),
+        ports: if ended {
+            Vec::new()
+        } else {
+            status
+                .port_status
+                .and_then(|ports| ports.ports)
+                .map(ports)
+                .unwrap_or_default()
+        },
     })
 }
 
@@ -89,7 +146,9 @@ fn class(state: Option<models::TaskState>) -> TaskState {
     use models::TaskState as Swarm;
     match state {
         None | Some(Swarm::NEW | Swarm::ALLOCATED | Swarm::PENDING) => TaskState::Pending,
-        Some(Swarm::ASSIGNED | Swarm::ACCEPTED | Swarm::PREPARING | Swarm::READY | Swarm::STARTING) => TaskState::Starting,
+        Some(
+            Swarm::ASSIGNED | Swarm::ACCEPTED | Swarm::PREPARING | Swarm::READY | Swarm::STARTING,
+        ) => TaskState::Starting,
         Some(Swarm::RUNNING) => TaskState::Running,
         Some(Swarm::COMPLETE) => TaskState::Complete,
         Some(Swarm::FAILED | Swarm::REJECTED | Swarm::ORPHANED) => TaskState::Failed,
@@ -105,12 +164,23 @@ fn message(state: TaskState, status: &TaskStatus) -> Option<String> {
 
 /// A moment as nanoseconds: Swarm's own version counter rises with every *change*, so an old task that changes last would seem the newest.
 fn nanoseconds(created: &str) -> u64 {
-    created.parse::<jiff::Timestamp>().ok().and_then(|at| u64::try_from(at.as_nanosecond()).ok()).unwrap_or_default()
+    created
+        .parse::<jiff::Timestamp>()
+        .ok()
+        .and_then(|at| u64::try_from(at.as_nanosecond()).ok())
+        .unwrap_or_default()
 }
 
 fn resources(resources: Option<&ResourceObject>) -> Resources {
-    let amount = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or_default();
-    Resources { memory: MemoryBytes(amount(resources.and_then(|r| r.memory_bytes))), cpu: NanoCpus(amount(resources.and_then(|r| r.nano_cpus))) }
+    let amount = |value: Option<i64>| {
+        value
+            .and_then(|value| u64::try_from(value).ok())
+            .unwrap_or_default()
+    };
+    Resources {
+        memory: MemoryBytes(amount(resources.and_then(|r| r.memory_bytes))),
+        cpu: NanoCpus(amount(resources.and_then(|r| r.nano_cpus))),
+    }
 }
 
 /// Each once, though engines list a port for IPv4 and IPv6.
@@ -121,10 +191,16 @@ fn ports(ports: Vec<EndpointPortConfig>) -> Vec<PortMapping> {
 
 fn port(port: EndpointPortConfig) -> Option<PortMapping> {
     Some(PortMapping {
-        host: port.published_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0),
+        host: port
+            .published_port
+            .and_then(|port| u16::try_from(port).ok())
+            .filter(|port| *port != 0),
         container: port.target_port.and_then(|port| u16::try_from(port).ok())?,
         protocol: match port.protocol {
-            None | Some(EndpointPortConfigProtocolEnum::TCP | EndpointPortConfigProtocolEnum::EMPTY) => Protocol::Tcp,
+            None
+            | Some(EndpointPortConfigProtocolEnum::TCP | EndpointPortConfigProtocolEnum::EMPTY) => {
+                Protocol::Tcp
+            }
             Some(EndpointPortConfigProtocolEnum::UDP) => Protocol::Udp,
             Some(EndpointPortConfigProtocolEnum::SCTP) => return None,
         },
@@ -145,7 +221,10 @@ mod tests {
     fn every_swarm_state_has_its_class() {
         let classes = [
             (TaskState::Pending, vec!["new", "allocated", "pending"]),
-            (TaskState::Starting, vec!["assigned", "accepted", "preparing", "ready", "starting"]),
+            (
+                TaskState::Starting,
+                vec!["assigned", "accepted", "preparing", "ready", "starting"],
+            ),
             (TaskState::Running, vec!["running"]),
             (TaskState::Complete, vec!["complete"]),
             (TaskState::Failed, vec!["failed", "rejected", "orphaned"]),
@@ -153,7 +232,8 @@ mod tests {
         ];
         for (class, states) in classes {
             for state in states {
-                let seen = task(read(json!({"ID": "t", "Status": {"State": state}}))).expect("a task");
+                let seen =
+                    task(read(json!({"ID": "t", "Status": {"State": state}}))).expect("a task");
                 assert_eq!(seen.state, class, "{state}");
             }
         }
@@ -167,8 +247,17 @@ mod tests {
             "Spec": {"Resources": {"Reservations": {"MemoryBytes": 5, "NanoCPUs": 7}}},
         })))
         .expect("a task");
-        assert_eq!((seen.exit_code, seen.message.as_deref(), seen.wanted), (Some(3), Some("task: non-zero exit (3)"), false));
-        assert_eq!(seen.reservation, Resources { memory: MemoryBytes(5), cpu: NanoCpus(7) });
+        assert_eq!(
+            (seen.exit_code, seen.message.as_deref(), seen.wanted),
+            (Some(3), Some("task: non-zero exit (3)"), false)
+        );
+        assert_eq!(
+            seen.reservation,
+            Resources {
+                memory: MemoryBytes(5),
+                cpu: NanoCpus(7)
+            }
+        );
         assert_eq!(seen.version % 1_000_000_000, 5);
     }
 
@@ -180,8 +269,18 @@ mod tests {
             "Status": {"State": "running", "Message": "started", "ContainerStatus": {"ContainerID": "c", "ExitCode": 0}, "PortStatus": {"Ports": [port, port]}},
         })))
         .expect("a task");
-        assert_eq!(seen.ports, [PortMapping { host: Some(32768), container: 80, protocol: Protocol::Tcp }]);
-        assert_eq!((seen.exit_code, seen.message, seen.wanted, seen.node), (None, None, true, None));
+        assert_eq!(
+            seen.ports,
+            [PortMapping {
+                host: Some(32768),
+                container: 80,
+                protocol: Protocol::Tcp
+            }]
+        );
+        assert_eq!(
+            (seen.exit_code, seen.message, seen.wanted, seen.node),
+            (None, None, true, None)
+        );
     }
 
     #[test]
@@ -194,33 +293,81 @@ mod tests {
             },
         });
         let ours = node(&ClusterId::trusted("abc"), read(answer.clone())).expect("a node");
-        assert_eq!((ours.instance.as_ref().map(|id| id.as_str()), ours.ready, ours.active, ours.manager), (Some("i1"), true, false, false));
-        assert_eq!(ours.labels, [("location".to_owned(), "application".to_owned())].into());
-        assert_eq!((ours.address.as_deref(), ours.size.memory.0), (Some("10.0.0.7"), 1024));
-        assert_eq!(node(&ClusterId::trusted("xyz"), read(answer)).expect("a node").instance, None);
+        assert_eq!(
+            (
+                ours.instance.as_ref().map(|id| id.as_str()),
+                ours.ready,
+                ours.active,
+                ours.manager
+            ),
+            (Some("i1"), true, false, false)
+        );
+        assert_eq!(
+            ours.labels,
+            [("location".to_owned(), "application".to_owned())].into()
+        );
+        assert_eq!(
+            (ours.address.as_deref(), ours.size.memory.0),
+            (Some("10.0.0.7"), 1024)
+        );
+        assert_eq!(
+            node(&ClusterId::trusted("xyz"), read(answer))
+                .expect("a node")
+                .instance,
+            None
+        );
         let leader = json!({"ID": "m", "Status": {"Addr": "0.0.0.0"}, "ManagerStatus": {"Leader": true, "Addr": "10.0.0.1:2377"}});
-        assert_eq!(node(&ClusterId::trusted("abc"), read(leader)).expect("a node").address.as_deref(), Some("10.0.0.1"));
+        assert_eq!(
+            node(&ClusterId::trusted("abc"), read(leader))
+                .expect("a node")
+                .address
+                .as_deref(),
+            Some("10.0.0.1")
+        );
     }
 
     #[test]
     fn answers_with_nothing_in_them_are_read() {
         let cluster = ClusterId::trusted("abc");
         assert_eq!(node(&cluster, read(json!({}))), None);
-        assert!(node(&cluster, read(json!({"ID": "n"}))).is_some_and(|node| !node.ready && !node.active));
+        assert!(
+            node(&cluster, read(json!({"ID": "n"})))
+                .is_some_and(|node| !node.ready && !node.active)
+        );
         assert_eq!(task(read(json!({}))), None);
-        assert!(task(read(json!({"ID": "t"}))).is_some_and(|task| task.state == TaskState::Pending && !task.wanted));
+        assert!(
+            task(read(json!({"ID": "t"})))
+                .is_some_and(|task| task.state == TaskState::Pending && !task.wanted)
+        );
         assert_eq!(service(&cluster, read(json!({"ID": "s"}))), None);
-        assert_eq!(service(&cluster, read(json!({"ID": "s", "Spec": {"Labels": {"micado.cluster": "abc"}}}))), None);
+        assert_eq!(
+            service(
+                &cluster,
+                read(json!({"ID": "s", "Spec": {"Labels": {"micado.cluster": "abc"}}}))
+            ),
+            None
+        );
     }
 
     #[test]
     fn our_records_come_back_from_the_labels() {
         let (cluster, record, container, placement) = sample();
-        let spec = service_spec(&cluster, &record, &container, &placement).expect("the image is known");
-        let answer = models::Service { id: Some("s".to_owned()), spec: Some(spec), ..Default::default() };
+        let spec =
+            service_spec(&cluster, &record, &container, &placement).expect("the image is known");
+        let answer = models::Service {
+            id: Some("s".to_owned()),
+            spec: Some(spec),
+            ..Default::default()
+        };
         let view = service(&cluster, answer.clone()).expect("ours");
-        assert_eq!((&view.container, &view.placement), (&container.name, &placement));
-        let kept = crate::model::Container { log_tail: None, ..container };
+        assert_eq!(
+            (&view.container, &view.placement),
+            (&container.name, &placement)
+        );
+        let kept = crate::model::Container {
+            log_tail: None,
+            ..container
+        };
         assert_eq!(view.records, Some(Box::new((record, kept))));
         assert_eq!(service(&ClusterId::trusted("xyz"), answer), None);
     }

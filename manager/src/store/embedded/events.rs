@@ -2,9 +2,14 @@
 
 use super::{EmbeddedStore, explain, history::PIECE};
 use crate::store::StoreError;
-use micado_api::{ContainerName, InstanceId, ServiceName, Tag, Timestamp, agent::ContainerHappening};
+use micado_api::{
+    ContainerName, InstanceId, ServiceName, Tag, Timestamp, agent::ContainerHappening,
+};
 use micado_core::metrics::{EVENTS_KEPT, First, Happening, Identity, Placed, RecallEvents};
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError, WriteTransaction};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition, TableError, WriteTransaction,
+};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -27,7 +32,10 @@ struct Row<'a> {
 
 impl EmbeddedStore {
     pub(super) fn record_all_events(&self, events: &[Happening]) -> Result<(), StoreError> {
-        let rows = events.iter().map(|it| Ok((it.identity(), encode(it)?))).collect::<Result<Vec<_>, StoreError>>()?;
+        let rows = events
+            .iter()
+            .map(|it| Ok((it.identity(), encode(it)?)))
+            .collect::<Result<Vec<_>, StoreError>>()?;
         let write = || -> Result<(), redb::Error> {
             let transaction = self.database.begin_write()?;
             let mut table = transaction.open_table(EVENTS)?;
@@ -41,12 +49,21 @@ impl EmbeddedStore {
     }
 
     /// Lets go of a piece of what is too old or more than the newest so many; whether there may be more.
-    pub(super) fn forget_some_events(&self, now: Timestamp, most: u64) -> Result<bool, redb::Error> {
-        let until = now.0.saturating_sub(u64::try_from(EVENTS_KEPT.as_millis()).unwrap_or(u64::MAX));
+    pub(super) fn forget_some_events(
+        &self,
+        now: Timestamp,
+        most: u64,
+    ) -> Result<bool, redb::Error> {
+        let until = now
+            .0
+            .saturating_sub(u64::try_from(EVENTS_KEPT.as_millis()).unwrap_or(u64::MAX));
         let transaction = self.database.begin_write()?;
         let mut table = transaction.open_table(EVENTS)?;
         let mut gone = 0;
-        for row in table.extract_from_if(..(until, "", "", ""), |_, _| true)?.take(PIECE) {
+        for row in table
+            .extract_from_if(..(until, "", "", ""), |_, _| true)?
+            .take(PIECE)
+        {
             row?;
             gone += 1;
         }
@@ -60,7 +77,10 @@ impl EmbeddedStore {
 }
 
 /// What is wanted of the events in a file.
-pub(super) fn recall(database: &Database, wanted: &RecallEvents) -> Result<Vec<Happening>, redb::Error> {
+pub(super) fn recall(
+    database: &Database,
+    wanted: &RecallEvents,
+) -> Result<Vec<Happening>, redb::Error> {
     let table = match database.begin_read()?.open_table(EVENTS) {
         // None was written yet, or the file is of an earlier micado.
         Err(TableError::TableDoesNotExist(_)) => return Ok(vec![]),
@@ -113,7 +133,12 @@ fn encode(it: &Happening) -> Result<Vec<u8>, StoreError> {
         swarm_service: placed.swarm_service.as_str().into(),
         what: it.what,
     };
-    serde_json::to_vec(&row).map_err(|error| StoreError::Failed(format!("an event of `{}` cannot be written as JSON: {error}", placed.container)))
+    serde_json::to_vec(&row).map_err(|error| {
+        StoreError::Failed(format!(
+            "an event of `{}` cannot be written as JSON: {error}",
+            placed.container
+        ))
+    })
 }
 
 fn decode((at, instance, engine_id, _): (u64, &str, &str, &str), row: &[u8]) -> Option<Happening> {
@@ -126,5 +151,10 @@ fn decode((at, instance, engine_id, _): (u64, &str, &str, &str), row: &[u8]) -> 
         instance: InstanceId::trusted(instance),
         tag: Tag::trusted(row.tag),
     };
-    Some(Happening { placed, engine_id: engine_id.to_owned(), at: Timestamp(at), what: row.what })
+    Some(Happening {
+        placed,
+        engine_id: engine_id.to_owned(),
+        at: Timestamp(at),
+        what: row.what,
+    })
 }

@@ -3,8 +3,13 @@
 use super::{EmbeddedStore, blocking, events, explain};
 use crate::store::{StoreError, points};
 use micado_api::{InstanceId, Timestamp};
-use micado_core::metrics::{EVENTS_MOST, Happening, History, Point, Recall, RecallEvents, Resolution, Whose};
-use redb::{Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use micado_core::metrics::{
+    EVENTS_MOST, Happening, History, Point, Recall, RecallEvents, Resolution, Whose,
+};
+use redb::{
+    Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    WriteTransaction,
+};
 
 /// Its resolution in seconds, its instance and its time.
 type Key = (u64, &'static str, u64);
@@ -24,7 +29,8 @@ impl History for EmbeddedStore {
             return Ok(());
         }
         let rows = points.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-        self.write(move |store| store.record_all(&rows).map_err(|error| store.failed(error))).await
+        self.write(move |store| store.record_all(&rows).map_err(|error| store.failed(error)))
+            .await
     }
 
     async fn recall(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError> {
@@ -34,7 +40,12 @@ impl History for EmbeddedStore {
 
     async fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError> {
         let store = self.clone();
-        blocking(move || store.instances_of(resolution).map_err(|error| store.failed(error))).await
+        blocking(move || {
+            store
+                .instances_of(resolution)
+                .map_err(|error| store.failed(error))
+        })
+        .await
     }
 
     async fn record_events(&self, events: &[Happening]) -> Result<(), StoreError> {
@@ -42,25 +53,44 @@ impl History for EmbeddedStore {
             return Ok(());
         }
         let events = events.to_vec();
-        self.write(move |store| store.record_all_events(&events)).await
+        self.write(move |store| store.record_all_events(&events))
+            .await
     }
 
     async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
         let (store, wanted) = (self.clone(), wanted.clone());
-        blocking(move || events::recall(&store.database, &wanted).map_err(|error| store.failed(error))).await
+        blocking(move || {
+            events::recall(&store.database, &wanted).map_err(|error| store.failed(error))
+        })
+        .await
     }
 
     /// In pieces, between which others write.
     async fn forget(&self, now: Timestamp) -> Result<(), StoreError> {
         for resolution in Resolution::ALL {
-            let until = now.0.saturating_sub(u64::try_from(resolution.kept().as_millis()).unwrap_or(u64::MAX));
+            let until = now
+                .0
+                .saturating_sub(u64::try_from(resolution.kept().as_millis()).unwrap_or(u64::MAX));
             let mut left = self.instances(resolution).await?;
             while !left.is_empty() {
-                left = self.write(move |store| store.forget_some(resolution, until, left).map_err(|error| store.failed(error))).await?;
+                left = self
+                    .write(move |store| {
+                        store
+                            .forget_some(resolution, until, left)
+                            .map_err(|error| store.failed(error))
+                    })
+                    .await?;
             }
         }
         // The last commit makes those before it durable.
-        while self.write(move |store| store.forget_some_events(now, EVENTS_MOST).map_err(|error| store.failed(error))).await? {}
+        while self
+            .write(move |store| {
+                store
+                    .forget_some_events(now, EVENTS_MOST)
+                    .map_err(|error| store.failed(error))
+            })
+            .await?
+        {}
         Ok(())
     }
 }
@@ -70,7 +100,10 @@ impl EmbeddedStore {
         let transaction = self.database.begin_write()?;
         let mut table = transaction.open_table(POINTS)?;
         for (resolution, instance, at, figures) in rows {
-            table.insert((seconds(*resolution), instance.as_str(), at.0), figures.as_slice())?;
+            table.insert(
+                (seconds(*resolution), instance.as_str(), at.0),
+                figures.as_slice(),
+            )?;
         }
         drop(table);
         Ok(transaction.commit()?)
@@ -80,7 +113,9 @@ impl EmbeddedStore {
         let instances = match &wanted.whose {
             _ if wanted.from >= wanted.until => vec![],
             Whose::Instance(instance) => vec![instance.clone()],
-            Whose::Container(_) => self.instances_of(wanted.resolution).map_err(|error| self.failed(error))?,
+            Whose::Container(_) => self
+                .instances_of(wanted.resolution)
+                .map_err(|error| self.failed(error))?,
         };
         let mut points = Vec::new();
         for instance in &instances {
@@ -96,13 +131,25 @@ impl EmbeddedStore {
     }
 
     /// `None` when it is not about the container that is wanted.
-    fn point(&self, wanted: &Recall, instance: &InstanceId, at: Timestamp, figures: &[u8]) -> Result<Option<Point>, StoreError> {
+    fn point(
+        &self,
+        wanted: &Recall,
+        instance: &InstanceId,
+        at: Timestamp,
+        figures: &[u8],
+    ) -> Result<Option<Point>, StoreError> {
         if let Whose::Container(name) = &wanted.whose
             && !points::may_hold(figures, name)
         {
             return Ok(None);
         }
-        let unreadable = || StoreError::Failed(format!("what {instance} used at {} cannot be read in the store {}", at.0, self.path.display()));
+        let unreadable = || {
+            StoreError::Failed(format!(
+                "what {instance} used at {} cannot be read in the store {}",
+                at.0,
+                self.path.display()
+            ))
+        };
         let (machine, mut containers) = points::decode(figures).ok_or_else(unreadable)?;
         if let Whose::Container(name) = &wanted.whose {
             containers.retain(|it, _| it == name);
@@ -110,7 +157,13 @@ impl EmbeddedStore {
                 return Ok(None);
             }
         }
-        Ok(Some(Point { instance: instance.clone(), resolution: wanted.resolution, at, machine, containers }))
+        Ok(Some(Point {
+            instance: instance.clone(),
+            resolution: wanted.resolution,
+            at,
+            machine,
+            containers,
+        }))
     }
 
     /// An instance's points of that time, until there are no more or one is not taken.
@@ -122,7 +175,9 @@ impl EmbeddedStore {
     ) -> Result<Result<(), StoreError>, redb::Error> {
         let (finely, instance) = (seconds(wanted.resolution), instance.as_str());
         let table = self.database.begin_read()?.open_table(POINTS)?;
-        for row in table.range((finely, instance, wanted.from.0)..(finely, instance, wanted.until.0))? {
+        for row in
+            table.range((finely, instance, wanted.from.0)..(finely, instance, wanted.until.0))?
+        {
             let (key, figures) = row?;
             if let Err(error) = take(Timestamp(key.value().2), figures.value()) {
                 return Ok(Err(error));
@@ -140,8 +195,15 @@ impl EmbeddedStore {
         };
         let mut instances: Vec<InstanceId> = Vec::new();
         loop {
-            let after = (finely, instances.last().map_or("", InstanceId::as_str), u64::MAX);
-            let Some(row) = table.range(after..(finely + 1, "", 0))?.find(|row| row.as_ref().map_or(true, |(key, _)| key.value() != after)) else {
+            let after = (
+                finely,
+                instances.last().map_or("", InstanceId::as_str),
+                u64::MAX,
+            );
+            let Some(row) = table
+                .range(after..(finely + 1, "", 0))?
+                .find(|row| row.as_ref().map_or(true, |(key, _)| key.value() != after))
+            else {
                 return Ok(instances);
             };
             instances.push(InstanceId::trusted(row?.0.value().1));
@@ -149,10 +211,16 @@ impl EmbeddedStore {
     }
 
     /// Lets go of a piece of what these have from before that time; who may have more.
-    fn forget_some(&self, resolution: Resolution, until: u64, mut of: Vec<InstanceId>) -> Result<Vec<InstanceId>, redb::Error> {
+    fn forget_some(
+        &self,
+        resolution: Resolution,
+        until: u64,
+        mut of: Vec<InstanceId>,
+    ) -> Result<Vec<InstanceId>, redb::Error> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::None)?;
-        let (mut table, finely, mut room) = (transaction.open_table(POINTS)?, seconds(resolution), PIECE);
+        let (mut table, finely, mut room) =
+            (transaction.open_table(POINTS)?, seconds(resolution), PIECE);
         while room > 0
             && let Some(instance) = of.last()
         {
@@ -195,5 +263,10 @@ fn seconds(resolution: Resolution) -> u64 {
 }
 
 fn row(point: &Point) -> Result<Row, StoreError> {
-    Ok((point.resolution, point.instance.clone(), point.at, points::encode(point)?))
+    Ok((
+        point.resolution,
+        point.instance.clone(),
+        point.at,
+        points::encode(point)?,
+    ))
 }

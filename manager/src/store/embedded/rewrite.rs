@@ -7,11 +7,26 @@ use std::{io, path::Path};
 
 /// Puts a copy of the store, beside it at first, into its place: a kill leaves the one or the other. The old file is locked until the new one is there, which is locked too.
 /// Of a file that cannot be replaced, as one that is a mount, the old one goes on as it is.
-pub(super) fn rewrite(path: &Path, old: Database, rename: impl Fn(&Path, &Path) -> io::Result<()>) -> Result<Database, StoreError> {
+pub(super) fn rewrite(
+    path: &Path,
+    old: Database,
+    rename: impl Fn(&Path, &Path) -> io::Result<()>,
+) -> Result<Database, StoreError> {
     // A link stays, and what it leads to is replaced.
-    let path = &path.canonicalize().map_err(|error| StoreError::Failed(format!("the store {} cannot be found: {error}", path.display())))?;
+    let path = &path.canonicalize().map_err(|error| {
+        StoreError::Failed(format!(
+            "the store {} cannot be found: {error}",
+            path.display()
+        ))
+    })?;
     let beside = path.with_added_extension("new");
-    let failed = |error: io::Error| StoreError::Failed(format!("the store {} cannot be written anew as {}: {error}", path.display(), beside.display()));
+    let failed = |error: io::Error| {
+        StoreError::Failed(format!(
+            "the store {} cannot be written anew as {}: {error}",
+            path.display(),
+            beside.display()
+        ))
+    };
     match std::fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
@@ -43,7 +58,11 @@ fn copy(old: &Database, new: &Database) -> Result<(), redb::Error> {
     Ok(to.commit()?)
 }
 
-fn copy_records(from: &ReadTransaction, to: &WriteTransaction, table: Table) -> Result<(), redb::Error> {
+fn copy_records(
+    from: &ReadTransaction,
+    to: &WriteTransaction,
+    table: Table,
+) -> Result<(), redb::Error> {
     let mut copied = to.open_table(table)?;
     for row in from.open_table(table)?.iter()? {
         let (id, record) = row?;

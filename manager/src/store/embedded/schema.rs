@@ -2,7 +2,10 @@
 
 use super::{Table, explain, history};
 use crate::store::{KeyFile, StoreError, Version, codec::KINDS};
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableHandle, WriteTransaction};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableHandle,
+    WriteTransaction,
+};
 use std::path::Path;
 
 /// One step, from the version that is its place in the list (the first is from 1 to 2).
@@ -30,7 +33,12 @@ pub(super) enum Remains {
 }
 
 /// Brings the store to the newest version in one transaction: all steps or none.
-pub(super) fn upgrade(path: &Path, database: &Database, keys: &KeyFile, migrations: &[Migration]) -> Result<Remains, StoreError> {
+pub(super) fn upgrade(
+    path: &Path,
+    database: &Database,
+    keys: &KeyFile,
+    migrations: &[Migration],
+) -> Result<Remains, StoreError> {
     let newest = migrations.len() as u64 + 1;
     match check(path, database, newest)? {
         None => create(path, database, keys, newest)?,
@@ -41,7 +49,11 @@ pub(super) fn upgrade(path: &Path, database: &Database, keys: &KeyFile, migratio
 }
 
 /// The version of what is in the file, up to the newest that is known; `None` for nothing. Looks, and changes nothing.
-pub(super) fn check(path: &Path, database: &Database, newest: Version) -> Result<Option<Version>, StoreError> {
+pub(super) fn check(
+    path: &Path,
+    database: &Database,
+    newest: Version,
+) -> Result<Option<Version>, StoreError> {
     match current(database).map_err(|error| explain(path, &error))? {
         Found::Nothing => Ok(None),
         Found::Version(version) if (1..=newest).contains(&version) => Ok(Some(version)),
@@ -49,19 +61,34 @@ pub(super) fn check(path: &Path, database: &Database, newest: Version) -> Result
             "the store {} has schema {version} and this micado knows up to {newest}: start the micado that wrote it, or a newer one",
             path.display()
         ))),
-        Found::Stranger => {
-            Err(StoreError::Schema(format!("{} is a redb file of another program, not a store of micado: move it away, or name another file", path.display())))
-        }
+        Found::Stranger => Err(StoreError::Schema(format!(
+            "{} is a redb file of another program, not a store of micado: move it away, or name another file",
+            path.display()
+        ))),
     }
 }
 
 /// That its records are sealed with this key, and what else is in it.
-pub(super) fn prove(path: &Path, database: &Database, keys: &KeyFile) -> Result<Remains, StoreError> {
+pub(super) fn prove(
+    path: &Path,
+    database: &Database,
+    keys: &KeyFile,
+) -> Result<Remains, StoreError> {
     let (proof, remains) = proof_and_remains(database).map_err(|error| explain(path, &error))?;
-    if keys.is_proof(&proof) { Ok(remains) } else { Err(keys.another(&path.display())) }
+    if keys.is_proof(&proof) {
+        Ok(remains)
+    } else {
+        Err(keys.another(&path.display()))
+    }
 }
 
-fn step_up(path: &Path, database: &Database, keys: &KeyFile, from: Version, migrations: &[Migration]) -> Result<(), StoreError> {
+fn step_up(
+    path: &Path,
+    database: &Database,
+    keys: &KeyFile,
+    from: Version,
+    migrations: &[Migration],
+) -> Result<(), StoreError> {
     let newest = migrations.len() as u64 + 1;
     let steps = || -> anyhow::Result<()> {
         let transaction = database.begin_write()?;
@@ -90,7 +117,10 @@ enum Found {
 
 fn current(database: &Database) -> Result<Found, redb::Error> {
     let transaction = database.begin_read()?;
-    let names: Vec<String> = transaction.list_tables()?.map(|table| table.name().to_owned()).collect();
+    let names: Vec<String> = transaction
+        .list_tables()?
+        .map(|table| table.name().to_owned())
+        .collect();
     if names.is_empty() && transaction.list_multimap_tables()?.next().is_none() {
         return Ok(Found::Nothing);
     }
@@ -98,13 +128,20 @@ fn current(database: &Database) -> Result<Found, redb::Error> {
         return Ok(Found::Stranger);
     }
     match transaction.open_table(SCHEMA) {
-        Ok(table) => Ok(table.get(VERSION)?.map_or(Found::Stranger, |version| Found::Version(version.value()))),
+        Ok(table) => Ok(table
+            .get(VERSION)?
+            .map_or(Found::Stranger, |version| Found::Version(version.value()))),
         Err(redb::TableError::TableTypeMismatch { .. }) => Ok(Found::Stranger),
         Err(error) => Err(error.into()),
     }
 }
 
-fn create(path: &Path, database: &Database, keys: &KeyFile, version: u64) -> Result<(), StoreError> {
+fn create(
+    path: &Path,
+    database: &Database,
+    keys: &KeyFile,
+    version: u64,
+) -> Result<(), StoreError> {
     let proof = keys.proof()?;
     let made = || -> Result<(), redb::Error> {
         let transaction = database.begin_write()?;
@@ -112,7 +149,9 @@ fn create(path: &Path, database: &Database, keys: &KeyFile, version: u64) -> Res
             transaction.open_table(Table::new(kind))?;
         }
         history::create(&transaction)?;
-        transaction.open_table(KEY)?.insert(PROOF, proof.as_slice())?;
+        transaction
+            .open_table(KEY)?
+            .insert(PROOF, proof.as_slice())?;
         transaction.open_table(SCHEMA)?.insert(VERSION, version)?;
         Ok(transaction.commit()?)
     };
@@ -121,8 +160,16 @@ fn create(path: &Path, database: &Database, keys: &KeyFile, version: u64) -> Res
 
 fn proof_and_remains(database: &Database) -> Result<(Vec<u8>, Remains), redb::Error> {
     let transaction = database.begin_read()?;
-    let proof = transaction.open_table(KEY)?.get(PROOF)?.map(|proof| proof.value().to_vec()).unwrap_or_default();
-    let remains = if transaction.open_table(SCHEMA)?.get(REMAINS)?.is_some() { Remains::OfBefore } else { Remains::None };
+    let proof = transaction
+        .open_table(KEY)?
+        .get(PROOF)?
+        .map(|proof| proof.value().to_vec())
+        .unwrap_or_default();
+    let remains = if transaction.open_table(SCHEMA)?.get(REMAINS)?.is_some() {
+        Remains::OfBefore
+    } else {
+        Remains::None
+    };
     Ok((proof, remains))
 }
 
@@ -144,19 +191,28 @@ pub(super) fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), 
 }
 
 /// From 1, in which records lay in clear, to 2.
-fn seal_records_and_keep_points(transaction: &WriteTransaction, keys: &KeyFile) -> anyhow::Result<()> {
+fn seal_records_and_keep_points(
+    transaction: &WriteTransaction,
+    keys: &KeyFile,
+) -> anyhow::Result<()> {
     for kind in KINDS {
         let mut table = transaction.open_table(Table::new(kind))?;
         let mut rows = Vec::new();
         for row in table.iter()? {
             let (id, record) = row?;
             let (version, json) = record.value();
-            rows.push((id.value().to_owned(), version, keys.seal_record(kind, id.value(), version, json)?));
+            rows.push((
+                id.value().to_owned(),
+                version,
+                keys.seal_record(kind, id.value(), version, json)?,
+            ));
         }
         for (id, version, sealed) in rows {
             table.insert(id.as_str(), (version, sealed.as_slice()))?;
         }
     }
-    transaction.open_table(KEY)?.insert(PROOF, keys.proof()?.as_slice())?;
+    transaction
+        .open_table(KEY)?
+        .insert(PROOF, keys.proof()?.as_slice())?;
     Ok(history::create(transaction)?)
 }

@@ -1,6 +1,9 @@
 //! A store's file that is copied from: read as it is, an earlier micado's too, so that it stays that micado's and of whatever key it will be.
 
-use super::{CACHE_BYTES, Change, Contents, EmbeddedStore, KeyFile, Store, StoreError, blocking, explain, is_blank, lock, read_all, schema};
+use super::{
+    CACHE_BYTES, Change, Contents, EmbeddedStore, KeyFile, Store, StoreError, blocking, explain,
+    is_blank, lock, read_all, schema,
+};
 use micado_api::{InstanceId, Timestamp};
 use micado_core::metrics::{Happening, History, Point, Recall, RecallEvents, Resolution};
 use redb::Database;
@@ -24,13 +27,27 @@ impl Source {
     ///
     /// # Errors
     /// `InUse` when a manager has it open, `Schema` when it is no store, of a newer micado or of another key, `Failed` when it cannot be read.
-    pub(in crate::store) async fn open(path: &Path, keys: Arc<KeyFile>) -> Result<Self, StoreError> {
+    pub(in crate::store) async fn open(
+        path: &Path,
+        keys: Arc<KeyFile>,
+    ) -> Result<Self, StoreError> {
         let path = path.to_owned();
         blocking(move || {
             let database = database(&path)?;
-            let contents = database.as_ref().map_or(Ok(vec![]), |database| read(&path, database, &keys))?;
-            let past = database.map(|database| EmbeddedStore { path: path.clone().into(), database: Arc::new(database), keys, turn: Arc::default() });
-            Ok(Self { path, contents, past })
+            let contents = database
+                .as_ref()
+                .map_or(Ok(vec![]), |database| read(&path, database, &keys))?;
+            let past = database.map(|database| EmbeddedStore {
+                path: path.clone().into(),
+                database: Arc::new(database),
+                keys,
+                turn: Arc::default(),
+            });
+            Ok(Self {
+                path,
+                contents,
+                past,
+            })
         })
         .await
     }
@@ -58,12 +75,16 @@ impl History for Source {
     }
 
     async fn recall(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError> {
-        let Some(past) = &self.past else { return Ok(vec![]) };
+        let Some(past) = &self.past else {
+            return Ok(vec![]);
+        };
         past.recall(wanted).await
     }
 
     async fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError> {
-        let Some(past) = &self.past else { return Ok(vec![]) };
+        let Some(past) = &self.past else {
+            return Ok(vec![]);
+        };
         past.instances(resolution).await
     }
 
@@ -72,7 +93,9 @@ impl History for Source {
     }
 
     async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
-        let Some(past) = &self.past else { return Ok(vec![]) };
+        let Some(past) = &self.past else {
+            return Ok(vec![]);
+        };
         past.recall_events(wanted).await
     }
 
@@ -87,7 +110,11 @@ fn database(path: &Path) -> Result<Option<Database>, StoreError> {
     if is_blank(&file).map_err(|error| explain(path, &error.into()))? {
         return Ok(None);
     }
-    Database::builder().set_cache_size(CACHE_BYTES).create_file(file).map(Some).map_err(|error| explain(path, &error.into()))
+    Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .create_file(file)
+        .map(Some)
+        .map_err(|error| explain(path, &error.into()))
 }
 
 fn read(path: &Path, database: &Database, keys: &KeyFile) -> Result<Contents, StoreError> {

@@ -27,10 +27,18 @@ impl Home for TestHome {
         Self { folder, keys }
     }
     async fn open(&self) -> Arc<dyn Store> {
-        Arc::new(EmbeddedStore::open(self.file(), self.keys.clone()).await.expect("open"))
+        Arc::new(
+            EmbeddedStore::open(self.file(), self.keys.clone())
+                .await
+                .expect("open"),
+        )
     }
     async fn history(&self) -> Arc<dyn History> {
-        Arc::new(EmbeddedStore::open(self.file(), self.keys.clone()).await.expect("open"))
+        Arc::new(
+            EmbeddedStore::open(self.file(), self.keys.clone())
+                .await
+                .expect("open"),
+        )
     }
 }
 
@@ -40,8 +48,15 @@ impl TestHome {
     }
     /// The message of the error that opening ends with, which names the file.
     async fn refusal(&self) -> StoreError {
-        let error = EmbeddedStore::open(self.file(), self.keys.clone()).await.expect_err("must be refused");
-        assert!(error.to_string().contains(&self.file().display().to_string()), "{error} does not name the file");
+        let error = EmbeddedStore::open(self.file(), self.keys.clone())
+            .await
+            .expect_err("must be refused");
+        assert!(
+            error
+                .to_string()
+                .contains(&self.file().display().to_string()),
+            "{error} does not name the file"
+        );
         error
     }
 }
@@ -54,7 +69,14 @@ async fn only_the_owner_can_read_the_file() {
     std::fs::write(home.file(), "").expect("an empty file that anybody may read");
     std::fs::set_permissions(home.file(), Permissions::from_mode(0o644)).expect("mode");
     home.open().await;
-    assert_eq!(std::fs::metadata(home.file()).expect("metadata").permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(home.file())
+            .expect("metadata")
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
 }
 
 #[tokio::test]
@@ -83,7 +105,9 @@ async fn the_database_of_another_program_is_refused() {
     let home = TestHome::fresh().await;
     let database = Database::create(home.file()).expect("create");
     let transaction = database.begin_write().expect("begin");
-    transaction.open_table(TableDefinition::<u64, u64>::new("theirs")).expect("table");
+    transaction
+        .open_table(TableDefinition::<u64, u64>::new("theirs"))
+        .expect("table");
     transaction.commit().expect("commit");
     drop(database);
     let error = home.refusal().await;
@@ -101,11 +125,23 @@ async fn a_folder_is_refused() {
 async fn a_first_start_that_was_cut_short_is_begun_afresh() {
     let home = TestHome::fresh().await;
     home.open().await;
-    let file = OpenOptions::new().write(true).open(home.file()).expect("open");
-    file.write_all_at(&[0; 9], 0).expect("the mark that redb writes last is missing");
+    let file = OpenOptions::new()
+        .write(true)
+        .open(home.file())
+        .expect("open");
+    file.write_all_at(&[0; 9], 0)
+        .expect("the mark that redb writes last is missing");
     drop(file);
-    home.open().await.commit(&[put(setting("a", "1"), 0)]).await.expect("commit");
-    assert_eq!(home.open().await.load().await, Ok(vec![(setting("a", "1"), 1)]), "and is kept from then on");
+    home.open()
+        .await
+        .commit(&[put(setting("a", "1"), 0)])
+        .await
+        .expect("commit");
+    assert_eq!(
+        home.open().await.load().await,
+        Ok(vec![(setting("a", "1"), 1)]),
+        "and is kept from then on"
+    );
 }
 
 #[tokio::test]
@@ -121,23 +157,51 @@ async fn a_damaged_record_is_named() {
     drop(home.open().await);
     let database = Database::create(home.file()).expect("open");
     let transaction = database.begin_write().expect("begin");
-    transaction.open_table(Table::new("instance")).expect("table").insert("k3x9", (1, b"{}".as_slice())).expect("insert");
+    transaction
+        .open_table(Table::new("instance"))
+        .expect("table")
+        .insert("k3x9", (1, b"{}".as_slice()))
+        .expect("insert");
     transaction.commit().expect("commit");
     drop(database);
     let error = home.open().await.load().await.expect_err("no instance");
-    assert!(error.to_string().starts_with("instance `k3x9` in the store "), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("instance `k3x9` in the store "),
+        "{error}"
+    );
 }
 
 /// A step as a later micado may have it: settings get a prefix, and a table is new.
 fn rename_settings(transaction: &WriteTransaction, keys: &KeyFile) -> anyhow::Result<()> {
     let mut table = transaction.open_table(Table::new("setting"))?;
-    let old: Vec<(String, Version, Vec<u8>)> =
-        table.iter()?.map(|row| row.map(|(id, value)| (id.value().to_owned(), value.value().0, value.value().1.to_vec()))).collect::<Result<_, _>>()?;
+    let old: Vec<(String, Version, Vec<u8>)> = table
+        .iter()?
+        .map(|row| {
+            row.map(|(id, value)| {
+                (
+                    id.value().to_owned(),
+                    value.value().0,
+                    value.value().1.to_vec(),
+                )
+            })
+        })
+        .collect::<Result<_, _>>()?;
     for (id, version, sealed) in old {
-        let json = keys.unseal_record("setting", &id, version, &sealed).expect("ours");
+        let json = keys
+            .unseal_record("setting", &id, version, &sealed)
+            .expect("ours");
         let id_now = format!("cluster.{id}");
         table.remove(id.as_str())?;
-        table.insert(id_now.as_str(), (version, keys.seal_record("setting", &id_now, version, &json)?.as_slice()))?;
+        table.insert(
+            id_now.as_str(),
+            (
+                version,
+                keys.seal_record("setting", &id_now, version, &json)?
+                    .as_slice(),
+            ),
+        )?;
     }
     transaction.open_table(Table::new("volume"))?;
     Ok(())
@@ -145,7 +209,9 @@ fn rename_settings(transaction: &WriteTransaction, keys: &KeyFile) -> anyhow::Re
 
 /// A step that writes and then fails.
 fn fail_half_way(transaction: &WriteTransaction, _keys: &KeyFile) -> anyhow::Result<()> {
-    transaction.open_table(Table::new("setting"))?.remove("cluster.name")?;
+    transaction
+        .open_table(Table::new("setting"))?
+        .remove("cluster.name")?;
     anyhow::bail!("as the test wants it")
 }
 
@@ -153,24 +219,50 @@ fn fail_half_way(transaction: &WriteTransaction, _keys: &KeyFile) -> anyhow::Res
 #[tokio::test]
 async fn an_older_schema_is_upgraded_and_a_newer_one_refused() {
     let home = TestHome::fresh().await;
-    let open = |steps: &'static [Migration]| EmbeddedStore::open_with(home.file(), home.keys.clone(), steps);
+    let open = |steps: &'static [Migration]| {
+        EmbeddedStore::open_with(home.file(), home.keys.clone(), steps)
+    };
     let one = open(&[]).expect("version 1");
-    one.commit(&[put(setting("name", "demo"), 0), put(decision(1), 0)]).await.expect("commit");
-    one.commit(&[put(setting("name", "demo2"), 1)]).await.expect("commit");
+    one.commit(&[put(setting("name", "demo"), 0), put(decision(1), 0)])
+        .await
+        .expect("commit");
+    one.commit(&[put(setting("name", "demo2"), 1)])
+        .await
+        .expect("commit");
     drop(one);
 
     let upgraded = vec![(decision(1), 1), (setting("cluster.name", "demo2"), 2)];
     let two = open(&[rename_settings]).expect("upgraded");
     assert_eq!(two.load().await, Ok(upgraded.clone()));
     drop(two);
-    assert_eq!(open(&[rename_settings]).expect("no step runs twice").load().await, Ok(upgraded.clone()));
+    assert_eq!(
+        open(&[rename_settings])
+            .expect("no step runs twice")
+            .load()
+            .await,
+        Ok(upgraded.clone())
+    );
 
     let error = open(&[]).expect_err("an older micado");
-    assert!(matches!(&error, StoreError::Schema(text) if text.contains("has schema 2 and this micado knows up to 1")), "{error}");
+    assert!(
+        matches!(&error, StoreError::Schema(text) if text.contains("has schema 2 and this micado knows up to 1")),
+        "{error}"
+    );
 
     let error = open(&[rename_settings, rename_settings, fail_half_way]).expect_err("a step fails");
-    assert!(error.to_string().contains("from schema 2 to 4 and is as it was"), "{error}");
-    assert_eq!(open(&[rename_settings]).expect("still version 2").load().await, Ok(upgraded));
+    assert!(
+        error
+            .to_string()
+            .contains("from schema 2 to 4 and is as it was"),
+        "{error}"
+    );
+    assert_eq!(
+        open(&[rename_settings])
+            .expect("still version 2")
+            .load()
+            .await,
+        Ok(upgraded)
+    );
 }
 
 #[tokio::test]
@@ -179,12 +271,27 @@ async fn points_that_are_too_old_are_let_go_of() {
     let history = home.history().await;
     let hour = 3_600_000;
     let now = Timestamp(1_000 * 24 * hour);
-    let ages = [(Resolution::Sample, hour), (Resolution::Minute, 24 * hour), (Resolution::TenMinutes, 30 * 24 * hour)];
-    let at = |instance, resolution, age: u64| conformance::point(instance, resolution, Timestamp(now.0 - age), &["alice_web.1"]);
+    let ages = [
+        (Resolution::Sample, hour),
+        (Resolution::Minute, 24 * hour),
+        (Resolution::TenMinutes, 30 * 24 * hour),
+    ];
+    let at = |instance, resolution, age: u64| {
+        conformance::point(
+            instance,
+            resolution,
+            Timestamp(now.0 - age),
+            &["alice_web.1"],
+        )
+    };
     for (resolution, kept) in ages {
         // Of one more than go at once.
         let old = (1..=10_001).map(|age| at("b", resolution, kept + age));
-        let points: Vec<_> = [kept + 1, kept, 0].into_iter().flat_map(|age| ["a", "b", "c"].map(|it| at(it, resolution, age))).chain(old).collect();
+        let points: Vec<_> = [kept + 1, kept, 0]
+            .into_iter()
+            .flat_map(|age| ["a", "b", "c"].map(|it| at(it, resolution, age)))
+            .chain(old)
+            .collect();
         history.record(&points).await.expect("recorded");
     }
     history.forget(now).await.expect("let go of");
@@ -192,8 +299,17 @@ async fn points_that_are_too_old_are_let_go_of() {
     let history = home.history().await;
     for (resolution, kept) in ages {
         for instance in ["a", "b", "c"] {
-            let found = history.recall(&conformance::all_of(instance, resolution)).await;
-            assert_eq!(found, Ok(vec![at(instance, resolution, kept), at(instance, resolution, 0)]), "what is not too old of {instance}");
+            let found = history
+                .recall(&conformance::all_of(instance, resolution))
+                .await;
+            assert_eq!(
+                found,
+                Ok(vec![
+                    at(instance, resolution, kept),
+                    at(instance, resolution, 0)
+                ]),
+                "what is not too old of {instance}"
+            );
         }
     }
 }
@@ -202,23 +318,41 @@ async fn points_that_are_too_old_are_let_go_of() {
 #[tokio::test]
 async fn a_commit_waits_for_a_piece_of_what_is_forgotten_at_most() {
     let home = TestHome::fresh().await;
-    let store = EmbeddedStore::open(home.file(), home.keys.clone()).await.expect("open");
-    let points: Vec<_> = (0..30_000).map(|at| conformance::point("a", Resolution::Sample, Timestamp(at), &[])).collect();
+    let store = EmbeddedStore::open(home.file(), home.keys.clone())
+        .await
+        .expect("open");
+    let points: Vec<_> = (0..30_000)
+        .map(|at| conformance::point("a", Resolution::Sample, Timestamp(at), &[]))
+        .collect();
     store.record(&points).await.expect("recorded");
     let (over, mut committed) = (Cell::new(false), 0);
     let forgetting = async {
-        store.forget(Timestamp(10_000_000)).await.expect("let go of");
+        store
+            .forget(Timestamp(10_000_000))
+            .await
+            .expect("let go of");
         over.set(true);
     };
     let committing = async {
         while !over.get() {
-            store.commit(&[put(setting(&committed.to_string(), ""), 0)]).await.expect("commit");
+            store
+                .commit(&[put(setting(&committed.to_string(), ""), 0)])
+                .await
+                .expect("commit");
             committed += 1;
         }
     };
     tokio::join!(forgetting, committing);
-    assert_eq!(store.recall(&conformance::all_of("a", Resolution::Sample)).await, Ok(vec![]));
-    assert!(committed >= 3, "of three pieces and {committed} commits each came between");
+    assert_eq!(
+        store
+            .recall(&conformance::all_of("a", Resolution::Sample))
+            .await,
+        Ok(vec![])
+    );
+    assert!(
+        committed >= 3,
+        "of three pieces and {committed} commits each came between"
+    );
 }
 
 #[tokio::test]
@@ -230,7 +364,12 @@ async fn two_hours_of_points_leaves_a_file_of_bounded_size() {
         let now = Timestamp(1_700_000_000_000 + turn * 10_000);
         let points: Vec<_> = (0..50_u64)
             .map(|number| {
-                conformance::point(&format!("i{}", number % 10), Resolution::Sample, Timestamp(now.0 + number / 10 * 2000), &["alice_web.1", "bob_db.1"])
+                conformance::point(
+                    &format!("i{}", number % 10),
+                    Resolution::Sample,
+                    Timestamp(now.0 + number / 10 * 2000),
+                    &["alice_web.1", "bob_db.1"],
+                )
             })
             .collect();
         history.record(&points).await.expect("recorded");
@@ -239,7 +378,10 @@ async fn two_hours_of_points_leaves_a_file_of_bounded_size() {
         }
     }
     let length = std::fs::metadata(home.file()).expect("metadata").len();
-    assert!(length <= 16 << 20, "{length} bytes for an hour of 20 containers");
+    assert!(
+        length <= 16 << 20,
+        "{length} bytes for an hour of 20 containers"
+    );
 }
 
 #[tokio::test]
@@ -248,8 +390,14 @@ async fn ten_thousand_commits_leave_a_small_file() {
     let store = home.open().await;
     for n in 0..10_000_u64 {
         // What a running cluster writes: a state that changes, and a decision, of which the newest hundred are kept.
-        let mut changes = vec![put(setting("state", &n.to_string()), n), put(decision(n), 0)];
-        changes.extend(n.checked_sub(100).map(|old| conformance::delete(Key::Decision(old), 1)));
+        let mut changes = vec![
+            put(setting("state", &n.to_string()), n),
+            put(decision(n), 0),
+        ];
+        changes.extend(
+            n.checked_sub(100)
+                .map(|old| conformance::delete(Key::Decision(old), 1)),
+        );
         store.commit(&changes).await.expect("commit");
     }
     assert_eq!(store.load().await.expect("load").len(), 101);
@@ -273,13 +421,22 @@ async fn a_killed_writer_loses_nothing_it_was_promised() {
     let mut written = 0;
     for kill_after in [0, 1, 2, 3, 5, 8, 13, 21, 34, 55] {
         let mut child = Command::new(std::env::current_exe().expect("own path"))
-            .args(["--exact", "store::embedded::tests::a_killed_writer_loses_nothing_it_was_promised", "--nocapture", "--test-threads=1"])
+            .args([
+                "--exact",
+                "store::embedded::tests::a_killed_writer_loses_nothing_it_was_promised",
+                "--nocapture",
+                "--test-threads=1",
+            ])
             .env(WRITER, &file)
             .stdout(Stdio::piped())
             .spawn()
             .expect("child");
-        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok);
-        let mut acknowledged = lines.by_ref().filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u64>().ok());
+        let mut lines = BufReader::new(child.stdout.take().expect("its output"))
+            .lines()
+            .map_while(Result::ok);
+        let mut acknowledged = lines
+            .by_ref()
+            .filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u64>().ok());
         let mut last = acknowledged.by_ref().take(kill_after + 1).last();
         child.kill().expect("kill");
         last = acknowledged.last().or(last);
@@ -287,11 +444,29 @@ async fn a_killed_writer_loses_nothing_it_was_promised() {
         let last = last.expect("it wrote");
 
         let contents = open_beside_key(&file).await.load().await.expect("load");
-        let counters: Vec<u64> =
-            contents.iter().filter_map(|(record, _)| if let Record::Setting(_, value) = record { value.parse().ok() } else { None }).collect();
-        let decisions = contents.iter().filter(|(record, _)| matches!(record, Record::Decision(_))).count() as u64;
-        assert_eq!(counters, [decisions, decisions], "records that are written together");
-        assert!(decisions == last || decisions == last + 1, "{last} were acknowledged, {decisions} are there");
+        let counters: Vec<u64> = contents
+            .iter()
+            .filter_map(|(record, _)| {
+                if let Record::Setting(_, value) = record {
+                    value.parse().ok()
+                } else {
+                    None
+                }
+            })
+            .collect();
+        let decisions = contents
+            .iter()
+            .filter(|(record, _)| matches!(record, Record::Decision(_)))
+            .count() as u64;
+        assert_eq!(
+            counters,
+            [decisions, decisions],
+            "records that are written together"
+        );
+        assert!(
+            decisions == last || decisions == last + 1,
+            "{last} were acknowledged, {decisions} are there"
+        );
         assert!(decisions > written);
         written = decisions;
     }
@@ -299,17 +474,28 @@ async fn a_killed_writer_loses_nothing_it_was_promised() {
 
 async fn open_beside_key(file: &Path) -> EmbeddedStore {
     let keys = KeyFile::open(file.parent().expect("a folder")).expect("a key");
-    EmbeddedStore::open(file, Arc::new(keys)).await.expect("open")
+    EmbeddedStore::open(file, Arc::new(keys))
+        .await
+        .expect("open")
 }
 
 /// Writes for ever: the n-th commit adds a decision and sets two counters to n.
 async fn write_until_killed(path: &Path) {
     let store = open_beside_key(path).await;
-    let mut n = store.load().await.expect("load").iter().filter(|(record, _)| matches!(record, Record::Decision(_))).count() as u64;
+    let mut n = store
+        .load()
+        .await
+        .expect("load")
+        .iter()
+        .filter(|(record, _)| matches!(record, Record::Decision(_)))
+        .count() as u64;
     let mut out = std::io::stdout();
     loop {
         let counter = |name: &str| put(setting(name, &(n + 1).to_string()), n);
-        store.commit(&[counter("a"), put(decision(n), 0), counter("b")]).await.expect("commit");
+        store
+            .commit(&[counter("a"), put(decision(n), 0), counter("b")])
+            .await
+            .expect("commit");
         n += 1;
         // Not `println!`, which a test harness may keep to itself.
         writeln!(out, "acknowledged {n}").expect("the parent listens");
@@ -319,15 +505,41 @@ async fn write_until_killed(path: &Path) {
 #[tokio::test]
 async fn old_events_go_and_those_that_are_too_many() {
     let home = TestHome::fresh().await;
-    let history = EmbeddedStore::open(home.file(), home.keys.clone()).await.expect("open");
+    let history = EmbeddedStore::open(home.file(), home.keys.clone())
+        .await
+        .expect("open");
     let minute = std::time::Duration::from_secs(60);
-    let kept = conformance::event("kept", "alice_web", 0, micado_api::agent::ContainerHappening::Started);
-    history.record_events(&[conformance::old_event("old", minute), kept.clone()]).await.expect("recorded");
+    let kept = conformance::event(
+        "kept",
+        "alice_web",
+        0,
+        micado_api::agent::ContainerHappening::Started,
+    );
+    history
+        .record_events(&[conformance::old_event("old", minute), kept.clone()])
+        .await
+        .expect("recorded");
     assert_eq!(conformance::all_events(&history).await.len(), 2);
-    history.forget(crate::clock::now()).await.expect("forgotten");
+    history
+        .forget(crate::clock::now())
+        .await
+        .expect("forgotten");
     assert_eq!(conformance::all_events(&history).await, [kept]);
-    let more: Vec<_> = (1..5).map(|ms| conformance::event("kept", "alice_web", ms, micado_api::agent::ContainerHappening::Started)).collect();
+    let more: Vec<_> = (1..5)
+        .map(|ms| {
+            conformance::event(
+                "kept",
+                "alice_web",
+                ms,
+                micado_api::agent::ContainerHappening::Started,
+            )
+        })
+        .collect();
     history.record_events(&more).await.expect("recorded");
-    assert!(!history.forget_some_events(crate::clock::now(), 3).expect("forgotten"));
+    assert!(
+        !history
+            .forget_some_events(crate::clock::now(), 3)
+            .expect("forgotten")
+    );
     assert_eq!(conformance::all_events(&history).await, more[1..]);
 }

@@ -31,8 +31,14 @@ impl Batch {
     pub(super) fn new(keys: &KeyFile, changes: &[Change]) -> Result<Self, StoreError> {
         let (mut expected, mut commands) = (Vec::new(), Vec::new());
         for kind in KINDS {
-            let here = || changes.iter().filter(move |change| change.key.kind() == kind);
-            let records: Vec<_> = here().map(|change| (change.key.id(), change.expected, change.key.clone())).collect();
+            let here = || {
+                changes
+                    .iter()
+                    .filter(move |change| change.key.kind() == kind)
+            };
+            let records: Vec<_> = here()
+                .map(|change| (change.key.id(), change.expected, change.key.clone()))
+                .collect();
             if records.is_empty() {
                 continue;
             }
@@ -43,7 +49,10 @@ impl Batch {
                 }
             }
         }
-        Ok(Self { expected, commands: commands.into_iter().map(Command::document).collect() })
+        Ok(Self {
+            expected,
+            commands: commands.into_iter().map(Command::document).collect(),
+        })
     }
 }
 
@@ -59,7 +68,12 @@ struct Command {
 
 impl Command {
     fn new(kind: &'static str, verb: &'static str, bytes: usize, statement: Document) -> Self {
-        Self { kind, verb, statements: vec![statement.into()], bytes }
+        Self {
+            kind,
+            verb,
+            statements: vec![statement.into()],
+            bytes,
+        }
     }
 
     fn document(self) -> Document {
@@ -71,7 +85,11 @@ impl Command {
 
 /// Puts a command into one of the same kind, unless that is large enough.
 fn add(commands: &mut Vec<Command>, new: Command) {
-    let fits = |it: &&mut Command| (it.kind, it.verb) == (new.kind, new.verb) && it.statements.len() < STATEMENTS && it.bytes + new.bytes < BYTES;
+    let fits = |it: &&mut Command| {
+        (it.kind, it.verb) == (new.kind, new.verb)
+            && it.statements.len() < STATEMENTS
+            && it.bytes + new.bytes < BYTES
+    };
     match commands.iter_mut().rev().find(fits) {
         Some(command) => {
             command.bytes += new.bytes;
@@ -84,30 +102,63 @@ fn add(commands: &mut Vec<Command>, new: Command) {
 fn commands_of(keys: &KeyFile, change: &Change) -> Result<Vec<Command>, StoreError> {
     let (kind, id, key) = (change.key.kind(), change.key.id(), &change.key);
     let Some(record) = &change.record else {
-        return Ok(vec![Command::new(kind, "delete", id.len(), doc! { "q": { "_id": id }, "limit": 1 })]);
+        return Ok(vec![Command::new(
+            kind,
+            "delete",
+            id.len(),
+            doc! { "q": { "_id": id }, "limit": 1 },
+        )]);
     };
     if record.key() != *key {
-        return Err(StoreError::Failed(format!("{key:?} cannot hold the record {:?}", record.key())));
+        return Err(StoreError::Failed(format!(
+            "{key:?} cannot hold the record {:?}",
+            record.key()
+        )));
     }
-    let json = record.encode().map_err(|error| StoreError::Failed(format!("{key:?} cannot be written as JSON: {error}")))?;
+    let json = record.encode().map_err(|error| {
+        StoreError::Failed(format!("{key:?} cannot be written as JSON: {error}"))
+    })?;
     let version = change.expected + 1;
     let sealed = keys.seal_record(kind, &id, version, &json)?;
     let bytes = sealed.len() + 1024;
     let mut fields = readable(record);
     fields.insert("version", count(version));
-    fields.insert("record", Binary { subtype: BinarySubtype::Generic, bytes: sealed });
-    Ok(vec![Command::new(kind, "update", bytes, doc! { "q": { "_id": id }, "u": { "$set": fields }, "upsert": true })])
+    fields.insert(
+        "record",
+        Binary {
+            subtype: BinarySubtype::Generic,
+            bytes: sealed,
+        },
+    );
+    Ok(vec![Command::new(
+        kind,
+        "update",
+        bytes,
+        doc! { "q": { "_id": id }, "u": { "$set": fields }, "upsert": true },
+    )])
 }
 
 /// The record of a document, and its version.
-pub(super) fn read(inner: &Inner, kind: &'static str, document: &Document) -> Result<(Record, Version), StoreError> {
+pub(super) fn read(
+    inner: &Inner,
+    kind: &'static str,
+    document: &Document,
+) -> Result<(Record, Version), StoreError> {
     let id = document.get_str("_id").unwrap_or("without a name");
-    let unreadable = |why: &dyn Display| StoreError::Failed(format!("{kind} `{id}` in the store {} cannot be read: {why}", inner.shown));
+    let unreadable = |why: &dyn Display| {
+        StoreError::Failed(format!(
+            "{kind} `{id}` in the store {} cannot be read: {why}",
+            inner.shown
+        ))
+    };
     let version = version(document);
     let (Some(version), Ok(sealed)) = (version, document.get_binary_generic("record")) else {
         return Err(unreadable(&"it is no document of micado"));
     };
-    let json = inner.keys.unseal_record(kind, id, version, sealed).ok_or_else(|| unreadable(&"it was changed, or sealed with another key"))?;
+    let json = inner
+        .keys
+        .unseal_record(kind, id, version, sealed)
+        .ok_or_else(|| unreadable(&"it was changed, or sealed with another key"))?;
     let record = Record::decode(kind, id, &json).map_err(|error| unreadable(&error))?;
     Ok((record, version))
 }
@@ -117,7 +168,9 @@ pub(super) fn version(document: &Document) -> Option<Version> {
     match document.get("version")? {
         Bson::Int64(version) => Version::try_from(*version).ok(),
         Bson::Int32(version) => Version::try_from(*version).ok(),
-        Bson::Double(version) if version.fract() == 0.0 && (0.0..1e15).contains(version) => Some(*version as Version),
+        Bson::Double(version) if version.fract() == 0.0 && (0.0..1e15).contains(version) => {
+            Some(*version as Version)
+        }
         _ => None,
     }
 }
@@ -143,7 +196,9 @@ fn readable(record: &Record) -> Document {
             "name": it.name.as_str(), "image": &it.spec.image, "digest": digest(it), "client": &it.spec.client, "location": it.spec.location.as_str(),
             "domain": it.spec.domain.clone(), "memory": bytes(it.spec.reservation.memory), "cpu": cores(it.spec.reservation.cpu), "created": date(it.created_at),
         },
-        Record::Image(it) => doc! { "image": &it.name, "digest": it.digest.clone(), "critical": critical(&it.critical) },
+        Record::Image(it) => {
+            doc! { "image": &it.name, "digest": it.digest.clone(), "critical": critical(&it.critical) }
+        }
         Record::Decision(it) => doc! {
             "at": date(it.at), "container": it.container.as_ref().map(|name| name.to_string()),
             "instance": it.instance.as_ref().map(|id| id.to_string()), "text": &it.text,
@@ -157,12 +212,19 @@ pub(super) fn critical(it: &Critical) -> Document {
 }
 
 fn digest(service: &Service) -> Option<&str> {
-    service.pull.as_deref()?.split_once('@').map(|(_, digest)| digest)
+    service
+        .pull
+        .as_deref()?
+        .split_once('@')
+        .map(|(_, digest)| digest)
 }
 
 /// The word that a state has in JSON.
 pub(super) fn word(state: &impl serde::Serialize) -> Bson {
-    serde_json::to_value(state).ok().and_then(|word| word.as_str().map(Into::into)).unwrap_or(Bson::Null)
+    serde_json::to_value(state)
+        .ok()
+        .and_then(|word| word.as_str().map(Into::into))
+        .unwrap_or(Bson::Null)
 }
 
 pub(super) fn addresses(address: Option<&String>) -> Vec<String> {

@@ -10,7 +10,9 @@ use ::mongodb::{
     options::IndexOptions,
 };
 use futures_util::{StreamExt, TryStreamExt, future::ready};
-use micado_api::{ContainerName, InstanceId, ServiceName, Tag, Timestamp, agent::ContainerHappening};
+use micado_api::{
+    ContainerName, InstanceId, ServiceName, Tag, Timestamp, agent::ContainerHappening,
+};
 use micado_core::metrics::{EVENTS_KEPT, First, Happening, Placed, RecallEvents};
 
 /// The collection.
@@ -21,10 +23,25 @@ const PIECE: usize = 5000;
 
 /// Events are searched for by what they are of, come in their order from the index, and are let go of by their time, for which the server wants an index of nothing else.
 pub(super) fn indexes() -> Vec<IndexModel> {
-    let by = |field: &str| IndexModel::builder().keys(doc! { field: 1, "at": 1, "_id": 1 }).build();
-    let in_order = IndexModel::builder().keys(doc! { "at": 1, "_id": 1 }).build();
+    let by = |field: &str| {
+        IndexModel::builder()
+            .keys(doc! { field: 1, "at": 1, "_id": 1 })
+            .build()
+    };
+    let in_order = IndexModel::builder()
+        .keys(doc! { "at": 1, "_id": 1 })
+        .build();
     let old = IndexOptions::builder().expire_after(EVENTS_KEPT).build();
-    vec![by("container"), by("service"), by("instance"), in_order, IndexModel::builder().keys(doc! { "at": 1 }).options(old).build()]
+    vec![
+        by("container"),
+        by("service"),
+        by("instance"),
+        in_order,
+        IndexModel::builder()
+            .keys(doc! { "at": 1 })
+            .options(old)
+            .build(),
+    ]
 }
 
 impl Inner {
@@ -47,26 +64,51 @@ impl Inner {
             if events.estimated_document_count().await? <= most {
                 return Ok(None);
             }
-            events.find_one(doc! {}).sort(doc! { "at": -1, "_id": -1 }).projection(doc! { "at": 1, "_id": 0 }).skip(most.saturating_sub(1)).await
+            events
+                .find_one(doc! {})
+                .sort(doc! { "at": -1, "_id": -1 })
+                .projection(doc! { "at": 1, "_id": 0 })
+                .skip(most.saturating_sub(1))
+                .await
         };
-        let found = self.within(async { first_to_stay.await.map_err(|error| self.failed(&error)) }).await?;
-        let Some(at) = found.as_ref().and_then(|it| it.get_datetime("at").ok()) else { return Ok(()) };
+        let found = self
+            .within(async { first_to_stay.await.map_err(|error| self.failed(&error)) })
+            .await?;
+        let Some(at) = found.as_ref().and_then(|it| it.get_datetime("at").ok()) else {
+            return Ok(());
+        };
         if !self.held().await {
             return Err(self.unsure());
         }
         let older = doc! { "q": { "at": { "$lt": *at } }, "limit": 0 };
-        self.send(doc! { "delete": COLLECTION, "deletes": [older], "writeConcern": { "w": "majority" } }).await
+        self.send(
+            doc! { "delete": COLLECTION, "deletes": [older], "writeConcern": { "w": "majority" } },
+        )
+        .await
     }
 
-    pub(super) async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
+    pub(super) async fn recall_events(
+        &self,
+        wanted: &RecallEvents,
+    ) -> Result<Vec<Happening>, StoreError> {
         let ((filter, sort), most) = (question(wanted), wanted.most);
         if most == 0 {
             return Ok(vec![]);
         }
         let events = self.database.collection::<Document>(COLLECTION);
-        let found = events.find(filter).sort(sort).batch_size(most.min(PIECE) as u32);
+        let found = events
+            .find(filter)
+            .sort(sort)
+            .batch_size(most.min(PIECE) as u32);
         // One that a person has changed so that it cannot be read is of no use, and the others are.
-        let readable = async { found.await?.try_filter_map(|document| ready(Ok(read(&document)))).take(most).try_collect().await };
+        let readable = async {
+            found
+                .await?
+                .try_filter_map(|document| ready(Ok(read(&document))))
+                .take(most)
+                .try_collect()
+                .await
+        };
         readable.await.map_err(|error| self.failed(&error))
     }
 }
@@ -75,7 +117,10 @@ impl Inner {
 pub(super) fn question(wanted: &RecallEvents) -> (Document, Document) {
     let mut filter = doc! { "at": { "$gte": date(wanted.from), "$lt": date(wanted.until) } };
     if let Some(name) = &wanted.name {
-        filter.insert("$or", [doc! { "container": name }, doc! { "service": name }].to_vec());
+        filter.insert(
+            "$or",
+            [doc! { "container": name }, doc! { "service": name }].to_vec(),
+        );
     }
     if let Some(tag) = &wanted.tag {
         filter.insert("instance", tag);
@@ -107,7 +152,10 @@ fn read(document: &Document) -> Option<Happening> {
     let text = |name: &str| document.get_str(name).ok().map(str::to_owned);
     let what = match document.get_str("what").ok()? {
         "started" => ContainerHappening::Started,
-        "died" => ContainerHappening::Died { exit_code: document.get("exit_code").and_then(whole)?, oom: document.get_bool("oom").ok()? },
+        "died" => ContainerHappening::Died {
+            exit_code: document.get("exit_code").and_then(whole)?,
+            oom: document.get_bool("oom").ok()?,
+        },
         "healthy" => ContainerHappening::Healthy,
         "unhealthy" => ContainerHappening::Unhealthy,
         _ => return None,
@@ -120,12 +168,31 @@ fn read(document: &Document) -> Option<Happening> {
         instance: InstanceId::trusted(text("instance_id")?),
         tag: Tag::trusted(text("instance")?),
     };
-    let at = Timestamp(document.get_datetime("at").ok()?.timestamp_millis().cast_unsigned());
-    Some(Happening { placed, engine_id: text("engine_id")?, at, what })
+    let at = Timestamp(
+        document
+            .get_datetime("at")
+            .ok()?
+            .timestamp_millis()
+            .cast_unsigned(),
+    );
+    Some(Happening {
+        placed,
+        engine_id: text("engine_id")?,
+        at,
+        what,
+    })
 }
 
 /// A whole number. A shell in which somebody edits a document makes it a double.
 fn whole(number: &Bson) -> Option<i64> {
-    let double = || number.as_f64().filter(|it| it.fract() == 0.0 && it.abs() < 2_f64.powi(53)).map(|it| it as i64);
-    number.as_i64().or_else(|| number.as_i32().map(i64::from)).or_else(double)
+    let double = || {
+        number
+            .as_f64()
+            .filter(|it| it.fract() == 0.0 && it.abs() < 2_f64.powi(53))
+            .map(|it| it as i64)
+    };
+    number
+        .as_i64()
+        .or_else(|| number.as_i32().map(i64::from))
+        .or_else(double)
 }

@@ -12,7 +12,9 @@ use ::mongodb::{
 };
 use futures_util::TryStreamExt;
 use micado_api::{InstanceId, Timestamp};
-use micado_core::metrics::{EVENTS_MOST, Happening, History, Point, Recall, RecallEvents, Resolution, Whose};
+use micado_core::metrics::{
+    EVENTS_MOST, Happening, History, Point, Recall, RecallEvents, Resolution, Whose,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -45,8 +47,19 @@ impl History for MongoStore {
 
     async fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError> {
         let samples = self.inner.database.collection::<Document>(COLLECTION);
-        let find = async { samples.distinct("instance", doc! { "resolution": seconds(resolution) }).await.map_err(|error| self.inner.failed(&error)) };
-        let mut found: Vec<InstanceId> = self.inner.within(find).await?.iter().filter_map(|it| it.as_str().map(InstanceId::trusted)).collect();
+        let find = async {
+            samples
+                .distinct("instance", doc! { "resolution": seconds(resolution) })
+                .await
+                .map_err(|error| self.inner.failed(&error))
+        };
+        let mut found: Vec<InstanceId> = self
+            .inner
+            .within(find)
+            .await?
+            .iter()
+            .filter_map(|it| it.as_str().map(InstanceId::trusted))
+            .collect();
         found.sort();
         Ok(found)
     }
@@ -76,11 +89,23 @@ impl Inner {
             Whose::Container(name) => drop(filter.insert("containers", name)),
         }
         let samples = self.database.collection::<Document>(COLLECTION);
-        let mut cursor = samples.find(filter).projection(doc! { "instance": 1, "begin": 1, "points": 1 }).await.map_err(|error| self.failed(&error))?;
+        let mut cursor = samples
+            .find(filter)
+            .projection(doc! { "instance": 1, "begin": 1, "points": 1 })
+            .await
+            .map_err(|error| self.failed(&error))?;
         let mut all = Vec::new();
-        while let Some(document) = cursor.try_next().await.map_err(|error| self.failed(&error))? {
+        while let Some(document) = cursor
+            .try_next()
+            .await
+            .map_err(|error| self.failed(&error))?
+        {
             let read = read(wanted, &document).ok_or_else(|| {
-                StoreError::Failed(format!("samples `{}` in the store {} cannot be read", document.get_str("_id").unwrap_or("?"), self.shown))
+                StoreError::Failed(format!(
+                    "samples `{}` in the store {} cannot be read",
+                    document.get_str("_id").unwrap_or("?"),
+                    self.shown
+                ))
             })?;
             all.extend(read);
         }
@@ -95,7 +120,10 @@ pub(super) fn indexes() -> Vec<IndexModel> {
     vec![
         by(doc! { "containers": 1, "resolution": 1, "begin": 1 }),
         by(doc! { "instance": 1, "resolution": 1, "begin": 1 }),
-        IndexModel::builder().keys(doc! { "expires": 1 }).options(at_once).build(),
+        IndexModel::builder()
+            .keys(doc! { "expires": 1 })
+            .options(at_once)
+            .build(),
     ]
 }
 
@@ -124,7 +152,14 @@ fn seconds(resolution: Resolution) -> i64 {
 fn commands(points: &[Point]) -> Result<Vec<Document>, StoreError> {
     let mut buckets: BTreeMap<Bucket<'_>, Vec<&Point>> = BTreeMap::new();
     for point in points {
-        buckets.entry((&point.instance, point.resolution, bucket(point.resolution, point.at))).or_default().push(point);
+        buckets
+            .entry((
+                &point.instance,
+                point.resolution,
+                bucket(point.resolution, point.at),
+            ))
+            .or_default()
+            .push(point);
     }
     let (mut commands, mut updates, mut size) = (Vec::new(), Vec::new(), 0);
     for (of, points) in &buckets {
@@ -147,34 +182,54 @@ fn command(updates: Vec<Bson>) -> Document {
 }
 
 /// The update of one document, and about how many bytes it is.
-fn statement((instance, resolution, begin): &Bucket<'_>, points: &[&Point]) -> Result<(Bson, usize), StoreError> {
+fn statement(
+    (instance, resolution, begin): &Bucket<'_>,
+    points: &[&Point],
+) -> Result<(Bson, usize), StoreError> {
     let (mut fields, mut names, mut size) = (Document::new(), BTreeSet::new(), 512);
     for point in points {
         let bytes = points::encode(point)?;
         size += bytes.len() + 32;
-        fields.insert(format!("points.{}", point.at.0 - begin.0), Binary { subtype: BinarySubtype::Generic, bytes });
+        fields.insert(
+            format!("points.{}", point.at.0 - begin.0),
+            Binary {
+                subtype: BinarySubtype::Generic,
+                bytes,
+            },
+        );
         names.extend(point.containers.keys());
     }
     size += names.iter().map(|name| name.len() + 16).sum::<usize>();
     let names: Vec<&String> = names.into_iter().collect();
-    let expires = begin.0.saturating_add(millis(length(*resolution) + resolution.kept()));
+    let expires = begin
+        .0
+        .saturating_add(millis(length(*resolution) + resolution.kept()));
     let made = doc! { "instance": instance.as_str(), "resolution": seconds(*resolution), "begin": date(*begin), "expires": date(Timestamp(expires)) };
     let change = doc! { "$setOnInsert": made, "$addToSet": { "containers": { "$each": names } }, "$set": fields };
     let id = format!("{instance} {} {}", seconds(*resolution), begin.0);
-    Ok((doc! { "q": { "_id": id }, "u": change, "upsert": true }.into(), size))
+    Ok((
+        doc! { "q": { "_id": id }, "u": change, "upsert": true }.into(),
+        size,
+    ))
 }
 
 /// The points of a document that are wanted. `None` if it is none of ours.
 fn read(wanted: &Recall, document: &Document) -> Option<Vec<Point>> {
     let instance = InstanceId::trusted(document.get_str("instance").ok()?);
-    let begin = document.get_datetime("begin").ok()?.timestamp_millis().cast_unsigned();
+    let begin = document
+        .get_datetime("begin")
+        .ok()?
+        .timestamp_millis()
+        .cast_unsigned();
     let mut points = Vec::new();
     for (offset, figures) in document.get_document("points").ok()? {
         let at = Timestamp(begin.saturating_add(offset.parse().ok()?));
         if at < wanted.from || at >= wanted.until {
             continue;
         }
-        let Bson::Binary(figures) = figures else { return None };
+        let Bson::Binary(figures) = figures else {
+            return None;
+        };
         let (machine, mut containers) = points::decode(&figures.bytes)?;
         if let Whose::Container(name) = &wanted.whose {
             containers.retain(|it, _| it == name);
@@ -182,7 +237,13 @@ fn read(wanted: &Recall, document: &Document) -> Option<Vec<Point>> {
                 continue;
             }
         }
-        points.push(Point { instance: instance.clone(), resolution: wanted.resolution, at, machine, containers });
+        points.push(Point {
+            instance: instance.clone(),
+            resolution: wanted.resolution,
+            at,
+            machine,
+            containers,
+        });
     }
     Some(points)
 }

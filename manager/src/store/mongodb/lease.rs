@@ -59,7 +59,10 @@ impl Inner {
 
 /// The lease as this hold has it, and what a sign of life changes: never nothing, so that no two that write it can both succeed.
 pub(super) fn mine(inner: &Inner, hold: &Hold) -> (Document, Document) {
-    (doc! { "_id": ID, "process": &inner.process, "epoch": hold.epoch }, doc! { "$inc": { "beats": 1_i64 }, "$currentDate": { "seen": true } })
+    (
+        doc! { "_id": ID, "process": &inner.process, "epoch": hold.epoch },
+        doc! { "$inc": { "beats": 1_i64 }, "$currentDate": { "seen": true } },
+    )
 }
 
 /// Takes the lease: at once if it is free, ours, or of a manager that had our very lock and so has ended; else once it has run out. Whatever the one
@@ -68,13 +71,27 @@ pub(super) async fn take(inner: &Inner) -> Result<Hold, StoreError> {
     let begun = Instant::now();
     let mut first_beats = None;
     loop {
-        let found = inner.within(async { look(inner).await.map_err(|error| inner.failed(&error)) }).await?;
+        let found = inner
+            .within(async { look(inner).await.map_err(|error| inner.failed(&error)) })
+            .await?;
         let beats = found.as_ref().map(|lease| lease.beats);
-        if let Some(hold) = inner.within(async { try_take(inner, found.as_ref()).await.map_err(|error| inner.failed(&error)) }).await? {
+        if let Some(hold) = inner
+            .within(async {
+                try_take(inner, found.as_ref())
+                    .await
+                    .map_err(|error| inner.failed(&error))
+            })
+            .await?
+        {
             return Ok(hold);
         }
         match found {
-            Some(lease) if first_beats.is_some_and(|first| Some(first) != beats) || begun.elapsed() > inner.pace.lease * 2 => return Err(inner.in_use(&lease)),
+            Some(lease)
+                if first_beats.is_some_and(|first| Some(first) != beats)
+                    || begun.elapsed() > inner.pace.lease * 2 =>
+            {
+                return Err(inner.in_use(&lease));
+            }
             _ => first_beats = first_beats.or(beats),
         }
         tokio::time::sleep(LOOK.min(inner.pace.lease / 4)).await;
@@ -82,7 +99,11 @@ pub(super) async fn take(inner: &Inner) -> Result<Hold, StoreError> {
 }
 
 async fn look(inner: &Inner) -> Result<Option<Lease>, Error> {
-    inner.database.collection(COLLECTION).find_one(doc! { "_id": ID }).await
+    inner
+        .database
+        .collection(COLLECTION)
+        .find_one(doc! { "_id": ID })
+        .await
 }
 
 /// One attempt, on the lease as it was found; `None` when it is not free, or somebody was quicker.
@@ -94,7 +115,10 @@ async fn try_take(inner: &Inner, found: Option<&Lease>) -> Result<Option<Hold>, 
         Some(lease) => {
             let mut same = doc! { "_id": ID, "process": &lease.process, "epoch": lease.epoch };
             if lease.process != inner.process && lease.owner != inner.keys.owner() {
-                same.insert("$expr", doc! { "$lt": [{ "$add": ["$seen", "$lasts_ms"] }, "$$NOW"] });
+                same.insert(
+                    "$expr",
+                    doc! { "$lt": [{ "$add": ["$seen", "$lasts_ms"] }, "$$NOW"] },
+                );
             }
             same
         }
@@ -114,9 +138,20 @@ async fn try_take(inner: &Inner, found: Option<&Lease>) -> Result<Option<Hold>, 
         "$currentDate": { "seen": true },
     };
     // Where there was none, an upsert: of two at once, one makes it, and the other finds it made, or is told that its key is taken.
-    let taken = inner.lease().find_one_and_update(free, ours).upsert(found.is_none()).return_document(ReturnDocument::After).await;
+    let taken = inner
+        .lease()
+        .find_one_and_update(free, ours)
+        .upsert(found.is_none())
+        .return_document(ReturnDocument::After)
+        .await;
     match taken {
-        Ok(taken) => Ok(taken.and_then(|lease| lease.get_i64("epoch").ok()).map(|epoch| Hold { session, epoch, renewed })),
+        Ok(taken) => Ok(taken
+            .and_then(|lease| lease.get_i64("epoch").ok())
+            .map(|epoch| Hold {
+                session,
+                epoch,
+                renewed,
+            })),
         Err(error) if is_duplicate(&error) => Ok(None),
         Err(error) => Err(error),
     }
@@ -134,7 +169,11 @@ async fn end_transactions(inner: &Inner, session: &Document) {
 pub(super) async fn beat(inner: &Inner, hold: &mut Hold) -> Result<(), StoreError> {
     let now = Instant::now();
     let (mine, beat) = mine(inner, hold);
-    let updated = inner.lease().update_one(mine, beat).await.map_err(|error| inner.failed(&error))?;
+    let updated = inner
+        .lease()
+        .update_one(mine, beat)
+        .await
+        .map_err(|error| inner.failed(&error))?;
     if updated.matched_count == 0 {
         return Err(replaced(inner).await);
     }
@@ -146,22 +185,31 @@ pub(super) async fn beat(inner: &Inner, hold: &mut Hold) -> Result<(), StoreErro
 pub(super) async fn replaced(inner: &Inner) -> StoreError {
     match look(inner).await {
         Ok(Some(lease)) => inner.in_use(&lease),
-        Ok(None) => StoreError::Failed(format!("the store {} was emptied while it was in use", inner.shown)),
+        Ok(None) => StoreError::Failed(format!(
+            "the store {} was emptied while it was in use",
+            inner.shown
+        )),
         Err(error) => inner.failed(&error),
     }
 }
 
 /// Gives signs of life for as long as the store is open, and says so when it is not sure any more that the lease is ours.
 pub(super) async fn renew(store: Weak<Inner>) {
-    let Some(pause) = store.upgrade().map(|inner| inner.pace.lease / 4) else { return };
+    let Some(pause) = store.upgrade().map(|inner| inner.pace.lease / 4) else {
+        return;
+    };
     loop {
         tokio::time::sleep(pause).await;
         let Some(inner) = store.upgrade() else { return };
         let mut slot = inner.hold.lock().await;
         // Without a hold, whoever is to load the store knows already.
-        let Some(hold) = slot.as_mut().filter(|hold| hold.renewed.elapsed() >= pause) else { continue };
+        let Some(hold) = slot.as_mut().filter(|hold| hold.renewed.elapsed() >= pause) else {
+            continue;
+        };
         let left = inner.pace.lease.saturating_sub(hold.renewed.elapsed());
-        let beaten = tokio::time::timeout(left, beat(&inner, hold)).await.unwrap_or_else(|_| Err(inner.silent()));
+        let beaten = tokio::time::timeout(left, beat(&inner, hold))
+            .await
+            .unwrap_or_else(|_| Err(inner.silent()));
         match beaten {
             Err(error @ StoreError::Failed(_)) if hold.renewed.elapsed() < inner.pace.lease => {
                 tracing::warn!(%error, "the lease of the store could not be renewed yet")
@@ -180,7 +228,12 @@ pub(super) async fn release(inner: &Inner, hold: Hold) -> Result<(), StoreError>
     let (mine, _) = mine(inner, &hold);
     drop(hold);
     let over = doc! { "$set": { "seen": DateTime::from_millis(0) }, "$inc": { "beats": 1_i64 } };
-    inner.lease().update_one(mine, over).await.map(drop).map_err(|error| inner.failed(&error))
+    inner
+        .lease()
+        .update_one(mine, over)
+        .await
+        .map(drop)
+        .map_err(|error| inner.failed(&error))
 }
 
 fn is_duplicate(error: &Error) -> bool {
@@ -193,5 +246,6 @@ fn is_duplicate(error: &Error) -> bool {
 }
 
 fn host() -> Bson {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "an unknown machine".into(), |name| name.trim().into())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "an unknown machine".into(), |name| name.trim().into())
 }

@@ -27,17 +27,36 @@ pub(super) enum Found {
 /// Looks, and changes nothing.
 pub(super) async fn check(inner: &Inner) -> Result<Found, StoreError> {
     let failed = |error: Error| inner.failed(&error);
-    let hello = inner.database.run_command(doc! { "hello": 1 }).await.map_err(failed)?;
+    let hello = inner
+        .database
+        .run_command(doc! { "hello": 1 })
+        .await
+        .map_err(failed)?;
     if !hello.contains_key("setName") && hello.get_str("msg").ok() != Some("isdbgrid") {
         return Err(StoreError::Schema(format!(
             "the server of the store {} is no replica set, without which MongoDB has no transactions: start it with --replSet (one member is enough)",
             inner.shown
         )));
     }
-    let schema = inner.database.collection::<Document>(COLLECTION).find_one(doc! { "_id": ID }).await.map_err(failed)?;
+    let schema = inner
+        .database
+        .collection::<Document>(COLLECTION)
+        .find_one(doc! { "_id": ID })
+        .await
+        .map_err(failed)?;
     let Some(schema) = schema else {
-        for kind in KINDS.into_iter().chain([history::COLLECTION, events::COLLECTION]) {
-            if inner.database.collection::<Document>(kind).find_one(doc! {}).await.map_err(failed)?.is_some() {
+        for kind in KINDS
+            .into_iter()
+            .chain([history::COLLECTION, events::COLLECTION])
+        {
+            if inner
+                .database
+                .collection::<Document>(kind)
+                .find_one(doc! {})
+                .await
+                .map_err(failed)?
+                .is_some()
+            {
                 return Err(StoreError::Schema(format!(
                     "the database of the store {} has a collection `{kind}` of another program: name another database in the URL",
                     inner.shown
@@ -50,14 +69,20 @@ pub(super) async fn check(inner: &Inner) -> Result<Found, StoreError> {
         Some(VERSION) => Found::Ours,
         Some(version) if (1..VERSION).contains(&version) => Found::Older(version),
         version => {
-            let version = version.map_or_else(|| "an unreadable schema".to_owned(), |version| format!("schema {version}"));
+            let version = version.map_or_else(
+                || "an unreadable schema".to_owned(),
+                |version| format!("schema {version}"),
+            );
             return Err(StoreError::Schema(format!(
                 "the store {} has {version} and this micado knows up to {VERSION}: start the micado that wrote it, or a newer one",
                 inner.shown
             )));
         }
     };
-    if !schema.get_binary_generic("proof").is_ok_and(|sealed| inner.keys.is_proof(sealed)) {
+    if !schema
+        .get_binary_generic("proof")
+        .is_ok_and(|sealed| inner.keys.is_proof(sealed))
+    {
         return Err(inner.keys.another(&inner.shown));
     }
     Ok(found)
@@ -66,10 +91,15 @@ pub(super) async fn check(inner: &Inner) -> Result<Found, StoreError> {
 /// Makes the collections and then says that they are a store.
 pub(super) async fn create(inner: &Inner) -> Result<(), StoreError> {
     make_collections(inner).await?;
-    let proof = ::mongodb::bson::Binary { subtype: BinarySubtype::Generic, bytes: inner.keys.proof()? };
+    let proof = ::mongodb::bson::Binary {
+        subtype: BinarySubtype::Generic,
+        bytes: inner.keys.proof()?,
+    };
     let schema = doc! { "version": VERSION as i64, "proof": proof };
     let collection = inner.database.collection::<Document>(COLLECTION);
-    let made = collection.update_one(doc! { "_id": ID }, doc! { "$setOnInsert": schema }).upsert(true);
+    let made = collection
+        .update_one(doc! { "_id": ID }, doc! { "$setOnInsert": schema })
+        .upsert(true);
     made.await.map(drop).map_err(|error| inner.failed(&error))
 }
 
@@ -79,28 +109,56 @@ pub(super) async fn upgrade(inner: &Inner, from: u64) -> Result<(), StoreError> 
     make_collections(inner).await?;
     if from < 2 {
         // Without a record, they were written for people alone.
-        inner.database.collection::<Document>("imagecontainer").delete_many(doc! { "record": { "$exists": false } }).await.map_err(failed)?;
+        inner
+            .database
+            .collection::<Document>("imagecontainer")
+            .delete_many(doc! { "record": { "$exists": false } })
+            .await
+            .map_err(failed)?;
     }
     let collection = inner.database.collection::<Document>(COLLECTION);
-    collection.update_one(doc! { "_id": ID }, doc! { "$set": { "version": VERSION as i64 } }).await.map(drop).map_err(failed)?;
-    tracing::info!(from, to = VERSION, store = inner.shown, "the store was upgraded");
+    collection
+        .update_one(
+            doc! { "_id": ID },
+            doc! { "$set": { "version": VERSION as i64 } },
+        )
+        .await
+        .map(drop)
+        .map_err(failed)?;
+    tracing::info!(
+        from,
+        to = VERSION,
+        store = inner.shown,
+        "the store was upgraded"
+    );
     Ok(())
 }
 
 /// What is there already stays. (A transaction of an older server cannot make any.)
 async fn make_collections(inner: &Inner) -> Result<(), StoreError> {
     for name in KINDS {
-        make(inner, name, None).await.map_err(|error| inner.failed(&error))?;
+        make(inner, name, None)
+            .await
+            .map_err(|error| inner.failed(&error))?;
     }
     // What points repeat, the server's default leaves in; where it cannot be chosen, it will do.
     let zstd = doc! { "wiredTiger": { "configString": "block_compressor=zstd" } };
     if make(inner, history::COLLECTION, Some(zstd)).await.is_err() {
-        make(inner, history::COLLECTION, None).await.map_err(|error| inner.failed(&error))?;
+        make(inner, history::COLLECTION, None)
+            .await
+            .map_err(|error| inner.failed(&error))?;
     }
     let samples = inner.database.collection::<Document>(history::COLLECTION);
-    samples.create_indexes(history::indexes()).await.map_err(|error| inner.failed(&error))?;
+    samples
+        .create_indexes(history::indexes())
+        .await
+        .map_err(|error| inner.failed(&error))?;
     let events = inner.database.collection::<Document>(events::COLLECTION);
-    events.create_indexes(events::indexes()).await.map(drop).map_err(|error| inner.failed(&error))
+    events
+        .create_indexes(events::indexes())
+        .await
+        .map(drop)
+        .map_err(|error| inner.failed(&error))
 }
 
 async fn make(inner: &Inner, name: &str, storage: Option<Document>) -> Result<(), Error> {
@@ -109,7 +167,9 @@ async fn make(inner: &Inner, name: &str, storage: Option<Document>) -> Result<()
         made = made.storage_engine(storage);
     }
     match made.await {
-        Err(error) if matches!(&*error.kind, ErrorKind::Command(error) if error.code == EXISTS) => Ok(()),
+        Err(error) if matches!(&*error.kind, ErrorKind::Command(error) if error.code == EXISTS) => {
+            Ok(())
+        }
         made => made,
     }
 }

@@ -46,7 +46,12 @@ pub(super) async fn write(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Resu
             }
             Err(Failed::Conflict(key)) => return Err(StoreError::Conflict(key)),
             Err(Failed::Replaced) => return Err(lease::replaced(inner).await),
-            Err(Failed::Refused(reply)) => return Err(StoreError::Failed(format!("the store {} refused to write: {reply}", inner.shown))),
+            Err(Failed::Refused(reply)) => {
+                return Err(StoreError::Failed(format!(
+                    "the store {} refused to write: {reply}",
+                    inner.shown
+                )));
+            }
             Err(Failed::Driver(error)) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => {
                 tracing::debug!(error = %error.kind, "a transaction is tried again");
                 tokio::time::sleep(PAUSE).await;
@@ -67,7 +72,9 @@ async fn attempt(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Result<(), Fa
     loop {
         match hold.session.commit_transaction().await {
             // Asking again is safe: the server knows the transaction by its number.
-            Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => tokio::time::sleep(PAUSE).await,
+            Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
+                tokio::time::sleep(PAUSE).await
+            }
             ended => return Ok(ended?),
         }
     }
@@ -77,13 +84,27 @@ async fn attempt(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Result<(), Fa
 async fn in_transaction(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Result<(), Failed> {
     let (mine, beat) = lease::mine(inner, hold);
     let lease = inner.database.collection::<Document>(lease::COLLECTION);
-    if lease.update_one(mine, beat).session(&mut hold.session).await?.matched_count == 0 {
+    if lease
+        .update_one(mine, beat)
+        .session(&mut hold.session)
+        .await?
+        .matched_count
+        == 0
+    {
         return Err(Failed::Replaced);
     }
     for expected in &batch.expected {
-        let ids: Vec<&str> = expected.records.iter().map(|(id, ..)| id.as_str()).collect();
+        let ids: Vec<&str> = expected
+            .records
+            .iter()
+            .map(|(id, ..)| id.as_str())
+            .collect();
         let collection = inner.database.collection::<Document>(expected.kind);
-        let mut found = collection.find(doc! { "_id": { "$in": ids } }).projection(doc! { "version": 1 }).session(&mut hold.session).await?;
+        let mut found = collection
+            .find(doc! { "_id": { "$in": ids } })
+            .projection(doc! { "version": 1 })
+            .session(&mut hold.session)
+            .await?;
         let found: Vec<Document> = found.stream(&mut hold.session).try_collect().await?;
         let versions: HashMap<&str, Version> = found.iter().filter_map(version).collect();
         for (id, expected, key) in &expected.records {
@@ -93,7 +114,11 @@ async fn in_transaction(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Result
         }
     }
     for command in &batch.commands {
-        let reply = inner.database.run_command(command.clone()).session(&mut hold.session).await?;
+        let reply = inner
+            .database
+            .run_command(command.clone())
+            .session(&mut hold.session)
+            .await?;
         if reply.contains_key("writeErrors") {
             return Err(Failed::Refused(reply));
         }
@@ -103,5 +128,8 @@ async fn in_transaction(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Result
 
 /// A document's id and version. One without a version, which we did not write, has one that nobody expects.
 fn version(document: &Document) -> Option<(&str, Version)> {
-    Some((document.get_str("_id").ok()?, document::version(document).unwrap_or(Version::MAX)))
+    Some((
+        document.get_str("_id").ok()?,
+        document::version(document).unwrap_or(Version::MAX),
+    ))
 }

@@ -17,16 +17,53 @@ impl MongoStore {
     ///
     /// # Errors
     /// `Failed` when the server does not take it.
-    pub async fn show(&self, now: Timestamp, instances: &[InstanceView], containers: &[ContainerView], images: &[ImageView]) -> Result<(), StoreError> {
-        let nodes: HashMap<&str, &str> = instances.iter().filter_map(|it| Some((it.tag.as_str(), it.node.as_deref()?))).collect();
-        self.refresh("instance", instances.iter().map(|it| (it.id.as_str(), instance(it, now))).collect()).await?;
-        self.refresh("container", containers.iter().map(|it| (it.name.as_str(), container(it, &nodes))).collect()).await?;
-        self.refresh("imagecontainer", images.iter().map(|it| (it.image.as_str(), image(it))).collect()).await
+    pub async fn show(
+        &self,
+        now: Timestamp,
+        instances: &[InstanceView],
+        containers: &[ContainerView],
+        images: &[ImageView],
+    ) -> Result<(), StoreError> {
+        let nodes: HashMap<&str, &str> = instances
+            .iter()
+            .filter_map(|it| Some((it.tag.as_str(), it.node.as_deref()?)))
+            .collect();
+        self.refresh(
+            "instance",
+            instances
+                .iter()
+                .map(|it| (it.id.as_str(), instance(it, now)))
+                .collect(),
+        )
+        .await?;
+        self.refresh(
+            "container",
+            containers
+                .iter()
+                .map(|it| (it.name.as_str(), container(it, &nodes)))
+                .collect(),
+        )
+        .await?;
+        self.refresh(
+            "imagecontainer",
+            images
+                .iter()
+                .map(|it| (it.image.as_str(), image(it)))
+                .collect(),
+        )
+        .await
     }
 
     /// Commits do not wait for it: one that collides with it is tried again.
-    async fn refresh(&self, kind: &str, documents: Vec<(&str, Document)>) -> Result<(), StoreError> {
-        let updates: Vec<Document> = documents.into_iter().map(|(id, fields)| doc! { "q": { "_id": id }, "u": { "$set": fields } }).collect();
+    async fn refresh(
+        &self,
+        kind: &str,
+        documents: Vec<(&str, Document)>,
+    ) -> Result<(), StoreError> {
+        let updates: Vec<Document> = documents
+            .into_iter()
+            .map(|(id, fields)| doc! { "q": { "_id": id }, "u": { "$set": fields } })
+            .collect();
         for batch in updates.chunks(BATCH) {
             if !self.inner.held().await {
                 return Ok(());

@@ -4,14 +4,24 @@ use super::*;
 use tokio::{io::DuplexStream, time::Instant};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-const PACE: Pace = Pace { ping: Duration::from_secs(6), dead: Duration::from_secs(18) };
+const PACE: Pace = Pace {
+    ping: Duration::from_secs(6),
+    dead: Duration::from_secs(18),
+};
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Both ends of a connection that holds so many bytes on their way.
 async fn connection(holds: usize) -> (Caller, Pings, WebSocketStream<DuplexStream>) {
     let (ours, theirs) = tokio::io::duplex(holds);
-    let (caller, pings) = Caller::new(WebSocketStream::from_raw_socket(ours, Role::Client, None).await, PACE);
-    (caller, pings, WebSocketStream::from_raw_socket(theirs, Role::Server, None).await)
+    let (caller, pings) = Caller::new(
+        WebSocketStream::from_raw_socket(ours, Role::Client, None).await,
+        PACE,
+    );
+    (
+        caller,
+        pings,
+        WebSocketStream::from_raw_socket(theirs, Role::Server, None).await,
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -40,13 +50,19 @@ async fn one_that_only_answers_pings_is_there_for_hours() {
 #[tokio::test(start_paused = true)]
 async fn one_that_does_not_read_and_pings_is_there_and_gets_all_when_it_reads() {
     let (caller, pings, theirs) = connection(1 << 10).await;
-    let Caller { mut output, mut input } = caller;
+    let Caller {
+        mut output,
+        mut input,
+    } = caller;
     let (mut theirs, mut reads) = theirs.split();
     let asks = async {
         let mut ticks = interval(PACE.ping);
         loop {
             ticks.tick().await;
-            theirs.send(Message::Ping(Bytes::new())).await.expect("we read");
+            theirs
+                .send(Message::Ping(Bytes::new()))
+                .await
+                .expect("we read");
         }
     };
     let work = async {
@@ -55,7 +71,8 @@ async fn one_that_does_not_read_and_pings_is_there_and_gets_all_when_it_reads() 
             tokio::time::sleep(HOUR).await;
             let mut come = 0;
             while come < 100_000 {
-                if let Message::Binary(frame) = reads.next().await.expect("more").expect("readable") {
+                if let Message::Binary(frame) = reads.next().await.expect("more").expect("readable")
+                {
                     come += frame.len() - 1;
                 }
             }

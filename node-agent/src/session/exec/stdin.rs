@@ -28,13 +28,26 @@ pub struct Stdin {
 
 impl Stdin {
     /// On this stream; the caller hears how many more frames it may send as they are taken.
-    pub fn new(to: impl AsyncWrite + Unpin + Send + 'static, caller: Output, terminal: bool, fast: Arc<Semaphore>) -> Self {
+    pub fn new(
+        to: impl AsyncWrite + Unpin + Send + 'static,
+        caller: Output,
+        terminal: bool,
+        fast: Arc<Semaphore>,
+    ) -> Self {
         let (waiting, frames) = mpsc::unbounded_channel();
         let allowed = Arc::new(Semaphore::new(INPUT_AHEAD));
         // Who types needs no place.
         let fast = (!terminal).then_some(fast);
-        let room = Room { caller, allowed: Arc::clone(&allowed), fast };
-        Self { waiting: Some(waiting), allowed, feed: tokio::spawn(feed(to, frames, room, terminal)) }
+        let room = Room {
+            caller,
+            allowed: Arc::clone(&allowed),
+            fast,
+        };
+        Self {
+            waiting: Some(waiting),
+            allowed,
+            feed: tokio::spawn(feed(to, frames, room, terminal)),
+        }
     }
 
     /// Input that the command gets when it takes it; after the end, nobody does.
@@ -42,7 +55,9 @@ impl Stdin {
     /// # Errors
     /// When the caller has not waited until it may send more, or sends too much at once.
     pub fn add(&self, data: Bytes) -> Result<(), SessionError> {
-        let Some(waiting) = &self.waiting else { return Ok(()) };
+        let Some(waiting) = &self.waiting else {
+            return Ok(());
+        };
         match self.allowed.try_acquire() {
             Ok(one) if data.len() <= INPUT_FRAME => one.forget(),
             _ => return Err(SessionError::TooFarAhead),
@@ -81,7 +96,12 @@ impl Room {
 }
 
 /// Until there is no more; then the input is closed. A terminal stays: the engine would close its output, too.
-async fn feed(mut to: impl AsyncWrite + Unpin, mut frames: mpsc::UnboundedReceiver<Bytes>, room: Room, terminal: bool) {
+async fn feed(
+    mut to: impl AsyncWrite + Unpin,
+    mut frames: mpsc::UnboundedReceiver<Bytes>,
+    room: Room,
+    terminal: bool,
+) {
     let (mut reads, mut taken, mut place) = (true, 0, None);
     while let Some(data) = frames.recv().await {
         // A command that reads no more loses nothing that it wants.

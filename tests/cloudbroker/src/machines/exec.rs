@@ -33,14 +33,38 @@ const ENGINE: &str = "until curl --silent --fail --max-time 5 --output /dev/null
 
 impl Docker {
     /// Runs the executable (or finds it running), tells what it says, and answers how it ended.
-    pub(super) async fn run(&self, program: &Program, mut said: impl FnMut(&str)) -> Result<i64, bollard::errors::Error> {
-        let environment = vec![format!("BINARY={}", program.binary), format!("ARGUMENTS={}", program.arguments)];
-        let config = ExecConfig { cmd: Some(shell(START)), env: Some(environment), ..ExecConfig::default() };
-        let exec = self.engine.create_exec(&container_of(&program.machine), config).await?.id;
-        self.engine.start_exec(&exec, Some(StartExecOptions { detach: true, ..StartExecOptions::default() })).await?;
+    pub(super) async fn run(
+        &self,
+        program: &Program,
+        mut said: impl FnMut(&str),
+    ) -> Result<i64, bollard::errors::Error> {
+        let environment = vec![
+            format!("BINARY={}", program.binary),
+            format!("ARGUMENTS={}", program.arguments),
+        ];
+        let config = ExecConfig {
+            cmd: Some(shell(START)),
+            env: Some(environment),
+            ..ExecConfig::default()
+        };
+        let exec = self
+            .engine
+            .create_exec(&container_of(&program.machine), config)
+            .await?
+            .id;
+        self.engine
+            .start_exec(
+                &exec,
+                Some(StartExecOptions {
+                    detach: true,
+                    ..StartExecOptions::default()
+                }),
+            )
+            .await?;
         self.attached(&program.machine, FOLLOW, &mut said).await?;
         let mut code = String::new();
-        self.attached(&program.machine, CODE, |text| code.push_str(text)).await?;
+        self.attached(&program.machine, CODE, |text| code.push_str(text))
+            .await?;
         Ok(code.trim().parse().unwrap_or(137))
     }
 
@@ -49,10 +73,22 @@ impl Docker {
         Ok(self.attached(id, ENGINE, |_| {}).await? == Some(0))
     }
 
-    async fn attached(&self, id: &str, script: &str, mut said: impl FnMut(&str)) -> Result<Option<i64>, bollard::errors::Error> {
-        let config = ExecConfig { cmd: Some(shell(script)), attach_stdout: Some(true), attach_stderr: Some(true), ..ExecConfig::default() };
+    async fn attached(
+        &self,
+        id: &str,
+        script: &str,
+        mut said: impl FnMut(&str),
+    ) -> Result<Option<i64>, bollard::errors::Error> {
+        let config = ExecConfig {
+            cmd: Some(shell(script)),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..ExecConfig::default()
+        };
         let exec = self.engine.create_exec(&container_of(id), config).await?.id;
-        if let StartExecResults::Attached { mut output, .. } = self.engine.start_exec(&exec, None).await? {
+        if let StartExecResults::Attached { mut output, .. } =
+            self.engine.start_exec(&exec, None).await?
+        {
             while let Some(piece) = output.next().await {
                 said(&String::from_utf8_lossy(&piece?.into_bytes()));
             }

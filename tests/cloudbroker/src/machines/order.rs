@@ -34,18 +34,38 @@ impl Machine {
             Power::On | Power::Up => true,
             Power::Off | Power::Ending | Power::Gone => return None,
         };
-        let What::InstanceType { cpus, memory, .. } = world.entry(&instance.instance_type)?.what else { return None };
+        let What::InstanceType { cpus, memory, .. } = world.entry(&instance.instance_type)?.what
+        else {
+            return None;
+        };
         let hostname = format!("vm-{}", id[4..13].replace('-', ""));
         let mut files = Vec::new();
         if let Some(job) = &instance.job {
-            files.extend(world.files_of(job).map(|file| (format!("{JOB_FOLDER}/{}", file.name), file.content.0.clone())));
+            files.extend(world.files_of(job).map(|file| {
+                (
+                    format!("{JOB_FOLDER}/{}", file.name),
+                    file.content.0.clone(),
+                )
+            }));
         }
         if let Some(data) = &instance.user_data {
             let about = format!("instance-id: {id}\nlocal-hostname: {hostname}\n");
-            files.extend([(format!("{SEED}/meta-data"), about.into_bytes()), (format!("{SEED}/user-data"), data.0.clone())]);
+            files.extend([
+                (format!("{SEED}/meta-data"), about.into_bytes()),
+                (format!("{SEED}/user-data"), data.0.clone()),
+            ]);
         }
         let (name, software) = (instance.ordered_as.clone(), instance.software.clone());
-        Some(Self { id: id.to_owned(), name, hostname, software, cpus, memory, files, is_on })
+        Some(Self {
+            id: id.to_owned(),
+            name,
+            hostname,
+            software,
+            cpus,
+            memory,
+            files,
+            is_on,
+        })
     }
 }
 
@@ -65,9 +85,18 @@ pub(super) struct Program {
 impl Program {
     pub(super) fn of(world: &World, job: &str) -> Option<Self> {
         let job = world.records().jobs.get(job)?;
-        let What::Executable { binary, .. } = &world.entry(&job.executable)?.what else { return None };
-        let machine = world.instances_of(job).find(|instance| !instance.status.is_over())?;
+        let What::Executable { binary, .. } = &world.entry(&job.executable)?.what else {
+            return None;
+        };
+        let machine = world
+            .instances_of(job)
+            .find(|instance| !instance.status.is_over())?;
         let (machine, binary) = (machine.id.clone(), binary.clone());
-        Some(Self { job: job.name.clone(), machine, binary, arguments: job.arguments.clone().unwrap_or_default() })
+        Some(Self {
+            job: job.name.clone(),
+            machine,
+            binary,
+            arguments: job.arguments.clone().unwrap_or_default(),
+        })
     }
 }

@@ -21,9 +21,16 @@ pub(crate) struct Upload {
 }
 
 impl World {
-    pub(crate) fn submit_job(&mut self, id: &str, fate: Option<Fate>, now: Timestamp) -> Result<(), Refusal> {
+    pub(crate) fn submit_job(
+        &mut self,
+        id: &str,
+        fate: Option<Fate>,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         if self.job(id)?.status != JobStatus::Created {
-            return Err(Refusal::wrong_status("Job can not be submitted in its current status"));
+            return Err(Refusal::wrong_status(
+                "Job can not be submitted in its current status",
+            ));
         }
         if let Some(job) = self.changing().jobs.get_mut(id) {
             job.fate = fate.or(job.fate);
@@ -36,7 +43,9 @@ impl World {
     pub(crate) fn stop_job(&mut self, id: &str, now: Timestamp) -> Result<(), Refusal> {
         let status = self.job(id)?.status;
         if status == JobStatus::Created || status >= JobStatus::Stopping {
-            return Err(Refusal::wrong_status("Job can not be stopped in its current status"));
+            return Err(Refusal::wrong_status(
+                "Job can not be stopped in its current status",
+            ));
         }
         if let Some(job) = self.changing().jobs.get_mut(id) {
             job.outcome = Some(Outcome::Interrupted);
@@ -50,7 +59,9 @@ impl World {
     pub(crate) fn restart_job(&mut self, id: &str, now: Timestamp) -> Result<(), Refusal> {
         let job = self.job(id)?;
         if job.status != JobStatus::Completed || job.outcome != Some(Outcome::Interrupted) {
-            return Err(Refusal::wrong_status("Job can not be restarted in its current status"));
+            return Err(Refusal::wrong_status(
+                "Job can not be restarted in its current status",
+            ));
         }
         if let Some(job) = self.changing().jobs.get_mut(id) {
             (job.outcome, job.stop_reason, job.run) = (None, None, Run::Nothing);
@@ -61,8 +72,13 @@ impl World {
 
     /// Before it is submitted, or when it is over. Its instances stay known.
     pub(crate) fn delete_job(&mut self, id: &str) -> Result<(), Refusal> {
-        if !matches!(self.job(id)?.status, JobStatus::Created | JobStatus::Completed) {
-            return Err(Refusal::wrong_status("Job can not be deleted in its current status"));
+        if !matches!(
+            self.job(id)?.status,
+            JobStatus::Created | JobStatus::Completed
+        ) {
+            return Err(Refusal::wrong_status(
+                "Job can not be deleted in its current status",
+            ));
         }
         let records = self.changing();
         records.jobs.remove(id);
@@ -83,13 +99,24 @@ impl World {
     }
 
     /// A job that runs on it ends.
-    pub(crate) fn stop_instance(&mut self, id: &str, now: Timestamp) -> Result<Vec<Effect>, Refusal> {
+    pub(crate) fn stop_instance(
+        &mut self,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Effect>, Refusal> {
         let instance = self.instance(id)?;
         if instance.status.is_over() {
-            return Err(Refusal::wrong_status("Instance can not be stopped in its current status"));
+            return Err(Refusal::wrong_status(
+                "Instance can not be stopped in its current status",
+            ));
         }
         let job = instance.job.clone().unwrap_or_default();
-        if let Some(job) = self.changing().jobs.get_mut(&job).filter(|job| job.status < JobStatus::Stopping) {
+        if let Some(job) = self
+            .changing()
+            .jobs
+            .get_mut(&job)
+            .filter(|job| job.status < JobStatus::Stopping)
+        {
             job.outcome = Some(Outcome::Interrupted);
         }
         let mut effects = Vec::new();
@@ -100,26 +127,54 @@ impl World {
     /// Only to a job that has not been submitted: what comes later would not reach the machine.
     pub(crate) fn upload(&mut self, upload: Upload, now: Timestamp) -> Result<String, Refusal> {
         let blank = |what: &str| Refusal::invalid([format!("{what} can't be blank")]);
-        let job = upload.job.filter(|job| !job.is_empty()).ok_or_else(|| blank("Job"))?;
+        let job = upload
+            .job
+            .filter(|job| !job.is_empty())
+            .ok_or_else(|| blank("Job"))?;
         let Ok(status) = self.job(&job).map(|job| job.status) else {
             return Err(Refusal::invalid(["Job can't be found".to_owned()]));
         };
-        let data_type = upload.data_type.filter(|kind| !kind.is_empty()).ok_or_else(|| blank("Data type"))?;
+        let data_type = upload
+            .data_type
+            .filter(|kind| !kind.is_empty())
+            .ok_or_else(|| blank("Data type"))?;
         let selectable = What::DataType { selectable: true };
-        if !self.entries(Kind::DataTypes).any(|entry| entry.id == data_type && entry.what == selectable) {
-            return Err(Refusal::invalid(["Data type can't be found, or is not for input".to_owned()]));
+        if !self
+            .entries(Kind::DataTypes)
+            .any(|entry| entry.id == data_type && entry.what == selectable)
+        {
+            return Err(Refusal::invalid([
+                "Data type can't be found, or is not for input".to_owned(),
+            ]));
         }
-        let name = upload.name.filter(|name| !name.is_empty()).ok_or_else(|| blank("Data file name"))?;
+        let name = upload
+            .name
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| blank("Data file name"))?;
         if name.contains('/') || name == "." || name == ".." {
             return Err(Refusal::invalid(["Data file name is invalid".to_owned()]));
         }
         let content = upload.content.ok_or_else(|| blank("Data"))?;
         if status != JobStatus::Created {
-            return Err(Refusal::wrong_status("Data files can not be added to the job in its current status"));
+            return Err(Refusal::wrong_status(
+                "Data files can not be added to the job in its current status",
+            ));
         }
-        let sha256 = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = Sha256::digest(&content)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let id = self.fresh_id(DATA_FILE);
-        let file = DataFile { id: id.clone(), job, name, data_type, archive: upload.archive, sha256, content: Content(content), created_at: now };
+        let file = DataFile {
+            id: id.clone(),
+            job,
+            name,
+            data_type,
+            archive: upload.archive,
+            sha256,
+            content: Content(content),
+            created_at: now,
+        };
         self.changing().files.insert(id.clone(), file);
         Ok(id)
     }

@@ -1,7 +1,9 @@
 //! How jobs and instances go from one status to the next.
 
 use super::{World, earliest};
-use crate::{Activity, Fate, Instance, InstanceStatus, Job, JobStatus, Machine, Outcome, Power, Run, Status};
+use crate::{
+    Activity, Fate, Instance, InstanceStatus, Job, JobStatus, Machine, Outcome, Power, Run, Status,
+};
 use jiff::Timestamp;
 
 /// What a machine must do; its outcome comes back as a call of [`World`].
@@ -28,21 +30,48 @@ impl World {
 
     /// When there will be something to do, if nobody calls before.
     pub(crate) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let jobs = self.records.jobs.values().filter(|job| job.status != JobStatus::Completed).map(|job| self.due(job.status.into(), since(job)));
-        let instances = self.records.instances.values().filter(|instance| instance.status != InstanceStatus::Halted);
-        let instances = instances.flat_map(|instance| [self.due(instance.status.into(), instance.since), self.address_due(&instance.machine)]);
-        earliest(jobs.chain(instances).filter(|due| due.is_some_and(|due| due > now)))
+        let jobs = self
+            .records
+            .jobs
+            .values()
+            .filter(|job| job.status != JobStatus::Completed)
+            .map(|job| self.due(job.status.into(), since(job)));
+        let instances = self
+            .records
+            .instances
+            .values()
+            .filter(|instance| instance.status != InstanceStatus::Halted);
+        let instances = instances.flat_map(|instance| {
+            [
+                self.due(instance.status.into(), instance.since),
+                self.address_due(&instance.machine),
+            ]
+        });
+        earliest(
+            jobs.chain(instances)
+                .filter(|due| due.is_some_and(|due| due > now)),
+        )
     }
 
     /// What has to be done again for machines that were on their way when the program ended.
     pub(crate) fn unfinished(&self) -> Vec<Effect> {
-        let instances = self.records.instances.values().filter_map(|instance| match instance.machine.power {
-            Power::Asked | Power::On | Power::Up => Some(Effect::Boot(instance.id.clone())),
-            Power::Ending => Some(Effect::Halt(instance.id.clone(), true)),
-            Power::Off | Power::Gone => None,
-        });
-        let jobs = self.records.jobs.values().filter(|job| job.run == Run::Going && job.status == JobStatus::Running);
-        instances.chain(jobs.map(|job| Effect::Run(job.id.clone()))).collect()
+        let instances =
+            self.records
+                .instances
+                .values()
+                .filter_map(|instance| match instance.machine.power {
+                    Power::Asked | Power::On | Power::Up => Some(Effect::Boot(instance.id.clone())),
+                    Power::Ending => Some(Effect::Halt(instance.id.clone(), true)),
+                    Power::Off | Power::Gone => None,
+                });
+        let jobs = self
+            .records
+            .jobs
+            .values()
+            .filter(|job| job.run == Run::Going && job.status == JobStatus::Running);
+        instances
+            .chain(jobs.map(|job| Effect::Run(job.id.clone())))
+            .collect()
     }
 
     fn due(&self, status: Status, since: Timestamp) -> Option<Timestamp> {
@@ -55,14 +84,26 @@ impl World {
 
     /// The address, if it is allocated by now.
     pub(crate) fn address<'a>(&self, machine: &'a Machine, now: Timestamp) -> Option<&'a str> {
-        machine.address.as_deref().filter(|_| self.address_due(machine).is_some_and(|due| due <= now))
+        machine
+            .address
+            .as_deref()
+            .filter(|_| self.address_due(machine).is_some_and(|due| due <= now))
     }
 
     /// One round over everything; whether anything has moved.
     fn step(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> bool {
-        let jobs: Vec<_> = self.records.jobs.values().filter_map(|job| Some((job.id.clone(), self.next_of_job(job, now)?))).collect();
+        let jobs: Vec<_> = self
+            .records
+            .jobs
+            .values()
+            .filter_map(|job| Some((job.id.clone(), self.next_of_job(job, now)?)))
+            .collect();
         let instances = self.records.instances.values();
-        let instances: Vec<_> = instances.filter_map(|instance| Some((instance.id.clone(), self.next_of_instance(instance, now)?))).collect();
+        let instances: Vec<_> = instances
+            .filter_map(|instance| {
+                Some((instance.id.clone(), self.next_of_instance(instance, now)?))
+            })
+            .collect();
         let moved = !jobs.is_empty() || !instances.is_empty();
         for (id, status) in jobs {
             self.enter_job(&id, status, now, effects);
@@ -83,7 +124,9 @@ impl World {
             return Some(S::Finishing);
         }
         let all = |least| self.living(job).all(|instance| instance.status >= least);
-        let due = self.due(job.status.into(), since(job)).is_some_and(|due| due <= now);
+        let due = self
+            .due(job.status.into(), since(job))
+            .is_some_and(|due| due <= now);
         match job.status {
             S::Submitted => Some(S::Assembling),
             S::Assembling => Some(S::Starting),
@@ -102,8 +145,13 @@ impl World {
         if instance.status == S::Halted || self.is_held(instance.status.into(), instance) {
             return None;
         }
-        let (power, dies) = (instance.machine.power, instance.fate == Some(Fate::DiesBooting));
-        let due = self.due(instance.status.into(), instance.since).is_some_and(|due| due <= now);
+        let (power, dies) = (
+            instance.machine.power,
+            instance.fate == Some(Fate::DiesBooting),
+        );
+        let due = self
+            .due(instance.status.into(), instance.since)
+            .is_some_and(|due| due <= now);
         match instance.status {
             S::Starting if matches!(power, Power::On | Power::Up) => Some(S::Initializing),
             S::Initializing if dies => Some(S::Halted),
@@ -116,10 +164,27 @@ impl World {
     }
 
     /// Puts a job into a status, with all that comes with it.
-    pub(super) fn enter_job(&mut self, id: &str, status: JobStatus, now: Timestamp, effects: &mut Vec<Effect>) {
-        let lost = status == JobStatus::Finishing && self.records.jobs.get(id).is_some_and(|job| self.living(job).count() < job.nodes as usize);
-        let packaged = self.records.jobs.get(id).is_some_and(|job| self.packaged.contains(&job.software));
-        let Some(job) = self.changing().jobs.get_mut(id) else { return };
+    pub(super) fn enter_job(
+        &mut self,
+        id: &str,
+        status: JobStatus,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let lost = status == JobStatus::Finishing
+            && self
+                .records
+                .jobs
+                .get(id)
+                .is_some_and(|job| self.living(job).count() < job.nodes as usize);
+        let packaged = self
+            .records
+            .jobs
+            .get(id)
+            .is_some_and(|job| self.packaged.contains(&job.software));
+        let Some(job) = self.changing().jobs.get_mut(id) else {
+            return;
+        };
         tracing::info!(job = job.name, "{}", status.word());
         job.status = status;
         job.history.push((status, now));
@@ -134,9 +199,17 @@ impl World {
             }
             JobStatus::Finishing => {
                 let failed = lost || matches!(job.run, Run::Ended(code) if code != 0);
-                job.outcome.get_or_insert(if failed { Outcome::Failed } else { Outcome::Ended });
+                job.outcome.get_or_insert(if failed {
+                    Outcome::Failed
+                } else {
+                    Outcome::Ended
+                });
                 if lost {
-                    job.activity.push(Activity { at: now, is_error: true, message: "An instance of the job has ended".to_owned() });
+                    job.activity.push(Activity {
+                        at: now,
+                        is_error: true,
+                        message: "An instance of the job has ended".to_owned(),
+                    });
                 }
             }
             JobStatus::Completed if !job.no_instance_shutdown => {
@@ -149,14 +222,27 @@ impl World {
     }
 
     fn stop_if_alive(&mut self, id: &str, now: Timestamp, effects: &mut Vec<Effect>) {
-        if self.records.instances.get(id).is_some_and(|instance| !instance.status.is_over()) {
+        if self
+            .records
+            .instances
+            .get(id)
+            .is_some_and(|instance| !instance.status.is_over())
+        {
             self.enter_instance(id, InstanceStatus::Stopping, now, effects);
         }
     }
 
     /// Puts an instance into a status, with all that comes with it.
-    pub(super) fn enter_instance(&mut self, id: &str, status: InstanceStatus, now: Timestamp, effects: &mut Vec<Effect>) {
-        let Some(instance) = self.changing().instances.get_mut(id) else { return };
+    pub(super) fn enter_instance(
+        &mut self,
+        id: &str,
+        status: InstanceStatus,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(instance) = self.changing().instances.get_mut(id) else {
+            return;
+        };
         tracing::info!(instance = instance.ordered_as, "{}", status.word());
         instance.status = status;
         instance.since = now;
@@ -166,9 +252,14 @@ impl World {
                 machine.power = Power::Asked;
                 effects.push(Effect::Boot(id.to_owned()));
             }
-            InstanceStatus::Stopping | InstanceStatus::Halted if matches!(machine.power, Power::Asked | Power::On | Power::Up) => {
+            InstanceStatus::Stopping | InstanceStatus::Halted
+                if matches!(machine.power, Power::Asked | Power::On | Power::Up) =>
+            {
                 machine.power = Power::Ending;
-                effects.push(Effect::Halt(id.to_owned(), status == InstanceStatus::Stopping));
+                effects.push(Effect::Halt(
+                    id.to_owned(),
+                    status == InstanceStatus::Stopping,
+                ));
             }
             _ => {}
         }
@@ -205,10 +296,21 @@ impl World {
 
     /// The machine could not be made, or ended by itself.
     pub(crate) fn died(&mut self, id: &str, why: &str, now: Timestamp) -> Vec<Effect> {
-        let Some(instance) = self.records.instances.get(id).filter(|instance| !instance.status.is_over()) else { return Vec::new() };
+        let Some(instance) = self
+            .records
+            .instances
+            .get(id)
+            .filter(|instance| !instance.status.is_over())
+        else {
+            return Vec::new();
+        };
         let job = instance.job.clone().unwrap_or_default();
         if let Some(job) = self.changing().jobs.get_mut(&job) {
-            job.activity.push(Activity { at: now, is_error: true, message: why.to_owned() });
+            job.activity.push(Activity {
+                at: now,
+                is_error: true,
+                message: why.to_owned(),
+            });
         }
         let mut effects = Vec::new();
         self.enter_instance(id, InstanceStatus::Halted, now, &mut effects);
@@ -219,32 +321,52 @@ impl World {
     pub(crate) fn stop_everything(&mut self, now: Timestamp) -> Vec<Effect> {
         let mut effects = Vec::new();
         let instances: Vec<_> = self.records.instances.keys().cloned().collect();
-        instances.iter().for_each(|id| self.stop_if_alive(id, now, &mut effects));
+        instances
+            .iter()
+            .for_each(|id| self.stop_if_alive(id, now, &mut effects));
         effects
     }
 
     /// More of what the executable says.
     pub(crate) fn said(&mut self, job: &str, text: &str) {
-        let Some(job) = self.changing().jobs.get_mut(job) else { return };
+        let Some(job) = self.changing().jobs.get_mut(job) else {
+            return;
+        };
         job.output.push_str(text);
         let excess = job.output.len().saturating_sub(OUTPUT_KEPT);
-        let cut = (excess..=job.output.len()).find(|at| job.output.is_char_boundary(*at)).unwrap_or_default();
+        let cut = (excess..=job.output.len())
+            .find(|at| job.output.is_char_boundary(*at))
+            .unwrap_or_default();
         job.output.drain(..cut);
     }
 
     /// The executable has ended.
     pub(crate) fn ran(&mut self, job: &str, code: i64, now: Timestamp) {
-        let Some(job) = self.changing().jobs.get_mut(job) else { return };
+        let Some(job) = self.changing().jobs.get_mut(job) else {
+            return;
+        };
         job.run = Run::Ended(code);
         let message = format!("The executable has ended with code {code}");
-        job.activity.push(Activity { at: now, is_error: code != 0, message });
+        job.activity.push(Activity {
+            at: now,
+            is_error: code != 0,
+            message,
+        });
     }
 
     /// Every status up to this one, at once.
     pub(crate) fn jump(&mut self, id: &str, to: JobStatus, now: Timestamp) -> Vec<Effect> {
         let mut effects = Vec::new();
-        while let Some(from) = self.records.jobs.get(id).map(|job| job.status).filter(|from| *from < to) {
-            let next = JobStatus::ALL.into_iter().find(|next| *next > from && (*next != JobStatus::Stopping || to == JobStatus::Stopping));
+        while let Some(from) = self
+            .records
+            .jobs
+            .get(id)
+            .map(|job| job.status)
+            .filter(|from| *from < to)
+        {
+            let next = JobStatus::ALL.into_iter().find(|next| {
+                *next > from && (*next != JobStatus::Stopping || to == JobStatus::Stopping)
+            });
             let Some(next) = next else { break };
             self.enter_job(id, next, now, &mut effects);
         }
@@ -259,7 +381,8 @@ impl World {
 
     /// The job's instances that have not ended.
     fn living<'a>(&'a self, job: &'a Job) -> impl Iterator<Item = &'a Instance> {
-        self.instances_of(job).filter(|instance| !instance.status.is_over())
+        self.instances_of(job)
+            .filter(|instance| !instance.status.is_over())
     }
 
     fn is_held(&self, status: Status, record: &impl super::Named) -> bool {

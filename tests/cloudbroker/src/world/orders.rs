@@ -19,7 +19,12 @@ impl World {
     ///
     /// # Errors
     /// Everything that is wrong with the order at once.
-    pub(crate) fn create_job(&mut self, fields: &Fields, fate: Option<Fate>, now: Timestamp) -> Result<String, Refusal> {
+    pub(crate) fn create_job(
+        &mut self,
+        fields: &Fields,
+        fate: Option<Fate>,
+        now: Timestamp,
+    ) -> Result<String, Refusal> {
         let mut wrong = Vec::new();
         let mut note = |message: String| wrong.push(message);
         let place = self.place(fields).unwrap_or_else(|message| {
@@ -40,8 +45,10 @@ impl World {
                 false
             })
         };
-        let (archive_output, no_instance_shutdown) = (flag("archive-output"), flag("no-instance-shutdown"));
-        let (permanently_running, no_execution) = (flag("permanently-running"), flag("no-execution"));
+        let (archive_output, no_instance_shutdown) =
+            (flag("archive-output"), flag("no-instance-shutdown"));
+        let (permanently_running, no_execution) =
+            (flag("permanently-running"), flag("no-execution"));
         if !wrong.is_empty() {
             return Err(Refusal::invalid(wrong));
         }
@@ -82,12 +89,25 @@ impl World {
     ///
     /// # Errors
     /// What is wrong with the order.
-    pub(crate) fn create_instance(&mut self, fields: &Fields, fate: Option<Fate>, now: Timestamp) -> Result<(String, Vec<Effect>), Refusal> {
+    pub(crate) fn create_instance(
+        &mut self,
+        fields: &Fields,
+        fate: Option<Fate>,
+        now: Timestamp,
+    ) -> Result<(String, Vec<Effect>), Refusal> {
         let refuse = |message: String| Refusal::invalid([message]);
-        let deployment = self.named(fields, "deployment", Kind::Deployments, |_| true).map_err(refuse)?.id.clone();
+        let deployment = self
+            .named(fields, "deployment", Kind::Deployments, |_| true)
+            .map_err(refuse)?
+            .id
+            .clone();
         let (software, resource, region) = self.deployment(&deployment).unwrap_or_default();
         let fits = |entry: &Entry| matches!(&entry.what, What::InstanceType { resource: of, .. } if of == resource);
-        let instance_type = self.named(fields, "instance-type", Kind::InstanceTypes, fits).map_err(refuse)?.id.clone();
+        let instance_type = self
+            .named(fields, "instance-type", Kind::InstanceTypes, fits)
+            .map_err(refuse)?
+            .id
+            .clone();
         let (software, region) = (software.to_owned(), region.to_owned());
         let instance = Instance {
             id: String::new(),
@@ -117,9 +137,15 @@ impl World {
 
     /// The instances of a job, as it begins to start.
     pub(super) fn make_instances(&mut self, id: &str, now: Timestamp, effects: &mut Vec<Effect>) {
-        let Some(job) = self.records.jobs.get(id).cloned() else { return };
+        let Some(job) = self.records.jobs.get(id).cloned() else {
+            return;
+        };
         let deployed = |entry: &&Entry| matches!(&entry.what, What::Deployment { software, region, .. } if *software == job.software && *region == job.region);
-        let deployment = self.entries(Kind::Deployments).find(deployed).map(|entry| entry.id.clone()).unwrap_or_default();
+        let deployment = self
+            .entries(Kind::Deployments)
+            .find(deployed)
+            .map(|entry| entry.id.clone())
+            .unwrap_or_default();
         let template = Instance {
             id: String::new(),
             name: String::new(),
@@ -143,18 +169,29 @@ impl World {
         };
         let mut instances = job.instances.clone();
         if self.with_ghosts {
-            let ghost = Instance { id: self.fresh_id(INSTANCE), name: "ghost".to_owned(), status: InstanceStatus::Halted, ..template.clone() };
+            let ghost = Instance {
+                id: self.fresh_id(INSTANCE),
+                name: "ghost".to_owned(),
+                status: InstanceStatus::Halted,
+                ..template.clone()
+            };
             instances.push(ghost.id.clone());
             self.changing().instances.insert(ghost.id.clone(), ghost);
         }
-        instances.extend((0..job.nodes).map(|_| self.make_instance(template.clone(), now, effects)));
+        instances
+            .extend((0..job.nodes).map(|_| self.make_instance(template.clone(), now, effects)));
         if let Some(job) = self.changing().jobs.get_mut(id) {
             job.instances = instances;
             job.deployment = Some(deployment);
         }
     }
 
-    fn make_instance(&mut self, mut instance: Instance, now: Timestamp, effects: &mut Vec<Effect>) -> String {
+    fn make_instance(
+        &mut self,
+        mut instance: Instance,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> String {
         let id = self.fresh_id(INSTANCE);
         instance.id.clone_from(&id);
         if instance.name.is_empty() {
@@ -170,33 +207,64 @@ impl World {
 
     /// What to run, and where: all of it there, active, and fitting together.
     fn place(&self, fields: &Fields) -> Result<Place, String> {
-        let software = &self.named(fields, "software", Kind::Softwares, |_| true)?.id;
+        let software = &self
+            .named(fields, "software", Kind::Softwares, |_| true)?
+            .id;
         let of_software = |entry: &Entry| matches!(&entry.what, What::Executable { software: of, .. } if of == software);
-        let executable = &self.named(fields, "executable", Kind::Executables, of_software)?.id;
-        let resource = &self.named(fields, "resource", Kind::Resources, |_| true)?.id;
+        let executable = &self
+            .named(fields, "executable", Kind::Executables, of_software)?
+            .id;
+        let resource = &self
+            .named(fields, "resource", Kind::Resources, |_| true)?
+            .id;
         let in_resource = |entry: &Entry| match &entry.what {
-            What::Region { resource: of } | What::InstanceType { resource: of, .. } => of == resource,
+            What::Region { resource: of } | What::InstanceType { resource: of, .. } => {
+                of == resource
+            }
             _ => false,
         };
         let region = &self.named(fields, "region", Kind::Regions, in_resource)?.id;
-        let instance_type = &self.named(fields, "instance-type", Kind::InstanceTypes, in_resource)?.id;
-        let [software, executable, resource, region, instance_type] = [software, executable, resource, region, instance_type].map(String::clone);
-        Ok(Place { software, executable, resource, region, instance_type })
+        let instance_type = &self
+            .named(fields, "instance-type", Kind::InstanceTypes, in_resource)?
+            .id;
+        let [software, executable, resource, region, instance_type] =
+            [software, executable, resource, region, instance_type].map(String::clone);
+        Ok(Place {
+            software,
+            executable,
+            resource,
+            region,
+            instance_type,
+        })
     }
 
     /// The thing that `NAME-id` or else `NAME-name` means. Of several with the name, the first active one that fits.
-    fn named(&self, fields: &Fields, name: &str, kind: Kind, fits: impl Fn(&Entry) -> bool) -> Result<&Entry, String> {
+    fn named(
+        &self,
+        fields: &Fields,
+        name: &str,
+        kind: Kind,
+        fits: impl Fn(&Entry) -> bool,
+    ) -> Result<&Entry, String> {
         let title = titled(name);
-        let found: Vec<_> = match (fields.get(&format!("{name}-id")), fields.get(&format!("{name}-name"))) {
+        let found: Vec<_> = match (
+            fields.get(&format!("{name}-id")),
+            fields.get(&format!("{name}-name")),
+        ) {
             (Some(id), _) => self.entries(kind).filter(|entry| entry.id == id).collect(),
-            (None, Some(called)) => self.entries(kind).filter(|entry| entry.name == called).collect(),
+            (None, Some(called)) => self
+                .entries(kind)
+                .filter(|entry| entry.name == called)
+                .collect(),
             (None, None) => return Err(format!("{title} can't be blank")),
         };
         let active = found.iter().find(|entry| entry.active && fits(entry));
         match (active, found.is_empty()) {
             (Some(entry), _) => Ok(entry),
             (None, true) => Err(format!("{title} can't be found")),
-            (None, false) if found.iter().any(|entry| fits(entry)) => Err(format!("{title} is not active")),
+            (None, false) if found.iter().any(|entry| fits(entry)) => {
+                Err(format!("{title} is not active"))
+            }
             (None, false) => Err(format!("{title} does not belong to the rest of the order")),
         }
     }
@@ -213,11 +281,15 @@ struct Place {
 }
 
 fn user_data(fields: &Fields) -> Result<Option<Content>, String> {
-    let Some(text) = fields.get("cloud-init") else { return Ok(None) };
+    let Some(text) = fields.get("cloud-init") else {
+        return Ok(None);
+    };
     if !fields.flag("cloud-init-b64")? {
         return Ok(Some(Content(text.as_bytes().to_vec())));
     }
     let folded: String = text.split_whitespace().collect();
-    let bytes = BASE64_STANDARD.decode(folded).map_err(|_| "Cloud init is not valid base64".to_owned())?;
+    let bytes = BASE64_STANDARD
+        .decode(folded)
+        .map_err(|_| "Cloud init is not valid base64".to_owned())?;
     Ok(Some(Content(bytes)))
 }

@@ -20,17 +20,27 @@ fn ordered() -> (Bench, InstanceId) {
 }
 
 fn trade(bench: &mut Bench, id: &InstanceId, key: &str) -> Result<Reply, ErrorBody> {
-    bench.ask(Request::Join { instance: id.clone(), key: key.to_owned() }).0
+    bench
+        .ask(Request::Join {
+            instance: id.clone(),
+            key: key.to_owned(),
+        })
+        .0
 }
 
 /// The rotation that is under way ends so.
 fn rotated(bench: &mut Bench, result: Result<(), EngineError>) -> Vec<Action> {
-    assert!(bench.core.is_in_flight(&CallKey::Token), "a rotation is under way");
+    assert!(
+        bench.core.is_in_flight(&CallKey::Token),
+        "a rotation is under way"
+    );
     bench.event(Event::Answered(CallKey::Token, Answer::Engine(result)))
 }
 
 fn rotates(actions: &[Action]) -> bool {
-    actions.iter().any(|action| matches!(action, Action::Call(_, Call::RotateToken)))
+    actions
+        .iter()
+        .any(|action| matches!(action, Action::Call(_, Call::RotateToken)))
 }
 
 fn later(bench: &mut Bench, by: Duration) {
@@ -41,38 +51,80 @@ fn later(bench: &mut Bench, by: Duration) {
 fn the_first_key_binds_and_no_other_is_ever_good() {
     let (mut bench, id) = ordered();
     assert_eq!(trade(&mut bench, &id, "k1"), Ok(Reply::MayJoin));
-    assert_eq!(trade(&mut bench, &id, "k1"), Ok(Reply::MayJoin), "its answer may have been lost");
+    assert_eq!(
+        trade(&mut bench, &id, "k1"),
+        Ok(Reply::MayJoin),
+        "its answer may have been lost"
+    );
     let (code, words) = refusal(trade(&mut bench, &id, "k2"));
-    assert_eq!((code, words.as_str()), (ErrorCode::Conflict, "the credential of `db01` was used with another key"));
+    assert_eq!(
+        (code, words.as_str()),
+        (
+            ErrorCode::Conflict,
+            "the credential of `db01` was used with another key"
+        )
+    );
     bench.machine_comes();
     assert_eq!(refusal(trade(&mut bench, &id, "k2")).0, ErrorCode::Conflict);
-    assert!(bench.ask(Request::Stop { tag: "db01".parse().expect("a name"), force: true }).0.is_ok());
+    assert!(
+        bench
+            .ask(Request::Stop {
+                tag: "db01".parse().expect("a name"),
+                force: true
+            })
+            .0
+            .is_ok()
+    );
     assert_eq!(refusal(trade(&mut bench, &id, "k2")).0, ErrorCode::Conflict);
 }
 
 #[test]
 fn the_trade_is_durable_before_it_is_answered() {
     let (mut bench, id) = ordered();
-    let actions = bench.event(Event::Request(77, Request::Join { instance: id.clone(), key: "k1".to_owned() }));
-    let stored = |action: &Action| match action {
+    let actions = bench.event(Event::Request(
+        77,
+        Request::Join {
+            instance: id.clone(),
+            key: "k1".to_owned(),
+        },
+    ));
+    let stored = |action: &Action| {
+        match action {
         Action::Commit(changes) => changes.iter().any(|it| matches!(&it.record, Some(crate::store::Record::Instance(it)) if it.joining.is_some())),
         _ => false,
+    }
     };
     let commit = actions.iter().position(stored).expect("the key is stored");
-    let reply = actions.iter().position(|action| matches!(action, Action::Reply(77, Ok(Reply::MayJoin)))).expect("it is answered");
+    let reply = actions
+        .iter()
+        .position(|action| matches!(action, Action::Reply(77, Ok(Reply::MayJoin))))
+        .expect("it is answered");
     assert!(commit < reply);
 }
 
 #[test]
 fn what_is_not_being_started_gets_nothing() {
     let (mut bench, id) = ordered();
-    assert_eq!(refusal(trade(&mut bench, &InstanceId::trusted("ffffffff"), "k1")).0, ErrorCode::Unavailable);
+    assert_eq!(
+        refusal(trade(&mut bench, &InstanceId::trusted("ffffffff"), "k1")).0,
+        ErrorCode::Unavailable
+    );
     bench.machine_comes();
-    assert_eq!(refusal(trade(&mut bench, &id, "k1")).1, "`db01` is not being started any more: it is active", "it joined, and never traded");
+    assert_eq!(
+        refusal(trade(&mut bench, &id, "k1")).1,
+        "`db01` is not being started any more: it is active",
+        "it joined, and never traded"
+    );
     bench.machines = vec![machine(&id, MachineState::Dead)];
     bench.tick();
     let (code, words) = refusal(trade(&mut bench, &id, "k1"));
-    assert_eq!((code, words.as_str()), (ErrorCode::Gone, "`db01` is not being started any more: it is failed"));
+    assert_eq!(
+        (code, words.as_str()),
+        (
+            ErrorCode::Gone,
+            "`db01` is not being started any more: it is failed"
+        )
+    );
 }
 
 #[test]
@@ -82,10 +134,16 @@ fn a_credential_expires_with_the_time_to_join() {
     bench.machine_comes();
     bench.seen.nodes.clear();
     bench.look();
-    assert!(trade(&mut bench, &id, "k1").is_ok(), "its node is gone, and its time is not over");
+    assert!(
+        trade(&mut bench, &id, "k1").is_ok(),
+        "its node is gone, and its time is not over"
+    );
     later(&mut bench, Duration::from_secs(600));
     let (code, words) = refusal(trade(&mut bench, &id, "k1"));
-    assert_eq!((code, words.as_str()), (ErrorCode::Gone, "the credential of `db01` has expired"));
+    assert_eq!(
+        (code, words.as_str()),
+        (ErrorCode::Gone, "the credential of `db01` has expired")
+    );
 }
 
 #[test]
@@ -93,7 +151,11 @@ fn one_that_is_in_the_swarm_has_nothing_to_trade_for() {
     let (mut bench, id) = ordered();
     assert!(trade(&mut bench, &id, "k1").is_ok());
     bench.machine_comes();
-    assert_eq!(refusal(trade(&mut bench, &id, "k1")).0, ErrorCode::Unavailable, "it may ask again: its node may be about to be missed");
+    assert_eq!(
+        refusal(trade(&mut bench, &id, "k1")).0,
+        ErrorCode::Unavailable,
+        "it may ask again: its node may be about to be missed"
+    );
 }
 
 #[test]
@@ -101,23 +163,38 @@ fn while_the_engine_is_not_seen_nothing_is_refused_for_good() {
     let (mut bench, id) = ordered();
     bench.event(Event::Blind("connection refused".to_owned()));
     later(&mut bench, Duration::from_secs(600));
-    assert_eq!(refusal(trade(&mut bench, &id, "k1")).0, ErrorCode::Unavailable);
+    assert_eq!(
+        refusal(trade(&mut bench, &id, "k1")).0,
+        ErrorCode::Unavailable
+    );
     bench.look();
-    assert!(trade(&mut bench, &id, "k1").is_ok(), "the time without the engine is not held against it");
+    assert!(
+        trade(&mut bench, &id, "k1").is_ok(),
+        "the time without the engine is not held against it"
+    );
 }
 
 #[test]
 fn the_token_is_renewed_when_the_last_that_was_told_it_has_joined() {
     let (mut bench, first) = ordered();
     assert!(bench.ask(Request::Start(start("db02"))).0.is_ok());
-    let second = bench.core.instances(false).iter().map(|it| it.id.clone()).find(|id| *id != first).expect("a second one");
+    let second = bench
+        .core
+        .instances(false)
+        .iter()
+        .map(|it| it.id.clone())
+        .find(|id| *id != first)
+        .expect("a second one");
     assert!(trade(&mut bench, &first, "k1").is_ok() && trade(&mut bench, &second, "k2").is_ok());
     bench.seen.nodes.push(node(&first));
     assert!(!rotates(&bench.look()), "the second may be about to use it");
     bench.seen.nodes.push(node(&second));
     assert!(rotates(&bench.look()));
     rotated(&mut bench, Ok(()));
-    assert!(!rotates(&bench.tick()) && !rotates(&bench.look()), "once is enough");
+    assert!(
+        !rotates(&bench.tick()) && !rotates(&bench.look()),
+        "once is enough"
+    );
 }
 
 #[test]
@@ -134,7 +211,10 @@ fn a_rotation_that_fails_is_tried_again_after_a_while() {
     let (mut bench, id) = ordered();
     assert!(trade(&mut bench, &id, "k1").is_ok());
     bench.machine_comes();
-    assert!(!rotates(&rotated(&mut bench, Err(EngineError::Unavailable("no answer".to_owned())))));
+    assert!(!rotates(&rotated(
+        &mut bench,
+        Err(EngineError::Unavailable("no answer".to_owned()))
+    )));
     let at = bench.core.wake_at().expect("it wants to try again");
     assert!(at > bench.now);
     bench.now = Timestamp(at.0);
@@ -147,9 +227,18 @@ fn a_machine_that_is_told_a_token_during_a_rotation_makes_another_one_due() {
     assert!(trade(&mut bench, &first, "k1").is_ok());
     bench.machine_comes();
     assert!(bench.ask(Request::Start(start("db02"))).0.is_ok());
-    let second = bench.core.instances(false).iter().map(|it| it.id.clone()).find(|id| *id != first).expect("a second one");
+    let second = bench
+        .core
+        .instances(false)
+        .iter()
+        .map(|it| it.id.clone())
+        .find(|id| *id != first)
+        .expect("a second one");
     assert!(trade(&mut bench, &second, "k2").is_ok());
-    assert!(!rotates(&rotated(&mut bench, Ok(()))), "it may have been told the new one, and need it");
+    assert!(
+        !rotates(&rotated(&mut bench, Ok(()))),
+        "it may have been told the new one, and need it"
+    );
     bench.seen.nodes.push(node(&second));
     assert!(rotates(&bench.look()));
 }
@@ -158,9 +247,27 @@ fn a_machine_that_is_told_a_token_during_a_rotation_makes_another_one_due() {
 fn a_manager_that_dies_after_a_trade_renews_the_token_all_the_same() {
     let (mut bench, id) = ordered();
     let mut stored = crate::store::Contents::new();
-    let actions = bench.event(Event::Request(9, Request::Join { instance: id, key: "k1".to_owned() }));
-    for change in actions.iter().filter_map(|action| if let Action::Commit(changes) = action { Some(changes) } else { None }).flatten() {
-        if let (Some(record @ crate::store::Record::Setting(..)), version) = (&change.record, change.expected + 1) {
+    let actions = bench.event(Event::Request(
+        9,
+        Request::Join {
+            instance: id,
+            key: "k1".to_owned(),
+        },
+    ));
+    for change in actions
+        .iter()
+        .filter_map(|action| {
+            if let Action::Commit(changes) = action {
+                Some(changes)
+            } else {
+                None
+            }
+        })
+        .flatten()
+    {
+        if let (Some(record @ crate::store::Record::Setting(..)), version) =
+            (&change.record, change.expected + 1)
+        {
             stored.push((record.clone(), version));
         }
     }
@@ -168,8 +275,14 @@ fn a_manager_that_dies_after_a_trade_renews_the_token_all_the_same() {
         let mut bench = Bench::of(Config::clone(bench.core.config()), stored);
         rotates(&bench.look()) || bench.core.is_in_flight(&CallKey::Token)
     };
-    assert!(restarted(stored), "the setting says that somebody was told it");
-    assert!(restarted(Vec::new()), "of a store that says nothing, anybody may have the token");
+    assert!(
+        restarted(stored),
+        "the setting says that somebody was told it"
+    );
+    assert!(
+        restarted(Vec::new()),
+        "of a store that says nothing, anybody may have the token"
+    );
     let fresh = crate::store::Record::Setting(TOKEN.to_owned(), FRESH.to_owned());
     assert!(!restarted(vec![(fresh, 3)]));
 }

@@ -20,14 +20,29 @@ fn minute(remove: bool, change: impl FnOnce(&mut Bench)) -> (Bench, Vec<Call>) {
     for _ in 0..6 {
         let mut actions = bench.look();
         actions.extend(bench.tick());
-        calls.extend(actions.into_iter().filter_map(|action| if let Action::Call(_, call) = action { Some(call) } else { None }));
+        calls.extend(actions.into_iter().filter_map(|action| {
+            if let Action::Call(_, call) = action {
+                Some(call)
+            } else {
+                None
+            }
+        }));
         bench.now = Timestamp(bench.now.0 + 10_000);
     }
     (bench, calls)
 }
 
 fn removed(calls: &[Call]) -> Vec<&str> {
-    calls.iter().filter_map(|call| if let Call::RemoveNode { node } = call { Some(node.as_str()) } else { None }).collect()
+    calls
+        .iter()
+        .filter_map(|call| {
+            if let Call::RemoveNode { node } = call {
+                Some(node.as_str())
+            } else {
+                None
+            }
+        })
+        .collect()
 }
 
 #[test]
@@ -39,14 +54,31 @@ fn by_default_it_is_only_shown() {
 
 #[test]
 fn by_setting_it_is_taken_out_once_with_the_reason_and_the_token_is_renewed() {
-    let (mut bench, calls) = minute(true, |bench| drop(bench.event(Event::Answered(CallKey::Token, Answer::Engine(Ok(()))))));
-    assert_eq!(removed(&calls), ["stranger"], "asked once: the answer is still to come");
+    let (mut bench, calls) = minute(true, |bench| {
+        drop(bench.event(Event::Answered(CallKey::Token, Answer::Engine(Ok(())))))
+    });
+    assert_eq!(
+        removed(&calls),
+        ["stranger"],
+        "asked once: the answer is still to come"
+    );
     assert!(calls.iter().any(|call| matches!(call, Call::RotateToken)));
     let told = bench.core.progress("deadbeef");
-    assert!(told[0].text.contains("node stranger (deadbeef)") && told[0].text.contains("--unknown-nodes"), "{told:?}");
+    assert!(
+        told[0].text.contains("node stranger (deadbeef)")
+            && told[0].text.contains("--unknown-nodes"),
+        "{told:?}"
+    );
     bench.seen.nodes.clear();
-    let actions = bench.event(Event::Answered(CallKey::Node("stranger".to_owned()), Answer::Engine(Ok(()))));
-    assert!(!actions.iter().any(|action| matches!(action, Action::Call(_, Call::RemoveNode { .. }))));
+    let actions = bench.event(Event::Answered(
+        CallKey::Node("stranger".to_owned()),
+        Answer::Engine(Ok(())),
+    ));
+    assert!(
+        !actions
+            .iter()
+            .any(|action| matches!(action, Action::Call(_, Call::RemoveNode { .. })))
+    );
 }
 
 #[test]
@@ -75,13 +107,28 @@ fn while_a_cloud_does_not_answer_nothing_is_surely_unknown() {
     for _ in 0..6 {
         let mut actions = bench.event(Event::Observed(bench.seen.clone()));
         actions.extend(bench.event(Event::Tick));
-        let lists: Vec<CallKey> =
-            actions.iter().filter_map(|it| if let Action::Call(key @ CallKey::List(_), _) = it { Some(key.clone()) } else { None }).collect();
+        let lists: Vec<CallKey> = actions
+            .iter()
+            .filter_map(|it| {
+                if let Action::Call(key @ CallKey::List(_), _) = it {
+                    Some(key.clone())
+                } else {
+                    None
+                }
+            })
+            .collect();
         for list in lists {
-            let failed = Answer::Listed(Err(micado_cloudsetup::BrokerError::Unknown("no answer".to_owned())));
+            let failed = Answer::Listed(Err(micado_cloudsetup::BrokerError::Unknown(
+                "no answer".to_owned(),
+            )));
             actions.extend(bench.event(Event::Answered(list, failed)));
         }
-        assert!(!actions.iter().any(|action| matches!(action, Action::Call(_, Call::RemoveNode { .. }))), "{actions:?}");
+        assert!(
+            !actions
+                .iter()
+                .any(|action| matches!(action, Action::Call(_, Call::RemoveNode { .. }))),
+            "{actions:?}"
+        );
         bench.now = Timestamp(bench.now.0 + 10_000);
     }
 }

@@ -9,12 +9,28 @@ use crate::{
 use micado_api::{ContainerName, Critical, ImageView, ServiceName, Unnamed};
 use std::time::Duration;
 
-const NOTHING: Unnamed = Unnamed { memory: true, cpu: true };
+const NOTHING: Unnamed = Unnamed {
+    memory: true,
+    cpu: true,
+};
 
 /// Names neither memory nor CPU; 256 MiB and 0.25 cores are sent.
-fn launch(bench: &mut Bench, client: &str, pull: Option<&str>, unnamed: Unnamed) -> Result<(String, Resources), ErrorBody> {
-    let launch = LaunchRequest { spec: spec(client, 256), publish_all: false, request: None, unnamed };
-    let facts = ImageFacts { pull: pull.map(str::to_owned), exposed: Vec::new() };
+fn launch(
+    bench: &mut Bench,
+    client: &str,
+    pull: Option<&str>,
+    unnamed: Unnamed,
+) -> Result<(String, Resources), ErrorBody> {
+    let launch = LaunchRequest {
+        spec: spec(client, 256),
+        publish_all: false,
+        request: None,
+        unnamed,
+    };
+    let facts = ImageFacts {
+        pull: pull.map(str::to_owned),
+        exposed: Vec::new(),
+    };
     let (reply, _) = bench.ask(Request::Launch(launch, facts));
     reply.map(|reply| match reply {
         Reply::Containers(views) => (views[0].name.to_string(), views[0].reservation),
@@ -24,15 +40,31 @@ fn launch(bench: &mut Bench, client: &str, pull: Option<&str>, unnamed: Unnamed)
 
 /// Its Swarm service.
 fn swarm(name: &str) -> String {
-    swarm_name(&ClusterId::trusted("test"), &ContainerName::trusted(name), 1)
+    swarm_name(
+        &ClusterId::trusted("test"),
+        &ContainerName::trusted(name),
+        1,
+    )
 }
 
 fn used(name: &str, mib: u64, millis: u64) -> Used {
-    Used { service: swarm(name), measured_ms: LEARN_AFTER, memory_peak: MemoryBytes::mib(mib), cpu_peak: NanoCpus::millis(millis), killed_at: None }
+    Used {
+        service: swarm(name),
+        measured_ms: LEARN_AFTER,
+        memory_peak: MemoryBytes::mib(mib),
+        cpu_peak: NanoCpus::millis(millis),
+        killed_at: None,
+    }
 }
 
 fn commits(actions: &[Action]) -> Vec<&Change> {
-    let changes = actions.iter().filter_map(|action| if let Action::Commit(changes) = action { Some(changes) } else { None });
+    let changes = actions.iter().filter_map(|action| {
+        if let Action::Commit(changes) = action {
+            Some(changes)
+        } else {
+            None
+        }
+    });
     changes.flatten().collect()
 }
 
@@ -68,17 +100,49 @@ fn swarm_services_are_known_by_name() {
 #[test]
 fn what_was_learned_is_offered_to_who_names_nothing() {
     let mut bench = running();
-    assert_eq!(bench.core.services(None).expect("a service")[0].learned, None);
+    assert_eq!(
+        bench.core.services(None).expect("a service")[0].learned,
+        None
+    );
     bench.event(Event::Used(vec![used("a_web.1", 100, 100)]));
     let needs = Resources::new(MemoryBytes::mib(115), NanoCpus::millis(120));
-    assert_eq!((image(&bench).footprint, image(&bench).digest.as_deref()), (Some(needs), Some("sha256:1")));
-    assert_eq!(bench.core.services(None).expect("a service")[0].learned, Some(image(&bench)));
+    assert_eq!(
+        (image(&bench).footprint, image(&bench).digest.as_deref()),
+        (Some(needs), Some("sha256:1"))
+    );
+    assert_eq!(
+        bench.core.services(None).expect("a service")[0].learned,
+        Some(image(&bench))
+    );
     let (name, promised) = launch(&mut bench, "b", Some("web@sha256:1"), NOTHING).expect("room");
     assert_eq!(promised, needs);
-    let decisions = bench.core.explain(&name).expect("it is there").remove(0).decisions;
-    assert!(decisions[0].text.contains("115 MiB and 0.12 cores: learned from what containers of `web` used"), "{decisions:?}");
-    let half = launch(&mut bench, "c", Some("web@sha256:1"), Unnamed { memory: false, cpu: true }).expect("room");
-    assert_eq!(half.1, Resources::new(MemoryBytes::mib(256), NanoCpus::millis(120)), "what was named stays");
+    let decisions = bench
+        .core
+        .explain(&name)
+        .expect("it is there")
+        .remove(0)
+        .decisions;
+    assert!(
+        decisions[0]
+            .text
+            .contains("115 MiB and 0.12 cores: learned from what containers of `web` used"),
+        "{decisions:?}"
+    );
+    let half = launch(
+        &mut bench,
+        "c",
+        Some("web@sha256:1"),
+        Unnamed {
+            memory: false,
+            cpu: true,
+        },
+    )
+    .expect("room");
+    assert_eq!(
+        half.1,
+        Resources::new(MemoryBytes::mib(256), NanoCpus::millis(120)),
+        "what was named stays"
+    );
     let named = launch(&mut bench, "d", Some("web@sha256:1"), Unnamed::default()).expect("room");
     assert_eq!(named.1, spec("d", 256).reservation);
 }
@@ -89,10 +153,21 @@ fn a_service_keeps_its_own_reservation_whatever_was_learned_since() {
     bench.event(Event::Used(vec![used("a_web.1", 100, 100)]));
     let again = launch(&mut bench, "a", Some("web@sha256:2"), NOTHING).expect("the same settings");
     assert_eq!(again, ("a_web.2".to_owned(), spec("a", 256).reservation));
-    assert_eq!(image(&bench).digest.as_deref(), Some("sha256:1"), "it pulls what it pulled");
+    assert_eq!(
+        image(&bench).digest.as_deref(),
+        Some("sha256:1"),
+        "it pulls what it pulled"
+    );
     let other = launch(&mut bench, "b", Some("web@sha256:2"), NOTHING).expect("room");
-    assert_eq!(other.1.memory, MemoryBytes::mib(115), "of the digest before, until enough is known of the new one");
-    assert_eq!((image(&bench).digest.as_deref(), image(&bench).measured_ms), (Some("sha256:2"), 0));
+    assert_eq!(
+        other.1.memory,
+        MemoryBytes::mib(115),
+        "of the digest before, until enough is known of the new one"
+    );
+    assert_eq!(
+        (image(&bench).digest.as_deref(), image(&bench).measured_ms),
+        (Some("sha256:2"), 0)
+    );
 }
 
 #[test]
@@ -103,7 +178,10 @@ fn an_image_that_was_pushed_has_its_digest_then() {
     bench.machine_comes();
     let at = bench.core.services(None).expect("a service")[0].created_at;
     let key = CallKey::Image("a_web".parse().expect("a name"), at);
-    bench.event(Event::Answered(key, Answer::Pushed(Ok("registry:2/web@sha256:7".to_owned()))));
+    bench.event(Event::Answered(
+        key,
+        Answer::Pushed(Ok("registry:2/web@sha256:7".to_owned())),
+    ));
     assert_eq!(image(&bench).digest.as_deref(), Some("sha256:7"));
 }
 
@@ -111,39 +189,99 @@ fn an_image_that_was_pushed_has_its_digest_then() {
 fn what_fits_no_machine_is_not_offered() {
     let mut bench = running();
     bench.event(Event::Used(vec![used("a_web.1", 3000, 100)]));
-    let (name, promised) = launch(&mut bench, "b", Some("web@sha256:1"), NOTHING).expect("what was sent fits");
+    let (name, promised) =
+        launch(&mut bench, "b", Some("web@sha256:1"), NOTHING).expect("what was sent fits");
     assert_eq!(promised, spec("b", 256).reservation);
-    let text = bench.core.explain(&name).expect("it is there").remove(0).decisions.remove(0).text;
+    let text = bench
+        .core
+        .explain(&name)
+        .expect("it is there")
+        .remove(0)
+        .decisions
+        .remove(0)
+        .text;
     assert!(text.contains("which no machine could hold"), "{text}");
-    let spec = ServiceSpec { reservation: Resources::new(MemoryBytes::mib(9000), NanoCpus::millis(250)), ..spec("c", 0) };
-    let launch = LaunchRequest { spec, publish_all: false, request: None, unnamed: NOTHING };
-    let (reply, _) = bench.ask(Request::Launch(launch, ImageFacts { pull: Some("web@sha256:1".to_owned()), exposed: Vec::new() }));
+    let spec = ServiceSpec {
+        reservation: Resources::new(MemoryBytes::mib(9000), NanoCpus::millis(250)),
+        ..spec("c", 0)
+    };
+    let launch = LaunchRequest {
+        spec,
+        publish_all: false,
+        request: None,
+        unnamed: NOTHING,
+    };
+    let (reply, _) = bench.ask(Request::Launch(
+        launch,
+        ImageFacts {
+            pull: Some("web@sha256:1".to_owned()),
+            exposed: Vec::new(),
+        },
+    ));
     let error = reply.expect_err("neither fits");
     assert_eq!(error.code, ErrorCode::Unsatisfiable);
-    assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("was learned") && hint.contains("--memory")), "{error:?}");
+    assert!(
+        error
+            .hint
+            .as_deref()
+            .is_some_and(|hint| hint.contains("was learned") && hint.contains("--memory")),
+        "{error:?}"
+    );
 }
 
 #[test]
 fn little_is_written_and_nothing_is_forgotten() {
     let mut bench = running();
-    let short = |mib, measured_ms| Event::Used(vec![Used { measured_ms, ..used("a_web.1", mib, 100) }]);
-    assert_eq!(commits(&bench.event(short(100, 10_000))).len(), 1, "the first of the hour");
+    let short = |mib, measured_ms| {
+        Event::Used(vec![Used {
+            measured_ms,
+            ..used("a_web.1", mib, 100)
+        }])
+    };
+    assert_eq!(
+        commits(&bench.event(short(100, 10_000))).len(),
+        1,
+        "the first of the hour"
+    );
     let mut written = 0;
     for _ in 0..59 {
         written += commits(&bench.event(short(101, 10_000))).len();
     }
-    assert_eq!((written, image(&bench).measured_ms), (1, LEARN_AFTER), "it is enough");
+    assert_eq!(
+        (written, image(&bench).measured_ms),
+        (1, LEARN_AFTER),
+        "it is enough"
+    );
     assert!(commits(&bench.event(short(101, 10_000))).is_empty());
-    assert_eq!(image(&bench).measured_ms, LEARN_AFTER + 10_000, "shown and not written");
+    assert_eq!(
+        image(&bench).measured_ms,
+        LEARN_AFTER + 10_000,
+        "shown and not written"
+    );
     let actions = bench.event(short(110, 10_000));
-    let [Change { key: Key::Image(name), record: Some(Record::Image(record)), .. }] = commits(&actions)[..] else { panic!("{actions:?}") };
-    assert_eq!((name.as_str(), record.learned[0].measured_ms), ("web", LEARN_AFTER + 20_000));
+    let [
+        Change {
+            key: Key::Image(name),
+            record: Some(Record::Image(record)),
+            ..
+        },
+    ] = commits(&actions)[..]
+    else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(
+        (name.as_str(), record.learned[0].measured_ms),
+        ("web", LEARN_AFTER + 20_000)
+    );
 }
 
 #[test]
 fn what_is_of_nobody_teaches_nothing() {
     let mut bench = running();
-    let stranger = Used { service: "c-other".to_owned(), ..used("a_web.1", 400, 400) };
+    let stranger = Used {
+        service: "c-other".to_owned(),
+        ..used("a_web.1", 400, 400)
+    };
     assert!(commits(&bench.event(Event::Used(vec![stranger]))).is_empty());
     assert_eq!(image(&bench).footprint, None);
 }
@@ -151,26 +289,68 @@ fn what_is_of_nobody_teaches_nothing() {
 #[test]
 fn critical_usage_is_said_by_people() {
     let mut bench = running();
-    let critical = Critical { memory: Some(MemoryBytes::mib(200)), cpu: None };
-    let set = |image: &str| Request::SetImage { image: image.to_owned(), critical };
+    let critical = Critical {
+        memory: Some(MemoryBytes::mib(200)),
+        cpu: None,
+    };
+    let set = |image: &str| Request::SetImage {
+        image: image.to_owned(),
+        critical,
+    };
     let error = bench.ask(set("wbe")).0.expect_err("no such image");
-    assert_eq!((error.code, error.hint.is_some()), (ErrorCode::NotFound, true));
+    assert_eq!(
+        (error.code, error.hint.is_some()),
+        (ErrorCode::NotFound, true)
+    );
     for _ in 0..2 {
-        let Ok(Reply::Image(view)) = bench.ask(set("web")).0 else { panic!("it was launched") };
+        let Ok(Reply::Image(view)) = bench.ask(set("web")).0 else {
+            panic!("it was launched")
+        };
         assert_eq!((view.critical, *view), (critical, image(&bench)));
     }
-    assert_eq!(bench.core.services(None).expect("a service")[0].learned.as_ref().map(|it| it.critical), Some(critical));
+    assert_eq!(
+        bench.core.services(None).expect("a service")[0]
+            .learned
+            .as_ref()
+            .map(|it| it.critical),
+        Some(critical)
+    );
 }
 
 #[test]
 fn an_image_that_nobody_used_for_long_is_forgotten_unless_somebody_said_something_of_it() {
-    for (critical, left) in [(Critical::default(), 0), (Critical { memory: Some(MemoryBytes::mib(1)), cpu: None }, 1)] {
+    for (critical, left) in [
+        (Critical::default(), 0),
+        (
+            Critical {
+                memory: Some(MemoryBytes::mib(1)),
+                cpu: None,
+            },
+            1,
+        ),
+    ] {
         let mut bench = running();
-        assert!(bench.ask(Request::SetImage { image: "web".to_owned(), critical }).0.is_ok());
+        assert!(
+            bench
+                .ask(Request::SetImage {
+                    image: "web".to_owned(),
+                    critical
+                })
+                .0
+                .is_ok()
+        );
         bench.now = bench.now.plus(Duration::from_secs(100 * 24 * 3600));
         bench.tick();
         assert_eq!(bench.core.images().len(), 1, "a service runs it");
-        assert!(bench.ask(Request::Quit { name: "a_web".to_owned(), remove: true }).0.is_ok());
+        assert!(
+            bench
+                .ask(Request::Quit {
+                    name: "a_web".to_owned(),
+                    remove: true
+                })
+                .0
+                .is_ok()
+        );
         bench.settle();
         for _ in 0..3 {
             bench.now = bench.now.plus(Duration::from_secs(3600));

@@ -6,7 +6,11 @@ use proptest::prelude::*;
 const MIB: u64 = 1 << 20;
 
 fn seen(mib: u64, millis: u64) -> Seen {
-    Seen { measured_ms: LEARN_AFTER, memory: MemoryBytes::mib(mib), cpu: NanoCpus::millis(millis) }
+    Seen {
+        measured_ms: LEARN_AFTER,
+        memory: MemoryBytes::mib(mib),
+        cpu: NanoCpus::millis(millis),
+    }
 }
 
 fn hour(number: u64) -> Timestamp {
@@ -19,11 +23,20 @@ fn figures(needs: Option<Resources>) -> Option<(u64, u64)> {
 }
 
 fn used(peak: u64, killed_at: Option<u64>) -> Used {
-    Used { service: String::new(), measured_ms: 5, memory_peak: MemoryBytes::mib(peak), cpu_peak: NanoCpus(7), killed_at: killed_at.map(MemoryBytes::mib) }
+    Used {
+        service: String::new(),
+        measured_ms: 5,
+        memory_peak: MemoryBytes::mib(peak),
+        cpu_peak: NanoCpus(7),
+        killed_at: killed_at.map(MemoryBytes::mib),
+    }
 }
 
 fn image() -> Image {
-    Image { digest: Some("one".to_owned()), ..Image::new("web", Timestamp(0)) }
+    Image {
+        digest: Some("one".to_owned()),
+        ..Image::new("web", Timestamp(0))
+    }
 }
 
 #[test]
@@ -31,18 +44,53 @@ fn a_margin_is_added_and_rounded_up() {
     let mut image = image();
     image.learn("one", hour(1), &seen(100, 100));
     assert_eq!(figures(image.footprint()), Some((115, 120)));
-    assert_eq!(image.view().suggested, Some(Critical { memory: Some(MemoryBytes(115 * MIB / 100 * 85)), cpu: Some(NanoCpus::millis(102)) }));
+    assert_eq!(
+        image.view().suggested,
+        Some(Critical {
+            memory: Some(MemoryBytes(115 * MIB / 100 * 85)),
+            cpu: Some(NanoCpus::millis(102))
+        })
+    );
     let mut idle = self::image();
-    idle.learn("one", hour(1), &Seen { memory: MemoryBytes(1), cpu: NanoCpus(1), ..seen(0, 0) });
+    idle.learn(
+        "one",
+        hour(1),
+        &Seen {
+            memory: MemoryBytes(1),
+            cpu: NanoCpus(1),
+            ..seen(0, 0)
+        },
+    );
     assert_eq!(figures(idle.footprint()), Some((16, 10)), "never less");
 }
 
 #[test]
 fn nothing_is_offered_before_enough_was_seen() {
     let mut image = image();
-    image.learn("one", hour(1), &Seen { measured_ms: LEARN_AFTER - 1, ..seen(100, 100) });
-    assert_eq!((image.footprint(), image.view().suggested, image.view().measured_ms), (None, None, LEARN_AFTER - 1));
-    image.learn("one", hour(1), &Seen { measured_ms: 1, ..Seen::default() });
+    image.learn(
+        "one",
+        hour(1),
+        &Seen {
+            measured_ms: LEARN_AFTER - 1,
+            ..seen(100, 100)
+        },
+    );
+    assert_eq!(
+        (
+            image.footprint(),
+            image.view().suggested,
+            image.view().measured_ms
+        ),
+        (None, None, LEARN_AFTER - 1)
+    );
+    image.learn(
+        "one",
+        hour(1),
+        &Seen {
+            measured_ms: 1,
+            ..Seen::default()
+        },
+    );
     assert_eq!(figures(image.footprint()), Some((115, 120)));
 }
 
@@ -50,9 +98,17 @@ fn nothing_is_offered_before_enough_was_seen() {
 fn a_kill_wants_more_than_the_limit() {
     let mut all = Seen::default();
     all.add(&used(60, Some(64)));
-    assert_eq!((all.memory, all.cpu, all.measured_ms), (MemoryBytes::mib(128), NanoCpus(7), 5), "64 MiB more");
+    assert_eq!(
+        (all.memory, all.cpu, all.measured_ms),
+        (MemoryBytes::mib(128), NanoCpus(7), 5),
+        "64 MiB more"
+    );
     all.add(&used(1000, Some(1000)));
-    assert_eq!((all.memory, all.measured_ms), (MemoryBytes::mib(1200), 10), "a fifth more");
+    assert_eq!(
+        (all.memory, all.measured_ms),
+        (MemoryBytes::mib(1200), 10),
+        "a fifth more"
+    );
     all.add(&used(1500, Some(100)));
     assert_eq!(all.memory, MemoryBytes::mib(1500));
 }
@@ -64,13 +120,24 @@ fn what_was_used_a_day_ago_counts_and_what_was_used_long_ago_fades() {
     (1..=24).for_each(|at| learned.learn(hour(at), &seen(100, 100)));
     assert_eq!(figures(Some(learned.needs())), Some((1150, 580)));
     learned.learn(hour(25), &seen(100, 100));
-    assert_eq!(figures(Some(learned.needs())), Some((115, 120)), "one hour of 26 weighs less than a twentieth");
+    assert_eq!(
+        figures(Some(learned.needs())),
+        Some((115, 120)),
+        "one hour of 26 weighs less than a twentieth"
+    );
     let mut heavy = Learned::new("one");
     (0..10).for_each(|at| heavy.learn(hour(at), &seen(1000, 500)));
     (10..58).for_each(|at| heavy.learn(hour(at), &seen(100, 100)));
-    assert_eq!(figures(Some(heavy.needs())), Some((1150, 580)), "ten hours do not");
+    assert_eq!(
+        figures(Some(heavy.needs())),
+        Some((1150, 580)),
+        "ten hours do not"
+    );
     (58..250).for_each(|at| heavy.learn(hour(at), &seen(100, 100)));
-    assert_eq!((figures(Some(heavy.needs())), heavy.windows.len()), (Some((115, 120)), WINDOWS));
+    assert_eq!(
+        (figures(Some(heavy.needs())), heavy.windows.len()),
+        (Some((115, 120)), WINDOWS)
+    );
 }
 
 #[test]
@@ -79,8 +146,19 @@ fn a_new_digest_begins_with_what_the_one_before_needs() {
     image.learn("one", hour(1), &seen(100, 100));
     image.pulls("two");
     assert_eq!(figures(image.footprint()), Some((115, 120)));
-    image.learn("two", hour(2), &Seen { measured_ms: 1, ..seen(200, 10) });
-    assert_eq!((figures(image.footprint()), image.view().measured_ms), (Some((230, 120)), 1), "never below what was seen of the new one");
+    image.learn(
+        "two",
+        hour(2),
+        &Seen {
+            measured_ms: 1,
+            ..seen(200, 10)
+        },
+    );
+    assert_eq!(
+        (figures(image.footprint()), image.view().measured_ms),
+        (Some((230, 120)), 1),
+        "never below what was seen of the new one"
+    );
     image.learn("two", hour(2), &seen(0, 0));
     assert_eq!(figures(image.footprint()), Some((230, 20)));
 }
@@ -91,7 +169,13 @@ fn few_digests_are_kept_and_the_present_one_always() {
     for digest in ["one", "two", "three", "four"] {
         image.learn(digest, hour(1), &seen(100, 100));
     }
-    let digests = |image: &Image| image.learned.iter().map(|it| it.digest.clone()).collect::<Vec<_>>();
+    let digests = |image: &Image| {
+        image
+            .learned
+            .iter()
+            .map(|it| it.digest.clone())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(digests(&image), ["one", "three", "four"]);
     image.pulls("three");
     assert_eq!(digests(&image), ["one", "four", "three"]);
@@ -103,19 +187,67 @@ fn few_digests_are_kept_and_the_present_one_always() {
 fn little_is_worth_a_write() {
     let mut learned = Learned::new("one");
     assert!(learned.is_news(hour(1), &Seen::default()), "an hour begins");
-    learned.learn(hour(1), &Seen { measured_ms: 0, ..seen(640, 640) });
-    let news = |mib, millis, measured_ms| learned.is_news(hour(1), &Seen { measured_ms, ..seen(mib, millis) });
-    assert_eq!([news(650, 650, 0), news(651, 0, 0), news(0, 651, 0)], [false, true, true], "a rise by more than a 64th");
-    assert_eq!([news(0, 0, LEARN_AFTER - 1), news(0, 0, LEARN_AFTER)], [false, true], "it is enough");
+    learned.learn(
+        hour(1),
+        &Seen {
+            measured_ms: 0,
+            ..seen(640, 640)
+        },
+    );
+    let news = |mib, millis, measured_ms| {
+        learned.is_news(
+            hour(1),
+            &Seen {
+                measured_ms,
+                ..seen(mib, millis)
+            },
+        )
+    };
+    assert_eq!(
+        [news(650, 650, 0), news(651, 0, 0), news(0, 651, 0)],
+        [false, true, true],
+        "a rise by more than a 64th"
+    );
+    assert_eq!(
+        [news(0, 0, LEARN_AFTER - 1), news(0, 0, LEARN_AFTER)],
+        [false, true],
+        "it is enough"
+    );
     learned.measured_ms = 16 * LEARN_AFTER;
-    let news = |measured_ms| learned.is_news(hour(1), &Seen { measured_ms, ..Seen::default() });
-    assert_eq!([news(LEARN_AFTER), news(2 * LEARN_AFTER - 1), news(2 * LEARN_AFTER)], [false, false, true], "by an eighth");
-    assert!(!learned.is_news(hour(0), &seen(640, 640)), "the clock was set back");
+    let news = |measured_ms| {
+        learned.is_news(
+            hour(1),
+            &Seen {
+                measured_ms,
+                ..Seen::default()
+            },
+        )
+    };
+    assert_eq!(
+        [
+            news(LEARN_AFTER),
+            news(2 * LEARN_AFTER - 1),
+            news(2 * LEARN_AFTER)
+        ],
+        [false, false, true],
+        "by an eighth"
+    );
+    assert!(
+        !learned.is_news(hour(0), &seen(640, 640)),
+        "the clock was set back"
+    );
 }
 
 /// Hours between two measurements, and peaks.
 fn lives() -> impl Strategy<Value = Vec<(u64, u64, u64)>> {
-    prop::collection::vec((prop_oneof![4 => Just(0_u64), 4 => Just(1_u64), 1 => 0_u64..300], 0_u64..1 << 40, 0_u64..1 << 40), 1..120)
+    prop::collection::vec(
+        (
+            prop_oneof![4 => Just(0_u64), 4 => Just(1_u64), 1 => 0_u64..300],
+            0_u64..1 << 40,
+            0_u64..1 << 40,
+        ),
+        1..120,
+    )
 }
 
 fn learned(life: &[(u64, u64, u64)]) -> (Learned, u64) {
@@ -123,7 +255,11 @@ fn learned(life: &[(u64, u64, u64)]) -> (Learned, u64) {
     let mut now = 0;
     for (hours, memory, cpu) in life {
         now += hours;
-        let seen = Seen { measured_ms: 1, memory: MemoryBytes(*memory), cpu: NanoCpus(*cpu) };
+        let seen = Seen {
+            measured_ms: 1,
+            memory: MemoryBytes(*memory),
+            cpu: NanoCpus(*cpu),
+        };
         if learned.is_news(hour(now), &seen) {
             learned.learn(hour(now), &seen);
         }

@@ -13,12 +13,19 @@ pub(super) fn rate(cpu_ns: u64, ms: u64) -> Option<NanoCpus> {
 
 /// CPU time that so many cores (in billionths) can have given over a time.
 pub(super) fn most_cpu_ns(cores: u64, ms: u64) -> u64 {
-    if cores == 0 { u64::MAX } else { u64::try_from(u128::from(cores) * u128::from(ms) / 1000).unwrap_or(u64::MAX) }
+    if cores == 0 {
+        u64::MAX
+    } else {
+        u64::try_from(u128::from(cores) * u128::from(ms) / 1000).unwrap_or(u64::MAX)
+    }
 }
 
 /// What a machine used in the `ms` since `before`, or just how it is. A counter that fell tells nothing, and a clock that was set cannot make
 /// it use more CPU than it has.
-pub(super) fn machine(before: Option<(&MachineSample, u64)>, sample: &MachineSample) -> MachinePoint {
+pub(super) fn machine(
+    before: Option<(&MachineSample, u64)>,
+    sample: &MachineSample,
+) -> MachinePoint {
     let now = MachinePoint {
         memory_total: sample.memory_total,
         memory_left: sample.memory_left,
@@ -27,21 +34,46 @@ pub(super) fn machine(before: Option<(&MachineSample, u64)>, sample: &MachineSam
         disk_total: sample.disk_total,
         ..MachinePoint::default()
     };
-    let Some((before, ms)) = before else { return now };
-    let cpu_ns = sample.cpu_ns.saturating_sub(before.cpu_ns).min(most_cpu_ns(sample.cores, ms));
-    MachinePoint { measured_ms: ms, cpu_ns, cpu_peak: rate(cpu_ns, ms).unwrap_or_default(), ..now }
+    let Some((before, ms)) = before else {
+        return now;
+    };
+    let cpu_ns = sample
+        .cpu_ns
+        .saturating_sub(before.cpu_ns)
+        .min(most_cpu_ns(sample.cores, ms));
+    MachinePoint {
+        measured_ms: ms,
+        cpu_ns,
+        cpu_peak: rate(cpu_ns, ms).unwrap_or_default(),
+        ..now
+    }
 }
 
 /// The same for a container, on a machine of so many cores.
-pub(super) fn container(before: Option<(&ContainerSample, u64)>, sample: &ContainerSample, cores: u64) -> ContainerPoint {
-    let now = ContainerPoint { memory: sample.working_set, memory_peak: sample.working_set_peak.max(sample.working_set), ..ContainerPoint::default() };
-    let Some((before, ms)) = before else { return now };
-    let cpu_ns = sample.cpu_ns.saturating_sub(before.cpu_ns).min(most_cpu_ns(cores, ms));
+pub(super) fn container(
+    before: Option<(&ContainerSample, u64)>,
+    sample: &ContainerSample,
+    cores: u64,
+) -> ContainerPoint {
+    let now = ContainerPoint {
+        memory: sample.working_set,
+        memory_peak: sample.working_set_peak.max(sample.working_set),
+        ..ContainerPoint::default()
+    };
+    let Some((before, ms)) = before else {
+        return now;
+    };
+    let cpu_ns = sample
+        .cpu_ns
+        .saturating_sub(before.cpu_ns)
+        .min(most_cpu_ns(cores, ms));
     ContainerPoint {
         measured_ms: ms,
         cpu_ns,
         cpu_peak: rate(cpu_ns, ms).unwrap_or_default(),
-        throttled_ns: sample.cpu_throttled_ns.saturating_sub(before.cpu_throttled_ns),
+        throttled_ns: sample
+            .cpu_throttled_ns
+            .saturating_sub(before.cpu_throttled_ns),
         oom_kills: sample.oom_kills.saturating_sub(before.oom_kills),
         received: sample.received.saturating_sub(before.received),
         sent: sample.sent.saturating_sub(before.sent),
@@ -55,7 +87,10 @@ pub(super) fn container(before: Option<(&ContainerSample, u64)>, sample: &Contai
 pub(super) fn merge(one: &mut ContainerPoint, other: &ContainerPoint) {
     one.measured_ms = one.measured_ms.max(other.measured_ms);
     one.cpu_ns = one.cpu_ns.saturating_add(other.cpu_ns);
-    one.cpu_peak = one.cpu_peak.max(other.cpu_peak).max(rate(one.cpu_ns, one.measured_ms).unwrap_or_default());
+    one.cpu_peak = one
+        .cpu_peak
+        .max(other.cpu_peak)
+        .max(rate(one.cpu_ns, one.measured_ms).unwrap_or_default());
     one.memory = one.memory.max(other.memory);
     one.memory_peak = one.memory_peak.max(other.memory_peak);
     one.throttled_ns = one.throttled_ns.saturating_add(other.throttled_ns);

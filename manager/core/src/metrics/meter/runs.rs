@@ -38,12 +38,21 @@ impl Runs {
     /// Notes that this batch is taken.
     pub(super) fn take(&mut self, name: &str, sequence: u64) -> Order {
         let latest = self.0.len().saturating_sub(1);
-        let Some((at, run)) = self.0.iter_mut().enumerate().find(|(_, run)| run.name == name) else {
+        let Some((at, run)) = self
+            .0
+            .iter_mut()
+            .enumerate()
+            .find(|(_, run)| run.name == name)
+        else {
             if self.0.len() == RUNS {
                 self.0.pop_front();
             }
             // An agent sends what it keeps in order: it keeps nothing that came before this.
-            self.0.push_back(Run { name: name.to_owned(), highest: sequence, left_out: BTreeSet::new() });
+            self.0.push_back(Run {
+                name: name.to_owned(),
+                highest: sequence,
+                left_out: BTreeSet::new(),
+            });
             return Order::First;
         };
         match run.take(sequence) {
@@ -56,7 +65,11 @@ impl Runs {
 impl Run {
     fn take(&mut self, sequence: u64) -> Order {
         if sequence <= self.highest {
-            return if self.left_out.remove(&sequence) { Order::Old } else { Order::Again };
+            return if self.left_out.remove(&sequence) {
+                Order::Old
+            } else {
+                Order::Again
+            };
         }
         let follows = sequence - self.highest == 1;
         let from = (self.highest + 1).max(sequence.saturating_sub(LEFT_OUT as u64));
@@ -65,7 +78,11 @@ impl Run {
             self.left_out.pop_first();
         }
         self.highest = sequence;
-        if follows { Order::Next } else { Order::AfterGap }
+        if follows {
+            Order::Next
+        } else {
+            Order::AfterGap
+        }
     }
 }
 
@@ -76,15 +93,33 @@ mod tests {
     #[test]
     fn every_batch_is_taken_once() {
         let mut runs = Runs::default();
-        let taken: Vec<Order> = [("a", 3), ("a", 4), ("a", 4), ("a", 3), ("a", 7), ("a", 5), ("a", 5), ("a", 8)].map(|(run, at)| runs.take(run, at)).into();
-        assert_eq!(taken, [First, Next, Again, Again, AfterGap, Old, Again, Next]);
+        let taken: Vec<Order> = [
+            ("a", 3),
+            ("a", 4),
+            ("a", 4),
+            ("a", 3),
+            ("a", 7),
+            ("a", 5),
+            ("a", 5),
+            ("a", 8),
+        ]
+        .map(|(run, at)| runs.take(run, at))
+        .into();
+        assert_eq!(
+            taken,
+            [First, Next, Again, Again, AfterGap, Old, Again, Next]
+        );
         assert_eq!(runs.take("a", 2), Again, "an earlier manager has it");
     }
 
     #[test]
     fn what_an_older_run_still_says_is_old() {
         let mut runs = Runs::default();
-        assert_eq!([("a", 9), ("b", 1), ("a", 10), ("a", 10), ("b", 2)].map(|(run, at)| runs.take(run, at)), [First, First, Old, Again, Next]);
+        assert_eq!(
+            [("a", 9), ("b", 1), ("a", 10), ("a", 10), ("b", 2)]
+                .map(|(run, at)| runs.take(run, at)),
+            [First, First, Old, Again, Next]
+        );
     }
 
     #[test]

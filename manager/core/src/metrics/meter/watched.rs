@@ -81,15 +81,29 @@ impl Watched {
 
     /// Whether what is known of it is about now, by the manager's clock.
     pub(super) fn is_seen(&self, now: Timestamp) -> bool {
-        self.fresh_at.is_some_and(|at| now.since(at) <= FRESH.max(self.interval * MISSED))
+        self.fresh_at
+            .is_some_and(|at| now.since(at) <= FRESH.max(self.interval * MISSED))
     }
 
     /// A batch as a point. One that is older than the last is compared with nothing, and is not how things are now.
-    pub(super) fn take(&mut self, instance: &InstanceId, order: Order, batch: SampleBatch, used: &mut BTreeMap<String, Used>) -> Point {
+    pub(super) fn take(
+        &mut self,
+        instance: &InstanceId,
+        order: Order,
+        batch: SampleBatch,
+        used: &mut BTreeMap<String, Used>,
+    ) -> Point {
         let (at, cores) = (batch.at, batch.machine.cores);
         let (machine, containers) = if order == Order::Old {
-            let as_it_was = |sample: ContainerSample| Some((compare::container(None, &sample, cores), sample.service?));
-            let containers = batch.containers.into_iter().filter_map(as_it_was).map(|(point, service)| (service, point)).collect();
+            let as_it_was = |sample: ContainerSample| {
+                Some((compare::container(None, &sample, cores), sample.service?))
+            };
+            let containers = batch
+                .containers
+                .into_iter()
+                .filter_map(as_it_was)
+                .map(|(point, service)| (service, point))
+                .collect();
             (compare::machine(None, &batch.machine), containers)
         } else {
             let before = self.before(order, at, batch.machine.steady_ms);
@@ -105,7 +119,13 @@ impl Watched {
             learned.measured_ms = learned.measured_ms.saturating_add(point.measured_ms);
             learned.memory_peak = learned.memory_peak.max(point.memory_peak);
         }
-        Point { instance: instance.clone(), resolution: Resolution::Sample, at, machine, containers }
+        Point {
+            instance: instance.clone(),
+            resolution: Resolution::Sample,
+            at,
+            machine,
+            containers,
+        }
     }
 
     fn before(&mut self, order: Order, at: Timestamp, steady_ms: Option<u64>) -> Option<Before> {
@@ -114,24 +134,43 @@ impl Watched {
             return None;
         }
         let (machine, before) = self.last.as_ref()?;
-        let steadily = steady_ms.zip(machine.steady_ms).map(|(now, before)| now.saturating_sub(before));
+        let steadily = steady_ms
+            .zip(machine.steady_ms)
+            .map(|(now, before)| now.saturating_sub(before));
         let ms = steadily.unwrap_or_else(|| at.0.saturating_sub(before.0));
         // A clock that was set back says of all that begins from now on that it was earlier.
         let before = Timestamp(before.0.min(at.0.saturating_sub(ms)));
         self.first_at = self.first_at.min(before);
-        (1..=APART).contains(&ms).then_some(Before { at: before, ms })
+        (1..=APART)
+            .contains(&ms)
+            .then_some(Before { at: before, ms })
     }
 
-    fn measure_machine(&mut self, before: Option<Before>, sample: &MachineSample, at: Timestamp) -> MachinePoint {
-        let point = compare::machine(self.last.as_ref().map(|(before, _)| before).zip(before.map(|before| before.ms)), sample);
+    fn measure_machine(
+        &mut self,
+        before: Option<Before>,
+        sample: &MachineSample,
+        at: Timestamp,
+    ) -> MachinePoint {
+        let point = compare::machine(
+            self.last
+                .as_ref()
+                .map(|(before, _)| before)
+                .zip(before.map(|before| before.ms)),
+            sample,
+        );
         let before = self.usage.as_ref();
         self.usage = Some(MachineUsage {
             at,
             memory_total: sample.memory_total,
             memory_left: sample.memory_left,
-            memory_least_left: before.map_or(sample.memory_left, |before| before.memory_least_left.min(sample.memory_left)),
+            memory_least_left: before.map_or(sample.memory_left, |before| {
+                before.memory_least_left.min(sample.memory_left)
+            }),
             cpu: compare::rate(point.cpu_ns, point.measured_ms),
-            cpu_peak: before.map_or(NanoCpus(0), |before| before.cpu_peak).max(point.cpu_peak),
+            cpu_peak: before
+                .map_or(NanoCpus(0), |before| before.cpu_peak)
+                .max(point.cpu_peak),
             cores: NanoCpus(sample.cores),
             load: sample.load.map(Hundredths::from),
             disk_left: sample.disk_left,
@@ -142,17 +181,28 @@ impl Watched {
     }
 
     /// What every container used since the last batch.
-    fn measure_containers(&mut self, before: Option<Before>, batch: SampleBatch, used: &mut BTreeMap<String, Used>) -> Vec<(String, ContainerPoint)> {
+    fn measure_containers(
+        &mut self,
+        before: Option<Before>,
+        batch: SampleBatch,
+        used: &mut BTreeMap<String, Used>,
+    ) -> Vec<(String, ContainerPoint)> {
         let (at, cores) = (batch.at, batch.machine.cores);
         let mut others = std::mem::take(&mut self.containers);
         self.now.clear();
         let mut points = Vec::with_capacity(batch.containers.len());
         for sample in batch.containers {
-            let Some(service) = sample.service.clone() else { continue };
+            let Some(service) = sample.service.clone() else {
+                continue;
+            };
             // One that began anew lives another life: it counts from 0, and so do its peaks.
-            let known = others.remove(&sample.id).filter(|known| known.sample.started_at == sample.started_at);
+            let known = others
+                .remove(&sample.id)
+                .filter(|known| known.sample.started_at == sample.started_at);
             let ms = match &known {
-                Some(known) => before.filter(|_| known.left_out == 0).map(|before| before.ms),
+                Some(known) => before
+                    .filter(|_| known.left_out == 0)
+                    .map(|before| before.ms),
                 None => before.and_then(|before| self.lived(before, sample.started_at?, at)),
             };
             // A kill is one, however little is known of the time.
@@ -164,11 +214,16 @@ impl Watched {
                 learned.killed_at = learned.killed_at.max(sample.memory_limit);
             }
             known.left_out = 0;
-            learned.cpu_peak = learned.cpu_peak.max(known.measured(&point, sample.ended).unwrap_or_default());
+            learned.cpu_peak = learned
+                .cpu_peak
+                .max(known.measured(&point, sample.ended).unwrap_or_default());
             known.sample = sample;
             if !known.sample.ended {
                 let usage = known.usage(at, &point);
-                self.now.entry(service.clone()).and_modify(|other| add(other, &usage)).or_insert(usage);
+                self.now
+                    .entry(service.clone())
+                    .and_modify(|other| add(other, &usage))
+                    .or_insert(usage);
                 self.containers.insert(known.sample.id.clone(), known);
             }
             points.push((service, point));
@@ -184,7 +239,11 @@ impl Watched {
     /// How long a container that no batch told of has lived, in milliseconds, but no less than from batch to batch. Nothing if it may have begun before
     /// this run: what it used then was measured, or cannot be told from what it uses now.
     fn lived(&self, before: Before, began: Timestamp, at: Timestamp) -> Option<u64> {
-        (self.first_at < began && began <= at).then(|| before.ms.saturating_add(before.at.0.saturating_sub(began.0)))
+        (self.first_at < began && began <= at).then(|| {
+            before
+                .ms
+                .saturating_add(before.at.0.saturating_sub(began.0))
+        })
     }
 }
 
@@ -223,10 +282,15 @@ impl Known {
 }
 
 /// Points by Swarm service: of one that was restarted there are two in a batch.
-fn merged(points: impl Iterator<Item = (String, ContainerPoint)>) -> BTreeMap<String, ContainerPoint> {
+fn merged(
+    points: impl Iterator<Item = (String, ContainerPoint)>,
+) -> BTreeMap<String, ContainerPoint> {
     let mut merged: BTreeMap<String, ContainerPoint> = BTreeMap::new();
     for (service, point) in points {
-        merged.entry(service).and_modify(|other| compare::merge(other, &point)).or_insert(point);
+        merged
+            .entry(service)
+            .and_modify(|other| compare::merge(other, &point))
+            .or_insert(point);
     }
     merged
 }
@@ -235,12 +299,25 @@ fn merged(points: impl Iterator<Item = (String, ContainerPoint)>) -> BTreeMap<St
 fn add(one: &mut ContainerUsage, other: &ContainerUsage) {
     one.memory.0 = one.memory.0.saturating_add(other.memory.0);
     one.memory_peak = one.memory_peak.max(other.memory_peak).max(one.memory);
-    one.cpu = one.cpu.zip(other.cpu).map(|(a, b)| NanoCpus(a.0.saturating_add(b.0))).or(one.cpu).or(other.cpu);
-    one.cpu_peak = one.cpu_peak.max(other.cpu_peak).max(one.cpu.unwrap_or_default());
+    one.cpu = one
+        .cpu
+        .zip(other.cpu)
+        .map(|(a, b)| NanoCpus(a.0.saturating_add(b.0)))
+        .or(one.cpu)
+        .or(other.cpu);
+    one.cpu_peak = one
+        .cpu_peak
+        .max(other.cpu_peak)
+        .max(one.cpu.unwrap_or_default());
     one.oom_kills = one.oom_kills.saturating_add(other.oom_kills);
     one.memory_pressure = one.memory_pressure.max(other.memory_pressure);
     one.cpu_pressure = one.cpu_pressure.max(other.cpu_pressure);
-    for (sum, more) in [(&mut one.received, other.received), (&mut one.sent, other.sent), (&mut one.read, other.read), (&mut one.written, other.written)] {
+    for (sum, more) in [
+        (&mut one.received, other.received),
+        (&mut one.sent, other.sent),
+        (&mut one.read, other.read),
+        (&mut one.written, other.written),
+    ] {
         *sum = sum.saturating_add(more);
     }
 }
@@ -248,7 +325,13 @@ fn add(one: &mut ContainerUsage, other: &ContainerUsage) {
 /// What is known of a Swarm service's use since it was last asked for.
 fn entry<'a>(used: &'a mut BTreeMap<String, Used>, service: &str) -> &'a mut Used {
     if !used.contains_key(service) {
-        let nothing = Used { service: service.to_owned(), measured_ms: 0, memory_peak: MemoryBytes(0), cpu_peak: NanoCpus(0), killed_at: None };
+        let nothing = Used {
+            service: service.to_owned(),
+            measured_ms: 0,
+            memory_peak: MemoryBytes(0),
+            cpu_peak: NanoCpus(0),
+            killed_at: None,
+        };
         used.insert(service.to_owned(), nothing);
     }
     used.get_mut(service).expect("it was put there")

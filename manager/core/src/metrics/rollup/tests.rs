@@ -4,9 +4,23 @@ use super::*;
 use micado_api::NanoCpus;
 use proptest::{prelude::*, sample::subsequence};
 
-fn point(instance: &str, at: u64, machine: MachinePoint, containers: &[(&str, ContainerPoint)]) -> Point {
-    let containers = containers.iter().map(|(name, point)| ((*name).to_owned(), *point)).collect();
-    Point { instance: InstanceId::trusted(instance), resolution: Resolution::Sample, at: Timestamp(at), machine, containers }
+fn point(
+    instance: &str,
+    at: u64,
+    machine: MachinePoint,
+    containers: &[(&str, ContainerPoint)],
+) -> Point {
+    let containers = containers
+        .iter()
+        .map(|(name, point)| ((*name).to_owned(), *point))
+        .collect();
+    Point {
+        instance: InstanceId::trusted(instance),
+        resolution: Resolution::Sample,
+        at: Timestamp(at),
+        machine,
+        containers,
+    }
 }
 
 #[test]
@@ -18,25 +32,58 @@ fn a_minute_is_the_sum_of_its_samples() {
         disk_left,
         ..MachinePoint::default()
     };
-    let web = |measured_ms, memory, received| ContainerPoint { measured_ms, memory: MemoryBytes(memory), received, ..ContainerPoint::default() };
+    let web = |measured_ms, memory, received| ContainerPoint {
+        measured_ms,
+        memory: MemoryBytes(memory),
+        received,
+        ..ContainerPoint::default()
+    };
     let points = [
         point("a", 62_000, machine(300, 7), &[("web", web(2000, 300, 5))]),
-        point("a", 60_000, machine(100, 9), &[("web", web(1000, 0, 1)), ("job", web(0, 50, 0))]),
+        point(
+            "a",
+            60_000,
+            machine(100, 9),
+            &[("web", web(1000, 0, 1)), ("job", web(0, 50, 0))],
+        ),
         point("b", 61_000, machine(500, 1), &[]),
         point("a", 59_999, machine(900, 2), &[]),
     ];
     let minutes = roll_up(&points, Resolution::Minute);
-    assert_eq!(minutes.iter().map(|it| (it.at.0, it.instance.as_str())).collect::<Vec<_>>(), [(0, "a"), (60_000, "a"), (60_000, "b")]);
+    assert_eq!(
+        minutes
+            .iter()
+            .map(|it| (it.at.0, it.instance.as_str()))
+            .collect::<Vec<_>>(),
+        [(0, "a"), (60_000, "a"), (60_000, "b")]
+    );
     let a = &minutes[1];
-    assert_eq!((a.machine.measured_ms, a.machine.memory_left.0, a.machine.memory_least_left.0, a.machine.disk_left), (4000, 200, 90, 7));
+    assert_eq!(
+        (
+            a.machine.measured_ms,
+            a.machine.memory_left.0,
+            a.machine.memory_least_left.0,
+            a.machine.disk_left
+        ),
+        (4000, 200, 90, 7)
+    );
     assert_eq!(a.containers["web"], web(3000, 200, 6));
-    assert_eq!(a.containers["job"].memory.0, 50, "it was there, though nothing was measured of it");
+    assert_eq!(
+        a.containers["job"].memory.0, 50,
+        "it was there, though nothing was measured of it"
+    );
 }
 
 fn containers() -> impl Strategy<Value = ContainerPoint> {
     let peaks = (0_u64..1 << 40, 0_u64..1 << 40, 0_u64..1 << 40);
-    (0_u64..5000, 0_u64..1 << 40, peaks, 0_u64..3, prop::array::uniform4(0_u64..1 << 40)).prop_map(
-        |(ms, cpu_ns, (cpu_peak, memory, more), oom_kills, bytes)| {
+    (
+        0_u64..5000,
+        0_u64..1 << 40,
+        peaks,
+        0_u64..3,
+        prop::array::uniform4(0_u64..1 << 40),
+    )
+        .prop_map(|(ms, cpu_ns, (cpu_peak, memory, more), oom_kills, bytes)| {
             let [received, sent, read, written] = bytes;
             ContainerPoint {
                 measured_ms: ms,
@@ -51,8 +98,7 @@ fn containers() -> impl Strategy<Value = ContainerPoint> {
                 read,
                 written,
             }
-        },
-    )
+        })
 }
 
 fn points() -> impl Strategy<Value = Vec<Point>> {
@@ -70,8 +116,16 @@ fn points() -> impl Strategy<Value = Vec<Point>> {
         let points = prop::collection::vec(containers(), names.len());
         points.prop_map(move |points| names.iter().copied().zip(points).collect::<Vec<_>>())
     });
-    let times = prop::collection::btree_map((subsequence(vec!["a", "b"], 1), 0_u64..3_000_000), (machine, there), 0..40);
-    times.prop_map(|them| them.into_iter().map(|((instance, at), (machine, there))| point(instance[0], at, machine, &there)).collect())
+    let times = prop::collection::btree_map(
+        (subsequence(vec!["a", "b"], 1), 0_u64..3_000_000),
+        (machine, there),
+        0..40,
+    );
+    times.prop_map(|them| {
+        them.into_iter()
+            .map(|((instance, at), (machine, there))| point(instance[0], at, machine, &there))
+            .collect()
+    })
 }
 
 /// Sums, the highest and the least.
@@ -81,17 +135,44 @@ type Figures = ([u64; 8], [u64; 2], [u64; 2]);
 fn kept(points: &[Point]) -> BTreeMap<(String, String), Figures> {
     let mut kept: BTreeMap<(String, String), Figures> = BTreeMap::new();
     let mut note = |key: (&Point, &str), sums: [u64; 8], peaks: [u64; 2], least: [u64; 2]| {
-        let it = kept.entry((key.0.instance.to_string(), key.1.to_owned())).or_insert(([0; 8], [0; 2], [u64::MAX; 2]));
-        it.0.iter_mut().zip(sums).for_each(|(sum, more)| *sum += more);
-        it.1.iter_mut().zip(peaks).for_each(|(peak, more)| *peak = (*peak).max(more));
-        it.2.iter_mut().zip(least).for_each(|(least, more)| *least = (*least).min(more));
+        let it = kept
+            .entry((key.0.instance.to_string(), key.1.to_owned()))
+            .or_insert(([0; 8], [0; 2], [u64::MAX; 2]));
+        it.0.iter_mut()
+            .zip(sums)
+            .for_each(|(sum, more)| *sum += more);
+        it.1.iter_mut()
+            .zip(peaks)
+            .for_each(|(peak, more)| *peak = (*peak).max(more));
+        it.2.iter_mut()
+            .zip(least)
+            .for_each(|(least, more)| *least = (*least).min(more));
     };
     for point in points {
         let m = &point.machine;
-        note((point, ""), [m.measured_ms, m.cpu_ns, 0, 0, 0, 0, 0, 0], [m.cpu_peak.0, 0], [m.memory_least_left.0, u64::MAX]);
+        note(
+            (point, ""),
+            [m.measured_ms, m.cpu_ns, 0, 0, 0, 0, 0, 0],
+            [m.cpu_peak.0, 0],
+            [m.memory_least_left.0, u64::MAX],
+        );
         for (name, c) in &point.containers {
-            let sums = [c.measured_ms, c.cpu_ns, c.throttled_ns, c.oom_kills, c.received, c.sent, c.read, c.written];
-            note((point, name), sums, [c.cpu_peak.0, c.memory_peak.0], [u64::MAX; 2]);
+            let sums = [
+                c.measured_ms,
+                c.cpu_ns,
+                c.throttled_ns,
+                c.oom_kills,
+                c.received,
+                c.sent,
+                c.read,
+                c.written,
+            ];
+            note(
+                (point, name),
+                sums,
+                [c.cpu_peak.0, c.memory_peak.0],
+                [u64::MAX; 2],
+            );
         }
     }
     kept
@@ -101,7 +182,10 @@ fn kept(points: &[Point]) -> BTreeMap<(String, String), Figures> {
 fn without_means(mut points: Vec<Point>) -> Vec<Point> {
     for point in &mut points {
         point.machine.memory_left = MemoryBytes(0);
-        point.containers.values_mut().for_each(|it| it.memory = MemoryBytes(0));
+        point
+            .containers
+            .values_mut()
+            .for_each(|it| it.memory = MemoryBytes(0));
     }
     points
 }

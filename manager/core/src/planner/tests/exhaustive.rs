@@ -24,12 +24,18 @@ struct Search<'s> {
 
 impl Search<'_> {
     fn price_of(&self, load: &Resources) -> Option<u64> {
-        let offers = self.snapshot.offers.iter().filter(|offer| offer.unavailable.is_none() && load.fits_in(&offer.capacity));
+        let offers = self
+            .snapshot
+            .offers
+            .iter()
+            .filter(|offer| offer.unavailable.is_none() && load.fits_in(&offer.capacity));
         offers.map(|offer| offer.price.0).min()
     }
 
     fn descend(&mut self, next: usize, machines: &mut Vec<Machine>) {
-        let Some(cost) = self.cost(machines) else { return };
+        let Some(cost) = self.cost(machines) else {
+            return;
+        };
         if self.best.is_some_and(|best| cost >= best) {
             return;
         }
@@ -46,38 +52,72 @@ impl Search<'_> {
             }
         }
         if container.bound_to.is_none() {
-            machines.push(Machine { location: container.location.clone(), new: true, id: None, amount: container.needs, ports: container.ports.clone() });
+            machines.push(Machine {
+                location: container.location.clone(),
+                new: true,
+                id: None,
+                amount: container.needs,
+                ports: container.ports.clone(),
+            });
             self.descend(next + 1, machines);
             machines.pop();
         }
     }
 
     fn with(&self, machine: &Machine, container: &Waiting) -> Option<Machine> {
-        let wrong_one = container.bound_to.is_some() && container.bound_to != machine.id || container.avoid.is_some() && container.avoid == machine.id;
-        if wrong_one || machine.location != container.location || !machine.ports.is_disjoint(&container.ports) {
+        let wrong_one = container.bound_to.is_some() && container.bound_to != machine.id
+            || container.avoid.is_some() && container.avoid == machine.id;
+        if wrong_one
+            || machine.location != container.location
+            || !machine.ports.is_disjoint(&container.ports)
+        {
             return None;
         }
         let ports = machine.ports.union(&container.ports).copied().collect();
         if machine.new {
-            return Some(Machine { amount: machine.amount + container.needs, ports, ..machine.clone() });
+            return Some(Machine {
+                amount: machine.amount + container.needs,
+                ports,
+                ..machine.clone()
+            });
         }
-        container.needs.fits_in(&machine.amount).then(|| Machine { amount: machine.amount.saturating_sub(container.needs), ports, ..machine.clone() })
+        container.needs.fits_in(&machine.amount).then(|| Machine {
+            amount: machine.amount.saturating_sub(container.needs),
+            ports,
+            ..machine.clone()
+        })
     }
 
     /// What the new machines cost, if each can be had and the limits allow them together.
     fn cost(&self, machines: &[Machine]) -> Option<(u64, u32)> {
         let limits = &self.snapshot.limits;
-        let prices: Option<Vec<u64>> = machines.iter().filter(|machine| machine.new).map(|machine| self.price_of(&machine.amount)).collect();
-        let (price, count) = prices.map(|prices| (prices.iter().sum::<u64>(), u32::try_from(prices.len()).unwrap_or(u32::MAX)))?;
-        let allowed = limits.max_instances.is_none_or(|max| count == 0 || limits.instances + count <= max)
-            && limits.max_price.is_none_or(|max| price == 0 || limits.price.0 + price <= max.0);
+        let prices: Option<Vec<u64>> = machines
+            .iter()
+            .filter(|machine| machine.new)
+            .map(|machine| self.price_of(&machine.amount))
+            .collect();
+        let (price, count) = prices.map(|prices| {
+            (
+                prices.iter().sum::<u64>(),
+                u32::try_from(prices.len()).unwrap_or(u32::MAX),
+            )
+        })?;
+        let allowed = limits
+            .max_instances
+            .is_none_or(|max| count == 0 || limits.instances + count <= max)
+            && limits
+                .max_price
+                .is_none_or(|max| price == 0 || limits.price.0 + price <= max.0);
         allowed.then_some((price, count))
     }
 }
 
 /// The least price and then the fewest machines that serve all of these within the limits.
 fn optimum(snapshot: &Snapshot, who: &[usize]) -> Option<(u64, u32)> {
-    let open = snapshot.nodes.iter().filter(|node| node.readiness.is_open());
+    let open = snapshot
+        .nodes
+        .iter()
+        .filter(|node| node.readiness.is_open());
     let machine = |node: &Node| Machine {
         location: node.location.clone(),
         new: false,
@@ -85,7 +125,11 @@ fn optimum(snapshot: &Snapshot, who: &[usize]) -> Option<(u64, u32)> {
         amount: node.capacity.saturating_sub(node.reserved),
         ports: node.ports.clone(),
     };
-    let mut search = Search { snapshot, who, best: None };
+    let mut search = Search {
+        snapshot,
+        who,
+        best: None,
+    };
     search.descend(0, &mut open.map(machine).collect());
     search.best
 }
@@ -93,25 +137,52 @@ fn optimum(snapshot: &Snapshot, who: &[usize]) -> Option<(u64, u32)> {
 fn containers(most: usize) -> impl Strategy<Value = Vec<Waiting>> {
     let container = (1..=20_u64, 1..=20_u64, 0..8_u8, 0..5_u8);
     proptest::collection::vec(container, 1..=most).prop_map(|all| {
-        let container = |(number, (mib, millis, port, location)): (usize, (u64, u64, u8, u8))| Waiting {
-            ports: if port == 0 { tcp(&[80]) } else { BTreeSet::new() },
-            location: if location == 0 { Location::trusted("database") } else { Location::default() },
-            ..waiting(&format!("s{}.{number}", number % 3), mib, millis)
-        };
+        let container =
+            |(number, (mib, millis, port, location)): (usize, (u64, u64, u8, u8))| Waiting {
+                ports: if port == 0 {
+                    tcp(&[80])
+                } else {
+                    BTreeSet::new()
+                },
+                location: if location == 0 {
+                    Location::trusted("database")
+                } else {
+                    Location::default()
+                },
+                ..waiting(&format!("s{}.{number}", number % 3), mib, millis)
+            };
         all.into_iter().enumerate().map(container).collect()
     })
 }
 
 fn flavours(most: usize) -> impl Strategy<Value = Vec<Offer>> {
     let flavour = (20..=60_u64, 20..=60_u64, prop_oneof![Just(0), 10..100_u64]);
-    proptest::collection::vec(flavour, 1..=most)
-        .prop_map(|all| all.into_iter().enumerate().map(|(number, (mib, millis, price))| offer(&format!("f{number}"), mib, millis, price)).collect())
+    proptest::collection::vec(flavour, 1..=most).prop_map(|all| {
+        all.into_iter()
+            .enumerate()
+            .map(|(number, (mib, millis, price))| offer(&format!("f{number}"), mib, millis, price))
+            .collect()
+    })
 }
 
 fn machines(most: usize) -> impl Strategy<Value = Vec<Node>> {
-    let machine = (0..=30_u64, 0..=30_u64, prop_oneof![Just(Readiness::Ready), Just(Readiness::Arriving), Just(Readiness::Silent)]);
+    let machine = (
+        0..=30_u64,
+        0..=30_u64,
+        prop_oneof![
+            Just(Readiness::Ready),
+            Just(Readiness::Arriving),
+            Just(Readiness::Silent)
+        ],
+    );
     proptest::collection::vec(machine, 0..=most).prop_map(|all| {
-        all.into_iter().enumerate().map(|(number, (mib, millis, readiness))| Node { readiness, ..node(&format!("n{number}"), mib, millis) }).collect()
+        all.into_iter()
+            .enumerate()
+            .map(|(number, (mib, millis, readiness))| Node {
+                readiness,
+                ..node(&format!("n{number}"), mib, millis)
+            })
+            .collect()
     })
 }
 

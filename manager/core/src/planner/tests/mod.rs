@@ -1,7 +1,10 @@
 //! Tests of the whole planner, and the words they are written in.
 
 use super::{HostPort, Limits, Node, Offer, Readiness, Snapshot, Step, Waiting, plan};
-use micado_api::{CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes, NanoCpus, PricePerHour, Protocol, Resources, ServiceName, Tag};
+use micado_api::{
+    CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes, NanoCpus,
+    PricePerHour, Protocol, Resources, ServiceName, Tag,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 mod exhaustive;
@@ -58,15 +61,35 @@ pub fn tcp(ports: &[u16]) -> BTreeSet<HostPort> {
 }
 
 pub fn snapshot(nodes: Vec<Node>, waiting: Vec<Waiting>, offers: Vec<Offer>) -> Snapshot {
-    Snapshot { nodes, waiting, offers, limits: Limits::default() }
+    Snapshot {
+        nodes,
+        waiting,
+        offers,
+        limits: Limits::default(),
+    }
 }
 
 /// The plan in short, one line a step: `a.1 on n1`, `rent small for a.1, a.2`, `a.1 waits`, `a.1 refused`.
 pub fn outline(snapshot: &Snapshot) -> Vec<String> {
     let line = |step| match step {
-        Step::Place { container, instance, .. } => format!("{container} on {instance}"),
-        Step::Rent { flavour, containers, .. } => {
-            format!("rent {flavour} for {}", containers.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(", "))
+        Step::Place {
+            container,
+            instance,
+            ..
+        } => format!("{container} on {instance}"),
+        Step::Rent {
+            flavour,
+            containers,
+            ..
+        } => {
+            format!(
+                "rent {flavour} for {}",
+                containers
+                    .iter()
+                    .map(AsRef::as_ref)
+                    .collect::<Vec<&str>>()
+                    .join(", ")
+            )
         }
         Step::Wait { container, .. } => format!("{container} waits"),
         Step::Refuse { container, .. } => format!("{container} refused"),
@@ -77,14 +100,29 @@ pub fn outline(snapshot: &Snapshot) -> Vec<String> {
 /// The reason of each step.
 pub fn reasons(snapshot: &Snapshot) -> Vec<String> {
     let reason = |step| match step {
-        Step::Place { reason, .. } | Step::Rent { reason, .. } | Step::Wait { reason, .. } | Step::Refuse { reason, .. } => reason,
+        Step::Place { reason, .. }
+        | Step::Rent { reason, .. }
+        | Step::Wait { reason, .. }
+        | Step::Refuse { reason, .. } => reason,
     };
     plan(snapshot).into_iter().map(reason).collect()
 }
 
 /// Price in millionths and number of what a plan rents.
 pub fn rented(snapshot: &Snapshot, steps: &[Step]) -> (u64, u32) {
-    let price = |name: &FlavourName| snapshot.offers.iter().find(|offer| offer.flavour == *name).map_or(0, |offer| offer.price.0);
-    let prices = steps.iter().filter_map(|step| if let Step::Rent { flavour, .. } = step { Some(price(flavour)) } else { None });
+    let price = |name: &FlavourName| {
+        snapshot
+            .offers
+            .iter()
+            .find(|offer| offer.flavour == *name)
+            .map_or(0, |offer| offer.price.0)
+    };
+    let prices = steps.iter().filter_map(|step| {
+        if let Step::Rent { flavour, .. } = step {
+            Some(price(flavour))
+        } else {
+            None
+        }
+    });
     prices.fold((0, 0), |(sum, machines), price| (sum + price, machines + 1))
 }

@@ -4,14 +4,28 @@ use super::*;
 use proptest::prelude::*;
 
 const LOCATIONS: [&str; 3] = ["application", "database", "cache"];
-const STATES: [Readiness; 6] = [Readiness::Ready, Readiness::Ready, Readiness::Arriving, Readiness::Silent, Readiness::Draining, Readiness::Down];
+const STATES: [Readiness; 6] = [
+    Readiness::Ready,
+    Readiness::Ready,
+    Readiness::Arriving,
+    Readiness::Silent,
+    Readiness::Draining,
+    Readiness::Down,
+];
 
 fn ports() -> impl Strategy<Value = BTreeSet<HostPort>> {
     prop_oneof![4 => Just(BTreeSet::new()), 1 => proptest::collection::btree_set(80..84_u16, 1..3).prop_map(|ports| tcp(&ports.into_iter().collect::<Vec<_>>()))]
 }
 
 fn nodes() -> impl Strategy<Value = Vec<Node>> {
-    let node_of = |(location, state, mib, millis, used, ports): (usize, usize, u64, u64, u64, BTreeSet<HostPort>)| Node {
+    let node_of = |(location, state, mib, millis, used, ports): (
+        usize,
+        usize,
+        u64,
+        u64,
+        u64,
+        BTreeSet<HostPort>,
+    )| Node {
         location: Location::trusted(LOCATIONS[location]),
         readiness: STATES[state],
         reserved: amount(mib * used / 100, millis * used / 100),
@@ -19,7 +33,15 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
         services: BTreeMap::from([(ServiceName::trusted(format!("s{}", used % 4)), 1)]),
         ..node("n", mib, millis)
     };
-    let node = (0..3_usize, 0..5_usize, 500..4000_u64, 500..4000_u64, 0..130_u64, ports()).prop_map(node_of);
+    let node = (
+        0..3_usize,
+        0..5_usize,
+        500..4000_u64,
+        500..4000_u64,
+        0..130_u64,
+        ports(),
+    )
+        .prop_map(node_of);
     proptest::collection::vec(node, 0..12).prop_map(|mut nodes| {
         for (number, node) in nodes.iter_mut().enumerate() {
             node.instance = InstanceId::trusted(format!("i{number}"));
@@ -30,10 +52,29 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
 }
 
 fn queue() -> impl Strategy<Value = Vec<Waiting>> {
-    let instance = || proptest::option::weighted(0.1, (0..14_u8).prop_map(|number| InstanceId::trusted(format!("i{number}"))));
-    let container = (0..4_u8, 0..3_usize, prop_oneof![Just((256, 250)), Just((512, 100)), (1..3000_u64, 1..3000_u64)], ports(), instance(), instance());
+    let instance = || {
+        proptest::option::weighted(
+            0.1,
+            (0..14_u8).prop_map(|number| InstanceId::trusted(format!("i{number}"))),
+        )
+    };
+    let container = (
+        0..4_u8,
+        0..3_usize,
+        prop_oneof![
+            Just((256, 250)),
+            Just((512, 100)),
+            (1..3000_u64, 1..3000_u64)
+        ],
+        ports(),
+        instance(),
+        instance(),
+    );
     proptest::collection::vec(container, 0..40).prop_map(|all| {
-        let container = |(number, (service, location, (mib, millis), ports, bound_to, avoid)): (usize, (u8, usize, (u64, u64), _, _, _))| Waiting {
+        let container = |(number, (service, location, (mib, millis), ports, bound_to, avoid)): (
+            usize,
+            (u8, usize, (u64, u64), _, _, _),
+        )| Waiting {
             location: Location::trusted(LOCATIONS[location]),
             ports,
             bound_to,
@@ -49,21 +90,44 @@ fn offers() -> impl Strategy<Value = Vec<Offer>> {
         unavailable: (!available).then(|| "quota exceeded".to_owned()),
         ..offer("f", mib, millis, price)
     };
-    let flavour = (400..5000_u64, 400..5000_u64, 0..100_u64, proptest::bool::weighted(0.8)).prop_map(offer_of);
+    let flavour = (
+        400..5000_u64,
+        400..5000_u64,
+        0..100_u64,
+        proptest::bool::weighted(0.8),
+    )
+        .prop_map(offer_of);
     proptest::collection::vec(flavour, 0..5).prop_map(|mut offers| {
-        offers.iter_mut().enumerate().for_each(|(number, offer)| offer.flavour = FlavourName::trusted(format!("f{number}")));
+        offers
+            .iter_mut()
+            .enumerate()
+            .for_each(|(number, offer)| offer.flavour = FlavourName::trusted(format!("f{number}")));
         offers
     })
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (proptest::option::of(0..12_u32), 0..8_u32, proptest::option::of(0..500_000_u64), 0..200_000_u64).prop_map(
-        |(max_instances, instances, max_price, price)| Limits { max_instances, instances, max_price: max_price.map(PricePerHour), price: PricePerHour(price) },
+    (
+        proptest::option::of(0..12_u32),
+        0..8_u32,
+        proptest::option::of(0..500_000_u64),
+        0..200_000_u64,
     )
+        .prop_map(|(max_instances, instances, max_price, price)| Limits {
+            max_instances,
+            instances,
+            max_price: max_price.map(PricePerHour),
+            price: PricePerHour(price),
+        })
 }
 
 fn snapshots() -> impl Strategy<Value = Snapshot> {
-    (nodes(), queue(), offers(), limits()).prop_map(|(nodes, waiting, offers, limits)| Snapshot { nodes, waiting, offers, limits })
+    (nodes(), queue(), offers(), limits()).prop_map(|(nodes, waiting, offers, limits)| Snapshot {
+        nodes,
+        waiting,
+        offers,
+        limits,
+    })
 }
 
 /// A machine with what the plan puts on it.
@@ -104,7 +168,13 @@ impl After {
 
 /// Carries a plan out, checking every step, and gives the machines after it.
 fn carry_out(snapshot: &Snapshot, steps: &[Step]) -> Vec<After> {
-    let container = |name: &ContainerName| snapshot.waiting.iter().find(|waiting| waiting.container == *name).expect("a container that waits");
+    let container = |name: &ContainerName| {
+        snapshot
+            .waiting
+            .iter()
+            .find(|waiting| waiting.container == *name)
+            .expect("a container that waits")
+    };
     let mut machines: Vec<After> = snapshot
         .nodes
         .iter()
@@ -118,15 +188,40 @@ fn carry_out(snapshot: &Snapshot, steps: &[Step]) -> Vec<After> {
         .collect();
     for step in steps {
         match step {
-            Step::Place { container: name, instance, .. } => {
-                machines.iter_mut().find(|machine| machine.instance.as_ref() == Some(instance)).expect("a machine that is there").take(container(name));
+            Step::Place {
+                container: name,
+                instance,
+                ..
+            } => {
+                machines
+                    .iter_mut()
+                    .find(|machine| machine.instance.as_ref() == Some(instance))
+                    .expect("a machine that is there")
+                    .take(container(name));
             }
-            Step::Rent { flavour, location, containers, .. } => {
-                let offer = snapshot.offers.iter().find(|offer| offer.flavour == *flavour).expect("an offer");
+            Step::Rent {
+                flavour,
+                location,
+                containers,
+                ..
+            } => {
+                let offer = snapshot
+                    .offers
+                    .iter()
+                    .find(|offer| offer.flavour == *flavour)
+                    .expect("an offer");
                 assert_eq!(offer.unavailable, None, "rented what cannot be had");
                 assert!(!containers.is_empty(), "rented for nobody");
-                let mut machine = After { location: location.clone(), instance: None, open: true, room: offer.capacity, ports: BTreeSet::new() };
-                containers.iter().for_each(|name| machine.take(container(name)));
+                let mut machine = After {
+                    location: location.clone(),
+                    instance: None,
+                    open: true,
+                    room: offer.capacity,
+                    ports: BTreeSet::new(),
+                };
+                containers
+                    .iter()
+                    .for_each(|name| machine.take(container(name)));
                 machines.push(machine);
             }
             Step::Wait { .. } | Step::Refuse { .. } => {}
@@ -136,8 +231,14 @@ fn carry_out(snapshot: &Snapshot, steps: &[Step]) -> Vec<After> {
 }
 
 fn within_limits(snapshot: &Snapshot, (price, machines): (u64, u32)) -> bool {
-    let Limits { max_instances, instances, max_price, price: spent } = &snapshot.limits;
-    max_instances.is_none_or(|max| machines == 0 || instances + machines <= max) && max_price.is_none_or(|max| price == 0 || spent.0 + price <= max.0)
+    let Limits {
+        max_instances,
+        instances,
+        max_price,
+        price: spent,
+    } = &snapshot.limits;
+    max_instances.is_none_or(|max| machines == 0 || instances + machines <= max)
+        && max_price.is_none_or(|max| price == 0 || spent.0 + price <= max.0)
 }
 
 proptest! {

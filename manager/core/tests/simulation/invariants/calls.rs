@@ -17,7 +17,11 @@ pub fn check(world: &World, key: &CallKey, call: &Call) -> Result<(), Broken> {
     match call {
         Call::LaunchMachine { instance, .. } => intent_before_call(world, instance, call),
         Call::TerminateMachine { instance, .. } => machine_not_needed(world, instance),
-        Call::CreateService { service, container, placement } => created_rightly(world, service, container, placement),
+        Call::CreateService {
+            service,
+            container,
+            placement,
+        } => created_rightly(world, service, container, placement),
         Call::RemoveService { name } => running_not_stopped(world, name),
         Call::SetActive { node, .. } => foreign_untouched(world, node),
         Call::RemoveNode { node } => removed_rightly(world, node),
@@ -26,47 +30,110 @@ pub fn check(world: &World, key: &CallKey, call: &Call) -> Result<(), Broken> {
 }
 
 fn one_call_per_key(world: &World, key: &CallKey) -> Result<(), Broken> {
-    if world.manager.open.contains_key(key) { broken("one_call_per_key", format!("a second call about {key:?}")) } else { Ok(()) }
+    if world.manager.open.contains_key(key) {
+        broken("one_call_per_key", format!("a second call about {key:?}"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Before a machine is asked for, its record is stored.
 fn intent_before_call(world: &World, instance: &InstanceId, call: &Call) -> Result<(), Broken> {
-    let Call::LaunchMachine { cloud, tag, location, flavour, .. } = call else { return Ok(()) };
+    let Call::LaunchMachine {
+        cloud,
+        tag,
+        location,
+        flavour,
+        ..
+    } = call
+    else {
+        return Ok(());
+    };
     let record = world.store.instance(instance);
-    let same = record.is_some_and(|it| it.is_live() && it.is_arriving() && (&it.cloud, &it.tag, &it.location, &it.flavour) == (cloud, tag, location, flavour));
-    if same { Ok(()) } else { broken("intent_before_call", format!("{instance} is ordered, its record is {record:?}")) }
+    let same = record.is_some_and(|it| {
+        it.is_live()
+            && it.is_arriving()
+            && (&it.cloud, &it.tag, &it.location, &it.flavour) == (cloud, tag, location, flavour)
+    });
+    if same {
+        Ok(())
+    } else {
+        broken(
+            "intent_before_call",
+            format!("{instance} is ordered, its record is {record:?}"),
+        )
+    }
 }
 
 /// A machine goes only when its record says so, and not from under a container that runs there.
 fn machine_not_needed(world: &World, instance: &InstanceId) -> Result<(), Broken> {
-    let Some(record) = world.store.instance(instance) else { return Ok(()) };
-    if !matches!(record.state, InstanceState::Stopping | InstanceState::Failed | InstanceState::Gone) {
-        return broken("machine_not_needed", format!("{instance} is given back while {:?}", record.state));
+    let Some(record) = world.store.instance(instance) else {
+        return Ok(());
+    };
+    if !matches!(
+        record.state,
+        InstanceState::Stopping | InstanceState::Failed | InstanceState::Gone
+    ) {
+        return broken(
+            "machine_not_needed",
+            format!("{instance} is given back while {:?}", record.state),
+        );
     }
-    let lost = world.machine_of(instance).is_none_or(|it| it.hurt.is_some() || it.joined_at.is_none());
+    let lost = world
+        .machine_of(instance)
+        .is_none_or(|it| it.hurt.is_some() || it.joined_at.is_none());
     if lost || record.force || record.state == InstanceState::Failed {
         return Ok(());
     }
     let needed = world.placed_on(instance).find(|(it, _)| {
-        let here = [&it.placement, &it.leaving].into_iter().flatten().find(|placement| placement.instance == *instance);
-        here.is_some_and(|placement| world.swarm.runs(&world.swarm_name(it, placement))) && !world.runs_elsewhere(it, instance)
+        let here = [&it.placement, &it.leaving]
+            .into_iter()
+            .flatten()
+            .find(|placement| placement.instance == *instance);
+        here.is_some_and(|placement| world.swarm.runs(&world.swarm_name(it, placement)))
+            && !world.runs_elsewhere(it, instance)
     });
-    needed.map_or(Ok(()), |(it, _)| broken("machine_not_needed", format!("{instance} is given back from under {}", it.name)))
+    needed.map_or(Ok(()), |(it, _)| {
+        broken(
+            "machine_not_needed",
+            format!("{instance} is given back from under {}", it.name),
+        )
+    })
 }
 
 /// A Swarm service is made only for a placement that the store holds, on an instance that takes work, of the right location.
-fn created_rightly(world: &World, service: &Service, container: &Container, placement: &Placement) -> Result<(), Broken> {
-    let wrong = |why: String| broken("created_rightly", format!("{} on {}: {why}", container.name, placement.instance));
-    let Some(record) = world.store.container(&container.name) else { return wrong("the container has no record".to_owned()) };
+fn created_rightly(
+    world: &World,
+    service: &Service,
+    container: &Container,
+    placement: &Placement,
+) -> Result<(), Broken> {
+    let wrong = |why: String| {
+        broken(
+            "created_rightly",
+            format!("{} on {}: {why}", container.name, placement.instance),
+        )
+    };
+    let Some(record) = world.store.container(&container.name) else {
+        return wrong("the container has no record".to_owned());
+    };
     if record.placement.as_ref() != Some(placement) || !record.wants_room() {
-        return wrong(format!("the record says {:?} {:?}", record.desired, record.placement));
+        return wrong(format!(
+            "the record says {:?} {:?}",
+            record.desired, record.placement
+        ));
     }
-    let Some(instance) = world.store.instance(&placement.instance) else { return wrong("the instance has no record".to_owned()) };
+    let Some(instance) = world.store.instance(&placement.instance) else {
+        return wrong("the instance has no record".to_owned());
+    };
     if !instance.accepts_work() {
         return wrong(format!("the instance is {:?}", instance.state));
     }
     if instance.location != service.spec.location {
-        return wrong(format!("the instance is {}, not {}", instance.location, service.spec.location));
+        return wrong(format!(
+            "the instance is {}, not {}",
+            instance.location, service.spec.location
+        ));
     }
     if service.pull.is_none() {
         return wrong("no node can pull its image".to_owned());
@@ -75,53 +142,109 @@ fn created_rightly(world: &World, service: &Service, container: &Container, plac
 }
 
 /// A second Swarm service is made for a move only, beside the one that the container leaves.
-fn one_service_per_container(world: &World, record: &Container, placement: &Placement) -> Result<(), Broken> {
+fn one_service_per_container(
+    world: &World,
+    record: &Container,
+    placement: &Placement,
+) -> Result<(), Broken> {
     let known = |it: &Placement| it == placement || record.leaving.as_ref() == Some(it);
-    let others = world.swarm.services.values().filter(|it| it.view.container == record.name && !known(&it.view.placement));
-    match others.filter(|it| world.may_run(it)).map(|it| &it.view).next() {
-        Some(other) => broken("one_service_per_container", format!("{} has {} still and gets another", record.name, other.name)),
+    let others = world
+        .swarm
+        .services
+        .values()
+        .filter(|it| it.view.container == record.name && !known(&it.view.placement));
+    match others
+        .filter(|it| world.may_run(it))
+        .map(|it| &it.view)
+        .next()
+    {
+        Some(other) => broken(
+            "one_service_per_container",
+            format!("{} has {} still and gets another", record.name, other.name),
+        ),
         None => Ok(()),
     }
 }
 
 /// A container that runs is stopped only on request, when its new copy runs, or when its machine is lost. A blind core stops nothing at all.
 fn running_not_stopped(world: &World, name: &str) -> Result<(), Broken> {
-    let Some(service) = world.swarm.services.get(name) else { return Ok(()) };
+    let Some(service) = world.swarm.services.get(name) else {
+        return Ok(());
+    };
     let view = &service.view;
-    let Some(record) = world.store.container(&view.container).filter(|it| it.wants_room()) else { return Ok(()) };
+    let Some(record) = world
+        .store
+        .container(&view.container)
+        .filter(|it| it.wants_room())
+    else {
+        return Ok(());
+    };
     if world.manager.blind {
-        return broken("blind_holds", format!("{} loses {name} while the engine does not answer", record.name));
+        return broken(
+            "blind_holds",
+            format!(
+                "{} loses {name} while the engine does not answer",
+                record.name
+            ),
+        );
     }
     if !world.swarm.runs(name) || service.late {
         return Ok(());
     }
     if record.placement.as_ref() == Some(&view.placement) {
-        return broken("running_not_stopped", format!("{} runs as {name}, which is its place", record.name));
+        return broken(
+            "running_not_stopped",
+            format!("{} runs as {name}, which is its place", record.name),
+        );
     }
     // A place that was given up before is none of its places any more: that decision was checked when it was written.
     let moves = record.leaving.as_ref() == Some(&view.placement);
-    if moves && !world.is_lost(&view.placement.instance) && !world.runs_elsewhere(record, &view.placement.instance) {
-        return broken("running_not_stopped", format!("{} runs as {name} and nowhere else yet", record.name));
+    if moves
+        && !world.is_lost(&view.placement.instance)
+        && !world.runs_elsewhere(record, &view.placement.instance)
+    {
+        return broken(
+            "running_not_stopped",
+            format!("{} runs as {name} and nowhere else yet", record.name),
+        );
     }
     Ok(())
 }
 
 /// A node is taken out when its machine is no more, or, where that is wanted, when it is a stranger. Never a manager.
 fn removed_rightly(world: &World, id: &str) -> Result<(), Broken> {
-    let Some(node) = world.swarm.nodes.values().find(|it| it.view.id == id) else { return Ok(()) };
+    let Some(node) = world.swarm.nodes.values().find(|it| it.view.id == id) else {
+        return Ok(());
+    };
     let wrong = |why: &str| broken("removed_rightly", format!("{id} {why}"));
     if node.view.manager {
         return wrong("is a manager");
     }
     if world.swarm.is_stranger(id) {
-        return if world.config.remove_unknown_nodes { Ok(()) } else { wrong("is not ours, and only shown") };
+        return if world.config.remove_unknown_nodes {
+            Ok(())
+        } else {
+            wrong("is not ours, and only shown")
+        };
     }
     let answers = node.view.ready && !node.silent && !node.left;
-    if answers { wrong("is a machine of ours that answers") } else { Ok(()) }
+    if answers {
+        wrong("is a machine of ours that answers")
+    } else {
+        Ok(())
+    }
 }
 
 /// Nodes that we did not rent are never opened or closed.
 fn foreign_untouched(world: &World, node: &str) -> Result<(), Broken> {
-    let manager = world.swarm.nodes.values().any(|it| it.view.id == node && it.view.manager);
-    if manager || world.swarm.is_stranger(node) { broken("foreign_untouched", format!("{node} is not ours")) } else { Ok(()) }
+    let manager = world
+        .swarm
+        .nodes
+        .values()
+        .any(|it| it.view.id == node && it.view.manager);
+    if manager || world.swarm.is_stranger(node) {
+        broken("foreign_untouched", format!("{node} is not ours"))
+    } else {
+        Ok(())
+    }
 }

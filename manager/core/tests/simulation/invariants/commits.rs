@@ -10,7 +10,10 @@ use micado_core::{
 
 /// There is one manager only: its idea of a record's version is never wrong.
 pub fn conflict(key: &Key) -> Broken {
-    Broken { invariant: "versions_agree", what: format!("{key:?} was not at the expected version") }
+    Broken {
+        invariant: "versions_agree",
+        what: format!("{key:?} was not at the expected version"),
+    }
 }
 
 /// All that must hold of a commit that was just written.
@@ -25,7 +28,9 @@ pub fn check(world: &World, written: &[Written]) -> Result<(), Broken> {
                     Some(Record::Instance(it)) => Some(it),
                     _ => None,
                 };
-                let Some(after) = world.store.instance(id) else { continue };
+                let Some(after) = world.store.instance(id) else {
+                    continue;
+                };
                 limits_kept(world, before, after)?;
                 healthy_machine_kept(world, before, after)?;
                 blind_holds(world, before, after)?;
@@ -48,7 +53,9 @@ pub fn check(world: &World, written: &[Written]) -> Result<(), Broken> {
                     }
                 }
             }
-            (Key::Image(name), Some(Record::Image(before))) => nothing_unlearned(before, world.store.image(name))?,
+            (Key::Image(name), Some(Record::Image(before))) => {
+                nothing_unlearned(before, world.store.image(name))?
+            }
             _ => {}
         }
     }
@@ -62,7 +69,10 @@ fn limits_kept(world: &World, before: Option<&Instance>, after: &Instance) -> Re
     }
     let (count, price) = world.live();
     if world.config.max_instances.is_some_and(|max| count > max) {
-        return broken("limits_kept", format!("{} makes {count} live instances", after.id));
+        return broken(
+            "limits_kept",
+            format!("{} makes {count} live instances", after.id),
+        );
     }
     if world.config.max_price.is_some_and(|max| price > max.0) {
         return broken("limits_kept", format!("{} makes {price} an hour", after.id));
@@ -71,17 +81,37 @@ fn limits_kept(world: &World, before: Option<&Instance>, after: &Instance) -> Re
 }
 
 /// A machine that nothing befell and that joined in time is not given up.
-fn healthy_machine_kept(world: &World, before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
-    let given_up = after.state == InstanceState::Failed && before.is_some_and(|it| it.state != InstanceState::Failed);
-    let Some(machine) = world.machine_of(&after.id).filter(|_| given_up) else { return Ok(()) };
-    let patience = world.config.setup.clouds.iter().find(|it| it.name == after.cloud).map_or(0, |it| it.join_timeout.as_secs() * 1000);
+fn healthy_machine_kept(
+    world: &World,
+    before: Option<&Instance>,
+    after: &Instance,
+) -> Result<(), Broken> {
+    let given_up = after.state == InstanceState::Failed
+        && before.is_some_and(|it| it.state != InstanceState::Failed);
+    let Some(machine) = world.machine_of(&after.id).filter(|_| given_up) else {
+        return Ok(());
+    };
+    let patience = world
+        .config
+        .setup
+        .clouds
+        .iter()
+        .find(|it| it.name == after.cloud)
+        .map_or(0, |it| it.join_timeout.as_secs() * 1000);
     // A node that joined a moment ago may not have been seen yet.
-    let in_time = machine.joined_at.is_some_and(|at| at + 15_000 < after.created_at.0 + patience && at + 2_000 < world.clock.now);
+    let in_time = machine.joined_at.is_some_and(|at| {
+        at + 15_000 < after.created_at.0 + patience && at + 2_000 < world.clock.now
+    });
     // Of a machine that is the only one nobody can say whether it or the manager is cut off.
-    let in_use = |it: &&Instance| it.id != after.id && matches!(it.state, InstanceState::Active | InstanceState::Draining);
+    let in_use = |it: &&Instance| {
+        it.id != after.id && matches!(it.state, InstanceState::Active | InstanceState::Draining)
+    };
     let alone = world.store.instances().filter(in_use).count() == 0;
     if machine.hurt.is_none() && in_time && !(machine.silent && alone) {
-        return broken("healthy_machine_kept", format!("{} is healthy and given up: {:?}", after.id, after.reason));
+        return broken(
+            "healthy_machine_kept",
+            format!("{} is healthy and given up: {:?}", after.id, after.reason),
+        );
     }
     Ok(())
 }
@@ -92,7 +122,13 @@ fn blind_holds(world: &World, before: Option<&Instance>, after: &Instance) -> Re
     let in_use = |it: &Instance| matches!(it.state, Active | Draining);
     let ends = before.is_some_and(in_use) && !in_use(after);
     if world.manager.blind && ends && !world.people.given_back.contains_key(&after.id) {
-        return broken("blind_holds", format!("{} becomes {:?} while the engine does not answer", after.id, after.state));
+        return broken(
+            "blind_holds",
+            format!(
+                "{} becomes {:?} while the engine does not answer",
+                after.id, after.state
+            ),
+        );
     }
     Ok(())
 }
@@ -100,47 +136,118 @@ fn blind_holds(world: &World, before: Option<&Instance>, after: &Instance) -> Re
 /// An instance is joined when its node was in the Swarm.
 fn joined_truly(world: &World, before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
     let joins = after.state == InstanceState::Active && before.is_none_or(|it| it.is_arriving());
-    let there = world.swarm.nodes.values().any(|it| it.view.instance.as_ref() == Some(&after.id));
-    if joins && !there { broken("joined_truly", format!("{} has no node", after.id)) } else { Ok(()) }
+    let there = world
+        .swarm
+        .nodes
+        .values()
+        .any(|it| it.view.instance.as_ref() == Some(&after.id));
+    if joins && !there {
+        broken("joined_truly", format!("{} has no node", after.id))
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether a container without a record is in the Swarm, because the store was lost.
 fn taken_in(world: &World, container: &Container) -> bool {
-    world.script.store_lost && container.placement.as_ref().is_some_and(|it| world.swarm.services.contains_key(&world.swarm_name(container, it)))
+    world.script.store_lost
+        && container.placement.as_ref().is_some_and(|it| {
+            world
+                .swarm
+                .services
+                .contains_key(&world.swarm_name(container, it))
+        })
 }
 
 /// The key that an instance is bound to is never another.
 fn key_kept(before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
     let bound = before.and_then(|it| it.joining.as_ref());
-    if bound.is_none_or(|bound| after.joining.as_ref().is_some_and(|now| now.key == bound.key)) {
+    if bound.is_none_or(|bound| {
+        after
+            .joining
+            .as_ref()
+            .is_some_and(|now| now.key == bound.key)
+    }) {
         return Ok(());
     }
-    broken("key_kept", format!("{} was bound to {bound:?} and is to {:?}", after.id, after.joining))
+    broken(
+        "key_kept",
+        format!(
+            "{} was bound to {bound:?} and is to {:?}",
+            after.id, after.joining
+        ),
+    )
 }
 
 /// One request makes one container, and a container is made by a request.
-fn no_launch_doubled(world: &World, before: Option<&Container>, after: &Container) -> Result<(), Broken> {
+fn no_launch_doubled(
+    world: &World,
+    before: Option<&Container>,
+    after: &Container,
+) -> Result<(), Broken> {
     if before.is_some() {
         return Ok(());
     }
-    let Some(request) = after.request.as_ref().filter(|it| world.people.requests.contains_key(*it)) else {
-        return broken("no_launch_doubled", format!("nobody asked for {}", after.name));
+    let Some(request) = after
+        .request
+        .as_ref()
+        .filter(|it| world.people.requests.contains_key(*it))
+    else {
+        return broken(
+            "no_launch_doubled",
+            format!("nobody asked for {}", after.name),
+        );
     };
-    let same = world.store.containers().filter(|it| it.request.as_ref() == Some(request) && it.removed_at.is_none()).count();
+    let same = world
+        .store
+        .containers()
+        .filter(|it| it.request.as_ref() == Some(request) && it.removed_at.is_none())
+        .count();
     if same > 1 || after.desired == Desired::Removed {
-        return broken("no_launch_doubled", format!("{request} made {same} containers, {} among them", after.name));
+        return broken(
+            "no_launch_doubled",
+            format!(
+                "{request} made {same} containers, {} among them",
+                after.name
+            ),
+        );
     }
     let answered = world.people.requests.get(request).and_then(Option::as_ref);
-    let lives = answered.is_some_and(|it| world.people.wishes.get(it).is_some_and(|(_, desired)| *desired != Desired::Removed));
-    if lives { broken("no_launch_doubled", format!("{request} was answered before, and makes {} now", after.name)) } else { Ok(()) }
+    let lives = answered.is_some_and(|it| {
+        world
+            .people
+            .wishes
+            .get(it)
+            .is_some_and(|(_, desired)| *desired != Desired::Removed)
+    });
+    if lives {
+        broken(
+            "no_launch_doubled",
+            format!(
+                "{request} was answered before, and makes {} now",
+                after.name
+            ),
+        )
+    } else {
+        Ok(())
+    }
 }
 
 /// A container stops or goes only when somebody asked for it.
-fn changes_were_asked_for(world: &World, before: Option<&Container>, after: Option<&Container>) -> Result<(), Broken> {
-    let Some(before) = before.filter(|it| it.desired == Desired::Running) else { return Ok(()) };
+fn changes_were_asked_for(
+    world: &World,
+    before: Option<&Container>,
+    after: Option<&Container>,
+) -> Result<(), Broken> {
+    let Some(before) = before.filter(|it| it.desired == Desired::Running) else {
+        return Ok(());
+    };
     let stops = after.is_none_or(|it| it.desired != Desired::Running);
     if stops && !world.people.let_go.contains(&before.name) {
-        return broken("changes_were_asked_for", format!("nobody asked to stop {}", before.name));
+        return broken(
+            "changes_were_asked_for",
+            format!("nobody asked to stop {}", before.name),
+        );
     }
     Ok(())
 }
@@ -155,40 +262,96 @@ fn ended_truly(world: &World, before: Option<&Container>, after: &Container) -> 
 }
 
 /// A place where a container runs, as people were told, is given up only for a new one, and only forgotten when the new copy runs.
-fn running_not_given_up(world: &World, before: &Container, after: &Container) -> Result<(), Broken> {
+fn running_not_given_up(
+    world: &World,
+    before: &Container,
+    after: &Container,
+) -> Result<(), Broken> {
     if !before.wants_room() || !after.wants_room() {
         return Ok(());
     }
-    let gone = |old: &Option<Placement>| old.clone().filter(|it| ![&after.placement, &after.leaving].into_iter().flatten().any(|kept| kept == it));
-    let runs = |it: &Placement| world.swarm.runs(&world.swarm_name(after, it)) && !world.is_lost(&it.instance) && !world.runs_elsewhere(after, &it.instance);
+    let gone = |old: &Option<Placement>| {
+        old.clone().filter(|it| {
+            ![&after.placement, &after.leaving]
+                .into_iter()
+                .flatten()
+                .any(|kept| kept == it)
+        })
+    };
+    let runs = |it: &Placement| {
+        world.swarm.runs(&world.swarm_name(after, it))
+            && !world.is_lost(&it.instance)
+            && !world.runs_elsewhere(after, &it.instance)
+    };
     let said = world.manager.said_to_run.contains(&after.name);
-    match gone(&before.placement).filter(|_| said).or(gone(&before.leaving)).filter(runs) {
-        Some(place) => broken("running_not_given_up", format!("{} runs on {} and loses that place", after.name, place.instance)),
+    match gone(&before.placement)
+        .filter(|_| said)
+        .or(gone(&before.leaving))
+        .filter(runs)
+    {
+        Some(place) => broken(
+            "running_not_given_up",
+            format!(
+                "{} runs on {} and loses that place",
+                after.name, place.instance
+            ),
+        ),
         None => Ok(()),
     }
 }
 
 /// A new placement is on an instance that takes work, of the right location, with room and with the machine ports free, where its volumes are.
-fn placed_rightly(world: &World, before: Option<&Container>, after: &Container) -> Result<(), Broken> {
-    let Some(new) = after.placement.as_ref().filter(|it| before.and_then(|old| old.placement.as_ref()) != Some(it)) else { return Ok(()) };
-    let wrong = |why: String| broken("placed_rightly", format!("{} on {}: {why}", after.name, new.instance));
-    let Some(instance) = world.store.instance(&new.instance) else { return wrong("no such instance".to_owned()) };
-    let Some(spec) = world.store.service(&after.service).map(|it| &it.spec) else { return wrong("no such service".to_owned()) };
+fn placed_rightly(
+    world: &World,
+    before: Option<&Container>,
+    after: &Container,
+) -> Result<(), Broken> {
+    let Some(new) = after
+        .placement
+        .as_ref()
+        .filter(|it| before.and_then(|old| old.placement.as_ref()) != Some(it))
+    else {
+        return Ok(());
+    };
+    let wrong = |why: String| {
+        broken(
+            "placed_rightly",
+            format!("{} on {}: {why}", after.name, new.instance),
+        )
+    };
+    let Some(instance) = world.store.instance(&new.instance) else {
+        return wrong("no such instance".to_owned());
+    };
+    let Some(spec) = world.store.service(&after.service).map(|it| &it.spec) else {
+        return wrong("no such service".to_owned());
+    };
     if !instance.accepts_work() || !instance.is_live() {
         return wrong(format!("it is {:?}", instance.state));
     }
     if instance.location != spec.location {
-        return wrong(format!("it is {}, not {}", instance.location, spec.location));
+        return wrong(format!(
+            "it is {}, not {}",
+            instance.location, spec.location
+        ));
     }
     let elsewhere = after.bound_to.as_ref().filter(|it| **it != new.instance);
-    if elsewhere.and_then(|it| world.store.instance(it)).is_some_and(Instance::is_live) {
+    if elsewhere
+        .and_then(|it| world.store.instance(it))
+        .is_some_and(Instance::is_live)
+    {
         return wrong(format!("its volumes are on {elsewhere:?}"));
     }
     room_kept(world, instance, new, &wrong)?;
     let ports = spec.ports.iter().filter(|it| it.host.is_some());
     for port in ports {
-        let taken = world.placed_on(&new.instance).filter(|(other, _)| other.name != after.name);
-        let mut taken = taken.filter(|(_, spec)| spec.ports.iter().any(|it| it.host == port.host && it.protocol == port.protocol));
+        let taken = world
+            .placed_on(&new.instance)
+            .filter(|(other, _)| other.name != after.name);
+        let mut taken = taken.filter(|(_, spec)| {
+            spec.ports
+                .iter()
+                .any(|it| it.host == port.host && it.protocol == port.protocol)
+        });
         if let Some((other, _)) = taken.next() {
             return wrong(format!("{} has port {port}", other.name));
         }
@@ -196,9 +359,25 @@ fn placed_rightly(world: &World, before: Option<&Container>, after: &Container) 
     Ok(())
 }
 
-fn room_kept(world: &World, instance: &Instance, new: &Placement, wrong: &dyn Fn(String) -> Result<(), Broken>) -> Result<(), Broken> {
+fn room_kept(
+    world: &World,
+    instance: &Instance,
+    new: &Placement,
+    wrong: &dyn Fn(String) -> Result<(), Broken>,
+) -> Result<(), Broken> {
     let reserve = Resources::new(world.config.system_reserve, micado_api::NanoCpus(0));
     let capacity = instance.size.saturating_sub(reserve);
-    let promised = world.placed_on(&new.instance).fold(Resources::default(), |sum, (_, spec)| sum + spec.reservation);
-    if promised.fits_in(&capacity) { Ok(()) } else { wrong(format!("{} of {} promised", promised.memory, capacity.memory)) }
+    let promised = world
+        .placed_on(&new.instance)
+        .fold(Resources::default(), |sum, (_, spec)| {
+            sum + spec.reservation
+        });
+    if promised.fits_in(&capacity) {
+        Ok(())
+    } else {
+        wrong(format!(
+            "{} of {} promised",
+            promised.memory, capacity.memory
+        ))
+    }
 }

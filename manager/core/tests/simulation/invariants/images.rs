@@ -12,9 +12,16 @@ pub fn never_below_what_was_seen(world: &World) -> Result<(), Broken> {
         return Ok(());
     }
     for ((name, digest), most) in &world.agents.seen {
-        let needs = world.store.image(name).and_then(|it| it.learned_of(digest)).map(|it| it.needs());
+        let needs = world
+            .store
+            .image(name)
+            .and_then(|it| it.learned_of(digest))
+            .map(|it| it.needs());
         if !needs.is_some_and(|needs| most.fits_in(&needs)) {
-            return broken("never_below_what_was_seen", format!("{name}@{digest} was seen with {most}, and is said to need {needs:?}"));
+            return broken(
+                "never_below_what_was_seen",
+                format!("{name}@{digest} was seen with {most}, and is said to need {needs:?}"),
+            );
         }
     }
     Ok(())
@@ -23,10 +30,17 @@ pub fn never_below_what_was_seen(world: &World) -> Result<(), Broken> {
 /// A write of an image takes nothing of what was learned away.
 pub fn nothing_unlearned(before: &Image, after: Option<&Image>) -> Result<(), Broken> {
     let wrong = |what: &str| broken("nothing_unlearned", format!("{}: {what}", before.name));
-    let Some(after) = after else { return wrong("its record is gone") };
+    let Some(after) = after else {
+        return wrong("its record is gone");
+    };
     for old in &before.learned {
-        let Some(new) = after.learned_of(&old.digest) else { return wrong("a digest is gone") };
-        let same = old.windows.iter().zip(&new.windows).all(|(old, new)| old.at == new.at && old.memory <= new.memory && old.cpu <= new.cpu);
+        let Some(new) = after.learned_of(&old.digest) else {
+            return wrong("a digest is gone");
+        };
+        let same =
+            old.windows.iter().zip(&new.windows).all(|(old, new)| {
+                old.at == new.at && old.memory <= new.memory && old.cpu <= new.cpu
+            });
         if !same || new.windows.len() < old.windows.len() || new.measured_ms < old.measured_ms {
             return wrong("a figure fell");
         }

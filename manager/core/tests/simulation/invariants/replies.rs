@@ -7,24 +7,41 @@ use micado_core::control::{Reply, Request};
 
 /// Nobody asked.
 pub fn to_nobody(ticket: u64) -> Broken {
-    Broken { invariant: "answered_once", what: format!("#{ticket} is answered and nobody waits for it") }
+    Broken {
+        invariant: "answered_once",
+        what: format!("#{ticket} is answered and nobody waits for it"),
+    }
 }
 
 /// All that must hold of an answer that is about to be read.
 ///
 /// # Errors
 /// The first that does not.
-pub fn check(world: &World, request: &Request, reply: &Result<Reply, ErrorBody>) -> Result<(), Broken> {
+pub fn check(
+    world: &World,
+    request: &Request,
+    reply: &Result<Reply, ErrorBody>,
+) -> Result<(), Broken> {
     match (request, reply) {
         (Request::Launch(launch, _), reply) => {
             launch_answered_truly(world, launch.request.as_deref().unwrap_or_default(), reply)?;
             reserved_truly(world, launch, reply)
         }
-        (Request::SetImage { image, critical }, reply) => image_set_truly(world, image, *critical, reply),
-        (Request::Quit { name, remove: false }, Err(error)) if error.code == ErrorCode::NotFound => {
+        (Request::SetImage { image, critical }, reply) => {
+            image_set_truly(world, image, *critical, reply)
+        }
+        (
+            Request::Quit {
+                name,
+                remove: false,
+            },
+            Err(error),
+        ) if error.code == ErrorCode::NotFound => {
             broken("answered_truly", format!("{name} is there and not found"))
         }
-        (_, Err(error)) if matches!(error.code, ErrorCode::Internal | ErrorCode::BadRequest) => broken("answered_truly", error.message.clone()),
+        (_, Err(error)) if matches!(error.code, ErrorCode::Internal | ErrorCode::BadRequest) => {
+            broken("answered_truly", error.message.clone())
+        }
         _ => Ok(()),
     }
 }
@@ -34,54 +51,92 @@ const SMALL: Resources = Resources::new(MemoryBytes::mib(1500), NanoCpus::cores(
 
 /// What is named is what is promised, and that never changes. People launch each service with the same settings always: whatever was learned meanwhile,
 /// nobody is told that they differ, or that no machine could hold it.
-fn reserved_truly(world: &World, launch: &LaunchRequest, reply: &Result<Reply, ErrorBody>) -> Result<(), Broken> {
+fn reserved_truly(
+    world: &World,
+    launch: &LaunchRequest,
+    reply: &Result<Reply, ErrorBody>,
+) -> Result<(), Broken> {
     let wrong = |why: String| broken("reserved_truly", format!("{:?} {why}", launch.request));
     let (sent, unnamed) = (launch.spec.reservation, launch.unnamed);
     match reply {
         Ok(Reply::Containers(told)) => {
-            let Some((name, promised)) = told.first().map(|it| (&it.name, it.reservation)) else { return wrong("made nothing".to_owned()) };
+            let Some((name, promised)) = told.first().map(|it| (&it.name, it.reservation)) else {
+                return wrong("made nothing".to_owned());
+            };
             let before = world.people.promised.get(name);
             if before.is_some_and(|before| *before != promised) {
                 return wrong(format!("{name} was promised {before:?} and now {promised}"));
             }
-            if !unnamed.memory && promised.memory != sent.memory || !unnamed.cpu && promised.cpu != sent.cpu {
+            if !unnamed.memory && promised.memory != sent.memory
+                || !unnamed.cpu && promised.cpu != sent.cpu
+            {
                 return wrong(format!("named {sent} and was promised {promised}"));
             }
             Ok(())
         }
-        Err(error) if error.code == ErrorCode::Conflict => wrong(format!("was refused: {}", error.message)),
-        Err(error) if error.code == ErrorCode::Unsatisfiable && sent.fits_in(&SMALL) => wrong(format!("is small and was refused: {}", error.message)),
+        Err(error) if error.code == ErrorCode::Conflict => {
+            wrong(format!("was refused: {}", error.message))
+        }
+        Err(error) if error.code == ErrorCode::Unsatisfiable && sent.fits_in(&SMALL) => {
+            wrong(format!("is small and was refused: {}", error.message))
+        }
         _ => Ok(()),
     }
 }
 
 /// An image that was launched has what was said of it; of another nothing can be said.
-fn image_set_truly(world: &World, image: &str, critical: Critical, reply: &Result<Reply, ErrorBody>) -> Result<(), Broken> {
+fn image_set_truly(
+    world: &World,
+    image: &str,
+    critical: Critical,
+    reply: &Result<Reply, ErrorBody>,
+) -> Result<(), Broken> {
     let stored = world.store.image(image).map(|it| it.critical);
     match reply {
         Ok(Reply::Image(view)) if view.critical == critical && stored == Some(critical) => Ok(()),
         Err(error) if error.code == ErrorCode::NotFound && stored.is_none() => Ok(()),
-        other => broken("image_set_truly", format!("{image} has {stored:?}, and the answer is {other:?}")),
+        other => broken(
+            "image_set_truly",
+            format!("{image} has {stored:?}, and the answer is {other:?}"),
+        ),
     }
 }
 
 /// Accepted: durable, and the same container as ever for this request. Refused: nothing was made.
-fn launch_answered_truly(world: &World, request: &str, reply: &Result<Reply, ErrorBody>) -> Result<(), Broken> {
+fn launch_answered_truly(
+    world: &World,
+    request: &str,
+    reply: &Result<Reply, ErrorBody>,
+) -> Result<(), Broken> {
     let wrong = |why: String| broken("launch_answered_truly", format!("{request} {why}"));
-    let made = world.store.containers().find(|it| it.request.as_deref() == Some(request) && it.removed_at.is_none()).map(|it| &it.name);
+    let made = world
+        .store
+        .containers()
+        .find(|it| it.request.as_deref() == Some(request) && it.removed_at.is_none())
+        .map(|it| &it.name);
     match reply {
         Ok(Reply::Containers(told)) => {
-            let [told] = told.as_slice() else { return wrong(format!("was answered with {} containers", told.len())) };
+            let [told] = told.as_slice() else {
+                return wrong(format!("was answered with {} containers", told.len()));
+            };
             if made != Some(&told.name) {
-                return wrong(format!("was answered with {}, the store holds {made:?}", told.name));
+                return wrong(format!(
+                    "was answered with {}, the store holds {made:?}",
+                    told.name
+                ));
             }
             match world.people.requests.get(request).and_then(Option::as_ref) {
-                Some(before) if *before != told.name => wrong(format!("was answered with {before} before, with {} now", told.name)),
+                Some(before) if *before != told.name => wrong(format!(
+                    "was answered with {before} before, with {} now",
+                    told.name
+                )),
                 _ => Ok(()),
             }
         }
         Ok(other) => wrong(format!("was answered with {other:?}")),
-        Err(error) if error.code == ErrorCode::Unsatisfiable || error.code == ErrorCode::Conflict => {
+        Err(error)
+            if error.code == ErrorCode::Unsatisfiable || error.code == ErrorCode::Conflict =>
+        {
             if made.is_some() {
                 wrong(format!("was refused ({}) and made {made:?}", error.message))
             } else {

@@ -11,14 +11,21 @@ use tokio_stream::wrappers::ReceiverStream;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-type Ends = (Pin<Box<dyn Sink<Message, Error = mpsc::error::SendError<Message>>>>, Pin<Box<dyn Stream<Item = Result<Message, Infallible>>>>);
+type Ends = (
+    Pin<Box<dyn Sink<Message, Error = mpsc::error::SendError<Message>>>>,
+    Pin<Box<dyn Stream<Item = Result<Message, Infallible>>>>,
+);
 
 /// A side as the relay has it, and what it does: takes what is sent to it, one after the other, and sends. Dropped, it is closed.
 fn side() -> (Ends, mpsc::Receiver<Message>, mpsc::Sender<Message>) {
     let (to, takes) = mpsc::channel(1);
     let (sends, from) = mpsc::channel(1);
     let to = sink::unfold(to, async |to, message| to.send(message).await.map(|()| to));
-    ((Box::pin(to), Box::pin(ReceiverStream::new(from).map(Ok))), takes, sends)
+    (
+        (Box::pin(to), Box::pin(ReceiverStream::new(from).map(Ok))),
+        takes,
+        sends,
+    )
 }
 
 /// Answers pings and takes all else, for ever.
@@ -43,9 +50,18 @@ async fn an_agent_that_is_gone_is_found_out_and_its_caller_told() {
             () = sleep(HOUR) => panic!("it is not found out"),
         }
     });
-    let Some(Message::Text(text)) = told.first() else { panic!("{told:?}") };
-    assert!(text.contains("failed") && text.contains("the connection to the machine broke"), "{text}");
-    assert_eq!(start.elapsed(), PACE.dead + FAREWELL, "this caller closes nothing by itself");
+    let Some(Message::Text(text)) = told.first() else {
+        panic!("{told:?}")
+    };
+    assert!(
+        text.contains("failed") && text.contains("the connection to the machine broke"),
+        "{text}"
+    );
+    assert_eq!(
+        start.elapsed(),
+        PACE.dead + FAREWELL,
+        "this caller closes nothing by itself"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,12 +77,18 @@ async fn a_command_that_says_nothing_for_an_hour_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_while_input_and_output_wait_ends_it_at_once() {
     let ((caller, _unread, sends), (agent, mut takes, says)) = (side(), side());
-    let (start, output) = (Instant::now(), tokio::spawn(async move { while says.send(Message::binary(vec![1])).await.is_ok() {} }));
+    let (start, output) = (
+        Instant::now(),
+        tokio::spawn(async move { while says.send(Message::binary(vec![1])).await.is_ok() {} }),
+    );
     // The agent takes all: what the command does not, waits there.
     let agent_takes = async { while takes.recv().await.is_some() {} };
     let goes = async {
         for _ in 0..16 {
-            sends.send(Message::binary(vec![0, 7])).await.expect("the relay is there");
+            sends
+                .send(Message::binary(vec![0, 7]))
+                .await
+                .expect("the relay is there");
         }
         sleep(Duration::from_secs(1)).await;
         drop(sends);
@@ -81,7 +103,10 @@ async fn a_caller_that_does_not_read_for_an_hour_gets_all_then() {
     let ((caller, mut takes, _sends), (agent, asked, answers)) = (side(), side());
     let output = async {
         for number in 0..10 {
-            answers.send(Message::binary(vec![1, number])).await.expect("the relay is there");
+            answers
+                .send(Message::binary(vec![1, number]))
+                .await
+                .expect("the relay is there");
         }
         sleep(HOUR).await;
     };

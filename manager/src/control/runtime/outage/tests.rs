@@ -24,7 +24,11 @@ struct Failing {
 #[async_trait::async_trait]
 impl Store for Failing {
     async fn load(&self) -> Result<Contents, StoreError> {
-        match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
+        match self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            }) {
             Ok(_) => Err(self.with.clone()),
             Err(_) => Ok(vec![]),
         }
@@ -40,23 +44,49 @@ fn silent() -> StoreError {
 
 #[tokio::test]
 async fn it_is_asked_again_and_everybody_is_told_why() {
-    let store = Failing { left: 8.into(), with: silent() };
+    let store = Failing {
+        left: 8.into(),
+        with: silent(),
+    };
     let (handle, mut inbox, _) = Handle::new();
     let (watcher, mut seen) = mpsc::channel(1);
     let (_stop, mut stopped) = watch::channel(false);
     let begun = Instant::now();
-    let agent = |name, connected| handle.tell(Event::Agent { instance: InstanceId::trusted(name), connected });
+    let agent = |name, connected| {
+        handle.tell(Event::Agent {
+            instance: InstanceId::trusted(name),
+            connected,
+        })
+    };
     let asking = async {
         for _ in 0..3 {
             agent("i1", false).await;
             agent("i2", false).await;
             agent("i2", true).await;
-            let refused = handle.request(Request::Quit { name: "acme_web.1".into(), remove: false }).await.expect_err("a refusal");
-            assert_eq!((refused.code, refused.message.as_str()), (ErrorCode::Unavailable, "the store mongodb://db does not answer"));
-            let unread = handle.read(|core| core.status()).await.expect_err("a refusal");
+            let refused = handle
+                .request(Request::Quit {
+                    name: "acme_web.1".into(),
+                    remove: false,
+                })
+                .await
+                .expect_err("a refusal");
+            assert_eq!(
+                (refused.code, refused.message.as_str()),
+                (
+                    ErrorCode::Unavailable,
+                    "the store mongodb://db does not answer"
+                )
+            );
+            let unread = handle
+                .read(|core| core.status())
+                .await
+                .expect_err("a refusal");
             assert!(unread.hint.is_some_and(|hint| hint.contains("runs on")));
             // More than the channel holds: the watcher is not held up.
-            watcher.send(Event::Blind("as the test wants it".into())).await.expect("taken");
+            watcher
+                .send(Event::Blind("as the test wants it".into()))
+                .await
+                .expect("taken");
         }
         std::future::pending::<()>().await;
     };
@@ -64,8 +94,15 @@ async fn it_is_asked_again_and_everybody_is_told_why() {
         loaded = load_again(&store, silent(), PAUSE, &mut inbox, &mut seen, &mut stopped) => loaded,
         () = asking => unreachable!("it waits for ever"),
     };
-    assert_eq!(loaded, Ok(Some((vec![], [InstanceId::trusted("i1")].into()))), "and whose agent has gone is remembered");
-    assert!(begun.elapsed() >= PAUSE * (1 + 2 + 4 + 6 * 5), "the pause grows");
+    assert_eq!(
+        loaded,
+        Ok(Some((vec![], [InstanceId::trusted("i1")].into()))),
+        "and whose agent has gone is remembered"
+    );
+    assert!(
+        begun.elapsed() >= PAUSE * (1 + 2 + 4 + 6 * 5),
+        "the pause grows"
+    );
 }
 
 #[tokio::test]
@@ -74,10 +111,22 @@ async fn a_store_that_is_somebody_elses_ends_it_and_so_does_stopping() {
     let (_handle, mut inbox, _) = Handle::new();
     let (_watcher, mut seen) = mpsc::channel(1);
     let (stop, mut stopped) = watch::channel(false);
-    let store = Failing { left: 1.into(), with: taken.clone() };
-    assert_eq!(load_again(&store, silent(), PAUSE, &mut inbox, &mut seen, &mut stopped).await, Err(taken));
+    let store = Failing {
+        left: 1.into(),
+        with: taken.clone(),
+    };
+    assert_eq!(
+        load_again(&store, silent(), PAUSE, &mut inbox, &mut seen, &mut stopped).await,
+        Err(taken)
+    );
 
-    let store = Failing { left: u32::MAX.into(), with: silent() };
+    let store = Failing {
+        left: u32::MAX.into(),
+        with: silent(),
+    };
     stop.send_replace(true);
-    assert_eq!(load_again(&store, silent(), PAUSE, &mut inbox, &mut seen, &mut stopped).await, Ok(None));
+    assert_eq!(
+        load_again(&store, silent(), PAUSE, &mut inbox, &mut seen, &mut stopped).await,
+        Ok(None)
+    );
 }

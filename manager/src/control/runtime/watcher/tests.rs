@@ -33,15 +33,33 @@ impl Engine for Staged {
         if self.looks.fetch_add(1, Ordering::SeqCst) < self.failing {
             return lost();
         }
-        let placement = Placement { instance: InstanceId::trusted("i1"), generation: 1 };
-        let web = ServiceView { id: "id".to_owned(), name: "web".to_owned(), container: ContainerName::trusted("web.1"), placement, records: None };
-        Ok(Observation { services: vec![web], ..Observation::default() })
+        let placement = Placement {
+            instance: InstanceId::trusted("i1"),
+            generation: 1,
+        };
+        let web = ServiceView {
+            id: "id".to_owned(),
+            name: "web".to_owned(),
+            container: ContainerName::trusted("web.1"),
+            placement,
+            records: None,
+        };
+        Ok(Observation {
+            services: vec![web],
+            ..Observation::default()
+        })
     }
     async fn tasks(&self, _: &[String]) -> Result<Vec<TaskView>, EngineError> {
-        self.tasks.lock().expect("no test panics with it").clone().map_or_else(lost, Ok)
+        self.tasks
+            .lock()
+            .expect("no test panics with it")
+            .clone()
+            .map_or_else(lost, Ok)
     }
     fn events(&self) -> BoxStream<'static, EngineEvent> {
-        stream::iter(self.events.clone()).chain(stream::pending()).boxed()
+        stream::iter(self.events.clone())
+            .chain(stream::pending())
+            .boxed()
     }
     async fn create(&self, _: &Service, _: &Container, _: &Placement) -> Result<(), EngineError> {
         lost()
@@ -55,7 +73,11 @@ impl Engine for Staged {
     async fn remove_node(&self, _: &str) -> Result<(), EngineError> {
         lost()
     }
-    fn logs(&self, _: &str, _: &LogOptions) -> BoxStream<'static, Result<bytes::Bytes, EngineError>> {
+    fn logs(
+        &self,
+        _: &str,
+        _: &LogOptions,
+    ) -> BoxStream<'static, Result<bytes::Bytes, EngineError>> {
         stream::pending().boxed()
     }
     async fn image(&self, _: &str) -> Result<ImageFacts, EngineError> {
@@ -91,7 +113,10 @@ async fn next(seen: &mut mpsc::Receiver<Event>) -> Event {
 
 #[tokio::test]
 async fn blindness_ends_by_itself() {
-    let (_watcher, mut seen) = Watcher::start(Arc::new(Staged { failing: 2, ..Staged::default() }));
+    let (_watcher, mut seen) = Watcher::start(Arc::new(Staged {
+        failing: 2,
+        ..Staged::default()
+    }));
     assert!(matches!(next(&mut seen).await, Event::Blind(_)));
     assert!(matches!(next(&mut seen).await, Event::Blind(_)));
     assert!(matches!(next(&mut seen).await, Event::Observed(_)));
@@ -100,7 +125,10 @@ async fn blindness_ends_by_itself() {
 #[tokio::test]
 async fn a_crowd_of_events_is_one_look() {
     let events = [vec![EngineEvent::Connected], vec![EngineEvent::Changed; 9]].concat();
-    let engine = Arc::new(Staged { events, ..Staged::default() });
+    let engine = Arc::new(Staged {
+        events,
+        ..Staged::default()
+    });
     let (watcher, mut seen) = Watcher::start(engine.clone());
     assert!(matches!(next(&mut seen).await, Event::Observed(_)));
     watcher.look();
@@ -111,14 +139,23 @@ async fn a_crowd_of_events_is_one_look() {
 #[tokio::test]
 async fn a_loss_in_the_crowd_is_told() {
     let events = vec![EngineEvent::Changed, EngineEvent::Lost("gone".to_owned())];
-    let (_watcher, mut seen) = Watcher::start(Arc::new(Staged { events, ..Staged::default() }));
+    let (_watcher, mut seen) = Watcher::start(Arc::new(Staged {
+        events,
+        ..Staged::default()
+    }));
     assert!(matches!(next(&mut seen).await, Event::Blind(words) if words == "gone"));
-    assert!(matches!(next(&mut seen).await, Event::Observed(_)), "and looked into");
+    assert!(
+        matches!(next(&mut seen).await, Event::Observed(_)),
+        "and looked into"
+    );
 }
 
 #[tokio::test]
 async fn tasks_that_cannot_be_had_are_a_reason_to_look_and_not_to_be_blind() {
-    let engine = Arc::new(Staged { events: vec![EngineEvent::Connected], ..Staged::default() });
+    let engine = Arc::new(Staged {
+        events: vec![EngineEvent::Connected],
+        ..Staged::default()
+    });
     let (watcher, mut seen) = Watcher::start(engine.clone());
     watcher.poll(vec!["web".to_owned()]);
     for _ in 0..3 {
@@ -128,7 +165,11 @@ async fn tasks_that_cannot_be_had_are_a_reason_to_look_and_not_to_be_blind() {
 
 #[tokio::test]
 async fn only_the_tasks_that_were_asked_for_are_taken() {
-    let engine = Arc::new(Staged { events: vec![EngineEvent::Connected], tasks: Mutex::new(Some(vec![task("id"), task("other")])), ..Staged::default() });
+    let engine = Arc::new(Staged {
+        events: vec![EngineEvent::Connected],
+        tasks: Mutex::new(Some(vec![task("id"), task("other")])),
+        ..Staged::default()
+    });
     let (watcher, mut seen) = Watcher::start(engine.clone());
     assert!(matches!(next(&mut seen).await, Event::Observed(it) if it.tasks.is_empty()));
     watcher.poll(vec!["web".to_owned()]);

@@ -27,18 +27,30 @@ impl Guarded {
     async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().to_owned();
-        let server = tokio::task::spawn_blocking(move || Server::start_with(1, &guards(&path))).await.expect("a server");
+        let server = tokio::task::spawn_blocking(move || Server::start_with(1, &guards(&path)))
+            .await
+            .expect("a server");
         let guarded = Self { server, folder };
         let admin = database(&guarded.url("admin", "", "")).await;
-        admin.run_command(doc! { "createUser": "root", "pwd": "root", "roles": ["root"] }).await.expect("the first user");
+        admin
+            .run_command(doc! { "createUser": "root", "pwd": "root", "roles": ["root"] })
+            .await
+            .expect("the first user");
         let admin = database(&guarded.url("admin", "root:root@", "")).await;
         let roles = [doc! { "role": "readWrite", "db": "kept" }];
-        admin.run_command(doc! { "createUser": "micado", "pwd": PASSWORD, "roles": roles }).await.expect("a user");
+        admin
+            .run_command(doc! { "createUser": "micado", "pwd": PASSWORD, "roles": roles })
+            .await
+            .expect("a user");
         guarded
     }
 
     fn url(&self, database: &str, who: &str, more: &str) -> String {
-        self.server.url(database).replacen("mongodb://", &format!("mongodb://{who}"), 1) + "&authSource=admin" + more
+        self.server
+            .url(database)
+            .replacen("mongodb://", &format!("mongodb://{who}"), 1)
+            + "&authSource=admin"
+            + more
     }
 
     fn file(&self, name: &str) -> String {
@@ -49,7 +61,9 @@ impl Guarded {
 /// What the server is started with. Members know each other by the key file; without TLS it answers too, for `scripts/mongod` speaks none.
 fn guards(folder: &Path) -> Vec<String> {
     let pki = Pki::open(&folder.join("pki")).expect("an authority");
-    let identity = pki.server_certificate("mongod", &["127.0.0.1".to_owned()]).expect("a certificate");
+    let identity = pki
+        .server_certificate("mongod", &["127.0.0.1".to_owned()])
+        .expect("a certificate");
     let write = |name: &str, text: &str| {
         let file = folder.join(name);
         std::fs::write(&file, text).expect("written");
@@ -59,10 +73,26 @@ fn guards(folder: &Path) -> Vec<String> {
     let stranger = Pki::open(&folder.join("stranger")).expect("an authority");
     write("stranger.crt", stranger.authority());
     let authority = write("ca.crt", pki.authority());
-    let certificate = write("server.pem", &format!("{}{}", identity.certificate, identity.key));
+    let certificate = write(
+        "server.pem",
+        &format!("{}{}", identity.certificate, identity.key),
+    );
     let key = write("members.key", "c2VjcmV0LW9mLXRoZS1tZW1iZXJz");
-    let flags = ["--auth", "--keyFile", &key, "--tlsMode", "preferTLS", "--tlsAllowConnectionsWithoutCertificates", "--tlsCAFile", &authority];
-    flags.into_iter().chain(["--tlsCertificateKeyFile", &certificate]).map(str::to_owned).collect()
+    let flags = [
+        "--auth",
+        "--keyFile",
+        &key,
+        "--tlsMode",
+        "preferTLS",
+        "--tlsAllowConnectionsWithoutCertificates",
+        "--tlsCAFile",
+        &authority,
+    ];
+    flags
+        .into_iter()
+        .chain(["--tlsCertificateKeyFile", &certificate])
+        .map(str::to_owned)
+        .collect()
 }
 
 #[tokio::test]
@@ -73,15 +103,30 @@ async fn a_user_who_may_read_and_write_is_enough_with_tls_and_without() {
     for (version, more) in ["", &tls].into_iter().enumerate() {
         home.url = guarded.url("kept", &format!("micado:{QUOTED}@"), more);
         let store = home.store(QUICK).await.expect("open");
-        store.commit(&[put(setting("a", "1"), version as u64)]).await.expect("commit");
-        store.show(Timestamp(1), &[], &[], &[]).await.expect("shown");
+        store
+            .commit(&[put(setting("a", "1"), version as u64)])
+            .await
+            .expect("commit");
+        store
+            .show(Timestamp(1), &[], &[], &[])
+            .await
+            .expect("shown");
         let point = point("a", Resolution::Sample, recently(), &["alice_web.1"]);
-        store.record(std::slice::from_ref(&point)).await.expect("recorded");
-        assert_eq!(store.recall(&all_of("a", Resolution::Sample)).await, Ok(vec![point]));
+        store
+            .record(std::slice::from_ref(&point))
+            .await
+            .expect("recorded");
+        assert_eq!(
+            store.recall(&all_of("a", Resolution::Sample)).await,
+            Ok(vec![point])
+        );
         // As a crash leaves it: the next ends what this one had under way.
         store.renewer.abort();
     }
-    assert_eq!(settings(&home.store(QUICK).await.expect("open")).await, [("a".into(), "1".into(), 2)]);
+    assert_eq!(
+        settings(&home.store(QUICK).await.expect("open")).await,
+        [("a".into(), "1".into(), 2)]
+    );
 }
 
 #[tokio::test]
@@ -90,17 +135,33 @@ async fn who_is_not_let_in_is_told_why_and_the_password_is_not_shown() {
     let strange = format!("&tls=true&tlsCAFile={}", guarded.file("stranger.crt"));
     let micado = format!("micado:{QUOTED}@");
     let cases = [
-        (guarded.url("kept", "micado:wrong@", ""), "lets nobody in with this user and password"),
-        (guarded.url("kept", "nobody:wrong@", ""), "lets nobody in with this user and password"),
+        (
+            guarded.url("kept", "micado:wrong@", ""),
+            "lets nobody in with this user and password",
+        ),
+        (
+            guarded.url("kept", "nobody:wrong@", ""),
+            "lets nobody in with this user and password",
+        ),
         (guarded.url("kept", "", ""), "requires authentication"),
         (guarded.url("other", &micado, ""), "not authorized"),
         (guarded.url("kept", &micado, &strange), "tlsCAFile"),
         (guarded.url("kept", &micado, "&tls=true"), "tlsCAFile"),
-        (guarded.url("kept", &micado, "&tls=true&tlsCAFile=/nowhere/ca.crt"), "cannot be used"),
+        (
+            guarded.url("kept", &micado, "&tls=true&tlsCAFile=/nowhere/ca.crt"),
+            "cannot be used",
+        ),
     ];
     for (url, words) in cases {
-        let error = TestHome::at(url).store(QUICK).await.expect_err("not let in").to_string();
+        let error = TestHome::at(url)
+            .store(QUICK)
+            .await
+            .expect_err("not let in")
+            .to_string();
         assert!(error.contains(words), "{error} does not say `{words}`");
-        assert!(!error.contains("wrong") && !error.contains(PASSWORD) && !error.contains(QUOTED), "{error}");
+        assert!(
+            !error.contains("wrong") && !error.contains(PASSWORD) && !error.contains(QUOTED),
+            "{error}"
+        );
     }
 }

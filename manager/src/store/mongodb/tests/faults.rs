@@ -16,7 +16,10 @@ use std::{
 use tokio::task::JoinSet;
 
 /// Quicker still: every fault that lasts costs this.
-const IMPATIENT: Pace = Pace { answer: Duration::from_millis(800), lease: Duration::from_secs(2) };
+const IMPATIENT: Pace = Pace {
+    answer: Duration::from_millis(800),
+    lease: Duration::from_secs(2),
+};
 
 /// Two records that are written together.
 fn both(value: u64, expected: u64) -> [Change; 2] {
@@ -33,17 +36,36 @@ async fn settings_again(store: &MongoStore) -> Vec<(String, String, u64)> {
 }
 
 /// Commits under a fault that `lift` ends, then checks that it was done whole or not at all, and that doing it again by version makes no double.
-async fn commit_under_fault(store: &MongoStore, version: &mut u64, what: &str, lift: impl Future<Output = ()>) -> bool {
+async fn commit_under_fault(
+    store: &MongoStore,
+    version: &mut u64,
+    what: &str,
+    lift: impl Future<Output = ()>,
+) -> bool {
     let (before, value) = (*version, *version + 1);
     let outcome = store.commit(&both(value, before)).await;
     lift.await;
-    assert!(matches!(outcome, Ok(()) | Err(StoreError::Failed(_))), "{what}: {outcome:?}");
-    let done = |version: u64| vec![("a".to_owned(), version.to_string(), version), ("b".to_owned(), version.to_string(), version)];
+    assert!(
+        matches!(outcome, Ok(()) | Err(StoreError::Failed(_))),
+        "{what}: {outcome:?}"
+    );
+    let done = |version: u64| {
+        vec![
+            ("a".to_owned(), version.to_string(), version),
+            ("b".to_owned(), version.to_string(), version),
+        ]
+    };
     let found = settings_again(store).await;
-    assert!(found == done(value) || (outcome.is_err() && found == done(before)), "{what}: {outcome:?}, and then {found:?}");
+    assert!(
+        found == done(value) || (outcome.is_err() && found == done(before)),
+        "{what}: {outcome:?}, and then {found:?}"
+    );
     let again = store.commit(&both(value, before)).await;
     match found == done(value) {
-        true => assert!(matches!(again, Err(StoreError::Conflict(Key::Setting(_)))), "{what}: {again:?}"),
+        true => assert!(
+            matches!(again, Err(StoreError::Conflict(Key::Setting(_)))),
+            "{what}: {again:?}"
+        ),
         false => assert_eq!(again, Ok(()), "{what}"),
     }
     assert_eq!(settings(store).await, done(value), "{what}");
@@ -61,23 +83,48 @@ async fn whatever_the_server_says_nothing_is_half_done() {
     let mut version = 1;
     let off = || async {
         let command = doc! { "configureFailPoint": "failCommand", "mode": "off" };
-        database(&server.url("faults")).await.client().database("admin").run_command(command).await.expect("off");
+        database(&server.url("faults"))
+            .await
+            .client()
+            .database("admin")
+            .run_command(command)
+            .await
+            .expect("off");
     };
     let cut = || doc! { "closeConnection": true };
     let error = |code: i32| doc! { "errorCode": code };
     // Stepped down, shutting down, a write conflict, and one that nobody knows.
-    let transient = [cut(), error(10107), error(91), doc! { "errorCode": 112, "errorLabels": ["TransientTransactionError"] }];
-    let passing = ["update", "find", "commitTransaction"].into_iter().flat_map(|command| transient.iter().map(move |how| (command, 1, how.clone())));
+    let transient = [
+        cut(),
+        error(10107),
+        error(91),
+        doc! { "errorCode": 112, "errorLabels": ["TransientTransactionError"] },
+    ];
+    let passing = ["update", "find", "commitTransaction"]
+        .into_iter()
+        .flat_map(|command| transient.iter().map(move |how| (command, 1, how.clone())));
     let lasting = [
         ("update", 1000, cut()),
         ("commitTransaction", 1000, cut()),
         ("commitTransaction", 1000, error(91)),
         ("commitTransaction", 1, error(8000)),
         ("update", 1, error(8000)),
-        ("commitTransaction", 1, doc! { "writeConcernError": { "code": 91, "errmsg": "as the test wants it" } }),
+        (
+            "commitTransaction",
+            1,
+            doc! { "writeConcernError": { "code": 91, "errmsg": "as the test wants it" } },
+        ),
         // Hangs for longer than we wait, and then does it.
-        ("commitTransaction", 1, doc! { "blockConnection": true, "blockTimeMS": 1500 }),
-        ("update", 1, doc! { "blockConnection": true, "blockTimeMS": 1500 }),
+        (
+            "commitTransaction",
+            1,
+            doc! { "blockConnection": true, "blockTimeMS": 1500 },
+        ),
+        (
+            "update",
+            1,
+            doc! { "blockConnection": true, "blockTimeMS": 1500 },
+        ),
     ];
     for (command, times, mut how) in passing.chain(lasting) {
         how.insert("failCommands", [command]);
@@ -95,7 +142,9 @@ struct Thief {
 
 impl Thief {
     async fn start(server: u16) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let left = Arc::new(AtomicU32::new(0));
         let steals = left.clone();
@@ -107,7 +156,11 @@ impl Thief {
         Self { port, left }
     }
 
-    async fn pass(mut client: tokio::net::TcpStream, server: u16, left: Arc<AtomicU32>) -> std::io::Result<()> {
+    async fn pass(
+        mut client: tokio::net::TcpStream,
+        server: u16,
+        left: Arc<AtomicU32>,
+    ) -> std::io::Result<()> {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         const COMMIT: &[u8] = b"commitTransaction";
         let mut server = tokio::net::TcpStream::connect(("127.0.0.1", server)).await?;
@@ -140,14 +193,23 @@ impl Thief {
 async fn a_commit_whose_answer_is_lost_was_done_once() {
     let server = Server::start(1);
     let thief = Thief::start(server.ports()[0]).await;
-    let home = TestHome::at(format!("mongodb://127.0.0.1:{}/lost?directConnection=true", thief.port));
+    let home = TestHome::at(format!(
+        "mongodb://127.0.0.1:{}/lost?directConnection=true",
+        thief.port
+    ));
     let store = home.store(QUICK).await.expect("open");
     store.commit(&both(1, 0)).await.expect("commit");
     let mut version = 1;
     for (stolen, survives) in [(1, true), (2, true), (u32::MAX, false)] {
         thief.left.store(stolen, Ordering::Relaxed);
         let lift = async { thief.left.store(0, Ordering::Relaxed) };
-        let ok = commit_under_fault(&store, &mut version, &format!("{stolen} answers lost"), lift).await;
+        let ok = commit_under_fault(
+            &store,
+            &mut version,
+            &format!("{stolen} answers lost"),
+            lift,
+        )
+        .await;
         assert_eq!(ok, survives, "{stolen} answers lost");
     }
 }
@@ -163,20 +225,40 @@ impl Writers {
     const COUNT: usize = 4;
 
     fn start(store: &Arc<MongoStore>) -> Self {
-        let (acknowledged, stop) = (Arc::new(Mutex::new(vec![0; Self::COUNT])), tokio::sync::watch::Sender::new(false));
+        let (acknowledged, stop) = (
+            Arc::new(Mutex::new(vec![0; Self::COUNT])),
+            tokio::sync::watch::Sender::new(false),
+        );
         let mut tasks = JoinSet::new();
         for writer in 0..Self::COUNT {
-            tasks.spawn(Self::write(writer, store.clone(), acknowledged.clone(), stop.subscribe()));
+            tasks.spawn(Self::write(
+                writer,
+                store.clone(),
+                acknowledged.clone(),
+                stop.subscribe(),
+            ));
         }
-        Self { tasks, acknowledged, stop }
+        Self {
+            tasks,
+            acknowledged,
+            stop,
+        }
     }
 
     /// Counts up. When that fails it reads where it is: no less than it was promised, and no more than what it asked for last.
-    async fn write(writer: usize, store: Arc<MongoStore>, acknowledged: Arc<Mutex<Vec<u64>>>, stop: tokio::sync::watch::Receiver<bool>) {
+    async fn write(
+        writer: usize,
+        store: Arc<MongoStore>,
+        acknowledged: Arc<Mutex<Vec<u64>>>,
+        stop: tokio::sync::watch::Receiver<bool>,
+    ) {
         let name = format!("writer{writer}");
         let mut count = 0;
         while !*stop.borrow() {
-            match store.commit(&[put(setting(&name, &(count + 1).to_string()), count)]).await {
+            match store
+                .commit(&[put(setting(&name, &(count + 1).to_string()), count)])
+                .await
+            {
                 Ok(()) => count += 1,
                 Err(StoreError::Failed(_)) => {
                     let contents = match store.load().await {
@@ -184,13 +266,18 @@ impl Writers {
                         Err(StoreError::Failed(_)) => continue,
                         Err(error) => panic!("the manager would end: {error}"),
                     };
-                    let found = contents.iter().find(|(record, _)| record.key() == Key::Setting(name.clone()));
+                    let found = contents
+                        .iter()
+                        .find(|(record, _)| record.key() == Key::Setting(name.clone()));
                     let (value, version) = found.map_or((0, 0), |(record, version)| match record {
                         Record::Setting(_, value) => (value.parse().expect("a number"), *version),
                         other => panic!("{other:?}"),
                     });
                     assert_eq!(value, version, "every write counts once");
-                    assert!(value == count || value == count + 1, "{name}: {count} were acknowledged, {value} are there");
+                    assert!(
+                        value == count || value == count + 1,
+                        "{name}: {count} were acknowledged, {value} are there"
+                    );
                     count = value;
                 }
                 Err(error) => panic!("{error}"),
@@ -202,10 +289,19 @@ impl Writers {
     /// Until every writer has been promised so many more.
     async fn until_more(&self, more: u64) {
         let begun = Instant::now();
-        let counts = || self.acknowledged.lock().expect("no writer has failed").clone();
+        let counts = || {
+            self.acknowledged
+                .lock()
+                .expect("no writer has failed")
+                .clone()
+        };
         let goal: Vec<u64> = counts().iter().map(|count| count + more).collect();
         while counts().iter().zip(&goal).any(|(count, goal)| count < goal) {
-            assert!(begun.elapsed() < Duration::from_secs(40), "{:?} of {goal:?}", counts());
+            assert!(
+                begun.elapsed() < Duration::from_secs(40),
+                "{:?} of {goal:?}",
+                counts()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -216,8 +312,16 @@ impl Writers {
         while let Some(writer) = self.tasks.join_next().await {
             writer.expect("a writer");
         }
-        let promised = self.acknowledged.lock().expect("no writer has failed").clone();
-        let there: Vec<u64> = settings(store).await.into_iter().map(|(_, value, _)| value.parse().expect("a number")).collect();
+        let promised = self
+            .acknowledged
+            .lock()
+            .expect("no writer has failed")
+            .clone();
+        let there: Vec<u64> = settings(store)
+            .await
+            .into_iter()
+            .map(|(_, value, _)| value.parse().expect("a number"))
+            .collect();
         assert_eq!(there, promised);
     }
 }
@@ -243,8 +347,18 @@ async fn kill_the_primary(server: &Server, database_name: &str, pace: Pace) -> A
     let store = Arc::new(home.store(pace).await.expect("open"));
     let writers = Writers::start(&store);
     writers.until_more(20).await;
-    let hello = database(&home.url).await.run_command(doc! { "hello": 1 }).await.expect("an answer");
-    let primary = hello.get_str("primary").expect("a primary").rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let hello = database(&home.url)
+        .await
+        .run_command(doc! { "hello": 1 })
+        .await
+        .expect("an answer");
+    let primary = hello
+        .get_str("primary")
+        .expect("a primary")
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok())
+        .expect("a port");
     server.signal(primary, "-KILL");
     writers.until_more(20).await;
     writers.finish(&store).await;
@@ -261,15 +375,30 @@ async fn a_replica_set_whose_primary_is_killed_goes_on() {
 async fn an_election_may_take_longer_than_a_commit() {
     let server = Server::start(3);
     let admin = database(&server.url("admin")).await;
-    let found = admin.run_command(doc! { "replSetGetConfig": 1 }).await.expect("the set's settings");
+    let found = admin
+        .run_command(doc! { "replSetGetConfig": 1 })
+        .await
+        .expect("the set's settings");
     let mut config = found.get_document("config").expect("settings").clone();
     config.insert("version", config.get_i32("version").expect("a number") + 1);
-    config.get_document_mut("settings").expect("settings").insert("electionTimeoutMillis", 10_000);
-    admin.run_command(doc! { "replSetReconfig": config }).await.expect("taken");
+    config
+        .get_document_mut("settings")
+        .expect("settings")
+        .insert("electionTimeoutMillis", 10_000);
+    admin
+        .run_command(doc! { "replSetReconfig": config })
+        .await
+        .expect("taken");
     let begun = Instant::now();
     let store = kill_the_primary(&server, "elected", Pace::default()).await;
-    assert!(begun.elapsed() > Duration::from_secs(5), "or the test is worth nothing: {:?}", begun.elapsed());
-    tokio::time::timeout(Duration::from_millis(100), store.lost()).await.expect_err("it is ours");
+    assert!(
+        begun.elapsed() > Duration::from_secs(5),
+        "or the test is worth nothing: {:?}",
+        begun.elapsed()
+    );
+    tokio::time::timeout(Duration::from_millis(100), store.lost())
+        .await
+        .expect_err("it is ours");
 }
 
 #[tokio::test]
@@ -277,17 +406,34 @@ async fn a_manager_that_is_cut_off_knows_it_before_another_may_take_over() {
     let server = Server::start(1);
     let home = TestHome::at(server.url("cut"));
     let store = home.store(QUICK).await.expect("open");
-    store.commit(&[put(setting("a", "1"), 0)]).await.expect("commit");
+    store
+        .commit(&[put(setting("a", "1"), 0)])
+        .await
+        .expect("commit");
     let begun = Instant::now();
     server.signal(server.ports()[0], "-KILL");
-    let lost = tokio::time::timeout(QUICK.lease + Duration::from_millis(500), store.lost()).await.expect("it is told");
+    let lost = tokio::time::timeout(QUICK.lease + Duration::from_millis(500), store.lost())
+        .await
+        .expect("it is told");
     assert!(matches!(lost, StoreError::Failed(_)), "{lost:?}");
-    let refused = store.commit(&[put(setting("a", "2"), 1)]).await.expect_err("nothing is decided on what it knew");
+    let refused = store
+        .commit(&[put(setting("a", "2"), 1)])
+        .await
+        .expect_err("nothing is decided on what it knew");
     assert_eq!(refused, lost, "and who wants to is told the same");
     assert!(store.load().await.is_err());
-    assert!(begun.elapsed() < QUICK.lease + QUICK.answer * 3, "none of it takes for ever: {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < QUICK.lease + QUICK.answer * 3,
+        "none of it takes for ever: {:?}",
+        begun.elapsed()
+    );
     server.restart();
     assert_eq!(settings(&store).await, [("a".into(), "1".into(), 1)]);
-    tokio::time::timeout(Duration::from_millis(100), store.lost()).await.expect_err("it is ours again");
-    store.commit(&[put(setting("a", "2"), 1)]).await.expect("commit");
+    tokio::time::timeout(Duration::from_millis(100), store.lost())
+        .await
+        .expect_err("it is ours again");
+    store
+        .commit(&[put(setting("a", "2"), 1)])
+        .await
+        .expect("commit");
 }

@@ -18,14 +18,39 @@ async fn what_was_sampled_reads_well_and_expires() {
     let home = TestHome::fresh().await;
     let store = home.store(Pace::default()).await.expect("open");
     let at = Timestamp(recently().0 + 4000);
-    store.record(&[point("k3x9", Resolution::Sample, at, &["alice_web.1", "alice_web.2"])]).await.expect("recorded");
-    store.record(&[point("k3x9", Resolution::Sample, Timestamp(at.0 + 2000), &["alice_web.2", "bob_db.1"])]).await.expect("recorded");
+    store
+        .record(&[point(
+            "k3x9",
+            Resolution::Sample,
+            at,
+            &["alice_web.1", "alice_web.2"],
+        )])
+        .await
+        .expect("recorded");
+    store
+        .record(&[point(
+            "k3x9",
+            Resolution::Sample,
+            Timestamp(at.0 + 2000),
+            &["alice_web.2", "bob_db.1"],
+        )])
+        .await
+        .expect("recorded");
 
     let samples = database(&home.url).await.collection::<Document>("samples");
     let mut document = samples.find_one(doc! {}).await.expect("find").expect("one");
-    assert_eq!(samples.count_documents(doc! {}).await.expect("counted"), 1, "a minute is one document");
+    assert_eq!(
+        samples.count_documents(doc! {}).await.expect("counted"),
+        1,
+        "a minute is one document"
+    );
     let points = document.remove("points").expect("points");
-    let times: Vec<_> = points.as_document().expect("by time").keys().cloned().collect();
+    let times: Vec<_> = points
+        .as_document()
+        .expect("by time")
+        .keys()
+        .cloned()
+        .collect();
     assert_eq!(times, ["4000", "6000"]);
     let date = |ms: u64| Bson::DateTime(::mongodb::bson::DateTime::from_millis(ms.cast_signed()));
     let begin = recently().0;
@@ -33,7 +58,11 @@ async fn what_was_sampled_reads_well_and_expires() {
         "_id": format!("k3x9 2 {begin}"), "instance": "k3x9", "resolution": 2_i64, "begin": date(begin), "containers": ["alice_web.1", "alice_web.2", "bob_db.1"],
         "expires": date(begin + 60_000 + 3_600_000),
     };
-    let sorted = |document: Document| document.into_iter().collect::<std::collections::BTreeMap<_, _>>();
+    let sorted = |document: Document| {
+        document
+            .into_iter()
+            .collect::<std::collections::BTreeMap<_, _>>()
+    };
     assert_eq!(sorted(document), sorted(wanted));
 }
 
@@ -53,25 +82,51 @@ async fn the_server_lets_go_of_what_is_too_old() {
     store.record(&points).await.expect("recorded");
     // It looks every second in tests, every minute elsewhere.
     // What a majority has, as the store reads it, or what is gone may yet be there for that.
-    let majority = CollectionOptions::builder().read_concern(ReadConcern::majority()).build();
-    let samples = database(&home.url).await.collection_with_options::<Document>("samples", majority);
+    let majority = CollectionOptions::builder()
+        .read_concern(ReadConcern::majority())
+        .build();
+    let samples = database(&home.url)
+        .await
+        .collection_with_options::<Document>("samples", majority);
     let begun = Instant::now();
-    while samples.count_documents(doc! { "instance": "old" }).await.expect("counted") > 0 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the old ones are still there");
+    while samples
+        .count_documents(doc! { "instance": "old" })
+        .await
+        .expect("counted")
+        > 0
+    {
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "the old ones are still there"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     for (resolution, wanted) in Resolution::ALL.into_iter().zip([1, 3, 5]) {
-        assert_eq!(store.recall(&all_of("kept", resolution)).await.expect("recalled"), [points[wanted].clone()]);
+        assert_eq!(
+            store
+                .recall(&all_of("kept", resolution))
+                .await
+                .expect("recalled"),
+            [points[wanted].clone()]
+        );
     }
 }
 
 #[tokio::test]
 async fn points_are_sent_again_when_the_server_fails_for_a_moment() {
-    let server = tokio::task::spawn_blocking(|| super::server::Server::start(1)).await.expect("a server");
+    let server = tokio::task::spawn_blocking(|| super::server::Server::start(1))
+        .await
+        .expect("a server");
     let url = format!("{}&appName=shaky", server.url("points"));
     let home = TestHome::at(url.clone());
     // Of its lease it is sure meanwhile.
-    let store = home.store(Pace { lease: Duration::from_secs(30), ..QUICK }).await.expect("open");
+    let store = home
+        .store(Pace {
+            lease: Duration::from_secs(30),
+            ..QUICK
+        })
+        .await
+        .expect("open");
     let mut wanted = Vec::new();
     let faults = [
         doc! { "closeConnection": true },
@@ -83,11 +138,32 @@ async fn points_are_sent_again_when_the_server_fails_for_a_moment() {
         fault.insert("failCommands", ["update"]);
         let what = fault.to_string();
         fail(&url, "shaky", 2, fault).await;
-        wanted.push(point("a", Resolution::Sample, Timestamp(recently().0 + number as u64), &["alice_web.1"]));
-        store.record(&wanted[number..]).await.unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_eq!(store.recall(&all_of("a", Resolution::Sample)).await.expect("recalled"), wanted, "{what}");
+        wanted.push(point(
+            "a",
+            Resolution::Sample,
+            Timestamp(recently().0 + number as u64),
+            &["alice_web.1"],
+        ));
+        store
+            .record(&wanted[number..])
+            .await
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(
+            store
+                .recall(&all_of("a", Resolution::Sample))
+                .await
+                .expect("recalled"),
+            wanted,
+            "{what}"
+        );
     }
-    fail(&url, "shaky", 1, doc! { "failCommands": ["update"], "errorCode": 13 }).await;
+    fail(
+        &url,
+        "shaky",
+        1,
+        doc! { "failCommands": ["update"], "errorCode": 13 },
+    )
+    .await;
     let refused = store.record(&wanted).await.expect_err("it may not write");
     assert!(matches!(refused, StoreError::Failed(_)), "{refused:?}");
 
@@ -104,36 +180,93 @@ async fn a_manager_that_lost_its_lease_writes_no_points() {
     let store = home.store(QUICK).await.expect("open");
     drop(store.inner.hold.lock().await.take());
     let point = point("a", Resolution::Sample, recently(), &[]);
-    store.record(std::slice::from_ref(&point)).await.expect_err("it is not sure that the store is its own");
-    assert_eq!(store.recall(&all_of("a", Resolution::Sample)).await, Ok(vec![]));
+    store
+        .record(std::slice::from_ref(&point))
+        .await
+        .expect_err("it is not sure that the store is its own");
+    assert_eq!(
+        store.recall(&all_of("a", Resolution::Sample)).await,
+        Ok(vec![])
+    );
     store.load().await.expect("it is ours");
-    store.record(std::slice::from_ref(&point)).await.expect("recorded");
-    assert_eq!(store.recall(&all_of("a", Resolution::Sample)).await, Ok(vec![point]));
+    store
+        .record(std::slice::from_ref(&point))
+        .await
+        .expect("recorded");
+    assert_eq!(
+        store.recall(&all_of("a", Resolution::Sample)).await,
+        Ok(vec![point])
+    );
 }
 
 #[tokio::test]
 async fn a_store_of_an_earlier_schema_gets_what_is_new() {
     let home = TestHome::fresh().await;
     let store = home.store(Pace::default()).await.expect("open");
-    store.commit(&[put(setting("a", "1"), 0)]).await.expect("commit");
+    store
+        .commit(&[put(setting("a", "1"), 0)])
+        .await
+        .expect("commit");
     store.close().await;
     // As the micado before left it.
     let database = database(&home.url).await;
     for new in ["samples", "events"] {
-        database.collection::<Document>(new).drop().await.expect("dropped");
+        database
+            .collection::<Document>(new)
+            .drop()
+            .await
+            .expect("dropped");
     }
-    database.collection("imagecontainer").insert_one(doc! { "_id": "micado-web:latest", "image": "micado-web:latest" }).await.expect("inserted");
-    database.collection::<Document>("schema").update_one(doc! {}, doc! { "$set": { "version": 1_i64 } }).await.expect("updated");
+    database
+        .collection("imagecontainer")
+        .insert_one(doc! { "_id": "micado-web:latest", "image": "micado-web:latest" })
+        .await
+        .expect("inserted");
+    database
+        .collection::<Document>("schema")
+        .update_one(doc! {}, doc! { "$set": { "version": 1_i64 } })
+        .await
+        .expect("updated");
 
-    let copied = MongoStore::open_for_copy(&url(&home.url), home.keys.clone(), IfNone::Refuse).await.expect_err("a copy changes it not");
-    assert!(matches!(&copied, StoreError::Schema(words) if words.contains("start the manager")), "{copied:?}");
+    let copied = MongoStore::open_for_copy(&url(&home.url), home.keys.clone(), IfNone::Refuse)
+        .await
+        .expect_err("a copy changes it not");
+    assert!(
+        matches!(&copied, StoreError::Schema(words) if words.contains("start the manager")),
+        "{copied:?}"
+    );
     for _ in 0..2 {
         let store = home.store(Pace::default()).await.expect("open");
         assert_eq!(settings(&store).await, [("a".into(), "1".into(), 1)]);
-        assert_eq!(store.load().await.expect("load").len(), 1, "no image without a record");
-        assert_eq!(database.collection::<Document>("samples").list_index_names().await.expect("indexes").len(), 4);
-        assert_eq!(database.collection::<Document>("events").list_index_names().await.expect("indexes").len(), 6);
-        let schema = database.collection::<Document>("schema").find_one(doc! {}).await.expect("find").expect("one");
+        assert_eq!(
+            store.load().await.expect("load").len(),
+            1,
+            "no image without a record"
+        );
+        assert_eq!(
+            database
+                .collection::<Document>("samples")
+                .list_index_names()
+                .await
+                .expect("indexes")
+                .len(),
+            4
+        );
+        assert_eq!(
+            database
+                .collection::<Document>("events")
+                .list_index_names()
+                .await
+                .expect("indexes")
+                .len(),
+            6
+        );
+        let schema = database
+            .collection::<Document>("schema")
+            .find_one(doc! {})
+            .await
+            .expect("find")
+            .expect("one");
         assert_eq!(schema.get_i64("version").expect("a version"), 3);
         store.close().await;
     }

@@ -19,7 +19,10 @@ use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
 
 /// Quick to give up, so that the tests are.
-const QUICK: Pace = Pace { answer: Duration::from_secs(4), lease: Duration::from_secs(2) };
+const QUICK: Pace = Pace {
+    answer: Duration::from_secs(4),
+    lease: Duration::from_secs(2),
+};
 
 /// A database of its own, and a state folder.
 struct TestHome {
@@ -31,7 +34,11 @@ struct TestHome {
 impl TestHome {
     fn at(url: String) -> Self {
         let (state, keys) = keys();
-        Self { url, keys, _state: state }
+        Self {
+            url,
+            keys,
+            _state: state,
+        }
     }
     async fn store(&self, pace: Pace) -> Result<MongoStore, StoreError> {
         MongoStore::open_with(&url(&self.url), self.keys.clone(), IfNone::Make, pace).await
@@ -41,7 +48,11 @@ impl TestHome {
 #[async_trait::async_trait]
 impl Home for TestHome {
     async fn fresh() -> Self {
-        Self::at(tokio::task::spawn_blocking(fresh_url).await.expect("a server"))
+        Self::at(
+            tokio::task::spawn_blocking(fresh_url)
+                .await
+                .expect("a server"),
+        )
     }
     async fn open(&self) -> Arc<dyn Store> {
         Arc::new(self.store(Pace::default()).await.expect("open"))

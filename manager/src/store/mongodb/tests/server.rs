@@ -15,7 +15,11 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub fn fresh_url() -> String {
     // Never dropped: its runner sees the end of this process.
     static OWN: LazyLock<Server> = LazyLock::new(|| Server::start(1));
-    let name = format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = format!(
+        "test-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    );
     micado_mongod::shared(&name).unwrap_or_else(|| OWN.url(&name))
 }
 
@@ -42,6 +46,13 @@ pub async fn database(url: &str) -> Database {
 /// Makes commands of clients of this name fail; see `configureFailPoint` of MongoDB.
 pub async fn fail(url: &str, app: &str, times: i32, mut how: ::mongodb::bson::Document) {
     how.insert("appName", app);
-    let command = doc! { "configureFailPoint": "failCommand", "mode": { "times": times }, "data": how };
-    database(url).await.client().database("admin").run_command(command).await.expect("the server takes test commands");
+    let command =
+        doc! { "configureFailPoint": "failCommand", "mode": { "times": times }, "data": how };
+    database(url)
+        .await
+        .client()
+        .database("admin")
+        .run_command(command)
+        .await
+        .expect("the server takes test commands");
 }

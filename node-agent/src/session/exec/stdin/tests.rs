@@ -19,11 +19,25 @@ async fn command(room: usize) -> (Stdin, DuplexStream, WebSocketStream<DuplexStr
 }
 
 /// The same where there are so many places for fast ones, and maybe a terminal.
-async fn command_among(room: usize, terminal: bool, fast: &Arc<Semaphore>) -> (Stdin, DuplexStream, WebSocketStream<DuplexStream>) {
+async fn command_among(
+    room: usize,
+    terminal: bool,
+    fast: &Arc<Semaphore>,
+) -> (Stdin, DuplexStream, WebSocketStream<DuplexStream>) {
     let ((ours, theirs), (to, command)) = (duplex(1 << 20), duplex(room));
-    let pace = Pace { ping: HOUR, dead: HOUR };
-    let (Caller { output, .. }, _) = Caller::new(WebSocketStream::from_raw_socket(ours, Role::Client, None).await, pace);
-    (Stdin::new(to, output, terminal, Arc::clone(fast)), command, WebSocketStream::from_raw_socket(theirs, Role::Server, None).await)
+    let pace = Pace {
+        ping: HOUR,
+        dead: HOUR,
+    };
+    let (Caller { output, .. }, _) = Caller::new(
+        WebSocketStream::from_raw_socket(ours, Role::Client, None).await,
+        pace,
+    );
+    (
+        Stdin::new(to, output, terminal, Arc::clone(fast)),
+        command,
+        WebSocketStream::from_raw_socket(theirs, Role::Server, None).await,
+    )
 }
 
 /// Waits until the caller has heard that it may send so many more frames.
@@ -31,7 +45,9 @@ async fn hears(caller: &mut WebSocketStream<DuplexStream>, count: usize) {
     let mut heard = 0;
     while heard < count {
         match caller.next().await.expect("a frame").expect("readable") {
-            Message::Binary(frame) if frame.len() == 2 && frame[0] == 0 => heard += usize::from(frame[1]),
+            Message::Binary(frame) if frame.len() == 2 && frame[0] == 0 => {
+                heard += usize::from(frame[1])
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -50,9 +66,15 @@ async fn a_command_that_reads_after_an_hour_gets_all_and_its_caller_hears_only_t
     }
     stdin.end();
     hears(&mut caller, 1).await;
-    assert!(tokio::time::timeout(HOUR, caller.next()).await.is_err(), "only the first fits where the command could read it");
+    assert!(
+        tokio::time::timeout(HOUR, caller.next()).await.is_err(),
+        "only the first fits where the command could read it"
+    );
     let mut read = Vec::new();
-    command.read_to_end(&mut read).await.expect("all, and its end");
+    command
+        .read_to_end(&mut read)
+        .await
+        .expect("all, and its end");
     assert_eq!(read, (0..INPUT_AHEAD).flat_map(frame).collect::<Vec<u8>>());
     hears(&mut caller, INPUT_AHEAD - 1).await;
 }
@@ -69,13 +91,19 @@ async fn a_caller_that_does_not_wait_is_refused_and_one_that_does_is_not() {
     for number in 0..INPUT_AHEAD {
         stdin.add(frame(number)).expect("so much may wait again");
     }
-    assert!(matches!(stdin.add(frame(0)), Err(SessionError::TooFarAhead)));
+    assert!(matches!(
+        stdin.add(frame(0)),
+        Err(SessionError::TooFarAhead)
+    ));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_frame_may_not_be_larger_than_said() {
     let (stdin, _command, _caller) = command(1).await;
-    assert!(matches!(stdin.add(vec![0; INPUT_FRAME + 1].into()), Err(SessionError::TooFarAhead)));
+    assert!(matches!(
+        stdin.add(vec![0; INPUT_FRAME + 1].into()),
+        Err(SessionError::TooFarAhead)
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,7 +122,10 @@ async fn one_that_takes_what_comes_may_be_sent_more_while_there_is_a_place() {
     for _ in 0..more {
         one.add(full.clone()).expect("so much more may wait");
     }
-    assert!(matches!(one.add(full.clone()), Err(SessionError::TooFarAhead)));
+    assert!(matches!(
+        one.add(full.clone()),
+        Err(SessionError::TooFarAhead)
+    ));
     let mut again = async || {
         for _ in 0..INPUT_AHEAD {
             other.add(full.clone()).expect("so much may wait");
@@ -112,7 +143,10 @@ async fn one_that_takes_what_comes_may_be_sent_more_while_there_is_a_place() {
 #[tokio::test(start_paused = true)]
 async fn who_sends_little_at_a_time_or_types_takes_no_place() {
     let fast = Arc::new(Semaphore::new(1));
-    for (terminal, size, frames) in [(false, 1, 10 * INPUT_AHEAD), (true, INPUT_FRAME, 2 * INPUT_AHEAD)] {
+    for (terminal, size, frames) in [
+        (false, 1, 10 * INPUT_AHEAD),
+        (true, INPUT_FRAME, 2 * INPUT_AHEAD),
+    ] {
         let (stdin, mut command, mut caller) = command_among(INPUT_FRAME, terminal, &fast).await;
         for _ in 0..frames {
             stdin.add(vec![0; size].into()).expect("it takes all");

@@ -1,4 +1,5 @@
-//! How much CPU it takes to read a list of 1,000 jobs. `cargo bench -p micado-cloudsetup --bench cloudbroker`
+//! How much CPU it takes to read a list of 1,000 jobs.
+//! `cargo bench -p micado-cloudsetup --bench cloudbroker`
 
 use micado_api::ClusterId;
 use micado_cloudsetup::cloudbroker::machines_on_page;

@@ -3,7 +3,8 @@
 use micado_api::{CloudName, FlavourName, InstanceId, Location, Tag};
 use std::{collections::BTreeMap, fmt};
 
-/// One machine to rent. `name` is unique for ever, so that the machine can be found again when the answer to the order is lost.
+/// One machine to rent. `name` is unique for ever, so that the machine can be found again when the
+/// answer to the order is lost.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Order {
     /// `micado-<cluster id>-<instance>`.
@@ -20,7 +21,8 @@ pub struct Order {
     pub application: String,
     /// Its size, by the flavour's name in `cloudsetup.xml`.
     pub flavour: FlavourName,
-    /// Files that the machine finds under `/etc/micado` at boot, name to content: how it joins. Secret: never logged.
+    /// Files that the machine finds under `/etc/micado` at boot, name to content: how it joins.
+    /// Secret: never logged.
     pub files: BTreeMap<String, Vec<u8>>,
 }
 
@@ -48,7 +50,8 @@ pub enum MachineState {
     Stopping,
 }
 
-/// A machine of this cluster as a broker lists it. A machine that is given back is no longer listed.
+/// A machine of this cluster as a broker lists it. A machine that is given back is no longer
+/// listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
     /// Our unique name.
@@ -76,15 +79,18 @@ pub struct Machine {
 /// Why a broker did not do what it was asked. The text is the broker's own, word for word.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {
-    /// The broker said no: asking again as it stands is pointless (quota, unknown flavour, bad credentials). Try another flavour or cloud.
+    /// The broker said no: asking again as it stands is pointless (quota, unknown flavour, bad
+    /// credentials). Try another flavour or cloud.
     #[error("{0}")]
     Refused(String),
-    /// No answer, or one that says nothing of the effect: it may have been done. List before asking again.
+    /// No answer, or one that says nothing of the effect: it may have been done. List before asking
+    /// again.
     #[error("{0}")]
     Unknown(String),
 }
 
-/// A place to rent machines. Every call may be repeated: launching a name that exists gives the machine that exists, terminating one that is gone succeeds.
+/// A place to rent machines. Every call may be repeated: launching a name that exists gives the
+/// machine that exists, terminating one that is gone succeeds.
 #[async_trait::async_trait]
 pub trait Broker: Send + Sync + fmt::Debug {
     /// The cloud's name in `cloudsetup.xml`.
@@ -96,13 +102,15 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// When the list could not be had whole; a partial list is never returned.
     async fn list(&self, cluster: &micado_api::ClusterId) -> Result<Vec<Machine>, BrokerError>;
 
-    /// Rents the machine of this name, or returns the one that is already rented under it. Returns when the broker has accepted the order.
+    /// Rents the machine of this name, or returns the one that is already rented under it. Returns
+    /// when the broker has accepted the order.
     ///
     /// # Errors
     /// `Refused`: nothing was rented. `Unknown`: list before asking again.
     async fn launch(&self, order: &Order) -> Result<Machine, BrokerError>;
 
-    /// Gives the machine back, whatever state it is in, and returns when it is no longer listed (nor paid for).
+    /// Gives the machine back, whatever state it is in, and returns when it is no longer listed
+    /// (nor paid for).
     ///
     /// # Errors
     /// When that is not sure; ask again.

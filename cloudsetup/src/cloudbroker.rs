@@ -38,10 +38,12 @@ use std::{
     time::Duration,
 };
 
-/// A termination that takes longer is to be asked for again: callers give a call of the broker a minute.
+/// A termination that takes longer is to be asked for again: callers give a call of the broker a
+/// minute.
 const TERMINATION: Duration = Duration::from_secs(50);
 
-/// One cloud of `cloudsetup.xml` that is rented through CloudBroker. Clouds of one account (endpoint and credentials) share its connection, rate limit, catalogue and lists.
+/// One cloud of `cloudsetup.xml` that is rented through CloudBroker. Clouds of one account
+/// (endpoint and credentials) share its connection, rate limit, catalogue and lists.
 pub struct CloudBroker {
     cloud: Cloud,
     account: Arc<Account>,
@@ -84,7 +86,8 @@ impl CloudBroker {
     /// All clouds of the set-up that are rented through CloudBroker. Contacts nothing yet.
     ///
     /// # Errors
-    /// When an account cannot be used as it is given: no credentials, a file that others may read, an endpoint without https. Names the cloud.
+    /// When an account cannot be used as it is given: no credentials, a file that others may read,
+    /// an endpoint without https. Names the cloud.
     pub fn all(setup: &CloudSetup) -> Result<Vec<Self>, BrokerError> {
         Ok(Account::all(setup)?
             .into_iter()
@@ -92,7 +95,8 @@ impl CloudBroker {
             .collect())
     }
 
-    /// Looks at the live service for everything that the set-up names: credentials, software, executable, region, flavours.
+    /// Looks at the live service for everything that the set-up names: credentials, software,
+    /// executable, region, flavours.
     pub async fn check(&self) -> Vec<Finding> {
         check::check(self).await
     }
@@ -128,7 +132,8 @@ impl CloudBroker {
             .iter()
             .filter_map(|job| Some((job, job.machine(cluster)?)))
         {
-            // A description that names none of the account's clouds says as little as none: the cloud may have been renamed.
+            // A description that names none of the account's clouds says as little as none: the
+            // cloud may have been renamed.
             let known = account
                 .clouds
                 .iter()

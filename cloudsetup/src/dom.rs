@@ -2,7 +2,8 @@
 
 use quick_xml::{Reader, escape::resolve_xml_entity, events::BytesStart, events::Event};
 
-/// How deep elements may stand in each other: what is deeper is no document of ours, and taking the tree down again must not use up the stack.
+/// How deep elements may stand in each other: what is deeper is no document of ours, and taking the
+/// tree down again must not use up the stack.
 const DEEPEST: usize = 64;
 
 /// A place in a text, both counted from 1; columns are characters.
@@ -59,7 +60,8 @@ impl Element {
 
     fn open(tag: &BytesStart<'_>, place: Place) -> Result<Self, String> {
         let mut nil = false;
-        // Unchecked: whether one is there twice is not ours to find, and takes long when there are many.
+        // Unchecked: whether one is there twice is not ours to find, and takes long when there are
+        // many.
         for attribute in tag.attributes().with_checks(false) {
             let attribute = attribute.map_err(|error| error.to_string())?;
             nil |= attribute.key.local_name().as_ref() == "nil"

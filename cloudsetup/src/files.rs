@@ -7,8 +7,8 @@ use std::{
     path::{Component, Path},
 };
 
-/// A tar of the files, to be unpacked at `/` when `home` is where a machine finds them, without the leading `/`, or there when `home` is empty:
-/// folders 0700, files 0600, owned by root.
+/// A tar of the files, to be unpacked at `/` when `home` is where a machine finds them, without the
+/// leading `/`, or there when `home` is empty: folders 0700, files 0600, owned by root.
 ///
 /// # Errors
 /// A name that leads out of the folder is refused.

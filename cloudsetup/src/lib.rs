@@ -1,4 +1,5 @@
-//! Clouds to rent machines from: `cloudsetup.xml`, the broker trait, one module per broker. Knows nothing of containers.
+//! Clouds to rent machines from: `cloudsetup.xml`, the broker trait, one module per broker. Knows
+//! nothing of containers.
 
 pub mod broker;
 pub mod cloudbroker;

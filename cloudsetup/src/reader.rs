@@ -1,6 +1,7 @@
-//! Reads `cloudsetup.xml`. The layout is the original's, with child elements of our own that old files lack:
-//! a flavour's `memory`, `cores` and `price`; a cloud's `broker`, `endpoint`, `credentials`, `ca`, `join_timeout`, `send`, `call_timeout`, `calls_per_second` and
-//! `extra`; an application's `role`, `rent` and `extra`.
+//! Reads `cloudsetup.xml`. The layout is the original's, with child elements of our own that old
+//! files lack: a flavour's `memory`, `cores` and `price`; a cloud's `broker`, `endpoint`,
+//! `credentials`, `ca`, `join_timeout`, `send`, `call_timeout`, `calls_per_second` and `extra`; an
+//! application's `role`, `rent` and `extra`.
 
 use crate::{
     Application, BrokerKind, Cloud, CloudSetup, Extra, Flavour, Rent, Role, Wire,
@@ -217,7 +218,8 @@ impl Reader<'_> {
         })
     }
 
-    /// What is appended to the bodies of orders. What machines are found again by is not theirs to say.
+    /// What is appended to the bodies of orders. What machines are found again by is not theirs to
+    /// say.
     fn extra(&self, element: &Element, thing: &str) -> Result<Vec<Extra>, SetupError> {
         let Some(extra) = element.child("extra") else {
             return Ok(Vec::new());

@@ -1,4 +1,5 @@
-//! What `cloudsetup.xml` says: the clouds with their flavours, and the applications that machines run.
+//! What `cloudsetup.xml` says: the clouds with their flavours, and the applications that machines
+//! run.
 
 use micado_api::{CloudName, FlavourName, PricePerHour, Resources};
 use std::{path::PathBuf, time::Duration};
@@ -33,11 +34,13 @@ pub struct Cloud {
     pub region: String,
     /// Which API it is rented through.
     pub broker: BrokerKind,
-    /// Where that API is: a URL, or for `local` the engine's address (`unix:///var/run/docker.sock`). `None` is the broker's default.
+    /// Where that API is: a URL, or for `local` the engine's address
+    /// (`unix:///var/run/docker.sock`). `None` is the broker's default.
     pub endpoint: Option<String>,
     /// The file with user and password on two lines.
     pub credentials: Option<PathBuf>,
-    /// A certificate authority (PEM) that the API's certificate may be signed by, besides those the system knows (`ca` in the file).
+    /// A certificate authority (PEM) that the API's certificate may be signed by, besides those the
+    /// system knows (`ca` in the file).
     pub authority: Option<PathBuf>,
     /// How CloudBroker is spoken to.
     pub wire: Wire,
@@ -99,7 +102,8 @@ pub struct Flavour {
     pub name: FlavourName,
     /// Its name on the wire.
     pub id: String,
-    /// What such a machine has; without it (old files) the planner cannot choose the flavour, `start` can.
+    /// What such a machine has; without it (old files) the planner cannot choose the flavour,
+    /// `start` can.
     pub size: Option<Resources>,
     /// What it costs; nothing when the file does not say.
     pub price: PricePerHour,
@@ -125,7 +129,8 @@ pub struct Application {
     pub executable: String,
     /// The argument string; its one `%s` is filled with the location.
     pub param_template: Option<String>,
-    /// What its machines are for: `proxy` when the name begins so (in any case), else `node`; the file may say.
+    /// What its machines are for: `proxy` when the name begins so (in any case), else `node`; the
+    /// file may say.
     pub role: Role,
     /// What its machines are at CloudBroker (`rent`: `jobs` or `instances`).
     pub rent: Rent,

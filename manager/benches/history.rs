@@ -1,5 +1,5 @@
-//! What points cost in the store file: 1,000 containers on 100 machines and an hour of their samples.
-//! `cargo bench -p micado-manager --bench history`
+//! What points cost in the store file: 1,000 containers on 100 machines and an hour of their
+//! samples. `cargo bench -p micado-manager --bench history`
 
 mod figures;
 

@@ -1,5 +1,6 @@
-//! What the refresh costs on a real MongoDB: how 10,000 containers on 1,000 instances are, written down for people, and what their agents told in ten seconds, kept; and how much room an hour of that takes.
-//! `cargo bench -p micado-manager --bench refresh`
+//! What the refresh costs on a real MongoDB: how 10,000 containers on 1,000 instances are, written
+//! down for people, and what their agents told in ten seconds, kept; and how much room an hour of
+//! that takes. `cargo bench -p micado-manager --bench refresh`
 
 mod figures;
 

@@ -14,7 +14,8 @@ static START: LazyLock<(Instant, Timestamp)> = LazyLock::new(|| {
     )
 });
 
-/// Now: the system's clock as it was at the start, and the time since then. It never jumps, whatever the system's clock does. A clock before 1970 counts as 1970.
+/// Now: the system's clock as it was at the start, and the time since then. It never jumps,
+/// whatever the system's clock does. A clock before 1970 counts as 1970.
 #[must_use]
 pub fn now() -> Timestamp {
     let (started, at) = &*START;

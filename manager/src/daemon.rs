@@ -35,7 +35,8 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 /// Runs the manager until a SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When a part cannot be made ready, each named with its cause; or when another manager has taken the store.
+/// When a part cannot be made ready, each named with its cause; or when another manager has taken
+/// the store.
 pub async fn run(args: ManagerArgs) -> Result<()> {
     let state = private_folder(&args.state)?;
     let setup = CloudSetup::read(
@@ -268,7 +269,8 @@ const STORE: &str = "store.redb";
 /// The setting that names the cluster.
 const CLUSTER: &str = "cluster";
 
-/// The id that a first start drew that ended before the Swarm had it: networks may carry it already.
+/// The id that a first start drew that ended before the Swarm had it: networks may carry it
+/// already.
 fn drawn(file: &Path) -> Option<ClusterId> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
@@ -294,7 +296,8 @@ fn local(args: &ManagerArgs, cluster: &ClusterId, cloud: &Cloud) -> LocalCloud {
     )
 }
 
-/// Whether the instances of `local` clouds are on the manager's own engine, and so reach it through their network's gateway.
+/// Whether the instances of `local` clouds are on the manager's own engine, and so reach it through
+/// their network's gateway.
 fn shares_engine(args: &ManagerArgs) -> bool {
     args.cloud_engine
         .as_ref()
@@ -357,7 +360,8 @@ fn own_names(args: &ManagerArgs, address: &str) -> Vec<String> {
     names
 }
 
-/// Where machines trade their credentials. `address` is where they reach the manager's engine, `port` what the HTTPS API has.
+/// Where machines trade their credentials. `address` is where they reach the manager's engine,
+/// `port` what the HTTPS API has.
 fn join_url(args: &ManagerArgs, address: &str, port: u16) -> String {
     let said = args.api_address.as_ref();
     if said.is_none() && args.listen.ip().is_loopback() {
@@ -388,7 +392,8 @@ async fn schedule(tick: &Tick, bell: Bell) -> Result<JobScheduler> {
     Ok(scheduler)
 }
 
-/// Looks every day whether the certificate of the HTTPS API must be made anew, and has the API show what there is.
+/// Looks every day whether the certificate of the HTTPS API must be made anew, and has the API show
+/// what there is.
 async fn keep_certificate(pki: Arc<Pki>, names: Vec<String>, shown: Certificate) {
     loop {
         tokio::time::sleep(DAY).await;
@@ -419,7 +424,8 @@ async fn signal() -> Result<()> {
     Ok(())
 }
 
-/// The state folder, its owner's only, whoever made it. One that is open to others and holds other things is not taken for ours.
+/// The state folder, its owner's only, whoever made it. One that is open to others and holds other
+/// things is not taken for ours.
 pub(crate) fn private_folder(path: &Path) -> Result<PathBuf> {
     let cannot = || format!("cannot make the state folder `{}`", path.display());
     std::fs::DirBuilder::new()

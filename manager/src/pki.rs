@@ -1,4 +1,5 @@
-//! The cluster's certificate authority: made on the first start, and the certificates it signs for the manager, the registry and the nodes.
+//! The cluster's certificate authority: made on the first start, and the certificates it signs for
+//! the manager, the registry and the nodes.
 
 mod credential;
 mod csr;
@@ -24,7 +25,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const AUTHORITY_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 /// Below the 398 days that browsers and Apple's libraries allow.
 const SERVER_LIFE: Duration = Duration::from_secs(397 * 24 * 3600);
-/// A node gets its certificate once, when it boots, and the registry when its container is made; both may run for years.
+/// A node gets its certificate once, when it boots, and the registry when its container is made;
+/// both may run for years.
 const LONG_LIFE: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
 /// What the manager keeps is made anew when less than this is left.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -57,7 +59,8 @@ pub enum PkiError {
         /// The system's words.
         cause: std::io::Error,
     },
-    /// The authority's file is whole and makes no sense: someone changed it. Machines trust what it was, so it is not replaced.
+    /// The authority's file is whole and makes no sense: someone changed it. Machines trust what it
+    /// was, so it is not replaced.
     #[error(
         "the certificate authority in `{0}` is damaged; put its copy back, or delete it and rent all machines anew"
     )]
@@ -147,7 +150,8 @@ impl Pki {
         &self.certificate
     }
 
-    /// The certificate of a server of ours, under a name of its own (`https`, `registry`). Kept; made anew when its host names or addresses changed or it is about to expire.
+    /// The certificate of a server of ours, under a name of its own (`https`, `registry`). Kept;
+    /// made anew when its host names or addresses changed or it is about to expire.
     ///
     /// # Errors
     /// When a name is unusable or the file cannot be kept.
@@ -163,7 +167,8 @@ impl Pki {
         )
     }
 
-    /// As [`Pki::server_certificate`], for a server that only our own clients use, and that keeps what it was started with, maybe for years.
+    /// As [`Pki::server_certificate`], for a server that only our own clients use, and that keeps
+    /// what it was started with, maybe for years.
     ///
     /// # Errors
     /// As [`Pki::server_certificate`].
@@ -329,7 +334,8 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Found<T>, PkiErro
     }
 }
 
-/// Replaces a file whole, for the owner only: after a crash it is the old one or the new one, never a part of it.
+/// Replaces a file whole, for the owner only: after a crash it is the old one or the new one, never
+/// a part of it.
 fn write(path: &Path, content: &impl Serialize) -> Result<(), PkiError> {
     let failed = |cause| PkiError::File {
         action: "write",

@@ -1,4 +1,5 @@
-//! The `micado` binary as it is typed, against a manager that answers by rote over a real unix socket.
+//! The `micado` binary as it is typed, against a manager that answers by rote over a real unix
+//! socket.
 
 #[path = "cli/execute.rs"]
 mod execute;

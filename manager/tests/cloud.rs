@@ -25,7 +25,8 @@ const OLD: &str = "<setup><clouds><cloud><name>zrh</name><provider>CloudSigma</p
     <application><name>Proxy</name><sname>proxy image</sname><executable>start.sh</executable></application>
   </applications></setup>";
 
-/// A folder with a `cloudsetup.xml`, and perhaps an engine that answers by rote; gone with the test.
+/// A folder with a `cloudsetup.xml`, and perhaps an engine that answers by rote; gone with the
+/// test.
 struct Place(TempDir);
 
 /// How a run ended and what it printed.

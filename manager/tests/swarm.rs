@@ -1,4 +1,5 @@
-//! The engine and the registry on real Docker Engines. Needs root, a Docker Engine and the image that `scripts/node-image/build` makes.
+//! The engine and the registry on real Docker Engines. Needs root, a Docker Engine and the image
+//! that `scripts/node-image/build` makes.
 
 mod support;
 
@@ -290,7 +291,8 @@ async fn a_container_is_there_before_its_machine() {
     let address = swarm.address().await.expect("an address");
     assert_eq!(address, manager.address);
 
-    // The registry: run twice, it is there once; an image is pushed once, and leaves no name behind.
+    // The registry: run twice, it is there once; an image is pushed once, and leaves no name
+    // behind.
     let keys = tempfile::tempdir().expect("a folder");
     let pki = Pki::open(keys.path()).expect("an authority");
     manager.load_image("micado-registry:latest");

@@ -1,4 +1,6 @@
-//! What 100 containers cost: CPU time of one sweep over them beside the engine's own calls, CPU and memory of the agent that tells of them for a minute, and how soon it tells what happens. Needs the engine and its images `micado-web` and `micado-node`.
+//! What 100 containers cost: CPU time of one sweep over them beside the engine's own calls, CPU and
+//! memory of the agent that tells of them for a minute, and how soon it tells what happens. Needs
+//! the engine and its images `micado-web` and `micado-node`.
 
 #[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../tests/agent/authority.rs"]

@@ -28,7 +28,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-/// The first sweep waits so long for the engine to say what runs: a batch without containers would say that there are none.
+/// The first sweep waits so long for the engine to say what runs: a batch without containers would
+/// say that there are none.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the agent, for ever.

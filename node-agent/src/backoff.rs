@@ -1,4 +1,5 @@
-//! How long to wait before the next try: longer each time, and never the same for many machines at once.
+//! How long to wait before the next try: longer each time, and never the same for many machines at
+//! once.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Opens connections to the manager: TCP, TLS with certificates both ways, and on it a WebSocket or one HTTP call.
+//! Opens connections to the manager: TCP, TLS with certificates both ways, and on it a WebSocket or
+//! one HTTP call.
 
 use crate::identity::{Files, Identity, IdentityError};
 use std::{

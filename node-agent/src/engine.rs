@@ -1,6 +1,8 @@
-//! A small client of the Docker Engine on its unix socket: only what the agent asks for, and bodies that flow with bounded memory.
+//! A small client of the Docker Engine on its unix socket: only what the agent asks for, and bodies
+//! that flow with bounded memory.
 //!
-//! Paths carry no version: what is used here has been the same since API 1.41 (Docker 20.10), and engines answer such paths by the newest they know.
+//! Paths carry no version: what is used here has been the same since API 1.41 (Docker 20.10), and
+//! engines answer such paths by the newest they know.
 
 pub mod events;
 pub mod multiplex;
@@ -111,7 +113,8 @@ pub struct State {
 }
 
 impl State {
-    /// When it began last, by the engine's clock, which is the machine's; nothing if that makes no sense.
+    /// When it began last, by the engine's clock, which is the machine's; nothing if that makes no
+    /// sense.
     #[must_use]
     pub fn started_at(&self) -> Option<Timestamp> {
         let began = OffsetDateTime::parse(&self.started_at, &Rfc3339).ok()?;
@@ -216,7 +219,8 @@ impl Engine {
         serde_json::from_slice(&bytes).map_err(|cause| broken(&path, cause))
     }
 
-    /// Asks, and gives the answer while it still comes; it ends when it is dropped. Its status is good.
+    /// Asks, and gives the answer while it still comes; it ends when it is dropped. Its status is
+    /// good.
     ///
     /// # Errors
     /// When the engine refuses.

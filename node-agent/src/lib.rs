@@ -1,4 +1,5 @@
-//! What runs on every rented machine: it measures the containers and the machine, tells the manager, and opens sessions for it.
+//! What runs on every rented machine: it measures the containers and the machine, tells the
+//! manager, and opens sessions for it.
 
 pub mod agent;
 pub mod backoff;

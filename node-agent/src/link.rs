@@ -80,7 +80,8 @@ impl Link {
         self.mailbox.outbox().connected();
         let end = self.serve(&mut socket, backoff).await;
         if matches!(end, Err(End::Renewed)) {
-            // The manager learns that this is no failure; if it does not, it finds out by the new connection.
+            // The manager learns that this is no failure; if it does not, it finds out by the new
+            // connection.
             timeout(Duration::from_secs(1), socket.close(None))
                 .await
                 .ok();

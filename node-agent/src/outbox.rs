@@ -1,4 +1,5 @@
-//! What waits to be sent to the manager, and what was sent and not yet acknowledged: kept within a bound, in order, sent again after a cut.
+//! What waits to be sent to the manager, and what was sent and not yet acknowledged: kept within a
+//! bound, in order, sent again after a cut.
 
 use micado_api::agent::{ContainerEvent, FromAgent, SampleBatch};
 use std::collections::VecDeque;
@@ -88,7 +89,8 @@ impl Outbox {
         Some(&kept.frame)
     }
 
-    /// The manager has the batch of this sequence and all that was sent before it. One that was never sent acknowledges nothing.
+    /// The manager has the batch of this sequence and all that was sent before it. One that was
+    /// never sent acknowledges nothing.
     pub fn acknowledged(&mut self, sequence: u64) {
         let has = |kept: &Kept| matches!(&kept.frame, FromAgent::Samples(batch) if batch.sequence <= sequence);
         let Some(last) = self.kept.iter().take(self.sent).rposition(has) else {

@@ -6,7 +6,8 @@ const NICE: i32 = -5;
 /// The kernel looks for memory elsewhere first.
 const OOM_SCORE: &str = "-500";
 
-/// Raises it as far as this process may, and the number of files that it may keep open. What is refused is logged and done without.
+/// Raises it as far as this process may, and the number of files that it may keep open. What is
+/// refused is logged and done without.
 pub fn raise() {
     if let Err(error) = setpriority_process(None, NICE) {
         tracing::info!("the agent runs at the usual priority: {error}");

@@ -1,4 +1,5 @@
-//! Reads what the kernel keeps on the machine and on each container that runs on it. It asks nobody: which containers there are, it is told.
+//! Reads what the kernel keeps on the machine and on each container that runs on it. It asks
+//! nobody: which containers there are, it is told.
 
 pub mod block;
 pub mod container;
@@ -21,7 +22,8 @@ use micado_api::{
 };
 use std::{collections::BTreeMap, io, path::PathBuf};
 
-/// Those that ended between two sweeps and are kept for the next; more than that, and the oldest go.
+/// Those that ended between two sweeps and are kept for the next; more than that, and the oldest
+/// go.
 const MOST_ENDED: usize = 1000;
 
 /// The machine, and the containers that run on it.
@@ -59,7 +61,8 @@ impl Sampler {
         self.hierarchies.version()
     }
 
-    /// A container runs since then, and this is its first process. Tells whether it could be found: it may be over by now.
+    /// A container runs since then, and this is its first process. Tells whether it could be found:
+    /// it may be over by now.
     pub fn started(
         &mut self,
         id: &str,
@@ -105,7 +108,8 @@ impl Sampler {
         }
     }
 
-    /// A container no longer runs. Its last figures go with the next sweep, even if it was never seen running.
+    /// A container no longer runs. Its last figures go with the next sweep, even if it was never
+    /// seen running.
     pub fn ended(&mut self, id: &str, service: Option<String>) {
         let last = match self.running.remove(id) {
             Some(container) => container.end(&mut self.scratch),

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 /// The shortest time between two sweeps that this machine can bear.
 const SHORTEST_INTERVAL_MS: u64 = 100;
 
-/// Measures this machine and its containers and tells the manager; opens exec, copy and log sessions when the manager asks. Nothing listens here.
+/// Measures this machine and its containers and tells the manager; opens exec, copy and log
+/// sessions when the manager asks. Nothing listens here.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "micado-node", version)]
 pub struct Settings {
@@ -26,7 +27,8 @@ pub struct Settings {
         default_value = "/run/docker.sock"
     )]
     pub docker_socket: PathBuf,
-    /// Folder with a folder for each registry; a client certificate there that is the machine's own is renewed with it.
+    /// Folder with a folder for each registry; a client certificate there that is the machine's own
+    /// is renewed with it.
     #[arg(
         long,
         env = "MICADO_REGISTRIES",

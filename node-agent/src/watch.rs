@@ -26,7 +26,8 @@ use tokio::{
 
 /// Questions to the engine at once: it has other things to do.
 const INSPECTIONS: usize = 8;
-/// A container that may not live until the next sweep is looked at after this long, then after twice as long, and so on.
+/// A container that may not live until the next sweep is looked at after this long, then after
+/// twice as long, and so on.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(2);
 /// What is said when nobody can tell any more how a container ended.
@@ -240,7 +241,8 @@ impl Shared {
         });
     }
 
-    /// Asks the engine for a container's first process, and shows it to the sampler. Tells whether it runs.
+    /// Asks the engine for a container's first process, and shows it to the sampler. Tells whether
+    /// it runs.
     async fn find(&self, id: &str, service: Option<String>) -> bool {
         let Ok(_turn) = self.questions.acquire().await else {
             return false;
@@ -259,7 +261,8 @@ impl Shared {
         }
     }
 
-    /// Looks at a new container ever more rarely, so that one that ends before the next sweep leaves figures, too.
+    /// Looks at a new container ever more rarely, so that one that ends before the next sweep
+    /// leaves figures, too.
     async fn watch_young(self: Arc<Self>, id: String, service: Option<String>) {
         if !self.find(&id, service).await {
             return;

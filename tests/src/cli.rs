@@ -42,7 +42,8 @@ impl Outcome {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Checks that the command was refused with this exit code, and that these words are in what it says.
+    /// Checks that the command was refused with this exit code, and that these words are in what it
+    /// says.
     ///
     /// # Panics
     /// With all it said, when not.
@@ -213,7 +214,8 @@ impl Cluster {
             .await
     }
 
-    /// Waits until the agent of a container's machine is connected: until a command in the container works.
+    /// Waits until the agent of a container's machine is connected: until a command in the
+    /// container works.
     pub async fn until_reached(&self, name: &str, seconds: u64) {
         let reached =
             async || (self.execute(name, &["true"], b"").await.code == Some(0)).then_some(());

@@ -1,4 +1,5 @@
-//! CloudBroker for tests: the simulator that a cluster rents from, and the `cloudsetup.xml` that says so.
+//! CloudBroker for tests: the simulator that a cluster rents from, and the `cloudsetup.xml` that
+//! says so.
 
 use crate::run;
 use micado_cloudbroker::{Config, DockerMachines, MachineKind, Pace, Simulator, Spelling};

@@ -1,4 +1,5 @@
-//! A cluster of a test's own: a network, an engine for the manager in a container, and a manager. All of it goes when it is dropped.
+//! A cluster of a test's own: a network, an engine for the manager in a container, and a manager.
+//! All of it goes when it is dropped.
 
 use crate::{
     Rented, Setup, cloudbroker, diagnosis,
@@ -120,7 +121,8 @@ impl Cluster {
             ]
             .map(str::to_owned),
         );
-        // The manager is a process of the host's, its engine a container: machines reach the one through the network's gateway. The port outlives the manager.
+        // The manager is a process of the host's, its engine a container: machines reach the one
+        // through the network's gateway. The port outlives the manager.
         let port = free_port();
         arguments.extend([
             "--listen".to_owned(),
@@ -287,7 +289,8 @@ impl Cluster {
         self.boots.since(since, cluster.trim())
     }
 
-    /// Gives the manager's engine the image `micado-tools`: a shell and its tools, and a folder `/data`.
+    /// Gives the manager's engine the image `micado-tools`: a shell and its tools, and a folder
+    /// `/data`.
     pub async fn load_tools(&self) {
         self.engine.import_tools().await;
     }
@@ -302,7 +305,8 @@ impl Cluster {
         self.engine.services().await
     }
 
-    /// The names that a container has on the network of all: the one that it shares with its service's others, and its own.
+    /// The names that a container has on the network of all: the one that it shares with its
+    /// service's others, and its own.
     pub async fn names_of(&self, container: &str) -> [String; 2] {
         let names = self
             .engine
@@ -322,7 +326,8 @@ impl Cluster {
         self.engine.nodes().await
     }
 
-    /// Quits and forgets all containers, stops all instances, and waits until nothing of either is left.
+    /// Quits and forgets all containers, stops all instances, and waits until nothing of either is
+    /// left.
     pub async fn empty(&self) {
         let view = self.look().await.expect("a manager that answers");
         for container in &view.containers {
@@ -415,7 +420,8 @@ pub(crate) struct Remains {
 }
 
 impl Remains {
-    /// On a thread and a runtime of its own: a drop cannot await, and the test's own runtime may be going down.
+    /// On a thread and a runtime of its own: a drop cannot await, and the test's own runtime may be
+    /// going down.
     fn on_a_thread(&self, work: impl AsyncFnOnce(&Host, &Self) + Send) {
         let done = std::thread::scope(|scope| {
             let body = || {

@@ -1,4 +1,5 @@
-//! What is known of a cluster when a test fails: what the manager shows, what it wrote, and what the engines have.
+//! What is known of a cluster when a test fails: what the manager shows, what it wrote, and what
+//! the engines have.
 
 use crate::{host::Host, manager::log_tail};
 use bollard::{

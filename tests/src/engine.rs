@@ -1,4 +1,5 @@
-//! The manager's engine: a container on the host's engine, so that a Swarm of the host's own is never touched.
+//! The manager's engine: a container on the host's engine, so that a Swarm of the host's own is
+//! never touched.
 
 use crate::{host::Host, run, view::wait};
 use bollard::{
@@ -35,7 +36,8 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Starts it on this network, with its socket and its certificates in this folder, and gives it the images it needs.
+    /// Starts it on this network, with its socket and its certificates in this folder, and gives it
+    /// the images it needs.
     pub(crate) async fn start(host: &Host, network: &str, folder: &Path) -> Self {
         let socket = socket(folder);
         for below in [socket.parent().expect("it has one"), &certificates(folder)] {
@@ -193,7 +195,8 @@ impl Engine {
             .collect()
     }
 
-    /// The names that a container of ours has on its network: the one that all of its service share, and its own.
+    /// The names that a container of ours has on its network: the one that all of its service
+    /// share, and its own.
     pub(crate) async fn names_of(&self, container: &str) -> Option<Vec<String>> {
         let services = self
             .docker

@@ -1,4 +1,5 @@
-//! A broker that fails on command: a proxy in front of the host engine's socket that loses answers, refuses, or keeps callers waiting.
+//! A broker that fails on command: a proxy in front of the host engine's socket that loses answers,
+//! refuses, or keeps callers waiting.
 
 use std::{
     io,
@@ -23,11 +24,13 @@ pub enum Fault {
     Answer(u16),
     /// Its connection is closed before it is carried out.
     Refuse,
-    /// It waits until the faults are over, and is then carried out, whether or not its caller is still there.
+    /// It waits until the faults are over, and is then carried out, whether or not its caller is
+    /// still there.
     Stall,
 }
 
-/// How often a fault happens, and to which requests: those whose first line contains a word, as in `POST /v1.41/containers/create?name=x`.
+/// How often a fault happens, and to which requests: those whose first line contains a word, as in
+/// `POST /v1.41/containers/create?name=x`.
 #[derive(Debug)]
 struct Rule {
     fault: Fault,
@@ -97,7 +100,8 @@ impl FaultyBroker {
 }
 
 impl Shared {
-    /// What goes wrong with what a caller sends, if it is a request that a rule is for and not a piece of a body.
+    /// What goes wrong with what a caller sends, if it is a request that a rule is for and not a
+    /// piece of a body.
     fn fault_of(&self, piece: &[u8]) -> Option<Fault> {
         let first_line = std::str::from_utf8(piece.split(|byte| *byte == b'\r').next()?)
             .ok()
@@ -144,7 +148,8 @@ async fn serve(mut client: UnixStream, target: PathBuf, shared: Arc<Shared>) -> 
     }
 }
 
-/// Answers as an engine that cannot, and takes what the caller still sends: closed too early, the caller would see a broken pipe and no answer.
+/// Answers as an engine that cannot, and takes what the caller still sends: closed too early, the
+/// caller would see a broken pipe and no answer.
 async fn answer_and_drain(mut client: UnixStream, status: u16) -> io::Result<()> {
     let body = r#"{"message":"the cloud is out of order"}"#;
     let head = format!(

@@ -1,4 +1,5 @@
-//! The engine that hosts everything a test makes: networks and containers with our labels, looked at and removed behind the manager's back.
+//! The engine that hosts everything a test makes: networks and containers with our labels, looked
+//! at and removed behind the manager's back.
 
 use crate::run::{self, FOLDER_LABEL, FOLDER_PREFIX, OWNER_LABEL, RUN_LABEL};
 use bollard::{
@@ -76,7 +77,8 @@ impl Host {
         Self { docker, endpoint }
     }
 
-    /// A network for a cluster; its labels say whose it is, so that it can be swept when that process is gone.
+    /// A network for a cluster; its labels say whose it is, so that it can be swept when that
+    /// process is gone.
     pub(crate) async fn make_network(&self, name: &str, folder: &Path) {
         let labels = [
             (RUN_LABEL, run::name()),
@@ -156,7 +158,8 @@ impl Host {
             .collect()
     }
 
-    /// Takes note, from now on, of every machine that is booted. The engine's own memory of events is short, and everybody's.
+    /// Takes note, from now on, of every machine that is booted. The engine's own memory of events
+    /// is short, and everybody's.
     pub(crate) fn watch_boots(&self) -> Boots {
         let filters: HashMap<_, _> = [
             ("type", "container"),
@@ -239,7 +242,8 @@ impl Host {
         lines.iter().map(ToString::to_string).collect()
     }
 
-    /// Removes a network and all that is on it: containers, their anonymous volumes and their cgroups.
+    /// Removes a network and all that is on it: containers, their anonymous volumes and their
+    /// cgroups.
     pub(crate) async fn clear(&self, network: &str) {
         let ids = self
             .on_network(network)

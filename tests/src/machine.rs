@@ -37,7 +37,8 @@ impl Cluster {
         self.host.run(&self.machine(tag).await.id, script).await
     }
 
-    /// Nothing passes any more between a machine and the manager's API: its agent is cut off, and Swarm is not. No connection is told.
+    /// Nothing passes any more between a machine and the manager's API: its agent is cut off, and
+    /// Swarm is not. No connection is told.
     pub async fn cut_agent(&self, tag: &str) {
         let port = self.port;
         self.on_machine(tag, &format!("iptables -I OUTPUT -p tcp --dport {port} -j DROP && iptables -I INPUT -p tcp --sport {port} -j DROP")).await;
@@ -64,7 +65,8 @@ impl Cluster {
         self.on_machine(tag, "pidof micado-node || true").await
     }
 
-    /// What the kernel counts for the one container that runs on a machine: the moment, in milliseconds since the Unix epoch, and the CPU time until then, in nanoseconds.
+    /// What the kernel counts for the one container that runs on a machine: the moment, in
+    /// milliseconds since the Unix epoch, and the CPU time until then, in nanoseconds.
     pub async fn cpu_counted(&self, tag: &str) -> (u64, u64) {
         let script = r"
             pid=$(docker inspect --format '{{.State.Pid}}' $(docker ps --quiet))
@@ -102,7 +104,8 @@ impl Cluster {
         )
     }
 
-    /// The containers that run on all machines, by the engines' ids, each with when it was started and as which process.
+    /// The containers that run on all machines, by the engines' ids, each with when it was started
+    /// and as which process.
     pub async fn containers_started(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
         for machine in self.machines().await {

@@ -1,4 +1,5 @@
-//! The manager under test, as a process of its own: a debug build of `micado`, so that its fault points are there.
+//! The manager under test, as a process of its own: a debug build of `micado`, so that its fault
+//! points are there.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -84,7 +85,8 @@ pub(crate) fn log_tail(folder: &Path, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// Ends the manager of a test that was killed, if it still runs: only a process that was started on this folder.
+/// Ends the manager of a test that was killed, if it still runs: only a process that was started on
+/// this folder.
 pub(crate) fn end_orphan(folder: &Path) {
     let Ok(pid) = fs::read_to_string(folder.join(PID)) else {
         return;

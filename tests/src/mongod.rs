@@ -1,4 +1,5 @@
-//! MongoDB for clusters under test: a database on the server that tests share, or a server of a test's own, which may be frozen and killed.
+//! MongoDB for clusters under test: a database on the server that tests share, or a server of a
+//! test's own, which may be frozen and killed.
 
 use micado_mongod::Server;
 use mongodb::{

@@ -57,7 +57,8 @@ impl Setup {
     }
 }
 
-/// A request to launch the web server for a client, with the default promises and its port published on a free port.
+/// A request to launch the web server for a client, with the default promises and its port
+/// published on a free port.
 #[must_use]
 pub fn web(client: &str) -> LaunchRequest {
     let spec = ServiceSpec {
@@ -80,7 +81,8 @@ pub fn web(client: &str) -> LaunchRequest {
     }
 }
 
-/// A request to launch a container that has a shell and its tools, and does nothing by itself. Its image is made by [`crate::Cluster::load_tools`].
+/// A request to launch a container that has a shell and its tools, and does nothing by itself. Its
+/// image is made by [`crate::Cluster::load_tools`].
 #[must_use]
 pub fn tools(client: &str) -> LaunchRequest {
     let mut request = web(client);

@@ -4,7 +4,8 @@ use crate::Cluster;
 use micado_api::{ClientError, ContainerState, ContainerView, InstanceState, InstanceView};
 use std::time::{Duration, Instant};
 
-/// Between two looks. The manager tells progress as it happens, but not everything that tests wait for.
+/// Between two looks. The manager tells progress as it happens, but not everything that tests wait
+/// for.
 const POLL: Duration = Duration::from_millis(25);
 
 /// What the manager shows at one moment, with what is over.
@@ -97,7 +98,8 @@ impl Cluster {
     /// Looks until it is so. A manager that does not answer is asked again.
     ///
     /// # Panics
-    /// When it is not so within these seconds; the cluster's end then tells all that is known of it.
+    /// When it is not so within these seconds; the cluster's end then tells all that is known of
+    /// it.
     pub async fn until<T>(
         &self,
         what: &str,

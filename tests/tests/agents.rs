@@ -1,4 +1,5 @@
-//! The agents of machines die, lose their manager, or are cut off from it: they come back by themselves, and no container is touched by any of it.
+//! The agents of machines die, lose their manager, or are cut off from it: they come back by
+//! themselves, and no container is touched by any of it.
 
 use micado_api::{ContainerState, HistoryPoint, HistoryQuery, InstanceState};
 use micado_tests::{Cluster, Fault, Options, Request, Setup, View, measured, tools, wait};
@@ -7,15 +8,18 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// After this an agent that was cut off for long has its connection again: its pauses grow to 15 s, and an attempt may take 10 s.
+/// After this an agent that was cut off for long has its connection again: its pauses grow to 15 s,
+/// and an attempt may take 10 s.
 const BACK: u64 = 40;
 /// How long the agent's way, or a whole machine, is cut.
 const MINUTE: Duration = Duration::from_secs(60);
-/// After this Swarm would have taken a machine for down that it has not heard of since the cut began.
+/// After this Swarm would have taken a machine for down that it has not heard of since the cut
+/// began.
 const NOTICED: Duration = Duration::from_secs(125);
 /// The time between two samples, and what a busy machine may add to it, in milliseconds.
 const SAMPLE: u64 = 2_000 + 1_000;
-/// Does nothing. It ends when it is asked to: what Swarm starts again on a machine that was away does not wait for what ran there before.
+/// Does nothing. It ends when it is asked to: what Swarm starts again on a machine that was away
+/// does not wait for what ran there before.
 const IDLE: &str = "trap 'exit 0' TERM; sleep 1000000 & wait";
 /// Burns some of a core, all the time.
 const BURNS: &str = "trap 'exit 0' TERM; while :; do i=0; while [ $i -lt 120000 ]; do i=$((i+1)); done; sleep 0.1; done";
@@ -62,8 +66,9 @@ fn now() -> u64 {
         })
 }
 
-/// The figures of a machine, or of a container, that were measured in this time, with the first after it, in which its last moment is; waits until they were
-/// written down. No moment is in them twice.
+/// The figures of a machine, or of a container, that were measured in this time, with the first
+/// after it, in which its last moment is; waits until they were written down. No moment is in them
+/// twice.
 async fn figures(cluster: &Cluster, name: &str, from: u64, until: u64) -> Vec<HistoryPoint> {
     let query = HistoryQuery {
         from: Some(from),
@@ -111,7 +116,8 @@ fn gapless(points: &[HistoryPoint], since: u64, until: u64) {
     );
 }
 
-/// The CPU time that the figures of that time add up to, in nanoseconds: of those that reach over its ends, their share of it.
+/// The CPU time that the figures of that time add up to, in nanoseconds: of those that reach over
+/// its ends, their share of it.
 fn cpu(points: &[HistoryPoint], since: u64, until: u64) -> u64 {
     let within = |it: &HistoryPoint| {
         it.at

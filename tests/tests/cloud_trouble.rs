@@ -4,7 +4,8 @@ use micado_api::{ContainerState, ContainerView, InstanceState};
 use micado_tests::{Cluster, Fault, Options, Setup, View, measured, wait, web};
 use std::time::{Instant, SystemTime};
 
-/// The lines of requests by which the `local` cloud makes a machine, gives it its files, and starts it.
+/// The lines of requests by which the `local` cloud makes a machine, gives it its files, and starts
+/// it.
 const CREATE: &str = "/containers/create?";
 const FILES: &str = "/archive?";
 const START: &str = "/start";

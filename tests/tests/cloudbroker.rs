@@ -1,4 +1,5 @@
-//! The whole way through CloudBroker, on a simulator whose machines boot: renting by jobs and by instances, a broker that is away, secrets, and input that is no good.
+//! The whole way through CloudBroker, on a simulator whose machines boot: renting by jobs and by
+//! instances, a broker that is away, secrets, and input that is no good.
 
 use micado_api::{ContainerState, InstanceState};
 use micado_tests::{

@@ -1,4 +1,5 @@
-//! The CloudBroker client alone against the simulator: every spelling that the service may have, and faults at random.
+//! The CloudBroker client alone against the simulator: every spelling that the service may have,
+//! and faults at random.
 
 use micado_api::{ClusterId, FlavourName, InstanceId, Location, MachineName, Tag};
 use micado_cloudbroker::{Config, Nulls, Pace, Simulator, Spelling};
@@ -166,7 +167,8 @@ impl World {
         Ok(self.broker.list(&self.cluster).await?.pop())
     }
 
-    /// As the manager does it: an order whose answer says nothing is asked again only after a list that lacks it. True when it was refused.
+    /// As the manager does it: an order whose answer says nothing is asked again only after a list
+    /// that lacks it. True when it was refused.
     async fn order(&self, order: &Order) -> bool {
         for _ in 0..ATTEMPTS {
             match self.broker.launch(order).await {

@@ -1,10 +1,12 @@
-//! The manager dies by SIGKILL at every step of a launch that rents a machine, and the next one finishes.
+//! The manager dies by SIGKILL at every step of a launch that rents a machine, and the next one
+//! finishes.
 
 use micado_api::{ContainerState, LaunchRequest};
 use micado_tests::{Cluster, Options, Request, Setup, measured, wait, web};
 use std::time::{Instant, SystemTime};
 
-/// Fewer steps than a launch has in any case: if dying ends before, the fault points are not reached.
+/// Fewer steps than a launch has in any case: if dying ends before, the fault points are not
+/// reached.
 const FEWEST_STEPS: u32 = 10;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,7 +35,8 @@ async fn round(cluster: &mut Cluster, step: u32) -> bool {
     if died {
         cluster.start_manager(&[]).await;
     }
-    // The same request once more: whether the first was recorded is nothing that its caller can know.
+    // The same request once more: whether the first was recorded is nothing that its caller can
+    // know.
     let name = cluster.launch(&request).await.name.to_string();
     cluster
         .until_container(&name, ContainerState::Running, 60)

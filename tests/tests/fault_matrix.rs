@@ -1,4 +1,5 @@
-//! Each call to CloudBroker x each way in which it can go wrong: in the end there is what was asked for, the broker has no machine that we do not show, and nothing was rented twice.
+//! Each call to CloudBroker x each way in which it can go wrong: in the end there is what was asked
+//! for, the broker has no machine that we do not show, and nothing was rented twice.
 
 use micado_api::{ContainerState, InstanceState};
 use micado_cloudbroker::{CallKind, Fault, Rule};
@@ -85,7 +86,8 @@ impl Trouble {
     }
 }
 
-/// Whether a call changes nothing, so that the client itself tries it again: it has to fail more than once to be felt.
+/// Whether a call changes nothing, so that the client itself tries it again: it has to fail more
+/// than once to be felt.
 fn only_reads(call: CallKind) -> bool {
     matches!(call, CallKind::ShowJob | CallKind::ListJobs)
 }
@@ -99,7 +101,8 @@ async fn every_call_may_go_wrong_in_every_way() {
     assert_eq!(matrix.len(), CALLS.len());
 }
 
-/// These calls' rows, on a cluster of their own: for each trouble how long it took until all was as if nothing had been.
+/// These calls' rows, on a cluster of their own: for each trouble how long it took until all was as
+/// if nothing had been.
 async fn lane(calls: &[CallKind]) -> Vec<(CallKind, Vec<Duration>)> {
     let options = Options {
         rented: Some(Rented::records()),
@@ -211,7 +214,8 @@ async fn persist<T>(
     }
 }
 
-/// The tag of the machine that this container is to run on, if it is the only one and the broker says that it runs.
+/// The tag of the machine that this container is to run on, if it is the only one and the broker
+/// says that it runs.
 async fn booting(cluster: &Cluster, name: &str) -> Option<String> {
     let view = cluster.look().await.ok()?;
     let tag = view.place_of(name)?;
@@ -254,7 +258,8 @@ fn table(matrix: &BTreeMap<CallKind, Vec<Duration>>) -> String {
     text
 }
 
-/// One booted run per row: the worst trouble for each call, and a container that really runs in the end.
+/// One booted run per row: the worst trouble for each call, and a container that really runs in the
+/// end.
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_that_boot_come_of_it_too() {
     let options = Options {

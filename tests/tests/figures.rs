@@ -1,4 +1,5 @@
-//! What machines and containers really use, as people see it, with both stores: measured on rented machines, shown within a factor of what the load is, and kept.
+//! What machines and containers really use, as people see it, with both stores: measured on rented
+//! machines, shown within a factor of what the load is, and kept.
 
 use micado_api::{ContainerState, LaunchRequest, Timestamp};
 use micado_tests::{Cluster, Options, Request, Setup, Store, measured, tools, wait};
@@ -279,7 +280,8 @@ async fn killed_for_want_of_memory(cluster: &mut Cluster, store: Store) {
     cluster.micado(&["quit", "--rm", "-n", &name]).await.ok();
 }
 
-/// What happened is kept: a manager that is started anew, and that no agent tells of it again, still shows it.
+/// What happened is kept: a manager that is started anew, and that no agent tells of it again,
+/// still shows it.
 async fn known_after_a_restart(cluster: &mut Cluster, store: Store, name: &str, tag: &str) {
     cluster.cut_agent(tag).await;
     // By then the refresh has had its turn after all that the agent has told.

@@ -58,7 +58,8 @@ async fn machines_are_rented_when_no_machine_has_room_twice() {
     json_and_tables_say_so(&cluster).await;
 }
 
-/// The worker token that the second machine was told is good for nothing, and neither it nor the credential is on the machine.
+/// The worker token that the second machine was told is good for nothing, and neither it nor the
+/// credential is on the machine.
 async fn nothing_that_lets_others_in_stays(cluster: &Cluster, told: &str) {
     wait("the worker token is renewed", 30, async || {
         (cluster.worker_token().await != told).then_some(())

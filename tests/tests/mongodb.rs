@@ -1,4 +1,5 @@
-//! A cluster whose records are in a MongoDB: its manager dies, the server dies or says nothing, and in the end everything is there as it was.
+//! A cluster whose records are in a MongoDB: its manager dies, the server dies or says nothing, and
+//! in the end everything is there as it was.
 
 use micado_api::{ContainerState, InstanceState};
 use micado_tests::{Cluster, Options, Request, Setup, Store, View, measured, wait, web};
@@ -26,7 +27,8 @@ async fn cluster(store: Store) -> Cluster {
     .await
 }
 
-/// What must be the same before and after: each container's place and state, each machine's state, what runs, and what was said of it.
+/// What must be the same before and after: each container's place and state, each machine's state,
+/// what runs, and what was said of it.
 #[derive(Debug, PartialEq, Eq)]
 struct Picture {
     containers: BTreeMap<String, (Option<String>, ContainerState)>,

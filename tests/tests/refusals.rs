@@ -1,4 +1,5 @@
-//! Bad input: every refusal names the thing and the cause, ends with the right code, and changes nothing.
+//! Bad input: every refusal names the thing and the cause, ends with the right code, and changes
+//! nothing.
 
 use micado_api::ContainerState;
 use micado_tests::{Cluster, Options, Setup, run_micado, wait};
@@ -139,7 +140,8 @@ async fn what_is_wrong_is_named_and_changes_nothing() {
     a_port_that_a_foreign_process_holds(&cluster).await;
 }
 
-/// Swarm finds that out when it starts the container, over and over: it is shown as failing, in the engine's words, and `launch` says so.
+/// Swarm finds that out when it starts the container, over and over: it is shown as failing, in the
+/// engine's words, and `launch` says so.
 async fn a_port_that_a_foreign_process_holds(cluster: &Cluster) {
     let holds = "perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(LocalPort => 18081, Listen => 1, ReuseAddr => 1) or exit 1; sleep 600' & sleep 0.3; kill -0 $!";
     cluster

@@ -1,4 +1,5 @@
-//! Sessions on containers of rented machines: commands, copies and logs of earlier runs, by way of the machine's agent, through cuts and the manager's death too, and many at once.
+//! Sessions on containers of rented machines: commands, copies and logs of earlier runs, by way of
+//! the machine's agent, through cuts and the manager's death too, and many at once.
 
 use futures_util::future::join_all;
 use micado_api::{ContainerState, LaunchRequest};
@@ -14,7 +15,8 @@ use std::{
 };
 use tokio::process::Command;
 
-/// What is copied, in MiB; and when everything is to be tested. The store has no part in it: the second time a little will do.
+/// What is copied, in MiB; and when everything is to be tested. The store has no part in it: the
+/// second time a little will do.
 const SIZE: u64 = 100;
 const FULL_SIZE: u64 = 1024;
 const SMALL_SIZE: u64 = 10;
@@ -24,10 +26,12 @@ const PIPE: u64 = 64 << 10;
 const STUCK: Duration = Duration::from_secs(1);
 /// By so much the memory of whoever passes a copy on may grow, in MiB, whatever its size.
 const PASSING_ON: u64 = 48;
-/// A session whose machine is cut off ends within so many seconds, and machines are reached again within so many.
+/// A session whose machine is cut off ends within so many seconds, and machines are reached again
+/// within so many.
 const NOTICED: u64 = 45;
 
-/// A cluster with so many containers on one machine, which is reached, their names, and the machine's tag.
+/// A cluster with so many containers on one machine, which is reached, their names, and the
+/// machine's tag.
 async fn running(store: Store, count: usize) -> (Cluster, Vec<String>, String) {
     launched(store, &vec![tools("acme"); count]).await
 }
@@ -545,7 +549,8 @@ async fn logs_of_earlier_runs() {
     over(&cluster, name, &second).await;
 }
 
-/// Logs of what is over: of one that was stopped the end is kept, one that completed is still there.
+/// Logs of what is over: of one that was stopped the end is kept, one that completed is still
+/// there.
 async fn over(cluster: &Cluster, name: &str, second: &str) {
     cluster.micado(&["quit", "-n", name]).await.ok();
     cluster

@@ -1,4 +1,5 @@
-//! The XML that is read from outside: the broker's lists, and `cloudsetup.xml`. Nothing may panic, use up the stack or take long.
+//! The XML that is read from outside: the broker's lists, and `cloudsetup.xml`. Nothing may panic,
+//! use up the stack or take long.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! One account at a broker, which several clouds of `cloudsetup.xml` may share: its way there, its catalogue, its lists.
+//! One account at a broker, which several clouds of `cloudsetup.xml` may share: its way there, its
+//! catalogue, its lists.
 
 use super::{
     catalogue::Catalogue, credentials::CredentialsFile, facts::Facts, http::Http, link::Link,
@@ -23,7 +24,8 @@ pub(super) struct Account {
     /// Its clouds, in the file's order.
     pub(super) clouds: Vec<Cloud>,
     pub(super) applications: Vec<Application>,
-    /// Instances that do not carry the name they were given, and could not be stopped yet: their ids.
+    /// Instances that do not carry the name they were given, and could not be stopped yet: their
+    /// ids.
     pub(super) strays: Mutex<BTreeSet<String>>,
 }
 

@@ -92,7 +92,8 @@ impl Entry {
     }
 }
 
-/// The catalogue as far as it was needed. Read anew when an order was refused, for it may have changed.
+/// The catalogue as far as it was needed. Read anew when an order was refused, for it may have
+/// changed.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
     /// By kind.
@@ -120,7 +121,8 @@ impl Catalogue {
         }
     }
 
-    /// The one active entry of this name that fits; an executable may also be named by its file. `where_` says in words what it has to fit.
+    /// The one active entry of this name that fits; an executable may also be named by its file.
+    /// `where_` says in words what it has to fit.
     pub(super) async fn find(
         &self,
         link: &Link,

@@ -1,4 +1,5 @@
-//! The user data by which an instance sets itself up: a `#cloud-config` that lays the order's files and the node's scripts out and runs them.
+//! The user data by which an instance sets itself up: a `#cloud-config` that lays the order's files
+//! and the node's scripts out and runs them.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
@@ -12,7 +13,8 @@ const SCRIPTS_HOME: &str = "/opt/micado/node";
 /// Where an order's files are.
 const FILES_HOME: &str = "/etc/micado";
 
-/// The node's scripts and the units that run them at a boot, each with its mode, as an administrator would load them into the broker.
+/// The node's scripts and the units that run them at a boot, each with its mode, as an
+/// administrator would load them into the broker.
 const SCRIPTS: [(&str, &str, &str); 6] = [
     (
         "deploy.sh",

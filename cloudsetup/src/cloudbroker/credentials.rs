@@ -1,4 +1,5 @@
-//! The account's user and password, in the original's file: the user in line 1, the password in line 2.
+//! The account's user and password, in the original's file: the user in line 1, the password in
+//! line 2.
 
 use std::{
     fmt, fs,
@@ -37,7 +38,8 @@ impl CredentialsFile {
     /// What stands in it.
     ///
     /// # Errors
-    /// When it is not there, others may read it, or it does not hold the two lines; in words for the user.
+    /// When it is not there, others may read it, or it does not hold the two lines; in words for
+    /// the user.
     pub(super) fn read(&self) -> Result<Credentials, String> {
         let text =
             text_for_owner(&self.0).map_err(|cause| format!("credentials file {self}: {cause}"))?;

@@ -7,7 +7,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 /// What may stand in a value as it is.
 const AS_IT_IS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
-/// The words of `micado cloud=C tag=T location=L application=A flavour=F`, as far as they are there.
+/// The words of `micado cloud=C tag=T location=L application=A flavour=F`, as far as they are
+/// there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Description {
     pub(super) cloud: Option<String>,

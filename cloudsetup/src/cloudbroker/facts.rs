@@ -1,4 +1,5 @@
-//! What a list of jobs does not say: the address of a job that runs, and why one ended. Asked a few at a time, and remembered.
+//! What a list of jobs does not say: the address of a job that runs, and why one ended. Asked a few
+//! at a time, and remembered.
 
 use super::{
     failure::{Failure, No},
@@ -144,7 +145,8 @@ async fn problem(link: &Link, job: &str) -> Result<Option<String>, Failure> {
         let problems = items(logs, "activity-log")?
             .into_iter()
             .filter(|log| log.text_of("severity").is_some_and(is_problem));
-        // Which end of the list is the newer nobody says; the time does, if it is there (and it is spelled so that it sorts).
+        // Which end of the list is the newer nobody says; the time does, if it is there (and it is
+        // spelled so that it sorts).
         let last = problems.max_by_key(|log| log.text_of("created-at").map(str::to_owned));
         Ok(last
             .and_then(|log| {

@@ -1,4 +1,5 @@
-//! What an answer says: yes, a clear no, or nothing of the effect. An error document decides before the status, whatever the status is.
+//! What an answer says: yes, a clear no, or nothing of the effect. An error document decides before
+//! the status, whatever the status is.
 
 use super::http::Answer;
 use crate::{

@@ -1,4 +1,5 @@
-//! One request over HTTP, and its answer: who is trusted, what is sent, how long it may take, how much is read.
+//! One request over HTTP, and its answer: who is trusted, what is sent, how long it may take, how
+//! much is read.
 
 use super::credentials::Credentials;
 use bytes::Bytes;
@@ -87,10 +88,12 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// Trusts the authorities that the system knows and those in these files (PEM). Contacts nothing.
+    /// Trusts the authorities that the system knows and those in these files (PEM). Contacts
+    /// nothing.
     ///
     /// # Errors
-    /// When the endpoint is no https URL (http will do on this machine), or an authority cannot be used.
+    /// When the endpoint is no https URL (http will do on this machine), or an authority cannot be
+    /// used.
     pub(super) fn new(endpoint: &str, authorities: &[PathBuf]) -> Result<Self, String> {
         let url = address(endpoint)?;
         let builder = Client::builder()

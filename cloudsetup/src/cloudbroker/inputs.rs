@@ -1,4 +1,5 @@
-//! The input files of a job: the order's own in one archive, and each of a person's under its own name.
+//! The input files of a job: the order's own in one archive, and each of a person's under its own
+//! name.
 
 use crate::{Order, files::archive};
 use bytes::Bytes;

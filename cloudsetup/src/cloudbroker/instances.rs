@@ -89,7 +89,8 @@ impl CloudBroker {
             .await
     }
 
-    /// Stops an instance that would not be found again, because the broker has given it a name of its own.
+    /// Stops an instance that would not be found again, because the broker has given it a name of
+    /// its own.
     async fn turn_away(&self, instance: &Instance, order: &Order) -> Failure {
         let (id, name) = (&instance.id, &instance.name);
         self.strays().insert(id.clone());

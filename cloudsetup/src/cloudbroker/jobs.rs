@@ -1,4 +1,5 @@
-//! Machines as jobs, the original's way: a job that runs for ever, started by its executable with the order's files as its input.
+//! Machines as jobs, the original's way: a job that runs for ever, started by its executable with
+//! the order's files as its input.
 
 use super::{
     CloudBroker,
@@ -21,7 +22,8 @@ use tokio::time::Instant;
 pub(super) const STOP_AGAIN: Duration = Duration::from_secs(10);
 
 impl CloudBroker {
-    /// The job of this order: the one that is there, finished if an order that was cut off left it half made, or a new one.
+    /// The job of this order: the one that is there, finished if an order that was cut off left it
+    /// half made, or a new one.
     pub(super) async fn launch_job(
         &self,
         order: &Order,
@@ -221,7 +223,8 @@ impl CloudBroker {
         })
     }
 
-    /// Deletes a job that never ran, so that a refusal leaves nothing behind. One that was submitted after all is left as it is: a machine of it might run on, unseen.
+    /// Deletes a job that never ran, so that a refusal leaves nothing behind. One that was
+    /// submitted after all is left as it is: a machine of it might run on, unseen.
     async fn take_back(&self, job: &Job, failure: Failure) -> Failure {
         let taken_back = match self.show_job(job).await {
             Ok(shown) if shown.is_half_made() => self.delete_job(job).await,
@@ -292,7 +295,8 @@ impl CloudBroker {
         }
     }
 
-    /// Stops what still runs of a job that has ended: whether it ends with its job is not sure at every broker.
+    /// Stops what still runs of a job that has ended: whether it ends with its job is not sure at
+    /// every broker.
     async fn halt_instances(&self, job: &Job, progress: &Progress) -> Result<(), Failure> {
         for instance in instances_of(&self.account.link, &job.id)
             .await?

@@ -1,4 +1,5 @@
-//! The way to one account at the broker: every call is paced, shows the credentials, is repeated where that is safe, and is judged.
+//! The way to one account at the broker: every call is paced, shows the credentials, is repeated
+//! where that is safe, and is judged.
 
 use super::{
     credentials::{Credentials, CredentialsFile},
@@ -18,7 +19,8 @@ use tokio::time::{Instant, sleep};
 const ATTEMPTS: u32 = 4;
 /// The pause before a call is repeated; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(500);
-/// For how long credentials that were not taken are not shown again; each further time it is twice as long.
+/// For how long credentials that were not taken are not shown again; each further time it is twice
+/// as long.
 const FIRST_LOCK: Duration = Duration::from_secs(30);
 const LONGEST_LOCK: Duration = Duration::from_secs(300);
 
@@ -108,7 +110,8 @@ impl Link {
             .map_err(|failure| failure.doing(purpose))
     }
 
-    /// Does something to a record. What the broker says of it is of no interest, and may be nothing.
+    /// Does something to a record. What the broker says of it is of no interest, and may be
+    /// nothing.
     pub(super) async fn act(
         &self,
         method: Method,
@@ -193,7 +196,8 @@ impl Link {
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The credentials as they stand in the file now, unless the broker did not take them a moment ago.
+    /// The credentials as they stand in the file now, unless the broker did not take them a moment
+    /// ago.
     fn shown(&self) -> Result<Credentials, Failure> {
         let credentials = self.credentials.read().map_err(Failure::no)?;
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,7 +209,8 @@ impl Link {
         }
     }
 
-    /// Notes that these credentials are wrong, so that not every call asks the broker anew (it may shut the account).
+    /// Notes that these credentials are wrong, so that not every call asks the broker anew (it may
+    /// shut the account).
     fn shut(&self, credentials: Credentials, said: &str) -> Failure {
         let words = format!(
             "the broker does not take the user and the password of {}: {said}: correct the file",

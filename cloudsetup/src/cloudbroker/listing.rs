@@ -18,9 +18,11 @@ use tokio::time::Instant;
 
 /// For so long a listing waits for others who want it too.
 const GATHER: Duration = Duration::from_millis(20);
-/// A list of several pages is read anew so often when something was deleted meanwhile, for then a record may have slipped from a page to the one before.
+/// A list of several pages is read anew so often when something was deleted meanwhile, for then a
+/// record may have slipped from a page to the one before.
 const ATTEMPTS: usize = 3;
-/// What no application rents, though one may have before `cloudsetup.xml` was changed, is looked for so often once none was found.
+/// What no application rents, though one may have before `cloudsetup.xml` was changed, is looked
+/// for so often once none was found.
 const NONE_BELIEVED: Duration = Duration::from_secs(600);
 
 /// What the account has, of ours.
@@ -50,7 +52,8 @@ pub(super) struct Listing {
 struct Kind {
     /// An application rents them.
     rented: bool,
-    /// Since when the list is known to hold none of ours that stands for itself; nothing where it must be looked at.
+    /// Since when the list is known to hold none of ours that stands for itself; nothing where it
+    /// must be looked at.
     none: Mutex<Option<Instant>>,
     whole: Whole,
 }
@@ -137,7 +140,8 @@ impl Listing {
 }
 
 impl Kind {
-    /// Those that are ours, and how many pages it took to read them: none where it is known that there are none.
+    /// Those that are ours, and how many pages it took to read them: none where it is known that
+    /// there are none.
     async fn ours<R: Record>(
         &self,
         link: &Link,

@@ -1,4 +1,5 @@
-//! How fast an account may be called: so many calls per second, and not at all for as long as the broker asks for a pause.
+//! How fast an account may be called: so many calls per second, and not at all for as long as the
+//! broker asks for a pause.
 
 use std::{
     collections::VecDeque,
@@ -45,7 +46,8 @@ impl Pace {
         }
     }
 
-    /// Returns when a call may go out; at once with the time that is left to wait when that is later than `deadline`.
+    /// Returns when a call may go out; at once with the time that is left to wait when that is
+    /// later than `deadline`.
     pub(super) async fn turn(&self, deadline: Instant) -> Result<(), Duration> {
         let late = |at: Instant| at.saturating_duration_since(Instant::now());
         let mut sent = tokio::time::timeout_at(deadline, self.sent.lock())

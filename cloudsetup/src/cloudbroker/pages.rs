@@ -1,4 +1,5 @@
-//! Lists, read whole: page by page, from brokers that page, that do not, and that give fewer per page than they are asked for.
+//! Lists, read whole: page by page, from brokers that page, that do not, and that give fewer per
+//! page than they are asked for.
 
 use super::{
     failure::Failure,
@@ -15,7 +16,8 @@ use tokio::time::Instant;
 
 /// What is asked for.
 const PER_PAGE: usize = 1000;
-/// A page may be as long as it is because the broker gives no more at once. Such limits are round numbers, so other pages are known to be the last.
+/// A page may be as long as it is because the broker gives no more at once. Such limits are round
+/// numbers, so other pages are known to be the last.
 const ROUND: usize = 10;
 /// For so long a round page is believed to be the last that was found to be.
 const BELIEVED: Duration = Duration::from_secs(600);
@@ -44,7 +46,8 @@ impl Whole {
     }
 }
 
-/// All of `/path.xml`, whose elements are of this name, each given to `read` once. Tells how many pages it took that had something new.
+/// All of `/path.xml`, whose elements are of this name, each given to `read` once. Tells how many
+/// pages it took that had something new.
 pub(super) async fn read_all<T>(
     link: &Link,
     path: &str,

@@ -10,7 +10,8 @@ use crate::{Cloud, Rent};
 use micado_api::{CloudName, FlavourName};
 use std::collections::BTreeSet;
 
-/// A cloud by the ids of all that has the names of its parts, active or not: what runs there may have been rented before that changed.
+/// A cloud by the ids of all that has the names of its parts, active or not: what runs there may
+/// have been rented before that changed.
 #[derive(Debug)]
 struct Place {
     cloud: CloudName,
@@ -20,7 +21,8 @@ struct Place {
     sizes: Vec<(String, FlavourName)>,
 }
 
-/// Where all clouds of an account are, as far as the catalogue has them, and what its deployments are of.
+/// Where all clouds of an account are, as far as the catalogue has them, and what its deployments
+/// are of.
 #[derive(Debug)]
 pub(super) struct Places {
     places: Vec<Place>,
@@ -82,7 +84,8 @@ impl Places {
         })
     }
 
-    /// The first cloud that has this job's region, and if possible its instance type; the account's first if none has, so that no machine goes unseen.
+    /// The first cloud that has this job's region, and if possible its instance type; the account's
+    /// first if none has, so that no machine goes unseen.
     pub(super) fn of_job(&self, job: &Job) -> Option<Owner> {
         self.owner(
             job.resource.as_deref(),

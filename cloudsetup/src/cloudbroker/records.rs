@@ -1,4 +1,5 @@
-//! The broker's records as far as they matter here, read from its documents whatever their spelling.
+//! The broker's records as far as they matter here, read from its documents whatever their
+//! spelling.
 
 use super::{description::Description, failure::Failure};
 use crate::{Machine, MachineState, dom::Element};
@@ -104,7 +105,8 @@ pub(super) fn all<R: Record>(root: &Element) -> Result<Vec<R>, Failure> {
     items(root, R::ITEM)?.into_iter().map(one).collect()
 }
 
-/// The elements of this name that a document lists, under a root of any name; or the one that it is.
+/// The elements of this name that a document lists, under a root of any name; or the one that it
+/// is.
 pub(super) fn items<'e>(root: &'e Element, item: &str) -> Result<Vec<&'e Element>, Failure> {
     if root.is(item) {
         return Ok(vec![root]);
@@ -114,7 +116,8 @@ pub(super) fn items<'e>(root: &'e Element, item: &str) -> Result<Vec<&'e Element
         .iter()
         .filter(|child| child.is(item))
         .collect();
-    // Machines must never be taken for gone because something else was read, such as somebody's log-in page.
+    // Machines must never be taken for gone because something else was read, such as somebody's
+    // log-in page.
     let nothing = root.children.is_empty() && root.text.is_empty() && !root.is("html");
     if items.is_empty() && !nothing {
         return Err(Failure::Lost(format!(
@@ -239,7 +242,8 @@ fn instance_state(status: &str) -> MachineState {
     }
 }
 
-/// A word that nobody knows is said once, and taken for a machine that is on its way: its deadline bounds it.
+/// A word that nobody knows is said once, and taken for a machine that is on its way: its deadline
+/// bounds it.
 fn pending(strange: &str) -> MachineState {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut said = SAID
@@ -254,7 +258,8 @@ fn pending(strange: &str) -> MachineState {
     MachineState::Pending
 }
 
-/// Of several machines of one name, the one that counts: an order whose answer was lost may have left another, half made.
+/// Of several machines of one name, the one that counts: an order whose answer was lost may have
+/// left another, half made.
 pub(super) fn liveliest<T>(
     records: impl IntoIterator<Item = T>,
     state: impl Fn(&T) -> MachineState,

@@ -65,7 +65,8 @@ pub(super) struct Came {
 
 const INSTANCES: &str = "GET /instances.xml?page=1&per_page=1000";
 
-/// Answers by `METHOD /path`, with or without the query; the last answer for a call stays. A list of instances that it was told nothing of is empty, and no call that counts.
+/// Answers by `METHOD /path`, with or without the query; the last answer for a call stays. A list
+/// of instances that it was told nothing of is empty, and no call that counts.
 #[derive(Clone)]
 pub(super) struct Script {
     told: Arc<Mutex<BTreeMap<String, VecDeque<Reply>>>>,
@@ -193,7 +194,8 @@ pub(super) fn write_credentials(file: &CredentialsFile, password: &str) {
     fs::set_permissions(&file.0, fs::Permissions::from_mode(0o600)).expect("our file");
 }
 
-/// The set-up of the tests: two clouds of one account in two regions, an application rented as jobs and one as instances.
+/// The set-up of the tests: two clouds of one account in two regions, an application rented as jobs
+/// and one as instances.
 pub(super) const SETUP: &str = "<setup>
 <clouds>
 <cloud><name>zrh</name><provider>CloudSigma</provider><region>CloudSigma Zurich</region><credentials>cbcredentials</credentials>

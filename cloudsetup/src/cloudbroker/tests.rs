@@ -1,4 +1,5 @@
-//! Tests of the clouds of an account: whose is which machine, what is said of it, and how often the broker is asked.
+//! Tests of the clouds of an account: whose is which machine, what is said of it, and how often the
+//! broker is asked.
 
 use super::{
     script::{LOOKING_UP, Reply, SETUP, Script, credentials, instance, job, list, with_instances},

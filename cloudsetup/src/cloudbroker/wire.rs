@@ -23,7 +23,8 @@ impl<'a> Document<'a> {
         self
     }
 
-    /// The whole, with what the cloud and then the application add. What they name too is as the last of them says.
+    /// The whole, with what the cloud and then the application add. What they name too is as the
+    /// last of them says.
     pub(super) fn finish(self, cloud: &[Extra], application: &[Extra]) -> String {
         let overridden =
             |name: &str, by: &[Extra]| by.iter().any(|extra| same_name(&extra.name, name));
@@ -51,7 +52,8 @@ fn append(text: &mut String, extra: &Extra) {
     let _ = write!(text, "</{name}>");
 }
 
-/// The arguments of an application's executable, if it takes any: the template with the location for its `%s` (and `%` for `%%`, as the original's formatting had it).
+/// The arguments of an application's executable, if it takes any: the template with the location
+/// for its `%s` (and `%` for `%%`, as the original's formatting had it).
 pub(super) fn arguments(application: &Application, location: &str) -> Option<String> {
     let template = application.param_template.as_deref()?;
     let parts: Vec<_> = template

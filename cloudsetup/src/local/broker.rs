@@ -61,7 +61,8 @@ impl Broker for LocalCloud {
             self.ensure_network(&engine, &order.cluster).await?;
             match self.find(&engine, &order.name).await? {
                 Some(machine) if machine.state != MachineState::Pending => return Ok(machine),
-                // What an order that was cut off has made and not started. The rest of that order may still come: it must find nothing, unless it came just now.
+                // What an order that was cut off has made and not started. The rest of that order
+                // may still come: it must find nothing, unless it came just now.
                 Some(half_made) if discard(&engine, &half_made.id).await? => {}
                 Some(_) => {
                     return self
@@ -80,14 +81,16 @@ impl Broker for LocalCloud {
         .await
     }
 
-    /// The container goes last: as long as it is listed, a repeated call finishes what an interrupted one left.
+    /// The container goes last: as long as it is listed, a repeated call finishes what an
+    /// interrupted one left.
     async fn terminate(&self, name: &str) -> Result<(), BrokerError> {
         bounded(async {
             let engine = self.engine().await?;
             let Some(machine) = self.find(&engine, name).await? else {
                 return Ok(());
             };
-            // Shut down, not cut off: an engine that takes its leave keeps no other waiting for it. One that does not hear is killed.
+            // Shut down, not cut off: an engine that takes its leave keeps no other waiting for it.
+            // One that does not hear is killed.
             let shutdown = StopContainerOptionsBuilder::default()
                 .t(SHUTDOWN_SECONDS)
                 .build();
@@ -107,7 +110,8 @@ impl Broker for LocalCloud {
 }
 
 impl LocalCloud {
-    /// The machine of this name. A container of the name that is not our machine is an error: it must never be touched.
+    /// The machine of this name. A container of the name that is not our machine is an error: it
+    /// must never be touched.
     async fn find(&self, engine: &Docker, name: &str) -> Result<Option<Machine>, BrokerError> {
         // The engine matches names as patterns, so the exact one is picked here.
         let filters = HashMap::from([("name".to_owned(), vec![format!("^/{name}$")])]);
@@ -166,8 +170,9 @@ impl LocalCloud {
     }
 }
 
-/// Gives a container that was never started its files and starts it. One that the engine cannot start is removed, so that a refusal leaves nothing.
-/// By its id, never by its name: what comes late must not reach the container of the next order.
+/// Gives a container that was never started its files and starts it. One that the engine cannot
+/// start is removed, so that a refusal leaves nothing. By its id, never by its name: what comes
+/// late must not reach the container of the next order.
 async fn boot(engine: &Docker, machine: &Machine, archive: Bytes) -> Result<(), BrokerError> {
     let into_root = UploadToContainerOptionsBuilder::default().path("/").build();
     let uploaded = engine
@@ -187,7 +192,8 @@ async fn boot(engine: &Docker, machine: &Machine, archive: Bytes) -> Result<(), 
     }
 }
 
-/// The engine itself takes a container back whose maker hung up before it was whole; it may be seen for a moment.
+/// The engine itself takes a container back whose maker hung up before it was whole; it may be seen
+/// for a moment.
 fn vanished(name: &str) -> BrokerError {
     BrokerError::Unknown(format!(
         "container `{name}`, or its network, was removed while it was being made: ask again"
@@ -211,7 +217,8 @@ async fn remove(engine: &Docker, id: &str) -> Result<(), BrokerError> {
     }
 }
 
-/// Removes a container that was never started; `false` when it has been started after all. The engine's answer is the judge: it waits for a start under way.
+/// Removes a container that was never started; `false` when it has been started after all. The
+/// engine's answer is the judge: it waits for a start under way.
 async fn discard(engine: &Docker, id: &str) -> Result<bool, BrokerError> {
     loop {
         let with_volumes = RemoveContainerOptionsBuilder::default().v(true).build();

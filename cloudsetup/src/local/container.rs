@@ -1,4 +1,5 @@
-//! What a machine is as a container: the request that makes it from an order, and the machine read back from the engine's list.
+//! What a machine is as a container: the request that makes it from an order, and the machine read
+//! back from the engine's list.
 
 use crate::{Flavour, LocalConfig, Machine, MachineState, Order};
 use bollard::models::{
@@ -27,7 +28,8 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// The `wanted` CPUs that fewest machines are pinned to, as the kernel writes them; `None` for all.
+    /// The `wanted` CPUs that fewest machines are pinned to, as the kernel writes them; `None` for
+    /// all.
     fn choose_cpus(&self, wanted: usize) -> Option<String> {
         if wanted >= self.pinned.len() {
             return None;
@@ -72,7 +74,8 @@ pub(super) fn network(name: &str, cluster: &ClusterId) -> NetworkCreateRequest {
     }
 }
 
-/// Label filters of the engine's list: the machines of this cluster in this cloud, or, without, those of anybody.
+/// Label filters of the engine's list: the machines of this cluster in this cloud, or, without,
+/// those of anybody.
 pub(super) fn filters(of: Option<(&ClusterId, &CloudName)>) -> HashMap<String, Vec<String>> {
     let labels = match of {
         Some((cluster, cloud)) => vec![
@@ -110,7 +113,8 @@ pub(super) fn is_machine(
             == Some(name)
 }
 
-/// The container of this order. The flavour's memory and cores are its real limits, never above what the host has; a flavour without a size has none.
+/// The container of this order. The flavour's memory and cores are its real limits, never above
+/// what the host has; a flavour without a size has none.
 pub(super) fn request(
     order: &Order,
     cloud: &CloudName,
@@ -170,7 +174,8 @@ pub(super) fn request(
     }
 }
 
-/// The rights that an engine in a container needs, short of `--privileged`: that asks for capabilities which the host itself may lack.
+/// The rights that an engine in a container needs, short of `--privileged`: that asks for
+/// capabilities which the host itself may lack.
 pub(super) fn rights(unified_cgroups: bool, capabilities: Vec<String>) -> HostConfig {
     HostConfig {
         binds: (!unified_cgroups).then(|| vec!["/sys/fs/cgroup:/sys/fs/cgroup:rw".to_owned()]),

@@ -1,4 +1,5 @@
-//! The `local` cloud: an instance is a container with a Docker Engine of its own, on an engine of yours.
+//! The `local` cloud: an instance is a container with a Docker Engine of its own, on an engine of
+//! yours.
 
 mod broker;
 mod check;
@@ -16,8 +17,9 @@ use std::net::IpAddr;
 /// Where the engine that hosts the instances is, when neither the cloud nor the caller says.
 pub const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
 
-/// What the engine at `endpoint` must allow a container of the node image that is nobody's instance, such as a manager's own engine in a test.
-/// Add limits, mounts and a network; end with [`remove_cgroups`].
+/// What the engine at `endpoint` must allow a container of the node image that is nobody's
+/// instance, such as a manager's own engine in a test. Add limits, mounts and a network; end with
+/// [`remove_cgroups`].
 ///
 /// # Errors
 /// When the engine does not answer.
@@ -35,13 +37,15 @@ pub async fn engine_rights(endpoint: &str) -> Result<HostConfig, BrokerError> {
 /// What the instances are made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalConfig {
-    /// The bridge network of the hosting engine that instances are on and the manager is reachable through; made when absent.
+    /// The bridge network of the hosting engine that instances are on and the manager is reachable
+    /// through; made when absent.
     pub network: String,
     /// The node image on the hosting engine (`scripts/node-image/build` makes it).
     pub image: String,
 }
 
-/// A cloud whose machines are containers of the engine at `endpoint`. Holds no connection: every call makes its own, so an engine that comes back is used at once.
+/// A cloud whose machines are containers of the engine at `endpoint`. Holds no connection: every
+/// call makes its own, so an engine that comes back is used at once.
 #[derive(Debug)]
 pub struct LocalCloud {
     cloud: Cloud,
@@ -52,7 +56,8 @@ pub struct LocalCloud {
 }
 
 impl LocalCloud {
-    /// The cloud on the engine at `endpoint` (`unix:///path` or `tcp://host:port`). Contacts nothing yet.
+    /// The cloud on the engine at `endpoint` (`unix:///path` or `tcp://host:port`). Contacts
+    /// nothing yet.
     #[must_use]
     pub fn new(cloud: Cloud, endpoint: impl Into<String>, config: LocalConfig) -> Self {
         Self {
@@ -63,7 +68,8 @@ impl LocalCloud {
         }
     }
 
-    /// The hosting machine's address on the instances' network, where a manager that runs on that machine is reached. Makes the network when absent.
+    /// The hosting machine's address on the instances' network, where a manager that runs on that
+    /// machine is reached. Makes the network when absent.
     ///
     /// # Errors
     /// When the engine does not answer or refuses, or the network has no gateway.
@@ -90,7 +96,8 @@ impl LocalCloud {
         })
     }
 
-    /// Removes the instances' network if it was made for this cluster; one that is gone or somebody else's is left as it is.
+    /// Removes the instances' network if it was made for this cluster; one that is gone or somebody
+    /// else's is left as it is.
     ///
     /// # Errors
     /// When the engine does not answer, or the network is still in use.

@@ -1,4 +1,5 @@
-//! A `local` cloud of the test's own, and what a test does to its machines behind the broker's back. All is removed after the test, also after a failed one.
+//! A `local` cloud of the test's own, and what a test does to its machines behind the broker's
+//! back. All is removed after the test, also after a failed one.
 
 use bollard::{
     Docker,
@@ -104,7 +105,8 @@ impl Bed {
             .find(|machine| machine.name == name)
     }
 
-    /// What a command prints on a machine, without the last line feed. Its words are part of the panic when it fails.
+    /// What a command prints on a machine, without the last line feed. Its words are part of the
+    /// panic when it fails.
     pub async fn run(&self, name: &str, script: &str) -> String {
         let (code, output) = self.try_run(name, script).await;
         assert_eq!(code, Some(0), "on {name}: {script}: {output}");
@@ -398,7 +400,8 @@ fn local_cloud(cluster: &ClusterId, endpoint: &str, image: &str) -> LocalCloud {
     )
 }
 
-/// The cgroups of this container, by either of the engine's drivers, and all below them, on this machine.
+/// The cgroups of this container, by either of the engine's drivers, and all below them, on this
+/// machine.
 pub fn cgroups(id: &str) -> Vec<PathBuf> {
     fn collect(folder: &Path, names: &[String; 2], inside: bool, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

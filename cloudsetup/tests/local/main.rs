@@ -120,7 +120,8 @@ async fn a_launch_that_was_cut_off_is_finished_by_the_next() {
             );
             let cut =
                 tokio::time::timeout(Duration::from_millis(cut_ms), bed.cloud.launch(&order)).await;
-            // The engine may be taking the cut-off one back just now: `Unknown` says to ask again, which the manager does for 30 s.
+            // The engine may be taking the cut-off one back just now: `Unknown` says to ask again,
+            // which the manager does for 30 s.
             let asked = Instant::now();
             let machine = loop {
                 match bed.cloud.launch(&order).await {
@@ -185,7 +186,8 @@ async fn a_check_names_what_is_missing_and_leaves_nothing() {
     .await;
 }
 
-/// How machines join is tested with their packages (`scripts/packages/test`) and end to end; here, that a machine's disk outlasts its power.
+/// How machines join is tested with their packages (`scripts/packages/test`) and end to end; here,
+/// that a machine's disk outlasts its power.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_in_a_swarm_is_in_it_again_after_a_restart() {
     with_bed("swarm", async |bed| {

@@ -1,4 +1,5 @@
-//! What the node agent and the manager say to each other: JSON text frames on the WebSocket `GET /v1/agent`, which the agent opens with its instance's client certificate.
+//! What the node agent and the manager say to each other: JSON text frames on the WebSocket
+//! `GET /v1/agent`, which the agent opens with its instance's client certificate.
 
 use crate::{MemoryBytes, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -29,7 +30,8 @@ pub enum FromAgent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum ToAgent {
-    /// The batch of this sequence and all before it, and all events sent before, need not be kept any longer.
+    /// The batch of this sequence and all before it, and all events sent before, need not be kept
+    /// any longer.
     Ack {
         /// Of the run that the connection's `Hello` named.
         sequence: u64,
@@ -46,7 +48,8 @@ pub enum ToAgent {
 /// One sweep over the machine and its containers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SampleBatch {
-    /// Rises by one with every batch of a run: a batch that is sent again after a cut is known by it.
+    /// Rises by one with every batch of a run: a batch that is sent again after a cut is known by
+    /// it.
     pub sequence: u64,
     /// When it was measured, by the machine's clock.
     pub at: Timestamp,
@@ -62,7 +65,8 @@ pub struct SampleBatch {
 /// A machine at one moment. Counters rise from the machine's boot.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MachineSample {
-    /// Milliseconds by a clock that rises steadily within a run of the agent: `at` may be set at any time, and what lies between two batches is told by this.
+    /// Milliseconds by a clock that rises steadily within a run of the agent: `at` may be set at
+    /// any time, and what lies between two batches is told by this.
     #[serde(default)]
     pub steady_ms: Option<u64>,
     /// Its memory (the instance's own, where it is a container).
@@ -88,7 +92,8 @@ pub struct ContainerSample {
     pub id: String,
     /// The Swarm service it is of (the engine's label); nothing for others' containers.
     pub service: Option<String>,
-    /// When it began by the engine, by the machine's clock; nothing for one that ended before the engine could be asked.
+    /// When it began by the engine, by the machine's clock; nothing for one that ended before the
+    /// engine could be asked.
     #[serde(default)]
     pub started_at: Option<Timestamp>,
     /// CPU time used, nanoseconds.
@@ -103,7 +108,8 @@ pub struct ContainerSample {
     pub memory_limit: Option<MemoryBytes>,
     /// Processes that the kernel killed for want of memory.
     pub oom_kills: u64,
-    /// Share of the last ten seconds that some task waited for memory, in percent; where the kernel tells.
+    /// Share of the last ten seconds that some task waited for memory, in percent; where the kernel
+    /// tells.
     pub memory_pressure: Option<f64>,
     /// The same for CPU.
     pub cpu_pressure: Option<f64>,
@@ -167,12 +173,15 @@ impl ContainerHappening {
 
 /// What a session does on a container, which is named as the engine knows it.
 ///
-/// On the session's WebSocket, binary frames carry data: their first byte is the [channel](channel), the rest the bytes. Text frames carry a [`SessionNote`] in JSON. The caller's WebSocket to the manager speaks the same,
-/// and the manager passes frames on as they are.
+/// On the session's WebSocket, binary frames carry data: their first byte is the
+/// [channel](channel), the rest the bytes. Text frames carry a [`SessionNote`] in JSON. The
+/// caller's WebSocket to the manager speaks the same, and the manager passes frames on as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum SessionWork {
-    /// Run a command. Of its input at most [`INPUT_AHEAD`] frames of [`INPUT_FRAME`] may have been sent that it has not taken: so whatever else is said gets past input that the command does not want.
+    /// Run a command. Of its input at most [`INPUT_AHEAD`] frames of [`INPUT_FRAME`] may have been
+    /// sent that it has not taken: so whatever else is said gets past input that the command does
+    /// not want.
     Exec {
         /// The container.
         container: String,
@@ -183,7 +192,8 @@ pub enum SessionWork {
         /// `KEY=VALUE` each, such as `TERM`.
         environment: Vec<String>,
     },
-    /// Unpack a tar that comes on channel 0 into a folder of the container; owners and modes are kept.
+    /// Unpack a tar that comes on channel 0 into a folder of the container; owners and modes are
+    /// kept.
     CopyTo {
         /// The container.
         container: String,
@@ -197,7 +207,9 @@ pub enum SessionWork {
         /// An absolute path.
         path: String,
     },
-    /// Send the log of a Swarm service's newest container that has ended, its standard output and standard error as they came, on channels 1 and 2: of the run before the present one, or of the last. Exit code 1 where there is none.
+    /// Send the log of a Swarm service's newest container that has ended, its standard output and
+    /// standard error as they came, on channels 1 and 2: of the run before the present one, or of
+    /// the last. Exit code 1 where there is none.
     PreviousLog {
         /// The Swarm service.
         service: String,
@@ -210,14 +222,17 @@ pub enum SessionWork {
     },
 }
 
-/// So many frames of input may be on their way to a command, or wait for it, until it says that more may be. Who sends more is refused, for an agent that let them wait on the connection would not hear that its caller has gone.
+/// So many frames of input may be on their way to a command, or wait for it, until it says that
+/// more may be. Who sends more is refused, for an agent that let them wait on the connection would
+/// not hear that its caller has gone.
 pub const INPUT_AHEAD: usize = 8;
 /// The most input that one such frame may carry, in bytes.
 pub const INPUT_FRAME: usize = 64 << 10;
 
 /// The first byte of a session's binary frame.
 pub mod channel {
-    /// To the work: its standard input, or the tar to unpack. From a command: as it takes its input, how many more frames may be sent, in one byte.
+    /// To the work: its standard input, or the tar to unpack. From a command: as it takes its
+    /// input, how many more frames may be sent, in one byte.
     pub const IN: u8 = 0;
     /// From the work: its standard output, or the tar.
     pub const OUT: u8 = 1;

@@ -109,7 +109,8 @@ impl Client {
             .await
     }
 
-    /// Stops the containers of this name (a service's or a container's); returns when that is recorded.
+    /// Stops the containers of this name (a service's or a container's); returns when that is
+    /// recorded.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -244,7 +245,8 @@ impl Client {
         Ok(self.body(response).map_err(ClientError::cut))
     }
 
-    /// The steps of what goes on with a container or an instance: those that were, then those that come. Ends after one that is settled.
+    /// The steps of what goes on with a container or an instance: those that were, then those that
+    /// come. Ends after one that is settled.
     ///
     /// # Errors
     /// See [`ClientError`]; the stream breaks off with an error when the manager does.

@@ -1,4 +1,5 @@
-//! The trade: a rented machine's credential for all that it needs to be a node of the cluster. What its boot script sends and gets.
+//! The trade: a rented machine's credential for all that it needs to be a node of the cluster. What
+//! its boot script sends and gets.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -22,7 +23,8 @@ pub struct JoinAnswer {
     pub certificate: String,
     /// The cluster's authority, PEM.
     pub authority: String,
-    /// Lines for `/etc/hosts`, `ADDRESS NAME`: names that the answer has and no DNS knows. None so far.
+    /// Lines for `/etc/hosts`, `ADDRESS NAME`: names that the answer has and no DNS knows. None so
+    /// far.
     pub hosts: Vec<String>,
     /// Where it gets images.
     pub registry: RegistryAccess,
@@ -49,7 +51,8 @@ pub struct RegistryAccess {
     pub authority: String,
     /// The client certificate to show, PEM.
     pub certificate: String,
-    /// Its key, PEM; without one it is the machine's own certificate, and the machine's own key goes with it. Secret.
+    /// Its key, PEM; without one it is the machine's own certificate, and the machine's own key
+    /// goes with it. Secret.
     pub key: Option<String>,
 }
 

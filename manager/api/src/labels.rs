@@ -4,7 +4,8 @@
 pub const PREFIX: &str = "micado.";
 /// The cluster a thing belongs to.
 pub const CLUSTER: &str = "micado.cluster";
-/// On a machine or its engine: which instance it is. On a Swarm service: which instance it is pinned to.
+/// On a machine or its engine: which instance it is. On a Swarm service: which instance it is
+/// pinned to.
 pub const INSTANCE: &str = "micado.instance";
 /// On a machine or its engine: what people call it.
 pub const TAG: &str = "micado.tag";

@@ -1,4 +1,5 @@
-//! The contract between the manager and its callers (CLI, agent, proxy): wire types, errors and a client. No I/O but HTTP.
+//! The contract between the manager and its callers (CLI, agent, proxy): wire types, errors and a
+//! client. No I/O but HTTP.
 
 pub mod agent;
 pub mod client;

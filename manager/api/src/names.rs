@@ -99,7 +99,8 @@ name!(
     Tag, "tag", 40
 );
 name!(
-    /// The role of an instance (`application`, `database` or any word); every container asks for one.
+    /// The role of an instance (`application`, `database` or any word); every container asks for
+    /// one.
     Location, "location", 40
 );
 name!(
@@ -125,12 +126,14 @@ impl Default for Location {
     }
 }
 
-/// The name of a machine at its broker, unique for ever: `micado-<cluster id>-<instance>`. Machines of other names, or of another cluster id, are not ours.
+/// The name of a machine at its broker, unique for ever: `micado-<cluster id>-<instance>`. Machines
+/// of other names, or of another cluster id, are not ours.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MachineName {
     /// The cluster that rented it.
     pub cluster: ClusterId,
-    /// Which of its instances it is. Instance ids that we make hold no `-`: what follows the last one is the instance.
+    /// Which of its instances it is. Instance ids that we make hold no `-`: what follows the last
+    /// one is the instance.
     pub instance: InstanceId,
 }
 

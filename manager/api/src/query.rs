@@ -43,11 +43,13 @@ pub struct CopyQuery {
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct HistoryQuery {
-    /// From this moment on, in milliseconds since the Unix epoch; an hour before `until` unless it is said.
+    /// From this moment on, in milliseconds since the Unix epoch; an hour before `until` unless it
+    /// is said.
     pub from: Option<u64>,
     /// Up to and without this one; now unless it is said.
     pub until: Option<u64>,
-    /// How long each point stands for, in seconds: 2, 60 or 600. The finest that is kept since `from` unless it is said.
+    /// How long each point stands for, in seconds: 2, 60 or 600. The finest that is kept since
+    /// `from` unless it is said.
     pub resolution: Option<u32>,
 }
 
@@ -79,6 +81,8 @@ pub struct LogQuery {
     pub since: Option<i64>,
     /// Begin each line with its time.
     pub timestamps: bool,
-    /// Of the run before the present one, or of the last where none runs: of one container, and not with `follow`. After a move or the end it is what was kept of all runs before: then not with `since` or `timestamps` either.
+    /// Of the run before the present one, or of the last where none runs: of one container, and not
+    /// with `follow`. After a move or the end it is what was kept of all runs before: then not with
+    /// `since` or `timestamps` either.
     pub previous: bool,
 }

@@ -37,7 +37,8 @@ pub enum InstanceState {
     Stopping,
     /// Given back; kept for a while as history.
     Gone,
-    /// It did not come up, or died. `released` says whether the broker confirmed that no machine is left.
+    /// It did not come up, or died. `released` says whether the broker confirmed that no machine is
+    /// left.
     Failed,
 }
 
@@ -186,7 +187,9 @@ pub struct LaunchRequest {
     pub unnamed: Unnamed,
 }
 
-/// What of a reservation was not named by whoever launches: what the service has, else what was learned of the image, takes its place, and only if there is neither the figure that was sent stays.
+/// What of a reservation was not named by whoever launches: what the service has, else what was
+/// learned of the image, takes its place, and only if there is neither the figure that was sent
+/// stays.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Unnamed {
     /// The memory.
@@ -210,7 +213,8 @@ pub struct StartRequest {
     pub tag: Tag,
     /// Its role.
     pub location: Location,
-    /// The first instance: the record starts afresh; refused while a machine of this cluster is live.
+    /// The first instance: the record starts afresh; refused while a machine of this cluster is
+    /// live.
     #[serde(default)]
     pub first: bool,
     /// Files for the machine, name to content.
@@ -257,7 +261,8 @@ pub struct InstanceView {
     pub created_at: Timestamp,
     /// When its present state began: for one that is gone or failed, when it ended.
     pub state_since: Timestamp,
-    /// No machine is left of it, and nothing is paid: surely so when it is gone, and when it failed as soon as its broker has confirmed it.
+    /// No machine is left of it, and nothing is paid: surely so when it is gone, and when it failed
+    /// as soon as its broker has confirmed it.
     pub released: bool,
     /// From being asked for to joined, in milliseconds, once it has joined.
     pub joined_after_ms: Option<u64>,
@@ -356,7 +361,8 @@ pub struct StatusView {
     pub max_price: Option<PricePerHour>,
     /// Swarm nodes that we did not rent.
     pub foreign_nodes: Vec<ForeignNodeView>,
-    /// Active instances that nothing is known of but what Swarm says: their agent is not there, or silent.
+    /// Active instances that nothing is known of but what Swarm says: their agent is not there, or
+    /// silent.
     #[serde(default)]
     pub blind_instances: Vec<Tag>,
 }

@@ -7,7 +7,8 @@ use std::{
     str::FromStr,
 };
 
-/// An amount of memory in bytes. Written `256M` (MiB); the suffixes K, M, G and T are powers of 1024, without one it is bytes.
+/// An amount of memory in bytes. Written `256M` (MiB); the suffixes K, M, G and T are powers of
+/// 1024, without one it is bytes.
 #[derive(
     Debug,
     Clone,

@@ -1,9 +1,11 @@
-//! What machines and containers really use, as people and programs are shown it. What each figure means and where the kernel keeps it: docs/metrics.md.
+//! What machines and containers really use, as people and programs are shown it. What each figure
+//! means and where the kernel keeps it: docs/metrics.md.
 
 use crate::{Hundredths, MemoryBytes, NanoCpus, Resources, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// What a machine uses. Nothing of it is shown once its agent has been silent for some seconds: the machine is blind then.
+/// What a machine uses. Nothing of it is shown once its agent has been silent for some seconds: the
+/// machine is blind then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MachineUsage {
     /// When it was measured, by the machine's clock.
@@ -39,7 +41,8 @@ pub struct ContainerUsage {
     pub memory_peak: MemoryBytes,
     /// CPU in use; nothing before it was measured twice.
     pub cpu: Option<NanoCpus>,
-    /// The most CPU that was in use between two measurements, since the container's or the manager's start.
+    /// The most CPU that was in use between two measurements, since the container's or the
+    /// manager's start.
     pub cpu_peak: NanoCpus,
     /// Processes in it that the kernel killed for want of memory.
     pub oom_kills: u64,
@@ -77,7 +80,8 @@ pub struct ImageView {
     pub critical: Critical,
     /// What would be its critical usage by what was learned.
     pub suggested: Option<Critical>,
-    /// What a container of it needs, by what was learned: the reservation of a launch that names none. Nothing before enough was seen.
+    /// What a container of it needs, by what was learned: the reservation of a launch that names
+    /// none. Nothing before enough was seen.
     pub footprint: Option<Resources>,
     /// For how long containers of the digest were measured, all together, in milliseconds.
     pub measured_ms: u64,

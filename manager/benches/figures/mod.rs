@@ -1,4 +1,5 @@
-//! What the benchmarks of the stores share: what agents tell, with figures that are never twice the same, and how times are reported.
+//! What the benchmarks of the stores share: what agents tell, with figures that are never twice the
+//! same, and how times are reported.
 
 use micado_api::{InstanceId, MemoryBytes, NanoCpus, Timestamp};
 use micado_core::metrics::{ContainerPoint, MachinePoint, Point, Resolution};

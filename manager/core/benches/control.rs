@@ -1,4 +1,6 @@
-//! What one event costs the control core when nothing changes: a list of machines, a look at the engine, the safety net's turn, what containers used. `cargo bench -p micado-core --bench control`
+//! What one event costs the control core when nothing changes: a list of machines, a look at the
+//! engine, the safety net's turn, what containers used.
+//! `cargo bench -p micado-core --bench control`
 
 use micado_api::{
     CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MemoryBytes, NanoCpus,

@@ -1,4 +1,5 @@
-//! How fast the planner plans, and how much it rents against what nobody could do without. `cargo bench -p micado-core --bench planner [-- PART_OF_A_NAME]`
+//! How fast the planner plans, and how much it rents against what nobody could do without.
+//! `cargo bench -p micado-core --bench planner [-- PART_OF_A_NAME]`
 
 use micado_api::{
     CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes, NanoCpus,
@@ -155,7 +156,8 @@ fn offers() -> Vec<Offer> {
     sizes.map(offer).to_vec()
 }
 
-/// Half-full machines, and containers of so many services in no order that need half as much again as is free.
+/// Half-full machines, and containers of so many services in no order that need half as much again
+/// as is free.
 fn snapshot(
     nodes: usize,
     waiting: usize,
@@ -219,7 +221,8 @@ fn snapshot(
     }
 }
 
-/// Whether the command line asks for it: all is measured without a name, and else what has it as a part.
+/// Whether the command line asks for it: all is measured without a name, and else what has it as a
+/// part.
 fn wanted(name: &str) -> bool {
     let mut parts = std::env::args()
         .skip(1)
@@ -313,8 +316,9 @@ fn rented(snapshot: &Snapshot, steps: &[Step]) -> (usize, u64) {
     prices.fold((0, 0), |(machines, sum), price| (machines + 1, sum + price))
 }
 
-/// Machines and price below which nobody gets: what is needed less what is free, as if containers and machines could be cut into pieces; machines as if all were the
-/// largest, price as if in the best proportion of the sizes.
+/// Machines and price below which nobody gets: what is needed less what is free, as if containers
+/// and machines could be cut into pieces; machines as if all were the largest, price as if in the
+/// best proportion of the sizes.
 fn least(snapshot: &Snapshot) -> (u64, u64) {
     let mut short: BTreeMap<&Location, (f64, f64)> = BTreeMap::new();
     for waiting in &snapshot.waiting {
@@ -350,7 +354,8 @@ fn least(snapshot: &Snapshot) -> (u64, u64) {
         })
 }
 
-/// The least price of fractions of machines with so much memory and CPU together: two sizes are enough, as there are two things to have enough of.
+/// The least price of fractions of machines with so much memory and CPU together: two sizes are
+/// enough, as there are two things to have enough of.
 fn cheapest_mixture(offers: &[Offer], memory: f64, cpu: f64) -> f64 {
     let facts = |offer: &Offer| {
         (
@@ -376,7 +381,8 @@ fn cheapest_mixture(offers: &[Offer], memory: f64, cpu: f64) -> f64 {
     best
 }
 
-/// The textbook's way with the one flavour that makes it cheapest: the largest first (memory and CPU as shares of the machine, added), each on the first machine that has room.
+/// The textbook's way with the one flavour that makes it cheapest: the largest first (memory and
+/// CPU as shares of the machine, added), each on the first machine that has room.
 fn first_fit_decreasing(snapshot: &Snapshot) -> (usize, u64) {
     let with = |offer: &Offer| {
         let share = |needs: Resources| {

@@ -1,4 +1,5 @@
-//! The container engine: the trait, and what the manager sees through it. `swarm` is Docker in Swarm mode.
+//! The container engine: the trait, and what the manager sees through it. `swarm` is Docker in
+//! Swarm mode.
 
 use crate::model::{Container, Placement, Service};
 use futures_util::stream::BoxStream;
@@ -13,7 +14,8 @@ pub struct NodeView {
     pub hostname: String,
     /// The instance it says it is (engine label `micado.instance`), if its cluster label is ours.
     pub instance: Option<InstanceId>,
-    /// Its other engine labels that begin with `micado.`, without that prefix: `tag`, `location`, `cloud`, `flavour`, `application`.
+    /// Its other engine labels that begin with `micado.`, without that prefix: `tag`, `location`,
+    /// `cloud`, `flavour`, `application`.
     pub labels: std::collections::BTreeMap<String, String>,
     /// Whether it answers (Swarm state `ready`).
     pub ready: bool,
@@ -38,7 +40,8 @@ pub struct ServiceView {
     pub container: ContainerName,
     /// Which placement of the container it is.
     pub placement: Placement,
-    /// Our records of the service and the container as they were when it was made: what a manager without a store adopts.
+    /// Our records of the service and the container as they were when it was made: what a manager
+    /// without a store adopts.
     pub records: Option<Box<(Service, Container)>>,
 }
 
@@ -70,7 +73,8 @@ pub struct TaskView {
     pub node: Option<String>,
     /// How far it is.
     pub state: TaskState,
-    /// Whether Swarm still wants it to run. At most one task of a service counts; others are history.
+    /// Whether Swarm still wants it to run. At most one task of a service counts; others are
+    /// history.
     pub wanted: bool,
     /// Rises with every task of the same service: the latest is the present one.
     pub version: u64,
@@ -109,7 +113,8 @@ pub enum EngineEvent {
 /// An image that the manager's engine has, or a registry knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFacts {
-    /// The reference that nodes can pull as it stands (a public image, by digest); `None` when only the manager's engine has it, so that it must be pushed.
+    /// The reference that nodes can pull as it stands (a public image, by digest); `None` when only
+    /// the manager's engine has it, so that it must be pushed.
     pub pull: Option<String>,
     /// The ports it exposes.
     pub exposed: Vec<PortMapping>,
@@ -159,16 +164,19 @@ pub enum EngineError {
     Unavailable(String),
 }
 
-/// The engine that runs the containers. Every call may be repeated: creating what is there and removing what is gone succeed.
+/// The engine that runs the containers. Every call may be repeated: creating what is there and
+/// removing what is gone succeed.
 #[async_trait::async_trait]
 pub trait Engine: Send + Sync + std::fmt::Debug {
     /// All nodes, services and tasks.
     async fn observe(&self) -> Result<Observation, EngineError>;
-    /// The tasks of these Swarm services only (by Swarm name): cheap, for polling while one is in flight.
+    /// The tasks of these Swarm services only (by Swarm name): cheap, for polling while one is in
+    /// flight.
     async fn tasks(&self, services: &[String]) -> Result<Vec<TaskView>, EngineError>;
     /// Events, for ever: reconnects by itself and says [`EngineEvent::Connected`] each time.
     fn events(&self) -> BoxStream<'static, EngineEvent>;
-    /// Makes the Swarm service of this placement: one replica, pinned to the instance. `service.pull` must be known.
+    /// Makes the Swarm service of this placement: one replica, pinned to the instance.
+    /// `service.pull` must be known.
     async fn create(
         &self,
         service: &Service,
@@ -191,12 +199,14 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     async fn image(&self, image: &str) -> Result<ImageFacts, EngineError>;
     /// How a machine joins.
     async fn join_facts(&self) -> Result<JoinFacts, EngineError>;
-    /// Makes a new worker token: the present one is good for nothing then. Nodes that are in stay in.
+    /// Makes a new worker token: the present one is good for nothing then. Nodes that are in stay
+    /// in.
     async fn rotate_join_token(&self) -> Result<(), EngineError>;
 }
 
-/// The Swarm service's name for a placement: a DNS label (at most 63 characters), unique per cluster, container and generation.
-/// `c-` and a readable part, cut, then a hash of all three, so that equal input gives equal names for ever.
+/// The Swarm service's name for a placement: a DNS label (at most 63 characters), unique per
+/// cluster, container and generation. `c-` and a readable part, cut, then a hash of all three, so
+/// that equal input gives equal names for ever.
 #[must_use]
 pub fn swarm_name(cluster: &ClusterId, container: &ContainerName, generation: u32) -> String {
     use sha2::{Digest, Sha256};
@@ -220,7 +230,8 @@ pub fn swarm_name(cluster: &ClusterId, container: &ContainerName, generation: u3
     format!("c-{}-{hash:012x}", readable.trim_end_matches('-'))
 }
 
-/// The network alias that all containers of a service share: its name as a DNS label, hashed when long or changed.
+/// The network alias that all containers of a service share: its name as a DNS label, hashed when
+/// long or changed.
 #[must_use]
 pub fn alias(service: &micado_api::ServiceName) -> String {
     use sha2::{Digest, Sha256};

@@ -1,5 +1,6 @@
-//! The brain of micado: what is known, what is wanted and what to do next, as pure functions of values. It does no I/O, reads no clock and starts no thread;
-//! the traits of the things that do are here, their implementations in the manager.
+//! The brain of micado: what is known, what is wanted and what to do next, as pure functions of
+//! values. It does no I/O, reads no clock and starts no thread; the traits of the things that do
+//! are here, their implementations in the manager.
 
 pub mod control;
 pub mod engine;

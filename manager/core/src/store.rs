@@ -88,12 +88,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// `Conflict` when an expected version does not hold; nothing was written then.
     async fn commit(&self, changes: &[Change]) -> Result<(), StoreError>;
 
-    /// Comes back when it is no more sure that this manager alone has the store, with the reason: nothing may be done then before [`Store::load`] says that it is.
+    /// Comes back when it is no more sure that this manager alone has the store, with the reason:
+    /// nothing may be done then before [`Store::load`] says that it is.
     async fn lost(&self) -> StoreError {
         std::future::pending().await
     }
 
-    /// Leaves the store to whoever opens it next. Not being called, as in a crash, costs no more than a wait.
+    /// Leaves the store to whoever opens it next. Not being called, as in a crash, costs no more
+    /// than a wait.
     async fn close(&self) {}
 }
 

@@ -52,7 +52,8 @@ impl Agents {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An agent is there. What is to be said to it comes out of the channel, which ends when a newer connection of the same instance takes its place.
+    /// An agent is there. What is to be said to it comes out of the channel, which ends when a
+    /// newer connection of the same instance takes its place.
     fn connect(&self, instance: &InstanceId) -> (Connection, mpsc::Receiver<ToAgent>) {
         let (to, from) = mpsc::channel(WAITING);
         let mut inner = self.inner();

@@ -34,7 +34,8 @@ pub(super) async fn list(
     Ok(Json(containers))
 }
 
-/// Runs one more container of a service. Answered when that is recorded; `/v1/progress/{name}` tells the rest. Repeated with the same `request`, it makes no second one.
+/// Runs one more container of a service. Answered when that is recorded; `/v1/progress/{name}`
+/// tells the rest. Repeated with the same `request`, it makes no second one.
 #[utoipa::path(post, path = "/v1/containers", operation_id = "launch_container", tag = "containers", request_body = LaunchRequest, responses(
     (status = 202, description = "It is recorded.", body = ContainerView),
     (status = "default", description = "A refusal.", body = ErrorBody),
@@ -86,7 +87,8 @@ pub(super) async fn launch(
     }
 }
 
-/// What a service that is kept knows of its image: nodes pull it from the registry, though the manager's engine may have lost it since.
+/// What a service that is kept knows of its image: nodes pull it from the registry, though the
+/// manager's engine may have lost it since.
 async fn known(state: &ApiState, spec: &ServiceSpec) -> Option<ImageFacts> {
     let name = service_name(&spec.client, &spec.image).ok()?;
     let services = state
@@ -104,7 +106,8 @@ async fn known(state: &ApiState, spec: &ServiceSpec) -> Option<ImageFacts> {
     })
 }
 
-/// Stops the containers of this name. Answered when that is recorded; `/v1/progress/{name}` of each tells the rest.
+/// Stops the containers of this name. Answered when that is recorded; `/v1/progress/{name}` of each
+/// tells the rest.
 #[utoipa::path(post, path = "/v1/containers/{name}/quit", operation_id = "quit_containers", tag = "containers",
     params(("name" = String, Path, description = "A service's or a container's name."), QuitQuery),
     responses(

@@ -12,7 +12,8 @@ use micado_api::{ErrorBody, ErrorCode, EventQuery, EventView, Timestamp};
 const SOME: u32 = 50;
 const MOST: u32 = 10_000;
 
-/// What happened to containers in the last seven days, as their machines' agents told it: they started, died, or a health check said how they are.
+/// What happened to containers in the last seven days, as their machines' agents told it: they
+/// started, died, or a health check said how they are.
 #[utoipa::path(get, path = "/v1/events", operation_id = "list_events", tag = "history", params(EventQuery),
     responses(
         (status = 200, description = "The last events, oldest first.", body = [EventView]),

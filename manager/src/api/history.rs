@@ -22,7 +22,8 @@ const SLACK: Duration = Duration::from_secs(60);
 /// How far back it goes when that is not said, in milliseconds.
 const SPAN: u64 = 3_600_000;
 
-/// What a container or an instance used: as it was measured for the last hour, by the minute for a day, by ten minutes for 30 days.
+/// What a container or an instance used: as it was measured for the last hour, by the minute for a
+/// day, by ten minutes for 30 days.
 #[utoipa::path(get, path = "/v1/history/{name}", operation_id = "show_history", tag = "history",
     params(("name" = String, Path, description = "A container's name, or that of a service with one container, or an instance's tag."), HistoryQuery),
     responses(

@@ -14,7 +14,8 @@ pub(super) async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<Image
     Ok(Json(state.handle.read(|core| core.images()).await?))
 }
 
-/// Sets the critical usage of an image, which must have been launched once. What is left out is suggested from then on by what was learned.
+/// Sets the critical usage of an image, which must have been launched once. What is left out is
+/// suggested from then on by what was learned.
 #[utoipa::path(put, path = "/v1/images", operation_id = "set_image", tag = "images", request_body = SetImageRequest, responses(
     (status = 200, description = "The image as it is now.", body = ImageView),
     (status = "default", description = "A refusal.", body = ErrorBody),

@@ -41,7 +41,8 @@ pub(super) async fn start(
     Ok((StatusCode::ACCEPTED, Json(instance(reply)?)))
 }
 
-/// Empties a machine and gives it back. Answered when that is recorded; `/v1/progress/{tag}` tells the rest.
+/// Empties a machine and gives it back. Answered when that is recorded; `/v1/progress/{tag}` tells
+/// the rest.
 #[utoipa::path(delete, path = "/v1/instances/{tag}", operation_id = "stop_instance", tag = "instances", params(("tag" = Tag, Path, description = "Which instance."), StopQuery), responses(
     (status = 202, description = "It is recorded.", body = InstanceView),
     (status = "default", description = "A refusal.", body = ErrorBody),

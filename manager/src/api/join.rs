@@ -1,4 +1,5 @@
-//! The gate: a rented machine trades its credential for what it needs to be a node. The credential is the right to it, so no token is asked for.
+//! The gate: a rented machine trades its credential for what it needs to be a node. The credential
+//! is the right to it, so no token is asked for.
 
 use super::{
     ApiState,
@@ -30,7 +31,8 @@ pub const PATH: &str = "/v1/join";
 /// The largest request: a credential and a request for a certificate are far smaller.
 pub(super) const BODY_MAX: usize = 16 << 10;
 
-/// How long a trade may take from its head on: whoever has not shown a credential yet is not to hold a connection for long.
+/// How long a trade may take from its head on: whoever has not shown a credential yet is not to
+/// hold a connection for long.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// At most one line about refused trades is logged in this time, however many there are.
@@ -67,8 +69,9 @@ impl Gate {
     }
 }
 
-/// Trades a machine's credential for what it needs to join. The first good trade binds the credential to the key of its request; the same key may trade again
-/// until the machine has joined and its time is over. Needs no token.
+/// Trades a machine's credential for what it needs to join. The first good trade binds the
+/// credential to the key of its request; the same key may trade again until the machine has joined
+/// and its time is over. Needs no token.
 #[utoipa::path(post, path = "/v1/join", operation_id = "join", tag = "instances", security(()), request_body = JoinRequest, responses(
     (status = 200, description = "What the machine needs.", body = JoinAnswer),
     (status = 401, description = "The credential is not one of ours.", body = ErrorBody),
@@ -113,7 +116,8 @@ async fn trade(state: &ApiState, request: &JoinRequest) -> Result<JoinAnswer, Er
             key: csr.key_hash(),
         })
         .await?;
-    // Only now: a token that was read before could be renewed before this machine is known to need it.
+    // Only now: a token that was read before could be renewed before this machine is known to need
+    // it.
     let join = state
         .engine
         .join_facts()
@@ -141,7 +145,8 @@ pub(super) async fn in_time(request: extract::Request, next: Next) -> Response {
         .unwrap_or_else(late)
 }
 
-/// Says that trades were refused, and how often, but not for each of them: whoever tries many is not to fill the log.
+/// Says that trades were refused, and how often, but not for each of them: whoever tries many is
+/// not to fill the log.
 #[derive(Debug, Default)]
 pub(super) struct RefusedTrades(Mutex<(Option<Instant>, u32)>);
 

@@ -1,4 +1,5 @@
-//! Logs: from the engine while the container is there, from the kept end of it after that; those of earlier runs from the agent of its machine.
+//! Logs: from the engine while the container is there, from the kept end of it after that; those of
+//! earlier runs from the agent of its machine.
 
 mod previous;
 
@@ -29,7 +30,8 @@ use std::pin::Pin;
 
 type Pieces = BoxStream<'static, Result<Bytes, EngineError>>;
 
-/// The log of a container, or of all containers of a service: each line then begins with its container's name.
+/// The log of a container, or of all containers of a service: each line then begins with its
+/// container's name.
 #[utoipa::path(get, path = "/v1/containers/{name}/logs", operation_id = "show_logs", tag = "containers",
     params(("name" = String, Path, description = "A service's or a container's name."), LogQuery),
     responses(
@@ -96,7 +98,8 @@ async fn joined(
             pieces
         }
         .peekable();
-        // Without `follow` the first piece comes soon, and a refusal can still be sent as one. With it, it may never come.
+        // Without `follow` the first piece comes soon, and a refusal can still be sent as one. With
+        // it, it may never come.
         if !options.follow
             && let Some(Err(error)) = Pin::new(&mut log).peek().await
         {
@@ -117,7 +120,8 @@ async fn joined(
 fn open(engine: &dyn Engine, source: &LogSource, options: &LogOptions) -> Pieces {
     match (&source.swarm_name, &source.stored) {
         (Some(name), kept) => {
-            // Its service went a moment ago, which the core has not seen yet: the end of its log is kept.
+            // Its service went a moment ago, which the core has not seen yet: the end of its log is
+            // kept.
             let kept = kept
                 .as_deref()
                 .map(|kept| last_lines(kept, options.tail))

@@ -1,4 +1,5 @@
-//! The manager's face to the CLI, scripts and programs: JSON over HTTP, on a unix socket for the owner and on HTTPS for those with the token.
+//! The manager's face to the CLI, scripts and programs: JSON over HTTP, on a unix socket for the
+//! owner and on HTTPS for those with the token.
 
 mod agents;
 mod containers;
@@ -39,7 +40,8 @@ use join::RefusedTrades;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// The largest request; the files of a `start` are the largest thing in any: 2 MiB, of which JSON makes up to four times as much.
+/// The largest request; the files of a `start` are the largest thing in any: 2 MiB, of which JSON
+/// makes up to four times as much.
 const BODY_MAX: usize = 9 << 20;
 
 /// Where node agents connect; what only they call is below it.
@@ -60,7 +62,8 @@ pub struct ApiState {
 }
 
 impl ApiState {
-    /// The core through its handle, the engine for what the core does not know (images and logs), the gate for machines, and what agents measure and measured.
+    /// The core through its handle, the engine for what the core does not know (images and logs),
+    /// the gate for machines, and what agents measure and measured.
     #[must_use]
     pub fn new(
         handle: Handle,
@@ -131,7 +134,8 @@ pub fn router(state: ApiState) -> Router {
         .with_state(state)
 }
 
-/// The same routes, all but `/healthz`, the gate and what is for agents only for those who send the token.
+/// The same routes, all but `/healthz`, the gate and what is for agents only for those who send the
+/// token.
 pub fn guarded(state: ApiState, token: Token) -> Router {
     router(state).layer(axum::middleware::from_fn_with_state(token, token::require))
 }

@@ -1,4 +1,5 @@
-//! The OpenAPI document: made from the routes and wire types, served, and checked in as `docs/openapi.json`.
+//! The OpenAPI document: made from the routes and wire types, served, and checked in as
+//! `docs/openapi.json`.
 
 use super::{
     agents, containers, events, history, images, instances, join, logs, progress, services, status,

@@ -1,4 +1,5 @@
-//! Who is at the other end of an HTTPS connection: a client certificate of the cluster's authority is asked for, and none is accepted too.
+//! Who is at the other end of an HTTPS connection: a client certificate of the cluster's authority
+//! is asked for, and none is accepted too.
 
 use super::agents::silence::Socket;
 use axum::{Extension, middleware::AddExtension};
@@ -55,7 +56,8 @@ impl<S: Send + 'static> Accept<TcpStream, S> for PeerAcceptor {
     }
 }
 
-/// A session may be silent for hours: the kernel asks whether its caller is still there. What is on its way to one that is not, `agents/silence.rs` finds out.
+/// A session may be silent for hours: the kernel asks whether its caller is still there. What is on
+/// its way to one that is not, `agents/silence.rs` finds out.
 fn watch(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;

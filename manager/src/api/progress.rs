@@ -13,7 +13,8 @@ use futures_util::{FutureExt, Stream, StreamExt, stream};
 use micado_api::{ErrorBody, ErrorCode, Progress};
 use std::future::ready;
 
-/// The steps of what goes on with a container or an instance: those that were, then those that come, one JSON object per line. Ends after one with `settled`.
+/// The steps of what goes on with a container or an instance: those that were, then those that
+/// come, one JSON object per line. Ends after one with `settled`.
 #[utoipa::path(get, path = "/v1/progress/{subject}", operation_id = "follow_progress", tag = "progress",
     params(("subject" = String, Path, description = "A container's name or an instance's tag.")),
     responses(
@@ -79,7 +80,8 @@ fn history(core: &Core, subject: &str) -> Result<Vec<Progress>, ErrorBody> {
     Ok(told)
 }
 
-/// History, then what is new of this subject, up to the step that settles it. What was missed is read `again`; where that cannot be, the stream ends.
+/// History, then what is new of this subject, up to the step that settles it. What was missed is
+/// read `again`; where that cannot be, the stream ends.
 fn steps<F: Future<Output = Option<Vec<Progress>>> + Send>(
     subject: String,
     history: Vec<Progress>,

@@ -55,7 +55,8 @@ pub enum BindError {
         /// What the system says.
         cause: io::Error,
     },
-    /// Another manager answers on the unix socket. Stop it, or give this one a state folder of its own.
+    /// Another manager answers on the unix socket. Stop it, or give this one a state folder of its
+    /// own.
     #[error("another manager answers on `{0}`")]
     Taken(PathBuf),
     /// The HTTPS address cannot be had.
@@ -150,7 +151,8 @@ impl Api {
         }
     }
 
-    /// Answers until `stop` is there, then lets requests end for a few seconds, and takes the socket file away.
+    /// Answers until `stop` is there, then lets requests end for a few seconds, and takes the
+    /// socket file away.
     ///
     /// # Errors
     /// When a listener fails.
@@ -199,7 +201,8 @@ impl Api {
     }
 }
 
-/// A socket that never was open to others, not even between being made and being protected: it is made in a private folder and then moved to its place.
+/// A socket that never was open to others, not even between being made and being protected: it is
+/// made in a private folder and then moved to its place.
 fn private_socket(path: &Path) -> io::Result<UnixListener> {
     let mut folder = path.as_os_str().to_owned();
     folder.push(".d");

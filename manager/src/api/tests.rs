@@ -1,4 +1,5 @@
-//! The API over a real unix socket and real HTTPS, with the real core behind it and an engine that is none.
+//! The API over a real unix socket and real HTTPS, with the real core behind it and an engine that
+//! is none.
 
 use super::*;
 use crate::{
@@ -120,7 +121,8 @@ const SETUP: &str = "<setup>
 /// What the core was told.
 type Told = Arc<Mutex<Vec<Event>>>;
 
-/// The core on a loop of its own: what it wants of the outside is not done, what it answers and tells is passed on.
+/// The core on a loop of its own: what it wants of the outside is not done, what it answers and
+/// tells is passed on.
 async fn think(
     mut core: Core,
     mut inputs: mpsc::Receiver<Input>,

@@ -1,4 +1,5 @@
-//! The token: made on first start, kept for its owner only, asked of everybody who comes over HTTPS.
+//! The token: made on first start, kept for its owner only, asked of everybody who comes over
+//! HTTPS.
 
 use super::refusal::Refusal;
 use axum::{
@@ -96,7 +97,8 @@ fn make(path: &Path) -> io::Result<Token> {
     Ok(Token(token))
 }
 
-/// Lets nobody through without the token, but to `/healthz`, the gate, and what asks for an agent's certificate instead.
+/// Lets nobody through without the token, but to `/healthz`, the gate, and what asks for an agent's
+/// certificate instead.
 pub(super) async fn require(State(token): State<Token>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let for_agents = path

@@ -1,4 +1,5 @@
-//! Whether a request makes sense by itself, before anybody is asked. Pure, and the only place where that is decided.
+//! Whether a request makes sense by itself, before anybody is asked. Pure, and the only place where
+//! that is decided.
 
 use crate::model::service_name;
 use micado_api::{

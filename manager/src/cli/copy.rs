@@ -1,4 +1,5 @@
-//! `micado copy` and `micado cp`: files into containers and out of them, streamed, with owners and modes.
+//! `micado copy` and `micado cp`: files into containers and out of them, streamed, with owners and
+//! modes.
 
 use super::{
     args::{CopyArgs, CopyPlace, CpArgs, Way},
@@ -46,7 +47,8 @@ pub(super) async fn cp(args: CpArgs, client: &Client, printer: &Printer) -> Resu
     }
 }
 
-/// Copies into a folder of the container that is there, or else under the name that the path ends with.
+/// Copies into a folder of the container that is there, or else under the name that the path ends
+/// with.
 async fn to(
     source: &Path,
     container: &str,
@@ -111,7 +113,8 @@ async fn to(
     Ok(())
 }
 
-/// Copies into a folder that is here, or else under the name that the path ends with. A copy that breaks off leaves nothing under that name.
+/// Copies into a folder that is here, or else under the name that the path ends with. A copy that
+/// breaks off leaves nothing under that name.
 async fn from(
     container: &str,
     path: &str,
@@ -176,7 +179,8 @@ async fn from(
     Ok(())
 }
 
-/// Whether it is a folder in the container: the head of its tar says so, and the rest is not waited for.
+/// Whether it is a folder in the container: the head of its tar says so, and the rest is not waited
+/// for.
 async fn is_folder(client: &Client, container: &str, path: &str) -> Result<bool, Failure> {
     let mut session = client.copy_from(container, path).await?;
     let mut head = Vec::new();
@@ -208,7 +212,8 @@ fn split(path: &str) -> (&str, String) {
     }
 }
 
-/// A folder of our own beside where the files will be. Dropping it deletes it with all that is still in it.
+/// A folder of our own beside where the files will be. Dropping it deletes it with all that is
+/// still in it.
 struct Aside(PathBuf);
 
 impl Aside {

@@ -21,11 +21,14 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// Once we were asked to end, so long is waited for a reader who does not read what the command says.
+/// Once we were asked to end, so long is waited for a reader who does not read what the command
+/// says.
 const GRACE: Duration = Duration::from_secs(2);
-/// A reader who stops reading later than that after we were asked to end has nothing to do with it: the command did not mean to end.
+/// A reader who stops reading later than that after we were asked to end has nothing to do with it:
+/// the command did not mean to end.
 const SOON: Duration = Duration::from_secs(10);
-/// What a shell says of a command that wrote to a reader who had gone: 128 and the number of SIGPIPE.
+/// What a shell says of a command that wrote to a reader who had gone: 128 and the number of
+/// SIGPIPE.
 const READER_GONE: u8 = 141;
 
 /// When we were asked to end, first.
@@ -99,7 +102,8 @@ async fn pass_on(
     }
 }
 
-/// Waits for the reader of our output; but not for long for one who has stood still since about when we were asked to end.
+/// Waits for the reader of our output; but not for long for one who has stood still since about
+/// when we were asked to end.
 async fn unless_stuck<T>(asked: &Asked, taken: impl Future<Output = T>) -> Option<T> {
     let began = Instant::now();
     let stuck = async {
@@ -164,7 +168,8 @@ impl Signals {
     }
 }
 
-/// Our input and signals to it. Comes back only when it is asked to end a second time, wherever what was sent before may be stuck.
+/// Our input and signals to it. Comes back only when it is asked to end a second time, wherever
+/// what was sent before may be stuck.
 async fn steer(
     mut input: SessionInput,
     raw: Option<&Raw>,
@@ -207,7 +212,8 @@ async fn send(
     }
 }
 
-/// The next piece of input, once the command has taken so much that notes get past it; after its end, never.
+/// The next piece of input, once the command has taken so much that notes get past it; after its
+/// end, never.
 async fn next(from: &mut Option<mpsc::Receiver<Bytes>>, to: &SessionInput) -> Option<Bytes> {
     match from {
         Some(from) => {

@@ -9,7 +9,8 @@ use futures_util::{
 use micado_api::{Client, ClientError, ErrorBody, ErrorCode, Progress, Settled};
 use std::collections::BTreeSet;
 
-/// Prints every step of all subjects until each is settled. A person may stop following; what goes on does not stop with it.
+/// Prints every step of all subjects until each is settled. A person may stop following; what goes
+/// on does not stop with it.
 pub(super) async fn follow(
     subjects: &[String],
     client: &Client,
@@ -68,7 +69,8 @@ async fn settled(subjects: &[String], client: &Client, printer: &Printer) -> Res
     }
 }
 
-/// The steps of one subject; `None` when it is not there any more, which is how things that are removed come to rest.
+/// The steps of one subject; `None` when it is not there any more, which is how things that are
+/// removed come to rest.
 async fn watch(
     subject: &str,
     client: &Client,

@@ -1,4 +1,5 @@
-//! The `micado` command line: one file per verb. Data goes to standard output, all else to standard error.
+//! The `micado` command line: one file per verb. Data goes to standard output, all else to standard
+//! error.
 
 pub mod args;
 
@@ -39,7 +40,8 @@ use std::{ffi::OsString, future::Future, io::IsTerminal, path::PathBuf, process:
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
-/// Does what the command line says. Exit codes: 0 when it was done, 1 when it was refused or came to nothing, 2 when it makes no sense, 130 when interrupted.
+/// Does what the command line says. Exit codes: 0 when it was done, 1 when it was refused or came
+/// to nothing, 2 when it makes no sense, 130 when interrupted.
 #[must_use]
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = args::rewritten(args);
@@ -128,7 +130,8 @@ fn manager(args: args::ManagerArgs, printer: &Printer) -> Result<(), Failure> {
     })
 }
 
-/// Whoever needs TLS finds its cryptography; that there was none before is sure, for this is the first thing the process does.
+/// Whoever needs TLS finds its cryptography; that there was none before is sure, for this is the
+/// first thing the process does.
 fn install_cryptography() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

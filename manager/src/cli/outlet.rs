@@ -1,4 +1,5 @@
-//! What a command says, on our standard output and standard error: written by a thread of its own, so that a reader who does not read keeps us from nothing else.
+//! What a command says, on our standard output and standard error: written by a thread of its own,
+//! so that a reader who does not read keeps us from nothing else.
 
 use bytes::Bytes;
 use std::io::{self, Write};
@@ -16,7 +17,8 @@ pub(super) enum Said {
     Error(Bytes),
 }
 
-/// Where it goes, and why it goes no further; once the sender is dropped and all is written, that can be waited for in vain. Nobody waits for the thread: a write cannot be given up.
+/// Where it goes, and why it goes no further; once the sender is dropped and all is written, that
+/// can be waited for in vain. Nobody waits for the thread: a write cannot be given up.
 pub(super) fn open() -> (mpsc::Sender<Said>, oneshot::Receiver<io::Error>) {
     let (to, mut pieces) = mpsc::channel(WAITING);
     let (fail, failed) = oneshot::channel();

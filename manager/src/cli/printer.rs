@@ -1,4 +1,5 @@
-//! Everything that is printed goes through here: data to standard output, steps, notes and errors to standard error.
+//! Everything that is printed goes through here: data to standard output, steps, notes and errors
+//! to standard error.
 
 use super::{args::Output, failure::Failure, page::Page};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -155,7 +156,8 @@ fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// The same by a thread that is not waited for long: standard error may be the very pipe that nobody reads.
+/// The same by a thread that is not waited for long: standard error may be the very pipe that
+/// nobody reads.
 fn say_last(line: String) {
     let (said, is_said) = mpsc::channel();
     thread::spawn(move || {

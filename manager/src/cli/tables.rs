@@ -12,7 +12,8 @@ use micado_api::{
 };
 use std::{collections::BTreeMap, fmt::Display};
 
-/// Machines; what is really left of their memory, when they ended and the reasons only when there are any. What is given back has no room and costs nothing.
+/// Machines; what is really left of their memory, when they ended and the reasons only when there
+/// are any. What is given back has no room and costs nothing.
 pub(super) fn instances(views: &[InstanceView], now: Timestamp) -> Table {
     let (endings, reasons) = (
         views.iter().any(ended),

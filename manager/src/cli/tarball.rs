@@ -1,4 +1,5 @@
-//! Files as a tar that flows, in pieces: made from this machine's files, or unpacked to them. On threads of their own, for both block.
+//! Files as a tar that flows, in pieces: made from this machine's files, or unpacked to them. On
+//! threads of their own, for both block.
 
 use bytes::{Buf, Bytes};
 use std::{
@@ -33,7 +34,8 @@ pub(super) fn pack(
     (pieces, packing)
 }
 
-/// Unpacks a tar into a folder, with owners (for root) and modes. The thread ends when the tar or the sender does.
+/// Unpacks a tar into a folder, with owners (for root) and modes. The thread ends when the tar or
+/// the sender does.
 pub(super) fn unpack(folder: PathBuf) -> (mpsc::Sender<Bytes>, JoinHandle<io::Result<()>>) {
     let (to, pieces) = mpsc::channel(WAITING);
     let unpacking = tokio::task::spawn_blocking(move || {

@@ -1,4 +1,5 @@
-//! The terminal that we run in, handed to somebody else: every key goes there, and it is as it was when we end.
+//! The terminal that we run in, handed to somebody else: every key goes there, and it is as it was
+//! when we end.
 
 use bytes::Bytes;
 use micado_api::agent::{INPUT_FRAME, SessionNote};
@@ -34,7 +35,8 @@ impl Raw {
             .map(|(columns, rows)| SessionNote::Resize { columns, rows })
     }
 
-    /// Has it restored by a panic too, which drops nothing where it ends the process. `and` is done then as well.
+    /// Has it restored by a panic too, which drops nothing where it ends the process. `and` is done
+    /// then as well.
     pub(super) fn restore_on_panic(&self, and: impl Fn() + Send + Sync + 'static) {
         let (before, hook) = (self.0.clone(), std::panic::take_hook());
         std::panic::set_hook(Box::new(move |info| {

@@ -46,7 +46,8 @@ async fn look(client: &Client) -> Result<Seen, ClientError> {
     })
 }
 
-/// Draws until a person has seen enough. A manager that does not answer is said to be silent, and asked again.
+/// Draws until a person has seen enough. A manager that does not answer is said to be silent, and
+/// asked again.
 async fn watch(args: &TopArgs, client: &Client, screen: &Screen, mut seen: Seen) -> io::Result<()> {
     let (mut keys, mut signals, mut looks) = (
         read_input(),

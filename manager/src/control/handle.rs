@@ -38,7 +38,8 @@ pub struct Missed;
 static NEXT_TICKET: AtomicU64 = AtomicU64::new(1);
 
 impl Handle {
-    /// A handle and the two ends that the loop keeps: where inputs arrive, and where it tells progress.
+    /// A handle and the two ends that the loop keeps: where inputs arrive, and where it tells
+    /// progress.
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<Input>, broadcast::Sender<Progress>) {
         let (inbox, outbox) = mpsc::channel(256);
@@ -56,7 +57,8 @@ impl Handle {
     /// Asks for something; returns once it is durable.
     ///
     /// # Errors
-    /// The core's refusal, or `Unavailable` when the manager is stopping or had to start over: whether it was done is not known then.
+    /// The core's refusal, or `Unavailable` when the manager is stopping or had to start over:
+    /// whether it was done is not known then.
     pub async fn request(&self, request: Request) -> Result<Reply, ErrorBody> {
         let ticket = NEXT_TICKET.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
@@ -84,15 +86,16 @@ impl Handle {
         answered.await.map_err(|_| stopping())?
     }
 
-    /// Tells of something that happened; nobody answers. While there is no core, for its store does not answer, it is let go, but for
-    /// whose agents have gone.
+    /// Tells of something that happened; nobody answers. While there is no core, for its store does
+    /// not answer, it is let go, but for whose agents have gone.
     pub async fn tell(&self, event: Event) {
         // Nobody needs to know what happens to a manager that is stopping.
         drop(self.inbox.send(Input::Tell(Box::new(event))).await);
     }
 
-    /// Progress of everything from now on. Take the stream first and [`Core::progress`] after it, so that nothing is missed between the two.
-    /// [`Missed`] stands where steps were dropped because nobody took them in time: then too, [`Core::progress`] has what counts.
+    /// Progress of everything from now on. Take the stream first and [`Core::progress`] after it,
+    /// so that nothing is missed between the two. [`Missed`] stands where steps were dropped
+    /// because nobody took them in time: then too, [`Core::progress`] has what counts.
     pub fn watch(&self) -> impl Stream<Item = Result<Progress, Missed>> + Send + use<> {
         BroadcastStream::new(self.progress.subscribe()).map(|step| step.map_err(|_| Missed))
     }

@@ -1,4 +1,5 @@
-//! One Docker Engine: reaching it, agreeing on an API version, a time-out on every call, and its refusals as ours.
+//! One Docker Engine: reaching it, agreeing on an API version, a time-out on every call, and its
+//! refusals as ours.
 
 use super::EngineError;
 use axum::http::{Uri, uri::PathAndQuery};
@@ -14,10 +15,12 @@ const OLDEST: ClientVersion = ClientVersion {
     minor_version: 41,
 };
 
-/// Reaches the engine at `unix://PATH` or `tcp://HOST:PORT` and checks that it speaks a version of the API that we speak too.
+/// Reaches the engine at `unix://PATH` or `tcp://HOST:PORT` and checks that it speaks a version of
+/// the API that we speak too.
 ///
 /// # Errors
-/// `Unavailable` when nothing answers there, `Refused` when the engine is too old, too new or no engine.
+/// `Unavailable` when nothing answers there, `Refused` when the engine is too old, too new or no
+/// engine.
 pub(crate) async fn connect(endpoint: &str) -> Result<Docker, EngineError> {
     let seconds = LIMIT.as_secs();
     let client = match endpoint.split_once("://") {
@@ -47,7 +50,8 @@ pub(crate) async fn connect(endpoint: &str) -> Result<Docker, EngineError> {
     Ok(pin(client, agreed))
 }
 
-/// Whether an address is on this machine: on a network, whoever reaches an engine without TLS is root there.
+/// Whether an address is on this machine: on a network, whoever reaches an engine without TLS is
+/// root there.
 fn is_loopback(endpoint: &str) -> bool {
     let host = endpoint.parse::<Uri>().ok().and_then(|uri| {
         uri.host()
@@ -61,7 +65,8 @@ fn is_loopback(endpoint: &str) -> bool {
     })
 }
 
-/// Names the version in every request: bollard 0.21 names none, and an engine takes that for its own newest.
+/// Names the version in every request: bollard 0.21 names none, and an engine takes that for its
+/// own newest.
 fn pin(client: Docker, version: ClientVersion) -> Docker {
     client.with_request_modifier(move |mut request| {
         let mut parts = request.uri().clone().into_parts();
@@ -156,7 +161,8 @@ pub(crate) fn status(error: &Error) -> Option<u16> {
     }
 }
 
-/// The engine's own words, without what the client library puts around them, and with the cause below a connection error.
+/// The engine's own words, without what the client library puts around them, and with the cause
+/// below a connection error.
 pub(crate) fn words(error: &Error) -> String {
     match error {
         Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),

@@ -1,4 +1,5 @@
-//! What agents measure, on its way: figures of this moment, and points that wait to be recorded. Their links write into it, views and the refresh job read it.
+//! What agents measure, on its way: figures of this moment, and points that wait to be recorded.
+//! Their links write into it, views and the refresh job read it.
 
 mod past;
 mod places;
@@ -61,7 +62,8 @@ struct Inner {
     touched: Touched,
     /// The core gave no answer when it was asked last.
     is_unanswered: bool,
-    /// The runs of agents that were told of because their machine's clock is off, and what is not kept therefore.
+    /// The runs of agents that were told of because their machine's clock is off, and what is not
+    /// kept therefore.
     doubted: HashMap<(InstanceId, &'static str), String>,
 }
 
@@ -101,7 +103,8 @@ impl Metrics {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a batch in, unless it was there before: sent again after a cut. An agent speaks for its own instance only: what it says of Swarm services that are not placed there is left out.
+    /// Takes a batch in, unless it was there before: sent again after a cut. An agent speaks for
+    /// its own instance only: what it says of Swarm services that are not placed there is left out.
     ///
     /// # Errors
     /// In words, when there is no room for it before the store answers: its agent is to keep it.
@@ -155,7 +158,8 @@ impl Metrics {
         Ok(())
     }
 
-    /// Takes an event in, which may have been there before. Of others' containers, and of those that are not placed on this instance, none are kept.
+    /// Takes an event in, which may have been there before. Of others' containers, and of those
+    /// that are not placed on this instance, none are kept.
     ///
     /// # Errors
     /// In words, when there is no room for it before the store answers: its agent is to keep it.
@@ -185,14 +189,16 @@ impl Metrics {
         Ok(())
     }
 
-    /// Learns whose the service of an event is while that is placed still. While there is no core to say so, nobody waits for it.
+    /// Learns whose the service of an event is while that is placed still. While there is no core
+    /// to say so, nobody waits for it.
     pub async fn learn_of(&self, handle: &Handle, service: Option<&str>) {
         if !self.inner().is_unanswered {
             self.learn(handle, service.as_slice()).await;
         }
     }
 
-    /// A placement is recorded before its container is made: a service that the core does not know now is nobody's, and it is not asked for that again before the next turn.
+    /// A placement is recorded before its container is made: a service that the core does not know
+    /// now is nobody's, and it is not asked for that again before the next turn.
     async fn learn(&self, handle: &Handle, services: &[&str]) {
         let news = || !self.inner().places.has_heard_of(services);
         if !news() {
@@ -200,7 +206,8 @@ impl Metrics {
         }
         let came = Instant::now();
         let mut looking = self.looking.lock().await;
-        // What began since then has told of these, too: however many agents ask, none waits for more than two looks.
+        // What began since then has told of these, too: however many agents ask, none waits for
+        // more than two looks.
         let mut look = looking.filter(|last| last.began >= came);
         if look.is_none() && news() {
             if let Some(last) = *looking {

@@ -1,4 +1,5 @@
-//! Which Swarm service is which container's, and on which instance: what agents know services by, and whether they may speak of them.
+//! Which Swarm service is which container's, and on which instance: what agents know services by,
+//! and whether they may speak of them.
 
 use super::{Happening, Placed, Point};
 use micado_api::{ContainerName, InstanceId, Timestamp, agent::ContainerEvent};
@@ -7,10 +8,12 @@ use std::{
     time::Duration,
 };
 
-/// A service is known for so long after its place was given up: its last figures come a moment later, and may have waited for the store.
+/// A service is known for so long after its place was given up: its last figures come a moment
+/// later, and may have waited for the store.
 const KEPT: Duration = Duration::from_secs(600);
 
-/// The most names of strangers that are remembered, and the longest that a Swarm service can have. Others are strangers without a question.
+/// The most names of strangers that are remembered, and the longest that a Swarm service can have.
+/// Others are strangers without a question.
 const MOST_STRANGERS: usize = 10_000;
 pub(super) const LONGEST_NAME: usize = 63;
 /// The longest id that an engine gives.
@@ -35,7 +38,8 @@ struct Place {
 }
 
 impl Places {
-    /// What is placed now. While there are events whose places are not looked up yet, none is forgotten.
+    /// What is placed now. While there are events whose places are not looked up yet, none is
+    /// forgotten.
     pub(super) fn settle(&mut self, now: Timestamp, copies: Vec<Placed>, events_wait: bool) {
         self.services.extend(
             copies
@@ -53,7 +57,8 @@ impl Places {
         }
     }
 
-    /// Whether the core need not be asked for any of these: each was known or a stranger when it was asked last.
+    /// Whether the core need not be asked for any of these: each was known or a stranger when it
+    /// was asked last.
     pub(super) fn has_heard_of(&self, services: &[&str]) -> bool {
         let is_full = self.strangers.len() >= MOST_STRANGERS;
         services.iter().all(|it| {
@@ -86,7 +91,8 @@ impl Places {
         self.remembered.is_some()
     }
 
-    /// What is kept, latest first. The core does not know any more what was placed: agents may have something to tell of it still.
+    /// What is kept, latest first. The core does not know any more what was placed: agents may have
+    /// something to tell of it still.
     pub(super) fn remember(&mut self, kept: Vec<Happening>) {
         let remembered = self.remembered.get_or_insert_default();
         for it in kept {
@@ -102,7 +108,8 @@ impl Places {
             .is_some_and(|place| place.placed.instance == *instance)
     }
 
-    /// What an agent says has happened, as it is kept; nothing when it may not speak of that. No engine has longer ids.
+    /// What an agent says has happened, as it is kept; nothing when it may not speak of that. No
+    /// engine has longer ids.
     pub(super) fn happening(
         &self,
         instance: &InstanceId,
@@ -123,7 +130,8 @@ impl Places {
         self.of.get(container).map_or(&[], Vec::as_slice)
     }
 
-    /// The same point with its containers by their own names. Of two copies on one machine, which are there for a moment at most, the larger stands for both.
+    /// The same point with its containers by their own names. Of two copies on one machine, which
+    /// are there for a moment at most, the larger stands for both.
     pub(super) fn renamed(&self, point: Point) -> Point {
         let mut containers = BTreeMap::new();
         for (service, figures) in point.containers {

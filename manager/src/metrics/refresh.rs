@@ -1,4 +1,5 @@
-//! The refresh: at each turn what agents measured and told is recorded and then acknowledged, the core is told what containers used, and people's collections are brought up to date.
+//! The refresh: at each turn what agents measured and told is recorded and then acknowledged, the
+//! core is told what containers used, and people's collections are brought up to date.
 
 use super::{First, Happening, History, Metrics, Point, RecallEvents};
 use crate::{
@@ -50,7 +51,8 @@ impl Refresh {
         let used = self.metrics.inner().meter.used();
         if !used.is_empty() {
             self.handle.tell(Event::Used(used.clone())).await;
-            // Nobody answers to what is told, but whoever can be asked after it has heard it and kept what it learned.
+            // Nobody answers to what is told, but whoever can be asked after it has heard it and
+            // kept what it learned.
             if self.handle.read(|_| ()).await.is_err() {
                 return self.metrics.inner().meter.give_back(used);
             }
@@ -108,7 +110,8 @@ impl Refresh {
         Ok(())
     }
 
-    /// Finds out whose the events are that wait. A placement is recorded before its container is made: what the core does not know now, and nothing that is kept tells of, is nobody's.
+    /// Finds out whose the events are that wait. A placement is recorded before its container is
+    /// made: what the core does not know now, and nothing that is kept tells of, is nobody's.
     async fn look_up(&self) -> Result<(), StoreError> {
         let looked = self.metrics.look(&self.handle).await;
         let is_unknown = {
@@ -160,7 +163,8 @@ impl Refresh {
         Ok(())
     }
 
-    /// Tells the core again who was killed for want of memory: when the agent said so there may have been none. One that is made later finds it in what is kept.
+    /// Tells the core again who was killed for want of memory: when the agent said so there may
+    /// have been none. One that is made later finds it in what is kept.
     async fn tell_kills(&self, events: Vec<Happening>) {
         for it in events
             .iter()

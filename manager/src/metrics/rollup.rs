@@ -1,4 +1,5 @@
-//! The roll-up: once a minute, what was recorded since becomes minutes and ten minutes, and what is older than it is kept goes.
+//! The roll-up: once a minute, what was recorded since becomes minutes and ten minutes, and what is
+//! older than it is kept goes.
 
 use super::{
     History, Metrics, Point, Recall, Resolution, Whose, roll_up, touched::Stretch, touched::finer,
@@ -13,7 +14,8 @@ const PIECE: usize = 500;
 /// Between two times that the store is told to let old points go.
 const CLEANING: Duration = Duration::from_secs(3600);
 
-/// The job. It reads one instance's points at a time, so that a large cluster takes no more memory than a large machine.
+/// The job. It reads one instance's points at a time, so that a large cluster takes no more memory
+/// than a large machine.
 #[derive(Debug)]
 pub struct Rollup {
     /// What knows which times have new figures.
@@ -109,7 +111,8 @@ impl Rollup {
         Ok(done)
     }
 
-    /// What a stretch is rolled up to. What of it cannot be read is left out, unless it is the store that fails.
+    /// What a stretch is rolled up to. What of it cannot be read is left out, unless it is the
+    /// store that fails.
     async fn rolled(&self, it: &Stretch) -> Result<Vec<Point>, StoreError> {
         if let Ok(points) = self.read(it, it.from, it.until).await {
             return Ok(roll_up(&points, it.to));

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 /// The most that a batch may be ahead of the manager's clock.
 const AHEAD: Duration = Duration::from_secs(5 * 60);
-/// The most that one may be behind that does not say that it is late. An agent keeps ten minutes of what was on its way when a connection was cut, and sends that again as it was.
+/// The most that one may be behind that does not say that it is late. An agent keeps ten minutes of
+/// what was on its way when a connection was cut, and sends that again as it was.
 const BEHIND: Duration = Duration::from_secs(15 * 60);
 /// The most that one may be behind that is late: samples are kept no longer.
 const LATE: Duration = Duration::from_secs(3600);

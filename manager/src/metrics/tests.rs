@@ -1,4 +1,5 @@
-//! A place for points and events in memory that can be made to fail; and what is made of what agents say, with the real core behind it.
+//! A place for points and events in memory that can be made to fail; and what is made of what
+//! agents say, with the real core behind it.
 
 use super::*;
 use crate::{control::Input, store::StoreError};
@@ -158,7 +159,8 @@ pub(crate) fn happening(
     }
 }
 
-/// A way to a core that knows nobody, and the core's end of it: how often it was asked. Once it was told something, its store is silent.
+/// A way to a core that knows nobody, and the core's end of it: how often it was asked. Once it was
+/// told something, its store is silent.
 fn handle() -> (Handle, Arc<AtomicU32>) {
     let (handle, mut inputs, _) = Handle::new();
     let (core, asked) = (crate::api::tests::core(), Arc::new(AtomicU32::new(0)));

@@ -1,4 +1,5 @@
-//! Which minutes and ten minutes of which instances have new figures, and are to be rolled up once they are over.
+//! Which minutes and ten minutes of which instances have new figures, and are to be rolled up once
+//! they are over.
 
 use super::{Point, Resolution};
 use micado_api::{InstanceId, Timestamp};
@@ -7,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The most points of one instance that are read at once.
 const MOST_POINTS: u64 = 300;
 
-/// A time to roll up, from its beginning up to and without its end, which no finer point is kept across in part.
+/// A time to roll up, from its beginning up to and without its end, which no finer point is kept
+/// across in part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stretch {
     pub(super) instance: InstanceId,
@@ -81,7 +83,8 @@ impl Touched {
         }
     }
 
-    /// Takes out what is over: by our clock, or because the machine's own, which may go ahead, is at a later time already. Times that follow each other are one stretch.
+    /// Takes out what is over: by our clock, or because the machine's own, which may go ahead, is
+    /// at a later time already. Times that follow each other are one stretch.
     pub(super) fn finished(&mut self, to: Resolution, now: Timestamp) -> Vec<Stretch> {
         let mut stretches = Vec::new();
         let most = to.span()

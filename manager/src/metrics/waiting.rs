@@ -1,4 +1,5 @@
-//! Points and events that wait to be recorded, within a bound, and how far each agent's batches are among them.
+//! Points and events that wait to be recorded, within a bound, and how far each agent's batches are
+//! among them.
 
 use super::{ContainerPoint, Point};
 use micado_api::{
@@ -7,7 +8,8 @@ use micado_api::{
 };
 use std::collections::{HashMap, HashSet, VecDeque};
 
-/// The most that all that waits may take, in bytes: five minutes of a hundred machines with ten containers each.
+/// The most that all that waits may take, in bytes: five minutes of a hundred machines with ten
+/// containers each.
 const MOST_BYTES: usize = 32 << 20;
 /// The most that what one instance's agent said may take.
 const MOST_OF_ONE: usize = MOST_BYTES / 8;
@@ -19,7 +21,8 @@ pub(super) struct Mark {
     pub(super) sequence: u64,
 }
 
-/// An event, and whose agent told it. Whether it may is found out when it is recorded, for the core may have no answer before.
+/// An event, and whose agent told it. Whether it may is found out when it is recorded, for the core
+/// may have no answer before.
 pub(super) type Told = (InstanceId, ContainerEvent);
 
 /// By what one is told from all others: as a [`Happening`](super::Happening) is, once it is kept.
@@ -48,7 +51,8 @@ pub(super) struct Waiting {
     taken: HashMap<InstanceId, Mark>,
 }
 
-/// What waits at one moment: once so many are recorded, each agent's batches are durable so far, and all events told before.
+/// What waits at one moment: once so many are recorded, each agent's batches are durable so far,
+/// and all events told before.
 #[derive(Debug)]
 pub(super) struct Due {
     pub(super) points: usize,

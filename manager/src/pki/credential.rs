@@ -1,4 +1,5 @@
-//! The credentials that machines are ordered with: made from one secret and the instance's id, so that none is stored and a repeated order carries the same one.
+//! The credentials that machines are ordered with: made from one secret and the instance's id, so
+//! that none is stored and a repeated order carries the same one.
 
 use super::{Found, Pki, PkiError, read, write};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -16,7 +17,8 @@ impl fmt::Debug for CredentialKey {
 }
 
 impl Pki {
-    /// The key of this cluster's credentials; made on the first start. One that is damaged is made anew: machines that are on their way then do not join.
+    /// The key of this cluster's credentials; made on the first start. One that is damaged is made
+    /// anew: machines that are on their way then do not join.
     ///
     /// # Errors
     /// When the file cannot be read or written.
@@ -42,7 +44,8 @@ impl CredentialKey {
         format!("{instance}.{}", URL_SAFE_NO_PAD.encode(tag))
     }
 
-    /// The instance that a credential was made for; `None` when it is not one of ours. Compared in constant time.
+    /// The instance that a credential was made for; `None` when it is not one of ours. Compared in
+    /// constant time.
     #[must_use]
     pub fn instance(&self, credential: &str) -> Option<InstanceId> {
         let (instance, tag) = credential.rsplit_once('.')?;

@@ -31,7 +31,8 @@ impl Csr {
 }
 
 impl Pki {
-    /// A client certificate for the key of a request, with this name whatever the request says. PEM.
+    /// A client certificate for the key of a request, with this name whatever the request says.
+    /// PEM.
     ///
     /// # Errors
     /// When the name is unusable.

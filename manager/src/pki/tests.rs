@@ -1,4 +1,5 @@
-//! The authority is kept, repaired and refused as it should be, and what it signs passes real TLS checks.
+//! The authority is kept, repaired and refused as it should be, and what it signs passes real TLS
+//! checks.
 
 use super::*;
 use rustls::{

@@ -1,4 +1,5 @@
-//! What a client of the registry needs: certificates for the engine, where it looks for them, and for our own questions.
+//! What a client of the registry needs: certificates for the engine, where it looks for them, and
+//! for our own questions.
 
 use crate::{engine::EngineError, pki::Identity};
 use rustls::{
@@ -26,7 +27,8 @@ impl Credentials {
     }
 }
 
-/// Puts the certificates for a registry where the engine looks for them; it reads them at its next request. The folder must be the engine's own.
+/// Puts the certificates for a registry where the engine looks for them; it reads them at its next
+/// request. The folder must be the engine's own.
 pub(super) fn install(
     certs_dir: &Path,
     host: &str,

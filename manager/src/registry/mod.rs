@@ -1,4 +1,5 @@
-//! Where nodes get images that only the manager's engine has: a registry over TLS that answers to the cluster's own client certificates only.
+//! Where nodes get images that only the manager's engine has: a registry over TLS that answers to
+//! the cluster's own client certificates only.
 
 mod certs;
 mod server;
@@ -60,8 +61,10 @@ pub struct ToldRegistry {
 #[derive(Debug)]
 pub struct Registry {
     docker: Docker,
-    /// `HOST:PORT`, as the manager's engine and all nodes call it. An address, where the manager runs it: a name would have to be put into the `/etc/hosts` of
-    /// machines, and an engine reads that file when it starts and not again for 5 s (measured: first containers on new machines failed, and started 5 s late).
+    /// `HOST:PORT`, as the manager's engine and all nodes call it. An address, where the manager
+    /// runs it: a name would have to be put into the `/etc/hosts` of machines, and an engine reads
+    /// that file when it starts and not again for 5 s (measured: first containers on new machines
+    /// failed, and started 5 s late).
     host: String,
     api: reqwest::Client,
     authority: String,
@@ -75,7 +78,8 @@ impl Registry {
     /// Uses a registry that is there. Nothing is sent to it yet.
     ///
     /// # Errors
-    /// `Refused` when the certificates are unusable or cannot be put where the engine looks for them.
+    /// `Refused` when the certificates are unusable or cannot be put where the engine looks for
+    /// them.
     pub fn told(docker: Docker, told: &ToldRegistry) -> Result<Self, EngineError> {
         let credentials = Credentials {
             authority: told.authority.clone(),
@@ -90,10 +94,12 @@ impl Registry {
         )
     }
 
-    /// Runs a registry on the manager's engine, or leaves the one that runs there as it is. Does not wait for it: see [`Registry::ready`].
+    /// Runs a registry on the manager's engine, or leaves the one that runs there as it is. Does
+    /// not wait for it: see [`Registry::ready`].
     ///
     /// # Errors
-    /// `Refused` when its image is missing or files cannot be written, `Unavailable` when the engine does not answer.
+    /// `Refused` when its image is missing or files cannot be written, `Unavailable` when the
+    /// engine does not answer.
     pub async fn run(docker: Docker, pki: &Pki, own: &OwnRegistry) -> Result<Self, EngineError> {
         server::ensure(&docker, pki, own).await?;
         let client = pki
@@ -103,7 +109,8 @@ impl Registry {
             authority: pki.authority().to_owned(),
             client,
         };
-        // Not by 127.0.0.1: an engine takes a registry on its own loopback addresses for an insecure one, and shows it no certificate.
+        // Not by 127.0.0.1: an engine takes a registry on its own loopback addresses for an
+        // insecure one, and shows it no certificate.
         Self::new(
             docker,
             format!("{}:{}", own.address, own.port),
@@ -148,10 +155,12 @@ impl Registry {
         }
     }
 
-    /// Puts an image of the manager's engine into the registry, unless it is there, and says how nodes pull it: by digest.
+    /// Puts an image of the manager's engine into the registry, unless it is there, and says how
+    /// nodes pull it: by digest.
     ///
     /// # Errors
-    /// `NotFound` when the manager's engine has no such image, `Unavailable` when the registry does not answer or the push fails.
+    /// `NotFound` when the manager's engine has no such image, `Unavailable` when the registry does
+    /// not answer or the push fails.
     pub async fn push(&self, image: &str) -> Result<String, EngineError> {
         let found = ask(
             || format!("look at image `{image}`"),
@@ -180,7 +189,8 @@ impl Registry {
         Ok(format!("{}/{repo}@{digest}", self.host))
     }
 
-    /// Pushes under a name for this purpose only, which is taken away again; unless it is the image's only name, for then the image would go with it.
+    /// Pushes under a name for this purpose only, which is taken away again; unless it is the
+    /// image's only name, for then the image would go with it.
     async fn upload(
         &self,
         image: &str,
@@ -296,7 +306,8 @@ impl Registry {
         ))
     }
 
-    /// What a machine needs to pull from the registry, which has this client certificate of its own.
+    /// What a machine needs to pull from the registry, which has this client certificate of its
+    /// own.
     #[must_use]
     pub fn access(&self, own_certificate: &str) -> RegistryAccess {
         let shared = self.shared.as_ref();
@@ -311,7 +322,8 @@ impl Registry {
     }
 }
 
-/// The image's name as the registry has it: whole, lower case, and nothing in it that separates a host from a port.
+/// The image's name as the registry has it: whole, lower case, and nothing in it that separates a
+/// host from a port.
 fn repo_name(image: &str) -> String {
     repository(image).to_lowercase().replace(':', "-")
 }

@@ -1,4 +1,5 @@
-//! The registry that the manager runs: a container on its own engine, made anew when anything of its configuration changed.
+//! The registry that the manager runs: a container on its own engine, made anew when anything of
+//! its configuration changed.
 
 use crate::{
     engine::{
@@ -33,7 +34,8 @@ const HOME: &str = "etc/micado-registry";
 pub struct OwnRegistry {
     /// Whose it is; part of its container's and volume's name.
     pub cluster: ClusterId,
-    /// The address at which machines, and the engine itself, reach the manager's engine. Not a loopback address.
+    /// The address at which machines, and the engine itself, reach the manager's engine. Not a
+    /// loopback address.
     pub address: String,
     /// The port of the engine's machine that it is published on.
     pub port: u16,

@@ -14,14 +14,18 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 /// What was copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Copied {
-    /// How many records of each kind, samples (points) and events; and samples that were left out because they cannot be read.
+    /// How many records of each kind, samples (points) and events; and samples that were left out
+    /// because they cannot be read.
     pub records: BTreeMap<&'static str, usize>,
 }
 
-/// Copies points and events, and then all records, into a store that has no records: all or none of these, which are read back. Neither store may be in use. The one that is copied from stays as it is, and so does one that has records. `state` is the folder with the key of both.
+/// Copies points and events, and then all records, into a store that has no records: all or none of
+/// these, which are read back. Neither store may be in use. The one that is copied from stays as it
+/// is, and so does one that has records. `state` is the folder with the key of both.
 ///
 /// # Errors
-/// When one of the stores cannot be opened, when there is nothing to copy, when the target has records, or when what is read back is not what was written.
+/// When one of the stores cannot be opened, when there is nothing to copy, when the target has
+/// records, or when what is read back is not what was written.
 pub async fn copy(from: Place, to: Place, state: &Path) -> Result<Copied, StoreError> {
     let (from, to) = (from.resolve()?, to.resolve()?);
     let refused = |words: String| Err(StoreError::Failed(words));

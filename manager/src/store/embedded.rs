@@ -1,4 +1,5 @@
-//! The default store: one redb file beside the manager, every commit on disk before it is acknowledged.
+//! The default store: one redb file beside the manager, every commit on disk before it is
+//! acknowledged.
 
 mod events;
 mod history;
@@ -25,7 +26,8 @@ use std::{
 };
 use tokio::sync::Mutex;
 
-/// redb takes 1 GiB by default; the whole store is a few megabytes, and the manager keeps its own view in memory.
+/// redb takes 1 GiB by default; the whole store is a few megabytes, and the manager keeps its own
+/// view in memory.
 const CACHE_BYTES: usize = 4 << 20;
 
 /// A record's version and sealed JSON, by id.
@@ -44,15 +46,18 @@ pub struct EmbeddedStore {
     path: Arc<Path>,
     database: Arc<Database>,
     keys: Arc<KeyFile>,
-    /// Held by whoever writes: redb lets one write at a time and does not say who is next, here it is who waits longest.
+    /// Held by whoever writes: redb lets one write at a time and does not say who is next, here it
+    /// is who waits longest.
     turn: Arc<Mutex<()>>,
 }
 
 impl EmbeddedStore {
-    /// Opens the store in this file (mode 0600), made if it is not there, and brings it to this micado's schema. Its records are sealed with the key.
+    /// Opens the store in this file (mode 0600), made if it is not there, and brings it to this
+    /// micado's schema. Its records are sealed with the key.
     ///
     /// # Errors
-    /// `InUse` when another manager has it open, `Schema` when it is no store, of a newer micado or of another key, `Failed` when the file cannot be read or written.
+    /// `InUse` when another manager has it open, `Schema` when it is no store, of a newer micado or
+    /// of another key, `Failed` when the file cannot be read or written.
     pub async fn open(path: impl Into<PathBuf>, keys: Arc<KeyFile>) -> Result<Self, StoreError> {
         let path = path.into();
         blocking(move || Self::open_with(path, keys, MIGRATIONS)).await
@@ -90,7 +95,8 @@ impl EmbeddedStore {
     }
 
     fn write_all(&self, writes: &[Write]) -> Result<(), StoreError> {
-        // Dropping the transaction, on a conflict or an error, undoes it. Its commit is durable: redb's default is to sync the file before it returns.
+        // Dropping the transaction, on a conflict or an error, undoes it. Its commit is durable:
+        // redb's default is to sync the file before it returns.
         let attempt = || -> Result<Option<Key>, redb::Error> {
             let transaction = self.database.begin_write()?;
             for write in writes {
@@ -134,7 +140,8 @@ fn database(path: &Path) -> Result<Database, StoreError> {
         .map_err(|error| explain(path, &error.into()))
 }
 
-/// Opens and locks the file, made if it is not there. A first start that was killed while redb laid the file out left zeros where redb's mark comes last: that is begun afresh.
+/// Opens and locks the file, made if it is not there. A first start that was killed while redb laid
+/// the file out left zeros where redb's mark comes last: that is begun afresh.
 fn claim(path: &Path) -> Result<File, StoreError> {
     let failed = |error: io::Error| {
         StoreError::Failed(format!(
@@ -188,7 +195,8 @@ fn is_blank(file: &File) -> io::Result<bool> {
     Ok(mark == [0; 9])
 }
 
-/// Puts a new file's name on disk, without which its synced content could not be found after a power cut.
+/// Puts a new file's name on disk, without which its synced content could not be found after a
+/// power cut.
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()

@@ -1,4 +1,5 @@
-//! The store in a MongoDB: one document per record in the collections that MiCADO has, written in transactions by the one manager that has the lease.
+//! The store in a MongoDB: one document per record in the collections that MiCADO has, written in
+//! transactions by the one manager that has the lease.
 
 mod document;
 mod events;
@@ -31,7 +32,8 @@ use tokio::{
 const DATABASE: &str = "micado";
 /// How long a connection may take to be made, unless the URL says.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How often the driver looks how the servers are, unless the URL says: a server that was away for a moment is not to be missed for the driver's own 10 s.
+/// How often the driver looks how the servers are, unless the URL says: a server that was away for
+/// a moment is not to be missed for the driver's own 10 s.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// One manager needs few.
 const CONNECTIONS: u32 = 4;
@@ -60,7 +62,8 @@ pub struct MongoStore {
     renewer: JoinHandle<()>,
 }
 
-/// Whether to make the store where there is none, and to bring an older one to this micado's schema.
+/// Whether to make the store where there is none, and to bring an older one to this micado's
+/// schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IfNone {
     Make,
@@ -76,16 +79,19 @@ struct Inner {
     pace: Pace,
     /// Tells this opening of the store from every other.
     process: String,
-    /// The lease and the session to write with. `None` when a write ended badly: what became of it is settled by taking the lease anew.
+    /// The lease and the session to write with. `None` when a write ended badly: what became of it
+    /// is settled by taking the lease anew.
     hold: Mutex<Option<Hold>>,
     lost: watch::Sender<Option<StoreError>>,
 }
 
 impl MongoStore {
-    /// Opens the store in the database that the URL names, made if it is not there. Waits some seconds for a manager that may have ended, not for one that lives.
+    /// Opens the store in the database that the URL names, made if it is not there. Waits some
+    /// seconds for a manager that may have ended, not for one that lives.
     ///
     /// # Errors
-    /// `InUse` when another manager has it, `Schema` when it is no store, of a newer micado, of another key or not in a replica set, `Failed` when it does not answer.
+    /// `InUse` when another manager has it, `Schema` when it is no store, of a newer micado, of
+    /// another key or not in a replica set, `Failed` when it does not answer.
     pub async fn open(url: &Url, keys: Arc<KeyFile>) -> Result<Self, StoreError> {
         Self::open_with(url, keys, IfNone::Make, Pace::default()).await
     }
@@ -150,7 +156,8 @@ impl MongoStore {
 
 #[async_trait::async_trait]
 impl Store for MongoStore {
-    /// Before it reads, it makes sure that it has the lease and that no write of its own is still under way.
+    /// Before it reads, it makes sure that it has the lease and that no write of its own is still
+    /// under way.
     async fn load(&self) -> Result<Contents, StoreError> {
         let mut slot = self.inner.hold.lock().await;
         let hold = match slot.take() {
@@ -253,7 +260,8 @@ impl Inner {
             .unwrap_or_else(|_| Err(self.silent()))
     }
 
-    /// It is not known that the store is ours, and why not, if it was the lease that could not be renewed.
+    /// It is not known that the store is ours, and why not, if it was the lease that could not be
+    /// renewed.
     fn unsure(&self) -> StoreError {
         let unknown = || {
             StoreError::Failed(format!(

@@ -1,4 +1,5 @@
-//! Where a store is, as a person names it: a file, or the URL of a MongoDB, whose password is never shown.
+//! Where a store is, as a person names it: a file, or the URL of a MongoDB, whose password is never
+//! shown.
 
 use super::StoreError;
 use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr};

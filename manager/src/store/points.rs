@@ -1,4 +1,5 @@
-//! How points are written down where programs alone read them: postcard, in which a container's figures take some 30 bytes.
+//! How points are written down where programs alone read them: postcard, in which a container's
+//! figures take some 30 bytes.
 
 use super::StoreError;
 use micado_core::metrics::{ContainerPoint, MachinePoint, Point};
@@ -36,7 +37,8 @@ mod tests {
     use micado_api::{InstanceId, MemoryBytes, NanoCpus, Timestamp};
     use micado_core::metrics::Resolution;
 
-    /// As it lies in people's stores: when this fails, the stores need a schema of their own for it.
+    /// As it lies in people's stores: when this fails, the stores need a schema of their own for
+    /// it.
     const KEPT: &str = "010101010101010101017780800402020202020202020202";
 
     fn point() -> Point {

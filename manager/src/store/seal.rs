@@ -1,4 +1,5 @@
-//! The key that records are sealed with in every store. Its file, locked, also says that no other manager of this machine has this state.
+//! The key that records are sealed with in every store. Its file, locked, also says that no other
+//! manager of this machine has this state.
 
 use super::{StoreError, Version};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -77,12 +78,14 @@ impl KeyFile {
         &self.path
     }
 
-    /// The name of this lock, which no other has: what was taken under it before was taken by a manager that has ended, for the lock is ours now.
+    /// The name of this lock, which no other has: what was taken under it before was taken by a
+    /// manager that has ended, for the lock is ours now.
     pub(super) fn owner(&self) -> &str {
         &self.owner
     }
 
-    /// The text sealed, so that it opens only as being about the same thing. Nonces are random: good for 2^32 writes with one key.
+    /// The text sealed, so that it opens only as being about the same thing. Nonces are random:
+    /// good for 2^32 writes with one key.
     ///
     /// # Errors
     /// `Failed` for a text of many gigabytes.
@@ -186,7 +189,8 @@ fn read_or_make(file: &mut File, folder: &Path) -> io::Result<Vec<u8>> {
     Ok(key)
 }
 
-/// The file on this machine since it started: a copy of the file, the same path in another container or on another machine is not the same.
+/// The file on this machine since it started: a copy of the file, the same path in another
+/// container or on another machine is not the same.
 fn identity(file: &File) -> io::Result<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let metadata = file.metadata()?;

@@ -1,4 +1,5 @@
-//! `micado execute`, and what is sent to the command and comes from it: none of it is lost, and none of it keeps a person from ending it.
+//! `micado execute`, and what is sent to the command and comes from it: none of it is lost, and
+//! none of it keeps a person from ending it.
 
 use super::{Ended, Rote};
 use axum::{

@@ -1,4 +1,5 @@
-//! Engines of a test's own: containers of the node image on this host's engine, with their sockets in a folder. All of it goes when the test ends.
+//! Engines of a test's own: containers of the node image on this host's engine, with their sockets
+//! in a folder. All of it goes when the test ends.
 
 use bollard::{
     Docker, body_full,
@@ -201,7 +202,8 @@ impl Node {
         );
     }
 
-    /// Puts what a machine shows to the registry where its engine looks for it; `own_key` is of the machine's own certificate.
+    /// Puts what a machine shows to the registry where its engine looks for it; `own_key` is of the
+    /// machine's own certificate.
     pub fn install_certificates(&self, access: &RegistryAccess, own_key: &str) {
         let folder = self.certs_dir.join(&access.host);
         std::fs::create_dir_all(&folder).expect("a folder");

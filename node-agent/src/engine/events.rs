@@ -55,7 +55,8 @@ pub struct Events {
 }
 
 impl Events {
-    /// All events after this moment (nanoseconds since the Unix epoch), as far as the engine remembers, and those to come.
+    /// All events after this moment (nanoseconds since the Unix epoch), as far as the engine
+    /// remembers, and those to come.
     ///
     /// # Errors
     /// When the engine does not answer.

@@ -1,4 +1,5 @@
-//! Output of a process without a terminal: standard output and standard error on one stream, each piece after a header of 8 bytes (stream, 0, 0, 0, length).
+//! Output of a process without a terminal: standard output and standard error on one stream, each
+//! piece after a header of 8 bytes (stream, 0, 0, 0, length).
 
 use bytes::{Buf, Bytes, BytesMut};
 use micado_api::agent::channel;
@@ -14,7 +15,8 @@ pub struct Demultiplexer {
 const HEADER: usize = 8;
 
 impl Demultiplexer {
-    /// The next bytes for one channel, taken off the front of what has come; nothing when more must come first.
+    /// The next bytes for one channel, taken off the front of what has come; nothing when more must
+    /// come first.
     pub fn next(&mut self, come: &mut Bytes) -> Option<(u8, Bytes)> {
         while self.rest.1 == 0 {
             let wanted = (HEADER - self.header.len()).min(come.len());

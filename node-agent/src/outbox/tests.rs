@@ -1,4 +1,5 @@
-//! No batch is lost within the bound, none is changed once it was on its way, and the oldest go first.
+//! No batch is lost within the bound, none is changed once it was on its way, and the oldest go
+//! first.
 
 use super::*;
 use micado_api::{

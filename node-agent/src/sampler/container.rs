@@ -11,7 +11,8 @@ use super::{
 };
 use micado_api::{MemoryBytes, agent::ContainerSample};
 
-/// One sweep in so many looks at a container as a whole; the others leave out what stood still and pressure.
+/// One sweep in so many looks at a container as a whole; the others leave out what stood still and
+/// pressure.
 const WHOLE: u32 = 4;
 
 /// A container that runs.
@@ -25,7 +26,8 @@ pub struct Container {
     network: Option<Network>,
     memory_pressure: Pressure,
     cpu_pressure: Pressure,
-    /// How many sweeps ago it was looked at as a whole; containers begin at different figures, so that no sweep has all of them to do.
+    /// How many sweeps ago it was looked at as a whole; containers begin at different figures, so
+    /// that no sweep has all of them to do.
     turn: u32,
     /// What cannot be read any more stays as it was.
     last: ContainerSample,

@@ -43,7 +43,8 @@ impl Cpu {
         }
     }
 
-    /// What they say now; nothing once the cgroup is gone. On version 1 a refused time that stood still is read by a whole look only.
+    /// What they say now; nothing once the cgroup is gone. On version 1 a refused time that stood
+    /// still is read by a whole look only.
     pub fn read(&mut self, whole: bool, scratch: &mut Scratch) -> Option<CpuTime> {
         match self.version {
             Version::One => {

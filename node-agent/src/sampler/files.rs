@@ -1,4 +1,5 @@
-//! Files of the kernel: where they are, and those that are read at every sweep, opened once and kept open (opening one costs eight times as much as reading it).
+//! Files of the kernel: where they are, and those that are read at every sweep, opened once and
+//! kept open (opening one costs eight times as much as reading it).
 
 use std::{
     fs::File,
@@ -9,7 +10,8 @@ use std::{
 
 /// The most that is read of one file, in bytes.
 const MOST: usize = 64 << 10;
-/// The kernel hands out such files by the page: a read that leaves more room than one line in its page was the last.
+/// The kernel hands out such files by the page: a read that leaves more room than one line in its
+/// page was the last.
 const PAGE: usize = 4096;
 const LONGEST_LINE: usize = 512;
 
@@ -65,7 +67,8 @@ impl Kept {
     #[must_use]
     pub fn open_to_reset(folder: Option<&Path>, name: &str) -> Option<Self> {
         let path = folder?.join(name);
-        // The mode says whether the kernel takes such an order. Elsewhere than in its own file system, as in a recorded tree, root may open what nobody may write.
+        // The mode says whether the kernel takes such an order. Elsewhere than in its own file
+        // system, as in a recorded tree, root may open what nobody may write.
         let takes_orders = path.metadata().ok()?.permissions().mode() & 0o200 != 0;
         takes_orders
             .then(|| File::options().read(true).write(true).open(path).ok())?

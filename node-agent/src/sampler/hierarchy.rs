@@ -113,7 +113,8 @@ impl Hierarchies {
         Ok(self.folders(|controller| group(&list, controller)))
     }
 
-    /// The folders of the cgroup of a container, whose name holds its id; its first process may have gone into one further down.
+    /// The folders of the cgroup of a container, whose name holds its id; its first process may
+    /// have gone into one further down.
     ///
     /// # Errors
     /// When the process is gone.
@@ -209,7 +210,8 @@ fn mount(line: &str, kernel: &Kernel) -> Option<Mount> {
     })
 }
 
-/// A process's group in the hierarchy of this controller, by lines such as `3:cpu,cpuacct:/docker/ID`.
+/// A process's group in the hierarchy of this controller, by lines such as
+/// `3:cpu,cpuacct:/docker/ID`.
 fn group<'a>(list: &'a str, controller: &str) -> Option<&'a Path> {
     list.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);

@@ -1,4 +1,5 @@
-//! The machine as a whole. One that is itself a container reads its own cgroup: what `/proc` says there is the host's, or a file that never changes.
+//! The machine as a whole. One that is itself a container reads its own cgroup: what `/proc` says
+//! there is the host's, or a file that never changes.
 
 use super::{
     cpu::Cpu,
@@ -162,7 +163,8 @@ fn kib(info: &str, name: &str) -> MemoryBytes {
     MemoryBytes(value.unwrap_or_default() * 1024)
 }
 
-/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq and others. What the host took (steal) was not used; guests are in user.
+/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq and others. What
+/// the host took (steal) was not used; guests are in user.
 fn cpu_time(stat: &str) -> u64 {
     let figures: Vec<u64> = stat
         .lines()

@@ -22,7 +22,8 @@ pub struct Memory {
     oom_kills: Resting<u64>,
 }
 
-/// File cache that can be dropped at once, as it last was. The kernel sums up a whole file of figures for it, half of what a look at a container costs.
+/// File cache that can be dropped at once, as it last was. The kernel sums up a whole file of
+/// figures for it, half of what a look at a container costs.
 #[derive(Debug, Default)]
 struct Inactive {
     bytes: u64,
@@ -43,7 +44,8 @@ const CHARGE: u64 = 256 << 10;
 enum Peak {
     /// Since this open file was last told to forget it (version 2, Linux 6.12).
     SinceReset(Kept),
-    /// Since the cgroup was made, and what that was when it was last looked at: a higher one is of the time between.
+    /// Since the cgroup was made, and what that was when it was last looked at: a higher one is of
+    /// the time between.
     SinceStart(Kept, u64),
     /// Nothing.
     Unknown,
@@ -114,7 +116,8 @@ impl Memory {
         }
     }
 
-    /// What they say now; nothing once the cgroup is gone. A count of kills that stood still is read by a whole look only.
+    /// What they say now; nothing once the cgroup is gone. A count of kills that stood still is
+    /// read by a whole look only.
     pub fn read(&mut self, whole: bool, scratch: &mut Scratch) -> Option<MemoryUse> {
         let usage = self.usage.as_ref()?.number(scratch)?;
         let inactive = self.inactive(usage, scratch);
@@ -168,7 +171,8 @@ impl Peak {
         match self {
             Self::SinceReset(file) => {
                 let peak = file.number(scratch)?;
-                // A file that no longer takes the order tells no less than before: the next peak is too high, never too low.
+                // A file that no longer takes the order tells no less than before: the next peak is
+                // too high, never too low.
                 file.reset().ok();
                 Some(peak)
             }

@@ -5,7 +5,8 @@ use super::{
     resting::Resting,
 };
 
-/// The file that says it. While it is open the namespace stays, so it is closed as soon as the container is known to have ended.
+/// The file that says it. While it is open the namespace stays, so it is closed as soon as the
+/// container is known to have ended.
 #[derive(Debug)]
 pub struct Network {
     file: Kept,

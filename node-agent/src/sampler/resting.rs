@@ -1,4 +1,5 @@
-//! Figures that often stand still: read at every look while they move, and at a whole look only while they do not.
+//! Figures that often stand still: read at every look while they move, and at a whole look only
+//! while they do not.
 
 /// What was last read of such a figure.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! The other end of a session, as the works see it: data and notes from it, data and a last note to it.
+//! The other end of a session, as the works see it: data and notes from it, data and a last note to
+//! it.
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
@@ -172,7 +173,8 @@ impl Input {
     /// When the connection is gone.
     pub async fn next(&mut self) -> Result<FromCaller, Cut> {
         loop {
-            // Only while it is waited for: a work that does not take what came says nothing about the caller.
+            // Only while it is waited for: a work that does not take what came says nothing about
+            // the caller.
             let message = timeout(self.dead, self.from.next())
                 .await
                 .map_err(|_| Cut)?

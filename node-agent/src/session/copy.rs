@@ -1,4 +1,5 @@
-//! Copies files to and from a container as a tar that flows through the engine's archive calls, in pieces.
+//! Copies files to and from a container as a tar that flows through the engine's archive calls, in
+//! pieces.
 
 use super::{
     SessionError,

@@ -107,7 +107,8 @@ pub async fn run(
     }
 }
 
-/// What the caller says to the command, as long as it is there and says no more than it may. Nothing here waits for the command to take it: only who reads on hears that the caller is gone.
+/// What the caller says to the command, as long as it is there and says no more than it may.
+/// Nothing here waits for the command to take it: only who reads on hears that the caller is gone.
 async fn steer(
     engine: &Engine,
     id: &str,
@@ -203,7 +204,8 @@ fn log(done: Result<(), EngineError>) {
     }
 }
 
-/// Ends a command whose caller is gone. Its input is closed already, once it has taken what came; a terminal is hung up on at once, another command if it does not end by that.
+/// Ends a command whose caller is gone. Its input is closed already, once it has taken what came; a
+/// terminal is hung up on at once, another command if it does not end by that.
 async fn hang_up(engine: &Engine, id: &str, mut from: ReadHalf<Stream>, terminal: bool) {
     if !terminal {
         // Nobody wants the output, but a command that cannot write would never see its input's end.

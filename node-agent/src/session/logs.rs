@@ -1,4 +1,5 @@
-//! Sends the log of a container that has ended: each time that the Swarm starts one anew it is another container, and the ended ones stay for a while.
+//! Sends the log of a container that has ended: each time that the Swarm starts one anew it is
+//! another container, and the ended ones stay for a while.
 
 use super::{SessionError, caller::Caller, copy::whichever};
 use crate::engine::{Engine, broken, empty, encoded, multiplex::Demultiplexer, request};

@@ -5,7 +5,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The engine tells of an exec's end by an event stream that may miss one, or when asked: so it is asked, more rarely each time.
+/// The engine tells of an exec's end by an event stream that may miss one, or when asked: so it is
+/// asked, more rarely each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -66,7 +67,8 @@ impl Exec {
         }
     }
 
-    /// Sends a signal to its process and all in its group, as a terminal would. One that has ended gets none.
+    /// Sends a signal to its process and all in its group, as a terminal would. One that has ended
+    /// gets none.
     pub fn signal(&self, signal: Signal) -> Result<(), rustix::io::Errno> {
         let Some(pid) = Pid::from_raw(self.pid).filter(|_| self.running) else {
             return Ok(());

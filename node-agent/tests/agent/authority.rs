@@ -1,4 +1,5 @@
-//! A certificate authority for the tests, and the files that the boot script would leave on a machine.
+//! A certificate authority for the tests, and the files that the boot script would leave on a
+//! machine.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType,

@@ -1,4 +1,5 @@
-//! What a test lies in: an agent as a process of its own, a manager, and containers on the engine that are removed at the end.
+//! What a test lies in: an agent as a process of its own, a manager, and containers on the engine
+//! that are removed at the end.
 
 use crate::{
     authority::{Authority, Span, lay_out},

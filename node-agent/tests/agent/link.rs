@@ -1,4 +1,5 @@
-//! The connection to the manager: hello, batches, acknowledgements, cuts, renewal, and whom the agent does not trust.
+//! The connection to the manager: hello, batches, acknowledgements, cuts, renewal, and whom the
+//! agent does not trust.
 
 use crate::{
     authority::{Authority, Span},
@@ -103,7 +104,8 @@ async fn no_batch_is_lost_or_changed_by_cuts() {
 async fn a_dead_peer_is_noticed() {
     with_agent(60_000, async |bed, agent| {
         agent.batch().await;
-        // Nobody reads this connection any more, so no ping on it is answered; new ones are welcome.
+        // Nobody reads this connection any more, so no ping on it is answered; new ones are
+        // welcome.
         let start = Instant::now();
         let again = bed.manager.agent().await;
         assert_eq!(again.hello, agent.hello, "the same run");

@@ -294,7 +294,8 @@ async fn fifty_commands_that_read_nothing_cost_what_their_input_may_be() {
     .await;
 }
 
-/// A tar with one file of so many MiB, no two pieces of which are the same, in pieces: header, file, end.
+/// A tar with one file of so many MiB, no two pieces of which are the same, in pieces: header,
+/// file, end.
 fn archive(mib: usize) -> Vec<Bytes> {
     let mut header = tar::Header::new_gnu();
     header.set_path("noise").expect("a name");

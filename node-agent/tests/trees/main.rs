@@ -1,4 +1,5 @@
-//! The sampler on trees of files as kernels show them: both versions of cgroups, both of the engine's drivers, machines that are machines and machines that are containers.
+//! The sampler on trees of files as kernels show them: both versions of cgroups, both of the
+//! engine's drivers, machines that are machines and machines that are containers.
 
 mod version_1;
 mod version_2;

@@ -1,4 +1,6 @@
-//! Trees of version 1. Their figures are written by hand, in the formats of the kernel's documentation (`cgroup-v1/`, `accounting/psi.rst`, `proc.rst`); on real containers they are compared in `tests/agent`.
+//! Trees of version 1. Their figures are written by hand, in the formats of the kernel's
+//! documentation (`cgroup-v1/`, `accounting/psi.rst`, `proc.rst`); on real containers they are
+//! compared in `tests/agent`.
 
 use crate::{copy, tree};
 use micado_api::{MemoryBytes, Timestamp, agent::ContainerSample};

@@ -1,5 +1,6 @@
-//! Trees of version 2 that `scripts/record-cgroups` recorded on real machines, each at two moments, beside what the engine said of the same containers in between.
-//! docs/testing.md says on which machines, and what the containers do.
+//! Trees of version 2 that `scripts/record-cgroups` recorded on real machines, each at two moments,
+//! beside what the engine said of the same containers in between. docs/testing.md says on which
+//! machines, and what the containers do.
 
 use crate::{copy, tree};
 use micado_api::{
@@ -338,7 +339,8 @@ fn a_peak_is_told_once() {
         let mut recording = Recording::open(name);
         let resets = recording.about["peak_can_be_reset"] == true;
         let [(_, before), (_, after)] = recording.both();
-        // 20 MiB are held, 60 MiB were read at once. Where the peak is since the start, the file cache of that time is in it.
+        // 20 MiB are held, 60 MiB were read at once. Where the peak is since the start, the file
+        // cache of that time is in it.
         let peak = after["files"].working_set_peak;
         assert!((80 * MIB..112 * MIB).contains(&peak.0), "{name}: {peak:?}");
         // It reached its limit twice: before the first moment, and between the two.

@@ -295,7 +295,8 @@ impl Desk<'_> {
         )
     }
 
-    /// Whether a job passes the filters of the query; those of the wire are named so: `job[status_filter]`.
+    /// Whether a job passes the filters of the query; those of the wire are named so:
+    /// `job[status_filter]`.
     fn wanted(&self, job: &Job, parcel: &Parcel) -> bool {
         let is = |id: &str, wanted: &str| {
             id == wanted

@@ -1,4 +1,5 @@
-//! What can be rented: resources with their regions and instance types, and the softwares with their executables.
+//! What can be rented: resources with their regions and instance types, and the softwares with
+//! their executables.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -66,7 +67,8 @@ pub struct Software {
     pub active: bool,
     /// What jobs of it can run.
     pub executables: Vec<Executable>,
-    /// The folder of `deploy.sh` and `input.tar.gz` that its image is made of. Without one, its machines run an engine and no executable.
+    /// The folder of `deploy.sh` and `input.tar.gz` that its image is made of. Without one, its
+    /// machines run an engine and no executable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<PathBuf>,
 }
@@ -133,8 +135,9 @@ impl Software {
     }
 }
 
-/// One consistent set, and what a careless look-up trips over: each software has an executable `execute.sh`, an inactive `CloudSigma Small` stands before the active one,
-/// and `CloudSigma Twin` is there twice.
+/// One consistent set, and what a careless look-up trips over: each software has an executable
+/// `execute.sh`, an inactive `CloudSigma Small` stands before the active one, and `CloudSigma Twin`
+/// is there twice.
 impl Default for Catalogue {
     fn default() -> Self {
         let mut sigma = Resource::new(
@@ -232,7 +235,8 @@ impl What {
     }
 }
 
-/// An id that follows from where a thing stands in the catalogue, so that it is the same after a restart.
+/// An id that follows from where a thing stands in the catalogue, so that it is the same after a
+/// restart.
 fn id(path: &str) -> String {
     let digest = Sha256::digest(path.as_bytes());
     let hex: String = digest
@@ -250,7 +254,8 @@ fn id(path: &str) -> String {
     )
 }
 
-/// The catalogue as one flat list, in its own order; things of the same kind and name are told apart by where they stand.
+/// The catalogue as one flat list, in its own order; things of the same kind and name are told
+/// apart by where they stand.
 pub(crate) fn entries(catalogue: &Catalogue) -> Vec<Entry> {
     let mut all = Vec::new();
     let mut add = |path: String, name: &str, active: bool, what: What| {

@@ -20,7 +20,8 @@ pub struct Config {
     pub pace: Pace,
     /// What instances are.
     pub machines: MachineKind,
-    /// The file in which jobs and machines outlive the program. It holds the uploaded files, which may be secret.
+    /// The file in which jobs and machines outlive the program. It holds the uploaded files, which
+    /// may be secret.
     pub state: Option<PathBuf>,
     /// How things are written and done where the real service is not known.
     pub spelling: Spelling,
@@ -67,7 +68,8 @@ pub enum Certificate {
         /// Its private key.
         key: PathBuf,
     },
-    /// Made for these names or addresses, and signed by an authority that is made and kept in this folder as `ca.crt`.
+    /// Made for these names or addresses, and signed by an authority that is made and kept in this
+    /// folder as `ca.crt`.
     Made {
         /// For clients to find the authority in.
         folder: PathBuf,

@@ -45,7 +45,8 @@ pub enum Fault {
     LostBefore,
     /// It is done, and no answer comes.
     LostAfter,
-    /// Nothing is done; the answer has this status and plain text, and names the seconds to wait if it has any.
+    /// Nothing is done; the answer has this status and plain text, and names the seconds to wait if
+    /// it has any.
     Status {
         /// Such as 500, 429 or 503.
         code: u16,
@@ -60,7 +61,8 @@ pub enum Fault {
     },
     /// Nothing is done; the answer is 200 with an `errors` document of this text.
     ErrorsAt200(String),
-    /// Nothing is done, no answer comes, and the connection stays open for so long (milliseconds in JSON).
+    /// Nothing is done, no answer comes, and the connection stays open for so long (milliseconds in
+    /// JSON).
     Hang(#[serde(with = "milliseconds")] Duration),
     /// The same, and it is done.
     HangAfter(#[serde(with = "milliseconds")] Duration),
@@ -92,7 +94,8 @@ pub struct Rule {
     pub call: CallKind,
     /// What happens to them.
     pub fault: Fault,
-    /// Only calls about a job or instance with this text in its name or description. A list is about all that it lists.
+    /// Only calls about a job or instance with this text in its name or description. A list is
+    /// about all that it lists.
     #[serde(default)]
     pub subject: Option<String>,
     /// To how many calls; `None` is all.

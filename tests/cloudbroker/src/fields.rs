@@ -1,8 +1,10 @@
-//! A request's XML body: which elements it sets. `-` and `_` are one, an empty element is an unset one, attributes and unknown elements mean nothing.
+//! A request's XML body: which elements it sets. `-` and `_` are one, an empty element is an unset
+//! one, attributes and unknown elements mean nothing.
 
 use quick_xml::{Reader, escape::resolve_xml_entity, events::Event};
 
-/// The elements directly below the root, name and text. Nested ones (`tag/content`) carry their path.
+/// The elements directly below the root, name and text. Nested ones (`tag/content`) carry their
+/// path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Fields {
     root: String,

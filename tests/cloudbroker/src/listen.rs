@@ -21,7 +21,8 @@ type Serving = (Handle<SocketAddr>, JoinHandle<io::Result<()>>);
 #[derive(Debug)]
 pub(crate) struct Door {
     address: SocketAddr,
-    /// Bound and never listening: as long as it is there the port is ours, and who connects while nobody listens is refused.
+    /// Bound and never listening: as long as it is there the port is ours, and who connects while
+    /// nobody listens is refused.
     _claim: TcpSocket,
     tls: Option<RustlsConfig>,
     open: Mutex<Option<Serving>>,

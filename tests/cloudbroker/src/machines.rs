@@ -1,4 +1,5 @@
-//! What instances are, and who does with them what the world wants done: nothing of substance, or containers.
+//! What instances are, and who does with them what the world wants done: nothing of substance, or
+//! containers.
 
 mod docker;
 mod exec;
@@ -101,7 +102,8 @@ fn made_up(number: usize) -> String {
     )
 }
 
-/// A machine's life, from its boot (or from where it was when the program was restarted) to an end that nobody has asked for.
+/// A machine's life, from its boot (or from where it was when the program was restarted) to an end
+/// that nobody has asked for.
 async fn live(shared: Arc<Shared>, docker: Arc<Docker>, id: String) {
     let booted = {
         let _turn = docker.turn(&id).await;
@@ -141,7 +143,8 @@ async fn halt(shared: Arc<Shared>, docker: Arc<Docker>, id: String, politely: bo
     shared.change(|world, _, now| (world.gone(&id, now), Vec::new()));
 }
 
-/// Runs a job's executable on the first of its machines. When that machine is lost, so is the job, and nothing is left to say here.
+/// Runs a job's executable on the first of its machines. When that machine is lost, so is the job,
+/// and nothing is left to say here.
 async fn run(shared: Arc<Shared>, docker: Arc<Docker>, job: String) {
     let Some(program) = shared.look(|world| Program::of(world, &job)) else {
         return;

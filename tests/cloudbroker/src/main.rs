@@ -23,7 +23,8 @@ struct Arguments {
     /// Where HTTPS listens, if it shall.
     #[arg(long, value_name = "ADDRESS")]
     https: Option<SocketAddr>,
-    /// The certificate that HTTPS shows (PEM). Without it, one is made, and its authority is `ca.crt` in the folder of `--tls-folder`.
+    /// The certificate that HTTPS shows (PEM). Without it, one is made, and its authority is
+    /// `ca.crt` in the folder of `--tls-folder`.
     #[arg(long, value_name = "FILE", requires = "https", requires = "key")]
     certificate: Option<PathBuf>,
     /// The certificate's private key (PEM).
@@ -60,7 +61,8 @@ struct Arguments {
     /// A label on everything that is made on the engine.
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
-    /// The package of a software of the catalogue: a folder with `deploy.sh` and `input.tar.gz`. Without one, its machines run an engine and no executable.
+    /// The package of a software of the catalogue: a folder with `deploy.sh` and `input.tar.gz`.
+    /// Without one, its machines run an engine and no executable.
     #[arg(long, value_name = "NAME=FOLDER", value_parser = pair)]
     software: Vec<(String, String)>,
     /// When told to end, removes all machines.
@@ -91,7 +93,8 @@ async fn main() -> anyhow::Result<()> {
         .init();
     let arguments = Arguments::parse();
     let remove = arguments.remove;
-    // Told to end while a software's image is being made, the program ends; what has been made until then is of use the next time.
+    // Told to end while a software's image is being made, the program ends; what has been made
+    // until then is of use the next time.
     let simulator = Simulator::start(config(arguments)?).await?;
     tracing::info!(
         http = simulator.url(),

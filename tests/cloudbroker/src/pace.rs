@@ -4,7 +4,8 @@ use crate::Status;
 use jiff::SignedDuration;
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
-/// How long each status lasts at least. A status of no duration is never seen, unless the machine itself is waited for in it.
+/// How long each status lasts at least. A status of no duration is never seen, unless the machine
+/// itself is waited for in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pace {
     usual: Duration,

@@ -8,7 +8,8 @@ use axum::{
 };
 use serde_json::json;
 
-/// `GET`, `PUT` (a list of rules, in place of those in force) and `DELETE` of `faults`; `GET` of `audit`.
+/// `GET`, `PUT` (a list of rules, in place of those in force) and `DELETE` of `faults`; `GET` of
+/// `audit`.
 pub(crate) fn answer(shared: &Shared, method: &str, path: &str, body: &[u8]) -> Response {
     match (method, path) {
         ("GET", "faults") => {

@@ -32,7 +32,8 @@ pub(crate) enum Call {
 }
 
 impl Call {
-    /// The call at this path, if there is one. Doubled slashes are one; only actions may do without `.xml`.
+    /// The call at this path, if there is one. Doubled slashes are one; only actions may do without
+    /// `.xml`.
     pub(crate) fn at(method: &str, path: &str) -> Option<Self> {
         let plain = path.strip_suffix(".xml");
         let has_suffix = plain.is_some();

@@ -29,7 +29,8 @@ const BODY_LIMIT: usize = 256 << 20;
 #[error("the answer is lost on purpose")]
 pub(crate) struct Lost;
 
-/// Answers any request. What was begun is brought to its end also when the client has hung up, as a real service does.
+/// Answers any request. What was begun is brought to its end also when the client has hung up, as a
+/// real service does.
 pub(crate) async fn serve(shared: Arc<Shared>, request: Request) -> Result<Response, Lost> {
     tokio::spawn(handle(shared, request))
         .await
@@ -352,7 +353,8 @@ fn respond(answer: Answer, retry_after: Option<u32>) -> Response {
         })
 }
 
-/// Kills a process that cannot help it, and returns when it is no more (or nobody has taken note of its end yet).
+/// Kills a process that cannot help it, and returns when it is no more (or nobody has taken note of
+/// its end yet).
 async fn kill(pid: u32) {
     let sent = tokio::process::Command::new("kill")
         .args(["-KILL", &pid.to_string()])

@@ -53,7 +53,8 @@ pub enum SimulatorError {
     Engine(String),
 }
 
-/// A simulator in this process. Dropped, it stops serving; machines that are containers stay, see [`Simulator::end`].
+/// A simulator in this process. Dropped, it stops serving; machines that are containers stay, see
+/// [`Simulator::end`].
 #[derive(Debug)]
 pub struct Simulator {
     shared: Arc<Shared>,
@@ -203,7 +204,8 @@ impl Simulator {
             .look(|world| world.files_of(job).cloned().collect())
     }
 
-    /// Every instance that there ever was, oldest first; halted ones and those of deleted jobs among them.
+    /// Every instance that there ever was, oldest first; halted ones and those of deleted jobs
+    /// among them.
     #[must_use]
     pub fn instances(&self) -> Vec<Instance> {
         self.shared
@@ -251,7 +253,8 @@ impl Simulator {
             .change(|world, _, _| (world.holds.clear(), Vec::new()));
     }
 
-    /// Takes the jobs with this text in their name or description through all statuses up to this one, at once. Their machines follow at their own pace.
+    /// Takes the jobs with this text in their name or description through all statuses up to this
+    /// one, at once. Their machines follow at their own pace.
     pub fn jump(&self, subject: &str, to: JobStatus) {
         self.shared.change(|world, _, now| {
             let jobs: Vec<_> = world

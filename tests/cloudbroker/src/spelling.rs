@@ -65,7 +65,8 @@ impl Default for Spelling {
 }
 
 impl Spelling {
-    /// Any of the ways, by a seed; always one in which a job's instances can be told from those of others.
+    /// Any of the ways, by a seed; always one in which a job's instances can be told from those of
+    /// others.
     #[must_use]
     pub fn random(seed: u64) -> Self {
         let mut dice = Dice::new(seed);

@@ -19,7 +19,8 @@ use std::{
     sync::Arc,
 };
 
-/// What the server shows, and the file of the authority that clients must trust if it was made here.
+/// What the server shows, and the file of the authority that clients must trust if it was made
+/// here.
 pub(crate) fn server(
     certificate: &Certificate,
     address: IpAddr,

@@ -1,4 +1,5 @@
-//! The broker without a network: its records, its status machines and what calls do to them. Time comes in as an argument, what machines must do goes out as values.
+//! The broker without a network: its records, its status machines and what calls do to them. Time
+//! comes in as an argument, what machines must do goes out as values.
 
 mod calls;
 mod life;

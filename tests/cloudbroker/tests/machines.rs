@@ -1,4 +1,5 @@
-//! Machines that are containers, on a real engine. Needs the image: `scripts/cloudbroker-image/build`.
+//! Machines that are containers, on a real engine. Needs the image:
+//! `scripts/cloudbroker-image/build`.
 
 use bollard::{Docker, query_parameters::ListContainersOptionsBuilder};
 use futures_util::FutureExt;
@@ -21,7 +22,8 @@ const EXECUTE: &str = "#!/bin/bash\necho \"arguments: $*; input: $(cat input.txt
 const DEPLOY: &str =
     "#!/bin/bash\nset -e\nmkdir -p /opt/micado\ntar -xzf input.tar.gz -C /opt/micado\n";
 
-/// A simulator with machines on the engine of this host, its folder, and the label on all that it makes.
+/// A simulator with machines on the engine of this host, its folder, and the label on all that it
+/// makes.
 struct Bed {
     folder: tempfile::TempDir,
     docker: Docker,

@@ -1,4 +1,5 @@
-//! MongoDB servers for tests and benchmarks, run by `scripts/mongod` and gone when the process that asked for them is, however it ends.
+//! MongoDB servers for tests and benchmarks, run by `scripts/mongod` and gone when the process that
+//! asked for them is, however it ends.
 
 use std::{
     io::{BufRead, BufReader},
@@ -132,7 +133,8 @@ impl Drop for Server {
     }
 }
 
-/// Not one that the system gives to outgoing connections, or it may be taken while a server that was killed is away. Test processes begin at different ones.
+/// Not one that the system gives to outgoing connections, or it may be taken while a server that
+/// was killed is away. Test processes begin at different ones.
 ///
 /// # Panics
 /// Never: it goes on until there is one.

@@ -1,4 +1,6 @@
-//! What an issue names is measured here, on real engines, beside the engine alone: medians of repeated runs. `scripts/bench` runs it on a release build. `bench local`, `bench cloudbroker` or `bench agent` is a part of it.
+//! What an issue names is measured here, on real engines, beside the engine alone: medians of
+//! repeated runs. `scripts/bench` runs it on a release build. `bench local`, `bench cloudbroker` or
+//! `bench agent` is a part of it.
 
 use bollard::{
     API_DEFAULT_VERSION, Docker,
@@ -73,7 +75,8 @@ fn report(what: &str, mut times: Vec<Duration>) -> f64 {
     ms(times.len() / 2)
 }
 
-/// From the answer to a launch that finds no room until the order of the machine reaches the cloud's socket. The order fails there, so no machine is made.
+/// From the answer to a launch that finds no room until the order of the machine reaches the
+/// cloud's socket. The order fails there, so no machine is made.
 async fn order(cluster: &Cluster) {
     let mut times = Vec::new();
     for round in 0..ARRIVALS {
@@ -103,7 +106,8 @@ async fn order(cluster: &Cluster) {
     );
 }
 
-/// `micado launch` until it comes back (running), and the engine's own service-create until running, in turns on one machine.
+/// `micado launch` until it comes back (running), and the engine's own service-create until
+/// running, in turns on one machine.
 async fn launch_with_room(cluster: &Cluster) {
     cluster.launch(&web("first")).await;
     cluster
@@ -223,7 +227,8 @@ async fn bare_create(cluster: &Cluster, engine: &Docker, image: &str, round: usi
     time
 }
 
-/// From a machine's joining until the container that waited for it runs, the pull of its image (1.4 MB) included; and the whole, from the launch on.
+/// From a machine's joining until the container that waited for it runs, the pull of its image (1.4
+/// MB) included; and the whole, from the launch on.
 async fn arrival(cluster: &Cluster) {
     let (mut joined_to_running, mut whole) = (Vec::new(), Vec::new());
     for round in 0..ARRIVALS {
@@ -285,7 +290,8 @@ async fn memory(cluster: &Cluster) {
     );
 }
 
-/// Through CloudBroker's API, on the simulator: from a job's `running` until the container runs, and what an idle minute costs.
+/// Through CloudBroker's API, on the simulator: from a job's `running` until the container runs,
+/// and what an idle minute costs.
 async fn cloudbroker() {
     let rented = Rented {
         pace: Pace::every(Duration::from_millis(100)),
@@ -360,7 +366,8 @@ async fn idle_minute(cluster: &Cluster, rent: &str) {
     );
 }
 
-/// `micado execute -c true` beside `docker exec` on the engine of the same machine, in turns; both as processes, as people call them.
+/// `micado execute -c true` beside `docker exec` on the engine of the same machine, in turns; both
+/// as processes, as people call them.
 async fn agent() {
     let cluster = Cluster::start(Options {
         setup: Setup::small(),

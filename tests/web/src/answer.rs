@@ -90,7 +90,8 @@ impl Server {
         }
     }
 
-    /// Holds so much memory, written to so that it is really taken, in place of what was held before.
+    /// Holds so much memory, written to so that it is really taken, in place of what was held
+    /// before.
     fn hold(&self, mib: usize) -> Result<String, String> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         *held = Vec::new();

@@ -1,4 +1,5 @@
-//! A small web server for the tour and the tests: it says who it is, and burns CPU, holds memory or ends when asked.
+//! A small web server for the tour and the tests: it says who it is, and burns CPU, holds memory or
+//! ends when asked.
 
 mod answer;
 
@@ -23,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_REQUEST_BYTES: u64 = 16 << 10;
 
 fn main() -> io::Result<()> {
-    // As process 1 of a container there is no default action: without a handler, SIGTERM would do nothing.
+    // As process 1 of a container there is no default action: without a handler, SIGTERM would do
+    // nothing.
     let always = Arc::new(AtomicBool::new(true));
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::clone(&always))?;
@@ -81,7 +83,8 @@ fn work(listener: &TcpListener, server: &Server) {
             }
             Err(error) => {
                 log(&format!("accept: {error}"));
-                // Most likely no file descriptor is free, and asking again at once would only burn CPU.
+                // Most likely no file descriptor is free, and asking again at once would only burn
+                // CPU.
                 thread::sleep(Duration::from_millis(100));
             }
         }

@@ -8,7 +8,8 @@ use std::{
     thread,
 };
 
-/// Answers the first connections with these bytes, and tells what each sent; an answer that is empty is a connection that breaks.
+/// Answers the first connections with these bytes, and tells what each sent; an answer that is
+/// empty is a connection that breaks.
 fn serve(answers: Vec<String>) -> (SocketAddr, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");

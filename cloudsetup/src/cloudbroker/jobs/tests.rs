@@ -501,7 +501,8 @@ async fn a_termination_that_takes_too_long_says_how_far_it_is() {
     );
     assert_eq!(begun.elapsed(), Duration::from_secs(50));
     let sent = bed.calls();
-    // About one look per second at first, then one per 5 s; a stop that shows no effect is asked for again.
+    // About one look per second at first, then one per 5 s; a stop that shows no effect is asked
+    // for again.
     assert!(
         (10..=14).contains(&sent.iter().filter(|call| *call == SHOW).count())
             && sent.iter().filter(|call| *call == STOP).count() <= 5,

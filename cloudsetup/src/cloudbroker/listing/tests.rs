@@ -112,7 +112,8 @@ async fn a_list_of_pages_is_read_anew_when_something_was_deleted_meanwhile() {
         .map(|id| job(&id.to_string(), "running", ""))
         .collect();
     script.on("GET /jobs.xml?page=1&per_page=1000", [list("jobs", &jobs)]);
-    // Job 10 slipped from page 2 to page 1 after that was read: half of a second later it is seen again.
+    // Job 10 slipped from page 2 to page 1 after that was read: half of a second later it is seen
+    // again.
     let Reply::Answer(nothing) = list("jobs", &[]) else {
         unreachable!("a list is an answer")
     };

@@ -31,7 +31,8 @@ const PIECES: [&str; 16] = [
     "\u{0}é",
 ];
 
-/// What is done to a document: at a place (in thousandths of it), so many bytes are taken out and a piece is put in.
+/// What is done to a document: at a place (in thousandths of it), so many bytes are taken out and a
+/// piece is put in.
 fn change() -> impl Strategy<Value = (usize, usize, usize)> {
     (0..1000_usize, 0..8_usize, 0..PIECES.len())
 }

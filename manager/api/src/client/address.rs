@@ -14,9 +14,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What proves the manager to us, and us to it, over HTTPS. The unix socket needs neither.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnectOptions {
-    /// The certificate authority to trust, PEM. Without it, `ca.crt` of the state folder if that is readable, else the system's authorities.
+    /// The certificate authority to trust, PEM. Without it, `ca.crt` of the state folder if that is
+    /// readable, else the system's authorities.
     pub ca: Option<PathBuf>,
-    /// The file with the token. Without it, `token` of the state folder if that is readable, else none is sent.
+    /// The file with the token. Without it, `token` of the state folder if that is readable, else
+    /// none is sent.
     pub token_file: Option<PathBuf>,
     /// The manager's state folder, where it is on this machine.
     pub state: Option<PathBuf>,
@@ -27,7 +29,8 @@ pub(super) fn connect(address: &str, options: &ConnectOptions) -> Result<Client,
         address: address.to_owned(),
         problem: problem.to_owned(),
     };
-    // reqwest is built without a provider of its own; when somebody has installed one already, that is as good.
+    // reqwest is built without a provider of its own; when somebody has installed one already, that
+    // is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)

@@ -124,7 +124,8 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
     std::iter::successors(error.source(), |cause| (*cause).source())
 }
 
-/// What is wrong with the other side's certificate, if this is about that. `io::Error`s, one in another, hide it from `source`.
+/// What is wrong with the other side's certificate, if this is about that. `io::Error`s, one in
+/// another, hide it from `source`.
 fn tls_cause(error: &(dyn Error + 'static)) -> Option<String> {
     let mut innermost: &(dyn Error + 'static) = error;
     while let Some(inner) = innermost

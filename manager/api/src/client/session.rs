@@ -1,4 +1,5 @@
-//! Sessions on containers: commands and copies, over a WebSocket that the manager passes on to the container's machine.
+//! Sessions on containers: commands and copies, over a WebSocket that the manager passes on to the
+//! container's machine.
 
 use super::{Client, ClientError};
 use crate::{
@@ -23,7 +24,8 @@ use tokio_tungstenite::{
     },
 };
 
-/// Of the library's buffers, in bytes: what may lie there unsent while the other side does not read.
+/// Of the library's buffers, in bytes: what may lie there unsent while the other side does not
+/// read.
 const BUFFER: usize = 64 << 10;
 
 /// A session, in two halves that are used at the same time.
@@ -46,7 +48,8 @@ pub struct SessionOutput {
     ahead: Ahead,
 }
 
-/// How many more frames of input the work may be sent, which it says as it takes them; nothing where the connection alone decides.
+/// How many more frames of input the work may be sent, which it says as it takes them; nothing
+/// where the connection alone decides.
 type Ahead = Option<Arc<Semaphore>>;
 
 /// What comes from the work.
@@ -143,7 +146,8 @@ impl Client {
 }
 
 impl SessionInput {
-    /// Waits until the work can be sent a frame that goes before whatever is said after it. The output must be read meanwhile. Where the wait is given up, nothing is lost.
+    /// Waits until the work can be sent a frame that goes before whatever is said after it. The
+    /// output must be read meanwhile. Where the wait is given up, nothing is lost.
     pub async fn room(&self) {
         if let Some(ahead) = &self.ahead {
             // Nobody closes it.

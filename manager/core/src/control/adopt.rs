@@ -1,4 +1,5 @@
-//! Machines and containers of our cluster id that the store does not know: they are taken in, not lost and not doubled.
+//! Machines and containers of our cluster id that the store does not know: they are taken in, not
+//! lost and not doubled.
 
 use super::Core;
 use crate::{engine::ServiceView, model::Instance};
@@ -6,7 +7,8 @@ use micado_api::{CloudName, FlavourName, InstanceId, InstanceState, Origin, Pric
 use micado_cloudsetup::Machine;
 
 impl Core {
-    /// Takes in what carries our cluster id and has no record: machines first, for containers refer to them.
+    /// Takes in what carries our cluster id and has no record: machines first, for containers refer
+    /// to them.
     pub(super) fn adopt(&mut self) {
         let listed = self.clouds.iter().flat_map(|(cloud, sight)| {
             sight.machines.values().map(move |machine| (cloud, machine))

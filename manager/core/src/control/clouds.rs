@@ -9,7 +9,8 @@ use std::{collections::BTreeMap, time::Duration};
 /// For how long lists must have lacked a machine before it is taken for gone.
 const VANISH: Duration = Duration::from_secs(10);
 
-/// How long a new core rents nothing while a cloud has not answered at all: it may be the cheapest. After that, the others are what there is.
+/// How long a new core rents nothing while a cloud has not answered at all: it may be the cheapest.
+/// After that, the others are what there is.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 /// One cloud as last seen.
@@ -47,7 +48,8 @@ impl CloudSight {
     pub(super) fn machine(&self, instance: &InstanceId) -> Option<&Machine> {
         self.machines.get(instance)
     }
-    /// Whether a machine that was there is there no more: lists in a row lacked it, for long enough that a broker's slow copy does not explain it.
+    /// Whether a machine that was there is there no more: lists in a row lacked it, for long enough
+    /// that a broker's slow copy does not explain it.
     pub(super) fn has_vanished(&self, instance: &InstanceId) -> bool {
         self.missing
             .get(instance)
@@ -101,7 +103,8 @@ impl Core {
             .map(|(cloud, _)| cloud)
     }
 
-    /// The broker's last words about an instance that it has neither taken nor refused, or not given back yet.
+    /// The broker's last words about an instance that it has neither taken nor refused, or not
+    /// given back yet.
     pub(super) fn broker_says(&self, instance: &Instance) -> Option<&String> {
         let about = || self.memory.broker_words.get(&instance.id);
         match instance.state {
@@ -154,7 +157,8 @@ impl Core {
         let expected = self.ledger.instances.values().filter(|it| {
             it.cloud == *cloud && it.is_live() && it.state != InstanceState::Requested
         });
-        // While an order is under way, a list that lacks its machine tells nothing: it may be made at any moment.
+        // While an order is under way, a list that lacks its machine tells nothing: it may be made
+        // at any moment.
         let asked_for =
             expected.filter(|it| !self.in_flight.contains(&CallKey::Machine(it.id.clone())));
         let absent = asked_for.filter(|it| {
@@ -166,7 +170,8 @@ impl Core {
         }
     }
 
-    /// A machine that was given back and is listed again was made by an order whose effect came late: it has to be given back once more.
+    /// A machine that was given back and is listed again was made by an order whose effect came
+    /// late: it has to be given back once more.
     fn note_resurrected(&mut self, cloud: &CloudName, asked: Timestamp) {
         let Some(sight) = self.clouds.get(cloud) else {
             return;

@@ -8,13 +8,15 @@ use crate::{
 use micado_api::{ContainerName, InstanceId, InstanceState, Progress, ServiceName};
 use std::{collections::BTreeSet, time::Duration};
 
-/// How long a task may find no place on its node, which is ready, before the container is planned anew.
+/// How long a task may find no place on its node, which is ready, before the container is planned
+/// anew.
 const PENDING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long an instance that would not take a container is not tried again for it.
 const SHUN: Duration = Duration::from_secs(60);
 
-/// How long the record of a removed container stays, so that a call whose effect comes late is undone and not adopted.
+/// How long the record of a removed container stays, so that a call whose effect comes late is
+/// undone and not adopted.
 const TOMBSTONE: Duration = Duration::from_secs(600);
 
 impl Core {
@@ -34,7 +36,8 @@ impl Core {
         }
     }
 
-    /// Takes over what its task tells: that it ended, that its volume now exists there, that its node has no place after all.
+    /// Takes over what its task tells: that it ended, that its volume now exists there, that its
+    /// node has no place after all.
     fn follow_task(&mut self, name: &ContainerName) {
         let Some((container, placement, swarm_name)) = self.placed(name) else {
             return;
@@ -142,7 +145,8 @@ impl Core {
         }
     }
 
-    /// Ends a move: the old copy is forgotten once nothing is left of it, or when its instance is lost.
+    /// Ends a move: the old copy is forgotten once nothing is left of it, or when its instance is
+    /// lost.
     fn check_leaving(&mut self, name: &ContainerName) {
         let Some(container) = self.ledger.containers.get(name) else {
             return;
@@ -157,7 +161,8 @@ impl Core {
             .get(&leaving.instance)
             .is_some_and(|it| matches!(it.state, InstanceState::Active | InstanceState::Draining));
         let swarm_name = self.swarm_name(name, &leaving);
-        // Without a new place the old copy is all there is, as long as a node is at it: on its closed node it would not start again.
+        // Without a new place the old copy is all there is, as long as a node is at it: on its
+        // closed node it would not start again.
         let idle = waits
             && !self
                 .sight

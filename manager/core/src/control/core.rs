@@ -22,10 +22,12 @@ use std::{
 /// How long a machine may be silent, unless a person says otherwise.
 pub const DOWN_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How far apart the Swarm's time-outs of two nodes may be beside their heartbeats, which it spreads by half a second each.
+/// How far apart the Swarm's time-outs of two nodes may be beside their heartbeats, which it
+/// spreads by half a second each.
 const SPREAD: Duration = Duration::from_secs(4);
 
-/// The heartbeat with which the Swarm takes a node for down when it has been silent for so long, and never before two thirds of that have passed. Whole seconds.
+/// The heartbeat with which the Swarm takes a node for down when it has been silent for so long,
+/// and never before two thirds of that have passed. Whole seconds.
 #[must_use]
 pub fn heartbeat_for(down_timeout: Duration) -> Duration {
     Duration::from_secs(down_timeout.as_secs() / 3)
@@ -44,7 +46,8 @@ pub struct Config {
     pub max_price: Option<PricePerHour>,
     /// Memory of every machine that is never promised.
     pub system_reserve: MemoryBytes,
-    /// How long a machine may be silent before it is given up, when its broker says that it still runs.
+    /// How long a machine may be silent before it is given up, when its broker says that it still
+    /// runs.
     pub down_timeout: Duration,
     /// The Swarm's heartbeat: a node that missed three is down for it.
     pub heartbeat: Duration,
@@ -77,8 +80,9 @@ impl Config {
         }
     }
 
-    /// How long a node must have been down for the Swarm before its machine is given up: so long that it was silent for the whole of its time, and that all others
-    /// would be down too if it were the manager that is cut off. The Swarm takes two to three heartbeats to notice.
+    /// How long a node must have been down for the Swarm before its machine is given up: so long
+    /// that it was silent for the whole of its time, and that all others would be down too if it
+    /// were the manager that is cut off. The Swarm takes two to three heartbeats to notice.
     pub(super) fn patience(&self) -> Duration {
         self.down_timeout
             .saturating_sub(self.heartbeat * 2)
@@ -126,11 +130,13 @@ pub(super) struct Memory {
     pub(super) down_since: BTreeMap<InstanceId, Timestamp>,
     /// Since when Swarm finds no place for a service although its node is ready.
     pub(super) pending_since: BTreeMap<String, Timestamp>,
-    /// Instances that would not take a container although they should have had room, and until when they are not tried again.
+    /// Instances that would not take a container although they should have had room, and until when
+    /// they are not tried again.
     pub(super) shunned: BTreeMap<ContainerName, (InstanceId, Timestamp)>,
     /// The engine's words when it refused to make a Swarm service.
     pub(super) refused: BTreeMap<String, String>,
-    /// Swarm services that were made or removed a moment ago, and after how many looks that is surely seen: one may have begun before.
+    /// Swarm services that were made or removed a moment ago, and after how many looks that is
+    /// surely seen: one may have begun before.
     pub(super) settling: BTreeMap<String, u32>,
     /// The words when an image could not be pushed.
     pub(super) push_errors: BTreeMap<micado_api::ServiceName, String>,
@@ -138,7 +144,8 @@ pub(super) struct Memory {
     pub(super) log_saved: BTreeSet<String>,
     /// Whether somebody was told the worker token since its last rotation was asked for.
     pub(super) token_told: bool,
-    /// For how long containers of an image's digest were measured that is not written yet, in milliseconds.
+    /// For how long containers of an image's digest were measured that is not written yet, in
+    /// milliseconds.
     pub(super) unwritten: BTreeMap<Build, u64>,
     /// Since when the agents of machines in use have been gone that were there.
     pub(super) silent: BTreeMap<InstanceId, Timestamp>,
@@ -149,9 +156,9 @@ pub(super) struct Memory {
 }
 
 impl Core {
-    /// A core that knows what the store holds and has seen nothing else yet: it changes nothing before it has seen the engine. What depends on a cloud
-    /// waits for that cloud, and keeps nothing else waiting.
-    /// `seed` feeds the choice of new ids.
+    /// A core that knows what the store holds and has seen nothing else yet: it changes nothing
+    /// before it has seen the engine. What depends on a cloud waits for that cloud, and keeps
+    /// nothing else waiting. `seed` feeds the choice of new ids.
     #[must_use]
     pub fn new(config: Config, contents: Contents, seed: u64) -> Self {
         let ledger = Ledger::new(contents);
@@ -183,7 +190,8 @@ impl Core {
     #[must_use]
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         self.now = self.now.max(now);
-        // What agents say changes nothing that is wanted: it is taken in, and nothing is done for it.
+        // What agents say changes nothing that is wanted: it is taken in, and nothing is done for
+        // it.
         let asks_for_more = !matches!(
             event,
             Event::Used(_) | Event::Happened(..) | Event::Agent { .. }
@@ -240,8 +248,8 @@ impl Core {
         &self.config
     }
 
-    /// The Swarm names of services whose task has not come to rest on a machine that is up, or of which an agent has just said something: poll them, for tasks
-    /// have no events.
+    /// The Swarm names of services whose task has not come to rest on a machine that is up, or of
+    /// which an agent has just said something: poll them, for tasks have no events.
     #[must_use]
     pub fn in_flight(&self) -> Vec<String> {
         let Some(sight) = self.sight.as_ref().filter(|_| self.blind.is_none()) else {
@@ -380,7 +388,8 @@ impl Core {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    /// When the core wants an [`Event::Wake`], if nothing happens before. Every event may change it.
+    /// When the core wants an [`Event::Wake`], if nothing happens before. Every event may change
+    /// it.
     #[must_use]
     pub fn wake_at(&self) -> Option<Timestamp> {
         self.wake_at
@@ -400,7 +409,8 @@ impl Core {
         self.in_flight.contains(key)
     }
 
-    /// Notes how a call ended: after a failure the same call waits, longer with each failure in a row.
+    /// Notes how a call ended: after a failure the same call waits, longer with each failure in a
+    /// row.
     pub(super) fn came_back(&mut self, key: &CallKey, well: bool) {
         if well {
             self.memory.retry.remove(key);
@@ -457,7 +467,8 @@ impl Core {
         })
     }
 
-    /// The instance that people call so: the one in use, else one that may still have a machine, else the newest of those gone.
+    /// The instance that people call so: the one in use, else one that may still have a machine,
+    /// else the newest of those gone.
     pub(super) fn tagged(&self, tag: &str) -> Option<&Instance> {
         let rank = |it: &&Instance| {
             (

@@ -32,7 +32,8 @@ pub enum Event {
     Request(Ticket, Request),
     /// What containers used since this was last said.
     Used(Vec<Used>),
-    /// The agent of this instance says that something happened to a container. It may be said twice.
+    /// The agent of this instance says that something happened to a container. It may be said
+    /// twice.
     Happened(InstanceId, ContainerEvent),
     /// The agent of this instance is connected, or is not any more.
     Agent {
@@ -50,7 +51,8 @@ pub enum Event {
 pub enum Request {
     /// One more container. The image was looked up before.
     Launch(LaunchRequest, ImageFacts),
-    /// Stop the containers of this name (a service's or a container's), and with `remove` forget them.
+    /// Stop the containers of this name (a service's or a container's), and with `remove` forget
+    /// them.
     Quit {
         /// A service's or a container's name.
         name: String,
@@ -71,7 +73,8 @@ pub enum Request {
         /// Even what cannot be moved.
         force: bool,
     },
-    /// Set the critical usage of an image; what is `None` is suggested from then on by what was learned.
+    /// Set the critical usage of an image; what is `None` is suggested from then on by what was
+    /// learned.
     SetImage {
         /// The image, as it was asked for.
         image: String,
@@ -191,7 +194,8 @@ pub enum CallKey {
     Node(String),
     /// Changing the worker token.
     Token,
-    /// Pushing the image of this service, made then: a service of the same name may be made anew with another image.
+    /// Pushing the image of this service, made then: a service of the same name may be made anew
+    /// with another image.
     Image(ServiceName, Timestamp),
     /// Reading this container's log.
     Log(ContainerName),
@@ -216,10 +220,12 @@ pub enum Answer {
     Log(Result<String, EngineError>),
 }
 
-/// Something to do. Actions are done in order: what follows a `Commit` is done only when it is durable.
+/// Something to do. Actions are done in order: what follows a `Commit` is done only when it is
+/// durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Write these records, all or none. When it fails, drop the core, load the store and make a new one.
+    /// Write these records, all or none. When it fails, drop the core, load the store and make a
+    /// new one.
     Commit(Vec<Change>),
     /// Call out; the answer comes back as [`Event::Answered`] however it ends, even by time-out.
     Call(CallKey, Call),

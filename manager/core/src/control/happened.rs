@@ -1,4 +1,5 @@
-//! What node agents say of containers, a moment before the Swarm does: it is a reason to look, and it tells who was killed for want of memory.
+//! What node agents say of containers, a moment before the Swarm does: it is a reason to look, and
+//! it tells who was killed for want of memory.
 
 use super::Core;
 use crate::{
@@ -35,7 +36,8 @@ impl Heard {
 }
 
 impl Core {
-    /// An agent speaks only for containers of its own machine, and what it says twice is heard once.
+    /// An agent speaks only for containers of its own machine, and what it says twice is heard
+    /// once.
     pub(super) fn happened(&mut self, instance: &InstanceId, event: ContainerEvent) {
         let Some(name) = event
             .service
@@ -53,7 +55,8 @@ impl Core {
             return;
         }
         let killed = heard.killed();
-        // What is told again, or restored from what is kept, may come after what happened later. A clock that is ahead does not put it off.
+        // What is told again, or restored from what is kept, may come after what happened later. A
+        // clock that is ahead does not put it off.
         let at = event.at.min(self.now);
         if let ContainerHappening::Died { exit_code, oom } = event.what
             && heard.ended.is_none_or(|(last, _)| last <= at)
@@ -116,7 +119,8 @@ impl Core {
         next.into_iter().for_each(|at| self.wake(at));
     }
 
-    /// Whether the end of a Swarm service's container with this code was that the kernel killed it for want of memory.
+    /// Whether the end of a Swarm service's container with this code was that the kernel killed it
+    /// for want of memory.
     pub(super) fn was_killed(&self, swarm_name: &str, exit_code: Option<i64>) -> bool {
         exit_code.is_some()
             && self.memory.heard.get(swarm_name).and_then(Heard::killed) == exit_code

@@ -1,4 +1,5 @@
-//! What is known of images: learned from what their containers use, offered when somebody launches, shown, and said by people.
+//! What is known of images: learned from what their containers use, offered when somebody launches,
+//! shown, and said by people.
 
 use super::{Core, Reply};
 use crate::{
@@ -23,7 +24,8 @@ fn digest(pull: &str) -> Option<&str> {
 }
 
 impl Core {
-    /// Learns from what containers used. Only what is news is written; the time measured adds up until it is.
+    /// Learns from what containers used. Only what is news is written; the time measured adds up
+    /// until it is.
     pub(super) fn learn(&mut self, used: &[Used]) {
         let mut builds: BTreeMap<Build, Seen> = BTreeMap::new();
         for used in used {
@@ -79,7 +81,8 @@ impl Core {
         ))
     }
 
-    /// The record of an image as it is once this is launched: a new service pulls the present digest, if that is known yet.
+    /// The record of an image as it is once this is launched: a new service pulls the present
+    /// digest, if that is known yet.
     pub(super) fn image_to_launch(&self, name: &str, pull: Option<&str>, is_new: bool) -> Image {
         let mut image = self
             .ledger
@@ -103,7 +106,8 @@ impl Core {
         self.ledger.images.insert(image.name.clone(), image);
     }
 
-    /// What a container is promised: what was named, and of the rest what its service has, or else what was learned. The latter comes back too.
+    /// What a container is promised: what was named, and of the rest what its service has, or else
+    /// what was learned. The latter comes back too.
     pub(super) fn reservation(
         &self,
         launch: &LaunchRequest,

@@ -6,10 +6,12 @@ use micado_api::{InstanceId, InstanceState, Timestamp};
 use micado_cloudsetup::MachineState;
 use std::time::Duration;
 
-/// How long an order that the broker neither takes nor refuses is asked again before another flavour or cloud is tried.
+/// How long an order that the broker neither takes nor refuses is asked again before another
+/// flavour or cloud is tried.
 const ORDER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a node may take to dial again once it has something to say: it waits 5 s for an answer, and pauses for up to 8 s between attempts of 5 s.
+/// How long a node may take to dial again once it has something to say: it waits 5 s for an answer,
+/// and pauses for up to 8 s between attempts of 5 s.
 const DIALS_AGAIN: Duration = Duration::from_secs(25);
 
 /// How long a machine may take to join when its cloud is no longer in `cloudsetup.xml`.
@@ -67,7 +69,8 @@ impl Core {
         }
     }
 
-    /// A machine that was given up and kept for its volumes, and that answers again, is in use again: nothing else can run what is bound to it.
+    /// A machine that was given up and kept for its volumes, and that answers again, is in use
+    /// again: nothing else can run what is bound to it.
     fn take_back(&mut self, id: &InstanceId) {
         let Some(instance) = self.ledger.instances.get(id) else {
             return;
@@ -115,7 +118,8 @@ impl Core {
         }
     }
 
-    /// Gives an instance up when it is dead, did not come, or does not answer for too long; true when it did.
+    /// Gives an instance up when it is dead, did not come, or does not answer for too long; true
+    /// when it did.
     fn lost(&mut self, id: &InstanceId) -> bool {
         let Some(instance) = self.ledger.instances.get(id) else {
             return false;
@@ -176,15 +180,17 @@ impl Core {
         })
     }
 
-    /// When a machine is given up whose node has been down since then. Nodes look as if they were down right after the engine was away, too.
+    /// When a machine is given up whose node has been down since then. Nodes look as if they were
+    /// down right after the engine was away, too.
     fn down_deadline(&self, since: Timestamp) -> Timestamp {
         since
             .plus(self.config.patience())
             .max(self.come_back_by().unwrap_or(since))
     }
 
-    /// Whether a node's silence is the machine's own: its broker was heard since, and it is not that all machines fell silent, for then it is rather the manager
-    /// that is cut off. When that ends they come back one after the other: the first of them says nothing about the rest.
+    /// Whether a node's silence is the machine's own: its broker was heard since, and it is not
+    /// that all machines fell silent, for then it is rather the manager that is cut off. When that
+    /// ends they come back one after the other: the first of them says nothing about the rest.
     fn believes_down(&self, instance: &Instance, since: Timestamp) -> bool {
         let heard = self.clouds.get(&instance.cloud).is_some_and(|cloud| {
             cloud.error.is_none() && cloud.listed.is_some_and(|at| at >= since)
@@ -221,8 +227,9 @@ impl Core {
             .map_or(DEFAULT_JOIN_TIMEOUT, |cloud| cloud.join_timeout)
     }
 
-    /// Until when an arriving machine may join. Nothing joins, and nodes look as if they were down, while the engine is away and right after:
-    /// such a time is not held against the machine. One that the Swarm does not know has nothing to find out: it dials until it is in.
+    /// Until when an arriving machine may join. Nothing joins, and nodes look as if they were down,
+    /// while the engine is away and right after: such a time is not held against the machine. One
+    /// that the Swarm does not know has nothing to find out: it dials until it is in.
     pub(super) fn join_deadline(&self, instance: &Instance) -> Timestamp {
         let known = self
             .sight
@@ -245,7 +252,8 @@ impl Core {
             .map(|since| since.plus(self.comes_back_within()))
     }
 
-    /// How long nodes may take to be heard again after what kept all of them away: those that it left without a word find out at their next heartbeat.
+    /// How long nodes may take to be heard again after what kept all of them away: those that it
+    /// left without a word find out at their next heartbeat.
     fn comes_back_within(&self) -> Duration {
         self.config.heartbeat + DIALS_AGAIN
     }
@@ -264,7 +272,8 @@ impl Core {
             .is_some_and(|node| node.ready)
     }
 
-    /// Takes over what the engine and the broker know of the machine. When a node stops answering, that is noted and its broker asked at once.
+    /// Takes over what the engine and the broker know of the machine. When a node stops answering,
+    /// that is noted and its broker asked at once.
     fn look_at(&mut self, id: &InstanceId) {
         let ready = self.joins(id);
         let Some(instance) = self.ledger.instances.get(id) else {
@@ -346,7 +355,8 @@ impl Core {
         }
     }
 
-    /// Gives an instance up, in these words; its containers are planned anew, its machine is given back.
+    /// Gives an instance up, in these words; its containers are planned anew, its machine is given
+    /// back.
     pub(super) fn fail_instance(&mut self, id: &InstanceId, words: String) {
         self.set_state(id, InstanceState::Failed);
         self.memory.down_since.remove(id);
@@ -385,8 +395,9 @@ impl Core {
         self.forget_old_nodes(id);
     }
 
-    /// Orders the machine, once a list that is later than any lost answer says that it is not there. One that is there and does not run yet may be half made
-    /// by an order that was cut off: the same order again finishes it.
+    /// Orders the machine, once a list that is later than any lost answer says that it is not
+    /// there. One that is there and does not run yet may be half made by an order that was cut off:
+    /// the same order again finishes it.
     fn order(&mut self, id: &InstanceId) {
         let Some(instance) = self.ledger.instances.get(id) else {
             return;
@@ -428,7 +439,8 @@ impl Core {
         );
     }
 
-    /// Whether its machine may hold the only copy of a volume that somebody still wants: such a machine is given back only by force.
+    /// Whether its machine may hold the only copy of a volume that somebody still wants: such a
+    /// machine is given back only by force.
     pub(super) fn keeps_volumes(&self, id: &InstanceId) -> bool {
         let forced = self.ledger.instances.get(id).is_some_and(|it| it.force);
         !forced
@@ -439,7 +451,8 @@ impl Core {
                 .any(|it| it.bound_to.as_ref() == Some(id) && it.wants_room())
     }
 
-    /// A machine in use is open for tasks and one that is emptied is not, whoever changed it: a closed one would be paid for and of no use.
+    /// A machine in use is open for tasks and one that is emptied is not, whoever changed it: a
+    /// closed one would be paid for and of no use.
     fn set_node_active(&mut self, id: &InstanceId, active: bool) {
         if let Some(node) = self
             .sight

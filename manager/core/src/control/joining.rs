@@ -1,4 +1,5 @@
-//! How a rented machine gets in: it trades its credential for the Swarm's worker token, which is renewed once those who were told it have joined.
+//! How a rented machine gets in: it trades its credential for the Swarm's worker token, which is
+//! renewed once those who were told it have joined.
 
 use super::{Call, CallKey, Core, Reply};
 use crate::{
@@ -7,7 +8,8 @@ use crate::{
 };
 use micado_api::{ErrorBody, ErrorCode, InstanceId, InstanceState};
 
-/// The setting that says whether anybody may know the present worker token. Without it nothing is known of that, so somebody may.
+/// The setting that says whether anybody may know the present worker token. Without it nothing is
+/// known of that, so somebody may.
 pub(super) const TOKEN: &str = "worker-token";
 /// Somebody was told it.
 const TOLD: &str = "told";
@@ -15,7 +17,8 @@ const TOLD: &str = "told";
 const FRESH: &str = "fresh";
 
 impl Core {
-    /// Lets a machine have what it needs to join: while it is being started, in time, and with the key that it came with first.
+    /// Lets a machine have what it needs to join: while it is being started, in time, and with the
+    /// key that it came with first.
     pub(super) fn trade(&mut self, id: &InstanceId, key: String) -> Result<Reply, ErrorBody> {
         let refuse = |code, words: String| Err(ErrorBody::new(code, words));
         if let Some(words) = self.blindness() {
@@ -74,7 +77,8 @@ impl Core {
         self.memory.token_told = true;
     }
 
-    /// Makes the worker token useless to those who were told it, as soon as none of them needs it to join.
+    /// Makes the worker token useless to those who were told it, as soon as none of them needs it
+    /// to join.
     pub(super) fn renew_token(&mut self) {
         if self
             .ledger
@@ -111,7 +115,8 @@ impl Core {
             && self.now < self.join_deadline(instance)
     }
 
-    /// A rotation came back. Whoever was told the token while it was under way may have been told the new one.
+    /// A rotation came back. Whoever was told the token while it was under way may have been told
+    /// the new one.
     pub(super) fn token_rotated(&mut self, result: &Result<(), EngineError>) {
         self.came_back(&CallKey::Token, result.is_ok());
         if result.is_ok() && !self.memory.token_told {

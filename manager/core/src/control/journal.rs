@@ -31,7 +31,8 @@ impl Journal {
             .get(subject)
             .map_or_else(Vec::new, |lines| lines.iter().cloned().collect())
     }
-    /// A new operation on a subject begins: what was told before is not part of it, and its state is told again.
+    /// A new operation on a subject begins: what was told before is not part of it, and its state
+    /// is told again.
     pub(super) fn begin_container(&mut self, name: &ContainerName) {
         self.lines.remove(name.as_str());
         self.containers.remove(name);

@@ -1,4 +1,5 @@
-//! The records in memory, with their versions; what was edited since the last commit comes out as compare-and-set changes.
+//! The records in memory, with their versions; what was edited since the last commit comes out as
+//! compare-and-set changes.
 
 use crate::{
     model::{Container, Decision, Image, Instance, Service},
@@ -161,7 +162,8 @@ impl Ledger {
         changes
     }
 
-    /// The service of a container. Both are written together and a service goes last, so it is always there.
+    /// The service of a container. Both are written together and a service goes last, so it is
+    /// always there.
     pub(super) fn service_of(&self, container: &Container) -> &Service {
         self.services
             .get(&container.service)

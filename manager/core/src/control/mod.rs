@@ -1,4 +1,5 @@
-//! The control core: a state machine that takes `(now, event)` and gives actions. No I/O, no clock, no randomness but the seed it is made with.
+//! The control core: a state machine that takes `(now, event)` and gives actions. No I/O, no clock,
+//! no randomness but the seed it is made with.
 
 mod adopt;
 mod clouds;

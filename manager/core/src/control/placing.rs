@@ -45,7 +45,8 @@ impl Core {
         self.wake_for_backoffs();
     }
 
-    /// Containers that need a place: those without one, and those on machines that are being emptied. The oldest first.
+    /// Containers that need a place: those without one, and those on machines that are being
+    /// emptied. The oldest first.
     fn waiting(&self) -> Vec<Waiting> {
         let mut containers: Vec<&Container> = self
             .ledger
@@ -207,7 +208,8 @@ impl Core {
             .map(|it| it.size)
     }
 
-    /// Why a flavour cannot be had now: its cloud does not answer, machines may be there that no record knows, or it failed and its back-off runs.
+    /// Why a flavour cannot be had now: its cloud does not answer, machines may be there that no
+    /// record knows, or it failed and its back-off runs.
     fn unavailable(&self, cloud: &CloudName, flavour: &FlavourName) -> Option<String> {
         match self.clouds.get(cloud) {
             Some(CloudSight {
@@ -231,7 +233,8 @@ impl Core {
         (until > self.now).then(|| format!("{} failed a moment ago: {reason}", last.tag))
     }
 
-    /// The last machine of a flavour that did not come up, if none did since, and until when the flavour is left alone for it: longer with each in a row.
+    /// The last machine of a flavour that did not come up, if none did since, and until when the
+    /// flavour is left alone for it: longer with each in a row.
     fn backoff(&self, cloud: &CloudName, flavour: &FlavourName) -> Option<(&Instance, Timestamp)> {
         let same = || {
             self.ledger
@@ -299,7 +302,8 @@ impl Core {
         self.decide(Some(name), Some(instance), reason);
     }
 
-    /// Records a machine to rent, with all that is assigned to it; it is asked for once that is durable.
+    /// Records a machine to rent, with all that is assigned to it; it is asked for once that is
+    /// durable.
     fn rent(
         &mut self,
         cloud: &CloudName,
@@ -374,7 +378,8 @@ impl Core {
         )
     }
 
-    /// Leaves a container waiting, and says why. On a machine that is stopped by force it does not wait there.
+    /// Leaves a container waiting, and says why. On a machine that is stopped by force it does not
+    /// wait there.
     fn wait(&mut self, name: &ContainerName, reason: String) {
         let forced = self.placed(name).is_some_and(|(_, placement, _)| {
             self.ledger

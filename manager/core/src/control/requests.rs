@@ -1,4 +1,5 @@
-//! What callers ask for: each request is checked, recorded and answered; carrying it out is the loop's.
+//! What callers ask for: each request is checked, recorded and answered; carrying it out is the
+//! loop's.
 
 use super::{CallKey, Core, Reply, Request};
 use crate::{
@@ -38,7 +39,8 @@ impl Core {
         if let Some(again) = again.map(|it| it.name.clone()) {
             return Ok(self.containers_reply(&[again]));
         }
-        // A service of which nothing is kept begins anew: its image may have been built again under the same name.
+        // A service of which nothing is kept begins anew: its image may have been built again under
+        // the same name.
         let kept = self.kept(&name).cloned();
         let image = self.image_to_launch(
             &spec.image,
@@ -104,8 +106,9 @@ impl Core {
         self.ledger.services.get(name).filter(|_| kept)
     }
 
-    /// Refuses a container that no machine, rented or to rent, could ever hold. A learned reservation that none could hold gives way to the one that was
-    /// sent, if that could be held. Says where the reservation comes from, if it was learned.
+    /// Refuses a container that no machine, rented or to rent, could ever hold. A learned
+    /// reservation that none could hold gives way to the one that was sent, if that could be held.
+    /// Says where the reservation comes from, if it was learned.
     fn refuse_impossible(
         &self,
         service: &mut Service,

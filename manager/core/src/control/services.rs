@@ -8,12 +8,15 @@ use crate::{
 use micado_api::{ContainerName, InstanceId, InstanceState, ServiceName, Timestamp};
 use std::time::Duration;
 
-/// How long a node must have been in the Swarm before a container's network is made on it. An engine that joins a network waits 30 s for every engine that
-/// does not know it yet, and gossip takes some rounds of 200 ms to tell all of them; measured: without this, two of five containers on new nodes started 30 s late.
+/// How long a node must have been in the Swarm before a container's network is made on it. An
+/// engine that joins a network waits 30 s for every engine that does not know it yet, and gossip
+/// takes some rounds of 200 ms to tell all of them; measured: without this, two of five containers
+/// on new nodes started 30 s late.
 const GOSSIP: Duration = Duration::from_millis(800);
 
-/// How long gossip may take to drop a machine that we know to be lost. An engine that joins a network before that waits for the one that is gone, 10 s or 30 s;
-/// measured: gossip drops it 5 to 7 s after its end.
+/// How long gossip may take to drop a machine that we know to be lost. An engine that joins a
+/// network before that waits for the one that is gone, 10 s or 30 s; measured: gossip drops it 5 to
+/// 7 s after its end.
 const GOSSIP_DROPS: Duration = Duration::from_secs(7);
 
 /// Bytes of a log's end that are kept.
@@ -84,7 +87,8 @@ impl Core {
         );
     }
 
-    /// When a container may be made on an instance, if that has joined. Where one runs, the engine is on the network already.
+    /// When a container may be made on an instance, if that has joined. Where one runs, the engine
+    /// is on the network already.
     fn gossip_settles(&self, instance: &InstanceId) -> Option<Timestamp> {
         let settles = self.ledger.instances.get(instance)?.joined_at?.plus(GOSSIP);
         let lost = self
@@ -110,7 +114,8 @@ impl Core {
         )
     }
 
-    /// Whether a place that was given up still has a Swarm service, or a call about it is under way, where that could run: a second one would be one too many.
+    /// Whether a place that was given up still has a Swarm service, or a call about it is under
+    /// way, where that could run: a second one would be one too many.
     fn may_run_as_another(&self, container: &Container, placement: &Placement) -> bool {
         let kept = container.leaving.as_ref().map(|it| it.generation);
         let mut before = (1..placement.generation)
@@ -150,10 +155,12 @@ impl Core {
             || self.is_in_flight(&CallKey::Service(name.to_owned()))
     }
 
-    /// Removes every Swarm service of ours that is no (longer a) placement; its log is saved first where somebody may still ask for it.
+    /// Removes every Swarm service of ours that is no (longer a) placement; its log is saved first
+    /// where somebody may still ask for it.
     fn remove_services(&mut self) {
         let Some(sight) = &self.sight else { return };
-        // What has no record and cannot be taken in, because a newer micado made it, is left alone: it may be all that runs.
+        // What has no record and cannot be taken in, because a newer micado made it, is left alone:
+        // it may be all that runs.
         let ours = sight.services().filter(|service| {
             service.records.is_some() || self.ledger.containers.get(&service.container).is_some()
         });
@@ -176,7 +183,8 @@ impl Core {
         }
     }
 
-    /// Whether a Swarm service is a container's placement, or the old copy of a move whose new copy does not run yet.
+    /// Whether a Swarm service is a container's placement, or the old copy of a move whose new copy
+    /// does not run yet.
     fn is_wanted(&self, container: &ContainerName, placement: &Placement, name: &str) -> bool {
         let Some(it) = self
             .ledger
@@ -194,7 +202,8 @@ impl Core {
         is(&it.placement) || (is(&it.leaving) && !self.runs(container))
     }
 
-    /// Whether the end of a log must be read before its service goes. It can be while the node answers.
+    /// Whether the end of a log must be read before its service goes. It can be while the node
+    /// answers.
     fn wants_log(&self, container: &ContainerName, name: &str) -> bool {
         let asked_for = self
             .ledger

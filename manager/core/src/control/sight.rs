@@ -171,7 +171,8 @@ impl Sight {
             .get(node)
             .map_or_else(BTreeSet::new, |(_, ports)| ports.clone())
     }
-    /// The nodes of an instance, if it has several: a machine that joined again left the old one behind.
+    /// The nodes of an instance, if it has several: a machine that joined again left the old one
+    /// behind.
     pub(super) fn doubles(&self, instance: &InstanceId) -> impl Iterator<Item = &NodeView> {
         self.doubles
             .get(instance)
@@ -181,7 +182,8 @@ impl Sight {
     }
 }
 
-/// What tasks have on each node: those of others, and those of ours that are still stopping. They take room and ports too.
+/// What tasks have on each node: those of others, and those of ours that are still stopping. They
+/// take room and ports too.
 fn foreign<'a>(
     tasks: impl Iterator<Item = &'a TaskView>,
 ) -> BTreeMap<String, (Resources, BTreeSet<HostPort>)> {

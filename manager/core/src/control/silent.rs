@@ -1,10 +1,12 @@
-//! Machines whose agents have gone: their clouds are asked at once what became of them. Nothing else follows from it but a preference.
+//! Machines whose agents have gone: their clouds are asked at once what became of them. Nothing
+//! else follows from it but a preference.
 
 use super::{CallKey, Core};
 use micado_api::{CloudName, InstanceId, Timestamp};
 use std::{collections::BTreeSet, time::Duration};
 
-/// For how long a cloud is asked about a machine whose agent has gone: brokers learn of a death a moment later. After that, the safety net asks.
+/// For how long a cloud is asked about a machine whose agent has gone: brokers learn of a death a
+/// moment later. After that, the safety net asks.
 const DOUBT: Duration = Duration::from_secs(10);
 
 /// No cloud is asked more often than that because agents come and go.
@@ -21,8 +23,8 @@ impl Core {
         }
     }
 
-    /// Whether a machine may be cut off: its agent was there and has gone. For that the Swarm too would have taken it for down after so long: if it has not, only
-    /// the agent is dead.
+    /// Whether a machine may be cut off: its agent was there and has gone. For that the Swarm too
+    /// would have taken it for down after so long: if it has not, only the agent is dead.
     pub(super) fn is_silent(&self, instance: &InstanceId) -> bool {
         let doubtful = self.config.down_timeout + self.config.heartbeat;
         self.memory
@@ -31,7 +33,8 @@ impl Core {
             .is_some_and(|since| self.now.since(*since) < doubtful)
     }
 
-    /// Asks the clouds of machines that fell silent a moment ago, and asks to be woken for the next time.
+    /// Asks the clouds of machines that fell silent a moment ago, and asks to be woken for the next
+    /// time.
     pub(super) fn ask_about_silent(&mut self) {
         for cloud in self.doubted_clouds() {
             let Some(asked) = self.clouds.get(&cloud).map(|sight| sight.asked) else {

@@ -5,7 +5,8 @@ use crate::engine::NodeView;
 use micado_api::{Progress, Settled};
 use std::{collections::BTreeMap, time::Duration};
 
-/// How long a node must have been seen, and every cloud been asked after that, before it is surely no machine of ours that is about to be taken in.
+/// How long a node must have been seen, and every cloud been asked after that, before it is surely
+/// no machine of ours that is about to be taken in.
 const SURE_AFTER: Duration = Duration::from_secs(10);
 
 impl Core {
@@ -16,7 +17,8 @@ impl Core {
             .is_none_or(|id| self.ledger.instances.get(id).is_none())
     }
 
-    /// Takes nodes out that nobody rented, where that is wanted, and makes the token useless that they came with. Managers are left alone.
+    /// Takes nodes out that nobody rented, where that is wanted, and makes the token useless that
+    /// they came with. Managers are left alone.
     pub(super) fn remove_strangers(&mut self) {
         let Some(sight) = self
             .sight

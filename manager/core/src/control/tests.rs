@@ -1,4 +1,5 @@
-//! What the core answers and does, event by event, without any world around it. Whole lives under faults are in `tests/simulation`.
+//! What the core answers and does, event by event, without any world around it. Whole lives under
+//! faults are in `tests/simulation`.
 
 use super::{Action, Answer, Call, CallKey, Config, Core, Event, Reply, Request};
 use crate::engine::{
@@ -127,7 +128,8 @@ impl Bench {
         self.look();
         id
     }
-    /// The engine does as it is told, until nothing more is asked: every service asked for runs, every one not wanted is gone.
+    /// The engine does as it is told, until nothing more is asked: every service asked for runs,
+    /// every one not wanted is gone.
     pub(super) fn settle(&mut self) {
         self.look();
         while !self.asked.is_empty() {
@@ -490,7 +492,8 @@ fn an_order_that_was_cut_off_is_finished_by_asking_again() {
     let list = listed(&bench.event(Event::Answered(CallKey::Machine(id.clone()), lost)))
         .pop()
         .expect("it asks for the list");
-    // Its container was made and never started: nobody starts it but the same order. After a failure that waits a moment.
+    // Its container was made and never started: nobody starts it but the same order. After a
+    // failure that waits a moment.
     bench.machines.push(machine(&id, MachineState::Pending));
     let answer = Answer::Listed(Ok(bench.machines.clone()));
     let again = orders(&bench.event(Event::Answered(list, answer)))
@@ -891,7 +894,8 @@ fn a_manager_that_is_cut_off_gives_no_machine_up() {
             .iter()
             .any(|action| matches!(action, Action::Call(_, Call::TerminateMachine { .. })))
     );
-    // One that has answered again for a while proves that it is not the manager: the other is given up.
+    // One that has answered again for a while proves that it is not the manager: the other is given
+    // up.
     bench.seen.nodes[0].ready = true;
     actions = bench.look();
     for _ in 0..90 {

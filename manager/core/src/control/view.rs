@@ -416,7 +416,8 @@ impl Core {
             .collect())
     }
 
-    /// Why a container (by its or its service's name) or an instance (by tag) is where and how it is.
+    /// Why a container (by its or its service's name) or an instance (by tag) is where and how it
+    /// is.
     ///
     /// # Errors
     /// `NotFound`.
@@ -487,7 +488,8 @@ impl Core {
         }
     }
 
-    /// What has happened to this subject (a container's name or an instance's tag) in its present operation, oldest first.
+    /// What has happened to this subject (a container's name or an instance's tag) in its present
+    /// operation, oldest first.
     #[must_use]
     pub fn progress(&self, subject: &str) -> Vec<Progress> {
         self.journal.lines(subject)
@@ -526,7 +528,8 @@ impl Core {
         }
     }
 
-    /// Whose past figures are meant: a container's, an instance's by its tag, or those of the only container of this service.
+    /// Whose past figures are meant: a container's, an instance's by its tag, or those of the only
+    /// container of this service.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when the service has several containers.
@@ -581,7 +584,8 @@ impl Core {
         })
     }
 
-    /// Every copy of a container, as agents know it: where it is placed, and where it still is while it is being moved.
+    /// Every copy of a container, as agents know it: where it is placed, and where it still is
+    /// while it is being moved.
     #[must_use]
     pub fn placed_copies(&self) -> Vec<Placed> {
         let places = |it: &'_ Container| {

@@ -3,7 +3,8 @@
 use crate::model::{Image, Learned, Window};
 use micado_api::{Critical, ImageView, MemoryBytes, NanoCpus, Resources, Timestamp};
 
-/// Containers of a digest must have been measured this long, all together, before what was learned of it is offered; in milliseconds.
+/// Containers of a digest must have been measured this long, all together, before what was learned
+/// of it is offered; in milliseconds.
 pub const LEARN_AFTER: u64 = 600_000;
 
 /// What a window stands for, in milliseconds.
@@ -71,7 +72,8 @@ impl Learned {
         }
     }
 
-    /// Whether it is worth a write: an hour begins, a peak rises, or the time measured has grown by much. What is not lowers no footprint below what was used.
+    /// Whether it is worth a write: an hour begins, a peak rises, or the time measured has grown by
+    /// much. What is not lowers no footprint below what was used.
     #[must_use]
     pub fn is_news(&self, now: Timestamp, seen: &Seen) -> bool {
         let rises = |old: u64, new: u64| new > old && new - old > old / 64;
@@ -184,7 +186,8 @@ impl Image {
         self.learned.iter().find(|it| it.digest == digest)
     }
 
-    /// Takes in what containers of a digest used. Of many digests the oldest that is not the present one goes.
+    /// Takes in what containers of a digest used. Of many digests the oldest that is not the
+    /// present one goes.
     pub fn learn(&mut self, digest: &str, now: Timestamp, seen: &Seen) {
         self.seen_at = self.seen_at.max(now);
         if self.learned_of(digest).is_none() {
@@ -204,7 +207,8 @@ impl Image {
             .for_each(|it| it.learn(now, seen));
     }
 
-    /// What a container of it needs, by what was learned: of the present digest, or of the one before as long as too little was seen of that.
+    /// What a container of it needs, by what was learned: of the present digest, or of the one
+    /// before as long as too little was seen of that.
     #[must_use]
     pub fn footprint(&self) -> Option<Resources> {
         let present = self

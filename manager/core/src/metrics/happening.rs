@@ -8,7 +8,8 @@ use std::time::Duration;
 
 /// How long events are kept.
 pub const EVENTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How many of them, the newest: some hundreds of megabytes. A container that fails at each start makes one or two a second.
+/// How many of them, the newest: some hundreds of megabytes. A container that fails at each start
+/// makes one or two a second.
 pub const EVENTS_MOST: u64 = 500_000;
 
 /// The copy of a container that an instance has: what its agent knows as a Swarm service.
@@ -28,7 +29,8 @@ pub struct Placed {
     pub tag: Tag,
 }
 
-/// Something that happened to a container of ours. There is one for an instance, an engine's id, a time and a word (started, died, ...): writing it again replaces it.
+/// Something that happened to a container of ours. There is one for an instance, an engine's id, a
+/// time and a word (started, died, ...): writing it again replaces it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Happening {
     /// To what.

@@ -50,7 +50,8 @@ impl Recall {
 /// A durable home for points and events.
 #[async_trait::async_trait]
 pub trait History: Send + Sync + std::fmt::Debug {
-    /// Keeps points, durably before it returns. One of the same instance, resolution and time is replaced: doing it again changes nothing.
+    /// Keeps points, durably before it returns. One of the same instance, resolution and time is
+    /// replaced: doing it again changes nothing.
     ///
     /// # Errors
     /// When the store does not take them; some may have been written.
@@ -68,7 +69,8 @@ pub trait History: Send + Sync + std::fmt::Debug {
     /// When the store cannot be read.
     async fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError>;
 
-    /// Keeps events, durably before it returns. One with the same [identity](Happening::identity) is replaced: doing it again changes nothing.
+    /// Keeps events, durably before it returns. One with the same [identity](Happening::identity)
+    /// is replaced: doing it again changes nothing.
     ///
     /// # Errors
     /// When the store does not take them; some may have been written.
@@ -80,8 +82,11 @@ pub trait History: Send + Sync + std::fmt::Debug {
     /// When the store cannot be read.
     async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError>;
 
-    /// Lets go of points that are older than their resolution is kept, and of events that are older than [`EVENTS_KEPT`](super::EVENTS_KEPT) or not among the newest [`EVENTS_MOST`](super::EVENTS_MOST). A store may do that by itself and late: up to an hour, and a MongoDB lets
-    /// go of points of ten minutes up to a day late, for it keeps a day of them as one.
+    /// Lets go of points that are older than their resolution is kept, and of events that are older
+    /// than [`EVENTS_KEPT`](super::EVENTS_KEPT) or not among the newest
+    /// [`EVENTS_MOST`](super::EVENTS_MOST). A store may do that by itself and late: up to an hour,
+    /// and a MongoDB lets go of points of ten minutes up to a day late, for it keeps a day of them
+    /// as one.
     ///
     /// # Errors
     /// When the store fails.

@@ -1,4 +1,5 @@
-//! The figures of this moment: takes batches in, compares each with the one before, and knows what everything uses now and at its peak.
+//! The figures of this moment: takes batches in, compares each with the one before, and knows what
+//! everything uses now and at its peak.
 
 mod compare;
 mod runs;
@@ -12,8 +13,8 @@ use runs::Order;
 use std::collections::{BTreeMap, HashMap};
 use watched::Watched;
 
-/// What all agents measured last. It remembers as much as there are instances that were not forgotten and containers that run on them, and what
-/// [`Meter::used`] has not told yet.
+/// What all agents measured last. It remembers as much as there are instances that were not
+/// forgotten and containers that run on them, and what [`Meter::used`] has not told yet.
 #[derive(Debug, Default)]
 pub struct Meter {
     machines: HashMap<InstanceId, Watched>,
@@ -23,7 +24,9 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Takes a batch in that came now, and gives it as a point (its containers by the name of their Swarm service; those of others are left out). `None` when it was taken before: sent again after a cut.
+    /// Takes a batch in that came now, and gives it as a point (its containers by the name of their
+    /// Swarm service; those of others are left out). `None` when it was taken before: sent again
+    /// after a cut.
     pub fn take(
         &mut self,
         now: Timestamp,
@@ -63,7 +66,8 @@ impl Meter {
         self.seeing(now, instance)?.usage.clone()
     }
 
-    /// What the container of a Swarm service uses; `None` when it does not run or its machine is blind.
+    /// What the container of a Swarm service uses; `None` when it does not run or its machine is
+    /// blind.
     #[must_use]
     pub fn container(&self, now: Timestamp, service: &str) -> Option<ContainerUsage> {
         self.seeing(now, self.places.get(service)?)?

@@ -1,4 +1,5 @@
-//! What is made of what node agents measure: figures of this moment, points to be kept, roll-ups of those, and what images need. Pure functions of values.
+//! What is made of what node agents measure: figures of this moment, points to be kept, roll-ups of
+//! those, and what images need. Pure functions of values.
 
 mod footprint;
 mod happening;

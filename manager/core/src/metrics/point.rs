@@ -56,14 +56,16 @@ impl Resolution {
     }
 }
 
-/// What was counted in so many milliseconds, by the second; nothing if no time was measured. Nanoseconds of CPU become billionths of a core.
+/// What was counted in so many milliseconds, by the second; nothing if no time was measured.
+/// Nanoseconds of CPU become billionths of a core.
 #[must_use]
 pub fn per_second(count: u64, ms: u64) -> Option<u64> {
     let rate = (u128::from(count) * 1000).checked_div(u128::from(ms))?;
     Some(u64::try_from(rate).unwrap_or(u64::MAX))
 }
 
-/// The figures of one instance over a short time. There is one for an instance, a resolution and a time: writing it again replaces it.
+/// The figures of one instance over a short time. There is one for an instance, a resolution and a
+/// time: writing it again replaces it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Point {
     /// Whose.
@@ -74,14 +76,16 @@ pub struct Point {
     pub at: Timestamp,
     /// The machine as a whole.
     pub machine: MachinePoint,
-    /// Its containers, by name. (As [`super::Meter::take`] gives it: by the name of their Swarm service.)
+    /// Its containers, by name. (As [`super::Meter::take`] gives it: by the name of their Swarm
+    /// service.)
     pub containers: BTreeMap<String, ContainerPoint>,
 }
 
 /// A machine over a short time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachinePoint {
-    /// How much of the time the differences below are about, in milliseconds; 0 when there was nothing to compare with.
+    /// How much of the time the differences below are about, in milliseconds; 0 when there was
+    /// nothing to compare with.
     pub measured_ms: u64,
     /// CPU time used meanwhile, nanoseconds.
     pub cpu_ns: u64,
@@ -102,7 +106,8 @@ pub struct MachinePoint {
 /// A container over a short time: all differences are about `measured_ms`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerPoint {
-    /// How much of the time the differences below are about, in milliseconds; 0 when there was nothing to compare with.
+    /// How much of the time the differences below are about, in milliseconds; 0 when there was
+    /// nothing to compare with.
     pub measured_ms: u64,
     /// CPU time used, nanoseconds.
     pub cpu_ns: u64,

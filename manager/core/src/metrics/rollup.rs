@@ -4,10 +4,11 @@ use super::{ContainerPoint, MachinePoint, Point, Resolution};
 use micado_api::{InstanceId, MemoryBytes, Timestamp};
 use std::collections::BTreeMap;
 
-/// The points of one resolution as points of a coarser one, one for each instance and time. All points of such a time must be there, in any order.
-/// They come out by time and then by instance.
+/// The points of one resolution as points of a coarser one, one for each instance and time. All
+/// points of such a time must be there, in any order. They come out by time and then by instance.
 ///
-/// What was counted is summed, peaks are the highest (of memory left the least), means weigh as much as was measured, and the disk is as it was last.
+/// What was counted is summed, peaks are the highest (of memory left the least), means weigh as
+/// much as was measured, and the disk is as it was last.
 #[must_use]
 pub fn roll_up(points: &[Point], to: Resolution) -> Vec<Point> {
     let mut sums: BTreeMap<(Timestamp, &InstanceId), Sum<'_>> = BTreeMap::new();

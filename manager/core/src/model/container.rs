@@ -1,4 +1,5 @@
-//! One running copy of a service. Its state is not stored: it follows from what is wanted, where it is placed and what the engine shows.
+//! One running copy of a service. Its state is not stored: it follows from what is wanted, where it
+//! is placed and what the engine shows.
 
 use micado_api::{ContainerName, InstanceId, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,8 @@ pub enum Desired {
     Removed,
 }
 
-/// An instance that a container is assigned to. Each placement has a Swarm service of its own, told apart by the generation.
+/// An instance that a container is assigned to. Each placement has a Swarm service of its own, told
+/// apart by the generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
     /// The instance, which need not be up yet.
@@ -54,13 +56,15 @@ pub struct Container {
     pub outcome: Option<Outcome>,
     /// Why it waits.
     pub reason: Option<String>,
-    /// What the caller named the request that made it, so that a repeated request makes no second one.
+    /// What the caller named the request that made it, so that a repeated request makes no second
+    /// one.
     pub request: Option<String>,
     /// The end of its log, kept when its engine containers are about to go.
     pub log_tail: Option<String>,
     /// When it was launched.
     pub created_at: Timestamp,
-    /// When nothing of it was left after `remove`. The record stays for a while, so that a call whose effect comes late is undone.
+    /// When nothing of it was left after `remove`. The record stays for a while, so that a call
+    /// whose effect comes late is undone.
     #[serde(default)]
     pub removed_at: Option<Timestamp>,
 }

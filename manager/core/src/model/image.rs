@@ -1,9 +1,11 @@
-//! An image that services run or ran: what a person has said of it, and what was learned of each of its digests.
+//! An image that services run or ran: what a person has said of it, and what was learned of each of
+//! its digests.
 
 use micado_api::{Critical, MemoryBytes, NanoCpus, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// One image, by the name that it is launched by. It stays when its services go: what was learned is of use when they come back.
+/// One image, by the name that it is launched by. It stays when its services go: what was learned
+/// is of use when they come back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// As it was asked for.
@@ -34,7 +36,8 @@ pub struct Learned {
 pub struct Window {
     /// When the hour began.
     pub at: Timestamp,
-    /// The most memory that any container had; more than its limit when one was killed for want of it.
+    /// The most memory that any container had; more than its limit when one was killed for want of
+    /// it.
     pub memory: MemoryBytes,
     /// The most CPU that any container used over a minute.
     pub cpu: NanoCpus,

@@ -22,7 +22,8 @@ pub struct Instance {
     pub flavour: FlavourName,
     /// Its role.
     pub location: Location,
-    /// What the flavour promises, before the system reserve. The node's own figures replace it once it has joined.
+    /// What the flavour promises, before the system reserve. The node's own figures replace it once
+    /// it has joined.
     pub size: Resources,
     /// What it costs.
     pub price: PricePerHour,
@@ -33,7 +34,8 @@ pub struct Instance {
     /// Files a person gave to `start`, name to content.
     #[serde(default, with = "files")]
     pub files: BTreeMap<String, Vec<u8>>,
-    /// Why it is in its state, where that needs saying: the broker's words, the deadline that passed.
+    /// Why it is in its state, where that needs saying: the broker's words, the deadline that
+    /// passed.
     pub reason: Option<String>,
     /// The broker confirmed that no machine is left (or none was ever made).
     pub released: bool,
@@ -66,7 +68,8 @@ pub struct Trade {
     pub at: Timestamp,
 }
 
-/// Contents as base64: a third more than they are, and not four times as much as numbers are. Those were written before, and are read.
+/// Contents as base64: a third more than they are, and not four times as much as numbers are. Those
+/// were written before, and are read.
 mod files {
     use base64::{Engine, prelude::BASE64_STANDARD};
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
@@ -106,7 +109,8 @@ mod files {
 }
 
 impl Instance {
-    /// A machine that is wanted and not asked for yet: nothing is known of it but who wants it and where.
+    /// A machine that is wanted and not asked for yet: nothing is known of it but who wants it and
+    /// where.
     #[must_use]
     pub fn new(
         id: InstanceId,
@@ -141,7 +145,8 @@ impl Instance {
         }
     }
 
-    /// Whether a machine may exist for it: rented, being rented or not surely given back. These count against the limits.
+    /// Whether a machine may exist for it: rented, being rented or not surely given back. These
+    /// count against the limits.
     #[must_use]
     pub fn is_live(&self) -> bool {
         !self.released

@@ -1,4 +1,5 @@
-//! The nouns of the manager: instances, services, containers, decisions. Plain data; what may happen to them is decided in `control`.
+//! The nouns of the manager: instances, services, containers, decisions. Plain data; what may
+//! happen to them is decided in `control`.
 
 mod container;
 mod image;

@@ -18,10 +18,12 @@ pub struct Service {
     pub created_at: Timestamp,
 }
 
-/// The name of the service that an image of a client runs as: `CLIENT_IMAGE`, where `IMAGE` is the last part of the image's path without tag and digest.
+/// The name of the service that an image of a client runs as: `CLIENT_IMAGE`, where `IMAGE` is the
+/// last part of the image's path without tag and digest.
 ///
 /// # Errors
-/// When there is no such part, when the whole is no good name, or when it ends like a container's name (`.3`), so that the two could not be told apart.
+/// When there is no such part, when the whole is no good name, or when it ends like a container's
+/// name (`.3`), so that the two could not be told apart.
 pub fn service_name(client: &str, image: &str) -> Result<ServiceName, NameError> {
     let refuse = |kind, name: &str, problem| NameError {
         kind,

@@ -1,4 +1,5 @@
-//! Many containers onto new machines, container by container: the largest first, each on an open machine if one has room.
+//! Many containers onto new machines, container by container: the largest first, each on an open
+//! machine if one has room.
 
 use super::{
     HostPort,
@@ -100,7 +101,8 @@ impl Bin {
     }
 }
 
-/// Opens machines of the guiding size (of the cheapest that holds it, for a container too large for that) whenever none that is open has room.
+/// Opens machines of the guiding size (of the cheapest that holds it, for a container too large for
+/// that) whenever none that is open has room.
 pub(super) fn fill(
     problem: &Problem<'_>,
     runs: &[Run],

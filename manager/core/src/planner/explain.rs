@@ -1,4 +1,5 @@
-//! Why a container waits or is refused, in words: machine by machine, then why none is rented for it.
+//! Why a container waits or is refused, in words: machine by machine, then why none is rented for
+//! it.
 
 use super::{
     HostPort, Offer, Readiness,
@@ -30,11 +31,13 @@ type Question<'s> = (
     Option<usize>,
 );
 
-/// Knows who refuses, and remembers what it said: one text serves all containers that ask for the same, and none names more than a few machines.
+/// Knows who refuses, and remembers what it said: one text serves all containers that ask for the
+/// same, and none names more than a few machines.
 pub(super) struct Explainer<'p, 's> {
     problem: &'p Problem<'s>,
     layout: &'p Layout,
-    /// By location, our machines: open ones before draining ones before those that are down, each with the least room first.
+    /// By location, our machines: open ones before draining ones before those that are down, each
+    /// with the least room first.
     there: Vec<Vec<usize>>,
     /// By location, the sizes of our machines.
     sizes: Vec<BTreeSet<(u64, u64)>>,

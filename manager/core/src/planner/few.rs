@@ -1,7 +1,9 @@
-//! A few containers: every way to divide them among machines is tried, so what is rented is the least there is.
+//! A few containers: every way to divide them among machines is tried, so what is rented is the
+//! least there is.
 //!
-//! Sets of containers are bits of a number. First, which sets can the machines that are there take between them; then, for each set, how cheaply can up to so many
-//! new machines hold it. Both grow set by set, never way by way, so ten containers cost about a millisecond.
+//! Sets of containers are bits of a number. First, which sets can the machines that are there take
+//! between them; then, for each set, how cheaply can up to so many new machines hold it. Both grow
+//! set by set, never way by way, so ten containers cost about a millisecond.
 
 use super::{
     layout::{Packing, Rented},
@@ -22,7 +24,8 @@ type Set = usize;
 struct Sets<'p, 's> {
     problem: &'p Problem<'s>,
     kinds: Vec<&'p Kind<'s>>,
-    /// What each set must be promised; `None` for those that no one machine may hold: two locations, or one port twice.
+    /// What each set must be promised; `None` for those that no one machine may hold: two
+    /// locations, or one port twice.
     needs: Vec<Option<Resources>>,
 }
 
@@ -34,7 +37,8 @@ struct Way {
     last: Set,
 }
 
-/// The cheapest machines within the limits that serve all of these, along with the machines that are there; `None` if there are none.
+/// The cheapest machines within the limits that serve all of these, along with the machines that
+/// are there; `None` if there are none.
 pub(super) fn best(problem: &Problem<'_>, runs: &[Run]) -> Option<Packing> {
     let run_of: Vec<usize> = runs
         .iter()
@@ -86,7 +90,8 @@ pub(super) fn best(problem: &Problem<'_>, runs: &[Run]) -> Option<Packing> {
     Some(packing)
 }
 
-/// The cheapest new machines for all of these containers: the offer of each, and which containers (by position) it holds. `None` if no offer holds one of them.
+/// The cheapest new machines for all of these containers: the offer of each, and which containers
+/// (by position) it holds. `None` if no offer holds one of them.
 pub(super) fn cheapest(
     problem: &Problem<'_>,
     kinds: Vec<&Kind<'_>>,
@@ -132,7 +137,8 @@ impl<'p, 's> Sets<'p, 's> {
         }
     }
 
-    /// For each set that the machines there can take: the machine that was filled last for it, and the set before that.
+    /// For each set that the machines there can take: the machine that was filled last for it, and
+    /// the set before that.
     fn on_machines_there(&self) -> Vec<Option<(usize, Set)>> {
         let all = self.needs.len() - 1;
         let mut reached = vec![None; self.needs.len()];
@@ -156,8 +162,9 @@ impl<'p, 's> Sets<'p, 's> {
         reached
     }
 
-    /// Machines that are worth a look: where something is bound to, and for each kind as many that take it as there are containers. Nothing is missed: whoever has that
-    /// many finds one that no other container uses, and whoever has fewer has all there are.
+    /// Machines that are worth a look: where something is bound to, and for each kind as many that
+    /// take it as there are containers. Nothing is missed: whoever has that many finds one that no
+    /// other container uses, and whoever has fewer has all there are.
     fn candidates(&self) -> BTreeSet<usize> {
         let count = self.kinds.len();
         let bound = self.kinds.iter().filter_map(|kind| {
@@ -184,7 +191,8 @@ impl<'p, 's> Sets<'p, 's> {
             && rule::broken(kind, machine, &self.problem.yard.machines[machine]).is_none()
     }
 
-    /// For up to 0, 1, 2, ... new machines, the cheapest way to hold each set; the last layer is as good as any further one, or all that the limits allow.
+    /// For up to 0, 1, 2, ... new machines, the cheapest way to hold each set; the last layer is as
+    /// good as any further one, or all that the limits allow.
     fn on_new_machines(&self) -> Vec<Vec<Option<Way>>> {
         let one: Vec<Option<Cost>> = (0..self.needs.len())
             .map(|set| self.offer_for(set).map(|offer| self.problem.cost(offer)))
@@ -235,7 +243,8 @@ impl<'p, 's> Sets<'p, 's> {
     }
 }
 
-/// The cheapest way to hold a set on one machine more than `before`. The last machine holds the first container, so no way is seen twice.
+/// The cheapest way to hold a set on one machine more than `before`. The last machine holds the
+/// first container, so no way is seen twice.
 fn way(set: Set, one: &[Option<Cost>], before: &[Option<Way>]) -> Option<Way> {
     let mut best = before[set].map(|way| Way { last: 0, ..way });
     if set == 0 {

@@ -16,7 +16,8 @@ pub(super) struct Rented {
     pub location: usize,
 }
 
-/// Machines to rent and what goes on them and on those that are there. The numbers of machines to rent follow those of the snapshot's nodes.
+/// Machines to rent and what goes on them and on those that are there. The numbers of machines to
+/// rent follow those of the snapshot's nodes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Packing {
     pub rented: Vec<Rented>,
@@ -73,8 +74,10 @@ impl Layout {
     }
 }
 
-/// Serves all of these containers within the limits, or says that it found no way. Machines that are there come first: with copies of one service apart, if that serves
-/// everybody, and else in whatever way does. Only then are machines rented, and copies are spread again over all there will be.
+/// Serves all of these containers within the limits, or says that it found no way. Machines that
+/// are there come first: with copies of one service apart, if that serves everybody, and else in
+/// whatever way does. Only then are machines rented, and copies are spread again over all there
+/// will be.
 pub(super) fn solve(problem: &Problem<'_>, runs: &[Run]) -> Option<Layout> {
     let ways: [UseOfMachinesThere; 3] = [apart, together, patterns::on_machines_there];
     let mut parts = Vec::new();

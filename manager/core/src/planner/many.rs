@@ -1,4 +1,5 @@
-//! Many containers onto new machines: several good orders and sizes are tried, the cheapest result within the limits is taken, and its emptiest machines are packed again.
+//! Many containers onto new machines: several good orders and sizes are tried, the cheapest result
+//! within the limits is taken, and its emptiest machines are packed again.
 
 use super::{
     bins::{self, Fit, Rental},
@@ -31,7 +32,8 @@ struct Choice {
     machines: Vec<Rental>,
 }
 
-/// The cheapest machines we find within the limits for what the machines that are there had no room for; `None` if we find none.
+/// The cheapest machines we find within the limits for what the machines that are there had no room
+/// for; `None` if we find none.
 pub(super) fn best(problem: &Problem<'_>, runs: &[Run], part: Part) -> Option<Packing> {
     let mut by_location: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
     for (run, count) in part.left {
@@ -118,7 +120,8 @@ fn least(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Cost {
     }
 }
 
-/// For each location the cheapest choice; while those exceed the limits together, one of them gives way to fewer machines, where a machine less costs least.
+/// For each location the cheapest choice; while those exceed the limits together, one of them gives
+/// way to fewer machines, where a machine less costs least.
 fn within_limits(problem: &Problem<'_>, mut choices: Vec<Vec<Choice>>) -> Option<Vec<Choice>> {
     for choices in &mut choices {
         choices.sort_by_key(|choice| choice.cost);
@@ -199,14 +202,16 @@ fn choices(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Opti
     Some(choices)
 }
 
-/// The sizes worth building on: those that no other beats in price and size alike, the best bargains for what is needed here, and the largest.
+/// The sizes worth building on: those that no other beats in price and size alike, the best
+/// bargains for what is needed here, and the largest.
 fn guides(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Vec<usize> {
     let needs = left
         .iter()
         .map(|&(run, count)| problem.kinds[runs[run].kind].needs_of(count))
         .fold(Resources::default(), Resources::add);
     let offers = &problem.offers;
-    // Offers are sorted by price and then by size, so whoever beats one comes before it, or is its equal.
+    // Offers are sorted by price and then by size, so whoever beats one comes before it, or is its
+    // equal.
     let beaten = |&offer: &usize| {
         (0..offer).any(|other| offers[offer].capacity.fits_in(&offers[other].capacity))
     };
@@ -244,7 +249,8 @@ impl Choice {
         }
     }
 
-    /// The same with cheaper machines replaced by one of this offer wherever that holds the load of several and costs no more than they do.
+    /// The same with cheaper machines replaced by one of this offer wherever that holds the load of
+    /// several and costs no more than they do.
     fn with_some_merged(mut self, problem: &Problem<'_>, offer: usize) -> Self {
         let price = problem.cost(offer).price;
         let (mut small, kept): (Vec<Rental>, Vec<Rental>) = self
@@ -282,7 +288,8 @@ impl Choice {
         }
     }
 
-    /// The same with as many of the emptiest machines as hold a few containers between them replaced by the cheapest for those; `None` if that saves nothing.
+    /// The same with as many of the emptiest machines as hold a few containers between them
+    /// replaced by the cheapest for those; `None` if that saves nothing.
     fn with_emptiest_packed_again(mut self, problem: &Problem<'_>, runs: &[Run]) -> Option<Self> {
         self.machines
             .sort_by_key(|rental| problem.scale.size(rental.load(problem)));

@@ -1,4 +1,5 @@
-//! Where containers go and which machines are rented: a pure function from a snapshot to a plan. No I/O, no clock, no randomness.
+//! Where containers go and which machines are rented: a pure function from a snapshot to a plan. No
+//! I/O, no clock, no randomness.
 //!
 //! The way through it, one file each:
 //!
@@ -14,10 +15,11 @@
 //! | `spread` | which copies change places, so that those of one service are apart |
 //! | `explain`, `report` | nothing: they put the result into steps and words |
 //!
-//! What is wanted, in this order: serve the head of the waiting list; pay the least per hour; rent the fewest machines, and the smallest of those (without prices,
-//! the fewest machines come first); start on machines that run rather than on those on their way, and on those rather than where
-//! the agent has gone; keep copies of one service apart; leave the least room on the
-//! machine that is chosen.
+//! What is wanted, in this order: serve the head of the waiting list; pay the least per hour; rent
+//! the fewest machines, and the smallest of those (without prices, the fewest machines come first);
+//! start on machines that run rather than on those on their way, and on those rather than where the
+//! agent has gone; keep copies of one service apart; leave the least room on the machine that is
+//! chosen.
 
 mod bins;
 mod explain;
@@ -41,7 +43,8 @@ mod tests;
 pub use snapshot::{HostPort, Limits, Node, Offer, Readiness, Snapshot, Waiting};
 pub use step::Step;
 
-/// What to do with everything that waits, in order of the waiting list: every container is in exactly one step.
+/// What to do with everything that waits, in order of the waiting list: every container is in
+/// exactly one step.
 #[must_use]
 pub fn plan(snapshot: &Snapshot) -> Vec<Step> {
     if snapshot.waiting.is_empty() {

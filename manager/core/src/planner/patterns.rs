@@ -1,6 +1,7 @@
 //! Many containers, machine by machine: each is filled with what suits the room left on it.
 //!
-//! This finds what container by container does not see: that what needs memory and what needs CPU go well together, and which of several sizes suits the mix.
+//! This finds what container by container does not see: that what needs memory and what needs CPU
+//! go well together, and which of several sizes suits the mix.
 
 use super::{
     bins::{Bin, Rental},
@@ -10,7 +11,8 @@ use super::{
 use micado_api::Resources;
 use std::ops::Add;
 
-/// Beyond so many comparisons of a container with a kind this is left to quicker ways; it bounds the time to about a tenth of a second.
+/// Beyond so many comparisons of a container with a kind this is left to quicker ways; it bounds
+/// the time to about a tenth of a second.
 const WORK: usize = 20_000_000;
 
 /// Memory and CPU as shares of something.
@@ -32,7 +34,8 @@ impl Share {
     }
 }
 
-/// Fills the open machines that are there; like [`Yard::place`], but what is not bound goes machine by machine. `None` if that would take too long.
+/// Fills the open machines that are there; like [`Yard::place`], but what is not bound goes machine
+/// by machine. `None` if that would take too long.
 pub(super) fn on_machines_there(
     problem: &Problem<'_>,
     yard: &mut Yard,
@@ -76,8 +79,9 @@ pub(super) fn on_machines_there(
     Some(Part { placed, left })
 }
 
-/// Fills machines of the guiding sizes, each time of the size that takes the most of what is still left for its price, and as many alike as there is enough for. `None` if
-/// that would take too long, or if none of the sizes holds one of the containers.
+/// Fills machines of the guiding sizes, each time of the size that takes the most of what is still
+/// left for its price, and as many alike as there is enough for. `None` if that would take too
+/// long, or if none of the sizes holds one of the containers.
 pub(super) fn on_new_machines(
     problem: &Problem<'_>,
     runs: &[Run],
@@ -120,8 +124,8 @@ pub(super) fn on_new_machines(
     Some(machines)
 }
 
-/// A machine filled container by container, each time with the kind whose needs are the most like the room left: large, and in its proportion. `kind` says no to what may
-/// not go there.
+/// A machine filled container by container, each time with the kind whose needs are the most like
+/// the room left: large, and in its proportion. `kind` says no to what may not go there.
 fn filled<'k>(
     mut bin: Bin,
     left: &[(usize, usize)],

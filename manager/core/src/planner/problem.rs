@@ -1,4 +1,5 @@
-//! The snapshot made ready for planning: names become numbers, and containers that ask for the same become one kind.
+//! The snapshot made ready for planning: names become numbers, and containers that ask for the same
+//! become one kind.
 
 use super::{
     Limits, Offer, Snapshot, Waiting,
@@ -40,15 +41,17 @@ pub(super) enum Binding {
     Lost,
 }
 
-/// Memory and CPU as one number: the sum of both as shares of the largest machine there is or can be rented. The order of rooms by it is the order of what they
-/// would have left after any given container, so best fit needs no other.
+/// Memory and CPU as one number: the sum of both as shares of the largest machine there is or can
+/// be rented. The order of rooms by it is the order of what they would have left after any given
+/// container, so best fit needs no other.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
     memory: f64,
     cpu: f64,
 }
 
-/// What renting costs. The order is what we want least of, first: money, then machines, then size that nobody asked for.
+/// What renting costs. The order is what we want least of, first: money, then machines, then size
+/// that nobody asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cost {
     /// Per hour, in millionths.
@@ -163,7 +166,8 @@ impl Kind<'_> {
         )
     }
 
-    /// How many of them, `count` at most, one machine with so much room takes. Those that ask for a port of the machine's own cannot share one.
+    /// How many of them, `count` at most, one machine with so much room takes. Those that ask for a
+    /// port of the machine's own cannot share one.
     pub fn times_in(&self, room: Resources, count: usize) -> usize {
         let times = |room: u64, need: u64| {
             room.checked_div(need)
@@ -179,7 +183,8 @@ impl Kind<'_> {
             .min(times(room.cpu.0, needs.cpu.0))
     }
 
-    /// Whether a machine that takes one of `other` would also take one of these, whatever machine it is.
+    /// Whether a machine that takes one of `other` would also take one of these, whatever machine
+    /// it is.
     pub fn is_easier_than(&self, other: &Self) -> bool {
         self.location == other.location
             && self.needs().fits_in(&other.needs())
@@ -244,7 +249,8 @@ impl<'s> Names<'s> {
     }
 }
 
-/// Groups the waiting list by everything but the containers' names. Neighbours are mostly copies of one service, so most need no look-up.
+/// Groups the waiting list by everything but the containers' names. Neighbours are mostly copies of
+/// one service, so most need no look-up.
 fn kinds<'s>(
     waiting: &'s [Waiting],
     machine_of: &HashMap<&InstanceId, usize>,
@@ -298,7 +304,8 @@ fn asks(waiting: &Waiting) -> impl Eq + std::hash::Hash {
     )
 }
 
-/// Puts the kinds into packing order and renumbers `kind_of`: what is bound has one machine only, what needs a port has few, and the large are harder to place than the small.
+/// Puts the kinds into packing order and renumbers `kind_of`: what is bound has one machine only,
+/// what needs a port has few, and the large are harder to place than the small.
 fn sort_for_packing(kinds: &mut Vec<Kind<'_>>, kind_of: Vec<usize>) -> Vec<usize> {
     let rank = |kind: &Kind<'_>| {
         (
@@ -318,7 +325,8 @@ fn sort_for_packing(kinds: &mut Vec<Kind<'_>>, kind_of: Vec<usize>) -> Vec<usize
     kind_of
 }
 
-/// The machines as the snapshot shows them, with the ports and copies that matter to those that wait.
+/// The machines as the snapshot shows them, with the ports and copies that matter to those that
+/// wait.
 fn yard<'s>(snapshot: &'s Snapshot, names: &mut Names<'s>, scale: Scale) -> Yard {
     let wanted: BTreeSet<_> = snapshot
         .waiting

@@ -1,4 +1,5 @@
-//! A layout as steps: one for each container or machine, in order of the waiting list, each with its reason.
+//! A layout as steps: one for each container or machine, in order of the waiting list, each with
+//! its reason.
 
 use super::{
     Readiness, Step,
@@ -9,7 +10,8 @@ use super::{
 use micado_api::Resources;
 use std::collections::BTreeMap;
 
-/// What is to be done. A machine to rent stands where the first of its containers stands in the list.
+/// What is to be done. A machine to rent stands where the first of its containers stands in the
+/// list.
 pub(super) fn steps(problem: &Problem<'_>, layout: &Layout) -> Vec<Step> {
     let waiting = &problem.snapshot.waiting;
     let there = problem.snapshot.nodes.len();

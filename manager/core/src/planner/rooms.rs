@@ -1,4 +1,5 @@
-//! Machines in order of the room they have left, searched without a look at those that are too full.
+//! Machines in order of the room they have left, searched without a look at those that are too
+//! full.
 
 use micado_api::Resources;
 
@@ -21,7 +22,8 @@ struct Block {
     most: Resources,
 }
 
-/// Machines in ascending order of a key. The blocks are never empty, so a search skips dozens of full machines with one comparison each.
+/// Machines in ascending order of a key. The blocks are never empty, so a search skips dozens of
+/// full machines with one comparison each.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rooms {
     blocks: Vec<Block>,

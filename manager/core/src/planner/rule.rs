@@ -1,4 +1,5 @@
-//! The rules of placement, one struct each: whether a machine may take a container, and how to say that it may not.
+//! The rules of placement, one struct each: whether a machine may take a container, and how to say
+//! that it may not.
 
 use super::{
     HostPort, Readiness,

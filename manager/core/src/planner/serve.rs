@@ -1,4 +1,5 @@
-//! Who is served when not everybody can be: the head of the waiting list, and of the rest whoever that leaves room for.
+//! Who is served when not everybody can be: the head of the waiting list, and of the rest whoever
+//! that leaves room for.
 
 use super::{
     layout::{Layout, Rented, solve},
@@ -6,7 +7,8 @@ use super::{
     yard::{Manner, Run},
 };
 
-/// The search stops after looking at every container so many times on average; what it has not got to is then served one by one.
+/// The search stops after looking at every container so many times on average; what it has not got
+/// to is then served one by one.
 const LOOKS: usize = 8;
 
 /// And never before this many looks, which is plenty for hundreds of containers.
@@ -14,10 +16,12 @@ const LOOKS_AT_LEAST: usize = 20_000;
 
 /// Serves what can be served.
 ///
-/// If all can be, they are packed together, the largest first, and the order of the list does not matter. If room or limits are short, the list is served from its
-/// head: a container is in if it can be served along with everybody before it who is in, whatever is behind it. So room or money that the head needs never goes to a
-/// smaller one behind it, and one that cannot be served is passed over and blocks nobody. To get there with few packings, halves of the list are let in at once
-/// where they can be.
+/// If all can be, they are packed together, the largest first, and the order of the list does not
+/// matter. If room or limits are short, the list is served from its head: a container is in if it
+/// can be served along with everybody before it who is in, whatever is behind it. So room or money
+/// that the head needs never goes to a smaller one behind it, and one that cannot be served is
+/// passed over and blocks nobody. To get there with few packings, halves of the list are let in at
+/// once where they can be.
 pub(super) fn serve(problem: &Problem<'_>) -> Layout {
     let possible: Vec<bool> = problem
         .kinds

@@ -1,4 +1,5 @@
-//! What the planner looks at: machines, containers without a place, what can be rented and how much of it.
+//! What the planner looks at: machines, containers without a place, what can be rented and how much
+//! of it.
 
 use micado_api::{
     CloudName, ContainerName, FlavourName, InstanceId, Location, PricePerHour, Protocol, Resources,

@@ -8,10 +8,12 @@ use super::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What makes two containers interchangeable, and their places equally good: location, memory, CPU, ports, and whether the machine runs already.
+/// What makes two containers interchangeable, and their places equally good: location, memory, CPU,
+/// ports, and whether the machine runs already.
 type Shape<'s> = (usize, u64, u64, &'s BTreeSet<HostPort>, Option<usize>);
 
-/// The same machines with copies apart: everybody placed anew, if everybody still fits, and else with places exchanged among those that ask for the same.
+/// The same machines with copies apart: everybody placed anew, if everybody still fits, and else
+/// with places exchanged among those that ask for the same.
 pub(super) fn apart(problem: &Problem<'_>, runs: &[Run], packing: Packing) -> Packing {
     let mut yard = problem.yard.clone();
     for &rented in &packing.rented {
@@ -31,7 +33,8 @@ pub(super) fn apart(problem: &Problem<'_>, runs: &[Run], packing: Packing) -> Pa
     }
 }
 
-/// Deals places like cards: of each shape, first one place on every machine, then a second one, and so on; each service takes its places in a row.
+/// Deals places like cards: of each shape, first one place on every machine, then a second one, and
+/// so on; each service takes its places in a row.
 fn exchanged(
     problem: &Problem<'_>,
     runs: &[Run],

@@ -1,4 +1,5 @@
-//! The machines while a plan is made, and how containers are put on them: best fit, either close together or apart.
+//! The machines while a plan is made, and how containers are put on them: best fit, either close
+//! together or apart.
 
 use super::{
     HostPort, Readiness,
@@ -32,7 +33,8 @@ pub(super) struct Machine {
 pub(super) enum Manner {
     /// They may: each goes where it leaves the least room, which keeps large rooms whole.
     Together,
-    /// Not while there is a machine without one; where it leaves the least room among those with the fewest.
+    /// Not while there is a machine without one; where it leaves the least room among those with
+    /// the fewest.
     Apart,
 }
 
@@ -66,7 +68,8 @@ pub(super) struct Yard {
     pub machines: Vec<Machine>,
     /// Service and machine to the number of copies.
     pub copies: HashMap<(usize, usize), u32>,
-    /// Open machines by location and class: those that run before those on their way before silent ones before those not rented yet.
+    /// Open machines by location and class: those that run before those on their way before silent
+    /// ones before those not rented yet.
     rooms: Vec<[Rooms; 4]>,
     scale: Scale,
 }
@@ -159,7 +162,8 @@ impl Yard {
             .collect()
     }
 
-    /// The machines with the most room among those that would take one of this kind, up to `count` of each class.
+    /// The machines with the most room among those that would take one of this kind, up to `count`
+    /// of each class.
     pub fn roomiest<'a>(
         &'a self,
         kind: &'a Kind<'_>,
@@ -234,7 +238,8 @@ impl Yard {
         }
     }
 
-    /// Best fit for many of one kind: whoever fits best goes on fitting best, having less room than before, until it takes no more.
+    /// Best fit for many of one kind: whoever fits best goes on fitting best, having less room than
+    /// before, until it takes no more.
     fn tightest(&self, kind: &Kind<'_>, class: usize, mut count: usize) -> Vec<(usize, usize)> {
         let mut choice = Vec::new();
         for (_, number, room) in self.acceptable(&self.rooms[kind.location][class], kind) {
@@ -248,7 +253,8 @@ impl Yard {
         choice
     }
 
-    /// One each for the machines without a copy; those that are over go, one by one, to whoever has the fewest.
+    /// One each for the machines without a copy; those that are over go, one by one, to whoever has
+    /// the fewest.
     fn emptiest_of_copies(
         &self,
         kind: &Kind<'_>,
@@ -299,7 +305,8 @@ impl Yard {
         choice
     }
 
-    /// The machines that would take one of this kind, those it would fill most first. The rules that [`Rooms`] stands for need no asking.
+    /// The machines that would take one of this kind, those it would fill most first. The rules
+    /// that [`Rooms`] stands for need no asking.
     fn acceptable<'a>(
         &'a self,
         rooms: &'a Rooms,

@@ -1,10 +1,12 @@
-//! How records are written down: the kind and id that a key has in any store, and JSON for the rest.
+//! How records are written down: the kind and id that a key has in any store, and JSON for the
+//! rest.
 
 use super::{Key, Record};
 use serde::de::DeserializeOwned;
 use serde_json::Error;
 
-/// The kinds of record; each has a table or collection of this name. The first three are MiCADO's own names.
+/// The kinds of record; each has a table or collection of this name. The first three are MiCADO's
+/// own names.
 pub const KINDS: [&str; 6] = [
     "container",
     "instance",
@@ -28,7 +30,8 @@ impl Key {
         }
     }
 
-    /// What it is called there. Decisions are padded with zeros, so that their order is that of the text.
+    /// What it is called there. Decisions are padded with zeros, so that their order is that of the
+    /// text.
     #[must_use]
     pub fn id(&self) -> String {
         match self {

@@ -1,4 +1,5 @@
-//! What node agents say of containers: what they used, and what happened to them; now and then twice, late, or of containers that are gone.
+//! What node agents say of containers: what they used, and what happened to them; now and then
+//! twice, late, or of containers that are gone.
 
 use crate::{clock::Happening, invariants::images, world::World};
 use micado_api::{
@@ -89,7 +90,8 @@ impl World {
         });
     }
 
-    /// An agent is restarted, or its way to the manager is cut: that says nothing about its machine.
+    /// An agent is restarted, or its way to the manager is cut: that says nothing about its
+    /// machine.
     fn agent_goes(&mut self) {
         let Some((_, instance)) = self.clock.dice.pick(&self.agents.known).cloned() else {
             return;

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 /// When every simulated world begins, in milliseconds since the Unix epoch.
 pub const BEGINNING: u64 = 1_800_000_000_000;
 
-/// Something that will happen. Those that carry an epoch concern one life of the manager and come to nothing in the next.
+/// Something that will happen. Those that carry an epoch concern one life of the manager and come
+/// to nothing in the next.
 #[derive(Debug)]
 pub enum Happening {
     /// The manager's process starts.
@@ -51,7 +52,8 @@ pub enum Happening {
     EngineBack,
 }
 
-/// A small seeded generator (`SplitMix64`, Steele, Lea and Flood 2014): the same numbers on every machine and in every release.
+/// A small seeded generator (`SplitMix64`, Steele, Lea and Flood 2014): the same numbers on every
+/// machine and in every release.
 pub struct Dice(u64);
 
 impl Dice {

@@ -1,4 +1,5 @@
-//! Calls on their way: each has its effect and its answer at moments of its own, and either may be lost.
+//! Calls on their way: each has its effect and its answer at moments of its own, and either may be
+//! lost.
 
 use crate::{clock::Happening, machine::MachineTurn, world::World};
 use micado_api::CloudName;

@@ -1,4 +1,5 @@
-//! What must be so when nothing has gone wrong for a while: all that people want is there, and nothing else.
+//! What must be so when nothing has gone wrong for a while: all that people want is there, and
+//! nothing else.
 
 use crate::{swarm::STRANGER, world::World};
 use micado_api::{InstanceState, NanoCpus, Resources, ServiceSpec};

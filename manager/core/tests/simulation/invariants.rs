@@ -10,7 +10,8 @@ use crate::world::World;
 use micado_core::control::CallKey;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Lists that may show the core a machine without a record before it must have done something about it.
+/// Lists that may show the core a machine without a record before it must have done something about
+/// it.
 const LISTS: u32 = 3;
 
 /// How long a request may stay unanswered while the manager is up, in milliseconds.
@@ -43,7 +44,8 @@ pub fn check(world: &World) -> Result<(), Broken> {
     every_request_answered(world)
 }
 
-/// A machine has a live record. One that a late call made has one, or is given back, after a few lists that show it.
+/// A machine has a live record. One that a late call made has one, or is given back, after a few
+/// lists that show it.
 fn no_machine_forgotten(world: &World) -> Result<(), Broken> {
     for machine in world.machines() {
         let recorded = world
@@ -83,8 +85,9 @@ fn one_machine_per_instance(world: &World) -> Result<(), Broken> {
     }
 }
 
-/// Never more than two Swarm services for a container: those of a move, or what a broken-off move left. That none is made beside another is checked when
-/// it is made ([`calls`]). What a late call made, what is being removed and what is on a lost machine does not count.
+/// Never more than two Swarm services for a container: those of a move, or what a broken-off move
+/// left. That none is made beside another is checked when it is made ([`calls`]). What a late call
+/// made, what is being removed and what is on a lost machine does not count.
 fn one_service_per_container(world: &World) -> Result<(), Broken> {
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
     for service in world.swarm.services.values().filter(|it| world.may_run(it)) {

@@ -23,7 +23,8 @@ pub enum MachineTurn {
 
 /// A machine at a broker.
 pub struct Machine {
-    /// Unlike the instance, never used twice: a late launch can make a second machine of the same name after the first is gone.
+    /// Unlike the instance, never used twice: a late launch can make a second machine of the same
+    /// name after the first is gone.
     pub serial: u64,
     pub instance: InstanceId,
     pub tag: Tag,

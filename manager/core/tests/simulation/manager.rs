@@ -1,4 +1,5 @@
-//! The manager's process as the runtime is: it feeds the core, does its actions in order, and may die between any two.
+//! The manager's process as the runtime is: it feeds the core, does its actions in order, and may
+//! die between any two.
 
 use crate::{
     clock::Happening,
@@ -127,7 +128,8 @@ impl World {
         self.set_alarm();
     }
 
-    /// The runtime wakes the core when it wanted to be woken; what happens before may change when that is.
+    /// The runtime wakes the core when it wanted to be woken; what happens before may change when
+    /// that is.
     fn set_alarm(&mut self) {
         let wanted = self
             .manager
@@ -276,7 +278,8 @@ impl World {
         }
     }
 
-    /// The runtime's own reasons to look: events of nodes and services, and tasks in flight that moved.
+    /// The runtime's own reasons to look: events of nodes and services, and tasks in flight that
+    /// moved.
     pub fn poll(&mut self) {
         let Some(core) = self.manager.core.as_ref() else {
             return;

@@ -1,4 +1,5 @@
-//! The people who use the cluster: they launch, quit, remove, start and stop, and ask again when they got no answer.
+//! The people who use the cluster: they launch, quit, remove, start and stop, and ask again when
+//! they got no answer.
 
 use crate::{clock::Dice, world::World};
 use micado_api::{
@@ -97,7 +98,8 @@ impl People {
     }
 }
 
-/// A few services, small and large, some with fixed ports, volumes or another location, some whose reservation nobody names.
+/// A few services, small and large, some with fixed ports, volumes or another location, some whose
+/// reservation nobody names.
 fn services(client: &str, dice: &mut Dice) -> Vec<(LaunchRequest, ImageFacts)> {
     let images = ["web", "db", "job"].into_iter().enumerate();
     images
@@ -285,7 +287,8 @@ impl World {
         })
     }
 
-    /// A new container; now and then one that was launched before is asked for again under the same request name.
+    /// A new container; now and then one that was launched before is asked for again under the same
+    /// request name.
     fn launch_wish(&mut self, person: usize) -> Option<Request> {
         let (launch, mut facts) = self
             .clock

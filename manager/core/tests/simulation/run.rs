@@ -14,7 +14,8 @@ use std::{
 const SEEDS: u64 = 500;
 const STEPS: u64 = 2_000;
 
-/// How long a world may take to settle after everything was mended, and how long it must then be still; in milliseconds.
+/// How long a world may take to settle after everything was mended, and how long it must then be
+/// still; in milliseconds.
 const SETTLES_WITHIN: u64 = 60 * 60_000;
 pub const STILL_FOR: u64 = 10 * 60_000;
 
@@ -136,7 +137,8 @@ fn fail(seed: u64, steps: u64, seeds: u64, failures: &BTreeMap<u64, Broken>) -> 
     );
 }
 
-/// A world with all its faults for so many steps, and then in calm weather until it has settled. A panic of the core is a failure like others.
+/// A world with all its faults for so many steps, and then in calm weather until it has settled. A
+/// panic of the core is a failure like others.
 fn live(world: &mut World, steps: u64) -> Result<(), Broken> {
     let lived = catch_unwind(AssertUnwindSafe(|| {
         for _ in 0..steps {

@@ -105,7 +105,8 @@ fn flavour(name: &str, gib: Option<u64>, price: u64) -> Flavour {
     }
 }
 
-/// The clouds with nothing rented yet. The first can tell what a machine was ordered as, the second cannot.
+/// The clouds with nothing rented yet. The first can tell what a machine was ordered as, the second
+/// cannot.
 pub fn clouds(config: &Config) -> Vec<Cloud> {
     let clouds = config.setup.clouds.iter().enumerate();
     clouds

@@ -81,7 +81,8 @@ impl Store {
             _ => None,
         }
     }
-    // Keys are ordered by kind first, instances before services before containers before the rest: each kind is one stretch of the map.
+    // Keys are ordered by kind first, instances before services before containers before the rest:
+    // each kind is one stretch of the map.
     pub fn instances(&self) -> impl Iterator<Item = &Instance> {
         self.records.values().map_while(|(record, _)| match record {
             Record::Instance(it) => Some(it),

@@ -1,4 +1,5 @@
-//! What nodes and tasks of the simulated Swarm do by themselves, and how a machine's fate reaches its node.
+//! What nodes and tasks of the simulated Swarm do by themselves, and how a machine's fate reaches
+//! its node.
 
 use crate::{
     clock::{Clock, Happening},
@@ -8,7 +9,8 @@ use crate::{
 use micado_core::engine::TaskState;
 
 impl Swarm {
-    /// The machine of this node no longer answers. The Swarm waits for three heartbeats, and the last one may have been a while ago.
+    /// The machine of this node no longer answers. The Swarm waits for three heartbeats, and the
+    /// last one may have been a while ago.
     pub fn silence(&mut self, clock: &mut Clock, node: u64) {
         if let Some(it) = self.nodes.get_mut(&node).filter(|it| !it.silent) {
             it.silent = true;

@@ -63,7 +63,8 @@ impl Trace {
         self.line(now, || text);
     }
 
-    /// What changed since the last observation: nodes (`!` down, `=` closed) and services with their present task (`x` not wanted any more).
+    /// What changed since the last observation: nodes (`!` down, `=` closed) and services with
+    /// their present task (`x` not wanted any more).
     fn news(&mut self, seen: &Observation) -> String {
         let mut now = BTreeMap::new();
         for node in &seen.nodes {

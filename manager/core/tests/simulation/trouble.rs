@@ -17,7 +17,8 @@ use micado_core::{
     engine::{NodeView, TaskState},
 };
 
-/// How long a node may take to dial again once it could: a pause between two attempts, and the first of them.
+/// How long a node may take to dial again once it could: a pause between two attempts, and the
+/// first of them.
 const DIALS_WITHIN: u64 = 13_000;
 
 impl World {
@@ -105,7 +106,8 @@ impl World {
         }
     }
 
-    /// The manager loses its way to all machines for so many milliseconds; its clouds answer it. Then each is heard when it next dials. Nothing befell them.
+    /// The manager loses its way to all machines for so many milliseconds; its clouds answer it.
+    /// Then each is heard when it next dials. Nothing befell them.
     pub fn manager_cut_off(&mut self, lasts: u64) {
         self.cut_until = self.cut_until.max(self.clock.now + lasts);
         let running: Vec<u64> = self
@@ -118,7 +120,8 @@ impl World {
                 continue;
             };
             self.fall_silent(serial, "out of sight");
-            // One that the Swarm had lost before, such as after the engine was away, is not heard of for two reasons, one after the other.
+            // One that the Swarm had lost before, such as after the engine was away, is not heard
+            // of for two reasons, one after the other.
             let was_heard = node
                 .and_then(|node| self.swarm.nodes.get(&node))
                 .is_none_or(|node| node.view.ready);
@@ -327,7 +330,8 @@ impl World {
         }
     }
 
-    /// Mends everything: clouds and engine answer, machines that hang come back or die, people ask for nothing new.
+    /// Mends everything: clouds and engine answer, machines that hang come back or die, people ask
+    /// for nothing new.
     pub fn clear_up(&mut self) {
         self.say(|| "the weather clears".to_owned());
         self.calm = true;

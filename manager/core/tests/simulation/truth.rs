@@ -36,7 +36,8 @@ impl World {
         containers.filter_map(|it| Some((it, &self.store.service(&it.service)?.spec)))
     }
 
-    /// Whether the present copy of a container is not on this instance and runs, or did a moment ago as far as the manager can know.
+    /// Whether the present copy of a container is not on this instance and runs, or did a moment
+    /// ago as far as the manager can know.
     pub fn runs_elsewhere(&self, container: &Container, than: &InstanceId) -> bool {
         let Some(place) = container
             .placement
@@ -67,7 +68,8 @@ impl World {
                 .is_some_and(|it| it.leaving.is_some())
     }
 
-    /// Whether a Swarm service may run its container: it does not when it is on its way out or on a lost machine, and no core made it when its call came late.
+    /// Whether a Swarm service may run its container: it does not when it is on its way out or on a
+    /// lost machine, and no core made it when its call came late.
     pub fn may_run(&self, service: &Service) -> bool {
         !service.late
             && !self.is_lost(&service.view.placement.instance)
@@ -85,7 +87,8 @@ impl World {
         })
     }
 
-    /// Whether a Swarm service is on its way out: a call to remove it, or to save its log before, is on its way.
+    /// Whether a Swarm service is on its way out: a call to remove it, or to save its log before,
+    /// is on its way.
     pub fn is_going(&self, name: &str) -> bool {
         self.removes(name)
             || self.swarm.services.get(name).is_some_and(|it| {

@@ -1,4 +1,5 @@
-//! How much goes wrong in one world: each seed draws its own mixture, so that some worlds suffer from one thing only and some from all.
+//! How much goes wrong in one world: each seed draws its own mixture, so that some worlds suffer
+//! from one thing only and some from all.
 
 use crate::clock::Dice;
 
@@ -21,7 +22,8 @@ pub struct Weather {
     pub troubles: Vec<Trouble>,
     /// Mean time between two troubles, in milliseconds.
     pub trouble_every: u64,
-    /// What the Swarm does with the tasks of a node that is down: keeps them as they are, or wants others in their place.
+    /// What the Swarm does with the tasks of a node that is down: keeps them as they are, or wants
+    /// others in their place.
     pub replaces_lost_tasks: bool,
     /// Machines have a little less memory than their flavour promises.
     pub short_memory: bool,

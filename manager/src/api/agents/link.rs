@@ -1,4 +1,5 @@
-//! What only node agents call, known by their instance's client certificate: the token is neither needed nor enough here.
+//! What only node agents call, known by their instance's client certificate: the token is neither
+//! needed nor enough here.
 
 use super::{
     super::{
@@ -65,7 +66,8 @@ impl FromRequestParts<ApiState> for Caller {
     }
 }
 
-/// A WebSocket that the caller wants to open, refused in our own words when it is none; and what it is on, if that is TCP.
+/// A WebSocket that the caller wants to open, refused in our own words when it is none; and what it
+/// is on, if that is TCP.
 pub(in crate::api) struct Upgrade(
     pub(in crate::api) WebSocketUpgrade,
     pub(in crate::api) Option<Socket>,
@@ -116,7 +118,8 @@ pub(in crate::api) async fn agent(
         })
 }
 
-/// Tells the core whether the agent is there, until that is so: it may come and go while it is told.
+/// Tells the core whether the agent is there, until that is so: it may come and go while it is
+/// told.
 async fn tell(state: &ApiState, instance: &InstanceId) {
     loop {
         let connected = state.agents.is_connected(instance);
@@ -238,7 +241,8 @@ impl Ear<'_> {
         Ok(None)
     }
 
-    /// What is durable the agent need not keep. Of what was sent before a cut it knows that only once it has sent it again.
+    /// What is durable the agent need not keep. Of what was sent before a cut it knows that only
+    /// once it has sent it again.
     fn acknowledgement(&mut self) -> Option<ToAgent> {
         let sequence = self
             .state
@@ -251,7 +255,8 @@ impl Ear<'_> {
     }
 }
 
-/// Comes back when the instance is not one of ours any more. A store that does not answer says nothing about that.
+/// Comes back when the instance is not one of ours any more. A store that does not answer says
+/// nothing about that.
 async fn revoked(state: &ApiState, instance: &InstanceId) {
     let mut looks = interval(LOOK);
     loop {

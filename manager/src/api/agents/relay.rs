@@ -1,4 +1,5 @@
-//! Passes the frames of a session on between its caller and its agent, as they are. Who does not read makes the other side wait.
+//! Passes the frames of a session on between its caller and its agent, as they are. Who does not
+//! read makes the other side wait.
 
 use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
@@ -21,7 +22,8 @@ impl<E, S: Stream<Item = Result<Message, E>> + Unpin> Says<E> for S {}
 /// How a session finds out that one side is gone without a word.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
-    /// The agent is asked so often whether it is there, and hears by that that we are; and so often the caller's connection is looked at.
+    /// The agent is asked so often whether it is there, and hears by that that we are; and so often
+    /// the caller's connection is looked at.
     pub(super) ping: Duration,
     /// The agent is gone when nothing came for this long, though we waited for it.
     pub(super) dead: Duration,
@@ -96,7 +98,8 @@ async fn answers<E>(from: &mut impl Says<E>, to: &mut impl Takes, pace: Pace) ->
     ended
 }
 
-/// From the caller to the agent, until the caller closes. What the agent does not take makes the caller wait, and then there is no need to ask whether it is there.
+/// From the caller to the agent, until the caller closes. What the agent does not take makes the
+/// caller wait, and then there is no need to ask whether it is there.
 async fn pass_on<E>(from: &mut impl Says<E>, to: &mut impl Takes, pace: Pace) {
     let mut pings = interval(pace.ping);
     loop {

@@ -1,4 +1,5 @@
-//! Sessions for people and programs: passed on to the agent of the container's machine, as a WebSocket, or as what the manager itself reads.
+//! Sessions for people and programs: passed on to the agent of the container's machine, as a
+//! WebSocket, or as what the manager itself reads.
 
 use super::{
     super::{
@@ -27,8 +28,11 @@ use tokio_util::sync::PollSender;
 /// How long an agent may take to open its connection.
 const OPENING: Duration = Duration::from_secs(10);
 
-/// Runs a command in a container. A WebSocket: binary frames carry data (first byte 0: to standard input, 1: from standard output, 2: from standard error), text frames notes in JSON (`end`, `resize`, `signal`; from the
-/// command, the last: `exit` with its code, or `failed`). Of input at most 8 frames of 64 KiB may be sent ahead: as the command takes them, frames come back whose first byte is 0, and whose second is how many more may be sent. Who sends more is refused.
+/// Runs a command in a container. A WebSocket: binary frames carry data (first byte 0: to standard
+/// input, 1: from standard output, 2: from standard error), text frames notes in JSON (`end`,
+/// `resize`, `signal`; from the command, the last: `exit` with its code, or `failed`). Of input at
+/// most 8 frames of 64 KiB may be sent ahead: as the command takes them, frames come back whose
+/// first byte is 0, and whose second is how many more may be sent. Who sends more is refused.
 #[utoipa::path(get, path = "/v1/containers/{name}/exec", operation_id = "execute", tag = "containers",
     params(
         ("name" = String, Path, description = "A container's name, or that of a service with one container."),
@@ -71,7 +75,8 @@ pub(in crate::api) async fn exec(
     .await
 }
 
-/// Unpacks a tar into a folder of a container. A WebSocket as for `exec`: the tar comes on channel 0, then the note `end`.
+/// Unpacks a tar into a folder of a container. A WebSocket as for `exec`: the tar comes on channel
+/// 0, then the note `end`.
 #[utoipa::path(get, path = "/v1/containers/{name}/copy-to", operation_id = "copy_to", tag = "containers",
     params(("name" = String, Path, description = "A container's name, or that of a service with one container."), CopyQuery),
     responses((status = 101, description = "The session."), (status = "default", description = "A refusal.", body = ErrorBody)),
@@ -89,7 +94,8 @@ pub(in crate::api) async fn copy_to(
     .await
 }
 
-/// Sends a file or folder of a container as a tar. A WebSocket as for `exec`: the tar goes on channel 1.
+/// Sends a file or folder of a container as a tar. A WebSocket as for `exec`: the tar goes on
+/// channel 1.
 #[utoipa::path(get, path = "/v1/containers/{name}/copy-from", operation_id = "copy_from", tag = "containers",
     params(("name" = String, Path, description = "A container's name, or that of a service with one container."), CopyQuery),
     responses((status = 101, description = "The session."), (status = "default", description = "A refusal.", body = ErrorBody)),
@@ -140,7 +146,8 @@ async fn start(
     }))
 }
 
-/// Has the agent of this machine open a session whose work only sends, and gives what it sends, for a caller on this socket. Who does not read makes the agent wait; who drops it ends the session.
+/// Has the agent of this machine open a session whose work only sends, and gives what it sends, for
+/// a caller on this socket. Who does not read makes the agent wait; who drops it ends the session.
 pub(in crate::api) async fn read(
     state: &ApiState,
     (instance, tag): &(InstanceId, Tag),

@@ -1,7 +1,9 @@
 //! Whether the other end of a TCP connection has gone without a word, by what the kernel waits for.
 //!
-//! A caller that does not read answers no ping, and is not to be ended for that. But its kernel acknowledges what arrives, and answers the probes of a window that is closed: only one that is gone does neither. While nothing is on its
-//! way, keep-alive finds that out; for data that nobody acknowledges the kernel would wait for a quarter of an hour.
+//! A caller that does not read answers no ping, and is not to be ended for that. But its kernel
+//! acknowledges what arrives, and answers the probes of a window that is closed: only one that is
+//! gone does neither. While nothing is on its way, keep-alive finds that out; for data that nobody
+//! acknowledges the kernel would wait for a quarter of an hour.
 
 use super::relay::Pace;
 use std::{fs, time::Duration};
@@ -12,7 +14,8 @@ use tokio::time::sleep;
 pub(in crate::api) struct Socket(pub(in crate::api) u64);
 
 impl Socket {
-    /// Whether the kernel has sent something again, or asks whether more may be sent, and has no answer.
+    /// Whether the kernel has sent something again, or asks whether more may be sent, and has no
+    /// answer.
     pub(super) fn is_unanswered(self) -> bool {
         ["/proc/net/tcp", "/proc/net/tcp6"]
             .iter()
@@ -20,7 +23,8 @@ impl Socket {
     }
 }
 
-/// Comes back when every look found something unanswered for as long as a silent peer is waited for.
+/// Comes back when every look found something unanswered for as long as a silent peer is waited
+/// for.
 pub(super) async fn gone(pace: Pace, is_unanswered: impl Fn() -> bool) {
     let mut waited = Duration::ZERO;
     while waited < pace.dead {
@@ -33,7 +37,8 @@ pub(super) async fn gone(pace: Pace, is_unanswered: impl Fn() -> bool) {
     }
 }
 
-/// By a line such as `0: LOCAL REMOTE STATE TX:RX TIMER:WHEN RETRANSMITS UID PROBES INODE ...`: timer 1 is of retransmission, 4 of probes; what is answered sets their counts to 0.
+/// By a line such as `0: LOCAL REMOTE STATE TX:RX TIMER:WHEN RETRANSMITS UID PROBES INODE ...`:
+/// timer 1 is of retransmission, 4 of probes; what is answered sets their counts to 0.
 fn unanswered(list: &str, Socket(inode): Socket) -> bool {
     let inode = inode.to_string();
     list.lines()

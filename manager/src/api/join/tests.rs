@@ -1,4 +1,5 @@
-//! Trades over real HTTPS, with the real core behind the gate: who gets in, who does not, and what either is told.
+//! Trades over real HTTPS, with the real core behind the gate: who gets in, who does not, and what
+//! either is told.
 
 use super::*;
 use crate::{
@@ -84,7 +85,8 @@ async fn trade(manager: &Manager, credential: &str, csr: &str) -> (u16, String) 
     .await
 }
 
-/// Checks that a trade is refused with this status and code, and that the answer does not repeat the credential.
+/// Checks that a trade is refused with this status and code, and that the answer does not repeat
+/// the credential.
 async fn refused(
     manager: &Manager,
     credential: &str,

@@ -1,4 +1,5 @@
-//! The log of one run of a container, the one before the present: from the agent of its machine, for the engine's Swarm gives those of all runs as one.
+//! The log of one run of a container, the one before the present: from the agent of its machine,
+//! for the engine's Swarm gives those of all runs as one.
 
 use super::{
     super::{
@@ -18,7 +19,8 @@ use micado_api::{
 };
 use std::pin::Pin;
 
-/// Of the run before the present one: from the container's machine, or what was kept when it was moved or ended.
+/// Of the run before the present one: from the container's machine, or what was kept when it was
+/// moved or ended.
 pub(super) async fn previous(
     state: &ApiState,
     name: String,

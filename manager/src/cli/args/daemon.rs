@@ -23,8 +23,9 @@ pub struct ManagerArgs {
     /// Where everything is kept: the store, the certificates, the token, the unix socket.
     #[arg(long, env = "MICADO_STATE", hide_env_values = true, default_value = STATE, value_name = "DIR")]
     pub state: PathBuf,
-    /// The store: `mongodb://...`, `mongodb+srv://...`, or `@FILE` for what is written in a file. A URL with a password belongs there, or in the environment
-    /// [default: a file of the state folder].
+    /// The store: `mongodb://...`, `mongodb+srv://...`, or `@FILE` for what is written in a file. A
+    /// URL with a password belongs there, or in the environment [default: a file of the state
+    /// folder].
     #[arg(long, env = "MICADO_STORE", hide_env_values = true, value_name = "URL")]
     pub store: Option<Place>,
     /// The clouds and applications [default: `cloudsetup.xml` of the state folder].
@@ -61,7 +62,8 @@ pub struct ManagerArgs {
         value_name = "ADDR:PORT"
     )]
     pub listen: SocketAddr,
-    /// Where machines reach the HTTPS API [default: the advertised address, and the port of --listen].
+    /// Where machines reach the HTTPS API [default: the advertised address, and the port of
+    /// --listen].
     #[arg(
         long,
         env = "MICADO_API_ADDRESS",
@@ -80,7 +82,8 @@ pub struct ManagerArgs {
     /// The port of the image registry.
     #[arg(long, env = "MICADO_REGISTRY_PORT", hide_env_values = true, default_value_t = 5443, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub registry_port: u16,
-    /// An image registry that is there already, instead of one that the manager runs; needs its three files.
+    /// An image registry that is there already, instead of one that the manager runs; needs its
+    /// three files.
     #[arg(long, env = "MICADO_REGISTRY", hide_env_values = true, value_name = "HOST:PORT", requires_all = ["registry_ca", "registry_cert", "registry_key"])]
     pub registry: Option<String>,
     /// The certificate authority of that registry's certificate.
@@ -128,7 +131,8 @@ pub struct ManagerArgs {
         value_name = "IMAGE"
     )]
     pub node_image: String,
-    /// The node agent as a static program, which machines get that were made from an image without it [default: `micado-node` beside `micado`, if it is there].
+    /// The node agent as a static program, which machines get that were made from an image without
+    /// it [default: `micado-node` beside `micado`, if it is there].
     #[arg(
         long,
         env = "MICADO_AGENT",
@@ -171,10 +175,12 @@ pub struct ManagerArgs {
         value_name = "X"
     )]
     pub max_price: Option<PricePerHour>,
-    /// How long a machine may be silent before it is given up and its containers run elsewhere, if its cloud says that it runs: `90s`, `5m`, from 15s to 1h.
+    /// How long a machine may be silent before it is given up and its containers run elsewhere, if
+    /// its cloud says that it runs: `90s`, `5m`, from 15s to 1h.
     #[arg(long, env = "MICADO_DOWN_TIMEOUT", hide_env_values = true, default_value = "2m", value_name = "TIME", value_parser = down_timeout)]
     pub down_timeout: Duration,
-    /// How often everything is checked, whatever happens: seconds, or a cron expression with seconds.
+    /// How often everything is checked, whatever happens: seconds, or a cron expression with
+    /// seconds.
     #[arg(
         long,
         env = "MICADO_TICK",
@@ -183,7 +189,8 @@ pub struct ManagerArgs {
         value_name = "SECONDS"
     )]
     pub tick: Tick,
-    /// How often what machines and containers use is recorded, and a MongoDB's collections brought up to date: seconds, or a cron expression with seconds.
+    /// How often what machines and containers use is recorded, and a MongoDB's collections brought
+    /// up to date: seconds, or a cron expression with seconds.
     #[arg(
         long,
         env = "MICADO_REFRESH",
@@ -194,7 +201,8 @@ pub struct ManagerArgs {
     pub refresh: Tick,
 }
 
-/// The Swarm needs three heartbeats of some seconds to tell a silent machine from a slow one; and nobody's containers are away for longer than an hour on purpose.
+/// The Swarm needs three heartbeats of some seconds to tell a silent machine from a slow one; and
+/// nobody's containers are away for longer than an hour on purpose.
 fn down_timeout(text: &str) -> Result<Duration, String> {
     let time = text
         .parse::<jiff::SignedDuration>()

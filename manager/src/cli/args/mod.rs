@@ -1,4 +1,5 @@
-//! What may be typed: the verbs and their flags. Types only; what the verbs do is in their own files.
+//! What may be typed: the verbs and their flags. Types only; what the verbs do is in their own
+//! files.
 
 mod cloud;
 mod daemon;
@@ -21,7 +22,8 @@ use std::{ffi::OsString, path::PathBuf};
 /// Where the manager keeps its state, unless it is told otherwise.
 pub const STATE: &str = "/var/lib/micado";
 
-/// Runs containers on rented machines, and rents and returns the machines as the containers need them.
+/// Runs containers on rented machines, and rents and returns the machines as the containers need
+/// them.
 #[derive(Debug, Parser)]
 #[command(
     name = "micado",
@@ -63,7 +65,8 @@ pub struct Common {
         value_name = "URL"
     )]
     pub manager: String,
-    /// The certificate authority that the manager at an `https://` URL must have its certificate from [default: `ca.crt` of the state folder].
+    /// The certificate authority that the manager at an `https://` URL must have its certificate
+    /// from [default: `ca.crt` of the state folder].
     #[arg(
         long,
         global = true,
@@ -108,7 +111,8 @@ pub enum Verb {
     List(ListArgs),
     /// Show the log of a container, or of all containers of a service.
     Logs(LogsArgs),
-    /// Run a command in a container, as if it ran here: with a terminal or pipes, and its exit code.
+    /// Run a command in a container, as if it ran here: with a terminal or pipes, and its exit
+    /// code.
     Execute(ExecuteArgs),
     /// Copy a file or folder into a container or out of it.
     Copy(CopyArgs),
@@ -151,7 +155,8 @@ pub enum Verb {
 /// What may be done with a store.
 #[derive(Debug, Subcommand)]
 pub enum StoreVerb {
-    /// Copy a cluster's records to an empty store, and read them back; and what was measured and happened.
+    /// Copy a cluster's records to an empty store, and read them back; and what was measured and
+    /// happened.
     #[command(
         after_help = "Example: micado store copy /var/lib/micado/store.redb @/etc/micado/store.url"
     )]

@@ -41,7 +41,8 @@ pub struct HistoryArgs {
     /// Only what is later: `10m` ago, a moment, or Unix seconds.
     #[arg(long, default_value = "1h", value_name = "WHEN")]
     pub since: Since,
-    /// How long each line stands for [default: the finest that is kept for so long: 2s for an hour, 1m for a day, 10m for 30 days].
+    /// How long each line stands for [default: the finest that is kept for so long: 2s for an hour,
+    /// 1m for a day, 10m for 30 days].
     #[arg(long, value_enum, value_name = "SPAN")]
     pub resolution: Option<Fineness>,
 }

@@ -27,7 +27,8 @@ pub struct StartArgs {
     /// The machine's location: `application`, `database` or any word.
     #[arg(short, long, value_name = "LOCATION")]
     pub name: Location,
-    /// The first instance: the record starts afresh. Refused while a machine of this cluster is live.
+    /// The first instance: the record starts afresh. Refused while a machine of this cluster is
+    /// live.
     #[arg(short = 'I')]
     pub first: bool,
     /// Files to put on the machine.
@@ -77,7 +78,8 @@ pub struct LaunchArgs {
     /// Arguments for the entry point, any number; `/-` at the beginning of one stands for `-`.
     #[arg(short, long, num_args = 1.., value_name = "ARGUMENT")]
     pub arguments: Vec<String>,
-    /// Memory it is promised, and may use at most [default: what was learned of the image, else 256M].
+    /// Memory it is promised, and may use at most [default: what was learned of the image, else
+    /// 256M].
     #[arg(long, allow_hyphen_values = true)]
     pub memory: Option<MemoryBytes>,
     /// CPU cores it is promised [default: what was learned of the image, else 0.25].
@@ -130,7 +132,9 @@ pub struct LogsArgs {
     /// Go on as more is written.
     #[arg(long)]
     pub follow: bool,
-    /// Of the run before the present one, of a container that ended and was started anew; of the last run where none runs. After a move or the end: what was kept of all runs before, without times.
+    /// Of the run before the present one, of a container that ended and was started anew; of the
+    /// last run where none runs. After a move or the end: what was kept of all runs before, without
+    /// times.
     #[arg(long, conflicts_with = "follow")]
     pub previous: bool,
     /// Only the last so many lines.
@@ -234,7 +238,8 @@ pub struct ExplainArgs {
 /// The flags of `store copy`.
 #[derive(Debug, Args)]
 pub struct CopyStoreArgs {
-    /// The store to copy: the file of an embedded one, `mongodb://...`, or `@FILE` for what is written in a file.
+    /// The store to copy: the file of an embedded one, `mongodb://...`, or `@FILE` for what is
+    /// written in a file.
     pub from: Place,
     /// The store to copy to, named like the other. It must be empty.
     pub to: Place,

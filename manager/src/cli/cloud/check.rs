@@ -1,4 +1,5 @@
-//! `micado cloud check`: asks every cloud whether what `cloudsetup.xml` names is there. All clouds at once.
+//! `micado cloud check`: asks every cloud whether what `cloudsetup.xml` names is there. All clouds
+//! at once.
 
 use super::super::{
     args::CheckArgs,
@@ -67,7 +68,8 @@ pub(super) async fn check(
     }
 }
 
-/// The clouds that are rented through CloudBroker. When an account cannot be used as it is given, its clouds are checked no further, and the others all the same.
+/// The clouds that are rented through CloudBroker. When an account cannot be used as it is given,
+/// its clouds are checked no further, and the others all the same.
 fn accounts(setup: &CloudSetup) -> (Vec<CloudBroker>, Vec<Finding>) {
     if let Ok(all) = CloudBroker::all(setup) {
         return (all, Vec::new());

@@ -18,7 +18,8 @@ pub(super) fn list(setup: &CloudSetup, printer: &Printer) -> Result<(), Failure>
     Ok(())
 }
 
-/// A cloud as JSON. What is sent as it stands (`extra`) may hold what is nobody's business, and is left out.
+/// A cloud as JSON. What is sent as it stands (`extra`) may hold what is nobody's business, and is
+/// left out.
 fn cloud(it: &Cloud) -> Value {
     json!({
         "name": it.name,

@@ -52,7 +52,9 @@ impl Board {
             .with(self.containers)
     }
 
-    /// The lines of a terminal of this size, `trouble` under the heading. Of what does not fit it is said how much there is; machines get half of the lines at most when containers need the others.
+    /// The lines of a terminal of this size, `trouble` under the heading. Of what does not fit it
+    /// is said how much there is; machines get half of the lines at most when containers need the
+    /// others.
     pub(super) fn fit(&self, trouble: Option<&str>, columns: usize, rows: usize) -> Vec<String> {
         let mut lines: Vec<String> = self
             .heading
@@ -137,7 +139,8 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Orders by what is used, most first, and by name where that is equal. Who is not measured comes last.
+/// Orders by what is used, most first, and by name where that is equal. Who is not measured comes
+/// last.
 fn sorted<T>(
     views: &[T],
     sort: Sort,

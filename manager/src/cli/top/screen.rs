@@ -1,4 +1,5 @@
-//! The terminal that `top` draws on: another screen than the one before, which comes back however we end.
+//! The terminal that `top` draws on: another screen than the one before, which comes back however
+//! we end.
 
 use super::{
     super::{page::moment, terminal::Raw},

@@ -1,4 +1,5 @@
-//! Carries out the core's calls on the real engine, brokers and registry. Every call ends, by time-out if need be.
+//! Carries out the core's calls on the real engine, brokers and registry. Every call ends, by
+//! time-out if need be.
 
 use crate::{
     control::{Answer, Call},

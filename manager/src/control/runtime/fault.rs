@@ -1,4 +1,5 @@
-//! Fault points: named places where a debug build kills itself when the environment says so, so that tests can crash the manager at each of them.
+//! Fault points: named places where a debug build kills itself when the environment says so, so
+//! that tests can crash the manager at each of them.
 
 /// The place that kills, as `NAME:HIT`: the HIT-th time that NAME is reached (1 is the first).
 pub const FAULT: &str = "MICADO_FAULT";

@@ -1,4 +1,5 @@
-//! The loop around the core: it feeds in what happens, and does what comes out, in order. It decides nothing.
+//! The loop around the core: it feeds in what happens, and does what comes out, in order. It
+//! decides nothing.
 
 mod calls;
 pub mod fault;
@@ -22,7 +23,8 @@ use std::{
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use watcher::Watcher;
 
-/// An event, and the core it is for: answers to the calls of a core that was dropped are dropped too, as in a crash.
+/// An event, and the core it is for: answers to the calls of a core that was dropped are dropped
+/// too, as in a crash.
 type Incoming = (u64, Event);
 
 /// The loop.
@@ -78,7 +80,8 @@ impl Runtime {
     /// Runs until `stop` is true. `ticks` brings the turns of the safety net: see [`bell`].
     ///
     /// # Errors
-    /// When the store cannot be loaded at the start, or later turns out to be another manager's or of another schema. One that does not answer is asked again.
+    /// When the store cannot be loaded at the start, or later turns out to be another manager's or
+    /// of another schema. One that does not answer is asked again.
     pub async fn run(
         mut self,
         mut ticks: mpsc::Receiver<()>,
@@ -139,7 +142,8 @@ impl Runtime {
         }
     }
 
-    /// The brain as the store has it; every cloud is asked at once, and what happened before is called to mind.
+    /// The brain as the store has it; every cloud is asked at once, and what happened before is
+    /// called to mind.
     fn new_core(&mut self, contents: Contents, sender: &mpsc::UnboundedSender<Incoming>) -> Core {
         self.life += 1;
         drop(sender.send((self.life, Event::Tick)));
@@ -151,8 +155,8 @@ impl Runtime {
         Core::new(self.config.clone(), contents, rand::random())
     }
 
-    /// What the store holds once it answers, and whose agents have gone; `None` when the manager is to stop before. Nothing is decided meanwhile, and everybody who
-    /// asks is told why.
+    /// What the store holds once it answers, and whose agents have gone; `None` when the manager is
+    /// to stop before. Nothing is decided meanwhile, and everybody who asks is told why.
     async fn outage(
         &mut self,
         error: StoreError,

@@ -1,4 +1,5 @@
-//! What the loop does while the store does not answer: asks it again, and tells everybody else why they are not served.
+//! What the loop does while the store does not answer: asks it again, and tells everybody else why
+//! they are not served.
 
 use crate::{
     control::{Event, Input},
@@ -11,12 +12,14 @@ use std::{
 };
 use tokio::sync::{mpsc, watch};
 
-/// Before the store is first asked again, for one that fails for good, such as a full disk, is not to be asked without a pause.
+/// Before the store is first asked again, for one that fails for good, such as a full disk, is not
+/// to be asked without a pause.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// How many times longer pauses become while it does not answer.
 const LONGEST: u32 = 5;
 
-/// What the store holds, once it says so, and whose agents went away meanwhile; `None` when `stop` came first. What is seen of the engine is old by then, and let go.
+/// What the store holds, once it says so, and whose agents went away meanwhile; `None` when `stop`
+/// came first. What is seen of the engine is old by then, and let go.
 ///
 /// # Errors
 /// When it is not a matter of time: the store is another manager's, or of another schema.
@@ -68,7 +71,8 @@ fn refuse(input: Input, error: &StoreError, gone: &mut BTreeSet<InstanceId>) {
     match input {
         Input::Request(_, _, answer) => drop(answer.send(Err(refusal))),
         Input::Read(read) => read(Err(refusal)),
-        // What containers used, and who was killed for want of memory, is told again once the store answers. Of all else that an agent saw Swarm's own word tells.
+        // What containers used, and who was killed for want of memory, is told again once the store
+        // answers. Of all else that an agent saw Swarm's own word tells.
         Input::Tell(event) => match *event {
             Event::Agent {
                 instance,

@@ -9,7 +9,8 @@ use micado_api::agent::ContainerHappening;
 use std::{collections::HashSet, sync::Arc};
 use tokio::sync::mpsc;
 
-/// Events that are looked through, the latest: some megabytes. Of whose death was long ago, many a start of others has been told since.
+/// Events that are looked through, the latest: some megabytes. Of whose death was long ago, many a
+/// start of others has been told since.
 const MOST: usize = 10_000;
 
 /// Tells the core of this life. It may have seen the engine, and heard of more, by then.

@@ -1,4 +1,5 @@
-//! Looks at the engine: whole when something changed or somebody asks, and often at the tasks that are in flight, for tasks have no events.
+//! Looks at the engine: whole when something changed or somebody asks, and often at the tasks that
+//! are in flight, for tasks have no events.
 
 use crate::{
     control::Event,
@@ -13,7 +14,8 @@ use tokio::{
 
 /// How often tasks in flight are looked at while something moves.
 const POLL: Duration = Duration::from_millis(25);
-/// How often once nothing has moved for [`LIVELY`]: a task that is stuck would keep the engine busy.
+/// How often once nothing has moved for [`LIVELY`]: a task that is stuck would keep the engine
+/// busy.
 const IDLE_POLL: Duration = Duration::from_millis(250);
 const LIVELY: Duration = Duration::from_secs(10);
 /// The first pause before a blind watcher looks again; doubles up to [`LONGEST_PAUSE`].
@@ -152,7 +154,8 @@ impl Eyes {
         }
     }
 
-    /// The tasks of these services; `None` when nothing about them changed. When they cannot be had, everything: only a whole look may fail.
+    /// The tasks of these services; `None` when nothing about them changed. When they cannot be
+    /// had, everything: only a whole look may fail.
     async fn look_at_tasks(&mut self, services: &[String]) -> Option<Event> {
         let fresh = self.engine.tasks(services).await;
         let (Some(last), Ok(fresh)) = (self.last.as_mut(), fresh) else {

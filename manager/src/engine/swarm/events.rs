@@ -1,4 +1,5 @@
-//! The engine's events, for ever: a stream that reconnects by itself and loses nothing without saying so.
+//! The engine's events, for ever: a stream that reconnects by itself and loses nothing without
+//! saying so.
 
 use crate::engine::{
     EngineError, EngineEvent,
@@ -18,7 +19,8 @@ type Messages = BoxStream<'static, Result<EventMessage, Error>>;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Node and service events of this engine. A loss is told once, however many attempts to come back follow.
+/// Node and service events of this engine. A loss is told once, however many attempts to come back
+/// follow.
 pub(super) fn events(docker: Docker) -> BoxStream<'static, EngineEvent> {
     let watch = Watch {
         docker,
@@ -74,8 +76,9 @@ impl Watch {
     }
 }
 
-/// A stream that holds every event from before this returns. The engine answers a request for events before it has subscribed to them,
-/// so an answer proves nothing: the events are asked for from the engine's own time on, and it replays what it had by then.
+/// A stream that holds every event from before this returns. The engine answers a request for
+/// events before it has subscribed to them, so an answer proves nothing: the events are asked for
+/// from the engine's own time on, and it replays what it had by then.
 async fn open(docker: &Docker) -> Result<Messages, EngineError> {
     let info = ask(|| "ask the engine for its time".to_owned(), docker.info()).await?;
     let options = EventsOptions {
@@ -87,7 +90,8 @@ async fn open(docker: &Docker) -> Result<Messages, EngineError> {
         until: None,
     };
     let mut messages: Messages = docker.events(Some(options)).boxed();
-    // A stream of this kind sends its request when it is first polled, and is silent until something happens: another call shows that the engine answers.
+    // A stream of this kind sends its request when it is first polled, and is silent until
+    // something happens: another call shows that the engine answers.
     let ping = pin!(ask(|| "ping the engine".to_owned(), docker.ping()));
     let first = match select(messages.next(), ping).await {
         Either::Left((first, _)) => Some(first),

@@ -1,4 +1,5 @@
-//! What is known of an image: asked of the manager's engine first, and then, through it, of the image's registry.
+//! What is known of an image: asked of the manager's engine first, and then, through it, of the
+//! image's registry.
 
 use crate::engine::{
     EngineError, ImageFacts,
@@ -13,7 +14,8 @@ const DEFAULT_REGISTRY: &str = "docker.io";
 /// What is known of an image.
 ///
 /// # Errors
-/// `Refused` for what is no image name, `NotFound` when neither has it, `Unavailable` when the engine does not answer.
+/// `Refused` for what is no image name, `NotFound` when neither has it, `Unavailable` when the
+/// engine does not answer.
 pub(super) async fn facts(docker: &Docker, image: &str) -> Result<ImageFacts, EngineError> {
     check(image)?;
     let local = ask(
@@ -42,7 +44,8 @@ pub(super) async fn facts(docker: &Docker, image: &str) -> Result<ImageFacts, En
     }
 }
 
-/// What the image's registry says, in the engine's words. What the image exposes would have to be pulled to be known.
+/// What the image's registry says, in the engine's words. What the image exposes would have to be
+/// pulled to be known.
 async fn distribution(docker: &Docker, image: &str) -> Result<ImageFacts, EngineError> {
     let asked = tokio::time::timeout(
         crate::engine::docker::LIMIT,
@@ -77,7 +80,8 @@ async fn distribution(docker: &Docker, image: &str) -> Result<ImageFacts, Engine
     )))
 }
 
-/// The name becomes part of a path of the engine's API: only what may stand in an image name may reach it.
+/// The name becomes part of a path of the engine's API: only what may stand in an image name may
+/// reach it.
 fn check(image: &str) -> Result<(), EngineError> {
     let good =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@');

@@ -37,16 +37,18 @@ use std::{collections::HashMap, time::Duration};
 pub struct SwarmConfig {
     /// Where the engine is: `unix:///PATH` or `tcp://HOST:PORT`.
     pub endpoint: String,
-    /// The address that the machines reach this engine at; `None` lets the engine choose, and this host's own outward address where it cannot.
-    /// Only for an engine that is not in a Swarm yet.
+    /// The address that the machines reach this engine at; `None` lets the engine choose, and this
+    /// host's own outward address where it cannot. Only for an engine that is not in a Swarm yet.
     pub advertise: Option<String>,
     /// The cluster that the Swarm must be; `None` takes the one that it is.
     pub wanted: Option<ClusterId>,
     /// The id that a Swarm without one gets when none is wanted.
     pub fresh: ClusterId,
-    /// The addresses of the containers' overlay network when it is first made, one per container. It must overlap with no network of the machines.
+    /// The addresses of the containers' overlay network when it is first made, one per container.
+    /// It must overlap with no network of the machines.
     pub subnet: String,
-    /// Between two words of a node, in a Swarm that the manager made: one that misses three is down. Whole seconds.
+    /// Between two words of a node, in a Swarm that the manager made: one that misses three is
+    /// down. Whole seconds.
     pub heartbeat: Duration,
 }
 
@@ -87,11 +89,12 @@ const ATTEMPTS: u32 = 5;
 const NAMES: usize = 100;
 
 impl Swarm {
-    /// Reaches the engine, makes it a Swarm manager if it is in no Swarm, settles which cluster the Swarm is, and makes the cluster's network.
-    /// All of it may be repeated; what is there is used.
+    /// Reaches the engine, makes it a Swarm manager if it is in no Swarm, settles which cluster the
+    /// Swarm is, and makes the cluster's network. All of it may be repeated; what is there is used.
     ///
     /// # Errors
-    /// `Refused` when the engine is too old or new, a worker of another Swarm, another cluster, or needs an advertise address; `Unavailable` when it does not answer.
+    /// `Refused` when the engine is too old or new, a worker of another Swarm, another cluster, or
+    /// needs an advertise address; `Unavailable` when it does not answer.
     pub async fn connect(config: &SwarmConfig) -> Result<Self, EngineError> {
         let docker = docker::connect(&config.endpoint).await?;
         setup::become_manager(&docker, config).await?;
@@ -119,7 +122,8 @@ impl Swarm {
         &self.cluster
     }
 
-    /// The heartbeat that the Swarm had when it was connected to: its owner's, if it was there before us.
+    /// The heartbeat that the Swarm had when it was connected to: its owner's, if it was there
+    /// before us.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
         self.heartbeat
@@ -152,7 +156,8 @@ impl Swarm {
         })
     }
 
-    /// One attempt at changing a node's availability; `false` when somebody else changed the node in between.
+    /// One attempt at changing a node's availability; `false` when somebody else changed the node
+    /// in between.
     async fn try_set_active(
         &self,
         node: &str,
@@ -205,7 +210,8 @@ impl Swarm {
 
 #[async_trait::async_trait]
 impl Engine for Swarm {
-    /// Tasks first: then every task of ours that is listed has its service and its node in the lists that follow.
+    /// Tasks first: then every task of ours that is listed has its service and its node in the
+    /// lists that follow.
     async fn observe(&self) -> Result<Observation, EngineError> {
         let tasks = self.list_tasks(None).await?;
         let ours = ListServicesOptions {
@@ -237,8 +243,9 @@ impl Engine for Swarm {
         })
     }
 
-    /// By the tasks' own names (`SERVICE.SLOT.ID`): to filter by service fails whole when one of them is gone.
-    /// Of many services all tasks come, those of others too: the names would not fit into one address, and tasks themselves do not carry them.
+    /// By the tasks' own names (`SERVICE.SLOT.ID`): to filter by service fails whole when one of
+    /// them is gone. Of many services all tasks come, those of others too: the names would not fit
+    /// into one address, and tasks themselves do not carry them.
     async fn tasks(&self, services: &[String]) -> Result<Vec<TaskView>, EngineError> {
         if services.is_empty() {
             return Ok(Vec::new());
@@ -269,7 +276,8 @@ impl Engine for Swarm {
         let what = format!("make the Swarm service of `{}`", container.name);
         match made {
             Ok(Ok(_)) => Ok(()),
-            // The name is derived from the container and the generation, so what has it is the same service.
+            // The name is derived from the container and the generation, so what has it is the same
+            // service.
             Ok(Err(error)) if status(&error) == Some(409) => Ok(()),
             Ok(Err(error)) => Err(explain(&what, &error)),
             Err(_) => Err(EngineError::Unavailable(format!(
@@ -325,7 +333,8 @@ impl Engine for Swarm {
             if ended {
                 return None;
             }
-            // A log that is followed may be silent for ever; one that is only read waits for nothing but a node that does not answer.
+            // A log that is followed may be silent for ever; one that is only read waits for
+            // nothing but a node that does not answer.
             let next = if follow {
                 Ok(lines.next().await)
             } else {

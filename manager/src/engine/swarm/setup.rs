@@ -1,4 +1,5 @@
-//! Making an engine ready: a Swarm manager, a cluster with an id, and the network that its containers share.
+//! Making an engine ready: a Swarm manager, a cluster with an id, and the network that its
+//! containers share.
 
 use super::{SwarmConfig, labels, network_name};
 use crate::engine::{EngineError, docker::ask};
@@ -67,7 +68,8 @@ fn is_manager(endpoint: &str, swarm: &SwarmInfo) -> Result<bool, EngineError> {
     }
 }
 
-/// Makes a Swarm. An engine with several addresses refuses to choose; then this host's outward address is taken, if it is one of those that the engine names.
+/// Makes a Swarm. An engine with several addresses refuses to choose; then this host's outward
+/// address is taken, if it is one of those that the engine names.
 async fn init(docker: &Docker, config: &SwarmConfig) -> Result<(), EngineError> {
     match try_init(docker, config, config.advertise.as_deref()).await {
         Err(EngineError::Refused(text) | EngineError::Unavailable(text))
@@ -116,7 +118,8 @@ async fn try_init(
     .map(drop)
 }
 
-/// The address that this host would send from to reach the world. Nothing is sent: a datagram socket only looks the route up.
+/// The address that this host would send from to reach the world. Nothing is sent: a datagram
+/// socket only looks the route up.
 fn outward_address() -> Option<IpAddr> {
     // From the range reserved for documentation: routed like any other public address.
     let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
@@ -150,8 +153,9 @@ pub(super) async fn present_cluster(
     label.map(|present| settled(&present, None)).transpose()
 }
 
-/// The cluster that the Swarm is, and its heartbeat. A Swarm that is no cluster yet becomes the one that is wanted, or else a fresh one; the heartbeat of one that
-/// the manager made becomes the one that is wanted.
+/// The cluster that the Swarm is, and its heartbeat. A Swarm that is no cluster yet becomes the one
+/// that is wanted, or else a fresh one; the heartbeat of one that the manager made becomes the one
+/// that is wanted.
 ///
 /// # Errors
 /// `Refused` when the Swarm is another cluster than the one that is wanted.

@@ -1,4 +1,5 @@
-//! The Swarm service of a placement, built from our own records every time, and never from an inspected one.
+//! The Swarm service of a placement, built from our own records every time, and never from an
+//! inspected one.
 
 use super::labels;
 use crate::{
@@ -79,7 +80,8 @@ pub(super) fn service_spec(
             replicated: Some(ServiceSpecModeReplicated { replicas: Some(1) }),
             ..Default::default()
         }),
-        // No virtual IP and no routing mesh: they need IPVS in the kernel, and host ports are faster.
+        // No virtual IP and no routing mesh: they need IPVS in the kernel, and host ports are
+        // faster.
         endpoint_spec: Some(EndpointSpec {
             mode: Some(EndpointSpecModeEnum::DNSRR),
             ports: Some(service.spec.ports.iter().map(port).collect())
@@ -89,7 +91,8 @@ pub(super) fn service_spec(
     })
 }
 
-/// Everything a manager needs to know the placement again; on the service only, so that nothing inside the container can read it.
+/// Everything a manager needs to know the placement again; on the service only, so that nothing
+/// inside the container can read it.
 fn service_labels(
     cluster: &ClusterId,
     service: &Service,

@@ -1,4 +1,5 @@
-//! What the engine answers, as what the manager sees. Anything may be missing in an answer; nothing here fails for it.
+//! What the engine answers, as what the manager sees. Anything may be missing in an answer; nothing
+//! here fails for it.
 
 use super::labels;
 use crate::{
@@ -54,7 +55,8 @@ pub(super) fn node(cluster: &ClusterId, node: models::Node) -> Option<NodeView> 
     })
 }
 
-/// A service of this cluster; `None` for any other, and for one that does not say what it stands for.
+/// A service of this cluster; `None` for any other, and for one that does not say what it stands
+/// for.
 pub(super) fn service(cluster: &ClusterId, service: models::Service) -> Option<ServiceView> {
     let id = service.id?;
     let spec = service.spec?;
@@ -162,7 +164,8 @@ fn message(state: TaskState, status: &TaskStatus) -> Option<String> {
     said(&status.err).or_else(|| said(&status.message).filter(|_| state != TaskState::Running))
 }
 
-/// A moment as nanoseconds: Swarm's own version counter rises with every *change*, so an old task that changes last would seem the newest.
+/// A moment as nanoseconds: Swarm's own version counter rises with every *change*, so an old task
+/// that changes last would seem the newest.
 fn nanoseconds(created: &str) -> u64 {
     created
         .parse::<jiff::Timestamp>()

@@ -57,7 +57,8 @@ pub async fn no_events_are_no_error<H: Home>() {
 pub async fn events_come_back_in_order_from_either_end<H: Home>() {
     let home = H::fresh().await;
     let history = home.history().await;
-    // Of the same moment: by instance, and then by word. Such that a shorter number, or a longer name, would be sorted before.
+    // Of the same moment: by instance, and then by word. Such that a shorter number, or a longer
+    // name, would be sorted before.
     let wanted = [
         event("a", "alice_web", 9, Started),
         event("a", "alice_web", 10, DIED),

@@ -8,7 +8,8 @@ use micado_core::metrics::{
 };
 use std::time::{Duration, Instant};
 
-/// A moment that no store has let go of yet: half an hour ago, at the beginning of a minute. The same all through a test.
+/// A moment that no store has let go of yet: half an hour ago, at the beginning of a minute. The
+/// same all through a test.
 pub fn recently() -> Timestamp {
     thread_local! {
         static BEGUN: u64 = clock::now().0;

@@ -1,4 +1,5 @@
-//! Copies what was: points and events, in pieces, so that a large past takes no more memory than a short one.
+//! Copies what was: points and events, in pieces, so that a large past takes no more memory than a
+//! short one.
 
 use crate::store::StoreError;
 use micado_api::Timestamp;
@@ -60,7 +61,8 @@ pub(super) async fn points(
 }
 
 impl Points {
-    /// Copies a piece; in halves where some of it cannot be read, so that no more than a point is left out.
+    /// Copies a piece; in halves where some of it cannot be read, so that no more than a point is
+    /// left out.
     async fn copy(
         &mut self,
         from: &dyn History,

@@ -48,7 +48,8 @@ impl EmbeddedStore {
         write().map_err(|error| explain(&self.path, &error))
     }
 
-    /// Lets go of a piece of what is too old or more than the newest so many; whether there may be more.
+    /// Lets go of a piece of what is too old or more than the newest so many; whether there may be
+    /// more.
     pub(super) fn forget_some_events(
         &self,
         now: Timestamp,

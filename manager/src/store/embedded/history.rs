@@ -1,4 +1,5 @@
-//! Points in a table of their own, by resolution, instance and time: one machine's lie together, as they are rolled up.
+//! Points in a table of their own, by resolution, instance and time: one machine's lie together, as
+//! they are rolled up.
 
 use super::{EmbeddedStore, blocking, events, explain};
 use crate::store::{StoreError, points};
@@ -19,7 +20,8 @@ type Row = (Resolution, InstanceId, Timestamp, Vec<u8>);
 
 const POINTS: TableDefinition<'static, Key, &'static [u8]> = TableDefinition::new("samples");
 
-/// Points, or events, that one transaction lets go of, for which commits wait: tens of milliseconds.
+/// Points, or events, that one transaction lets go of, for which commits wait: tens of
+/// milliseconds.
 pub(super) const PIECE: usize = 10_000;
 
 #[async_trait::async_trait]

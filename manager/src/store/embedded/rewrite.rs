@@ -1,12 +1,14 @@
-//! A store's file written anew: what an older schema had written in clear is in no free page of the new one.
+//! A store's file written anew: what an older schema had written in clear is in no free page of the
+//! new one.
 
 use super::{Table, database, events, explain, history, schema, sync_folder};
 use crate::store::{StoreError, codec::KINDS};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 use std::{io, path::Path};
 
-/// Puts a copy of the store, beside it at first, into its place: a kill leaves the one or the other. The old file is locked until the new one is there, which is locked too.
-/// Of a file that cannot be replaced, as one that is a mount, the old one goes on as it is.
+/// Puts a copy of the store, beside it at first, into its place: a kill leaves the one or the
+/// other. The old file is locked until the new one is there, which is locked too. Of a file that
+/// cannot be replaced, as one that is a mount, the old one goes on as it is.
 pub(super) fn rewrite(
     path: &Path,
     old: Database,

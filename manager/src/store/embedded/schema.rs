@@ -1,4 +1,5 @@
-//! The embedded store's schema: its version, proof of the key that its records are sealed with, and the steps from an older one to this.
+//! The embedded store's schema: its version, proof of the key that its records are sealed with, and
+//! the steps from an older one to this.
 
 use super::{Table, explain, history};
 use crate::store::{KeyFile, StoreError, Version, codec::KINDS};
@@ -48,7 +49,8 @@ pub(super) fn upgrade(
     prove(path, database, keys)
 }
 
-/// The version of what is in the file, up to the newest that is known; `None` for nothing. Looks, and changes nothing.
+/// The version of what is in the file, up to the newest that is known; `None` for nothing. Looks,
+/// and changes nothing.
 pub(super) fn check(
     path: &Path,
     database: &Database,

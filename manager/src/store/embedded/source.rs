@@ -1,4 +1,5 @@
-//! A store's file that is copied from: read as it is, an earlier micado's too, so that it stays that micado's and of whatever key it will be.
+//! A store's file that is copied from: read as it is, an earlier micado's too, so that it stays
+//! that micado's and of whatever key it will be.
 
 use super::{
     CACHE_BYTES, Change, Contents, EmbeddedStore, KeyFile, Store, StoreError, blocking, explain,
@@ -26,7 +27,8 @@ impl Source {
     /// Reads the store in a file that is there.
     ///
     /// # Errors
-    /// `InUse` when a manager has it open, `Schema` when it is no store, of a newer micado or of another key, `Failed` when it cannot be read.
+    /// `InUse` when a manager has it open, `Schema` when it is no store, of a newer micado or of
+    /// another key, `Failed` when it cannot be read.
     pub(in crate::store) async fn open(
         path: &Path,
         keys: Arc<KeyFile>,

@@ -389,7 +389,8 @@ async fn ten_thousand_commits_leave_a_small_file() {
     let home = TestHome::fresh().await;
     let store = home.open().await;
     for n in 0..10_000_u64 {
-        // What a running cluster writes: a state that changes, and a decision, of which the newest hundred are kept.
+        // What a running cluster writes: a state that changes, and a decision, of which the newest
+        // hundred are kept.
         let mut changes = vec![
             put(setting("state", &n.to_string()), n),
             put(decision(n), 0),
@@ -408,8 +409,9 @@ async fn ten_thousand_commits_leave_a_small_file() {
 /// Says to the test binary, run again as a child, that it is the writer and where it writes.
 const WRITER: &str = "MICADO_TEST_WRITER";
 
-/// A child writes and says what was acknowledged; it is killed at some point, and all of that must be there. (SIGKILL shows that nothing acknowledged
-/// is still in the process, and that a half-made commit is undone. That the disk has it rests on redb's sync.)
+/// A child writes and says what was acknowledged; it is killed at some point, and all of that must
+/// be there. (SIGKILL shows that nothing acknowledged is still in the process, and that a half-made
+/// commit is undone. That the disk has it rests on redb's sync.)
 #[tokio::test]
 async fn a_killed_writer_loses_nothing_it_was_promised() {
     if let Some(path) = std::env::var_os(WRITER) {

@@ -1,4 +1,5 @@
-//! A record as a document: the record itself, sealed, with its version, and beside it what a person may read.
+//! A record as a document: the record itself, sealed, with its version, and beside it what a person
+//! may read.
 
 use super::{Inner, KeyFile, StoreError};
 use crate::{
@@ -175,7 +176,8 @@ pub(super) fn version(document: &Document) -> Option<Version> {
     }
 }
 
-/// What a person may read of a record: nothing that may be secret, such as settings' values, environments and files.
+/// What a person may read of a record: nothing that may be secret, such as settings' values,
+/// environments and files.
 fn readable(record: &Record) -> Document {
     match record {
         Record::Container(it) => {

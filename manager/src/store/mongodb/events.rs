@@ -1,4 +1,5 @@
-//! Events in the collection `events`, one document each, for people to read: an id made of what tells it from all others, so that writing it again changes nothing.
+//! Events in the collection `events`, one document each, for people to read: an id made of what
+//! tells it from all others, so that writing it again changes nothing.
 
 use super::{
     Inner, StoreError,
@@ -21,7 +22,8 @@ pub(super) const COLLECTION: &str = "events";
 /// The most documents that the server sends at once.
 const PIECE: usize = 5000;
 
-/// Events are searched for by what they are of, come in their order from the index, and are let go of by their time, for which the server wants an index of nothing else.
+/// Events are searched for by what they are of, come in their order from the index, and are let go
+/// of by their time, for which the server wants an index of nothing else.
 pub(super) fn indexes() -> Vec<IndexModel> {
     let by = |field: &str| {
         IndexModel::builder()

@@ -1,4 +1,5 @@
-//! Points in the collection `samples`: one document per instance, resolution and bucket of time, with each point under its time, so that writing it again changes nothing.
+//! Points in the collection `samples`: one document per instance, resolution and bucket of time,
+//! with each point under its time, so that writing it again changes nothing.
 
 use super::{
     Inner, MongoStore, StoreError,
@@ -28,7 +29,8 @@ type Bucket<'a> = (&'a InstanceId, Resolution, Timestamp);
 
 #[async_trait::async_trait]
 impl History for MongoStore {
-    /// Without holding up commits. Of a batch that is under way when the lease is lost, the rest is written: the same points, whoever writes them.
+    /// Without holding up commits. Of a batch that is under way when the lease is lost, the rest is
+    /// written: the same points, whoever writes them.
     async fn record(&self, points: &[Point]) -> Result<(), StoreError> {
         for command in commands(points)? {
             if !self.inner.held().await {
@@ -113,7 +115,8 @@ impl Inner {
     }
 }
 
-/// The documents that are searched for by a container and time, or by an instance and time; and that are let go of once they have expired.
+/// The documents that are searched for by a container and time, or by an instance and time; and
+/// that are let go of once they have expired.
 pub(super) fn indexes() -> Vec<IndexModel> {
     let by = |keys: Document| IndexModel::builder().keys(keys).build();
     let at_once = IndexOptions::builder().expire_after(Duration::ZERO).build();

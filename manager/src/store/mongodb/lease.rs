@@ -1,4 +1,5 @@
-//! Who may write: one document that every commit writes too, so that a manager that was replaced can write no more.
+//! Who may write: one document that every commit writes too, so that a manager that was replaced
+//! can write no more.
 
 use super::{Inner, StoreError};
 use ::mongodb::{
@@ -21,7 +22,8 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// What this manager has while the store is its own.
 pub(super) struct Hold {
-    /// All transactions are of this one session, whose id the lease tells, so that whoever comes next can end what it left open.
+    /// All transactions are of this one session, whose id the lease tells, so that whoever comes
+    /// next can end what it left open.
     pub(super) session: ClientSession,
     /// Rises each time the lease is taken: writes of an earlier time find no lease to write.
     epoch: i64,
@@ -57,7 +59,8 @@ impl Inner {
     }
 }
 
-/// The lease as this hold has it, and what a sign of life changes: never nothing, so that no two that write it can both succeed.
+/// The lease as this hold has it, and what a sign of life changes: never nothing, so that no two
+/// that write it can both succeed.
 pub(super) fn mine(inner: &Inner, hold: &Hold) -> (Document, Document) {
     (
         doc! { "_id": ID, "process": &inner.process, "epoch": hold.epoch },
@@ -65,8 +68,9 @@ pub(super) fn mine(inner: &Inner, hold: &Hold) -> (Document, Document) {
     )
 }
 
-/// Takes the lease: at once if it is free, ours, or of a manager that had our very lock and so has ended; else once it has run out. Whatever the one
-/// before had under way is over then: it is in the database, or never will be.
+/// Takes the lease: at once if it is free, ours, or of a manager that had our very lock and so has
+/// ended; else once it has run out. Whatever the one before had under way is over then: it is in
+/// the database, or never will be.
 pub(super) async fn take(inner: &Inner) -> Result<Hold, StoreError> {
     let begun = Instant::now();
     let mut first_beats = None;
@@ -137,7 +141,8 @@ async fn try_take(inner: &Inner, found: Option<&Lease>) -> Result<Option<Hold>, 
         "$inc": { "epoch": 1_i64, "beats": 1_i64 },
         "$currentDate": { "seen": true },
     };
-    // Where there was none, an upsert: of two at once, one makes it, and the other finds it made, or is told that its key is taken.
+    // Where there was none, an upsert: of two at once, one makes it, and the other finds it made,
+    // or is told that its key is taken.
     let taken = inner
         .lease()
         .find_one_and_update(free, ours)
@@ -157,7 +162,8 @@ async fn try_take(inner: &Inner, found: Option<&Lease>) -> Result<Option<Hold>, 
     }
 }
 
-/// A manager that died in the middle leaves its transaction open, and with it the lease locked, for a minute. One that may not be ended, or has ended, is no matter.
+/// A manager that died in the middle leaves its transaction open, and with it the lease locked, for
+/// a minute. One that may not be ended, or has ended, is no matter.
 async fn end_transactions(inner: &Inner, session: &Document) {
     let command = doc! { "killSessions": [session.clone()] };
     if let Err(error) = inner.client.database("admin").run_command(command).await {
@@ -193,7 +199,8 @@ pub(super) async fn replaced(inner: &Inner) -> StoreError {
     }
 }
 
-/// Gives signs of life for as long as the store is open, and says so when it is not sure any more that the lease is ours.
+/// Gives signs of life for as long as the store is open, and says so when it is not sure any more
+/// that the lease is ours.
 pub(super) async fn renew(store: Weak<Inner>) {
     let Some(pause) = store.upgrade().map(|inner| inner.pace.lease / 4) else {
         return;

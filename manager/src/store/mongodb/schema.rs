@@ -1,4 +1,5 @@
-//! What a database must hold to be a store of micado: its version, and proof that the key is the one its records were sealed with.
+//! What a database must hold to be a store of micado: its version, and proof that the key is the
+//! one its records were sealed with.
 
 use super::{Inner, StoreError, document, events, history};
 use crate::store::codec::KINDS;

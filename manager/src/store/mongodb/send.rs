@@ -1,4 +1,5 @@
-//! Commands that write beside the transactions. Doing one of them again changes nothing, so each is sent until it is known to be done: the driver sends such commands once.
+//! Commands that write beside the transactions. Doing one of them again changes nothing, so each is
+//! sent until it is known to be done: the driver sends such commands once.
 
 use super::{Inner, StoreError};
 use ::mongodb::{
@@ -9,7 +10,8 @@ use std::time::Duration;
 
 /// Before a command is sent again.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The server's codes for what passes: a primary that changes, starts or ends, members that do not reach each other, two that made the same document.
+/// The server's codes for what passes: a primary that changes, starts or ends, members that do not
+/// reach each other, two that made the same document.
 const PASSING: [i32; 15] = [
     6, 7, 89, 91, 112, 189, 262, 9001, 10107, 11000, 11600, 11602, 13388, 13435, 13436,
 ];

@@ -35,7 +35,8 @@ impl From<Error> for Failed {
     }
 }
 
-/// Writes all of the batch or nothing of it; tries again for as long as it is sure that nothing was written. Whoever calls it bounds the time.
+/// Writes all of the batch or nothing of it; tries again for as long as it is sure that nothing was
+/// written. Whoever calls it bounds the time.
 pub(super) async fn write(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Result<(), StoreError> {
     loop {
         let begun = Instant::now();
@@ -65,7 +66,8 @@ async fn attempt(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Result<(), Fa
     hold.session.start_transaction().await?;
     let written = in_transaction(inner, hold, batch).await;
     if let Err(failed) = written {
-        // Of a transaction that the server has ended already, or cannot be told to, nothing will be committed either.
+        // Of a transaction that the server has ended already, or cannot be told to, nothing will be
+        // committed either.
         drop(hold.session.abort_transaction().await);
         return Err(failed);
     }
@@ -126,7 +128,8 @@ async fn in_transaction(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Result
     Ok(())
 }
 
-/// A document's id and version. One without a version, which we did not write, has one that nobody expects.
+/// A document's id and version. One without a version, which we did not write, has one that nobody
+/// expects.
 fn version(document: &Document) -> Option<(&str, Version)> {
     Some((
         document.get_str("_id").ok()?,

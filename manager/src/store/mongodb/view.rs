@@ -1,4 +1,5 @@
-//! What a person reads in the collections beside what each record says itself: how containers and machines are, as `micado list` shows it.
+//! What a person reads in the collections beside what each record says itself: how containers and
+//! machines are, as `micado list` shows it.
 
 use super::{
     MongoStore, StoreError,
@@ -12,8 +13,9 @@ use std::collections::HashMap;
 const BATCH: usize = 1000;
 
 impl MongoStore {
-    /// Writes down how everything is. Only into documents that are there, and nothing that the manager itself reads: a refresh that is lost is made good by the next.
-    /// Nothing is written while it is not sure that the store is ours.
+    /// Writes down how everything is. Only into documents that are there, and nothing that the
+    /// manager itself reads: a refresh that is lost is made good by the next. Nothing is written
+    /// while it is not sure that the store is ours.
     ///
     /// # Errors
     /// `Failed` when the server does not take it.

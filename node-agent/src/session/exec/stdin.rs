@@ -1,7 +1,9 @@
 //! A command's input: what it has not taken yet waits here, and not on the caller's connection.
 //!
-//! How much may wait is also how much a caller can send in the time that it takes to get there and back. All may send half a megabyte; a few at a time, whose commands take what comes, four times as much. So 50 of them make the agent hold
-//! no more than 37 MiB, and one alone is not slow on a long way.
+//! How much may wait is also how much a caller can send in the time that it takes to get there and
+//! back. All may send half a megabyte; a few at a time, whose commands take what comes, four times
+//! as much. So 50 of them make the agent hold no more than 37 MiB, and one alone is not slow on a
+//! long way.
 
 use super::super::{SessionError, caller::Output};
 use bytes::Bytes;
@@ -95,7 +97,8 @@ impl Room {
     }
 }
 
-/// Until there is no more; then the input is closed. A terminal stays: the engine would close its output, too.
+/// Until there is no more; then the input is closed. A terminal stays: the engine would close its
+/// output, too.
 async fn feed(
     mut to: impl AsyncWrite + Unpin,
     mut frames: mpsc::UnboundedReceiver<Bytes>,

@@ -33,9 +33,11 @@ use tokio::sync::OwnedMutexGuard;
 const REALM: &str = "cloudbroker.realm";
 /// Under which name a machine was ordered.
 const NAME: &str = "cloudbroker.name";
-/// How long a machine may take to shut down: an engine that takes its leave keeps no other waiting for it.
+/// How long a machine may take to shut down: an engine that takes its leave keeps no other waiting
+/// for it.
 const SHUTDOWN_SECONDS: i32 = 4;
-/// How long a machine that is not running may take to come up again before it is given up: it may be restarting.
+/// How long a machine that is not running may take to come up again before it is given up: it may
+/// be restarting.
 const REBOOT_LOOKS: u32 = 30;
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -109,7 +111,8 @@ impl Docker {
         turn.lock_owned().await
     }
 
-    /// Makes and starts the machine; one that has been switched on before is started if it is not running.
+    /// Makes and starts the machine; one that has been switched on before is started if it is not
+    /// running.
     pub(super) async fn boot(&self, machine: &Machine) -> Result<(), String> {
         let container = container_of(&machine.id);
         if !machine.is_on {
@@ -163,7 +166,8 @@ impl Docker {
             memory: Some(memory),
             memory_swap: Some(memory),
             nano_cpus: Some(i64::from(cpus) * 1_000_000_000),
-            // Its engine must see as many cores as it has. They are dealt out in turn, by the number in the id.
+            // Its engine must see as many cores as it has. They are dealt out in turn, by the
+            // number in the id.
             cpuset_cpus: (cpus < self.cores).then(|| self.deal(&machine.id, cpus)),
             network_mode: Some(self.config.network.clone()),
             restart_policy: Some(RestartPolicy {

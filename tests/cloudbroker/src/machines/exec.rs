@@ -8,7 +8,8 @@ use bollard::{
 };
 use futures_util::StreamExt;
 
-/// Starts the executable beside everything else, once: its output and in the end its code are files, so that they outlive whoever looks.
+/// Starts the executable beside everything else, once: its output and in the end its code are
+/// files, so that they outlive whoever looks.
 const START: &str = r#"
 cd /opt/cloudbroker && mkdir -p job || exit
 [ ! -e pid ] || exit 0

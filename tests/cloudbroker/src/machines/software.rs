@@ -1,4 +1,5 @@
-//! A software's image, made as the platform makes it: `deploy.sh` is run once on a fresh machine, and what comes of it is what all machines of the software boot.
+//! A software's image, made as the platform makes it: `deploy.sh` is run once on a fresh machine,
+//! and what comes of it is what all machines of the software boot.
 
 use bollard::{Docker, body_full, query_parameters::BuildImageOptionsBuilder};
 use bytes::Bytes;
@@ -11,7 +12,8 @@ const REPOSITORY: &str = "micado-cloudbroker-software";
 /// Lines of `deploy.sh` that are told when it fails.
 const LAST_WORDS: usize = 20;
 
-/// The image of the package in this folder on this base; made unless one of the same inputs is there.
+/// The image of the package in this folder on this base; made unless one of the same inputs is
+/// there.
 pub(super) async fn image(
     engine: &Docker,
     base: &str,

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 /// What a machine must do; its outcome comes back as a call of [`World`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Switch this instance's machine on: [`World::started`], then [`World::up`], or [`World::died`].
+    /// Switch this instance's machine on: [`World::started`], then [`World::up`], or
+    /// [`World::died`].
     Boot(String),
     /// Run this job's executable: [`World::ran`].
     Run(String),

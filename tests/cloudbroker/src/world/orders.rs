@@ -238,7 +238,8 @@ impl World {
         })
     }
 
-    /// The thing that `NAME-id` or else `NAME-name` means. Of several with the name, the first active one that fits.
+    /// The thing that `NAME-id` or else `NAME-name` means. Of several with the name, the first
+    /// active one that fits.
     fn named(
         &self,
         fields: &Fields,

@@ -1,4 +1,5 @@
-//! A client of the tests' own: it knows paths and looks for text, and shares no code with the simulator or micado's client.
+//! A client of the tests' own: it knows paths and looks for text, and shares no code with the
+//! simulator or micado's client.
 
 use micado_cloudbroker::{Config, Simulator};
 use reqwest::{Method, StatusCode, header::CONTENT_TYPE};

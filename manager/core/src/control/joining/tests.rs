@@ -1,4 +1,5 @@
-//! Who may trade and when, and that the worker token is renewed as soon as nobody needs it, whatever gets lost.
+//! Who may trade and when, and that the worker token is renewed as soon as nobody needs it,
+//! whatever gets lost.
 
 use super::*;
 use crate::control::{

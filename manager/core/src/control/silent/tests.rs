@@ -132,7 +132,8 @@ fn a_cloud_is_asked_for_ten_seconds_and_not_more_often_than_every_two_however_ma
 #[test]
 fn a_manager_that_was_cut_off_waits_until_all_nodes_would_be_down_and_until_all_would_be_back() {
     let (mut bench, [first, second]) = with_machines(["db01", "db02"]);
-    // Their last words came at different times, so the Swarm notices one a heartbeat after the other.
+    // Their last words came at different times, so the Swarm notices one a heartbeat after the
+    // other.
     let heartbeat = bench.core.config().heartbeat.as_secs();
     let mut actions = Vec::new();
     for seconds in 0..10 * heartbeat / 3 {

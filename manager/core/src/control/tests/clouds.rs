@@ -181,7 +181,8 @@ fn without_records_what_may_be_on_a_silent_cloud_is_neither_moved_nor_doubled() 
         bench.state("a_web.1"),
         "unknown: its machine is in no record, and near has not said yet which it has"
     );
-    // Another container finds no room, and nothing is rented as long as there may be more machines than are known.
+    // Another container finds no room, and nothing is rented as long as there may be more machines
+    // than are known.
     bench.launch(spec("b", 256), None).expect("it is taken");
     assert!(
         bench

@@ -20,8 +20,8 @@ pub(super) fn most_cpu_ns(cores: u64, ms: u64) -> u64 {
     }
 }
 
-/// What a machine used in the `ms` since `before`, or just how it is. A counter that fell tells nothing, and a clock that was set cannot make
-/// it use more CPU than it has.
+/// What a machine used in the `ms` since `before`, or just how it is. A counter that fell tells
+/// nothing, and a clock that was set cannot make it use more CPU than it has.
 pub(super) fn machine(
     before: Option<(&MachineSample, u64)>,
     sample: &MachineSample,

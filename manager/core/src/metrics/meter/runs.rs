@@ -1,8 +1,10 @@
-//! Which batches of an agent were taken already: by the run of the agent and the sequence within it.
+//! Which batches of an agent were taken already: by the run of the agent and the sequence within
+//! it.
 
 use std::collections::{BTreeSet, VecDeque};
 
-/// Runs of one agent that are remembered: a connection that was cut may still deliver what an older one sent.
+/// Runs of one agent that are remembered: a connection that was cut may still deliver what an older
+/// one sent.
 const RUNS: usize = 4;
 
 /// Sequences that were left out and are remembered: an agent keeps fewer than that.

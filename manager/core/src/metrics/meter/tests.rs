@@ -182,7 +182,8 @@ fn what_ran_before_the_agent_did_is_not_counted_anew() {
     bench.take(batch(1, vec![]));
     bench.take(batch(2, vec![old(1 << 30, 50)]));
     assert_eq!(bench.meter.used()[0].killed_at, None, "that was before");
-    // The agent begins anew, and the engine names the container's first process after the first batch only.
+    // The agent begins anew, and the engine names the container's first process after the first
+    // batch only.
     let mut next = |sequence, containers| {
         bench
             .meter
@@ -384,7 +385,8 @@ fn what_falls_or_stands_still_is_no_use() {
 fn a_clock_that_is_set_changes_no_rate() {
     const HOUR: u64 = 3_600_000;
     let mut bench = Bench::default();
-    // Each 2 s a quarter of what 4 cores can, while the machine's clock goes an hour back, on, half an hour forth and on.
+    // Each 2 s a quarter of what 4 cores can, while the machine's clock goes an hour back, on, half
+    // an hour forth and on.
     let clock = [
         2 * HOUR,
         2 * HOUR + 2000,
@@ -634,7 +636,8 @@ fn a_container_that_moved_is_where_it_was_measured_last() {
 }
 
 proptest! {
-    /// Whatever agents say, in whatever order and how often: CPU is never more than there is, and each batch counts once.
+    /// Whatever agents say, in whatever order and how often: CPU is never more than there is, and
+    /// each batch counts once.
     #[test]
     fn nothing_makes_nonsense(sent in prop::collection::vec((0_u64..3, 0_u64..12, prop_oneof![0_u64..40_000, any::<u64>()], any::<u64>(), any::<bool>()), 0..60)) {
         let mut meter = Meter::default();

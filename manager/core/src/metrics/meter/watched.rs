@@ -1,4 +1,5 @@
-//! One machine as its agent measures it: the last sample of everything, to compare the next with, and what follows from the two.
+//! One machine as its agent measures it: the last sample of everything, to compare the next with,
+//! and what follows from the two.
 
 use super::{
     compare,
@@ -14,19 +15,23 @@ use std::{
     time::Duration,
 };
 
-/// A machine of which nothing fresh came for this long is blind, unless its agent measures more rarely than that.
+/// A machine of which nothing fresh came for this long is blind, unless its agent measures more
+/// rarely than that.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// So many batches in a row may not come until it is blind.
 const MISSED: u32 = 3;
 
-/// The mean over so many milliseconds counts as CPU that a container needs: less is a start or a burst.
+/// The mean over so many milliseconds counts as CPU that a container needs: less is a start or a
+/// burst.
 const MINUTE: u64 = 60_000;
 
-/// Two samples further apart than this, in milliseconds, are not compared: that is no figure of a moment, or somebody has set the clock.
+/// Two samples further apart than this, in milliseconds, are not compared: that is no figure of a
+/// moment, or somebody has set the clock.
 const APART: u64 = 3_600_000;
 
-/// So many batches may leave a container out until it is forgotten: a new run of an agent tells of each when a slow engine has named its first process.
+/// So many batches may leave a container out until it is forgotten: a new run of an agent tells of
+/// each when a slow engine has named its first process.
 const LEFT_OUT: u32 = 30;
 
 /// One machine.
@@ -85,7 +90,8 @@ impl Watched {
             .is_some_and(|at| now.since(at) <= FRESH.max(self.interval * MISSED))
     }
 
-    /// A batch as a point. One that is older than the last is compared with nothing, and is not how things are now.
+    /// A batch as a point. One that is older than the last is compared with nothing, and is not how
+    /// things are now.
     pub(super) fn take(
         &mut self,
         instance: &InstanceId,
@@ -236,8 +242,9 @@ impl Watched {
         points
     }
 
-    /// How long a container that no batch told of has lived, in milliseconds, but no less than from batch to batch. Nothing if it may have begun before
-    /// this run: what it used then was measured, or cannot be told from what it uses now.
+    /// How long a container that no batch told of has lived, in milliseconds, but no less than from
+    /// batch to batch. Nothing if it may have begun before this run: what it used then was
+    /// measured, or cannot be told from what it uses now.
     fn lived(&self, before: Before, began: Timestamp, at: Timestamp) -> Option<u64> {
         (self.first_at < began && began <= at).then(|| {
             before
@@ -248,7 +255,8 @@ impl Watched {
 }
 
 impl Known {
-    /// Takes its next point in; gives the mean over a minute when one is complete. After its end it uses nothing, so its last minute is.
+    /// Takes its next point in; gives the mean over a minute when one is complete. After its end it
+    /// uses nothing, so its last minute is.
     fn measured(&mut self, point: &ContainerPoint, ended: bool) -> Option<NanoCpus> {
         self.memory_peak = self.memory_peak.max(point.memory_peak);
         self.cpu_peak = self.cpu_peak.max(point.cpu_peak);

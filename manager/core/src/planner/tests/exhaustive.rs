@@ -1,6 +1,8 @@
-//! Against the optimum: up to ten containers, every way tried by a search that shares nothing with the planner's own.
+//! Against the optimum: up to ten containers, every way tried by a search that shares nothing with
+//! the planner's own.
 //!
-//! The optimum is the least price, and of the plans with that the fewest machines: with one flavour, or flavours of one price, that is the fewest machines there can be.
+//! The optimum is the least price, and of the plans with that the fewest machines: with one
+//! flavour, or flavours of one price, that is the fewest machines there can be.
 
 use super::*;
 use proptest::prelude::*;

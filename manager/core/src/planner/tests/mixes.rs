@@ -18,7 +18,8 @@ impl Random {
     }
 }
 
-/// The textbook's way with one flavour: the largest first (memory and CPU as shares of the machine, added), each on the first machine that has room.
+/// The textbook's way with one flavour: the largest first (memory and CPU as shares of the machine,
+/// added), each on the first machine that has room.
 fn first_fit_decreasing(waiting: &[Waiting], offer: &Offer) -> Option<usize> {
     let share = |needs: Resources| {
         needs.memory.0 as f64 / offer.capacity.memory.0 as f64

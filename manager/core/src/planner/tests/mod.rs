@@ -32,7 +32,8 @@ pub fn node(tag: &str, mib: u64, millis: u64) -> Node {
     }
 }
 
-/// A container that waits for a place in location `application`; its service is its name up to the dot.
+/// A container that waits for a place in location `application`; its service is its name up to the
+/// dot.
 pub fn waiting(name: &str, mib: u64, millis: u64) -> Waiting {
     Waiting {
         container: ContainerName::trusted(name),
@@ -69,7 +70,8 @@ pub fn snapshot(nodes: Vec<Node>, waiting: Vec<Waiting>, offers: Vec<Offer>) -> 
     }
 }
 
-/// The plan in short, one line a step: `a.1 on n1`, `rent small for a.1, a.2`, `a.1 waits`, `a.1 refused`.
+/// The plan in short, one line a step: `a.1 on n1`, `rent small for a.1, a.2`, `a.1 waits`,
+/// `a.1 refused`.
 pub fn outline(snapshot: &Snapshot) -> Vec<String> {
     let line = |step| match step {
         Step::Place {

@@ -101,7 +101,8 @@ fn machine_not_needed(world: &World, instance: &InstanceId) -> Result<(), Broken
     })
 }
 
-/// A Swarm service is made only for a placement that the store holds, on an instance that takes work, of the right location.
+/// A Swarm service is made only for a placement that the store holds, on an instance that takes
+/// work, of the right location.
 fn created_rightly(
     world: &World,
     service: &Service,
@@ -166,7 +167,8 @@ fn one_service_per_container(
     }
 }
 
-/// A container that runs is stopped only on request, when its new copy runs, or when its machine is lost. A blind core stops nothing at all.
+/// A container that runs is stopped only on request, when its new copy runs, or when its machine is
+/// lost. A blind core stops nothing at all.
 fn running_not_stopped(world: &World, name: &str) -> Result<(), Broken> {
     let Some(service) = world.swarm.services.get(name) else {
         return Ok(());
@@ -197,7 +199,8 @@ fn running_not_stopped(world: &World, name: &str) -> Result<(), Broken> {
             format!("{} runs as {name}, which is its place", record.name),
         );
     }
-    // A place that was given up before is none of its places any more: that decision was checked when it was written.
+    // A place that was given up before is none of its places any more: that decision was checked
+    // when it was written.
     let moves = record.leaving.as_ref() == Some(&view.placement);
     if moves
         && !world.is_lost(&view.placement.instance)
@@ -211,7 +214,8 @@ fn running_not_stopped(world: &World, name: &str) -> Result<(), Broken> {
     Ok(())
 }
 
-/// A node is taken out when its machine is no more, or, where that is wanted, when it is a stranger. Never a manager.
+/// A node is taken out when its machine is no more, or, where that is wanted, when it is a
+/// stranger. Never a manager.
 fn removed_rightly(world: &World, id: &str) -> Result<(), Broken> {
     let Some(node) = world.swarm.nodes.values().find(|it| it.view.id == id) else {
         return Ok(());

@@ -261,7 +261,8 @@ fn ended_truly(world: &World, before: Option<&Container>, after: &Container) -> 
     Ok(())
 }
 
-/// A place where a container runs, as people were told, is given up only for a new one, and only forgotten when the new copy runs.
+/// A place where a container runs, as people were told, is given up only for a new one, and only
+/// forgotten when the new copy runs.
 fn running_not_given_up(
     world: &World,
     before: &Container,
@@ -300,7 +301,8 @@ fn running_not_given_up(
     }
 }
 
-/// A new placement is on an instance that takes work, of the right location, with room and with the machine ports free, where its volumes are.
+/// A new placement is on an instance that takes work, of the right location, with room and with the
+/// machine ports free, where its volumes are.
 fn placed_rightly(
     world: &World,
     before: Option<&Container>,

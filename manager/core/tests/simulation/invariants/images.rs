@@ -6,7 +6,8 @@ use micado_core::model::Image;
 
 const DAY: u64 = 24 * 3_600_000;
 
-/// What a container is said to need is never less than what one was seen to use in the last day; no world lasts longer.
+/// What a container is said to need is never less than what one was seen to use in the last day; no
+/// world lasts longer.
 pub fn never_below_what_was_seen(world: &World) -> Result<(), Broken> {
     if world.clock.now - BEGINNING > DAY {
         return Ok(());

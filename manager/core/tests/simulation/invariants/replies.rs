@@ -49,8 +49,9 @@ pub fn check(
 /// What fits any machine: nobody who sends this may be told that none could hold it.
 const SMALL: Resources = Resources::new(MemoryBytes::mib(1500), NanoCpus::cores(1));
 
-/// What is named is what is promised, and that never changes. People launch each service with the same settings always: whatever was learned meanwhile,
-/// nobody is told that they differ, or that no machine could hold it.
+/// What is named is what is promised, and that never changes. People launch each service with the
+/// same settings always: whatever was learned meanwhile, nobody is told that they differ, or that
+/// no machine could hold it.
 fn reserved_truly(
     world: &World,
     launch: &LaunchRequest,

@@ -54,7 +54,8 @@ pub fn joins_rightly(world: &World, machine: &Machine) -> Result<(), Broken> {
     )
 }
 
-/// Granted: durable, and bound to this machine's key. Refused for good: its record is bound to another, its time is over, or it is not wanted any more.
+/// Granted: durable, and bound to this machine's key. Refused for good: its record is bound to
+/// another, its time is over, or it is not wanted any more.
 ///
 /// # Errors
 /// When the answer is not true.

@@ -16,7 +16,8 @@ type Ends = (
     Pin<Box<dyn Stream<Item = Result<Message, Infallible>>>>,
 );
 
-/// A side as the relay has it, and what it does: takes what is sent to it, one after the other, and sends. Dropped, it is closed.
+/// A side as the relay has it, and what it does: takes what is sent to it, one after the other, and
+/// sends. Dropped, it is closed.
 fn side() -> (Ends, mpsc::Receiver<Message>, mpsc::Sender<Message>) {
     let (to, takes) = mpsc::channel(1);
     let (sends, from) = mpsc::channel(1);

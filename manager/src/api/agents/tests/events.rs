@@ -1,4 +1,5 @@
-//! What happens to containers, as agents tell it: nothing that was told is lost, nothing is there twice, and nobody speaks for others.
+//! What happens to containers, as agents tell it: nothing that was told is lost, nothing is there
+//! twice, and nobody speaks for others.
 
 use super::{
     figures::{at, batch, of_service, placed, placed_core, turn},

@@ -1,4 +1,5 @@
-//! What agents measure: nothing is lost while the store is silent, nothing counts twice, and nobody speaks for others.
+//! What agents measure: nothing is lost while the store is silent, nothing counts twice, and nobody
+//! speaks for others.
 
 use super::*;
 use crate::{
@@ -103,7 +104,8 @@ async fn while_the_store_is_silent_nothing_is_acknowledged_and_nothing_lost_or_c
         "seven differences of a second each"
     );
 
-    // The acknowledgement was lost with the connection: it is said again for what is sent again, and no more.
+    // The acknowledgement was lost with the connection: it is said again for what is sent again,
+    // and no more.
     drop(agent);
     let mut agent = Agent::of(&manager, &instance, "a").await;
     assert_eq!(agent.heard().await, [], "it has not said yet what it has");

@@ -1,4 +1,5 @@
-//! Records sealed in the file: nothing that may be secret is in it in clear, nor is it after an upgrade from a schema that had it so.
+//! Records sealed in the file: nothing that may be secret is in it in clear, nor is it after an
+//! upgrade from a schema that had it so.
 
 use super::*;
 use crate::store::conformance::instance;
@@ -29,7 +30,8 @@ pub(in crate::store) fn schema_one(file: &Path, records: &[Record]) {
     transaction.commit().expect("commit");
 }
 
-/// As before, after a life in which settings went and decisions came: these are behind the pages in which those were.
+/// As before, after a life in which settings went and decisions came: these are behind the pages in
+/// which those were.
 fn schema_one_with_a_past(file: &Path) -> Contents {
     let many = (0..200).map(|n| setting(&format!("s{n}"), &format!("{SECRET} {n}")));
     schema_one(

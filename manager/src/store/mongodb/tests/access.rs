@@ -58,7 +58,8 @@ impl Guarded {
     }
 }
 
-/// What the server is started with. Members know each other by the key file; without TLS it answers too, for `scripts/mongod` speaks none.
+/// What the server is started with. Members know each other by the key file; without TLS it answers
+/// too, for `scripts/mongod` speaks none.
 fn guards(folder: &Path) -> Vec<String> {
     let pki = Pki::open(&folder.join("pki")).expect("an authority");
     let identity = pki

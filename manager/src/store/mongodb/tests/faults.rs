@@ -1,4 +1,5 @@
-//! A server that fails, hangs, dies, hands over, or whose answers are lost: what was acknowledged stays, and nothing is half done or done twice.
+//! A server that fails, hangs, dies, hands over, or whose answers are lost: what was acknowledged
+//! stays, and nothing is half done or done twice.
 
 use super::{
     server::{Server, database, fail},
@@ -26,7 +27,8 @@ fn both(value: u64, expected: u64) -> [Change; 2] {
     ["a", "b"].map(|name| put(setting(name, &value.to_string()), expected))
 }
 
-/// The settings once the store answers again, as the manager would wait for it: the driver looks at a server that failed twice a second.
+/// The settings once the store answers again, as the manager would wait for it: the driver looks at
+/// a server that failed twice a second.
 async fn settings_again(store: &MongoStore) -> Vec<(String, String, u64)> {
     let begun = Instant::now();
     while let Err(error) = store.load().await {
@@ -35,7 +37,8 @@ async fn settings_again(store: &MongoStore) -> Vec<(String, String, u64)> {
     settings(store).await
 }
 
-/// Commits under a fault that `lift` ends, then checks that it was done whole or not at all, and that doing it again by version makes no double.
+/// Commits under a fault that `lift` ends, then checks that it was done whole or not at all, and
+/// that doing it again by version makes no double.
 async fn commit_under_fault(
     store: &MongoStore,
     version: &mut u64,
@@ -134,7 +137,8 @@ async fn whatever_the_server_says_nothing_is_half_done() {
     }
 }
 
-/// Passes connections on to the server, and breaks those on which a commit was asked for once it was answered: the answer is lost.
+/// Passes connections on to the server, and breaks those on which a commit was asked for once it
+/// was answered: the answer is lost.
 struct Thief {
     port: u16,
     left: Arc<AtomicU32>,
@@ -245,7 +249,8 @@ impl Writers {
         }
     }
 
-    /// Counts up. When that fails it reads where it is: no less than it was promised, and no more than what it asked for last.
+    /// Counts up. When that fails it reads where it is: no less than it was promised, and no more
+    /// than what it asked for last.
     async fn write(
         writer: usize,
         store: Arc<MongoStore>,

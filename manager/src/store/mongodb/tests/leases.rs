@@ -82,7 +82,8 @@ async fn what_a_killed_manager_left_open_holds_nobody_up() {
     let home = TestHome::fresh().await;
     let first = home.store(QUICK).await.expect("open");
     crash(&first).await;
-    // As if it was killed between its writes and its commit: the lease is locked by its transaction.
+    // As if it was killed between its writes and its commit: the lease is locked by its
+    // transaction.
     let mut hold = first
         .inner
         .hold

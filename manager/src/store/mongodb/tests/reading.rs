@@ -1,4 +1,5 @@
-//! What is in the collections: for people to read, and for nobody to steal; and what is no store of ours.
+//! What is in the collections: for people to read, and for nobody to steal; and what is no store of
+//! ours.
 
 use super::{
     server::{database, free_port, keys},
@@ -455,7 +456,8 @@ async fn a_store_is_copied_whole_and_only_where_there_is_none() {
     }
 }
 
-/// Points of two instances over nearly all the time that they are kept for, and more events than are read at once, many of one moment.
+/// Points of two instances over nearly all the time that they are kept for, and more events than
+/// are read at once, many of one moment.
 fn a_past() -> (Vec<Point>, Vec<Happening>) {
     let now = clock::now().0;
     let at = |resolution: Resolution, part: u64| {

@@ -1,4 +1,5 @@
-//! A command that takes its input late, never or not at all, and what its caller hears of that; on a virtual clock.
+//! A command that takes its input late, never or not at all, and what its caller hears of that; on
+//! a virtual clock.
 
 use super::super::super::caller::{Caller, Pace};
 use super::*;
@@ -13,7 +14,8 @@ use tokio_tungstenite::{
 const HOUR: Duration = Duration::from_secs(3600);
 const FRAME: usize = 10_000;
 
-/// The input of a command with room for so many bytes that it has not read, the command's end of it, and the caller.
+/// The input of a command with room for so many bytes that it has not read, the command's end of
+/// it, and the caller.
 async fn command(room: usize) -> (Stdin, DuplexStream, WebSocketStream<DuplexStream>) {
     command_among(room, false, &Arc::new(Semaphore::new(0))).await
 }

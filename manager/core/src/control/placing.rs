@@ -3,11 +3,11 @@
 use super::{Core, clouds::CloudSight};
 use crate::{
     model::{Container, Instance, Placement},
-    planner::{self, HostPort, Limits, Node, Offer, Readiness, Snapshot, Step, Waiting},
+    planner::{HostPort, Limits, Node, Offer, Readiness, Snapshot, Step, Waiting},
 };
 use micado_api::{
-    CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin,
-    PricePerHour, Resources, Tag, Timestamp,
+    AntiAffinity, CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location,
+    Origin, PricePerHour, Resources, Tag, Timestamp,
 };
 use micado_cloudsetup::{Application, Role};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ impl Core {
             return;
         }
         let awaited = self.first_answers_awaited();
-        for step in planner::plan(&self.snapshot(waiting)) {
+        for step in self.snapshot(waiting).plan() {
             match step {
                 Step::Place {
                     container,
@@ -94,6 +94,9 @@ impl Core {
             ports: host_ports(&spec.ports),
             bound_to: container.bound_to.clone(),
             avoid: left.or(shunned),
+            platforms: BTreeSet::new(),
+            apart: AntiAffinity::default(),
+            volumes: BTreeSet::new(),
         }
     }
 
@@ -123,6 +126,7 @@ impl Core {
             {
                 if let Some(node) = nodes.get_mut(&placement.instance) {
                     node.reserved += spec.reservation;
+                    node.containers += 1;
                     node.ports.extend(host_ports(&spec.ports));
                     *node.services.entry(container.service.clone()).or_default() += 1;
                 }
@@ -154,7 +158,11 @@ impl Core {
             tag: instance.tag.clone(),
             location: instance.location.clone(),
             readiness,
-            capacity: self.for_containers(instance.size),
+            platform: None,
+            size: instance.size,
+            reserve: self.config.system_reserve,
+            containers: 0,
+            volumes: BTreeSet::new(),
             reserved: seen.map_or_else(Resources::default, |(sight, node)| {
                 sight.foreign_reserved(&node.id)
             }),
@@ -180,10 +188,11 @@ impl Core {
             .map(|(cloud, flavour, promised)| Offer {
                 cloud: cloud.name.clone(),
                 flavour: flavour.name.clone(),
-                capacity: self.for_containers(
-                    self.seen_size(&cloud.name, &flavour.name)
-                        .unwrap_or(promised),
-                ),
+                platform: None,
+                size: self
+                    .seen_size(&cloud.name, &flavour.name)
+                    .unwrap_or(promised),
+                reserve: self.config.system_reserve,
                 price: flavour.price,
                 unavailable: self.unavailable(&cloud.name, &flavour.name),
             })

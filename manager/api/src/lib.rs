@@ -9,6 +9,7 @@ pub mod join;
 pub mod labels;
 pub mod lines;
 pub mod names;
+pub mod placement;
 pub mod query;
 pub mod types;
 pub mod units;
@@ -25,6 +26,7 @@ pub use names::{
     CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MachineName,
     ServiceName, Tag,
 };
+pub use placement::{AntiAffinity, Platform, PlatformError};
 pub use query::{AllQuery, CopyQuery, EventQuery, HistoryQuery, LogQuery, QuitQuery, StopQuery};
 pub use types::{
     ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, InstanceState,

@@ -150,8 +150,11 @@ impl Core {
             ports: super::placing::host_ports(&service.spec.ports),
             bound_to: None,
             avoid: None,
+            platforms: Default::default(),
+            apart: Default::default(),
+            volumes: Default::default(),
         };
-        let plan = planner::plan(&self.snapshot(vec![waiting]));
+        let plan = self.snapshot(vec![waiting]).plan();
         plan.into_iter().find_map(|step| {
             if let Step::Refuse { reason, .. } = step {
                 Some(reason)
@@ -441,14 +444,12 @@ impl Core {
         {
             node.readiness = planner::Readiness::Draining;
         }
-        let homeless = planner::plan(&snapshot)
-            .into_iter()
-            .find_map(|step| match step {
-                Step::Wait { container, reason } | Step::Refuse { container, reason } => {
-                    Some((container, reason))
-                }
-                _ => None,
-            });
+        let homeless = snapshot.plan().into_iter().find_map(|step| match step {
+            Step::Wait { container, reason } | Step::Refuse { container, reason } => {
+                Some((container, reason))
+            }
+            _ => None,
+        });
         homeless.map_or(Ok(()), |(container, reason)| {
             refuse(format!(
                 "container `{container}` would have nowhere to go: {reason}"

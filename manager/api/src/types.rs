@@ -5,7 +5,7 @@ use crate::{
     Location, MachineUsage, MemoryBytes, PricePerHour, Resources, ServiceName, Tag, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 
 /// How far an instance is. The arrows are those of `design.md`, "The life of an instance".
 #[derive(
@@ -171,7 +171,7 @@ pub enum ContainerState {
     Unknown,
 }
 
-/// `POST /v1/containers`: run one more container of a service, and make the service if need be.
+/// `POST /v1/containers`: run more containers of a service, and make the service if need be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LaunchRequest {
     /// The image, its settings and what it is promised.
@@ -182,9 +182,17 @@ pub struct LaunchRequest {
     /// A name for this request: repeated with the same name it makes no second container.
     #[serde(default)]
     pub request: Option<String>,
+    /// How many containers: planned together, made all or none. At most 10,000.
+    #[serde(default = "one")]
+    #[schema(value_type = u32, minimum = 1, maximum = 10_000)]
+    pub copies: NonZeroU32,
     /// What of the reservation nobody named.
     #[serde(default)]
     pub unnamed: Unnamed,
+}
+
+fn one() -> NonZeroU32 {
+    NonZeroU32::MIN
 }
 
 /// What of a reservation was not named by whoever launches: what the service has, else what was

@@ -262,6 +262,20 @@ impl Core {
         self.ledger.dirty.next()
     }
 
+    /// Swarm services to poll, for tasks have no events: those whose task has not come to rest, and
+    /// those that an agent has just reported something of.
+    #[must_use]
+    pub fn polled(&self) -> BTreeSet<String> {
+        let moving = self.copies.polled().chain(self.reports.awaited());
+        moving.cloned().collect()
+    }
+
+    /// The same, if they changed since this was last asked.
+    pub fn polls(&mut self) -> Option<BTreeSet<String>> {
+        let changed = self.copies.polled_changed() | self.reports.awaited_changed();
+        changed.then(|| self.polled())
+    }
+
     /// The settings that it was made with.
     #[must_use]
     pub fn config(&self) -> &Config {
@@ -283,11 +297,9 @@ impl Core {
             self.mark_all();
             return;
         }
-        let dirty = &mut self.ledger.dirty;
-        dirty.foreign |= touched.membership;
-        let records = self.ledger.containers();
-        let new = |name: &ContainerName| records.get(name).is_none();
-        dirty.adopt |= touched.containers.iter().any(new);
+        self.ledger.dirty.foreign |= touched.membership;
+        let new = |name: &ContainerName| self.ledger.container(name).is_none();
+        self.ledger.dirty.adopt |= touched.containers.iter().any(new);
         self.containers_moved(&touched);
         self.ledger.dirty.containers.extend(touched.containers);
     }

@@ -21,7 +21,7 @@ const EVENTS: usize = 16;
 /// Reports of agents.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reports {
-    of: HashMap<String, Report>,
+    pub(super) of: HashMap<String, Report>,
     /// Swarm services to poll, until when, and their tasks when the event was reported.
     awaited: BTreeMap<String, (Timestamp, Vec<SwarmTask>)>,
     changed: bool,
@@ -29,7 +29,7 @@ pub(super) struct Reports {
 
 /// Reports about the containers of one Swarm service.
 #[derive(Debug, Clone, Default)]
-struct Report {
+pub(super) struct Report {
     events: VecDeque<ContainerEvent>,
     /// When the last one ended, and its exit code if it was OOM-killed.
     ended: Option<(Timestamp, Option<i64>)>,

@@ -191,7 +191,7 @@ impl Core {
     pub(super) fn prune_images(&mut self) {
         let in_use: BTreeSet<&str> = self
             .ledger
-            .services
+            .services()
             .values()
             .map(|it| it.spec.image.as_str())
             .collect();

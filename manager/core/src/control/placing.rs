@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The planner's view of the machines, and the containers that wait for a place.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Placing {
-    pool: Pool,
+    pub(super) pool: Pool,
     /// Oldest first.
     waiting: BTreeSet<(Timestamp, ContainerName)>,
     since: BTreeMap<ContainerName, Timestamp>,

@@ -462,7 +462,9 @@ impl Core {
         let old = ended.take_while(|(at, _)| now.since(*at) >= keep);
         let unneeded = old.filter(|(_, id)| {
             self.ledger.containers_on(id).next().is_none()
-                && (self.observed.is_none() || self.node(id).is_none())
+                && self.observed.as_ref().is_none_or(|observed| {
+                    self.node(id).is_none() && observed.claimants(id).next().is_none()
+                })
         });
         for id in unneeded.map(|(_, id)| id.clone()).collect::<Vec<_>>() {
             self.ledger.remove_instance(&id);

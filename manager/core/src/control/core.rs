@@ -297,7 +297,9 @@ impl Core {
             self.mark_all();
             return;
         }
+        // A node that no record knows holds up renting.
         self.ledger.dirty.foreign |= touched.membership;
+        self.ledger.dirty.plan |= touched.membership;
         let new = |name: &ContainerName| self.ledger.container(name).is_none();
         self.ledger.dirty.adopt |= touched.containers.iter().any(new);
         self.containers_moved(&touched);

@@ -176,9 +176,15 @@ impl Core {
         }
     }
 
-    /// Its machine is gone: so is its node, though the Swarm may wait for it for minutes yet.
+    /// Its machine is gone: so are its node and those that it left behind, though the Swarm may wait
+    /// for them for minutes yet.
     pub(super) fn forget_node(&mut self, id: &InstanceId) {
-        if let Some(node) = self.node(id).map(|node| node.id.clone()) {
+        let own = self.node(id).map(|node| node.id.clone());
+        let owner = |node: &SwarmNode| self.ledger.index.by_node(&node.id);
+        let claimants = self.observed.iter().flat_map(|seen| seen.claimants(id));
+        let left = claimants.filter(|node| !node.ready && owner(node).is_none());
+        let nodes: BTreeSet<String> = left.map(|node| node.id.clone()).chain(own).collect();
+        for node in nodes {
             self.call(CallKey::Node(node.clone()), Call::RemoveNode { node });
         }
     }

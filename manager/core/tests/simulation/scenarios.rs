@@ -163,8 +163,16 @@ fn a_machine_that_never_joins_is_given_back_in_time_and_another_flavour_is_tried
     );
 }
 
+/// The instance and the generation of a copy.
+type Place = (micado_api::InstanceId, u32);
+
+fn place_of(container: &micado_core::model::Container) -> Option<Place> {
+    let copy = container.primary()?;
+    Some((copy.instance.clone(), copy.generation))
+}
+
 /// A world where the one container runs, its machine's number, and the place.
-fn one_that_runs() -> (World, u64, Option<micado_core::model::Copy>) {
+fn one_that_runs() -> (World, u64, Option<Place>) {
     let mut world = one_launch();
     let ran = until(&mut world, 120, runs);
     held(&world, ran);
@@ -173,7 +181,7 @@ fn one_that_runs() -> (World, u64, Option<micado_core::model::Copy>) {
         .store
         .containers()
         .next()
-        .and_then(|it| it.primary().cloned());
+        .and_then(place_of);
     (world, serial, place)
 }
 
@@ -193,7 +201,7 @@ fn a_machine_that_is_cut_off_for_a_minute_keeps_its_container() {
             .store
             .containers()
             .next()
-            .and_then(|it| it.primary().cloned()),
+            .and_then(place_of),
         place,
         "nothing was planned anew"
     );

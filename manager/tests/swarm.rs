@@ -481,6 +481,49 @@ async fn strangers_are_turned_away(address: &str, pki: &Pki) {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn templates_in_the_environment_arrive_as_they_were_typed() {
+    const TYPED: [&str; 6] = [
+        "{{json .Msg}}",
+        "{{.Node.Hostname}}",
+        "{{.Service.Labels}}",
+        "}}",
+        "{{",
+        "{{{- `x` -}}}",
+    ];
+    let mut lab = Lab::new("templates").await;
+    let node = lab
+        .node(&[("micado.cluster", CLUSTER), ("micado.instance", "i1")])
+        .await;
+    node.make_image("sample:1");
+    let swarm = connect(&node).await;
+    let script = r#"printf '%s\n' "$T0" "$T1" "$T2" "$T3" "$T4" "$T5"; exec sleep 100"#;
+    let mut service = service("sample:1", script);
+    service.spec.environment = (0..)
+        .zip(TYPED)
+        .map(|(number, text)| format!("T{number}={text}"))
+        .collect();
+    let (container, placement) = container(1, "i1");
+    let name = swarm_name(swarm.cluster(), &container.name, placement.generation);
+    swarm
+        .create(&service, &container, &placement)
+        .await
+        .expect("created");
+    until(&swarm, &name, is_running).await;
+    let follow = LogOptions {
+        follow: true,
+        ..LogOptions::default()
+    };
+    let mut log = swarm.logs(&name, &follow);
+    let mut arrived = String::new();
+    while arrived.lines().count() < TYPED.len() {
+        let piece = tokio::time::timeout(PATIENCE, log.try_next()).await;
+        let piece = piece.expect("in time").expect("the log").expect("a line");
+        arrived += std::str::from_utf8(&piece).expect("text");
+    }
+    assert_eq!(arrived.lines().collect::<Vec<_>>(), TYPED);
+}
+
 async fn foreign_service(manager: &Node) {
     use bollard::models::{
         ResourceObject, ServiceSpec, TaskSpec, TaskSpecContainerSpec, TaskSpecResources,

@@ -1,7 +1,7 @@
 //! The Swarm service of a placement, built from our own records every time, and never from an
 //! inspected one.
 
-use super::labels;
+use super::{labels, template};
 use crate::{
     engine::{EngineError, alias, host_label, swarm_name},
     model::{Container, Placement, Service},
@@ -64,7 +64,11 @@ pub(super) fn service_spec(
             }),
             networks: Some(vec![NetworkAttachmentConfig {
                 target: Some(super::network_name(cluster)),
-                aliases: Some(vec![alias(&service.name), host_name(container)]),
+                aliases: Some(
+                    [alias(&service.name), host_name(container)]
+                        .map(|alias| template::literal(&alias))
+                        .into(),
+                ),
                 ..Default::default()
             }]),
             log_driver: Some(TaskSpecLogDriver {
@@ -128,8 +132,14 @@ fn container_spec(image: &str, service: &Service, container: &Container) -> Task
         image: Some(image.to_owned()),
         command: spec.entrypoint.clone().map(|entrypoint| vec![entrypoint]),
         args: some(&spec.arguments),
-        env: some(&spec.environment),
-        hostname: Some(host_name(container)),
+        env: some(
+            &spec
+                .environment
+                .iter()
+                .map(|pair| template::variable(pair))
+                .collect::<Vec<_>>(),
+        ),
+        hostname: Some(template::literal(&host_name(container))),
         mounts: Some(spec.volumes.iter().map(mount).collect())
             .filter(|mounts: &Vec<_>| !mounts.is_empty()),
         stop_grace_period: Some(GRACE),
@@ -161,8 +171,8 @@ fn resources(service: &Service) -> TaskSpecResources {
 fn mount(volume: &VolumeMount) -> Mount {
     Mount {
         typ: Some(MountType::VOLUME),
-        source: Some(volume.name.clone()),
-        target: Some(volume.path.clone()),
+        source: Some(template::literal(&volume.name)),
+        target: Some(template::literal(&volume.path)),
         ..Default::default()
     }
 }
@@ -281,6 +291,65 @@ pub(super) mod tests {
         ] {
             assert!(!text.contains(absent), "{absent} in {text}");
         }
+    }
+
+    /// Every text of a service spec, with its place in it.
+    fn texts(place: &str, value: &serde_json::Value, found: &mut Vec<(String, String)>) {
+        use serde_json::Value;
+        match value {
+            Value::String(text) => found.push((place.to_owned(), text.clone())),
+            Value::Array(items) => items.iter().for_each(|item| texts(place, item, found)),
+            Value::Object(fields) => fields
+                .iter()
+                .for_each(|(key, item)| texts(&format!("{place}.{key}"), item, found)),
+            _ => {}
+        }
+    }
+
+    /// The fields that Swarm expands (swarmkit, `template/expand.go`).
+    const EXPANDED: [&str; 6] = [
+        ".ContainerSpec.Env",
+        ".ContainerSpec.Hostname",
+        ".ContainerSpec.Mounts.Source",
+        ".ContainerSpec.Mounts.Target",
+        ".ContainerSpec.Mounts.VolumeOptions.Labels",
+        ".Networks.Aliases",
+    ];
+
+    #[test]
+    fn what_swarm_expands_is_what_was_typed() {
+        const TYPED: &str = "{{.Service.Labels}} }} {{- json . -}}";
+        let (cluster, mut service, container, placement) = sample();
+        service.spec.environment = vec![format!("E={TYPED}")];
+        service.spec.arguments = vec![TYPED.to_owned()];
+        service.spec.entrypoint = Some(TYPED.to_owned());
+        service.spec.volumes = vec![VolumeMount {
+            path: format!("/{TYPED}"),
+            ..service.spec.volumes[0].clone()
+        }];
+        let spec =
+            service_spec(&cluster, &service, &container, &placement).expect("the image is known");
+        let mut found = Vec::new();
+        let template = serde_json::to_value(spec.task_template).expect("plain data");
+        texts("", &template, &mut found);
+        let mut arrived = Vec::new();
+        for (place, text) in found {
+            if EXPANDED.iter().any(|field| place.starts_with(field)) {
+                let text = template::tests::expanded(&text);
+                arrived.push(text.expect("no action but literals"));
+            } else {
+                arrived.push(text);
+            }
+        }
+        for typed in [
+            format!("E={TYPED}"),
+            TYPED.to_owned(),
+            format!("/{TYPED}"),
+        ] {
+            assert!(arrived.contains(&typed), "{typed} in {arrived:?}");
+        }
+        let changed: Vec<_> = arrived.iter().filter(|text| text.contains("{{\"")).collect();
+        assert!(changed.is_empty(), "escaped where nothing expands: {changed:?}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use micado_manager::{
     engine::{
         Engine, EngineError, EngineEvent, LogOptions, TaskState, TaskView,
         swarm::{Swarm, SwarmConfig},
-        swarm_name,
+        swarm_name, volume_name,
     },
     model::{Container, Placement, Service},
     pki::Pki,
@@ -49,6 +49,7 @@ fn service(image: &str, script: &str) -> Service {
                 cpu: NanoCpus::millis(50),
             },
             volumes: Vec::new(),
+            restart: micado_api::RestartPolicy::default(),
         },
         pull: Some(image.to_owned()),
         next_number: 2,
@@ -151,6 +152,7 @@ async fn a_container_from_creation_to_removal() {
     web.spec.volumes = vec![VolumeMount {
         name: "theirs".to_owned(),
         path: "/data".to_owned(),
+        shared: false,
     }];
     swarm
         .create(&web, &first, &placement)
@@ -158,9 +160,9 @@ async fn a_container_from_creation_to_removal() {
         .expect("created");
     let task = until(&swarm, &name, is_running).await;
     assert_eq!(
-        node.shell("docker volume ls --quiet --filter name=theirs")
+        node.shell("docker volume ls --quiet --filter label=micado.service=acme_web --filter label=micado.volume=theirs")
             .trim(),
-        "theirs"
+        volume_name(swarm.cluster(), &web.name, &web.spec.volumes[0])
     );
     swarm
         .create(&web, &first, &placement)

@@ -72,6 +72,7 @@ pub fn web(client: &str) -> LaunchRequest {
         domain: None,
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: Vec::new(),
+        restart: micado_api::RestartPolicy::default(),
     };
     LaunchRequest {
         spec,
@@ -131,6 +132,7 @@ impl Request for LaunchRequest {
         self.spec.volumes.push(VolumeMount {
             name: name.to_owned(),
             path: path.to_owned(),
+            shared: false,
         });
         self
     }

@@ -6,7 +6,7 @@ mod support;
 use futures_util::{StreamExt, TryStreamExt};
 use micado_api::{
     ClusterId, ContainerName, InstanceId, Location, MemoryBytes, NanoCpus, PortMapping, Protocol,
-    Resources, ServiceName, ServiceSpec, Timestamp, VolumeMount,
+    Resources, RestartPolicy, ServiceName, ServiceSpec, Timestamp, VolumeMount,
 };
 use micado_manager::{
     engine::{
@@ -269,13 +269,24 @@ async fn a_container_from_creation_to_removal() {
     );
     let (third, placement) = container(3, "i1");
     let ending = swarm_name(swarm.cluster(), &third.name, 1);
+    let mut job = service("sample:1", "exit 0");
+    job.spec.restart = RestartPolicy::OnFailure(None);
     swarm
-        .create(&service("sample:1", "exit 0"), &third, &placement)
+        .create(&job, &third, &placement)
         .await
         .expect("created");
     let done = until(&swarm, &ending, |task| task.state == TaskState::Complete).await;
     assert_eq!((done.exit_code, done.wanted), (Some(0), false));
-    for name in [&dying, &ending] {
+    // A service is started again whatever its exit code.
+    let (fourth, placement) = container(4, "i1");
+    let kept = swarm_name(swarm.cluster(), &fourth.name, 1);
+    swarm
+        .create(&service("sample:1", "exit 0"), &fourth, &placement)
+        .await
+        .expect("created");
+    let done = until(&swarm, &kept, |task| task.state == TaskState::Complete).await;
+    until(&swarm, &kept, |task| task.id != done.id).await;
+    for name in [&dying, &ending, &kept] {
         swarm.remove(name).await.expect("removed");
     }
 

@@ -82,6 +82,13 @@ pub fn web(client: &str) -> LaunchRequest {
     }
 }
 
+/// The same as a job: it is done when its process ends with 0.
+#[must_use]
+pub fn job(mut request: LaunchRequest) -> LaunchRequest {
+    request.spec.restart = micado_api::RestartPolicy::OnFailure(None);
+    request
+}
+
 /// A request to launch a container that has a shell and its tools, and does nothing by itself. Its
 /// image is made by [`crate::Cluster::load_tools`].
 #[must_use]

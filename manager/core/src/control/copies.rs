@@ -46,6 +46,8 @@ pub(super) struct Copies {
     /// Swarm services to poll, by container: tasks have no events.
     polled: BTreeMap<ContainerName, Vec<String>>,
     polled_changed: bool,
+    /// Swarm services whose process keeps ending, by container: looked at with every tick.
+    failing: BTreeMap<ContainerName, Vec<String>>,
     /// Containers that wait until gossip has dropped a lost machine.
     pub(super) gossiping: BTreeSet<ContainerName>,
 }
@@ -119,6 +121,7 @@ impl Core {
     pub(super) fn visit_container(&mut self, name: &ContainerName) {
         let Some(container) = self.ledger.container(name) else {
             self.copies.poll(name, Vec::new());
+            self.copies.failing.remove(name);
             self.placing.waits(name, None);
             return;
         };
@@ -144,12 +147,18 @@ impl Core {
         };
         let (instance, swarm_name, phase) =
             (copy.instance.clone(), copy.swarm_name.clone(), copy.phase);
-        let has_volumes = !self.ledger.service_of(container).spec.volumes.is_empty();
+        let spec = self.ledger.service_of(container).spec_at(copy.spec);
+        let (has_volumes, restart) = (!spec.volumes.is_empty(), spec.restart);
         let Some(observed) = &self.observed else { return };
         let Some(task) = observed.task(&swarm_name) else {
             return;
         };
-        let (state, code) = (task.state, task.exit_code.unwrap_or(0));
+        let state = task.state;
+        // A task that failed without an exit code never ran.
+        let code = match state {
+            TaskState::Complete => Some(task.exit_code.unwrap_or(0)),
+            _ => task.exit_code,
+        };
         let node = self.node(&instance).filter(|node| node.ready && node.active);
         // An earlier task of its own that still ends has the room: it is there in a moment.
         let open = node.is_some_and(|node| !observed.ends(&swarm_name, &node.id));
@@ -158,7 +167,11 @@ impl Core {
             self.copies.pending_since.remove(&swarm_name);
         }
         match state {
-            TaskState::Complete => self.complete(name, generation, code),
+            TaskState::Complete | TaskState::Failed => {
+                if let Some(code) = code.filter(|code| restart.ends_at(*code)) {
+                    self.complete(name, generation, code);
+                }
+            }
             TaskState::Starting | TaskState::Running => {
                 let binds = has_volumes.then_some(instance);
                 let runs = state == TaskState::Running && phase == Phase::Starting;
@@ -409,11 +422,30 @@ impl Core {
     /// Notes which of its Swarm services have to be polled: those with a task that is on its way up
     /// on a machine that answers, or whose process is to end.
     fn note_polled(&mut self, name: &ContainerName) {
-        let container = self.ledger.container(name);
-        let copies = container.into_iter().flat_map(|container| &container.copies);
-        let moving = copies.filter(|copy| self.moves(copy));
-        let names = moving.map(|copy| copy.swarm_name.clone()).collect();
-        self.copies.poll(name, names);
+        let copies = self.ledger.container(name);
+        let copies = copies.map_or(&[][..], |container| &container.copies);
+        let named = |which: &dyn Fn(&&Copy) -> bool| {
+            let copies = copies.iter().filter(which);
+            copies.map(|copy| copy.swarm_name.clone()).collect::<Vec<_>>()
+        };
+        let moving = named(&|copy| self.moves(copy));
+        let observed = self.observed.as_ref();
+        let fails = |copy: &Copy| observed?.failure(&copy.swarm_name);
+        let failing = named(&|copy| fails(copy).is_some());
+        self.copies.poll(name, moving);
+        if failing.is_empty() {
+            self.copies.failing.remove(name);
+        } else {
+            self.copies.failing.insert(name.clone(), failing);
+        }
+    }
+
+    /// Looks at the Swarm services whose process keeps ending: nothing else tells when one stays up.
+    pub(super) fn look_at_failing(&mut self) {
+        let names = self.copies.failing.values().flatten().cloned();
+        for name in names.collect::<Vec<_>>() {
+            self.observe_service(&name);
+        }
     }
 
     fn moves(&self, copy: &Copy) -> bool {

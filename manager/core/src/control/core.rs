@@ -123,6 +123,7 @@ impl Core {
         match event {
             Event::Tick => {
                 self.list_clouds();
+                self.look_at_failing();
                 self.prune();
                 if self.now.since(self.full_pass_at) >= FULL_PASS {
                     self.mark_all();

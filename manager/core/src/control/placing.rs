@@ -2,7 +2,7 @@
 
 use super::{Core, clouds::CloudRecord, dirty::Subject};
 use crate::{
-    engine::swarm_name,
+    engine::{exclusive_volumes, swarm_name},
     model::{Container, Copy, Instance, Phase},
     planner::{self, Demand, HostPort, Limits, Node, Offer, Pool, Readiness, Step, Waiting},
 };
@@ -153,7 +153,7 @@ impl Core {
             avoid: None,
             platforms: BTreeSet::new(),
             apart: micado_api::AntiAffinity::default(),
-            volumes: BTreeSet::new(),
+            volumes: exclusive_volumes(&self.config.cluster, service, &spec.volumes),
         }
     }
 
@@ -217,8 +217,11 @@ impl Core {
             for copy in container.copies_on(&instance.id) {
                 node.reserved += copy.reservation;
                 node.containers += 1;
-                node.ports
-                    .extend(host_ports(&service.spec_at(copy.spec).ports));
+                let spec = service.spec_at(copy.spec);
+                node.ports.extend(host_ports(&spec.ports));
+                let cluster = &self.config.cluster;
+                let volumes = exclusive_volumes(cluster, &service.name, &spec.volumes);
+                node.volumes.extend(volumes);
                 *node.services.entry(container.service.clone()).or_default() += 1;
             }
         }

@@ -316,6 +316,10 @@ impl Core {
             );
         }
         if let Some(failed) = observed.failure(swarm_name) {
+            if failed.state == TaskState::Complete {
+                let message = "its process ended with 0, and is started again".to_owned();
+                return (ContainerState::Failing, Some(message));
+            }
             let code = failed
                 .exit_code
                 .filter(|code| *code != 0)

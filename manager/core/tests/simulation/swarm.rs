@@ -4,7 +4,9 @@ use crate::{
     clock::{Clock, Happening},
     task::{Task, TaskTurn},
 };
-use micado_api::{ContainerName, InstanceId, MemoryBytes, NanoCpus, Resources};
+use micado_api::{
+    ContainerName, InstanceId, MemoryBytes, NanoCpus, Resources, RestartPolicy,
+};
 use micado_core::{
     engine::{Delta, EngineError, Observation, SwarmNode, SwarmService, SwarmTask, TaskState},
     model::{Container, Copy, Service as ServiceRecord},
@@ -41,6 +43,8 @@ pub struct Service {
     pub late: bool,
     /// A task of it has run.
     pub has_run: bool,
+    /// When an ended task gets a successor.
+    pub restart: RestartPolicy,
 }
 
 /// The engine as the manager's calls find it.
@@ -57,7 +61,7 @@ pub struct Swarm {
     /// Between two words of a node, in milliseconds.
     pub heartbeat: u64,
     pub replaces_lost_tasks: bool,
-    /// Containers whose process really ended with 0.
+    /// Containers whose process really ended for good.
     pub completed: BTreeSet<ContainerName>,
     /// Nodes with an event since the last look.
     pub changed_nodes: BTreeSet<String>,
@@ -218,6 +222,7 @@ impl Swarm {
                 view,
                 late,
                 has_run: false,
+                restart: service.spec.restart,
             },
         );
         self.changed_services.insert(name.clone());

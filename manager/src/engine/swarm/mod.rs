@@ -6,6 +6,7 @@ pub(crate) use image::repository;
 pub(crate) mod labels;
 mod setup;
 mod spec;
+mod template;
 mod token;
 mod view;
 

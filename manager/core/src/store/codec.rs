@@ -88,36 +88,34 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// An instance as micado 0.1.0 wrote it before machines traded for their way in.
-    const OLD: &str = r#"{"id":"0123abcd","tag":"application01","cloud":"local","application":"Node","flavour":"small","location":"application",
-        "size":{"memory":536870912,"cpu":1000000000},"price":10000,"state":"active","origin":"planner","files":{"a.bin":[0,1,254,255],"empty":[]},"reason":null,"released":false,
-        "address":"10.0.0.2","broker_id":"b1","node":"n1","force":false,"created_at":1,"state_since":2,"joined_at":3}"#;
+    use crate::model::Instance;
+    use micado_api::{CloudName, FlavourName, InstanceId, Origin, Tag, Timestamp};
 
     #[test]
-    fn what_an_earlier_micado_wrote_is_read() {
-        let Record::Instance(read) =
-            Record::decode("instance", "0123abcd", OLD.as_bytes()).expect("a good record")
-        else {
-            panic!("not an instance")
-        };
-        assert_eq!((read.id.as_str(), &read.joining), ("0123abcd", &None));
-        assert_eq!(
-            read.files,
-            [
-                ("a.bin".to_owned(), vec![0, 1, 254, 255]),
-                ("empty".to_owned(), vec![])
-            ]
-            .into()
-        );
-        let written = Record::Instance(read.clone()).encode().expect("JSON");
+    fn the_files_of_an_instance_are_written_as_base64() {
+        let files = [("a.bin", vec![0, 1, 254, 255]), ("empty", vec![])];
+        let record = Record::Instance(Instance {
+            files: files
+                .map(|(name, content)| (name.to_owned(), content))
+                .into(),
+            ..Instance::new(
+                InstanceId::trusted("0123abcd"),
+                Tag::trusted("application01"),
+                CloudName::trusted("local"),
+                FlavourName::trusted("small"),
+                Origin::Planner,
+                Timestamp(1),
+            )
+        });
+        let json = record.encode().expect("JSON");
+        let text = String::from_utf8_lossy(&json);
         assert!(
-            String::from_utf8_lossy(&written)
-                .contains(r#""files":{"a.bin":"AAH+/w==","empty":""}"#)
+            text.contains(r#""files":{"a.bin":"AAH+/w==","empty":""}"#),
+            "{text}"
         );
         assert_eq!(
-            Record::decode("instance", "0123abcd", &written).expect("a good record"),
-            Record::Instance(read)
+            Record::decode("instance", "0123abcd", &json).expect("a good record"),
+            record
         );
     }
 }

@@ -7,8 +7,8 @@ use micado_api::{
 };
 use micado_core::metrics::{EVENTS_KEPT, First, Happening, Identity, Placed, RecallEvents};
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition, TableError, WriteTransaction,
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
 };
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -82,11 +82,7 @@ pub(super) fn recall(
     database: &Database,
     wanted: &RecallEvents,
 ) -> Result<Vec<Happening>, redb::Error> {
-    let table = match database.begin_read()?.open_table(EVENTS) {
-        // None was written yet, or the file is of an earlier micado.
-        Err(TableError::TableDoesNotExist(_)) => return Ok(vec![]),
-        table => table?,
-    };
+    let table = database.begin_read()?.open_table(EVENTS)?;
     if wanted.from >= wanted.until {
         return Ok(vec![]);
     }
@@ -107,16 +103,9 @@ pub(super) fn recall(
     Ok(found)
 }
 
-pub(super) fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), redb::Error> {
-    let table = match from.open_table(EVENTS) {
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        table => table?,
-    };
-    let mut copied = to.open_table(EVENTS)?;
-    for row in table.iter()? {
-        let (key, row) = row?;
-        copied.insert(key.value(), row.value())?;
-    }
+/// Makes the table.
+pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(EVENTS)?;
     Ok(())
 }
 

@@ -7,10 +7,7 @@ use micado_api::{InstanceId, Timestamp};
 use micado_core::metrics::{
     EVENTS_MOST, Happening, History, Point, Recall, RecallEvents, Resolution, Whose,
 };
-use redb::{
-    Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
-    WriteTransaction,
-};
+use redb::{Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 /// Its resolution in seconds, its instance and its time.
 type Key = (u64, &'static str, u64);
@@ -190,11 +187,8 @@ impl EmbeddedStore {
 
     /// All that have points, in their order.
     fn instances_of(&self, resolution: Resolution) -> Result<Vec<InstanceId>, redb::Error> {
-        let (table, finely) = match self.database.begin_read()?.open_table(POINTS) {
-            // Of an earlier micado.
-            Err(TableError::TableDoesNotExist(_)) => return Ok(vec![]),
-            table => (table?, seconds(resolution)),
-        };
+        let table = self.database.begin_read()?.open_table(POINTS)?;
+        let finely = seconds(resolution);
         let mut instances: Vec<InstanceId> = Vec::new();
         loop {
             let after = (
@@ -245,18 +239,9 @@ impl EmbeddedStore {
     }
 }
 
-/// Makes the table where there is none.
+/// Makes the table.
 pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(POINTS)?;
-    Ok(())
-}
-
-pub(super) fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), redb::Error> {
-    let mut copied = to.open_table(POINTS)?;
-    for row in from.open_table(POINTS)?.iter()? {
-        let (key, figures) = row?;
-        copied.insert(key.value(), figures.value())?;
-    }
     Ok(())
 }
 

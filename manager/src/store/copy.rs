@@ -4,7 +4,7 @@ mod past;
 
 use super::{
     Change, Contents, EmbeddedStore, IfNone, KeyFile, MongoStore, Place, Record, Store, StoreError,
-    codec::KINDS,
+    KINDS,
 };
 use crate::clock;
 use micado_core::metrics::History;

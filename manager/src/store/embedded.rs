@@ -8,7 +8,7 @@ mod schema;
 mod tests;
 
 use super::{
-    Change, Contents, IfNone, Key, KeyFile, Record, Store, StoreError, Version, codec::KINDS,
+    Change, Contents, IfNone, Key, KeyFile, Record, Store, StoreError, Version, KINDS,
 };
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::{

@@ -12,7 +12,7 @@ mod tests;
 mod transaction;
 mod view;
 
-use super::{Change, Contents, IfNone, KeyFile, Store, StoreError, Url, codec::KINDS};
+use super::{Change, Contents, IfNone, KeyFile, Store, StoreError, Url, KINDS};
 use ::mongodb::{
     Client, Database,
     bson::{Document, doc},

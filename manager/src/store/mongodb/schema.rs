@@ -2,7 +2,7 @@
 //! one its records were sealed with.
 
 use super::{Inner, StoreError, document, events, history};
-use crate::store::codec::KINDS;
+use crate::store::KINDS;
 use ::mongodb::{
     bson::{Document, doc, spec::BinarySubtype},
     error::{Error, ErrorKind},

@@ -3,8 +3,8 @@
 mod past;
 
 use super::{
-    Change, Contents, EmbeddedStore, IfNone, KeyFile, MongoStore, Place, Record, Store, StoreError,
-    KINDS,
+    Change, Contents, EmbeddedStore, IfNone, KINDS, KeyFile, MongoStore, Place, Record, Store,
+    StoreError,
 };
 use crate::clock;
 use micado_core::metrics::History;

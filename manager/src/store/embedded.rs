@@ -7,9 +7,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-use super::{
-    Change, Contents, IfNone, Key, KeyFile, Record, Store, StoreError, Version, KINDS,
-};
+use super::{Change, Contents, IfNone, KINDS, Key, KeyFile, Record, Store, StoreError, Version};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::{
     fmt::Display,

@@ -12,7 +12,7 @@ mod tests;
 mod transaction;
 mod view;
 
-use super::{Change, Contents, IfNone, KeyFile, Store, StoreError, Url, KINDS};
+use super::{Change, Contents, IfNone, KINDS, KeyFile, Store, StoreError, Url};
 use ::mongodb::{
     Client, Database,
     bson::{Document, doc},

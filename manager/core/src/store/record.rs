@@ -167,7 +167,9 @@ mod tests {
     fn instance() -> Instance {
         let files = [("a.bin", vec![0, 1, 254, 255]), ("empty", vec![])];
         Instance {
-            files: files.map(|(name, content)| (name.to_owned(), content)).into(),
+            files: files
+                .map(|(name, content)| (name.to_owned(), content))
+                .into(),
             ..Instance::new(
                 InstanceId::trusted("0123abcd"),
                 Tag::trusted("application01"),

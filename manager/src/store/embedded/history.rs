@@ -7,7 +7,7 @@ use micado_api::{InstanceId, Timestamp};
 use micado_core::metrics::{
     EVENTS_MOST, Happening, History, Point, Recall, RecallEvents, Resolution, Whose,
 };
-use redb::{Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Durability, ReadableDatabase, TableDefinition, WriteTransaction};
 
 /// Its resolution in seconds, its instance and its time.
 type Key = (u64, &'static str, u64);

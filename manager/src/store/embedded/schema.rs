@@ -1,7 +1,7 @@
 //! The embedded store's schema: its version, and proof of the key that its records are sealed with.
 
 use super::{Table, events, explain, history};
-use crate::store::{KeyFile, StoreError, KINDS};
+use crate::store::{KINDS, KeyFile, StoreError};
 use redb::{Database, ReadableDatabase, TableDefinition, TableHandle};
 use std::path::Path;
 

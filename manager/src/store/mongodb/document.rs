@@ -4,7 +4,7 @@
 use super::{Inner, KeyFile, StoreError};
 use crate::{
     model::Service,
-    store::{Change, Key, Record, Version, KINDS},
+    store::{Change, KINDS, Key, Record, Version},
 };
 use ::mongodb::bson::{Binary, Bson, DateTime, Document, doc, spec::BinarySubtype};
 use micado_api::{Critical, MemoryBytes, NanoCpus, PricePerHour, Timestamp};

@@ -1,7 +1,7 @@
 //! Past figures of containers and instances.
 
 use super::{
-    ApiState,
+    ApiState, Routes,
     extract::{Name, Query},
     refusal::Answer,
 };
@@ -15,12 +15,17 @@ use micado_api::{
     ErrorBody, ErrorCode, History, HistoryPoint, HistoryQuery, MemoryBytes, NanoCpus, Timestamp,
 };
 use std::time::Duration;
+use utoipa_axum::routes;
 
 /// So much later than it was meant a question may come, and its hour is still the last one.
 const SLACK: Duration = Duration::from_secs(60);
 
 /// How far back it goes when that is not said, in milliseconds.
 const SPAN: u64 = 3_600_000;
+
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(history))
+}
 
 /// What a container or an instance used: as it was measured for the last hour, by the minute for a
 /// day, by ten minutes for 30 days.
@@ -30,7 +35,7 @@ const SPAN: u64 = 3_600_000;
         (status = 200, description = "The figures, oldest first.", body = History),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn history(
+async fn history(
     State(state): State<ApiState>,
     Name(name): Name,
     Query(query): Query<HistoryQuery>,

@@ -1,6 +1,6 @@
 //! The two listeners: the unix socket for the owner, and HTTPS.
 
-use super::{ApiState, Token, guarded, peer::PeerAcceptor, router};
+use super::{ApiState, Token, caller::Guard, peer::PeerAcceptor, router};
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
@@ -183,9 +183,10 @@ impl Api {
             .header_read_timeout(HEAD_TIMEOUT);
 
         let stopping = state.stopping.clone();
-        let unix = unix.serve(router(state.clone()).into_make_service());
-        let tcp =
-            tcp.serve(guarded(state, token).into_make_service_with_connect_info::<SocketAddr>());
+        let unix = unix.serve(router(state.clone(), Guard::Socket).into_make_service());
+        let tcp = tcp.serve(
+            router(state, Guard::Token(token)).into_make_service_with_connect_info::<SocketAddr>(),
+        );
         let stop = async {
             stop.await;
             stopping.cancel();

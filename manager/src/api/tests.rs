@@ -836,6 +836,44 @@ async fn https_needs_the_token_and_the_authority() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_route_asks_for_the_token_unless_its_document_says_that_it_is_open() {
+    let manager = Manager::start();
+    let http = manager.http();
+    let ask = async |method: &str, path: &str| {
+        let url = format!("https://localhost:{}{path}", manager.address.port());
+        let method = method.to_uppercase().parse().expect("a method");
+        let answer = http.request(method, url).send().await.expect("an answer");
+        answer.status().as_u16()
+    };
+    let document = serde_json::to_value(document()).expect("JSON");
+    let mut open = Vec::new();
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let status = ask(method, &path.replace(['{', '}'], "")).await;
+            if operation["security"] == serde_json::json!([{}]) {
+                open.push(path.as_str());
+                assert_ne!(status, 401, "{method} {path}");
+            } else {
+                assert_eq!(status, 401, "{method} {path}");
+            }
+        }
+    }
+    assert_eq!(open, ["/healthz", JOIN_PATH]);
+    for (method, path) in [
+        ("get", "/v1/agent"),
+        ("get", "/v1/agent/sessions/0"),
+        ("post", "/v1/agent/renew"),
+        ("get", "/v1/agent/program?machine=x"),
+        ("get", "/v1/nothing"),
+        ("put", "/v1/containers"),
+    ] {
+        assert_eq!(ask(method, path).await, 401, "{method} {path}");
+    }
+    let (status, refused) = manager.raw("GET /v1/agent", "");
+    assert_eq!((status, refused.code), (401, ErrorCode::Unauthorized));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_replaced_while_it_serves() {
     let manager = Manager::start();
     assert!(manager.by_https(manager.known()).status().await.is_ok());

@@ -1,9 +1,9 @@
-//! What only node agents call, known by their instance's client certificate: the token is neither
-//! needed nor enough here.
+//! What only node agents call.
 
 use super::{
     super::{
         ApiState,
+        caller::Agent,
         extract::{Body, Name},
         peer::Peer,
         refusal::{Answer, Refusal},
@@ -39,33 +39,6 @@ const DEAD: Duration = Duration::from_secs(18);
 /// So often it is asked whether a connected agent's instance is still ours.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The caller is the agent of this instance, which has not been given back.
-#[derive(Debug)]
-pub(in crate::api) struct Caller(pub(super) InstanceId);
-
-impl FromRequestParts<ApiState> for Caller {
-    type Rejection = Refusal;
-    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
-        let refuse = |words: &str| Refusal::from(ErrorBody::new(ErrorCode::Unauthorized, words));
-        let Some(Peer {
-            name: Some(name), ..
-        }) = parts.extensions.get::<Peer>()
-        else {
-            return Err(refuse(
-                "this is for node agents: they show their instance's client certificate",
-            ));
-        };
-        let instance = InstanceId::trusted(name.as_ref());
-        let asked = instance.clone();
-        if !state.handle.read(move |core| core.is_live(&asked)).await? {
-            return Err(refuse(
-                "the certificate's instance is not one that is rented",
-            ));
-        }
-        Ok(Self(instance))
-    }
-}
-
 /// A WebSocket that the caller wants to open, refused in our own words when it is none; and what it
 /// is on, if that is TCP.
 pub(in crate::api) struct Upgrade(
@@ -95,7 +68,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
 /// The agent's own connection.
 pub(in crate::api) async fn agent(
     State(state): State<ApiState>,
-    Caller(instance): Caller,
+    Agent(instance): Agent,
     Upgrade(upgrade, _): Upgrade,
 ) -> Response {
     upgrade
@@ -271,7 +244,7 @@ async fn revoked(state: &ApiState, instance: &InstanceId) {
 /// A session's connection, which the agent was asked to open.
 pub(in crate::api) async fn session(
     State(state): State<ApiState>,
-    Caller(instance): Caller,
+    Agent(instance): Agent,
     Name(id): Name,
     Upgrade(upgrade, _): Upgrade,
 ) -> Answer<Response> {
@@ -298,7 +271,7 @@ pub(in crate::api) struct Renewed {
 /// A new certificate for the instance that asks, whatever the request calls it.
 pub(in crate::api) async fn renew(
     State(state): State<ApiState>,
-    Caller(instance): Caller,
+    Agent(instance): Agent,
     Body(request): Body<Renewal>,
 ) -> Answer<Json<Renewed>> {
     let unusable = |words| {

@@ -56,10 +56,9 @@ async fn start(
 ))]
 async fn stop(
     State(state): State<ApiState>,
-    Name(tag): Name,
+    Name(tag): Name<Tag>,
     Query(query): Query<StopQuery>,
 ) -> Answer<(StatusCode, Json<InstanceView>)> {
-    let tag = validate::name(&tag)?;
     let reply = state
         .handle
         .request(Request::Stop {

@@ -670,6 +670,11 @@ async fn what_the_library_refuses_is_refused_in_our_form() {
         refused("POST /v1/containers", r#"{"spec": 1}"#),
         (400, ErrorCode::BadRequest)
     );
+    let start = r#"{"cloud": "local", "application": "Node", "flavour": "small", "tag": "a b", "location": "application"}"#;
+    let (status, body) = manager.raw("POST /v1/instances", start);
+    assert_eq!((status, body.code), (400, ErrorCode::BadRequest));
+    let words = "tag: tag `a b` may hold only letters, digits, `-`, `_` and `.`";
+    assert!(body.message.contains(words), "{}", body.message);
     assert_eq!(
         refused("GET /v1/containers?all=maybe", ""),
         (400, ErrorCode::BadRequest)

@@ -12,7 +12,7 @@ use crate::{
     cli::args::{ManagerArgs, Tick, UnknownNodes},
     control::{
         Config, heartbeat_for,
-        runtime::{Outside, Runtime, WayIn},
+        runtime::{Effects, JoinConfig, Runtime},
     },
     engine::{
         Engine,
@@ -78,9 +78,9 @@ impl Daemon {
         let engine: Arc<dyn Engine> = Arc::new(swarm);
         let key = Arc::new(pki.credential_key()?);
         let url = https::join_url(&args, &address, api.https_address()?.port());
-        let outside = Outside {
+        let effects = Effects {
             cluster: cluster.clone(),
-            way_in: WayIn {
+            join: JoinConfig {
                 url: url.clone(),
                 authority: pki.authority().to_owned(),
                 key: key.clone(),
@@ -96,7 +96,7 @@ impl Daemon {
             agent: args.agent.clone().or_else(agent_beside),
         };
         let (store, history) = (opened.store, opened.history);
-        let (runtime, handle) = Runtime::new(config, store.clone(), history.clone(), outside);
+        let (runtime, handle) = Runtime::new(config, store.clone(), history.clone(), effects);
         let metrics = Arc::new(Metrics::default());
         let refresh = Refresh {
             metrics: metrics.clone(),

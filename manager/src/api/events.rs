@@ -2,7 +2,7 @@
 
 use super::{ApiState, Routes, extract::Query, refusal::Answer};
 use crate::{
-    metrics::{First, Happening, RecallEvents},
+    metrics::{EventRecord, Order, RecallEvents},
     store::StoreError,
 };
 use axum::{Json, extract::State};
@@ -79,7 +79,7 @@ fn asked(query: &EventQuery) -> Result<RecallEvents, ErrorBody> {
         name: query.name.clone(),
         tag: query.instance.clone(),
         from,
-        ..RecallEvents::any(First::Newest, most)
+        ..RecallEvents::any(Order::NewestFirst, most)
     })
 }
 
@@ -107,7 +107,7 @@ fn unread(error: StoreError) -> ErrorBody {
     .hint("ask again in a moment")
 }
 
-fn view(it: Happening) -> EventView {
+fn view(it: EventRecord) -> EventView {
     EventView {
         at: it.at,
         container: it.placed.container,

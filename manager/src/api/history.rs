@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     clock,
-    metrics::{Point, Recall, Resolution, Whose, roll_up},
+    metrics::{Point, Recall, Resolution, Series, roll_up},
     store::StoreError,
 };
 use axum::{Json, extract::State};
@@ -42,10 +42,10 @@ async fn history(
 ) -> Answer<Json<History>> {
     let (resolution, from, until) = asked(&query, clock::now())?;
     let of = name.clone();
-    let (whose, known) = match state.handle.read(move |core| core.measured(&of)).await? {
-        Ok(whose) => (whose, true),
+    let (series, known) = match state.handle.read(move |core| core.measured(&of)).await? {
+        Ok(series) => (series, true),
         // One that was removed may still have figures.
-        Err(error) if error.code == ErrorCode::NotFound => (Whose::Container(name.clone()), false),
+        Err(error) if error.code == ErrorCode::NotFound => (Series::Container(name.clone()), false),
         Err(error) => return Err(error.into()),
     };
     let points = state
@@ -53,7 +53,7 @@ async fn history(
         .recall(
             &*state.history,
             &Recall {
-                whose: whose.clone(),
+                series: series.clone(),
                 resolution,
                 from,
                 until,
@@ -68,8 +68,8 @@ async fn history(
         );
         return Err(missing.hint("`micado list --all` shows all names").into());
     }
-    let (name, points) = match whose {
-        Whose::Container(container) => (
+    let (name, points) = match series {
+        Series::Container(container) => (
             container.clone(),
             once(points)
                 .iter()

@@ -6,13 +6,13 @@ use crate::{
     clock,
     control::{
         Action, Config, Core, Event, Input,
-        runtime::{Bell, bell},
+        runtime::{Ticker, ticker},
     },
     engine::{EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, TaskView},
     metrics::{Refresh, tests::Kept},
     model::{Container, Placement, Service},
     pki::Pki,
-    registry::{Registry, ToldRegistry},
+    registry::{ExternalRegistry, Registry},
     store::Record,
 };
 use bytes::Bytes;
@@ -207,9 +207,9 @@ impl Manager {
             served,
         }
     }
-    /// The refresh job, which has a turn whenever the bell is rung.
-    pub(super) fn refreshing(&self) -> Bell {
-        let (bell, turns) = bell();
+    /// Starts the refresh job; it runs at each tick.
+    pub(super) fn refreshing(&self) -> Ticker {
+        let (ticker, turns) = ticker();
         let (metrics, handle, history) = (
             self.metrics.clone(),
             self.handle.clone(),
@@ -224,7 +224,7 @@ impl Manager {
             }
             .run(turns),
         );
-        bell
+        ticker
     }
     pub(super) fn state(&self) -> &Path {
         self.state.path()
@@ -306,13 +306,13 @@ fn gate(state: &Path, pki: &Arc<Pki>) -> Gate {
         bollard::Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION)
             .expect("an address");
     let client = pki.client_certificate("manager").expect("a certificate");
-    let told = ToldRegistry {
+    let told = ExternalRegistry {
         host: "images.example.org:5000".to_owned(),
         authority: pki.authority().to_owned(),
         client,
         certs_dir: state.join("certs.d"),
     };
-    let registry = Registry::told(docker, &told).expect("usable certificates");
+    let registry = Registry::external(docker, &told).expect("usable certificates");
     Gate {
         key: Arc::new(pki.credential_key().expect("a key")),
         pki: pki.clone(),

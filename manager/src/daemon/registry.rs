@@ -4,7 +4,7 @@ use crate::{
     cli::args::ManagerArgs,
     engine::swarm::Swarm,
     pki::{Identity, Pki},
-    registry::{OwnRegistry, Registry, ToldRegistry},
+    registry::{ExternalRegistry, OwnRegistry, Registry},
 };
 use anyhow::{Context, Result};
 use micado_api::ClusterId;
@@ -17,8 +17,8 @@ pub(super) async fn open(
     pki: &Pki,
     address: &str,
 ) -> Result<Registry> {
-    let registry = match told_registry(args)? {
-        Some(told) => Registry::told(swarm.docker().clone(), &told)?,
+    let registry = match external_registry(args)? {
+        Some(told) => Registry::external(swarm.docker().clone(), &told)?,
         None => {
             let own = own_registry(args, swarm.cluster(), address);
             Registry::run(swarm.docker().clone(), pki, &own).await?
@@ -31,7 +31,7 @@ pub(super) async fn open(
 }
 
 /// The registry that the manager is told of, if it is.
-fn told_registry(args: &ManagerArgs) -> Result<Option<ToldRegistry>> {
+fn external_registry(args: &ManagerArgs) -> Result<Option<ExternalRegistry>> {
     let (Some(host), Some(authority), Some(certificate), Some(key)) = (
         &args.registry,
         &args.registry_ca,
@@ -47,7 +47,7 @@ fn told_registry(args: &ManagerArgs) -> Result<Option<ToldRegistry>> {
         certificate: read(certificate)?,
         key: read(key)?,
     };
-    Ok(Some(ToldRegistry {
+    Ok(Some(ExternalRegistry {
         host: host.clone(),
         authority: read(authority)?,
         client,

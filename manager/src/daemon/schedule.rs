@@ -15,10 +15,10 @@ impl Schedule {
 
     /// A job's ticks. One that comes while another waits is dropped.
     pub(super) async fn ticks(&self, tick: &Tick) -> Result<mpsc::Receiver<()>> {
-        let (bell, ticks) = runtime::bell();
+        let (ticker, ticks) = runtime::ticker();
         let job = match tick {
-            Tick::Every(interval) => Job::new_repeated(*interval, move |_, _| bell.ring())?,
-            Tick::Cron(expression) => Job::new(expression.as_str(), move |_, _| bell.ring())
+            Tick::Every(interval) => Job::new_repeated(*interval, move |_, _| ticker.tick())?,
+            Tick::Cron(expression) => Job::new(expression.as_str(), move |_, _| ticker.tick())
                 .with_context(|| format!("cron expression `{expression}`"))?,
         };
         self.0.add(job).await?;

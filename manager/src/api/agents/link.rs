@@ -122,11 +122,11 @@ async fn serve(
     let Ok(FromAgent::Hello { run, .. }) = serde_json::from_str(&hello) else {
         return "its hello is not to be understood";
     };
-    let mut ear = Ear {
+    let mut stream = AgentStream {
         state,
         instance,
         run,
-        heard: 0,
+        received: 0,
         acknowledged: 0,
     };
     let (mut turns, mut alive) = (state.metrics.turns(), Instant::now());
@@ -136,14 +136,14 @@ async fn serve(
                 Some(order) => Some(order),
                 None => return "it has connected anew",
             },
-            Ok(()) = turns.changed() => ear.acknowledgement(),
+            Ok(()) = turns.changed() => stream.acknowledgement(),
             message = timeout_at(alive + DEAD, socket.recv()) => match message {
                 Err(_) => return "nothing came from it any more",
                 Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => return "the connection has ended",
                 Ok(Some(Ok(message))) => {
                     alive = Instant::now();
                     match message {
-                        Message::Text(text) => match ear.hear(&text).await {
+                        Message::Text(text) => match stream.receive(&text).await {
                             Ok(answer) => answer,
                             Err(end) => {
                                 // It is told why; whether that arrives is its own matter.
@@ -165,20 +165,20 @@ async fn serve(
     }
 }
 
-/// What was heard on one connection.
-struct Ear<'a> {
+/// State of one connection.
+struct AgentStream<'a> {
     state: &'a ApiState,
     instance: &'a InstanceId,
     run: String,
-    /// The highest sequence that came; they begin at 1.
-    heard: u64,
-    /// Up to where it was told that it need not keep them.
+    /// Highest sequence received; they begin at 1.
+    received: u64,
+    /// Highest sequence acknowledged to the agent.
     acknowledged: u64,
 }
 
-impl Ear<'_> {
-    /// What is answered, or why it is not listened to any longer.
-    async fn hear(&mut self, text: &str) -> Result<Option<ToAgent>, &'static str> {
+impl AgentStream<'_> {
+    /// Handles a message. Returns the answer, or the reason to close the connection.
+    async fn receive(&mut self, text: &str) -> Result<Option<ToAgent>, &'static str> {
         let (state, instance) = (self.state, self.instance);
         match serde_json::from_str(text) {
             Ok(FromAgent::Samples(batch)) => {
@@ -187,7 +187,7 @@ impl Ear<'_> {
                     .metrics
                     .take(&state.handle, instance, &self.run, batch)
                     .await?;
-                self.heard = self.heard.max(sequence);
+                self.received = self.received.max(sequence);
                 return Ok(self.acknowledgement());
             }
             Ok(FromAgent::Event(event)) => {
@@ -221,7 +221,7 @@ impl Ear<'_> {
             .state
             .metrics
             .recorded(self.instance, &self.run)?
-            .min(self.heard);
+            .min(self.received);
         let more = sequence > self.acknowledged;
         self.acknowledged = self.acknowledged.max(sequence);
         more.then_some(ToAgent::Ack { sequence })

@@ -37,7 +37,7 @@ impl Watcher {
             watch::channel(Vec::new()),
             mpsc::channel(1),
         );
-        let eyes = Eyes {
+        let task = WatchTask {
             engine,
             last: None,
             sender,
@@ -45,7 +45,7 @@ impl Watcher {
             looked: Instant::now(),
             moved: Instant::now(),
         };
-        tokio::spawn(eyes.watch(look.clone(), polled));
+        tokio::spawn(task.watch(look.clone(), polled));
         (Self { look, poll }, seen)
     }
     /// Look at everything.
@@ -63,7 +63,7 @@ impl Watcher {
 }
 
 /// What the watcher's task keeps.
-struct Eyes {
+struct WatchTask {
     engine: Arc<dyn Engine>,
     /// What was seen last; `None` while blind.
     last: Option<Observation>,
@@ -76,7 +76,7 @@ struct Eyes {
     moved: Instant,
 }
 
-impl Eyes {
+impl WatchTask {
     async fn watch(mut self, look: Arc<Notify>, mut polled: watch::Receiver<Vec<String>>) {
         let mut events = self.engine.events();
         loop {

@@ -5,7 +5,7 @@ use super::{EmbeddedStore, blocking, events, explain};
 use crate::store::{StoreError, points};
 use micado_api::{InstanceId, Timestamp};
 use micado_core::metrics::{
-    EVENTS_MOST, Happening, History, Point, Recall, RecallEvents, Resolution, Whose,
+    EVENTS_MOST, EventRecord, History, Point, Recall, RecallEvents, Resolution, Series,
 };
 use redb::{Durability, ReadableDatabase, TableDefinition, WriteTransaction};
 
@@ -47,7 +47,7 @@ impl History for EmbeddedStore {
         .await
     }
 
-    async fn record_events(&self, events: &[Happening]) -> Result<(), StoreError> {
+    async fn record_events(&self, events: &[EventRecord]) -> Result<(), StoreError> {
         if events.is_empty() {
             return Ok(());
         }
@@ -56,7 +56,7 @@ impl History for EmbeddedStore {
             .await
     }
 
-    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
+    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<EventRecord>, StoreError> {
         let (store, wanted) = (self.clone(), wanted.clone());
         blocking(move || {
             events::recall(&store.database, &wanted).map_err(|error| store.failed(error))
@@ -109,10 +109,10 @@ impl EmbeddedStore {
     }
 
     fn recall_all(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError> {
-        let instances = match &wanted.whose {
+        let instances = match &wanted.series {
             _ if wanted.from >= wanted.until => vec![],
-            Whose::Instance(instance) => vec![instance.clone()],
-            Whose::Container(_) => self
+            Series::Instance(instance) => vec![instance.clone()],
+            Series::Container(_) => self
                 .instances_of(wanted.resolution)
                 .map_err(|error| self.failed(error))?,
         };
@@ -137,7 +137,7 @@ impl EmbeddedStore {
         at: Timestamp,
         figures: &[u8],
     ) -> Result<Option<Point>, StoreError> {
-        if let Whose::Container(name) = &wanted.whose
+        if let Series::Container(name) = &wanted.series
             && !points::may_hold(figures, name)
         {
             return Ok(None);
@@ -150,7 +150,7 @@ impl EmbeddedStore {
             ))
         };
         let (machine, mut containers) = points::decode(figures).ok_or_else(unreadable)?;
-        if let Whose::Container(name) = &wanted.whose {
+        if let Series::Container(name) = &wanted.series {
             containers.retain(|it, _| it == name);
             if containers.is_empty() {
                 return Ok(None);

@@ -16,7 +16,7 @@ use micado_api::{
     InstanceId, InstanceState, InstanceView, Location, MachineUsage, MemoryBytes, NanoCpus, Origin,
     PricePerHour, Resources, ServiceName, Tag, Timestamp, agent::ContainerHappening,
 };
-use micado_core::metrics::{Happening, Point, Resolution};
+use micado_core::metrics::{EventRecord, Point, Resolution};
 
 /// The one document of a collection, as a shell shows it.
 async fn shown(database: &Database, kind: &str) -> String {
@@ -458,7 +458,7 @@ async fn a_store_is_copied_whole_and_only_where_there_is_none() {
 
 /// Points of two instances over nearly all the time that they are kept for, and more events than
 /// are read at once, many of one moment.
-fn a_past() -> (Vec<Point>, Vec<Happening>) {
+fn a_past() -> (Vec<Point>, Vec<EventRecord>) {
     let now = clock::now().0;
     let at = |resolution: Resolution, part: u64| {
         Timestamp(
@@ -472,7 +472,7 @@ fn a_past() -> (Vec<Point>, Vec<Happening>) {
             })
         })
     };
-    let ids = (0..7000_u64).map(|number| Happening {
+    let ids = (0..7000_u64).map(|number| EventRecord {
         engine_id: format!("{number:08}"),
         ..conformance::event("a", "alice_web", number / 6500, ContainerHappening::Started)
     });

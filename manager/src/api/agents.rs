@@ -50,7 +50,6 @@ pub(super) struct Agents(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     connected: HashMap<InstanceId, (Connection, mpsc::Sender<ToAgent>)>,
-    /// Connections that there have been.
     connections: u64,
     sessions: HashMap<String, (InstanceId, oneshot::Sender<WebSocket>)>,
 }
@@ -134,7 +133,6 @@ impl Agents {
 }
 
 impl Pending {
-    /// The agent's connection.
     async fn opened(mut self) -> Option<WebSocket> {
         (&mut self.opened).await.ok()
     }

@@ -26,7 +26,6 @@ pub(super) enum Caller {
 pub(super) enum Guard {
     /// Nothing more: only the owner can open the unix socket.
     Socket,
-    /// The token.
     Token(Token),
 }
 

@@ -10,7 +10,6 @@ use micado_api::{ErrorBody, ErrorCode};
 use serde::de::DeserializeOwned;
 use std::str::FromStr;
 
-/// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
 
 /// What follows the `?`.

@@ -26,7 +26,6 @@ use std::{
 };
 use utoipa_axum::{router::UtoipaMethodRouterExt, routes};
 
-/// Where it is.
 pub const PATH: &str = "/v1/join";
 
 /// The largest request: a credential and a request for a certificate are far smaller.
@@ -46,7 +45,6 @@ pub struct Gate {
     pub key: Arc<CredentialKey>,
     /// Signs the machines' certificates.
     pub pki: Arc<Pki>,
-    /// Where machines get images.
     pub registry: Arc<Registry>,
     /// The node agent's program, for machines whose image has none.
     pub agent: Option<PathBuf>,

@@ -35,7 +35,6 @@ impl Modify for BearerToken {
     }
 }
 
-/// The document.
 #[must_use]
 pub fn document() -> Document {
     Routes::with_openapi(ApiDocument::openapi())

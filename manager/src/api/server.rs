@@ -50,9 +50,7 @@ pub enum BindError {
     /// The unix socket cannot be made.
     #[error("unix socket `{path}`: {cause}")]
     Socket {
-        /// Which.
         path: PathBuf,
-        /// What the system says.
         cause: io::Error,
     },
     /// Another manager answers on the unix socket. Stop it, or give this one a state folder of its
@@ -62,9 +60,7 @@ pub enum BindError {
     /// The HTTPS address cannot be had.
     #[error("cannot listen on {address}: {cause}")]
     Https {
-        /// Which.
         address: SocketAddr,
-        /// What the system says.
         cause: io::Error,
     },
     /// The certificate or key cannot be used.

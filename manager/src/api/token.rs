@@ -22,15 +22,12 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Why there is no token to use.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The file cannot be read or written.
     #[error("token file `{path}`: {cause}")]
     File {
-        /// Which file.
         path: PathBuf,
-        /// What the system says.
         cause: io::Error,
     },
     /// What the file holds is no token of ours. Remove the file to get a new one.

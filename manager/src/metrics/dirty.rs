@@ -11,7 +11,6 @@ const MOST_POINTS: u64 = 300;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) instance: InstanceId,
-    /// What to roll up to.
     pub(super) to: Resolution,
     pub(super) from: Timestamp,
     pub(super) until: Timestamp,

@@ -18,14 +18,10 @@ const REMEMBERED: usize = 10_000;
 /// The most that the last recording may hold up the end.
 const LAST: Duration = Duration::from_secs(10);
 
-/// The job.
 #[derive(Debug, Clone)]
 pub struct Refresh {
-    /// What agents measured.
     pub metrics: Arc<Metrics>,
-    /// The way to the core.
     pub handle: Handle,
-    /// Where points are kept.
     pub history: Arc<dyn History>,
     /// Where people read, if that is a MongoDB.
     pub shown: Option<Arc<MongoStore>>,

@@ -22,9 +22,7 @@ const CLEANING: Duration = Duration::from_secs(3600);
 pub struct Rollup {
     /// What knows which times have new figures.
     pub metrics: Arc<Metrics>,
-    /// The way to the core.
     pub handle: Handle,
-    /// Where points are kept.
     pub history: Arc<dyn History>,
 }
 

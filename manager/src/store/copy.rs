@@ -11,7 +11,6 @@ use micado_core::metrics::History;
 use serde::Serialize;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-/// What was copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Copied {
     /// How many records of each kind, samples (points) and events; and samples that were left out

@@ -17,7 +17,6 @@ use std::{env::consts::ARCH, path::Path};
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 
-/// What the machine is.
 #[derive(Debug, serde::Deserialize)]
 pub(in crate::api) struct Machine {
     /// Its processor, as `uname -m` says.

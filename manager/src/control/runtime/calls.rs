@@ -33,9 +33,7 @@ pub struct Effects {
     pub join: JoinConfig,
     /// The engine that runs the containers.
     pub engine: Arc<dyn Engine>,
-    /// The clouds' brokers.
     pub brokers: BTreeMap<CloudName, Arc<dyn Broker>>,
-    /// Where nodes find images.
     pub registry: Arc<Registry>,
 }
 
@@ -72,7 +70,6 @@ impl JoinConfig {
 }
 
 impl Effects {
-    /// Carries a call out.
     pub(super) async fn perform(&self, call: Call) -> Answer {
         let kind = call.kind();
         match call {

@@ -27,7 +27,6 @@ use watcher::Watcher;
 /// too, as in a crash.
 type Incoming = (u64, Event);
 
-/// The loop.
 #[derive(Debug)]
 pub struct Runtime {
     config: Config,

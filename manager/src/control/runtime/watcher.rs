@@ -48,7 +48,6 @@ impl Watcher {
         tokio::spawn(task.watch(look.clone(), polled));
         (Self { look, poll }, seen)
     }
-    /// Look at everything.
     pub(super) fn look(&self) {
         self.look.notify_one();
     }
@@ -139,7 +138,6 @@ impl WatchTask {
         Event::Blind(words)
     }
 
-    /// Everything.
     async fn look(&mut self) -> Event {
         match self.engine.observe().await {
             Ok(observation) => {

@@ -16,7 +16,6 @@ use micado_api::{
 };
 use micado_core::metrics::{EVENTS_KEPT, EventRecord, Order, Placed, RecallEvents};
 
-/// The collection.
 pub(super) const COLLECTION: &str = "events";
 
 /// The most documents that the server sends at once.

@@ -21,7 +21,6 @@ use std::{
     time::Duration,
 };
 
-/// The collection.
 pub(super) const COLLECTION: &str = "samples";
 
 /// What makes a document of `samples`.

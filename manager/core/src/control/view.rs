@@ -3,7 +3,7 @@
 use super::{Core, sight::Sight};
 use crate::{
     engine::TaskState,
-    metrics::{Placed, Whose},
+    metrics::{Placed, Series},
     model::{Container, Desired, Instance, Placement, Service},
 };
 use micado_api::{
@@ -533,8 +533,8 @@ impl Core {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when the service has several containers.
-    pub fn measured(&self, name: &str) -> Result<Whose, ErrorBody> {
-        let of = |container: &ContainerName| Ok(Whose::Container(container.to_string()));
+    pub fn measured(&self, name: &str) -> Result<Series, ErrorBody> {
+        let of = |container: &ContainerName| Ok(Series::Container(container.to_string()));
         if let Some(own) = self
             .ledger
             .containers
@@ -544,7 +544,7 @@ impl Core {
             return of(&own.name);
         }
         if let Some(instance) = self.tagged(name) {
-            return Ok(Whose::Instance(instance.id.clone()));
+            return Ok(Series::Instance(instance.id.clone()));
         }
         let named = self.containers_named(name)?;
         let (all, placed): (Vec<_>, Vec<_>) = (

@@ -104,16 +104,7 @@ impl Daemon {
             history: history.clone(),
             shown: opened.shown,
         };
-        let rollup = Rollup {
-            metrics: metrics.clone(),
-            handle: handle.clone(),
-            history: history.clone(),
-        };
-        let schedule = Schedule::new().await?;
-        let ticks = schedule.ticks(&args.tick).await?;
-        tokio::spawn(refresh.clone().run(schedule.ticks(&args.refresh).await?));
-        tokio::spawn(rollup.run(schedule.ticks(&Tick::Every(ROLL_UP)).await?));
-        schedule.start().await?;
+        let (schedule, ticks) = start_jobs(&args, &refresh).await?;
         tracing::info!(%cluster, listen = %args.listen, advertise = %address, join = %url, "the manager is up");
         Ok(Self {
             store,
@@ -155,6 +146,24 @@ impl Daemon {
 
 /// Interval of the roll-up.
 const ROLL_UP: Duration = Duration::from_secs(60);
+
+/// Starts the jobs: refresh and roll-up as tasks, and the ticks of the control loop.
+async fn start_jobs(
+    args: &ManagerArgs,
+    refresh: &Refresh,
+) -> Result<(Schedule, mpsc::Receiver<()>)> {
+    let rollup = Rollup {
+        metrics: refresh.metrics.clone(),
+        handle: refresh.handle.clone(),
+        history: refresh.history.clone(),
+    };
+    let schedule = Schedule::new().await?;
+    let ticks = schedule.ticks(&args.tick).await?;
+    tokio::spawn(refresh.clone().run(schedule.ticks(&args.refresh).await?));
+    tokio::spawn(rollup.run(schedule.ticks(&Tick::Every(ROLL_UP)).await?));
+    schedule.start().await?;
+    Ok((schedule, ticks))
+}
 
 fn cloud_setup(args: &ManagerArgs, state: &Path) -> Result<CloudSetup> {
     let beside = || state.join("cloudsetup.xml");

@@ -64,10 +64,7 @@ pub enum PkiError {
     Damaged(PathBuf),
     /// A name that no certificate can carry, or a fault of the library.
     #[error("cannot make a certificate for {names}: {cause}")]
-    Certificate {
-        names: String,
-        cause: rcgen::Error,
-    },
+    Certificate { names: String, cause: rcgen::Error },
 }
 
 /// What a kept certificate is for; it is made anew when any of this changes.

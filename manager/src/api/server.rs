@@ -49,10 +49,7 @@ pub struct Listen<'a> {
 pub enum BindError {
     /// The unix socket cannot be made.
     #[error("unix socket `{path}`: {cause}")]
-    Socket {
-        path: PathBuf,
-        cause: io::Error,
-    },
+    Socket { path: PathBuf, cause: io::Error },
     /// Another manager answers on the unix socket. Stop it, or give this one a state folder of its
     /// own.
     #[error("another manager answers on `{0}`")]

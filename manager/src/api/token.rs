@@ -26,10 +26,7 @@ impl fmt::Debug for Token {
 pub enum TokenError {
     /// The file cannot be read or written.
     #[error("token file `{path}`: {cause}")]
-    File {
-        path: PathBuf,
-        cause: io::Error,
-    },
+    File { path: PathBuf, cause: io::Error },
     /// What the file holds is no token of ours. Remove the file to get a new one.
     #[error("token file `{0}` holds no token (remove it, and the manager makes a new one)")]
     Unusable(PathBuf),

@@ -6,10 +6,7 @@ use micado_api::{
     ContainerName, InstanceId, ServiceName, Tag, Timestamp, agent::ContainerHappening,
 };
 use micado_core::metrics::{EVENTS_KEPT, EventRecord, Identity, Order, Placed, RecallEvents};
-use redb::{
-    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-    WriteTransaction,
-};
+use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 

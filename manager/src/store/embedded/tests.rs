@@ -199,6 +199,23 @@ async fn a_store_of_another_schema_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_kind_that_is_newer_than_the_file_is_empty_until_it_is_written() {
+    let home = TestHome::fresh().await;
+    drop(home.open().await);
+    let database = Database::create(home.file()).expect("open");
+    let transaction = database.begin_write().expect("begin");
+    let deleted = transaction.delete_table(Table::new("imagecontainer"));
+    assert!(deleted.expect("deleted"));
+    transaction.commit().expect("commit");
+    drop(database);
+    let store = home.open().await;
+    assert_eq!(store.load().await, Ok(vec![]));
+    let change = put(conformance::image(), 0);
+    store.commit(&[change]).await.expect("commit");
+    assert_eq!(store.load().await, Ok(vec![(conformance::image(), 1)]));
+}
+
+#[tokio::test]
 async fn points_that_are_too_old_are_let_go_of() {
     let home = TestHome::fresh().await;
     let history = home.history().await;

@@ -268,7 +268,7 @@ async fn what_is_no_store_of_ours_is_refused_and_left_alone() {
     let stranger = TestHome {
         url: home.url.clone(),
         keys: other,
-        _state: tempfile::tempdir().expect("a folder"),
+        state: tempfile::tempdir().expect("a folder"),
     };
     assert!(schema_error(&stranger).await.contains("another key"));
 
@@ -336,7 +336,7 @@ async fn a_server_that_does_not_let_us_in_or_is_not_there_is_named_without_the_p
         let broken = TestHome {
             url,
             keys: home.keys.clone(),
-            _state: tempfile::tempdir().expect("a folder"),
+            state: tempfile::tempdir().expect("a folder"),
         };
         let error = broken.store(QUICK).await.expect_err("it cannot be opened");
         assert!(

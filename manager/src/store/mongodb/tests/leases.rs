@@ -15,7 +15,7 @@ fn rival(home: &TestHome) -> TestHome {
     TestHome {
         url: home.url.clone(),
         keys,
-        _state: state,
+        state,
     }
 }
 

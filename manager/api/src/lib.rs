@@ -1,6 +1,8 @@
 //! The contract between the manager and its callers (CLI, agent, proxy): wire types, errors and a
 //! client. No I/O but HTTP.
 
+#![warn(missing_docs)]
+
 pub mod agent;
 pub mod client;
 pub mod error;

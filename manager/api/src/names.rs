@@ -1,4 +1,5 @@
-//! The names of things, each a type of its own, so that one cannot be passed as another.
+//! The names of things, each a type of its own, so that one cannot be passed as another. A name that
+//! was parsed or deserialized is well formed.
 
 use serde::{Deserialize, Serialize};
 use std::{borrow::Borrow, fmt, str::FromStr};
@@ -47,7 +48,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $kind:literal, $max:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-        #[serde(transparent)]
+        #[serde(try_from = "String")]
         pub struct $type(String);
 
         impl $type {
@@ -64,8 +65,14 @@ macro_rules! name {
         impl FromStr for $type {
             type Err = NameError;
             fn from_str(name: &str) -> Result<Self, NameError> {
-                check($kind, name, $max)?;
-                Ok(Self(name.to_owned()))
+                name.to_owned().try_into()
+            }
+        }
+        impl TryFrom<String> for $type {
+            type Error = NameError;
+            fn try_from(name: String) -> Result<Self, NameError> {
+                check($kind, &name, $max)?;
+                Ok(Self(name))
             }
         }
         impl fmt::Display for $type {
@@ -100,8 +107,8 @@ name!(
 );
 name!(
     /// The role of an instance (`application`, `database` or any word); every container asks for
-    /// one.
-    Location, "location", 40
+    /// one. Tags that the planner makes are a location and a number.
+    Location, "location", 32
 );
 name!(
     /// A cloud as `cloudsetup.xml` names it.
@@ -189,7 +196,19 @@ mod tests {
             "tag `-x` must begin with a letter or a digit"
         );
         assert!("a b".parse::<Location>().is_err());
-        assert!("a".repeat(41).parse::<Location>().is_err());
+        assert!("a".repeat(33).parse::<Location>().is_err());
+    }
+
+    #[test]
+    fn a_name_is_checked_when_it_is_deserialized() {
+        let good: Tag = serde_json::from_str(r#""application01""#).expect("a name");
+        assert_eq!(good, Tag::trusted("application01"));
+        assert_eq!(
+            serde_json::to_string(&good).expect("JSON"),
+            r#""application01""#
+        );
+        let error = serde_json::from_str::<Tag>(r#""a b""#).expect_err("a space");
+        assert!(error.to_string().starts_with("tag `a b` may hold only"));
     }
 
     #[test]

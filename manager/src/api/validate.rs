@@ -1,12 +1,11 @@
-//! Whether a request makes sense by itself, before anybody is asked. Pure, and the only place where
-//! that is decided.
+//! Checks of a request by itself, before anybody is asked. Pure. Names in it are valid already.
 
 use crate::model::service_name;
 use micado_api::{
     Critical, ErrorBody, ErrorCode, LaunchRequest, MemoryBytes, NanoCpus, PortMapping, ServiceName,
     ServiceSpec, StartRequest, VolumeMount,
 };
-use std::{collections::BTreeSet, str::FromStr};
+use std::collections::BTreeSet;
 
 /// The smallest memory limit that a Docker Engine takes (its own `linuxMinMemory`).
 pub const MEMORY_MIN: MemoryBytes = MemoryBytes::mib(6);
@@ -23,15 +22,6 @@ fn refuse(message: impl Into<String>) -> ErrorBody {
     ErrorBody::new(ErrorCode::BadRequest, message)
 }
 
-/// A name as it came in.
-///
-/// # Errors
-/// `BadRequest`, with what is wrong with it.
-pub fn name<T: FromStr<Err: ToString>>(text: &str) -> Result<T, ErrorBody> {
-    text.parse()
-        .map_err(|error: T::Err| refuse(error.to_string()))
-}
-
 /// A launch; the name of the service it is for.
 ///
 /// # Errors
@@ -41,7 +31,6 @@ pub fn launch(request: &LaunchRequest) -> Result<ServiceName, ErrorBody> {
     image(&spec.image)?;
     let service =
         service_name(&spec.client, &spec.image).map_err(|error| refuse(error.to_string()))?;
-    name::<micado_api::Location>(spec.location.as_str())?;
     size(spec)?;
     texts(spec)?;
     ports(&spec.ports)?;
@@ -67,10 +56,6 @@ pub fn launch(request: &LaunchRequest) -> Result<ServiceName, ErrorBody> {
 /// # Errors
 /// `BadRequest`, with the first thing that is wrong.
 pub fn start(request: &StartRequest) -> Checked {
-    name::<micado_api::CloudName>(request.cloud.as_str())?;
-    name::<micado_api::FlavourName>(request.flavour.as_str())?;
-    name::<micado_api::Tag>(request.tag.as_str())?;
-    name::<micado_api::Location>(request.location.as_str())?;
     if request.application.trim().is_empty() {
         return Err(refuse("application is empty"));
     }

@@ -3,7 +3,7 @@
 use super::{Core, observed::Observed};
 use crate::{
     engine::TaskState,
-    metrics::{Placed, Whose},
+    metrics::{Placed, Series},
     model::{Container, Copy, Desired, Instance, Service},
 };
 use micado_api::{
@@ -499,14 +499,14 @@ impl Core {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when the service has several containers.
-    pub fn measured(&self, name: &str) -> Result<Whose, ErrorBody> {
-        let of = |container: &ContainerName| Ok(Whose::Container(container.to_string()));
+    pub fn measured(&self, name: &str) -> Result<Series, ErrorBody> {
+        let of = |container: &ContainerName| Ok(Series::Container(container.to_string()));
         let own = self.ledger.containers().get(name);
         if let Some(own) = own.filter(|it| it.removed_at.is_none()) {
             return of(&own.name);
         }
         if let Some(instance) = self.tagged(name) {
-            return Ok(Whose::Instance(instance.id.clone()));
+            return Ok(Series::Instance(instance.id.clone()));
         }
         let named = self.containers_named(name)?;
         let (all, placed): (Vec<_>, Vec<_>) = (

@@ -616,7 +616,7 @@ async fn refusals_are_passed_on() {
     assert!(
         other
             .err
-            .starts_with("error: the answer is not to be understood"),
+            .starts_with("error: the reply cannot be parsed"),
         "{}",
         other.err
     );

@@ -142,7 +142,7 @@ async fn a_manager_that_ends_in_the_middle_is_named() {
     assert!(
         ended.err.contains("broke off")
             && ended.err.contains(
-                "\nhint: what was under way is given up; run it again once `micado status`"
+                "\nhint: the session is lost; run it again once `micado status`"
             ),
         "{}",
         ended.err

@@ -93,8 +93,8 @@ async fn main() -> anyhow::Result<()> {
         .init();
     let arguments = Arguments::parse();
     let remove = arguments.remove;
-    // When ended while a software's image is being made, the program exits; finished layers are
-    // used next time.
+    // When ended while a software's image is being made, the program exits; what was made is reused
+    // next time.
     let simulator = Simulator::start(config(arguments)?).await?;
     tracing::info!(
         http = simulator.url(),

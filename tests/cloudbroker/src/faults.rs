@@ -60,6 +60,8 @@ pub enum Fault {
     },
     /// No effect; the reply is 200 with an `errors` document of this text.
     ErrorsAt200(String),
+    /// No effect; the reply is 200 with this body.
+    BodyAt200(String),
     /// No effect and no reply; the connection stays open for this time (milliseconds in JSON).
     Hang(#[serde(with = "milliseconds")] Duration),
     /// The same, with the effect.
@@ -289,6 +291,10 @@ fn random(dice: &mut Dice, call: CallKind) -> Fault {
         CallKind::ShowInstance | CallKind::ListInstances => {
             vec![Fault::UnknownStatus, Fault::NotAllocated]
         }
+        CallKind::Upload => vec![
+            Fault::BodyAt200(" ".to_owned()),
+            Fault::BodyAt200("<hash><errors><error>Busy</error></errors></hash>".to_owned()),
+        ],
         _ => Vec::new(),
     });
     choice.swap_remove(dice.below(choice.len()))

@@ -140,7 +140,7 @@ wheels() {
 engine_answers() { docker version >/dev/null 2>&1; }
 require_engine() { engine_answers || die "no Docker Engine answers at $DOCKER_HOST: start it, or set DOCKER_HOST"; }
 
-# own_engine COMMAND...: for tests. Goes on if the engine is a test's own or was named by DOCKER_HOST, and is in no Swarm; else runs the command, in place of this script, with an engine of its own.
+# own_engine [--fetch|--images] COMMAND...: for tests. Goes on if the engine is a test's own or was named by DOCKER_HOST, and is in no Swarm; else runs the command, in place of this script, with an engine of its own.
 own_engine() {
     local state
     if [[ -z ${MICADO_OWN_ENGINE:-}$named_engine ]]; then exec "$root/scripts/own-engine" "$@"; fi

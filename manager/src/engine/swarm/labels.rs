@@ -10,6 +10,8 @@ pub(crate) const SERVICE: &str = "micado.service";
 pub(crate) const GENERATION: &str = "micado.generation";
 /// On a service: our records as JSON, `[Service, Container]`.
 pub(crate) const RECORDS: &str = "micado.records";
+/// On the Swarm: the addresses of the network that the advertised address is the gateway of.
+pub(crate) const SUBNET: &str = "micado.subnet";
 /// On the Swarm: whether the manager made it, or found it.
 pub(crate) const ORIGIN: &str = "micado.swarm";
 /// It was made by the manager, which keeps its heartbeat as it should be.

@@ -19,10 +19,10 @@ test NAME:
 sim SEED:
     SIM_SEED={{ SEED }} cargo test --locked -p micado-core --test simulation -- --nocapture
 
-# One file of end-to-end tests, such as `grow`: needs root, Docker and the images of scripts/*-image
+# One file of end-to-end tests, such as `grow`, on a Docker Engine of its own: needs root
 e2e NAME:
     cargo build --locked -p micado-manager
-    cargo test --locked -p micado-tests --test {{ NAME }} -- --nocapture
+    scripts/own-engine --images cargo test --locked -p micado-tests --test {{ NAME }} -- --nocapture
 
 # Accept changed snapshots and rewrite docs/openapi.json
 bless:

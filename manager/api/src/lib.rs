@@ -10,6 +10,7 @@ pub mod labels;
 pub mod lines;
 pub mod names;
 pub mod query;
+pub mod restart;
 pub mod types;
 pub mod units;
 pub mod usage;
@@ -26,6 +27,7 @@ pub use names::{
     ServiceName, Tag,
 };
 pub use query::{AllQuery, CopyQuery, EventQuery, HistoryQuery, LogQuery, QuitQuery, StopQuery};
+pub use restart::RestartPolicy;
 pub use types::{
     ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, InstanceState,
     InstanceView, LaunchRequest, Origin, PortMapping, Progress, Protocol, ServiceSpec, ServiceView,

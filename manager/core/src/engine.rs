@@ -3,7 +3,10 @@
 
 use crate::model::{Container, Placement, Service};
 use futures_util::stream::BoxStream;
-use micado_api::{ClusterId, ContainerName, InstanceId, PortMapping, Resources};
+use micado_api::{
+    ClusterId, ContainerName, InstanceId, PortMapping, Resources, ServiceName, VolumeMount,
+};
+use std::collections::BTreeSet;
 
 /// A Swarm node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,7 +236,7 @@ pub fn swarm_name(cluster: &ClusterId, container: &ContainerName, generation: u3
 /// The network alias that all containers of a service share: its name as a DNS label, hashed when
 /// long or changed.
 #[must_use]
-pub fn alias(service: &micado_api::ServiceName) -> String {
+pub fn alias(service: &ServiceName) -> String {
     use sha2::{Digest, Sha256};
     let label = host_label(service.as_str());
     if label == service.as_str() && label.len() <= 63 {
@@ -248,6 +251,50 @@ pub fn alias(service: &micado_api::ServiceName) -> String {
     let readable: String = label.chars().take(55).collect();
     format!("{}-{hash}", readable.trim_end_matches('-'))
 }
+
+/// The engine's name for a volume of a service, or for the cluster's shared volume of this name:
+/// what services of other clients, or of other clusters on the same engine, never get. A readable
+/// part, cut, then a hash of all that it is made from.
+#[must_use]
+pub fn volume_name(cluster: &ClusterId, service: &ServiceName, volume: &VolumeMount) -> String {
+    use sha2::{Digest, Sha256};
+    let (owner, name) = (service.as_str(), volume.name.as_str());
+    // No name holds a `/`, so that no two volumes have the same text.
+    let (text, readable) = if volume.shared {
+        (format!("{cluster}//{name}"), format!("shared-{name}"))
+    } else {
+        (
+            format!("{cluster}/{owner}/{name}"),
+            format!("{owner}-{name}"),
+        )
+    };
+    let hash: String = Sha256::digest(text)
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let readable: String = readable.chars().take(VOLUME_READABLE).collect();
+    format!("micado-{cluster}-{readable}-{hash}")
+}
+
+/// The engine's names of the volumes that only one container may have mounted on one machine at a
+/// time: those that are not shared.
+#[must_use]
+pub fn exclusive_volumes(
+    cluster: &ClusterId,
+    service: &ServiceName,
+    volumes: &[VolumeMount],
+) -> BTreeSet<String> {
+    volumes
+        .iter()
+        .filter(|volume| !volume.shared)
+        .map(|volume| volume_name(cluster, service, volume))
+        .collect()
+}
+
+/// Longest readable part of a volume's name: with the rest it stays well below the 255 bytes of a
+/// file name.
+const VOLUME_READABLE: usize = 80;
 
 /// Lower case, anything that a host name may not hold replaced by `-`.
 #[must_use]
@@ -268,6 +315,62 @@ pub fn host_label(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn volumes_belong_to_their_service() {
+        let named = |cluster: &str, service: &str, name: &str, shared| {
+            let volume = VolumeMount {
+                name: name.to_owned(),
+                path: "/data".to_owned(),
+                shared,
+            };
+            volume_name(
+                &ClusterId::trusted(cluster),
+                &ServiceName::trusted(service),
+                &volume,
+            )
+        };
+        let long = "x".repeat(300);
+        let all = [
+            named("c", "a_web", "data", false),
+            named("c", "b_web", "data", false),
+            named("c", "a_web-x", "data", false),
+            named("c", "a_web", "x-data", false),
+            named("d", "a_web", "data", false),
+            named("c", "a_web", "data", true),
+            named("c", "shared", "data", false),
+            named("c", "a_web", &long, false),
+            named("c", "a_web", &format!("{long}y"), false),
+        ];
+        let distinct: BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len(), "{all:?}");
+        for name in &all {
+            let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            assert!(name.len() <= 128 && name.chars().all(good), "{name}");
+        }
+        assert!(all[0].starts_with("micado-c-a_web-data-"), "{}", all[0]);
+        assert_eq!(
+            named("c", "a_web", "data", true),
+            named("c", "b_db", "data", true)
+        );
+    }
+
+    #[test]
+    fn only_volumes_that_are_not_shared_are_exclusive() {
+        let (cluster, service) = (ClusterId::trusted("c"), ServiceName::trusted("a_web"));
+        let volume = |name: &str, path: &str, shared| VolumeMount {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            shared,
+        };
+        let volumes = [
+            volume("data", "/data", false),
+            volume("data", "/again", false),
+            volume("both", "/both", true),
+        ];
+        let expected = BTreeSet::from([volume_name(&cluster, &service, &volumes[0])]);
+        assert_eq!(exclusive_volumes(&cluster, &service, &volumes), expected);
+    }
 
     #[test]
     fn derived_names_are_host_names() {

@@ -5,6 +5,7 @@ mod events;
 mod history;
 mod rewrite;
 mod schema;
+mod slot;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ pub(in crate::store) use tests::schema_one;
 use super::{Change, Contents, Key, KeyFile, Record, Store, StoreError, Version, codec::KINDS};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use schema::MIGRATIONS;
+use slot::Slot;
 pub(super) use source::Source;
 use std::{
     fmt::Display,
@@ -44,7 +46,7 @@ struct Write {
 #[derive(Debug, Clone)]
 pub struct EmbeddedStore {
     path: Arc<Path>,
-    database: Arc<Database>,
+    database: Arc<Slot>,
     keys: Arc<KeyFile>,
     /// Held by whoever writes: redb lets one write at a time and does not say who is next, here it
     /// is who waits longest.
@@ -72,12 +74,18 @@ impl EmbeddedStore {
         if schema::upgrade(&path, &database, &keys, migrations)? == schema::Remains::OfBefore {
             database = rewrite::rewrite(&path, database, |new, old| std::fs::rename(new, old))?;
         }
-        Ok(Self {
-            path: path.into(),
+        let file = path.clone();
+        let reopen = move || self::database(&file);
+        Ok(Self::of(Slot::new(path, database, reopen), keys))
+    }
+
+    fn of(database: Slot, keys: Arc<KeyFile>) -> Self {
+        Self {
+            path: database.path().into(),
             database: Arc::new(database),
             keys,
             turn: Arc::default(),
-        })
+        }
     }
 
     /// Writes when it is its turn.
@@ -91,14 +99,16 @@ impl EmbeddedStore {
     }
 
     fn read_all(&self) -> Result<Contents, StoreError> {
-        read_all(&self.path, &self.database, Some(&self.keys))
+        self.database.recover()?;
+        let rows = self.database.with(rows)?;
+        decode(&self.path, rows, Some(&self.keys))
     }
 
     fn write_all(&self, writes: &[Write]) -> Result<(), StoreError> {
         // Dropping the transaction, on a conflict or an error, undoes it. Its commit is durable:
         // redb's default is to sync the file before it returns.
-        let attempt = || -> Result<Option<Key>, redb::Error> {
-            let transaction = self.database.begin_write()?;
+        let conflict = self.database.with(|database| {
+            let transaction = database.begin_write()?;
             for write in writes {
                 if !apply(&transaction, write)? {
                     return Ok(Some(write.key.clone()));
@@ -106,12 +116,8 @@ impl EmbeddedStore {
             }
             transaction.commit()?;
             Ok(None)
-        };
-        match attempt() {
-            Ok(None) => Ok(()),
-            Ok(Some(key)) => Err(StoreError::Conflict(key)),
-            Err(error) => Err(explain(&self.path, &error)),
-        }
+        })?;
+        conflict.map_or(Ok(()), |key| Err(StoreError::Conflict(key)))
     }
 }
 
@@ -128,6 +134,10 @@ impl Store for EmbeddedStore {
             .map(|change| seal(&self.keys, change))
             .collect::<Result<Vec<_>, _>>()?;
         self.write(move |store| store.write_all(&writes)).await
+    }
+
+    async fn lost(&self) -> StoreError {
+        self.database.failure().await
     }
 }
 
@@ -251,6 +261,10 @@ fn read_all(
     keys: Option<&KeyFile>,
 ) -> Result<Contents, StoreError> {
     let rows = rows(database).map_err(|error| explain(path, &error))?;
+    decode(path, rows, keys)
+}
+
+fn decode(path: &Path, rows: Vec<Row>, keys: Option<&KeyFile>) -> Result<Contents, StoreError> {
     let read = |(kind, id, version, kept): Row| {
         let unreadable = |why: &dyn Display| {
             StoreError::Failed(format!(
@@ -314,8 +328,11 @@ fn explain(path: &Path, error: &redb::Error) -> StoreError {
         Corrupted(_) => StoreError::Failed(format!(
             "the store {path_shown} is damaged ({error}): move it away, and the manager rebuilds what the engine and the clouds still show"
         )),
+        Io(error) => StoreError::Failed(format!(
+            "the store {path_shown} failed: {error}: nothing can be recorded until its disk takes writes again"
+        )),
         PreviousIo => StoreError::Failed(format!(
-            "the store {path_shown} has failed before and takes no more writes: look at the disk, then restart the manager"
+            "the store {path_shown} has failed before: nothing can be recorded until its disk takes writes again"
         )),
         error => StoreError::Failed(format!("the store {path_shown} failed: {error}")),
     }

@@ -43,12 +43,19 @@ impl Core {
             return;
         };
         let instance = placement.instance.clone();
-        let has_volumes = !self.ledger.service_of(container).spec.volumes.is_empty();
+        let spec = &self.ledger.service_of(container).spec;
+        let (has_volumes, restart) = (!spec.volumes.is_empty(), spec.restart);
         let Some(sight) = &self.sight else { return };
         let Some(task) = sight.task(&swarm_name) else {
             return;
         };
-        let (state, code) = (task.state, task.exit_code.unwrap_or(0));
+        let state = task.state;
+        // A task that failed without an exit code never ran.
+        let code = match state {
+            TaskState::Complete => Some(task.exit_code.unwrap_or(0)),
+            _ => task.exit_code,
+        };
+        let ended = code.filter(|code| restart.ends_at(*code));
         let node = sight
             .node(&instance)
             .filter(|node| node.ready && node.active);
@@ -59,18 +66,16 @@ impl Core {
             self.memory.pending_since.remove(&swarm_name);
         }
         match state {
-            TaskState::Complete => {
+            TaskState::Complete | TaskState::Failed => {
+                let Some(exit_code) = ended else { return };
                 let at = self.now;
                 if let Some(container) = self.ledger.containers.edit(name) {
-                    container.outcome = Some(Outcome {
-                        exit_code: code,
-                        at,
-                    });
+                    container.outcome = Some(Outcome { exit_code, at });
                 }
                 self.decide(
                     Some(name),
                     Some(&instance),
-                    format!("its process ended with {code}"),
+                    format!("its process ended with {exit_code}"),
                 );
             }
             TaskState::Starting | TaskState::Running if has_volumes => {

@@ -543,6 +543,11 @@ fn differences(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
     );
     compare("ports", ports(old), ports(new));
     compare(
+        "restart policy",
+        old.restart.to_string(),
+        new.restart.to_string(),
+    );
+    compare(
         "domain",
         old.domain.clone().unwrap_or_else(|| "none".to_owned()),
         new.domain.clone().unwrap_or_else(|| "none".to_owned()),

@@ -125,18 +125,19 @@ impl Sight {
             .find(|task| task.wanted)
             .or_else(|| tasks.last())
     }
-    /// The last task of a Swarm service that failed, if its present one does not run.
+    /// The last task of a Swarm service whose process ended or failed to start, if its present one
+    /// does not run.
     pub(super) fn failure(&self, name: &str) -> Option<&TaskView> {
         if self
             .task(name)
-            .is_some_and(|task| matches!(task.state, TaskState::Running | TaskState::Complete))
+            .is_some_and(|task| task.state == TaskState::Running)
         {
             return None;
         }
         self.tasks_of(name)
             .iter()
             .rev()
-            .find(|task| task.state == TaskState::Failed)
+            .find(|task| matches!(task.state, TaskState::Failed | TaskState::Complete))
     }
     /// Whether a node is at it: starting it, or running it.
     pub(super) fn is_held(&self, name: &str) -> bool {

@@ -264,6 +264,7 @@ pub(super) fn spec(client: &str, mib: u64) -> ServiceSpec {
         domain: None,
         reservation: Resources::new(MemoryBytes::mib(mib), NanoCpus::millis(250)),
         volumes: Vec::new(),
+        restart: micado_api::RestartPolicy::default(),
     }
 }
 
@@ -587,6 +588,7 @@ fn stop_is_refused_for_a_volume_and_forced() {
     let volumes = vec![VolumeMount {
         name: "data".to_owned(),
         path: "/data".to_owned(),
+        shared: false,
     }];
     bench
         .launch(
@@ -910,6 +912,7 @@ fn volumes_on_a_lost_machine_are_given_up_by_force_only() {
     let volumes = vec![VolumeMount {
         name: "data".to_owned(),
         path: "/data".to_owned(),
+        shared: false,
     }];
     bench
         .launch(

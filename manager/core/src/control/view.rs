@@ -353,6 +353,10 @@ impl Core {
             );
         }
         if let Some(failed) = sight.failure(swarm_name) {
+            if failed.state == TaskState::Complete {
+                let words = "its process ended with 0, and is started again".to_owned();
+                return (ContainerState::Failing, Some(words));
+            }
             let code = failed
                 .exit_code
                 .filter(|code| *code != 0)

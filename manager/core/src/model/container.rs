@@ -52,7 +52,7 @@ pub struct Container {
     pub next_generation: u32,
     /// The instance that holds its volumes, once it has run there.
     pub bound_to: Option<InstanceId>,
-    /// Set when it ended with 0 by itself.
+    /// Set when its process ended by itself and its restart policy does not start it again.
     pub outcome: Option<Outcome>,
     /// Why it waits.
     pub reason: Option<String>,

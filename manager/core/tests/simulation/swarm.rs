@@ -4,7 +4,9 @@ use crate::{
     clock::{Clock, Happening},
     task::{Task, TaskTurn},
 };
-use micado_api::{ClusterId, ContainerName, InstanceId, MemoryBytes, NanoCpus, Resources};
+use micado_api::{
+    ClusterId, ContainerName, InstanceId, MemoryBytes, NanoCpus, Resources, RestartPolicy,
+};
 use micado_core::{
     engine::{EngineError, NodeView, Observation, ServiceView, TaskState, swarm_name},
     model::{Container, Placement, Service as ServiceRecord},
@@ -41,6 +43,8 @@ pub struct Service {
     pub late: bool,
     /// A task of it has run.
     pub has_run: bool,
+    /// When an ended task gets a successor.
+    pub restart: RestartPolicy,
 }
 
 /// The engine as the manager's calls find it.
@@ -57,7 +61,7 @@ pub struct Swarm {
     /// Between two words of a node, in milliseconds.
     pub heartbeat: u64,
     pub replaces_lost_tasks: bool,
-    /// Containers whose process really ended with 0.
+    /// Containers whose process really ended for good.
     pub completed: BTreeSet<ContainerName>,
     /// Nodes or services changed since the last look.
     pub changed: bool,
@@ -169,6 +173,7 @@ impl Swarm {
                 view,
                 late,
                 has_run: false,
+                restart: service.spec.restart,
             },
         );
         self.changed = true;

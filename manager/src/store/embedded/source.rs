@@ -2,8 +2,8 @@
 //! that micado's and of whatever key it will be.
 
 use super::{
-    CACHE_BYTES, Change, Contents, EmbeddedStore, KeyFile, Store, StoreError, blocking, explain,
-    is_blank, lock, read_all, schema,
+    CACHE_BYTES, Change, Contents, EmbeddedStore, KeyFile, Slot, Store, StoreError, blocking,
+    explain, is_blank, lock, read_all, schema,
 };
 use micado_api::{InstanceId, Timestamp};
 use micado_core::metrics::{Happening, History, Point, Recall, RecallEvents, Resolution};
@@ -39,12 +39,14 @@ impl Source {
             let contents = database
                 .as_ref()
                 .map_or(Ok(vec![]), |database| read(&path, database, &keys))?;
-            let past = database.map(|database| EmbeddedStore {
-                path: path.clone().into(),
-                database: Arc::new(database),
-                keys,
-                turn: Arc::default(),
-            });
+            let file = path.clone();
+            let reopen = move || {
+                self::database(&file)?.ok_or_else(|| {
+                    StoreError::Failed(format!("the store {} is empty now", file.display()))
+                })
+            };
+            let past = database
+                .map(|database| EmbeddedStore::of(Slot::new(path.clone(), database, reopen), keys));
             Ok(Self {
                 path,
                 contents,

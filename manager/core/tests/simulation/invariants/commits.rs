@@ -252,7 +252,7 @@ fn changes_were_asked_for(
     Ok(())
 }
 
-/// A container is completed when its process really ended with 0.
+/// A container is completed when its process really ended, and is not started again.
 fn ended_truly(world: &World, before: Option<&Container>, after: &Container) -> Result<(), Broken> {
     let ends = after.outcome.is_some() && before.is_none_or(|it| it.outcome.is_none());
     if ends && !world.swarm.completed.contains(&after.name) {

@@ -22,6 +22,9 @@ fn refuse(message: impl Into<String>) -> ErrorBody {
     ErrorBody::new(ErrorCode::BadRequest, message)
 }
 
+/// Upper bound for the containers of one launch.
+const MOST_COPIES: u32 = 10_000;
+
 /// A launch; the name of the service it is for.
 ///
 /// # Errors
@@ -39,6 +42,12 @@ pub fn launch(request: &LaunchRequest) -> Result<ServiceName, ErrorBody> {
         return Err(refuse(
             "all ports and certain ports were asked for: `publish_all` and `ports` exclude each other",
         ));
+    }
+    if request.copies.get() > MOST_COPIES {
+        return Err(refuse(format!(
+            "{} copies are more than {MOST_COPIES} in one launch",
+            request.copies
+        )));
     }
     if let Some(id) = &request.request
         && (id.is_empty() || id.len() > 128)

@@ -3,6 +3,7 @@
 
 # shellcheck disable=SC2034 # for those who source this
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+named_engine=${DOCKER_HOST:-}
 export DOCKER_HOST=${DOCKER_HOST:-unix:///var/run/docker.sock}
 
 say() { echo "${me:?}: $*" >&2; }
@@ -115,8 +116,52 @@ apt_get() {
     DEBIAN_FRONTEND=noninteractive apt-get "$@" >>"$log" 2>&1 || die_log "$log" "apt-get $1 failed"
 }
 
+# wheels NAME: prints the folder, in target/, with what scripts/requirements-NAME.txt lists, fetched unless it is there.
+wheels() {
+    local folder=$root/target/$1 list=$root/scripts/requirements-$1.txt
+    mkdir -p "$root/target"
+    exec 8>"$folder.lock"
+    flock 8
+    if ! cmp -s "$list" "$folder/requirements.txt"; then
+        rm -rf "$folder.new"
+        python3 -m pip install --quiet --no-deps --only-binary :all: --require-hashes --target "$folder.new" -r "$list" >"$folder.log" 2>&1 || {
+            tail -n 5 "$folder.log" | sed 's/^/    /' >&2
+            say "cannot install what $list lists (log: $folder.log)"
+            return 1
+        }
+        cp "$list" "$folder.new/requirements.txt"
+        rm -rf "$folder"
+        mv "$folder.new" "$folder"
+    fi
+    exec 8>&-
+    echo "$folder"
+}
+
 engine_answers() { docker version >/dev/null 2>&1; }
 require_engine() { engine_answers || die "no Docker Engine answers at $DOCKER_HOST: start it, or set DOCKER_HOST"; }
+
+# own_engine [--fetch|--images] COMMAND...: for tests. Goes on if the engine is a test's own or was named by DOCKER_HOST, and is in no Swarm; else runs the command, in place of this script, with an engine of its own.
+own_engine() {
+    local state
+    if [[ -z ${MICADO_OWN_ENGINE:-}$named_engine ]]; then exec "$root/scripts/own-engine" "$@"; fi
+    require_engine
+    state=$(docker info --format '{{.Swarm.LocalNodeState}}')
+    [[ $state == inactive ]] || die "the engine at $DOCKER_HOST is in a Swarm, and a test could harm what runs there: unset DOCKER_HOST (an engine of the test's own is started then), or name an engine that is in none"
+}
+
+# What tests need, made where an engine is that reaches no network, of what was fetched before.
+images=(node cloudbroker registry web)
+fetch_for_images() {
+    local image
+    # Within a test, whoever is outside has fetched it.
+    [[ -z ${CARGO_NET_OFFLINE:-} ]] || return 0
+    (cd "$root" && cargo fetch --locked --quiet) || die "cargo cannot fetch the crates"
+    for image in node cloudbroker registry; do "$root/scripts/$image-image/build" --fetch >/dev/null || die "scripts/$image-image/build --fetch failed; its words are above"; done
+}
+build_images() {
+    local image
+    for image in "${images[@]}"; do "$root/scripts/$image-image/build" >/dev/null || die "scripts/$image-image/build failed; its words are above"; done
+}
 
 # hub_answers IMAGE: whether the engine has the image of Docker Hub, or can have it.
 # The engine begins a pull by naming the repository, once the registry has answered; a registry out of reach says nothing for a long time.

@@ -16,13 +16,13 @@ use crate::{
     },
     engine::{
         Engine,
-        swarm::{Swarm, SwarmConfig},
+        swarm::{Claim, Leadership, Swarm, SwarmConfig},
     },
     metrics::{History, Metrics, Refresh, Rollup},
     pki::Pki,
     store::{Change, EmbeddedStore, Key, KeyFile, MongoStore, Place, Record, Store},
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use micado_api::{CloudName, ClusterId};
 use micado_cloudsetup::{
     Broker, BrokerKind, Cloud, CloudBroker, CloudSetup, LocalCloud, LocalConfig,
@@ -58,6 +58,7 @@ struct Daemon {
     api: Api,
     offered: ApiState,
     token: Token,
+    lease: Arc<Leadership>,
     _schedule: Schedule,
 }
 
@@ -66,7 +67,8 @@ impl Daemon {
         let state = private_folder(&args.state)?;
         let setup = cloud_setup(&args, &state)?;
         let opened = open_store(args.store.clone(), &state).await?;
-        let (swarm, brokers) = settle(&args, &state, &setup, opened.store.as_ref()).await?;
+        let (swarm, lease, brokers) =
+            settle(&args, &state, &setup, opened.store.as_ref()).await?;
         let (cluster, address) = (swarm.cluster().clone(), swarm.address().await?);
         let pki = Arc::new(Pki::open(&state.join("pki"))?);
         write_public(&state.join("ca.crt"), pki.authority())?;
@@ -114,12 +116,20 @@ impl Daemon {
             api,
             offered: ApiState::new(handle, engine, gate, metrics, history),
             token,
+            lease,
             _schedule: schedule,
         })
     }
 
     async fn run(self) -> Result<()> {
         let (stop, stopped) = watch::channel(false);
+        let mut until_led = stopped.clone();
+        let led = async {
+            tokio::select! {
+                error = self.lease.lost() => Err(anyhow!(error)),
+                _ = until_led.wait_for(|stop| *stop) => Ok(()),
+            }
+        };
         let mut until = stopped.clone();
         let until_stopped = async move { drop(until.wait_for(|stop| *stop).await) };
         let serve = async {
@@ -135,7 +145,7 @@ impl Daemon {
             stop.send_replace(true);
             Ok(())
         };
-        let ended = tokio::try_join!(serve, work, signals).map(drop);
+        let ended = tokio::try_join!(serve, work, led, signals).map(drop);
         if ended.is_ok() {
             self.refresh.end().await;
         }
@@ -232,70 +242,99 @@ async fn open_store(place: Option<Place>, state: &Path) -> Result<Opened> {
     })
 }
 
-/// The engine as a Swarm manager of the store's cluster (or of a new one), and the clouds' brokers.
+/// The engine as a Swarm manager of the store's cluster (or of a new one), the lease to lead it, and
+/// the clouds' brokers.
 async fn settle(
     args: &ManagerArgs,
     state: &Path,
     setup: &CloudSetup,
     store: &dyn Store,
-) -> Result<(Swarm, BTreeMap<CloudName, Arc<dyn Broker>>)> {
+) -> Result<(Swarm, Arc<Leadership>, Brokers)> {
     let contents = store.load().await?;
-    let known = contents.into_iter().find_map(|(record, _)| match record {
-        Record::Setting(name, value) if name == CLUSTER => Some(ClusterId::trusted(value)),
-        _ => None,
-    });
+    let setting = |wanted: &str| {
+        contents.iter().find_map(|(record, _)| match record {
+            Record::Setting(name, value) if name == wanted => Some(value.clone()),
+            _ => None,
+        })
+    };
+    let known = setting(CLUSTER).map(ClusterId::trusted);
+    let identity = match setting(IDENTITY) {
+        Some(identity) => identity,
+        None => keep_setting(store, IDENTITY, format!("{:016x}", rand::random::<u64>())).await?,
+    };
+    let claim = Claim {
+        identity,
+        take_over: args.take_over,
+        lasts: args.lease,
+    };
     let present = Swarm::present(&args.engine).await?;
+    let labelled = present.as_ref().and_then(|swarm| swarm.cluster.clone());
     let file = state.join("cluster-id");
     let fresh = || {
         drawn(&file).unwrap_or_else(|| ClusterId::trusted(format!("{:08x}", rand::random::<u32>())))
     };
-    let cluster = known.clone().or(present.clone()).unwrap_or_else(fresh);
+    let cluster = known.clone().or(labelled.clone()).unwrap_or_else(fresh);
+    // Before anything is written: whoever is refused must not take the cluster for its own later.
+    let mut lease = None;
+    if present.is_some() && labelled.is_none_or(|labelled| labelled == cluster) {
+        lease = Some(Swarm::lead(&args.engine, &claim).await?);
+    }
     // Before anything is made under this id, so that whoever cleans up knows it.
     write_public(&file, &format!("{cluster}\n"))?;
+    let subnet = present.as_ref().and_then(|swarm| swarm.subnet.clone());
     let locals: Vec<_> = setup
         .clouds
         .iter()
         .filter(|cloud| cloud.broker == BrokerKind::Local)
-        .map(|cloud| local(args, &cluster, cloud))
+        .map(|cloud| local(args, &cluster, cloud, subnet.clone()))
         .collect();
     let rented = CloudBroker::all(setup)?;
-    let mut advertise = args.advertise.clone();
-    if let (None, None, Some(local)) = (
-        &advertise,
-        &present,
-        locals.iter().find(|_| shares_engine(args)),
-    ) {
-        advertise = Some(local.gateway(&cluster).await?.to_string());
-    }
-    let heartbeat = heartbeat_for(args.down_timeout);
-    let config = SwarmConfig {
+    let mut config = SwarmConfig {
         endpoint: args.engine.clone(),
-        advertise,
+        advertise: args.advertise.clone(),
         wanted: known.clone(),
-        heartbeat,
+        heartbeat: heartbeat_for(args.down_timeout),
         ..SwarmConfig::new(cluster.clone())
     };
+    // Where a Swarm is to be made, its address is that network's gateway. Where one was made so, the
+    // network is there again before the address is needed.
+    if let Some(local) = locals.iter().find(|_| shares_engine(args))
+        && args.advertise.is_none()
+        && (present.is_none() || subnet.is_some())
+    {
+        let (gateway, subnet) = local.gateway(&cluster).await?;
+        config.advertise = Some(gateway.to_string());
+        config.gateway_of = Some(subnet);
+    }
     let swarm = Swarm::connect(&config).await?;
+    let lease = match lease {
+        Some(lease) => lease,
+        None => Swarm::lead(&args.engine, &claim).await?,
+    };
     if known.is_none() {
-        let record = Record::Setting(CLUSTER.to_owned(), swarm.cluster().to_string());
-        store
-            .commit(&[Change {
-                key: Key::Setting(CLUSTER.to_owned()),
-                expected: 0,
-                record: Some(record),
-            }])
-            .await?;
+        keep_setting(store, CLUSTER, swarm.cluster().to_string()).await?;
     }
     let brokers = locals
         .into_iter()
         .map(|it| Arc::new(it) as Arc<dyn Broker>)
-        .chain(rented.into_iter().map(|it| Arc::new(it) as Arc<dyn Broker>));
-    Ok((
-        swarm,
-        brokers
-            .map(|broker| (broker.cloud().clone(), broker))
-            .collect(),
-    ))
+        .chain(rented.into_iter().map(|it| Arc::new(it) as Arc<dyn Broker>))
+        .map(|broker| (broker.cloud().clone(), broker))
+        .collect();
+    Ok((swarm.led(lease.clone()), lease, brokers))
+}
+
+/// By the names of their clouds.
+type Brokers = BTreeMap<CloudName, Arc<dyn Broker>>;
+
+/// Records a setting that is not there yet, and returns its value.
+async fn keep_setting(store: &dyn Store, name: &str, value: String) -> Result<String> {
+    let change = Change {
+        key: Key::Setting(name.to_owned()),
+        expected: 0,
+        record: Some(Record::Setting(name.to_owned(), value.clone())),
+    };
+    store.commit(&[change]).await?;
+    Ok(value)
 }
 
 /// The store's file in the state folder.
@@ -304,14 +343,22 @@ const STORE: &str = "store.redb";
 /// The setting that names the cluster.
 const CLUSTER: &str = "cluster";
 
+/// The setting that tells this store from others: whoever has it may lead the cluster.
+const IDENTITY: &str = "identity";
+
 /// The id that a first start drew that ended before the Swarm had it: networks may carry it
 /// already.
 fn drawn(file: &Path) -> Option<ClusterId> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// The broker of a cloud of this machine's.
-fn local(args: &ManagerArgs, cluster: &ClusterId, cloud: &Cloud) -> LocalCloud {
+/// The broker of a cloud of this machine's. `subnet`: what its network must have, if that matters.
+fn local(
+    args: &ManagerArgs,
+    cluster: &ClusterId,
+    cloud: &Cloud,
+    subnet: Option<String>,
+) -> LocalCloud {
     let endpoint = args
         .cloud_engine
         .clone()
@@ -327,6 +374,7 @@ fn local(args: &ManagerArgs, cluster: &ClusterId, cloud: &Cloud) -> LocalCloud {
         LocalConfig {
             network,
             image: args.node_image.clone(),
+            subnet: subnet.filter(|_| shares_engine(args)),
         },
     )
 }

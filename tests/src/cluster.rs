@@ -7,7 +7,7 @@ use crate::{
     faulty::FaultyBroker,
     free_port,
     host::{Boots, Host},
-    manager::Manager,
+    manager::{Manager, log_tail},
     mongod::{Mongod, Store},
     run,
     view::{measured, wait},
@@ -220,6 +220,27 @@ impl Cluster {
     /// Replaces `cloudsetup.xml`; the next manager reads it.
     pub fn write_setup(&self, text: &str) {
         std::fs::write(self.file("cloudsetup.xml"), text).expect("cloudsetup.xml");
+    }
+
+    /// What the manager is told, for one with a state folder of its own on the same engine and
+    /// clouds.
+    #[must_use]
+    pub fn arguments_of_another(&self, state: &Path) -> Vec<String> {
+        std::fs::copy(self.file("cloudsetup.xml"), state.join("cloudsetup.xml"))
+            .expect("cloudsetup.xml");
+        let mut arguments = ["manager", "--state", &state.display().to_string()]
+            .map(str::to_owned)
+            .to_vec();
+        arguments.extend_from_slice(&self.arguments);
+        let listen = arguments.iter().position(|argument| argument == "--listen");
+        arguments[listen.expect("it was told") + 1] = format!("0.0.0.0:{}", free_port());
+        arguments
+    }
+
+    /// The end of what its managers wrote.
+    #[must_use]
+    pub fn manager_log(&self) -> String {
+        log_tail(&self.remains.folder, 50)
     }
 
     /// Starts the manager and waits until it is ready.

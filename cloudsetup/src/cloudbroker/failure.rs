@@ -1,5 +1,4 @@
-//! What an answer says: yes, a clear no, or nothing of the effect. An error document decides before
-//! the status, whatever the status is.
+//! Judges an answer: yes, a clear no, or unclear. An `errors` element decides before the status.
 
 use super::http::Answer;
 use crate::{
@@ -97,6 +96,10 @@ pub(super) fn judge(answer: &Answer) -> Verdict {
         // Whatever it says: a call that came too slowly may have been done.
         (_, 408) => Verdict::Unclear(text),
         (Some(document), _) => Verdict::No(document.kind(status), text),
+        // The API never answers with a page: a sign-in form or a proxy stands in front of it.
+        (None, 200..=299) if is_page(&answer.body) => {
+            Verdict::Unclear(format!("it answered {status} with a web page"))
+        }
         (None, 200..=299) => Verdict::Yes,
         (None, 401) => Verdict::No(No::Credentials, text),
         (None, 404) => Verdict::No(No::Absent, text),
@@ -112,19 +115,17 @@ struct ErrorDocument {
 
 impl ErrorDocument {
     fn read(body: &str) -> Option<Self> {
-        // Lists are long, and errors are rare.
-        let root = body
-            .contains("<errors")
-            .then(|| dom::parse(body).ok())?
-            .filter(|root| root.is("errors"))?;
-        let texts: Vec<_> = root
+        // Parsing long lists is slow, and errors are rare.
+        let document = body.contains("errors").then(|| dom::parse(body).ok())??;
+        let errors = first(&document, "errors")?;
+        let texts: Vec<_> = errors
             .children
             .iter()
             .filter(|child| child.is("error"))
             .map(everything)
             .filter(|text| !text.is_empty())
             .collect();
-        let kind = root
+        let kind = errors
             .text_of("type")
             .unwrap_or_default()
             .to_ascii_lowercase();
@@ -147,6 +148,25 @@ impl ErrorDocument {
             _ => No::Other,
         }
     }
+}
+
+/// The first element of this name in document order, at any depth: good records hold no `errors`,
+/// and the vendor's client takes them wherever they stand.
+fn first<'e>(element: &'e Element, name: &str) -> Option<&'e Element> {
+    if element.is(name) {
+        return Some(element);
+    }
+    element.children.iter().find_map(|child| first(child, name))
+}
+
+/// Tells a web page from an answer of the API.
+fn is_page(body: &str) -> bool {
+    let start = body.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    ["<!doctype html", "<html"].iter().any(|opening| {
+        start
+            .get(..opening.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(opening))
+    })
 }
 
 /// The text of an element and all that stands in it.

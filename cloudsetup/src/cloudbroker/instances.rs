@@ -119,7 +119,7 @@ impl CloudBroker {
             {
                 Ok(()) => drop(self.strays().remove(&id)),
                 Err(failure) if failure.is(No::Absent) || failure.is(No::WrongStatus) => {
-                    drop(self.strays().remove(&id))
+                    self.strays().remove(&id);
                 }
                 Err(failure) => tracing::error!(
                     "an instance that nobody can find runs and is paid for: {failure}"

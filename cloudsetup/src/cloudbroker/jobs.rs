@@ -9,7 +9,7 @@ use super::{
     http::Body,
     inputs,
     poll::{Poll, Progress},
-    records::{Job, items, liveliest, one},
+    records::{Job, identified, items, liveliest, one},
     wire::{Document, arguments},
 };
 use crate::{Application, Flavour, Machine, MachineState, Order, dom::Element};
@@ -185,9 +185,9 @@ impl CloudBroker {
     /// The names of the files that the job has.
     async fn uploaded(&self, job: &Job) -> Result<BTreeSet<String>, Failure> {
         let names = |root: &Element| {
-            let files = items(root, "data-file")?
-                .into_iter()
-                .filter(|file| file.text_of("uploaded") != Some("false"));
+            let files = items(root, "data-file")?.into_iter().filter(|file| {
+                identified(file, "data-file").is_ok() && file.text_of("uploaded") != Some("false")
+            });
             Ok(files
                 .filter_map(|file| {
                     file.text_of("data-file-name")

@@ -6,6 +6,7 @@ use super::{
     failure::{Failure, No, Verdict, judge},
     http::{Body, Carrier, Request},
     pace::Pace,
+    records::identified,
 };
 use crate::dom::{self, Element};
 use reqwest::Method;
@@ -97,17 +98,12 @@ impl Link {
             .map_err(|failure| failure.doing(purpose))
     }
 
-    /// Sends a file. Never sent twice; what the broker says of it is of no interest.
+    /// Sends a file. Never sent twice. Only a `data-file` with an id confirms it: after any other
+    /// answer the file may or may not be there.
     pub(super) async fn upload(&self, file: Body, purpose: &str) -> Result<(), Failure> {
-        let request = Request {
-            method: Method::POST,
-            path: "/data_files.xml".to_owned(),
-            body: file,
-        };
-        self.repeated(&request)
+        let confirmed = |root: &Element| identified(root, "data-file").map(drop);
+        self.create("/data_files.xml", file, purpose, confirmed)
             .await
-            .map(drop)
-            .map_err(|failure| failure.doing(purpose))
     }
 
     /// Does something to a record. What the broker says of it is of no interest, and may be

@@ -4,8 +4,8 @@
 use crate::{Flavour, LocalConfig, Machine, MachineState, Order};
 use bollard::models::{
     ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum as State, HostConfig,
-    HostConfigCgroupnsModeEnum as CgroupNs, HostConfigLogConfig, NetworkCreateRequest,
-    RestartPolicy, RestartPolicyNameEnum,
+    HostConfigCgroupnsModeEnum as CgroupNs, HostConfigLogConfig, Ipam, IpamConfig,
+    NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum,
 };
 use micado_api::{
     CloudName, ClusterId, InstanceId, MachineName,
@@ -64,11 +64,24 @@ pub(super) fn pinned(containers: &[ContainerSummary], cpus: usize) -> Vec<usize>
     counts
 }
 
-/// The network of the instances, marked as this cluster's.
-pub(super) fn network(name: &str, cluster: &ClusterId) -> NetworkCreateRequest {
+/// The network of the instances, marked as this cluster's, with these addresses or the engine's
+/// choice.
+pub(super) fn network(
+    name: &str,
+    cluster: &ClusterId,
+    subnet: Option<&str>,
+) -> NetworkCreateRequest {
+    let ipam = subnet.map(|subnet| Ipam {
+        config: Some(vec![IpamConfig {
+            subnet: Some(subnet.to_owned()),
+            ..IpamConfig::default()
+        }]),
+        ..Ipam::default()
+    });
     NetworkCreateRequest {
         name: name.to_owned(),
         driver: Some("bridge".to_owned()),
+        ipam,
         labels: Some([(CLUSTER.to_owned(), cluster.to_string())].into()),
         ..NetworkCreateRequest::default()
     }

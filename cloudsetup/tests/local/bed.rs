@@ -60,7 +60,7 @@ impl Bed {
             )
         });
         let cluster = ClusterId::trusted(format!("cloudtest-{name}-{}", std::process::id()));
-        let cloud = local_cloud(&cluster, &endpoint, &image);
+        let cloud = local_cloud(network(&cluster), None, &endpoint, &image);
         Self {
             cloud,
             cluster,
@@ -72,7 +72,22 @@ impl Bed {
 
     /// The same cloud on another engine or with another image.
     pub fn cloud_with(&self, endpoint: &str, image: &str) -> LocalCloud {
-        local_cloud(&self.cluster, endpoint, image)
+        local_cloud(network(&self.cluster), None, endpoint, image)
+    }
+
+    /// The same cloud on a network of this name, which must have these addresses if any.
+    pub fn cloud_on(&self, network: &str, subnet: Option<&str>) -> LocalCloud {
+        local_cloud(
+            network.to_owned(),
+            subnet.map(str::to_owned),
+            &self.endpoint,
+            &self.image,
+        )
+    }
+
+    /// The network of the bed's own cloud.
+    pub fn network(&self) -> String {
+        network(&self.cluster)
     }
 
     pub fn order<const N: usize>(
@@ -385,7 +400,7 @@ fn network(cluster: &ClusterId) -> String {
     format!("{cluster}-net")
 }
 
-fn local_cloud(cluster: &ClusterId, endpoint: &str, image: &str) -> LocalCloud {
+fn local_cloud(network: String, subnet: Option<String>, endpoint: &str, image: &str) -> LocalCloud {
     let cloud = CloudSetup::parse(SETUP, "setup")
         .expect("a good setup")
         .clouds
@@ -394,8 +409,9 @@ fn local_cloud(cluster: &ClusterId, endpoint: &str, image: &str) -> LocalCloud {
         cloud,
         endpoint,
         LocalConfig {
-            network: network(cluster),
+            network,
             image: image.to_owned(),
+            subnet,
         },
     )
 }

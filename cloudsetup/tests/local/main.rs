@@ -291,3 +291,43 @@ async fn the_network_is_made_once_and_only_ours_is_removed() {
     })
     .await;
 }
+
+/// Machines are told where the manager is by the network's gateway, so a network that was lost comes
+/// back with its addresses: by the cloud that made it, and by a later one that was told of them. The
+/// engine's own choice would be others, those of the network that was made first and is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_network_is_made_again_with_its_addresses() {
+    with_bed("again", async |bed: &Bed| {
+        let first_name = format!("{}-first", bed.network());
+        let first = bed.cloud_on(&first_name, None);
+        let lost = async || {
+            bed.cloud
+                .remove_network(&bed.cluster)
+                .await
+                .expect("a lost network");
+        };
+        let (_, taken) = first.gateway(&bed.cluster).await.expect("the first");
+        let before = bed.cloud.gateway(&bed.cluster).await.expect("the second");
+        first
+            .remove_network(&bed.cluster)
+            .await
+            .expect("the first is gone");
+        lost().await;
+
+        let again = bed.cloud.gateway(&bed.cluster).await;
+        assert_eq!(again.expect("made again"), before);
+        lost().await;
+        let later = bed.cloud_on(&bed.network(), Some(&before.1));
+        let again = later.gateway(&bed.cluster).await;
+        assert_eq!(again.expect("made by a later one"), before);
+
+        // One that has other addresses than it must have, and one whose addresses are taken.
+        let other = bed.cloud_on(&bed.network(), Some(&taken));
+        let refused = other.gateway(&bed.cluster).await.expect_err("a refusal");
+        assert!(refused.to_string().contains(&taken), "{refused}");
+        let squatter = bed.cloud_on(&first_name, Some(&before.1));
+        let refused = squatter.gateway(&bed.cluster).await.expect_err("a refusal");
+        assert!(refused.to_string().contains("was lost"), "{refused}");
+    })
+    .await;
+}

@@ -2,10 +2,11 @@
 
 use crate::{
     CloudName, ClusterId, ContainerName, ContainerUsage, FlavourName, ImageView, InstanceId,
-    Location, MachineUsage, MemoryBytes, PricePerHour, Resources, ServiceName, Tag, Timestamp,
+    Location, MachineUsage, MemoryBytes, PricePerHour, Resources, RestartPolicy, ServiceName, Tag,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 
 /// How far an instance is. The arrows are those of `design.md`, "The life of an instance".
 #[derive(
@@ -99,7 +100,7 @@ pub struct PortMapping {
     pub protocol: Protocol,
 }
 
-/// A named volume and where the container sees it.
+/// A named volume and where the container sees it. It belongs to its service, unless it is shared.
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
 )]
@@ -108,6 +109,17 @@ pub struct VolumeMount {
     pub name: String,
     /// An absolute path in the container.
     pub path: String,
+    /// Whether it is the volume of this name that all services of the cluster may mount.
+    #[serde(default)]
+    pub shared: bool,
+}
+
+/// As it is typed: `NAME:PATH`, or `shared:NAME:PATH`.
+impl fmt::Display for VolumeMount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shared = if self.shared { "shared:" } else { "" };
+        write!(f, "{shared}{}:{}", self.name, self.path)
+    }
 }
 
 /// What a person asked for: equal for all containers of a service.
@@ -133,6 +145,10 @@ pub struct ServiceSpec {
     pub reservation: Resources,
     /// Named volumes; a container with any is bound to the machine that holds them.
     pub volumes: Vec<VolumeMount>,
+    /// When an ended process is started again: `always`, `on-failure`, `on-failure:N` or `no`.
+    #[serde(default)]
+    #[schema(value_type = String, example = "on-failure:3")]
+    pub restart: RestartPolicy,
 }
 
 /// How far a container is, as people see it. Derived from what is wanted and what the engine shows.
@@ -163,7 +179,7 @@ pub enum ContainerState {
     Stopping,
     /// Stopped by `quit`.
     Stopped,
-    /// Its process ended with 0.
+    /// Its process ended, and its restart policy does not start it again.
     Completed,
     /// Nothing of it is left. Only progress says so; it is listed no more.
     Removed,
@@ -171,7 +187,7 @@ pub enum ContainerState {
     Unknown,
 }
 
-/// `POST /v1/containers`: run one more container of a service, and make the service if need be.
+/// `POST /v1/containers`: run more containers of a service, and make the service if need be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LaunchRequest {
     /// The image, its settings and what it is promised.
@@ -182,9 +198,17 @@ pub struct LaunchRequest {
     /// A name for this request: repeated with the same name it makes no second container.
     #[serde(default)]
     pub request: Option<String>,
+    /// How many containers: planned together, made all or none. At most 10,000.
+    #[serde(default = "one")]
+    #[schema(value_type = u32, minimum = 1, maximum = 10_000)]
+    pub copies: NonZeroU32,
     /// What of the reservation nobody named.
     #[serde(default)]
     pub unnamed: Unnamed,
+}
+
+fn one() -> NonZeroU32 {
+    NonZeroU32::MIN
 }
 
 /// What of a reservation was not named by whoever launches: what the service has, else what was

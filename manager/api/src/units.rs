@@ -208,12 +208,13 @@ impl Resources {
     }
 }
 
+/// Sums stop at the largest number: what wrapped around would look like room.
 impl Add for Resources {
     type Output = Self;
     fn add(self, other: Self) -> Self {
         Self {
-            memory: MemoryBytes(self.memory.0 + other.memory.0),
-            cpu: NanoCpus(self.cpu.0 + other.cpu.0),
+            memory: MemoryBytes(self.memory.0.saturating_add(other.memory.0)),
+            cpu: NanoCpus(self.cpu.0.saturating_add(other.cpu.0)),
         }
     }
 }
@@ -353,6 +354,14 @@ impl fmt::Display for Resources {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sums_do_not_wrap() {
+        let most = Resources::new(MemoryBytes(u64::MAX), NanoCpus(u64::MAX));
+        let mut sum = most + Resources::new(MemoryBytes(1), NanoCpus(1));
+        sum += most;
+        assert_eq!(sum, most);
+    }
 
     #[test]
     fn memory_is_read_and_shown() {

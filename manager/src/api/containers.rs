@@ -13,8 +13,7 @@ use crate::{
 };
 use axum::{Json, extract::State, http::StatusCode};
 use micado_api::{
-    AllQuery, ContainerView, ErrorBody, ErrorCode, LaunchRequest, PortMapping, QuitQuery,
-    ServiceSpec,
+    AllQuery, ContainerView, ErrorBody, ErrorCode, LaunchRequest, QuitQuery, ServiceSpec,
 };
 use utoipa_axum::routes;
 
@@ -68,14 +67,7 @@ async fn launch(
         Err(error) => return Err(Refusal::engine(&format!("image `{image}`"), error)),
     };
     if request.publish_all {
-        request.spec.ports = facts
-            .exposed
-            .iter()
-            .map(|port| PortMapping {
-                host: None,
-                ..*port
-            })
-            .collect();
+        request.spec.ports = validate::publish_exposed(image, &facts.exposed)?;
     }
     match state
         .handle

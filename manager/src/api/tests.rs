@@ -347,6 +347,7 @@ fn launch(image: &str) -> LaunchRequest {
         domain: None,
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: vec![],
+        restart: micado_api::RestartPolicy::default(),
     };
     LaunchRequest {
         spec,

@@ -148,8 +148,34 @@ fn texts(spec: &ServiceSpec) -> Checked {
     Ok(())
 }
 
+/// Most ports that are published when none is named. Each costs the engine a proxy process and
+/// firewall rules: 500 of them made a machine of 512 MiB kill its engine.
+const EXPOSED_MAX: usize = 20;
+
+/// Ports of the machine's choice for all that an image exposes.
+///
+/// # Errors
+/// `BadRequest` when they are too many to publish unasked.
+pub fn publish_exposed(
+    image: &str,
+    exposed: &[PortMapping],
+) -> Result<Vec<PortMapping>, ErrorBody> {
+    if exposed.len() > EXPOSED_MAX {
+        return Err(refuse(format!(
+            "image `{image}` exposes {} ports, and at most {EXPOSED_MAX} are published unasked",
+            exposed.len()
+        ))
+        .hint("name those that are needed: -p HOST:CONTAINER, once for each"));
+    }
+    let unpinned = |port: &PortMapping| PortMapping {
+        host: None,
+        ..*port
+    };
+    Ok(exposed.iter().map(unpinned).collect())
+}
+
 fn ports(ports: &[PortMapping]) -> Checked {
-    let mut taken = BTreeSet::new();
+    let (mut taken, mut published) = (BTreeSet::new(), BTreeSet::new());
     for port in ports {
         if port.container == 0 || port.host == Some(0) {
             return Err(refuse("port 0 is no port"));
@@ -162,13 +188,20 @@ fn ports(ports: &[PortMapping]) -> Checked {
                 port.protocol
             )));
         }
+        // The engine says that both are published, and serves one.
+        if !published.insert((port.container, port.protocol)) {
+            return Err(refuse(format!(
+                "container port {}/{} is published by two ports: one of them would not answer",
+                port.container, port.protocol
+            )));
+        }
     }
     Ok(())
 }
 
 fn volumes(volumes: &[VolumeMount]) -> Checked {
     let mut taken = BTreeSet::new();
-    for VolumeMount { name, path } in volumes {
+    for VolumeMount { name, path, .. } in volumes {
         let good = name.len() > 1 && name.starts_with(|c: char| c.is_ascii_alphanumeric());
         if !good
             || !name

@@ -4,11 +4,13 @@
 mod events;
 mod history;
 mod schema;
+mod slot;
 #[cfg(test)]
 mod tests;
 
 use super::{Change, Contents, IfNone, KINDS, Key, KeyFile, Record, Store, StoreError, Version};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use slot::Slot;
 use std::{
     fmt::Display,
     fs::{File, OpenOptions, Permissions, TryLockError},
@@ -37,7 +39,7 @@ struct Write {
 #[derive(Debug, Clone)]
 pub struct EmbeddedStore {
     path: Arc<Path>,
-    database: Arc<Database>,
+    database: Arc<Slot>,
     keys: Arc<KeyFile>,
     /// Held by whoever writes: redb lets one write at a time and does not say who is next, here it
     /// is who waits longest.
@@ -66,20 +68,22 @@ impl EmbeddedStore {
     }
 
     fn open_with(path: PathBuf, keys: Arc<KeyFile>, if_none: IfNone) -> Result<Self, StoreError> {
-        let file = claim(&path, if_none)?;
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create_file(file)
-            .map_err(|error| explain(&path, &error.into()))?;
+        let database = database(&path, if_none)?;
         if !schema::check(&path, &database, &keys)? {
             schema::create(&path, &database, &keys)?;
         }
-        Ok(Self {
-            path: path.into(),
+        let file = path.clone();
+        let reopen = move || self::database(&file, IfNone::Make);
+        Ok(Self::of(Slot::new(path, database, reopen), keys))
+    }
+
+    fn of(database: Slot, keys: Arc<KeyFile>) -> Self {
+        Self {
+            path: database.path().into(),
             database: Arc::new(database),
             keys,
             turn: Arc::default(),
-        })
+        }
     }
 
     /// Writes when it is its turn.
@@ -93,7 +97,8 @@ impl EmbeddedStore {
     }
 
     fn read_all(&self) -> Result<Contents, StoreError> {
-        let rows = rows(&self.database).map_err(|error| explain(&self.path, &error))?;
+        self.database.recover()?;
+        let rows = self.database.with(rows)?;
         rows.into_iter().map(|row| self.unseal(row)).collect()
     }
 
@@ -115,8 +120,8 @@ impl EmbeddedStore {
     fn write_all(&self, writes: &[Write]) -> Result<(), StoreError> {
         // Dropping the transaction, on a conflict or an error, undoes it. Its commit is durable:
         // redb's default is to sync the file before it returns.
-        let attempt = || -> Result<Option<Key>, redb::Error> {
-            let transaction = self.database.begin_write()?;
+        let conflict = self.database.with(|database| {
+            let transaction = database.begin_write()?;
             for write in writes {
                 if !apply(&transaction, write)? {
                     return Ok(Some(write.key.clone()));
@@ -124,12 +129,8 @@ impl EmbeddedStore {
             }
             transaction.commit()?;
             Ok(None)
-        };
-        match attempt() {
-            Ok(None) => Ok(()),
-            Ok(Some(key)) => Err(StoreError::Conflict(key)),
-            Err(error) => Err(explain(&self.path, &error)),
-        }
+        })?;
+        conflict.map_or(Ok(()), |key| Err(StoreError::Conflict(key)))
     }
 }
 
@@ -147,6 +148,19 @@ impl Store for EmbeddedStore {
             .collect::<Result<Vec<_>, _>>()?;
         self.write(move |store| store.write_all(&writes)).await
     }
+
+    async fn lost(&self) -> StoreError {
+        self.database.failure().await
+    }
+}
+
+/// The database in the file, which is locked with it.
+fn database(path: &Path, if_none: IfNone) -> Result<Database, StoreError> {
+    let file = claim(path, if_none)?;
+    Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .create_file(file)
+        .map_err(|error| explain(path, &error.into()))
 }
 
 /// Opens and locks the file, made if it is not there and may be. A first start that was killed while
@@ -287,8 +301,11 @@ fn explain(path: &Path, error: &redb::Error) -> StoreError {
         Corrupted(_) => StoreError::Failed(format!(
             "the store {path_shown} is damaged ({error}): move it away, and the manager rebuilds what the engine and the clouds still show"
         )),
+        Io(error) => StoreError::Failed(format!(
+            "the store {path_shown} failed: {error}: nothing can be recorded until its disk takes writes again"
+        )),
         PreviousIo => StoreError::Failed(format!(
-            "the store {path_shown} has failed before and takes no more writes: look at the disk, then restart the manager"
+            "the store {path_shown} has failed before: nothing can be recorded until its disk takes writes again"
         )),
         error => StoreError::Failed(format!("the store {path_shown} failed: {error}")),
     }

@@ -61,6 +61,8 @@ pub enum Fault {
     },
     /// Nothing is done; the answer is 200 with an `errors` document of this text.
     ErrorsAt200(String),
+    /// Nothing is done; the answer is 200 with this body.
+    BodyAt200(String),
     /// Nothing is done, no answer comes, and the connection stays open for so long (milliseconds in
     /// JSON).
     Hang(#[serde(with = "milliseconds")] Duration),
@@ -295,6 +297,10 @@ fn random(dice: &mut Dice, call: CallKind) -> Fault {
         CallKind::ShowInstance | CallKind::ListInstances => {
             vec![Fault::UnknownStatus, Fault::NotAllocated]
         }
+        CallKind::Upload => vec![
+            Fault::BodyAt200(" ".to_owned()),
+            Fault::BodyAt200("<hash><errors><error>Busy</error></errors></hash>".to_owned()),
+        ],
         _ => Vec::new(),
     });
     choice.swap_remove(dice.below(choice.len()))

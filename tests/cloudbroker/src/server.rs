@@ -248,6 +248,15 @@ async fn suffer(
                 None,
             ));
         }
+        Fault::BodyAt200(body) => {
+            return Ok(respond(
+                Answer {
+                    code: 200,
+                    body: body.clone(),
+                },
+                None,
+            ));
+        }
         Fault::Quota(text) => {
             return Ok(respond(
                 Answer {

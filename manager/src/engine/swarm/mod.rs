@@ -4,8 +4,12 @@ mod events;
 mod image;
 pub(crate) use image::repository;
 pub(crate) mod labels;
+mod lease;
 mod setup;
+pub use lease::{Claim, Leadership};
+pub use setup::Present;
 mod spec;
+mod template;
 mod token;
 mod view;
 
@@ -30,7 +34,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use micado_api::ClusterId;
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// Which engine, and what to make of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +51,9 @@ pub struct SwarmConfig {
     /// The addresses of the containers' overlay network when it is first made, one per container.
     /// It must overlap with no network of the machines.
     pub subnet: String,
+    /// The addresses of the network that the advertised address is the gateway of, if it is one of
+    /// a `local` cloud. A Swarm that is made remembers them: see [`Present::subnet`].
+    pub gateway_of: Option<String>,
     /// Between two words of a node, in a Swarm that the manager made: one that misses three is
     /// down. Whole seconds.
     pub heartbeat: Duration,
@@ -63,6 +70,7 @@ impl SwarmConfig {
             fresh,
             // Swarm's own choice would be a /24, full with 250 containers.
             subnet: "10.213.0.0/16".to_owned(),
+            gateway_of: None,
             heartbeat: heartbeat_for(DOWN_TIMEOUT),
         }
     }
@@ -74,6 +82,8 @@ pub struct Swarm {
     docker: Docker,
     cluster: ClusterId,
     heartbeat: Duration,
+    /// Without one, changes are not guarded.
+    lease: Option<Arc<Leadership>>,
 }
 
 /// The overlay network that all containers of a cluster are on.
@@ -104,16 +114,43 @@ impl Swarm {
             docker,
             cluster,
             heartbeat,
+            lease: None,
         })
     }
 
-    /// The cluster that the engine's Swarm already is, if any. Changes nothing.
+    /// The Swarm that the engine already manages, if any. Changes nothing.
     ///
     /// # Errors
     /// As [`Swarm::connect`].
-    pub async fn present(endpoint: &str) -> Result<Option<ClusterId>, EngineError> {
+    pub async fn present(endpoint: &str) -> Result<Option<Present>, EngineError> {
         let docker = docker::connect(endpoint).await?;
-        setup::present_cluster(&docker, endpoint).await
+        setup::present(&docker, endpoint).await
+    }
+
+    /// Takes the lease of the Swarm that the engine manages. One that is another identity's is
+    /// watched until it shows a sign of life or expires.
+    ///
+    /// # Errors
+    /// `Refused` while another manager holds it; else as [`Swarm::connect`].
+    pub async fn lead(endpoint: &str, claim: &Claim) -> Result<Arc<Leadership>, EngineError> {
+        lease::take(&docker::connect(endpoint).await?, claim).await
+    }
+
+    /// The same Swarm, changed only while this lease is held.
+    #[must_use]
+    pub fn led(self, lease: Arc<Leadership>) -> Self {
+        Self {
+            lease: Some(lease),
+            ..self
+        }
+    }
+
+    /// Refuses changes without the lease.
+    async fn may_change(&self) -> Result<(), EngineError> {
+        match &self.lease {
+            Some(lease) => lease.ensure().await,
+            None => Ok(()),
+        }
     }
 
     /// Which cluster this Swarm is.
@@ -272,6 +309,7 @@ impl Engine for Swarm {
         placement: &Placement,
     ) -> Result<(), EngineError> {
         let spec = spec::service_spec(&self.cluster, service, container, placement)?;
+        self.may_change().await?;
         let made = tokio::time::timeout(LIMIT, self.docker.create_service(spec, None)).await;
         let what = format!("make the Swarm service of `{}`", container.name);
         match made {
@@ -288,6 +326,7 @@ impl Engine for Swarm {
     }
 
     async fn remove(&self, name: &str) -> Result<(), EngineError> {
+        self.may_change().await?;
         gone(
             ask(
                 || format!("remove Swarm service `{name}`"),
@@ -303,6 +342,7 @@ impl Engine for Swarm {
         } else {
             NodeSpecAvailabilityEnum::PAUSE
         };
+        self.may_change().await?;
         for _ in 0..ATTEMPTS {
             if self.try_set_active(node, availability).await? {
                 return Ok(());
@@ -314,6 +354,7 @@ impl Engine for Swarm {
     }
 
     async fn remove_node(&self, node: &str) -> Result<(), EngineError> {
+        self.may_change().await?;
         let removal = self
             .docker
             .delete_node(node, Some(DeleteNodeOptions { force: true }));
@@ -363,6 +404,7 @@ impl Engine for Swarm {
     }
 
     async fn rotate_join_token(&self) -> Result<(), EngineError> {
+        self.may_change().await?;
         token::rotate(&self.docker).await
     }
 }

@@ -1,6 +1,6 @@
 //! Events in a table of their own, by time: what is asked for is mostly the latest.
 
-use super::{EmbeddedStore, explain, history::PIECE};
+use super::{EmbeddedStore, history::PIECE};
 use crate::store::StoreError;
 use micado_api::{
     ContainerName, InstanceId, ServiceName, Tag, Timestamp, agent::ContainerHappening,
@@ -33,45 +33,45 @@ impl EmbeddedStore {
             .iter()
             .map(|it| Ok((it.identity(), encode(it)?)))
             .collect::<Result<Vec<_>, StoreError>>()?;
-        let write = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
+        self.database.with(|database| {
+            let transaction = database.begin_write()?;
             let mut table = transaction.open_table(EVENTS)?;
             for (identity, row) in &rows {
                 table.insert(key(identity), row.as_slice())?;
             }
             drop(table);
             Ok(transaction.commit()?)
-        };
-        write().map_err(|error| explain(&self.path, &error))
+        })
     }
 
     /// Lets go of a piece of what is too old or more than the newest so many; whether there may be
     /// more.
-    pub(super) fn forget_some_events(
-        &self,
-        now: Timestamp,
-        most: u64,
-    ) -> Result<bool, redb::Error> {
+    pub(super) fn forget_some_events(&self, now: Timestamp, most: u64) -> Result<bool, StoreError> {
         let until = now
             .0
             .saturating_sub(u64::try_from(EVENTS_KEPT.as_millis()).unwrap_or(u64::MAX));
-        let transaction = self.database.begin_write()?;
-        let mut table = transaction.open_table(EVENTS)?;
-        let mut gone = 0;
-        for row in table
-            .extract_from_if(..(until, "", "", ""), |_, _| true)?
-            .take(PIECE)
-        {
-            row?;
-            gone += 1;
-        }
-        while gone < PIECE && table.len()? > most && table.pop_first()?.is_some() {
-            gone += 1;
-        }
-        drop(table);
-        transaction.commit()?;
-        Ok(gone == PIECE)
+        self.database
+            .with(|database| forget_piece(database, until, most))
     }
+}
+
+fn forget_piece(database: &Database, until: u64, most: u64) -> Result<bool, redb::Error> {
+    let transaction = database.begin_write()?;
+    let mut table = transaction.open_table(EVENTS)?;
+    let mut gone = 0;
+    for row in table
+        .extract_from_if(..(until, "", "", ""), |_, _| true)?
+        .take(PIECE)
+    {
+        row?;
+        gone += 1;
+    }
+    while gone < PIECE && table.len()? > most && table.pop_first()?.is_some() {
+        gone += 1;
+    }
+    drop(table);
+    transaction.commit()?;
+    Ok(gone == PIECE)
 }
 
 /// What is wanted of the events in a file.

@@ -1,5 +1,6 @@
 //! The embedded store: the conformance suite, its file, its schema, and being killed.
 
+mod full_disk;
 mod sealing;
 
 use super::*;

@@ -164,6 +164,7 @@ pub(super) fn placed_core() -> (Core, [InstanceId; 2], String) {
         domain: None,
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: vec![],
+        restart: micado_api::RestartPolicy::default(),
     };
     let name: micado_api::ServiceName = "acme_web".parse().expect("a name");
     let service = Service {

@@ -1,5 +1,5 @@
 //! The contract between the manager and its callers (CLI, agent, proxy): wire types, errors and a
-//! client. No I/O but HTTP.
+//! client. No I/O except HTTP.
 
 #![warn(missing_docs)]
 

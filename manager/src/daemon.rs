@@ -67,8 +67,7 @@ impl Daemon {
         let state = private_folder(&args.state)?;
         let setup = cloud_setup(&args, &state)?;
         let opened = open_store(args.store.clone(), &state).await?;
-        let (swarm, lease, brokers) =
-            settle(&args, &state, &setup, opened.store.as_ref()).await?;
+        let (swarm, lease, brokers) = settle(&args, &state, &setup, opened.store.as_ref()).await?;
         let (cluster, address) = (swarm.cluster().clone(), swarm.address().await?);
         let pki = Arc::new(Pki::open(&state.join("pki"))?);
         write_public(&state.join("ca.crt"), pki.authority())?;

@@ -536,7 +536,7 @@ async fn events_are_asked_for_as_it_is_typed() {
     assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""));
     insta::assert_snapshot!(shown.out, @r"
     TIME                  CONTAINER   INSTANCE       EVENT
-    1970-01-01 00:00:05Z  acme_web.1  application01  died: exit code 137, killed for want of memory
+    1970-01-01 00:00:05Z  acme_web.1  application01  died: exit code 137, OOM-killed
     ");
     let none = rote
         .run("events -n acme_web -t application01 --since 77 --tail 3")

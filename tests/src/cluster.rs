@@ -297,10 +297,9 @@ impl Cluster {
 
     /// Launches, and returns what was recorded.
     pub async fn launch(&self, request: &LaunchRequest) -> ContainerView {
-        self.api
-            .launch(request)
-            .await
-            .unwrap_or_else(|error| panic!("launch: {error}"))
+        let launched = self.api.launch(request).await;
+        let launched = launched.unwrap_or_else(|error| panic!("launch: {error}"));
+        launched.into_iter().next().expect("one container")
     }
 
     /// How many machines the cloud has booted for this cluster since then.

@@ -8,9 +8,12 @@ use crate::{
         Action, Config, Core, Event, Input,
         runtime::{Ticker, ticker},
     },
-    engine::{EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, SwarmTask},
+    engine::{
+        EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, SwarmNode,
+        SwarmService, SwarmTask,
+    },
     metrics::{Refresh, tests::Kept},
-    model::{Container, Placement, Service},
+    model::{Container, Copy, Service},
     pki::Pki,
     registry::{ExternalRegistry, Registry},
     store::Record,
@@ -63,7 +66,19 @@ impl Engine for FakeEngine {
     fn events(&self) -> BoxStream<'static, EngineEvent> {
         stream::empty().boxed()
     }
-    async fn create(&self, _: &Service, _: &Container, _: &Placement) -> Result<(), EngineError> {
+    async fn services(&self, _: &[String]) -> Result<Vec<SwarmService>, EngineError> {
+        lost()
+    }
+    async fn node(&self, _: &str) -> Result<Option<SwarmNode>, EngineError> {
+        lost()
+    }
+    async fn create(
+        &self,
+        _: &Service,
+        _: &Container,
+        _: &Copy,
+        _: &str,
+    ) -> Result<(), EngineError> {
         lost()
     }
     async fn remove(&self, _: &str) -> Result<(), EngineError> {
@@ -353,6 +368,7 @@ fn launch(image: &str) -> LaunchRequest {
         spec,
         publish_all: true,
         request: Some("once".to_owned()),
+        copies: std::num::NonZeroU32::MIN,
         unnamed: micado_api::Unnamed::default(),
     }
 }
@@ -369,6 +385,7 @@ async fn a_launch_is_recorded_once_and_shown() {
     let manager = Manager::start();
     let client = manager.by_socket();
     let launched = client.launch(&launch("web")).await.expect("launched");
+    let launched = &launched[0];
     assert_eq!(
         (launched.name.as_str(), launched.state),
         ("acme_web.1", ContainerState::Waiting)
@@ -380,7 +397,7 @@ async fn a_launch_is_recorded_once_and_shown() {
         "all exposed ports, each at a port of the engine's choice"
     );
     assert_eq!(
-        client.launch(&launch("web")).await.expect("the same").name,
+        client.launch(&launch("web")).await.expect("the same")[0].name,
         launched.name
     );
     assert_eq!(client.containers(false).await.expect("a list").len(), 1);
@@ -437,8 +454,8 @@ async fn a_service_needs_its_image_on_the_engine_only_once() {
         .await
         .expect("the service knows what nodes pull");
     assert_eq!(
-        (second.name.as_str(), &second.ports),
-        ("acme_pruned.2", &first.ports)
+        (second[0].name.as_str(), &second[0].ports),
+        ("acme_pruned.2", &first[0].ports)
     );
     let mut other = more();
     other.spec.image = "elsewhere/pruned".to_owned();

@@ -1,7 +1,9 @@
 //! `micado launch`: run more containers of an image.
 
 use super::{args::LaunchArgs, failure::Failure, follow::follow, page::Page, printer::Printer};
-use micado_api::{Client, ContainerView, LaunchRequest, MemoryBytes, NanoCpus, Resources, ServiceSpec, Unnamed};
+use micado_api::{
+    Client, ContainerView, LaunchRequest, MemoryBytes, NanoCpus, Resources, ServiceSpec, Unnamed,
+};
 
 /// What is promised where nobody has named it and nothing was learned.
 const PROMISED: Resources = Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250));

@@ -1,6 +1,5 @@
 //! The flags of the verbs.
 
-
 use super::{CopyPlace, Port, STATE, Since, Volume};
 use crate::store::Place;
 use clap::{Args, ValueEnum};

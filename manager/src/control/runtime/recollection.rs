@@ -30,7 +30,7 @@ pub(super) async fn recollect(
             )))
         }),
         Err(error) => {
-            tracing::warn!(%error, "what happened to containers before now cannot be read: who was killed for want of memory is not told from who failed")
+            tracing::warn!(%error, "what happened to containers before now cannot be read: OOM kills are not told from other failures")
         }
     }
 }

@@ -5,7 +5,12 @@ use crate::engine::{
     EngineError, EngineEvent,
     docker::{ask, explain},
 };
-use bollard::{Docker, errors::Error, models::{EventMessage, EventMessageTypeEnum}, query_parameters::EventsOptions};
+use bollard::{
+    Docker,
+    errors::Error,
+    models::{EventMessage, EventMessageTypeEnum},
+    query_parameters::EventsOptions,
+};
 use futures_util::{
     StreamExt,
     future::{Either, select},

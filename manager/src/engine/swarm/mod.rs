@@ -14,7 +14,8 @@ mod token;
 mod view;
 
 use super::{
-    Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, SwarmNode, SwarmService, SwarmTask,
+    Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, SwarmNode,
+    SwarmService, SwarmTask,
     docker::{self, LIMIT, ask, explain, status},
 };
 use crate::{

@@ -315,7 +315,7 @@ pub(super) mod tests {
 
     #[test]
     fn restart_policies_are_those_of_swarm() {
-        let (cluster, mut service, container, placement) = sample();
+        let (cluster, mut service, container, copy) = sample();
         let mut said = |text: &str| {
             service.spec.restart = text.parse().expect("a policy");
             let spec = service_spec(&cluster, &service, &container, &copy, "n1");
@@ -335,7 +335,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_shared_volume_is_the_same_for_all_services() {
-        let (cluster, mut service, container, placement) = sample();
+        let (cluster, mut service, container, copy) = sample();
         let mut sources = |name: &str, shared| {
             service.name = ServiceName::trusted(name);
             service.spec.volumes[0].shared = shared;
@@ -349,12 +349,12 @@ pub(super) mod tests {
         };
         assert_eq!(sources("acme_web", true), sources("globex_db", true));
         assert_ne!(sources("acme_web", false), sources("globex_db", false));
-        drop((container, placement));
+        drop((container, copy));
     }
 
     #[test]
     fn a_plain_service_has_no_empty_lists() {
-        let (cluster, mut service, container, placement) = sample();
+        let (cluster, mut service, container, copy) = sample();
         let asked = &mut service.spec;
         (
             asked.entrypoint,
@@ -400,7 +400,7 @@ pub(super) mod tests {
     #[test]
     fn what_swarm_expands_is_what_was_typed() {
         const TYPED: &str = "{{.Service.Labels}} }} {{- json . -}}";
-        let (cluster, mut service, container, placement) = sample();
+        let (cluster, mut service, container, copy) = sample();
         service.spec.environment = vec![format!("E={TYPED}")];
         service.spec.arguments = vec![TYPED.to_owned()];
         service.spec.entrypoint = Some(TYPED.to_owned());

@@ -2,14 +2,14 @@
 //! here fails for it.
 
 use super::labels;
-use crate::{
-    engine::{SwarmNode, SwarmService, TaskState, SwarmTask},
-};
+use crate::engine::{SwarmNode, SwarmService, SwarmTask, TaskState};
 use bollard::models::{
     self, EndpointPortConfig, EndpointPortConfigProtocolEnum, NodeSpecAvailabilityEnum, NodeState,
     ResourceObject, TaskStatus,
 };
-use micado_api::{ClusterId, ContainerName, InstanceId, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources};
+use micado_api::{
+    ClusterId, ContainerName, InstanceId, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources,
+};
 use std::collections::{BTreeSet, HashMap};
 
 /// A node; one without an id is none.

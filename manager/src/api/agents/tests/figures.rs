@@ -7,7 +7,7 @@ use crate::{
     clock,
     control::{Core, Event, runtime::Ticker},
     metrics::Resolution,
-    model::{Container, Instance, Placement, Service},
+    model::{Container, Copy, Instance, Phase, Service},
     store::Record,
 };
 use micado_api::{
@@ -168,18 +168,19 @@ pub(super) fn placed_core() -> (Core, [InstanceId; 2], String) {
     };
     let name: micado_api::ServiceName = "acme_web".parse().expect("a name");
     let service = Service {
-        name: name.clone(),
-        spec,
-        pull: Some("web".to_owned()),
         next_number: 2,
-        created_at: now,
+        ..Service::new(name.clone(), spec, Some("web".to_owned()), now)
     };
-    let placement = Some(Placement {
-        instance: ids[0].clone(),
+    let copy = Copy {
         generation: 1,
-    });
+        instance: ids[0].clone(),
+        swarm_name: "c-acme-web-1".to_owned(),
+        spec: 1,
+        reservation: service.spec.reservation,
+        phase: Phase::Serving,
+    };
     let container = Container {
-        placement,
+        copies: vec![copy],
         next_generation: 2,
         ..Container::new(ContainerName::trusted("acme_web.1"), name, now)
     };

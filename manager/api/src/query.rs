@@ -45,11 +45,14 @@ pub struct CopyQuery {
 pub struct HistoryQuery {
     /// From this moment on, in milliseconds since the Unix epoch; an hour before `until` unless it
     /// is said.
+    #[param(maximum = 253_402_300_799_999_u64)]
     pub from: Option<u64>,
     /// Up to and without this one; now unless it is said.
+    #[param(maximum = 253_402_300_799_999_u64)]
     pub until: Option<u64>,
     /// How long each point stands for, in seconds: 2, 60 or 600. The finest that is kept since
     /// `from` unless it is said.
+    #[param(minimum = 2, maximum = 600)]
     pub resolution: Option<u32>,
 }
 
@@ -63,8 +66,10 @@ pub struct EventQuery {
     /// Only those on the instance of this tag.
     pub instance: Option<String>,
     /// Only what happened from this moment on, in milliseconds since the Unix epoch.
+    #[param(maximum = 253_402_300_799_999_u64)]
     pub since: Option<u64>,
     /// Only the last so many, 10,000 at most; 50 unless it is said.
+    #[param(minimum = 1, maximum = 10_000)]
     pub limit: Option<u32>,
 }
 

@@ -4,6 +4,7 @@ use super::{
     ApiState,
     extract::{Name, Query},
     refusal::Answer,
+    validate,
 };
 use crate::{
     clock,
@@ -100,6 +101,8 @@ fn asked(
     now: Timestamp,
 ) -> Result<(Resolution, Timestamp, Timestamp), ErrorBody> {
     let refuse = |message: String| ErrorBody::new(ErrorCode::BadRequest, message);
+    validate::moment("from", query.from)?;
+    validate::moment("until", query.until)?;
     let until = query.until.map_or(now, Timestamp);
     let from = query
         .from

@@ -5,6 +5,7 @@ use super::{
     agents, containers, events, history, images, instances, join, logs, progress, services, status,
 };
 use axum::Json;
+use micado_api::ErrorBody;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -49,7 +50,10 @@ pub fn document() -> Document {
 }
 
 /// This document.
-#[utoipa::path(get, path = "/v1/openapi.json", tag = "status", responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "status", responses(
+    (status = 200, description = "OpenAPI 3.1.", body = Object),
+    (status = "default", description = "A refusal.", body = ErrorBody),
+))]
 pub(super) async fn openapi() -> Json<Document> {
     Json(document())
 }

@@ -32,6 +32,22 @@ pub fn name<T: FromStr<Err: ToString>>(text: &str) -> Result<T, ErrorBody> {
         .map_err(|error: T::Err| refuse(error.to_string()))
 }
 
+/// The end of the year 9999, in milliseconds since the Unix epoch.
+const LAST_MOMENT: u64 = 253_402_300_799_999;
+
+/// A moment in a query, by the name of its parameter.
+///
+/// # Errors
+/// `BadRequest`, when no clock will ever show it.
+pub fn moment(parameter: &str, at: Option<u64>) -> Checked {
+    match at {
+        Some(at) if at > LAST_MOMENT => Err(refuse(format!(
+            "`{parameter}` is {at}: it may be up to {LAST_MOMENT} milliseconds since the Unix epoch"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// A launch; the name of the service it is for.
 ///
 /// # Errors

@@ -254,3 +254,11 @@ fn a_start_is_checked() {
         "file `../x` is not a plain file name"
     );
 }
+
+#[test]
+fn a_moment_that_no_clock_shows_is_refused() {
+    assert_eq!(moment("since", None), Ok(()));
+    assert_eq!(moment("since", Some(LAST_MOMENT)), Ok(()));
+    let refused = moment("since", Some(LAST_MOMENT + 1)).expect_err("too late");
+    assert!(refused.message.contains("`since`"), "{refused:?}");
+}

@@ -614,9 +614,7 @@ async fn refusals_are_passed_on() {
     let other = rote.run("status").await;
     assert_eq!(other.code, Some(1));
     assert!(
-        other
-            .err
-            .starts_with("error: the answer is not to be understood"),
+        other.err.starts_with("error: the reply cannot be parsed"),
         "{}",
         other.err
     );

@@ -6,13 +6,13 @@ mod support;
 use futures_util::{StreamExt, TryStreamExt};
 use micado_api::{
     ClusterId, ContainerName, InstanceId, Location, MemoryBytes, NanoCpus, PortMapping, Protocol,
-    Resources, ServiceName, ServiceSpec, Timestamp, VolumeMount,
+    Resources, RestartPolicy, ServiceName, ServiceSpec, Timestamp, VolumeMount,
 };
 use micado_manager::{
     engine::{
         Engine, EngineError, EngineEvent, LogOptions, TaskState, TaskView,
         swarm::{Swarm, SwarmConfig},
-        swarm_name,
+        swarm_name, volume_name,
     },
     model::{Container, Placement, Service},
     pki::Pki,
@@ -49,6 +49,7 @@ fn service(image: &str, script: &str) -> Service {
                 cpu: NanoCpus::millis(50),
             },
             volumes: Vec::new(),
+            restart: micado_api::RestartPolicy::default(),
         },
         pull: Some(image.to_owned()),
         next_number: 2,
@@ -151,6 +152,7 @@ async fn a_container_from_creation_to_removal() {
     web.spec.volumes = vec![VolumeMount {
         name: "theirs".to_owned(),
         path: "/data".to_owned(),
+        shared: false,
     }];
     swarm
         .create(&web, &first, &placement)
@@ -158,9 +160,9 @@ async fn a_container_from_creation_to_removal() {
         .expect("created");
     let task = until(&swarm, &name, is_running).await;
     assert_eq!(
-        node.shell("docker volume ls --quiet --filter name=theirs")
+        node.shell("docker volume ls --quiet --filter label=micado.service=acme_web --filter label=micado.volume=theirs")
             .trim(),
-        "theirs"
+        volume_name(swarm.cluster(), &web.name, &web.spec.volumes[0])
     );
     swarm
         .create(&web, &first, &placement)
@@ -267,13 +269,24 @@ async fn a_container_from_creation_to_removal() {
     );
     let (third, placement) = container(3, "i1");
     let ending = swarm_name(swarm.cluster(), &third.name, 1);
+    let mut job = service("sample:1", "exit 0");
+    job.spec.restart = RestartPolicy::OnFailure(None);
     swarm
-        .create(&service("sample:1", "exit 0"), &third, &placement)
+        .create(&job, &third, &placement)
         .await
         .expect("created");
     let done = until(&swarm, &ending, |task| task.state == TaskState::Complete).await;
     assert_eq!((done.exit_code, done.wanted), (Some(0), false));
-    for name in [&dying, &ending] {
+    // A service is started again whatever its exit code.
+    let (fourth, placement) = container(4, "i1");
+    let kept = swarm_name(swarm.cluster(), &fourth.name, 1);
+    swarm
+        .create(&service("sample:1", "exit 0"), &fourth, &placement)
+        .await
+        .expect("created");
+    let done = until(&swarm, &kept, |task| task.state == TaskState::Complete).await;
+    until(&swarm, &kept, |task| task.id != done.id).await;
+    for name in [&dying, &ending, &kept] {
         swarm.remove(name).await.expect("removed");
     }
 
@@ -479,6 +492,49 @@ async fn strangers_are_turned_away(address: &str, pki: &Pki) {
             welcome
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn templates_in_the_environment_arrive_as_they_were_typed() {
+    const TYPED: [&str; 6] = [
+        "{{json .Msg}}",
+        "{{.Node.Hostname}}",
+        "{{.Service.Labels}}",
+        "}}",
+        "{{",
+        "{{{- `x` -}}}",
+    ];
+    let mut lab = Lab::new("templates").await;
+    let node = lab
+        .node(&[("micado.cluster", CLUSTER), ("micado.instance", "i1")])
+        .await;
+    node.make_image("sample:1");
+    let swarm = connect(&node).await;
+    let script = r#"printf '%s\n' "$T0" "$T1" "$T2" "$T3" "$T4" "$T5"; exec sleep 100"#;
+    let mut service = service("sample:1", script);
+    service.spec.environment = (0..)
+        .zip(TYPED)
+        .map(|(number, text)| format!("T{number}={text}"))
+        .collect();
+    let (container, placement) = container(1, "i1");
+    let name = swarm_name(swarm.cluster(), &container.name, placement.generation);
+    swarm
+        .create(&service, &container, &placement)
+        .await
+        .expect("created");
+    until(&swarm, &name, is_running).await;
+    let follow = LogOptions {
+        follow: true,
+        ..LogOptions::default()
+    };
+    let mut log = swarm.logs(&name, &follow);
+    let mut arrived = String::new();
+    while arrived.lines().count() < TYPED.len() {
+        let piece = tokio::time::timeout(PATIENCE, log.try_next()).await;
+        let piece = piece.expect("in time").expect("the log").expect("a line");
+        arrived += std::str::from_utf8(&piece).expect("text");
+    }
+    assert_eq!(arrived.lines().collect::<Vec<_>>(), TYPED);
 }
 
 async fn foreign_service(manager: &Node) {

@@ -72,6 +72,7 @@ pub fn web(client: &str) -> LaunchRequest {
         domain: None,
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: Vec::new(),
+        restart: micado_api::RestartPolicy::default(),
     };
     LaunchRequest {
         spec,
@@ -79,6 +80,13 @@ pub fn web(client: &str) -> LaunchRequest {
         request: None,
         unnamed: micado_api::Unnamed::default(),
     }
+}
+
+/// The same as a job: it is done when its process ends with 0.
+#[must_use]
+pub fn job(mut request: LaunchRequest) -> LaunchRequest {
+    request.spec.restart = micado_api::RestartPolicy::OnFailure(None);
+    request
 }
 
 /// A request to launch a container that has a shell and its tools, and does nothing by itself. Its
@@ -131,6 +139,7 @@ impl Request for LaunchRequest {
         self.spec.volumes.push(VolumeMount {
             name: name.to_owned(),
             path: path.to_owned(),
+            shared: false,
         });
         self
     }

@@ -2,7 +2,7 @@
 //! and faults at random.
 
 use micado_api::{ClusterId, FlavourName, InstanceId, Location, MachineName, Tag};
-use micado_cloudbroker::{Config, Nulls, Pace, Simulator, Spelling};
+use micado_cloudbroker::{CallKind, Config, Fault, Nulls, Pace, Rule, Simulator, Spelling};
 use micado_cloudsetup::{
     Broker, BrokerError, CloudBroker, CloudSetup, Machine, MachineState, Order,
 };
@@ -248,6 +248,48 @@ async fn every_spelling_is_understood() {
             );
         }
     }
+}
+
+/// Answers at 200 that do not say that the file is there.
+const NO_RECORD: [&str; 3] = [
+    " ",
+    "<html><body>Sign in</body></html>",
+    "<data-file><name>notes.txt</name></data-file>",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_job_is_submitted_before_its_files_are_there() {
+    let world = World::new(Config::default(), "jobs").await;
+    for (number, body) in (1..).zip(NO_RECORD) {
+        let rule = Rule::new(CallKind::Upload, Fault::BodyAt200(body.to_owned()));
+        world.simulator.faults().add(rule);
+        let order = order(&world.cluster, number);
+        let before = world.simulator.calls().len();
+        assert!(!world.order(&order).await, "{body}: refused");
+        let calls: Vec<_> = world.simulator.calls()[before..]
+            .iter()
+            .filter(|call| matches!(call.kind, CallKind::Upload | CallKind::SubmitJob))
+            .map(|call| (call.kind, call.status))
+            .collect();
+        let upload = |status| (CallKind::Upload, Some(status));
+        assert_eq!(
+            calls,
+            [
+                upload(200),
+                upload(201),
+                upload(201),
+                (CallKind::SubmitJob, Some(200))
+            ],
+            "{body}"
+        );
+        world.give_back(&order).await;
+    }
+    let refusal = "<hash><errors><error>Too large</error></errors></hash>".to_owned();
+    let rule = Rule::new(CallKind::Upload, Fault::BodyAt200(refusal));
+    world.simulator.faults().add(rule);
+    let refused = order(&world.cluster, 9);
+    assert!(world.order(&refused).await, "a refused upload is a refusal");
+    assert!(world.is_empty(), "{:?}", world.simulator.jobs());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! The manager's engine loses power under the manager and comes back.
 
 use micado_api::{ContainerState, InstanceState};
-use micado_tests::{Cluster, Options, Request, Setup, measured, web};
+use micado_tests::{Cluster, Options, Request, Setup, job, measured, web};
 use std::time::Instant;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,7 +16,7 @@ async fn what_changed_while_the_engine_was_away_is_caught_up() {
         names.push(cluster.launch(&web("acme")).await.name.to_string());
     }
     let ends = cluster
-        .launch(&web("ends").memory_mib(64))
+        .launch(&job(web("ends")).memory_mib(64))
         .await
         .name
         .to_string();

@@ -1,7 +1,7 @@
 //! The lives of containers: they run, end, fail, are stopped, looked at and forgotten.
 
 use micado_api::{ContainerState, InstanceState};
-use micado_tests::{Cluster, Options, Request, Setup, View, wait, web};
+use micado_tests::{Cluster, Options, Request, Setup, View, job, wait, web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn containers_are_stopped_with_their_logs_kept_and_forgotten() {
@@ -139,7 +139,7 @@ async fn copies_with_a_fixed_port_are_on_different_machines(cluster: &Cluster) {
 async fn ends_by_themselves(cluster: &Cluster) {
     let well = cluster
         .launch(
-            &web("well")
+            &job(web("well"))
                 .memory_mib(64)
                 .environment(&["EXIT_AFTER_MS=300"]),
         )

@@ -4,7 +4,7 @@
 use futures_util::future::join_all;
 use micado_api::{ContainerState, LaunchRequest};
 use micado_tests::{
-    Cluster, Options, Request, Running, Setup, Store, measured, micado, tools, wait,
+    Cluster, Options, Request, Running, Setup, Store, job, measured, micado, tools, wait,
 };
 use std::{
     fs::File,
@@ -556,7 +556,7 @@ async fn over(cluster: &Cluster, name: &str, second: &str) {
     cluster
         .until_container(name, ContainerState::Stopped, 30)
         .await;
-    let mut completes = tools("completes").memory_mib(128);
+    let mut completes = job(tools("completes")).memory_mib(128);
     completes.spec.arguments = ["sh", "-c", "echo whole"].map(str::to_owned).to_vec();
     let completes = cluster.launch(&completes).await.name.to_string();
     cluster

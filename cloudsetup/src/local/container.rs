@@ -1,5 +1,5 @@
-//! What a machine is as a container: the request that makes it from an order, and the machine read
-//! back from the engine's list.
+//! A machine as a container: the create request for an order, and the machine read back from the
+//! engine's list.
 
 use crate::{Flavour, LocalConfig, Machine, MachineState, Order};
 use bollard::models::{
@@ -13,23 +13,22 @@ use micado_api::{
 };
 use std::{collections::HashMap, net::Ipv4Addr, str::FromStr};
 
-/// The host's CPUs that a machine is pinned to, as `0,1`.
+/// Label: the host's CPUs that a machine is pinned to, as `0,1`.
 const CPUS: &str = "micado.cpus";
 
-/// What of the hosting engine's machine decides how a machine is made.
+/// Properties of the hosting machine that shape a new machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Host {
-    /// How many machines are pinned to each CPU.
+    /// Number of machines pinned to each CPU.
     pub(super) pinned: Vec<usize>,
     /// Cgroup version 2, else 1.
     pub(super) unified_cgroups: bool,
-    /// What it can give away, without `CAP_`.
+    /// Capabilities that it can grant, without `CAP_`.
     pub(super) capabilities: Vec<String>,
 }
 
 impl Host {
-    /// The `wanted` CPUs that fewest machines are pinned to, as the kernel writes them; `None` for
-    /// all.
+    /// The `wanted` CPUs with the fewest pinned machines, in the kernel's notation; `None` for all.
     fn choose_cpus(&self, wanted: usize) -> Option<String> {
         if wanted >= self.pinned.len() {
             return None;
@@ -47,7 +46,7 @@ impl Host {
     }
 }
 
-/// How many of these containers are pinned to each of the host's CPUs.
+/// Number of these containers pinned to each of the host's CPUs.
 pub(super) fn pinned(containers: &[ContainerSummary], cpus: usize) -> Vec<usize> {
     let mut counts = vec![0; cpus];
     let labels = containers
@@ -64,7 +63,7 @@ pub(super) fn pinned(containers: &[ContainerSummary], cpus: usize) -> Vec<usize>
     counts
 }
 
-/// The network of the instances, marked as this cluster's, with these addresses or the engine's
+/// The network of the instances, labelled for this cluster, with this subnet or the engine's
 /// choice.
 pub(super) fn network(
     name: &str,
@@ -96,8 +95,8 @@ fn first_address(subnet: &str) -> Option<String> {
     Some(Ipv4Addr::from(first).to_string())
 }
 
-/// Label filters of the engine's list: the machines of this cluster in this cloud, or, without,
-/// those of anybody.
+/// Label filters for the engine's list: the machines of this cluster in this cloud; without it,
+/// those of any cluster.
 pub(super) fn filters(of: Option<(&ClusterId, &CloudName)>) -> HashMap<String, Vec<String>> {
     let labels = match of {
         Some((cluster, cloud)) => vec![
@@ -110,14 +109,14 @@ pub(super) fn filters(of: Option<(&ClusterId, &CloudName)>) -> HashMap<String, V
     [("label".to_owned(), labels)].into()
 }
 
-/// Whether these labels are of a thing that we made for this cluster.
+/// True if these labels belong to something made for this cluster.
 pub(super) fn belongs(labels: Option<&HashMap<String, String>>, cluster: &ClusterId) -> bool {
     labels
         .and_then(|labels| labels.get(CLUSTER))
         .is_some_and(|label| label == cluster.as_str())
 }
 
-/// Whether these labels are of the machine with this unique name.
+/// True if these labels belong to the machine with this unique name.
 pub(super) fn is_machine(
     labels: Option<&HashMap<String, String>>,
     cloud: &CloudName,
@@ -135,8 +134,8 @@ pub(super) fn is_machine(
             == Some(name)
 }
 
-/// The container of this order. The flavour's memory and cores are its real limits, never above
-/// what the host has; a flavour without a size has none.
+/// The create request of this order. The flavour's memory and cores become enforced limits, capped
+/// by the host's own; a flavour without a size has none.
 pub(super) fn request(
     order: &Order,
     cloud: &CloudName,
@@ -196,8 +195,8 @@ pub(super) fn request(
     }
 }
 
-/// The rights that an engine in a container needs, short of `--privileged`: that asks for
-/// capabilities which the host itself may lack.
+/// Rights for an engine in a container, short of `--privileged`: that asks for capabilities which
+/// the host itself may lack.
 pub(super) fn rights(unified_cgroups: bool, capabilities: Vec<String>) -> HostConfig {
     HostConfig {
         binds: (!unified_cgroups).then(|| vec!["/sys/fs/cgroup:/sys/fs/cgroup:rw".to_owned()]),
@@ -219,7 +218,7 @@ pub(super) fn rights(unified_cgroups: bool, capabilities: Vec<String>) -> HostCo
     }
 }
 
-/// The machine that this container of the engine's list is; `None` when it is none of ours.
+/// The machine behind this container of the engine's list; `None` for foreign containers.
 pub(super) fn machine(summary: &ContainerSummary) -> Option<Machine> {
     let labels = summary.labels.as_ref()?;
     let networks = summary
@@ -254,7 +253,7 @@ fn label<T: FromStr>(labels: &HashMap<String, String>, key: &str) -> Option<T> {
     labels.get(key)?.parse().ok()
 }
 
-/// A machine that restarts is rented and comes up by itself: it runs.
+/// A restarting machine is rented and comes up by itself: it counts as running.
 fn state(state: State) -> MachineState {
     match state {
         State::CREATED | State::EMPTY => MachineState::Pending,

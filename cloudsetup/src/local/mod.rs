@@ -17,15 +17,15 @@ pub use host::remove_cgroups;
 use micado_api::ClusterId;
 use std::net::IpAddr;
 
-/// Where the engine that hosts the instances is, when neither the cloud nor the caller says.
+/// Default address of the hosting engine, if neither the cloud nor the caller names one.
 pub const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
 
-/// What the engine at `endpoint` must allow a container of the node image that is nobody's
-/// instance, such as a manager's own engine in a test. Add limits, mounts and a network; end with
+/// Rights for a container of the node image that is not an instance, such as a manager's own engine
+/// in a test, on the engine at `endpoint`. Add limits, mounts and a network; end with
 /// [`remove_cgroups`].
 ///
 /// # Errors
-/// When the engine does not answer.
+/// If the engine does not answer.
 pub async fn engine_rights(endpoint: &str) -> Result<HostConfig, BrokerError> {
     let engine = engine::connect(endpoint)
         .await
@@ -37,11 +37,11 @@ pub async fn engine_rights(endpoint: &str) -> Result<HostConfig, BrokerError> {
     ))
 }
 
-/// What the instances are made of.
+/// Parts that instances are made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalConfig {
-    /// The bridge network of the hosting engine that instances are on and the manager is reachable
-    /// through; made when absent.
+    /// Bridge network of the hosting engine for the instances; the manager is reachable through it.
+    /// Made if absent.
     pub network: String,
     /// The node image on the hosting engine (`scripts/node-image/build` makes it).
     pub image: String,
@@ -50,8 +50,8 @@ pub struct LocalConfig {
     pub subnet: Option<String>,
 }
 
-/// A cloud whose machines are containers of the engine at `endpoint`. Holds no connection: every
-/// call makes its own, so an engine that comes back is used at once.
+/// A cloud of machines that are containers of the engine at `endpoint`. Holds no connection: every
+/// call makes its own, so a restarted engine is used at once.
 #[derive(Debug)]
 pub struct LocalCloud {
     cloud: Cloud,
@@ -64,7 +64,7 @@ pub struct LocalCloud {
 }
 
 impl LocalCloud {
-    /// The cloud on the engine at `endpoint` (`unix:///path` or `tcp://host:port`). Contacts
+    /// The cloud on the engine at `endpoint` (`unix:///path` or `tcp://host:port`). Connects to
     /// nothing yet.
     #[must_use]
     pub fn new(cloud: Cloud, endpoint: impl Into<String>, config: LocalConfig) -> Self {
@@ -76,11 +76,11 @@ impl LocalCloud {
         }
     }
 
-    /// The hosting machine's address on the instances' network, where a manager that runs on that
-    /// machine is reached, and the network's subnet. Makes the network when absent.
+    /// The hosting machine's address on the instances' network, where machines reach a manager on
+    /// that machine, and the network's subnet. Makes the network if absent.
     ///
     /// # Errors
-    /// When the engine does not answer or refuses, or the network has no gateway.
+    /// If the engine does not answer or refuses, or the network has no gateway.
     pub async fn gateway(&self, cluster: &ClusterId) -> Result<(IpAddr, String), BrokerError> {
         let engine = self.engine().await?;
         let found = self.ensure_network(&engine, cluster).await?;
@@ -96,11 +96,11 @@ impl LocalCloud {
             })
     }
 
-    /// Removes the instances' network if it was made for this cluster; one that is gone or somebody
-    /// else's is left as it is.
+    /// Removes the instances' network if it was made for this cluster. A missing or foreign network
+    /// is left alone.
     ///
     /// # Errors
-    /// When the engine does not answer, or the network is still in use.
+    /// If the engine does not answer, or the network is still in use.
     pub async fn remove_network(&self, cluster: &ClusterId) -> Result<(), BrokerError> {
         let engine = self.engine().await?;
         match engine.inspect_network(&self.config.network, None).await {

@@ -183,6 +183,7 @@ fn container(number: usize, instance: &InstanceId) -> (ServiceView, TaskView) {
         domain: None,
         reservation,
         volumes: Vec::new(),
+        restart: micado_api::RestartPolicy::default(),
     };
     let placement = Placement {
         instance: instance.clone(),

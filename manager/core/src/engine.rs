@@ -1,13 +1,16 @@
 //! The container engine: the trait, and what the manager sees through it. `swarm` is Docker in
 //! Swarm mode.
 
-use crate::model::{Container, Placement, Service};
+use crate::model::{Container, Copy, Service};
 use futures_util::stream::BoxStream;
-use micado_api::{ClusterId, ContainerName, InstanceId, PortMapping, Resources};
+use micado_api::{
+    ClusterId, ContainerName, InstanceId, PortMapping, Resources, ServiceName, VolumeMount,
+};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// A Swarm node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeView {
+pub struct SwarmNode {
     /// Its Swarm id.
     pub id: String,
     /// Its host name.
@@ -31,18 +34,22 @@ pub struct NodeView {
 
 /// A Swarm service of this cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceView {
+pub struct SwarmService {
     /// Its Swarm id.
     pub id: String,
     /// Its Swarm name (see [`swarm_name`]).
     pub name: String,
     /// The container it stands for.
     pub container: ContainerName,
-    /// Which placement of the container it is.
-    pub placement: Placement,
-    /// Our records of the service and the container as they were when it was made: what a manager
-    /// without a store adopts.
-    pub records: Option<Box<(Service, Container)>>,
+    /// The instance that it is for.
+    pub instance: InstanceId,
+    /// The Swarm id of the node that it is pinned to.
+    pub node: Option<String>,
+    /// The generation of the container's copy.
+    pub generation: u32,
+    /// Our records of the service and the container when it was made, as JSON: a manager without
+    /// a store adopts them.
+    pub records: Option<Arc<str>>,
 }
 
 /// How far a Swarm task is; its many states in the classes that matter here.
@@ -64,7 +71,7 @@ pub enum TaskState {
 
 /// A Swarm task, of ours or of others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskView {
+pub struct SwarmTask {
     /// Its Swarm id.
     pub id: String,
     /// The Swarm id of its service.
@@ -88,15 +95,31 @@ pub struct TaskView {
     pub ports: Vec<PortMapping>,
 }
 
-/// Everything seen of the engine at one moment.
+/// The whole engine at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
+    /// The highest number of a look that was asked for before this one began: the effects of
+    /// calls that had come back by then are in it.
+    pub as_of: u64,
     /// All nodes of the Swarm.
-    pub nodes: Vec<NodeView>,
+    pub nodes: Vec<SwarmNode>,
     /// The services of this cluster.
-    pub services: Vec<ServiceView>,
+    pub services: Vec<SwarmService>,
     /// All tasks, those of foreign services included (they take room too).
-    pub tasks: Vec<TaskView>,
+    pub tasks: Vec<SwarmTask>,
+}
+
+/// A part of the engine at one moment: what changed, or was asked for by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// As [`Observation::as_of`].
+    pub as_of: u64,
+    /// Nodes by Swarm id; `None` for one that is gone.
+    pub nodes: Vec<(String, Option<SwarmNode>)>,
+    /// Services of this cluster by Swarm name; `None` for one that is gone.
+    pub services: Vec<(String, Option<SwarmService>)>,
+    /// All tasks of services, by the Swarm id of the service.
+    pub tasks: Vec<(String, Vec<SwarmTask>)>,
 }
 
 /// Something in the engine may have changed; look again.
@@ -104,8 +127,16 @@ pub struct Observation {
 pub enum EngineEvent {
     /// The stream is connected: what happened before it is unknown, so list everything.
     Connected,
-    /// A node or service event.
-    Changed,
+    /// A service was made, changed or removed.
+    Service {
+        /// Its Swarm name.
+        name: String,
+    },
+    /// A node joined, changed or left.
+    Node {
+        /// Its Swarm id.
+        id: String,
+    },
     /// The engine stopped answering, with its words. The stream goes on and reconnects by itself.
     Lost(String),
 }
@@ -170,18 +201,23 @@ pub enum EngineError {
 pub trait Engine: Send + Sync + std::fmt::Debug {
     /// All nodes, services and tasks.
     async fn observe(&self) -> Result<Observation, EngineError>;
+    /// These Swarm services of this cluster, by Swarm name; those that are gone are left out.
+    async fn services(&self, names: &[String]) -> Result<Vec<SwarmService>, EngineError>;
     /// The tasks of these Swarm services only (by Swarm name): cheap, for polling while one is in
     /// flight.
-    async fn tasks(&self, services: &[String]) -> Result<Vec<TaskView>, EngineError>;
+    async fn tasks(&self, services: &[String]) -> Result<Vec<SwarmTask>, EngineError>;
+    /// One node; `None` when the Swarm has none of this id.
+    async fn node(&self, id: &str) -> Result<Option<SwarmNode>, EngineError>;
     /// Events, for ever: reconnects by itself and says [`EngineEvent::Connected`] each time.
     fn events(&self) -> BoxStream<'static, EngineEvent>;
-    /// Makes the Swarm service of this placement: one replica, pinned to the instance.
+    /// Makes the Swarm service of this copy: one replica, pinned to the node of this id.
     /// `service.pull` must be known.
     async fn create(
         &self,
         service: &Service,
         container: &Container,
-        placement: &Placement,
+        copy: &Copy,
+        node: &str,
     ) -> Result<(), EngineError>;
     /// Removes a Swarm service by its Swarm name.
     async fn remove(&self, name: &str) -> Result<(), EngineError>;
@@ -233,7 +269,7 @@ pub fn swarm_name(cluster: &ClusterId, container: &ContainerName, generation: u3
 /// The network alias that all containers of a service share: its name as a DNS label, hashed when
 /// long or changed.
 #[must_use]
-pub fn alias(service: &micado_api::ServiceName) -> String {
+pub fn alias(service: &ServiceName) -> String {
     use sha2::{Digest, Sha256};
     let label = host_label(service.as_str());
     if label == service.as_str() && label.len() <= 63 {
@@ -248,6 +284,50 @@ pub fn alias(service: &micado_api::ServiceName) -> String {
     let readable: String = label.chars().take(55).collect();
     format!("{}-{hash}", readable.trim_end_matches('-'))
 }
+
+/// The engine's name for a volume of a service, or for the cluster's shared volume of this name:
+/// what services of other clients, or of other clusters on the same engine, never get. A readable
+/// part, cut, then a hash of all that it is made from.
+#[must_use]
+pub fn volume_name(cluster: &ClusterId, service: &ServiceName, volume: &VolumeMount) -> String {
+    use sha2::{Digest, Sha256};
+    let (owner, name) = (service.as_str(), volume.name.as_str());
+    // No name holds a `/`, so that no two volumes have the same text.
+    let (text, readable) = if volume.shared {
+        (format!("{cluster}//{name}"), format!("shared-{name}"))
+    } else {
+        (
+            format!("{cluster}/{owner}/{name}"),
+            format!("{owner}-{name}"),
+        )
+    };
+    let hash: String = Sha256::digest(text)
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let readable: String = readable.chars().take(VOLUME_READABLE).collect();
+    format!("micado-{cluster}-{readable}-{hash}")
+}
+
+/// The engine's names of the volumes that only one container may have mounted on one machine at a
+/// time: those that are not shared.
+#[must_use]
+pub fn exclusive_volumes(
+    cluster: &ClusterId,
+    service: &ServiceName,
+    volumes: &[VolumeMount],
+) -> BTreeSet<String> {
+    volumes
+        .iter()
+        .filter(|volume| !volume.shared)
+        .map(|volume| volume_name(cluster, service, volume))
+        .collect()
+}
+
+/// Longest readable part of a volume's name: with the rest it stays well below the 255 bytes of a
+/// file name.
+const VOLUME_READABLE: usize = 80;
 
 /// Lower case, anything that a host name may not hold replaced by `-`.
 #[must_use]
@@ -268,6 +348,62 @@ pub fn host_label(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn volumes_belong_to_their_service() {
+        let named = |cluster: &str, service: &str, name: &str, shared| {
+            let volume = VolumeMount {
+                name: name.to_owned(),
+                path: "/data".to_owned(),
+                shared,
+            };
+            volume_name(
+                &ClusterId::trusted(cluster),
+                &ServiceName::trusted(service),
+                &volume,
+            )
+        };
+        let long = "x".repeat(300);
+        let all = [
+            named("c", "a_web", "data", false),
+            named("c", "b_web", "data", false),
+            named("c", "a_web-x", "data", false),
+            named("c", "a_web", "x-data", false),
+            named("d", "a_web", "data", false),
+            named("c", "a_web", "data", true),
+            named("c", "shared", "data", false),
+            named("c", "a_web", &long, false),
+            named("c", "a_web", &format!("{long}y"), false),
+        ];
+        let distinct: BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len(), "{all:?}");
+        for name in &all {
+            let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            assert!(name.len() <= 128 && name.chars().all(good), "{name}");
+        }
+        assert!(all[0].starts_with("micado-c-a_web-data-"), "{}", all[0]);
+        assert_eq!(
+            named("c", "a_web", "data", true),
+            named("c", "b_db", "data", true)
+        );
+    }
+
+    #[test]
+    fn only_volumes_that_are_not_shared_are_exclusive() {
+        let (cluster, service) = (ClusterId::trusted("c"), ServiceName::trusted("a_web"));
+        let volume = |name: &str, path: &str, shared| VolumeMount {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            shared,
+        };
+        let volumes = [
+            volume("data", "/data", false),
+            volume("data", "/again", false),
+            volume("both", "/both", true),
+        ];
+        let expected = BTreeSet::from([volume_name(&cluster, &service, &volumes[0])]);
+        assert_eq!(exclusive_volumes(&cluster, &service, &volumes), expected);
+    }
 
     #[test]
     fn derived_names_are_host_names() {

@@ -1,7 +1,7 @@
 //! Containers: list, launch, quit, remove.
 
 use super::{
-    ApiState,
+    ApiState, Routes,
     extract::{Body, Name, Query},
     refusal::{Answer, Refusal},
     validate,
@@ -13,16 +13,23 @@ use crate::{
 };
 use axum::{Json, extract::State, http::StatusCode};
 use micado_api::{
-    AllQuery, ContainerView, ErrorBody, ErrorCode, LaunchRequest, PortMapping, QuitQuery,
-    ServiceSpec,
+    AllQuery, ContainerView, ErrorBody, ErrorCode, LaunchRequest, QuitQuery, ServiceSpec,
 };
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .routes(routes!(list, launch))
+        .routes(routes!(remove))
+        .routes(routes!(quit))
+}
 
 /// Containers, by name.
 #[utoipa::path(get, path = "/v1/containers", operation_id = "list_containers", tag = "containers", params(AllQuery), responses(
     (status = 200, description = "The containers.", body = Vec<ContainerView>),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn list(
+async fn list(
     State(state): State<ApiState>,
     Query(query): Query<AllQuery>,
 ) -> Answer<Json<Vec<ContainerView>>> {
@@ -40,7 +47,7 @@ pub(super) async fn list(
     (status = 202, description = "It is recorded.", body = ContainerView),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn launch(
+async fn launch(
     State(state): State<ApiState>,
     Body(mut request): Body<LaunchRequest>,
 ) -> Answer<(StatusCode, Json<ContainerView>)> {
@@ -60,14 +67,7 @@ pub(super) async fn launch(
         Err(error) => return Err(Refusal::engine(&format!("image `{image}`"), error)),
     };
     if request.publish_all {
-        request.spec.ports = facts
-            .exposed
-            .iter()
-            .map(|port| PortMapping {
-                host: None,
-                ..*port
-            })
-            .collect();
+        request.spec.ports = validate::publish_exposed(image, &facts.exposed)?;
     }
     match state
         .handle
@@ -114,7 +114,7 @@ async fn known(state: &ApiState, spec: &ServiceSpec) -> Option<ImageFacts> {
         (status = 202, description = "It is recorded.", body = Vec<ContainerView>),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn quit(
+async fn quit(
     State(state): State<ApiState>,
     Name(name): Name,
     Query(query): Query<QuitQuery>,
@@ -136,7 +136,7 @@ pub(super) async fn quit(
         (status = 200, description = "As they were.", body = Vec<ContainerView>),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn remove(
+async fn remove(
     State(state): State<ApiState>,
     Name(name): Name,
 ) -> Answer<Json<Vec<ContainerView>>> {

@@ -6,13 +6,13 @@ use crate::{
     clock,
     control::{
         Action, Config, Core, Event, Input,
-        runtime::{Bell, bell},
+        runtime::{Ticker, ticker},
     },
     engine::{EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, TaskView},
     metrics::{Refresh, tests::Kept},
     model::{Container, Placement, Service},
     pki::Pki,
-    registry::{Registry, ToldRegistry},
+    registry::{ExternalRegistry, Registry},
     store::Record,
 };
 use bytes::Bytes;
@@ -207,9 +207,9 @@ impl Manager {
             served,
         }
     }
-    /// The refresh job, which has a turn whenever the bell is rung.
-    pub(super) fn refreshing(&self) -> Bell {
-        let (bell, turns) = bell();
+    /// Starts the refresh job; it runs at each tick.
+    pub(super) fn refreshing(&self) -> Ticker {
+        let (ticker, turns) = ticker();
         let (metrics, handle, history) = (
             self.metrics.clone(),
             self.handle.clone(),
@@ -224,7 +224,7 @@ impl Manager {
             }
             .run(turns),
         );
-        bell
+        ticker
     }
     pub(super) fn state(&self) -> &Path {
         self.state.path()
@@ -306,13 +306,13 @@ fn gate(state: &Path, pki: &Arc<Pki>) -> Gate {
         bollard::Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION)
             .expect("an address");
     let client = pki.client_certificate("manager").expect("a certificate");
-    let told = ToldRegistry {
+    let told = ExternalRegistry {
         host: "images.example.org:5000".to_owned(),
         authority: pki.authority().to_owned(),
         client,
         certs_dir: state.join("certs.d"),
     };
-    let registry = Registry::told(docker, &told).expect("usable certificates");
+    let registry = Registry::external(docker, &told).expect("usable certificates");
     Gate {
         key: Arc::new(pki.credential_key().expect("a key")),
         pki: pki.clone(),
@@ -347,6 +347,7 @@ fn launch(image: &str) -> LaunchRequest {
         domain: None,
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: vec![],
+        restart: micado_api::RestartPolicy::default(),
     };
     LaunchRequest {
         spec,
@@ -670,6 +671,11 @@ async fn what_the_library_refuses_is_refused_in_our_form() {
         refused("POST /v1/containers", r#"{"spec": 1}"#),
         (400, ErrorCode::BadRequest)
     );
+    let start = r#"{"cloud": "local", "application": "Node", "flavour": "small", "tag": "a b", "location": "application"}"#;
+    let (status, body) = manager.raw("POST /v1/instances", start);
+    assert_eq!((status, body.code), (400, ErrorCode::BadRequest));
+    let words = "tag: tag `a b` may hold only letters, digits, `-`, `_` and `.`";
+    assert!(body.message.contains(words), "{}", body.message);
     assert_eq!(
         refused("GET /v1/containers?all=maybe", ""),
         (400, ErrorCode::BadRequest)
@@ -833,6 +839,44 @@ async fn https_needs_the_token_and_the_authority() {
         ),
         (401, b"Bearer".as_slice())
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_asks_for_the_token_unless_its_document_says_that_it_is_open() {
+    let manager = Manager::start();
+    let http = manager.http();
+    let ask = async |method: &str, path: &str| {
+        let url = format!("https://localhost:{}{path}", manager.address.port());
+        let method = method.to_uppercase().parse().expect("a method");
+        let answer = http.request(method, url).send().await.expect("an answer");
+        answer.status().as_u16()
+    };
+    let document = serde_json::to_value(document()).expect("JSON");
+    let mut open = Vec::new();
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let status = ask(method, &path.replace(['{', '}'], "")).await;
+            if operation["security"] == serde_json::json!([{}]) {
+                open.push(path.as_str());
+                assert_ne!(status, 401, "{method} {path}");
+            } else {
+                assert_eq!(status, 401, "{method} {path}");
+            }
+        }
+    }
+    assert_eq!(open, ["/healthz", JOIN_PATH]);
+    for (method, path) in [
+        ("get", "/v1/agent"),
+        ("get", "/v1/agent/sessions/0"),
+        ("post", "/v1/agent/renew"),
+        ("get", "/v1/agent/program?machine=x"),
+        ("get", "/v1/nothing"),
+        ("put", "/v1/containers"),
+    ] {
+        assert_eq!(ask(method, path).await, 401, "{method} {path}");
+    }
+    let (status, refused) = manager.raw("GET /v1/agent", "");
+    assert_eq!((status, refused.code), (401, ErrorCode::Unauthorized));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,11 @@
-//! Whether a request makes sense by itself, before anybody is asked. Pure, and the only place where
-//! that is decided.
+//! Checks of a request by itself, before anybody is asked. Pure. Names in it are valid already.
 
 use crate::model::service_name;
 use micado_api::{
     Critical, ErrorBody, ErrorCode, LaunchRequest, MemoryBytes, NanoCpus, PortMapping, ServiceName,
     ServiceSpec, StartRequest, VolumeMount,
 };
-use std::{collections::BTreeSet, str::FromStr};
+use std::collections::BTreeSet;
 
 /// The smallest memory limit that a Docker Engine takes (its own `linuxMinMemory`).
 pub const MEMORY_MIN: MemoryBytes = MemoryBytes::mib(6);
@@ -21,15 +20,6 @@ type Checked = Result<(), ErrorBody>;
 
 fn refuse(message: impl Into<String>) -> ErrorBody {
     ErrorBody::new(ErrorCode::BadRequest, message)
-}
-
-/// A name as it came in.
-///
-/// # Errors
-/// `BadRequest`, with what is wrong with it.
-pub fn name<T: FromStr<Err: ToString>>(text: &str) -> Result<T, ErrorBody> {
-    text.parse()
-        .map_err(|error: T::Err| refuse(error.to_string()))
 }
 
 /// The end of the year 9999, in milliseconds since the Unix epoch.
@@ -57,7 +47,6 @@ pub fn launch(request: &LaunchRequest) -> Result<ServiceName, ErrorBody> {
     image(&spec.image)?;
     let service =
         service_name(&spec.client, &spec.image).map_err(|error| refuse(error.to_string()))?;
-    name::<micado_api::Location>(spec.location.as_str())?;
     size(spec)?;
     texts(spec)?;
     ports(&spec.ports)?;
@@ -83,10 +72,6 @@ pub fn launch(request: &LaunchRequest) -> Result<ServiceName, ErrorBody> {
 /// # Errors
 /// `BadRequest`, with the first thing that is wrong.
 pub fn start(request: &StartRequest) -> Checked {
-    name::<micado_api::CloudName>(request.cloud.as_str())?;
-    name::<micado_api::FlavourName>(request.flavour.as_str())?;
-    name::<micado_api::Tag>(request.tag.as_str())?;
-    name::<micado_api::Location>(request.location.as_str())?;
     if request.application.trim().is_empty() {
         return Err(refuse("application is empty"));
     }
@@ -179,8 +164,34 @@ fn texts(spec: &ServiceSpec) -> Checked {
     Ok(())
 }
 
+/// Most ports that are published when none is named. Each costs the engine a proxy process and
+/// firewall rules: 500 of them made a machine of 512 MiB kill its engine.
+const EXPOSED_MAX: usize = 20;
+
+/// Ports of the machine's choice for all that an image exposes.
+///
+/// # Errors
+/// `BadRequest` when they are too many to publish unasked.
+pub fn publish_exposed(
+    image: &str,
+    exposed: &[PortMapping],
+) -> Result<Vec<PortMapping>, ErrorBody> {
+    if exposed.len() > EXPOSED_MAX {
+        return Err(refuse(format!(
+            "image `{image}` exposes {} ports, and at most {EXPOSED_MAX} are published unasked",
+            exposed.len()
+        ))
+        .hint("name those that are needed: -p HOST:CONTAINER, once for each"));
+    }
+    let unpinned = |port: &PortMapping| PortMapping {
+        host: None,
+        ..*port
+    };
+    Ok(exposed.iter().map(unpinned).collect())
+}
+
 fn ports(ports: &[PortMapping]) -> Checked {
-    let mut taken = BTreeSet::new();
+    let (mut taken, mut published) = (BTreeSet::new(), BTreeSet::new());
     for port in ports {
         if port.container == 0 || port.host == Some(0) {
             return Err(refuse("port 0 is no port"));
@@ -193,13 +204,20 @@ fn ports(ports: &[PortMapping]) -> Checked {
                 port.protocol
             )));
         }
+        // The engine says that both are published, and serves one.
+        if !published.insert((port.container, port.protocol)) {
+            return Err(refuse(format!(
+                "container port {}/{} is published by two ports: one of them would not answer",
+                port.container, port.protocol
+            )));
+        }
     }
     Ok(())
 }
 
 fn volumes(volumes: &[VolumeMount]) -> Checked {
     let mut taken = BTreeSet::new();
-    for VolumeMount { name, path } in volumes {
+    for VolumeMount { name, path, .. } in volumes {
         let good = name.len() > 1 && name.starts_with(|c: char| c.is_ascii_alphanumeric());
         if !good
             || !name

@@ -62,6 +62,7 @@ fn request(args: LaunchArgs) -> LaunchRequest {
             args.cpu.unwrap_or(PROMISED.cpu),
         ),
         volumes: args.volumes.into_iter().map(|volume| volume.0).collect(),
+        restart: args.restart,
     };
     LaunchRequest {
         spec,
@@ -94,7 +95,7 @@ mod tests {
     #[test]
     fn what_is_typed_is_what_is_asked() {
         let it = asked(
-            "micado launch -i web:2 -n acme -s /bin/web -a /-v /-/x /x -p 8080:80 --volume data:/data --memory 1G --cpu 2 -l database",
+            "micado launch -i web:2 -n acme -s /bin/web -a /-v /-/x /x -p 8080:80 --volume data:/data --volume shared:media:/media --restart on-failure:3 --memory 1G --cpu 2 -l database",
         );
         assert_eq!(it.spec.arguments, ["-v", "-/x", "/x"]);
         assert_eq!(it.spec.reservation.to_string(), "1 GiB and 2 cores");
@@ -108,8 +109,22 @@ mod tests {
         );
         assert_eq!(
             (it.publish_all, it.spec.ports.len(), it.spec.volumes.len()),
-            (false, 1, 1)
+            (false, 1, 2)
         );
+        let volumes: Vec<_> = it.spec.volumes.iter().map(ToString::to_string).collect();
+        assert_eq!(volumes, ["data:/data", "shared:media:/media"]);
+        assert_eq!(
+            it.spec
+                .volumes
+                .iter()
+                .map(|it| it.shared)
+                .collect::<Vec<_>>(),
+            [false, true]
+        );
+        assert_eq!(it.spec.restart.to_string(), "on-failure:3");
+        let it = asked("micado launch -i web -n acme --volume shared:/data");
+        assert_eq!(it.spec.restart.to_string(), "always");
+        assert!(!it.spec.volumes[0].shared && it.spec.volumes[0].name == "shared");
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn ports(view: &ContainerView) -> String {
         Some(host) => format!("{address}:{host}->{}/{}", port.container, port.protocol),
         None => port.to_string(),
     });
-    listed(shown)
+    shortened(shown)
 }
 
 /// Services, one a line.
@@ -113,7 +113,7 @@ pub(super) fn services(views: &[ServiceView], now: Timestamp) -> Table {
             it.spec.image.clone(),
             it.spec.location.to_string(),
             format!("{} of {}", running(it), it.containers.len()),
-            listed(it.spec.ports.iter()),
+            shortened(it.spec.ports.iter()),
             text(it.spec.domain.as_ref()),
             it.spec.reservation.memory.to_string(),
             it.spec.reservation.cpu.to_string(),
@@ -146,6 +146,7 @@ pub(super) fn service(view: &ServiceView, now: Timestamp) -> Page {
         ])
         .add_row(["location", spec.location.as_str()])
         .add_row(["reservation", &spec.reservation.to_string()])
+        .add_row(["restart", &spec.restart.to_string()])
         .add_row(["launched", &moment(view.created_at)]);
     let optional = [
         ("entry point", text(spec.entrypoint.as_ref())),
@@ -153,14 +154,7 @@ pub(super) fn service(view: &ServiceView, now: Timestamp) -> Page {
         ("environment", spec.environment.join(" ")),
         ("ports", listed(spec.ports.iter())),
         ("domain", text(spec.domain.as_ref())),
-        (
-            "volumes",
-            listed(
-                spec.volumes
-                    .iter()
-                    .map(|it| format!("{}:{}", it.name, it.path)),
-            ),
-        ),
+        ("volumes", listed(spec.volumes.iter())),
     ];
     let learned = view.learned.as_ref();
     let learned = [
@@ -301,6 +295,20 @@ pub(super) fn explanations(all: &[Explanation]) -> Page {
 
 fn text(value: Option<impl Display>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
+}
+
+/// Most ports that a column shows.
+const PORTS_SHOWN: usize = 5;
+
+/// The first few of a list, and how many more there are.
+fn shortened(items: impl ExactSizeIterator<Item = impl Display>) -> String {
+    let more = items.len().saturating_sub(PORTS_SHOWN);
+    let few = listed(items.take(PORTS_SHOWN));
+    if more == 0 {
+        few
+    } else {
+        format!("{few} and {more} more")
+    }
 }
 
 fn listed(items: impl Iterator<Item = impl Display>) -> String {

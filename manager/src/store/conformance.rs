@@ -445,7 +445,9 @@ pub fn service() -> Record {
             volumes: vec![VolumeMount {
                 name: "data".into(),
                 path: "/data".into(),
+                shared: false,
             }],
+            restart: micado_api::RestartPolicy::default(),
         },
         pull: Some("registry:5000/micado-web".into()),
         next_number: 2,

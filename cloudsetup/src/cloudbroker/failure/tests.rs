@@ -1,4 +1,4 @@
-//! Tests of what answers say.
+//! Tests of verdicts on answers.
 
 use super::*;
 
@@ -53,7 +53,7 @@ fn an_error_document_decides_at_any_status() {
             No::Other,
             "inner",
         ),
-        ("", No::Other, "an error without words"),
+        ("", No::Other, "an error without a message"),
     ];
     for (inside, no, words) in cases {
         for status in [200, 201, 400, 403, 409, 422, 500] {
@@ -79,12 +79,51 @@ fn an_error_document_decides_at_any_status() {
 }
 
 #[test]
-fn a_status_decides_where_no_error_document_does() {
-    let said = |text: &str| text.to_owned();
+fn errors_decide_at_any_depth() {
+    let no = |no, words: &str| Verdict::No(no, words.to_owned());
+    let busy = "<errors><error>Busy</error><type>wrong status</type></errors>";
+    for around in ["hash", "job", "jobs"] {
+        for body in [
+            format!("<{around}>{busy}</{around}>"),
+            format!("<{around}><id>1</id><a><b>{busy}</b></a></{around}>"),
+            format!("<{around}><job>{busy}</job><job><errors/></job></{around}>"),
+            format!(
+                "<{around} xmlns:x='y'>{}</{around}>",
+                busy.replace("errors", "x:errors")
+            ),
+        ] {
+            for status in [200, 201, 422, 500] {
+                assert_eq!(judged(status, &body), no(No::WrongStatus, "Busy"), "{body}");
+            }
+        }
+    }
     assert_eq!(
         judged(200, "<jobs><job><errors/></job></jobs>"),
+        no(No::Other, "an error without a message")
+    );
+    assert_eq!(
+        judged(200, "<job><name>errors</name><error>of a job</error></job>"),
         Verdict::Yes
     );
+}
+
+#[test]
+fn a_web_page_says_nothing_of_the_effect() {
+    for page in [
+        "<html><body>Sign in</body></html>",
+        "\n<!DOCTYPE html>\n<HTML><p>Sign in",
+        "\u{feff}<HTML>",
+    ] {
+        assert_eq!(
+            judged(200, page),
+            Verdict::Unclear("it answered 200 with a web page".to_owned())
+        );
+    }
+}
+
+#[test]
+fn a_status_decides_where_no_error_document_does() {
+    let said = |text: &str| text.to_owned();
     assert_eq!(judged(201, " "), Verdict::Yes);
     assert_eq!(judged(204, ""), Verdict::Yes);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Tests of orders and their ends, by what is asked of the broker.
+//! Tests of orders and their ends, by the calls to the broker.
 
 use super::{
     super::script::{LOOKING_UP, Reply, SETUP, Script, credentials, instance, job, list, order},
@@ -20,7 +20,7 @@ struct Bed {
     _folder: tempfile::TempDir,
 }
 
-/// A broker that has these jobs and does what it is asked.
+/// A broker that has these jobs and executes calls.
 fn bed(setup: &str, jobs: &[String]) -> Bed {
     let (folder, file) = credentials();
     let script = Script::new();
@@ -47,7 +47,7 @@ fn bed(setup: &str, jobs: &[String]) -> Bed {
 }
 
 impl Bed {
-    /// What came, but for the catalogue.
+    /// Calls without those to the catalogue.
     fn calls(&self) -> Vec<String> {
         self.script.calls_but(&LOOKING_UP)
     }
@@ -146,7 +146,7 @@ async fn a_half_made_job_is_finished_and_not_doubled() {
             )
         };
         Reply::ok(format!(
-            "<data-files>{}<data-file><data-file-name>a.txt</data-file-name><uploaded>false</uploaded></data-file></data-files>",
+            "<data-files>{}<data-file><id>f</id><data-file-name>a.txt</data-file-name><uploaded>false</uploaded></data-file></data-files>",
             names.iter().map(file).collect::<String>()
         ))
     };
@@ -182,9 +182,9 @@ async fn an_order_that_is_cut_off_anywhere_is_unknown_and_goes_on_from_there() {
             Reply::busy(429, Some(2)),
             Reply::ok("<jo"),
         ] {
-            // What is done to a record is not read again from its answer.
-            let ignored = matches!(&fault, Reply::Answer(answer) if answer.status == 200)
-                && (call == SUBMIT || call.contains("data_files"));
+            // The answer to an action on a record is not read.
+            let ignored =
+                matches!(&fault, Reply::Answer(answer) if answer.status == 200) && call == SUBMIT;
             let bed = bed(SETUP, &[]);
             bed.script.on(call, [fault.clone()]);
             let launched = bed.launch().await;
@@ -202,6 +202,68 @@ async fn an_order_that_is_cut_off_anywhere_is_unknown_and_goes_on_from_there() {
             assert!(!sent.iter().any(|sent| sent == DELETE), "{call} {fault:?}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_without_a_record_is_unknown_and_submits_nothing() {
+    for answer in [
+        " ",
+        "<html><body>Sign in</body></html>",
+        "<data-file/>",
+        "<data-file><id/><data-file-name>a.txt</data-file-name></data-file>",
+        "<job><id>J</id></job>",
+        "<data-files><data-file><id>f</id></data-file></data-files>",
+        "uploaded",
+    ] {
+        let bed = bed(SETUP, &[]);
+        bed.script.on(UPLOADS[0], [Reply::ok(answer)]);
+        let launched = bed.launch().await;
+        assert!(
+            matches!(&launched, Err(BrokerError::Unknown(words)) if words.starts_with("cannot upload `")),
+            "{answer}: {launched:?}"
+        );
+        assert_eq!(
+            bed.calls(),
+            [LISTED, "POST /jobs.xml", UPLOADS[0]],
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_refused_below_the_root_is_refused() {
+    let bed = bed(SETUP, &[]);
+    bed.script
+        .on(
+            UPLOADS[0],
+            [Reply::ok(
+                "<hash><errors><error>Too large</error></errors></hash>",
+            )],
+        )
+        .on(SHOW, [Reply::ok(job("J", "created", ""))]);
+    assert_eq!(
+        bed.launch().await,
+        Err(BrokerError::Refused(
+            "cannot upload `micado-join.tar` to job `micado-c-i1`: Too large".to_owned()
+        ))
+    );
+    assert_eq!(bed.calls().last().map(String::as_str), Some(DELETE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_refused_below_the_root_shows_its_message() {
+    let bed = bed(SETUP, &[job("J", "running", "")]);
+    bed.script.on(
+        STOP,
+        [Reply::ok(
+            "<hash><job><errors><error>Not yours</error></errors></job></hash>",
+        )],
+    );
+    let kept = bed.terminate().await;
+    assert!(
+        matches!(&kept, Err(BrokerError::Refused(words)) if words.ends_with(": Not yours")),
+        "{kept:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -501,8 +563,7 @@ async fn a_termination_that_takes_too_long_says_how_far_it_is() {
     );
     assert_eq!(begun.elapsed(), Duration::from_secs(50));
     let sent = bed.calls();
-    // About one look per second at first, then one per 5 s; a stop that shows no effect is asked
-    // for again.
+    // About one request per second at first, then one per 5 s; a stop without effect is repeated.
     assert!(
         (10..=14).contains(&sent.iter().filter(|call| *call == SHOW).count())
             && sent.iter().filter(|call| *call == STOP).count() <= 5,

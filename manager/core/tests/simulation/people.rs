@@ -4,8 +4,8 @@
 use crate::{clock::Dice, world::World};
 use micado_api::{
     CloudName, ContainerName, Critical, FlavourName, InstanceId, LaunchRequest, Location,
-    MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, ServiceSpec, StartRequest, Tag,
-    Unnamed, VolumeMount,
+    MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, RestartPolicy, ServiceSpec,
+    StartRequest, Tag, Unnamed, VolumeMount,
 };
 use micado_core::{
     control::{Reply, Request},
@@ -128,6 +128,7 @@ fn services(client: &str, dice: &mut Dice) -> Vec<(LaunchRequest, ImageFacts)> {
                 vec![VolumeMount {
                     name: "data".to_owned(),
                     path: "/data".to_owned(),
+                    shared: false,
                 }]
             } else {
                 Vec::new()
@@ -153,6 +154,7 @@ fn services(client: &str, dice: &mut Dice) -> Vec<(LaunchRequest, ImageFacts)> {
                     publish_all: false,
                     request: None,
                     unnamed,
+                    copies: std::num::NonZeroU32::MIN,
                 },
                 ImageFacts {
                     pull,
@@ -190,6 +192,11 @@ pub fn spec(
         domain: None,
         reservation,
         volumes,
+        restart: match image {
+            "web" => RestartPolicy::Always,
+            "db" => RestartPolicy::OnFailure(None),
+            _ => RestartPolicy::No,
+        },
     }
 }
 

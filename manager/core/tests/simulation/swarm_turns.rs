@@ -69,11 +69,11 @@ impl Swarm {
                 if self.replaces_lost_tasks {
                     self.replace_lost(clock, node);
                 }
-                self.touch_nodes();
+                self.touch_node(&format!("n{node}"));
             }
             NodeTurn::Heard if !it.silent && !it.left && !it.view.ready => {
                 it.view.ready = true;
-                self.touch_nodes();
+                self.touch_node(&format!("n{node}"));
             }
             _ => {}
         }
@@ -124,15 +124,15 @@ impl Swarm {
                 task.view.ports.clear();
                 if code == 0 {
                     task.view.state = TaskState::Complete;
-                    self.completed.extend(
-                        service
-                            .as_ref()
-                            .and_then(|it| self.services.get(it))
-                            .map(|it| it.view.container.clone()),
-                    );
                 } else {
                     task.view.state = TaskState::Failed;
                     task.view.message = Some(format!("task: non-zero exit ({code})"));
+                }
+                let service = service.as_ref().and_then(|it| self.services.get(it));
+                let container = service.map(|it| it.view.container.clone());
+                if service.is_some_and(|it| it.restart.ends_at(code)) {
+                    self.completed.extend(container);
+                } else {
                     clock.within(5_000, 6_000, Happening::Task(id, TaskTurn::Replaced));
                 }
             }

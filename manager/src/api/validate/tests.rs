@@ -25,6 +25,7 @@ fn good() -> LaunchRequest {
                 },
                 PortMapping {
                     host: Some(8081),
+                    container: 81,
                     ..port
                 },
             ],
@@ -33,7 +34,9 @@ fn good() -> LaunchRequest {
             volumes: vec![VolumeMount {
                 name: "data".to_owned(),
                 path: "/var/lib/data".to_owned(),
+                shared: false,
             }],
+            restart: micado_api::RestartPolicy::default(),
         },
         publish_all: false,
         request: Some("once".to_owned()),
@@ -88,10 +91,6 @@ fn names_and_images_are_checked() {
     assert_eq!(
         said(|it| it.spec.client = "a/b".to_owned()),
         "service `a/b_web` may hold only letters, digits, `-`, `_` and `.`"
-    );
-    assert_eq!(
-        said(|it| it.spec.location = Location::trusted("")),
-        "location `` is empty"
     );
     assert_eq!(
         said(|it| it.request = Some(String::new())),
@@ -194,6 +193,7 @@ fn volumes_need_a_name_and_an_absolute_path() {
     let volume = |name: &str, path: &str| VolumeMount {
         name: name.to_owned(),
         path: path.to_owned(),
+        shared: false,
     };
     for path in ["data", "", "/", "//", "/a/../b"] {
         assert_eq!(
@@ -234,13 +234,6 @@ fn a_start_is_checked() {
     };
     assert_eq!(
         said(StartRequest {
-            tag: micado_api::Tag::trusted("a b"),
-            ..good.clone()
-        }),
-        "tag `a b` may hold only letters, digits, `-`, `_` and `.`"
-    );
-    assert_eq!(
-        said(StartRequest {
             application: " ".to_owned(),
             ..good.clone()
         }),
@@ -261,4 +254,55 @@ fn a_moment_that_no_clock_shows_is_refused() {
     assert_eq!(moment("since", Some(LAST_MOMENT)), Ok(()));
     let refused = moment("since", Some(LAST_MOMENT + 1)).expect_err("too late");
     assert!(refused.message.contains("`since`"), "{refused:?}");
+}
+
+#[test]
+fn a_container_port_is_published_once_a_protocol() {
+    let port = |host, container, protocol| PortMapping {
+        host,
+        container,
+        protocol,
+    };
+    for hosts in [(Some(8080), Some(8081)), (Some(8080), None), (None, None)] {
+        assert_eq!(
+            said(|it| it.spec.ports = vec![
+                port(hosts.0, 80, Protocol::Tcp),
+                port(hosts.1, 80, Protocol::Tcp)
+            ]),
+            "container port 80/tcp is published by two ports: one of them would not answer"
+        );
+    }
+    let both = vec![
+        port(Some(53), 53, Protocol::Tcp),
+        port(Some(53), 53, Protocol::Udp),
+    ];
+    assert_eq!(said(|it| it.spec.ports = both), "good: acme_web");
+}
+
+#[test]
+fn few_exposed_ports_are_published_unasked() {
+    let exposed = |count: u16| -> Vec<_> {
+        (0..count)
+            .map(|number| PortMapping {
+                host: Some(1),
+                container: 10_000 + number,
+                protocol: Protocol::Udp,
+            })
+            .collect()
+    };
+    let published = publish_exposed("web", &exposed(20)).expect("few");
+    assert!(published.len() == 20 && published.iter().all(|port| port.host.is_none()));
+    let refused = publish_exposed("turn:4", &exposed(21)).expect_err("many");
+    assert_eq!(
+        (refused.code, refused.message.as_str()),
+        (
+            ErrorCode::BadRequest,
+            "image `turn:4` exposes 21 ports, and at most 20 are published unasked"
+        )
+    );
+    assert!(
+        refused
+            .hint
+            .is_some_and(|hint| hint.contains("-p HOST:CONTAINER"))
+    );
 }

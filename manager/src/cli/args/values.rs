@@ -72,21 +72,28 @@ fn port_number(text: &str) -> Result<u16, String> {
         .ok_or_else(|| format!("`{text}` is no port: a number from 1 to 65535"))
 }
 
-/// `NAME:PATH`.
+/// `NAME:PATH`, or `shared:NAME:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume(pub VolumeMount);
 
 impl FromStr for Volume {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
+        // `shared:/data` is a volume called so.
+        let common = text
+            .strip_prefix("shared:")
+            .filter(|rest| !rest.starts_with('/'));
+        match common.unwrap_or(text).split_once(':') {
             Some((name, path)) if !name.is_empty() && path.starts_with('/') => {
                 Ok(Self(VolumeMount {
                     name: name.to_owned(),
                     path: path.to_owned(),
+                    shared: common.is_some(),
                 }))
             }
-            _ => Err("expected `NAME:PATH`, with an absolute path".to_owned()),
+            _ => {
+                Err("expected `NAME:PATH` or `shared:NAME:PATH`, with an absolute path".to_owned())
+            }
         }
     }
 }

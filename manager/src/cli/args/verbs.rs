@@ -3,7 +3,7 @@
 use super::{CopyPlace, Port, STATE, Since, Volume};
 use crate::store::Place;
 use clap::{Args, ValueEnum};
-use micado_api::{CloudName, FlavourName, Location, MemoryBytes, NanoCpus, Tag};
+use micado_api::{CloudName, FlavourName, Location, MemoryBytes, NanoCpus, RestartPolicy, Tag};
 use std::path::PathBuf;
 
 /// The flags of `start`.
@@ -85,9 +85,14 @@ pub struct LaunchArgs {
     /// CPU cores it is promised [default: what was learned of the image, else 0.25].
     #[arg(long, allow_hyphen_values = true, value_name = "CORES")]
     pub cpu: Option<NanoCpus>,
-    /// Mount a named volume; repeat for more. The container stays on the machine that holds it.
-    #[arg(long = "volume", value_name = "NAME:PATH")]
+    /// Mount a named volume of the service; repeat for more. The container stays on the machine
+    /// that holds it. `shared:` mounts the one of that name that all services may mount.
+    #[arg(long = "volume", value_name = "[shared:]NAME:PATH")]
     pub volumes: Vec<Volume>,
+    /// Start an ended process again: `always`, `on-failure` or `on-failure:N` (at most N times), or
+    /// `no`; the last two for jobs.
+    #[arg(long, default_value_t, value_name = "POLICY")]
+    pub restart: RestartPolicy,
     /// Do not wait until it runs.
     #[arg(long)]
     pub detach: bool,

@@ -135,7 +135,9 @@ fn a_service() -> ServiceView {
         volumes: vec![VolumeMount {
             name: "data".to_owned(),
             path: "/data".to_owned(),
+            shared: false,
         }],
+        restart: micado_api::RestartPolicy::default(),
     };
     let containers = vec![container("acme_web.1", ContainerState::Running), waiting()];
     ServiceView {
@@ -215,6 +217,22 @@ fn running_and_waiting_containers() {
             NOW
         ))
     );
+}
+
+#[test]
+fn many_ports_are_shortened() {
+    let ports = (1..=500).map(|number| PortMapping {
+        host: Some(number),
+        container: number,
+        protocol: Protocol::Udp,
+    });
+    let view = ContainerView {
+        ports: ports.collect(),
+        ..container("acme_turn.1", ContainerState::Running)
+    };
+    let table = shown(containers(&[view], NOW));
+    assert!(table.contains(":5->5/udp and 495 more  "), "{table}");
+    assert!(!table.contains(":6->6/udp"), "{table}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod outage;
 mod recollection;
 mod watcher;
 
-pub use calls::{Outside, WayIn};
+pub use calls::{Effects, JoinConfig};
 
 use super::{Action, Call, CallKey, Config, Core, Event, Handle, Input, Reply, Ticket};
 use crate::{
@@ -27,13 +27,12 @@ use watcher::Watcher;
 /// too, as in a crash.
 type Incoming = (u64, Event);
 
-/// The loop.
 #[derive(Debug)]
 pub struct Runtime {
     config: Config,
     store: Arc<dyn Store>,
     history: Arc<dyn History>,
-    outside: Arc<Outside>,
+    effects: Arc<Effects>,
     inbox: mpsc::Receiver<Input>,
     progress: broadcast::Sender<Progress>,
     waiting: HashMap<Ticket, oneshot::Sender<Result<Reply, ErrorBody>>>,
@@ -41,13 +40,13 @@ pub struct Runtime {
     life: u64,
 }
 
-/// Rings the loop: the safety net's turn has come.
+/// Ticks a job.
 #[derive(Debug, Clone)]
-pub struct Bell(mpsc::Sender<()>);
+pub struct Ticker(mpsc::Sender<()>);
 
-impl Bell {
-    /// The safety net's turn. One that is not heard because another is still ringing is not missed.
-    pub fn ring(&self) {
+impl Ticker {
+    /// Ticks once. A tick that comes while another waits is dropped.
+    pub fn tick(&self) {
         let _ = self.0.try_send(());
     }
 }
@@ -59,7 +58,7 @@ impl Runtime {
         config: Config,
         store: Arc<dyn Store>,
         history: Arc<dyn History>,
-        outside: Outside,
+        effects: Effects,
     ) -> (Self, Handle) {
         let (handle, inbox, progress) = Handle::new();
         (
@@ -67,7 +66,7 @@ impl Runtime {
                 config,
                 store,
                 history,
-                outside: Arc::new(outside),
+                effects: Arc::new(effects),
                 inbox,
                 progress,
                 waiting: HashMap::new(),
@@ -77,7 +76,7 @@ impl Runtime {
         )
     }
 
-    /// Runs until `stop` is true. `ticks` brings the turns of the safety net: see [`bell`].
+    /// Runs until `stop` is true. `ticks` brings the turns of the safety net: see [`ticker`].
     ///
     /// # Errors
     /// When the store cannot be loaded at the start, or later turns out to be another manager's or
@@ -88,7 +87,7 @@ impl Runtime {
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), StoreError> {
         let (sender, mut events) = mpsc::unbounded_channel::<Incoming>();
-        let (watcher, mut seen) = Watcher::start(self.outside.engine.clone());
+        let (watcher, mut seen) = Watcher::start(self.effects.engine.clone());
         let store = self.store.clone();
         let mut core = self.new_core(store.load().await?, &sender);
         watcher.look();
@@ -211,20 +210,20 @@ impl Runtime {
     }
 
     fn call(&self, key: CallKey, call: Call, sender: mpsc::UnboundedSender<Incoming>) {
-        let (outside, life) = (self.outside.clone(), self.life);
+        let (effects, life) = (self.effects.clone(), self.life);
         tokio::spawn(async move {
             let kind = call.kind();
             fault::point(&format!("before-{kind}"));
-            let answer = outside.perform(call).await;
+            let answer = effects.perform(call).await;
             fault::point(&format!("after-{kind}"));
             drop(sender.send((life, Event::Answered(key, answer))));
         });
     }
 }
 
-/// A bell, and the ticks that it rings.
+/// A ticker and its ticks.
 #[must_use]
-pub fn bell() -> (Bell, mpsc::Receiver<()>) {
+pub fn ticker() -> (Ticker, mpsc::Receiver<()>) {
     let (sender, receiver) = mpsc::channel(1);
-    (Bell(sender), receiver)
+    (Ticker(sender), receiver)
 }

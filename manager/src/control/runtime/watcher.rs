@@ -37,7 +37,7 @@ impl Watcher {
             watch::channel(Vec::new()),
             mpsc::channel(1),
         );
-        let eyes = Eyes {
+        let task = WatchTask {
             engine,
             last: None,
             sender,
@@ -45,10 +45,9 @@ impl Watcher {
             looked: Instant::now(),
             moved: Instant::now(),
         };
-        tokio::spawn(eyes.watch(look.clone(), polled));
+        tokio::spawn(task.watch(look.clone(), polled));
         (Self { look, poll }, seen)
     }
-    /// Look at everything.
     pub(super) fn look(&self) {
         self.look.notify_one();
     }
@@ -63,7 +62,7 @@ impl Watcher {
 }
 
 /// What the watcher's task keeps.
-struct Eyes {
+struct WatchTask {
     engine: Arc<dyn Engine>,
     /// What was seen last; `None` while blind.
     last: Option<Observation>,
@@ -76,7 +75,7 @@ struct Eyes {
     moved: Instant,
 }
 
-impl Eyes {
+impl WatchTask {
     async fn watch(mut self, look: Arc<Notify>, mut polled: watch::Receiver<Vec<String>>) {
         let mut events = self.engine.events();
         loop {
@@ -139,7 +138,6 @@ impl Eyes {
         Event::Blind(words)
     }
 
-    /// Everything.
     async fn look(&mut self) -> Event {
         match self.engine.observe().await {
             Ok(observation) => {

@@ -4,8 +4,10 @@ pub(crate) use micado_api::labels::{CLUSTER, INSTANCE, PREFIX};
 
 /// On a service: the container's name.
 pub(crate) const CONTAINER: &str = "micado.container";
-/// On a service: the name of what `launch` made.
+/// On a service, or a volume that is not shared: the name of what `launch` made.
 pub(crate) const SERVICE: &str = "micado.service";
+/// On a volume: the name that its service, or all services, mount it by.
+pub(crate) const VOLUME: &str = "micado.volume";
 /// On a service: the generation of the placement.
 pub(crate) const GENERATION: &str = "micado.generation";
 /// On a service: our records as JSON, `[Service, Container]`.

@@ -9,6 +9,7 @@ mod setup;
 pub use lease::{Claim, Leadership};
 pub use setup::Present;
 mod spec;
+mod template;
 mod token;
 mod view;
 

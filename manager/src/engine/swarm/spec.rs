@@ -1,19 +1,20 @@
 //! The Swarm service of a placement, built from our own records every time, and never from an
 //! inspected one.
 
-use super::labels;
+use super::{labels, template};
 use crate::{
-    engine::{EngineError, alias, host_label, swarm_name},
+    engine::{EngineError, alias, host_label, swarm_name, volume_name},
     model::{Container, Placement, Service},
 };
 use bollard::models::{
     EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointPortConfigPublishModeEnum,
-    EndpointSpec, EndpointSpecModeEnum, Limit, Mount, MountType, NetworkAttachmentConfig,
-    ResourceObject, ServiceSpec, ServiceSpecMode, ServiceSpecModeReplicated, TaskSpec,
-    TaskSpecContainerSpec, TaskSpecLogDriver, TaskSpecPlacement, TaskSpecResources,
-    TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
+    EndpointSpec, EndpointSpecModeEnum, Limit, Mount, MountType, MountVolumeOptions,
+    NetworkAttachmentConfig, ResourceObject, ServiceSpec, ServiceSpecMode,
+    ServiceSpecModeReplicated, TaskSpec, TaskSpecContainerSpec, TaskSpecLogDriver,
+    TaskSpecPlacement, TaskSpecResources, TaskSpecRestartPolicy,
+    TaskSpecRestartPolicyConditionEnum,
 };
-use micado_api::{ClusterId, PortMapping, Protocol, ServiceName, VolumeMount};
+use micado_api::{ClusterId, PortMapping, Protocol, RestartPolicy, ServiceName, VolumeMount};
 use std::collections::HashMap;
 
 const SECOND: i64 = 1_000_000_000;
@@ -47,13 +48,9 @@ pub(super) fn service_spec(
         name: Some(swarm_name(cluster, &container.name, placement.generation)),
         labels: Some(service_labels(cluster, service, container, placement)?),
         task_template: Some(TaskSpec {
-            container_spec: Some(container_spec(image, service, container)),
+            container_spec: Some(container_spec(cluster, image, service, container)),
             resources: Some(resources(service)),
-            restart_policy: Some(TaskSpecRestartPolicy {
-                condition: Some(TaskSpecRestartPolicyConditionEnum::ON_FAILURE),
-                delay: Some(RESTART_DELAY),
-                ..Default::default()
-            }),
+            restart_policy: Some(restart(service.spec.restart)),
             placement: Some(TaskSpecPlacement {
                 constraints: Some(vec![format!(
                     "engine.labels.{}=={}",
@@ -64,7 +61,11 @@ pub(super) fn service_spec(
             }),
             networks: Some(vec![NetworkAttachmentConfig {
                 target: Some(super::network_name(cluster)),
-                aliases: Some(vec![alias(&service.name), host_name(container)]),
+                aliases: Some(
+                    [alias(&service.name), host_name(container)]
+                        .map(|alias| template::literal(&alias))
+                        .into(),
+                ),
                 ..Default::default()
             }]),
             log_driver: Some(TaskSpecLogDriver {
@@ -121,20 +122,47 @@ fn service_labels(
     .into())
 }
 
-fn container_spec(image: &str, service: &Service, container: &Container) -> TaskSpecContainerSpec {
+fn container_spec(
+    cluster: &ClusterId,
+    image: &str,
+    service: &Service,
+    container: &Container,
+) -> TaskSpecContainerSpec {
+    let mount = |volume| mount(cluster, service, volume);
     let spec = &service.spec;
     let some = |list: &[String]| Some(list.to_vec()).filter(|list| !list.is_empty());
     TaskSpecContainerSpec {
         image: Some(image.to_owned()),
         command: spec.entrypoint.clone().map(|entrypoint| vec![entrypoint]),
         args: some(&spec.arguments),
-        env: some(&spec.environment),
-        hostname: Some(host_name(container)),
+        env: some(
+            &spec
+                .environment
+                .iter()
+                .map(|pair| template::variable(pair))
+                .collect::<Vec<_>>(),
+        ),
+        hostname: Some(template::literal(&host_name(container))),
         mounts: Some(spec.volumes.iter().map(mount).collect())
             .filter(|mounts: &Vec<_>| !mounts.is_empty()),
         stop_grace_period: Some(GRACE),
         // Images rarely expect to be process 1: reap their orphans and pass signals on.
         init: Some(true),
+        ..Default::default()
+    }
+}
+
+fn restart(policy: RestartPolicy) -> TaskSpecRestartPolicy {
+    use TaskSpecRestartPolicyConditionEnum::{ANY, NONE, ON_FAILURE};
+    let (condition, most) = match policy {
+        RestartPolicy::Always => (ANY, None),
+        RestartPolicy::OnFailure(most) => (ON_FAILURE, most),
+        RestartPolicy::No => (NONE, None),
+    };
+    TaskSpecRestartPolicy {
+        condition: Some(condition),
+        delay: Some(RESTART_DELAY),
+        max_attempts: most.map(|most| i64::try_from(most.get()).unwrap_or(i64::MAX)),
         ..Default::default()
     }
 }
@@ -157,12 +185,31 @@ fn resources(service: &Service) -> TaskSpecResources {
     }
 }
 
-/// A named volume keeps the name that the person gave: it is theirs, and outlives the container.
-fn mount(volume: &VolumeMount) -> Mount {
+/// A volume under the name that is its service's alone, or the cluster's if it is shared. The
+/// labels say whose it is: it outlives the container.
+fn mount(cluster: &ClusterId, service: &Service, volume: &VolumeMount) -> Mount {
+    let owner = (!volume.shared).then(|| (labels::SERVICE, service.name.as_str()));
+    let labels = [
+        (labels::CLUSTER, cluster.as_str()),
+        (labels::VOLUME, &volume.name),
+    ];
+    let labels = labels
+        .into_iter()
+        .chain(owner)
+        .map(|(key, value)| (key.to_owned(), template::literal(value)))
+        .collect();
     Mount {
         typ: Some(MountType::VOLUME),
-        source: Some(volume.name.clone()),
-        target: Some(volume.path.clone()),
+        source: Some(template::literal(&volume_name(
+            cluster,
+            &service.name,
+            volume,
+        ))),
+        target: Some(template::literal(&volume.path)),
+        volume_options: Some(MountVolumeOptions {
+            labels: Some(labels),
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }
@@ -226,7 +273,9 @@ pub(super) mod tests {
             volumes: vec![VolumeMount {
                 name: "data".to_owned(),
                 path: "/data".to_owned(),
+                shared: false,
             }],
+            restart: micado_api::RestartPolicy::default(),
         };
         let service = Service {
             name: ServiceName::trusted("acme_web"),
@@ -262,6 +311,45 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn restart_policies_are_those_of_swarm() {
+        let (cluster, mut service, container, placement) = sample();
+        let mut said = |text: &str| {
+            service.spec.restart = text.parse().expect("a policy");
+            let spec = service_spec(&cluster, &service, &container, &placement);
+            let policy = spec.expect("the image is known").task_template;
+            let policy = policy.and_then(|task| task.restart_policy).expect("set");
+            (
+                policy.condition.map(|it| it.to_string()),
+                policy.max_attempts,
+            )
+        };
+        let condition = |text: &str| Some(text.to_owned());
+        assert_eq!(said("always"), (condition("any"), None));
+        assert_eq!(said("on-failure"), (condition("on-failure"), None));
+        assert_eq!(said("on-failure:3"), (condition("on-failure"), Some(3)));
+        assert_eq!(said("no"), (condition("none"), None));
+    }
+
+    #[test]
+    fn a_shared_volume_is_the_same_for_all_services() {
+        let (cluster, mut service, container, placement) = sample();
+        let mut sources = |name: &str, shared| {
+            service.name = ServiceName::trusted(name);
+            service.spec.volumes[0].shared = shared;
+            let mount = mount(&cluster, &service, &service.spec.volumes[0]);
+            let labels = mount
+                .volume_options
+                .and_then(|it| it.labels)
+                .expect("labels");
+            assert_eq!(labels.contains_key(labels::SERVICE), !shared, "{labels:?}");
+            mount.source.expect("a name")
+        };
+        assert_eq!(sources("acme_web", true), sources("globex_db", true));
+        assert_ne!(sources("acme_web", false), sources("globex_db", false));
+        drop((container, placement));
+    }
+
+    #[test]
     fn a_plain_service_has_no_empty_lists() {
         let (cluster, mut service, container, placement) = sample();
         let asked = &mut service.spec;
@@ -281,6 +369,67 @@ pub(super) mod tests {
         ] {
             assert!(!text.contains(absent), "{absent} in {text}");
         }
+    }
+
+    /// Every text of a service spec, with its place in it.
+    fn texts(place: &str, value: &serde_json::Value, found: &mut Vec<(String, String)>) {
+        use serde_json::Value;
+        match value {
+            Value::String(text) => found.push((place.to_owned(), text.clone())),
+            Value::Array(items) => items.iter().for_each(|item| texts(place, item, found)),
+            Value::Object(fields) => fields
+                .iter()
+                .for_each(|(key, item)| texts(&format!("{place}.{key}"), item, found)),
+            _ => {}
+        }
+    }
+
+    /// The fields that Swarm expands (swarmkit, `template/expand.go`).
+    const EXPANDED: [&str; 6] = [
+        ".ContainerSpec.Env",
+        ".ContainerSpec.Hostname",
+        ".ContainerSpec.Mounts.Source",
+        ".ContainerSpec.Mounts.Target",
+        ".ContainerSpec.Mounts.VolumeOptions.Labels",
+        ".Networks.Aliases",
+    ];
+
+    #[test]
+    fn what_swarm_expands_is_what_was_typed() {
+        const TYPED: &str = "{{.Service.Labels}} }} {{- json . -}}";
+        let (cluster, mut service, container, placement) = sample();
+        service.spec.environment = vec![format!("E={TYPED}")];
+        service.spec.arguments = vec![TYPED.to_owned()];
+        service.spec.entrypoint = Some(TYPED.to_owned());
+        service.spec.volumes = vec![VolumeMount {
+            path: format!("/{TYPED}"),
+            ..service.spec.volumes[0].clone()
+        }];
+        let spec =
+            service_spec(&cluster, &service, &container, &placement).expect("the image is known");
+        let mut found = Vec::new();
+        let template = serde_json::to_value(spec.task_template).expect("plain data");
+        texts("", &template, &mut found);
+        let mut arrived = Vec::new();
+        for (place, text) in found {
+            if EXPANDED.iter().any(|field| place.starts_with(field)) {
+                let text = template::tests::expanded(&text);
+                arrived.push(text.expect("no action but literals"));
+            } else {
+                arrived.push(text);
+            }
+        }
+        for typed in [format!("E={TYPED}"), TYPED.to_owned(), format!("/{TYPED}")] {
+            assert!(arrived.contains(&typed), "{typed} in {arrived:?}");
+        }
+        let changed: Vec<_> = arrived
+            .iter()
+            .filter(|text| text.contains("{{\""))
+            .collect();
+        assert!(
+            changed.is_empty(),
+            "escaped where nothing expands: {changed:?}"
+        );
     }
 
     #[test]

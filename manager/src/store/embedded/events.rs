@@ -1,15 +1,12 @@
 //! Events in a table of their own, by time: what is asked for is mostly the latest.
 
-use super::{EmbeddedStore, explain, history::PIECE};
+use super::{EmbeddedStore, history::PIECE};
 use crate::store::StoreError;
 use micado_api::{
     ContainerName, InstanceId, ServiceName, Tag, Timestamp, agent::ContainerHappening,
 };
-use micado_core::metrics::{EVENTS_KEPT, First, Happening, Identity, Placed, RecallEvents};
-use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition, TableError, WriteTransaction,
-};
+use micado_core::metrics::{EVENTS_KEPT, EventRecord, Identity, Order, Placed, RecallEvents};
+use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -31,69 +28,65 @@ struct Row<'a> {
 }
 
 impl EmbeddedStore {
-    pub(super) fn record_all_events(&self, events: &[Happening]) -> Result<(), StoreError> {
+    pub(super) fn record_all_events(&self, events: &[EventRecord]) -> Result<(), StoreError> {
         let rows = events
             .iter()
             .map(|it| Ok((it.identity(), encode(it)?)))
             .collect::<Result<Vec<_>, StoreError>>()?;
-        let write = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
+        self.database.with(|database| {
+            let transaction = database.begin_write()?;
             let mut table = transaction.open_table(EVENTS)?;
             for (identity, row) in &rows {
                 table.insert(key(identity), row.as_slice())?;
             }
             drop(table);
             Ok(transaction.commit()?)
-        };
-        write().map_err(|error| explain(&self.path, &error))
+        })
     }
 
     /// Lets go of a piece of what is too old or more than the newest so many; whether there may be
     /// more.
-    pub(super) fn forget_some_events(
-        &self,
-        now: Timestamp,
-        most: u64,
-    ) -> Result<bool, redb::Error> {
+    pub(super) fn forget_some_events(&self, now: Timestamp, most: u64) -> Result<bool, StoreError> {
         let until = now
             .0
             .saturating_sub(u64::try_from(EVENTS_KEPT.as_millis()).unwrap_or(u64::MAX));
-        let transaction = self.database.begin_write()?;
-        let mut table = transaction.open_table(EVENTS)?;
-        let mut gone = 0;
-        for row in table
-            .extract_from_if(..(until, "", "", ""), |_, _| true)?
-            .take(PIECE)
-        {
-            row?;
-            gone += 1;
-        }
-        while gone < PIECE && table.len()? > most && table.pop_first()?.is_some() {
-            gone += 1;
-        }
-        drop(table);
-        transaction.commit()?;
-        Ok(gone == PIECE)
+        self.database
+            .with(|database| forget_piece(database, until, most))
     }
+}
+
+fn forget_piece(database: &Database, until: u64, most: u64) -> Result<bool, redb::Error> {
+    let transaction = database.begin_write()?;
+    let mut table = transaction.open_table(EVENTS)?;
+    let mut gone = 0;
+    for row in table
+        .extract_from_if(..(until, "", "", ""), |_, _| true)?
+        .take(PIECE)
+    {
+        row?;
+        gone += 1;
+    }
+    while gone < PIECE && table.len()? > most && table.pop_first()?.is_some() {
+        gone += 1;
+    }
+    drop(table);
+    transaction.commit()?;
+    Ok(gone == PIECE)
 }
 
 /// What is wanted of the events in a file.
 pub(super) fn recall(
     database: &Database,
     wanted: &RecallEvents,
-) -> Result<Vec<Happening>, redb::Error> {
-    let table = match database.begin_read()?.open_table(EVENTS) {
-        // None was written yet, or the file is of an earlier micado.
-        Err(TableError::TableDoesNotExist(_)) => return Ok(vec![]),
-        table => table?,
-    };
+) -> Result<Vec<EventRecord>, redb::Error> {
+    let table = database.begin_read()?.open_table(EVENTS)?;
     if wanted.from >= wanted.until {
         return Ok(vec![]);
     }
     let mut rows = table.range((wanted.from.0, "", "", "")..(wanted.until.0, "", "", ""))?;
-    let next = || match wanted.first {
-        First::Oldest => rows.next(),
-        First::Newest => rows.next_back(),
+    let next = || match wanted.order {
+        Order::OldestFirst => rows.next(),
+        Order::NewestFirst => rows.next_back(),
     };
     let mut found = Vec::new();
     for row in std::iter::from_fn(next) {
@@ -107,16 +100,9 @@ pub(super) fn recall(
     Ok(found)
 }
 
-pub(super) fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), redb::Error> {
-    let table = match from.open_table(EVENTS) {
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        table => table?,
-    };
-    let mut copied = to.open_table(EVENTS)?;
-    for row in table.iter()? {
-        let (key, row) = row?;
-        copied.insert(key.value(), row.value())?;
-    }
+/// Makes the table.
+pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(EVENTS)?;
     Ok(())
 }
 
@@ -124,7 +110,7 @@ fn key<'a>((at, instance, engine_id, word): &Identity<'a>) -> (u64, &'a str, &'a
     (at.0, instance, engine_id, word)
 }
 
-fn encode(it: &Happening) -> Result<Vec<u8>, StoreError> {
+fn encode(it: &EventRecord) -> Result<Vec<u8>, StoreError> {
     let placed = &it.placed;
     let row = Row {
         container: placed.container.as_str().into(),
@@ -142,7 +128,10 @@ fn encode(it: &Happening) -> Result<Vec<u8>, StoreError> {
     })
 }
 
-fn decode((at, instance, engine_id, _): (u64, &str, &str, &str), row: &[u8]) -> Option<Happening> {
+fn decode(
+    (at, instance, engine_id, _): (u64, &str, &str, &str),
+    row: &[u8],
+) -> Option<EventRecord> {
     let row: Row<'_> = serde_json::from_slice(row).ok()?;
     let placed = Placed {
         swarm_service: row.swarm_service.into_owned(),
@@ -152,7 +141,7 @@ fn decode((at, instance, engine_id, _): (u64, &str, &str, &str), row: &[u8]) -> 
         instance: InstanceId::trusted(instance),
         tag: Tag::trusted(row.tag),
     };
-    Some(Happening {
+    Some(EventRecord {
         placed,
         engine_id: engine_id.to_owned(),
         at: Timestamp(at),

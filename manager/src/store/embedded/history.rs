@@ -1,16 +1,13 @@
 //! Points in a table of their own, by resolution, instance and time: one machine's lie together, as
 //! they are rolled up.
 
-use super::{EmbeddedStore, blocking, events, explain};
+use super::{EmbeddedStore, blocking, events};
 use crate::store::{StoreError, points};
 use micado_api::{InstanceId, Timestamp};
 use micado_core::metrics::{
-    EVENTS_MOST, Happening, History, Point, Recall, RecallEvents, Resolution, Whose,
+    EVENTS_MOST, EventRecord, History, Point, Recall, RecallEvents, Resolution, Series,
 };
-use redb::{
-    Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
-    WriteTransaction,
-};
+use redb::{Database, Durability, ReadableDatabase, TableDefinition, WriteTransaction};
 
 /// Its resolution in seconds, its instance and its time.
 type Key = (u64, &'static str, u64);
@@ -31,8 +28,7 @@ impl History for EmbeddedStore {
             return Ok(());
         }
         let rows = points.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-        self.write(move |store| store.record_all(&rows).map_err(|error| store.failed(error)))
-            .await
+        self.write(move |store| store.record_all(&rows)).await
     }
 
     async fn recall(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError> {
@@ -42,15 +38,10 @@ impl History for EmbeddedStore {
 
     async fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError> {
         let store = self.clone();
-        blocking(move || {
-            store
-                .instances_of(resolution)
-                .map_err(|error| store.failed(error))
-        })
-        .await
+        blocking(move || store.instances_of(resolution)).await
     }
 
-    async fn record_events(&self, events: &[Happening]) -> Result<(), StoreError> {
+    async fn record_events(&self, events: &[EventRecord]) -> Result<(), StoreError> {
         if events.is_empty() {
             return Ok(());
         }
@@ -59,10 +50,12 @@ impl History for EmbeddedStore {
             .await
     }
 
-    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
+    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<EventRecord>, StoreError> {
         let (store, wanted) = (self.clone(), wanted.clone());
         blocking(move || {
-            events::recall(&store.database, &wanted).map_err(|error| store.failed(error))
+            store
+                .database
+                .with(|database| events::recall(database, &wanted))
         })
         .await
     }
@@ -76,21 +69,13 @@ impl History for EmbeddedStore {
             let mut left = self.instances(resolution).await?;
             while !left.is_empty() {
                 left = self
-                    .write(move |store| {
-                        store
-                            .forget_some(resolution, until, left)
-                            .map_err(|error| store.failed(error))
-                    })
+                    .write(move |store| store.forget_some(resolution, until, left))
                     .await?;
             }
         }
         // The last commit makes those before it durable.
         while self
-            .write(move |store| {
-                store
-                    .forget_some_events(now, EVENTS_MOST)
-                    .map_err(|error| store.failed(error))
-            })
+            .write(move |store| store.forget_some_events(now, EVENTS_MOST))
             .await?
         {}
         Ok(())
@@ -98,26 +83,26 @@ impl History for EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    fn record_all(&self, rows: &[Row]) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        let mut table = transaction.open_table(POINTS)?;
-        for (resolution, instance, at, figures) in rows {
-            table.insert(
-                (seconds(*resolution), instance.as_str(), at.0),
-                figures.as_slice(),
-            )?;
-        }
-        drop(table);
-        Ok(transaction.commit()?)
+    fn record_all(&self, rows: &[Row]) -> Result<(), StoreError> {
+        self.database.with(|database| {
+            let transaction = database.begin_write()?;
+            let mut table = transaction.open_table(POINTS)?;
+            for (resolution, instance, at, figures) in rows {
+                table.insert(
+                    (seconds(*resolution), instance.as_str(), at.0),
+                    figures.as_slice(),
+                )?;
+            }
+            drop(table);
+            Ok(transaction.commit()?)
+        })
     }
 
     fn recall_all(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError> {
-        let instances = match &wanted.whose {
+        let instances = match &wanted.series {
             _ if wanted.from >= wanted.until => vec![],
-            Whose::Instance(instance) => vec![instance.clone()],
-            Whose::Container(_) => self
-                .instances_of(wanted.resolution)
-                .map_err(|error| self.failed(error))?,
+            Series::Instance(instance) => vec![instance.clone()],
+            Series::Container(_) => self.instances_of(wanted.resolution)?,
         };
         let mut points = Vec::new();
         for instance in &instances {
@@ -125,7 +110,7 @@ impl EmbeddedStore {
                 points.extend(self.point(wanted, instance, at, figures)?);
                 Ok(())
             });
-            walked.map_err(|error| self.failed(error))??;
+            walked?;
         }
         // Instances came in their order, and keep it where the time is the same.
         points.sort_by_key(|it| it.at);
@@ -140,7 +125,7 @@ impl EmbeddedStore {
         at: Timestamp,
         figures: &[u8],
     ) -> Result<Option<Point>, StoreError> {
-        if let Whose::Container(name) = &wanted.whose
+        if let Series::Container(name) = &wanted.series
             && !points::may_hold(figures, name)
         {
             return Ok(None);
@@ -153,7 +138,7 @@ impl EmbeddedStore {
             ))
         };
         let (machine, mut containers) = points::decode(figures).ok_or_else(unreadable)?;
-        if let Whose::Container(name) = &wanted.whose {
+        if let Series::Container(name) = &wanted.series {
             containers.retain(|it, _| it == name);
             if containers.is_empty() {
                 return Ok(None);
@@ -174,42 +159,25 @@ impl EmbeddedStore {
         wanted: &Recall,
         instance: &InstanceId,
         mut take: impl FnMut(Timestamp, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<Result<(), StoreError>, redb::Error> {
+    ) -> Result<(), StoreError> {
         let (finely, instance) = (seconds(wanted.resolution), instance.as_str());
-        let table = self.database.begin_read()?.open_table(POINTS)?;
-        for row in
-            table.range((finely, instance, wanted.from.0)..(finely, instance, wanted.until.0))?
-        {
-            let (key, figures) = row?;
-            if let Err(error) = take(Timestamp(key.value().2), figures.value()) {
-                return Ok(Err(error));
+        let wanted = (finely, instance, wanted.from.0)..(finely, instance, wanted.until.0);
+        self.database.with(|database| {
+            let table = database.begin_read()?.open_table(POINTS)?;
+            for row in table.range(wanted)? {
+                let (key, figures) = row?;
+                if let Err(error) = take(Timestamp(key.value().2), figures.value()) {
+                    return Ok(Err(error));
+                }
             }
-        }
-        Ok(Ok(()))
+            Ok(Ok(()))
+        })?
     }
 
     /// All that have points, in their order.
-    fn instances_of(&self, resolution: Resolution) -> Result<Vec<InstanceId>, redb::Error> {
-        let (table, finely) = match self.database.begin_read()?.open_table(POINTS) {
-            // Of an earlier micado.
-            Err(TableError::TableDoesNotExist(_)) => return Ok(vec![]),
-            table => (table?, seconds(resolution)),
-        };
-        let mut instances: Vec<InstanceId> = Vec::new();
-        loop {
-            let after = (
-                finely,
-                instances.last().map_or("", InstanceId::as_str),
-                u64::MAX,
-            );
-            let Some(row) = table
-                .range(after..(finely + 1, "", 0))?
-                .find(|row| row.as_ref().map_or(true, |(key, _)| key.value() != after))
-            else {
-                return Ok(instances);
-            };
-            instances.push(InstanceId::trusted(row?.0.value().1));
-        }
+    fn instances_of(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError> {
+        self.database
+            .with(|database| instances_with_points(database, resolution))
     }
 
     /// Lets go of a piece of what these have from before that time; who may have more.
@@ -217,46 +185,66 @@ impl EmbeddedStore {
         &self,
         resolution: Resolution,
         until: u64,
-        mut of: Vec<InstanceId>,
-    ) -> Result<Vec<InstanceId>, redb::Error> {
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(Durability::None)?;
-        let (mut table, finely, mut room) =
-            (transaction.open_table(POINTS)?, seconds(resolution), PIECE);
-        while room > 0
-            && let Some(instance) = of.last()
-        {
-            let old = (finely, instance.as_str(), 0)..(finely, instance.as_str(), until);
-            for row in table.extract_from_if(old, |_, _| true)?.take(room) {
-                row?;
-                room -= 1;
-            }
-            if room > 0 {
-                of.pop();
-            }
-        }
-        drop(table);
-        transaction.commit()?;
-        Ok(of)
+        of: Vec<InstanceId>,
+    ) -> Result<Vec<InstanceId>, StoreError> {
+        self.database
+            .with(|database| forget_piece(database, resolution, until, of))
     }
+}
 
-    fn failed(&self, error: redb::Error) -> StoreError {
-        explain(&self.path, &error)
+fn instances_with_points(
+    database: &Database,
+    resolution: Resolution,
+) -> Result<Vec<InstanceId>, redb::Error> {
+    let table = database.begin_read()?.open_table(POINTS)?;
+    let finely = seconds(resolution);
+    let mut instances: Vec<InstanceId> = Vec::new();
+    loop {
+        let after = (
+            finely,
+            instances.last().map_or("", InstanceId::as_str),
+            u64::MAX,
+        );
+        let Some(row) = table
+            .range(after..(finely + 1, "", 0))?
+            .find(|row| row.as_ref().map_or(true, |(key, _)| key.value() != after))
+        else {
+            return Ok(instances);
+        };
+        instances.push(InstanceId::trusted(row?.0.value().1));
     }
+}
+
+fn forget_piece(
+    database: &Database,
+    resolution: Resolution,
+    until: u64,
+    mut of: Vec<InstanceId>,
+) -> Result<Vec<InstanceId>, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::None)?;
+    let (mut table, finely, mut room) =
+        (transaction.open_table(POINTS)?, seconds(resolution), PIECE);
+    while room > 0
+        && let Some(instance) = of.last()
+    {
+        let old = (finely, instance.as_str(), 0)..(finely, instance.as_str(), until);
+        for row in table.extract_from_if(old, |_, _| true)?.take(room) {
+            row?;
+            room -= 1;
+        }
+        if room > 0 {
+            of.pop();
+        }
+    }
+    drop(table);
+    transaction.commit()?;
+    Ok(of)
 }
 
 /// Makes the table where there is none.
 pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(POINTS)?;
-    Ok(())
-}
-
-pub(super) fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), redb::Error> {
-    let mut copied = to.open_table(POINTS)?;
-    for row in from.open_table(POINTS)?.iter()? {
-        let (key, figures) = row?;
-        copied.insert(key.value(), figures.value())?;
-    }
     Ok(())
 }
 

@@ -131,7 +131,7 @@ fn launching(steps: String) -> Rote {
         );
         (
             StatusCode::ACCEPTED,
-            Json(container(ContainerState::Waiting)),
+            Json(vec![container(ContainerState::Waiting)]),
         )
     };
     let routes = Router::new()
@@ -229,7 +229,7 @@ async fn an_interrupt_leaves_it_going_on() {
     let routes = Router::new()
         .route(
             "/v1/containers",
-            post(async || Json(container(ContainerState::Waiting))),
+            post(async || Json(vec![container(ContainerState::Waiting)])),
         )
         .route("/v1/progress/{subject}", get(endless));
     let rote = Rote::new(routes);

@@ -100,11 +100,11 @@ impl Client {
             .await
     }
 
-    /// Runs one more container; resolves when that is recorded, before it runs.
+    /// Runs more containers; resolves when that is recorded, before they run.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn launch(&self, request: &LaunchRequest) -> Result<ContainerView, ClientError> {
+    pub async fn launch(&self, request: &LaunchRequest) -> Result<Vec<ContainerView>, ClientError> {
         self.ask(Method::POST, &["v1", "containers"], &[], Some(request))
             .await
     }

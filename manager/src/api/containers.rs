@@ -41,16 +41,16 @@ async fn list(
     Ok(Json(containers))
 }
 
-/// Runs one more container of a service. Answered when that is recorded; `/v1/progress/{name}`
-/// tells the rest. Repeated with the same `request`, it makes no second one.
+/// Runs more containers of a service. Answered when that is recorded; `/v1/progress/{name}` tells
+/// the rest. Repeated with the same `request`, it makes no second ones.
 #[utoipa::path(post, path = "/v1/containers", operation_id = "launch_container", tag = "containers", request_body = LaunchRequest, responses(
-    (status = 202, description = "It is recorded.", body = ContainerView),
+    (status = 202, description = "They are recorded.", body = Vec<ContainerView>),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
 async fn launch(
     State(state): State<ApiState>,
     Body(mut request): Body<LaunchRequest>,
-) -> Answer<(StatusCode, Json<ContainerView>)> {
+) -> Answer<(StatusCode, Json<Vec<ContainerView>>)> {
     validate::launch(&request)?;
     let image = &request.spec.image;
     let facts = match state.engine.image(image).await {
@@ -74,15 +74,7 @@ async fn launch(
         .request(Request::Launch(request, facts))
         .await?
     {
-        Reply::Containers(views) => {
-            let view = views.into_iter().next().ok_or_else(|| {
-                ErrorBody::new(
-                    ErrorCode::Internal,
-                    "the core launched nothing and did not say why",
-                )
-            })?;
-            Ok((StatusCode::ACCEPTED, Json(view)))
-        }
+        Reply::Containers(views) => Ok((StatusCode::ACCEPTED, Json(views))),
         _ => Err(mixed_up().into()),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         Action, Config, Core, Event, Input,
         runtime::{Ticker, ticker},
     },
-    engine::{EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, TaskView},
+    engine::{EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, SwarmTask},
     metrics::{Refresh, tests::Kept},
     model::{Container, Placement, Service},
     pki::Pki,
@@ -57,7 +57,7 @@ impl Engine for FakeEngine {
     async fn observe(&self) -> Result<Observation, EngineError> {
         lost()
     }
-    async fn tasks(&self, _: &[String]) -> Result<Vec<TaskView>, EngineError> {
+    async fn tasks(&self, _: &[String]) -> Result<Vec<SwarmTask>, EngineError> {
         lost()
     }
     fn events(&self) -> BoxStream<'static, EngineEvent> {

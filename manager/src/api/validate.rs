@@ -38,6 +38,9 @@ pub fn moment(parameter: &str, at: Option<u64>) -> Checked {
     }
 }
 
+/// Upper bound for the containers of one launch.
+const MOST_COPIES: u32 = 10_000;
+
 /// A launch; the name of the service it is for.
 ///
 /// # Errors
@@ -55,6 +58,12 @@ pub fn launch(request: &LaunchRequest) -> Result<ServiceName, ErrorBody> {
         return Err(refuse(
             "all ports and certain ports were asked for: `publish_all` and `ports` exclude each other",
         ));
+    }
+    if request.copies.get() > MOST_COPIES {
+        return Err(refuse(format!(
+            "{} copies are more than {MOST_COPIES} in one launch",
+            request.copies
+        )));
     }
     if let Some(id) = &request.request
         && (id.is_empty() || id.len() > 128)

@@ -73,7 +73,7 @@ impl EmbeddedStore {
             schema::create(&path, &database, &keys)?;
         }
         let file = path.clone();
-        let reopen = move || self::database(&file, IfNone::Make);
+        let reopen = move || self::database(&file, IfNone::Refuse);
         Ok(Self::of(Slot::new(path, database, reopen), keys))
     }
 

@@ -102,11 +102,12 @@ impl Effects {
             Call::CreateService {
                 service,
                 container,
-                placement,
+                copy,
+                node,
             } => Answer::Engine(
                 within(
                     TIMEOUT,
-                    self.engine.create(&service, &container, &placement),
+                    self.engine.create(&service, &container, &copy, &node),
                     EngineError::Unavailable,
                 )
                 .await,
@@ -147,7 +148,7 @@ impl Effects {
                 .await,
             ),
             Call::SaveLog { name, .. } => Answer::Log(self.log_tail(&name).await),
-            Call::Observe => unreachable!("{kind} is the watcher's"),
+            Call::Observe { .. } => unreachable!("{kind} is the watcher's"),
         }
     }
 

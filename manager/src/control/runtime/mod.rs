@@ -9,7 +9,7 @@ mod watcher;
 
 pub use calls::{Effects, JoinConfig};
 
-use super::{Action, Call, CallKey, Config, Core, Event, Handle, Input, Reply, Ticket};
+use super::{Action, Call, CallKey, Config, Core, Event, Handle, Input, Read, Reply, Ticket};
 use crate::{
     clock,
     metrics::History,
@@ -20,12 +20,19 @@ use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use watcher::Watcher;
 
 /// An event, and the core it is for: answers to the calls of a core that was dropped are dropped
 /// too, as in a crash.
 type Incoming = (u64, Event);
+
+/// Events that are handled together at most.
+const BATCH: usize = 1024;
+
+/// Calls to the engine about Swarm services that run at once: measured, more do not make 300 of
+/// them any quicker.
+const ENGINE_CALLS: usize = 16;
 
 #[derive(Debug)]
 pub struct Runtime {
@@ -36,6 +43,7 @@ pub struct Runtime {
     inbox: mpsc::Receiver<Input>,
     progress: broadcast::Sender<Progress>,
     waiting: HashMap<Ticket, oneshot::Sender<Result<Reply, ErrorBody>>>,
+    engine_calls: Arc<Semaphore>,
     /// Which core it is: rises each time one is made anew.
     life: u64,
 }
@@ -70,6 +78,7 @@ impl Runtime {
                 inbox,
                 progress,
                 waiting: HashMap::new(),
+                engine_calls: Arc::new(Semaphore::new(ENGINE_CALLS)),
                 life: 0,
             },
             handle,
@@ -90,29 +99,30 @@ impl Runtime {
         let (watcher, mut seen) = Watcher::start(self.effects.engine.clone());
         let store = self.store.clone();
         let mut core = self.new_core(store.load().await?, &sender);
-        watcher.look();
+        watcher.look(0, None);
         loop {
             let wake = core.wake_at().map(|at| at.since(clock::now()));
-            let happened = tokio::select! {
+            let first = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
                 Some(event) = seen.recv() => Ok(event),
                 Some((life, event)) = events.recv() => if life == self.life { Ok(event) } else { continue },
                 () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => Ok(Event::Wake),
-                Some(()) = ticks.recv() => { watcher.look(); Ok(Event::Tick) }
-                Some(input) = self.inbox.recv() => match input {
-                    Input::Request(ticket, request, answer) => {
-                        self.waiting.insert(ticket, answer);
-                        Ok(Event::Request(ticket, *request))
-                    }
-                    Input::Read(read) => { read(Ok(&core)); continue }
-                    Input::Tell(event) => Ok(*event),
+                Some(()) = ticks.recv() => { watcher.tick(); Ok(Event::Tick) }
+                Some(input) = self.inbox.recv() => match self.event(input) {
+                    Ok(event) => Ok(event),
+                    Err(read) => { read(Ok(&core)); continue }
                 },
                 error = store.lost() => Err(error),
             };
-            let mut done = match happened {
-                Ok(event) => {
-                    self.carry_out(core.handle(clock::now(), event), &sender, &watcher)
-                        .await
+            let mut done = match first {
+                Ok(first) => {
+                    let (batch, read) = self.batch(first, &mut events);
+                    let actions = core.handle_all(clock::now(), batch);
+                    let done = self.carry_out(actions, &sender, &watcher).await;
+                    if let (Ok(()), Some(read)) = (&done, read) {
+                        read(Ok(&core));
+                    }
+                    done
                 }
                 Err(error) => Err(error),
             };
@@ -121,7 +131,7 @@ impl Runtime {
                     return Ok(());
                 };
                 core = self.new_core(contents, &sender);
-                watcher.look();
+                watcher.look(0, None);
                 // Before anything else is heard: an agent may be there again by then.
                 let told = gone
                     .into_iter()
@@ -137,7 +147,45 @@ impl Runtime {
                     .collect();
                 done = self.carry_out(told, &sender, &watcher).await;
             }
-            watcher.poll(core.in_flight());
+            if let Some(services) = core.polls() {
+                watcher.poll(services);
+            }
+        }
+    }
+
+    /// All that waits already, and a read that came after it: one reconcile pass and one commit for
+    /// all of them.
+    fn batch(
+        &mut self,
+        first: Event,
+        events: &mut mpsc::UnboundedReceiver<Incoming>,
+    ) -> (Vec<Event>, Option<Read>) {
+        let mut batch = vec![first];
+        while batch.len() < BATCH
+            && let Ok((life, event)) = events.try_recv()
+        {
+            batch.extend((life == self.life).then_some(event));
+        }
+        while batch.len() < BATCH
+            && let Ok(input) = self.inbox.try_recv()
+        {
+            match self.event(input) {
+                Ok(event) => batch.push(event),
+                Err(read) => return (batch, Some(read)),
+            }
+        }
+        (batch, None)
+    }
+
+    /// The event that an input is; a read is none.
+    fn event(&mut self, input: Input) -> Result<Event, Read> {
+        match input {
+            Input::Request(ticket, request, answer) => {
+                self.waiting.insert(ticket, answer);
+                Ok(Event::Request(ticket, *request))
+            }
+            Input::Tell(event) => Ok(*event),
+            Input::Read(read) => Err(read),
         }
     }
 
@@ -186,7 +234,9 @@ impl Runtime {
         for action in actions {
             match action {
                 Action::Commit(changes) => self.commit(&changes).await?,
-                Action::Call(_, Call::Observe) => watcher.look(),
+                Action::Call(_, Call::Observe { number, services }) => {
+                    watcher.look(number, services);
+                }
                 Action::Call(key, call) => self.call(key, call, sender.clone()),
                 Action::Reply(ticket, reply) => drop(
                     self.waiting
@@ -211,7 +261,17 @@ impl Runtime {
 
     fn call(&self, key: CallKey, call: Call, sender: mpsc::UnboundedSender<Incoming>) {
         let (effects, life) = (self.effects.clone(), self.life);
+        let turns = match call {
+            Call::CreateService { .. } | Call::RemoveService { .. } => {
+                Some(self.engine_calls.clone())
+            }
+            _ => None,
+        };
         tokio::spawn(async move {
+            let _turn = match &turns {
+                Some(turns) => turns.acquire().await.ok(),
+                None => None,
+            };
             let kind = call.kind();
             fault::point(&format!("before-{kind}"));
             let answer = effects.perform(call).await;

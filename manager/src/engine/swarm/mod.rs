@@ -14,12 +14,12 @@ mod token;
 mod view;
 
 use super::{
-    Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, TaskView,
+    Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, SwarmNode, SwarmService, SwarmTask,
     docker::{self, LIMIT, ask, explain, status},
 };
 use crate::{
     control::{DOWN_TIMEOUT, heartbeat_for},
-    model::{Container, Placement, Service},
+    model::{Container, Copy, Service},
 };
 use bollard::{
     Docker,
@@ -232,10 +232,33 @@ impl Swarm {
         }
     }
 
+    /// The services of this cluster; with names, those whose name begins with one of them.
+    async fn list_services(
+        &self,
+        names: Option<Vec<String>>,
+    ) -> Result<Vec<SwarmService>, EngineError> {
+        let label = format!("{}={}", labels::CLUSTER, self.cluster);
+        let mut filters = HashMap::from([("label".to_owned(), vec![label])]);
+        filters.extend(names.map(|names| ("name".to_owned(), names)));
+        let ours = ListServicesOptions {
+            filters: Some(filters),
+            ..Default::default()
+        };
+        let services = ask(
+            || "list the Swarm's services".to_owned(),
+            self.docker.list_services(Some(ours)),
+        )
+        .await?;
+        let services = services.into_iter();
+        Ok(services
+            .filter_map(|service| view::service(&self.cluster, service))
+            .collect())
+    }
+
     async fn list_tasks(
         &self,
         filters: Option<HashMap<String, Vec<String>>>,
-    ) -> Result<Vec<TaskView>, EngineError> {
+    ) -> Result<Vec<SwarmTask>, EngineError> {
         let tasks = ask(
             || "list the Swarm's tasks".to_owned(),
             self.docker.list_tasks(Some(ListTasksOptions { filters })),
@@ -251,17 +274,7 @@ impl Engine for Swarm {
     /// lists that follow.
     async fn observe(&self) -> Result<Observation, EngineError> {
         let tasks = self.list_tasks(None).await?;
-        let ours = ListServicesOptions {
-            filters: Some(HashMap::from([(
-                "label".to_owned(),
-                vec![format!("{}={}", labels::CLUSTER, self.cluster)],
-            )])),
-            ..Default::default()
-        };
-        let services = ask(
-            || "list the Swarm's services".to_owned(),
-            self.docker.list_services(Some(ours)),
-        );
+        let services = self.list_services(None);
         let nodes = ask(
             || "list the Swarm's nodes".to_owned(),
             self.docker.list_nodes(None),
@@ -272,18 +285,43 @@ impl Engine for Swarm {
                 .into_iter()
                 .filter_map(|node| view::node(&self.cluster, node))
                 .collect(),
-            services: services
-                .into_iter()
-                .filter_map(|service| view::service(&self.cluster, service))
-                .collect(),
+            services,
             tasks,
+            as_of: 0,
         })
+    }
+
+    async fn services(&self, names: &[String]) -> Result<Vec<SwarmService>, EngineError> {
+        let mut found = Vec::new();
+        for names in names.chunks(NAMES) {
+            // The engine takes a name for the beginning of one.
+            let named = self.list_services(Some(names.to_vec())).await?;
+            found.extend(
+                named
+                    .into_iter()
+                    .filter(|service| names.contains(&service.name)),
+            );
+        }
+        Ok(found)
+    }
+
+    async fn node(&self, id: &str) -> Result<Option<SwarmNode>, EngineError> {
+        let found = ask(
+            || format!("look at node `{id}`"),
+            self.docker.inspect_node(id),
+        )
+        .await;
+        match found {
+            Ok(node) => Ok(view::node(&self.cluster, node)),
+            Err(EngineError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// By the tasks' own names (`SERVICE.SLOT.ID`): to filter by service fails whole when one of
     /// them is gone. Of many services all tasks come, those of others too: the names would not fit
     /// into one address, and tasks themselves do not carry them.
-    async fn tasks(&self, services: &[String]) -> Result<Vec<TaskView>, EngineError> {
+    async fn tasks(&self, services: &[String]) -> Result<Vec<SwarmTask>, EngineError> {
         if services.is_empty() {
             return Ok(Vec::new());
         }
@@ -306,9 +344,10 @@ impl Engine for Swarm {
         &self,
         service: &Service,
         container: &Container,
-        placement: &Placement,
+        copy: &Copy,
+        node: &str,
     ) -> Result<(), EngineError> {
-        let spec = spec::service_spec(&self.cluster, service, container, placement)?;
+        let spec = spec::service_spec(&self.cluster, service, container, copy, node)?;
         self.may_change().await?;
         let made = tokio::time::timeout(LIMIT, self.docker.create_service(spec, None)).await;
         let what = format!("make the Swarm service of `{}`", container.name);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    engine::{EngineError, ImageFacts, JoinFacts, LogOptions, ServiceView, TaskState, TaskView},
+    engine::{EngineError, ImageFacts, JoinFacts, LogOptions, SwarmService, TaskState, SwarmTask},
     model::{Container, Placement, Service},
 };
 use futures_util::stream;
@@ -20,7 +20,7 @@ struct Staged {
     failing: u32,
     looks: AtomicU32,
     /// What a look at tasks finds; `None` fails.
-    tasks: Mutex<Option<Vec<TaskView>>>,
+    tasks: Mutex<Option<Vec<SwarmTask>>>,
 }
 
 fn lost<T>() -> Result<T, EngineError> {
@@ -37,7 +37,7 @@ impl Engine for Staged {
             instance: InstanceId::trusted("i1"),
             generation: 1,
         };
-        let web = ServiceView {
+        let web = SwarmService {
             id: "id".to_owned(),
             name: "web".to_owned(),
             container: ContainerName::trusted("web.1"),
@@ -49,7 +49,7 @@ impl Engine for Staged {
             ..Observation::default()
         })
     }
-    async fn tasks(&self, _: &[String]) -> Result<Vec<TaskView>, EngineError> {
+    async fn tasks(&self, _: &[String]) -> Result<Vec<SwarmTask>, EngineError> {
         self.tasks
             .lock()
             .expect("no test panics with it")
@@ -91,8 +91,8 @@ impl Engine for Staged {
     }
 }
 
-fn task(service: &str) -> TaskView {
-    TaskView {
+fn task(service: &str) -> SwarmTask {
+    SwarmTask {
         id: format!("of-{service}"),
         service: service.to_owned(),
         node: None,

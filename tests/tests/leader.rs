@@ -72,7 +72,9 @@ async fn one_store_leads_a_swarm_until_an_operator_gives_it_to_another() {
     );
     let address = format!("unix://{}", other.path().join("micado.sock").display());
     wait("the second manager has the container", 60, async || {
-        state(&address, &name).await.filter(|state| state == "running")
+        state(&address, &name)
+            .await
+            .filter(|state| state == "running")
     })
     .await;
     assert_eq!(facts(&cluster).await, before);

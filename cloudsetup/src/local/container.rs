@@ -11,7 +11,7 @@ use micado_api::{
     CloudName, ClusterId, InstanceId, MachineName,
     labels::{APPLICATION, CLOUD, CLUSTER, FLAVOUR, INSTANCE, LOCATION, TAG},
 };
-use std::{collections::HashMap, str::FromStr};
+use std::{collections::HashMap, net::Ipv4Addr, str::FromStr};
 
 /// Label: the host's CPUs that a machine is pinned to, as `0,1`.
 const CPUS: &str = "micado.cpus";
@@ -73,6 +73,7 @@ pub(super) fn network(
     let ipam = subnet.map(|subnet| Ipam {
         config: Some(vec![IpamConfig {
             subnet: Some(subnet.to_owned()),
+            gateway: first_address(subnet),
             ..IpamConfig::default()
         }]),
         ..Ipam::default()
@@ -84,6 +85,14 @@ pub(super) fn network(
         labels: Some([(CLUSTER.to_owned(), cluster.to_string())].into()),
         ..NetworkCreateRequest::default()
     }
+}
+
+/// The gateway that engines choose where none is named. It is named all the same: engine 20.10 does
+/// not show the one that it chose for a subnet that was named.
+fn first_address(subnet: &str) -> Option<String> {
+    let network: Ipv4Addr = subnet.split_once('/')?.0.parse().ok()?;
+    let first = u32::from(network).checked_add(1)?;
+    Some(Ipv4Addr::from(first).to_string())
 }
 
 /// Label filters for the engine's list: the machines of this cluster in this cloud; without it,

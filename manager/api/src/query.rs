@@ -44,11 +44,14 @@ pub struct CopyQuery {
 #[into_params(parameter_in = Query)]
 pub struct HistoryQuery {
     /// Start, in milliseconds since the Unix epoch. Default: an hour before `until`.
+    #[param(maximum = 253_402_300_799_999_u64)]
     pub from: Option<u64>,
     /// End (exclusive). Default: now.
+    #[param(maximum = 253_402_300_799_999_u64)]
     pub until: Option<u64>,
     /// Time that each point covers, in seconds: 2, 60 or 600. Default: the finest retained since
     /// `from`.
+    #[param(minimum = 2, maximum = 600)]
     pub resolution: Option<u32>,
 }
 
@@ -62,8 +65,10 @@ pub struct EventQuery {
     /// Only events on the instance of this tag.
     pub instance: Option<String>,
     /// Only events from this moment on, in milliseconds since the Unix epoch.
+    #[param(maximum = 253_402_300_799_999_u64)]
     pub since: Option<u64>,
     /// Number of the latest events, at most 10,000. Default: 50.
+    #[param(minimum = 1, maximum = 10_000)]
     pub limit: Option<u32>,
 }
 

@@ -1,6 +1,6 @@
 //! What happened to containers.
 
-use super::{ApiState, Routes, extract::Query, refusal::Answer};
+use super::{ApiState, Routes, extract::Query, refusal::Answer, validate};
 use crate::{
     metrics::{EventRecord, Order, RecallEvents},
     store::StoreError,
@@ -74,6 +74,7 @@ fn asked(query: &EventQuery) -> Result<RecallEvents, ErrorBody> {
         ));
     }
     let most = usize::try_from(most).unwrap_or(usize::MAX);
+    validate::moment("since", query.since)?;
     let from = Timestamp(query.since.unwrap_or(0));
     Ok(RecallEvents {
         name: query.name.clone(),

@@ -4,6 +4,7 @@ use super::{
     ApiState, Routes,
     extract::{Name, Query},
     refusal::Answer,
+    validate,
 };
 use crate::{
     clock,
@@ -105,6 +106,8 @@ fn asked(
     now: Timestamp,
 ) -> Result<(Resolution, Timestamp, Timestamp), ErrorBody> {
     let refuse = |message: String| ErrorBody::new(ErrorCode::BadRequest, message);
+    validate::moment("from", query.from)?;
+    validate::moment("until", query.until)?;
     let until = query.until.map_or(now, Timestamp);
     let from = query
         .from

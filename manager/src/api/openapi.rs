@@ -3,6 +3,7 @@
 
 use super::{Routes, guarded_routes, open_routes};
 use axum::Json;
+use micado_api::ErrorBody;
 use std::sync::LazyLock;
 use utoipa::{
     Modify, OpenApi,
@@ -48,7 +49,10 @@ pub(super) fn routes() -> Routes {
 }
 
 /// This document.
-#[utoipa::path(get, path = "/v1/openapi.json", tag = "status", responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "status", responses(
+    (status = 200, description = "OpenAPI 3.1.", body = Object),
+    (status = "default", description = "A refusal.", body = ErrorBody),
+))]
 async fn openapi() -> Json<&'static Document> {
     Json(&DOCUMENT)
 }

@@ -18,7 +18,10 @@ pub(super) fn routes() -> Routes {
 }
 
 /// Whether the manager runs. Needs no token.
-#[utoipa::path(get, path = "/healthz", tag = "status", security(()), responses((status = 200, description = "It runs.", body = String)))]
+#[utoipa::path(get, path = "/healthz", tag = "status", security(()), responses(
+    (status = 200, description = "It runs.", body = String),
+    (status = "default", description = "A refusal.", body = ErrorBody),
+))]
 async fn healthz() -> &'static str {
     "ok\n"
 }
@@ -27,6 +30,7 @@ async fn healthz() -> &'static str {
 #[utoipa::path(get, path = "/readyz", tag = "status", responses(
     (status = 200, description = "It does.", body = String),
     (status = 503, description = "It does not, with the engine's words.", body = ErrorBody),
+    (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
 async fn readyz(State(state): State<ApiState>) -> Answer<&'static str> {
     match state.handle.read(Core::blindness).await? {

@@ -22,6 +22,22 @@ fn refuse(message: impl Into<String>) -> ErrorBody {
     ErrorBody::new(ErrorCode::BadRequest, message)
 }
 
+/// The end of the year 9999, in milliseconds since the Unix epoch.
+const LAST_MOMENT: u64 = 253_402_300_799_999;
+
+/// A moment in a query, by the name of its parameter.
+///
+/// # Errors
+/// `BadRequest`, when no clock will ever show it.
+pub fn moment(parameter: &str, at: Option<u64>) -> Checked {
+    match at {
+        Some(at) if at > LAST_MOMENT => Err(refuse(format!(
+            "`{parameter}` is {at}: it may be up to {LAST_MOMENT} milliseconds since the Unix epoch"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Upper bound for the containers of one launch.
 const MOST_COPIES: u32 = 10_000;
 

@@ -38,10 +38,7 @@ impl Core {
 
     /// Whether something of ours is observed on a machine that no record knows.
     pub(super) fn sees_unrecorded_machine(&self) -> bool {
-        let claimed = self
-            .observed
-            .iter()
-            .flat_map(|observed| observed.claimed());
+        let claimed = self.observed.iter().flat_map(|observed| observed.claimed());
         claimed
             .chain(self.ledger.index.used_instances())
             .any(|id| self.ledger.instance(id).is_none())
@@ -127,7 +124,9 @@ impl Core {
         let name = seen.container;
         container.name = name.clone();
         container.next_generation = container.next_generation.max(seen.generation + 1);
-        container.copies.retain(|copy| copy.generation == seen.generation);
+        container
+            .copies
+            .retain(|copy| copy.generation == seen.generation);
         let Some(copy) = container.copies.first_mut() else {
             return;
         };

@@ -149,7 +149,9 @@ impl Core {
             (copy.instance.clone(), copy.swarm_name.clone(), copy.phase);
         let spec = self.ledger.service_of(container).spec_at(copy.spec);
         let (has_volumes, restart) = (!spec.volumes.is_empty(), spec.restart);
-        let Some(observed) = &self.observed else { return };
+        let Some(observed) = &self.observed else {
+            return;
+        };
         let Some(task) = observed.task(&swarm_name) else {
             return;
         };
@@ -159,7 +161,9 @@ impl Core {
             TaskState::Complete => Some(task.exit_code.unwrap_or(0)),
             _ => task.exit_code,
         };
-        let node = self.node(&instance).filter(|node| node.ready && node.active);
+        let node = self
+            .node(&instance)
+            .filter(|node| node.ready && node.active);
         // An earlier task of its own that still ends has the room: it is there in a moment.
         let open = node.is_some_and(|node| !observed.ends(&swarm_name, &node.id));
         let message = task.message.clone();
@@ -193,8 +197,8 @@ impl Core {
                 let until = self.now.plus(SHUN);
                 let shunned = &mut self.copies.shunned;
                 shunned.insert(name.clone(), (instance.clone(), until));
-                let message = message
-                    .unwrap_or_else(|| "the engine finds no place for it".to_owned());
+                let message =
+                    message.unwrap_or_else(|| "the engine finds no place for it".to_owned());
                 let why = format!("{} does not take it ({message})", self.tag_of(&instance));
                 self.give_up(name, generation, &why);
             }
@@ -319,10 +323,9 @@ impl Core {
         let never_joined = record.is_some_and(|record| record.joined_at.is_none());
         let node = self.node(&copy.instance);
         let (answers, ends) = match (node, &self.observed) {
-            (Some(node), Some(observed)) => (
-                node.ready,
-                observed.ending(&copy.swarm_name, &node.id),
-            ),
+            (Some(node), Some(observed)) => {
+                (node.ready, observed.ending(&copy.swarm_name, &node.id))
+            }
             _ if never_joined => return true,
             _ => (false, None),
         };
@@ -359,9 +362,7 @@ impl Core {
     /// yet.
     pub(super) fn is_changing(&self, name: &str) -> bool {
         self.copies.settling.contains_key(name)
-            || self
-                .calls
-                .is_in_flight(&CallKey::Service(name.to_owned()))
+            || self.calls.is_in_flight(&CallKey::Service(name.to_owned()))
     }
 
     /// Notes that nothing is left of a container that was to be removed.
@@ -408,9 +409,7 @@ impl Core {
 
     /// Whether the primary copy of a container runs.
     pub(super) fn runs(&self, container: &Container) -> bool {
-        container
-            .primary()
-            .is_some_and(|copy| self.copy_runs(copy))
+        container.primary().is_some_and(|copy| self.copy_runs(copy))
     }
 
     pub(super) fn copy_runs(&self, copy: &Copy) -> bool {
@@ -426,7 +425,9 @@ impl Core {
         let copies = copies.map_or(&[][..], |container| &container.copies);
         let named = |which: &dyn Fn(&&Copy) -> bool| {
             let copies = copies.iter().filter(which);
-            copies.map(|copy| copy.swarm_name.clone()).collect::<Vec<_>>()
+            copies
+                .map(|copy| copy.swarm_name.clone())
+                .collect::<Vec<_>>()
         };
         let moving = named(&|copy| self.moves(copy));
         let observed = self.observed.as_ref();

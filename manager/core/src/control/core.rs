@@ -135,10 +135,7 @@ impl Core {
                 if as_of >= self.calls.looks {
                     self.calls.ended(&CallKey::Observe);
                 }
-                let touched = self
-                    .observed
-                    .get_or_insert_default()
-                    .replace(observation);
+                let touched = self.observed.get_or_insert_default().replace(observation);
                 self.saw(as_of, None, touched);
             }
             Event::Changed(delta) => {
@@ -372,10 +369,7 @@ impl Core {
     pub(super) fn tagged(&self, tag: &str) -> Option<&Instance> {
         let rank = |instance: &&Instance| {
             (
-                !matches!(
-                    instance.state,
-                    InstanceState::Gone | InstanceState::Failed
-                ),
+                !matches!(instance.state, InstanceState::Gone | InstanceState::Failed),
                 instance.is_live(),
                 instance.created_at,
             )

@@ -59,10 +59,9 @@ impl Core {
         };
         match (state, self.machine_state(&instance.cloud, id)) {
             _ if joined && state < InstanceState::Active => self.join(id),
-            (
-                InstanceState::Requested | InstanceState::Submitted,
-                Some(MachineState::Running),
-            ) => self.set_state(id, InstanceState::Booting),
+            (InstanceState::Requested | InstanceState::Submitted, Some(MachineState::Running)) => {
+                self.set_state(id, InstanceState::Booting)
+            }
             (InstanceState::Requested, Some(_)) if self.orders.is_accepted(id) => {
                 self.set_state(id, InstanceState::Submitted);
             }
@@ -101,10 +100,7 @@ impl Core {
         let runs = self.machine_state(&instance.cloud, id) == Some(MachineState::Running)
             && self.joins(id);
         let key = super::CallKey::Machine(id.clone());
-        if !instance.is_live()
-            || !runs
-            || !self.keeps_volumes(id)
-            || self.calls.is_in_flight(&key)
+        if !instance.is_live() || !runs || !self.keeps_volumes(id) || self.calls.is_in_flight(&key)
         {
             return;
         }
@@ -123,9 +119,7 @@ impl Core {
         let Some(instance) = self.ledger.instance(id) else {
             return;
         };
-        let join = instance
-            .is_arriving()
-            .then(|| self.join_deadline(instance));
+        let join = instance.is_arriving().then(|| self.join_deadline(instance));
         let order = (instance.state == InstanceState::Requested)
             .then(|| instance.created_at.plus(ORDER_PATIENCE));
         let down = self.nodes.down_since.get(id).copied();
@@ -166,7 +160,10 @@ impl Core {
             let machine = self.clouds.get(cloud);
             let detail = machine.and_then(|cloud| cloud.machine(&instance.id)?.detail.clone());
             let detail = detail.map_or(String::new(), |detail| format!(": {detail}"));
-            return Some((format!("{cloud} says that the machine is dead{detail}"), false));
+            return Some((
+                format!("{cloud} says that the machine is dead{detail}"),
+                false,
+            ));
         }
         if instance.is_arriving() {
             let unknown = self.machine_state(cloud, &instance.id).is_none()

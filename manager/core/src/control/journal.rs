@@ -49,8 +49,7 @@ impl Journal {
         {
             self.containers
                 .retain(|name, _| ledger.container(name).is_some());
-            self.instances
-                .retain(|id, _| ledger.instance(id).is_some());
+            self.instances.retain(|id, _| ledger.instance(id).is_some());
             self.lines.retain(|subject, _| {
                 ledger.index.tagged(subject).next().is_some()
                     || ledger.containers().get(subject.as_str()).is_some()
@@ -211,11 +210,9 @@ impl Core {
         state: ContainerState,
         reason: Option<String>,
     ) -> (String, Option<Settled>) {
-        let place = self
-            .placed(name)
-            .map_or_else(String::new, |(_, copy)| {
-                format!(" on {}", self.tag_of(&copy.instance))
-            });
+        let place = self.placed(name).map_or_else(String::new, |(_, copy)| {
+            format!(" on {}", self.tag_of(&copy.instance))
+        });
         let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         match state {
             ContainerState::Waiting => (format!("waiting{because}"), None),

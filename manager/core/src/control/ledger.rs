@@ -277,9 +277,7 @@ impl Ledger {
         if index::moved(old, new) {
             for it in old.into_iter().chain(new) {
                 let on = it.copies.iter().map(|copy| &copy.instance);
-                self.dirty
-                    .instances
-                    .extend(on.chain(&it.bound_to).cloned());
+                self.dirty.instances.extend(on.chain(&it.bound_to).cloned());
             }
             self.index.container(old, new);
         } else if old.map(|it| it.removed_at) != new.map(|it| it.removed_at) {

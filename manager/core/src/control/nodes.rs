@@ -134,11 +134,8 @@ impl Core {
     /// Containers with a copy that is about to end on an instance: its end may just have been seen.
     fn mark_ending(&mut self, id: &InstanceId) {
         let containers = self.ledger.containers_on(id);
-        let ending = containers.filter(|container| {
-            container
-                .copies_on(id)
-                .any(|copy| !copy.is_live())
-        });
+        let ending =
+            containers.filter(|container| container.copies_on(id).any(|copy| !copy.is_live()));
         let names: Vec<_> = ending.map(|container| container.name.clone()).collect();
         self.ledger.dirty.containers.extend(names);
     }

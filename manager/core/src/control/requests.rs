@@ -132,7 +132,10 @@ impl Core {
             (Some(reason), Some(sent)) => {
                 service.spec.reservation = sent;
                 let needs = sent;
-                if self.why_impossible(planner::Waiting { needs, ..waiting }).is_some() {
+                if self
+                    .why_impossible(planner::Waiting { needs, ..waiting })
+                    .is_some()
+                {
                     return Err(refuse(reason).hint(format!(
                         "{learned} was learned from what containers of `{image}` used: name another reservation with --memory and --cpu, or add a larger flavour to cloudsetup.xml"
                     )));

@@ -77,11 +77,7 @@ impl Core {
 
     /// When a container may be made on an instance, if that has joined. Where one runs, the engine
     /// is on the network already.
-    fn gossip_settles(
-        &mut self,
-        name: &ContainerName,
-        instance: &InstanceId,
-    ) -> Option<Timestamp> {
+    fn gossip_settles(&mut self, name: &ContainerName, instance: &InstanceId) -> Option<Timestamp> {
         let settles = self.ledger.instance(instance)?.joined_at?.plus(GOSSIP);
         let failed = self.ledger.index.in_state(InstanceState::Failed);
         let lost = failed
@@ -135,7 +131,9 @@ impl Core {
     /// Removes every Swarm service of a container that is no live copy; its log is saved first
     /// where somebody may still ask for it.
     fn remove_services(&mut self, name: &ContainerName) {
-        let Some(observed) = &self.observed else { return };
+        let Some(observed) = &self.observed else {
+            return;
+        };
         // What has no record and cannot be adopted, because a newer micado made it, is left alone:
         // it may be all that runs.
         if self.ledger.container(name).is_none() {
@@ -198,7 +196,9 @@ impl Core {
 
     pub(super) fn log_read(&mut self, container: &ContainerName, log: Option<String>) {
         self.ledger.dirty.containers.insert(container.clone());
-        let Some(observed) = &self.observed else { return };
+        let Some(observed) = &self.observed else {
+            return;
+        };
         let services = observed.services_of(container);
         let unwanted = services.filter(|service| !self.is_wanted(service));
         let names: Vec<_> = unwanted.map(|service| service.name.clone()).collect();

@@ -3,7 +3,7 @@
 
 use super::{Action, Answer, Call, CallKey, Config, Core, Event, Reply, Request};
 use crate::engine::{
-    EngineError, ImageFacts, SwarmNode, Observation, SwarmService, TaskState, SwarmTask,
+    EngineError, ImageFacts, Observation, SwarmNode, SwarmService, SwarmTask, TaskState,
 };
 use crate::store::Contents;
 use micado_api::{
@@ -349,7 +349,7 @@ fn the_intent_is_stored_before_the_machine_is_ordered_and_the_answer_given() {
         publish_all: false,
         request: None,
         unnamed: micado_api::Unnamed::default(),
-            copies: std::num::NonZeroU32::MIN,
+        copies: std::num::NonZeroU32::MIN,
     };
     let event = Event::Request(
         9,

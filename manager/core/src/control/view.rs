@@ -326,7 +326,9 @@ impl Core {
                 .map(|code| format!("exit code {code}"));
             let memory = copy.reservation.memory;
             let killed = self.was_killed(swarm_name, failed.exit_code);
-            let killed = killed.then(|| format!("OOM-killed (its limit is {memory}): launch it with more --memory"));
+            let killed = killed.then(|| {
+                format!("OOM-killed (its limit is {memory}): launch it with more --memory")
+            });
             let words = [code, killed.or_else(|| failed.message.clone())]
                 .into_iter()
                 .flatten()
@@ -430,11 +432,9 @@ impl Core {
         let (state, reason) = self
             .container_state(name)
             .unwrap_or((ContainerState::Removed, None));
-        let place = self
-            .placed(name)
-            .map_or_else(String::new, |(_, copy)| {
-                format!(" on {}", self.tag_of(&copy.instance))
-            });
+        let place = self.placed(name).map_or_else(String::new, |(_, copy)| {
+            format!(" on {}", self.tag_of(&copy.instance))
+        });
         let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         let decisions = self
             .ledger

@@ -36,12 +36,7 @@ pub struct Service {
 impl Service {
     /// A service that is launched for the first time.
     #[must_use]
-    pub fn new(
-        name: ServiceName,
-        spec: ServiceSpec,
-        pull: Option<String>,
-        now: Timestamp,
-    ) -> Self {
+    pub fn new(name: ServiceName, spec: ServiceSpec, pull: Option<String>, now: Timestamp) -> Self {
         Self {
             name,
             version: 1,

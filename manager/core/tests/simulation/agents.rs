@@ -6,7 +6,12 @@ use micado_api::{
     ContainerName, InstanceId, MemoryBytes, NanoCpus, Resources, Timestamp,
     agent::{ContainerEvent, ContainerHappening},
 };
-use micado_core::{control::Event, engine::{Delta, Observation}, metrics::Used, model::Desired};
+use micado_core::{
+    control::Event,
+    engine::{Delta, Observation},
+    metrics::Used,
+    model::Desired,
+};
 use std::collections::BTreeMap;
 
 /// Swarm services and events that are remembered, to be spoken of again.
@@ -49,7 +54,8 @@ impl Agents {
         for (name, service) in &seen.services {
             match service {
                 Some(service) => {
-                    self.in_sight.insert(name.clone(), service.container.clone());
+                    self.in_sight
+                        .insert(name.clone(), service.container.clone());
                     let place = (name.clone(), service.instance.clone());
                     if !self.known.contains(&place) {
                         self.known.push(place);

@@ -133,7 +133,11 @@ impl World {
             _ => {}
         }
         let actions = core.handle(Timestamp(self.clock.now), event);
-        let missed = if self.audits { core.audit() } else { Vec::new() };
+        let missed = if self.audits {
+            core.audit()
+        } else {
+            Vec::new()
+        };
         self.tally.events += 1;
         let epoch = self.manager.epoch;
         for action in actions {
@@ -263,8 +267,10 @@ impl World {
         if self.manager.blind || self.manager.ticks.is_multiple_of(WHOLE_EVERY) {
             self.look(epoch);
         }
-        self.clock
-            .at(self.manager.last_seen_at.max(self.clock.now), Happening::Tick(epoch));
+        self.clock.at(
+            self.manager.last_seen_at.max(self.clock.now),
+            Happening::Tick(epoch),
+        );
     }
 
     fn asked_to_look(&mut self, call: Call) {
@@ -291,7 +297,12 @@ impl World {
     }
 
     pub fn glance(&mut self, epoch: u64) {
-        let Some(core) = self.manager.core.as_ref().filter(|_| epoch == self.manager.epoch) else {
+        let Some(core) = self
+            .manager
+            .core
+            .as_ref()
+            .filter(|_| epoch == self.manager.epoch)
+        else {
             return;
         };
         let polled = core.polled();
@@ -301,10 +312,13 @@ impl World {
         let seen = if self.swarm.down {
             Err("connection refused".to_owned())
         } else {
-            Ok(self.swarm.glance(manager.number, asked, polled, &mut manager.ids))
+            Ok(self
+                .swarm
+                .glance(manager.number, asked, polled, &mut manager.ids))
         };
         let at = self.comes_back();
-        self.clock.at(at, Happening::Glimpsed(epoch, Box::new(seen)));
+        self.clock
+            .at(at, Happening::Glimpsed(epoch, Box::new(seen)));
     }
 
     /// When a look that begins now comes back: looks reach the core in order.
@@ -343,7 +357,10 @@ impl World {
             Err("connection refused".to_owned())
         } else {
             let seen = self.swarm.observe(self.manager.number);
-            let ids = seen.services.iter().map(|it| (it.name.clone(), it.id.clone()));
+            let ids = seen
+                .services
+                .iter()
+                .map(|it| (it.name.clone(), it.id.clone()));
             self.manager.ids.extend(ids);
             Ok(seen)
         };

@@ -177,11 +177,7 @@ fn one_that_runs() -> (World, u64, Option<Place>) {
     let ran = until(&mut world, 120, runs);
     held(&world, ran);
     let serial = world.machines().next().expect("it has a machine").serial;
-    let place = world
-        .store
-        .containers()
-        .next()
-        .and_then(place_of);
+    let place = world.store.containers().next().and_then(place_of);
     (world, serial, place)
 }
 
@@ -197,11 +193,7 @@ fn a_machine_that_is_cut_off_for_a_minute_keeps_its_container() {
     held(&world, settled);
     one_of_each(&world, "after the cut");
     assert_eq!(
-        world
-            .store
-            .containers()
-            .next()
-            .and_then(place_of),
+        world.store.containers().next().and_then(place_of),
         place,
         "nothing was planned anew"
     );

@@ -4,9 +4,7 @@ use crate::{
     clock::{Clock, Happening},
     task::{Task, TaskTurn},
 };
-use micado_api::{
-    ContainerName, InstanceId, MemoryBytes, NanoCpus, Resources, RestartPolicy,
-};
+use micado_api::{ContainerName, InstanceId, MemoryBytes, NanoCpus, Resources, RestartPolicy};
 use micado_core::{
     engine::{Delta, EngineError, Observation, SwarmNode, SwarmService, SwarmTask, TaskState},
     model::{Container, Copy, Service as ServiceRecord},
@@ -106,16 +104,27 @@ impl Swarm {
         let mut services = std::mem::take(&mut self.changed_services);
         services.extend(asked);
         self.moved.clear();
-        let node = |id: &String| self.nodes.values().map(|it| &it.view).find(|it| it.id == *id);
+        let node = |id: &String| {
+            self.nodes
+                .values()
+                .map(|it| &it.view)
+                .find(|it| it.id == *id)
+        };
         let service = |name: &String| self.services.get(name).map(|it| it.view.clone());
-        let services: Vec<_> = services.into_iter().map(|name| (name.clone(), service(&name))).collect();
+        let services: Vec<_> = services
+            .into_iter()
+            .map(|name| (name.clone(), service(&name)))
+            .collect();
         for (name, view) in &services {
             if let Some(view) = view {
                 ids.insert(name.clone(), view.id.clone());
             }
         }
         let on_nodes = self.tasks.values().filter(|it| {
-            it.view.node.as_ref().is_some_and(|node| nodes.contains(node))
+            it.view
+                .node
+                .as_ref()
+                .is_some_and(|node| nodes.contains(node))
         });
         let mut wanted: BTreeSet<String> = on_nodes.map(|it| it.view.service.clone()).collect();
         let names = services.iter().map(|(name, _)| name).chain(&polled);
@@ -129,7 +138,10 @@ impl Swarm {
         }
         Delta {
             as_of,
-            nodes: nodes.iter().map(|id| (id.clone(), node(id).cloned())).collect(),
+            nodes: nodes
+                .iter()
+                .map(|id| (id.clone(), node(id).cloned()))
+                .collect(),
             services,
             tasks: tasks.into_iter().collect(),
         }

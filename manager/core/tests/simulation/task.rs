@@ -1,7 +1,7 @@
 //! One simulated Swarm task: from waiting for room to its end.
 
 use micado_api::{PortMapping, Resources};
-use micado_core::engine::{TaskState, SwarmTask};
+use micado_core::engine::{SwarmTask, TaskState};
 
 /// What a task does next, by itself.
 #[derive(Debug, Clone, Copy)]

@@ -190,9 +190,7 @@ fn call(call: &Call) -> Option<String> {
         } => format!("launch {instance} {flavour} on {cloud}"),
         Call::TerminateMachine { cloud, instance } => format!("terminate {instance} on {cloud}"),
         Call::CreateService {
-            container,
-            copy,
-            ..
+            container, copy, ..
         } => format!(
             "create {}@{}/{}",
             container.name, copy.instance, copy.generation

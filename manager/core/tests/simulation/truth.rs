@@ -30,10 +30,7 @@ impl World {
     /// Whether the present copy of a container is not on this instance and runs, or did a moment
     /// ago as far as the manager can know.
     pub fn runs_elsewhere(&self, container: &Container, than: &InstanceId) -> bool {
-        let Some(place) = container
-            .primary()
-            .filter(|copy| copy.instance != *than)
-        else {
+        let Some(place) = container.primary().filter(|copy| copy.instance != *than) else {
             return false;
         };
         let name = place.swarm_name.clone();
@@ -61,9 +58,7 @@ impl World {
     /// Whether a Swarm service may run its container: it does not when it is on its way out or on a
     /// lost machine, and no core made it when its call came late.
     pub fn may_run(&self, service: &Service) -> bool {
-        !service.late
-            && !self.is_lost(&service.view.instance)
-            && !self.is_going(&service.view.name)
+        !service.late && !self.is_lost(&service.view.instance) && !self.is_going(&service.view.name)
     }
 
     /// Whether the record of an instance says that its containers have to go, wanted or not.

@@ -249,6 +249,14 @@ fn a_start_is_checked() {
 }
 
 #[test]
+fn a_moment_that_no_clock_shows_is_refused() {
+    assert_eq!(moment("since", None), Ok(()));
+    assert_eq!(moment("since", Some(LAST_MOMENT)), Ok(()));
+    let refused = moment("since", Some(LAST_MOMENT + 1)).expect_err("too late");
+    assert!(refused.message.contains("`since`"), "{refused:?}");
+}
+
+#[test]
 fn a_container_port_is_published_once_a_protocol() {
     let port = |host, container, protocol| PortMapping {
         host,

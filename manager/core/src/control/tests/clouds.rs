@@ -79,7 +79,12 @@ fn made_before(bench: &mut Bench, id: &InstanceId) {
     let pull = Some("web@sha256:1".to_owned());
     let service = Service {
         next_number: 2,
-        ..Service::new(ServiceName::trusted("a_web"), spec("a", 256), pull, bench.now)
+        ..Service::new(
+            ServiceName::trusted("a_web"),
+            spec("a", 256),
+            pull,
+            bench.now,
+        )
     };
     let copy = Copy {
         generation: 1,

@@ -138,7 +138,9 @@ fn created_rightly(
         return wrong("no node can pull its image".to_owned());
     }
     let machine = world.machine_of(&copy.instance);
-    let own = machine.and_then(|machine| machine.node).map(|node| format!("n{node}"));
+    let own = machine
+        .and_then(|machine| machine.node)
+        .map(|node| format!("n{node}"));
     if own.is_some_and(|own| own != node) {
         return wrong(format!("it is pinned to {node}, which is another machine"));
     }
@@ -203,13 +205,8 @@ fn running_not_stopped(world: &World, name: &str) -> Result<(), Broken> {
     }
     // A place that was given up before is none of its places any more: that decision was checked
     // when it was written.
-    let moves = record
-        .replaced()
-        .any(|copy| copy.swarm_name == view.name);
-    if moves
-        && !world.is_lost(&view.instance)
-        && !world.runs_elsewhere(record, &view.instance)
-    {
+    let moves = record.replaced().any(|copy| copy.swarm_name == view.name);
+    if moves && !world.is_lost(&view.instance) && !world.runs_elsewhere(record, &view.instance) {
         return broken(
             "running_not_stopped",
             format!("{} runs as {name} and nowhere else yet", record.name),

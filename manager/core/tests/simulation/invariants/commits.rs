@@ -151,9 +151,9 @@ fn joined_truly(world: &World, before: Option<&Instance>, after: &Instance) -> R
 /// Whether a container without a record is in the Swarm, because the store was lost.
 fn taken_in(world: &World, container: &Container) -> bool {
     world.script.store_lost
-        && container.primary().is_some_and(|copy| {
-            world.swarm.services.contains_key(&copy.swarm_name)
-        })
+        && container
+            .primary()
+            .is_some_and(|copy| world.swarm.services.contains_key(&copy.swarm_name))
 }
 
 /// The key that an instance is bound to is never another.

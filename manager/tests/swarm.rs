@@ -10,7 +10,7 @@ use micado_api::{
 };
 use micado_manager::{
     engine::{
-        Engine, EngineError, EngineEvent, LogOptions, TaskState, SwarmTask,
+        Engine, EngineError, EngineEvent, LogOptions, SwarmTask, TaskState,
         swarm::{Swarm, SwarmConfig},
         swarm_name, volume_name,
     },
@@ -718,15 +718,21 @@ async fn events_go_on_after_the_engine_was_restarted() {
 
     let (first, copy) = container(1, "i1");
     let name = swarm_name(swarm.cluster(), &first.name, 1);
-    create(&swarm, &service("sample:1", "exec sleep 1000"), &first, &copy).await;
-    assert_eq!(next().await, EngineEvent::Service { .. });
+    create(
+        &swarm,
+        &service("sample:1", "exec sleep 1000"),
+        &first,
+        &copy,
+    )
+    .await;
+    assert_eq!(next().await, EngineEvent::Service { name: name.clone() });
     let before = until(&swarm, &name, is_running).await;
 
     node.restart();
     // What happened before the loss comes first.
     let lost = loop {
         match next().await {
-            EngineEvent::Service { .. } => {}
+            EngineEvent::Service { .. } | EngineEvent::Node { .. } => {}
             other => break other,
         }
     };
@@ -742,5 +748,5 @@ async fn events_go_on_after_the_engine_was_restarted() {
     .await;
     assert!(after.version > before.version);
     swarm.remove(&name).await.expect("removed");
-    while next().await != EngineEvent::Service { .. } {}
+    while next().await != (EngineEvent::Service { name: name.clone() }) {}
 }

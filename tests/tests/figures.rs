@@ -328,8 +328,9 @@ async fn known_after_a_restart(cluster: &mut Cluster, store: Store, name: &str, 
     );
     let table = cluster.micado(&["events", "-t", tag]).await.ok().stdout;
     assert!(
-        table.lines().any(|line| line.contains(name)
-            && line.ends_with("died: exit code 137, OOM-killed")),
+        table
+            .lines()
+            .any(|line| line.contains(name) && line.ends_with("died: exit code 137, OOM-killed")),
         "{table}"
     );
     if store == Store::MongoDb {

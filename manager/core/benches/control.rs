@@ -44,11 +44,16 @@ fn main() {
         cluster.measure(&format!("{name}: a whole observation"), |_| {
             Event::Observed(observed.clone())
         });
-        cluster.measure(&format!("{name}: an observation of one service"), |number| {
-            let restarted = number.is_multiple_of(2);
-            Event::Changed(one_task(&observed, restarted))
+        cluster.measure(
+            &format!("{name}: an observation of one service"),
+            |number| {
+                let restarted = number.is_multiple_of(2);
+                Event::Changed(one_task(&observed, restarted))
+            },
+        );
+        cluster.measure(&format!("{name}: a list of all machines"), |_| {
+            listed.clone()
         });
-        cluster.measure(&format!("{name}: a list of all machines"), |_| listed.clone());
         let used = cluster.used();
         cluster.measure(&format!("{name}: usage of all containers"), |_| {
             Event::Used(used.clone())
@@ -273,7 +278,9 @@ fn container(number: usize, instance: &InstanceId) -> (SwarmService, SwarmTask) 
             instance: instance.clone(),
             node: Some(format!("node-{instance}")),
             generation: 1,
-            records: serde_json::to_string(&(service, record)).ok().map(Into::into),
+            records: serde_json::to_string(&(service, record))
+                .ok()
+                .map(Into::into),
         },
         task,
     )

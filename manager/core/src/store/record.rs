@@ -22,6 +22,10 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
     ///
     /// # Errors
     /// Gives back a record of another kind.
+    #[allow(
+        clippy::result_large_err,
+        reason = "a record of another kind is handed back whole"
+    )]
     fn from_record(record: Record) -> Result<Self, Record>;
 }
 

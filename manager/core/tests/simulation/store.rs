@@ -81,13 +81,15 @@ impl Store {
             _ => None,
         }
     }
-    // Keys are ordered by kind first, instances before services before containers before the rest:
-    // each kind is one stretch of the map.
+    // Keys are ordered by kind first: each kind is one range of the map.
     pub fn instances(&self) -> impl Iterator<Item = &Instance> {
-        self.records.values().map_while(|(record, _)| match record {
-            Record::Instance(it) => Some(it),
-            _ => None,
-        })
+        let first = Key::Instance(InstanceId::trusted(""));
+        self.records
+            .range(first..)
+            .map_while(|(_, (record, _))| match record {
+                Record::Instance(it) => Some(it),
+                _ => None,
+            })
     }
     pub fn containers(&self) -> impl Iterator<Item = &Container> {
         let first = Key::Container(ContainerName::trusted(""));

@@ -41,6 +41,7 @@ fn good() -> LaunchRequest {
         publish_all: false,
         request: Some("once".to_owned()),
         unnamed: micado_api::Unnamed::default(),
+        copies: std::num::NonZeroU32::MIN,
     }
 }
 

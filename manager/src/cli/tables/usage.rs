@@ -202,11 +202,7 @@ fn what(what: ContainerHappening) -> String {
         } => "died: exit code unknown".to_owned(),
         ContainerHappening::Died { exit_code, oom } => format!(
             "died: exit code {exit_code}{}",
-            if oom {
-                ", OOM-killed"
-            } else {
-                ""
-            }
+            if oom { ", OOM-killed" } else { "" }
         ),
         other => other.word().to_owned(),
     }

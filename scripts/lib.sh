@@ -1,14 +1,16 @@
 # shellcheck shell=bash
-# What the scripts share: speaking and failing, processes we started, an engine to work on, and taking back by label. Set `me` before sourcing it.
+# Shared by the scripts: messages and failures, processes we started, an engine to work on, and
+# removal by label. Set `me` before sourcing it.
 
 # shellcheck disable=SC2034 # for those who source this
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+named_engine=${DOCKER_HOST:-}
 export DOCKER_HOST=${DOCKER_HOST:-unix:///var/run/docker.sock}
 
 say() { echo "${me:?}: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-# die_log LOG WORDS...: fails with the end of a log and where all of it is.
+# die_log LOG MESSAGE...: fails with the tail of a log and its path.
 die_log() {
     local log=$1
     shift
@@ -19,9 +21,10 @@ die_log() {
 # A short hash of the files named.
 digest() { cat "$@" | sha256sum | cut -c1-12; }
 
-# --- Processes that we started: a file holds the pid and its start, so that a pid that was given to another process is not taken for ours.
+# --- Processes that we started.
+# A file holds the pid and its start time, so that a reused pid is not taken for ours.
 
-# Nothing for a process that has ended, be it that nobody has taken note of its end yet.
+# Empty for a process that has ended, zombies included.
 started_at() {
     local stat
     stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
@@ -34,7 +37,7 @@ alive() {
     read -r pid start 2>/dev/null <"$1" && [[ -n $start && $(started_at "$pid") == "$start" ]]
 }
 
-# wait_for SECONDS COMMAND...: until it succeeds.
+# wait_for SECONDS COMMAND...: repeats the command until it succeeds.
 wait_for() {
     local end=$((SECONDS + $1))
     shift
@@ -44,10 +47,10 @@ wait_for() {
     done
 }
 gone() { ! alive "$1"; }
-# Whether waiting is over: the command succeeds, or the process it needs is gone.
+# Ends a wait: the command succeeds, or the process it needs is gone.
 ready_or_gone() { local pidfile=$1; shift; "$@" || gone "$pidfile"; }
 
-# stop_process PIDFILE NAME: asks it to end, and makes it after 30 s.
+# stop_process PIDFILE NAME: sends SIGTERM, and SIGKILL after 30 s.
 stop_process() {
     local pid
     if alive "$1"; then
@@ -60,20 +63,22 @@ stop_process() {
     rm -f "$1"
 }
 
-# free_port FROM: the first port of loopback from there on that nobody listens on. Below 32768, where those of outgoing connections begin.
+# free_port FROM: prints the first free port of loopback from there on. Stays below 32768, where
+# ports of outgoing connections begin.
 free_port() {
     local port=$1
     while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
     echo "$port"
 }
 
-# shown_url URL: without user, password and options. A password may hold an @ by mistake. What is no URL is shown as it is.
+# shown_url URL: prints it without user, password and options. A password may hold an @ by mistake.
+# Other texts are printed unchanged.
 shown_url() {
     local rest=${1#*://}
     [[ $1 == *://* ]] || { echo "$1"; return; }
     rest=${rest##*@}
     rest=${rest%%\?*}
-    # The database that is meant where none is named.
+    # The default database, if none is named.
     case $rest in
         */?*) ;;
         *) rest=${rest%/}/micado ;;
@@ -81,9 +86,9 @@ shown_url() {
     echo "${1%%://*}://$rest"
 }
 
-# --- What a machine needs.
+# --- Requirements of a machine.
 
-# install_missing LOG [PACKAGES...]: says what is missing, then installs it, and the packages named.
+# install_missing LOG [PACKAGES...]: prints what is missing, then installs it, and these packages.
 install_missing() {
     local packages=("${@:2}")
     command -v cargo >/dev/null || die "the Rust toolchain is missing: install it from https://rustup.rs (with sudo, keep PATH: sudo -E env PATH=\"\$PATH\" $0)"
@@ -102,7 +107,7 @@ install_missing() {
     # From Debian 13 on, the command line is a package of its own.
     command -v docker >/dev/null || { say "will install: docker-cli (log: $1)"; apt_get "$1" install --yes --no-install-recommends docker-cli; }
 }
-# What the server of scripts/mongod needs, where no MongoDB is installed.
+# Packages for the server of scripts/mongod, if no MongoDB is installed.
 packages_for_mongod() {
     [[ -z ${MONGOD_BIN:-} ]] && ! command -v mongod >/dev/null || return 0
     python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
@@ -115,18 +120,66 @@ apt_get() {
     DEBIAN_FRONTEND=noninteractive apt-get "$@" >>"$log" 2>&1 || die_log "$log" "apt-get $1 failed"
 }
 
+# wheels NAME: prints the folder, in target/, with the wheels of scripts/requirements-NAME.txt;
+# downloads them if absent.
+wheels() {
+    local folder=$root/target/$1 list=$root/scripts/requirements-$1.txt
+    mkdir -p "$root/target"
+    exec 8>"$folder.lock"
+    flock 8
+    if ! cmp -s "$list" "$folder/requirements.txt"; then
+        rm -rf "$folder.new"
+        python3 -m pip install --quiet --no-deps --only-binary :all: --require-hashes --target "$folder.new" -r "$list" >"$folder.log" 2>&1 || {
+            tail -n 5 "$folder.log" | sed 's/^/    /' >&2
+            say "cannot install what $list lists (log: $folder.log)"
+            return 1
+        }
+        cp "$list" "$folder.new/requirements.txt"
+        rm -rf "$folder"
+        mv "$folder.new" "$folder"
+    fi
+    exec 8>&-
+    echo "$folder"
+}
+
 engine_answers() { docker version >/dev/null 2>&1; }
 require_engine() { engine_answers || die "no Docker Engine answers at $DOCKER_HOST: start it, or set DOCKER_HOST"; }
 
-# hub_answers IMAGE: whether the engine has the image of Docker Hub, or can have it.
-# The engine begins a pull by naming the repository, once the registry has answered; a registry out of reach says nothing for a long time.
+# own_engine [--fetch|--images] COMMAND...: for tests. Returns if the engine is a test's own, or was
+# named by DOCKER_HOST and is in no Swarm. Else runs the command, in place of this script, with an
+# engine of its own.
+own_engine() {
+    local state
+    if [[ -z ${MICADO_OWN_ENGINE:-}$named_engine ]]; then exec "$root/scripts/own-engine" "$@"; fi
+    require_engine
+    state=$(docker info --format '{{.Swarm.LocalNodeState}}')
+    [[ $state == inactive ]] || die "the engine at $DOCKER_HOST is in a Swarm, and a test could harm what runs there: unset DOCKER_HOST (an engine of the test's own is started then), or name an engine that is in none"
+}
+
+# Images for tests, built from earlier downloads on an engine without a network.
+images=(node cloudbroker registry web)
+fetch_for_images() {
+    local image
+    # Inside a test, the caller outside has downloaded them.
+    [[ -z ${CARGO_NET_OFFLINE:-} ]] || return 0
+    (cd "$root" && cargo fetch --locked --quiet) || die "cargo cannot fetch the crates"
+    for image in node cloudbroker registry; do "$root/scripts/$image-image/build" --fetch >/dev/null || die "scripts/$image-image/build --fetch failed; see its output above"; done
+}
+build_images() {
+    local image
+    for image in "${images[@]}"; do "$root/scripts/$image-image/build" >/dev/null || die "scripts/$image-image/build failed; see its output above"; done
+}
+
+# hub_answers IMAGE: succeeds if the engine has the image of Docker Hub, or can pull it. The engine
+# begins a pull by naming the repository, once the registry has answered; an unreachable registry
+# stays silent for a long time.
 hub_answers() {
     local line
     docker image inspect "$1" >/dev/null 2>&1 && return
     read -r -t 10 line < <(docker pull "$1" 2>/dev/null) && [[ $line == *Pulling* ]]
 }
 
-# start_engine FOLDER: starts dockerd if no engine answers. Its pid file and log are kept in the folder.
+# start_engine FOLDER: starts dockerd if no engine answers, with its pid file and log in the folder.
 start_engine() {
     local pidfile=$1/dockerd.pid log=$1/dockerd.log
     if engine_answers; then return; fi
@@ -141,18 +194,19 @@ start_engine() {
     engine_answers || die_log "$log" "dockerd does not come up"
 }
 
-# An engine that was killed leaves its pid behind, and the next does not start when there is a process of that number.
+# A killed engine leaves its pid behind, and the next one does not start while any process has that
+# pid.
 forget_stale_pid() {
     local pid
     { read -r pid || [[ -n $pid ]]; } 2>/dev/null <"$1" || return 0
     [[ -n $(started_at "$pid") && $(cat "/proc/$pid/comm" 2>/dev/null) == "$2" ]] || rm -f "$1"
 }
 
-# --- Taking back: what carries a label, on the engine at $DOCKER_HOST.
+# --- Removal by label, on the engine at $DOCKER_HOST.
 
 in_swarm() { [[ $(docker info --format '{{.Swarm.ControlAvailable}}') == true ]]; }
 
-# labelled KIND LABEL: the ids of what carries the label.
+# labelled KIND LABEL: prints the ids of everything with the label.
 labelled() {
     case $1 in
         services | nodes) if in_swarm; then docker "${1%s}" ls --quiet --filter "label=$2"; fi ;;
@@ -161,16 +215,17 @@ labelled() {
     esac
 }
 
-# A cgroup carries no label: ours are those of the containers whose ids were noted, and no others.
+# Cgroups have no labels: ours are those of the containers noted here, and no others.
 noted=()
-# note_containers LABEL: remembers the ids of what carries it, for whatever removes them. Containers that were gone before are not known: who removed them saw to their cgroups.
+# note_containers LABEL: records the ids of containers with the label, for the later removal of
+# their cgroups. Containers removed earlier are unknown; their remover cleaned up.
 note_containers() {
     local ids
     mapfile -t ids < <(labelled containers "$1")
     noted+=("${ids[@]}")
 }
 
-# sweep LABEL: removes everything that carries it.
+# sweep LABEL: removes everything with the label.
 sweep() {
     local ids kind
     note_containers "$1"
@@ -189,14 +244,15 @@ sweep() {
     wait_for 5 remove_cgroups || say "some cgroups are not gone yet"
 }
 
-# The tasks of a service hold its network for a moment after it was removed.
+# The tasks of a service hold its network for a moment after its removal.
 remove_networks() {
     local id
     for id in $(labelled networks "$1"); do docker network rm "$id" >/dev/null 2>&1 || true; done
     [[ -z $(labelled networks "$1") ]]
 }
 
-# The cgroups that the noted containers left behind: machines have others below their own, which the engine does not remove.
+# Cgroups left by the noted containers: machines have others below their own, which the engine does
+# not remove.
 dead_cgroups() {
     local folders=() id
     for id in "${noted[@]}"; do
@@ -213,7 +269,8 @@ remove_cgroups() {
     [[ -z $(dead_cgroups) ]]
 }
 
-# count_left LABEL: one line per kind of thing, the cgroups of noted containers among them; fails if anything is left.
+# count_left LABEL: prints one line per kind of thing, cgroups of noted containers included; fails
+# if anything is left.
 count_left() {
     local kind count left=0
     for kind in services containers nodes networks volumes; do

@@ -1,5 +1,5 @@
-//! How much CPU it takes to read a list of 1,000 jobs.
-//! `cargo bench -p micado-cloudsetup --bench cloudbroker`
+//! CPU time for reading a list of 1,000 jobs. `cargo bench -p micado-cloudsetup --bench
+//! cloudbroker`
 
 use micado_api::ClusterId;
 use micado_cloudsetup::cloudbroker::machines_on_page;
@@ -9,7 +9,7 @@ const RUNS: usize = 9;
 const JOBS: usize = 1000;
 
 fn main() {
-    // Built as a test target too (`cargo test --benches`): then there is nothing to measure.
+    // Also built as a test target (`cargo test --benches`), where nothing is measured.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -32,7 +32,7 @@ fn main() {
     );
 }
 
-/// What this thread has used so far, by the kernel's own count: other programs do not disturb it.
+/// CPU time of this thread by the kernel's own count, undisturbed by other programs.
 fn cpu() -> Duration {
     let counts = std::fs::read_to_string("/proc/thread-self/schedstat")
         .expect("Linux with scheduler statistics");
@@ -45,7 +45,7 @@ fn cpu() -> Duration {
     )
 }
 
-/// Whole records, as the broker shows them.
+/// Complete records, as the broker shows them.
 fn page() -> String {
     let jobs: String = (0..JOBS).map(job).collect();
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<jobs type=\"array\">\n{jobs}</jobs>\n")

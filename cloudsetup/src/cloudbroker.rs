@@ -38,8 +38,7 @@ use std::{
     time::Duration,
 };
 
-/// A termination that takes longer is to be asked for again: callers give a call of the broker a
-/// minute.
+/// Time-out of a termination, which is then to be repeated: callers give a broker call a minute.
 const TERMINATION: Duration = Duration::from_secs(50);
 
 /// One cloud of `cloudsetup.xml` that is rented through CloudBroker. Clouds of one account
@@ -57,21 +56,21 @@ impl fmt::Debug for CloudBroker {
     }
 }
 
-/// One thing that `cloud check` looked at.
+/// One result of `cloud check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Which cloud it is about.
+    /// The cloud that was checked.
     pub cloud: CloudName,
-    /// What was looked for, such as ``flavour `small` (instance type `CloudSigma Small`)``.
+    /// The thing checked, such as ``flavour `small` (instance type `CloudSigma Small`)``.
     pub what: String,
-    /// What is wrong with it and what to do; nothing when all is well.
+    /// Fault and correction; `None` if all is well.
     pub problem: Option<String>,
 }
 
-/// The machines of this cluster that a page of the broker's job list shows (`GET /jobs.xml`).
+/// The machines of this cluster on a page of the broker's job list (`GET /jobs.xml`).
 ///
 /// # Errors
-/// When it is no such page.
+/// If it is another document.
 pub fn machines_on_page(page: &str, cluster: &ClusterId) -> Result<Vec<Machine>, BrokerError> {
     let root = dom::parse(page).map_err(|error| {
         BrokerError::Unknown(format!("line {}: {}", error.place.line, error.cause))
@@ -83,11 +82,11 @@ pub fn machines_on_page(page: &str, cluster: &ClusterId) -> Result<Vec<Machine>,
 }
 
 impl CloudBroker {
-    /// All clouds of the set-up that are rented through CloudBroker. Contacts nothing yet.
+    /// All clouds of the set-up that are rented through CloudBroker. Connects to nothing yet.
     ///
     /// # Errors
-    /// When an account cannot be used as it is given: no credentials, a file that others may read,
-    /// an endpoint without https. Names the cloud.
+    /// If an account is unusable as given: no credentials, a file that others may read, an endpoint
+    /// without https. The error names the cloud.
     pub fn all(setup: &CloudSetup) -> Result<Vec<Self>, BrokerError> {
         Ok(Account::all(setup)?
             .into_iter()
@@ -95,7 +94,7 @@ impl CloudBroker {
             .collect())
     }
 
-    /// Looks at the live service for everything that the set-up names: credentials, software,
+    /// Checks the live service for everything that the set-up names: credentials, software,
     /// executable, region, flavours.
     pub async fn check(&self) -> Vec<Finding> {
         check::check(self).await
@@ -108,7 +107,7 @@ impl CloudBroker {
             .unwrap_or(account::DEFAULT_ENDPOINT)
     }
 
-    /// Whose a machine is that does not say so itself.
+    /// Owner of a machine that does not name it.
     async fn owner(
         &self,
         places: &mut Option<Places>,
@@ -120,7 +119,7 @@ impl CloudBroker {
         Ok(places.as_ref().and_then(find))
     }
 
-    /// The cluster's machines that are this cloud's.
+    /// The cluster's machines in this cloud.
     async fn machines(&self, cluster: &ClusterId) -> Result<Vec<Machine>, Failure> {
         self.stop_strays().await;
         let (account, mut places) = (&self.account, None);
@@ -132,8 +131,7 @@ impl CloudBroker {
             .iter()
             .filter_map(|job| Some((job, job.machine(cluster)?)))
         {
-            // A description that names none of the account's clouds says as little as none: the
-            // cloud may have been renamed.
+            // A description with an unknown cloud counts as none: the cloud may have been renamed.
             let known = account
                 .clouds
                 .iter()
@@ -147,13 +145,15 @@ impl CloudBroker {
             }
         }
         account.facts.complete(&account.link, &mut machines).await;
-        // A job's instance may be called as the job is; that is one machine.
+        // A job's instance may have the job's name; both are one machine.
         let named: BTreeSet<_> = listed.jobs.iter().map(|job| &job.name).collect();
         let alone = listed
             .instances
             .iter()
             .filter(|instance| !named.contains(&instance.name));
-        for (instance, machine) in alone.filter_map(|it| Some((it, it.machine(cluster)?))) {
+        for (instance, machine) in
+            alone.filter_map(|instance| Some((instance, instance.machine(cluster)?)))
+        {
             let owner = self
                 .owner(&mut places, |places| places.of_instance(instance))
                 .await?;
@@ -172,7 +172,7 @@ impl CloudBroker {
             .collect())
     }
 
-    /// The machine with what its owner tells of it, if that is this cloud.
+    /// The machine with its owner's data, if the owner is this cloud.
     fn mine(&self, machine: Machine, owner: Option<Owner>) -> Option<Machine> {
         let owner = owner?;
         let (flavour, application) = (
@@ -249,7 +249,7 @@ impl Broker for CloudBroker {
         let late = |_| {
             Err(Failure::Lost(format!(
                 "{} after {} s: it is asked again",
-                progress.words(),
+                progress.text(),
                 TERMINATION.as_secs()
             )))
         };

@@ -1,33 +1,33 @@
-//! XML as a tree small enough to look things up in, each element with its place in the text.
+//! XML as a small tree for look-ups, each element with its place in the text.
 
 use quick_xml::{Reader, escape::resolve_xml_entity, events::BytesStart, events::Event};
 
-/// How deep elements may stand in each other: what is deeper is no document of ours, and taking the
-/// tree down again must not use up the stack.
+/// Maximum nesting of elements. A deeper document is foreign; dropping the tree must not exhaust
+/// the stack.
 const DEEPEST: usize = 64;
 
-/// A place in a text, both counted from 1; columns are characters.
+/// A place in a text, both numbers from 1; columns are characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) line: usize,
     pub(crate) column: usize,
 }
 
-/// One element. Attributes are not kept, but for `nil`.
+/// One element. Attributes are dropped, except `nil`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Element {
-    /// As it is spelled, without name space; see [`Self::is`].
+    /// Name as spelled, without name space; compare with [`Self::is`].
     pub(crate) name: String,
-    /// Where its `<` stands.
+    /// Place of its `<`.
     pub(crate) place: Place,
-    /// What stands directly in it, without the blanks around.
+    /// Text directly inside, trimmed.
     pub(crate) text: String,
-    /// In the text's order.
+    /// Children in the text's order.
     pub(crate) children: Vec<Element>,
     nil: bool,
 }
 
-/// Why a text is not XML, and where.
+/// A text that is not XML, with the place of the mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Malformed {
     pub(crate) place: Place,
@@ -35,12 +35,12 @@ pub(crate) struct Malformed {
 }
 
 impl Element {
-    /// Whether this is its name. `_` and `-` are one: services of this kind mix the two.
+    /// Compares the name. `_` and `-` are equivalent: services of this kind mix the two.
     pub(crate) fn is(&self, name: &str) -> bool {
         same_name(&self.name, name)
     }
 
-    /// The first child of this name. Absent, empty and `nil` are one.
+    /// The first child of this name. Absent, empty and `nil` are equivalent.
     pub(crate) fn child(&self, name: &str) -> Option<&Self> {
         self.children
             .iter()
@@ -60,8 +60,8 @@ impl Element {
 
     fn open(tag: &BytesStart<'_>, place: Place) -> Result<Self, String> {
         let mut nil = false;
-        // Unchecked: whether one is there twice is not ours to find, and takes long when there are
-        // many.
+        // Unchecked: looking for duplicate attributes is not our task, and takes long when there
+        // are many.
         for attribute in tag.attributes().with_checks(false) {
             let attribute = attribute.map_err(|error| error.to_string())?;
             nil |= attribute.key.local_name().as_ref() == "nil"
@@ -77,13 +77,13 @@ impl Element {
     }
 }
 
-/// Whether two names of elements are one name, spelled with `_` or `-`.
+/// Compares two element names; `_` and `-` are equivalent.
 pub(crate) fn same_name(one: &str, other: &str) -> bool {
     let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
     one.len() == other.len() && one.bytes().map(dashed).eq(other.bytes().map(dashed))
 }
 
-/// The root of the document. A byte order mark before it is no part of it.
+/// Parses a document to its root element. A leading byte order mark is skipped.
 pub(crate) fn parse(text: &str) -> Result<Element, Malformed> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader::from_str(text);
@@ -113,7 +113,7 @@ pub(crate) fn parse(text: &str) -> Result<Element, Malformed> {
     }
 }
 
-/// Where the reader is. Only ever moves on, so that a text is counted through once.
+/// Position of the reader. It only moves forward, so a text is counted once.
 struct Cursor<'a> {
     text: &'a str,
     offset: usize,

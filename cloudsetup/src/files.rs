@@ -1,4 +1,4 @@
-//! An order's files as an archive that a machine unpacks.
+//! Packs an order's files as an archive that a machine unpacks.
 
 use crate::BrokerError;
 use bytes::Bytes;
@@ -7,8 +7,8 @@ use std::{
     path::{Component, Path},
 };
 
-/// A tar of the files, to be unpacked at `/` when `home` is where a machine finds them, without the
-/// leading `/`, or there when `home` is empty: folders 0700, files 0600, owned by root.
+/// A tar of the files for unpacking at `/`: folders 0700, files 0600, owned by root. `home` is
+/// their folder without the leading `/`; if it is empty, unpack inside the folder itself.
 ///
 /// # Errors
 /// A name that leads out of the folder is refused.

@@ -1,6 +1,7 @@
 //! Clouds to rent machines from: `cloudsetup.xml`, the broker trait, one module per broker. Knows
 //! nothing of containers.
 
+#[warn(missing_docs)]
 pub mod broker;
 pub mod cloudbroker;
 mod dom;

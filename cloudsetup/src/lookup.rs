@@ -1,34 +1,34 @@
-//! Looking things up in what `cloudsetup.xml` says, by the names a person typed.
+//! Look-ups in `cloudsetup.xml` by the names that a person typed.
 
 use crate::{Application, Cloud, CloudSetup, Flavour};
 
-/// A name that the file does not have; the message lists those it has.
+/// A name that the file lacks; the message lists the known ones.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
     /// No cloud of this name.
     #[error("there is no cloud `{name}` (there {})", listed("are", .known))]
     Cloud {
-        /// The name looked for.
+        /// The requested name.
         name: String,
-        /// The names there are.
+        /// The known names.
         known: Vec<String>,
     },
     /// The cloud has no flavour of this name.
     #[error("cloud `{cloud}` has no flavour `{name}` (it {})", listed("has", .known))]
     Flavour {
-        /// The cloud looked in.
+        /// The cloud searched.
         cloud: String,
-        /// The name looked for.
+        /// The requested name.
         name: String,
-        /// The names there are.
+        /// The known names.
         known: Vec<String>,
     },
     /// No application of this name.
     #[error("there is no application `{name}` (there {})", listed("are", .known))]
     Application {
-        /// The name looked for.
+        /// The requested name.
         name: String,
-        /// The names there are.
+        /// The known names.
         known: Vec<String>,
     },
 }
@@ -45,7 +45,7 @@ impl CloudSetup {
     /// The cloud of this name.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is none.
     pub fn cloud(&self, name: &str) -> Result<&Cloud, LookupError> {
         let known = || {
             self.clouds
@@ -65,7 +65,7 @@ impl CloudSetup {
     /// The application of this name.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is none.
     pub fn application(&self, name: &str) -> Result<&Application, LookupError> {
         let known = || {
             self.applications
@@ -88,7 +88,7 @@ impl Cloud {
     /// The flavour of this name.
     ///
     /// # Errors
-    /// When the cloud has none.
+    /// If the cloud has none.
     pub fn flavour(&self, name: &str) -> Result<&Flavour, LookupError> {
         let known = || {
             self.flavours

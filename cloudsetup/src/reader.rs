@@ -10,40 +10,40 @@ use crate::{
 use micado_api::{CloudName, FlavourName, PricePerHour, Resources};
 use std::{collections::HashMap, fmt, fs, io, path::Path, str::FromStr, time::Duration};
 
-/// The longest time that can be given: a day.
+/// The longest accepted time: a day.
 const LONGEST_SECONDS: u64 = 86_400;
 
-/// More calls per second than this are no limit.
+/// Upper bound for the rate; above it the limit has no effect.
 const MOST_CALLS: u32 = 1000;
 
-/// What `extra` may not set.
+/// Elements that `extra` may not set.
 const OURS: [&str; 2] = ["name", "description"];
 
-/// Why a `cloudsetup.xml` was not taken. Each message says where, what, why and what to do.
+/// A refused `cloudsetup.xml`. Each message names place, thing, reason and correction.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The file is not there, or not readable by this user.
+    /// The file is absent, or not readable by this user.
     #[error("{file}: cannot be read: {cause}: write it, or name another file")]
     Unreadable {
-        /// The file as it was given.
+        /// The file as given.
         file: String,
-        /// What the system says.
+        /// The system's error.
         cause: io::Error,
     },
     /// It is not XML.
     #[error("{at}: not well-formed XML: {cause}")]
     Malformed {
-        /// Where.
+        /// Place of the mistake.
         at: At,
-        /// What is wrong there.
+        /// The parser's message.
         cause: String,
     },
-    /// A part that must be there is absent or empty.
+    /// A mandatory part is absent or empty.
     #[error("{at}: {thing} has no `{part}`: add <{part}>...</{part}>")]
     Missing {
-        /// Where the thing begins.
+        /// Start of the thing.
         at: At,
-        /// What lacks it.
+        /// The thing that lacks it.
         thing: String,
         /// The child element's name.
         part: &'static str,
@@ -51,21 +51,21 @@ pub enum SetupError {
     /// Two things of one kind have the same name.
     #[error("{at}: {thing} is there twice (first in line {first}): rename or remove one")]
     Duplicate {
-        /// Where the second begins.
+        /// Start of the second one.
         at: At,
-        /// What is there twice.
+        /// The duplicated thing.
         thing: String,
         /// The line of the first.
         first: usize,
     },
-    /// A value that cannot be understood.
+    /// A value that cannot be parsed.
     #[error("{at}: {thing}: {cause}")]
     Bad {
-        /// Where the value stands.
+        /// Place of the value.
         at: At,
-        /// What it is a value of.
+        /// The thing that the value belongs to.
         thing: String,
-        /// Why it is refused, and what is expected.
+        /// Reason of the refusal, and the expected form.
         cause: String,
     },
 }
@@ -84,10 +84,10 @@ impl fmt::Display for At {
 }
 
 impl CloudSetup {
-    /// Reads the file. Relative `credentials` and `ca` are looked for beside it.
+    /// Reads the file. Relative `credentials` and `ca` are resolved beside it.
     ///
     /// # Errors
-    /// When it cannot be read, is not XML, or does not say what it must.
+    /// If it cannot be read, is not XML, or is incomplete.
     pub fn read(path: &Path) -> Result<Self, SetupError> {
         let file = path.display().to_string();
         let text = fs::read_to_string(path).map_err(|cause| SetupError::Unreadable {
@@ -107,10 +107,10 @@ impl CloudSetup {
         Ok(setup)
     }
 
-    /// Reads the text of a file that errors are to call `name`.
+    /// Parses the text of a file that errors call `name`.
     ///
     /// # Errors
-    /// When it is not XML, or does not say what it must.
+    /// If it is not XML, or is incomplete.
     pub fn parse(text: &str, name: &str) -> Result<Self, SetupError> {
         let reader = Reader { file: name };
         let root = dom::parse(text).map_err(|error| SetupError::Malformed {
@@ -136,7 +136,7 @@ impl CloudSetup {
     }
 }
 
-/// The file's name, for errors, and how each thing in it is read.
+/// The file's name, for errors, and a parser for each thing in it.
 struct Reader<'a> {
     file: &'a str,
 }
@@ -156,7 +156,7 @@ impl Reader<'_> {
                 ],
             )?
             .unwrap_or_default();
-        // Where nobody else's names are needed, ours do.
+        // A `local` cloud has no names on the wire: its own name stands for them.
         let named = |part| match (element.text_of(part), broker) {
             (None, BrokerKind::Local) => Ok(name.as_str()),
             _ => self.needed(element, &thing, part),
@@ -218,8 +218,8 @@ impl Reader<'_> {
         })
     }
 
-    /// What is appended to the bodies of orders. What machines are found again by is not theirs to
-    /// say.
+    /// Elements appended to the bodies of orders. They must not set the names by which machines are
+    /// found again.
     fn extra(&self, element: &Element, thing: &str) -> Result<Vec<Extra>, SetupError> {
         let Some(extra) = element.child("extra") else {
             return Ok(Vec::new());
@@ -355,7 +355,7 @@ impl Reader<'_> {
             .ok_or_else(|| self.missing(element, thing, part))
     }
 
-    /// A name that must be there and fit its type.
+    /// A mandatory name that fits its type.
     fn name<T: FromStr<Err: fmt::Display>>(
         &self,
         element: &Element,
@@ -391,7 +391,7 @@ impl Reader<'_> {
         })
     }
 
-    /// A value that may be absent.
+    /// An optional value.
     fn value<T>(
         &self,
         element: &Element,
@@ -410,7 +410,7 @@ impl Reader<'_> {
         parse(&child.text).map(Some).map_err(bad)
     }
 
-    /// Refuses the second of two elements whose `part` (known to be there) says the same.
+    /// Refuses the second of two elements with the same `part` (known to be present).
     fn unique(
         &self,
         elements: &[Element],

@@ -1,4 +1,4 @@
-//! What `cloudsetup.xml` says: the clouds with their flavours, and the applications that machines
+//! Content of `cloudsetup.xml`: the clouds with their flavours, and the applications that machines
 //! run.
 
 use micado_api::{CloudName, FlavourName, PricePerHour, Resources};
@@ -9,14 +9,14 @@ use std::{path::PathBuf, time::Duration};
 pub struct CloudSetup {
     /// Places to rent, in the file's order.
     pub clouds: Vec<Cloud>,
-    /// What machines can run, in the file's order.
+    /// Applications for machines, in the file's order.
     pub applications: Vec<Application>,
 }
 
-/// Which API a cloud is rented through.
+/// API that a cloud is rented through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BrokerKind {
-    /// CloudBroker's XML job API: what every file without a broker type means.
+    /// CloudBroker's XML job API, the default for files without a broker type.
     #[default]
     CloudBroker,
     /// Containers with an engine of their own on an engine of yours.
@@ -32,32 +32,32 @@ pub struct Cloud {
     pub provider: String,
     /// The region's name on the wire.
     pub region: String,
-    /// Which API it is rented through.
+    /// API that it is rented through.
     pub broker: BrokerKind,
-    /// Where that API is: a URL, or for `local` the engine's address
+    /// Address of that API: a URL, or for `local` the engine's address
     /// (`unix:///var/run/docker.sock`). `None` is the broker's default.
     pub endpoint: Option<String>,
     /// The file with user and password on two lines.
     pub credentials: Option<PathBuf>,
-    /// A certificate authority (PEM) that the API's certificate may be signed by, besides those the
-    /// system knows (`ca` in the file).
+    /// One more certificate authority (PEM) for the API's certificate, besides those the system
+    /// knows (`ca` in the file).
     pub authority: Option<PathBuf>,
-    /// How CloudBroker is spoken to.
+    /// Settings of the CloudBroker protocol.
     pub wire: Wire,
-    /// How long a machine may take from the order until its node is ready.
+    /// Time limit from the order until the node is ready.
     pub join_timeout: Duration,
     /// Its machine sizes, in the file's order.
     pub flavours: Vec<Flavour>,
 }
 
-/// How CloudBroker is spoken to, where installations differ.
+/// Settings of the CloudBroker protocol, where installations differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wire {
     /// Send the catalogue's names instead of its ids (`send` is `names`, not `ids`).
     pub names: bool,
-    /// How long one call may take (`call_timeout`, seconds).
+    /// Time-out of one call (`call_timeout`, seconds).
     pub call_timeout: Duration,
-    /// Calls per second at most, over all clouds of one account (`calls_per_second`).
+    /// Upper bound of calls per second, over all clouds of one account (`calls_per_second`).
     pub calls_per_second: u32,
     /// Appended to the body of every order (`extra`).
     pub extra: Vec<Extra>,
@@ -74,7 +74,7 @@ impl Default for Wire {
     }
 }
 
-/// An element that is sent as it stands: its name, and either text or more elements.
+/// An element sent unchanged: its name, and either text or more elements.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extra {
     /// As the file spells it.
@@ -85,7 +85,7 @@ pub struct Extra {
     pub children: Vec<Extra>,
 }
 
-/// What a machine is at CloudBroker.
+/// Form of a machine at CloudBroker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rent {
     /// A job that runs the application's executable: the original's way.
@@ -102,17 +102,17 @@ pub struct Flavour {
     pub name: FlavourName,
     /// Its name on the wire.
     pub id: String,
-    /// What such a machine has; without it (old files) the planner cannot choose the flavour,
-    /// `start` can.
+    /// Size of such a machine. Without it (old files) only `start` can choose the flavour, not the
+    /// planner.
     pub size: Option<Resources>,
-    /// What it costs; nothing when the file does not say.
+    /// Price; nothing if the file does not say.
     pub price: PricePerHour,
 }
 
-/// What an application's machines are for.
+/// Purpose of an application's machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Runs containers: what the planner rents.
+    /// Runs containers; rented by the planner.
     Node,
     /// Runs the proxy.
     Proxy,
@@ -129,10 +129,9 @@ pub struct Application {
     pub executable: String,
     /// The argument string; its one `%s` is filled with the location.
     pub param_template: Option<String>,
-    /// What its machines are for: `proxy` when the name begins so (in any case), else `node`; the
-    /// file may say.
+    /// Purpose of its machines. Default: `proxy` if the name begins so (in any case), else `node`.
     pub role: Role,
-    /// What its machines are at CloudBroker (`rent`: `jobs` or `instances`).
+    /// Form of its machines at CloudBroker (`rent`: `jobs` or `instances`).
     pub rent: Rent,
     /// Appended to the body of its orders, after the cloud's (`extra`).
     pub extra: Vec<Extra>,

@@ -5,7 +5,7 @@ mod figures;
 
 use figures::{container_name, instance_id, report, told};
 use micado_api::{InstanceId, Timestamp};
-use micado_core::metrics::{History, Recall, Resolution, Whose};
+use micado_core::metrics::{History, Recall, Resolution, Series};
 use micado_manager::store::{Change, EmbeddedStore, KeyFile, Record, Store, StoreError};
 use std::{
     sync::Arc,
@@ -45,11 +45,11 @@ async fn main() {
 
     let mut recalled = vec![];
     for number in 0..INSTANCES {
-        let whose = Whose::Instance(InstanceId::trusted(instance_id(number)));
+        let series = Series::Instance(InstanceId::trusted(instance_id(number)));
         recalled.push(
             timed(found(
                 &store,
-                whose,
+                series,
                 BEGIN + HOUR / 2,
                 BEGIN + HOUR / 2 + 60_000,
                 30,
@@ -63,7 +63,7 @@ async fn main() {
         recalled.push(
             timed(found(
                 &store,
-                Whose::Container(container_name(number * 200)),
+                Series::Container(container_name(number * 200)),
                 BEGIN,
                 BEGIN + HOUR,
                 1800,
@@ -77,13 +77,13 @@ async fn main() {
 
 async fn found(
     store: &EmbeddedStore,
-    whose: Whose,
+    series: Series,
     from: u64,
     until: u64,
     points: usize,
 ) -> Result<(), StoreError> {
     let wanted = Recall {
-        whose,
+        series,
         resolution: Resolution::Sample,
         from: Timestamp(from),
         until: Timestamp(until),

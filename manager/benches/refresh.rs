@@ -11,7 +11,7 @@ use micado_api::{
     PricePerHour, Resources, ServiceName, Tag, Timestamp,
 };
 use micado_core::{
-    metrics::{History, Recall, Resolution, Whose},
+    metrics::{History, Recall, Resolution, Series},
     model::{Container, Image, Instance},
 };
 use micado_manager::store::{Change, KeyFile, MongoStore, Place, Record, Store, Url};
@@ -121,9 +121,9 @@ async fn refresh(store: &MongoStore) {
         let from = Timestamp(now.0 - now.0 % 60_000);
         let begun = Instant::now();
         for number in 0..INSTANCES {
-            let whose = Whose::Instance(InstanceId::trusted(instance_id(number)));
+            let series = Series::Instance(InstanceId::trusted(instance_id(number)));
             let minute = Recall {
-                whose,
+                series,
                 resolution: Resolution::Sample,
                 from,
                 until: Timestamp(from.0 + 60_000),
@@ -170,7 +170,7 @@ async fn room(store: &MongoStore, url: &str) {
     }
     let name = "alice_web.7";
     let hour = Recall {
-        whose: Whose::Container(name.into()),
+        series: Series::Container(name.into()),
         resolution: Resolution::Sample,
         from: Timestamp(0),
         until: Timestamp(u64::MAX),

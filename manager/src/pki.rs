@@ -34,7 +34,6 @@ const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A certificate and its private key, both PEM.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// The certificate.
     pub certificate: String,
     /// Its private key. Secret.
     pub key: String,
@@ -54,9 +53,7 @@ pub enum PkiError {
     File {
         /// `read`, `write` or `make`.
         action: &'static str,
-        /// Which file.
         path: PathBuf,
-        /// The system's words.
         cause: std::io::Error,
     },
     /// The authority's file is whole and makes no sense: someone changed it. Machines trust what it
@@ -67,12 +64,7 @@ pub enum PkiError {
     Damaged(PathBuf),
     /// A name that no certificate can carry, or a fault of the library.
     #[error("cannot make a certificate for {names}: {cause}")]
-    Certificate {
-        /// For whom.
-        names: String,
-        /// The library's words.
-        cause: rcgen::Error,
-    },
+    Certificate { names: String, cause: rcgen::Error },
 }
 
 /// What a kept certificate is for; it is made anew when any of this changes.

@@ -131,7 +131,7 @@ fn launching(steps: String) -> Rote {
         );
         (
             StatusCode::ACCEPTED,
-            Json(container(ContainerState::Waiting)),
+            Json(vec![container(ContainerState::Waiting)]),
         )
     };
     let routes = Router::new()
@@ -229,7 +229,7 @@ async fn an_interrupt_leaves_it_going_on() {
     let routes = Router::new()
         .route(
             "/v1/containers",
-            post(async || Json(container(ContainerState::Waiting))),
+            post(async || Json(vec![container(ContainerState::Waiting)])),
         )
         .route("/v1/progress/{subject}", get(endless));
     let rote = Rote::new(routes);
@@ -536,7 +536,7 @@ async fn events_are_asked_for_as_it_is_typed() {
     assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""));
     insta::assert_snapshot!(shown.out, @r"
     TIME                  CONTAINER   INSTANCE       EVENT
-    1970-01-01 00:00:05Z  acme_web.1  application01  died: exit code 137, killed for want of memory
+    1970-01-01 00:00:05Z  acme_web.1  application01  died: exit code 137, OOM-killed
     ");
     let none = rote
         .run("events -n acme_web -t application01 --since 77 --tail 3")
@@ -614,9 +614,7 @@ async fn refusals_are_passed_on() {
     let other = rote.run("status").await;
     assert_eq!(other.code, Some(1));
     assert!(
-        other
-            .err
-            .starts_with("error: the answer is not to be understood"),
+        other.err.starts_with("error: the reply cannot be parsed"),
         "{}",
         other.err
     );

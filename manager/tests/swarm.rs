@@ -10,11 +10,11 @@ use micado_api::{
 };
 use micado_manager::{
     engine::{
-        Engine, EngineError, EngineEvent, LogOptions, TaskState, TaskView,
+        Engine, EngineError, EngineEvent, LogOptions, TaskState, SwarmTask,
         swarm::{Swarm, SwarmConfig},
         swarm_name, volume_name,
     },
-    model::{Container, Placement, Service},
+    model::{Container, Copy, Phase, Service},
     pki::Pki,
     registry::{OwnRegistry, Registry},
 };
@@ -35,6 +35,8 @@ async fn connect(node: &Node) -> Swarm {
 fn service(image: &str, script: &str) -> Service {
     Service {
         name: ServiceName::trusted("acme_web"),
+        version: 1,
+        older: Vec::new(),
         spec: ServiceSpec {
             image: image.to_owned(),
             client: "acme".to_owned(),
@@ -57,25 +59,40 @@ fn service(image: &str, script: &str) -> Service {
     }
 }
 
-fn container(number: u32, instance: &str) -> (Container, Placement) {
-    let placement = Placement {
-        instance: InstanceId::trusted(instance),
+fn container(number: u32, instance: &str) -> (Container, Copy) {
+    let name = ContainerName::trusted(format!("acme_web.{number}"));
+    let copy = Copy {
         generation: 1,
+        instance: InstanceId::trusted(instance),
+        swarm_name: swarm_name(&ClusterId::trusted(CLUSTER), &name, 1),
+        spec: 1,
+        reservation: Resources::default(),
+        phase: Phase::Starting,
     };
     let container = Container {
-        placement: Some(placement.clone()),
+        copies: vec![copy.clone()],
         next_generation: 2,
-        ..Container::new(
-            ContainerName::trusted(format!("acme_web.{number}")),
-            ServiceName::trusted("acme_web"),
-            Timestamp(2),
-        )
+        ..Container::new(name, ServiceName::trusted("acme_web"), Timestamp(2))
     };
-    (container, placement)
+    (container, copy)
+}
+
+/// The Swarm id of the node that claims to be this instance.
+async fn node_id(swarm: &Swarm, instance: &InstanceId) -> String {
+    let seen = swarm.observe().await.expect("an observation");
+    let mut nodes = seen.nodes.into_iter();
+    let node = nodes.find(|node| node.instance.as_ref() == Some(instance));
+    node.expect("its node is in the Swarm").id
+}
+
+async fn create(swarm: &Swarm, service: &Service, container: &Container, copy: &Copy) {
+    let node = node_id(swarm, &copy.instance).await;
+    let made = swarm.create(service, container, copy, &node).await;
+    made.expect("created");
 }
 
 /// Looks at the tasks of a service until one is as wanted. Tasks have no events.
-async fn until(swarm: &Swarm, name: &str, wanted: impl Fn(&TaskView) -> bool) -> TaskView {
+async fn until(swarm: &Swarm, name: &str, wanted: impl Fn(&SwarmTask) -> bool) -> SwarmTask {
     let mut seen = Vec::new();
     let found = tokio::time::timeout(PATIENCE, async {
         loop {
@@ -90,7 +107,7 @@ async fn until(swarm: &Swarm, name: &str, wanted: impl Fn(&TaskView) -> bool) ->
     found.unwrap_or_else(|_| panic!("no task of {name} is as wanted: {seen:?}"))
 }
 
-fn is_running(task: &TaskView) -> bool {
+fn is_running(task: &SwarmTask) -> bool {
     task.state == TaskState::Running && task.wanted
 }
 
@@ -147,36 +164,35 @@ async fn a_container_from_creation_to_removal() {
             protocol: Protocol::Tcp,
         },
     ];
-    let (first, placement) = container(1, "i1");
+    let (first, copy) = container(1, "i1");
     let name = swarm_name(swarm.cluster(), &first.name, 1);
     web.spec.volumes = vec![VolumeMount {
         name: "theirs".to_owned(),
         path: "/data".to_owned(),
         shared: false,
     }];
-    swarm
-        .create(&web, &first, &placement)
-        .await
-        .expect("created");
+    create(&swarm, &web, &first, &copy).await;
     let task = until(&swarm, &name, is_running).await;
     assert_eq!(
         node.shell("docker volume ls --quiet --filter label=micado.service=acme_web --filter label=micado.volume=theirs")
             .trim(),
         volume_name(swarm.cluster(), &web.name, &web.spec.volumes[0])
     );
-    swarm
-        .create(&web, &first, &placement)
-        .await
-        .expect("created already");
+    create(&swarm, &web, &first, &copy).await;
     let seen = swarm.observe().await.expect("an observation");
     let [view] = seen.services.as_slice() else {
         panic!("one service: {seen:?}")
     };
     assert_eq!(
-        (&view.name, &view.container, &view.placement),
-        (&name, &first.name, &placement)
+        (&view.name, &view.container, &view.instance, view.generation),
+        (&name, &first.name, &copy.instance, 1)
     );
-    assert_eq!(view.records, Some(Box::new((web.clone(), first.clone()))));
+    assert_eq!(view.node, Some(node_id(&swarm, &copy.instance).await));
+    let records = view.records.as_deref().expect("records");
+    let read: (Service, Container) = serde_json::from_str(records).expect("readable");
+    assert_eq!(read, (web.clone(), first.clone()));
+    let found = swarm.services(std::slice::from_ref(&name)).await;
+    assert_eq!(found.as_deref(), Ok(std::slice::from_ref(view)));
     let [same] = seen.tasks.as_slice() else {
         panic!("one task: {seen:?}")
     };
@@ -251,12 +267,9 @@ async fn a_container_from_creation_to_removal() {
     );
 
     // One that dies is started again; one that ends well is not.
-    let (second, placement) = container(2, "i1");
+    let (second, copy) = container(2, "i1");
     let dying = swarm_name(swarm.cluster(), &second.name, 1);
-    swarm
-        .create(&service("sample:1", "exit 3"), &second, &placement)
-        .await
-        .expect("created");
+    create(&swarm, &service("sample:1", "exit 3"), &second, &copy).await;
     let dead = until(&swarm, &dying, |task| task.state == TaskState::Failed).await;
     assert_eq!(
         (dead.exit_code, dead.message.as_deref(), dead.ports.len()),
@@ -267,23 +280,17 @@ async fn a_container_from_creation_to_removal() {
         next.version > dead.version,
         "{next:?} is later than {dead:?}"
     );
-    let (third, placement) = container(3, "i1");
+    let (third, copy) = container(3, "i1");
     let ending = swarm_name(swarm.cluster(), &third.name, 1);
     let mut job = service("sample:1", "exit 0");
     job.spec.restart = RestartPolicy::OnFailure(None);
-    swarm
-        .create(&job, &third, &placement)
-        .await
-        .expect("created");
+    create(&swarm, &job, &third, &copy).await;
     let done = until(&swarm, &ending, |task| task.state == TaskState::Complete).await;
     assert_eq!((done.exit_code, done.wanted), (Some(0), false));
     // A service is started again whatever its exit code.
-    let (fourth, placement) = container(4, "i1");
+    let (fourth, copy) = container(4, "i1");
     let kept = swarm_name(swarm.cluster(), &fourth.name, 1);
-    swarm
-        .create(&service("sample:1", "exit 0"), &fourth, &placement)
-        .await
-        .expect("created");
+    create(&swarm, &service("sample:1", "exit 0"), &fourth, &copy).await;
     let done = until(&swarm, &kept, |task| task.state == TaskState::Complete).await;
     until(&swarm, &kept, |task| task.id != done.id).await;
     for name in [&dying, &ending, &kept] {
@@ -338,17 +345,15 @@ async fn a_container_is_there_before_its_machine() {
     ));
     strangers_are_turned_away(&address, &pki).await;
 
-    // Pinned to a machine that does not exist, it waits; and runs when the machine is there.
+    // Pinned to a node that does not exist, it waits; it runs on the node of its machine.
     let web = Service {
         pull: Some(pull),
         ..service("acme/sample:1", "exec sleep 1000")
     };
-    let (first, placement) = container(1, "i7");
+    let (first, copy) = container(1, "i7");
     let name = swarm_name(swarm.cluster(), &first.name, 1);
-    swarm
-        .create(&web, &first, &placement)
-        .await
-        .expect("created");
+    let made = swarm.create(&web, &first, &copy, "no-such-node").await;
+    made.expect("created");
     let waiting = until(&swarm, &name, |task| {
         task.message
             .as_ref()
@@ -356,6 +361,7 @@ async fn a_container_is_there_before_its_machine() {
     })
     .await;
     assert_eq!((waiting.state, waiting.node), (TaskState::Pending, None));
+    swarm.remove(&name).await.expect("removed");
 
     let labels = [
         ("micado.cluster", CLUSTER),
@@ -369,6 +375,7 @@ async fn a_container_is_there_before_its_machine() {
         .join(&swarm.join_facts().await.expect("how to join"))
         .await
         .expect("in the Swarm");
+    create(&swarm, &web, &first, &copy).await;
     let task = until(&swarm, &name, is_running).await;
     let node = task.node.clone().expect("a node");
     let seen = swarm.observe().await.expect("an observation");
@@ -379,7 +386,7 @@ async fn a_container_is_there_before_its_machine() {
         .expect("its node");
     assert_eq!(
         (machine.instance.as_ref(), machine.manager),
-        (Some(&placement.instance), false)
+        (Some(&copy.instance), false)
     );
     assert_eq!(
         machine.labels,
@@ -409,12 +416,9 @@ async fn a_container_is_there_before_its_machine() {
         .set_active(&node, false)
         .await
         .expect("closed already");
-    let (second, placement) = container(2, "i7");
+    let (second, copy) = container(2, "i7");
     let second_name = swarm_name(swarm.cluster(), &second.name, 1);
-    swarm
-        .create(&web, &second, &placement)
-        .await
-        .expect("created");
+    create(&swarm, &web, &second, &copy).await;
     until(&swarm, &second_name, |task| {
         task.state == TaskState::Pending && task.message.is_some()
     })
@@ -516,12 +520,9 @@ async fn templates_in_the_environment_arrive_as_they_were_typed() {
         .zip(TYPED)
         .map(|(number, text)| format!("T{number}={text}"))
         .collect();
-    let (container, placement) = container(1, "i1");
-    let name = swarm_name(swarm.cluster(), &container.name, placement.generation);
-    swarm
-        .create(&service, &container, &placement)
-        .await
-        .expect("created");
+    let (container, copy) = container(1, "i1");
+    let name = swarm_name(swarm.cluster(), &container.name, copy.generation);
+    create(&swarm, &service, &container, &copy).await;
     until(&swarm, &name, is_running).await;
     let follow = LogOptions {
         follow: true,
@@ -715,20 +716,17 @@ async fn events_go_on_after_the_engine_was_restarted() {
     };
     assert_eq!(next().await, EngineEvent::Connected);
 
-    let (first, placement) = container(1, "i1");
+    let (first, copy) = container(1, "i1");
     let name = swarm_name(swarm.cluster(), &first.name, 1);
-    swarm
-        .create(&service("sample:1", "exec sleep 1000"), &first, &placement)
-        .await
-        .expect("created");
-    assert_eq!(next().await, EngineEvent::Changed);
+    create(&swarm, &service("sample:1", "exec sleep 1000"), &first, &copy).await;
+    assert_eq!(next().await, EngineEvent::Service { .. });
     let before = until(&swarm, &name, is_running).await;
 
     node.restart();
     // What happened before the loss comes first.
     let lost = loop {
         match next().await {
-            EngineEvent::Changed => {}
+            EngineEvent::Service { .. } => {}
             other => break other,
         }
     };
@@ -744,5 +742,5 @@ async fn events_go_on_after_the_engine_was_restarted() {
     .await;
     assert!(after.version > before.version);
     swarm.remove(&name).await.expect("removed");
-    while next().await != EngineEvent::Changed {}
+    while next().await != EngineEvent::Service { .. } {}
 }

@@ -1,6 +1,6 @@
-//! What 100 containers cost: CPU time of one sweep over them beside the engine's own calls, CPU and
-//! memory of the agent that tells of them for a minute, and how soon it tells what happens. Needs
-//! the engine and its images `micado-web` and `micado-node`.
+//! Cost of 100 containers: CPU time of one sweep beside the engine's own calls, CPU and memory of
+//! the agent during a minute of reports, and delay of events. Needs the engine and its images
+//! `micado-web` and `micado-node`.
 
 #[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../tests/agent/authority.rs"]
@@ -47,7 +47,7 @@ async fn main() {
             .map(make)
             .buffer_unordered(4)
             .collect::<Vec<String>>();
-        // A manager that does not listen meanwhile would be taken for dead.
+        // The agent would take a manager that does not listen meanwhile for dead.
         let ids = tokio::select! {
             ids = make => ids,
             never = listen(agent) => match never {},
@@ -82,7 +82,7 @@ fn cpu_now() -> Duration {
     )
 }
 
-/// CPU time that a process has used.
+/// CPU time used by a process.
 fn cpu_of(pid: u32) -> Duration {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task"))
         .expect("it runs")
@@ -153,7 +153,7 @@ fn tell(which: &str, mut times: Vec<Duration>) {
 }
 
 async fn minute(bed: &Bed, agent: &mut Agent) {
-    // What came while they were started.
+    // Batches from the time of their start.
     while agent.batch().await.containers.len() < CONTAINERS {}
     let (start, cpu, mut bytes, mut batches) = (Instant::now(), cpu_of(bed.pid()), 0, 0_u32);
     while start.elapsed() < MEASURED {
@@ -170,7 +170,7 @@ async fn minute(bed: &Bed, agent: &mut Agent) {
     );
 }
 
-/// The engine's stats call for some of them, one after the other: it may take a second for each.
+/// The engine's stats call for some of them, one after the other: each may take a second.
 async fn engines_own(bed: &Bed, ids: &[String]) {
     let stream = tokio::net::UnixStream::connect(bed::socket())
         .await
@@ -202,7 +202,7 @@ async fn engines_own(bed: &Bed, ids: &[String]) {
     );
 }
 
-/// From what the engine says of a container until it is with the manager.
+/// Delay from the engine's report of an event until the manager has it.
 async fn events(bed: &Bed, agent: &mut Agent) {
     let mut late = Vec::new();
     for _ in 0..LIVES {
@@ -231,11 +231,11 @@ async fn events(bed: &Bed, agent: &mut Agent) {
     );
 }
 
-/// From the manager's word to the exit code in the manager's hands.
+/// Delay from the manager's request until the manager has the exit code.
 async fn exec(bed: &Bed, agent: &mut Agent) {
     let container = bed.shell().await;
     let (mut through_us, mut by_docker) = (Vec::new(), Vec::new());
-    // In turn, so that whatever else the machine does, it does to both.
+    // In turns, so that other load of the machine affects both.
     for _ in 0..EXECS {
         let start = Instant::now();
         let work = SessionWork::Exec {

@@ -1,4 +1,4 @@
-//! The agent as a whole: puts its parts together and lets them run.
+//! Builds the agent from its parts and runs it.
 
 use crate::{
     clock::{NS_PER_MS, now_ns},
@@ -28,14 +28,14 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-/// The first sweep waits so long for the engine to say what runs: a batch without containers would
-/// say that there are none.
+/// Time that the first sweep waits for the engine's list: a batch without containers would mean
+/// that there are none.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs the agent, for ever.
+/// Runs the agent until the process ends.
 ///
 /// # Errors
-/// When this machine has no cgroups.
+/// If this machine has no cgroups.
 pub async fn run(settings: Settings) -> io::Result<Infallible> {
     let sampler = Sampler::new(Kernel::below(&settings.root))?;
     let hello = FromAgent::Hello {

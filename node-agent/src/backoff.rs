@@ -1,9 +1,7 @@
-//! How long to wait before the next try: longer each time, and never the same for many machines at
-//! once.
+//! Growing pauses between attempts, with jitter so that many machines do not retry at once.
 
 use std::time::Duration;
 
-/// A growing pause.
 #[derive(Debug)]
 pub struct Backoff {
     first: Duration,
@@ -22,12 +20,12 @@ impl Backoff {
         }
     }
 
-    /// It went well: the next pause is the first again.
+    /// Starts again with the first pause, after a success.
     pub fn reset(&mut self) {
         self.next = self.first;
     }
 
-    /// The next pause: 50 to 100 % of what it has grown to.
+    /// The next pause: 50 to 100 % of its grown length.
     pub fn pause(&mut self) -> Duration {
         let pause = self.next.mul_f64(rand::random_range(0.5..=1.0));
         self.next = (self.next * 2).min(self.longest);

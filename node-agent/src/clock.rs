@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Nanoseconds in a millisecond.
 pub const NS_PER_MS: u64 = 1_000_000;
 
 /// Since the Unix epoch.

@@ -1,5 +1,5 @@
-//! Opens connections to the manager: TCP, TLS with certificates both ways, and on it a WebSocket or
-//! one HTTP call.
+//! Opens connections to the manager: TCP, TLS with certificates on both sides, and a WebSocket or
+//! one HTTP call on it.
 
 use crate::identity::{Files, Identity, IdentityError};
 use std::{
@@ -14,58 +14,49 @@ use tokio_tungstenite::{
     tungstenite::{self, client::IntoClientRequest, protocol::WebSocketConfig},
 };
 
-/// For all of it together: name, TCP, TLS and handshake.
+/// Time-out of name look-up, TCP, TLS and handshake together.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most that one frame from the manager may hold, in bytes.
+/// Upper bound for one frame from the manager, in bytes.
 pub const MOST_FRAME: usize = 1 << 20;
-/// Of the library's buffers; by default they are eight times as large, for each connection.
+/// Size of the library's buffers. The default is eight times as large, for each connection.
 const BUFFER: usize = 16 << 10;
 
-/// A WebSocket to the manager.
 pub type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
-/// Why there is no connection.
+/// A failed connection.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// We cannot say who we are.
+    /// Our own certificate or key cannot be read.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// No connection, or one that does not prove that it leads to the manager.
+    /// No connection, or one to a server that does not prove to be our manager.
     #[error("no connection to the manager at {manager}: {cause}")]
     Connect {
-        /// Where.
         manager: String,
-        /// The system's or the TLS library's words.
+        /// Error of the system or the TLS library.
         cause: io::Error,
     },
-    /// It took too long.
+    /// Time-out.
     #[error("the manager at {manager} does not answer in {} s", PATIENCE.as_secs())]
-    Silent {
-        /// Where.
-        manager: String,
-    },
-    /// The manager does not want it.
+    Silent { manager: String },
+    /// The manager refused.
     #[error("the manager at {manager} refuses {path}: {cause}")]
     Refused {
-        /// Where.
         manager: String,
-        /// What.
         path: String,
-        /// Its words.
         cause: Box<tungstenite::Error>,
     },
 }
 
-/// Knows the way to the manager.
+/// Opens connections to one manager.
 #[derive(Debug)]
 pub struct Dialer {
     files: Files,
-    /// As last read: sessions go where the agent's own connection went.
+    /// As last read: sessions use the same one as the agent's own connection.
     identity: Mutex<Option<Arc<Identity>>>,
 }
 
 impl Dialer {
-    /// By these files.
     #[must_use]
     pub fn new(files: Files) -> Self {
         Self {
@@ -74,7 +65,6 @@ impl Dialer {
         }
     }
 
-    /// The files.
     #[must_use]
     pub fn files(&self) -> &Files {
         &self.files
@@ -83,14 +73,14 @@ impl Dialer {
     /// Reads the files anew.
     ///
     /// # Errors
-    /// When one is missing or damaged.
+    /// If one is missing or damaged.
     pub fn refresh(&self) -> Result<Arc<Identity>, IdentityError> {
         let identity = Arc::new(self.files.identity()?);
         *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&identity));
         Ok(identity)
     }
 
-    /// Who we are, as last read.
+    /// The identity as last read.
     ///
     /// # Errors
     /// As [`Dialer::refresh`].
@@ -103,10 +93,10 @@ impl Dialer {
         known.map_or_else(|| self.refresh(), Ok)
     }
 
-    /// A WebSocket at this path of the manager's.
+    /// A WebSocket at this path of the manager.
     ///
     /// # Errors
-    /// When there is no connection, it does not lead to our manager, or it refuses.
+    /// If there is no connection, the server is not our manager, or it refuses.
     pub async fn open(&self, path: &str) -> Result<Socket, DialError> {
         let identity = self.identity()?;
         let manager = identity.manager.to_string();

@@ -1,8 +1,8 @@
-//! A small client of the Docker Engine on its unix socket: only what the agent asks for, and bodies
-//! that flow with bounded memory.
+//! A small client of the Docker Engine on its unix socket: only the calls that the agent needs,
+//! with bodies that stream in bounded memory.
 //!
-//! Paths carry no version: what is used here has been the same since API 1.41 (Docker 20.10), and
-//! engines answer such paths by the newest they know.
+//! Paths carry no version: everything used here is unchanged since API 1.41 (Docker 20.10), and
+//! engines serve such paths with their newest version.
 
 pub mod events;
 pub mod multiplex;
@@ -19,102 +19,89 @@ use std::{io, path::PathBuf, time::Duration};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::net::UnixStream;
 
-/// The longest answer that is taken whole, in bytes.
+/// Upper bound for a reply that is read whole, in bytes.
 const MOST: usize = 16 << 20;
-/// Room for what is on its way in one direction of one call, in bytes.
+/// Buffer for one direction of one call, in bytes.
 const BUFFER: usize = 64 << 10;
-/// A saturated machine's engine is slow, but one that takes this long for a short answer hangs.
+/// The engine of a saturated machine is slow, but one that takes this long for a short reply hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is sent to the engine.
+/// Body of a request.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// Why the engine did not do it.
+/// A failed call to the engine.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// Nobody answers at the socket.
     #[error("the Docker Engine does not answer at `{socket}`: {cause}: is it running?")]
-    Unreachable {
-        /// The socket.
-        socket: PathBuf,
-        /// The system's words.
-        cause: io::Error,
-    },
-    /// It said no.
+    Unreachable { socket: PathBuf, cause: io::Error },
+    /// The engine refused.
     #[error("the Docker Engine says: {message}")]
     Refused {
-        /// HTTP status.
         status: StatusCode,
-        /// Its words.
+        /// The engine's message.
         message: String,
     },
-    /// The connection broke, or the answer makes no sense.
+    /// The connection broke, or the reply is malformed.
     #[error("the Docker Engine broke off {path}: {cause}")]
     Broken {
-        /// What was asked for.
+        /// Path of the request.
         path: String,
-        /// What went wrong.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
-/// The engine.
 #[derive(Debug, Clone)]
 pub struct Engine {
     socket: PathBuf,
 }
 
-/// A container as the list shows it.
+/// A container in the engine's list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Listed {
-    /// Its id.
     pub id: String,
-    /// When it was made, in seconds since the Unix epoch by the engine's clock.
+    /// Creation time, in seconds since the Unix epoch by the engine's clock.
     pub created: i64,
-    /// Its labels that matter here.
     pub labels: Labels,
 }
 
-/// The label that the Swarm puts on the containers of a service, with its name.
+/// The Swarm's label with the service's name on the service's containers.
 const SERVICE: &str = "com.docker.swarm.service.name";
 
 /// The labels that matter here.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Labels {
-    /// The Swarm service it is of.
+    /// Name of its Swarm service.
     #[serde(rename = "com.docker.swarm.service.name")]
     pub service: Option<String>,
 }
 
-/// What the engine knows of one container.
+/// The engine's record of one container.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Inspected {
-    /// Of its process.
     pub state: State,
-    /// Of its making.
     pub config: Config,
 }
 
-/// Of a container's process.
+/// State of a container's process.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct State {
-    /// Of its first process; 0 when it does not run.
+    /// The first process; 0 if it does not run.
     pub pid: u32,
-    /// When it began last, as RFC 3339 has it.
+    /// Last start, in RFC 3339.
     started_at: String,
-    /// Of the last run.
+    /// Exit code of the last run.
     pub exit_code: i64,
-    /// Of the last run.
+    /// Set if the last run was OOM-killed.
     #[serde(rename = "OOMKilled")]
     pub oom_killed: bool,
 }
 
 impl State {
-    /// When it began last, by the engine's clock, which is the machine's; nothing if that makes no
-    /// sense.
+    /// Last start, by the engine's clock, which is the machine's; `None` if it is malformed.
     #[must_use]
     pub fn started_at(&self) -> Option<Timestamp> {
         let began = OffsetDateTime::parse(&self.started_at, &Rfc3339).ok()?;
@@ -124,7 +111,7 @@ impl State {
     }
 }
 
-/// Of a container's making.
+/// Settings from the container's creation.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Config {
@@ -144,18 +131,18 @@ impl Engine {
         Self { socket }
     }
 
-    /// The containers that run.
+    /// Running containers.
     ///
     /// # Errors
-    /// When the engine does not say.
+    /// If the engine does not answer.
     pub async fn running(&self) -> Result<Vec<Listed>, EngineError> {
         self.get("/containers/json").await
     }
 
-    /// The newest container of a Swarm service that has ended, if one is left.
+    /// The newest ended container of a Swarm service, if one is left.
     ///
     /// # Errors
-    /// When the engine does not say.
+    /// If the engine does not answer.
     pub async fn last_ended(&self, service: &str) -> Result<Option<Listed>, EngineError> {
         let filters = serde_json::json!({ "label": [format!("{SERVICE}={service}")], "status": ["exited", "dead"] }).to_string();
         let ended: Vec<Listed> = self
@@ -170,15 +157,15 @@ impl Engine {
     /// One container.
     ///
     /// # Errors
-    /// When there is none, or the engine does not say.
+    /// If there is none, or the engine does not answer.
     pub async fn inspect(&self, id: &str) -> Result<Inspected, EngineError> {
         self.get(&format!("/containers/{}/json", encoded(id))).await
     }
 
-    /// Where it keeps its data.
+    /// The folder of the engine's data.
     ///
     /// # Errors
-    /// When the engine does not say.
+    /// If the engine does not answer.
     pub async fn data_root(&self) -> Result<PathBuf, EngineError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -188,15 +175,15 @@ impl Engine {
         Ok(self.get::<Info>("/info").await?.docker_root_dir)
     }
 
-    /// A short answer.
+    /// A GET with a short reply.
     ///
     /// # Errors
-    /// When the engine refuses, or the answer is not of this form.
+    /// If the engine refuses, or the reply has another form.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, EngineError> {
         self.short(request(Method::GET, path, empty())).await
     }
 
-    /// A short answer to a short question.
+    /// A POST with a short body and a short reply.
     ///
     /// # Errors
     /// As [`Engine::get`].
@@ -219,11 +206,11 @@ impl Engine {
         serde_json::from_slice(&bytes).map_err(|cause| broken(&path, cause))
     }
 
-    /// Asks, and gives the answer while it still comes; it ends when it is dropped. Its status is
-    /// good.
+    /// Sends a request and returns the reply while its body still arrives; dropping the reply ends
+    /// the call. The status is a success.
     ///
     /// # Errors
-    /// When the engine refuses.
+    /// If the engine refuses.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, EngineError> {
         let path = request.uri().to_string();
         let stream =
@@ -238,7 +225,8 @@ impl Engine {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|cause| broken(&path, cause))?;
-        // It ends with the answer's body, or with the connection that the answer was upgraded to.
+        // The connection ends with the reply's body, or with the connection that the reply was
+        // upgraded to.
         tokio::spawn(connection.with_upgrades());
         let response = sender
             .send_request(request)
@@ -257,9 +245,12 @@ impl Engine {
     }
 }
 
-/// The engine lists the newest first, and tells whole seconds only: of equals the first is meant.
+/// The engine lists the newest first, in whole seconds: among equals, take the first.
 fn newest(listed: Vec<Listed>) -> Option<Listed> {
-    listed.into_iter().rev().max_by_key(|it| it.created)
+    listed
+        .into_iter()
+        .rev()
+        .max_by_key(|container| container.created)
 }
 
 async fn whole(response: Response<Incoming>, path: &str) -> Result<Bytes, EngineError> {
@@ -270,7 +261,6 @@ async fn whole(response: Response<Incoming>, path: &str) -> Result<Bytes, Engine
         .map_err(|cause| broken(path, cause))
 }
 
-/// What broke.
 pub fn broken(
     path: &str,
     cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -281,13 +271,13 @@ pub fn broken(
     }
 }
 
-/// A part of a path or a value in its query.
+/// Percent-encodes a part of a path or a query value.
 #[must_use]
 pub fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// A request to the engine. The path is made by us, of encoded parts.
+/// A request to the engine. The path consists of encoded parts.
 #[must_use]
 pub fn request(method: Method, path: &str, body: Body) -> Request<Body> {
     let mut request = Request::new(body);
@@ -299,10 +289,10 @@ pub fn request(method: Method, path: &str, body: Body) -> Request<Body> {
     request
 }
 
-/// A question in JSON.
+/// A POST with a JSON body.
 ///
 /// # Errors
-/// When it cannot be written so.
+/// If it cannot be serialised.
 pub fn json(path: &str, question: &impl Serialize) -> Result<Request<Body>, EngineError> {
     let text = serde_json::to_vec(question).map_err(|cause| broken(path, cause))?;
     let mut request = request(
@@ -319,7 +309,6 @@ pub fn json(path: &str, question: &impl Serialize) -> Result<Request<Body>, Engi
     Ok(request)
 }
 
-/// No body.
 #[must_use]
 pub fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
@@ -337,7 +326,10 @@ mod tests {
             labels: Labels::default(),
         };
         let ended = vec![listed("third", 8), listed("second", 8), listed("first", 7)];
-        assert_eq!(newest(ended).map(|it| it.id).as_deref(), Some("third"));
+        assert_eq!(
+            newest(ended).map(|container| container.id).as_deref(),
+            Some("third")
+        );
         assert!(newest(Vec::new()).is_none());
     }
 

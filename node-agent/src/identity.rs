@@ -1,4 +1,5 @@
-//! Who this machine is and whom it trusts: the files that the boot script left in /etc/micado.
+//! This machine's identity and its trusted authority: the files in /etc/micado left by the boot
+//! script.
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -11,33 +12,22 @@ use std::{
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Why this machine cannot say who it is.
+/// An unreadable identity.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// A file is not there: the boot script has not come so far.
+    /// A file is absent: the boot script has not finished.
     #[error("cannot read `{path}`: {cause}: has this machine joined?")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// The system's words.
-        cause: io::Error,
-    },
-    /// A file holds something else.
+    File { path: PathBuf, cause: io::Error },
+    /// A file has wrong content.
     #[error("`{path}` is damaged: {cause}: delete it and run the boot script again")]
-    Damaged {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong.
-        cause: String,
-    },
+    Damaged { path: PathBuf, cause: String },
 }
 
-/// Where the manager is.
+/// The manager's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// Name or address; an IPv6 address without brackets.
     pub host: String,
-    /// Its port.
     pub port: u16,
 }
 
@@ -51,16 +41,15 @@ impl fmt::Display for Address {
     }
 }
 
-/// Who this machine is, and whom it trusts.
+/// This machine's identity and its trusted authority.
 #[derive(Clone)]
 pub struct Identity {
-    /// The manager.
     pub manager: Address,
-    /// By which name its certificate must be good.
+    /// Name that the manager's certificate must be valid for.
     pub name: ServerName<'static>,
-    /// How TLS is spoken: with our certificate, and trust in the cluster's authority alone.
+    /// TLS with our certificate, trusting the cluster's authority alone.
     pub tls: Arc<ClientConfig>,
-    /// Our certificate's life.
+    /// Validity of our certificate.
     pub life: Life,
 }
 
@@ -73,17 +62,15 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// From when to when a certificate is good, in seconds since the Unix epoch.
+/// Validity of a certificate, in seconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Life {
-    /// The first.
     pub begin: i64,
-    /// The last.
     pub end: i64,
 }
 
 impl Life {
-    /// When a third of it is left.
+    /// Time at which a third of the validity is left.
     #[must_use]
     pub fn renewal(self) -> i64 {
         self.end - (self.end - self.begin) / 3
@@ -93,7 +80,6 @@ impl Life {
 /// The files below /etc/micado.
 #[derive(Debug, Clone)]
 pub struct Files {
-    /// That folder.
     pub folder: PathBuf,
 }
 
@@ -101,15 +87,15 @@ impl Files {
     /// Reads all of them.
     ///
     /// # Errors
-    /// When one is missing or damaged.
+    /// If one is missing or damaged.
     pub fn identity(&self) -> Result<Identity, IdentityError> {
         self.identity_with(&self.certificate()?)
     }
 
-    /// As [`Files::identity`], with this certificate (PEM) instead of the one that is kept.
+    /// As [`Files::identity`], with this certificate (PEM) instead of the stored one.
     ///
     /// # Errors
-    /// When a file is missing or damaged, or the certificate is not for our key.
+    /// If a file is missing or damaged, or the certificate is not for our key.
     pub fn identity_with(&self, certificate: &str) -> Result<Identity, IdentityError> {
         let (manager, name) = self.manager()?;
         let damaged = |file: &str, cause: String| IdentityError::Damaged {
@@ -144,7 +130,7 @@ impl Files {
     /// Our certificate, PEM.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If it cannot be read.
     pub fn certificate(&self) -> Result<String, IdentityError> {
         self.read("node.crt")
     }
@@ -152,12 +138,12 @@ impl Files {
     /// Our private key, PEM. Secret.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If it cannot be read.
     pub fn key(&self) -> Result<String, IdentityError> {
         self.read("node.key")
     }
 
-    /// The host and port of the URL `https://HOST:PORT/v1/join`.
+    /// Host and port of the URL `https://HOST:PORT/v1/join`.
     fn manager(&self) -> Result<(Address, ServerName<'static>), IdentityError> {
         let text = self.read("manager")?;
         let bad = || IdentityError::Damaged {
@@ -208,10 +194,11 @@ fn life(chain: &[CertificateDer<'_>]) -> Result<Life, String> {
     })
 }
 
-/// Replaces a file whole, for its owner only: after a crash it is the old one or the new one.
+/// Replaces a file as a whole, readable by its owner only: after a crash it is the old one or the
+/// new one.
 ///
 /// # Errors
-/// The system's words.
+/// The system's error.
 pub fn replace(path: &Path, content: &str) -> io::Result<()> {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
     let new = path.with_extension("new");

@@ -1,4 +1,4 @@
-//! What runs on every rented machine: it measures the containers and the machine, tells the
+//! The agent on every rented machine: measures the machine and its containers, reports to the
 //! manager, and opens sessions for it.
 
 pub mod agent;

@@ -1,4 +1,4 @@
-//! The agent's own connection to the manager: kept up, and made anew when it breaks.
+//! The agent's own connection to the manager: kept open, and reopened when it breaks.
 
 use crate::{
     backoff::Backoff,
@@ -17,26 +17,25 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 const PATH: &str = "/v1/agent";
 const PING: Duration = Duration::from_secs(6);
-/// Nothing came for this long, not even an answer to a ping: the manager or the way to it is gone.
+/// Upper bound for silence, pongs included: after it, the manager or the connection is gone.
 const DEAD: Duration = Duration::from_secs(18);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// The connection.
+/// The agent's own connection.
 pub struct Link {
-    /// The way to the manager.
     pub dialer: Arc<Dialer>,
-    /// What is to be sent.
+    /// Frames to send.
     pub mailbox: Arc<Mailbox>,
     /// The first frame.
     pub hello: FromAgent,
-    /// Opens those that are asked for.
+    /// Opens the sessions that the manager requests.
     pub sessions: Sessions,
-    /// There is a new certificate: connect with it.
+    /// Notified of a new certificate: reconnect with it.
     pub renewed: Arc<Notify>,
 }
 
-/// Why a connection ended.
+/// End of a connection.
 #[derive(Debug, thiserror::Error)]
 enum End {
     #[error(transparent)]
@@ -54,7 +53,7 @@ enum End {
 }
 
 impl Link {
-    /// Keeps it up, for ever.
+    /// Keeps the connection open until the process ends.
     pub async fn keep(self) {
         let mut backoff = Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE);
         loop {
@@ -80,8 +79,7 @@ impl Link {
         self.mailbox.outbox().connected();
         let end = self.serve(&mut socket, backoff).await;
         if matches!(end, Err(End::Renewed)) {
-            // The manager learns that this is no failure; if it does not, it finds out by the new
-            // connection.
+            // Tells the manager that this is no failure; else it learns from the new connection.
             timeout(Duration::from_secs(1), socket.close(None))
                 .await
                 .ok();
@@ -130,7 +128,7 @@ impl Link {
     fn received(&self, text: &str, backoff: &mut Backoff) {
         match serde_json::from_str(text) {
             Ok(ToAgent::Ack { sequence }) => {
-                // Only now is it sure that this connection is good for something.
+                // Only now has this connection proved useful.
                 backoff.reset();
                 self.mailbox.outbox().acknowledged(sequence);
             }

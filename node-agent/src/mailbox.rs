@@ -1,11 +1,11 @@
-//! The outbox as the agent's tasks share it.
+//! The outbox, shared among the agent's tasks.
 
 use crate::outbox::Outbox;
 use micado_api::agent::{ContainerEvent, SampleBatch};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// What waits for the manager.
+/// Frames for the manager.
 #[derive(Debug, Default)]
 pub struct Mailbox {
     outbox: Mutex<Outbox>,
@@ -13,19 +13,19 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// A batch was measured.
+    /// Queues a batch.
     pub fn batch(&self, batch: SampleBatch) {
         self.outbox().push_batch(batch);
         self.news.notify_one();
     }
 
-    /// Something happened.
+    /// Queues an event.
     pub fn event(&self, event: ContainerEvent) {
         self.outbox().push_event(event);
         self.news.notify_one();
     }
 
-    /// The next frame to send, as JSON. Where the wait is given up, none is lost.
+    /// The next frame to send, as JSON. Cancel-safe.
     pub async fn next(&self) -> String {
         loop {
             let text = self.outbox().send_next().map(serde_json::to_string);
@@ -37,7 +37,7 @@ impl Mailbox {
         }
     }
 
-    /// The outbox itself; never held while waiting.
+    /// The outbox itself; never held across an await.
     pub fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         .with_ansi(false)
         .with_target(false)
         .init();
-    // Before there are other threads: they take it over.
+    // Before other threads start: they inherit the priority.
     priority::raise();
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,19 +1,18 @@
-//! What waits to be sent to the manager, and what was sent and not yet acknowledged: kept within a
-//! bound, in order, sent again after a cut.
+//! Unsent and unacknowledged frames for the manager: bounded, in order, resent after a cut.
 
 use micado_api::agent::{ContainerEvent, FromAgent, SampleBatch};
 use std::collections::VecDeque;
 
-/// The most batches that are kept.
+/// Upper bound for batches.
 pub const MOST_BATCHES: usize = 300;
-/// The most that all that is kept may take, in bytes.
+/// Upper bound for all frames, in bytes.
 pub const MOST_BYTES: usize = 2 << 20;
 
 /// Frames for the manager, oldest first.
 #[derive(Debug, Default)]
 pub struct Outbox {
     kept: VecDeque<Kept>,
-    /// How many of `kept` were sent on the present connection.
+    /// Number of frames in `kept` that were sent on the present connection.
     sent: usize,
     batches: usize,
     bytes: usize,
@@ -25,18 +24,18 @@ pub struct Outbox {
 struct Kept {
     frame: FromAgent,
     bytes: usize,
-    /// It was on its way once: it is never changed after that.
+    /// Sent at least once: unchanged from then on.
     tried: bool,
 }
 
 impl Outbox {
-    /// A batch was measured.
+    /// Adds a batch.
     pub fn push_batch(&mut self, mut batch: SampleBatch) {
         batch.late = !self.connected;
         self.push(FromAgent::Samples(batch));
     }
 
-    /// Something happened.
+    /// Adds an event.
     pub fn push_event(&mut self, event: ContainerEvent) {
         self.push(FromAgent::Event(event));
     }
@@ -64,13 +63,13 @@ impl Outbox {
         Some(oldest.frame)
     }
 
-    /// There is a connection: everything kept is to be sent on it.
+    /// A connection is open: everything kept must be sent on it.
     pub fn connected(&mut self) {
         self.connected = true;
         self.sent = 0;
     }
 
-    /// The connection is gone: what was never on its way is late.
+    /// The connection is gone: batches that were never sent are late.
     pub fn disconnected(&mut self) {
         self.connected = false;
         self.sent = 0;
@@ -81,7 +80,7 @@ impl Outbox {
         }
     }
 
-    /// The next frame to send on this connection; from here on it counts as sent.
+    /// The next frame for this connection; counts as sent from here on.
     pub fn send_next(&mut self) -> Option<&FromAgent> {
         let kept = self.kept.get_mut(self.sent)?;
         self.sent += 1;
@@ -89,8 +88,8 @@ impl Outbox {
         Some(&kept.frame)
     }
 
-    /// The manager has the batch of this sequence and all that was sent before it. One that was
-    /// never sent acknowledges nothing.
+    /// The manager has the batch of this sequence and everything sent before it. The sequence of an
+    /// unsent batch acknowledges nothing.
     pub fn acknowledged(&mut self, sequence: u64) {
         let has = |kept: &Kept| matches!(&kept.frame, FromAgent::Samples(batch) if batch.sequence <= sequence);
         let Some(last) = self.kept.iter().take(self.sent).rposition(has) else {
@@ -101,7 +100,7 @@ impl Outbox {
         }
     }
 
-    /// How many frames were dropped for want of room since the last call.
+    /// Number of frames dropped for lack of room since the last call.
     pub fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
     }
@@ -111,7 +110,7 @@ fn is_batch(frame: &FromAgent) -> bool {
     matches!(frame, FromAgent::Samples(_))
 }
 
-/// Memory that a frame takes, about.
+/// Approximate memory of a frame.
 fn size(frame: &FromAgent) -> usize {
     let text = |id: &String, service: &Option<String>| {
         id.capacity() + service.as_ref().map_or(0, String::capacity)

@@ -1,13 +1,13 @@
-//! The agent's own priority: a saturated machine must still be seen.
+//! The agent's own priority: it must report from a saturated machine too.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 
 const NICE: i32 = -5;
-/// The kernel looks for memory elsewhere first.
+/// The kernel prefers other processes for OOM kills.
 const OOM_SCORE: &str = "-500";
 
-/// Raises it as far as this process may, and the number of files that it may keep open. What is
-/// refused is logged and done without.
+/// Raises priority and the open-file limit as far as this process may. A refusal is logged and
+/// ignored.
 pub fn raise() {
     if let Err(error) = setpriority_process(None, NICE) {
         tracing::info!("the agent runs at the usual priority: {error}");

@@ -22,7 +22,7 @@ use tokio::{sync::Notify, time::timeout};
 const PATH: &str = "/v1/agent/renew";
 const PATIENCE: Duration = Duration::from_secs(30);
 const MOST: usize = 256 << 10;
-/// The clock may be set while we wait, so it is looked at now and then.
+/// The clock may be set during the wait, so check it now and then.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
@@ -37,7 +37,7 @@ struct Answer {
     certificate: String,
 }
 
-/// Why there is no new certificate.
+/// A failed renewal.
 #[derive(Debug, thiserror::Error)]
 enum RenewalError {
     #[error(transparent)]
@@ -56,12 +56,12 @@ enum RenewalError {
     Write(PathBuf, std::io::Error),
 }
 
-/// Keeps the certificate fresh, for ever. `renewed` is told of a new one.
+/// Renews the certificate in time, until the process ends. `renewed` is notified of a new one.
 pub async fn keep(dialer: Arc<Dialer>, registries: PathBuf, renewed: Arc<Notify>) {
     let mut backoff = Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE);
     loop {
         let Ok(identity) = dialer.files().identity() else {
-            // The link says so, again and again.
+            // The link logs this already.
             tokio::time::sleep(backoff.pause()).await;
             continue;
         };
@@ -95,7 +95,7 @@ async fn renew(
 ) -> Result<(), RenewalError> {
     let key = KeyPair::from_pem(&dialer.files().key()?)?;
     let mut params = CertificateParams::default();
-    // Who asks is known by the connection's certificate.
+    // The connection's certificate identifies the caller.
     params.distinguished_name = DistinguishedName::new();
     let question = Question {
         csr: params.serialize_request(&key)?.pem()?,
@@ -151,7 +151,7 @@ async fn ask(dialer: &Dialer, question: &Question) -> Result<Answer, RenewalErro
     serde_json::from_slice(&bytes).map_err(failed)
 }
 
-/// Where the boot script put copies of our certificate for the engine to show to registries.
+/// Copies of our certificate that the boot script made for the engine to present to registries.
 fn copies(registries: &Path, certificate: &str) -> Vec<PathBuf> {
     let folders = std::fs::read_dir(registries)
         .into_iter()

@@ -1,5 +1,5 @@
-//! Reads what the kernel keeps on the machine and on each container that runs on it. It asks
-//! nobody: which containers there are, it is told.
+//! Reads the kernel's metrics of the machine and of each running container. It does not look for
+//! containers; callers report them.
 
 pub mod block;
 pub mod container;
@@ -22,11 +22,10 @@ use micado_api::{
 };
 use std::{collections::BTreeMap, io, path::PathBuf};
 
-/// Those that ended between two sweeps and are kept for the next; more than that, and the oldest
-/// go.
+/// Upper bound for ended containers kept for the next sweep; beyond it the oldest are dropped.
 const MOST_ENDED: usize = 1000;
 
-/// The machine, and the containers that run on it.
+/// The machine, and its running containers.
 #[derive(Debug)]
 pub struct Sampler {
     kernel: Kernel,
@@ -38,10 +37,10 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler of the machine whose kernel this is, without containers.
+    /// A sampler of this kernel's machine, without containers.
     ///
     /// # Errors
-    /// When it has no cgroups.
+    /// If it has no cgroups.
     pub fn new(kernel: Kernel) -> io::Result<Self> {
         let hierarchies = Hierarchies::find(&kernel)?;
         let machine = Machine::find(&kernel, &hierarchies);
@@ -55,14 +54,13 @@ impl Sampler {
         })
     }
 
-    /// Version of the cgroups.
     #[must_use]
     pub fn version(&self) -> Version {
         self.hierarchies.version()
     }
 
-    /// A container runs since then, and this is its first process. Tells whether it could be found:
-    /// it may be over by now.
+    /// Adds a container with its first process. False if it is not found: it may have ended
+    /// already.
     pub fn started(
         &mut self,
         id: &str,
@@ -101,15 +99,15 @@ impl Sampler {
         true
     }
 
-    /// Somebody gave a container other limits.
+    /// Rereads a container's limits after a change.
     pub fn updated(&mut self, id: &str) {
         if let Some(container) = self.running.get_mut(id) {
             container.read_limit(&mut self.scratch);
         }
     }
 
-    /// A container no longer runs. Its last figures go with the next sweep, even if it was never
-    /// seen running.
+    /// Removes a container. Its last values go with the next sweep, even if it was never seen
+    /// running.
     pub fn ended(&mut self, id: &str, service: Option<String>) {
         let last = match self.running.remove(id) {
             Some(container) => container.end(&mut self.scratch),
@@ -126,7 +124,7 @@ impl Sampler {
         self.ended.push(last);
     }
 
-    /// A whole look at one container between two sweeps; tells whether it runs.
+    /// Reads one container completely between two sweeps; true if it runs.
     pub fn look(&mut self, id: &str) -> bool {
         self.running
             .get_mut(id)
@@ -134,7 +132,7 @@ impl Sampler {
             .is_some()
     }
 
-    /// Everything, now.
+    /// Reads everything now.
     pub fn sweep(&mut self) -> (MachineSample, Vec<ContainerSample>) {
         let machine = self.machine.sample(&mut self.scratch);
         let mut containers = std::mem::take(&mut self.ended);
@@ -147,7 +145,7 @@ impl Sampler {
         (machine, containers)
     }
 
-    /// Where the engine keeps its data: the disk that is measured.
+    /// Sets the folder of the engine's data; its disk is measured.
     pub fn set_data_root(&mut self, data_root: PathBuf) {
         self.machine.set_data_root(data_root);
     }

@@ -1,13 +1,13 @@
-//! What the agent can be told at its start, by flags or environment variables.
+//! Settings of the agent, from flags or environment variables.
 
 use micado_api::agent::LONGEST_INTERVAL_MS;
 use std::path::PathBuf;
 
-/// The shortest time between two sweeps that this machine can bear.
+/// The shortest interval between two sweeps that this machine bears.
 const SHORTEST_INTERVAL_MS: u64 = 100;
 
-/// Measures this machine and its containers and tells the manager; opens exec, copy and log
-/// sessions when the manager asks. Nothing listens here.
+/// Measures this machine and its containers, reports to the manager, and opens exec, copy and log
+/// sessions at the manager's request. Nothing listens here.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "micado-node", version)]
 pub struct Settings {
@@ -27,7 +27,7 @@ pub struct Settings {
         default_value = "/run/docker.sock"
     )]
     pub docker_socket: PathBuf,
-    /// Folder with a folder for each registry; a client certificate there that is the machine's own
+    /// Folder with a folder for each registry; a copy of the machine's own client certificate there
     /// is renewed with it.
     #[arg(
         long,
@@ -45,10 +45,10 @@ pub struct Settings {
         value_parser = clap::value_parser!(u64).range(SHORTEST_INTERVAL_MS..=LONGEST_INTERVAL_MS)
     )]
     pub interval_ms: u64,
-    /// Folder below which `/proc` and `/sys` are read; another one is for tests.
+    /// Folder above `/proc` and `/sys`; for tests.
     #[arg(long, env = "MICADO_ROOT", value_name = "FOLDER", default_value = "/")]
     pub root: PathBuf,
-    /// How much is logged to standard error: error, warn, info, debug or trace.
+    /// Level of the log on standard error: error, warn, info, debug or trace.
     #[arg(long, env = "MICADO_LOG", value_name = "LEVEL", default_value = "info")]
     pub log: tracing::level_filters::LevelFilter,
 }

@@ -1,4 +1,4 @@
-//! Follows the engine's event stream: which containers run, and what happens to them.
+//! Follows the engine's event stream: running containers, and their events.
 
 use crate::{
     backoff::Backoff,
@@ -24,23 +24,23 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Questions to the engine at once: it has other things to do.
+/// Concurrent requests to the engine, which has other work too.
 const INSPECTIONS: usize = 8;
-/// A container that may not live until the next sweep is looked at after this long, then after
-/// twice as long, and so on.
+/// First reading of a container that may end before the next sweep; each later one waits twice as
+/// long.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(2);
-/// What is said when nobody can tell any more how a container ended.
+/// Exit code of a container with an unknown end.
 const UNKNOWN_EXIT: i64 = -1;
 
-/// Follows the engine.
+/// Follows one engine.
 pub struct Watch {
     shared: Arc<Shared>,
     running: HashMap<String, Running>,
-    /// Events up to here, in nanoseconds since the Unix epoch, need not be told again.
+    /// Events up to here, in nanoseconds since the Unix epoch, need not be requested again.
     seen_ns: u64,
     first: bool,
-    /// Told when the containers that ran at the start are known to the sampler.
+    /// Notified when the sampler knows the containers that ran at the start.
     ready: Arc<Notify>,
 }
 
@@ -57,7 +57,7 @@ struct Shared {
 }
 
 impl Watch {
-    /// Of this engine; what it finds goes to the sampler and the mailbox.
+    /// Watches this engine; results go to the sampler and the mailbox.
     #[must_use]
     pub fn new(
         engine: Engine,
@@ -80,7 +80,7 @@ impl Watch {
         }
     }
 
-    /// Follows it, for ever.
+    /// Follows the engine until the process ends.
     pub async fn keep(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
@@ -97,7 +97,7 @@ impl Watch {
     ) -> Result<std::convert::Infallible, EngineError> {
         let data_root = self.shared.engine.data_root().await?;
         self.shared.sampler().set_data_root(data_root);
-        // First the events and then the list: what happens in between is in both.
+        // Events first, then the list: events in between appear in both.
         let mut events = Events::since(&self.shared.engine, self.seen_ns).await?;
         self.reconcile().await?;
         backoff.reset();
@@ -108,7 +108,7 @@ impl Watch {
         }
     }
 
-    /// Compares what runs with what we know.
+    /// Compares the engine's list with the known containers.
     async fn reconcile(&mut self) -> Result<(), EngineError> {
         let listed = self.shared.engine.running().await?;
         let gone: Vec<String> = self
@@ -184,7 +184,7 @@ impl Watch {
             "oom" => {
                 if let Some(running) = self.running.get_mut(&id) {
                     running.oom = true;
-                    // That somebody was killed is counted only now, or a moment later.
+                    // An OOM kill is counted only now, or a moment later.
                     self.shared.sampler().look(&id);
                 }
             }
@@ -210,7 +210,7 @@ impl Watch {
         }
     }
 
-    /// What is told once is not told again.
+    /// Reports an end once.
     fn died(&mut self, id: &str, at: u64, exit_code: i64, oom: bool) {
         if let Some(Running { service, oom: seen }) = self.running.remove(id) {
             self.shared.sampler().ended(id, service.clone());
@@ -241,8 +241,8 @@ impl Shared {
         });
     }
 
-    /// Asks the engine for a container's first process, and shows it to the sampler. Tells whether
-    /// it runs.
+    /// Asks the engine for a container's first process, and passes it to the sampler. True if it
+    /// runs.
     async fn find(&self, id: &str, service: Option<String>) -> bool {
         let Ok(_turn) = self.questions.acquire().await else {
             return false;
@@ -261,8 +261,8 @@ impl Shared {
         }
     }
 
-    /// Looks at a new container ever more rarely, so that one that ends before the next sweep
-    /// leaves figures, too.
+    /// Reads a new container at growing intervals, so that one that ends before the next sweep
+    /// leaves values too.
     async fn watch_young(self: Arc<Self>, id: String, service: Option<String>) {
         if !self.find(&id, service).await {
             return;

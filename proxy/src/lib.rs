@@ -1,1 +1,1 @@
-//! Domain names to containers. Filled by a later issue.
+//! Domain names to containers. Empty until the proxy is built.

@@ -7,7 +7,7 @@ use crate::{
     faulty::FaultyBroker,
     free_port,
     host::{Boots, Host},
-    manager::Manager,
+    manager::{Manager, log_tail},
     mongod::{Mongod, Store},
     run,
     view::{measured, wait},
@@ -222,6 +222,27 @@ impl Cluster {
         std::fs::write(self.file("cloudsetup.xml"), text).expect("cloudsetup.xml");
     }
 
+    /// What the manager is told, for one with a state folder of its own on the same engine and
+    /// clouds.
+    #[must_use]
+    pub fn arguments_of_another(&self, state: &Path) -> Vec<String> {
+        std::fs::copy(self.file("cloudsetup.xml"), state.join("cloudsetup.xml"))
+            .expect("cloudsetup.xml");
+        let mut arguments = ["manager", "--state", &state.display().to_string()]
+            .map(str::to_owned)
+            .to_vec();
+        arguments.extend_from_slice(&self.arguments);
+        let listen = arguments.iter().position(|argument| argument == "--listen");
+        arguments[listen.expect("it was told") + 1] = format!("0.0.0.0:{}", free_port());
+        arguments
+    }
+
+    /// The end of what its managers wrote.
+    #[must_use]
+    pub fn manager_log(&self) -> String {
+        log_tail(&self.remains.folder, 50)
+    }
+
     /// Starts the manager and waits until it is ready.
     pub async fn start_manager(&mut self, environment: &[(&str, &str)]) {
         self.spawn_manager(environment);
@@ -276,10 +297,9 @@ impl Cluster {
 
     /// Launches, and returns what was recorded.
     pub async fn launch(&self, request: &LaunchRequest) -> ContainerView {
-        self.api
-            .launch(request)
-            .await
-            .unwrap_or_else(|error| panic!("launch: {error}"))
+        let launched = self.api.launch(request).await;
+        let launched = launched.unwrap_or_else(|error| panic!("launch: {error}"));
+        launched.into_iter().next().expect("one container")
     }
 
     /// How many machines the cloud has booted for this cluster since then.

@@ -79,6 +79,7 @@ pub fn web(client: &str) -> LaunchRequest {
         publish_all: true,
         request: None,
         unnamed: micado_api::Unnamed::default(),
+        copies: std::num::NonZeroU32::MIN,
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::{Instant, SystemTime};
 async fn without_its_store_the_manager_adopts_all_rents_nothing_and_stops_nothing() {
     let mut cluster = Cluster::start(Options {
         setup: Setup::small(),
+        // A manager without the store waits until the one before has expired.
+        arguments: vec!["--lease", "5s"],
         ..Options::default()
     })
     .await;

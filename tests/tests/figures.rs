@@ -248,7 +248,7 @@ async fn killed_for_want_of_memory(cluster: &mut Cluster, store: Store) {
         view.container(&name)?
             .reason
             .clone()
-            .filter(|words| words.contains("killed for want of memory"))
+            .filter(|words| words.contains("OOM-killed"))
     };
     let words = cluster.until("the reason is shown", 60, reason).await;
     let seen = SystemTime::now();
@@ -304,7 +304,7 @@ async fn known_after_a_restart(cluster: &mut Cluster, store: Store, name: &str, 
         view.container(name)?
             .reason
             .clone()
-            .filter(|words| words.contains("killed for want of memory"))
+            .filter(|words| words.contains("OOM-killed"))
     };
     cluster.until("the reason is shown again", 20, reason).await;
     measured(
@@ -329,7 +329,7 @@ async fn known_after_a_restart(cluster: &mut Cluster, store: Store, name: &str, 
     let table = cluster.micado(&["events", "-t", tag]).await.ok().stdout;
     assert!(
         table.lines().any(|line| line.contains(name)
-            && line.ends_with("died: exit code 137, killed for want of memory")),
+            && line.ends_with("died: exit code 137, OOM-killed")),
         "{table}"
     );
     if store == Store::MongoDb {

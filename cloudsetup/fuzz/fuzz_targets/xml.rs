@@ -1,5 +1,5 @@
-//! The XML that is read from outside: the broker's lists, and `cloudsetup.xml`. Nothing may panic,
-//! use up the stack or take long.
+//! Fuzzes the XML that is read from outside: the broker's lists and `cloudsetup.xml`. Nothing may
+//! panic, exhaust the stack or take long.
 
 #![no_main]
 

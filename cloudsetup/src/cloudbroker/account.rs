@@ -1,5 +1,5 @@
-//! One account at a broker, which several clouds of `cloudsetup.xml` may share: its way there, its
-//! catalogue, its lists.
+//! One account at a broker, possibly shared by several clouds of `cloudsetup.xml`: its connection,
+//! its catalogue, its lists.
 
 use super::{
     catalogue::Catalogue, credentials::CredentialsFile, facts::Facts, http::Http, link::Link,
@@ -14,7 +14,7 @@ use std::{
 /// The public service.
 pub(super) const DEFAULT_ENDPOINT: &str = "https://platform.cloudbroker.com";
 
-/// What clouds of one endpoint and one credentials file share.
+/// Shared state of the clouds with one endpoint and one credentials file.
 #[derive(Debug)]
 pub(super) struct Account {
     pub(super) link: Link,
@@ -24,8 +24,7 @@ pub(super) struct Account {
     /// Its clouds, in the file's order.
     pub(super) clouds: Vec<Cloud>,
     pub(super) applications: Vec<Application>,
-    /// Instances that do not carry the name they were given, and could not be stopped yet: their
-    /// ids.
+    /// Ids of instances that do not have the name they were given and could not be stopped yet.
     pub(super) strays: Mutex<BTreeSet<String>>,
 }
 
@@ -64,7 +63,7 @@ impl Account {
                 .collect();
             let http = Http::new(&endpoint, &authorities.into_iter().collect::<Vec<_>>())
                 .map_err(|cause| refused(&clouds[0], &cause))?;
-            // The most careful of what its clouds say.
+            // The most careful setting among its clouds.
             let calls = clouds
                 .iter()
                 .map(|cloud| cloud.wire.calls_per_second)
@@ -99,7 +98,7 @@ impl Account {
     }
 }
 
-/// The cloud's credentials file, which can be read now.
+/// The cloud's credentials file, readable at present.
 fn credentials(cloud: &Cloud) -> Result<CredentialsFile, String> {
     let none = "it has no `credentials`: add <credentials>FILE</credentials>, a file with the account's user in its first line and the password in its second";
     let path = cloud.credentials.as_ref().ok_or(none)?;

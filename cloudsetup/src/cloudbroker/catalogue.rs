@@ -1,13 +1,14 @@
-//! The broker's catalogue: what `cloudsetup.xml` names is looked up there, and must be there once.
+//! The broker's catalogue. Names in `cloudsetup.xml` are looked up in it and must match exactly
+//! once.
 
 use super::{failure::Failure, link::Link, pages::read_all};
 use crate::dom::Element;
 use std::sync::Arc;
 
-/// So many names are listed in an error.
+/// Upper bound for names in an error.
 const LISTED: usize = 10;
 
-/// What is looked for.
+/// Kinds of entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Software,
@@ -52,7 +53,6 @@ impl Kind {
     }
 }
 
-/// An entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) id: String,
@@ -68,7 +68,7 @@ pub(super) struct Entry {
 impl Entry {
     fn read(id: String, element: &Element) -> Self {
         let text = |name: &str| element.text_of(name).map(str::to_owned);
-        // Softwares and deployments say it with a word, others with a flag, some not at all.
+        // Softwares and deployments have a status word, others a flag, some neither.
         let inactive = text("status").is_some_and(|status| !status.eq_ignore_ascii_case("active"))
             || text("active").is_some_and(|flag| flag == "false");
         Self {
@@ -83,7 +83,7 @@ impl Entry {
         }
     }
 
-    /// What tells it from others of its name.
+    /// Distinguishes it from others of its name.
     fn candidate(&self) -> String {
         self.version.as_ref().map_or_else(
             || self.id.clone(),
@@ -92,7 +92,7 @@ impl Entry {
     }
 }
 
-/// The catalogue as far as it was needed. Read anew when an order was refused, for it may have
+/// The parts of the catalogue read so far. Read again after a refused order, because it may have
 /// changed.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
@@ -122,7 +122,7 @@ impl Catalogue {
     }
 
     /// The one active entry of this name that fits; an executable may also be named by its file.
-    /// `where_` says in words what it has to fit.
+    /// `where_` describes the condition for an error.
     pub(super) async fn find(
         &self,
         link: &Link,
@@ -137,7 +137,7 @@ impl Catalogue {
             .map_err(Failure::no)
     }
 
-    /// The one active deployment of a software in a region, which has no name that anybody gives.
+    /// The one active deployment of a software in a region; deployments have no meaningful names.
     pub(super) async fn deployment(
         &self,
         link: &Link,
@@ -149,15 +149,17 @@ impl Catalogue {
         let is = |field: &Option<String>, entry: &Entry| field.as_deref() == Some(&entry.id);
         let fitting: Vec<_> = entries
             .iter()
-            .filter(|it| {
-                is(&it.software, software) && is(&it.resource, resource) && is(&it.region, region)
+            .filter(|entry| {
+                is(&entry.software, software)
+                    && is(&entry.resource, resource)
+                    && is(&entry.region, region)
             })
             .collect();
         let what = format!(
             "deployment of software `{}` in region `{}` of resource `{}`",
             software.name, region.name, resource.name
         );
-        let active: Vec<_> = fitting.iter().filter(|it| it.active).collect();
+        let active: Vec<_> = fitting.iter().filter(|entry| entry.active).collect();
         match (active.as_slice(), fitting.as_slice()) {
             ([one], _) => Ok((**one).clone()),
             ([], []) => Err(Failure::no(format!(
@@ -169,13 +171,13 @@ impl Catalogue {
             (several, _) => Err(Failure::no(format!(
                 "the broker has {} active {what}s: {}: leave one active",
                 several.len(),
-                candidates(several.iter().map(|it| **it))
+                candidates(several.iter().map(|entry| **entry))
             ))),
         }
     }
 }
 
-/// The one active entry of this name that fits, or in words why there is none.
+/// The one active entry of this name that fits, or the reason why there is none.
 fn pick<'e>(
     kind: Kind,
     entries: &'e [Entry],

@@ -1,4 +1,4 @@
-//! Looks at the live service for everything that `cloudsetup.xml` names of a cloud.
+//! Checks the live service for everything that `cloudsetup.xml` names of a cloud.
 
 use super::{
     CloudBroker, Finding,
@@ -9,14 +9,14 @@ use super::{
 use crate::{Application, Rent};
 use futures_util::future::join_all;
 
-/// What was found so far.
+/// Results so far.
 struct Findings<'a> {
     broker: &'a CloudBroker,
     all: Vec<Finding>,
 }
 
 impl Findings<'_> {
-    /// Notes what came of a look, and gives what it found.
+    /// Records the result of one check, and returns what it found.
     fn note<T>(&mut self, what: String, looked: Result<T, Failure>) -> Option<T> {
         let (found, problem) = match looked {
             Ok(found) => (Some(found), None),
@@ -31,7 +31,7 @@ impl Findings<'_> {
     }
 }
 
-/// What cannot be looked for before something else is found.
+/// Result of a check that depends on another one.
 fn waits_for(what: &str) -> Failure {
     Failure::no(format!(
         "not looked for, because the {what} was not found: correct that first"
@@ -46,7 +46,7 @@ pub(super) async fn check(broker: &CloudBroker) -> Vec<Finding> {
         .entries(&account.link, Kind::Software)
         .await
     {
-        // A no to this one list is not one to all.
+        // A refusal of this list says nothing about the others.
         Err(failure) if failure.is(No::Other) => Ok(()),
         other => other.map(drop),
     };
@@ -63,7 +63,7 @@ pub(super) async fn check(broker: &CloudBroker) -> Vec<Finding> {
     {
         return findings.all;
     }
-    // All at once, so that a broker which is silent about some of them is waited for once.
+    // Concurrently, so that a broker that ignores some of them costs one time-out.
     join_all(Kind::ALL.map(|kind| account.catalogue.entries(&account.link, kind))).await;
     let site = places(&mut findings, broker).await;
     for application in &account.applications {

@@ -1,20 +1,20 @@
-//! The user data by which an instance sets itself up: a `#cloud-config` that lays the order's files
-//! and the node's scripts out and runs them.
+//! User data of an instance: a `#cloud-config` that writes the order's files and the node's scripts
+//! and runs them.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, io::Write};
 
-/// What the clouds behind a broker take as user data.
+/// Upper bound for user data at the clouds behind a broker.
 const MOST_BYTES: usize = 16 << 10;
-/// Where the scripts are on a machine.
+/// Folder of the scripts on a machine.
 const SCRIPTS_HOME: &str = "/opt/micado/node";
-/// Where an order's files are.
+/// Folder of an order's files.
 const FILES_HOME: &str = "/etc/micado";
 
-/// The node's scripts and the units that run them at a boot, each with its mode, as an
-/// administrator would load them into the broker.
+/// The node's scripts, and the units that run them at boot, each with its mode, as an administrator
+/// loads them into the broker.
 const SCRIPTS: [(&str, &str, &str); 6] = [
     (
         "deploy.sh",
@@ -51,7 +51,7 @@ const SCRIPTS: [(&str, &str, &str); 6] = [
 /// The user data of a machine with these files.
 ///
 /// # Errors
-/// When it is more than a machine can be given, in words for the user.
+/// If it is too large for a machine; the text is for the user.
 pub(super) fn user_data(files: &BTreeMap<String, Vec<u8>>) -> Result<String, String> {
     let scripts = SCRIPTS.map(|(name, mode, content)| {
         file(&format!("{SCRIPTS_HOME}/{name}"), content.as_bytes(), mode)
@@ -66,7 +66,7 @@ pub(super) fn user_data(files: &BTreeMap<String, Vec<u8>>) -> Result<String, Str
             ["sh", "-c", format!("{SCRIPTS_HOME}/deploy.sh && {SCRIPTS_HOME}/init.sh")],
         ],
     });
-    // JSON is YAML, and quotes everything as it must be.
+    // JSON is YAML with the right quotes.
     let text = format!("#cloud-config\n{config}\n");
     if text.len() > MOST_BYTES {
         return Err(format!(
@@ -79,7 +79,7 @@ pub(super) fn user_data(files: &BTreeMap<String, Vec<u8>>) -> Result<String, Str
 
 fn file(path: &str, content: &[u8], mode: &str) -> Value {
     let mut packed = GzEncoder::new(Vec::new(), Compression::best());
-    // Into memory, which takes everything.
+    // Writing to memory cannot fail.
     let packed = packed
         .write_all(content)
         .and_then(|()| packed.finish())
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_for_a_machine_is_refused() {
-        // A linear congruential generator's: it cannot be packed.
+        // From a linear congruential generator, so it cannot be compressed.
         let random = std::iter::successors(Some(1_u64), |last| {
             Some(
                 last.wrapping_mul(6_364_136_223_846_793_005)

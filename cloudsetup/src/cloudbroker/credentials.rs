@@ -8,10 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// More is no user and password.
+/// Upper bound for the file; a longer one holds something else.
 const LONGEST: u64 = 4096;
 
-/// What every call shows. Shows itself to nobody else.
+/// Sent with every call. `Debug` hides them.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Credentials {
     pub(super) user: String,
@@ -24,7 +24,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The file. It is read again for every call, so that a new password is used at once.
+/// The file. Read again for every call, so that a new password takes effect at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CredentialsFile(pub(super) PathBuf);
 
@@ -35,11 +35,11 @@ impl fmt::Display for CredentialsFile {
 }
 
 impl CredentialsFile {
-    /// What stands in it.
+    /// Reads the file.
     ///
     /// # Errors
-    /// When it is not there, others may read it, or it does not hold the two lines; in words for
-    /// the user.
+    /// If it is absent, others may read it, or it does not hold the two lines; the text is for the
+    /// user.
     pub(super) fn read(&self) -> Result<Credentials, String> {
         let text =
             text_for_owner(&self.0).map_err(|cause| format!("credentials file {self}: {cause}"))?;

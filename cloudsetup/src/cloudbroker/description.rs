@@ -1,14 +1,13 @@
-//! What a job's description says of its order, so that a lost store can be made anew.
+//! The order in a job's description, for a cluster with a lost store.
 
 use crate::Order;
 use micado_api::CloudName;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// What may stand in a value as it is.
+/// Characters allowed in a value unescaped.
 const AS_IT_IS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
-/// The words of `micado cloud=C tag=T location=L application=A flavour=F`, as far as they are
-/// there.
+/// The parts of `micado cloud=C tag=T location=L application=A flavour=F` that are present.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Description {
     pub(super) cloud: Option<String>,
@@ -34,7 +33,7 @@ pub(super) fn describe(order: &Order, cloud: &CloudName) -> String {
 }
 
 impl Description {
-    /// What a text says; nothing when it is not one of ours.
+    /// Parses a description; nothing if it is not one of ours.
     pub(super) fn read(text: &str) -> Self {
         let mut description = Self::default();
         let mut words = text.split_whitespace();

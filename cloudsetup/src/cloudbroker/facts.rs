@@ -1,5 +1,5 @@
-//! What a list of jobs does not say: the address of a job that runs, and why one ended. Asked a few
-//! at a time, and remembered.
+//! Facts missing from a list of jobs: the address of a running job, and why one ended. Requested a
+//! few at a time, and cached.
 
 use super::{
     failure::{Failure, No},
@@ -15,24 +15,24 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// So many questions go with a list at most.
+/// Upper bound for requests per list.
 const PER_LIST: usize = 4;
-/// What is not answered in this time is asked again another time.
+/// Time-out; a request without an answer is repeated later.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The pause before a question is asked again; each further one is twice as long.
+/// Pause before a request is repeated; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(4);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
-/// No record has this id.
+/// An id that no record has.
 const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 
-/// By the jobs' ids.
+/// By job id.
 #[derive(Debug, Default)]
 pub(super) struct Facts(Mutex<BTreeMap<String, Fact>>);
 
 #[derive(Debug)]
 struct Fact {
     address: Option<String>,
-    /// The last problem that the broker has logged; `Some(None)` when it has none.
+    /// The last problem that the broker has logged; `Some(None)` if it has none.
     problem: Option<Option<String>>,
     ask_at: Instant,
     pause: Duration,
@@ -45,13 +45,13 @@ enum Question {
 }
 
 impl Facts {
-    /// Drops what is known of jobs that are not there any more.
+    /// Drops facts of jobs that no longer exist.
     pub(super) fn keep(&self, jobs: &[Job]) {
         let ids: BTreeSet<_> = jobs.iter().map(|job| &job.id).collect();
         self.lock().retain(|id, _| ids.contains(id));
     }
 
-    /// Adds to these jobs what is known of them, and asks for a little of what is not.
+    /// Adds known facts to these jobs, and requests some of the others.
     pub(super) async fn complete(&self, link: &Link, machines: &mut [Machine]) {
         let due = self.due(machines);
         let asked = due.into_iter().map(async |(id, question)| match question {
@@ -62,14 +62,14 @@ impl Facts {
             }
             Question::Problem => match problem(link, &id).await {
                 Ok(found) => self.edit(&id, |fact| fact.problem = Some(found)),
-                // It will not say more another time.
+                // Repeating the request would bring nothing.
                 Err(Failure::No(No::Absent | No::Other, _)) => {
                     self.edit(&id, |fact| fact.problem = Some(None))
                 }
                 Err(_) => {}
             },
         });
-        // What is late is asked again later; the list is whole without it.
+        // Late facts are requested again later; the list is complete without them.
         let _ = tokio::time::timeout(PATIENCE, join_all(asked)).await;
         let facts = self.lock();
         for machine in machines {
@@ -88,7 +88,7 @@ impl Facts {
         }
     }
 
-    /// The questions to ask now, each put off until its next time.
+    /// Requests that are due, each rescheduled.
     fn due(&self, machines: &[Machine]) -> Vec<(String, Question)> {
         let (mut facts, now, mut due) = (self.lock(), Instant::now(), Vec::new());
         for machine in machines
@@ -125,7 +125,7 @@ impl Facts {
     }
 }
 
-/// The address of the first instance of a job that runs.
+/// The address of the first instance of a running job.
 async fn address(link: &Link, job: &str) -> Result<Option<String>, Failure> {
     let instances = instances_of(link, job).await?;
     Ok(instances
@@ -134,7 +134,7 @@ async fn address(link: &Link, job: &str) -> Result<Option<String>, Failure> {
         .find_map(|instance| instance.address))
 }
 
-/// The last problem that is logged of a job.
+/// The last problem in the log of a job.
 async fn problem(link: &Link, job: &str) -> Result<Option<String>, Failure> {
     let is_problem = |severity: &str| {
         ["critical", "error", "warning"]
@@ -145,8 +145,7 @@ async fn problem(link: &Link, job: &str) -> Result<Option<String>, Failure> {
         let problems = items(logs, "activity-log")?
             .into_iter()
             .filter(|log| log.text_of("severity").is_some_and(is_problem));
-        // Which end of the list is the newer nobody says; the time does, if it is there (and it is
-        // spelled so that it sorts).
+        // The order of the list is unknown; the time is decisive, if present (its notation sorts).
         let last = problems.max_by_key(|log| log.text_of("created-at").map(str::to_owned));
         Ok(last
             .and_then(|log| {
@@ -164,7 +163,7 @@ async fn problem(link: &Link, job: &str) -> Result<Option<String>, Failure> {
     .await
 }
 
-/// The instances that a job has or had.
+/// Present and past instances of a job.
 pub(super) async fn instances_of(link: &Link, job: &str) -> Result<Vec<Instance>, Failure> {
     let purpose = format!("list the instances of job {job}");
     match link
@@ -174,7 +173,7 @@ pub(super) async fn instances_of(link: &Link, job: &str) -> Result<Vec<Instance>
         Err(failure) if failure.is(No::Absent) => {}
         found => return found,
     }
-    // The job is gone, or this broker does not know the question.
+    // The job is gone, or this broker lacks the route.
     let ask = async |job: &str| {
         link.read(
             format!("/instances.xml?job_id={job}"),

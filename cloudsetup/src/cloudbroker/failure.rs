@@ -7,26 +7,26 @@ use crate::{
 };
 use std::fmt;
 
-/// As much of an answer that is no error document is shown.
+/// Characters shown of an answer that is not an error document.
 const SHOWN: usize = 200;
 
-/// Why a call did not do what it was to do.
+/// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The broker said no, or was not asked for a reason that stays.
+    /// The broker refused, or was not asked for a lasting reason.
     No(No, String),
-    /// No answer, or one that says nothing of the effect.
+    /// No answer, or one that leaves the effect open.
     Lost(String),
 }
 
-/// Which no.
+/// Kinds of refusals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum No {
-    /// There is no such record.
+    /// No such record.
     Absent,
-    /// Not in the status it is in.
+    /// The record's status does not allow it.
     WrongStatus,
-    /// The user or the password is wrong.
+    /// User or password are wrong.
     Credentials,
     /// Any other.
     Other,
@@ -43,7 +43,7 @@ impl Failure {
         }
     }
 
-    /// The same, with what was to be done.
+    /// Prefixes the purpose of the call.
     pub(super) fn doing(self, purpose: &str) -> Self {
         match self {
             Self::No(kind, words) => Self::No(kind, format!("cannot {purpose}: {words}")),
@@ -51,7 +51,7 @@ impl Failure {
         }
     }
 
-    /// A no of our own.
+    /// A refusal of our own.
     pub(super) fn no(words: impl Into<String>) -> Self {
         Self::No(No::Other, words.into())
     }
@@ -72,15 +72,15 @@ impl From<Failure> for BrokerError {
     }
 }
 
-/// What an answer says.
+/// Verdict on an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Yes,
-    /// With the broker's words.
+    /// A refusal with the broker's message.
     No(No, String),
-    /// Too many calls, or too much to do for the broker: it must be left alone for a while.
+    /// Rate limit or overload: pause all calls.
     Overrun(String),
-    /// It says nothing of the effect.
+    /// The effect is unknown.
     Unclear(String),
 }
 
@@ -93,7 +93,7 @@ pub(super) fn judge(answer: &Answer) -> Verdict {
         return Verdict::Overrun(text);
     }
     match (document, status) {
-        // Whatever it says: a call that came too slowly may have been done.
+        // Whatever the text says: a call that came too slowly may have been executed.
         (_, 408) => Verdict::Unclear(text),
         (Some(document), _) => Verdict::No(document.kind(status), text),
         // The API never answers with a page: a sign-in form or a proxy stands in front of it.
@@ -130,7 +130,7 @@ impl ErrorDocument {
             .unwrap_or_default()
             .to_ascii_lowercase();
         let text = if texts.is_empty() {
-            "an error without words".to_owned()
+            "an error without a message".to_owned()
         } else {
             texts.join("; ")
         };
@@ -169,7 +169,7 @@ fn is_page(body: &str) -> bool {
     })
 }
 
-/// The text of an element and all that stands in it.
+/// The text of an element and of everything in it.
 fn everything(element: &Element) -> String {
     let parts =
         std::iter::once(element.text.clone()).chain(element.children.iter().map(everything));
@@ -179,7 +179,7 @@ fn everything(element: &Element) -> String {
         .join(" ")
 }
 
-/// An answer that is no error document, in short.
+/// Excerpt of an answer that is not an error document.
 fn bare(answer: &Answer) -> String {
     let status = answer.status;
     if let (300..=399, Some(location)) = (status, &answer.location) {
@@ -192,7 +192,7 @@ fn bare(answer: &Answer) -> String {
         .trim()
         .chars()
         .take(SHOWN)
-        .map(|it| if it.is_control() { ' ' } else { it })
+        .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
     if text.is_empty() || text.starts_with('<') {
         format!("it answered {status}")

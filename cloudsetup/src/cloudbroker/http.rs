@@ -1,5 +1,4 @@
-//! One request over HTTP, and its answer: who is trusted, what is sent, how long it may take, how
-//! much is read.
+//! One HTTP request with its answer: trusted authorities, bodies, time-outs, bounds.
 
 use super::credentials::Credentials;
 use bytes::Bytes;
@@ -24,9 +23,9 @@ use std::{
     time::Duration,
 };
 
-/// How long it may take to connect.
+/// Time-out for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// An answer longer than this is none of CloudBroker's: 10,000 jobs are half of it.
+/// Upper bound for an answer: 10,000 jobs are half of it.
 const LONGEST_ANSWER: usize = 32 << 20;
 
 /// One call.
@@ -38,12 +37,12 @@ pub(super) struct Request {
     pub(super) body: Body,
 }
 
-/// What a call sends. May be secret, as the files and the user data by which a machine joins are.
+/// Body of a call. May be secret: files and user data contain join credentials.
 #[derive(Clone)]
 pub(super) enum Body {
     Nothing,
     Xml(String),
-    /// Text parts in this order, and then the file as the part `data`.
+    /// Text parts in this order, then the file as the part `data`.
     Upload {
         texts: Vec<(&'static str, String)>,
         name: String,
@@ -57,13 +56,13 @@ impl fmt::Debug for Request {
     }
 }
 
-/// What came back.
+/// The broker's answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// What the broker asks us to wait, from now.
+    /// Pause that the broker requests, from now.
     pub(super) retry_after: Option<Duration>,
-    /// Where a redirect leads.
+    /// Target of a redirect.
     pub(super) location: Option<String>,
     pub(super) body: String,
 }
@@ -71,7 +70,7 @@ pub(super) struct Answer {
 /// Carries requests to the broker.
 #[async_trait::async_trait]
 pub(super) trait Carrier: Send + Sync + fmt::Debug {
-    /// The answer, or in words why there is none.
+    /// The answer, or the reason why there is none.
     async fn carry(
         &self,
         request: &Request,
@@ -88,18 +87,17 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// Trusts the authorities that the system knows and those in these files (PEM). Contacts
-    /// nothing.
+    /// Trusts the system's authorities and those in these files (PEM). Connects to nothing.
     ///
     /// # Errors
-    /// When the endpoint is no https URL (http will do on this machine), or an authority cannot be
-    /// used.
+    /// If the endpoint is not an https URL (http is allowed on this machine), or an authority is
+    /// unusable.
     pub(super) fn new(endpoint: &str, authorities: &[PathBuf]) -> Result<Self, String> {
         let url = address(endpoint)?;
         let builder = Client::builder()
             .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT);
-        // A proxy of the environment's may lead out, never back to this machine.
+        // A proxy from the environment may lead out, but never back to this machine.
         let builder = if on_this_machine(&url) {
             builder.no_proxy()
         } else {
@@ -181,7 +179,7 @@ impl Carrier for Http {
     }
 }
 
-/// The body as text, cut where it is longer than any answer is.
+/// The body as text, cut at the upper bound.
 async fn body(mut response: Response) -> Result<String, reqwest::Error> {
     let mut whole = Vec::new();
     while let Some(piece) = response.chunk().await? {
@@ -206,7 +204,7 @@ fn pause(value: &str) -> Option<Duration> {
 }
 
 fn address(endpoint: &str) -> Result<Url, String> {
-    // What cannot be read as a URL may hold a password all the same, so it is not shown.
+    // A malformed URL may still hold a password, so it is not shown.
     let url = Url::parse(endpoint.trim()).map_err(|error| {
         format!("its endpoint is no URL such as `https://platform.cloudbroker.com`: {error}")
     })?;
@@ -277,7 +275,7 @@ fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
         .map_err(|error| format!("cannot be used: {error}"))
 }
 
-/// An error with its causes: the outermost alone says only that something failed.
+/// An error with its causes: the outermost alone only says that something failed.
 fn chain(error: &dyn Error) -> String {
     let (mut text, mut cause) = (error.to_string(), error.source());
     while let Some(below) = cause {

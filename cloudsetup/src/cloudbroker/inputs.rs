@@ -6,13 +6,13 @@ use bytes::Bytes;
 
 /// The archive of the order's files, relative to `/etc/micado`.
 pub(super) const ARCHIVE: &str = "micado-join.tar";
-/// What a person gave.
+/// Prefix of files given by a person.
 const PERSONS: &str = "files/";
 
-/// All files to upload, in the order in which they are.
+/// All files to upload, in order.
 ///
 /// # Errors
-/// When one cannot be a job's input, in words for the user.
+/// If one cannot be a job's input; the text is for the user.
 pub(super) fn of(order: &Order) -> Result<Vec<(String, Bytes)>, String> {
     let own = order
         .files

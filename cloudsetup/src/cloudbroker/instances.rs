@@ -15,7 +15,7 @@ use std::sync::PoisonError;
 use tokio::time::Instant;
 
 impl CloudBroker {
-    /// The instance of this order: the one that is there, or a new one.
+    /// The existing instance of this order, or a new one.
     pub(super) async fn launch_instance(
         &self,
         order: &Order,
@@ -89,8 +89,7 @@ impl CloudBroker {
             .await
     }
 
-    /// Stops an instance that would not be found again, because the broker has given it a name of
-    /// its own.
+    /// Stops an instance that could not be found again, because the broker has renamed it.
     async fn turn_away(&self, instance: &Instance, order: &Order) -> Failure {
         let (id, name) = (&instance.id, &instance.name);
         self.strays().insert(id.clone());
@@ -109,7 +108,7 @@ impl CloudBroker {
         ))
     }
 
-    /// Stops those that should have been stopped and were not.
+    /// Stops renamed instances that could not be stopped before.
     pub(super) async fn stop_strays(&self) {
         let strays = self.strays().clone();
         for id in strays {
@@ -119,7 +118,7 @@ impl CloudBroker {
             {
                 Ok(()) => drop(self.strays().remove(&id)),
                 Err(failure) if failure.is(No::Absent) || failure.is(No::WrongStatus) => {
-                    drop(self.strays().remove(&id))
+                    self.strays().remove(&id);
                 }
                 Err(failure) => tracing::error!(
                     "an instance that nobody can find runs and is paid for: {failure}"
@@ -135,7 +134,7 @@ impl CloudBroker {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stops the instance, and returns when it has.
+    /// Stops the instance; resolves once it has stopped.
     pub(super) async fn end_instance(
         &self,
         listed: &Instance,

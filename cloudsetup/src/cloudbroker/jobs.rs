@@ -1,5 +1,5 @@
-//! Machines as jobs, the original's way: a job that runs for ever, started by its executable with
-//! the order's files as its input.
+//! Machines as jobs, the original's way: a permanently running job, whose executable gets the
+//! order's files as input.
 
 use super::{
     CloudBroker,
@@ -18,12 +18,12 @@ use reqwest::Method;
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::Instant;
 
-/// A stop that was accepted and shows no effect for so long is asked for again.
+/// A stop that was accepted but shows no effect is repeated after this time.
 pub(super) const STOP_AGAIN: Duration = Duration::from_secs(10);
 
 impl CloudBroker {
-    /// The job of this order: the one that is there, finished if an order that was cut off left it
-    /// half made, or a new one.
+    /// The job of this order: the existing one, completed if an interrupted order left it half
+    /// made, or a new one.
     pub(super) async fn launch_job(
         &self,
         order: &Order,
@@ -125,7 +125,7 @@ impl CloudBroker {
             .finish(&self.cloud.wire.extra, &application.extra))
     }
 
-    /// Gives the job the input files that it has not, submits it, and tells how far it is then.
+    /// Uploads the missing input files, submits the job, and returns its status.
     async fn set_off(
         &self,
         job: &Job,
@@ -166,13 +166,13 @@ impl CloudBroker {
         {
             return Err(failure.clone());
         }
-        // It may run by now: whatever is said of this look, the order is not refused.
+        // It may run by now: whatever this request returns, the order is not refused.
         let shown = self
             .show_job(job)
             .await
             .map_err(|failure| Failure::Lost(failure.words().to_owned()))?;
         match submitted {
-            // The first of two sendings may have done it.
+            // The first of two attempts may have succeeded.
             Err(failure) if shown.is_half_made() => Err(failure),
             Ok(()) if shown.is_half_made() => Err(Failure::Lost(format!(
                 "job `{}` was submitted, and the broker still calls it `created`",
@@ -182,7 +182,7 @@ impl CloudBroker {
         }
     }
 
-    /// The names of the files that the job has.
+    /// Names of the job's files.
     async fn uploaded(&self, job: &Job) -> Result<BTreeSet<String>, Failure> {
         let names = |root: &Element| {
             let files = items(root, "data-file")?.into_iter().filter(|file| {
@@ -216,15 +216,15 @@ impl CloudBroker {
                 one,
             )
             .await?;
-        // Whatever it is called there: this is the one that was asked for.
+        // Whatever name the answer has: this is the requested job.
         Ok(Job {
             name: job.name.clone(),
             ..shown
         })
     }
 
-    /// Deletes a job that never ran, so that a refusal leaves nothing behind. One that was
-    /// submitted after all is left as it is: a machine of it might run on, unseen.
+    /// Deletes a job that never ran, so that a refusal leaves nothing behind. A job that was
+    /// submitted after all is left alone: its machine might run on, unseen.
     async fn take_back(&self, job: &Job, failure: Failure) -> Failure {
         let taken_back = match self.show_job(job).await {
             Ok(shown) if shown.is_half_made() => self.delete_job(job).await,
@@ -261,7 +261,7 @@ impl CloudBroker {
         })
     }
 
-    /// Stops the job and what runs of it, and deletes it, whatever status it is in.
+    /// Stops the job and its instances, and deletes it, whatever its status.
     pub(super) async fn end_job(&self, listed: &Job, progress: &Progress) -> Result<(), Failure> {
         let (mut job, mut poll, mut asked) = (listed.clone(), Poll::default(), None::<Instant>);
         loop {
@@ -271,7 +271,7 @@ impl CloudBroker {
             }
             if job.is_completed() || job.is_half_made() {
                 match self.delete_job(&job).await {
-                    // Somebody was faster: it is on its way, and not to be deleted as it is.
+                    // Another call was faster: it is being submitted and must not be deleted.
                     Err(failure) if failure.is(No::WrongStatus) => {}
                     deleted => return deleted,
                 }
@@ -295,8 +295,8 @@ impl CloudBroker {
         }
     }
 
-    /// Stops what still runs of a job that has ended: whether it ends with its job is not sure at
-    /// every broker.
+    /// Stops the remaining instances of a job that has ended: not every broker is known to end them
+    /// with the job.
     async fn halt_instances(&self, job: &Job, progress: &Progress) -> Result<(), Failure> {
         for instance in instances_of(&self.account.link, &job.id)
             .await?

@@ -1,5 +1,5 @@
-//! The way to one account at the broker: every call is paced, shows the credentials, is repeated
-//! where that is safe, and is judged.
+//! Calls to one account at the broker: paced, authenticated, repeated where that is safe, and
+//! judged.
 
 use super::{
     credentials::{Credentials, CredentialsFile},
@@ -16,16 +16,15 @@ use std::{
 };
 use tokio::time::{Instant, sleep};
 
-/// A call that may be repeated is sent so often at most.
+/// Upper bound for attempts of a repeatable call.
 const ATTEMPTS: u32 = 4;
-/// The pause before a call is repeated; each further one is twice as long.
+/// Pause before a call is repeated; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(500);
-/// For how long credentials that were not taken are not shown again; each further time it is twice
-/// as long.
+/// Time for which refused credentials are not sent again; each further time it is twice as long.
 const FIRST_LOCK: Duration = Duration::from_secs(30);
 const LONGEST_LOCK: Duration = Duration::from_secs(300);
 
-/// One account's way to the broker.
+/// Calls to one account at the broker.
 #[derive(Debug)]
 pub(super) struct Link {
     carrier: Box<dyn Carrier>,
@@ -35,7 +34,7 @@ pub(super) struct Link {
     limit: Duration,
 }
 
-/// Credentials that the broker does not take.
+/// Credentials that the broker refuses.
 #[derive(Debug)]
 struct Lock {
     credentials: Credentials,
@@ -45,7 +44,7 @@ struct Lock {
 }
 
 impl Link {
-    /// No call takes longer than `limit`, with all its repetitions and pauses.
+    /// `limit` bounds a call with all its repetitions and pauses.
     pub(super) fn new(
         carrier: Box<dyn Carrier>,
         credentials: CredentialsFile,
@@ -61,7 +60,7 @@ impl Link {
         }
     }
 
-    /// What a document says, to be had by `read` from its root.
+    /// A GET of a document, parsed by `read` from its root.
     pub(super) async fn read<T>(
         &self,
         path: impl Into<String>,
@@ -79,7 +78,7 @@ impl Link {
             .map_err(|failure| failure.doing(purpose))
     }
 
-    /// Makes a record, and gives what the broker says of it. Never sent twice.
+    /// Creates a record; returns the broker's representation. Never sent twice.
     pub(super) async fn create<T>(
         &self,
         path: impl Into<String>,
@@ -106,8 +105,7 @@ impl Link {
             .await
     }
 
-    /// Does something to a record. What the broker says of it is of no interest, and may be
-    /// nothing.
+    /// Acts on a record. The broker's answer is ignored, and may be empty.
     pub(super) async fn act(
         &self,
         method: Method,
@@ -160,7 +158,7 @@ impl Link {
     }
 
     async fn attempt(&self, request: &Request, deadline: Instant) -> Result<String, Failure> {
-        // The calls before this one may have shown that they are wrong.
+        // Earlier calls may have shown that they are wrong.
         let credentials = self.shown()?;
         let left = deadline.saturating_duration_since(Instant::now());
         let answer = self
@@ -186,14 +184,13 @@ impl Link {
         }
     }
 
-    /// The broker has heard us.
+    /// The broker has accepted our credentials.
     fn welcome(&self) {
         self.pace.fine();
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The credentials as they stand in the file now, unless the broker did not take them a moment
-    /// ago.
+    /// The credentials in the file, unless the broker has just refused them.
     fn shown(&self) -> Result<Credentials, Failure> {
         let credentials = self.credentials.read().map_err(Failure::no)?;
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,8 +202,8 @@ impl Link {
         }
     }
 
-    /// Notes that these credentials are wrong, so that not every call asks the broker anew (it may
-    /// shut the account).
+    /// Notes that these credentials are wrong, so that not every call tries them again (the broker
+    /// may lock the account).
     fn shut(&self, credentials: Credentials, said: &str) -> Failure {
         let words = format!(
             "the broker does not take the user and the password of {}: {said}: correct the file",
@@ -215,7 +212,7 @@ impl Link {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let length = match &*lock {
-            // Of calls that were under way together, the first counts.
+            // Among concurrent calls, the first counts.
             Some(known) if known.credentials == credentials && now < known.until => {
                 return Failure::No(No::Credentials, words);
             }

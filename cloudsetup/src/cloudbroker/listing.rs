@@ -1,4 +1,4 @@
-//! The account's jobs and instances, listed once for all that ask at about the same time.
+//! The account's jobs and instances, listed once for all callers at about the same time.
 
 use super::{
     failure::Failure,
@@ -16,34 +16,34 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// For so long a listing waits for others who want it too.
+/// Time that a listing waits for more callers.
 const GATHER: Duration = Duration::from_millis(20);
-/// A list of several pages is read anew so often when something was deleted meanwhile, for then a
-/// record may have slipped from a page to the one before.
+/// Attempts to read a list of several pages: after a deletion meanwhile, a record may have moved to
+/// the page before.
 const ATTEMPTS: usize = 3;
-/// What no application rents, though one may have before `cloudsetup.xml` was changed, is looked
-/// for so often once none was found.
+/// Interval for reading the list that no application rents from, once it held none of ours.
+/// Applications may have used it before `cloudsetup.xml` was changed.
 const NONE_BELIEVED: Duration = Duration::from_secs(600);
 
-/// What the account has, of ours.
+/// Our part of the account's lists.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Listed {
     pub(super) jobs: Vec<Job>,
     pub(super) instances: Vec<Instance>,
 }
 
-/// What came of a listing, for all that share it.
+/// Result of a listing, for all callers that share it.
 type Outcome = Result<Arc<Listed>, Failure>;
 
-/// Lists an account. One at a time.
+/// Lists an account, one listing at a time.
 #[derive(Debug)]
 pub(super) struct Listing {
     jobs: Kind,
     instances: Kind,
-    /// Counts askings and listings, so that before and after are certain.
+    /// Counts requests and listings, so that before and after are certain.
     clock: AtomicU64,
     last: tokio::sync::Mutex<Option<(u64, Outcome)>>,
-    /// Deletions that were begun, and those that ended.
+    /// Deletions begun, and deletions ended.
     deletions: [AtomicU64; 2],
 }
 
@@ -52,13 +52,12 @@ pub(super) struct Listing {
 struct Kind {
     /// An application rents them.
     rented: bool,
-    /// Since when the list is known to hold none of ours that stands for itself; nothing where it
-    /// must be looked at.
+    /// Time since which the list is known to hold no machine of ours; `None` if it must be read.
     none: Mutex<Option<Instant>>,
     whole: Whole,
 }
 
-/// A deletion under way.
+/// A deletion in progress.
 #[derive(Debug)]
 pub(super) struct Deleting<'a>(&'a AtomicU64);
 
@@ -86,7 +85,7 @@ impl Listing {
         }
     }
 
-    /// What the account has. What was done before this was asked is in it.
+    /// The account's machines. Includes the effects of everything that precedes this call.
     pub(super) async fn get(&self, link: &Link) -> Outcome {
         let asked = self.clock.fetch_add(1, Ordering::SeqCst);
         let mut last = self.last.lock().await;
@@ -101,13 +100,13 @@ impl Listing {
         listed
     }
 
-    /// Something is about to be made, by us.
+    /// Announces that we are about to create something.
     pub(super) fn creating(&self) {
         self.jobs.whole.forget();
         self.instances.whole.forget();
     }
 
-    /// Something is about to be deleted, by us, and is when the answer is dropped.
+    /// Announces a deletion by us, which ends when the guard is dropped.
     pub(super) fn deleting(&self) -> Deleting<'_> {
         let [begun, ended] = &self.deletions;
         begun.fetch_add(1, Ordering::SeqCst);
@@ -140,8 +139,7 @@ impl Listing {
 }
 
 impl Kind {
-    /// Those that are ours, and how many pages it took to read them: none where it is known that
-    /// there are none.
+    /// Our records, with the number of pages read: zero if the list is known to hold none.
     async fn ours<R: Record>(
         &self,
         link: &Link,
@@ -162,7 +160,7 @@ impl Kind {
         Ok((records, pages))
     }
 
-    /// Whether the list held nothing that it alone tells.
+    /// Notes a list without machines of ours that no other list shows.
     fn found(&self, nothing: impl FnOnce() -> bool) {
         let mut none = self.none();
         *none = (!self.rented && nothing()).then(|| none.unwrap_or_else(Instant::now));

@@ -1,5 +1,4 @@
-//! How fast an account may be called: so many calls per second, and not at all for as long as the
-//! broker asks for a pause.
+//! Rate limit of an account: calls per second, and pauses that the broker requests.
 
 use std::{
     collections::VecDeque,
@@ -8,19 +7,19 @@ use std::{
 };
 use tokio::time::{Instant, sleep_until};
 
-/// Within it, so many calls.
+/// Window of the rate limit.
 const SECOND: Duration = Duration::from_secs(1);
-/// The first pause after a refusal for haste that names none; each further one is twice as long.
+/// First pause after a rate refusal without a time; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause of our own choice.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// The longest pause that a broker is granted.
+/// The longest pause granted to a broker.
 const LONGEST_ASKED: Duration = Duration::from_secs(300);
 
-/// One account's clock. Callers get their turn in the order in which they asked.
+/// Rate limiter of one account. Callers are served in the order of their requests.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// When the latest calls went out, at most a second's worth.
+    /// Times of the latest calls, at most a second's worth.
     sent: tokio::sync::Mutex<VecDeque<Instant>>,
     per_second: usize,
     hold: Mutex<Hold>,
@@ -29,7 +28,7 @@ pub(super) struct Pace {
 #[derive(Debug, Clone, Copy)]
 struct Hold {
     until: Instant,
-    /// The pause that comes next.
+    /// The next pause of our own.
     next: Duration,
 }
 
@@ -46,8 +45,8 @@ impl Pace {
         }
     }
 
-    /// Returns when a call may go out; at once with the time that is left to wait when that is
-    /// later than `deadline`.
+    /// Waits until a call may go out. Fails at once with the remaining time if that is later than
+    /// `deadline`.
     pub(super) async fn turn(&self, deadline: Instant) -> Result<(), Duration> {
         let late = |at: Instant| at.saturating_duration_since(Instant::now());
         let mut sent = tokio::time::timeout_at(deadline, self.sent.lock())
@@ -74,20 +73,20 @@ impl Pace {
         }
     }
 
-    /// The broker is overrun: nobody calls for as long as it asks for, or for longer and longer.
+    /// The broker is overloaded: holds all calls for the requested time, or for a growing one.
     pub(super) fn slow_down(&self, asked: Option<Duration>) {
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         let (now, next) = (Instant::now(), (hold.next * 2).min(LONGEST_PAUSE));
         let pause = match asked {
             Some(asked) => asked.min(LONGEST_ASKED),
-            // Calls that were under way together are refused together: that is one refusal.
+            // Concurrent calls that are refused together are one refusal.
             None if hold.until > now => return,
             None => std::mem::replace(&mut hold.next, next),
         };
         hold.until = hold.until.max(now + pause);
     }
 
-    /// The broker has answered as it should.
+    /// The broker has answered properly.
     pub(super) fn fine(&self) {
         self.hold
             .lock()
@@ -130,7 +129,7 @@ mod tests {
             (14 + 300, Some(3600)),
         ] {
             pace.slow_down(asked.map(Duration::from_secs));
-            // The second of two that were under way together.
+            // The second of two concurrent calls.
             pace.slow_down(asked.map(Duration::from_secs));
             let turn = pace.turn(begun + Duration::from_secs(1000));
             turn.await.expect("in time");

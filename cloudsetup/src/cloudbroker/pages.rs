@@ -1,5 +1,5 @@
-//! Lists, read whole: page by page, from brokers that page, that do not, and that give fewer per
-//! page than they are asked for.
+//! Reads lists completely, page by page, from brokers that page, that do not, and that return fewer
+//! per page than requested.
 
 use super::{
     failure::Failure,
@@ -14,22 +14,22 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// What is asked for.
+/// Requested page size.
 const PER_PAGE: usize = 1000;
-/// A page may be as long as it is because the broker gives no more at once. Such limits are round
-/// numbers, so other pages are known to be the last.
+/// A broker may cap its pages below the requested size. Such limits are round numbers, so a page of
+/// another length is the last.
 const ROUND: usize = 10;
-/// For so long a round page is believed to be the last that was found to be.
+/// Time for which a round page stays known as the last.
 const BELIEVED: Duration = Duration::from_secs(600);
-/// No account has more.
+/// Upper bound for pages.
 const MOST_PAGES: usize = 200;
 
-/// The first page that was found to be the whole list.
+/// The first page that turned out to be the whole list.
 #[derive(Debug, Default)]
 pub(super) struct Whole(Mutex<Option<(BTreeSet<String>, Instant)>>);
 
 impl Whole {
-    /// What was found is not to be relied on any more.
+    /// Discards the knowledge about the last page.
     pub(super) fn forget(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -46,8 +46,8 @@ impl Whole {
     }
 }
 
-/// All of `/path.xml`, whose elements are of this name, each given to `read` once. Tells how many
-/// pages it took that had something new.
+/// Reads all of `/path.xml` with elements of this name, each passed to `read` once. Returns the
+/// number of pages with something new.
 pub(super) async fn read_all<T>(
     link: &Link,
     path: &str,

@@ -1,4 +1,4 @@
-//! What an order is made of at the broker: the catalogue's entries that it names.
+//! The catalogue entries that an order refers to.
 
 use super::{
     CloudBroker,
@@ -79,7 +79,7 @@ impl CloudBroker {
             .await
     }
 
-    /// The type of the files that are a job's input.
+    /// The data type of a job's input files.
     pub(super) async fn input_type(&self) -> Result<Entry, Failure> {
         self.entry(Kind::DataType, "input", "", |_| true).await
     }

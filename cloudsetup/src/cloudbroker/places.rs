@@ -1,4 +1,5 @@
-//! Where a cloud is in the broker's catalogue, and so whose a machine is that does not say it.
+//! Positions of clouds in the broker's catalogue, to find the owner of a machine that does not name
+//! it.
 
 use super::{
     account::Account,
@@ -10,8 +11,8 @@ use crate::{Cloud, Rent};
 use micado_api::{CloudName, FlavourName};
 use std::collections::BTreeSet;
 
-/// A cloud by the ids of all that has the names of its parts, active or not: what runs there may
-/// have been rented before that changed.
+/// A cloud by the ids of everything with its parts' names, active or not: machines may have been
+/// rented before that changed.
 #[derive(Debug)]
 struct Place {
     cloud: CloudName,
@@ -21,8 +22,7 @@ struct Place {
     sizes: Vec<(String, FlavourName)>,
 }
 
-/// Where all clouds of an account are, as far as the catalogue has them, and what its deployments
-/// are of.
+/// Positions of all clouds of an account, as far as the catalogue has them, and its deployments.
 #[derive(Debug)]
 pub(super) struct Places {
     places: Vec<Place>,
@@ -30,7 +30,7 @@ pub(super) struct Places {
     deployments: Vec<(Entry, Option<String>)>,
 }
 
-/// Whose a machine is, and what it is.
+/// Owner and properties of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Owner {
     pub(super) cloud: CloudName,
@@ -40,7 +40,7 @@ pub(super) struct Owner {
 
 impl Places {
     /// # Errors
-    /// When the broker does not tell.
+    /// If the broker does not answer.
     pub(super) async fn of(account: &Account) -> Result<Self, Failure> {
         let entries = async |kind| account.catalogue.entries(&account.link, kind).await;
         let (resources, regions, types) = (
@@ -84,8 +84,8 @@ impl Places {
         })
     }
 
-    /// The first cloud that has this job's region, and if possible its instance type; the account's
-    /// first if none has, so that no machine goes unseen.
+    /// The first cloud with this job's region, and if possible its instance type. The account's
+    /// first cloud if none has it, so that no machine goes unseen.
     pub(super) fn of_job(&self, job: &Job) -> Option<Owner> {
         self.owner(
             job.resource.as_deref(),
@@ -94,7 +94,7 @@ impl Places {
         )
     }
 
-    /// The same of an instance, by its deployment.
+    /// The same for an instance, by its deployment.
     pub(super) fn of_instance(&self, instance: &Instance) -> Option<Owner> {
         let deployment = self
             .deployments
@@ -168,7 +168,7 @@ fn place(cloud: &Cloud, resources: &[Entry], regions: &[Entry], types: &[Entry])
     }
 }
 
-/// Whether an entry is of this resource; one that does not say may be.
+/// True if an entry belongs to this resource, or names none.
 pub(super) fn belongs(entry: &Entry, resource: &Entry) -> bool {
     entry.resource.as_ref().is_none_or(|id| *id == resource.id)
 }

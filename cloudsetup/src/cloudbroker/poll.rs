@@ -1,4 +1,4 @@
-//! Waiting for the broker: looks that get rarer, and what was last seen, for who waits too long.
+//! Polling the broker at growing intervals, with the last observation for a caller that times out.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -8,7 +8,7 @@ use std::{
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The pauses between looks.
+/// The pauses between polls.
 #[derive(Debug)]
 pub(super) struct Poll(Duration);
 
@@ -25,16 +25,16 @@ impl Poll {
     }
 }
 
-/// What was last seen, in words.
+/// The last observation, as text.
 #[derive(Debug, Default)]
 pub(super) struct Progress(Mutex<String>);
 
 impl Progress {
-    pub(super) fn note(&self, words: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    pub(super) fn note(&self, text: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text;
     }
 
-    pub(super) fn words(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -1,15 +1,13 @@
-//! The broker's records as far as they matter here, read from its documents whatever their
-//! spelling.
+//! The relevant parts of the broker's records, read from its documents in any spelling.
 
 use super::{description::Description, failure::Failure};
 use crate::{Machine, MachineState, dom::Element};
 use micado_api::{CloudName, ClusterId, FlavourName, InstanceId, Tag};
 use std::{collections::BTreeSet, net::IpAddr, sync::Mutex};
 
-/// More strange words than this are not remembered.
+/// Upper bound for remembered unknown words.
 const MOST_STRANGE: usize = 100;
 
-/// A job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Job {
     pub(super) id: String,
@@ -23,7 +21,6 @@ pub(super) struct Job {
     pub(super) instance_type: Option<String>,
 }
 
-/// An instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Instance {
     pub(super) id: String,
@@ -35,11 +32,11 @@ pub(super) struct Instance {
     pub(super) address: Option<String>,
 }
 
-/// A record that has an id.
+/// A record with an id.
 pub(super) trait Record: Sized {
     /// The element's name.
     const ITEM: &'static str;
-    /// `element` has this id.
+    /// Reads the element with this id.
     fn read(id: String, element: &Element) -> Self;
 }
 
@@ -76,7 +73,7 @@ impl Record for Instance {
     const ITEM: &'static str = "instance";
 
     fn read(id: String, element: &Element) -> Self {
-        // `not allocated`, and whatever else is said of an address that is not there yet.
+        // `not allocated` and other texts mean that there is no address yet.
         let address = |name: &str| {
             element
                 .text_of(name)
@@ -95,18 +92,17 @@ impl Record for Instance {
     }
 }
 
-/// The record that a document is.
+/// The record in a document.
 pub(super) fn one<R: Record>(root: &Element) -> Result<R, Failure> {
     identified(root, R::ITEM).map(|id| R::read(id, root))
 }
 
-/// The records that a document lists.
+/// The records in a list.
 pub(super) fn all<R: Record>(root: &Element) -> Result<Vec<R>, Failure> {
     items(root, R::ITEM)?.into_iter().map(one).collect()
 }
 
-/// The elements of this name that a document lists, under a root of any name; or the one that it
-/// is.
+/// The elements of this name in a document, under a root of any name; or the root itself.
 pub(super) fn items<'e>(root: &'e Element, item: &str) -> Result<Vec<&'e Element>, Failure> {
     if root.is(item) {
         return Ok(vec![root]);
@@ -116,8 +112,7 @@ pub(super) fn items<'e>(root: &'e Element, item: &str) -> Result<Vec<&'e Element
         .iter()
         .filter(|child| child.is(item))
         .collect();
-    // Machines must never be taken for gone because something else was read, such as somebody's
-    // log-in page.
+    // Machines must never count as gone because something else was read, such as a log-in page.
     let nothing = root.children.is_empty() && root.text.is_empty() && !root.is("html");
     if items.is_empty() && !nothing {
         return Err(Failure::Lost(format!(
@@ -151,7 +146,7 @@ impl Job {
         self.status == "created"
     }
 
-    /// As it is listed; `None` when it is none of this cluster's.
+    /// The machine in its listed state; `None` for another cluster's.
     pub(super) fn machine(&self, cluster: &ClusterId) -> Option<Machine> {
         let words = [self.outcome.as_deref(), self.stop_reason.as_deref()]
             .into_iter()
@@ -182,7 +177,7 @@ impl Job {
         })
     }
 
-    /// Whether its description says that it is this cloud's; `None` when it says nothing.
+    /// Compares its description with this cloud; `None` without a description of ours.
     pub(super) fn says_cloud(&self, cloud: &CloudName) -> Option<bool> {
         self.description
             .cloud
@@ -196,7 +191,7 @@ impl Instance {
         self.status == "halted"
     }
 
-    /// As it is listed; `None` when it is none of this cluster's, or given back.
+    /// The machine in its listed state; `None` for another cluster's, or a returned one.
     pub(super) fn machine(&self, cluster: &ClusterId) -> Option<Machine> {
         let instance = instance_of(&self.name, cluster).filter(|_| !self.is_halted())?;
         Some(Machine {
@@ -214,7 +209,7 @@ impl Instance {
     }
 }
 
-/// Our instance's id, if a name is one that we give in this cluster.
+/// Our instance's id, if the name is one of this cluster's.
 fn instance_of(name: &str, cluster: &ClusterId) -> Option<InstanceId> {
     name.strip_prefix("micado-")?
         .strip_prefix(cluster.as_str())?
@@ -242,8 +237,8 @@ fn instance_state(status: &str) -> MachineState {
     }
 }
 
-/// A word that nobody knows is said once, and taken for a machine that is on its way: its deadline
-/// bounds it.
+/// An unknown status word is reported once, and counts as a machine on its way, bounded by its
+/// deadline.
 fn pending(strange: &str) -> MachineState {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut said = SAID
@@ -258,8 +253,8 @@ fn pending(strange: &str) -> MachineState {
     MachineState::Pending
 }
 
-/// Of several machines of one name, the one that counts: an order whose answer was lost may have
-/// left another, half made.
+/// The relevant one of several machines of one name: an order with a lost answer may have left
+/// another, half made.
 pub(super) fn liveliest<T>(
     records: impl IntoIterator<Item = T>,
     state: impl Fn(&T) -> MachineState,

@@ -1,4 +1,4 @@
-//! A broker that answers as it is told, for tests: no network, so that time can be a test's own.
+//! A scripted broker for tests: no network, so that a test can control the time.
 
 use super::{
     credentials::{Credentials, CredentialsFile},
@@ -16,15 +16,15 @@ use std::{
 };
 use tokio::time::{Instant, sleep};
 
-/// What happens to a call.
+/// Outcome of a call.
 #[derive(Debug, Clone)]
 pub(super) enum Reply {
     Answer(Answer),
     /// The connection breaks.
     Lost,
-    /// Nothing comes until the limit has passed.
+    /// No answer until the time-out.
     Hang,
-    /// The answer takes its time.
+    /// A delayed answer.
     Slow(Duration, Answer),
 }
 
@@ -54,7 +54,7 @@ impl Reply {
     }
 }
 
-/// A call that came.
+/// A received call.
 #[derive(Debug, Clone)]
 pub(super) struct Came {
     pub(super) at: Duration,
@@ -65,8 +65,8 @@ pub(super) struct Came {
 
 const INSTANCES: &str = "GET /instances.xml?page=1&per_page=1000";
 
-/// Answers by `METHOD /path`, with or without the query; the last answer for a call stays. A list
-/// of instances that it was told nothing of is empty, and no call that counts.
+/// Answers by `METHOD /path`, with or without the query; the last answer for a call stays. An
+/// unscripted list of instances is empty, and its call is not counted.
 #[derive(Clone)]
 pub(super) struct Script {
     told: Arc<Mutex<BTreeMap<String, VecDeque<Reply>>>>,
@@ -98,12 +98,12 @@ impl Script {
     pub(super) fn came(&self) -> Vec<Came> {
         self.came.lock().expect("unpoisoned").clone()
     }
-    /// The calls that came since this was asked last, without those that begin so.
+    /// Calls since the last request, except those with these prefixes.
     pub(super) fn calls_but(&self, without: &[&str]) -> Vec<String> {
         let came = std::mem::take(&mut *self.came.lock().expect("unpoisoned"));
         came.into_iter()
             .map(|came| came.call)
-            .filter(|call| !without.iter().any(|it| call.starts_with(it)))
+            .filter(|call| !without.iter().any(|prefix| call.starts_with(prefix)))
             .collect()
     }
     pub(super) fn link(&self, file: CredentialsFile, limit: u64) -> Link {
@@ -181,7 +181,7 @@ impl Carrier for Script {
     }
 }
 
-/// A good credentials file, there as long as the folder is.
+/// A valid credentials file, kept as long as the folder.
 pub(super) fn credentials() -> (tempfile::TempDir, CredentialsFile) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = CredentialsFile(folder.path().join("cbcredentials"));
@@ -246,7 +246,7 @@ const CATALOGUE: [(&str, &str); 7] = [
 ];
 
 impl Script {
-    /// The clouds of a set-up, on one account whose broker is this; with a catalogue.
+    /// The clouds of a set-up, on one account with this broker and a catalogue.
     pub(super) fn brokers(&self, setup: &str, file: CredentialsFile) -> Vec<super::CloudBroker> {
         for (call, document) in CATALOGUE {
             self.on(call, [Reply::ok(document)]);
@@ -268,7 +268,7 @@ impl Script {
     }
 }
 
-/// The path of the catalogue's lists, and of nothing else.
+/// Paths of the catalogue's lists only.
 pub(super) const LOOKING_UP: [&str; 7] = [
     "GET /softwares",
     "GET /executables",

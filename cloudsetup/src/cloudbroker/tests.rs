@@ -1,5 +1,4 @@
-//! Tests of the clouds of an account: whose is which machine, what is said of it, and how often the
-//! broker is asked.
+//! Tests of the clouds of an account: owners of machines, their data, and the number of calls.
 
 use super::{
     script::{LOOKING_UP, Reply, SETUP, Script, credentials, instance, job, list, with_instances},
@@ -88,18 +87,18 @@ async fn a_job_that_does_not_say_its_cloud_is_known_by_its_region_and_size() {
             )
         })
         .collect();
-    // E is where no cloud of the file is: it has to be shown somewhere.
+    // E is in no cloud of the file: it must be shown somewhere.
     assert_eq!(
         flavours,
         [("A", Some("big")), ("D", None), ("E", Some("small"))]
     );
     assert_eq!(ids(&brokers[1]).await, ["B"]);
-    // What is no longer to be rented may still run.
+    // A retired region may still have running machines.
     let retired = "<regions><region><id>l</id><name>CloudSigma London</name><active>false</active></region></regions>";
     script.on("GET /regions.xml", [Reply::ok(retired)]);
     brokers[0].account.catalogue.forget().await;
     assert_eq!(ids(&brokers[1]).await, ["B"]);
-    // No place, no list: a machine must not seem to be gone.
+    // No catalogue, no list: a machine must not seem to be gone.
     script.on("GET /regions.xml", [Reply::status(500, "")]);
     brokers[0].account.catalogue.forget().await;
     assert!(
@@ -149,7 +148,7 @@ async fn instances_are_known_by_their_deployment() {
     assert_eq!(
         (
             machine.application.as_deref(),
-            machine.flavour.as_ref().map(|it| it.as_str())
+            machine.flavour.as_ref().map(|flavour| flavour.as_str())
         ),
         (Some("VM"), Some("small"))
     );
@@ -190,7 +189,7 @@ async fn of_two_jobs_of_a_name_the_liveliest_is_listed() {
     assert_eq!(ids(&brokers[0]).await, ["A"]);
 }
 
-/// So many jobs run; the others do not, to spare the test their addresses.
+/// Number of running jobs; the others do not run, to spare the test their addresses.
 const RUNNING: usize = 7;
 
 #[tokio::test(start_paused = true)]

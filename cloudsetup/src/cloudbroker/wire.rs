@@ -1,10 +1,10 @@
-//! The bodies of orders: elements in the broker's order, and what `cloudsetup.xml` adds to them.
+//! The bodies of orders: elements in the broker's order, with additions from `cloudsetup.xml`.
 
 use crate::{Application, Extra, dom::same_name};
 use quick_xml::escape::escape;
 use std::fmt::Write;
 
-/// A body under way.
+/// A body in progress.
 pub(super) struct Document<'a> {
     root: &'static str,
     elements: Vec<(&'a str, String)>,
@@ -23,8 +23,8 @@ impl<'a> Document<'a> {
         self
     }
 
-    /// The whole, with what the cloud and then the application add. What they name too is as the
-    /// last of them says.
+    /// The complete body, with additions of the cloud and then of the application. A later value
+    /// replaces an earlier one.
     pub(super) fn finish(self, cloud: &[Extra], application: &[Extra]) -> String {
         let overridden =
             |name: &str, by: &[Extra]| by.iter().any(|extra| same_name(&extra.name, name));

@@ -99,8 +99,7 @@ fn a_byte_order_mark_is_skipped() {
 
 #[test]
 fn places_are_counted_through_once() {
-    // One line of half a megabyte: counted from its begin for each element, this would take
-    // minutes.
+    // One line of half a megabyte: counting from its start for each element would take minutes.
     let text = format!("<r>{}</r>", "<é>1</é>".repeat(50_000));
     let begun = std::time::Instant::now();
     let root = parse(&text).expect("XML");

@@ -20,13 +20,13 @@ use bytes::Bytes;
 use micado_api::{CloudName, ClusterId};
 use std::{collections::HashMap, future::Future, time::Duration};
 
-/// Where a machine finds its files, without the leading `/`.
+/// Folder of a machine's files, without the leading `/`.
 const HOME: &str = "etc/micado";
-/// Time-out of a whole call of the broker.
+/// Time-out of a whole broker call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(180);
-/// How long a machine may take to shut down.
+/// Time for a machine to shut down.
 const SHUTDOWN_SECONDS: i32 = 4;
-/// Pause between two looks at a container that is being removed.
+/// Poll interval while a container is being removed.
 const REMOVAL_POLL: Duration = Duration::from_millis(50);
 
 #[async_trait]
@@ -61,8 +61,9 @@ impl Broker for LocalCloud {
             self.ensure_network(&engine, &order.cluster).await?;
             match self.find(&engine, &order.name).await? {
                 Some(machine) if machine.state != MachineState::Pending => return Ok(machine),
-                // What an order that was cut off has made and not started. The rest of that order
-                // may still come: it must find nothing, unless it came just now.
+                // Left behind by an interrupted order, created but never started. The rest of that
+                // order may still arrive, and must find nothing; `discard` spares a container that
+                // has started meanwhile.
                 Some(half_made) if discard(&engine, &half_made.id).await? => {}
                 Some(_) => {
                     return self
@@ -81,7 +82,7 @@ impl Broker for LocalCloud {
         .await
     }
 
-    /// The container goes last: as long as it is listed, a repeated call finishes what an
+    /// The container is removed last: while it is listed, a repeated call finishes what an
     /// interrupted one left.
     async fn terminate(&self, name: &str) -> Result<(), BrokerError> {
         bounded(async {
@@ -89,14 +90,14 @@ impl Broker for LocalCloud {
             let Some(machine) = self.find(&engine, name).await? else {
                 return Ok(());
             };
-            // Shut down, not cut off: an engine that takes its leave keeps no other waiting for it.
-            // One that does not hear is killed.
+            // A shutdown, not a power cut: an engine that leaves properly keeps no other engine
+            // waiting. An engine that does not react is killed.
             let shutdown = StopContainerOptionsBuilder::default()
                 .t(SHUTDOWN_SECONDS)
                 .build();
             match engine.stop_container(&machine.id, Some(shutdown)).await {
                 Ok(()) => {}
-                // Gone already, or not running.
+                // Already gone, or not running.
                 Err(error) if matches!(status(&error), Some(304 | 404 | 409)) => {}
                 Err(error) => return Err(refused_or_unknown(error)),
             }
@@ -110,10 +111,10 @@ impl Broker for LocalCloud {
 }
 
 impl LocalCloud {
-    /// The machine of this name. A container of the name that is not our machine is an error: it
+    /// The machine of this name. A container of that name which is not our machine is an error: it
     /// must never be touched.
     async fn find(&self, engine: &Docker, name: &str) -> Result<Option<Machine>, BrokerError> {
-        // The engine matches names as patterns, so the exact one is picked here.
+        // The engine matches names as patterns; pick the exact one here.
         let filters = HashMap::from([("name".to_owned(), vec![format!("^/{name}$")])]);
         let named = containers(engine, filters).await?;
         let slashed = format!("/{name}");
@@ -134,7 +135,7 @@ impl LocalCloud {
         machine.map(Some).ok_or_else(foreign)
     }
 
-    /// Makes the container, not started yet.
+    /// Creates the container without starting it.
     async fn create(&self, engine: &Docker, order: &Order) -> Result<Machine, BrokerError> {
         let flavour = self
             .cloud
@@ -153,7 +154,7 @@ impl LocalCloud {
         let request = container::request(order, &self.cloud.name, flavour, &self.config, &host);
         match engine.create_container(Some(options), request).await {
             Ok(_) => {}
-            // Somebody was faster with the same order, or the name is taken: `find` tells which.
+            // The same order was faster, or the name is taken: `find` tells which.
             Err(error) if status(&error) == Some(409) => {}
             Err(error) if status(&error) == Some(404) => {
                 let image = &self.config.image;
@@ -170,9 +171,9 @@ impl LocalCloud {
     }
 }
 
-/// Gives a container that was never started its files and starts it. One that the engine cannot
-/// start is removed, so that a refusal leaves nothing. By its id, never by its name: what comes
-/// late must not reach the container of the next order.
+/// Copies the files into a container that was never started, and starts it. A container that cannot
+/// start is removed, so a refusal leaves nothing. Addressed by id, never by name: a late call must
+/// not reach the container of the next order.
 async fn boot(engine: &Docker, machine: &Machine, archive: Bytes) -> Result<(), BrokerError> {
     let into_root = UploadToContainerOptionsBuilder::default().path("/").build();
     let uploaded = engine
@@ -192,15 +193,15 @@ async fn boot(engine: &Docker, machine: &Machine, archive: Bytes) -> Result<(), 
     }
 }
 
-/// The engine itself takes a container back whose maker hung up before it was whole; it may be seen
-/// for a moment.
+/// The engine removes a container when its creator hangs up early; such a container is visible for
+/// a moment.
 fn vanished(name: &str) -> BrokerError {
     BrokerError::Unknown(format!(
         "container `{name}`, or its network, was removed while it was being made: ask again"
     ))
 }
 
-/// Removes a container with its anonymous volumes and returns when it is no longer listed.
+/// Removes a container with its anonymous volumes; resolves once it is no longer listed.
 async fn remove(engine: &Docker, id: &str) -> Result<(), BrokerError> {
     loop {
         let with_volumes = RemoveContainerOptionsBuilder::default()
@@ -209,7 +210,7 @@ async fn remove(engine: &Docker, id: &str) -> Result<(), BrokerError> {
             .build();
         match engine.remove_container(id, Some(with_volumes)).await {
             Err(error) if status(&error) == Some(404) => return Ok(()),
-            // "removal is already in progress": the engine tells nobody when it is done.
+            // "removal is already in progress": the engine does not report the end.
             Err(error) if status(&error) == Some(409) => tokio::time::sleep(REMOVAL_POLL).await,
             Err(error) => return Err(refused_or_unknown(error)),
             Ok(()) => {}
@@ -217,8 +218,8 @@ async fn remove(engine: &Docker, id: &str) -> Result<(), BrokerError> {
     }
 }
 
-/// Removes a container that was never started; `false` when it has been started after all. The
-/// engine's answer is the judge: it waits for a start under way.
+/// Removes a container that was never started; `false` if it has been started after all. The engine
+/// decides: it waits for a start in flight.
 async fn discard(engine: &Docker, id: &str) -> Result<bool, BrokerError> {
     loop {
         let with_volumes = RemoveContainerOptionsBuilder::default().v(true).build();
@@ -248,7 +249,7 @@ async fn containers(
         .map_err(refused_or_unknown)
 }
 
-/// The answer, or `Unknown` when it takes too long.
+/// The result of the call, or `Unknown` after the time-out.
 async fn bounded<T>(call: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
     let late = |_| {
         Err(BrokerError::Unknown(format!(

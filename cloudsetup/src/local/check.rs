@@ -1,4 +1,4 @@
-//! Whether machines could be made: the engine answers, and has the node image.
+//! Checks that machines can be made: the engine answers and has the node image.
 
 use super::{
     LocalCloud,
@@ -7,7 +7,7 @@ use super::{
 use crate::cloudbroker::Finding;
 
 impl LocalCloud {
-    /// Looks at the engine for what machines are made of. Changes nothing.
+    /// Checks the engine and the node image. Changes nothing.
     pub async fn check(&self) -> Vec<Finding> {
         let finding = |what, problem| Finding {
             cloud: self.cloud.name.clone(),

@@ -1,35 +1,34 @@
-//! What a machine is as a container: the request that makes it from an order, and the machine read
-//! back from the engine's list.
+//! A machine as a container: the create request for an order, and the machine read back from the
+//! engine's list.
 
 use crate::{Flavour, LocalConfig, Machine, MachineState, Order};
 use bollard::models::{
     ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum as State, HostConfig,
-    HostConfigCgroupnsModeEnum as CgroupNs, HostConfigLogConfig, NetworkCreateRequest,
-    RestartPolicy, RestartPolicyNameEnum,
+    HostConfigCgroupnsModeEnum as CgroupNs, HostConfigLogConfig, Ipam, IpamConfig,
+    NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum,
 };
 use micado_api::{
     CloudName, ClusterId, InstanceId, MachineName,
     labels::{APPLICATION, CLOUD, CLUSTER, FLAVOUR, INSTANCE, LOCATION, TAG},
 };
-use std::{collections::HashMap, str::FromStr};
+use std::{collections::HashMap, net::Ipv4Addr, str::FromStr};
 
-/// The host's CPUs that a machine is pinned to, as `0,1`.
+/// Label: the host's CPUs that a machine is pinned to, as `0,1`.
 const CPUS: &str = "micado.cpus";
 
-/// What of the hosting engine's machine decides how a machine is made.
+/// Properties of the hosting machine that shape a new machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Host {
-    /// How many machines are pinned to each CPU.
+    /// Number of machines pinned to each CPU.
     pub(super) pinned: Vec<usize>,
     /// Cgroup version 2, else 1.
     pub(super) unified_cgroups: bool,
-    /// What it can give away, without `CAP_`.
+    /// Capabilities that it can grant, without `CAP_`.
     pub(super) capabilities: Vec<String>,
 }
 
 impl Host {
-    /// The `wanted` CPUs that fewest machines are pinned to, as the kernel writes them; `None` for
-    /// all.
+    /// The `wanted` CPUs with the fewest pinned machines, in the kernel's notation; `None` for all.
     fn choose_cpus(&self, wanted: usize) -> Option<String> {
         if wanted >= self.pinned.len() {
             return None;
@@ -47,7 +46,7 @@ impl Host {
     }
 }
 
-/// How many of these containers are pinned to each of the host's CPUs.
+/// Number of these containers pinned to each of the host's CPUs.
 pub(super) fn pinned(containers: &[ContainerSummary], cpus: usize) -> Vec<usize> {
     let mut counts = vec![0; cpus];
     let labels = containers
@@ -64,18 +63,40 @@ pub(super) fn pinned(containers: &[ContainerSummary], cpus: usize) -> Vec<usize>
     counts
 }
 
-/// The network of the instances, marked as this cluster's.
-pub(super) fn network(name: &str, cluster: &ClusterId) -> NetworkCreateRequest {
+/// The network of the instances, labelled for this cluster, with this subnet or the engine's
+/// choice.
+pub(super) fn network(
+    name: &str,
+    cluster: &ClusterId,
+    subnet: Option<&str>,
+) -> NetworkCreateRequest {
+    let ipam = subnet.map(|subnet| Ipam {
+        config: Some(vec![IpamConfig {
+            subnet: Some(subnet.to_owned()),
+            gateway: first_address(subnet),
+            ..IpamConfig::default()
+        }]),
+        ..Ipam::default()
+    });
     NetworkCreateRequest {
         name: name.to_owned(),
         driver: Some("bridge".to_owned()),
+        ipam,
         labels: Some([(CLUSTER.to_owned(), cluster.to_string())].into()),
         ..NetworkCreateRequest::default()
     }
 }
 
-/// Label filters of the engine's list: the machines of this cluster in this cloud, or, without,
-/// those of anybody.
+/// The gateway that engines choose where none is named. It is named all the same: engine 20.10 does
+/// not show the one that it chose for a subnet that was named.
+fn first_address(subnet: &str) -> Option<String> {
+    let network: Ipv4Addr = subnet.split_once('/')?.0.parse().ok()?;
+    let first = u32::from(network).checked_add(1)?;
+    Some(Ipv4Addr::from(first).to_string())
+}
+
+/// Label filters for the engine's list: the machines of this cluster in this cloud; without it,
+/// those of any cluster.
 pub(super) fn filters(of: Option<(&ClusterId, &CloudName)>) -> HashMap<String, Vec<String>> {
     let labels = match of {
         Some((cluster, cloud)) => vec![
@@ -88,14 +109,14 @@ pub(super) fn filters(of: Option<(&ClusterId, &CloudName)>) -> HashMap<String, V
     [("label".to_owned(), labels)].into()
 }
 
-/// Whether these labels are of a thing that we made for this cluster.
+/// True if these labels belong to something made for this cluster.
 pub(super) fn belongs(labels: Option<&HashMap<String, String>>, cluster: &ClusterId) -> bool {
     labels
         .and_then(|labels| labels.get(CLUSTER))
         .is_some_and(|label| label == cluster.as_str())
 }
 
-/// Whether these labels are of the machine with this unique name.
+/// True if these labels belong to the machine with this unique name.
 pub(super) fn is_machine(
     labels: Option<&HashMap<String, String>>,
     cloud: &CloudName,
@@ -113,8 +134,8 @@ pub(super) fn is_machine(
             == Some(name)
 }
 
-/// The container of this order. The flavour's memory and cores are its real limits, never above
-/// what the host has; a flavour without a size has none.
+/// The create request of this order. The flavour's memory and cores become enforced limits, capped
+/// by the host's own; a flavour without a size has none.
 pub(super) fn request(
     order: &Order,
     cloud: &CloudName,
@@ -174,8 +195,8 @@ pub(super) fn request(
     }
 }
 
-/// The rights that an engine in a container needs, short of `--privileged`: that asks for
-/// capabilities which the host itself may lack.
+/// Rights for an engine in a container, short of `--privileged`: that asks for capabilities which
+/// the host itself may lack.
 pub(super) fn rights(unified_cgroups: bool, capabilities: Vec<String>) -> HostConfig {
     HostConfig {
         binds: (!unified_cgroups).then(|| vec!["/sys/fs/cgroup:/sys/fs/cgroup:rw".to_owned()]),
@@ -197,7 +218,7 @@ pub(super) fn rights(unified_cgroups: bool, capabilities: Vec<String>) -> HostCo
     }
 }
 
-/// The machine that this container of the engine's list is; `None` when it is none of ours.
+/// The machine behind this container of the engine's list; `None` for foreign containers.
 pub(super) fn machine(summary: &ContainerSummary) -> Option<Machine> {
     let labels = summary.labels.as_ref()?;
     let networks = summary
@@ -232,7 +253,7 @@ fn label<T: FromStr>(labels: &HashMap<String, String>, key: &str) -> Option<T> {
     labels.get(key)?.parse().ok()
 }
 
-/// A machine that restarts is rented and comes up by itself: it runs.
+/// A restarting machine is rented and comes up by itself: it counts as running.
 fn state(state: State) -> MachineState {
     match state {
         State::CREATED | State::EMPTY => MachineState::Pending,

@@ -8,10 +8,10 @@ use bollard::{
 };
 use std::time::Duration;
 
-/// Time-out of a single request. Making a container on a busy machine takes seconds.
+/// Time-out of a single request. Creating a container on a busy machine takes seconds.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An answering engine, spoken to in the newest API version that both know.
+/// Connects to an engine that answers, in the newest API version that both sides know.
 pub(super) async fn connect(endpoint: &str) -> Result<Docker, Error> {
     let negotiated = Docker::connect_with_host(endpoint)?
         .with_timeout(REQUEST_TIMEOUT)
@@ -21,12 +21,12 @@ pub(super) async fn connect(endpoint: &str) -> Result<Docker, Error> {
         .unwrap_or(Err(Error::RequestTimeoutError))
 }
 
-/// Whether its machine has cgroup version 2.
+/// True if the engine's machine has cgroup version 2.
 pub(super) fn unified_cgroups(info: &SystemInfo) -> bool {
     info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_2)
 }
 
-/// The status of an answer that is an error; `None` when there was no answer.
+/// Status of an error response; `None` if there was no response.
 pub(super) fn status(error: &Error) -> Option<u16> {
     match error {
         Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
@@ -34,7 +34,7 @@ pub(super) fn status(error: &Error) -> Option<u16> {
     }
 }
 
-/// Status 4xx is a refusal, in the engine's words. Everything else says nothing of the effect.
+/// Status 4xx is a refusal with the engine's message. Everything else leaves the effect open.
 pub(super) fn refused_or_unknown(error: Error) -> BrokerError {
     match error {
         Error::DockerResponseServerError {
@@ -46,7 +46,7 @@ pub(super) fn refused_or_unknown(error: Error) -> BrokerError {
     }
 }
 
-/// An error with its causes: bollard's own text alone hides them.
+/// An error with its causes, which bollard's own text hides.
 pub(super) fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);

@@ -1,5 +1,5 @@
-//! What only the machine that the hosting engine runs on can tell or do: its capabilities, and
-//! cgroups that stay behind.
+//! Facts and actions tied to the hosting engine's own machine: its capabilities, and cgroups left
+//! behind.
 
 use std::{
     fs, io,
@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-/// Capabilities by their bit. Those after `AUDIT_READ` (PERFMON, BPF, CHECKPOINT_RESTORE) are left
-/// out: engine 20.10 does not know their names and `SYS_ADMIN` includes them.
+/// Capabilities by bit. Those after `AUDIT_READ` (PERFMON, BPF, CHECKPOINT_RESTORE) are left out:
+/// engine 20.10 does not know their names, and `SYS_ADMIN` includes them.
 const CAPABILITIES: [&str; 38] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -50,16 +50,15 @@ const CAPABILITIES: [&str; 38] = [
     "AUDIT_READ",
 ];
 
-/// Where the cgroup file systems are.
+/// Root of the cgroup file systems.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// The socket's path, when the engine is on this machine.
+/// The socket's path, if the engine is on this machine.
 pub(super) fn socket(endpoint: &str) -> Option<&Path> {
     endpoint.strip_prefix("unix://").map(Path::new)
 }
 
-/// The capabilities that the engine can give away: its own, where it runs on this machine and lets
-/// us see them, else all.
+/// Capabilities that the engine can grant: its own if it runs visibly on this machine, else all.
 pub(super) async fn capabilities(endpoint: &str) -> Vec<String> {
     let effective = match socket(endpoint) {
         Some(path) => engine_capabilities(path).await.unwrap_or(u64::MAX),
@@ -76,8 +75,8 @@ fn named(effective: u64) -> Vec<String> {
     held.map(|(_, name)| (*name).to_owned()).collect()
 }
 
-/// Asks the kernel who is at the other end of the socket: our own capabilities say nothing when the
-/// manager does not run as root.
+/// Asks the kernel for the process at the other end of the socket: our own capabilities prove
+/// nothing when the manager does not run as root.
 async fn engine_capabilities(socket: &Path) -> Option<u64> {
     let peer = tokio::net::UnixStream::connect(socket)
         .await
@@ -91,9 +90,9 @@ async fn engine_capabilities(socket: &Path) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-/// Removes the cgroups of a stopped container of this machine, by its full id, together with those
-/// that its inner engine made below: on v1 the hosting engine leaves them behind. What does not go
-/// within two seconds is left, with a warning: it costs a few kilobytes and nothing else.
+/// Removes the cgroups of a stopped container of this machine, by its full id, with those that its
+/// inner engine made below: on version 1 the hosting engine leaves them behind. After two seconds
+/// the rest is left with a warning; it costs a few kilobytes and nothing else.
 pub async fn remove_cgroups(container_id: &str) {
     let name = container_id.to_owned();
     let removal = tokio::task::spawn_blocking(move || remove_below(Path::new(CGROUPS), &name));
@@ -113,12 +112,12 @@ fn remove_below(root: &Path, name: &str) -> io::Result<()> {
         false,
         &mut found,
     );
-    // A folder is found before those below it: from the end, each is empty when its turn comes.
+    // A folder is found before those below it: from the end, each is empty when it is removed.
     found.iter().rev().try_for_each(|folder| remove_one(folder))
 }
 
-/// The folders of one of these names (the engine's driver `systemd` has its own) anywhere below
-/// `folder`, and all below those. What vanishes meanwhile or cannot be read is not ours.
+/// Folders of one of these names anywhere below `folder` (the driver `systemd` has its own names),
+/// and all below those. Folders that vanish meanwhile or cannot be read are foreign.
 fn collect(folder: &Path, names: &[String; 2], inside: bool, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -129,7 +128,7 @@ fn collect(folder: &Path, names: &[String; 2], inside: bool, found: &mut Vec<Pat
     }
 }
 
-/// The kernel refuses while a killed process has not been reaped; cgroup v1 offers no event to wait
+/// The kernel refuses until a killed process is reaped; cgroup version 1 offers no event to wait
 /// for.
 fn remove_one(folder: &Path) -> io::Result<()> {
     for _ in 0..100 {

@@ -114,7 +114,7 @@ fn the_local_cloud_of_scripts_up_loads() {
     );
 }
 
-/// A good file, one element a line, with our extensions.
+/// A valid file, one element a line, with our extensions.
 const GOOD: &str = "<setup>
 <clouds>
 <cloud>

@@ -1,5 +1,5 @@
-//! A `local` cloud of the test's own, and what a test does to its machines behind the broker's
-//! back. All is removed after the test, also after a failed one.
+//! A `local` cloud for one test, with actions on its machines behind the broker's back. Everything
+//! is removed after the test, also after a failure.
 
 use bollard::{
     Docker,
@@ -20,7 +20,7 @@ const SETUP: &str = "<setup><clouds><cloud><name>here</name><broker>local</broke
     <flavour><size>small</size><memory>512M</memory><cores>1</cores></flavour>
     </flavours></cloud></clouds><applications><application><name>Node</name><sname>n</sname><executable>e</executable></application></applications></setup>";
 
-/// How long a machine or its engine may take for anything, on a busy machine.
+/// Upper bound for any action of a machine or its engine, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 pub struct Bed {
@@ -60,7 +60,7 @@ impl Bed {
             )
         });
         let cluster = ClusterId::trusted(format!("cloudtest-{name}-{}", std::process::id()));
-        let cloud = local_cloud(&cluster, &endpoint, &image);
+        let cloud = local_cloud(network(&cluster), None, &endpoint, &image);
         Self {
             cloud,
             cluster,
@@ -72,7 +72,22 @@ impl Bed {
 
     /// The same cloud on another engine or with another image.
     pub fn cloud_with(&self, endpoint: &str, image: &str) -> LocalCloud {
-        local_cloud(&self.cluster, endpoint, image)
+        local_cloud(network(&self.cluster), None, endpoint, image)
+    }
+
+    /// The same cloud on a network of this name, which must have these addresses if any.
+    pub fn cloud_on(&self, network: &str, subnet: Option<&str>) -> LocalCloud {
+        local_cloud(
+            network.to_owned(),
+            subnet.map(str::to_owned),
+            &self.endpoint,
+            &self.image,
+        )
+    }
+
+    /// The network of the bed's own cloud.
+    pub fn network(&self) -> String {
+        network(&self.cluster)
     }
 
     pub fn order<const N: usize>(
@@ -105,8 +120,8 @@ impl Bed {
             .find(|machine| machine.name == name)
     }
 
-    /// What a command prints on a machine, without the last line feed. Its words are part of the
-    /// panic when it fails.
+    /// Output of a command on a machine, without the last line feed. A failure panics with the
+    /// output.
     pub async fn run(&self, name: &str, script: &str) -> String {
         let (code, output) = self.try_run(name, script).await;
         assert_eq!(code, Some(0), "on {name}: {script}: {output}");
@@ -154,7 +169,7 @@ impl Bed {
         (code, String::from_utf8_lossy(&output).trim_end().to_owned())
     }
 
-    /// Waits for a command to succeed on a machine.
+    /// Waits until a command succeeds on a machine.
     async fn until(&self, name: &str, script: &str) {
         let start = Instant::now();
         loop {
@@ -215,7 +230,7 @@ impl Bed {
         lines.iter().map(ToString::to_string).collect()
     }
 
-    /// Memory that the machine really uses, page cache not counted, as people read it.
+    /// Memory that the machine uses, without page cache, in readable form.
     pub async fn memory(&self, name: &str) -> String {
         let id = self
             .host
@@ -254,7 +269,7 @@ impl Bed {
             .expect("restart");
     }
 
-    /// A container of this name that is nobody's machine.
+    /// A container of this name that is not a machine.
     pub async fn foreign(&self, name: &str) {
         let options = bollard::query_parameters::CreateContainerOptionsBuilder::default()
             .name(name)
@@ -271,7 +286,7 @@ impl Bed {
             .expect("foreign container");
     }
 
-    /// An engine that joins nothing, with its socket also in `folder`. Answers the container's id.
+    /// An engine that joins nothing, with its socket also in `folder`. Returns the container's id.
     pub async fn bare_engine(&self, name: &str, folder: &Path) -> String {
         let mut rights = micado_cloudsetup::local::engine_rights(&self.endpoint)
             .await
@@ -325,7 +340,7 @@ impl Bed {
         mounts.into_iter().filter_map(|mount| mount.name).collect()
     }
 
-    /// Which of these volumes still exist.
+    /// The volumes of these that still exist.
     pub async fn left_of(&self, volumes: &[String]) -> Vec<String> {
         let listed = self
             .host
@@ -385,7 +400,7 @@ fn network(cluster: &ClusterId) -> String {
     format!("{cluster}-net")
 }
 
-fn local_cloud(cluster: &ClusterId, endpoint: &str, image: &str) -> LocalCloud {
+fn local_cloud(network: String, subnet: Option<String>, endpoint: &str, image: &str) -> LocalCloud {
     let cloud = CloudSetup::parse(SETUP, "setup")
         .expect("a good setup")
         .clouds
@@ -394,13 +409,14 @@ fn local_cloud(cluster: &ClusterId, endpoint: &str, image: &str) -> LocalCloud {
         cloud,
         endpoint,
         LocalConfig {
-            network: network(cluster),
+            network,
             image: image.to_owned(),
+            subnet,
         },
     )
 }
 
-/// The cgroups of this container, by either of the engine's drivers, and all below them, on this
+/// The cgroups of this container, under either driver of the engine, and all below them, on this
 /// machine.
 pub fn cgroups(id: &str) -> Vec<PathBuf> {
     fn collect(folder: &Path, names: &[String; 2], inside: bool, found: &mut Vec<PathBuf>) {

@@ -6,7 +6,7 @@ use bed::{Bed, with_bed};
 use micado_cloudsetup::{Broker, BrokerError, LocalCloud, MachineState};
 use std::time::{Duration, Instant};
 
-/// Makes an image `probe` of a few programs of the machine's own.
+/// Makes an image `probe` from a few programs of the machine.
 const MAKE_PROBE: &str = "cd / && tar -c bin lib* usr/bin/bash usr/bin/head usr/bin/tail usr/lib*/ | docker import - probe >/dev/null";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +120,7 @@ async fn a_launch_that_was_cut_off_is_finished_by_the_next() {
             );
             let cut =
                 tokio::time::timeout(Duration::from_millis(cut_ms), bed.cloud.launch(&order)).await;
-            // The engine may be taking the cut-off one back just now: `Unknown` says to ask again,
+            // The engine may just be removing the interrupted one: `Unknown` says to ask again,
             // which the manager does for 30 s.
             let asked = Instant::now();
             let machine = loop {
@@ -176,8 +176,8 @@ async fn what_is_not_ours_or_not_there_is_refused_in_plain_words() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_names_what_is_missing_and_leaves_nothing() {
     with_bed("check", async |bed| {
-        let problems = async |cloud: LocalCloud| cloud.check().await.into_iter().map(|it| it.problem.unwrap_or_default()).collect::<Vec<_>>();
-        assert_eq!(bed.cloud.check().await.iter().filter(|it| it.problem.is_none()).count(), 2);
+        let problems = async |cloud: LocalCloud| cloud.check().await.into_iter().map(|finding| finding.problem.unwrap_or_default()).collect::<Vec<_>>();
+        assert_eq!(bed.cloud.check().await.iter().filter(|finding| finding.problem.is_none()).count(), 2);
         let no_image = problems(bed.cloud_with(&bed.endpoint, "micado-node:no-such-tag")).await;
         assert_eq!(no_image, ["", "the engine does not have it: build `micado-node:no-such-tag` with scripts/node-image/build"]);
         let [no_engine] = &problems(bed.cloud_with("unix:///nowhere/docker.sock", "image")).await[..] else { panic!("nothing more can be looked for") };
@@ -186,8 +186,8 @@ async fn a_check_names_what_is_missing_and_leaves_nothing() {
     .await;
 }
 
-/// How machines join is tested with their packages (`scripts/packages/test`) and end to end; here,
-/// that a machine's disk outlasts its power.
+/// Joining is tested with the packages (`scripts/packages/test`) and end to end. This test shows
+/// that a machine's disk survives a power loss.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_in_a_swarm_is_in_it_again_after_a_restart() {
     with_bed("swarm", async |bed| {
@@ -224,7 +224,7 @@ async fn a_machine_in_a_swarm_is_in_it_again_after_a_restart() {
             .run(&worker.name, "docker info --format '{{.Swarm.NodeID}}'")
             .await;
         bed.restart(&worker.name).await;
-        // The manager may not have missed it yet, so the machine itself is asked.
+        // The manager may not have missed it yet, so ask the machine itself.
         bed.active(&worker.name).await;
         bed.ready(&manager.name, worker.tag.as_str()).await;
         assert_eq!(
@@ -239,7 +239,7 @@ async fn a_machine_in_a_swarm_is_in_it_again_after_a_restart() {
     .await;
 }
 
-/// How end-to-end tests get a manager's engine of their own.
+/// End-to-end tests get a manager's engine of their own this way.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_an_order_the_image_is_an_engine_on_a_shared_socket() {
     with_bed("engine", async |bed| {
@@ -264,7 +264,7 @@ async fn without_an_order_the_image_is_an_engine_on_a_shared_socket() {
     .await;
 }
 
-/// The hosting engine's address on the instances' network is what a manager on the host advertises.
+/// A manager on the host advertises the hosting engine's address on the instances' network.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_network_is_made_once_and_only_ours_is_removed() {
     with_bed("network", async |bed: &Bed| {
@@ -288,6 +288,46 @@ async fn the_network_is_made_once_and_only_ours_is_removed() {
             .remove_network(&bed.cluster)
             .await
             .expect("removing what is gone");
+    })
+    .await;
+}
+
+/// Machines are told where the manager is by the network's gateway, so a network that was lost comes
+/// back with its addresses: by the cloud that made it, and by a later one that was told of them. The
+/// engine's own choice would be others, those of the network that was made first and is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_network_is_made_again_with_its_addresses() {
+    with_bed("again", async |bed: &Bed| {
+        let first_name = format!("{}-first", bed.network());
+        let first = bed.cloud_on(&first_name, None);
+        let lost = async || {
+            bed.cloud
+                .remove_network(&bed.cluster)
+                .await
+                .expect("a lost network");
+        };
+        let (_, taken) = first.gateway(&bed.cluster).await.expect("the first");
+        let before = bed.cloud.gateway(&bed.cluster).await.expect("the second");
+        first
+            .remove_network(&bed.cluster)
+            .await
+            .expect("the first is gone");
+        lost().await;
+
+        let again = bed.cloud.gateway(&bed.cluster).await;
+        assert_eq!(again.expect("made again"), before);
+        lost().await;
+        let later = bed.cloud_on(&bed.network(), Some(&before.1));
+        let again = later.gateway(&bed.cluster).await;
+        assert_eq!(again.expect("made by a later one"), before);
+
+        // One that has other addresses than it must have, and one whose addresses are taken.
+        let other = bed.cloud_on(&bed.network(), Some(&taken));
+        let refused = other.gateway(&bed.cluster).await.expect_err("a refusal");
+        assert!(refused.to_string().contains(&taken), "{refused}");
+        let squatter = bed.cloud_on(&first_name, Some(&before.1));
+        let refused = squatter.gateway(&bed.cluster).await.expect_err("a refusal");
+        assert!(refused.to_string().contains("was lost"), "{refused}");
     })
     .await;
 }

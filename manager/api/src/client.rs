@@ -19,14 +19,14 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
-/// How long an answer that is not a stream may take. A launch may ask a distant registry first.
+/// Time-out of replies that are not streams. A launch may ask a distant registry first.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A manager to talk to; cheap to clone. Nothing is sent before the first call.
+/// A client of one manager; cheap to clone. Nothing is sent before the first call.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
-    /// As a person gave it, for messages.
+    /// Address as given, for messages.
     address: String,
     base: Url,
     token: Option<String>,
@@ -36,7 +36,7 @@ impl Client {
     /// The manager at `unix:///path/to/micado.sock` or `https://host:port`.
     ///
     /// # Errors
-    /// When the address is neither, or when a file that `options` names cannot be used.
+    /// If the address is neither, or a file that `options` names cannot be used.
     pub fn connect(address: &str, options: &ConnectOptions) -> Result<Self, ClientError> {
         address::connect(address, options)
     }
@@ -44,22 +44,22 @@ impl Client {
     /// The cluster on one screen.
     ///
     /// # Errors
-    /// See [`ClientError`]; so it is for all calls.
+    /// See [`ClientError`], as for all calls.
     pub async fn status(&self) -> Result<StatusView, ClientError> {
         self.get(&["v1", "status"], &[]).await
     }
 
-    /// Whether the manager is up and sees its engine.
+    /// Succeeds if the manager is up and observes its engine.
     ///
     /// # Errors
-    /// `Unavailable` while it does not.
+    /// `Unavailable` otherwise.
     pub async fn ready(&self) -> Result<(), ClientError> {
         self.send(Method::GET, &["readyz"], &[], None::<&()>)
             .await
             .map(drop)
     }
 
-    /// Instances; with `all`, those that are over too.
+    /// Instances; with `all`, ended ones too.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -68,7 +68,7 @@ impl Client {
             .await
     }
 
-    /// Rents a machine; returns when that is recorded, long before it is up.
+    /// Rents a machine; resolves when that is recorded, long before it is up.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -77,7 +77,7 @@ impl Client {
             .await
     }
 
-    /// Empties a machine and gives it back; returns when that is recorded.
+    /// Drains a machine and returns it; resolves when that is recorded.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -91,7 +91,7 @@ impl Client {
         .await
     }
 
-    /// Containers; with `all`, those that are over too.
+    /// Containers; with `all`, ended ones too.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -100,16 +100,16 @@ impl Client {
             .await
     }
 
-    /// Runs one more container; returns when that is recorded, before it runs.
+    /// Runs more containers; resolves when that is recorded, before they run.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn launch(&self, request: &LaunchRequest) -> Result<ContainerView, ClientError> {
+    pub async fn launch(&self, request: &LaunchRequest) -> Result<Vec<ContainerView>, ClientError> {
         self.ask(Method::POST, &["v1", "containers"], &[], Some(request))
             .await
     }
 
-    /// Stops the containers of this name (a service's or a container's); returns when that is
+    /// Stops the containers of this name (a service's or a container's); resolves when that is
     /// recorded.
     ///
     /// # Errors
@@ -124,7 +124,7 @@ impl Client {
         .await
     }
 
-    /// Forgets stopped containers of this name.
+    /// Removes the records of stopped containers of this name.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -154,7 +154,8 @@ impl Client {
         self.get(&["v1", "services", name], &[]).await
     }
 
-    /// Why a container, the containers of a service, or an instance are where and how they are.
+    /// Reasons for the placement and state of a container, the containers of a service, or an
+    /// instance.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -162,7 +163,7 @@ impl Client {
         self.get(&["v1", "explain", name], &[]).await
     }
 
-    /// Images, and what was learned of them.
+    /// Images, and the footprints learned from them.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -179,7 +180,7 @@ impl Client {
             .await
     }
 
-    /// What a container or an instance used.
+    /// Past usage of a container or an instance.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -196,7 +197,7 @@ impl Client {
         self.get(&["v1", "history", name], &pairs).await
     }
 
-    /// What happened to containers, oldest first.
+    /// Events of containers, oldest first.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -206,8 +207,8 @@ impl Client {
             ("instance", query.instance.clone()),
         ];
         let numbers = [
-            ("since", query.since.map(|it| it.to_string())),
-            ("limit", query.limit.map(|it| it.to_string())),
+            ("since", query.since.map(|since| since.to_string())),
+            ("limit", query.limit.map(|limit| limit.to_string())),
         ];
         let pairs: Vec<_> = words
             .into_iter()
@@ -217,10 +218,10 @@ impl Client {
         self.get(&["v1", "events"], &pairs).await
     }
 
-    /// The log of a container, or of all containers of a service, as it comes.
+    /// The log of a container, or of all containers of a service, as a stream.
     ///
     /// # Errors
-    /// See [`ClientError`]; the stream breaks off with an error when the manager does.
+    /// See [`ClientError`]; the stream ends with an error if the manager does.
     pub async fn logs(
         &self,
         name: &str,
@@ -245,11 +246,11 @@ impl Client {
         Ok(self.body(response).map_err(ClientError::cut))
     }
 
-    /// The steps of what goes on with a container or an instance: those that were, then those that
-    /// come. Ends after one that is settled.
+    /// Progress of a container or an instance: past steps, then new ones as they come. Ends once it
+    /// is settled.
     ///
     /// # Errors
-    /// See [`ClientError`]; the stream breaks off with an error when the manager does.
+    /// See [`ClientError`]; the stream ends with an error if the manager does.
     pub async fn progress(
         &self,
         subject: &str,
@@ -296,7 +297,7 @@ impl Client {
             })
     }
 
-    /// Sends and takes the head of the answer; a refusal is read whole.
+    /// Sends a request and awaits the reply's head; a refusal is read completely.
     async fn send(
         &self,
         method: Method,

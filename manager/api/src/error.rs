@@ -1,4 +1,4 @@
-//! What the manager answers when it refuses: what went wrong, why, and what to do next.
+//! Refusals of the manager: error, cause and next step.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,26 +6,26 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorCode {
-    /// The request itself makes no sense (400; exit code 2).
+    /// The request itself is malformed (400; exit code 2).
     BadRequest,
     /// No valid token or credential was sent (401).
     Unauthorized,
-    /// A name that is not there (404).
+    /// No such name (404).
     NotFound,
     /// The thing is not in a state that allows this (409).
     Conflict,
-    /// It was there, or could be done, and never again will (410).
+    /// It existed, or was possible, and never will be again (410).
     Gone,
-    /// The request can never be satisfied as it stands (422).
+    /// The request cannot be satisfied unchanged (422).
     Unsatisfiable,
-    /// Something we depend on does not answer; try again later (503).
+    /// A dependency does not answer; try again later (503).
     Unavailable,
-    /// A fault of ours (500).
+    /// A fault in the manager (500).
     Internal,
 }
 
 impl ErrorCode {
-    /// The HTTP status that carries it.
+    /// The HTTP status of this class.
     #[must_use]
     pub const fn http_status(self) -> u16 {
         match self {
@@ -41,7 +41,7 @@ impl ErrorCode {
     }
 }
 
-/// The body of every answer that is not a success.
+/// The body of every reply that is not a success.
 #[derive(
     Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, thiserror::Error,
 )]

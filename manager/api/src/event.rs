@@ -1,22 +1,22 @@
-//! What happened to containers, as it is shown.
+//! Events of containers, as shown.
 
 use crate::{ContainerName, Tag, Timestamp, agent::ContainerHappening};
 use serde::{Deserialize, Serialize};
 
-/// Something that happened to a container.
+/// An event of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EventView {
-    /// When, by the machine's clock.
+    /// Time, by the machine's clock.
     pub at: Timestamp,
     /// The container.
     pub container: ContainerName,
-    /// The tag of the instance that it was on.
+    /// Tag of its instance.
     pub instance: Tag,
-    /// Its image, as it was asked for.
+    /// Its image, as requested.
     pub image: String,
-    /// The engine's id of what ran.
+    /// The engine's id of the container that ran.
     pub id: String,
-    /// What happened.
+    /// Kind of event.
     #[serde(flatten)]
     pub what: ContainerHappening,
 }

@@ -1,58 +1,56 @@
-//! The trade: a rented machine's credential for all that it needs to be a node of the cluster. What
-//! its boot script sends and gets.
+//! Joining: a rented machine trades its credential for everything that a node of the cluster needs.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a machine sends.
+/// Request of a machine's boot script.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JoinRequest {
-    /// What it was ordered with, for it alone. Secret.
+    /// The credential from the order, valid for this machine only. Secret.
     pub credential: String,
     /// A request for a certificate (PKCS#10, PEM), made with the machine's own key.
     pub csr: String,
 }
 
-/// What it gets.
+/// Reply to a machine.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct JoinAnswer {
-    /// How its engine joins.
+    /// Parameters for its engine to join the Swarm.
     pub swarm: SwarmJoin,
     /// Its own client certificate, for the key of its request, PEM.
     pub certificate: String,
     /// The cluster's authority, PEM.
     pub authority: String,
-    /// Lines for `/etc/hosts`, `ADDRESS NAME`: names that the answer has and no DNS knows. None so
-    /// far.
+    /// Lines for `/etc/hosts`, `ADDRESS NAME`: names in this reply that no DNS knows. None so far.
     pub hosts: Vec<String>,
-    /// Where it gets images.
+    /// Access to images.
     pub registry: RegistryAccess,
 }
 
-/// The body of the engine's `POST /swarm/join`, as it stands.
+/// The body of the engine's `POST /swarm/join`, unchanged.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct SwarmJoin {
-    /// Where the engine listens for other nodes.
+    /// Address where the engine listens for other nodes.
     pub listen_addr: String,
     /// The Swarm's managers, `HOST:2377`.
     pub remote_addrs: Vec<String>,
-    /// The worker token that is good at present. Secret.
+    /// The worker token valid at present. Secret.
     pub join_token: String,
 }
 
-/// What a machine needs to pull from the cluster's registry.
+/// Access to the cluster's registry.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RegistryAccess {
-    /// `HOST:PORT`, as it stands in the names of images.
+    /// `HOST:PORT`, as in the names of images.
     pub host: String,
     /// The authority of the registry's certificate, PEM.
     pub authority: String,
-    /// The client certificate to show, PEM.
+    /// The client certificate to present, PEM.
     pub certificate: String,
-    /// Its key, PEM; without one it is the machine's own certificate, and the machine's own key
-    /// goes with it. Secret.
+    /// Its key, PEM; absent if the certificate is the machine's own, with the machine's own key.
+    /// Secret.
     pub key: Option<String>,
 }
 

@@ -1,19 +1,19 @@
-//! The labels by which machines, and what runs on them, say whose and what they are.
+//! Labels that identify machines, and what runs on them.
 
-/// What all of our labels begin with.
+/// Common prefix of our labels.
 pub const PREFIX: &str = "micado.";
 /// The cluster a thing belongs to.
 pub const CLUSTER: &str = "micado.cluster";
-/// On a machine or its engine: which instance it is. On a Swarm service: which instance it is
-/// pinned to.
+/// On a machine or its engine: its instance id. On a Swarm service: the instance that it is pinned
+/// to.
 pub const INSTANCE: &str = "micado.instance";
-/// On a machine or its engine: what people call it.
+/// On a machine or its engine: the name that people use.
 pub const TAG: &str = "micado.tag";
 /// On a machine or its engine: its role.
 pub const LOCATION: &str = "micado.location";
-/// On a machine or its engine: what it runs, as `cloudsetup.xml` names it.
+/// On a machine or its engine: its application in `cloudsetup.xml`.
 pub const APPLICATION: &str = "micado.application";
-/// On a machine or its engine: its size's name.
+/// On a machine or its engine: the name of its flavour.
 pub const FLAVOUR: &str = "micado.flavour";
-/// On a machine or its engine: where it is rented.
+/// On a machine or its engine: its cloud.
 pub const CLOUD: &str = "micado.cloud";

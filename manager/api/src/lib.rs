@@ -1,5 +1,7 @@
 //! The contract between the manager and its callers (CLI, agent, proxy): wire types, errors and a
-//! client. No I/O but HTTP.
+//! client. No I/O except HTTP.
+
+#![warn(missing_docs)]
 
 pub mod agent;
 pub mod client;
@@ -9,6 +11,7 @@ pub mod join;
 pub mod labels;
 pub mod lines;
 pub mod names;
+pub mod placement;
 pub mod query;
 pub mod restart;
 pub mod types;
@@ -26,6 +29,7 @@ pub use names::{
     CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MachineName,
     ServiceName, Tag,
 };
+pub use placement::{AntiAffinity, Platform, PlatformError};
 pub use query::{AllQuery, CopyQuery, EventQuery, HistoryQuery, LogQuery, QuitQuery, StopQuery};
 pub use restart::RestartPolicy;
 pub use types::{

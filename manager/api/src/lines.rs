@@ -1,12 +1,12 @@
-//! Streams of bytes, cut into lines: how progress and logs travel.
+//! Splits streams of bytes into lines, for progress and logs.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, TryStreamExt, stream};
 
-/// What is longer is cut here, so that a line without end fills nobody's memory.
+/// Longer lines are split here, so that an endless line does not exhaust memory.
 const LINE_MAX: usize = 1 << 20;
 
-/// The lines of a stream, without their ends; what is left at the end of the stream is a line too.
+/// The lines of a stream, without line ends. The rest at the end of the stream is a line too.
 pub fn lines<E>(
     pieces: impl Stream<Item = Result<Bytes, E>> + Send,
 ) -> impl Stream<Item = Result<Bytes, E>> + Send {

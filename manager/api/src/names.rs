@@ -1,21 +1,22 @@
-//! The names of things, each a type of its own, so that one cannot be passed as another.
+//! Names, each kind with its own type, so that one cannot be passed as another. A name that was
+//! parsed or deserialized is well formed.
 
 use serde::{Deserialize, Serialize};
 use std::{borrow::Borrow, fmt, str::FromStr};
 
-/// Why a name is refused.
+/// A refused name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} `{name}` {problem}")]
 pub struct NameError {
-    /// What the name was for.
+    /// Kind of name.
     pub kind: &'static str,
-    /// The name as it was given.
+    /// The name as given.
     pub name: String,
-    /// What is wrong with it.
+    /// Reason.
     pub problem: &'static str,
 }
 
-/// Letters, digits, `-`, `_` and `.`; begins with a letter or digit; 1 to `max` characters.
+/// Allows letters, digits, `-`, `_` and `.`; the first is a letter or digit; 1 to `max` characters.
 fn check(kind: &'static str, name: &str, max: usize) -> Result<(), NameError> {
     let refuse = |problem| {
         Err(NameError {
@@ -47,11 +48,11 @@ macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $kind:literal, $max:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-        #[serde(transparent)]
+        #[serde(try_from = "String")]
         pub struct $type(String);
 
         impl $type {
-            /// Takes a name that is known to be good, such as one made by us.
+            /// Takes a name that is known to be valid, such as one made by us.
             pub fn trusted(name: impl Into<String>) -> Self {
                 Self(name.into())
             }
@@ -64,8 +65,14 @@ macro_rules! name {
         impl FromStr for $type {
             type Err = NameError;
             fn from_str(name: &str) -> Result<Self, NameError> {
-                check($kind, name, $max)?;
-                Ok(Self(name.to_owned()))
+                name.to_owned().try_into()
+            }
+        }
+        impl TryFrom<String> for $type {
+            type Error = NameError;
+            fn try_from(name: String) -> Result<Self, NameError> {
+                check($kind, &name, $max)?;
+                Ok(Self(name))
             }
         }
         impl fmt::Display for $type {
@@ -95,13 +102,14 @@ name!(
     InstanceId, "instance id", 32
 );
 name!(
-    /// What a person calls an instance (`application01`); unique among those that are not gone.
+    /// The name that people use for an instance (`application01`); unique among instances that are
+    /// not gone.
     Tag, "tag", 40
 );
 name!(
     /// The role of an instance (`application`, `database` or any word); every container asks for
-    /// one.
-    Location, "location", 40
+    /// one. Tags that the planner makes are a location and a number.
+    Location, "location", 32
 );
 name!(
     /// A cloud as `cloudsetup.xml` names it.
@@ -112,11 +120,11 @@ name!(
     FlavourName, "flavour", 64
 );
 name!(
-    /// What `launch` makes: `CLIENT_IMAGE`.
+    /// A service, made by `launch`: `CLIENT_IMAGE`.
     ServiceName, "service", 128
 );
 name!(
-    /// One running copy of a service: `CLIENT_IMAGE.N`.
+    /// A container, one copy of a service: `CLIENT_IMAGE.N`.
     ContainerName, "container", 140
 );
 
@@ -127,13 +135,13 @@ impl Default for Location {
 }
 
 /// The name of a machine at its broker, unique for ever: `micado-<cluster id>-<instance>`. Machines
-/// of other names, or of another cluster id, are not ours.
+/// with other names, or with another cluster id, are foreign.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MachineName {
     /// The cluster that rented it.
     pub cluster: ClusterId,
-    /// Which of its instances it is. Instance ids that we make hold no `-`: what follows the last
-    /// one is the instance.
+    /// The instance. Instance ids that we make hold no `-`: the part after the last one is the
+    /// instance.
     pub instance: InstanceId,
 }
 
@@ -189,7 +197,19 @@ mod tests {
             "tag `-x` must begin with a letter or a digit"
         );
         assert!("a b".parse::<Location>().is_err());
-        assert!("a".repeat(41).parse::<Location>().is_err());
+        assert!("a".repeat(33).parse::<Location>().is_err());
+    }
+
+    #[test]
+    fn a_name_is_checked_when_it_is_deserialized() {
+        let good: Tag = serde_json::from_str(r#""application01""#).expect("a name");
+        assert_eq!(good, Tag::trusted("application01"));
+        assert_eq!(
+            serde_json::to_string(&good).expect("JSON"),
+            r#""application01""#
+        );
+        let error = serde_json::from_str::<Tag>(r#""a b""#).expect_err("a space");
+        assert!(error.to_string().starts_with("tag `a b` may hold only"));
     }
 
     #[test]

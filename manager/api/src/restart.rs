@@ -7,7 +7,7 @@ use std::{fmt, num::NonZeroU64, str::FromStr};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum RestartPolicy {
-    /// Whatever its exit code: a service that is kept running.
+    /// After any exit code: a service that is kept running.
     #[default]
     Always,
     /// After an exit code other than 0, at most so many times if a number is given: a job that is
@@ -18,7 +18,7 @@ pub enum RestartPolicy {
 }
 
 impl RestartPolicy {
-    /// Whether the service is done when its process ends with this code.
+    /// True if the service is done when its process ends with this code.
     #[must_use]
     pub fn ends_at(self, exit_code: i64) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! The shapes that go over the wire. Those that the manager also stores are the same types there.
+//! Wire types. Those that the manager also stores are the same types there.
 
 use crate::{
     CloudName, ClusterId, ContainerName, ContainerUsage, FlavourName, ImageView, InstanceId,
@@ -6,9 +6,9 @@ use crate::{
     Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 
-/// How far an instance is. The arrows are those of `design.md`, "The life of an instance".
+/// State of an instance; docs/architecture.md lists the transitions.
 #[derive(
     Debug,
     Clone,
@@ -24,26 +24,26 @@ use std::{collections::BTreeMap, fmt};
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum InstanceState {
-    /// Stored, not yet asked for.
+    /// Stored, not yet ordered.
     Requested,
     /// The broker has the order.
     Submitted,
-    /// The broker says that the machine runs; it is not in the Swarm yet.
+    /// Running by the broker's report; not in the Swarm yet.
     Booting,
     /// Its node is in the Swarm and ready: containers may be placed on it.
     Active,
-    /// Its containers are being moved away, after which it stops.
+    /// Its containers are being moved away; then it stops.
     Draining,
-    /// The broker was told to take it back.
+    /// The broker was asked to return it.
     Stopping,
-    /// Given back; kept for a while as history.
+    /// Returned; kept for a while as history.
     Gone,
-    /// It did not come up, or died. `released` says whether the broker confirmed that no machine is
+    /// It did not come up, or died. `released` says if the broker confirmed that no machine is
     /// left.
     Failed,
 }
 
-/// Who wanted the instance.
+/// Origin of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
@@ -51,7 +51,7 @@ pub enum Origin {
     Planner,
     /// A person, by `micado start`.
     User,
-    /// Found at the broker under our cluster id without a record.
+    /// Adopted: found at the broker under our cluster id without a record.
     Adopted,
 }
 
@@ -77,7 +77,7 @@ pub enum Protocol {
     Udp,
 }
 
-/// A port of the container and the port of its machine that leads to it.
+/// A published port of a container.
 #[derive(
     Debug,
     Clone,
@@ -100,7 +100,7 @@ pub struct PortMapping {
     pub protocol: Protocol,
 }
 
-/// A named volume and where the container sees it. It belongs to its service, unless it is shared.
+/// A named volume with its mount point. It belongs to its service, unless it is shared.
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
 )]
@@ -109,7 +109,7 @@ pub struct VolumeMount {
     pub name: String,
     /// An absolute path in the container.
     pub path: String,
-    /// Whether it is the volume of this name that all services of the cluster may mount.
+    /// Set for the volume of this name that all services of the cluster may mount.
     #[serde(default)]
     pub shared: bool,
 }
@@ -122,14 +122,14 @@ impl fmt::Display for VolumeMount {
     }
 }
 
-/// What a person asked for: equal for all containers of a service.
+/// A person's request, common to all containers of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServiceSpec {
-    /// The image as the person named it.
+    /// The image as requested.
     pub image: String,
-    /// Whose it is; the first part of the service's name.
+    /// The client, first part of the service's name.
     pub client: String,
-    /// The role of the machines it runs on.
+    /// Role of the machines that it runs on.
     pub location: Location,
     /// The entry point; `None` is the image's own.
     pub entrypoint: Option<String>,
@@ -139,9 +139,9 @@ pub struct ServiceSpec {
     pub environment: Vec<String>,
     /// Published ports.
     pub ports: Vec<PortMapping>,
-    /// The domain name that leads to it.
+    /// Domain name that leads to it.
     pub domain: Option<String>,
-    /// What each container is promised.
+    /// Memory and CPU promised to each container.
     pub reservation: Resources,
     /// Named volumes; a container with any is bound to the machine that holds them.
     pub volumes: Vec<VolumeMount>,
@@ -151,7 +151,7 @@ pub struct ServiceSpec {
     pub restart: RestartPolicy,
 }
 
-/// How far a container is, as people see it. Derived from what is wanted and what the engine shows.
+/// State of a container. Derived from the wanted state and the observation of the engine.
 #[derive(
     Debug,
     Clone,
@@ -167,9 +167,9 @@ pub struct ServiceSpec {
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum ContainerState {
-    /// No room: a machine is coming, or `reason` says why none is.
+    /// No room: a machine is on its way, or `reason` says why none is.
     Waiting,
-    /// Placed, and the engine is at it.
+    /// Placed; the engine is starting it.
     Starting,
     /// It runs.
     Running,
@@ -181,31 +181,38 @@ pub enum ContainerState {
     Stopped,
     /// Its process ended, and its restart policy does not start it again.
     Completed,
-    /// Nothing of it is left. Only progress says so; it is listed no more.
+    /// Completely removed. Only progress reports this; it is no longer listed.
     Removed,
     /// Its machine or the engine does not answer.
     Unknown,
 }
 
-/// `POST /v1/containers`: run one more container of a service, and make the service if need be.
+/// `POST /v1/containers`: run more containers of a service, which is made if necessary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LaunchRequest {
-    /// The image, its settings and what it is promised.
+    /// Image, settings and reservation.
     pub spec: ServiceSpec,
     /// Publish every port that the image exposes (no `-p` was given).
     #[serde(default)]
     pub publish_all: bool,
-    /// A name for this request: repeated with the same name it makes no second container.
+    /// Idempotency key: repeating it makes no second container.
     #[serde(default)]
     pub request: Option<String>,
-    /// What of the reservation nobody named.
+    /// How many containers: planned together, made all or none. At most 10,000.
+    #[serde(default = "one")]
+    #[schema(value_type = u32, minimum = 1, maximum = 10_000)]
+    pub copies: NonZeroU32,
+    /// Parts of the reservation that nobody named.
     #[serde(default)]
     pub unnamed: Unnamed,
 }
 
-/// What of a reservation was not named by whoever launches: what the service has, else what was
-/// learned of the image, takes its place, and only if there is neither the figure that was sent
-/// stays.
+fn one() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+/// Parts of a reservation that the request left open. They are taken from the service, else from
+/// the image's footprint, else from the values sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Unnamed {
     /// The memory.
@@ -219,13 +226,13 @@ pub struct Unnamed {
 /// `POST /v1/instances`: rent a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StartRequest {
-    /// Where.
+    /// The cloud.
     pub cloud: CloudName,
-    /// What it runs, as `cloudsetup.xml` names it.
+    /// Its application in `cloudsetup.xml`.
     pub application: String,
-    /// Its size.
+    /// The machine size.
     pub flavour: FlavourName,
-    /// What to call it.
+    /// Name for people.
     pub tag: Tag,
     /// Its role.
     pub location: Location,
@@ -238,191 +245,190 @@ pub struct StartRequest {
     pub files: BTreeMap<String, Vec<u8>>,
 }
 
-/// An instance as people see it.
+/// An instance, as shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct InstanceView {
     /// Its unique id.
     pub id: InstanceId,
-    /// What it is called.
+    /// Name for people.
     pub tag: Tag,
-    /// Where it is rented.
+    /// Its cloud.
     pub cloud: CloudName,
-    /// What it runs.
+    /// Its application.
     pub application: String,
-    /// Its size's name.
+    /// Its flavour.
     pub flavour: FlavourName,
     /// Its role.
     pub location: Location,
-    /// How far it is.
+    /// Its state.
     pub state: InstanceState,
-    /// Why, where that needs saying.
+    /// Reason of the state, if any.
     pub reason: Option<String>,
-    /// Who wanted it.
+    /// Origin.
     pub origin: Origin,
     /// Its address, once known.
     pub address: Option<String>,
     /// Its Swarm node, once joined.
     pub node: Option<String>,
-    /// What it has for containers (its size less the system reserve).
+    /// Size less the system reserve: available to containers.
     pub capacity: Resources,
-    /// What is promised on it.
+    /// Sum of reservations on it.
     pub reserved: Resources,
-    /// Memory that is not promised yet.
+    /// Memory that is not reserved.
     pub memory_left: MemoryBytes,
-    /// How many containers are assigned to it.
+    /// Number of assigned containers.
     pub containers: u32,
-    /// What it costs.
+    /// Price per hour.
     pub price: PricePerHour,
-    /// When it was asked for.
+    /// Time of the request.
     pub created_at: Timestamp,
-    /// When its present state began: for one that is gone or failed, when it ended.
+    /// Begin of the present state; for one that is gone or failed, its end.
     pub state_since: Timestamp,
-    /// No machine is left of it, and nothing is paid: surely so when it is gone, and when it failed
-    /// as soon as its broker has confirmed it.
+    /// No machine is left, and nothing is paid: true once it is gone, and for a failed one once its
+    /// broker has confirmed it.
     pub released: bool,
-    /// From being asked for to joined, in milliseconds, once it has joined.
+    /// Time from the request to joining, in milliseconds, once it has joined.
     pub joined_after_ms: Option<u64>,
-    /// What it really uses; nothing while it is blind: its agent is not there, or silent.
+    /// Current usage; absent while it is blind (its agent is not connected, or silent).
     #[serde(default)]
     pub usage: Option<MachineUsage>,
 }
 
-/// A container as people see it.
+/// A container, as shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ContainerView {
     /// Its name.
     pub name: ContainerName,
-    /// The service it is a copy of.
+    /// Its service.
     pub service: ServiceName,
-    /// The image as it was asked for.
+    /// The image as requested.
     pub image: String,
-    /// How far it is.
+    /// Its state.
     pub state: ContainerState,
-    /// Why, where that needs saying.
+    /// Reason of the state, if any.
     pub reason: Option<String>,
-    /// The exit code it ended with, if it ended.
+    /// Exit code of the last run, if it ended.
     pub exit_code: Option<i64>,
-    /// The tag of its instance.
+    /// Tag of its instance.
     pub instance: Option<Tag>,
-    /// The role it asked for.
+    /// The requested role.
     pub location: Location,
-    /// The address of its machine.
+    /// Address of its machine.
     pub address: Option<String>,
-    /// Its ports, with the machine's ports that lead to them.
+    /// Its published ports.
     pub ports: Vec<PortMapping>,
-    /// What it is promised.
+    /// Memory and CPU promised to it.
     pub reservation: Resources,
-    /// When it was launched.
+    /// Time of the launch.
     pub created_at: Timestamp,
-    /// What it really uses; nothing when it does not run or its machine is blind.
+    /// Current usage; absent if it does not run or its machine is blind.
     #[serde(default)]
     pub usage: Option<ContainerUsage>,
 }
 
-/// A service as people see it (`info`).
+/// A service, as shown (`info`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServiceView {
     /// Its name.
     pub name: ServiceName,
-    /// What was asked for.
+    /// The request.
     pub spec: ServiceSpec,
-    /// The reference that nodes pull, once known.
+    /// Reference that nodes pull, once known.
     pub pull: Option<String>,
     /// Its containers.
     pub containers: Vec<ContainerView>,
-    /// When it was first launched.
+    /// Time of the first launch.
     pub created_at: Timestamp,
-    /// What was learned of its image, once anything was.
+    /// Learned footprint of its image, if any.
     #[serde(default)]
     pub learned: Option<ImageView>,
 }
 
-/// A Swarm node that is not one of our instances: shown, never touched.
+/// A foreign node: a Swarm node that is not one of our instances. Shown, never touched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ForeignNodeView {
     /// Its Swarm id.
     pub node: String,
     /// Its host name.
     pub hostname: String,
-    /// Whether it is a Swarm manager.
+    /// Set for a Swarm manager.
     pub manager: bool,
-    /// Whether it answers.
+    /// Set if it answers.
     pub ready: bool,
 }
 
 /// The cluster on one screen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatusView {
-    /// Which cluster.
+    /// The cluster's id.
     pub cluster: ClusterId,
     /// The manager's version.
     pub version: String,
-    /// Why the engine does not answer, if it does not. Nothing is decided while it is so.
+    /// Reason why the engine does not answer, if so. Nothing is decided meanwhile.
     pub blind: Option<String>,
-    /// Clouds that do not answer, with their words.
+    /// Clouds that do not answer, with their messages.
     pub cloud_errors: BTreeMap<CloudName, String>,
-    /// How many live instances are in each state.
+    /// Number of live instances in each state.
     pub instances: BTreeMap<InstanceState, u32>,
-    /// How many containers are in each state.
+    /// Number of containers in each state.
     pub containers: BTreeMap<ContainerState, u32>,
-    /// What all live instances have for containers.
+    /// Capacity of all live instances for containers.
     pub capacity: Resources,
-    /// What is promised on them.
+    /// Sum of reservations on them.
     pub reserved: Resources,
-    /// What all live instances cost.
+    /// Price of all live instances per hour.
     pub price: PricePerHour,
-    /// Instances at most.
+    /// Upper bound for instances.
     pub max_instances: Option<u32>,
-    /// Price per hour at most.
+    /// Upper bound for the price per hour.
     pub max_price: Option<PricePerHour>,
-    /// Swarm nodes that we did not rent.
+    /// Foreign nodes.
     pub foreign_nodes: Vec<ForeignNodeView>,
-    /// Active instances that nothing is known of but what Swarm says: their agent is not there, or
-    /// silent.
+    /// Blind instances: active, but the agent is not connected or silent.
     #[serde(default)]
     pub blind_instances: Vec<Tag>,
 }
 
-/// One line of the history of a container or an instance.
+/// A line in the history of a container or an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DecisionView {
-    /// When.
+    /// Time of the decision.
     pub at: Timestamp,
-    /// What, and why.
+    /// Decision and reason.
     pub text: String,
 }
 
-/// `explain NAME`: why a thing is where and how it is.
+/// `explain NAME`: reasons for a thing's place and state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Explanation {
     /// The container or instance.
     pub name: String,
-    /// Its state now, one line.
+    /// Its present state, one line.
     pub now: String,
     /// Decisions about it, oldest first.
     pub decisions: Vec<DecisionView>,
 }
 
-/// One step of a long operation, as it happens. The last one of a stream has `settled` set.
+/// A step of a long operation. The last one of a stream has `settled` set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Progress {
     /// The container's name or the instance's tag.
     pub subject: String,
-    /// When.
+    /// Time of the step.
     pub at: Timestamp,
-    /// What happened, for people: `renting small on local`.
+    /// The step, for people: `renting small on local`.
     pub text: String,
-    /// Whether the operation has come to rest, and how; `None` while it goes on.
+    /// Set on the last step of the operation.
     pub settled: Option<Settled>,
 }
 
-/// How an operation came to rest.
+/// Result of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Settled {
-    /// What was wanted is so.
+    /// The wanted state is reached.
     Done,
-    /// It will not come to be without a person; `text` says why.
+    /// It cannot be reached without a person; `text` says why.
     Failed,
 }
 

@@ -101,7 +101,7 @@ pub struct Hundredths(pub u32);
 
 impl From<f64> for Hundredths {
     fn from(number: f64) -> Self {
-        // A negative number and NaN become 0, a huge one the largest there is.
+        // Negative numbers and NaN become 0, huge ones the largest value.
         Self((number * 100.0).round() as u32)
     }
 }
@@ -118,7 +118,7 @@ impl fmt::Display for Hundredths {
     }
 }
 
-/// Memory and CPU together: what a machine has, or a container is promised.
+/// Memory and CPU together: the size of a machine, or a container's reservation.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema,
 )]
@@ -129,7 +129,7 @@ pub struct Resources {
     pub cpu: NanoCpus,
 }
 
-/// Why a quantity is refused; the message names the text and what is expected.
+/// A refused quantity; the message names the text and the expected form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} `{text}` {problem}")]
 pub struct QuantityError {
@@ -141,7 +141,7 @@ pub struct QuantityError {
 const MIB: u64 = 1 << 20;
 
 impl MemoryBytes {
-    /// So many MiB.
+    /// From MiB.
     #[must_use]
     pub const fn mib(mib: u64) -> Self {
         Self(mib * MIB)
@@ -154,12 +154,12 @@ impl MemoryBytes {
 }
 
 impl NanoCpus {
-    /// So many thousandths of a core.
+    /// From thousandths of a core.
     #[must_use]
     pub const fn millis(millis: u64) -> Self {
         Self(millis * 1_000_000)
     }
-    /// So many whole cores.
+    /// From whole cores.
     #[must_use]
     pub const fn cores(cores: u64) -> Self {
         Self(cores * 1_000_000_000)
@@ -177,7 +177,7 @@ impl Timestamp {
     pub const fn since(self, earlier: Self) -> std::time::Duration {
         std::time::Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
-    /// The moment `after` later.
+    /// The moment later by `after`.
     #[must_use]
     pub fn plus(self, after: std::time::Duration) -> Self {
         Self(
@@ -188,12 +188,12 @@ impl Timestamp {
 }
 
 impl Resources {
-    /// Memory and CPU.
+    /// This much memory and CPU.
     #[must_use]
     pub const fn new(memory: MemoryBytes, cpu: NanoCpus) -> Self {
         Self { memory, cpu }
     }
-    /// Whether both fit into `room`.
+    /// True if both fit into `room`.
     #[must_use]
     pub fn fits_in(&self, room: &Self) -> bool {
         self.memory <= room.memory && self.cpu <= room.cpu
@@ -299,7 +299,7 @@ impl FromStr for PricePerHour {
     }
 }
 
-/// A decimal number times `unit`, rounded down; `None` when it is no such number or too large.
+/// A decimal number times `unit`, rounded down; `None` if it is not a number or too large.
 fn scaled(digits: &str, unit: u64) -> Option<u64> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     if whole.is_empty() && fraction.is_empty()

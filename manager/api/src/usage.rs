@@ -1,52 +1,53 @@
-//! What machines and containers really use, as people and programs are shown it. What each figure
-//! means and where the kernel keeps it: docs/metrics.md.
+//! Usage of machines and containers, as shown to people and programs. docs/metrics.md defines each
+//! metric and its source in the kernel.
 
 use crate::{Hundredths, MemoryBytes, NanoCpus, Resources, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// What a machine uses. Nothing of it is shown once its agent has been silent for some seconds: the
-/// machine is blind then.
+/// Usage of a machine. Absent once its agent has been silent for some seconds: the machine is blind
+/// then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MachineUsage {
-    /// When it was measured, by the machine's clock.
+    /// Time of measurement, by the machine's clock.
     pub at: Timestamp,
     /// Its memory.
     pub memory_total: MemoryBytes,
-    /// What could still be had without swapping.
+    /// Memory that could be allocated without swapping.
     pub memory_left: MemoryBytes,
-    /// The least that was ever left, since the manager's start.
+    /// The least memory left since the manager's start.
     pub memory_least_left: MemoryBytes,
-    /// CPU in use; nothing before it was measured twice.
+    /// CPU in use; absent before the second measurement.
     pub cpu: Option<NanoCpus>,
-    /// The most CPU that was in use between two measurements, since the manager's start.
+    /// The most CPU in use between two measurements, since the manager's start.
     pub cpu_peak: NanoCpus,
     /// Its cores.
     pub cores: NanoCpus,
-    /// Load average over one minute; nothing where the machine cannot tell its own.
+    /// Load average over one minute; absent where the machine has none of its own.
     pub load: Option<Hundredths>,
-    /// Left on the file system of the engine's data root, bytes.
+    /// Bytes left on the file system of the engine's data root.
     pub disk_left: u64,
-    /// That file system's size, bytes.
+    /// Size of that file system, bytes.
     pub disk_total: u64,
 }
 
-/// What a container uses.
+/// Usage of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ContainerUsage {
-    /// When it was measured, by its machine's clock.
+    /// Time of measurement, by its machine's clock.
     pub at: Timestamp,
-    /// Memory in use less the file cache that can be dropped at once.
+    /// Memory usage less the file cache that can be dropped at once.
     pub memory: MemoryBytes,
-    /// The most of it, since the container's or the manager's start.
+    /// Peak of it, since the start of the container or the manager.
     pub memory_peak: MemoryBytes,
-    /// CPU in use; nothing before it was measured twice.
+    /// CPU in use; absent before the second measurement.
     pub cpu: Option<NanoCpus>,
-    /// The most CPU that was in use between two measurements, since the container's or the
-    /// manager's start.
+    /// The most CPU in use between two measurements, since the start of the container or the
+    /// manager.
     pub cpu_peak: NanoCpus,
-    /// Processes in it that the kernel killed for want of memory.
+    /// OOM-killed processes in it.
     pub oom_kills: u64,
-    /// Percent of the last ten seconds that some task waited for memory; where the kernel tells.
+    /// Percent of the last ten seconds in which some task waited for memory; absent if the kernel
+    /// does not report it.
     pub memory_pressure: Option<Hundredths>,
     /// The same for CPU.
     pub cpu_pressure: Option<Hundredths>,
@@ -60,7 +61,7 @@ pub struct ContainerUsage {
     pub written: u64,
 }
 
-/// How much of each a container of an image may use before one more is wanted.
+/// Critical usage of an image: one more container is wanted when a container uses more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Critical {
     /// Memory.
@@ -69,60 +70,60 @@ pub struct Critical {
     pub cpu: Option<NanoCpus>,
 }
 
-/// An image that services run or ran, and what was learned of it.
+/// An image that services run or ran, with its learned footprint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ImageView {
-    /// The image as it was asked for.
+    /// The image as requested.
     pub image: String,
     /// The digest that nodes pull now.
     pub digest: Option<String>,
-    /// Its critical usage, as far as a person has set it.
+    /// Critical usage as set by a person.
     pub critical: Critical,
-    /// What would be its critical usage by what was learned.
+    /// Critical usage suggested by the footprint.
     pub suggested: Option<Critical>,
-    /// What a container of it needs, by what was learned: the reservation of a launch that names
-    /// none. Nothing before enough was seen.
+    /// Learned footprint: the reservation of a launch that names none. Absent until enough was
+    /// measured.
     pub footprint: Option<Resources>,
-    /// For how long containers of the digest were measured, all together, in milliseconds.
+    /// Total measured time of containers of the digest, in milliseconds.
     pub measured_ms: u64,
 }
 
 /// `PUT /v1/images`: set the critical usage of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SetImageRequest {
-    /// The image, as it was asked for.
+    /// The image, as requested.
     pub image: String,
-    /// Its critical usage. What is left out is suggested from then on by what was learned.
+    /// Critical usage. An absent part is suggested by the footprint from then on.
     pub critical: Critical,
 }
 
-/// Past figures of a container or an instance.
+/// Past usage of a container or an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct History {
     /// The container's name or the instance's tag.
     pub name: String,
-    /// How long each point stands for, in seconds.
+    /// Time that each point covers, in seconds.
     pub resolution: u32,
-    /// Oldest first. Times of which nothing is known have none.
+    /// Oldest first. Times without measurements have no points.
     pub points: Vec<HistoryPoint>,
 }
 
-/// Figures over a short time.
+/// Usage over a short time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct HistoryPoint {
-    /// When that time began (at the finest resolution: when it was measured).
+    /// Start of that time (at the finest resolution: time of measurement).
     pub at: Timestamp,
-    /// Of it, so much was measured, in milliseconds.
+    /// Measured part of it, in milliseconds.
     pub measured_ms: u64,
     /// Memory in use, mean.
     pub memory: MemoryBytes,
-    /// The most of it.
+    /// Peak of memory.
     pub memory_peak: MemoryBytes,
     /// CPU in use, mean.
     pub cpu: NanoCpus,
-    /// The most of it between two measurements.
+    /// Peak of CPU between two measurements.
     pub cpu_peak: NanoCpus,
-    /// Processes killed for want of memory (0 for an instance, as all that follow).
+    /// OOM-killed processes (0 for an instance, as for all below).
     pub oom_kills: u64,
     /// Bytes received.
     pub received: u64,

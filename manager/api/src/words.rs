@@ -1,4 +1,4 @@
-//! States as the words that people read: the same as on the wire.
+//! Text forms of states, as on the wire.
 
 use crate::{ContainerState, InstanceState};
 use std::fmt;

@@ -3,18 +3,21 @@
 //! `cargo bench -p micado-core --bench control`
 
 use micado_api::{
-    CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MemoryBytes, NanoCpus,
-    Resources, ServiceName, ServiceSpec, Tag, Timestamp,
+    CloudName, ClusterId, ContainerName, FlavourName, InstanceId, LaunchRequest, Location,
+    MemoryBytes, NanoCpus, Resources, ServiceName, ServiceSpec, Tag, Timestamp, Unnamed,
 };
 use micado_cloudsetup::{CloudSetup, Machine, MachineState};
 use micado_core::{
-    control::{Action, Answer, CallKey, Config, Core, Event},
-    engine::{NodeView, Observation, ServiceView, TaskState, TaskView, swarm_name},
+    control::{Action, Answer, CallKey, Config, Core, Event, Request},
+    engine::{
+        Delta, ImageFacts, Observation, SwarmNode, SwarmService, SwarmTask, TaskState, swarm_name,
+    },
     metrics::{Placed, Used},
-    model::{Container, Placement, Service},
+    model::{Container, Copy, Phase, Service},
 };
 use std::{
     hint::black_box,
+    num::NonZeroU32,
     time::{Duration, Instant},
 };
 
@@ -28,21 +31,65 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    for (machines, containers) in [(10, 100), (1000, 0), (1000, 10_000)] {
+    let sizes = [(10, 100), (100, 1000), (1000, 10_000), (10_000, 100_000)];
+    for (machines, containers) in sizes {
         let mut cluster = Cluster::settled(machines, containers);
         let name = format!("{machines} machines, {containers} containers");
-        let (listed, observed) = (cluster.listed(), cluster.observation.clone());
-        cluster.measure(&format!("{name}: a list of all machines"), || {
-            listed.clone()
+        let listed = cluster.listed();
+        cluster.measure(&format!("{name}: a launch"), |number| {
+            Event::Request(number, Request::Launch(launch(number), facts()))
         });
-        cluster.measure(&format!("{name}: a look at the engine"), || {
+        cluster.measure(&format!("{name}: a tick"), |_| Event::Tick);
+        let observed = cluster.observation.clone();
+        cluster.measure(&format!("{name}: a whole observation"), |_| {
             Event::Observed(observed.clone())
         });
-        cluster.measure(&format!("{name}: a tick"), || Event::Tick);
+        cluster.measure(&format!("{name}: an observation of one service"), |number| {
+            let restarted = number.is_multiple_of(2);
+            Event::Changed(one_task(&observed, restarted))
+        });
+        cluster.measure(&format!("{name}: a list of all machines"), |_| listed.clone());
         let used = cluster.used();
-        cluster.measure(&format!("{name}: what all containers used"), || {
+        cluster.measure(&format!("{name}: usage of all containers"), |_| {
             Event::Used(used.clone())
         });
+    }
+}
+
+/// A launch of a new client's service.
+fn launch(number: u64) -> LaunchRequest {
+    let (service, _) = container(0, &InstanceId::trusted("00000000"));
+    let json = service.records.expect("made here");
+    let (service, _): (Service, Container) = serde_json::from_str(&json).expect("made here");
+    LaunchRequest {
+        spec: ServiceSpec {
+            client: format!("new{number}"),
+            ..service.spec
+        },
+        publish_all: false,
+        request: Some(format!("request-{number}")),
+        unnamed: Unnamed::default(),
+        copies: NonZeroU32::MIN,
+    }
+}
+
+fn facts() -> ImageFacts {
+    ImageFacts {
+        pull: Some("registry:2/web@sha256:0".to_owned()),
+        exposed: Vec::new(),
+    }
+}
+
+/// The tasks of one service, which died and is started again, or runs.
+fn one_task(observed: &Observation, died: bool) -> Delta {
+    let mut task = observed.tasks[0].clone();
+    if died {
+        task.state = TaskState::Failed;
+        task.exit_code = Some(1);
+    }
+    Delta {
+        tasks: vec![(task.service.clone(), vec![task])],
+        ..Delta::default()
     }
 }
 
@@ -122,10 +169,10 @@ impl Cluster {
         self.core.handle(self.now, event)
     }
 
-    fn measure(&mut self, what: &str, event: impl Fn() -> Event) {
-        let mut times: Vec<Duration> = (0..RUNS)
-            .map(|_| {
-                let event = event();
+    fn measure(&mut self, what: &str, event: impl Fn(u64) -> Event) {
+        let mut times: Vec<Duration> = (0..RUNS as u64)
+            .map(|number| {
+                let event = event(number);
                 let begin = Instant::now();
                 black_box(self.handle(event));
                 begin.elapsed()
@@ -155,8 +202,8 @@ fn machine(instance: &InstanceId) -> Machine {
     }
 }
 
-fn node(instance: &InstanceId) -> NodeView {
-    NodeView {
+fn node(instance: &InstanceId) -> SwarmNode {
+    SwarmNode {
         id: format!("node-{instance}"),
         hostname: instance.to_string(),
         instance: Some(instance.clone()),
@@ -169,7 +216,7 @@ fn node(instance: &InstanceId) -> NodeView {
     }
 }
 
-fn container(number: usize, instance: &InstanceId) -> (ServiceView, TaskView) {
+fn container(number: usize, instance: &InstanceId) -> (SwarmService, SwarmTask) {
     let name = ServiceName::trusted(format!("client{}_web", number / 10));
     let reservation = Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250));
     let spec = ServiceSpec {
@@ -185,26 +232,28 @@ fn container(number: usize, instance: &InstanceId) -> (ServiceView, TaskView) {
         volumes: Vec::new(),
         restart: micado_api::RestartPolicy::default(),
     };
-    let placement = Placement {
-        instance: instance.clone(),
-        generation: 1,
-    };
     let container = ContainerName::trusted(format!("{name}.{}", number % 10 + 1));
-    let swarm = swarm_name(&ClusterId::trusted("bench"), &container, 1);
-    let service = Service {
-        name: name.clone(),
-        spec,
-        pull: Some("registry:2/web@sha256:0".to_owned()),
-        next_number: 11,
-        created_at: Timestamp(0),
+    let copy = Copy {
+        generation: 1,
+        instance: instance.clone(),
+        swarm_name: swarm_name(&ClusterId::trusted("bench"), &container, 1),
+        spec: 1,
+        reservation,
+        phase: Phase::Serving,
     };
+    let pull = Some("registry:2/web@sha256:0".to_owned());
+    let service = Service {
+        next_number: 11,
+        ..Service::new(name.clone(), spec, pull, Timestamp(0))
+    };
+    let swarm = copy.swarm_name.clone();
     let record = Container {
-        placement: Some(placement.clone()),
+        copies: vec![copy],
         next_generation: 2,
         ..Container::new(container.clone(), name, Timestamp(0))
     };
     let id = format!("service-{number}");
-    let task = TaskView {
+    let task = SwarmTask {
         id: format!("task-{number}"),
         service: id.clone(),
         node: Some(format!("node-{instance}")),
@@ -217,12 +266,14 @@ fn container(number: usize, instance: &InstanceId) -> (ServiceView, TaskView) {
         ports: Vec::new(),
     };
     (
-        ServiceView {
+        SwarmService {
             id,
             name: swarm,
             container,
-            placement,
-            records: Some(Box::new((service, record))),
+            instance: instance.clone(),
+            node: Some(format!("node-{instance}")),
+            generation: 1,
+            records: serde_json::to_string(&(service, record)).ok().map(Into::into),
         },
         task,
     )

@@ -2,10 +2,10 @@
 //! `cargo bench -p micado-core --bench planner [-- PART_OF_A_NAME]`
 
 use micado_api::{
-    CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes, NanoCpus,
-    PricePerHour, Resources, ServiceName, Tag,
+    AntiAffinity, CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes,
+    NanoCpus, PricePerHour, Resources, ServiceName, Tag,
 };
-use micado_core::planner::{Limits, Node, Offer, Readiness, Snapshot, Step, Waiting, plan};
+use micado_core::planner::{Limits, Node, Offer, Readiness, Snapshot, Step, Waiting};
 use std::{
     collections::{BTreeMap, BTreeSet},
     hint::black_box,
@@ -13,6 +13,9 @@ use std::{
 };
 
 const RUNS: usize = 7;
+
+/// What every machine keeps for the system.
+const RESERVE: MemoryBytes = MemoryBytes::mib(128);
 
 /// What the containers ask for: MiB and thousandths of a core.
 type Needs = fn(&mut Random) -> (u64, u64);
@@ -73,7 +76,7 @@ fn main() {
     full.limits.max_instances = Some(5000);
     full.nodes
         .iter_mut()
-        .for_each(|node| node.reserved = node.capacity);
+        .for_each(|node| node.reserved = node.capacity());
     cluster(
         "planner 5000x100000 in 4 locations, nothing free and nothing to rent",
         &full,
@@ -149,7 +152,9 @@ fn offers() -> Vec<Offer> {
     let offer = |(name, mib, millis, price)| Offer {
         cloud: CloudName::trusted("zrh"),
         flavour: FlavourName::trusted(name),
-        capacity: amount((mib - 128, millis)),
+        platform: None,
+        size: amount((mib, millis)),
+        reserve: RESERVE,
         price: PricePerHour(price),
         unavailable: None,
     };
@@ -179,6 +184,9 @@ fn snapshot(
                 ports: BTreeSet::new(),
                 bound_to: None,
                 avoid: None,
+                platforms: BTreeSet::new(),
+                apart: AntiAffinity::Prefer,
+                volumes: BTreeSet::new(),
             }
         })
         .collect();
@@ -197,7 +205,11 @@ fn snapshot(
             tag: Tag::trusted(format!("application{number}")),
             location: location(number),
             readiness: Readiness::Ready,
-            capacity,
+            platform: None,
+            size: capacity + Resources::new(RESERVE, NanoCpus(0)),
+            reserve: RESERVE,
+            containers: 8,
+            volumes: BTreeSet::new(),
             reserved: capacity.saturating_sub(Resources::new(
                 MemoryBytes(share(total.memory.0, free)),
                 NanoCpus(share(total.cpu.0, free)),
@@ -237,7 +249,7 @@ fn measure(snapshot: &Snapshot) -> (f64, Vec<Step>) {
     let mut steps = Vec::new();
     for _ in 0..RUNS {
         let start = Instant::now();
-        steps = black_box(plan(black_box(snapshot)));
+        steps = black_box(black_box(snapshot).plan());
         times.push(start.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
@@ -329,7 +341,7 @@ fn least(snapshot: &Snapshot) -> (u64, u64) {
         );
     }
     for node in &snapshot.nodes {
-        let free = node.capacity.saturating_sub(node.reserved);
+        let free = node.capacity().saturating_sub(node.reserved);
         let entry = short.entry(&node.location).or_default();
         *entry = (entry.0 - free.memory.0 as f64, entry.1 - free.cpu.0 as f64);
     }
@@ -345,8 +357,8 @@ fn least(snapshot: &Snapshot) -> (u64, u64) {
                     .min()
                     .unwrap_or(0)
             };
-            let fewest = fewest(|offer| offer.capacity.memory.0, memory)
-                .max(fewest(|offer| offer.capacity.cpu.0, cpu));
+            let fewest = fewest(|offer| offer.capacity().memory.0, memory)
+                .max(fewest(|offer| offer.capacity().cpu.0, cpu));
             (
                 machines + fewest,
                 price + cheapest_mixture(&snapshot.offers, memory, cpu) as u64,
@@ -359,8 +371,8 @@ fn least(snapshot: &Snapshot) -> (u64, u64) {
 fn cheapest_mixture(offers: &[Offer], memory: f64, cpu: f64) -> f64 {
     let facts = |offer: &Offer| {
         (
-            offer.capacity.memory.0 as f64,
-            offer.capacity.cpu.0 as f64,
+            offer.capacity().memory.0 as f64,
+            offer.capacity().cpu.0 as f64,
             offer.price.0 as f64,
         )
     };
@@ -386,8 +398,8 @@ fn cheapest_mixture(offers: &[Offer], memory: f64, cpu: f64) -> f64 {
 fn first_fit_decreasing(snapshot: &Snapshot) -> (usize, u64) {
     let with = |offer: &Offer| {
         let share = |needs: Resources| {
-            needs.memory.0 as f64 / offer.capacity.memory.0 as f64
-                + needs.cpu.0 as f64 / offer.capacity.cpu.0 as f64
+            needs.memory.0 as f64 / offer.capacity().memory.0 as f64
+                + needs.cpu.0 as f64 / offer.capacity().cpu.0 as f64
         };
         let mut needs: Vec<_> = snapshot
             .waiting
@@ -399,8 +411,8 @@ fn first_fit_decreasing(snapshot: &Snapshot) -> (usize, u64) {
         for needs in needs {
             match rooms.iter_mut().find(|room| needs.fits_in(room)) {
                 Some(room) => *room = room.saturating_sub(needs),
-                None if needs.fits_in(&offer.capacity) => {
-                    rooms.push(offer.capacity.saturating_sub(needs))
+                None if needs.fits_in(&offer.capacity()) => {
+                    rooms.push(offer.capacity().saturating_sub(needs))
                 }
                 None => return None,
             }

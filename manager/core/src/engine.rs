@@ -1,16 +1,16 @@
 //! The container engine: the trait, and what the manager sees through it. `swarm` is Docker in
 //! Swarm mode.
 
-use crate::model::{Container, Placement, Service};
+use crate::model::{Container, Copy, Service};
 use futures_util::stream::BoxStream;
 use micado_api::{
     ClusterId, ContainerName, InstanceId, PortMapping, Resources, ServiceName, VolumeMount,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// A Swarm node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeView {
+pub struct SwarmNode {
     /// Its Swarm id.
     pub id: String,
     /// Its host name.
@@ -34,18 +34,22 @@ pub struct NodeView {
 
 /// A Swarm service of this cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceView {
+pub struct SwarmService {
     /// Its Swarm id.
     pub id: String,
     /// Its Swarm name (see [`swarm_name`]).
     pub name: String,
     /// The container it stands for.
     pub container: ContainerName,
-    /// Which placement of the container it is.
-    pub placement: Placement,
-    /// Our records of the service and the container as they were when it was made: what a manager
-    /// without a store adopts.
-    pub records: Option<Box<(Service, Container)>>,
+    /// The instance that it is for.
+    pub instance: InstanceId,
+    /// The Swarm id of the node that it is pinned to.
+    pub node: Option<String>,
+    /// The generation of the container's copy.
+    pub generation: u32,
+    /// Our records of the service and the container when it was made, as JSON: a manager without
+    /// a store adopts them.
+    pub records: Option<Arc<str>>,
 }
 
 /// How far a Swarm task is; its many states in the classes that matter here.
@@ -67,7 +71,7 @@ pub enum TaskState {
 
 /// A Swarm task, of ours or of others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskView {
+pub struct SwarmTask {
     /// Its Swarm id.
     pub id: String,
     /// The Swarm id of its service.
@@ -91,15 +95,31 @@ pub struct TaskView {
     pub ports: Vec<PortMapping>,
 }
 
-/// Everything seen of the engine at one moment.
+/// The whole engine at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
+    /// The highest number of a look that was asked for before this one began: the effects of
+    /// calls that had come back by then are in it.
+    pub as_of: u64,
     /// All nodes of the Swarm.
-    pub nodes: Vec<NodeView>,
+    pub nodes: Vec<SwarmNode>,
     /// The services of this cluster.
-    pub services: Vec<ServiceView>,
+    pub services: Vec<SwarmService>,
     /// All tasks, those of foreign services included (they take room too).
-    pub tasks: Vec<TaskView>,
+    pub tasks: Vec<SwarmTask>,
+}
+
+/// A part of the engine at one moment: what changed, or was asked for by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// As [`Observation::as_of`].
+    pub as_of: u64,
+    /// Nodes by Swarm id; `None` for one that is gone.
+    pub nodes: Vec<(String, Option<SwarmNode>)>,
+    /// Services of this cluster by Swarm name; `None` for one that is gone.
+    pub services: Vec<(String, Option<SwarmService>)>,
+    /// All tasks of services, by the Swarm id of the service.
+    pub tasks: Vec<(String, Vec<SwarmTask>)>,
 }
 
 /// Something in the engine may have changed; look again.
@@ -107,8 +127,16 @@ pub struct Observation {
 pub enum EngineEvent {
     /// The stream is connected: what happened before it is unknown, so list everything.
     Connected,
-    /// A node or service event.
-    Changed,
+    /// A service was made, changed or removed.
+    Service {
+        /// Its Swarm name.
+        name: String,
+    },
+    /// A node joined, changed or left.
+    Node {
+        /// Its Swarm id.
+        id: String,
+    },
     /// The engine stopped answering, with its words. The stream goes on and reconnects by itself.
     Lost(String),
 }
@@ -173,18 +201,23 @@ pub enum EngineError {
 pub trait Engine: Send + Sync + std::fmt::Debug {
     /// All nodes, services and tasks.
     async fn observe(&self) -> Result<Observation, EngineError>;
+    /// These Swarm services of this cluster, by Swarm name; those that are gone are left out.
+    async fn services(&self, names: &[String]) -> Result<Vec<SwarmService>, EngineError>;
     /// The tasks of these Swarm services only (by Swarm name): cheap, for polling while one is in
     /// flight.
-    async fn tasks(&self, services: &[String]) -> Result<Vec<TaskView>, EngineError>;
+    async fn tasks(&self, services: &[String]) -> Result<Vec<SwarmTask>, EngineError>;
+    /// One node; `None` when the Swarm has none of this id.
+    async fn node(&self, id: &str) -> Result<Option<SwarmNode>, EngineError>;
     /// Events, for ever: reconnects by itself and says [`EngineEvent::Connected`] each time.
     fn events(&self) -> BoxStream<'static, EngineEvent>;
-    /// Makes the Swarm service of this placement: one replica, pinned to the instance.
+    /// Makes the Swarm service of this copy: one replica, pinned to the node of this id.
     /// `service.pull` must be known.
     async fn create(
         &self,
         service: &Service,
         container: &Container,
-        placement: &Placement,
+        copy: &Copy,
+        node: &str,
     ) -> Result<(), EngineError>;
     /// Removes a Swarm service by its Swarm name.
     async fn remove(&self, name: &str) -> Result<(), EngineError>;

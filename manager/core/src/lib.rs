@@ -4,6 +4,7 @@
 
 pub mod control;
 pub mod engine;
+pub mod lease;
 pub mod metrics;
 pub mod model;
 pub mod planner;

@@ -1,43 +1,8 @@
 //! Where the cluster's records live: the trait, and what every store must keep.
 
-pub mod codec;
+mod record;
 
-use crate::model::{Container, Decision, Image, Instance, Service};
-use micado_api::{ContainerName, InstanceId, ServiceName};
-
-/// What identifies a record.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Key {
-    /// An instance.
-    Instance(InstanceId),
-    /// A service.
-    Service(ServiceName),
-    /// A container.
-    Container(ContainerName),
-    /// An image, by the name it is launched by.
-    Image(String),
-    /// A decision, by sequence.
-    Decision(u64),
-    /// A setting, by name.
-    Setting(String),
-}
-
-/// A record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Record {
-    /// An instance.
-    Instance(Instance),
-    /// A service.
-    Service(Service),
-    /// A container.
-    Container(Container),
-    /// An image.
-    Image(Image),
-    /// A decision.
-    Decision(Decision),
-    /// A setting: name and value.
-    Setting(String, String),
-}
+pub use record::{Id, KINDS, Key, Kind, Record};
 
 /// The version of a record: 0 when there is none, and one more with every write.
 pub type Version = u64;
@@ -99,17 +64,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn close(&self) {}
 }
 
-impl Record {
-    /// What identifies it.
-    #[must_use]
-    pub fn key(&self) -> Key {
-        match self {
-            Self::Instance(it) => Key::Instance(it.id.clone()),
-            Self::Service(it) => Key::Service(it.name.clone()),
-            Self::Container(it) => Key::Container(it.name.clone()),
-            Self::Image(it) => Key::Image(it.name.clone()),
-            Self::Decision(it) => Key::Decision(it.sequence),
-            Self::Setting(name, _) => Key::Setting(name.clone()),
+/// Takes the records of one kind out of the contents.
+pub fn take<K: Kind>(contents: &mut Contents) -> Vec<(K, Version)> {
+    let mut taken = Vec::new();
+    for (record, version) in std::mem::take(contents) {
+        match K::from_record(record) {
+            Ok(record) => taken.push((record, version)),
+            Err(other) => contents.push((other, version)),
         }
     }
+    taken
 }

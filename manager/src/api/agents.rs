@@ -6,10 +6,12 @@ mod relay;
 pub(super) mod sessions;
 pub(super) mod silence;
 
-pub(super) use link::{agent, renew, session};
-pub(super) use program::program;
-
-use axum::extract::ws::WebSocket;
+use super::{ApiState, Routes};
+use axum::{
+    Router,
+    extract::ws::WebSocket,
+    routing::{get, post},
+};
 use micado_api::{
     InstanceId,
     agent::{SessionWork, ToAgent},
@@ -19,9 +21,27 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::{mpsc, oneshot};
+use utoipa_axum::routes;
 
 /// What may wait to be said to one agent: one that does not take so much is as good as gone.
 const WAITING: usize = 64;
+
+/// Routes for node agents alone.
+pub(super) fn agent_routes() -> Router<ApiState> {
+    Router::new()
+        .route("/v1/agent", get(link::agent))
+        .route("/v1/agent/sessions/{id}", get(link::session))
+        .route("/v1/agent/renew", post(link::renew))
+        .route("/v1/agent/program", get(program::program))
+}
+
+/// Sessions in containers, for people and programs.
+pub(super) fn session_routes() -> Routes {
+    Routes::default()
+        .routes(routes!(sessions::exec))
+        .routes(routes!(sessions::copy_to))
+        .routes(routes!(sessions::copy_from))
+}
 
 /// All agents; shared by the routes.
 #[derive(Debug, Default)]
@@ -30,7 +50,6 @@ pub(super) struct Agents(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     connected: HashMap<InstanceId, (Connection, mpsc::Sender<ToAgent>)>,
-    /// Connections that there have been.
     connections: u64,
     sessions: HashMap<String, (InstanceId, oneshot::Sender<WebSocket>)>,
 }
@@ -114,7 +133,6 @@ impl Agents {
 }
 
 impl Pending {
-    /// The agent's connection.
     async fn opened(mut self) -> Option<WebSocket> {
         (&mut self.opened).await.ok()
     }

@@ -1,7 +1,7 @@
 //! Containers: list, launch, quit, remove.
 
 use super::{
-    ApiState,
+    ApiState, Routes,
     extract::{Body, Name, Query},
     refusal::{Answer, Refusal},
     validate,
@@ -15,13 +15,21 @@ use axum::{Json, extract::State, http::StatusCode};
 use micado_api::{
     AllQuery, ContainerView, ErrorBody, ErrorCode, LaunchRequest, QuitQuery, ServiceSpec,
 };
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .routes(routes!(list, launch))
+        .routes(routes!(remove))
+        .routes(routes!(quit))
+}
 
 /// Containers, by name.
 #[utoipa::path(get, path = "/v1/containers", operation_id = "list_containers", tag = "containers", params(AllQuery), responses(
     (status = 200, description = "The containers.", body = Vec<ContainerView>),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn list(
+async fn list(
     State(state): State<ApiState>,
     Query(query): Query<AllQuery>,
 ) -> Answer<Json<Vec<ContainerView>>> {
@@ -33,16 +41,16 @@ pub(super) async fn list(
     Ok(Json(containers))
 }
 
-/// Runs one more container of a service. Answered when that is recorded; `/v1/progress/{name}`
-/// tells the rest. Repeated with the same `request`, it makes no second one.
+/// Runs more containers of a service. Answered when that is recorded; `/v1/progress/{name}` tells
+/// the rest. Repeated with the same `request`, it makes no second ones.
 #[utoipa::path(post, path = "/v1/containers", operation_id = "launch_container", tag = "containers", request_body = LaunchRequest, responses(
-    (status = 202, description = "It is recorded.", body = ContainerView),
+    (status = 202, description = "They are recorded.", body = Vec<ContainerView>),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn launch(
+async fn launch(
     State(state): State<ApiState>,
     Body(mut request): Body<LaunchRequest>,
-) -> Answer<(StatusCode, Json<ContainerView>)> {
+) -> Answer<(StatusCode, Json<Vec<ContainerView>>)> {
     validate::launch(&request)?;
     let image = &request.spec.image;
     let facts = match state.engine.image(image).await {
@@ -66,15 +74,7 @@ pub(super) async fn launch(
         .request(Request::Launch(request, facts))
         .await?
     {
-        Reply::Containers(views) => {
-            let view = views.into_iter().next().ok_or_else(|| {
-                ErrorBody::new(
-                    ErrorCode::Internal,
-                    "the core launched nothing and did not say why",
-                )
-            })?;
-            Ok((StatusCode::ACCEPTED, Json(view)))
-        }
+        Reply::Containers(views) => Ok((StatusCode::ACCEPTED, Json(views))),
         _ => Err(mixed_up().into()),
     }
 }
@@ -106,7 +106,7 @@ async fn known(state: &ApiState, spec: &ServiceSpec) -> Option<ImageFacts> {
         (status = 202, description = "It is recorded.", body = Vec<ContainerView>),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn quit(
+async fn quit(
     State(state): State<ApiState>,
     Name(name): Name,
     Query(query): Query<QuitQuery>,
@@ -128,7 +128,7 @@ pub(super) async fn quit(
         (status = 200, description = "As they were.", body = Vec<ContainerView>),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn remove(
+async fn remove(
     State(state): State<ApiState>,
     Name(name): Name,
 ) -> Answer<Json<Vec<ContainerView>>> {

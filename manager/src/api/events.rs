@@ -1,16 +1,21 @@
 //! What happened to containers.
 
-use super::{ApiState, extract::Query, refusal::Answer};
+use super::{ApiState, Routes, extract::Query, refusal::Answer, validate};
 use crate::{
-    metrics::{First, Happening, RecallEvents},
+    metrics::{EventRecord, Order, RecallEvents},
     store::StoreError,
 };
 use axum::{Json, extract::State};
 use micado_api::{ErrorBody, ErrorCode, EventQuery, EventView, Timestamp};
+use utoipa_axum::routes;
 
 /// Events that are shown when that is not said, and at most.
 const SOME: u32 = 50;
 const MOST: u32 = 10_000;
+
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(events))
+}
 
 /// What happened to containers in the last seven days, as their machines' agents told it: they
 /// started, died, or a health check said how they are.
@@ -19,7 +24,7 @@ const MOST: u32 = 10_000;
         (status = 200, description = "The last events, oldest first.", body = [EventView]),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn events(
+async fn events(
     State(state): State<ApiState>,
     Query(query): Query<EventQuery>,
 ) -> Answer<Json<Vec<EventView>>> {
@@ -69,12 +74,13 @@ fn asked(query: &EventQuery) -> Result<RecallEvents, ErrorBody> {
         ));
     }
     let most = usize::try_from(most).unwrap_or(usize::MAX);
+    validate::moment("since", query.since)?;
     let from = Timestamp(query.since.unwrap_or(0));
     Ok(RecallEvents {
         name: query.name.clone(),
         tag: query.instance.clone(),
         from,
-        ..RecallEvents::any(First::Newest, most)
+        ..RecallEvents::any(Order::NewestFirst, most)
     })
 }
 
@@ -102,7 +108,7 @@ fn unread(error: StoreError) -> ErrorBody {
     .hint("ask again in a moment")
 }
 
-fn view(it: Happening) -> EventView {
+fn view(it: EventRecord) -> EventView {
     EventView {
         at: it.at,
         container: it.placed.container,

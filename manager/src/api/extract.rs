@@ -6,16 +6,17 @@ use axum::{
     extract::{self, FromRequest, FromRequestParts, Request},
     http::request::Parts,
 };
+use micado_api::{ErrorBody, ErrorCode};
 use serde::de::DeserializeOwned;
+use std::str::FromStr;
 
-/// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
 
 /// What follows the `?`.
 pub(super) struct Query<T>(pub(super) T);
 
-/// The one name in the path.
-pub(super) struct Name(pub(super) String);
+/// The one name in the path, checked if its type is one of names.
+pub(super) struct Name<T = String>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Refusal;
@@ -33,10 +34,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Name {
+impl<S: Send + Sync, T: FromStr<Err: ToString>> FromRequestParts<S> for Name<T> {
     type Rejection = Refusal;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let extract::Path(name) = extract::Path::from_request_parts(parts, state).await?;
-        Ok(Self(name))
+        let extract::Path(name) = extract::Path::<String>::from_request_parts(parts, state).await?;
+        let refuse = |error: T::Err| ErrorBody::new(ErrorCode::BadRequest, error.to_string());
+        Ok(Self(name.parse().map_err(refuse)?))
     }
 }

@@ -1,13 +1,14 @@
 //! Past figures of containers and instances.
 
 use super::{
-    ApiState,
+    ApiState, Routes,
     extract::{Name, Query},
     refusal::Answer,
+    validate,
 };
 use crate::{
     clock,
-    metrics::{Point, Recall, Resolution, Whose, roll_up},
+    metrics::{Point, Recall, Resolution, Series, roll_up},
     store::StoreError,
 };
 use axum::{Json, extract::State};
@@ -15,12 +16,17 @@ use micado_api::{
     ErrorBody, ErrorCode, History, HistoryPoint, HistoryQuery, MemoryBytes, NanoCpus, Timestamp,
 };
 use std::time::Duration;
+use utoipa_axum::routes;
 
 /// So much later than it was meant a question may come, and its hour is still the last one.
 const SLACK: Duration = Duration::from_secs(60);
 
 /// How far back it goes when that is not said, in milliseconds.
 const SPAN: u64 = 3_600_000;
+
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(history))
+}
 
 /// What a container or an instance used: as it was measured for the last hour, by the minute for a
 /// day, by ten minutes for 30 days.
@@ -30,17 +36,17 @@ const SPAN: u64 = 3_600_000;
         (status = 200, description = "The figures, oldest first.", body = History),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn history(
+async fn history(
     State(state): State<ApiState>,
     Name(name): Name,
     Query(query): Query<HistoryQuery>,
 ) -> Answer<Json<History>> {
     let (resolution, from, until) = asked(&query, clock::now())?;
     let of = name.clone();
-    let (whose, known) = match state.handle.read(move |core| core.measured(&of)).await? {
-        Ok(whose) => (whose, true),
+    let (series, known) = match state.handle.read(move |core| core.measured(&of)).await? {
+        Ok(series) => (series, true),
         // One that was removed may still have figures.
-        Err(error) if error.code == ErrorCode::NotFound => (Whose::Container(name.clone()), false),
+        Err(error) if error.code == ErrorCode::NotFound => (Series::Container(name.clone()), false),
         Err(error) => return Err(error.into()),
     };
     let points = state
@@ -48,7 +54,7 @@ pub(super) async fn history(
         .recall(
             &*state.history,
             &Recall {
-                whose: whose.clone(),
+                series: series.clone(),
                 resolution,
                 from,
                 until,
@@ -63,8 +69,8 @@ pub(super) async fn history(
         );
         return Err(missing.hint("`micado list --all` shows all names").into());
     }
-    let (name, points) = match whose {
-        Whose::Container(container) => (
+    let (name, points) = match series {
+        Series::Container(container) => (
             container.clone(),
             once(points)
                 .iter()
@@ -100,6 +106,8 @@ fn asked(
     now: Timestamp,
 ) -> Result<(Resolution, Timestamp, Timestamp), ErrorBody> {
     let refuse = |message: String| ErrorBody::new(ErrorCode::BadRequest, message);
+    validate::moment("from", query.from)?;
+    validate::moment("until", query.until)?;
     let until = query.until.map_or(now, Timestamp);
     let from = query
         .from

@@ -1,16 +1,21 @@
 //! Images: what was learned of them, and the critical usage that a person sets.
 
-use super::{ApiState, extract::Body, refusal::Answer, validate};
+use super::{ApiState, Routes, extract::Body, refusal::Answer, validate};
 use crate::control::{Reply, Request};
 use axum::{Json, extract::State};
 use micado_api::{ErrorBody, ErrorCode, ImageView, SetImageRequest};
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(list, set))
+}
 
 /// Images that services run or ran, by name.
 #[utoipa::path(get, path = "/v1/images", operation_id = "list_images", tag = "images", responses(
     (status = 200, description = "The images.", body = Vec<ImageView>),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<ImageView>>> {
+async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<ImageView>>> {
     Ok(Json(state.handle.read(|core| core.images()).await?))
 }
 
@@ -20,7 +25,7 @@ pub(super) async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<Image
     (status = 200, description = "The image as it is now.", body = ImageView),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn set(
+async fn set(
     State(state): State<ApiState>,
     Body(request): Body<SetImageRequest>,
 ) -> Answer<Json<ImageView>> {

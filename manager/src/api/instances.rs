@@ -1,7 +1,7 @@
 //! Instances: list, start, stop.
 
 use super::{
-    ApiState,
+    ApiState, Routes,
     extract::{Body, Name, Query},
     refusal::Answer,
     validate,
@@ -9,13 +9,20 @@ use super::{
 use crate::control::{Reply, Request};
 use axum::{Json, extract::State, http::StatusCode};
 use micado_api::{AllQuery, ErrorBody, ErrorCode, InstanceView, StartRequest, StopQuery, Tag};
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .routes(routes!(list, start))
+        .routes(routes!(stop))
+}
 
 /// Instances, oldest first.
 #[utoipa::path(get, path = "/v1/instances", operation_id = "list_instances", tag = "instances", params(AllQuery), responses(
     (status = 200, description = "The instances.", body = Vec<InstanceView>),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn list(
+async fn list(
     State(state): State<ApiState>,
     Query(query): Query<AllQuery>,
 ) -> Answer<Json<Vec<InstanceView>>> {
@@ -32,7 +39,7 @@ pub(super) async fn list(
     (status = 202, description = "It is recorded.", body = InstanceView),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn start(
+async fn start(
     State(state): State<ApiState>,
     Body(request): Body<StartRequest>,
 ) -> Answer<(StatusCode, Json<InstanceView>)> {
@@ -47,12 +54,11 @@ pub(super) async fn start(
     (status = 202, description = "It is recorded.", body = InstanceView),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn stop(
+async fn stop(
     State(state): State<ApiState>,
-    Name(tag): Name,
+    Name(tag): Name<Tag>,
     Query(query): Query<StopQuery>,
 ) -> Answer<(StatusCode, Json<InstanceView>)> {
-    let tag = validate::name(&tag)?;
     let reply = state
         .handle
         .request(Request::Stop {

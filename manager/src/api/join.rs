@@ -2,7 +2,7 @@
 //! is the right to it, so no token is asked for.
 
 use super::{
-    ApiState,
+    ApiState, Routes,
     extract::Body,
     refusal::{Answer, Refusal},
 };
@@ -13,8 +13,8 @@ use crate::{
 };
 use axum::{
     Extension, Json,
-    extract::{self, ConnectInfo, State},
-    middleware::Next,
+    extract::{self, ConnectInfo, DefaultBodyLimit, State},
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
 };
 use micado_api::{ErrorBody, ErrorCode, JoinAnswer, JoinRequest, SwarmJoin};
@@ -24,12 +24,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+use utoipa_axum::{router::UtoipaMethodRouterExt, routes};
 
-/// Where it is.
 pub const PATH: &str = "/v1/join";
 
 /// The largest request: a credential and a request for a certificate are far smaller.
-pub(super) const BODY_MAX: usize = 16 << 10;
+const BODY_MAX: usize = 16 << 10;
 
 /// How long a trade may take from its head on: whoever has not shown a credential yet is not to
 /// hold a connection for long.
@@ -45,7 +45,6 @@ pub struct Gate {
     pub key: Arc<CredentialKey>,
     /// Signs the machines' certificates.
     pub pki: Arc<Pki>,
-    /// Where machines get images.
     pub registry: Arc<Registry>,
     /// The node agent's program, for machines whose image has none.
     pub agent: Option<PathBuf>,
@@ -69,6 +68,13 @@ impl Gate {
     }
 }
 
+pub(super) fn routes() -> Routes {
+    let join = routes!(join)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn(in_time));
+    Routes::default().routes(join)
+}
+
 /// Trades a machine's credential for what it needs to join. The first good trade binds the
 /// credential to the key of its request; the same key may trade again until the machine has joined
 /// and its time is over. Needs no token.
@@ -80,7 +86,7 @@ impl Gate {
     (status = 503, description = "Not now; try again.", body = ErrorBody),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn join(
+async fn join(
     State(state): State<ApiState>,
     from: Option<Extension<ConnectInfo<SocketAddr>>>,
     Body(request): Body<JoinRequest>,
@@ -132,7 +138,7 @@ async fn trade(state: &ApiState, request: &JoinRequest) -> Result<JoinAnswer, Er
 }
 
 /// Ends a trade that takes too long.
-pub(super) async fn in_time(request: extract::Request, next: Next) -> Response {
+async fn in_time(request: extract::Request, next: Next) -> Response {
     let late = |_| {
         Refusal::from(ErrorBody::new(
             ErrorCode::Unavailable,

@@ -4,7 +4,7 @@
 mod previous;
 
 use super::{
-    ApiState,
+    ApiState, Routes,
     extract::{Name, Query},
     peer::Peer,
     refusal::{Answer, Refusal},
@@ -27,8 +27,13 @@ use futures_util::{
 };
 use micado_api::{ErrorBody, LogQuery, lines::lines};
 use std::pin::Pin;
+use utoipa_axum::routes;
 
 type Pieces = BoxStream<'static, Result<Bytes, EngineError>>;
+
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(logs))
+}
 
 /// The log of a container, or of all containers of a service: each line then begins with its
 /// container's name.
@@ -38,7 +43,7 @@ type Pieces = BoxStream<'static, Result<Bytes, EngineError>>;
         (status = 200, description = "The log, as it comes.", body = String, content_type = "text/plain"),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn logs(
+async fn logs(
     State(state): State<ApiState>,
     Name(name): Name,
     Query(query): Query<LogQuery>,

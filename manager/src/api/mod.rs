@@ -2,6 +2,7 @@
 //! owner and on HTTPS for those with the token.
 
 mod agents;
+mod caller;
 mod containers;
 mod events;
 mod extract;
@@ -31,21 +32,19 @@ use crate::{
     metrics::{History, Metrics},
 };
 use agents::Agents;
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    routing::{delete, get, post},
-};
+use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
+use caller::Guard;
 use join::RefusedTrades;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
 
 /// The largest request; the files of a `start` are the largest thing in any: 2 MiB, of which JSON
 /// makes up to four times as much.
 const BODY_MAX: usize = 9 << 20;
 
-/// Where node agents connect; what only they call is below it.
-const AGENT_PATH: &str = "/v1/agent";
+/// Routes that the OpenAPI document lists.
+type Routes = OpenApiRouter<ApiState>;
 
 /// What the routes reach the manager through; cheap to clone.
 #[derive(Debug, Clone)]
@@ -86,58 +85,43 @@ impl ApiState {
     }
 }
 
-/// All routes, for callers that are trusted already.
-pub fn router(state: ApiState) -> Router {
-    Router::new()
-        .route("/healthz", get(status::healthz))
-        .route("/readyz", get(status::readyz))
-        .route("/v1/openapi.json", get(openapi::openapi))
-        .route("/v1/status", get(status::status))
-        .route("/v1/instances", get(instances::list).post(instances::start))
-        .route("/v1/instances/{tag}", delete(instances::stop))
-        .route(
-            JOIN_PATH,
-            post(join::join)
-                .layer(DefaultBodyLimit::max(join::BODY_MAX))
-                .layer(axum::middleware::from_fn(join::in_time)),
-        )
-        .route(
-            "/v1/containers",
-            get(containers::list).post(containers::launch),
-        )
-        .route("/v1/containers/{name}", delete(containers::remove))
-        .route("/v1/containers/{name}/quit", post(containers::quit))
-        .route("/v1/containers/{name}/logs", get(logs::logs))
-        .route("/v1/containers/{name}/exec", get(agents::sessions::exec))
-        .route(
-            "/v1/containers/{name}/copy-to",
-            get(agents::sessions::copy_to),
-        )
-        .route(
-            "/v1/containers/{name}/copy-from",
-            get(agents::sessions::copy_from),
-        )
-        .route(AGENT_PATH, get(agents::agent))
-        .route("/v1/agent/sessions/{id}", get(agents::session))
-        .route("/v1/agent/renew", post(agents::renew))
-        .route("/v1/agent/program", get(agents::program))
-        .route("/v1/services", get(services::list))
-        .route("/v1/services/{name}", get(services::show))
-        .route("/v1/images", get(images::list).put(images::set))
-        .route("/v1/history/{name}", get(history::history))
-        .route("/v1/events", get(events::events))
-        .route("/v1/explain/{name}", get(services::explain))
-        .route("/v1/progress/{subject}", get(progress::progress))
-        .fallback(refusal::no_such_path)
-        .method_not_allowed_fallback(refusal::no_such_method)
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .with_state(state)
+/// Routes that everybody may call.
+fn open_routes() -> Routes {
+    Routes::default()
+        .merge(status::open_routes())
+        .merge(join::routes())
 }
 
-/// The same routes, all but `/healthz`, the gate and what is for agents only for those who send the
-/// token.
-pub fn guarded(state: ApiState, token: Token) -> Router {
-    router(state).layer(axum::middleware::from_fn_with_state(token, token::require))
+/// Routes for people and programs.
+fn guarded_routes() -> Routes {
+    Routes::default()
+        .merge(openapi::routes())
+        .merge(status::routes())
+        .merge(instances::routes())
+        .merge(containers::routes())
+        .merge(logs::routes())
+        .merge(agents::session_routes())
+        .merge(services::routes())
+        .merge(images::routes())
+        .merge(history::routes())
+        .merge(events::routes())
+        .merge(progress::routes())
+}
+
+/// All routes, each group behind its guard, as one listener offers them.
+fn router(state: ApiState, guard: Guard) -> Router {
+    let open = Router::from(open_routes());
+    let agents = agents::agent_routes()
+        .route_layer(from_fn_with_state(state.clone(), caller::require_agent));
+    let guarded = Router::from(guarded_routes())
+        .fallback(refusal::no_such_path)
+        .method_not_allowed_fallback(refusal::no_such_method)
+        .layer(from_fn_with_state(guard, caller::require));
+    open.merge(agents)
+        .method_not_allowed_fallback(refusal::no_such_method)
+        .merge(guarded)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(state)
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! The OpenAPI document: made from the routes and wire types, served, and checked in as
 //! `docs/openapi.json`.
 
-use super::{
-    agents, containers, events, history, images, instances, join, logs, progress, services, status,
-};
+use super::{Routes, guarded_routes, open_routes};
 use axum::Json;
+use micado_api::ErrorBody;
+use std::sync::LazyLock;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -12,19 +12,13 @@ use utoipa::{
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
+use utoipa_axum::routes;
+
+static DOCUMENT: LazyLock<Document> = LazyLock::new(document);
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "micado", description = "Runs containers on rented machines, and rents and returns the machines as the containers need them."),
-    paths(
-        status::healthz, status::readyz, status::status,
-        instances::list, instances::start, instances::stop, join::join,
-        containers::list, containers::launch, containers::quit, containers::remove, logs::logs,
-        agents::sessions::exec, agents::sessions::copy_to, agents::sessions::copy_from,
-        services::list, services::show, services::explain,
-        images::list, images::set, history::history, events::events,
-        progress::progress, openapi,
-    ),
     security(("token" = [])),
     modifiers(&BearerToken),
 )]
@@ -42,16 +36,25 @@ impl Modify for BearerToken {
     }
 }
 
-/// The document.
 #[must_use]
 pub fn document() -> Document {
-    ApiDocument::openapi()
+    Routes::with_openapi(ApiDocument::openapi())
+        .merge(open_routes())
+        .merge(guarded_routes())
+        .into_openapi()
+}
+
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(openapi))
 }
 
 /// This document.
-#[utoipa::path(get, path = "/v1/openapi.json", tag = "status", responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]
-pub(super) async fn openapi() -> Json<Document> {
-    Json(document())
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "status", responses(
+    (status = 200, description = "OpenAPI 3.1.", body = Object),
+    (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+async fn openapi() -> Json<&'static Document> {
+    Json(&DOCUMENT)
 }
 
 #[cfg(test)]

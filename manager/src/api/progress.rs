@@ -1,6 +1,6 @@
 //! What goes on with a container or an instance, as a stream that ends when it has come to rest.
 
-use super::{ApiState, extract::Name, refusal::Answer};
+use super::{ApiState, Routes, extract::Name, refusal::Answer};
 use crate::control::{Core, Missed};
 use axum::{
     body::Body,
@@ -12,6 +12,11 @@ use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use micado_api::{ErrorBody, ErrorCode, Progress};
 use std::future::ready;
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(progress))
+}
 
 /// The steps of what goes on with a container or an instance: those that were, then those that
 /// come, one JSON object per line. Ends after one with `settled`.
@@ -21,10 +26,7 @@ use std::future::ready;
         (status = 200, description = "One step per line.", body = Progress, content_type = "application/x-ndjson"),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn progress(
-    State(state): State<ApiState>,
-    Name(subject): Name,
-) -> Answer<Response> {
+async fn progress(State(state): State<ApiState>, Name(subject): Name) -> Answer<Response> {
     // Watch first: what happens between the two is seen twice then, and not missed.
     let live = state.handle.watch();
     let wanted = subject.clone();

@@ -1,6 +1,6 @@
 //! The two listeners: the unix socket for the owner, and HTTPS.
 
-use super::{ApiState, Token, guarded, peer::PeerAcceptor, router};
+use super::{ApiState, Token, caller::Guard, peer::PeerAcceptor, router};
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
@@ -49,12 +49,7 @@ pub struct Listen<'a> {
 pub enum BindError {
     /// The unix socket cannot be made.
     #[error("unix socket `{path}`: {cause}")]
-    Socket {
-        /// Which.
-        path: PathBuf,
-        /// What the system says.
-        cause: io::Error,
-    },
+    Socket { path: PathBuf, cause: io::Error },
     /// Another manager answers on the unix socket. Stop it, or give this one a state folder of its
     /// own.
     #[error("another manager answers on `{0}`")]
@@ -62,9 +57,7 @@ pub enum BindError {
     /// The HTTPS address cannot be had.
     #[error("cannot listen on {address}: {cause}")]
     Https {
-        /// Which.
         address: SocketAddr,
-        /// What the system says.
         cause: io::Error,
     },
     /// The certificate or key cannot be used.
@@ -183,9 +176,10 @@ impl Api {
             .header_read_timeout(HEAD_TIMEOUT);
 
         let stopping = state.stopping.clone();
-        let unix = unix.serve(router(state.clone()).into_make_service());
-        let tcp =
-            tcp.serve(guarded(state, token).into_make_service_with_connect_info::<SocketAddr>());
+        let unix = unix.serve(router(state.clone(), Guard::Socket).into_make_service());
+        let tcp = tcp.serve(
+            router(state, Guard::Token(token)).into_make_service_with_connect_info::<SocketAddr>(),
+        );
         let stop = async {
             stop.await;
             stopping.cancel();

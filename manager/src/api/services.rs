@@ -1,15 +1,23 @@
 //! Services, and why things are as they are.
 
-use super::{ApiState, extract::Name, refusal::Answer};
+use super::{ApiState, Routes, extract::Name, refusal::Answer};
 use axum::{Json, extract::State};
 use micado_api::{ErrorBody, ErrorCode, Explanation, ServiceView};
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .routes(routes!(list))
+        .routes(routes!(show))
+        .routes(routes!(explain))
+}
 
 /// All services.
 #[utoipa::path(get, path = "/v1/services", operation_id = "list_services", tag = "services", responses(
     (status = 200, description = "The services.", body = Vec<ServiceView>),
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<ServiceView>>> {
+async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<ServiceView>>> {
     let mut services = state.handle.read(|core| core.services(None)).await??;
     state.metrics.measure_services(&mut services);
     Ok(Json(services))
@@ -22,10 +30,7 @@ pub(super) async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<Servi
         (status = 200, description = "The service.", body = ServiceView),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn show(
-    State(state): State<ApiState>,
-    Name(name): Name,
-) -> Answer<Json<ServiceView>> {
+async fn show(State(state): State<ApiState>, Name(name): Name) -> Answer<Json<ServiceView>> {
     let missing = ErrorBody::new(
         ErrorCode::NotFound,
         format!("no service or container `{name}`"),
@@ -45,7 +50,7 @@ pub(super) async fn show(
         (status = 200, description = "One explanation for each.", body = Vec<Explanation>),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
-pub(super) async fn explain(
+async fn explain(
     State(state): State<ApiState>,
     Name(name): Name,
 ) -> Answer<Json<Vec<Explanation>>> {

@@ -6,13 +6,16 @@ use crate::{
     clock,
     control::{
         Action, Config, Core, Event, Input,
-        runtime::{Bell, bell},
+        runtime::{Ticker, ticker},
     },
-    engine::{EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, TaskView},
+    engine::{
+        EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, SwarmNode,
+        SwarmService, SwarmTask,
+    },
     metrics::{Refresh, tests::Kept},
-    model::{Container, Placement, Service},
+    model::{Container, Copy, Service},
     pki::Pki,
-    registry::{Registry, ToldRegistry},
+    registry::{ExternalRegistry, Registry},
     store::Record,
 };
 use bytes::Bytes;
@@ -57,13 +60,25 @@ impl Engine for FakeEngine {
     async fn observe(&self) -> Result<Observation, EngineError> {
         lost()
     }
-    async fn tasks(&self, _: &[String]) -> Result<Vec<TaskView>, EngineError> {
+    async fn tasks(&self, _: &[String]) -> Result<Vec<SwarmTask>, EngineError> {
         lost()
     }
     fn events(&self) -> BoxStream<'static, EngineEvent> {
         stream::empty().boxed()
     }
-    async fn create(&self, _: &Service, _: &Container, _: &Placement) -> Result<(), EngineError> {
+    async fn services(&self, _: &[String]) -> Result<Vec<SwarmService>, EngineError> {
+        lost()
+    }
+    async fn node(&self, _: &str) -> Result<Option<SwarmNode>, EngineError> {
+        lost()
+    }
+    async fn create(
+        &self,
+        _: &Service,
+        _: &Container,
+        _: &Copy,
+        _: &str,
+    ) -> Result<(), EngineError> {
         lost()
     }
     async fn remove(&self, _: &str) -> Result<(), EngineError> {
@@ -207,9 +222,9 @@ impl Manager {
             served,
         }
     }
-    /// The refresh job, which has a turn whenever the bell is rung.
-    pub(super) fn refreshing(&self) -> Bell {
-        let (bell, turns) = bell();
+    /// Starts the refresh job; it runs at each tick.
+    pub(super) fn refreshing(&self) -> Ticker {
+        let (ticker, turns) = ticker();
         let (metrics, handle, history) = (
             self.metrics.clone(),
             self.handle.clone(),
@@ -224,7 +239,7 @@ impl Manager {
             }
             .run(turns),
         );
-        bell
+        ticker
     }
     pub(super) fn state(&self) -> &Path {
         self.state.path()
@@ -306,13 +321,13 @@ fn gate(state: &Path, pki: &Arc<Pki>) -> Gate {
         bollard::Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION)
             .expect("an address");
     let client = pki.client_certificate("manager").expect("a certificate");
-    let told = ToldRegistry {
+    let told = ExternalRegistry {
         host: "images.example.org:5000".to_owned(),
         authority: pki.authority().to_owned(),
         client,
         certs_dir: state.join("certs.d"),
     };
-    let registry = Registry::told(docker, &told).expect("usable certificates");
+    let registry = Registry::external(docker, &told).expect("usable certificates");
     Gate {
         key: Arc::new(pki.credential_key().expect("a key")),
         pki: pki.clone(),
@@ -353,6 +368,7 @@ fn launch(image: &str) -> LaunchRequest {
         spec,
         publish_all: true,
         request: Some("once".to_owned()),
+        copies: std::num::NonZeroU32::MIN,
         unnamed: micado_api::Unnamed::default(),
     }
 }
@@ -369,6 +385,7 @@ async fn a_launch_is_recorded_once_and_shown() {
     let manager = Manager::start();
     let client = manager.by_socket();
     let launched = client.launch(&launch("web")).await.expect("launched");
+    let launched = &launched[0];
     assert_eq!(
         (launched.name.as_str(), launched.state),
         ("acme_web.1", ContainerState::Waiting)
@@ -380,7 +397,7 @@ async fn a_launch_is_recorded_once_and_shown() {
         "all exposed ports, each at a port of the engine's choice"
     );
     assert_eq!(
-        client.launch(&launch("web")).await.expect("the same").name,
+        client.launch(&launch("web")).await.expect("the same")[0].name,
         launched.name
     );
     assert_eq!(client.containers(false).await.expect("a list").len(), 1);
@@ -437,8 +454,8 @@ async fn a_service_needs_its_image_on_the_engine_only_once() {
         .await
         .expect("the service knows what nodes pull");
     assert_eq!(
-        (second.name.as_str(), &second.ports),
-        ("acme_pruned.2", &first.ports)
+        (second[0].name.as_str(), &second[0].ports),
+        ("acme_pruned.2", &first[0].ports)
     );
     let mut other = more();
     other.spec.image = "elsewhere/pruned".to_owned();
@@ -671,6 +688,11 @@ async fn what_the_library_refuses_is_refused_in_our_form() {
         refused("POST /v1/containers", r#"{"spec": 1}"#),
         (400, ErrorCode::BadRequest)
     );
+    let start = r#"{"cloud": "local", "application": "Node", "flavour": "small", "tag": "a b", "location": "application"}"#;
+    let (status, body) = manager.raw("POST /v1/instances", start);
+    assert_eq!((status, body.code), (400, ErrorCode::BadRequest));
+    let words = "tag: tag `a b` may hold only letters, digits, `-`, `_` and `.`";
+    assert!(body.message.contains(words), "{}", body.message);
     assert_eq!(
         refused("GET /v1/containers?all=maybe", ""),
         (400, ErrorCode::BadRequest)
@@ -834,6 +856,44 @@ async fn https_needs_the_token_and_the_authority() {
         ),
         (401, b"Bearer".as_slice())
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_asks_for_the_token_unless_its_document_says_that_it_is_open() {
+    let manager = Manager::start();
+    let http = manager.http();
+    let ask = async |method: &str, path: &str| {
+        let url = format!("https://localhost:{}{path}", manager.address.port());
+        let method = method.to_uppercase().parse().expect("a method");
+        let answer = http.request(method, url).send().await.expect("an answer");
+        answer.status().as_u16()
+    };
+    let document = serde_json::to_value(document()).expect("JSON");
+    let mut open = Vec::new();
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let status = ask(method, &path.replace(['{', '}'], "")).await;
+            if operation["security"] == serde_json::json!([{}]) {
+                open.push(path.as_str());
+                assert_ne!(status, 401, "{method} {path}");
+            } else {
+                assert_eq!(status, 401, "{method} {path}");
+            }
+        }
+    }
+    assert_eq!(open, ["/healthz", JOIN_PATH]);
+    for (method, path) in [
+        ("get", "/v1/agent"),
+        ("get", "/v1/agent/sessions/0"),
+        ("post", "/v1/agent/renew"),
+        ("get", "/v1/agent/program?machine=x"),
+        ("get", "/v1/nothing"),
+        ("put", "/v1/containers"),
+    ] {
+        assert_eq!(ask(method, path).await, 401, "{method} {path}");
+    }
+    let (status, refused) = manager.raw("GET /v1/agent", "");
+    assert_eq!((status, refused.code), (401, ErrorCode::Unauthorized));
 }
 
 #[tokio::test(flavor = "multi_thread")]

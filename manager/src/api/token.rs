@@ -1,14 +1,6 @@
 //! The token: made on first start, kept for its owner only, asked of everybody who comes over
 //! HTTPS.
 
-use super::refusal::Refusal;
-use axum::{
-    extract::{Request, State},
-    http::header,
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
-use micado_api::{ErrorBody, ErrorCode};
 use std::{
     fmt, fs,
     io::{self, ErrorKind, Write},
@@ -30,17 +22,11 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Why there is no token to use.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The file cannot be read or written.
     #[error("token file `{path}`: {cause}")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What the system says.
-        cause: io::Error,
-    },
+    File { path: PathBuf, cause: io::Error },
     /// What the file holds is no token of ours. Remove the file to get a new one.
     #[error("token file `{0}` holds no token (remove it, and the manager makes a new one)")]
     Unusable(PathBuf),
@@ -72,7 +58,7 @@ impl Token {
     }
 
     /// Compares in a time that does not depend on where the two differ.
-    fn is(&self, sent: &str) -> bool {
+    pub(super) fn is(&self, sent: &str) -> bool {
         self.0.as_bytes().ct_eq(sent.as_bytes()).into()
     }
 }
@@ -95,37 +81,6 @@ fn make(path: &Path) -> io::Result<Token> {
     file.sync_all()?;
     fs::rename(&aside, path)?;
     Ok(Token(token))
-}
-
-/// Lets nobody through without the token, but to `/healthz`, the gate, and what asks for an agent's
-/// certificate instead.
-pub(super) async fn require(State(token): State<Token>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let for_agents = path
-        .strip_prefix(super::AGENT_PATH)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if for_agents || ["/healthz", super::JOIN_PATH].contains(&path) {
-        return next.run(request).await;
-    }
-    let sent = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let sent = sent
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim());
-    match sent {
-        Some(sent) if token.is(sent) => next.run(request).await,
-        Some(_) => refuse("the token is not the manager's"),
-        None => refuse("no token was sent"),
-    }
-}
-
-fn refuse(message: &str) -> Response {
-    Refusal::from(ErrorBody::new(ErrorCode::Unauthorized, message))
-        .hint("the token is in the file `token` of the manager's state folder; name a copy of it with `--token-file` or `MICADO_TOKEN_FILE`")
-        .into_response()
 }
 
 #[cfg(test)]

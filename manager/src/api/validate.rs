@@ -1,12 +1,11 @@
-//! Whether a request makes sense by itself, before anybody is asked. Pure, and the only place where
-//! that is decided.
+//! Checks of a request by itself, before anybody is asked. Pure. Names in it are valid already.
 
 use crate::model::service_name;
 use micado_api::{
     Critical, ErrorBody, ErrorCode, LaunchRequest, MemoryBytes, NanoCpus, PortMapping, ServiceName,
     ServiceSpec, StartRequest, VolumeMount,
 };
-use std::{collections::BTreeSet, str::FromStr};
+use std::collections::BTreeSet;
 
 /// The smallest memory limit that a Docker Engine takes (its own `linuxMinMemory`).
 pub const MEMORY_MIN: MemoryBytes = MemoryBytes::mib(6);
@@ -23,14 +22,24 @@ fn refuse(message: impl Into<String>) -> ErrorBody {
     ErrorBody::new(ErrorCode::BadRequest, message)
 }
 
-/// A name as it came in.
+/// The end of the year 9999, in milliseconds since the Unix epoch.
+const LAST_MOMENT: u64 = 253_402_300_799_999;
+
+/// A moment in a query, by the name of its parameter.
 ///
 /// # Errors
-/// `BadRequest`, with what is wrong with it.
-pub fn name<T: FromStr<Err: ToString>>(text: &str) -> Result<T, ErrorBody> {
-    text.parse()
-        .map_err(|error: T::Err| refuse(error.to_string()))
+/// `BadRequest`, when no clock will ever show it.
+pub fn moment(parameter: &str, at: Option<u64>) -> Checked {
+    match at {
+        Some(at) if at > LAST_MOMENT => Err(refuse(format!(
+            "`{parameter}` is {at}: it may be up to {LAST_MOMENT} milliseconds since the Unix epoch"
+        ))),
+        _ => Ok(()),
+    }
 }
+
+/// Upper bound for the containers of one launch.
+const MOST_COPIES: u32 = 10_000;
 
 /// A launch; the name of the service it is for.
 ///
@@ -41,7 +50,6 @@ pub fn launch(request: &LaunchRequest) -> Result<ServiceName, ErrorBody> {
     image(&spec.image)?;
     let service =
         service_name(&spec.client, &spec.image).map_err(|error| refuse(error.to_string()))?;
-    name::<micado_api::Location>(spec.location.as_str())?;
     size(spec)?;
     texts(spec)?;
     ports(&spec.ports)?;
@@ -50,6 +58,12 @@ pub fn launch(request: &LaunchRequest) -> Result<ServiceName, ErrorBody> {
         return Err(refuse(
             "all ports and certain ports were asked for: `publish_all` and `ports` exclude each other",
         ));
+    }
+    if request.copies.get() > MOST_COPIES {
+        return Err(refuse(format!(
+            "{} copies are more than {MOST_COPIES} in one launch",
+            request.copies
+        )));
     }
     if let Some(id) = &request.request
         && (id.is_empty() || id.len() > 128)
@@ -67,10 +81,6 @@ pub fn launch(request: &LaunchRequest) -> Result<ServiceName, ErrorBody> {
 /// # Errors
 /// `BadRequest`, with the first thing that is wrong.
 pub fn start(request: &StartRequest) -> Checked {
-    name::<micado_api::CloudName>(request.cloud.as_str())?;
-    name::<micado_api::FlavourName>(request.flavour.as_str())?;
-    name::<micado_api::Tag>(request.tag.as_str())?;
-    name::<micado_api::Location>(request.location.as_str())?;
     if request.application.trim().is_empty() {
         return Err(refuse("application is empty"));
     }

@@ -1,7 +1,9 @@
-//! `micado launch`: run one more container of an image.
+//! `micado launch`: run more containers of an image.
 
 use super::{args::LaunchArgs, failure::Failure, follow::follow, page::Page, printer::Printer};
-use micado_api::{Client, LaunchRequest, MemoryBytes, NanoCpus, Resources, ServiceSpec, Unnamed};
+use micado_api::{
+    Client, ContainerView, LaunchRequest, MemoryBytes, NanoCpus, Resources, ServiceSpec, Unnamed,
+};
 
 /// What is promised where nobody has named it and nothing was learned.
 const PROMISED: Resources = Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250));
@@ -20,24 +22,33 @@ pub(super) async fn launch(
             "note: `{domain}` is stored, but nothing serves it yet"
         ));
     }
-    let name = launched.name.to_string();
-    let page = || Page::default().line(&name);
-    // People see the name at once: they may stop waiting and still know it.
+    let names: Vec<String> = launched.iter().map(|it| it.name.to_string()).collect();
+    // People see the names at once: they may stop waiting and still know them.
     if detach || !printer.is_json() {
-        printer.data(&launched, page)?;
+        show(&launched, &names, printer)?;
     }
     if detach {
         return Ok(());
     }
-    follow(std::slice::from_ref(&name), client, printer).await?;
+    follow(&names, client, printer).await?;
     if printer.is_json() {
-        let now = client
-            .containers(true)
-            .await?
-            .into_iter()
-            .find(|it| it.name == launched.name)
-            .unwrap_or(launched);
-        printer.data(&now, page)?;
+        let mut now = client.containers(true).await?;
+        now.retain(|it| launched.iter().any(|made| made.name == it.name));
+        let now = if now.is_empty() { launched } else { now };
+        show(&now, &names, printer)?;
+    }
+    Ok(())
+}
+
+/// One container as itself, several as a list.
+fn show(launched: &[ContainerView], names: &[String], printer: &Printer) -> Result<(), Failure> {
+    let page = || {
+        let names = names.iter();
+        names.fold(Page::default(), |page, name| page.line(name))
+    };
+    match launched {
+        [only] => printer.data(only, page)?,
+        several => printer.data(&several, page)?,
     }
     Ok(())
 }
@@ -69,6 +80,7 @@ fn request(args: LaunchArgs) -> LaunchRequest {
         publish_all,
         request: Some(format!("cli-{:032x}", rand::random::<u128>())),
         unnamed,
+        copies: args.copies,
     }
 }
 

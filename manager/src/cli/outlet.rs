@@ -8,7 +8,6 @@ use tokio::sync::{mpsc, oneshot};
 /// Pieces that wait to be written.
 const WAITING: usize = 4;
 
-/// What is to be written.
 #[derive(Debug)]
 pub(super) enum Said {
     /// To standard output.

@@ -4,7 +4,6 @@ use comfy_table::{ContentArrangement, Table, presets};
 use micado_api::Timestamp;
 use std::{fmt::Write as _, time::Duration};
 
-/// Some lines and tables.
 #[derive(Debug, Default)]
 pub(super) struct Page(Vec<Block>);
 

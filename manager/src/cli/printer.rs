@@ -16,7 +16,6 @@ use std::{
 /// So long the last word may take: who does not read it shall not keep us.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// How and where to print.
 #[derive(Debug)]
 pub(super) struct Printer {
     output: Output,

@@ -18,9 +18,7 @@ pub enum Input {
         Box<Request>,
         oneshot::Sender<Result<Reply, ErrorBody>>,
     ),
-    /// A read.
     Read(Read),
-    /// Something that happened.
     Tell(Box<Event>),
 }
 

@@ -3,5 +3,5 @@
 mod handle;
 pub mod runtime;
 
-pub use handle::{Handle, Input, Missed};
+pub use handle::{Handle, Input, Missed, Read};
 pub use micado_core::control::*;

@@ -1,12 +1,12 @@
 //! What agents measure, on its way: figures of this moment, and points that wait to be recorded.
 //! Their links write into it, views and the refresh job read it.
 
+mod dirty;
 mod past;
 mod places;
 mod refresh;
 mod rollup;
 mod skew;
-mod touched;
 mod usage;
 mod waiting;
 
@@ -18,6 +18,7 @@ use crate::{
     clock,
     control::{Core, Handle},
 };
+use dirty::DirtyBuckets;
 use micado_api::{
     ErrorBody, InstanceId,
     agent::{ContainerEvent, SampleBatch},
@@ -32,8 +33,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
-use touched::Touched;
-use waiting::{Mark, Waiting};
+use waiting::{Waiting, Watermark};
 
 /// Why a batch or an event is not taken.
 const NO_ROOM: &str = "no room for more figures and events until the store answers";
@@ -58,8 +58,8 @@ struct Inner {
     places: Places,
     waiting: Waiting,
     /// How far each agent's batches are durable.
-    recorded: HashMap<InstanceId, Mark>,
-    touched: Touched,
+    recorded: HashMap<InstanceId, Watermark>,
+    dirty: DirtyBuckets,
     /// The core gave no answer when it was asked last.
     is_unanswered: bool,
     /// The runs of agents that were told of because their machine's clock is off, and what is not
@@ -130,8 +130,8 @@ impl Metrics {
         if !inner.waiting.has_room(instance, &batch) {
             return Err(NO_ROOM);
         }
-        let (mark, doubt) = (
-            Mark {
+        let (watermark, doubt) = (
+            Watermark {
                 run: run.to_owned(),
                 sequence: batch.sequence,
             },
@@ -143,10 +143,10 @@ impl Metrics {
         match doubt {
             None => {
                 let point = inner.places.renamed(point);
-                inner.waiting.push(point, mark);
+                inner.waiting.push(point, watermark);
             }
             Some(off) => {
-                inner.waiting.note(instance, mark);
+                inner.waiting.note(instance, watermark);
                 inner.doubt(
                     instance,
                     run,
@@ -266,8 +266,8 @@ impl Metrics {
         self.inner()
             .recorded
             .get(instance)
-            .filter(|mark| mark.run == run)
-            .map(|mark| mark.sequence)
+            .filter(|watermark| watermark.run == run)
+            .map(|watermark| watermark.sequence)
     }
 
     /// Changes whenever more may be durable.

@@ -1,6 +1,6 @@
 //! What was: as it is kept, and what waits to be.
 
-use super::{Happening, History, Metrics, Point, Recall, RecallEvents};
+use super::{EventRecord, History, Metrics, Point, Recall, RecallEvents};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 
@@ -38,8 +38,8 @@ impl Metrics {
         &self,
         history: &dyn History,
         wanted: &RecallEvents,
-    ) -> Result<Vec<Happening>, StoreError> {
-        let waiting: Vec<Happening> = {
+    ) -> Result<Vec<EventRecord>, StoreError> {
+        let waiting: Vec<EventRecord> = {
             let inner = self.inner();
             let told = inner
                 .waiting

@@ -1,7 +1,7 @@
 //! Which Swarm service is which container's, and on which instance: what agents know services by,
 //! and whether they may speak of them.
 
-use super::{Happening, Placed, Point};
+use super::{EventRecord, Placed, Point};
 use micado_api::{ContainerName, InstanceId, Timestamp, agent::ContainerEvent};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -93,7 +93,7 @@ impl Places {
 
     /// What is kept, latest first. The core does not know any more what was placed: agents may have
     /// something to tell of it still.
-    pub(super) fn remember(&mut self, kept: Vec<Happening>) {
+    pub(super) fn remember(&mut self, kept: Vec<EventRecord>) {
         let remembered = self.remembered.get_or_insert_default();
         for it in kept {
             remembered
@@ -114,7 +114,7 @@ impl Places {
         &self,
         instance: &InstanceId,
         event: &ContainerEvent,
-    ) -> Option<Happening> {
+    ) -> Option<EventRecord> {
         let service = event.service.as_ref()?;
         let known = self.services.get(service).map(|place| &place.placed);
         let placed = known
@@ -122,7 +122,7 @@ impl Places {
             .filter(|placed| placed.instance == *instance)?;
         let is_id = event.id.len() <= LONGEST_ID
             && event.id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        is_id.then(|| Happening::new(placed.clone(), event))
+        is_id.then(|| EventRecord::new(placed.clone(), event))
     }
 
     /// The Swarm services of a container.

@@ -1,7 +1,7 @@
 //! The refresh: at each turn what agents measured and told is recorded and then acknowledged, the
 //! core is told what containers used, and people's collections are brought up to date.
 
-use super::{First, Happening, History, Metrics, Point, RecallEvents};
+use super::{EventRecord, History, Metrics, Order, Point, RecallEvents};
 use crate::{
     clock,
     control::{Event, Handle},
@@ -18,14 +18,10 @@ const REMEMBERED: usize = 10_000;
 /// The most that the last recording may hold up the end.
 const LAST: Duration = Duration::from_secs(10);
 
-/// The job.
 #[derive(Debug, Clone)]
 pub struct Refresh {
-    /// What agents measured.
     pub metrics: Arc<Metrics>,
-    /// The way to the core.
     pub handle: Handle,
-    /// Where points are kept.
     pub history: Arc<dyn History>,
     /// Where people read, if that is a MongoDB.
     pub shown: Option<Arc<MongoStore>>,
@@ -86,7 +82,7 @@ impl Refresh {
         let due = self.metrics.inner().waiting.due();
         self.record_events(due.events).await?;
         self.record_points(due.points).await?;
-        self.metrics.inner().recorded.extend(due.marks);
+        self.metrics.inner().recorded.extend(due.watermarks);
         self.metrics.turn.send_replace(());
         Ok(())
     }
@@ -103,7 +99,7 @@ impl Refresh {
                 .collect();
             self.history.record(&piece).await?;
             let mut inner = self.metrics.inner();
-            inner.touched.touch(&piece);
+            inner.dirty.touch(&piece);
             inner.waiting.release_points(piece.len());
             due -= piece.len();
         }
@@ -133,7 +129,7 @@ impl Refresh {
         if is_unknown && !self.metrics.inner().places.has_memory() {
             let latest = self
                 .history
-                .recall_events(&RecallEvents::any(First::Newest, REMEMBERED))
+                .recall_events(&RecallEvents::any(Order::NewestFirst, REMEMBERED))
                 .await?;
             self.metrics.inner().places.remember(latest);
         }
@@ -146,7 +142,7 @@ impl Refresh {
         }
         while due > 0 {
             let count = due.min(PIECE);
-            let piece: Vec<Happening> = {
+            let piece: Vec<EventRecord> = {
                 let inner = self.metrics.inner();
                 inner
                     .waiting
@@ -165,7 +161,7 @@ impl Refresh {
 
     /// Tells the core again who was killed for want of memory: when the agent said so there may
     /// have been none. One that is made later finds it in what is kept.
-    async fn tell_kills(&self, events: Vec<Happening>) {
+    async fn tell_kills(&self, events: Vec<EventRecord>) {
         for it in events
             .iter()
             .filter(|it| matches!(it.what, ContainerHappening::Died { oom: true, .. }))

@@ -2,7 +2,9 @@
 //! older than it is kept goes.
 
 use super::{
-    History, Metrics, Point, Recall, Resolution, Whose, roll_up, touched::Stretch, touched::finer,
+    History, Metrics, Point, Recall, Resolution, Series,
+    dirty::{Span, finer},
+    roll_up,
 };
 use crate::{clock, control::Handle, store::StoreError};
 use micado_api::{InstanceId, Timestamp};
@@ -20,9 +22,7 @@ const CLEANING: Duration = Duration::from_secs(3600);
 pub struct Rollup {
     /// What knows which times have new figures.
     pub metrics: Arc<Metrics>,
-    /// The way to the core.
     pub handle: Handle,
-    /// Where points are kept.
     pub history: Arc<dyn History>,
 }
 
@@ -75,19 +75,19 @@ impl Rollup {
         let mut inner = self.metrics.inner();
         ids.iter()
             .flatten()
-            .for_each(|id| inner.touched.touch_kept(now, id));
+            .for_each(|id| inner.dirty.touch_kept(now, id));
         ids.is_ok()
     }
 
     /// Rolls up what is over.
     pub(super) async fn turn(&self, now: Timestamp) -> Result<(), StoreError> {
         for to in [Resolution::Minute, Resolution::TenMinutes] {
-            let mut stretches = self.metrics.inner().touched.finished(to, now);
-            while !stretches.is_empty() {
-                match self.piece(&stretches).await {
-                    Ok(done) => drop(stretches.drain(..done)),
+            let mut spans = self.metrics.inner().dirty.finished(to, now);
+            while !spans.is_empty() {
+                match self.piece(&spans).await {
+                    Ok(done) => drop(spans.drain(..done)),
                     Err(error) => {
-                        self.metrics.inner().touched.put_back(&stretches);
+                        self.metrics.inner().dirty.put_back(&spans);
                         return Err(error);
                     }
                 }
@@ -97,9 +97,9 @@ impl Rollup {
     }
 
     /// Rolls up the first of these; how many.
-    async fn piece(&self, stretches: &[Stretch]) -> Result<usize, StoreError> {
+    async fn piece(&self, spans: &[Span]) -> Result<usize, StoreError> {
         let (mut rolled, mut done) = (Vec::<Point>::new(), 0);
-        for it in stretches {
+        for it in spans {
             rolled.extend(self.rolled(it).await?);
             done += 1;
             if rolled.len() >= PIECE {
@@ -107,13 +107,13 @@ impl Rollup {
             }
         }
         self.history.record(&rolled).await?;
-        self.metrics.inner().touched.touch(&rolled);
+        self.metrics.inner().dirty.touch(&rolled);
         Ok(done)
     }
 
     /// What a stretch is rolled up to. What of it cannot be read is left out, unless it is the
     /// store that fails.
-    async fn rolled(&self, it: &Stretch) -> Result<Vec<Point>, StoreError> {
+    async fn rolled(&self, it: &Span) -> Result<Vec<Point>, StoreError> {
         if let Ok(points) = self.read(it, it.from, it.until).await {
             return Ok(roll_up(&points, it.to));
         }
@@ -133,12 +133,12 @@ impl Rollup {
 
     async fn read(
         &self,
-        of: &Stretch,
+        of: &Span,
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<Point>, StoreError> {
         let wanted = Recall {
-            whose: Whose::Instance(of.instance.clone()),
+            series: Series::Instance(of.instance.clone()),
             resolution: finer(of.to),
             from,
             until,

@@ -19,7 +19,7 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     pub(crate) points: Mutex<BTreeMap<(Timestamp, InstanceId, Resolution), Point>>,
-    pub(crate) events: Mutex<Vec<Happening>>,
+    pub(crate) events: Mutex<Vec<EventRecord>>,
     /// It does not answer.
     pub(crate) silent: AtomicBool,
     /// It takes no events.
@@ -90,7 +90,7 @@ impl History for Kept {
             .map(|it| it.instance);
         Ok(of.collect::<BTreeSet<_>>().into_iter().collect())
     }
-    async fn record_events(&self, events: &[Happening]) -> Result<(), StoreError> {
+    async fn record_events(&self, events: &[EventRecord]) -> Result<(), StoreError> {
         self.asked.send_modify(|asked| *asked += 1);
         self.answers()?;
         if self.deaf.load(Ordering::SeqCst) {
@@ -103,7 +103,7 @@ impl History for Kept {
         }
         Ok(())
     }
-    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
+    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<EventRecord>, StoreError> {
         self.answers()?;
         Ok(wanted.of(self.events.lock().expect("nobody panicked").clone()))
     }
@@ -142,7 +142,7 @@ pub(crate) fn happening(
     service: &str,
     at: u64,
     what: ContainerHappening,
-) -> Happening {
+) -> EventRecord {
     let placed = Placed {
         swarm_service: format!("c-{service}"),
         container: ContainerName::trusted(format!("{service}.1")),
@@ -151,7 +151,7 @@ pub(crate) fn happening(
         instance: InstanceId::trusted(instance),
         tag: Tag::trusted(format!("tag-of-{instance}")),
     };
-    Happening {
+    EventRecord {
         placed,
         engine_id: service.to_owned(),
         at: Timestamp(at),
@@ -278,7 +278,7 @@ async fn what_cannot_be_read_is_left_out_and_the_rest_is_rolled_up() {
         .flat_map(|minute| ["i1", "i2"].map(|it| sample(it, minute * MINUTE)))
         .collect();
     history.record(&all).await.expect("kept");
-    metrics.inner().touched.touch(&all);
+    metrics.inner().dirty.touch(&all);
     *history.bad.lock().expect("nobody panicked") =
         Some((Resolution::Sample, Timestamp(2 * MINUTE)));
     rollup
@@ -292,7 +292,7 @@ async fn what_cannot_be_read_is_left_out_and_the_rest_is_rolled_up() {
     assert_eq!(
         metrics
             .inner()
-            .touched
+            .dirty
             .finished(Resolution::Minute, Timestamp(4 * MINUTE)),
         [],
         "it is not tried for ever"
@@ -339,7 +339,7 @@ async fn what_is_recorded_is_rolled_up_once_its_time_is_over() {
         .filter(|it| it.instance.as_str() == "i1" || it.at.0 / MINUTE != 1)
         .collect();
     history.record(&all).await.expect("kept");
-    metrics.inner().touched.touch(&all);
+    metrics.inner().dirty.touch(&all);
 
     history.silent.store(true, Ordering::SeqCst);
     rollup
@@ -368,7 +368,7 @@ async fn what_is_recorded_is_rolled_up_once_its_time_is_over() {
     // What comes late is in the minute and in the ten minutes, once.
     let late = [sample("i2", MINUTE), sample("i2", MINUTE + 2000)];
     history.record(&late).await.expect("kept");
-    metrics.inner().touched.touch(&late);
+    metrics.inner().dirty.touch(&late);
     rollup
         .turn(Timestamp(15 * MINUTE))
         .await

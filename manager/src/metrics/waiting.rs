@@ -16,7 +16,7 @@ const MOST_OF_ONE: usize = MOST_BYTES / 8;
 
 /// A batch, by the run of its agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct Watermark {
     pub(super) run: String,
     pub(super) sequence: u64,
 }
@@ -25,7 +25,7 @@ pub(super) struct Mark {
 /// may have no answer before.
 pub(super) type Told = (InstanceId, ContainerEvent);
 
-/// By what one is told from all others: as a [`Happening`](super::Happening) is, once it is kept.
+/// By what one is told from all others: as a [`EventRecord`](super::EventRecord) is, once it is kept.
 type Identity = (InstanceId, Timestamp, String, &'static str);
 
 fn identity((instance, event): &Told) -> Identity {
@@ -48,7 +48,7 @@ pub(super) struct Waiting {
     held: HashMap<InstanceId, usize>,
     bytes: usize,
     /// The last batch that was taken of each instance.
-    taken: HashMap<InstanceId, Mark>,
+    taken: HashMap<InstanceId, Watermark>,
 }
 
 /// What waits at one moment: once so many are recorded, each agent's batches are durable so far,
@@ -57,7 +57,7 @@ pub(super) struct Waiting {
 pub(super) struct Due {
     pub(super) points: usize,
     pub(super) events: usize,
-    pub(super) marks: HashMap<InstanceId, Mark>,
+    pub(super) watermarks: HashMap<InstanceId, Watermark>,
 }
 
 impl Waiting {
@@ -78,8 +78,8 @@ impl Waiting {
     }
 
     /// A point that was made of this batch.
-    pub(super) fn push(&mut self, point: Point, mark: Mark) {
-        self.note(&point.instance, mark);
+    pub(super) fn push(&mut self, point: Point, watermark: Watermark) {
+        self.note(&point.instance, watermark);
         self.hold(&point.instance, size_of_point(&point));
         self.points.push_back(point);
     }
@@ -100,14 +100,14 @@ impl Waiting {
     }
 
     /// This batch is taken.
-    pub(super) fn note(&mut self, instance: &InstanceId, mark: Mark) {
+    pub(super) fn note(&mut self, instance: &InstanceId, watermark: Watermark) {
         let taken = self
             .taken
             .entry(instance.clone())
-            .or_insert_with(|| mark.clone());
+            .or_insert_with(|| watermark.clone());
         // One of a connection that was cut may come after later ones.
-        if taken.run != mark.run || taken.sequence < mark.sequence {
-            *taken = mark;
+        if taken.run != watermark.run || taken.sequence < watermark.sequence {
+            *taken = watermark;
         }
     }
 
@@ -116,7 +116,7 @@ impl Waiting {
         Due {
             points: self.points.len(),
             events: self.events.len(),
-            marks: self.taken.clone(),
+            watermarks: self.taken.clone(),
         }
     }
 
@@ -202,7 +202,7 @@ mod tests {
         (1..=count).for_each(|n| {
             waiting.push(
                 sample("i1", n),
-                Mark {
+                Watermark {
                     run: "a".to_owned(),
                     sequence: n,
                 },
@@ -227,12 +227,15 @@ mod tests {
         let mut waiting = waiting(3);
         let due = waiting.due();
         assert_eq!(
-            (due.points, due.marks[&InstanceId::trusted("i1")].sequence),
+            (
+                due.points,
+                due.watermarks[&InstanceId::trusted("i1")].sequence
+            ),
             (3, 3)
         );
         waiting.push(
             sample("i1", 4),
-            Mark {
+            Watermark {
                 run: "a".to_owned(),
                 sequence: 4,
             },
@@ -304,7 +307,7 @@ mod tests {
             while waiting.has_room(&instance, &batch) {
                 waiting.push(
                     sample(name, 1),
-                    Mark {
+                    Watermark {
                         run: "a".to_owned(),
                         sequence: 1,
                     },

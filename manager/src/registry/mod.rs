@@ -46,7 +46,7 @@ const MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, a
 
 /// A registry that the manager did not start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ToldRegistry {
+pub struct ExternalRegistry {
     /// `HOST:PORT`, by which the manager's engine and all nodes reach it.
     pub host: String,
     /// The authority that its certificate is checked against, PEM.
@@ -80,17 +80,17 @@ impl Registry {
     /// # Errors
     /// `Refused` when the certificates are unusable or cannot be put where the engine looks for
     /// them.
-    pub fn told(docker: Docker, told: &ToldRegistry) -> Result<Self, EngineError> {
+    pub fn external(docker: Docker, external: &ExternalRegistry) -> Result<Self, EngineError> {
         let credentials = Credentials {
-            authority: told.authority.clone(),
-            client: told.client.clone(),
+            authority: external.authority.clone(),
+            client: external.client.clone(),
         };
         Self::new(
             docker,
-            told.host.clone(),
-            &told.certs_dir,
+            external.host.clone(),
+            &external.certs_dir,
             credentials,
-            Some(told.client.clone()),
+            Some(external.client.clone()),
         )
     }
 
@@ -348,13 +348,13 @@ mod tests {
     fn a_told_registry_is_installed_and_handed_on() {
         let folder = tempfile::tempdir().expect("a folder");
         let pki = Pki::open(&folder.path().join("pki")).expect("an authority");
-        let told = ToldRegistry {
+        let external = ExternalRegistry {
             host: "images.example.org:5000".to_owned(),
             authority: pki.authority().to_owned(),
             client: pki.client_certificate("manager").expect("a certificate"),
             certs_dir: folder.path().join("certs.d"),
         };
-        let registry = Registry::told(nowhere(), &told).expect("usable certificates");
+        let registry = Registry::external(nowhere(), &external).expect("usable certificates");
         let access = registry.access("a machine's own");
         assert_eq!(access.host, "images.example.org:5000");
         assert!(!format!("{access:?}").contains("KEY"), "{access:?}");
@@ -363,8 +363,12 @@ mod tests {
             ("client.cert", Some(access.certificate)),
             ("client.key", access.key),
         ] {
-            let installed =
-                std::fs::read_to_string(told.certs_dir.join("images.example.org:5000").join(name));
+            let installed = std::fs::read_to_string(
+                external
+                    .certs_dir
+                    .join("images.example.org:5000")
+                    .join(name),
+            );
             assert_eq!(installed.ok(), content, "{name}");
         }
     }
@@ -376,14 +380,14 @@ mod tests {
             certificate: "none".to_owned(),
             key: "none".to_owned(),
         };
-        let told = ToldRegistry {
+        let external = ExternalRegistry {
             host: "r:1".to_owned(),
             authority: "none".to_owned(),
             client,
             certs_dir: folder.path().to_owned(),
         };
         assert!(
-            matches!(Registry::told(nowhere(), &told), Err(EngineError::Refused(text)) if text.contains("certificate"))
+            matches!(Registry::external(nowhere(), &external), Err(EngineError::Refused(text)) if text.contains("certificate"))
         );
     }
 }

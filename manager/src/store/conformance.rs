@@ -8,8 +8,8 @@ pub use history::*;
 
 use super::{Change, Contents, Key, Record, Store, StoreError};
 use crate::model::{
-    Container, Decision, Desired, Image, Instance, Learned, Outcome, Placement, Service, Trade,
-    Window,
+    Container, Copy, Decision, Desired, Image, Instance, Learned, Outcome, Phase, Service,
+    SpecVersion, Trade, Window,
 };
 use micado_api::{
     CloudName, ContainerName, Critical, FlavourName, InstanceId, InstanceState, Location,
@@ -426,33 +426,52 @@ pub fn instance() -> Record {
 
 /// A service with every field set.
 pub fn service() -> Record {
+    let spec = ServiceSpec {
+        image: "micado-web:latest".into(),
+        client: "alice".into(),
+        location: Location::default(),
+        entrypoint: Some("/web".into()),
+        arguments: vec!["-v".into(), "a b".into()],
+        environment: vec!["PORT=8080".into(), "EMPTY=".into()],
+        ports: vec![PortMapping {
+            host: Some(8080),
+            container: 80,
+            protocol: Protocol::Tcp,
+        }],
+        domain: Some("web.example.org".into()),
+        reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
+        volumes: vec![VolumeMount {
+            name: "data".into(),
+            path: "/data".into(),
+            shared: false,
+        }],
+        restart: micado_api::RestartPolicy::default(),
+    };
+    let pull = Some("registry:5000/micado-web".to_owned());
     Record::Service(Service {
         name: ServiceName::trusted("alice_web"),
-        spec: ServiceSpec {
-            image: "micado-web:latest".into(),
-            client: "alice".into(),
-            location: Location::default(),
-            entrypoint: Some("/web".into()),
-            arguments: vec!["-v".into(), "a b".into()],
-            environment: vec!["PORT=8080".into(), "EMPTY=".into()],
-            ports: vec![PortMapping {
-                host: Some(8080),
-                container: 80,
-                protocol: Protocol::Tcp,
-            }],
-            domain: Some("web.example.org".into()),
-            reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
-            volumes: vec![VolumeMount {
-                name: "data".into(),
-                path: "/data".into(),
-                shared: false,
-            }],
-            restart: micado_api::RestartPolicy::default(),
-        },
-        pull: Some("registry:5000/micado-web".into()),
+        version: 2,
+        older: vec![SpecVersion {
+            version: 1,
+            spec: spec.clone(),
+            pull: pull.clone(),
+        }],
+        spec,
+        pull,
         next_number: 2,
         created_at: Timestamp(3),
     })
+}
+
+fn copy(generation: u32, instance: &str, phase: Phase) -> Copy {
+    Copy {
+        generation,
+        instance: InstanceId::trusted(instance),
+        swarm_name: format!("alice-web-1-{generation}"),
+        spec: generation,
+        reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
+        phase,
+    }
 }
 
 /// A container with every field set.
@@ -462,14 +481,16 @@ pub fn container() -> Record {
         service: ServiceName::trusted("alice_web"),
         desired: Desired::Running,
         removed_at: None,
-        placement: Some(Placement {
-            instance: InstanceId::trusted("k3x9"),
-            generation: 2,
-        }),
-        leaving: Some(Placement {
-            instance: InstanceId::trusted("k3x8"),
-            generation: 1,
-        }),
+        copies: vec![
+            copy(
+                1,
+                "k3x8",
+                Phase::Retiring {
+                    since: Timestamp(6),
+                },
+            ),
+            copy(2, "k3x9", Phase::Serving),
+        ],
         next_generation: 3,
         bound_to: Some(InstanceId::trusted("k3x9")),
         outcome: Some(Outcome {

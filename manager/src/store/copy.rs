@@ -3,15 +3,14 @@
 mod past;
 
 use super::{
-    Change, Contents, EmbeddedStore, KeyFile, MongoStore, Place, Record, Store, StoreError,
-    codec::KINDS, embedded::Source, mongodb::IfNone,
+    Change, Contents, EmbeddedStore, IfNone, KINDS, KeyFile, MongoStore, Place, Record, Store,
+    StoreError,
 };
 use crate::clock;
 use micado_core::metrics::History;
 use serde::Serialize;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-/// What was copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Copied {
     /// How many records of each kind, samples (points) and events; and samples that were left out
@@ -32,38 +31,21 @@ pub async fn copy(from: Place, to: Place, state: &Path) -> Result<Copied, StoreE
     if from == to {
         return refused(format!("{from} cannot be copied to itself"));
     }
-    if let Place::File(file) = &from
-        && !file.is_file()
-    {
-        return refused(format!("there is no store at {from}"));
-    }
     let keys = Arc::new(KeyFile::open(state)?);
     let Opened {
         store: source,
         history: past,
-    } = open_source(&from, &keys).await?;
+    } = open(&from, &keys, IfNone::Refuse).await?;
     let contents = source.load().await?;
     if contents.is_empty() {
         return refused(format!("there is nothing in the store {from}"));
     }
-    let not_empty = || refused(format!("the store {to} is not empty: name another"));
-    // Before it is opened, which may upgrade it.
-    if let Place::File(file) = &to
-        && file.exists()
-        && !Source::open(file, keys.clone())
-            .await?
-            .load()
-            .await?
-            .is_empty()
-    {
-        return not_empty();
-    }
     let Opened {
         store: target,
         history,
-    } = open_target(&to, &keys).await?;
+    } = open(&to, &keys, IfNone::Make).await?;
     if !target.load().await?.is_empty() {
-        return not_empty();
+        return refused(format!("the store {to} is not empty: name another"));
     }
     // Before the records, without which it is an empty store: what ends here can be begun again.
     let (points, events) = (
@@ -130,24 +112,12 @@ impl Opened {
     }
 }
 
-async fn open_source(place: &Place, keys: &Arc<KeyFile>) -> Result<Opened, StoreError> {
+async fn open(place: &Place, keys: &Arc<KeyFile>, if_none: IfNone) -> Result<Opened, StoreError> {
+    let keys = keys.clone();
     Ok(match place {
-        Place::MongoDb(url) => {
-            Opened::new(MongoStore::open_for_copy(url, keys.clone(), IfNone::Refuse).await?)
-        }
+        Place::MongoDb(url) => Opened::new(MongoStore::open_for_copy(url, keys, if_none).await?),
         Place::File(file) | Place::Written(file) => {
-            Opened::new(Source::open(file, keys.clone()).await?)
-        }
-    })
-}
-
-async fn open_target(place: &Place, keys: &Arc<KeyFile>) -> Result<Opened, StoreError> {
-    Ok(match place {
-        Place::MongoDb(url) => {
-            Opened::new(MongoStore::open_for_copy(url, keys.clone(), IfNone::Make).await?)
-        }
-        Place::File(file) | Place::Written(file) => {
-            Opened::new(EmbeddedStore::open(file, keys.clone()).await?)
+            Opened::new(EmbeddedStore::open_for_copy(file, keys, if_none).await?)
         }
     })
 }

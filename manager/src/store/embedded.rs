@@ -3,26 +3,19 @@
 
 mod events;
 mod history;
-mod rewrite;
 mod schema;
 mod slot;
-mod source;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-pub(in crate::store) use tests::schema_one;
-
-use super::{Change, Contents, Key, KeyFile, Record, Store, StoreError, Version, codec::KINDS};
+use super::{Change, Contents, IfNone, KINDS, Key, KeyFile, Record, Store, StoreError, Version};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use schema::MIGRATIONS;
 use slot::Slot;
-pub(super) use source::Source;
 use std::{
     fmt::Display,
     fs::{File, OpenOptions, Permissions, TryLockError},
-    io,
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    io::{self, ErrorKind},
+    os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -54,28 +47,33 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the store in this file (mode 0600), made if it is not there, and brings it to this
-    /// micado's schema. Its records are sealed with the key.
+    /// Opens the store in this file (mode 0600), made if it is not there. Its records are sealed
+    /// with the key.
     ///
     /// # Errors
-    /// `InUse` when another manager has it open, `Schema` when it is no store, of a newer micado or
+    /// `InUse` when another manager has it open, `Schema` when it is no store, of another schema or
     /// of another key, `Failed` when the file cannot be read or written.
     pub async fn open(path: impl Into<PathBuf>, keys: Arc<KeyFile>) -> Result<Self, StoreError> {
-        let path = path.into();
-        blocking(move || Self::open_with(path, keys, MIGRATIONS)).await
+        Self::open_for_copy(path, keys, IfNone::Make).await
     }
 
-    fn open_with(
-        path: PathBuf,
+    /// The same for one of the two stores of a copy.
+    pub(super) async fn open_for_copy(
+        path: impl Into<PathBuf>,
         keys: Arc<KeyFile>,
-        migrations: &[schema::Migration],
+        if_none: IfNone,
     ) -> Result<Self, StoreError> {
-        let mut database = database(&path)?;
-        if schema::upgrade(&path, &database, &keys, migrations)? == schema::Remains::OfBefore {
-            database = rewrite::rewrite(&path, database, |new, old| std::fs::rename(new, old))?;
+        let path = path.into();
+        blocking(move || Self::open_with(path, keys, if_none)).await
+    }
+
+    fn open_with(path: PathBuf, keys: Arc<KeyFile>, if_none: IfNone) -> Result<Self, StoreError> {
+        let database = database(&path, if_none)?;
+        if !schema::check(&path, &database, &keys)? {
+            schema::create(&path, &database, &keys)?;
         }
         let file = path.clone();
-        let reopen = move || self::database(&file);
+        let reopen = move || self::database(&file, IfNone::Refuse);
         Ok(Self::of(Slot::new(path, database, reopen), keys))
     }
 
@@ -101,7 +99,22 @@ impl EmbeddedStore {
     fn read_all(&self) -> Result<Contents, StoreError> {
         self.database.recover()?;
         let rows = self.database.with(rows)?;
-        decode(&self.path, rows, Some(&self.keys))
+        rows.into_iter().map(|row| self.unseal(row)).collect()
+    }
+
+    fn unseal(&self, (kind, id, version, sealed): Row) -> Result<(Record, Version), StoreError> {
+        let unreadable = |why: &dyn Display| {
+            StoreError::Failed(format!(
+                "{kind} `{id}` in the store {} cannot be read: {why}",
+                self.path.display()
+            ))
+        };
+        let json = self
+            .keys
+            .unseal_record(kind, &id, version, &sealed)
+            .ok_or_else(|| unreadable(&"it was changed, or sealed with another key"))?;
+        let record = Record::decode(kind, &id, &json).map_err(|error| unreadable(&error))?;
+        Ok((record, version))
     }
 
     fn write_all(&self, writes: &[Write]) -> Result<(), StoreError> {
@@ -142,59 +155,46 @@ impl Store for EmbeddedStore {
 }
 
 /// The database in the file, which is locked with it.
-fn database(path: &Path) -> Result<Database, StoreError> {
-    let file = claim(path)?;
+fn database(path: &Path, if_none: IfNone) -> Result<Database, StoreError> {
+    let file = claim(path, if_none)?;
     Database::builder()
         .set_cache_size(CACHE_BYTES)
         .create_file(file)
         .map_err(|error| explain(path, &error.into()))
 }
 
-/// Opens and locks the file, made if it is not there. A first start that was killed while redb laid
-/// the file out left zeros where redb's mark comes last: that is begun afresh.
-fn claim(path: &Path) -> Result<File, StoreError> {
-    let failed = |error: io::Error| {
-        StoreError::Failed(format!(
+/// Opens and locks the file, made if it is not there and may be. A first start that was killed while
+/// redb laid the file out left zeros where redb's mark comes last: that is begun afresh.
+fn claim(path: &Path, if_none: IfNone) -> Result<File, StoreError> {
+    let failed = |error: io::Error| match error.kind() {
+        ErrorKind::NotFound if if_none == IfNone::Refuse => no_store(path),
+        _ => StoreError::Failed(format!(
             "the store {} cannot be opened: {error}",
             path.display()
-        ))
+        )),
     };
-    let file = lock(
-        path,
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600),
-    )?;
-    if is_blank(&file).map_err(failed)? {
-        file.set_len(0).map_err(failed)?;
-        sync_folder(path).map_err(failed)?;
-    }
-    file.set_permissions(Permissions::from_mode(0o600))
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(if_none == IfNone::Make)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
         .map_err(failed)?;
-    Ok(file)
-}
-
-/// Opens the file and locks it.
-fn lock(path: &Path, how: &OpenOptions) -> Result<File, StoreError> {
-    let failed = |error: io::Error| {
-        StoreError::Failed(format!(
-            "the store {} cannot be opened: {error}",
-            path.display()
-        ))
-    };
-    let file = how.open(path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(in_use(path)),
         Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
-    // An upgrade may have put another file in its place meanwhile.
-    if file.metadata().map_err(failed)?.ino() != std::fs::metadata(path).map_err(failed)?.ino() {
-        return Err(in_use(path));
+    if is_blank(&file).map_err(failed)? {
+        if if_none == IfNone::Refuse {
+            return Err(no_store(path));
+        }
+        file.set_len(0).map_err(failed)?;
+        sync_folder(path).map_err(failed)?;
     }
+    file.set_permissions(Permissions::from_mode(0o600))
+        .map_err(failed)?;
     Ok(file)
 }
 
@@ -254,37 +254,6 @@ fn apply(transaction: &WriteTransaction, write: &Write) -> Result<bool, redb::Er
     Ok(true)
 }
 
-/// All records, sealed with the key, or in clear without one.
-fn read_all(
-    path: &Path,
-    database: &Database,
-    keys: Option<&KeyFile>,
-) -> Result<Contents, StoreError> {
-    let rows = rows(database).map_err(|error| explain(path, &error))?;
-    decode(path, rows, keys)
-}
-
-fn decode(path: &Path, rows: Vec<Row>, keys: Option<&KeyFile>) -> Result<Contents, StoreError> {
-    let read = |(kind, id, version, kept): Row| {
-        let unreadable = |why: &dyn Display| {
-            StoreError::Failed(format!(
-                "{kind} `{id}` in the store {} cannot be read: {why}",
-                path.display()
-            ))
-        };
-        let json = match keys {
-            Some(keys) => keys
-                .unseal_record(kind, &id, version, &kept)
-                .ok_or_else(|| unreadable(&"it was changed, or sealed with another key"))?,
-            None => kept,
-        };
-        Record::decode(kind, &id, &json)
-            .map(|record| (record, version))
-            .map_err(|error| unreadable(&error))
-    };
-    rows.into_iter().map(read).collect()
-}
-
 /// A record as it lies in its table: kind, id, version, sealed JSON.
 type Row = (&'static str, String, Version, Vec<u8>);
 
@@ -293,7 +262,7 @@ fn rows(database: &Database) -> Result<Vec<Row>, redb::Error> {
     let mut rows = Vec::new();
     for kind in KINDS {
         let table = match transaction.open_table(Table::new(kind)) {
-            // An earlier micado had no such records.
+            // The kind is newer than the file.
             Err(redb::TableError::TableDoesNotExist(_)) => continue,
             table => table?,
         };
@@ -304,6 +273,10 @@ fn rows(database: &Database) -> Result<Vec<Row>, redb::Error> {
         }
     }
     Ok(rows)
+}
+
+fn no_store(path: &Path) -> StoreError {
+    StoreError::Schema(format!("there is no store at {}", path.display()))
 }
 
 fn in_use(path: &Path) -> StoreError {
@@ -319,7 +292,7 @@ fn explain(path: &Path, error: &redb::Error) -> StoreError {
     let path_shown = path.display();
     match error {
         DatabaseAlreadyOpen => in_use(path),
-        Io(error) if error.kind() == io::ErrorKind::InvalidData => StoreError::Schema(format!(
+        Io(error) if error.kind() == ErrorKind::InvalidData => StoreError::Schema(format!(
             "{path_shown} is not a store of micado: move it away, or name another file"
         )),
         UpgradeRequired(_) => StoreError::Schema(format!(

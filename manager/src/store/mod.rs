@@ -15,3 +15,10 @@ pub use micado_core::store::*;
 pub use mongodb::MongoStore;
 pub use place::{Place, Url};
 pub use seal::KeyFile;
+
+/// Whether opening a place that holds no store makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IfNone {
+    Make,
+    Refuse,
+}

@@ -12,7 +12,7 @@ mod tests;
 mod transaction;
 mod view;
 
-use super::{Change, Contents, KeyFile, Store, StoreError, Url, codec::KINDS};
+use super::{Change, Contents, IfNone, KINDS, KeyFile, Store, StoreError, Url};
 use ::mongodb::{
     Client, Database,
     bson::{Document, doc},
@@ -62,14 +62,6 @@ pub struct MongoStore {
     renewer: JoinHandle<()>,
 }
 
-/// Whether to make the store where there is none, and to bring an older one to this micado's
-/// schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum IfNone {
-    Make,
-    Refuse,
-}
-
 struct Inner {
     client: Client,
     database: Database,
@@ -90,8 +82,8 @@ impl MongoStore {
     /// seconds for a manager that may have ended, not for one that lives.
     ///
     /// # Errors
-    /// `InUse` when another manager has it, `Schema` when it is no store, of a newer micado, of
-    /// another key or not in a replica set, `Failed` when it does not answer.
+    /// `InUse` when another manager has it, `Schema` when it is no store, of another schema,
+    /// of another key or not in a replica set, `Failed` when it does not answer.
     pub async fn open(url: &Url, keys: Arc<KeyFile>) -> Result<Self, StoreError> {
         Self::open_with(url, keys, IfNone::Make, Pace::default()).await
     }
@@ -129,23 +121,15 @@ impl MongoStore {
             lost: watch::Sender::new(None),
         };
         let found = inner.within(schema::check(&inner)).await?;
-        if found == schema::Found::Nothing && if_none == IfNone::Refuse {
+        if !found && if_none == IfNone::Refuse {
             return Err(StoreError::Schema(format!(
                 "there is no store at {}",
                 inner.shown
             )));
         }
-        if let (schema::Found::Older(version), IfNone::Refuse) = (found, if_none) {
-            return Err(StoreError::Schema(format!(
-                "the store {} has schema {version}, of an earlier micado: start the manager with it once, which upgrades it",
-                inner.shown
-            )));
-        }
         let hold = lease::take(&inner).await?;
-        match found {
-            schema::Found::Nothing => inner.within(schema::create(&inner)).await?,
-            schema::Found::Older(version) => inner.within(schema::upgrade(&inner, version)).await?,
-            schema::Found::Ours => {}
+        if !found {
+            inner.within(schema::create(&inner)).await?;
         }
         *inner.hold.lock().await = Some(hold);
         let inner = Arc::new(inner);

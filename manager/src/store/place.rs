@@ -10,7 +10,6 @@ const SCHEMES: [&str; 2] = ["mongodb://", "mongodb+srv://"];
 /// Where a store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// An embedded store's file.
     File(PathBuf),
     /// A database of a MongoDB server.
     MongoDb(Url),

@@ -73,11 +73,6 @@ impl KeyFile {
         })
     }
 
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The name of this lock, which no other has: what was taken under it before was taken by a
     /// manager that has ended, for the lock is ours now.
     pub(super) fn owner(&self) -> &str {

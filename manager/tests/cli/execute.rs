@@ -289,6 +289,6 @@ async fn a_manager_that_ends_is_named_and_what_came_before_is_written() {
     drop(socket);
     let ended = ended(child).await;
     assert_eq!((ended.code, ended.out.len()), (Some(1), 3 * PIPE));
-    let told = "error: the connection to the manager broke: it has ended\nhint: what was under way is given up; run it again once `micado status` shows that the manager is back\n";
+    let told = "error: the connection to the manager broke: it has ended\nhint: the session is lost; run it again once `micado status` answers\n";
     assert_eq!(ended.err, told);
 }

@@ -141,9 +141,9 @@ async fn a_manager_that_ends_in_the_middle_is_named() {
     assert_eq!(ended.code, Some(1));
     assert!(
         ended.err.contains("broke off")
-            && ended.err.contains(
-                "\nhint: what was under way is given up; run it again once `micado status`"
-            ),
+            && ended
+                .err
+                .contains("\nhint: the session is lost; run it again once `micado status`"),
         "{}",
         ended.err
     );

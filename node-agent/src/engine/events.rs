@@ -6,18 +6,17 @@ use http_body_util::BodyExt;
 use hyper::{Method, body::Incoming};
 use serde::Deserialize;
 
-/// The longest event that is taken, in bytes: a container's labels are part of it.
+/// Upper bound for one event, in bytes, a container's labels included.
 const LONGEST: usize = 1 << 20;
 const FILTERS: &str =
     r#"{"type":["container"],"event":["start","die","oom","update","health_status"]}"#;
 
-/// Something happened to a container.
+/// An event of a container.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Event {
-    /// What, in the engine's words.
+    /// Kind, in the engine's terms.
     #[serde(rename = "Action")]
     pub action: String,
-    /// To which container.
     #[serde(rename = "Actor")]
     pub actor: Actor,
     /// Nanoseconds since the Unix epoch.
@@ -25,24 +24,22 @@ pub struct Event {
     pub time_ns: u64,
 }
 
-/// The container it happened to.
+/// The container of an event.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Actor {
-    /// Its id.
     #[serde(rename = "ID")]
     pub id: String,
-    /// Its labels, and what else there is to say.
+    /// Its labels and further attributes.
     #[serde(rename = "Attributes")]
     pub attributes: Attributes,
 }
 
-/// What an event says besides.
+/// Attributes of an event.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Attributes {
-    /// The container's labels.
     #[serde(flatten)]
     pub labels: Labels,
-    /// Of `die`.
+    /// Set on `die`.
     #[serde(rename = "exitCode")]
     pub exit_code: Option<String>,
 }
@@ -55,11 +52,11 @@ pub struct Events {
 }
 
 impl Events {
-    /// All events after this moment (nanoseconds since the Unix epoch), as far as the engine
-    /// remembers, and those to come.
+    /// All events after this moment (nanoseconds since the Unix epoch) that the engine remembers,
+    /// and future ones.
     ///
     /// # Errors
-    /// When the engine does not answer.
+    /// If the engine does not answer.
     pub async fn since(engine: &Engine, time_ns: u64) -> Result<Self, EngineError> {
         let path = format!(
             "/events?since={}.{:09}&filters={}",
@@ -80,7 +77,7 @@ impl Events {
     /// The next event.
     ///
     /// # Errors
-    /// When the stream ends: the engine went.
+    /// If the stream ends: the engine is gone.
     pub async fn next(&mut self) -> Result<Event, EngineError> {
         loop {
             if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {

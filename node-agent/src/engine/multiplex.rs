@@ -4,19 +4,19 @@
 use bytes::{Buf, Bytes, BytesMut};
 use micado_api::agent::channel;
 
-/// Takes the stream apart, whatever pieces it comes in.
+/// Splits the stream into channels, at any boundaries of its pieces.
 #[derive(Debug, Default)]
 pub struct Demultiplexer {
     header: BytesMut,
-    /// Which channel the next bytes are for, and how many of them.
+    /// Channel of the next bytes, and their number.
     rest: (u8, usize),
 }
 
 const HEADER: usize = 8;
 
 impl Demultiplexer {
-    /// The next bytes for one channel, taken off the front of what has come; nothing when more must
-    /// come first.
+    /// The next bytes for one channel, taken from the front of `come`; `None` if more must arrive
+    /// first.
     pub fn next(&mut self, come: &mut Bytes) -> Option<(u8, Bytes)> {
         while self.rest.1 == 0 {
             let wanted = (HEADER - self.header.len()).min(come.len());

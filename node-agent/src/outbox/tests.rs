@@ -1,4 +1,4 @@
-//! No batch is lost within the bound, none is changed once it was on its way, and the oldest go
+//! No batch is lost within the bound, none changes once it was sent, and the oldest are dropped
 //! first.
 
 use super::*;
@@ -32,7 +32,7 @@ fn event(id: &str) -> ContainerEvent {
     }
 }
 
-/// What is sent now: sequences, `!` when late, and ids of events.
+/// Frames sent now: sequences, `!` if late, and ids of events.
 fn send_all(outbox: &mut Outbox) -> Vec<String> {
     let mut sent = Vec::new();
     while let Some(frame) = outbox.send_next() {

@@ -1,4 +1,4 @@
-//! Bytes that a cgroup read from and wrote to block devices, all devices together.
+//! Bytes that a cgroup read from and wrote to block devices, over all devices.
 
 use super::{
     files::{Kept, Scratch},
@@ -6,7 +6,6 @@ use super::{
     resting::Resting,
 };
 
-/// The file that says it.
 #[derive(Debug)]
 pub struct Block {
     version: Version,
@@ -17,19 +16,16 @@ pub struct Block {
 /// Bytes since the cgroup was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BlockBytes {
-    /// Read.
     pub read: u64,
-    /// Written.
     pub written: u64,
 }
 
 impl Block {
-    /// Opens the file of a cgroup.
     #[must_use]
     pub fn open(version: Version, folders: &Folders) -> Self {
         let open = |name| Kept::open(folders.block.as_deref(), name);
         let file = match version {
-            // These count whatever the device's scheduler is.
+            // These count under every scheduler of the device.
             Version::One => open("blkio.throttle.io_service_bytes_recursive")
                 .or_else(|| open("blkio.throttle.io_service_bytes")),
             Version::Two => open("io.stat"),
@@ -41,7 +37,7 @@ impl Block {
         }
     }
 
-    /// What it says; what stood still is read by a whole look only.
+    /// The current values; unchanged ones are read by complete readings only.
     pub fn read(&mut self, whole: bool, scratch: &mut Scratch) -> Option<BlockBytes> {
         let sum = if self.version == Version::One {
             by_line
@@ -53,7 +49,7 @@ impl Block {
     }
 }
 
-/// `8:0 Read 4096`, a line each.
+/// `8:0 Read 4096`, one a line.
 fn by_line(text: &str) -> BlockBytes {
     let mut sum = BlockBytes::default();
     for line in text.lines() {

@@ -1,4 +1,4 @@
-//! One container: its files, and its figures as they were last seen.
+//! One container: its open files, and its last values.
 
 use super::{
     block::Block,
@@ -11,14 +11,13 @@ use super::{
 };
 use micado_api::{MemoryBytes, agent::ContainerSample};
 
-/// One sweep in so many looks at a container as a whole; the others leave out what stood still and
-/// pressure.
+/// Every fourth sweep reads a container completely; the others skip pressure and values that stand
+/// still.
 const WHOLE: u32 = 4;
 
-/// A container that runs.
+/// A running container.
 #[derive(Debug)]
 pub struct Container {
-    /// Its first process.
     pub pid: u32,
     cpu: Cpu,
     memory: Memory,
@@ -26,15 +25,15 @@ pub struct Container {
     network: Option<Network>,
     memory_pressure: Pressure,
     cpu_pressure: Pressure,
-    /// How many sweeps ago it was looked at as a whole; containers begin at different figures, so
-    /// that no sweep has all of them to do.
+    /// Sweeps since the last complete reading. Containers start at different values, so that no
+    /// sweep reads all of them completely.
     turn: u32,
-    /// What cannot be read any more stays as it was.
+    /// A value that can no longer be read keeps its last state.
     last: ContainerSample,
 }
 
 impl Container {
-    /// Opens the files of a container and takes a first look.
+    /// Opens the files of a container and reads them once.
     #[must_use]
     pub fn open(
         kernel: &Kernel,
@@ -67,19 +66,18 @@ impl Container {
         self.network.as_ref().map(Network::namespace)
     }
 
-    /// Leaves the network to another container that shares it.
+    /// Leaves the network to another container that shares the namespace.
     pub fn without_network(mut self) -> Self {
         self.network = None;
         (self.last.received, self.last.sent) = (0, 0);
         self
     }
 
-    /// Its limit may have changed.
     pub fn read_limit(&mut self, scratch: &mut Scratch) {
         self.last.memory_limit = self.memory.limit(scratch).map(MemoryBytes);
     }
 
-    /// Reads its figures; all of them, or those that move.
+    /// Reads all values, or those that change.
     pub fn look(&mut self, whole: bool, scratch: &mut Scratch) {
         let last = &mut self.last;
         if let Some(cpu) = self.cpu.read(whole, scratch) {
@@ -98,20 +96,20 @@ impl Container {
             .as_mut()
             .and_then(|network| network.read(whole, scratch))
         {
-            // An interface that is taken away takes its count with it.
+            // A removed interface takes its count with it.
             (last.received, last.sent) = (
                 last.received.max(network.received),
                 last.sent.max(network.sent),
             );
         }
-        // Averages over ten seconds: reading them more often tells little more.
+        // Averages over ten seconds: reading them more often adds little.
         if whole {
             last.memory_pressure = self.memory_pressure.read(scratch).or(last.memory_pressure);
             last.cpu_pressure = self.cpu_pressure.read(scratch).or(last.cpu_pressure);
         }
     }
 
-    /// Reads its figures, and counts the peak from here on anew.
+    /// Reads the values and restarts the peak.
     pub fn sample(&mut self, scratch: &mut Scratch) -> ContainerSample {
         self.turn = (self.turn + 1) % WHOLE;
         self.look(self.turn == 0, scratch);
@@ -120,7 +118,7 @@ impl Container {
         sample
     }
 
-    /// Its last figures.
+    /// The last values.
     #[must_use]
     pub fn end(mut self, scratch: &mut Scratch) -> ContainerSample {
         self.look(true, scratch);

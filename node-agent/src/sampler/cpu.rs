@@ -1,4 +1,4 @@
-//! CPU time of a cgroup: used, and refused by its quota.
+//! CPU time of a cgroup: used, and throttled by its quota.
 
 use super::{
     files::{Kept, Scratch, field},
@@ -6,13 +6,13 @@ use super::{
     resting::Resting,
 };
 
-/// The files that say it.
 #[derive(Debug)]
 pub struct Cpu {
     version: Version,
     /// Version 1: `cpuacct.usage`, nanoseconds.
     used: Option<Kept>,
-    /// `cpu.stat`: version 1 counts refused nanoseconds, version 2 microseconds used and refused.
+    /// `cpu.stat`: version 1 counts throttled nanoseconds, version 2 used and throttled
+    /// microseconds.
     stat: Option<Kept>,
     throttled: Resting<u64>,
 }
@@ -20,14 +20,11 @@ pub struct Cpu {
 /// Nanoseconds since the cgroup was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CpuTime {
-    /// Used.
     pub used: u64,
-    /// Wanted and refused by the quota.
     pub throttled: u64,
 }
 
 impl Cpu {
-    /// Opens the files of a cgroup.
     #[must_use]
     pub fn open(version: Version, folders: &Folders) -> Self {
         let used = if version == Version::One {
@@ -43,8 +40,8 @@ impl Cpu {
         }
     }
 
-    /// What they say now; nothing once the cgroup is gone. On version 1 a refused time that stood
-    /// still is read by a whole look only.
+    /// The current values; `None` once the cgroup is gone. On version 1, unchanged throttled time
+    /// is read by complete readings only.
     pub fn read(&mut self, whole: bool, scratch: &mut Scratch) -> Option<CpuTime> {
         match self.version {
             Version::One => {

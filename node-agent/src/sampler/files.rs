@@ -1,5 +1,5 @@
-//! Files of the kernel: where they are, and those that are read at every sweep, opened once and
-//! kept open (opening one costs eight times as much as reading it).
+//! Files of the kernel, opened once and kept open if every sweep reads them (opening costs eight
+//! times as much as reading).
 
 use std::{
     fs::File,
@@ -8,41 +8,40 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The most that is read of one file, in bytes.
+/// Upper bound for reading one file, in bytes.
 const MOST: usize = 64 << 10;
-/// The kernel hands out such files by the page: a read that leaves more room than one line in its
+/// The kernel returns such files by the page: a read that leaves more room than one line in its
 /// page was the last.
 const PAGE: usize = 4096;
 const LONGEST_LINE: usize = 512;
 
-/// Below which folder `/proc` and `/sys` are found: `/`, but for recorded trees.
+/// Folder above `/proc` and `/sys`: `/`, except for recorded trees.
 #[derive(Debug, Clone)]
 pub struct Kernel(PathBuf);
 
 impl Kernel {
-    /// The kernel's files below this folder.
     #[must_use]
     pub fn below(root: &Path) -> Self {
         Self(root.to_owned())
     }
 
-    /// Where the file of this absolute path is.
+    /// Resolves an absolute path below that folder.
     #[must_use]
     pub fn path(&self, absolute: impl AsRef<Path>) -> PathBuf {
         let absolute = absolute.as_ref();
         self.0.join(absolute.strip_prefix("/").unwrap_or(absolute))
     }
 
-    /// What a file says now.
+    /// Reads a file.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If it cannot be read.
     pub fn read(&self, absolute: impl AsRef<Path>) -> io::Result<String> {
         std::fs::read_to_string(self.path(absolute))
     }
 }
 
-/// Room that all files are read into, one after another.
+/// A buffer that all files are read into in turn.
 #[derive(Debug)]
 pub struct Scratch(Vec<u8>);
 
@@ -52,33 +51,33 @@ impl Default for Scratch {
     }
 }
 
-/// A file that is read again and again.
+/// A file that is read repeatedly.
 #[derive(Debug)]
 pub struct Kept(File);
 
 impl Kept {
-    /// Opens a file of a folder; nothing if this kernel does not have it.
+    /// Opens a file of a folder; `None` if this kernel lacks it.
     #[must_use]
     pub fn open(folder: Option<&Path>, name: &str) -> Option<Self> {
         File::open(folder?.join(name)).ok().map(Self)
     }
 
-    /// As [`Kept::open`], for a file that can be told to begin anew by writing to it.
+    /// As [`Kept::open`], for a file that is reset by writing to it.
     #[must_use]
     pub fn open_to_reset(folder: Option<&Path>, name: &str) -> Option<Self> {
         let path = folder?.join(name);
-        // The mode says whether the kernel takes such an order. Elsewhere than in its own file
-        // system, as in a recorded tree, root may open what nobody may write.
+        // The mode tells if the kernel accepts a reset. Outside the kernel's own file system, as in
+        // a recorded tree, root may open files without write permission.
         let takes_orders = path.metadata().ok()?.permissions().mode() & 0o200 != 0;
         takes_orders
             .then(|| File::options().read(true).write(true).open(path).ok())?
             .map(Self)
     }
 
-    /// What it says now.
+    /// Reads the file.
     ///
     /// # Errors
-    /// When it cannot be read: `ENODEV` once its cgroup is gone.
+    /// If it cannot be read: `ENODEV` once its cgroup is gone.
     pub fn read<'a>(&self, scratch: &'a mut Scratch) -> io::Result<&'a str> {
         let buffer = &mut scratch.0;
         let mut length = 0;
@@ -94,28 +93,28 @@ impl Kept {
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
-    /// The number that it says now.
+    /// Reads the file as one number.
     #[must_use]
     pub fn number(&self, scratch: &mut Scratch) -> Option<u64> {
         number(self.read(scratch).ok()?)
     }
 
-    /// Tells the kernel to begin anew.
+    /// Resets the file's value.
     ///
     /// # Errors
-    /// When the file takes no such order.
+    /// If the file accepts no reset.
     pub fn reset(&self) -> io::Result<()> {
         self.0.write_all_at(b"0", 0)
     }
 }
 
-/// A file that holds one number.
+/// Parses a file that holds one number.
 #[must_use]
 pub fn number(text: &str) -> Option<u64> {
     text.trim_ascii_end().parse().ok()
 }
 
-/// The number after this word, at the beginning of a line.
+/// The number after this word, at the start of a line.
 #[must_use]
 pub fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| {

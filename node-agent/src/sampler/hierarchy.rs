@@ -1,4 +1,4 @@
-//! Which cgroup hierarchies this machine has, and in which folders of theirs a process is.
+//! Cgroup hierarchies of this machine, and the folders of a process in them.
 
 use super::files::Kernel;
 use std::{
@@ -11,12 +11,11 @@ use std::{
 pub enum Version {
     /// A hierarchy for each controller.
     One,
-    /// One for all.
+    /// One hierarchy for all.
     Two,
 }
 
 impl Version {
-    /// 1 or 2.
     #[must_use]
     pub fn number(self) -> u8 {
         match self {
@@ -26,14 +25,14 @@ impl Version {
     }
 }
 
-/// Where a hierarchy is mounted.
+/// A mounted hierarchy.
 #[derive(Debug, Clone)]
 struct Mount {
-    /// The controllers that it carries; none is version 2.
+    /// Its controllers; none for version 2.
     controllers: Vec<String>,
     /// Its folder.
     point: PathBuf,
-    /// Which of its groups that folder shows.
+    /// The group that this folder shows.
     root: PathBuf,
 }
 
@@ -45,16 +44,15 @@ pub struct Hierarchies {
     kernel: Kernel,
 }
 
-/// The folders of one cgroup, by controller; nothing where the controller is not mounted.
+/// The folders of one cgroup, by controller; `None` where the controller is not mounted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Folders {
-    /// CPU time that it was refused; on version 2 also what it used.
+    /// Throttled CPU time; on version 2 used CPU time too.
     pub cpu: Option<PathBuf>,
-    /// CPU time used; on version 1 a controller of its own.
+    /// Used CPU time; on version 1 a controller of its own.
     pub account: Option<PathBuf>,
-    /// Which cores it may use.
+    /// Allowed cores.
     pub cores: Option<PathBuf>,
-    /// Memory.
     pub memory: Option<PathBuf>,
     /// Block devices.
     pub block: Option<PathBuf>,
@@ -63,10 +61,10 @@ pub struct Folders {
 }
 
 impl Hierarchies {
-    /// Finds them in the list of mounts.
+    /// Finds the hierarchies in the list of mounts.
     ///
     /// # Errors
-    /// When that list cannot be read or shows none.
+    /// If that list cannot be read or shows none.
     pub fn find(kernel: &Kernel) -> io::Result<Self> {
         let list = kernel.read("/proc/self/mountinfo")?;
         let mounts: Vec<Mount> = list
@@ -98,26 +96,26 @@ impl Hierarchies {
         })
     }
 
-    /// Version of what carries memory and CPU.
+    /// Version of the hierarchies with memory and CPU.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// The folders of the cgroup that a process is in.
+    /// The folders of a process's cgroup.
     ///
     /// # Errors
-    /// When the process is gone.
+    /// If the process is gone.
     pub fn of(&self, pid: u32) -> io::Result<Folders> {
         let list = self.kernel.read(format!("/proc/{pid}/cgroup"))?;
         Ok(self.folders(|controller| group(&list, controller)))
     }
 
-    /// The folders of the cgroup of a container, whose name holds its id; its first process may
-    /// have gone into one further down.
+    /// The folders of a container's cgroup, whose name holds its id; its first process may have
+    /// moved further down.
     ///
     /// # Errors
-    /// When the process is gone.
+    /// If the process is gone.
     pub fn of_container(&self, id: &str, first_process: u32) -> io::Result<Folders> {
         let list = self.kernel.read(format!("/proc/{first_process}/cgroup"))?;
         let named = |path: &&Path| {
@@ -129,16 +127,16 @@ impl Hierarchies {
         }))
     }
 
-    /// The topmost folders that can be seen from here.
+    /// The topmost folders visible from here.
     #[must_use]
     pub fn top(&self) -> Folders {
         self.folders(|controller| self.mount(controller).map(|mount| mount.root.as_path()))
     }
 
-    /// The groups of a process as the kernel writes them.
+    /// The memory group of a process, as the kernel writes it.
     ///
     /// # Errors
-    /// When the process is gone.
+    /// If the process is gone.
     pub fn memory_group(&self, pid: u32) -> io::Result<PathBuf> {
         let list = self.kernel.read(format!("/proc/{pid}/cgroup"))?;
         let controller = if self.version == Version::One {
@@ -210,7 +208,7 @@ fn mount(line: &str, kernel: &Kernel) -> Option<Mount> {
     })
 }
 
-/// A process's group in the hierarchy of this controller, by lines such as
+/// A process's group in the hierarchy of this controller, from lines such as
 /// `3:cpu,cpuacct:/docker/ID`.
 fn group<'a>(list: &'a str, controller: &str) -> Option<&'a Path> {
     list.lines().find_map(|line| {

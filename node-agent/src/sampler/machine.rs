@@ -1,5 +1,5 @@
-//! The machine as a whole. One that is itself a container reads its own cgroup: what `/proc` says
-//! there is the host's, or a file that never changes.
+//! The machine as a whole. A machine that is itself a container reads its own cgroup: `/proc` shows
+//! the host there, or a constant file.
 
 use super::{
     cpu::Cpu,
@@ -10,7 +10,7 @@ use super::{
 use micado_api::{MemoryBytes, agent::MachineSample};
 use std::path::{Path, PathBuf};
 
-/// `/proc/stat` counts in hundredths of a second, whatever the kernel's own clock is.
+/// `/proc/stat` counts in hundredths of a second, independent of the kernel's own clock.
 const NS_PER_TICK: u64 = 10_000_000;
 const NANO: u64 = 1_000_000_000;
 
@@ -20,7 +20,7 @@ pub struct Machine {
     info: Option<Kept>,
     stat: Option<Kept>,
     load: Option<Kept>,
-    /// Its cgroup, where it is a container.
+    /// Its own cgroup, if it is a container.
     own: Option<Own>,
     data_root: PathBuf,
 }
@@ -34,7 +34,7 @@ struct Own {
 }
 
 impl Machine {
-    /// Finds out what this machine is.
+    /// Detects the kind of machine.
     #[must_use]
     pub fn find(kernel: &Kernel, hierarchies: &Hierarchies) -> Self {
         let version = hierarchies.version();
@@ -54,12 +54,11 @@ impl Machine {
         }
     }
 
-    /// Where the engine keeps its data.
     pub fn set_data_root(&mut self, data_root: PathBuf) {
         self.data_root = data_root;
     }
 
-    /// Its figures now. What cannot be read is 0.
+    /// The current values. Unreadable ones are 0.
     pub fn sample(&mut self, scratch: &mut Scratch) -> MachineSample {
         let info = read(&self.info, scratch);
         let (total, available) = (kib(info, "MemTotal:"), kib(info, "MemAvailable:"));
@@ -102,7 +101,7 @@ impl Machine {
 }
 
 impl Own {
-    /// Billionths of a core: what the set of cores and the quota both allow.
+    /// Billionths of a core: the lesser of cpuset and quota.
     fn cores(&self) -> Option<u64> {
         let read = |folder: &Option<PathBuf>, name| {
             std::fs::read_to_string(folder.as_ref()?.join(name)).ok()
@@ -131,10 +130,10 @@ impl Own {
     }
 }
 
-/// The cgroup that is this machine, where it is a container: that of its first process.
+/// The cgroup of this machine, if it is a container: that of its first process.
 fn own_folders(hierarchies: &Hierarchies) -> Option<Folders> {
     let top = hierarchies.top();
-    // A root of version 2 that has a type is no real root: a cgroup name space begins there.
+    // A root of version 2 with a type is the root of a cgroup namespace, not the real one.
     if hierarchies.version() == Version::Two && top.memory.as_ref()?.join("cgroup.type").exists() {
         return Some(top);
     }
@@ -163,8 +162,8 @@ fn kib(info: &str, name: &str) -> MemoryBytes {
     MemoryBytes(value.unwrap_or_default() * 1024)
 }
 
-/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq and others. What
-/// the host took (steal) was not used; guests are in user.
+/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq and others.
+/// Stolen time (steal) was not used; guests are included in user.
 fn cpu_time(stat: &str) -> u64 {
     let figures: Vec<u64> = stat
         .lines()
@@ -181,7 +180,7 @@ fn cpu_time(stat: &str) -> u64 {
         * NS_PER_TICK
 }
 
-/// How many there are in a list such as `0-3,8`.
+/// Number of entries in a list such as `0-3,8`.
 fn count(list: &str) -> Option<u64> {
     let mut cores = 0;
     for range in list.trim_ascii().split(',') {
@@ -191,7 +190,7 @@ fn count(list: &str) -> Option<u64> {
     Some(cores)
 }
 
-/// Left for those who are not root, and all, in bytes.
+/// Bytes available to users other than root, and total bytes.
 fn disk(folder: &Path) -> (u64, u64) {
     rustix::fs::statvfs(folder).map_or((0, 0), |stat| {
         (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize)

@@ -1,4 +1,4 @@
-//! Memory of a cgroup: working set, its peak, limit, and what was killed for want of it.
+//! Memory of a cgroup: working set, its peak, limit, and OOM kills.
 
 use super::{
     files::{Kept, Scratch, field, number},
@@ -9,7 +9,6 @@ use super::{
 /// Version 1 writes "no limit" as the largest number of pages.
 const NO_LIMIT: u64 = 1 << 62;
 
-/// The files that say it.
 #[derive(Debug)]
 pub struct Memory {
     names: &'static Names,
@@ -22,32 +21,32 @@ pub struct Memory {
     oom_kills: Resting<u64>,
 }
 
-/// File cache that can be dropped at once, as it last was. The kernel sums up a whole file of
-/// figures for it, half of what a look at a container costs.
+/// File cache that can be dropped at once, as last read. The kernel sums a whole file of values for
+/// it: half the cost of reading a container.
 #[derive(Debug, Default)]
 struct Inactive {
     bytes: u64,
-    /// What was used at that time: while that is about the same, so is this.
+    /// Usage at that time: while usage stays about the same, so does this.
     usage: u64,
-    /// So many looks may go by until it is read again, whatever is used.
+    /// Readings left before it is read again in any case.
     looks_left: u8,
 }
 
 const LOOKS: u8 = 15;
-/// This part of the usage may have come or gone,
+/// A change of usage by less than 1/128 is not significant.
 const ABOUT: u64 = 128;
-/// or as much as the kernel charges at once (64 pages): its own figure of the usage is no better.
+/// Smallest significant change: the amount that the kernel charges at once (64 pages). Its own
+/// usage counter is no more precise.
 const CHARGE: u64 = 256 << 10;
 
-/// What the kernel remembers of the highest usage.
+/// The kernel's memory of the highest usage.
 #[derive(Debug)]
 enum Peak {
-    /// Since this open file was last told to forget it (version 2, Linux 6.12).
+    /// Since the last reset by this open file (version 2, Linux 6.12).
     SinceReset(Kept),
-    /// Since the cgroup was made, and what that was when it was last looked at: a higher one is of
-    /// the time between.
+    /// Since the cgroup was made, with the value last read: a higher one belongs to the time
+    /// between.
     SinceStart(Kept, u64),
-    /// Nothing.
     Unknown,
 }
 
@@ -75,24 +74,23 @@ const TWO: Names = Names {
     inactive_file: "inactive_file",
 };
 
-/// Bytes, at one moment.
+/// Bytes at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoryUse {
     /// Usage less the file cache that can be dropped at once.
     pub working_set: u64,
-    /// The same at the highest usage since the last look at it.
+    /// The same at the highest usage since the last reading.
     pub peak: u64,
-    /// Processes killed since the cgroup was made.
+    /// OOM-killed processes since the cgroup was made.
     pub oom_kills: u64,
 }
 
 impl Memory {
-    /// Opens the files of a cgroup.
     #[must_use]
     pub fn open(version: Version, folders: &Folders) -> Self {
         let names = if version == Version::One { &ONE } else { &TWO };
         let folder = folders.memory.as_deref();
-        // On version 1 a reset is seen by everyone, so nothing is written there.
+        // On version 1 every reader sees a reset, so nothing is written there.
         let private = if version == Version::Two {
             Kept::open_to_reset(folder, names.peak).filter(|peak| peak.reset().is_ok())
         } else {
@@ -116,8 +114,8 @@ impl Memory {
         }
     }
 
-    /// What they say now; nothing once the cgroup is gone. A count of kills that stood still is
-    /// read by a whole look only.
+    /// The current values; `None` once the cgroup is gone. An unchanged count of OOM kills is read
+    /// by complete readings only.
     pub fn read(&mut self, whole: bool, scratch: &mut Scratch) -> Option<MemoryUse> {
         let usage = self.usage.as_ref()?.number(scratch)?;
         let inactive = self.inactive(usage, scratch);
@@ -158,7 +156,7 @@ impl Memory {
         self.inactive.bytes
     }
 
-    /// The limit in bytes; nothing when there is none.
+    /// The limit in bytes; `None` if there is none.
     #[must_use]
     pub fn limit(&self, scratch: &mut Scratch) -> Option<u64> {
         number(self.limit.as_ref()?.read(scratch).ok()?).filter(|limit| *limit < NO_LIMIT)
@@ -166,13 +164,12 @@ impl Memory {
 }
 
 impl Peak {
-    /// The highest usage since the last call, where the kernel tells.
+    /// The highest usage since the last call, where the kernel keeps it.
     fn take(&mut self, scratch: &mut Scratch) -> Option<u64> {
         match self {
             Self::SinceReset(file) => {
                 let peak = file.number(scratch)?;
-                // A file that no longer takes the order tells no less than before: the next peak is
-                // too high, never too low.
+                // If the file no longer accepts a reset, the next peak is too high, never too low.
                 file.reset().ok();
                 Some(peak)
             }

@@ -1,12 +1,11 @@
-//! Bytes that went through the network interfaces of a network namespace, loopback left out.
+//! Bytes through the network interfaces of a network namespace, loopback excluded.
 
 use super::{
     files::{Kept, Kernel, Scratch},
     resting::Resting,
 };
 
-/// The file that says it. While it is open the namespace stays, so it is closed as soon as the
-/// container is known to have ended.
+/// An open file keeps the namespace alive, so it is closed as soon as the container's end is known.
 #[derive(Debug)]
 pub struct Network {
     file: Kept,
@@ -17,14 +16,12 @@ pub struct Network {
 /// Bytes since the namespace was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NetworkBytes {
-    /// Received.
     pub received: u64,
-    /// Sent.
     pub sent: u64,
 }
 
 impl Network {
-    /// Opens the file of a process's namespace; nothing when that is the machine's own.
+    /// Opens the file of a process's namespace; `None` for the machine's own.
     #[must_use]
     pub fn open(kernel: &Kernel, pid: u32) -> Option<Self> {
         let theirs = namespace(kernel, &pid.to_string())?;
@@ -39,13 +36,13 @@ impl Network {
         })
     }
 
-    /// Which namespace it is: two containers that share one must not both count it.
+    /// The namespace: of two containers that share one, only one may count it.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// What it says; what stood still is read by a whole look only.
+    /// The current values; unchanged ones are read by complete readings only.
     pub fn read(&mut self, whole: bool, scratch: &mut Scratch) -> Option<NetworkBytes> {
         self.bytes
             .look(whole, || self.file.read(scratch).ok().map(sum))
@@ -60,7 +57,7 @@ fn namespace(kernel: &Kernel, process: &str) -> Option<String> {
         .ok()
 }
 
-/// `  eth0:     200       2    0 ...`: received bytes are the first figure, sent ones the ninth.
+/// `  eth0:     200       2    0 ...`: received bytes are the first number, sent ones the ninth.
 fn sum(text: &str) -> NetworkBytes {
     let mut sum = NetworkBytes::default();
     for line in text.lines() {

@@ -1,9 +1,9 @@
-//! Pressure stall information of a cgroup: how much of the last ten seconds some task waited.
+//! Pressure stall information of a cgroup: share of the last ten seconds in which some task waited.
 
 use super::files::{Kept, Scratch};
 use std::path::Path;
 
-/// The file that says it, for one resource.
+/// The pressure file of one resource.
 #[derive(Debug)]
 pub struct Pressure(Option<Kept>);
 
@@ -14,7 +14,7 @@ impl Pressure {
         Self(Kept::open(folder, name))
     }
 
-    /// Percent of the last ten seconds; nothing where the kernel does not tell.
+    /// Percent of the last ten seconds; `None` if the kernel does not report it.
     #[must_use]
     pub fn read(&self, scratch: &mut Scratch) -> Option<f64> {
         let text = self.0.as_ref()?.read(scratch).ok()?;

@@ -1,7 +1,7 @@
-//! Figures that often stand still: read at every look while they move, and at a whole look only
-//! while they do not.
+//! Values that often stand still: read every time while they change, else by complete readings
+//! only.
 
-/// What was last read of such a figure.
+/// The last reading of such a value.
 #[derive(Debug)]
 pub struct Resting<T> {
     last: Option<T>,
@@ -18,7 +18,7 @@ impl<T> Default for Resting<T> {
 }
 
 impl<T: Copy + PartialEq> Resting<T> {
-    /// The figure. What cannot be read any more stays as it was.
+    /// Reads the value. One that can no longer be read keeps its last state.
     pub fn look(&mut self, whole: bool, read: impl FnOnce() -> Option<T>) -> Option<T> {
         if (whole || self.moves)
             && let Some(now) = read()

@@ -1,5 +1,4 @@
-//! A certificate authority for the tests, and the files that the boot script would leave on a
-//! machine.
+//! A certificate authority for the tests, and the files that the boot script leaves on a machine.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType,
@@ -12,13 +11,12 @@ use std::{
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// An authority.
 pub struct Authority {
     pub certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// From how long ago to how far ahead a certificate is good.
+/// Validity of a certificate: seconds before and after now.
 #[derive(Clone, Copy)]
 pub struct Span(pub Duration, pub Duration);
 
@@ -46,7 +44,7 @@ impl Authority {
         }
     }
 
-    /// A server's certificate and key, PEM. The agents of these tests look for it at 127.0.0.1.
+    /// A server's certificate and key, PEM. The agents of these tests connect to 127.0.0.1.
     pub fn server(&self, name: &str, span: Span) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
@@ -75,7 +73,7 @@ impl Authority {
         )
     }
 
-    /// What is answered to a renewal.
+    /// The reply to a renewal.
     pub fn renew(&self, csr: &str) -> String {
         let mut request = CertificateSigningRequestParams::from_pem(csr).expect("a request");
         client_params(&mut request.params, Span::LONG);
@@ -92,7 +90,7 @@ fn client_params(params: &mut CertificateParams, span: Span) {
     span.set(params);
 }
 
-/// The files of /etc/micado.
+/// Writes the files of /etc/micado.
 pub fn lay_out(etc: &Path, trusted: &Authority, own: &(String, String), port: u16) {
     for (name, text) in [
         ("manager", format!("https://127.0.0.1:{port}/v1/join\n")),

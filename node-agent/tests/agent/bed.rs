@@ -1,5 +1,5 @@
-//! What a test lies in: an agent as a process of its own, a manager, and containers on the engine
-//! that are removed at the end.
+//! A test bed: an agent as a process of its own, a manager, and containers on the engine that are
+//! removed at the end.
 
 use crate::{
     authority::{Authority, Span, lay_out},
@@ -15,19 +15,19 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// A test's things.
+/// A test's environment.
 pub struct Bed {
     pub authority: Arc<Authority>,
     pub manager: Manager,
     pub etc: tempfile::TempDir,
     pub engine: Engine,
-    /// The Swarm service that its containers are of.
+    /// Swarm service of its containers.
     pub service: String,
     program: Child,
     containers: Mutex<Vec<String>>,
 }
 
-/// Runs a test with an agent that is connected, and removes everything afterwards.
+/// Runs a test with a connected agent, and removes everything afterwards.
 pub async fn with_agent(interval_ms: u64, test: impl AsyncFnOnce(&mut Bed, &mut Agent)) {
     let mut bed = Bed::make(interval_ms, Span::LONG).await;
     let outcome = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(async {
@@ -52,7 +52,7 @@ pub fn socket() -> PathBuf {
         .into()
 }
 
-/// What our containers are known by; `scripts/test` removes what is left of its run.
+/// Label of our containers; `scripts/test` removes those left over from its run.
 pub fn label() -> String {
     std::env::var("MICADO_TEST_RUN").unwrap_or_else(|_| "node-agent".to_owned())
 }
@@ -80,7 +80,7 @@ impl Bed {
         }
     }
 
-    /// A figure of the agent's process, such as `VmHWM`, in KiB.
+    /// A value of the agent's process, such as `VmHWM`, in KiB.
     pub fn memory_kib(&self, name: &str) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
@@ -95,33 +95,32 @@ impl Bed {
         value.expect("the figure")
     }
 
-    /// The agent's process.
     pub fn pid(&self) -> u32 {
         self.program.id()
     }
 
-    /// How many files the agent has open.
+    /// Number of files that the agent has open.
     pub fn open_files(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
             .expect("it runs")
             .count()
     }
 
-    /// A container of the node image, which has a shell, that runs.
+    /// A running container of the node image, which has a shell.
     pub async fn shell(&self) -> String {
         let image =
             std::env::var("MICADO_NODE_IMAGE").unwrap_or_else(|_| "micado-node:latest".to_owned());
         self.container(json!({ "Image": image, "Entrypoint": ["sleep", "infinity"], "HostConfig": { "Init": true } })).await
     }
 
-    /// A container that runs.
+    /// A running container.
     pub async fn container(&self, body: Value) -> String {
         let id = self.created(body).await;
         self.begin(&id).await;
         id
     }
 
-    /// A container that does not run yet.
+    /// A created container that does not run yet.
     pub async fn created(&self, mut body: Value) -> String {
         body["Labels"] =
             json!({ "micado.test": label(), "com.docker.swarm.service.name": self.service });
@@ -179,7 +178,7 @@ impl Bed {
 }
 
 fn start(etc: &tempfile::TempDir, interval_ms: u64) -> Child {
-    // Another build of it, such as the static one, can be measured, too.
+    // `MICADO_NODE_BIN` measures another build, such as the static one.
     Command::new(
         std::env::var("MICADO_NODE_BIN")
             .unwrap_or_else(|_| env!("CARGO_BIN_EXE_micado-node").to_owned()),

@@ -1,4 +1,4 @@
-//! Figures and events of real containers, compared with the engine's own.
+//! Metrics and events of real containers, compared with the engine's own.
 
 use crate::{
     bed::{Bed, socket, with_agent},
@@ -28,7 +28,7 @@ fn web(settings: Value, memory: u64) -> Value {
     json!({ "Image": "micado-web:latest", "Env": settings, "HostConfig": { "Memory": memory } })
 }
 
-/// Asks the web server in a container. One that is killed meanwhile says nothing.
+/// Asks the web server in a container; an empty reply if it is killed meanwhile.
 async fn ask(bed: &Bed, id: &str, target: &str) -> String {
     let address = bed.inspect(id).await["NetworkSettings"]["IPAddress"]
         .as_str()
@@ -159,7 +159,7 @@ async fn event(agent: &mut Agent, id: &str) -> (ContainerEvent, Duration) {
     }
 }
 
-/// The next sample of this container that is as wanted.
+/// The next sample of this container that matches.
 async fn sample(
     agent: &mut Agent,
     id: &str,
@@ -247,7 +247,7 @@ async fn one_that_wants_too_much_memory_dies_of_it() {
 async fn an_oom_kill_of_one_process_is_counted() {
     with_agent(200, async |bed, agent| {
         let image = std::env::var("MICADO_NODE_IMAGE").unwrap_or_else(|_| "micado-node:latest".to_owned());
-        // The shell lives on when what it called is killed.
+        // The shell survives when its child is killed.
         let hungry = "tail /dev/zero; sleep infinity";
         let id = bed.container(json!({ "Image": image, "Entrypoint": ["bash", "-c", hungry], "HostConfig": { "Init": true, "Memory": 32 * MIB } })).await;
         let killed = sample(agent, &id, |sample| sample.oom_kills > 0).await;
@@ -284,7 +284,7 @@ async fn what_runs_already_is_found() {
     with_agent(100, async |bed, agent| {
         let id = bed.shell().await;
         sample(agent, &id, |_| true).await;
-        // Another agent finds it by the list, without an event.
+        // Another agent finds it in the list, without an event.
         let another = Bed::make(100, crate::authority::Span::LONG).await;
         let mut another = another;
         let mut agent = another.manager.agent().await;

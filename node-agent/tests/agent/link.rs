@@ -1,5 +1,5 @@
-//! The connection to the manager: hello, batches, acknowledgements, cuts, renewal, and whom the
-//! agent does not trust.
+//! The connection to the manager: hello, batches, acknowledgements, cuts, renewal, and servers that
+//! the agent does not trust.
 
 use crate::{
     authority::{Authority, Span},
@@ -51,7 +51,7 @@ async fn batches_come_in_order_and_as_often_as_wanted() {
     .await;
 }
 
-/// Everything of a run, by sequence: how it was first written.
+/// All frames of a run, by sequence, as first written.
 async fn take(
     agent: &mut Agent,
     seen: &mut BTreeMap<u64, String>,
@@ -75,7 +75,7 @@ async fn no_batch_is_lost_or_changed_by_cuts() {
         let last = take(agent, &mut seen, |sequence| sequence >= 5).await;
         agent.acknowledge(last - 2).await;
         take(agent, &mut seen, |sequence| sequence >= last + 2).await;
-        // Cut three times, each time with the manager away for a little longer.
+        // Cut three times, each time with the manager away a little longer.
         for away in [0, 300, 1500] {
             bed.manager.stop().await;
             agent.cut();
@@ -104,8 +104,8 @@ async fn no_batch_is_lost_or_changed_by_cuts() {
 async fn a_dead_peer_is_noticed() {
     with_agent(60_000, async |bed, agent| {
         agent.batch().await;
-        // Nobody reads this connection any more, so no ping on it is answered; new ones are
-        // welcome.
+        // Nobody reads this connection any more, so its pings stay unanswered; new ones are
+        // accepted.
         let start = Instant::now();
         let again = bed.manager.agent().await;
         assert_eq!(again.hello, agent.hello, "the same run");
@@ -123,7 +123,7 @@ async fn a_forged_manager_gets_nothing() {
     with_agent(100, async |bed, agent| {
         agent.batch().await;
         let away = Duration::from_secs(3600);
-        // Each of them would take our certificate.
+        // Each of them would accept our certificate.
         let forged = [
             (
                 "another authority's",
@@ -150,7 +150,7 @@ async fn a_forged_manager_gets_nothing() {
             .await;
             assert!(bed.manager.nobody_came(), "no connection was made: {what}");
         }
-        // The true one is welcome.
+        // The real one is accepted.
         bed.manager.stop().await;
         bed.manager.listen_again(&bed.authority).await;
         let again = bed.manager.agent().await;
@@ -189,13 +189,13 @@ async fn until(what: &str, happened: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn a_certificate_is_renewed_when_a_third_is_left() {
-    // 100 s of its life are left of 400 s.
+    // 100 s of its 400 s are left.
     let span = Span(Duration::from_secs(300), Duration::from_secs(100));
     let mut bed = Bed::make(200, span).await;
     let outcome = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(async {
         let old = std::fs::read_to_string(bed.etc.path().join("node.crt")).expect("a certificate");
         let first = bed.manager.agent().await;
-        // The connection is made anew with the new certificate.
+        // The agent reconnects with the new certificate.
         let again = bed.manager.agent().await;
         assert_eq!(first.hello, again.hello);
         assert_eq!(bed.manager.renewals(), 1);

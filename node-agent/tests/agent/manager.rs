@@ -1,4 +1,4 @@
-//! The manager's side of the agent's contract, small, with real TLS and client certificates.
+//! A small manager for the agent's protocol, with real TLS and client certificates.
 
 use crate::authority::{Authority, Span};
 use bytes::Bytes;
@@ -37,10 +37,9 @@ use tokio_tungstenite::{
 
 type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
-/// No test waits longer than this for anything.
+/// Upper bound for every wait in a test.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The manager.
 pub struct Manager {
     pub port: u16,
     agents: mpsc::UnboundedReceiver<Agent>,
@@ -54,15 +53,15 @@ struct Shared {
     sessions: Mutex<HashMap<String, oneshot::Sender<Session>>>,
     renewals: AtomicU64,
     refused_handshakes: AtomicU64,
-    /// The agent's instance is not ours any more.
+    /// Set once the agent's instance is no longer ours.
     revoked: AtomicBool,
-    /// When agents were turned away for that.
+    /// Times at which agents were refused for that.
     turned_away: Mutex<Vec<Instant>>,
 }
 
 /// An agent's own connection.
 pub struct Agent {
-    /// Nothing once it was cut.
+    /// `None` once it was cut.
     socket: Option<Socket>,
     pub hello: FromAgent,
 }
@@ -72,7 +71,7 @@ pub struct Session {
     socket: Socket,
 }
 
-/// How a session went.
+/// Result of a session.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub out: Vec<u8>,
@@ -81,7 +80,8 @@ pub struct Outcome {
 }
 
 impl Manager {
-    /// Listens on some port; its own certificate and those of its clients are of this authority.
+    /// Listens on some port; its own certificate and those of its clients are signed by this
+    /// authority.
     pub async fn start(authority: &Arc<Authority>) -> Self {
         let listener = bind(0).await;
         let (agents_in, agents) = mpsc::unbounded_channel();
@@ -124,7 +124,7 @@ impl Manager {
         self.shared.refused_handshakes.load(Ordering::SeqCst)
     }
 
-    /// Asks the agent for a session.
+    /// Requests a session from the agent.
     pub async fn session(&self, agent: &mut Agent, work: SessionWork) -> Session {
         let (open, opened) = oneshot::channel();
         let id = format!("{:032x}", rand::random::<u128>());
@@ -140,13 +140,13 @@ impl Manager {
             .expect("a session")
     }
 
-    /// Nobody can connect any more; connections that stand stay.
+    /// Refuses new connections; open ones stay.
     pub async fn stop(&mut self) {
         self.listening.abort();
         drop((&mut self.listening).await);
     }
 
-    /// Listens on the same port again, with a good certificate of `own`.
+    /// Listens on the same port again, with a valid certificate of `own`.
     pub async fn listen_again(&mut self, own: &Authority) {
         self.listen_with(&good(own)).await;
     }
@@ -161,17 +161,17 @@ impl Manager {
         ));
     }
 
-    /// Turns the agent away from now on.
+    /// Refuses the agent from now on.
     pub fn revoke(&self) {
         self.shared.revoked.store(true, Ordering::SeqCst);
     }
 
-    /// When it was.
+    /// Times of these refusals.
     pub fn turned_away(&self) -> Vec<Instant> {
         self.shared.turned_away.lock().expect("lock").clone()
     }
 
-    /// Whether no agent has connected that was not asked for.
+    /// True if no further agent has connected.
     pub fn nobody_came(&mut self) -> bool {
         self.agents.try_recv().is_err()
     }
@@ -186,12 +186,12 @@ impl Agent {
             .expect("sent");
     }
 
-    /// Cuts the connection, without a word.
+    /// Cuts the connection without closing it.
     pub fn cut(&mut self) {
         self.socket = None;
     }
 
-    /// The next frame, and how it was written.
+    /// The next frame, parsed and as written.
     pub async fn next(&mut self) -> (FromAgent, String) {
         loop {
             let socket = self.socket.as_mut().expect("a connection");
@@ -209,7 +209,7 @@ impl Agent {
         }
     }
 
-    /// The next batch; events before it are left out.
+    /// The next batch; events before it are skipped.
     pub async fn batch(&mut self) -> SampleBatch {
         loop {
             if let (FromAgent::Samples(batch), _) = self.next().await {
@@ -239,7 +239,7 @@ impl Session {
             .expect("sent");
     }
 
-    /// The next data, with its channel; nothing after the last note, which is put into `outcome`.
+    /// The next data, with its channel; `None` after the last note, which goes into `outcome`.
     pub async fn next(&mut self, outcome: &mut Outcome) -> Option<(u8, Bytes)> {
         loop {
             let message = timeout(PATIENCE, self.socket.next())
@@ -248,7 +248,7 @@ impl Session {
                 .expect("a frame")
                 .expect("no error");
             match message {
-                // That more may be sent is said to whom the input is from.
+                // Flow-control credit is for the sender of the input.
                 Message::Binary(frame) if frame[0] == channel::IN => {}
                 Message::Binary(mut frame) => {
                     let data = frame.split_off(1);
@@ -263,7 +263,7 @@ impl Session {
         }
     }
 
-    /// Everything until the last note.
+    /// Reads everything up to the last note.
     pub async fn outcome(mut self) -> Outcome {
         let mut outcome = Outcome::default();
         while let Some((channel, data)) = self.next(&mut outcome).await {
@@ -291,7 +291,7 @@ impl Session {
     }
 }
 
-/// A port that was ours a moment ago may still be busy with connections that end.
+/// A port used a moment ago may still have closing connections.
 async fn bind(port: u16) -> TcpListener {
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("reuse");

@@ -1,4 +1,4 @@
-//! Sessions on real containers: commands, copies and logs, their ends, cuts and bounds.
+//! Sessions on real containers: commands, copies and logs, with their ends, cuts and bounds.
 
 use crate::{
     bed::{Bed, with_agent},
@@ -184,7 +184,7 @@ async fn a_cut_ends_the_command_and_leaves_nothing() {
         let id = bed.shell().await;
         drop(run(bed, agent, &id, "true").await);
         let files = bed.open_files();
-        // Its input ends: what it had is written, and it ends by itself.
+        // End of input: the rest is written, and the command ends by itself.
         let mut session = bed
             .manager
             .session(
@@ -200,7 +200,7 @@ async fn a_cut_ends_the_command_and_leaves_nothing() {
             text(&run(bed, agent, &id, "cat /kept").await.out),
             "some words\nwhole"
         );
-        // Those that do not mind get a hang-up, with a terminal at once.
+        // A command that ignores that gets a hang-up, on a terminal at once.
         for terminal in [false, true] {
             let mut session = bed
                 .manager
@@ -210,7 +210,7 @@ async fn a_cut_ends_the_command_and_leaves_nothing() {
             drop(session);
             gone(bed, agent, &id, "sleep\\x0012345").await;
         }
-        // One that floods a caller who does not read, and is then cut.
+        // A command that floods a caller who does not read and is then cut.
         let mut session = bed
             .manager
             .session(agent, exec(&id, "echo ready; exec cat /dev/zero", false))
@@ -232,7 +232,7 @@ async fn a_cut_ends_the_command_and_leaves_nothing() {
     .await;
 }
 
-/// A command that reads nothing, with as much input as may be sent.
+/// A command that reads nothing, with the flow-control window filled.
 async fn stuck(bed: &Bed, agent: &mut Agent, id: &str, terminal: bool) -> Session {
     let mut session = bed
         .manager
@@ -279,7 +279,7 @@ async fn fifty_commands_that_read_nothing_cost_what_their_input_may_be() {
         for _ in 0..MOST {
             sessions.push(stuck(bed, agent, &id, false).await);
         }
-        // Each hears that it is over only after the agent has taken all of its input.
+        // Each session reports its end only after the agent has taken all of its input.
         for session in &mut sessions {
             session.note(&SessionNote::Signal { name: "KILL".to_owned() }).await;
         }
@@ -294,8 +294,7 @@ async fn fifty_commands_that_read_nothing_cost_what_their_input_may_be() {
     .await;
 }
 
-/// A tar with one file of so many MiB, no two pieces of which are the same, in pieces: header,
-/// file, end.
+/// A tar with one file of this many MiB with unique pieces, as header, file and end.
 fn archive(mib: usize) -> Vec<Bytes> {
     let mut header = tar::Header::new_gnu();
     header.set_path("noise").expect("a name");
@@ -399,7 +398,7 @@ async fn copies_that_cannot_be_done_say_why() {
             };
             assert!(message.contains("Docker Engine says"), "{message}");
         }
-        // Cut in the middle: the engine must not take it for whole, and the agent goes on.
+        // Cut in the middle: the engine must not accept it as complete, and the agent continues.
         let mut session = bed
             .manager
             .session(
@@ -419,7 +418,7 @@ async fn copies_that_cannot_be_done_say_why() {
     .await;
 }
 
-/// A container of a Swarm service that says so and ends, as the Swarm makes one for each run.
+/// A container of a Swarm service that prints and ends, as the Swarm makes one for each run.
 async fn ended_run(bed: &Bed, name: &str) {
     let image =
         std::env::var("MICADO_NODE_IMAGE").unwrap_or_else(|_| "micado-node:latest".to_owned());
@@ -440,7 +439,7 @@ async fn the_log_of_the_run_before() {
             since,
             timestamps,
         };
-        // What runs is no run that ended.
+        // A running container is not an ended run.
         bed.shell().await;
         let done = bed
             .manager
@@ -454,7 +453,7 @@ async fn the_log_of_the_run_before() {
         );
 
         ended_run(bed, "one").await;
-        // The engine tells runs apart by the second that they were made in.
+        // The engine distinguishes runs by the second of their creation.
         tokio::time::sleep(Duration::from_millis(1100)).await;
         ended_run(bed, "two").await;
         bed.shell().await;

@@ -1,12 +1,12 @@
 //! The sampler on trees of files as kernels show them: both versions of cgroups, both of the
-//! engine's drivers, machines that are machines and machines that are containers.
+//! engine's drivers, real machines and machines that are containers.
 
 mod version_1;
 mod version_2;
 
 use std::path::Path;
 
-/// Copies what is in one folder into another, where some of it may be already.
+/// Copies the content of one folder into another, which may already hold some of it.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     for entry in std::fs::read_dir(from)
@@ -17,7 +17,7 @@ fn copy(from: &Path, to: &Path) {
         if from.is_dir() {
             copy(&from, &to);
         } else if !from.is_symlink() {
-            // Into the file that is there: the sampler has it open.
+            // Overwrites the existing file: the sampler has it open.
             std::fs::write(to, std::fs::read(from).expect("read")).expect("written");
         } else if !to.is_symlink() {
             std::os::unix::fs::symlink(std::fs::read_link(from).expect("a link"), to)

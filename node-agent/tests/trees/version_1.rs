@@ -1,6 +1,6 @@
-//! Trees of version 1. Their figures are written by hand, in the formats of the kernel's
-//! documentation (`cgroup-v1/`, `accounting/psi.rst`, `proc.rst`); on real containers they are
-//! compared in `tests/agent`.
+//! Trees of version 1. Their values are written by hand, in the formats of the kernel's
+//! documentation (`cgroup-v1/`, `accounting/psi.rst`, `proc.rst`); `tests/agent` compares real
+//! containers.
 
 use crate::{copy, tree};
 use micado_api::{MemoryBytes, Timestamp, agent::ContainerSample};
@@ -10,7 +10,7 @@ const ID: &str = "4a95bad0dcd7d0725a0c43bc50b681daf8cda6723f0cc469c5e2d740373ad4
 const PID: u32 = 300;
 const BEGAN: Timestamp = Timestamp(1_700_000_000_000);
 
-/// What every tree says of its container, but for what kernels and settings differ in.
+/// Common values of every tree's container; kernels and settings differ in the rest.
 fn expected() -> ContainerSample {
     ContainerSample {
         id: ID.to_owned(),
@@ -39,7 +39,7 @@ fn container(name: &str) -> ContainerSample {
     container
 }
 
-/// A sampler of a tree's copy, in which files can be changed.
+/// A sampler on a copy of a tree, in which files can be changed.
 fn sampler(name: &str) -> (tempfile::TempDir, Sampler) {
     let folder = tempfile::tempdir().expect("a folder");
     copy(&tree(name), folder.path());

@@ -1,6 +1,6 @@
 //! Trees of version 2 that `scripts/record-cgroups` recorded on real machines, each at two moments,
-//! beside what the engine said of the same containers in between. docs/testing.md says on which
-//! machines, and what the containers do.
+//! beside the engine's report of the same containers in between. docs/testing.md names the machines
+//! and the behaviour of the containers.
 
 use crate::{copy, tree};
 use micado_api::{
@@ -19,14 +19,14 @@ use std::{
 const MACHINES: [&str; 3] = ["v2-systemd", "v2-systemd-6.12", "v2-cgroupfs"];
 const MACHINE_IN_A_CONTAINER: &str = "v2-container";
 const MIB: u64 = 1 << 20;
-/// File cache is not looked at again when usage has changed by less.
+/// Below this change of usage, the file cache is not read again.
 const CHARGE: u64 = 256 << 10;
 
 fn all() -> impl Iterator<Item = &'static str> {
     MACHINES.into_iter().chain([MACHINE_IN_A_CONTAINER])
 }
 
-/// A copy of a tree as it was at the first moment, and a sampler that knows its containers.
+/// A copy of a tree at the first moment, and a sampler that knows its containers.
 struct Recording {
     name: &'static str,
     about: Value,
@@ -41,7 +41,7 @@ impl Recording {
         Self::changed(name, |_| ())
     }
 
-    /// One whose files are changed before the sampler sees them.
+    /// A tree with files changed before the sampler sees them.
     fn changed(name: &'static str, change: impl FnOnce(&Self)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         copy(&tree(name).join("1"), folder.path());
@@ -56,7 +56,7 @@ impl Recording {
         let resets = recording.about["peak_can_be_reset"]
             .as_bool()
             .expect("a word");
-        // As the kernel has them; open once, they are written to by the test.
+        // With the kernel's modes; the test writes to them once they are open.
         recording.set_mode_of_peaks(if resets { 0o644 } else { 0o444 });
         for (container, said) in recording.containers() {
             let id = said["Id"].as_str().expect("an id");
@@ -70,7 +70,7 @@ impl Recording {
         recording
     }
 
-    /// What the engine says of them, by name.
+    /// The engine's report of them, by name.
     fn containers(&self) -> BTreeMap<String, Value> {
         serde_json::from_value(self.about["containers"].clone()).expect("containers")
     }
@@ -102,7 +102,7 @@ impl Recording {
         }
     }
 
-    /// The second moment comes.
+    /// Advances to the second moment.
     fn go_on(&self) {
         copy(&tree(self.name).join("2"), self.folder.path());
     }
@@ -118,7 +118,7 @@ impl Recording {
         )
     }
 
-    /// As `sweep`, with a whole look at each container.
+    /// As `sweep`, with a complete reading of each container.
     fn look(&mut self) -> (MachineSample, Samples) {
         for said in self.containers().values() {
             assert!(self.sampler.look(said["Id"].as_str().expect("an id")));
@@ -133,12 +133,12 @@ impl Recording {
         [before, self.look()]
     }
 
-    /// What the engine said, at one of them.
+    /// The engine's report at one of the moments.
     fn engine(&self, moment: u8, container: &str) -> Value {
         read(&tree(self.name).join(moment.to_string()).join("engine.json"))[container].clone()
     }
 
-    /// Seconds between them.
+    /// Seconds between the moments.
     fn seconds(&self) -> f64 {
         let [before, after] = ["1", "2"].map(|moment| {
             let text = std::fs::read_to_string(tree(self.name).join(moment).join("proc/uptime"))
@@ -162,7 +162,7 @@ fn number(said: &Value, pointer: &str) -> u64 {
         .unwrap_or_else(|| panic!("the engine says no {pointer}: {said}"))
 }
 
-/// Bytes read and written; the engine says nothing of a container that did neither.
+/// Bytes read and written; the engine omits a container that did neither.
 fn block(said: &Value) -> (u64, u64) {
     let entries = said["blkio_stats"]["io_service_bytes_recursive"]
         .as_array()
@@ -339,8 +339,8 @@ fn a_peak_is_told_once() {
         let mut recording = Recording::open(name);
         let resets = recording.about["peak_can_be_reset"] == true;
         let [(_, before), (_, after)] = recording.both();
-        // 20 MiB are held, 60 MiB were read at once. Where the peak is since the start, the file
-        // cache of that time is in it.
+        // 20 MiB are held, 60 MiB were allocated at once. Where the peak is since the start, it
+        // includes the file cache of that time.
         let peak = after["files"].working_set_peak;
         assert!((80 * MIB..112 * MIB).contains(&peak.0), "{name}: {peak:?}");
         // It reached its limit twice: before the first moment, and between the two.
@@ -439,7 +439,7 @@ fn a_machine_reads_proc() {
         assert_eq!(recording.sampler.version().number(), 2, "{name}");
         recording.sampler.set_data_root("/".into());
         let [(before, _), (after, _)] = recording.both();
-        // 3 GiB less what the kernel keeps for itself, and the least that the containers hold.
+        // 3 GiB less the kernel's own part, and the least that the containers hold.
         assert!(
             (2900 * MIB..3072 * MIB).contains(&after.memory_total.0)
                 && after.memory_left < MemoryBytes(after.memory_total.0 - 50 * MIB),

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Run at each start of the manager's CloudBroker job, in the job's folder: puts the administrator's input files in place and has init.sh start the manager. May be run twice.
+# Runs at each start of the manager's CloudBroker job, in the job's folder: installs the
+# administrator's input files and starts the manager through init.sh. May run twice.
 #   cloudsetup.xml   the clouds and applications
-#   cbcredentials    user and password on two lines, which cloudsetup.xml names as its credentials
-# An input that is not there this time stays as it was given before.
+#   cbcredentials    user and password on two lines, named as credentials in cloudsetup.xml
+# An input that is absent this time keeps its earlier content.
 set -euo pipefail
 umask 077
 me=$(readlink -f "$0")
@@ -19,7 +20,7 @@ for input in cloudsetup.xml cbcredentials; do
     cp --no-preserve=all "$input" "$state/$input.new"
     mv "$state/$input.new" "$state/$input"
 done
-# What lies in the job's folder may be sent back to the broker.
+# The broker may send back the content of the job's folder.
 rm -f cbcredentials
 [[ -f $state/cloudsetup.xml ]] || die "give the job an input file cloudsetup.xml (and cbcredentials)"
 exec "$home/init.sh"

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Writes this machine's address into the manager's configuration and starts the manager, anew if it runs. With `configure`, as the service calls it at every boot, without the start.
-#   /run/micado/manager.env       what is found out here, at each start
-#   /etc/default/micado-manager   the administrator's own settings (MICADO_...=...), which win
+# Writes this machine's address into the manager's configuration and starts or restarts the manager.
+# With `configure`, as the service calls it at every boot, it does not start it.
+#   /run/micado/manager.env       settings detected here, at each start
+#   /etc/default/micado-manager   the administrator's settings (MICADO_...=...), which take
+#                                 precedence
 set -euo pipefail
 umask 077
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -13,7 +15,7 @@ say() { echo "micado: $*" >&2; }
 die() { say "$*"; exit 1; }
 engine() { curl --disable --silent --show-error --fail --unix-socket /run/docker.sock "$@"; }
 
-# The address that this machine itself uses towards the world; nothing is sent.
+# The address that this machine uses towards the world; nothing is sent.
 address() { ip -4 -json route get 192.0.2.1 2>/dev/null | jq --raw-output --exit-status '.[0].prefsrc'; }
 
 configure() {
@@ -27,14 +29,14 @@ configure() {
     ln -sfn "$home/micado" /usr/local/bin/micado
 }
 
-# The engine answers 200 also where a load fails, and says so in the answer.
+# The engine answers 200 to a failed load too, with the error in the body.
 load_registry() {
     local answer
     answer=$(engine --request POST --upload-file "$home/registry.tar" --header 'Content-Type: application/x-tar' 'http://engine/images/load?quiet=1') || die "the engine cannot load the registry's image"
     [[ $answer != *'"error"'* ]] || die "the engine cannot load the registry's image: $answer"
 }
 
-# --- Where no systemd runs, the manager is a process of ours.
+# --- Without systemd, the manager is a process of ours.
 
 alive() { [[ $(tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline") == *"$home/micado manager "* ]]; }
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Makes a machine's image, once: unpacks input.tar.gz, which lies beside it, into /opt/micado, installs what is missing, and has the services of what was unpacked start at boot.
-# Where the files are in place already (cloud-init), there is nothing to unpack. The same for every role; for Debian and Ubuntu.
+# Makes a machine's image, once: unpacks the input.tar.gz beside it into /opt/micado, installs what
+# is missing, and enables the unpacked services at boot.
+# Files that are in place already (cloud-init) are not unpacked. The same for every role; for Debian
+# and Ubuntu.
 set -euo pipefail
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 me=$(readlink -f "$0")
@@ -20,7 +22,7 @@ unpack() {
     fi
 }
 
-# What the scripts call, and the package that has it. An engine from elsewhere is as good.
+# Commands of the scripts with their packages. An engine from elsewhere is as good.
 missing() {
     local command package
     while read -r command package; do
@@ -36,7 +38,8 @@ END
     [[ -e /etc/ssl/certs/ca-certificates.crt ]] || echo ca-certificates
 }
 
-# A machine that has just booted may be updating itself: apt waits for its turn, and a list that was being changed is fetched again.
+# A machine that has just booted may be updating itself: apt waits for its turn, and a list that was
+# changing is fetched again.
 apt() { DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@"; }
 install_missing() {
     local packages try
@@ -49,10 +52,10 @@ install_missing() {
         say "that did not work ($try of 5)"
         sleep 10
     done
-    die "cannot install ${packages[*]}: apt's words are above"
+    die "cannot install ${packages[*]}: see apt's output above"
 }
 
-# `enable` works without a running systemd too, as where an image is made in a chroot.
+# `enable` works without a running systemd too, as in a chroot.
 enable_services() {
     local unit
     command -v systemctl >/dev/null || return 0
@@ -64,7 +67,7 @@ enable_services() {
     done
 }
 
-# Ports that a role serves to the world, one `PORT/PROTOCOL` per line, where the machine has a firewall of Ubuntu's kind.
+# Ports that a role serves to the world, one `PORT/PROTOCOL` per line, on machines with ufw.
 open_ports() {
     local file port
     command -v ufw >/dev/null || return 0

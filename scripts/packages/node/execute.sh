@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Run at each start of a CloudBroker job, in the job's folder: lays the order out in /etc/micado and has init.sh take the machine into the cluster. Its arguments say nothing to us.
+# Runs at each start of a CloudBroker job, in the job's folder: unpacks the order into /etc/micado
+# and joins the cluster through init.sh. Ignores its arguments.
 #   micado-join.tar   the order: labels, manager, ca.crt, credential
-#   all others        what a person gave to `micado start`: they go to /etc/micado/files
-# May be run twice, and also where the tar has been used up already.
+#   all others        files given to `micado start`, for /etc/micado/files
+# May run twice, also after the tar was used up.
 set -euo pipefail
 umask 077
 me=$(readlink -f "$0")
@@ -20,7 +21,7 @@ for file in * .[!.]*; do
 done
 if [[ -f micado-join.tar ]]; then
     tar -x --no-same-owner --no-same-permissions -C "$etc" -f micado-join.tar
-    # It holds the credential, and what lies in the job's folder may be sent back to the broker.
+    # It holds the credential, and the broker may send back the content of the job's folder.
     rm micado-join.tar
 fi
 exec 9>&-

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Takes this machine's engine into the cluster, by the order in /etc/micado: trades the order's credential at the manager for all that is needed, and joins the Swarm.
-# Run at every boot and at every start of a job: what is done is not done again. Ends with 0 when the machine is in, with 1 when the manager refuses it for good.
+# Joins this machine's engine to the cluster, by the order in /etc/micado: trades the order's
+# credential at the manager for everything it needs, and joins the Swarm.
+# Runs at every boot and at every start of a job; completed steps are not repeated. Exits with 0
+# when the machine has joined, with 1 when the manager refuses it for good.
 set -euo pipefail
 umask 077
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -10,11 +12,11 @@ work=/run/micado/init # what is secret and passing
 say() { echo "micado: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-# Nobody else's curlrc; children do not hold the lock of a killed parent.
+# No foreign curlrc; children do not hold the lock of a killed parent.
 quiet_curl() { curl --disable --silent --show-error "$@" 9>&-; }
 engine() { quiet_curl --unix-socket /run/docker.sock "$@"; }
 
-# write FILE: replaces it by what comes in, whole or not at all.
+# write FILE: replaces it with standard input, whole or not at all.
 write() {
     cat >"$1.new"
     mv "$1.new" "$1"
@@ -23,7 +25,8 @@ write() {
 # --- Waiting.
 
 pause=200
-# back_off WORDS...: says what is wrong, and waits longer each time, up to 10 s. Many machines do not come back at once: it is 50 to 100 % of that.
+# back_off MESSAGE...: reports the problem and waits, longer each time, up to 10 s. Jitter (50 to
+# 100 %) keeps many machines from returning at once.
 back_off() {
     local wait=$((pause * (50 + RANDOM % 51) / 100))
     say "$*; trying again"
@@ -35,7 +38,8 @@ back_off() {
 
 state=
 missing=
-# Asks the engine for its Swarm state, and how many of our labels it does not carry. Fails where it does not answer.
+# Reads the engine's Swarm state, and how many of our labels it lacks. Fails if the engine does not
+# answer.
 look() {
     engine --fail http://engine/info --output "$work/info" 2>/dev/null || return
     read -r state missing < <(jq --raw-output --argjson wanted "$wanted" '"\(.Swarm.LocalNodeState) \($wanted - (.Labels // []) | length)"' "$work/info")
@@ -50,20 +54,21 @@ await_engine() {
     done
 }
 
-# Labels of other names are somebody else's; ours of an earlier order go.
+# Labels of other names are foreign; ours of an earlier order are removed.
 write_labels() {
     local file=/etc/docker/daemon.json new
     mkdir -p /etc/docker
     [[ -e $file ]] || (umask 022; echo '{}' >"$file")
     new=$(jq --slurp --argjson wanted "$wanted" '(.[0] // {}) as $old | ($old | .labels = ((.labels // []) | map(select(startswith("micado.") | not))) + $wanted) | select(. != $old)' "$file") \
-        || die "$file is not what an engine reads: repair it"
+        || die "$file is not valid for an engine: repair it"
     [[ -n $new ]] || return 0
     cp --preserve=mode "$file" "$file.new"
     echo "$new" >"$file.new"
     mv "$file.new" "$file"
 }
 
-# Returns when the engine carries them: they count from the moment of joining, and no container may be placed here by an older set.
+# Waits until the engine has the labels: they apply from the moment of joining, and no container may
+# be placed here by an older set.
 load_labels() {
     local looks
     while ((missing)); do
@@ -78,7 +83,8 @@ load_labels() {
 
 # --- The trade.
 
-# Both live in /etc/micado, so that they outlast a kill: the manager binds the credential to this key.
+# Both are in /etc/micado, so that they survive a kill: the manager binds the credential to this
+# key.
 own_key() {
     [[ -s $etc/node.key ]] && return
     openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 2>/dev/null | write "$etc/node.key"
@@ -94,15 +100,15 @@ request() {
     jq --null-input --rawfile credential "$etc/credential" --rawfile csr "$work/csr" '{credential: ($credential | rtrimstr("\n")), csr: $csr}' >"$work/request"
 }
 
-# What the answer says, be it the manager's or the engine's.
+# The message in a reply of the manager or the engine.
 words() { jq --raw-output --exit-status '(.message // error("none")) + (if .hint then " (" + .hint + ")" else "" end)' "$work/answer" 2>/dev/null || head -c 300 "$work/answer" | tr '\n' ' '; }
 
-# What the answer must have, in the order of `lay_out`; each with a NUL after it.
+# Mandatory parts of the reply, in the order of `lay_out`; each with a NUL after it.
 parts='select(.swarm.JoinToken and .certificate and .authority and .registry.host)
     | [.swarm, (.hosts // [] | map(. + "\n") | add), .certificate, (.registry | .host, .authority, .certificate, .key)] | map("\(. // "")\u0000") | add'
 answer=()
 
-# Only the order's authority is trusted, and no proxy is asked. Succeeds with a good answer.
+# Trusts only the order's authority, and uses no proxy. Succeeds with a valid reply.
 trade() {
     local url status
     read -r url <"$etc/manager" || true
@@ -127,7 +133,8 @@ trade() {
     return 1
 }
 
-# What the answer brings. Nothing of it counts before the machine is in: it need not be written whole or not at all.
+# Writes the parts of the reply. They count only once the machine has joined, so this need not be
+# atomic.
 lay_out() {
     local host=${answer[3]} certs
     [[ $host =~ ^(\[[0-9A-Fa-f:.]+]|[A-Za-z0-9][A-Za-z0-9.-]*)(:[0-9]+)?$ ]] || die "the manager names a registry that is no HOST:PORT: $host"
@@ -141,7 +148,8 @@ lay_out() {
     if [[ -n ${answer[6]} ]]; then printf %s "${answer[6]}" >"$certs/client.key"; else cp "$etc/node.key" "$certs/client.key"; fi
 }
 
-# At every boot: a container's /etc/hosts, and one under cloud-init, is made anew. It may be a mount, so it is only added to.
+# At every boot: the /etc/hosts of a container, and under cloud-init, is new. It may be a mount, so
+# lines are only added.
 add_hosts() {
     local line
     [[ -f $etc/hosts ]] || return 0
@@ -154,16 +162,17 @@ join_swarm() {
     local status
     status=$(engine --max-time 60 --header 'Content-Type: application/json' --data-binary "@$work/swarm" --output "$work/answer" --write-out '%{http_code}' http://engine/swarm/join) || true
     [[ $status == 200 ]] && return
-    # Perhaps the token was rotated meanwhile: another trade brings the new one.
+    # The token may have been rotated meanwhile: another trade returns the new one.
     back_off "the engine does not join the Swarm ($status): $(words)"
     return 1
 }
 
-# An engine that was cut off while joining goes on by itself. One that gets nowhere is made to start over, unless it has been in already: that is for the manager to say.
+# An engine interrupted while joining continues by itself. One that makes no progress starts over,
+# unless it has joined before: the manager decides about that.
 since=$SECONDS
 start_over() {
     ((SECONDS - since > 60)) || return 0
-    say "the engine gets nowhere: starting over"
+    say "the engine makes no progress: starting over"
     engine --request POST --output /dev/null 'http://engine/swarm/leave?force=true' || true
     since=$SECONDS
 }
@@ -192,7 +201,7 @@ enter() {
     done
 }
 
-# Where it runs already, nothing happens. Without a certificate it has nobody to talk to.
+# Does nothing if it runs already. Without a certificate it cannot connect.
 start_agent() {
     local home=/opt/micado/node
     [[ -s $etc/node.crt ]] || return 0
@@ -207,12 +216,12 @@ start_agent() {
 mkdir -p /run/micado
 exec 9>/run/micado/init.lock
 flock 9
-[[ -s $etc/manager && -s $etc/ca.crt && -f $etc/labels ]] || die "there is no whole order in $etc (labels, manager, ca.crt): execute.sh or cloud-init puts it there"
+[[ -s $etc/manager && -s $etc/ca.crt && -f $etc/labels ]] || die "the order in $etc is incomplete (labels, manager, ca.crt): execute.sh or cloud-init writes it"
 rm -rf "$work"
 mkdir -p "$work"
 trap 'rm -rf "$work"' EXIT
 
-# All that can be done while the engine is still booting comes before it is waited for.
+# Everything possible while the engine is still booting comes before waiting for it.
 wanted=$(jq --raw-input --slurp --compact-output 'split("\n") | map(select(. != ""))' "$etc/labels")
 add_hosts
 write_labels

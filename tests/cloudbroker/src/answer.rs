@@ -1,4 +1,4 @@
-//! What a call does and is answered, once it has been let in.
+//! Effect and reply of an authorised call.
 
 use crate::{Fate, Instance, InstanceStatus, Job};
 use crate::{
@@ -13,19 +13,18 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-/// Status and body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) code: u16,
     pub(crate) body: String,
 }
 
-/// What comes with a call.
+/// Input of a call.
 #[derive(Debug, Default)]
 pub(crate) struct Parcel {
     pub(crate) body: Vec<u8>,
     pub(crate) upload: Upload,
-    /// The query's pairs.
+    /// Pairs of the query.
     pub(crate) query: Vec<(String, String)>,
 }
 
@@ -38,7 +37,7 @@ impl Parcel {
     }
 }
 
-/// The world, and how it is shown this time.
+/// Executes one call on the world, in the chosen spelling.
 pub(crate) struct Desk<'a> {
     pub(crate) world: &'a mut World,
     pub(crate) spelling: &'a Spelling,
@@ -46,18 +45,18 @@ pub(crate) struct Desk<'a> {
     pub(crate) disguise: Disguise,
     pub(crate) fate: Option<Fate>,
     pub(crate) now: Timestamp,
-    /// What machines must do because of the call.
+    /// Resulting actions on machines.
     pub(crate) effects: Vec<Effect>,
 }
 
-/// What a call comes to.
+/// Result of a call.
 enum Shown {
     One(Record),
     Many(&'static str, Vec<Record>),
 }
 
 impl Desk<'_> {
-    /// Does the call.
+    /// Executes the call.
     pub(crate) fn answer(&mut self, call: &Call, parcel: Parcel) -> Answer {
         let is_action = matches!(
             call,
@@ -153,7 +152,7 @@ impl Desk<'_> {
         }
     }
 
-    /// Calls that change nothing.
+    /// Read-only calls.
     fn look(&self, call: &Call, parcel: &Parcel) -> Result<Shown, Refusal> {
         Ok(match call {
             Call::ShowJob(id) => self.show_job(id)?,
@@ -295,8 +294,7 @@ impl Desk<'_> {
         )
     }
 
-    /// Whether a job passes the filters of the query; those of the wire are named so:
-    /// `job[status_filter]`.
+    /// True if a job passes the query's filters, named as on the wire: `job[status_filter]`.
     fn wanted(&self, job: &Job, parcel: &Parcel) -> bool {
         let is = |id: &str, wanted: &str| {
             id == wanted
@@ -316,7 +314,7 @@ impl Desk<'_> {
                 .is_none_or(|wanted| is(&job.instance_type, wanted))
     }
 
-    /// The page asked for: the first is 1; without a size, all.
+    /// The requested page, from 1; without a size, everything.
     fn page<'a, T: 'a>(
         &self,
         items: impl Iterator<Item = &'a T>,
@@ -342,7 +340,7 @@ fn fields(parcel: &Parcel, root: &str) -> Result<Fields, Refusal> {
     })
 }
 
-/// The names and descriptions of everything that a call is about.
+/// Names and descriptions of everything that a call concerns.
 pub(crate) fn subjects(world: &World, call: &Call, parcel: &Parcel) -> Vec<String> {
     let records = world.records();
     let job = |id: &str| {
@@ -382,7 +380,7 @@ pub(crate) fn subjects(world: &World, call: &Call, parcel: &Parcel) -> Vec<Strin
     }
 }
 
-/// The name and the description of what an order is for.
+/// Name and description in an order.
 fn ordered(parcel: &Parcel, root: &str) -> Vec<String> {
     let Ok(fields) = Fields::read(&parcel.body, root) else {
         return Vec::new();

@@ -5,26 +5,25 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::sync::Mutex;
 
-/// A call, as it was answered.
+/// A call with its reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CallRecord {
-    /// When its request was there.
+    /// Time at which the request was complete.
     pub at: Timestamp,
-    /// What it was.
     pub kind: CallKind,
     /// `GET`, `POST`, `PUT` or `DELETE`.
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// Name and description of the one job or instance that it was about.
+    /// Name and description of the one job or instance concerned.
     pub subject: Option<String>,
-    /// The answer's status; none when no answer was given.
+    /// Status of the reply; `None` without a reply.
     pub status: Option<u16>,
-    /// What went wrong on purpose.
+    /// Injected fault.
     pub fault: Option<Fault>,
 }
 
-/// All calls since the program was started.
+/// All calls since the program's start.
 #[derive(Debug, Default)]
 pub(crate) struct Audit(Mutex<Vec<CallRecord>>);
 

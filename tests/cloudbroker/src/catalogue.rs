@@ -1,17 +1,17 @@
-//! What can be rented: resources with their regions and instance types, and the softwares with
-//! their executables.
+//! The catalogue: resources with their regions and instance types, and softwares with their
+//! executables.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
-/// Everything on offer. Every software is deployed in every region.
+/// The whole catalogue. Every software is deployed in every region.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalogue {
     /// Clouds.
     pub resources: Vec<Resource>,
-    /// What machines can run.
+    /// Machine images.
     pub softwares: Vec<Software>,
 }
 
@@ -19,14 +19,12 @@ pub struct Catalogue {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resource {
-    /// Its name on the wire.
+    /// Name on the wire.
     pub name: String,
-    /// Whether it can be rented from.
     #[serde(default = "yes")]
     pub active: bool,
-    /// Its places.
     pub regions: Vec<Region>,
-    /// Its machine sizes.
+    /// Machine sizes.
     pub instance_types: Vec<InstanceType>,
 }
 
@@ -34,9 +32,8 @@ pub struct Resource {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Region {
-    /// Its name on the wire.
+    /// Name on the wire.
     pub name: String,
-    /// Whether it can be rented in.
     #[serde(default = "yes")]
     pub active: bool,
 }
@@ -45,12 +42,10 @@ pub struct Region {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstanceType {
-    /// Its name on the wire.
+    /// Name on the wire.
     pub name: String,
-    /// Whether it can be rented.
     #[serde(default = "yes")]
     pub active: bool,
-    /// Cores.
     pub cpus: u32,
     /// GiB.
     pub memory: f64,
@@ -60,28 +55,26 @@ pub struct InstanceType {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Software {
-    /// Its name on the wire.
+    /// Name on the wire.
     pub name: String,
-    /// Whether it can be used.
     #[serde(default = "yes")]
     pub active: bool,
-    /// What jobs of it can run.
+    /// Executables for its jobs.
     pub executables: Vec<Executable>,
-    /// The folder of `deploy.sh` and `input.tar.gz` that its image is made of. Without one, its
-    /// machines run an engine and no executable.
+    /// Folder of the `deploy.sh` and `input.tar.gz` that make its image. Without one, its machines
+    /// run an engine and no executable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<PathBuf>,
 }
 
-/// What a job can run.
+/// An executable for jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Executable {
-    /// Its name on the wire.
+    /// Name on the wire.
     pub name: String,
-    /// The file in the software's image.
+    /// File in the software's image.
     pub binary: String,
-    /// Whether it can be used.
     #[serde(default = "yes")]
     pub active: bool,
 }
@@ -91,7 +84,7 @@ const fn yes() -> bool {
 }
 
 impl Resource {
-    /// A cloud with these regions and, as name, cores and GiB, these machine sizes.
+    /// A cloud with these regions and machine sizes (name, cores, GiB).
     #[must_use]
     pub fn new(name: &str, regions: &[&str], instance_types: &[(&str, u32, f64)]) -> Self {
         Self {
@@ -135,9 +128,9 @@ impl Software {
     }
 }
 
-/// One consistent set, and what a careless look-up trips over: each software has an executable
+/// One consistent catalogue with traps for careless look-ups: each software has an executable
 /// `execute.sh`, an inactive `CloudSigma Small` stands before the active one, and `CloudSigma Twin`
-/// is there twice.
+/// exists twice.
 impl Default for Catalogue {
     fn default() -> Self {
         let mut sigma = Resource::new(
@@ -171,7 +164,7 @@ impl Default for Catalogue {
     }
 }
 
-/// The kinds of things that lists show, as the collections are called on the wire.
+/// Kinds of things in lists, named like the collections on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     DataTypes,
@@ -183,7 +176,7 @@ pub(crate) enum Kind {
     InstanceTypes,
 }
 
-/// One thing of the catalogue, with its place in the whole.
+/// One thing of the catalogue, with its position.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) id: String,
@@ -192,7 +185,7 @@ pub(crate) struct Entry {
     pub(crate) what: What,
 }
 
-/// What is particular to each kind.
+/// Details of each kind.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum What {
     DataType {
@@ -235,8 +228,7 @@ impl What {
     }
 }
 
-/// An id that follows from where a thing stands in the catalogue, so that it is the same after a
-/// restart.
+/// An id derived from the position in the catalogue, so that it survives a restart.
 fn id(path: &str) -> String {
     let digest = Sha256::digest(path.as_bytes());
     let hex: String = digest
@@ -254,8 +246,8 @@ fn id(path: &str) -> String {
     )
 }
 
-/// The catalogue as one flat list, in its own order; things of the same kind and name are told
-/// apart by where they stand.
+/// The catalogue as one flat list in its own order; things of the same kind and name differ in
+/// their position.
 pub(crate) fn entries(catalogue: &Catalogue) -> Vec<Entry> {
     let mut all = Vec::new();
     let mut add = |path: String, name: &str, active: bool, what: What| {

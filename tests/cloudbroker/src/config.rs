@@ -1,12 +1,12 @@
-//! What a simulator is started with.
+//! Settings of a simulator.
 
 use crate::{Catalogue, Pace, Spelling};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-/// Everything that can be chosen.
+/// All settings.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where HTTP listens. Port 0 is any free one.
+    /// Address of HTTP. Port 0 is any free one.
     pub listen: SocketAddr,
     /// HTTPS beside it.
     pub https: Option<Https>,
@@ -14,20 +14,20 @@ pub struct Config {
     pub user: String,
     /// The account's password.
     pub password: String,
-    /// What can be rented.
+    /// The catalogue.
     pub catalogue: Catalogue,
-    /// How long each status lasts.
+    /// Duration of each status.
     pub pace: Pace,
-    /// What instances are.
+    /// Kind of instances.
     pub machines: MachineKind,
-    /// The file in which jobs and machines outlive the program. It holds the uploaded files, which
-    /// may be secret.
+    /// File in which jobs and machines survive the program. It holds the uploaded files, which may
+    /// be secret.
     pub state: Option<PathBuf>,
-    /// How things are written and done where the real service is not known.
+    /// Notation and behaviour where the real service is unknown.
     pub spelling: Spelling,
-    /// Decides all that is random.
+    /// Seed of everything random.
     pub seed: u64,
-    /// How many of 1 calls have a fault at random.
+    /// Probability of a random fault per call.
     pub fault_rate: f64,
 }
 
@@ -49,12 +49,12 @@ impl Default for Config {
     }
 }
 
-/// How HTTPS is served.
+/// Settings of HTTPS.
 #[derive(Debug, Clone)]
 pub struct Https {
-    /// Where. Port 0 is any free one.
+    /// Address. Port 0 is any free one.
     pub listen: SocketAddr,
-    /// What to show.
+    /// Certificate to present.
     pub certificate: Certificate,
 }
 
@@ -63,22 +63,21 @@ pub struct Https {
 pub enum Certificate {
     /// Files (PEM).
     Files {
-        /// The certificate, with those between it and its authority.
+        /// The certificate, with intermediate ones.
         certificate: PathBuf,
-        /// Its private key.
         key: PathBuf,
     },
     /// Made for these names or addresses, and signed by an authority that is made and kept in this
     /// folder as `ca.crt`.
     Made {
-        /// For clients to find the authority in.
+        /// Folder where clients find the authority.
         folder: PathBuf,
-        /// `localhost` and the listening address are always among them.
+        /// Besides `localhost` and the listening address.
         names: Vec<String>,
     },
 }
 
-/// What instances are.
+/// Kind of instances.
 #[derive(Debug, Clone, Default)]
 pub enum MachineKind {
     /// Records only, which pass through all statuses.
@@ -93,10 +92,10 @@ pub enum MachineKind {
 pub struct DockerMachines {
     /// The hosting engine (`unix:///path`, or `tcp://host:port`).
     pub endpoint: String,
-    /// The bridge network that the machines are on; made when absent.
+    /// Bridge network of the machines; made if absent.
     pub network: String,
-    /// What they boot (`scripts/cloudbroker-image/build` makes it).
+    /// Image that they boot (made by `scripts/cloudbroker-image/build`).
     pub image: String,
-    /// On everything that is made.
+    /// Labels on everything that is made.
     pub labels: BTreeMap<String, String>,
 }

@@ -1,4 +1,4 @@
-//! Bytes that may be secret: kept as base64, and never shown.
+//! Bytes that may be secret: stored as base64, never shown.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{sync::Mutex, time::Duration};
 
-/// What a call is, as far as faults and the log care.
+/// Kinds of calls, for faults and the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallKind {
@@ -31,22 +31,21 @@ pub enum CallKind {
     ListInstances,
     /// `PUT /instances/{id}/stop.xml`.
     StopInstance,
-    /// Lists and shows of what can be rented, data types among it.
+    /// Lists and shows of the catalogue, data types included.
     Catalogue,
-    /// All the rest.
+    /// All others.
     Other,
 }
 
-/// What goes wrong with a call. Lost answers are closed connections.
+/// A fault of a call. Lost replies are closed connections.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// Nothing is done, and no answer comes.
+    /// No effect, no reply.
     LostBefore,
-    /// It is done, and no answer comes.
+    /// The effect, but no reply.
     LostAfter,
-    /// Nothing is done; the answer has this status and plain text, and names the seconds to wait if
-    /// it has any.
+    /// No effect; a reply with this status and plain text, and the seconds to wait, if any.
     Status {
         /// Such as 500, 429 or 503.
         code: u16,
@@ -54,29 +53,28 @@ pub enum Fault {
         #[serde(default)]
         retry_after: Option<u32>,
     },
-    /// It is done, and the answer has this status and plain text.
+    /// The effect, and a reply with this status and plain text.
     StatusAfter {
         /// Such as 500 or 502.
         code: u16,
     },
-    /// Nothing is done; the answer is 200 with an `errors` document of this text.
+    /// No effect; the reply is 200 with an `errors` document of this text.
     ErrorsAt200(String),
-    /// Nothing is done; the answer is 200 with this body.
+    /// No effect; the reply is 200 with this body.
     BodyAt200(String),
-    /// Nothing is done, no answer comes, and the connection stays open for so long (milliseconds in
-    /// JSON).
+    /// No effect and no reply; the connection stays open for this time (milliseconds in JSON).
     Hang(#[serde(with = "milliseconds")] Duration),
-    /// The same, and it is done.
+    /// The same, with the effect.
     HangAfter(#[serde(with = "milliseconds")] Duration),
-    /// It is done after so long (milliseconds in JSON), and answered.
+    /// Executed and answered after this time (milliseconds in JSON).
     Slow(#[serde(with = "milliseconds")] Duration),
-    /// This process is killed (SIGKILL), nothing is done, and no answer comes.
+    /// This process is killed (SIGKILL) before the effect; no reply.
     KillBefore(u32),
-    /// It is done, this process is killed (SIGKILL), and no answer comes.
+    /// This process is killed (SIGKILL) after the effect; no reply.
     KillAfter(u32),
-    /// The answer has a status word that nobody knows.
+    /// The reply has an unknown status word.
     UnknownStatus,
-    /// The answer has `not allocated` for every address.
+    /// The reply has `not allocated` for every address.
     NotAllocated,
     /// Creating or submitting: refused with this text.
     Quota(String),
@@ -84,23 +82,22 @@ pub enum Fault {
     NeverBoots,
     /// Creating or submitting: the machine dies while it is `initializing`.
     DiesBooting,
-    /// The answer has every thing of the catalogue twice, with another id.
+    /// The reply lists every thing of the catalogue twice, with another id.
     CatalogueClash,
 }
 
-/// Which calls a fault happens to.
+/// Calls to which a fault applies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Calls of this kind.
+    /// Kind of calls.
     pub call: CallKind,
-    /// What happens to them.
     pub fault: Fault,
-    /// Only calls about a job or instance with this text in its name or description. A list is
-    /// about all that it lists.
+    /// Only calls concerning a job or instance with this text in its name or description. A list
+    /// concerns everything in it.
     #[serde(default)]
     pub subject: Option<String>,
-    /// To how many calls; `None` is all.
+    /// Number of calls; `None` is all.
     #[serde(default = "once")]
     pub times: Option<u32>,
 }
@@ -111,7 +108,7 @@ fn once() -> Option<u32> {
 }
 
 impl Rule {
-    /// Happens to the next call of this kind.
+    /// A fault of the next call of this kind.
     #[must_use]
     pub fn new(call: CallKind, fault: Fault) -> Self {
         Self {
@@ -122,21 +119,21 @@ impl Rule {
         }
     }
 
-    /// Only to calls about something with this text in its name or description.
+    /// Only calls concerning something with this text in its name or description.
     #[must_use]
     pub fn about(mut self, subject: impl Into<String>) -> Self {
         self.subject = Some(subject.into());
         self
     }
 
-    /// To so many calls.
+    /// This number of calls.
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
         self
     }
 
-    /// To every call.
+    /// Every call.
     #[must_use]
     pub fn always(mut self) -> Self {
         self.times = None;
@@ -147,21 +144,18 @@ impl Rule {
 /// A fault that has happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Happened {
-    /// When.
     pub at: Timestamp,
-    /// To which kind of call.
     pub call: CallKind,
-    /// What.
     pub fault: Fault,
-    /// The text of the rule by which it happened.
+    /// Subject of the rule that applied.
     pub subject: Option<String>,
 }
 
-/// The rules in force and what has come of them.
+/// The rules in force, and the faults so far.
 #[derive(Debug)]
 pub struct Faults {
     kept: Mutex<Kept>,
-    /// How many of 1 calls have a fault at random.
+    /// Probability of a random fault per call.
     rate: f64,
 }
 
@@ -184,29 +178,29 @@ impl Faults {
         }
     }
 
-    /// One more rule. The first that fits a call is the one that happens.
+    /// Adds a rule. The first one that matches a call applies.
     pub fn add(&self, rule: Rule) {
         locked(&self.kept).rules.push(rule);
     }
 
-    /// The rules that may still happen.
+    /// Rules that may still apply.
     #[must_use]
     pub fn rules(&self) -> Vec<Rule> {
         locked(&self.kept).rules.clone()
     }
 
-    /// What has happened, oldest first.
+    /// Faults so far, oldest first.
     #[must_use]
     pub fn happened(&self) -> Vec<Happened> {
         locked(&self.kept).happened.clone()
     }
 
-    /// No rules from now on. What has happened stays known.
+    /// Removes all rules; past faults stay known.
     pub fn clear(&self) {
         locked(&self.kept).rules.clear();
     }
 
-    /// Whether subjects need to be told apart.
+    /// True if any rule has a subject.
     pub(crate) fn are_choosy(&self) -> bool {
         locked(&self.kept)
             .rules
@@ -214,7 +208,7 @@ impl Faults {
             .any(|rule| rule.subject.is_some())
     }
 
-    /// What happens to this call, about things of these names and descriptions.
+    /// The fault of this call, which concerns things of these names and descriptions.
     pub(crate) fn strike(
         &self,
         call: CallKind,
@@ -264,7 +258,7 @@ fn fits(rule: &Rule, about: &[String]) -> bool {
             .is_none_or(|subject| about.iter().any(|text| text.contains(subject)))
 }
 
-/// A fault that makes sense for this kind of call; nothing that a client cannot outlive.
+/// A plausible random fault of this kind of call, which every client can survive.
 fn random(dice: &mut Dice, call: CallKind) -> Fault {
     let mut choice = vec![
         Fault::LostBefore,

@@ -1,10 +1,9 @@
-//! A request's XML body: which elements it sets. `-` and `_` are one, an empty element is an unset
-//! one, attributes and unknown elements mean nothing.
+//! A request's XML body as a set of elements. `-` and `_` are equivalent, an empty element is
+//! unset, attributes and unknown elements are ignored.
 
 use quick_xml::{Reader, escape::resolve_xml_entity, events::Event};
 
-/// The elements directly below the root, name and text. Nested ones (`tag/content`) carry their
-/// path.
+/// The elements below the root, name and text. Nested ones (`tag/content`) carry their path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Fields {
     root: String,
@@ -12,10 +11,10 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Reads a body whose root is `root`.
+    /// Parses a body with the root `root`.
     ///
     /// # Errors
-    /// Why it is no such document.
+    /// The reason, if it is another document.
     pub(crate) fn read(body: &[u8], root: &str) -> Result<Self, String> {
         let text =
             std::str::from_utf8(body).map_err(|error| format!("the body is not UTF-8: {error}"))?;
@@ -30,7 +29,7 @@ impl Fields {
         }
     }
 
-    /// What the element is set to.
+    /// Value of the element.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.values
             .iter()
@@ -38,7 +37,7 @@ impl Fields {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The element as the record keeps it.
+    /// Value of the element as the record keeps it.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.get(name).map(str::to_owned)
     }
@@ -46,7 +45,7 @@ impl Fields {
     /// A flag; unset is false.
     ///
     /// # Errors
-    /// What is neither true nor false, as Rails words it.
+    /// A value that is neither true nor false, in Rails' wording.
     pub(crate) fn flag(&self, name: &str) -> Result<bool, String> {
         match self.get(name) {
             None | Some("false" | "0") => Ok(false),
@@ -55,10 +54,10 @@ impl Fields {
         }
     }
 
-    /// A whole number above zero, if set.
+    /// A whole number above zero, or `unset`.
     ///
     /// # Errors
-    /// What is none, as Rails words it.
+    /// Any other value, in Rails' wording.
     pub(crate) fn count(&self, name: &str, unset: u32) -> Result<u32, String> {
         match self.get(name).map(str::parse::<u32>) {
             None => Ok(unset),
@@ -69,7 +68,7 @@ impl Fields {
     }
 }
 
-/// `instance-type` as people read it: `Instance type`.
+/// `instance-type` in readable form: `Instance type`.
 pub(crate) fn titled(name: &str) -> String {
     let words = name.replace('-', " ");
     let mut letters = words.chars();

@@ -1,5 +1,5 @@
-//! A simulator of CloudBroker's REST API: what tests and the tour rent their machines from. An
-//! independent reading of what is known of it, see the README.
+//! A simulator of CloudBroker's REST API, from which tests and `scripts/up` rent their machines. An
+//! independent reading of the published clients, see the README.
 
 mod answer;
 mod audit;
@@ -38,8 +38,7 @@ pub use status::{InstanceStatus, JobStatus, Status};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What is behind a lock, also after a panic of another who held it: a test that has failed still
-/// wants to look.
+/// Locks, also after another holder's panic: a failed test still reads the state.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! A listening address that can be shut and opened again, without anybody else taking it meanwhile.
+//! A listening address that can be closed and opened again; its port stays reserved meanwhile.
 
 use crate::{locked, server, simulator::Shared};
 use axum::extract::Request;
@@ -11,18 +11,18 @@ use std::{
 use tokio::{net::TcpSocket, task::JoinHandle};
 use tower::{make::Shared as Make, service_fn};
 
-/// Connections that may wait to be accepted.
+/// Backlog of connections.
 const BACKLOG: u32 = 1024;
 
-/// What stops a server, and its end.
+/// Handle to stop a server, and its task.
 type Serving = (Handle<SocketAddr>, JoinHandle<io::Result<()>>);
 
-/// One address, and what serves it.
+/// One address and its server.
 #[derive(Debug)]
 pub(crate) struct Door {
     address: SocketAddr,
-    /// Bound and never listening: as long as it is there the port is ours, and who connects while
-    /// nobody listens is refused.
+    /// Bound but never listening: it reserves the port, and clients are refused while nobody
+    /// listens.
     _claim: TcpSocket,
     tls: Option<RustlsConfig>,
     open: Mutex<Option<Serving>>,
@@ -74,7 +74,7 @@ impl Door {
         Ok(())
     }
 
-    /// Listens no more and cuts every connection. What it answers ends when nobody listens.
+    /// Stops listening and cuts every connection. The returned task ends when nobody listens.
     pub(crate) fn shut(&self) -> Option<JoinHandle<io::Result<()>>> {
         let (handle, serving) = locked(&self.open).take()?;
         handle.shutdown();

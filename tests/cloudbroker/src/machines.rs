@@ -1,5 +1,4 @@
-//! What instances are, and who does with them what the world wants done: nothing of substance, or
-//! containers.
+//! Executes the world's effects on machines, which are records only or containers.
 
 mod docker;
 mod exec;
@@ -18,7 +17,7 @@ use jiff::Timestamp;
 use order::{Machine, Program};
 use std::{sync::Arc, time::Duration};
 
-/// Between two tries of something that the engine refuses.
+/// Pause between attempts that the engine refuses.
 const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub(crate) enum Machines {
 }
 
 impl Machines {
-    /// Makes the engine ready: its network, and the images of the softwares that have a package.
+    /// Prepares the engine: its network, and the images of the softwares with a package.
     pub(crate) async fn prepare(
         kind: MachineKind,
         catalogue: &[Entry],
@@ -47,7 +46,7 @@ impl Machines {
         }
     }
 
-    /// The softwares (ids) whose executables are really run.
+    /// Softwares (ids) with real executables.
     pub(crate) fn packaged(&self) -> impl Iterator<Item = String> {
         let images = match self {
             Self::None => None,
@@ -56,7 +55,7 @@ impl Machines {
         images.into_iter().flatten()
     }
 
-    /// Begins to do it. Whether it is done already when this returns, so that more may be due.
+    /// Begins an effect. True if it is complete already, so that more may be due.
     pub(crate) fn begin(
         &self,
         shared: &Arc<Shared>,
@@ -79,7 +78,7 @@ impl Machines {
     }
 }
 
-/// A machine of no substance does everything at once.
+/// A machine that is a record completes everything at once.
 fn pretend(world: &mut World, effect: Effect, now: Timestamp) {
     match effect {
         Effect::Boot(id) => {
@@ -92,7 +91,7 @@ fn pretend(world: &mut World, effect: Effect, now: Timestamp) {
     }
 }
 
-/// An address that no other machine has.
+/// A unique made-up address.
 fn made_up(number: usize) -> String {
     format!(
         "10.{}.{}.{}",
@@ -102,8 +101,7 @@ fn made_up(number: usize) -> String {
     )
 }
 
-/// A machine's life, from its boot (or from where it was when the program was restarted) to an end
-/// that nobody has asked for.
+/// A machine's life, from its boot (or its state at the program's restart) to an unrequested end.
 async fn live(shared: Arc<Shared>, docker: Arc<Docker>, id: String) {
     let booted = {
         let _turn = docker.turn(&id).await;
@@ -143,8 +141,8 @@ async fn halt(shared: Arc<Shared>, docker: Arc<Docker>, id: String, politely: bo
     shared.change(|world, _, now| (world.gone(&id, now), Vec::new()));
 }
 
-/// Runs a job's executable on the first of its machines. When that machine is lost, so is the job,
-/// and nothing is left to say here.
+/// Runs a job's executable on the first of its machines. Losing that machine fails the job
+/// elsewhere.
 async fn run(shared: Arc<Shared>, docker: Arc<Docker>, job: String) {
     let Some(program) = shared.look(|world| Program::of(world, &job)) else {
         return;

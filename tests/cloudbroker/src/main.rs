@@ -17,41 +17,41 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// Where HTTP listens.
+    /// Address of HTTP.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8900")]
     listen: SocketAddr,
-    /// Where HTTPS listens, if it shall.
+    /// Address of HTTPS, if wanted.
     #[arg(long, value_name = "ADDRESS")]
     https: Option<SocketAddr>,
-    /// The certificate that HTTPS shows (PEM). Without it, one is made, and its authority is
-    /// `ca.crt` in the folder of `--tls-folder`.
+    /// The certificate for HTTPS (PEM). Without it, one is made; its authority is `ca.crt` in the
+    /// folder of `--tls-folder`.
     #[arg(long, value_name = "FILE", requires = "https", requires = "key")]
     certificate: Option<PathBuf>,
     /// The certificate's private key (PEM).
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
-    /// Where a certificate that is made is kept.
+    /// Folder for a certificate that is made.
     #[arg(long, value_name = "FOLDER", default_value = "cloudbroker-tls")]
     tls_folder: PathBuf,
-    /// A further name or address that a certificate is made for.
+    /// A further name or address for a certificate that is made.
     #[arg(long, value_name = "NAME")]
     tls_name: Vec<String>,
     /// The account: user and password on two lines.
     #[arg(long, value_name = "FILE")]
     credentials: PathBuf,
-    /// The file in which jobs and machines outlive the program.
+    /// File in which jobs and machines survive the program.
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// What can be rented (JSON); the README has an example.
+    /// The catalogue (JSON); the README has an example.
     #[arg(long, value_name = "FILE")]
     catalogue: Option<PathBuf>,
     /// The engine whose containers are the machines. Without it, machines are records only.
     #[arg(long, value_name = "URL", requires = "network")]
     engine: Option<String>,
-    /// The bridge network that the machines are on; made when absent.
+    /// Bridge network of the machines; made if absent.
     #[arg(long, value_name = "NAME", requires = "engine")]
     network: Option<String>,
-    /// What the machines boot; scripts/cloudbroker-image/build makes it.
+    /// Image of the machines; made by scripts/cloudbroker-image/build.
     #[arg(
         long,
         value_name = "IMAGE",
@@ -65,19 +65,19 @@ struct Arguments {
     /// Without one, its machines run an engine and no executable.
     #[arg(long, value_name = "NAME=FOLDER", value_parser = pair)]
     software: Vec<(String, String)>,
-    /// When told to end, removes all machines.
+    /// Remove all machines on SIGTERM or ctrl-c.
     #[arg(long)]
     remove: bool,
-    /// How long each status lasts: `20ms`, or `20ms,job.preparing=2s,address=1s`.
+    /// Duration of each status: `20ms`, or `20ms,job.preparing=2s,address=1s`.
     #[arg(long, value_name = "DURATIONS", default_value = "20ms")]
     pace: Pace,
-    /// Answers in any of the ways that clients must put up with, by `--seed`.
+    /// Vary the answers in all ways that clients must accept, by `--seed`.
     #[arg(long)]
     any_spelling: bool,
-    /// Decides all that is random.
+    /// Seed of everything random.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// How many of 1 calls have a fault at random.
+    /// Probability of a random fault per call.
     #[arg(long, value_name = "RATE", default_value_t = 0.0)]
     fault_rate: f64,
 }
@@ -93,8 +93,8 @@ async fn main() -> anyhow::Result<()> {
         .init();
     let arguments = Arguments::parse();
     let remove = arguments.remove;
-    // Told to end while a software's image is being made, the program ends; what has been made
-    // until then is of use the next time.
+    // When ended while a software's image is being made, the program exits; what was made is reused
+    // next time.
     let simulator = Simulator::start(config(arguments)?).await?;
     tracing::info!(
         http = simulator.url(),

@@ -1,11 +1,11 @@
-//! How long things stay in each status.
+//! Duration of each status.
 
 use crate::Status;
 use jiff::SignedDuration;
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
-/// How long each status lasts at least. A status of no duration is never seen, unless the machine
-/// itself is waited for in it.
+/// The least duration of each status. A status without duration is never seen, unless the machine
+/// itself takes time in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pace {
     usual: Duration,
@@ -14,7 +14,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// The same for every status, and from a machine being up to its addresses being known.
+    /// One duration for every status, and for the time until a running machine's addresses are
+    /// known.
     #[must_use]
     pub fn every(duration: Duration) -> Self {
         Self {
@@ -31,7 +32,7 @@ impl Pace {
         self
     }
 
-    /// How long the addresses are `not allocated` once the machine is up.
+    /// Time for which the addresses of a running machine are `not allocated`.
     #[must_use]
     pub fn with_address(mut self, duration: Duration) -> Self {
         self.address = duration;

@@ -1,4 +1,4 @@
-//! What people and scripts ask the simulator itself: faults, and what has been rented.
+//! The simulator's own routes for people and scripts: faults, and an audit of machines.
 
 use crate::{Rule, simulator::Shared};
 use axum::{
@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::json;
 
-/// `GET`, `PUT` (a list of rules, in place of those in force) and `DELETE` of `faults`; `GET` of
+/// `GET`, `PUT` (a list of rules, replacing those in force) and `DELETE` of `faults`; `GET` of
 /// `audit`.
 pub(crate) fn answer(shared: &Shared, method: &str, path: &str, body: &[u8]) -> Response {
     match (method, path) {

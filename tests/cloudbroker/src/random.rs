@@ -1,8 +1,8 @@
-//! Randomness that follows from a seed alone.
+//! Randomness derived from a seed alone.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-/// A source of chance.
+/// A seeded random generator.
 #[derive(Debug)]
 pub(crate) struct Dice(StdRng);
 
@@ -11,7 +11,7 @@ impl Dice {
         Self(StdRng::seed_from_u64(seed))
     }
 
-    /// True in `rate` of 1 cases; a rate outside of 0..=1 is the nearer end.
+    /// True with probability `rate`, clamped to 0..=1.
     pub(crate) fn chance(&mut self, rate: f64) -> bool {
         self.0.random_bool(rate.clamp(0.0, 1.0))
     }

@@ -1,67 +1,62 @@
-//! What the broker keeps: jobs, their files, and every instance that there ever was.
+//! The broker's records: jobs, their files, and every instance that ever existed.
 
 use crate::{Content, InstanceStatus, JobStatus};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// The broker's id.
     pub id: String,
-    /// The client's name for it.
+    /// The client's name.
     pub name: String,
-    /// Free text.
     pub description: Option<String>,
-    /// How far it is.
     pub status: JobStatus,
-    /// Every status it has been in, and since when; the last is the present one.
+    /// Every status so far with its begin; the last is the present one.
     pub history: Vec<(JobStatus, Timestamp)>,
-    /// The software's id.
+    /// Id of the software.
     pub software: String,
-    /// The executable's id.
+    /// Id of the executable.
     pub executable: String,
-    /// The resource's id.
+    /// Id of the resource.
     pub resource: String,
-    /// The region's id.
+    /// Id of the region.
     pub region: String,
-    /// The instance type's id.
+    /// Id of the instance type.
     pub instance_type: String,
-    /// The deployment's id, once it is assembled.
+    /// Id of the deployment, once assembled.
     pub deployment: Option<String>,
-    /// What the executable is called with.
+    /// Arguments of the executable.
     pub arguments: Option<String>,
-    /// How many instances it has.
+    /// Number of instances.
     pub nodes: u32,
-    /// Only kept.
+    /// Stored, without effect.
     pub archive_output: bool,
     /// Its instances stay when it is completed.
     pub no_instance_shutdown: bool,
     /// It does not end by itself.
     pub permanently_running: bool,
-    /// Its executable is not run.
+    /// Its executable does not run.
     pub no_execution: bool,
-    /// The ids of its instances, gone ones among them.
+    /// Ids of its instances, gone ones included.
     pub instances: Vec<String>,
-    /// How it ended.
     pub outcome: Option<Outcome>,
-    /// Why it was stopped.
+    /// Reason of the stop.
     pub stop_reason: Option<String>,
-    /// The label by which people sort their bills.
+    /// Label by which people sort their bills.
     pub tag: Option<String>,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// Whether its executable runs.
+    /// State of its executable.
     pub run: Run,
-    /// What its executable has said, the end of it.
+    /// Tail of its executable's output.
     pub output: String,
-    /// What its machines will suffer.
+    /// Planned fault of its machines.
     pub fate: Option<Fate>,
-    /// What people are told of it.
+    /// Log for people.
     pub activity: Vec<Activity>,
 }
 
-/// How a job ended.
+/// End of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -73,19 +68,19 @@ pub enum Outcome {
     Failed,
 }
 
-/// Whether a job's executable runs.
+/// State of a job's executable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Run {
-    /// There is none, or it has not been started.
+    /// Absent, or not started yet.
     Nothing,
-    /// It has been started.
+    /// Running.
     Going,
-    /// It has ended with this code.
+    /// Ended with this code.
     Ended(i64),
 }
 
-/// What will happen to a machine.
+/// Planned fault of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
@@ -98,59 +93,53 @@ pub enum Fate {
 /// One line of a job's activity log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activity {
-    /// When.
     pub at: Timestamp,
-    /// Whether it is a trouble.
     pub is_error: bool,
-    /// In words.
     pub message: String,
 }
 
-/// An instance. It is kept for ever, so that a test can tell what has been rented.
+/// An instance. Kept for ever, so that tests see everything that was rented.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// The broker's id.
     pub id: String,
-    /// Its own name; that of a job's instance is made up.
+    /// Its own name; made up for a job's instance.
     pub name: String,
-    /// The name under which it was ordered: the job's, else its own.
+    /// Name in the order: the job's, else its own.
     pub ordered_as: String,
-    /// The description of its job.
+    /// Description of its job.
     pub description: Option<String>,
-    /// The job's id.
+    /// Id of the job.
     pub job: Option<String>,
-    /// How far it is.
     pub status: InstanceStatus,
-    /// Since when.
+    /// Begin of the present status.
     pub since: Timestamp,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// The software's id.
+    /// Id of the software.
     pub software: String,
-    /// The deployment's id.
+    /// Id of the deployment.
     pub deployment: String,
-    /// The region's id.
+    /// Id of the region.
     pub region: String,
-    /// The instance type's id.
+    /// Id of the instance type.
     pub instance_type: String,
-    /// Only kept.
+    /// Stored, without effect.
     pub opened_port: Option<String>,
-    /// Only kept.
+    /// Stored, without effect.
     pub key_pair: Option<String>,
-    /// Only kept.
+    /// Stored, without effect.
     pub disable_autostop: bool,
-    /// Only kept.
+    /// Stored, without effect.
     pub isolated: bool,
-    /// What cloud-init is given.
+    /// Input of cloud-init.
     pub user_data: Option<Content>,
-    /// What it will suffer.
+    /// Planned fault.
     pub fate: Option<Fate>,
-    /// The machine itself.
     pub machine: Machine,
 }
 
 impl Instance {
-    /// What its machine is called on the engine, where machines are containers.
+    /// Name of its container on the engine, if machines are containers.
     #[must_use]
     pub fn container(&self) -> String {
         container_of(&self.id)
@@ -165,39 +154,35 @@ pub(crate) fn container_of(id: &str) -> String {
 /// The machine of an instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// How far it is.
     pub power: Power,
     /// Its address, known to the broker before it is shown.
     pub address: Option<String>,
-    /// When it was switched on.
     pub booted_at: Option<Timestamp>,
-    /// When it was up.
     pub up_at: Option<Timestamp>,
-    /// When it was gone.
     pub ended_at: Option<Timestamp>,
 }
 
-/// How far a machine is.
+/// State of a machine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Power {
-    /// Not asked for.
+    /// Not requested.
     #[default]
     Off,
-    /// Asked for.
+    /// Requested.
     Asked,
     /// Switched on: paid for from here on.
     On,
     /// Its engine answers.
     Up,
-    /// Being switched off.
+    /// Shutting down.
     Ending,
-    /// It is no more.
+    /// Gone.
     Gone,
 }
 
 impl Machine {
-    /// Whether it is paid for.
+    /// True if it is paid for.
     #[must_use]
     pub fn is_on(&self) -> bool {
         matches!(self.power, Power::On | Power::Up | Power::Ending) && self.booted_at.is_some()
@@ -209,18 +194,16 @@ impl Machine {
 pub struct DataFile {
     /// The broker's id.
     pub id: String,
-    /// The job's id.
+    /// Id of the job.
     pub job: String,
-    /// Its name in the job's folder.
+    /// Name in the job's folder.
     pub name: String,
-    /// The data type's id.
+    /// Id of the data type.
     pub data_type: String,
-    /// Only kept.
+    /// Stored, without effect.
     pub archive: bool,
-    /// Of its bytes, in hexadecimal.
+    /// Hash of its bytes, in hexadecimal.
     pub sha256: String,
-    /// Its bytes.
     pub content: Content,
-    /// When it was uploaded.
     pub created_at: Timestamp,
 }

@@ -1,4 +1,4 @@
-//! Which call a request is, from its method and path alone.
+//! Maps method and path of a request to a call.
 
 use crate::{CallKind, catalogue::Kind};
 
@@ -32,7 +32,7 @@ pub(crate) enum Call {
 }
 
 impl Call {
-    /// The call at this path, if there is one. Doubled slashes are one; only actions may do without
+    /// The call at this path, if there is one. Doubled slashes count as one; only actions may omit
     /// `.xml`.
     pub(crate) fn at(method: &str, path: &str) -> Option<Self> {
         let plain = path.strip_suffix(".xml");

@@ -1,4 +1,4 @@
-//! From a request to its answer: who may, what it is, what goes wrong with it, and what it does.
+//! From a request to its reply: authorisation, routing, faults and effect.
 
 use crate::{
     CallRecord, Fate, Fault, Happened,
@@ -21,16 +21,16 @@ use jiff::Timestamp;
 use std::{sync::Arc, time::Duration};
 use subtle::ConstantTimeEq;
 
-/// The largest request body, in bytes.
+/// Upper bound for a request body, in bytes.
 const BODY_LIMIT: usize = 256 << 20;
 
-/// No answer is given: the connection is closed.
+/// No reply: the connection is closed.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is lost on purpose")]
 pub(crate) struct Lost;
 
-/// Answers any request. What was begun is brought to its end also when the client has hung up, as a
-/// real service does.
+/// Answers any request. A started call is completed after the client has hung up too, as in a real
+/// service.
 pub(crate) async fn serve(shared: Arc<Shared>, request: Request) -> Result<Response, Lost> {
     tokio::spawn(handle(shared, request))
         .await
@@ -91,7 +91,7 @@ async fn handle(shared: Arc<Shared>, request: Request) -> Result<Response, Lost>
     outcome
 }
 
-/// Basic authentication, with the one account there is.
+/// Basic authentication for the one account.
 fn is_known(shared: &Shared, headers: &HeaderMap) -> bool {
     let given = headers
         .get(header::AUTHORIZATION)
@@ -102,7 +102,7 @@ fn is_known(shared: &Shared, headers: &HeaderMap) -> bool {
     given.is_some_and(|pair| pair.ct_eq(shared.account.as_bytes()).into())
 }
 
-/// Takes the request's body apart.
+/// Parses the request's body.
 async fn open(
     call: &Call,
     headers: &HeaderMap,
@@ -174,7 +174,7 @@ async fn multipart(headers: &HeaderMap, body: &[u8]) -> Result<Upload, String> {
     Ok(upload)
 }
 
-/// What the call is about. Of lists only if somebody asks, since it is long.
+/// Subjects of the call. Those of lists are long, so they are collected only if a rule needs them.
 fn about(shared: &Shared, call: &Call, parcel: &Parcel) -> Vec<String> {
     if matches!(call, Call::ListJobs | Call::ListInstances) && !shared.faults.are_choosy() {
         return Vec::new();
@@ -210,7 +210,7 @@ fn note(
     });
 }
 
-/// Does the call, and what goes wrong with it.
+/// Executes the call with its fault.
 async fn suffer(
     shared: &Arc<Shared>,
     call: &Call,
@@ -293,7 +293,7 @@ async fn suffer(
     }
 }
 
-/// Plain text, as a proxy or a crashed worker answers.
+/// Plain text, as from a proxy or a crashed worker.
 fn trouble(code: u16) -> Answer {
     let body = match code {
         429 => "Too many requests",
@@ -362,8 +362,7 @@ fn respond(answer: Answer, retry_after: Option<u32>) -> Response {
         })
 }
 
-/// Kills a process that cannot help it, and returns when it is no more (or nobody has taken note of
-/// its end yet).
+/// Kills a process and waits until it is gone or a zombie.
 async fn kill(pid: u32) {
     let sent = tokio::process::Command::new("kill")
         .args(["-KILL", &pid.to_string()])

@@ -1,4 +1,4 @@
-//! Records as they are shown on the wire.
+//! Records in their wire form.
 
 use crate::{
     DataFile, Instance, Job,
@@ -12,10 +12,10 @@ use jiff::Timestamp;
 /// A status word that no client knows.
 const UNKNOWN_STATUS: &str = "hibernating";
 const NOT_ALLOCATED: &str = "not allocated";
-/// When everything on offer was made.
+/// Creation time of the whole catalogue.
 const LONG_AGO: &str = "2016-03-01T09:00:00Z";
 
-/// How an answer is bent by a fault; what the text is found in, or everything without one.
+/// A fault's change to a reply; applies to things with this text, or to all without one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disguise {
     pub(crate) unknown_status: bool,
@@ -32,7 +32,7 @@ impl Disguise {
     }
 }
 
-/// What records are shown with.
+/// Settings for showing records.
 pub(crate) struct Viewer<'a> {
     pub(crate) world: &'a World,
     pub(crate) spelling: &'a Spelling,
@@ -86,7 +86,7 @@ impl Viewer<'_> {
             .typed("last-load-files", "datetime", None)
             .typed("created-at", "datetime", Some(date(job.created_at)))
             .typed("updated-at", "datetime", Some(date(updated)));
-        // Last, with an id of its own, so that a client which takes any `id` it meets is found out.
+        // Last, with an id of its own, to expose clients that take any `id`.
         tag.into_iter().fold(record, Record::nest)
     }
 
@@ -96,7 +96,7 @@ impl Viewer<'_> {
             .world
             .address(&instance.machine, self.now)
             .filter(|_| !hidden);
-        // The text or nothing: clients need the element in any case.
+        // Text or null: clients need the element in any case.
         let unknown = if self.spelling.nulls == Nulls::Empty {
             ""
         } else {
@@ -139,7 +139,7 @@ impl Viewer<'_> {
     }
 }
 
-/// Its statuses, each with when it was entered and left.
+/// The job's statuses, each with its begin and end.
 pub(crate) fn timeline(job: &Job) -> Vec<Record> {
     let left = job
         .history
@@ -239,7 +239,7 @@ pub(crate) fn entry(entry: &Entry) -> Record {
         .typed("updated-at", "datetime", Some(LONG_AGO.to_owned()))
 }
 
-/// What an item of this kind is called.
+/// Element name of an item of this kind.
 pub(crate) fn item(kind: Kind) -> &'static str {
     match kind {
         Kind::DataTypes => "data-type",
@@ -270,7 +270,7 @@ fn tag(job: &Job, content: &str) -> Record {
         .text("content", content)
 }
 
-/// As the platform writes all its dates.
+/// The platform's notation of dates.
 fn date(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

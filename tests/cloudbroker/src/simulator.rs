@@ -1,4 +1,4 @@
-//! The running simulator, as tests hold it.
+//! The running simulator, as tests use it.
 
 use crate::{
     CallRecord, Config, DataFile, Faults, Instance, Job, JobStatus, Spelling, Status,
@@ -23,37 +23,34 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// How long all machines together may take to be removed at the end.
+/// Upper bound for removing all machines at the end.
 const END_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Why there is no simulator.
+/// A failed start.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulatorError {
-    /// An address cannot be listened on.
+    /// An address is not available.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
-        /// Which.
         address: std::net::SocketAddr,
-        /// The system's words.
         cause: io::Error,
     },
     /// A file or folder cannot be read or written.
     #[error("`{path}`: {cause}")]
     File {
-        /// Which.
         path: PathBuf,
-        /// The system's words, or what it holds that makes no sense.
+        /// The system's error, or a fault of the content.
         cause: io::Error,
     },
-    /// The certificate for HTTPS is of no use.
+    /// The certificate for HTTPS is unusable.
     #[error("the certificate for HTTPS: {0}")]
     Certificate(String),
-    /// The engine that the machines run on does not do its part.
+    /// The hosting engine failed.
     #[error("{0}")]
     Engine(String),
 }
 
-/// A simulator in this process. Dropped, it stops serving; machines that are containers stay, see
+/// A simulator in this process. Dropping it stops serving; machines that are containers stay, see
 /// [`Simulator::end`].
 #[derive(Debug)]
 pub struct Simulator {
@@ -64,7 +61,7 @@ pub struct Simulator {
     clock: JoinHandle<()>,
 }
 
-/// What requests, the clock and machines share.
+/// State shared by requests, the clock and machines.
 #[derive(Debug)]
 pub(crate) struct Shared {
     world: Mutex<World>,
@@ -75,18 +72,18 @@ pub(crate) struct Shared {
     /// `user:password`.
     pub(crate) account: String,
     machines: Machines,
-    /// What is done with machines.
+    /// Running tasks of machines.
     tasks: Mutex<JoinSet<()>>,
     state: Option<PathBuf>,
-    /// Something may be due earlier than the clock thinks.
+    /// Notified if something may be due earlier than the clock expects.
     wake: Notify,
 }
 
 impl Simulator {
-    /// Starts one, with what the state file knows.
+    /// Starts a simulator with the content of the state file.
     ///
     /// # Errors
-    /// When an address, a file, the certificate or the engine is of no use.
+    /// If an address, a file, the certificate or the engine is unusable.
     pub async fn start(config: Config) -> Result<Self, SimulatorError> {
         let records = config
             .state
@@ -136,13 +133,13 @@ impl Simulator {
         })
     }
 
-    /// Where HTTP is served, without a slash at the end.
+    /// URL of HTTP, without a slash at the end.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.http.address())
     }
 
-    /// Where HTTPS is served, if it is.
+    /// URL of HTTPS, if served.
     #[must_use]
     pub fn https_url(&self) -> Option<String> {
         self.https
@@ -156,22 +153,22 @@ impl Simulator {
         self.authority.as_deref()
     }
 
-    /// What goes wrong.
+    /// The faults.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.shared.faults
     }
 
-    /// Every call since the start, oldest first.
+    /// All calls since the start, oldest first.
     #[must_use]
     pub fn calls(&self) -> Vec<CallRecord> {
         self.shared.audit.calls()
     }
 
-    /// Refuses connections and cuts those that there are, until [`Simulator::up`]. Machines run on.
+    /// Cuts all connections and refuses new ones, until [`Simulator::up`]. Machines keep running.
     pub async fn down(&self) {
         for serving in self.doors().filter_map(Door::shut) {
-            // Either the listener has failed, which is down, or it has been shut.
+            // The listener has failed, or was closed: down in both cases.
             let _ = serving.await;
         }
     }
@@ -179,7 +176,7 @@ impl Simulator {
     /// Serves again, at the same addresses.
     ///
     /// # Errors
-    /// When an address cannot be listened on.
+    /// If an address is not available.
     pub fn up(&self) -> Result<(), SimulatorError> {
         self.doors().try_for_each(|door| {
             door.open(&self.shared)
@@ -190,29 +187,29 @@ impl Simulator {
         })
     }
 
-    /// The jobs that have not been deleted, oldest first.
+    /// Jobs, without deleted ones, oldest first.
     #[must_use]
     pub fn jobs(&self) -> Vec<Job> {
         self.shared
             .look(|world| world.records().jobs.values().cloned().collect())
     }
 
-    /// The input files of a job, by its id.
+    /// Input files of a job, by its id.
     #[must_use]
     pub fn files(&self, job: &str) -> Vec<DataFile> {
         self.shared
             .look(|world| world.files_of(job).cloned().collect())
     }
 
-    /// Every instance that there ever was, oldest first; halted ones and those of deleted jobs
-    /// among them.
+    /// All instances that ever existed, oldest first, halted ones and those of deleted jobs
+    /// included.
     #[must_use]
     pub fn instances(&self) -> Vec<Instance> {
         self.shared
             .look(|world| world.records().instances.values().cloned().collect())
     }
 
-    /// The instances that are paid for now.
+    /// Instances paid for now.
     #[must_use]
     pub fn machines_running(&self) -> Vec<Instance> {
         let instances = self.instances().into_iter();
@@ -221,7 +218,7 @@ impl Simulator {
             .collect()
     }
 
-    /// How many machines were ever switched on for orders of this name.
+    /// Number of machines ever switched on for orders of this name.
     #[must_use]
     pub fn booted_total(&self, name: &str) -> usize {
         let booted = |instance: &&Instance| {
@@ -231,7 +228,7 @@ impl Simulator {
             .look(|world| world.records().instances.values().filter(booted).count())
     }
 
-    /// Keeps everything in this status that comes to it or is in it, until [`Simulator::release`].
+    /// Holds everything that is in this status or reaches it, until [`Simulator::release`].
     pub fn pause_at(&self, status: impl Into<Status>) {
         self.hold(Hold {
             status: status.into(),
@@ -239,7 +236,7 @@ impl Simulator {
         });
     }
 
-    /// The same, only for what has this text in its name or description.
+    /// The same, only for subjects with this text in their name or description.
     pub fn pause_one_at(&self, status: impl Into<Status>, subject: &str) {
         self.hold(Hold {
             status: status.into(),
@@ -247,13 +244,13 @@ impl Simulator {
         });
     }
 
-    /// Nothing is kept back any more.
+    /// Releases everything that is held.
     pub fn release(&self) {
         self.shared
             .change(|world, _, _| (world.holds.clear(), Vec::new()));
     }
 
-    /// Takes the jobs with this text in their name or description through all statuses up to this
+    /// Moves the jobs with this text in their name or description through all statuses up to this
     /// one, at once. Their machines follow at their own pace.
     pub fn jump(&self, subject: &str, to: JobStatus) {
         self.shared.change(|world, _, now| {
@@ -273,10 +270,10 @@ impl Simulator {
         });
     }
 
-    /// Stops serving, and removes every machine and all that was made for them.
+    /// Stops serving, and removes every machine and everything made for them.
     ///
     /// # Errors
-    /// When the engine does not do its part.
+    /// If the engine fails.
     pub async fn end(self) -> Result<(), SimulatorError> {
         self.down().await;
         self.shared
@@ -317,14 +314,14 @@ impl Drop for Simulator {
 }
 
 impl Shared {
-    /// Does something with a machine beside everything else.
+    /// Runs a task of a machine in the background.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = locked(&self.tasks);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
     }
 
-    /// Returns when nothing is done with machines any more.
+    /// Waits for all tasks of machines.
     async fn finish_tasks(&self) {
         loop {
             let mut tasks = std::mem::take(&mut *locked(&self.tasks));
@@ -340,12 +337,12 @@ impl Shared {
         locked(&self.tasks).abort_all();
     }
 
-    /// Looks at the world as it is now.
+    /// Reads the present world.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&World) -> T) -> T {
         look(&locked(&self.world))
     }
 
-    /// Changes the world, and does what follows from that.
+    /// Changes the world, and starts the effects.
     pub(crate) fn change<T>(
         self: &Arc<Self>,
         change: impl FnOnce(&mut World, &mut Dice, Timestamp) -> (T, Vec<Effect>),
@@ -353,7 +350,7 @@ impl Shared {
         let mut world = locked(&self.world);
         let now = Timestamp::now();
         let before = world.revision();
-        // What was due before the call comes before it.
+        // Effects that were due before the call precede it.
         self.turn(&mut world, Vec::new(), now);
         let (answer, effects) = change(&mut world, &mut locked(&self.dice), now);
         self.turn(&mut world, effects, now);
@@ -362,7 +359,7 @@ impl Shared {
         answer
     }
 
-    /// Lets machines begin with these effects and those of everything that is due.
+    /// Starts these effects, and those of everything that is due.
     fn turn(self: &Arc<Self>, world: &mut World, mut effects: Vec<Effect>, now: Timestamp) {
         loop {
             effects.extend(world.advance(now));
@@ -385,7 +382,7 @@ impl Shared {
         }
     }
 
-    /// Does what is due, and says how long nothing will be.
+    /// Executes what is due; returns the time until the next.
     fn tick(self: &Arc<Self>) -> Duration {
         let mut world = locked(&self.world);
         let now = Timestamp::now();
@@ -398,7 +395,7 @@ impl Shared {
     }
 }
 
-/// Wakes up when something is due.
+/// Runs until the end, waking when something is due.
 async fn keep_time(shared: Arc<Shared>) {
     loop {
         let pause = shared.tick();

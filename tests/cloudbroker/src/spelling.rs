@@ -1,47 +1,47 @@
-//! Where nobody knows how the real service spells or does a thing, the choice of one way.
+//! Choices where notation or behaviour of the real service is unknown.
 
 use crate::{Outcome, random::Dice};
 use std::time::Duration;
 
-/// What clients must put up with. The default is what is most likely.
+/// Variants that clients must accept. The default is the most likely one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spelling {
     /// `instance_type_id` for `instance-type-id` in answers.
     pub underscores: bool,
-    /// How a value that is not there is written.
+    /// Notation of an absent value.
     pub nulls: Nulls,
     /// An empty list is `nil-classes`.
     pub nil_classes: bool,
-    /// Actions (submit, stop, delete and such) are answered by one space, not by the record.
+    /// Actions (submit, stop, delete and such) are answered by one space instead of the record.
     pub blank_actions: bool,
-    /// Creating is answered by 200, not 201.
+    /// Creations are answered by 200 instead of 201.
     pub create_is_200: bool,
-    /// `page` and `per_page` are heeded.
+    /// `page` and `per_page` are honoured.
     pub paging: bool,
     /// `instances.xml?job_id=` lists only that job's.
     pub filters_by_job: bool,
-    /// `/jobs/{id}/instances.xml` is there.
+    /// `/jobs/{id}/instances.xml` exists.
     pub nested_instances: bool,
-    /// An instance says which job it is of.
+    /// An instance names its job.
     pub shows_job_id: bool,
-    /// How long a halted instance is listed; `None` is for ever.
+    /// Time for which a halted instance is listed; `None` is for ever.
     pub halted_listed: Option<Duration>,
     /// Every job also lists, first, an instance that was halted before its own began.
     pub ghosts: bool,
-    /// What `job-outcome-string` says of a job that ended by itself, was stopped, and failed.
+    /// `job-outcome-string` of a job that ended by itself, was stopped, and failed.
     pub outcomes: [String; 3],
 }
 
-/// How a value that is not there is written.
+/// Notation of an absent value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nulls {
     /// `<a nil="true"/>`, with the type's attribute.
     Attribute,
     /// `<a></a>`.
     Empty,
-    /// Not at all.
+    /// Omitted.
     Absent,
-    /// One of these, each time anew.
+    /// One of these, at random each time.
     Random,
 }
 
@@ -65,8 +65,7 @@ impl Default for Spelling {
 }
 
 impl Spelling {
-    /// Any of the ways, by a seed; always one in which a job's instances can be told from those of
-    /// others.
+    /// Random variants by a seed, in which a job's instances can always be told from others.
     #[must_use]
     pub fn random(seed: u64) -> Self {
         let mut dice = Dice::new(seed);

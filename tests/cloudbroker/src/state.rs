@@ -1,4 +1,4 @@
-//! The file in which jobs and machines outlive the program.
+//! The file in which jobs and machines survive the program.
 
 use crate::{SimulatorError, world::Records};
 use std::{
@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What the file holds; nothing when it is not there.
+/// Content of the file; empty records if it is absent.
 pub(crate) fn load(path: &Path) -> Result<Records, SimulatorError> {
     let failed = |cause| SimulatorError::File {
         path: path.to_owned(),
@@ -21,7 +21,7 @@ pub(crate) fn load(path: &Path) -> Result<Records, SimulatorError> {
     }
 }
 
-/// Replaces the file: it is there whole, as it was or as it is, and for its owner alone.
+/// Replaces the file as a whole, readable by its owner only.
 pub(crate) fn save(path: &Path, records: &Records) -> Result<(), SimulatorError> {
     let part = PathBuf::from(format!("{}.part", path.display()));
     let written = serde_json::to_vec(records)

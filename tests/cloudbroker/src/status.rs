@@ -1,9 +1,9 @@
-//! The words of the broker's two status machines, in the order in which they are passed.
+//! The broker's two status machines, in the order of their statuses.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// How far a job is.
+/// Status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobStatus {
@@ -27,17 +27,16 @@ pub enum JobStatus {
     Completed,
 }
 
-/// How far an instance is.
+/// Status of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InstanceStatus {
-    /// Asked of the cloud.
+    /// Requested from the cloud.
     Starting,
     /// The machine boots.
     Initializing,
     /// Its addresses are being allocated.
     Preparing,
-    /// Up.
     Running,
     /// Being shut down.
     Stopping,
@@ -48,14 +47,12 @@ pub enum InstanceStatus {
 /// A status of either machine; written `job.running` or `instance.halted`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
-    /// Of a job.
     Job(JobStatus),
-    /// Of an instance.
     Instance(InstanceStatus),
 }
 
 impl JobStatus {
-    /// All of them, in order.
+    /// All statuses, in order.
     pub const ALL: [Self; 9] = [
         Self::Created,
         Self::Submitted,
@@ -86,7 +83,7 @@ impl JobStatus {
 }
 
 impl InstanceStatus {
-    /// All of them, in order.
+    /// All statuses, in order.
     pub const ALL: [Self; 6] = [
         Self::Starting,
         Self::Initializing,
@@ -109,7 +106,7 @@ impl InstanceStatus {
         }
     }
 
-    /// Whether the machine has been stopped or has ended.
+    /// True if the machine was stopped or has ended.
     #[must_use]
     pub fn is_over(self) -> bool {
         self >= Self::Stopping

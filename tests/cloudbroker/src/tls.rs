@@ -1,4 +1,4 @@
-//! The certificate that HTTPS shows: from files, or made with an authority of its own.
+//! The certificate for HTTPS: from files, or made with an authority of its own.
 
 use crate::{SimulatorError, config::Certificate};
 use axum_server::tls_rustls::RustlsConfig;
@@ -19,7 +19,7 @@ use std::{
     sync::Arc,
 };
 
-/// What the server shows, and the file of the authority that clients must trust if it was made
+/// The server's configuration, and the file of the authority that clients must trust if it was made
 /// here.
 pub(crate) fn server(
     certificate: &Certificate,
@@ -53,7 +53,7 @@ fn config(chain: &[u8], key: &[u8]) -> Result<RustlsConfig, SimulatorError> {
     Ok(RustlsConfig::from_config(Arc::new(config)))
 }
 
-/// The pair kept in the folder, made on the first start: clients that trust it go on to do so.
+/// The pair in the folder, made on the first start, so that clients keep trusting it.
 fn made(
     folder: &Path,
     names: &[String],

@@ -1,5 +1,5 @@
-//! The broker without a network: its records, its status machines and what calls do to them. Time
-//! comes in as an argument, what machines must do goes out as values.
+//! The broker without a network: its records, its status machines and the effects of calls. Time
+//! comes in as an argument, actions on machines go out as values.
 
 mod calls;
 mod life;
@@ -15,14 +15,14 @@ pub(crate) use life::Effect;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What survives a restart. Ids rise, so that lists are in the order of creation.
+/// State that survives a restart. Ids rise, so that lists are in the order of creation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Records {
     pub(crate) jobs: BTreeMap<String, Job>,
     pub(crate) instances: BTreeMap<String, Instance>,
     pub(crate) files: BTreeMap<String, DataFile>,
     made: u32,
-    /// Tells what is made here from what other simulators make, on an engine that they share.
+    /// Distinguishes this simulator from others on a shared engine.
     pub(crate) realm: String,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Hold {
     pub(crate) subject: Option<String>,
 }
 
-/// A refused call: what the `errors` document says, and the status it comes with.
+/// A refused call: text of the `errors` document, and its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) code: u16,
@@ -73,7 +73,7 @@ impl Refusal {
 pub(crate) struct World {
     pub(crate) catalogue: Vec<Entry>,
     pub(crate) pace: Pace,
-    /// Softwares (ids) whose executables are really run.
+    /// Softwares (ids) with real executables.
     pub(crate) packaged: BTreeSet<String>,
     /// Every job also lists an instance that was halted before its own began.
     pub(crate) with_ghosts: bool,
@@ -110,7 +110,7 @@ impl World {
         self.revision
     }
 
-    /// To change the records with.
+    /// Mutable access to the records; raises the revision.
     fn changing(&mut self) -> &mut Records {
         self.revision += 1;
         &mut self.records
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    /// An id of the kind that the platform gives: higher than every one before it.
+    /// An id like the platform's: higher than every one before it.
     fn fresh_id(&mut self, kind: u16) -> String {
         let records = self.changing();
         records.made += 1;
@@ -171,7 +171,7 @@ impl World {
     }
 }
 
-/// A record that rules, holds and tests can mean by a piece of its name or description.
+/// A record that rules, holds and tests address by a part of its name or description.
 pub(crate) trait Named {
     /// Its name and its description.
     fn words(&self) -> String;

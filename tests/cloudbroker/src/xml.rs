@@ -1,4 +1,4 @@
-//! Writing answers as XML, in the chosen spelling.
+//! Writes answers as XML, in the chosen spelling.
 
 use crate::{
     random::Dice,
@@ -16,7 +16,7 @@ pub(crate) struct Record {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
-    /// Name, value, and the `type` attribute if it has one. No value is a null.
+    /// Name, value, and the `type` attribute if any. `None` is a null.
     Value(&'static str, Option<String>, Option<&'static str>),
     Nested(Record),
 }
@@ -29,7 +29,7 @@ impl Record {
         }
     }
 
-    /// Text that is always there, be it empty.
+    /// Text, present even if empty.
     pub(crate) fn text(self, name: &'static str, value: impl Into<String>) -> Self {
         self.part(name, Some(value.into()), None)
     }
@@ -86,7 +86,8 @@ impl Writer<'_> {
         text
     }
 
-    /// A list, its wrapper named as the collection (or as old versions name an empty one).
+    /// A list with the collection's name as wrapper (or the name that old versions use for an empty
+    /// one).
     pub(crate) fn list(&mut self, name: &str, records: &[Record]) -> String {
         let mut text = prolog();
         if records.is_empty() {
@@ -157,7 +158,7 @@ impl Writer<'_> {
     }
 }
 
-/// The document that says what is wrong.
+/// The document of a refusal.
 pub(crate) fn errors(messages: &[String], kind: Option<&str>) -> String {
     let mut text = prolog() + "<errors>\n";
     for message in messages {

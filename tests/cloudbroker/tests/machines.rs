@@ -22,7 +22,7 @@ const EXECUTE: &str = "#!/bin/bash\necho \"arguments: $*; input: $(cat input.txt
 const DEPLOY: &str =
     "#!/bin/bash\nset -e\nmkdir -p /opt/micado\ntar -xzf input.tar.gz -C /opt/micado\n";
 
-/// A simulator with machines on the engine of this host, its folder, and the label on all that it
+/// A simulator with machines on the engine of this host, its folder, and the label of everything it
 /// makes.
 struct Bed {
     folder: tempfile::TempDir,
@@ -34,7 +34,7 @@ struct Bed {
     http: reqwest::Client,
 }
 
-/// Runs a test, and takes everything back after it, also after a failed one.
+/// Runs a test and removes everything afterwards, also after a failure.
 async fn with_bed(name: &str, test: impl AsyncFnOnce(&mut Bed)) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut bed = Bed::make(name).await;
@@ -107,7 +107,7 @@ impl Bed {
         self.simulator.as_ref().expect("the simulator")
     }
 
-    /// Ends the program and starts it again.
+    /// Stops the program and starts it again.
     async fn restart(&mut self) {
         drop(self.simulator.take());
         self.simulator = Some(
@@ -137,7 +137,7 @@ impl Bed {
             .to_owned()
     }
 
-    /// A job of the test's software, with one input file, submitted.
+    /// Submits a job of the test's software, with one input file.
     async fn submit(&self, name: &str, more: &str) {
         let order = format!(
             "<job><name>{name}</name><software-name>micado node</software-name><executable-name>execute.sh</executable-name><resource-name>CloudSigma</resource-name>\
@@ -184,7 +184,7 @@ impl Bed {
         .await;
     }
 
-    /// Waits until the job is as wanted.
+    /// Waits until the job matches.
     async fn until(&self, name: &str, wanted: impl Fn(&Job) -> bool) -> Job {
         let start = Instant::now();
         loop {
@@ -206,7 +206,7 @@ impl Bed {
         }
     }
 
-    /// Waits until nothing is paid for, and looks whether it is so.
+    /// Waits until nothing is paid for, and checks the engine.
     async fn until_nothing_runs(&self) {
         let start = Instant::now();
         while !self.simulator().machines_running().is_empty() {
@@ -229,7 +229,7 @@ impl Bed {
             .expect("the instance")
     }
 
-    /// The containers that were made here.
+    /// Containers made here.
     async fn containers(&self) -> Vec<String> {
         let filters: HashMap<_, _> = [("label", vec![self.label.as_str()])].into();
         let options = ListContainersOptionsBuilder::default()
@@ -260,7 +260,7 @@ impl Bed {
     }
 }
 
-/// A package such as an administrator loads into CloudBroker.
+/// A package like those that an administrator loads into CloudBroker.
 fn package(folder: &Path) {
     let (package, node) = (folder.join("package"), folder.join("node"));
     fs::create_dir_all(&package)
@@ -269,7 +269,7 @@ fn package(folder: &Path) {
     fs::write(package.join("deploy.sh"), DEPLOY)
         .and_then(|()| fs::write(node.join("execute.sh"), EXECUTE))
         .expect("files");
-    // The same bytes each time: the software's image is made once and found again.
+    // Identical bytes each time: the software's image is made once and found again.
     let script = format!(
         "chmod 755 node/execute.sh && tar --mtime=@0 --owner=0 --group=0 -c node | gzip -n >{}",
         package.join("input.tar.gz").display()

@@ -6,12 +6,12 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// A program that is killed when the test fails.
+/// A program that is killed if the test fails.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended already when all went well.
+        // In a passing test it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,5 +1,5 @@
-//! MongoDB servers for tests and benchmarks, run by `scripts/mongod` and gone when the process that
-//! asked for them is, however it ends.
+//! MongoDB servers for tests and benchmarks, run by `scripts/mongod`. They end with the process
+//! that asked for them, however it ends.
 
 use std::{
     io::{BufRead, BufReader},
@@ -9,12 +9,12 @@ use std::{
     sync::atomic::{AtomicU16, Ordering},
 };
 
-/// The URL of a server that is there for all tests of a run.
+/// URL of a server shared by all tests of a run.
 const SHARED: &str = "MICADO_TEST_MONGODB";
-/// More flags for the servers that `scripts/mongod` starts.
+/// Additional flags for the servers of `scripts/mongod`.
 const FLAGS: &str = "MONGOD_FLAGS";
 
-/// The URL of a database on the server that is there for all tests of a run, if there is one.
+/// URL of a database on the shared server, if there is one.
 #[must_use]
 pub fn shared(database: &str) -> Option<String> {
     std::env::var(SHARED)
@@ -22,30 +22,30 @@ pub fn shared(database: &str) -> Option<String> {
         .map(|url| url.replacen("/?", &format!("/{database}?"), 1))
 }
 
-/// A replica set of one member or of several, on loopback.
+/// A replica set of one or several members, on loopback.
 #[derive(Debug)]
 pub struct Server {
     folder: PathBuf,
     ports: Vec<u16>,
     runner: Child,
-    // Its end is what tells the runner to stop.
+    // Closing it tells the runner to stop.
     open: Option<ChildStdin>,
 }
 
 impl Server {
-    /// Starts it, and returns once it takes writes.
+    /// Starts a set; returns once it takes writes.
     ///
     /// # Panics
-    /// When it does not within half a minute.
+    /// If it does not within half a minute.
     #[must_use]
     pub fn start(members: usize) -> Self {
         Self::start_with(members, &[])
     }
 
-    /// The same with more flags.
+    /// The same with additional flags.
     ///
     /// # Panics
-    /// When it does not take writes within half a minute.
+    /// If it does not take writes within half a minute.
     #[must_use]
     pub fn start_with(members: usize, flags: &[String]) -> Self {
         let ports: Vec<u16> = (0..members).map(|_| free_port()).collect();
@@ -96,7 +96,7 @@ impl Server {
     /// Sends a signal, such as `-KILL`, to the member on a port.
     ///
     /// # Panics
-    /// When there is none.
+    /// If there is none.
     pub fn signal(&self, port: u16, signal: &str) {
         let pid =
             std::fs::read_to_string(self.folder.join(format!("{port}.pid"))).expect("its pid");
@@ -110,10 +110,10 @@ impl Server {
         );
     }
 
-    /// Starts the members that do not run, on the data that they left.
+    /// Starts the members that do not run, on their existing data.
     ///
     /// # Panics
-    /// When the set does not take writes within half a minute.
+    /// If the set does not take writes within half a minute.
     pub fn restart(&self) {
         assert!(
             script("start", &self.folder, &self.ports)
@@ -133,11 +133,11 @@ impl Drop for Server {
     }
 }
 
-/// Not one that the system gives to outgoing connections, or it may be taken while a server that
-/// was killed is away. Test processes begin at different ones.
+/// A port outside the range of outgoing connections, which could take it while a killed server is
+/// away. Test processes start at different ones.
 ///
 /// # Panics
-/// Never: it goes on until there is one.
+/// Never: it searches until it finds one.
 #[must_use]
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);

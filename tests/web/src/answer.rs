@@ -1,4 +1,4 @@
-//! What the web server says to each request, and what it does for it.
+//! Replies of the web server, and their side effects.
 
 use std::{
     fmt::Display,
@@ -10,17 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The answer to one request.
 pub struct Answer {
-    /// HTTP status and its words.
+    /// HTTP status with its phrase.
     pub status: &'static str,
     /// Text for the client.
     pub body: String,
-    /// End the process with this code once the client has the answer.
+    /// Exit with this code once the client has the reply.
     pub end: Option<i32>,
 }
 
-/// What the server knows between requests.
+/// State between requests.
 pub struct Server {
     host: String,
     requests: AtomicU64,
@@ -39,12 +38,11 @@ impl Server {
         }
     }
 
-    /// The host's name.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Does what `METHOD TARGET` asks for.
+    /// Executes `METHOD TARGET`.
     pub fn answer(&self, request: &str) -> Answer {
         let count = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let Some(target) = request
@@ -90,8 +88,8 @@ impl Server {
         }
     }
 
-    /// Holds so much memory, written to so that it is really taken, in place of what was held
-    /// before.
+    /// Allocates this much memory and writes to it, so that it is resident, replacing earlier
+    /// memory.
     fn hold(&self, mib: usize) -> Result<String, String> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         *held = Vec::new();
@@ -118,7 +116,7 @@ fn exit(query: &str) -> Answer {
     }
 }
 
-/// Keeps one core busy for so many milliseconds.
+/// Keeps one core busy for this time.
 fn burn(ms: u64) -> String {
     let started = Instant::now();
     let mut turns: u64 = 0;

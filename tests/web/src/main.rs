@@ -1,5 +1,5 @@
-//! A small web server for the tour and the tests: it says who it is, and burns CPU, holds memory or
-//! ends when asked.
+//! A small web server for the tour and the tests: it prints its host name, and burns CPU, holds
+//! memory or exits on request.
 
 mod answer;
 
@@ -16,16 +16,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Requests at once; more wait in the listener's queue.
+/// Concurrent requests; more wait in the listener's queue.
 const WORKERS: usize = 16;
-/// How long a client may take to say what it wants, and to read the answer.
+/// Time-out for a client to send its request and to read the reply.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most that is read of a request.
+/// Upper bound for a request, in bytes.
 const MAX_REQUEST_BYTES: u64 = 16 << 10;
 
 fn main() -> io::Result<()> {
-    // As process 1 of a container there is no default action: without a handler, SIGTERM would do
-    // nothing.
+    // Process 1 of a container has no default actions: without a handler, SIGTERM would do nothing.
     let always = Arc::new(AtomicBool::new(true));
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::clone(&always))?;
@@ -83,8 +82,7 @@ fn work(listener: &TcpListener, server: &Server) {
             }
             Err(error) => {
                 log(&format!("accept: {error}"));
-                // Most likely no file descriptor is free, and asking again at once would only burn
-                // CPU.
+                // Most likely no file descriptor is free; retrying at once would only burn CPU.
                 thread::sleep(Duration::from_millis(100));
             }
         }
@@ -118,7 +116,7 @@ fn serve(mut stream: TcpStream, server: &Server, from: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The method and target of a request; its headers are read and forgotten.
+/// Method and target of a request; headers are skipped.
 fn read_request(stream: &TcpStream) -> io::Result<String> {
     let mut lines = BufReader::new(stream.take(MAX_REQUEST_BYTES)).lines();
     let cut_short = || {
@@ -134,7 +132,7 @@ fn read_request(stream: &TcpStream) -> io::Result<String> {
         .map_or(first.clone(), |(request, _)| request.to_owned()))
 }
 
-/// One line to stdout. A server whose log nobody takes serves on.
+/// One line to stdout. Without a reader of its log the server continues.
 fn log(line: &str) {
     drop(writeln!(io::stdout(), "{line}"));
 }

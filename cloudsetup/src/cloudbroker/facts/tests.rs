@@ -1,4 +1,4 @@
-//! Tests of addresses and reasons: asked a few at a time, and not again and again.
+//! Tests of addresses and reasons: requested a few at a time, and not repeatedly.
 
 use super::{
     super::script::{Reply, Script, credentials, instance, job, list},
@@ -173,6 +173,6 @@ async fn where_the_nested_list_is_unknown_the_filtered_one_is_asked() {
     let none = Vec::<String>::new();
     assert_eq!(ids(&[mine.clone(), other.clone()], &none).await, ["a"]);
     assert_eq!(ids(std::slice::from_ref(&bare), &none).await, ["c"]);
-    // A broker that does not filter: other people's machines are among them.
+    // A broker that does not filter also lists other people's machines.
     assert_eq!(ids(&[bare.clone(), other], &[bare]).await, none);
 }

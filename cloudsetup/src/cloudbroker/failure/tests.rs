@@ -1,4 +1,4 @@
-//! Tests of what answers say.
+//! Tests of verdicts on answers.
 
 use super::*;
 
@@ -53,7 +53,7 @@ fn an_error_document_decides_at_any_status() {
             No::Other,
             "inner",
         ),
-        ("", No::Other, "an error without words"),
+        ("", No::Other, "an error without a message"),
     ];
     for (inside, no, words) in cases {
         for status in [200, 201, 400, 403, 409, 422, 500] {
@@ -99,7 +99,7 @@ fn errors_decide_at_any_depth() {
     }
     assert_eq!(
         judged(200, "<jobs><job><errors/></job></jobs>"),
-        no(No::Other, "an error without words")
+        no(No::Other, "an error without a message")
     );
     assert_eq!(
         judged(200, "<job><name>errors</name><error>of a job</error></job>"),

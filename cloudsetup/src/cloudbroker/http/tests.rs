@@ -1,4 +1,4 @@
-//! Tests of requests as they stand on the wire, against a socket.
+//! Tests of requests on the wire, against a socket.
 
 use super::*;
 use std::{
@@ -8,8 +8,8 @@ use std::{
     thread,
 };
 
-/// Answers the first connections with these bytes, and tells what each sent; an answer that is
-/// empty is a connection that breaks.
+/// Answers the first connections with these bytes, and reports each request; an empty answer is a
+/// broken connection.
 fn serve(answers: Vec<String>) -> (SocketAddr, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -26,7 +26,7 @@ fn serve(answers: Vec<String>) -> (SocketAddr, mpsc::Receiver<String>) {
     (address, told)
 }
 
-/// Reads until the body is as long as the head says.
+/// Reads a request up to the length in its head.
 fn request(stream: &mut impl Read) -> String {
     let (mut whole, mut piece) = (Vec::new(), [0; 65536]);
     loop {
@@ -74,7 +74,7 @@ async fn send(
         .await
 }
 
-/// What was sent, with the random boundary of an upload made plain.
+/// A request with a fixed boundary in place of the random one.
 fn plain(sent: &str) -> String {
     let boundary = sent
         .split("boundary=")
@@ -160,7 +160,7 @@ async fn heads_are_read() {
         (answers[2].retry_after, answers[3].retry_after),
         (Some(Duration::ZERO), None)
     );
-    // Not followed, though somebody might listen there.
+    // Not followed, although somebody might listen there.
     assert_eq!(
         (answers[4].status, answers[4].location.as_deref()),
         (301, Some("https://elsewhere.example/jobs.xml"))
@@ -286,7 +286,7 @@ fn an_authority_must_be_one() {
     );
 }
 
-/// An authority, and a server's configuration with a certificate of it for 127.0.0.1.
+/// An authority, and a server's configuration with a certificate by it for 127.0.0.1.
 fn authority() -> (String, rustls::ServerConfig) {
     let parts = || -> Result<_, rcgen::Error> {
         let mut params = rcgen::CertificateParams::new(Vec::new())?;
@@ -330,7 +330,7 @@ async fn only_known_authorities_are_trusted_and_one_more_if_it_is_named() {
             let connection =
                 rustls::ServerConnection::new(config.clone()).expect("a good configuration");
             let mut stream = rustls::StreamOwned::new(connection, stream.expect("a caller"));
-            // A caller that does not trust us hangs up.
+            // A client that does not trust us hangs up.
             let mut piece = [0; 4096];
             if stream.read(&mut piece).is_ok_and(|read| read > 0) {
                 stream

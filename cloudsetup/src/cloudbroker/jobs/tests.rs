@@ -1,4 +1,4 @@
-//! Tests of orders and their ends, by what is asked of the broker.
+//! Tests of orders and their ends, by the calls to the broker.
 
 use super::{
     super::script::{LOOKING_UP, Reply, SETUP, Script, credentials, instance, job, list, order},
@@ -20,7 +20,7 @@ struct Bed {
     _folder: tempfile::TempDir,
 }
 
-/// A broker that has these jobs and does what it is asked.
+/// A broker that has these jobs and executes calls.
 fn bed(setup: &str, jobs: &[String]) -> Bed {
     let (folder, file) = credentials();
     let script = Script::new();
@@ -47,7 +47,7 @@ fn bed(setup: &str, jobs: &[String]) -> Bed {
 }
 
 impl Bed {
-    /// What came, but for the catalogue.
+    /// Calls without those to the catalogue.
     fn calls(&self) -> Vec<String> {
         self.script.calls_but(&LOOKING_UP)
     }
@@ -182,7 +182,7 @@ async fn an_order_that_is_cut_off_anywhere_is_unknown_and_goes_on_from_there() {
             Reply::busy(429, Some(2)),
             Reply::ok("<jo"),
         ] {
-            // What is done to a record is not read again from its answer.
+            // The answer to an action on a record is not read.
             let ignored =
                 matches!(&fault, Reply::Answer(answer) if answer.status == 200) && call == SUBMIT;
             let bed = bed(SETUP, &[]);
@@ -563,8 +563,7 @@ async fn a_termination_that_takes_too_long_says_how_far_it_is() {
     );
     assert_eq!(begun.elapsed(), Duration::from_secs(50));
     let sent = bed.calls();
-    // About one look per second at first, then one per 5 s; a stop that shows no effect is asked
-    // for again.
+    // About one request per second at first, then one per 5 s; a stop without effect is repeated.
     assert!(
         (10..=14).contains(&sent.iter().filter(|call| *call == SHOW).count())
             && sent.iter().filter(|call| *call == STOP).count() <= 5,

@@ -1,4 +1,4 @@
-//! Tests of calls: what is repeated, what is not, and who is left alone.
+//! Tests of calls: repeated or not, and paused.
 
 use super::{
     super::script::{Reply, Script, credentials, write_credentials},

@@ -1,4 +1,4 @@
-//! Tests of who shares a listing with whom.
+//! Tests of shared listings.
 
 use super::{
     super::script::{Reply, SETUP, Script, credentials, instance, job, list},
@@ -13,7 +13,7 @@ fn answer(body: String) -> Reply {
     Reply::Slow(Duration::from_millis(500), answer)
 }
 
-/// Of an account whose applications rent these.
+/// A listing of an account with applications that rent these.
 fn renting(kinds: &[Rent]) -> Listing {
     let application = crate::CloudSetup::parse(SETUP, "cloudsetup.xml")
         .expect("a good set-up")
@@ -54,7 +54,7 @@ async fn who_asks_at_the_same_time_shares_and_who_asks_later_gets_a_later_list()
         script.link(file, 30),
         Instant::now(),
     );
-    // The third and the fourth ask while the first listing is under way.
+    // The third and the fourth ask during the first listing.
     let listed = tokio::join!(
         ids(&listing, &link, 0),
         ids(&listing, &link, 15),
@@ -112,7 +112,7 @@ async fn a_list_of_pages_is_read_anew_when_something_was_deleted_meanwhile() {
         .map(|id| job(&id.to_string(), "running", ""))
         .collect();
     script.on("GET /jobs.xml?page=1&per_page=1000", [list("jobs", &jobs)]);
-    // Job 10 slipped from page 2 to page 1 after that was read: half of a second later it is seen
+    // Job 10 moved from page 2 to page 1 after that was read: half of a second later it is seen
     // again.
     let Reply::Answer(nothing) = list("jobs", &[]) else {
         unreachable!("a list is an answer")
@@ -136,7 +136,7 @@ async fn a_list_of_pages_is_read_anew_when_something_was_deleted_meanwhile() {
     };
     let (listed, ()) = tokio::join!(ids(&listing, &link, 0), deletion);
     assert_eq!(listed.map(|ids| ids.len()), Ok(11));
-    // Once disturbed, once begun too early, once whole.
+    // Once disturbed, once begun too early, once complete.
     let firsts = script
         .came()
         .iter()
@@ -195,7 +195,7 @@ async fn what_nobody_rents_is_looked_for_until_none_is_found_and_then_every_ten_
         ids(listing, &link, 0).await.expect("a list");
         assert_eq!(script.calls_but(&[]), calls);
     }
-    // A job's own instance, called as the job is, is no machine of its own.
+    // A job's own instance with the job's name is not a second machine.
     script.on(
         "GET /instances.xml",
         [list(

@@ -1,4 +1,4 @@
-//! Tests of reading lists whole.
+//! Tests of reading lists completely.
 
 use super::{
     super::script::{Reply, Script, credentials, list},
@@ -25,7 +25,7 @@ fn serve(pages: &[(usize, usize)]) -> Script {
     script
 }
 
-/// How many were read, in how many pages and calls.
+/// Number of records, pages and calls.
 async fn read(script: &Script, whole: Option<&Whole>) -> (usize, usize, usize) {
     let (_folder, file) = credentials();
     let (all, pages) = read_all(&script.link(file, 30), "jobs", "job", whole, |id, _| id)

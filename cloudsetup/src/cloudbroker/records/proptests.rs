@@ -1,4 +1,4 @@
-//! Garbled documents: whatever comes, it is read or refused, and nothing else happens.
+//! Garbled documents: every input is read or refused, and nothing else happens.
 
 use crate::{CloudSetup, cloudbroker::machines_on_page};
 use micado_api::ClusterId;
@@ -11,7 +11,7 @@ const PAGES: [&str; 3] = [
     crate::cloudbroker::script::SETUP,
 ];
 
-/// Pieces that mean something to a reader.
+/// Pieces with a meaning for the reader.
 const PIECES: [&str; 16] = [
     "<job>",
     "</job>",
@@ -31,8 +31,7 @@ const PIECES: [&str; 16] = [
     "\u{0}é",
 ];
 
-/// What is done to a document: at a place (in thousandths of it), so many bytes are taken out and a
-/// piece is put in.
+/// A change to a document: at a place (in thousandths of it), remove bytes and insert a piece.
 fn change() -> impl Strategy<Value = (usize, usize, usize)> {
     (0..1000_usize, 0..8_usize, 0..PIECES.len())
 }

@@ -1,4 +1,4 @@
-//! Tests of reading the broker's documents, in all spellings that may come.
+//! Tests of reading the broker's documents, in all possible spellings.
 
 use super::*;
 use crate::dom;
@@ -198,10 +198,10 @@ fn a_job_tells_what_was_ordered_and_how_it_ended() {
         .machine(&ClusterId::trusted("c"))
         .expect("ours");
     let told = (
-        machine.tag.map(|it| it.to_string()),
-        machine.location.map(|it| it.to_string()),
+        machine.tag.map(|tag| tag.to_string()),
+        machine.location.map(|location| location.to_string()),
         machine.application,
-        machine.flavour.map(|it| it.to_string()),
+        machine.flavour.map(|flavour| flavour.to_string()),
     );
     let said = |text: &str| Some(text.to_owned());
     assert_eq!(

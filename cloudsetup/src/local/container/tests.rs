@@ -29,6 +29,7 @@ fn made(cores: u64, host: &Host) -> ContainerCreateBody {
     let config = LocalConfig {
         network: "net".to_owned(),
         image: "image".to_owned(),
+        subnet: None,
     };
     request(
         &order(),

@@ -1,4 +1,4 @@
-//! Where the manager is, and how it is known to be the right one.
+//! The manager's address, and how to authenticate it.
 
 use super::{Client, ClientError};
 use reqwest::{Certificate, Url};
@@ -11,7 +11,7 @@ use std::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What proves the manager to us, and us to it, over HTTPS. The unix socket needs neither.
+/// Authentication of the manager and of the caller over HTTPS. The unix socket needs neither.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnectOptions {
     /// The certificate authority to trust, PEM. Without it, `ca.crt` of the state folder if that is
@@ -20,7 +20,7 @@ pub struct ConnectOptions {
     /// The file with the token. Without it, `token` of the state folder if that is readable, else
     /// none is sent.
     pub token_file: Option<PathBuf>,
-    /// The manager's state folder, where it is on this machine.
+    /// The manager's state folder, if it is on this machine.
     pub state: Option<PathBuf>,
 }
 
@@ -29,8 +29,7 @@ pub(super) fn connect(address: &str, options: &ConnectOptions) -> Result<Client,
         address: address.to_owned(),
         problem: problem.to_owned(),
     };
-    // reqwest is built without a provider of its own; when somebody has installed one already, that
-    // is as good.
+    // reqwest is built without a provider; one that is installed already is just as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -79,7 +78,7 @@ pub(super) fn connect(address: &str, options: &ConnectOptions) -> Result<Client,
     })
 }
 
-/// The file that was named, which must be readable; else the one in the state folder, if it is.
+/// The named file, which must be readable; else the one in the state folder, if readable.
 fn file(
     named: Option<&Path>,
     state: Option<&Path>,

@@ -1,56 +1,56 @@
-//! Why a call to the manager brought nothing, and what to do next.
+//! Failed calls to the manager, with the next step.
 
 use crate::{ErrorBody, ErrorCode};
 use std::{error::Error, io, path::PathBuf};
 
-/// Why a call brought nothing.
+/// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
-    /// The manager's address makes no sense.
+    /// The manager's address is malformed.
     #[error("manager address `{address}` {problem}")]
     Address {
-        /// As it was given.
+        /// Address as given.
         address: String,
-        /// What is wrong with it.
+        /// Reason.
         problem: String,
     },
     /// The CA or token file cannot be used.
     #[error("cannot use `{path}`: {problem}")]
     File {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Reason.
         problem: String,
     },
-    /// Nothing listens there, or not for us. Nothing was done.
+    /// No listener, or none for this user. Nothing was done.
     #[error("no manager answers at {address}{}", cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
     NoAnswer {
-        /// Where it was sought.
+        /// Address tried.
         address: String,
-        /// What stood in the way, where it is not just that nobody listens.
+        /// Cause, unless simply nobody listens.
         cause: Option<String>,
     },
-    /// Whoever answers there cannot prove to be the manager. Nothing was sent.
+    /// The server cannot prove to be the manager. Nothing was sent.
     #[error("{address} cannot be trusted: {cause}")]
     Untrusted {
-        /// Who answered.
+        /// Address of the server.
         address: String,
-        /// What is wrong with its certificate.
+        /// Fault of its certificate.
         cause: String,
     },
-    /// The manager said no.
+    /// The manager refused.
     #[error("{0}")]
     Refused(ErrorBody),
-    /// A session or a log broke off in the middle: the manager has ended, or the way to it is gone.
+    /// A session or a log broke off: the manager has ended, or the connection is lost.
     #[error("{0}")]
     Cut(String),
-    /// The answer broke off or is not to be understood: whether it was done is not known.
+    /// The reply broke off or cannot be parsed; the outcome is unknown.
     #[error("{0}")]
     Broken(String),
 }
 
 impl ClientError {
-    /// The class of the failure, as the manager would name it.
+    /// The class of the failure, in the manager's terms.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
@@ -70,17 +70,17 @@ impl ClientError {
             Self::NoAnswer { address, .. } if address.starts_with("unix://") => {
                 Some("the unix socket is for the user that runs the manager; others come by `https://`".to_owned())
             }
-            Self::NoAnswer { .. } => Some("is the address right, and does the network let you there?".to_owned()),
+            Self::NoAnswer { .. } => Some("check the address and the network between".to_owned()),
             Self::Untrusted { .. } => {
                 Some("name the manager's `ca.crt` with `--ca` or `MICADO_CA`, and the manager by a name that its certificate has".to_owned())
             }
             Self::Refused(body) => body.hint.clone(),
-            Self::Cut(_) => Some("what was under way is given up; run it again once `micado status` shows that the manager is back".to_owned()),
+            Self::Cut(_) => Some("the session is lost; run it again once `micado status` answers".to_owned()),
             Self::Broken(_) => Some("`micado list` shows whether it was done".to_owned()),
         }
     }
 
-    /// Sorts out what the HTTP library says by what lies at the bottom of it.
+    /// Classifies an error of the HTTP library by its root cause.
     pub(super) fn from_http(address: &str, error: &reqwest::Error) -> Self {
         let address = address.to_owned();
         let causes = || causes(error);
@@ -107,7 +107,7 @@ impl ClientError {
         Self::NoAnswer { address, cause }
     }
 
-    /// The same, of something that is ended by it.
+    /// Turns an incomplete reply into a cut session.
     pub(super) fn cut(self) -> Self {
         match self {
             Self::Broken(words) => Self::Cut(words),
@@ -116,7 +116,7 @@ impl ClientError {
     }
 
     pub(super) fn unreadable(error: serde_json::Error) -> Self {
-        Self::Broken(format!("the answer is not to be understood: {error}"))
+        Self::Broken(format!("the reply cannot be parsed: {error}"))
     }
 }
 
@@ -124,8 +124,7 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
     std::iter::successors(error.source(), |cause| (*cause).source())
 }
 
-/// What is wrong with the other side's certificate, if this is about that. `io::Error`s, one in
-/// another, hide it from `source`.
+/// The certificate's fault, if this is about one. Nested `io::Error`s hide it from `source`.
 fn tls_cause(error: &(dyn Error + 'static)) -> Option<String> {
     let mut innermost: &(dyn Error + 'static) = error;
     while let Some(inner) = innermost

@@ -1,4 +1,4 @@
-//! Sessions on containers: commands and copies, over a WebSocket that the manager passes on to the
+//! Sessions on containers: commands and copies, over a WebSocket that the manager relays to the
 //! container's machine.
 
 use super::{Client, ClientError};
@@ -24,11 +24,11 @@ use tokio_tungstenite::{
     },
 };
 
-/// Of the library's buffers, in bytes: what may lie there unsent while the other side does not
-/// read.
+/// Size of the library's buffers, in bytes: upper bound for unsent data while the other side does
+/// not read.
 const BUFFER: usize = 64 << 10;
 
-/// A session, in two halves that are used at the same time.
+/// A session in two halves, for concurrent use.
 pub struct Session {
     /// To the work.
     pub input: SessionInput,
@@ -36,30 +36,30 @@ pub struct Session {
     pub output: SessionOutput,
 }
 
-/// To the work. Who sends waits until it is taken.
+/// To the work. Sending waits until the frame is taken.
 pub struct SessionInput {
     to: SplitSink<WebSocketStream<Upgraded>, Message>,
     ahead: Ahead,
 }
 
-/// From the work. Who does not read makes it wait.
+/// From the work. An unread session blocks the work.
 pub struct SessionOutput {
     from: SplitStream<WebSocketStream<Upgraded>>,
     ahead: Ahead,
 }
 
-/// How many more frames of input the work may be sent, which it says as it takes them; nothing
-/// where the connection alone decides.
+/// Flow-control credit: further frames that the work accepts. `None` where the connection alone
+/// decides.
 type Ahead = Option<Arc<Semaphore>>;
 
-/// What comes from the work.
+/// Output of the work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionPiece {
-    /// Of its standard output, or a tar.
+    /// Standard output, or a tar.
     Out(Bytes),
-    /// Of its standard error.
+    /// Standard error.
     Error(Bytes),
-    /// The last: it ended with this exit code.
+    /// The last piece: the exit code.
     Exit(i64),
 }
 
@@ -86,7 +86,7 @@ impl Client {
         .await
     }
 
-    /// Unpacks a tar, which is to be sent as input, into a folder of a container.
+    /// Unpacks a tar, sent as input, into a folder of a container.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -99,7 +99,7 @@ impl Client {
         .await
     }
 
-    /// A file or folder of a container, as a tar that comes as output.
+    /// Reads a file or folder of a container, as a tar in the output.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -146,19 +146,19 @@ impl Client {
 }
 
 impl SessionInput {
-    /// Waits until the work can be sent a frame that goes before whatever is said after it. The
-    /// output must be read meanwhile. Where the wait is given up, nothing is lost.
+    /// Waits for flow-control credit for one frame, which precedes any later note. Read the output
+    /// meanwhile. Cancel-safe.
     pub async fn room(&self) {
         if let Some(ahead) = &self.ahead {
-            // Nobody closes it.
+            // The semaphore is never closed.
             drop(ahead.acquire().await);
         }
     }
 
-    /// Sends input, as there is [room](Self::room) for it.
+    /// Sends input, as [room](Self::room) permits.
     ///
     /// # Errors
-    /// When the connection is gone: what the work's end says then counts more.
+    /// If the connection is gone; the work's own end then takes precedence.
     pub async fn data(&mut self, data: &[u8]) -> Result<(), ClientError> {
         for piece in data.chunks(INPUT_FRAME) {
             self.room().await;
@@ -173,10 +173,10 @@ impl SessionInput {
         Ok(())
     }
 
-    /// Says that no more input comes, the terminal's size, or a signal.
+    /// Sends a note: end of input, the terminal's size, or a signal.
     ///
     /// # Errors
-    /// When the connection is gone.
+    /// If the connection is gone.
     pub async fn note(&mut self, note: &SessionNote) -> Result<(), ClientError> {
         let text = serde_json::to_string(note).map_err(ClientError::unreadable)?;
         self.to.send(Message::text(text)).await.map_err(broken)
@@ -184,10 +184,10 @@ impl SessionInput {
 }
 
 impl SessionOutput {
-    /// What comes next. Where the wait is given up, nothing is lost.
+    /// The next piece of output. Cancel-safe.
     ///
     /// # Errors
-    /// When the work could not be done, in the agent's words, or the connection is gone.
+    /// If the work failed (with the agent's message) or the connection is gone.
     pub async fn next(&mut self) -> Result<SessionPiece, ClientError> {
         loop {
             let message = self

@@ -1,8 +1,11 @@
-//! Machines and containers of our cluster id that the store does not know: they are taken in, not
-//! lost and not doubled.
+//! Adoption: machines and containers of our cluster id that the store does not know are taken in,
+//! not lost and not doubled.
 
 use super::Core;
-use crate::{engine::ServiceView, model::Instance};
+use crate::{
+    engine::SwarmService,
+    model::{Container, Instance, Phase, Service},
+};
 use micado_api::{CloudName, FlavourName, InstanceId, InstanceState, Origin, PricePerHour, Tag};
 use micado_cloudsetup::Machine;
 
@@ -10,52 +13,41 @@ impl Core {
     /// Takes in what carries our cluster id and has no record: machines first, for containers refer
     /// to them.
     pub(super) fn adopt(&mut self) {
-        let listed = self.clouds.iter().flat_map(|(cloud, sight)| {
-            sight.machines.values().map(move |machine| (cloud, machine))
+        let listed = self.clouds.iter().flat_map(|(cloud, record)| {
+            let machines = record.machines.values();
+            machines.map(move |machine| (cloud, machine))
         });
-        let unknown =
-            listed.filter(|(_, machine)| self.ledger.instances.get(&machine.instance).is_none());
-        for (cloud, machine) in unknown
-            .map(|(cloud, machine)| (cloud.clone(), machine.clone()))
-            .collect::<Vec<_>>()
-        {
+        let unknown = listed.filter(|(_, it)| self.ledger.instance(&it.instance).is_none());
+        let unknown = unknown.map(|(cloud, machine)| (cloud.clone(), machine.clone()));
+        for (cloud, machine) in unknown.collect::<Vec<_>>() {
             self.adopt_machine(&cloud, machine);
         }
-        let Some(sight) = &self.sight else { return };
-        let unknown = sight
-            .services()
-            .filter(|service| self.ledger.containers.get(&service.container).is_none());
-        for service in unknown.cloned().collect::<Vec<_>>() {
+        let Some(observed) = &self.observed else {
+            return;
+        };
+        let unknown = observed
+            .containers()
+            .filter(|name| self.ledger.container(name).is_none());
+        let services = unknown.flat_map(|name| observed.services_of(name));
+        let mut services: Vec<SwarmService> = services.cloned().collect();
+        services.sort_by(|a, b| (&a.container, a.generation).cmp(&(&b.container, b.generation)));
+        for service in services {
             self.adopt_container(service);
         }
     }
 
-    /// Whether something of ours is seen on a machine that no record knows.
+    /// Whether something of ours is observed on a machine that no record knows.
     pub(super) fn sees_unrecorded_machine(&self) -> bool {
-        let unknown = |id: &InstanceId| self.ledger.instances.get(id).is_none();
-        let nodes = self
-            .sight
-            .iter()
-            .flat_map(|sight| &sight.nodes)
-            .filter_map(|node| node.instance.as_ref());
-        nodes
-            .chain(
-                self.ledger
-                    .containers
-                    .values()
-                    .filter_map(|it| Some(&it.placement.as_ref()?.instance)),
-            )
-            .any(unknown)
+        let claimed = self.observed.iter().flat_map(|observed| observed.claimed());
+        claimed
+            .chain(self.ledger.index.used_instances())
+            .any(|id| self.ledger.instance(id).is_none())
     }
 
-    /// What the broker does not tell of a machine, its node may.
+    /// Facts that the broker does not tell of a machine come from its node.
     fn adopt_machine(&mut self, cloud: &CloudName, machine: Machine) {
         let id = machine.instance.clone();
-        let node = self
-            .sight
-            .as_ref()
-            .and_then(|sight| sight.node(&id))
-            .cloned();
+        let node = self.node(&id).cloned();
         let label = |key: &str| {
             node.as_ref()
                 .and_then(|node| node.labels.get(key))
@@ -64,7 +56,7 @@ impl Core {
         };
         let location = machine
             .location
-            .or_else(|| label("location").and_then(|it| it.parse().ok()))
+            .or_else(|| label("location").and_then(|location| location.parse().ok()))
             .unwrap_or_default();
         let flavour = machine
             .flavour
@@ -72,20 +64,20 @@ impl Core {
             .unwrap_or_else(|| FlavourName::trusted("unknown"));
         let tag = machine
             .tag
-            .or_else(|| label("tag").and_then(|it| it.parse().ok()));
+            .or_else(|| label("tag").and_then(|tag| tag.parse().ok()));
         let application = machine.application.or_else(|| label("application"));
         let offer = self
             .config
             .setup
             .clouds
             .iter()
-            .find(|it| it.name == *cloud)
-            .and_then(|it| it.flavours.iter().find(|it| it.name == flavour));
-        let price: PricePerHour = offer.map(|it| it.price).unwrap_or_default();
+            .find(|known| known.name == *cloud)
+            .and_then(|known| known.flavours.iter().find(|known| known.name == flavour));
+        let price: PricePerHour = offer.map(|offer| offer.price).unwrap_or_default();
         let size = node
             .as_ref()
             .map(|node| node.size)
-            .or(offer.and_then(|it| it.size))
+            .or(offer.and_then(|offer| offer.size))
             .unwrap_or_default();
         let tag = self.free_tag(tag, &id);
         let instance = Instance {
@@ -93,7 +85,7 @@ impl Core {
             location,
             price,
             size,
-            // It counts as booting until its node is seen.
+            // It counts as booting until its node is observed.
             state: InstanceState::Booting,
             broker_id: Some(machine.id),
             address: machine.address,
@@ -106,54 +98,52 @@ impl Core {
                 self.now,
             )
         };
-        self.ledger.instances.insert(id.clone(), instance);
-        self.decide(
-            None,
-            Some(&id),
-            format!(
-                "{cloud} has {tag} ({}), which no record knows: taken in",
-                machine.name
-            ),
+        self.ledger.insert_instance(instance);
+        let text = format!(
+            "{cloud} has {tag} ({}), which no record knows: adopted",
+            machine.name
         );
+        self.decide(None, Some(&id), text);
     }
 
     /// The tag it has, unless another instance has it too.
     fn free_tag(&self, tag: Option<Tag>, id: &InstanceId) -> Tag {
-        let taken = |tag: &Tag| self.ledger.instances.values().any(|it| it.tag == *tag);
+        let taken = |tag: &Tag| self.ledger.index.tagged(tag.as_str()).next().is_some();
         tag.filter(|tag| !taken(tag))
             .unwrap_or_else(|| Tag::trusted(format!("adopted-{id}")))
     }
 
-    /// The records that the Swarm service carries become ours again.
-    fn adopt_container(&mut self, view: ServiceView) {
-        let Some((service, mut container)) = view.records.map(|records| *records) else {
+    /// Takes the records over that a Swarm service carries. Of several services of a container the
+    /// newest comes last and counts.
+    fn adopt_container(&mut self, seen: SwarmService) {
+        let records = seen.records.as_deref();
+        let records = records.and_then(|json| serde_json::from_str(json).ok());
+        let Some((service, mut container)): Option<(Service, Container)> = records else {
             return;
         };
-        container.name = view.container;
-        container.next_generation = container.next_generation.max(view.placement.generation + 1);
-        container.placement = Some(view.placement);
-        container.leaving = None;
-        let number = container
-            .name
-            .as_str()
-            .rsplit_once('.')
-            .and_then(|(_, number)| number.parse::<u32>().ok())
-            .unwrap_or(0);
-        if self.ledger.services.get(&service.name).is_none() {
-            self.ledger
-                .services
-                .insert(service.name.clone(), service.clone());
+        let name = seen.container;
+        container.name = name.clone();
+        container.next_generation = container.next_generation.max(seen.generation + 1);
+        container
+            .copies
+            .retain(|copy| copy.generation == seen.generation);
+        let Some(copy) = container.copies.first_mut() else {
+            return;
+        };
+        (copy.instance, copy.phase) = (seen.instance, Phase::Starting);
+        copy.swarm_name = seen.name;
+        let number = name.as_str().rsplit_once('.');
+        let number = number.and_then(|(_, number)| number.parse::<u32>().ok());
+        let next = number.unwrap_or(0).saturating_add(1);
+        container.service = service.name.clone();
+        if self.ledger.service(&service.name).is_none() {
+            self.ledger.insert_service(service.clone());
         }
-        if let Some(service) = self.ledger.services.edit(&service.name) {
-            service.next_number = service.next_number.max(number + 1);
-        }
-        let name = container.name.clone();
-        container.service = service.name;
-        self.ledger.containers.insert(name.clone(), container);
-        self.decide(
-            Some(&name),
-            None,
-            "the engine has it and no record knows it: taken in".to_owned(),
-        );
+        self.ledger.edit_service(&service.name, |service| {
+            service.next_number = service.next_number.max(next);
+        });
+        self.ledger.insert_container(container);
+        let text = "the engine has it and no record knows it: adopted".to_owned();
+        self.decide(Some(&name), None, text);
     }
 }

@@ -1,9 +1,9 @@
 //! What goes into the core (events) and what comes out (actions).
 
 use crate::{
-    engine::{EngineError, ImageFacts, Observation},
+    engine::{Delta, EngineError, ImageFacts, Observation},
     metrics::Used,
-    model::{Container, Placement, Service},
+    model::{Container, Copy, Service},
     store::Change,
 };
 use micado_api::{
@@ -24,9 +24,11 @@ pub enum Event {
     Tick,
     /// The moment that the core wanted to be woken at has come.
     Wake,
-    /// The engine, seen whole. `as_of` tells that no call which ended later is in it.
+    /// The whole engine was observed.
     Observed(Observation),
-    /// The engine does not answer, with its words.
+    /// A part of it was.
+    Changed(Delta),
+    /// The engine does not answer, with its message.
     Blind(String),
     /// What a caller wants.
     Request(Ticket, Request),
@@ -135,14 +137,16 @@ pub enum Call {
         /// Which cloud.
         cloud: CloudName,
     },
-    /// Make the Swarm service of a placement.
+    /// Make the Swarm service of a copy.
     CreateService {
         /// The service, its image known.
         service: Box<Service>,
         /// The container.
         container: Box<Container>,
-        /// Which placement.
-        placement: Placement,
+        /// The copy.
+        copy: Copy,
+        /// The Swarm id of the node to pin it to.
+        node: String,
     },
     /// Remove a Swarm service.
     RemoveService {
@@ -177,8 +181,14 @@ pub enum Call {
         /// The Swarm name of its service.
         name: String,
     },
-    /// See the engine whole again; answered by [`Event::Observed`] or [`Event::Blind`].
-    Observe,
+    /// Observe the engine; answered by [`Event::Observed`] or [`Event::Changed`] with at least
+    /// this number as `as_of`, or by [`Event::Blind`].
+    Observe {
+        /// Rises with every such call.
+        number: u64,
+        /// These Swarm services and their tasks; `None` for everything.
+        services: Option<Vec<String>>,
+    },
 }
 
 /// What a call is about; its answer carries it.
@@ -199,7 +209,7 @@ pub enum CallKey {
     Image(ServiceName, Timestamp),
     /// Reading this container's log.
     Log(ContainerName),
-    /// Seeing the engine whole.
+    /// Observing the engine.
     Observe,
 }
 
@@ -250,7 +260,7 @@ impl Call {
             Self::RotateToken => "rotate-token",
             Self::PushImage { .. } => "push-image",
             Self::SaveLog { .. } => "save-log",
-            Self::Observe => "observe",
+            Self::Observe { .. } => "observe",
         }
     }
 }

@@ -1,128 +1,132 @@
-//! What node agents say of containers, a moment before the Swarm does: it is a reason to look, and
-//! it tells who was killed for want of memory.
+//! Events of containers that node agents report, a moment before the Swarm shows them: each is a
+//! reason to look, and says which process was OOM-killed.
 
-use super::Core;
-use crate::{
-    engine::TaskView,
-    model::{Container, Placement},
-};
+use super::{Core, dirty::Subject, owner::Known, owner::Owner};
+use crate::engine::SwarmTask;
 use micado_api::{
     InstanceId, Timestamp,
     agent::{ContainerEvent, ContainerHappening},
 };
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    time::Duration,
+};
 
-/// How long the Swarm may take to say the same.
+/// Upper bound for the Swarm to show what an agent reported.
 const SWARM_FOLLOWS: Duration = Duration::from_secs(5);
 
-/// Events of one Swarm service that are remembered, to know one that is told again.
+/// Events of one Swarm service that are remembered, to know one that is reported again.
 const EVENTS: usize = 16;
 
-/// What agents said of the containers of one Swarm service.
-#[derive(Debug, Default)]
-pub(super) struct Heard {
+/// Reports of agents.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reports {
+    pub(super) of: HashMap<String, Report>,
+    /// Swarm services to poll, until when, and their tasks when the event was reported.
+    awaited: BTreeMap<String, (Timestamp, Vec<SwarmTask>)>,
+    changed: bool,
+}
+
+/// Reports about the containers of one Swarm service.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Report {
     events: VecDeque<ContainerEvent>,
-    /// Until when the tasks are polled, and how they were when it was said.
-    awaited: Option<(Timestamp, Vec<TaskView>)>,
-    /// When the last one ended, and its exit code if the kernel killed it for want of memory.
+    /// When the last one ended, and its exit code if it was OOM-killed.
     ended: Option<(Timestamp, Option<i64>)>,
 }
 
-impl Heard {
-    /// The kernel killed the last one that ended, for want of memory: its exit code.
+impl Owner for Reports {
+    fn prune(&mut self, known: &Known<'_>) {
+        self.of
+            .retain(|name, _| known.ledger.index.by_swarm_name(name).is_some());
+    }
+}
+
+impl Report {
+    /// The exit code of the last one that ended, if it was OOM-killed.
     fn killed(&self) -> Option<i64> {
         self.ended.and_then(|(_, killed)| killed)
     }
 }
 
+impl Reports {
+    /// Swarm services of which an agent has reported something that the Swarm has not shown yet.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = &String> {
+        self.awaited.keys()
+    }
+
+    /// Whether they changed since this was last asked.
+    pub(super) fn awaited_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+}
+
 impl Core {
-    /// An agent speaks only for containers of its own machine, and what it says twice is heard
-    /// once.
+    /// Takes an event in. An agent speaks only for containers of its own machine, and an event that
+    /// it reports twice counts once.
     pub(super) fn happened(&mut self, instance: &InstanceId, event: ContainerEvent) {
-        let Some(name) = event
-            .service
-            .clone()
-            .filter(|name| self.is_placed(name, instance))
-        else {
+        let Some(name) = event.service.clone() else {
             return;
         };
-        let tasks = self
-            .sight
-            .as_ref()
-            .map_or_else(Vec::new, |sight| sight.tasks_of(&name).to_vec());
-        let heard = self.memory.heard.entry(name).or_default();
-        if heard.events.contains(&event) {
+        // By the records, which are there before the engine was observed.
+        let index = &self.ledger.index;
+        let Some(container) = index.by_swarm_name(&name).cloned() else {
+            return;
+        };
+        let placed = self.ledger.container(&container).is_some_and(|container| {
+            let mut copies = container.copies.iter();
+            copies.any(|copy| copy.swarm_name == name && copy.instance == *instance)
+        });
+        if !placed {
             return;
         }
-        let killed = heard.killed();
-        // What is told again, or restored from what is kept, may come after what happened later. A
-        // clock that is ahead does not put it off.
+        let report = self.reports.of.entry(name.clone()).or_default();
+        if report.events.contains(&event) {
+            return;
+        }
+        // An event that is reported again, or restored, may come after a later one. A clock that is
+        // ahead does not put it off.
         let at = event.at.min(self.now);
         if let ContainerHappening::Died { exit_code, oom } = event.what
-            && heard.ended.is_none_or(|(last, _)| last <= at)
+            && report.ended.is_none_or(|(last, _)| last <= at)
         {
-            heard.ended = Some((at, oom.then_some(exit_code)));
+            report.ended = Some((at, oom.then_some(exit_code)));
         }
-        let says_why = heard.killed() != killed;
-        heard.events.push_back(event);
-        if heard.events.len() > EVENTS {
-            heard.events.pop_front();
+        report.events.push_back(event);
+        if report.events.len() > EVENTS {
+            report.events.pop_front();
         }
+        let observed = self.observed.as_ref();
+        let tasks = observed.map_or(&[][..], |observed| observed.tasks_of(&name));
         let until = self.now.plus(SWARM_FOLLOWS);
-        heard.awaited = Some((until, tasks));
-        self.wake(until);
-        if says_why {
-            self.report();
+        self.reports.changed |= !self.reports.awaited.contains_key(&name);
+        self.reports.awaited.insert(name, (until, tasks.to_vec()));
+        self.ledger.dirty.wake(Subject::Awaited, until);
+        self.ledger.dirty.containers.insert(container);
+    }
+
+    /// Stops to poll for what the Swarm has shown, or will not show any more.
+    pub(super) fn visit_awaited(&mut self) {
+        if self.reports.awaited.is_empty() {
+            return;
         }
-    }
-
-    /// By the records, which are there before the engine was seen.
-    fn is_placed(&self, swarm_name: &str, instance: &InstanceId) -> bool {
-        let is = |it: &Container, place: &Placement| {
-            place.instance == *instance && self.swarm_name(&it.name, place) == swarm_name
+        let Some(observed) = &self.observed else {
+            return;
         };
-        self.ledger.containers.values().any(|it| {
-            [&it.placement, &it.leaving]
-                .into_iter()
-                .flatten()
-                .any(|place| is(it, place))
-        })
-    }
-
-    /// Swarm services of which an agent has said something that the Swarm has not said yet.
-    pub(super) fn awaited(&self) -> impl Iterator<Item = &String> {
-        self.memory
-            .heard
-            .iter()
-            .filter(|(_, heard)| heard.awaited.is_some())
-            .map(|(name, _)| name)
-    }
-
-    /// Waits no longer for what the Swarm has said, or will not say any more.
-    pub(super) fn stop_awaiting(&mut self) {
-        let Some(sight) = &self.sight else { return };
-        let over = |name: &str, until: Timestamp, tasks: &[TaskView]| {
-            until <= self.now || sight.tasks_of(name) != tasks
-        };
-        for (name, heard) in &mut self.memory.heard {
-            heard.awaited = heard
-                .awaited
-                .take()
-                .filter(|(until, tasks)| !over(name, *until, tasks));
-        }
-        let next = self
-            .memory
-            .heard
-            .values()
-            .filter_map(|heard| Some(heard.awaited.as_ref()?.0))
-            .min();
+        let now = self.now;
+        let before = self.reports.awaited.len();
+        self.reports
+            .awaited
+            .retain(|name, (until, tasks)| *until > now && observed.tasks_of(name) == tasks);
+        self.reports.changed |= self.reports.awaited.len() != before;
+        let next = self.reports.awaited.values().map(|(until, _)| *until).min();
+        self.visit(Subject::Awaited);
         next.into_iter().for_each(|at| self.wake(at));
     }
 
-    /// Whether the end of a Swarm service's container with this code was that the kernel killed it
-    /// for want of memory.
+    /// Whether the end of a Swarm service's container with this code was an OOM kill.
     pub(super) fn was_killed(&self, swarm_name: &str, exit_code: Option<i64>) -> bool {
-        exit_code.is_some()
-            && self.memory.heard.get(swarm_name).and_then(Heard::killed) == exit_code
+        let report = self.reports.of.get(swarm_name);
+        exit_code.is_some() && report.and_then(Report::killed) == exit_code
     }
 }

@@ -1,7 +1,7 @@
 //! What is known of images: learned from what their containers use, offered when somebody launches,
 //! shown, and said by people.
 
-use super::{Core, Reply};
+use super::{Core, Reply, owner::Owner};
 use crate::{
     metrics::{Seen, Used},
     model::{Desired, Image, Service},
@@ -16,7 +16,16 @@ use std::{
 const REMEMBERED: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// An image and one of its digests.
-pub(super) type Build = (String, String);
+type Build = (String, String);
+
+/// Measurements that are not written yet.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Learning {
+    /// Time for which containers of a build were measured, in milliseconds.
+    unwritten: BTreeMap<Build, u64>,
+}
+
+impl Owner for Learning {}
 
 /// The digest in a reference that nodes pull.
 fn digest(pull: &str) -> Option<&str> {
@@ -35,7 +44,7 @@ impl Core {
         }
         for ((name, digest), mut seen) in builds {
             let unwritten = self
-                .memory
+                .learning
                 .unwritten
                 .remove(&(name.clone(), digest.clone()))
                 .unwrap_or(0);
@@ -46,7 +55,7 @@ impl Core {
                 .get(&name)
                 .and_then(|image| image.learned_of(&digest));
             if known.is_some_and(|learned| !learned.is_news(self.now, &seen)) {
-                self.memory
+                self.learning
                     .unwritten
                     .insert((name, digest), seen.measured_ms);
                 continue;
@@ -69,9 +78,9 @@ impl Core {
 
     /// What the container of a Swarm service was made from.
     fn build_of(&self, swarm_name: &str) -> Option<Build> {
-        let view = self.sight.as_ref()?.service(swarm_name)?;
-        let container = self.ledger.containers.get(&view.container)?;
-        let service = self.ledger.services.get(&container.service)?;
+        let name = self.ledger.index.by_swarm_name(swarm_name)?;
+        let container = self.ledger.container(name)?;
+        let service = self.ledger.service(&container.service)?;
         // One that is being removed may be of an image that had the same name before.
         let same =
             container.desired != Desired::Removed || container.created_at >= service.created_at;
@@ -87,7 +96,7 @@ impl Core {
         let mut image = self
             .ledger
             .images
-            .get(&name.to_owned())
+            .get(name)
             .cloned()
             .unwrap_or_else(|| Image::new(name, self.now));
         image.seen_at = self.now;
@@ -157,7 +166,6 @@ impl Core {
         self.ledger
             .images
             .keys()
-            .iter()
             .filter_map(|name| self.image_view(name))
             .collect()
     }
@@ -167,7 +175,7 @@ impl Core {
         let unwritten = view
             .digest
             .clone()
-            .and_then(|digest| self.memory.unwritten.get(&(name.clone(), digest)));
+            .and_then(|digest| self.learning.unwritten.get(&(name.clone(), digest)));
         view.measured_ms = view.measured_ms.saturating_add(*unwritten.unwrap_or(&0));
         Some(view)
     }
@@ -183,7 +191,7 @@ impl Core {
     pub(super) fn prune_images(&mut self) {
         let in_use: BTreeSet<&str> = self
             .ledger
-            .services
+            .services()
             .values()
             .map(|it| it.spec.image.as_str())
             .collect();
@@ -203,7 +211,7 @@ impl Core {
             self.ledger.images.remove(&name);
         }
         let images = &self.ledger.images;
-        self.memory.unwritten.retain(|(name, digest), _| {
+        self.learning.unwritten.retain(|(name, digest), _| {
             images
                 .get(name)
                 .is_some_and(|it| it.learned_of(digest).is_some())

@@ -27,7 +27,7 @@ impl Core {
                 format!("the engine is not seen: {words}"),
             );
         }
-        let Some(instance) = self.ledger.instances.get(id) else {
+        let Some(instance) = self.ledger.instance(id) else {
             return refuse(
                 ErrorCode::Unavailable,
                 format!("instance `{id}` has no record yet: its broker is being asked"),
@@ -62,9 +62,9 @@ impl Core {
             );
         }
         let now = self.now;
-        if let Some(instance) = self.ledger.instances.edit(id) {
+        self.ledger.edit_instance(id, |instance| {
             instance.joining = Some(Trade { key, at: now });
-        }
+        });
         self.token_is_known();
         Ok(Reply::MayJoin)
     }
@@ -74,7 +74,8 @@ impl Core {
         self.ledger
             .settings
             .insert(TOKEN.to_owned(), TOLD.to_owned());
-        self.memory.token_told = true;
+        self.ledger.dirty.token = true;
+        self.token_told = true;
     }
 
     /// Makes the worker token useless to those who were told it, as soon as none of them needs it
@@ -88,10 +89,9 @@ impl Core {
         {
             return;
         }
-        let needed_until = self
-            .ledger
-            .instances
-            .values()
+        let trading = self.ledger.index.trading.iter();
+        let needed_until = trading
+            .filter_map(|id| self.ledger.instance(id))
             .filter(|it| self.needs_token(it))
             .map(|it| self.join_deadline(it))
             .min();
@@ -99,7 +99,7 @@ impl Core {
             return self.wake(at);
         }
         if self.is_due(&CallKey::Token) {
-            self.memory.token_told = false;
+            self.token_told = false;
         }
         self.call(CallKey::Token, Call::RotateToken);
     }
@@ -119,7 +119,8 @@ impl Core {
     /// the new one.
     pub(super) fn token_rotated(&mut self, result: &Result<(), EngineError>) {
         self.came_back(&CallKey::Token, result.is_ok());
-        if result.is_ok() && !self.memory.token_told {
+        self.ledger.dirty.token = true;
+        if result.is_ok() && !self.token_told {
             self.ledger
                 .settings
                 .insert(TOKEN.to_owned(), FRESH.to_owned());

@@ -12,7 +12,7 @@ const DECISIONS: usize = 2000;
 const LINES: usize = 64;
 
 /// What was said last of everything, so that only what changed is said again.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Journal {
     containers: BTreeMap<ContainerName, (ContainerState, Option<String>)>,
     instances: BTreeMap<InstanceId, (InstanceState, Option<String>)>,
@@ -44,24 +44,15 @@ impl Journal {
     }
     /// Drops what was said of things that have no record any more.
     pub(super) fn forget(&mut self, ledger: &Ledger) {
-        if self.containers.len() > ledger.containers.len()
-            || self.instances.len() > ledger.instances.len()
+        if self.containers.len() > ledger.containers().len()
+            || self.instances.len() > ledger.instances().len()
         {
             self.containers
-                .retain(|name, _| ledger.containers.get(name).is_some());
-            self.instances
-                .retain(|id, _| ledger.instances.get(id).is_some());
-            let tags: BTreeSet<&str> = ledger
-                .instances
-                .values()
-                .map(|it| it.tag.as_str())
-                .collect();
+                .retain(|name, _| ledger.container(name).is_some());
+            self.instances.retain(|id, _| ledger.instance(id).is_some());
             self.lines.retain(|subject, _| {
-                tags.contains(subject.as_str())
-                    || ledger
-                        .containers
-                        .get(&ContainerName::trusted(subject.as_str()))
-                        .is_some()
+                ledger.index.tagged(subject).next().is_some()
+                    || ledger.containers().get(subject.as_str()).is_some()
             });
         }
     }
@@ -100,71 +91,63 @@ impl Core {
         self.ledger.decisions.insert(sequence, decision);
         if self.ledger.decisions.len() > DECISIONS {
             let oldest = self.ledger.decisions.values().next().map(|it| it.sequence);
-            oldest
-                .iter()
-                .for_each(|oldest| self.ledger.decisions.remove(oldest));
+            if let Some(oldest) = oldest {
+                self.ledger.decisions.remove(&oldest);
+            }
         }
     }
 
-    /// Tells what changed since it was last told.
-    pub(super) fn report(&mut self) {
-        self.report_instances();
-        self.report_containers();
+    /// Tells what changed about these since it was last told.
+    pub(super) fn report(
+        &mut self,
+        instances: &BTreeSet<InstanceId>,
+        containers: &BTreeSet<ContainerName>,
+    ) {
+        for id in instances {
+            self.report_instance(id);
+        }
+        for name in containers {
+            self.report_container(name);
+        }
     }
 
-    fn report_instances(&mut self) {
-        let said = |it: &Instance| {
-            self.journal
-                .instances
-                .get(&it.id)
-                .is_some_and(|(state, words)| {
-                    *state == it.state && words.as_ref() == self.broker_says(it)
-                })
+    fn report_instance(&mut self, id: &InstanceId) {
+        let Some(it) = self.ledger.instance(id) else {
+            return;
         };
-        let changed = self.ledger.instances.values().filter(|it| !said(it));
-        let changed: Vec<_> = changed
-            .map(|it| {
-                (
-                    it.id.clone(),
-                    it.tag.clone(),
-                    it.state,
-                    self.broker_says(it).cloned(),
-                    self.instance_line(it),
-                )
-            })
-            .collect();
-        for (id, tag, state, words, text) in changed {
-            self.journal.instances.insert(id.clone(), (state, words));
-            let settled = match state {
-                InstanceState::Active | InstanceState::Gone => Some(Settled::Done),
-                InstanceState::Failed => Some(Settled::Failed),
-                _ => None,
-            };
-            self.journal.tell(Progress {
-                subject: tag.to_string(),
-                at: self.now,
-                text: text.clone(),
-                settled,
-            });
-            if matches!(
-                state,
-                InstanceState::Draining | InstanceState::Stopping | InstanceState::Gone
-            ) {
-                continue;
-            }
-            for container in self
-                .containers_on(&id)
-                .map(|it| it.name.to_string())
-                .collect::<Vec<_>>()
-            {
-                self.journal.tell(Progress {
-                    subject: container,
-                    at: self.now,
-                    text: text.clone(),
-                    settled: None,
-                });
-            }
+        let message = self.broker_says(it);
+        let said = self.journal.instances.get(id);
+        if said.is_some_and(|(state, said)| *state == it.state && said.as_ref() == message) {
+            return;
         }
+        let (state, message, text) = (it.state, message.cloned(), self.instance_line(it));
+        let subject = it.tag.to_string();
+        self.journal.instances.insert(id.clone(), (state, message));
+        let settled = match state {
+            InstanceState::Active | InstanceState::Gone => Some(Settled::Done),
+            InstanceState::Failed => Some(Settled::Failed),
+            _ => None,
+        };
+        self.tell(subject, text.clone(), settled);
+        if matches!(
+            state,
+            InstanceState::Draining | InstanceState::Stopping | InstanceState::Gone
+        ) {
+            return;
+        }
+        let on = self.ledger.containers_on(id);
+        for container in on.map(|it| it.name.to_string()).collect::<Vec<_>>() {
+            self.tell(container, text.clone(), None);
+        }
+    }
+
+    fn tell(&mut self, subject: String, text: String, settled: Option<Settled>) {
+        self.journal.tell(Progress {
+            subject,
+            at: self.now,
+            text,
+            settled,
+        });
     }
 
     /// One line about an instance's state.
@@ -185,8 +168,8 @@ impl Core {
                     .map_or(0.0, |at| at.since(it.created_at).as_secs_f64());
                 format!("{tag} joined after {after:.1} s")
             }
-            InstanceState::Draining => format!("{tag} is being emptied"),
-            InstanceState::Stopping => format!("{tag} is being given back{words}"),
+            InstanceState::Draining => format!("{tag} is draining"),
+            InstanceState::Stopping => format!("{tag} is being returned{words}"),
             InstanceState::Gone => format!("{tag} is gone"),
             InstanceState::Failed => format!(
                 "{tag} failed: {}",
@@ -195,39 +178,28 @@ impl Core {
         }
     }
 
-    fn report_containers(&mut self) {
-        for name in self.ledger.containers.keys() {
-            let Some((state, reason)) = self.container_state(&name) else {
-                continue;
-            };
-            if self
-                .journal
-                .containers
-                .get(&name)
-                .is_some_and(|(said, why)| *said == state && *why == reason)
-            {
-                continue;
-            }
-            self.journal
-                .containers
-                .insert(name.clone(), (state, reason.clone()));
-            if state == ContainerState::Waiting && self.waits_for_machine(&name) {
-                // The machine's own lines, told to its containers too, say it already.
-                continue;
-            }
-            let (text, settled) = self.container_line(&name, state, reason);
-            self.journal.tell(Progress {
-                subject: name.to_string(),
-                at: self.now,
-                text,
-                settled,
-            });
+    fn report_container(&mut self, name: &ContainerName) {
+        let Some((state, reason)) = self.container_state(name) else {
+            return;
+        };
+        let said = self.journal.containers.get(name);
+        if said.is_some_and(|(said, why)| *said == state && *why == reason) {
+            return;
         }
+        self.journal
+            .containers
+            .insert(name.clone(), (state, reason.clone()));
+        if state == ContainerState::Waiting && self.waits_for_machine(name) {
+            // The machine's own lines, told to its containers too, say it already.
+            return;
+        }
+        let (text, settled) = self.container_line(name, state, reason);
+        self.tell(name.to_string(), text, settled);
     }
 
     fn waits_for_machine(&self, name: &ContainerName) -> bool {
         self.placed(name)
-            .and_then(|(_, placement, _)| self.ledger.instances.get(&placement.instance))
+            .and_then(|(_, copy)| self.ledger.instance(&copy.instance))
             .is_some_and(|it| it.is_arriving())
     }
 
@@ -238,11 +210,9 @@ impl Core {
         state: ContainerState,
         reason: Option<String>,
     ) -> (String, Option<Settled>) {
-        let place = self
-            .placed(name)
-            .map_or_else(String::new, |(_, placement, _)| {
-                format!(" on {}", self.tag_of(&placement.instance))
-            });
+        let place = self.placed(name).map_or_else(String::new, |(_, copy)| {
+            format!(" on {}", self.tag_of(&copy.instance))
+        });
         let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         match state {
             ContainerState::Waiting => (format!("waiting{because}"), None),

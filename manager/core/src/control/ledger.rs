@@ -1,6 +1,10 @@
-//! The records in memory, with their versions; what was edited since the last commit comes out as
-//! compare-and-set changes.
+//! The records in memory, with their versions and indexes. A change comes out as a compare-and-set
+//! of the next commit, and marks what it concerns as dirty.
 
+use super::{
+    dirty::Dirty,
+    index::{self, Index},
+};
 use crate::{
     model::{Container, Decision, Image, Instance, Service},
     store::{Change, Contents, Key, Record, Version},
@@ -9,28 +13,34 @@ use micado_api::{ContainerName, InstanceId, ServiceName};
 use std::collections::BTreeMap;
 
 /// Records of one kind.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Table<K, V> {
     rows: BTreeMap<K, (V, Version)>,
-    /// What a row was, and at which version, before the first edit since the last commit.
+    /// Rows as they were, with their versions, before the first edit since the last commit.
     before: BTreeMap<K, Option<(V, Version)>>,
 }
 
-impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
-    fn new() -> Self {
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
         Self {
             rows: BTreeMap::new(),
             before: BTreeMap::new(),
         }
     }
-    pub(super) fn get(&self, key: &K) -> Option<&V> {
+}
+
+impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
+    pub(super) fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: std::borrow::Borrow<Q>,
+    {
         self.rows.get(key).map(|(value, _)| value)
     }
     pub(super) fn values(&self) -> impl DoubleEndedIterator<Item = &V> {
         self.rows.values().map(|(value, _)| value)
     }
-    pub(super) fn keys(&self) -> Vec<K> {
-        self.rows.keys().cloned().collect()
+    pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
+        self.rows.keys()
     }
     pub(super) fn len(&self) -> usize {
         self.rows.len()
@@ -38,9 +48,9 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
     /// The row, to be changed. An edit that changes nothing costs no write.
     pub(super) fn edit(&mut self, key: &K) -> Option<&mut V> {
         let row = self.rows.get_mut(key)?;
-        self.before
-            .entry(key.clone())
-            .or_insert_with(|| Some(row.clone()));
+        if !self.before.contains_key(key) {
+            self.before.insert(key.clone(), Some(row.clone()));
+        }
         Some(&mut row.0)
     }
     pub(super) fn insert(&mut self, key: K, value: V) {
@@ -49,10 +59,14 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
         self.before.entry(key.clone()).or_insert(old);
         self.rows.insert(key, (value, version));
     }
-    pub(super) fn remove(&mut self, key: &K) {
-        if let Some(old) = self.rows.remove(key) {
-            self.before.entry(key.clone()).or_insert(Some(old));
-        }
+    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+        let old = self.rows.remove(key)?;
+        let value = old.0.clone();
+        self.before.entry(key.clone()).or_insert(Some(old));
+        Some(value)
+    }
+    fn load(&mut self, key: K, value: V, version: Version) {
+        self.rows.insert(key, (value, version));
     }
     fn changes(
         &mut self,
@@ -62,78 +76,216 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
         let mut changes = Vec::new();
         for (key, before) in std::mem::take(&mut self.before) {
             let expected = before.as_ref().map_or(0, |(_, version)| *version);
-            match (self.rows.get_mut(&key), before) {
-                (None, None) => {}
-                (None, Some(_)) => changes.push(Change {
-                    key: name(&key),
-                    expected,
-                    record: None,
-                }),
-                (Some((now, _)), Some((was, _))) if *now == was => {}
+            let record = match (self.rows.get_mut(&key), before) {
+                (None, None) => continue,
+                (Some((now, _)), Some((was, _))) if *now == was => continue,
+                (None, Some(_)) => None,
                 (Some((now, version)), _) => {
                     *version = expected + 1;
-                    changes.push(Change {
-                        key: name(&key),
-                        expected,
-                        record: Some(record(&key, now)),
-                    });
+                    Some(record(&key, now))
                 }
-            }
+            };
+            changes.push(Change {
+                key: name(&key),
+                expected,
+                record,
+            });
         }
         changes
     }
 }
 
 /// All records.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Ledger {
-    pub(super) instances: Table<InstanceId, Instance>,
-    pub(super) services: Table<ServiceName, Service>,
-    pub(super) containers: Table<ContainerName, Container>,
+    instances: Table<InstanceId, Instance>,
+    services: Table<ServiceName, Service>,
+    containers: Table<ContainerName, Container>,
     pub(super) images: Table<String, Image>,
     pub(super) decisions: Table<u64, Decision>,
     pub(super) settings: Table<String, String>,
+    pub(super) index: Index,
+    /// What changed and has to be visited.
+    pub(super) dirty: Dirty,
 }
 
 impl Ledger {
     pub(super) fn new(contents: Contents) -> Self {
-        let mut ledger = Self {
-            instances: Table::new(),
-            services: Table::new(),
-            containers: Table::new(),
-            images: Table::new(),
-            decisions: Table::new(),
-            settings: Table::new(),
-        };
+        let mut ledger = Self::default();
         for (record, version) in contents {
             match record {
                 Record::Instance(it) => {
-                    drop(ledger.instances.rows.insert(it.id.clone(), (it, version)))
+                    ledger.index.instance(None, Some(&it));
+                    ledger.instances.load(it.id.clone(), it, version);
                 }
-                Record::Service(it) => {
-                    drop(ledger.services.rows.insert(it.name.clone(), (it, version)))
+                Record::Service(it) => ledger.services.load(it.name.clone(), it, version),
+                Record::Container(it) => {
+                    ledger.index.container(None, Some(&it));
+                    ledger.containers.load(it.name.clone(), it, version);
                 }
-                Record::Container(it) => drop(
-                    ledger
-                        .containers
-                        .rows
-                        .insert(it.name.clone(), (it, version)),
-                ),
-                Record::Image(it) => {
-                    drop(ledger.images.rows.insert(it.name.clone(), (it, version)))
-                }
-                Record::Decision(it) => {
-                    drop(ledger.decisions.rows.insert(it.sequence, (it, version)))
-                }
-                Record::Setting(name, value) => {
-                    drop(ledger.settings.rows.insert(name, (value, version)))
-                }
+                Record::Image(it) => ledger.images.load(it.name.clone(), it, version),
+                Record::Decision(it) => ledger.decisions.load(it.sequence, it, version),
+                Record::Setting(name, value) => ledger.settings.load(name, value, version),
             }
         }
         ledger
     }
 
-    /// What was edited since the last call, to be committed together.
+    pub(super) fn instances(&self) -> &Table<InstanceId, Instance> {
+        &self.instances
+    }
+    pub(super) fn services(&self) -> &Table<ServiceName, Service> {
+        &self.services
+    }
+    pub(super) fn containers(&self) -> &Table<ContainerName, Container> {
+        &self.containers
+    }
+    pub(super) fn instance(&self, id: &InstanceId) -> Option<&Instance> {
+        self.instances.get(id)
+    }
+    pub(super) fn container(&self, name: &ContainerName) -> Option<&Container> {
+        self.containers.get(name)
+    }
+    pub(super) fn service(&self, name: &ServiceName) -> Option<&Service> {
+        self.services.get(name)
+    }
+
+    /// The service of a container. Both are written together and a service goes last, so it is
+    /// always there.
+    pub(super) fn service_of(&self, container: &Container) -> &Service {
+        self.services
+            .get(&container.service)
+            .expect("a container's service is in the ledger until the container has gone")
+    }
+
+    /// Containers with a copy that takes room on an instance.
+    pub(super) fn containers_on<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+    ) -> impl Iterator<Item = &'a Container> {
+        self.index
+            .on(instance)
+            .filter_map(|name| self.containers.get(name))
+            .filter(|container| container.copies_on(instance).next().is_some())
+    }
+
+    /// Changes an instance.
+    pub(super) fn edit_instance<R>(
+        &mut self,
+        id: &InstanceId,
+        change: impl FnOnce(&mut Instance) -> R,
+    ) -> Option<R> {
+        let row = self.instances.edit(id)?;
+        let old = row.clone();
+        let done = change(row);
+        if *row != old {
+            let new = row.clone();
+            self.index.instance(Some(&old), Some(&new));
+            self.instance_changed(Some(&old), Some(&new));
+        }
+        Some(done)
+    }
+
+    pub(super) fn insert_instance(&mut self, instance: Instance) {
+        let old = self.instances.get(&instance.id).cloned();
+        self.index.instance(old.as_ref(), Some(&instance));
+        self.instance_changed(old.as_ref(), Some(&instance));
+        self.instances.insert(instance.id.clone(), instance);
+    }
+
+    pub(super) fn remove_instance(&mut self, id: &InstanceId) {
+        if let Some(old) = self.instances.remove(id) {
+            self.index.instance(Some(&old), None);
+            self.instance_changed(Some(&old), None);
+            self.dirty.adopt = true;
+            self.dirty.foreign = true;
+        }
+    }
+
+    fn instance_changed(&mut self, old: Option<&Instance>, new: Option<&Instance>) {
+        let Some(id) = new.or(old).map(|it| &it.id) else {
+            return;
+        };
+        self.dirty.instances.insert(id.clone());
+        self.dirty.plan = true;
+        self.dirty.token = true;
+        if index::turned(old, new) {
+            let on = self.index.on(id).chain(self.index.bound_to(id));
+            self.dirty.containers.extend(on.cloned());
+        }
+    }
+
+    /// Changes a service. Its containers are visited.
+    pub(super) fn edit_service<R>(
+        &mut self,
+        name: &ServiceName,
+        change: impl FnOnce(&mut Service) -> R,
+    ) -> Option<R> {
+        let row = self.services.edit(name)?;
+        let (spec, pull) = (row.spec.clone(), row.pull.clone());
+        let done = change(row);
+        if row.spec != spec || row.pull != pull {
+            let theirs = self.index.of_service(name);
+            self.dirty.containers.extend(theirs.cloned());
+        }
+        Some(done)
+    }
+
+    /// Makes a service, or replaces one of which no container is kept.
+    pub(super) fn insert_service(&mut self, service: Service) {
+        self.services.insert(service.name.clone(), service);
+    }
+
+    /// Forgets a service that has no container.
+    pub(super) fn remove_service(&mut self, name: &ServiceName) {
+        self.services.remove(name);
+    }
+
+    /// Changes a container.
+    pub(super) fn edit_container<R>(
+        &mut self,
+        name: &ContainerName,
+        change: impl FnOnce(&mut Container) -> R,
+    ) -> Option<R> {
+        let row = self.containers.edit(name)?;
+        let old = row.clone();
+        let done = change(row);
+        if *row != old {
+            let new = row.clone();
+            self.container_changed(Some(&old), Some(&new));
+        }
+        Some(done)
+    }
+
+    pub(super) fn insert_container(&mut self, container: Container) {
+        let old = self.containers.get(&container.name).cloned();
+        self.container_changed(old.as_ref(), Some(&container));
+        self.containers.insert(container.name.clone(), container);
+    }
+
+    pub(super) fn remove_container(&mut self, name: &ContainerName) {
+        if let Some(old) = self.containers.remove(name) {
+            self.container_changed(Some(&old), None);
+            self.dirty.adopt = true;
+        }
+    }
+
+    fn container_changed(&mut self, old: Option<&Container>, new: Option<&Container>) {
+        if let Some(it) = new.or(old) {
+            self.dirty.containers.insert(it.name.clone());
+        }
+        if index::moved(old, new) {
+            for it in old.into_iter().chain(new) {
+                let on = it.copies.iter().map(|copy| &copy.instance);
+                self.dirty.instances.extend(on.chain(&it.bound_to).cloned());
+            }
+            self.index.container(old, new);
+        } else if old.map(|it| it.removed_at) != new.map(|it| it.removed_at) {
+            self.index.container(old, new);
+        }
+    }
+
+    /// The edits since the last call, to be committed together.
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
         let mut changes = self.instances.changes(
             |key| Key::Instance(key.clone()),
@@ -160,13 +312,5 @@ impl Ledger {
             |name, value| Record::Setting(name.clone(), value.clone()),
         ));
         changes
-    }
-
-    /// The service of a container. Both are written together and a service goes last, so it is
-    /// always there.
-    pub(super) fn service_of(&self, container: &Container) -> &Service {
-        self.services
-            .get(&container.service)
-            .expect("a container's service is in the ledger as long as the container is")
     }
 }

@@ -2,27 +2,36 @@
 //! no randomness but the seed it is made with.
 
 mod adopt;
+mod calls;
 mod clouds;
-mod containers;
+mod config;
+mod copies;
 mod core;
+mod dirty;
+mod draining;
 mod event;
-mod forget;
+mod foreign;
 mod happened;
 mod images;
+mod index;
 mod instances;
 mod joining;
 mod journal;
 mod ledger;
+mod moves;
+mod nodes;
+mod observed;
+mod orders;
+mod owner;
 mod placing;
 mod requests;
 mod services;
-mod sight;
 mod silent;
-mod strangers;
 #[cfg(test)]
 mod tests;
 mod view;
 
-pub use self::core::{Config, Core, DOWN_TIMEOUT, heartbeat_for};
+pub use self::core::Core;
+pub use config::{Config, DOWN_TIMEOUT, heartbeat_for};
 pub use event::{Action, Answer, Call, CallKey, Event, Reply, Request, Ticket};
 pub use view::{LogSource, SessionPlace};

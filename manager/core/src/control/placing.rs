@@ -1,26 +1,57 @@
-//! From what is known to the planner's snapshot, and from its plan to records.
+//! From what is known to the planner's pool and demand, and from its plan to records.
 
-use super::{Core, clouds::CloudSight};
+use super::{Core, clouds::CloudRecord, dirty::Subject};
 use crate::{
-    model::{Container, Instance, Placement},
-    planner::{self, HostPort, Limits, Node, Offer, Readiness, Snapshot, Step, Waiting},
+    engine::{exclusive_volumes, swarm_name},
+    model::{Container, Copy, Instance, Phase},
+    planner::{self, Demand, HostPort, Limits, Node, Offer, Pool, Readiness, Step, Waiting},
 };
 use micado_api::{
-    CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin,
-    PricePerHour, Resources, Tag, Timestamp,
+    CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin, Resources,
+    ServiceSpec, Tag, Timestamp,
 };
 use micado_cloudsetup::{Application, Role};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The planner's view of the machines, and the containers that wait for a place.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Placing {
+    pub(super) pool: Pool,
+    /// Oldest first.
+    waiting: BTreeSet<(Timestamp, ContainerName)>,
+    since: BTreeMap<ContainerName, Timestamp>,
+}
+
+impl Placing {
+    /// Notes since when a container waits, or that it does not.
+    pub(super) fn waits(&mut self, name: &ContainerName, since: Option<Timestamp>) {
+        if let Some(old) = self.since.remove(name) {
+            self.waiting.remove(&(old, name.clone()));
+        }
+        if let Some(since) = since {
+            self.since.insert(name.clone(), since);
+            self.waiting.insert((since, name.clone()));
+        }
+    }
+
+    /// An instance that has no record any more.
+    pub(super) fn forget(&mut self, id: &InstanceId) {
+        self.pool.remove(id);
+    }
+}
+
 impl Core {
     /// Finds places for all that waits, and rents machines where there are none.
     pub(super) fn plan(&mut self) {
-        let waiting = self.waiting();
-        if waiting.is_empty() {
+        if self.placing.waiting.is_empty() {
             return;
         }
+        let waiting = self.placing.waiting.iter();
+        let waiting: Vec<Waiting> = waiting
+            .filter_map(|(_, name)| Some(self.as_waiting(self.ledger.container(name)?)))
+            .collect();
         let awaited = self.first_answers_awaited();
-        for step in planner::plan(&self.snapshot(waiting)) {
+        for step in self.ask_planner(&waiting) {
             match step {
                 Step::Place {
                     container,
@@ -37,106 +68,123 @@ impl Core {
                     reason,
                 } => self.rent(&cloud, &flavour, location, &containers, &reason),
                 Step::Wait { container, reason } | Step::Refuse { container, reason } => {
-                    self.wait(&container, reason)
+                    self.wait(&container, reason);
                 }
             }
         }
         awaited.into_iter().for_each(|at| self.wake(at));
         self.wake_for_backoffs();
+        self.wake_for_shunned();
     }
 
-    /// Containers that need a place: those without one, and those on machines that are being
-    /// emptied. The oldest first.
-    fn waiting(&self) -> Vec<Waiting> {
-        let mut containers: Vec<&Container> = self
-            .ledger
-            .containers
-            .values()
-            .filter(|it| it.wants_room() && self.needs_place(it))
-            .collect();
-        containers.sort_by(|a, b| (a.created_at, &a.name).cmp(&(b.created_at, &b.name)));
-        containers
-            .into_iter()
-            .map(|it| self.as_waiting(it))
-            .collect()
-    }
-
-    fn needs_place(&self, container: &Container) -> bool {
-        let Some(placement) = &container.placement else {
-            return true;
+    fn ask_planner(&mut self, waiting: &[Waiting]) -> Vec<Step> {
+        let (offers, limits) = (self.offers(), self.limits());
+        let demand = Demand {
+            waiting,
+            offers: &offers,
+            limits: &limits,
         };
-        let drains = self
-            .ledger
-            .instances
-            .get(&placement.instance)
-            .is_some_and(|it| it.state == InstanceState::Draining);
-        drains && container.leaving.is_none() && container.bound_to.is_none()
+        planner::plan(&mut self.placing.pool, &demand)
+    }
+
+    /// The plan for these containers if a machine were drained.
+    pub(super) fn plan_without(&mut self, id: &InstanceId, waiting: Vec<Waiting>) -> Vec<Step> {
+        let Some(node) = self.placing.pool.node(id).cloned() else {
+            return self.ask_planner(&waiting);
+        };
+        self.placing.pool.put(Node {
+            readiness: Readiness::Draining,
+            ..node.clone()
+        });
+        let plan = self.ask_planner(&waiting);
+        self.placing.pool.put(node);
+        plan
+    }
+
+    /// The reason why no machine, rented or to rent, could ever hold a container of this kind.
+    pub(super) fn why_impossible(&mut self, waiting: Waiting) -> Option<String> {
+        let plan = self.ask_planner(&[waiting]);
+        plan.into_iter().find_map(|step| match step {
+            Step::Refuse { reason, .. } => Some(reason),
+            _ => None,
+        })
+    }
+
+    /// Notes whether a container needs a place: it has none, or its machine is drained.
+    pub(super) fn note_waiting(&mut self, name: &ContainerName) {
+        let container = self.ledger.container(name);
+        let waits = container
+            .filter(|container| container.wants_room())
+            .filter(|container| container.primary().is_none() || self.must_move(container))
+            .map(|container| container.created_at);
+        self.ledger.dirty.plan |= waits.is_some();
+        if waits.as_ref() != self.placing.since.get(name) {
+            self.placing.waits(name, waits);
+        }
     }
 
     /// A container as the planner sees it.
     pub(super) fn as_waiting(&self, container: &Container) -> Waiting {
         let spec = &self.ledger.service_of(container).spec;
-        let left = [&container.placement, &container.leaving]
-            .into_iter()
-            .flatten()
-            .map(|placement| placement.instance.clone())
-            .next();
-        let shunned = self
-            .memory
-            .shunned
-            .get(&container.name)
-            .map(|(instance, _)| instance.clone());
+        let left = container.primary().map(|copy| copy.instance.clone());
+        let shunned = self.copies.shunned.get(&container.name);
+        let shunned = shunned.filter(|(_, until)| *until > self.now);
         Waiting {
-            container: container.name.clone(),
-            service: container.service.clone(),
+            bound_to: container.bound_to.clone(),
+            avoid: left.or(shunned.map(|(instance, _)| instance.clone())),
+            ..self.kind_of(&container.name, &container.service, spec)
+        }
+    }
+
+    /// A container with this spec that has never run.
+    pub(super) fn kind_of(
+        &self,
+        container: &ContainerName,
+        service: &micado_api::ServiceName,
+        spec: &ServiceSpec,
+    ) -> Waiting {
+        Waiting {
+            container: container.clone(),
+            service: service.clone(),
             location: spec.location.clone(),
             needs: spec.reservation,
             ports: host_ports(&spec.ports),
-            bound_to: container.bound_to.clone(),
-            avoid: left.or(shunned),
+            bound_to: None,
+            avoid: None,
+            platforms: BTreeSet::new(),
+            apart: micado_api::AntiAffinity::default(),
+            volumes: exclusive_volumes(&self.config.cluster, service, &spec.volumes),
         }
     }
 
-    /// Everything the planner looks at.
-    pub(super) fn snapshot(&self, waiting: Vec<Waiting>) -> Snapshot {
-        Snapshot {
-            nodes: self.planner_nodes(),
-            waiting,
-            offers: self.offers(),
-            limits: self.limits(),
+    /// Brings the planner's view of a machine up to date. Containers are visited if it became
+    /// ready, or ceased to be.
+    pub(super) fn update_pool(&mut self, id: &InstanceId) {
+        let Some(instance) = self.ledger.instance(id) else {
+            return;
+        };
+        let node = instance.is_live().then(|| self.planner_node(instance));
+        let old = self.placing.pool.node(id);
+        if old == node.as_ref() {
+            return;
+        }
+        let readiness = old.map(|old| old.readiness);
+        self.ledger.dirty.plan |= !self.placing.waiting.is_empty();
+        if readiness != node.as_ref().map(|node| node.readiness) {
+            let on = self.ledger.index.on(id).cloned();
+            self.ledger.dirty.containers.extend(on);
+        }
+        match node {
+            Some(node) => self.placing.pool.put(node),
+            None => self.placing.pool.remove(id),
         }
     }
 
-    fn planner_nodes(&self) -> Vec<Node> {
-        let mut nodes: BTreeMap<&InstanceId, Node> = self
-            .ledger
-            .instances
-            .values()
-            .filter(|it| it.is_live())
-            .map(|it| (&it.id, self.planner_node(it)))
-            .collect();
-        for container in self.ledger.containers.values() {
-            let spec = &self.ledger.service_of(container).spec;
-            for placement in [&container.placement, &container.leaving]
-                .into_iter()
-                .flatten()
-            {
-                if let Some(node) = nodes.get_mut(&placement.instance) {
-                    node.reserved += spec.reservation;
-                    node.ports.extend(host_ports(&spec.ports));
-                    *node.services.entry(container.service.clone()).or_default() += 1;
-                }
-            }
-        }
-        nodes.into_values().collect()
-    }
-
-    /// The machine itself, with what others have on it.
+    /// The machine, with everything that is promised on it.
     fn planner_node(&self, instance: &Instance) -> Node {
         let seen = self
-            .sight
-            .as_ref()
-            .and_then(|sight| Some((sight, sight.node(&instance.id)?)));
+            .node(&instance.id)
+            .and_then(|node| Some((self.observed.as_ref()?, node)));
         let up = seen.is_some_and(|(_, node)| node.ready);
         let open = seen.is_some_and(|(_, node)| node.active);
         let readiness = match instance.state {
@@ -149,18 +197,51 @@ impl Core {
             InstanceState::Draining | InstanceState::Stopping => Readiness::Draining,
             _ => Readiness::Down,
         };
-        Node {
+        let (reserved, ports) = self.foreign_on(instance);
+        let mut node = Node {
             instance: instance.id.clone(),
             tag: instance.tag.clone(),
             location: instance.location.clone(),
             readiness,
-            capacity: self.for_containers(instance.size),
-            reserved: seen.map_or_else(Resources::default, |(sight, node)| {
-                sight.foreign_reserved(&node.id)
-            }),
-            ports: seen.map_or_else(BTreeSet::new, |(sight, node)| sight.foreign_ports(&node.id)),
+            platform: None,
+            size: instance.size,
+            reserve: self.config.system_reserve,
+            reserved,
+            containers: 0,
+            ports,
+            volumes: BTreeSet::new(),
             services: BTreeMap::new(),
+        };
+        for container in self.ledger.containers_on(&instance.id) {
+            let service = self.ledger.service_of(container);
+            for copy in container.copies_on(&instance.id) {
+                node.reserved += copy.reservation;
+                node.containers += 1;
+                let spec = service.spec_at(copy.spec);
+                node.ports.extend(host_ports(&spec.ports));
+                let cluster = &self.config.cluster;
+                let volumes = exclusive_volumes(cluster, &service.name, &spec.volumes);
+                node.volumes.extend(volumes);
+                *node.services.entry(container.service.clone()).or_default() += 1;
+            }
         }
+        node
+    }
+
+    /// The room and ports that tasks which are no copies of ours have on a machine.
+    pub(super) fn foreign_on(&self, instance: &Instance) -> (Resources, BTreeSet<HostPort>) {
+        let counted = |name: &str| {
+            let container = self.ledger.index.by_swarm_name(name);
+            let container = container.and_then(|name| self.ledger.container(name));
+            container.is_some_and(|container| {
+                let mut copies = container.copies.iter();
+                copies.any(|copy| copy.swarm_name == name && copy.takes_room())
+            })
+        };
+        self.node(&instance.id)
+            .zip(self.observed.as_ref())
+            .map(|(node, observed)| observed.foreign(&node.id, counted))
+            .unwrap_or_default()
     }
 
     /// What can be rented, each flavour with the size that its machines were last seen to have.
@@ -180,10 +261,11 @@ impl Core {
             .map(|(cloud, flavour, promised)| Offer {
                 cloud: cloud.name.clone(),
                 flavour: flavour.name.clone(),
-                capacity: self.for_containers(
-                    self.seen_size(&cloud.name, &flavour.name)
-                        .unwrap_or(promised),
-                ),
+                platform: None,
+                size: self
+                    .seen_size(&cloud.name, &flavour.name)
+                    .unwrap_or(promised),
+                reserve: self.config.system_reserve,
                 price: flavour.price,
                 unavailable: self.unavailable(&cloud.name, &flavour.name),
             })
@@ -200,19 +282,16 @@ impl Core {
 
     /// The size that the newest joined machine of a flavour turned out to have.
     fn seen_size(&self, cloud: &CloudName, flavour: &FlavourName) -> Option<Resources> {
-        let same = self.ledger.instances.values().filter(|it| {
-            it.cloud == *cloud && it.flavour == *flavour && it.origin != Origin::Adopted
-        });
-        same.filter(|it| it.joined_at.is_some())
-            .max_by_key(|it| it.joined_at)
-            .map(|it| it.size)
+        let record = self.ledger.index.of_flavour(cloud, flavour)?;
+        let (_, newest) = record.sized.last()?;
+        Some(self.ledger.instance(newest)?.size)
     }
 
     /// Why a flavour cannot be had now: its cloud does not answer, machines may be there that no
     /// record knows, or it failed and its back-off runs.
     fn unavailable(&self, cloud: &CloudName, flavour: &FlavourName) -> Option<String> {
         match self.clouds.get(cloud) {
-            Some(CloudSight {
+            Some(CloudRecord {
                 error: Some(error), ..
             }) => return Some(format!("{cloud} does not answer: {error}")),
             Some(sight) if !sight.was_asked() => {
@@ -236,28 +315,31 @@ impl Core {
     /// The last machine of a flavour that did not come up, if none did since, and until when the
     /// flavour is left alone for it: longer with each in a row.
     fn backoff(&self, cloud: &CloudName, flavour: &FlavourName) -> Option<(&Instance, Timestamp)> {
-        let same = || {
-            self.ledger
-                .instances
-                .values()
-                .filter(|it| it.cloud == *cloud && it.flavour == *flavour)
-        };
-        let success = same().filter_map(|it| it.joined_at).max();
-        let failed = |it: &&Instance| {
-            it.state == InstanceState::Failed
-                && it.joined_at.is_none()
-                && success.is_none_or(|at| it.state_since > at)
-        };
-        let last = same().filter(failed).max_by_key(|it| it.state_since)?;
-        let doublings = u32::try_from(same().filter(failed).count() - 1)
-            .unwrap_or(u32::MAX)
-            .min(16);
-        let wait = self
-            .config
-            .backoff
-            .saturating_mul(1 << doublings)
-            .min(self.config.backoff_max);
-        Some((last, last.state_since.plus(wait)))
+        let record = self.ledger.index.of_flavour(cloud, flavour)?;
+        let success = record.joined.last().map(|(at, _)| *at);
+        let failed = record.failed.iter().rev();
+        let failed = failed.take_while(|(at, _)| success.is_none_or(|success| *at > success));
+        let (mut doublings, mut last) = (0_u32, None);
+        for (at, id) in failed.take(17) {
+            last.get_or_insert((at, id));
+            doublings += 1;
+        }
+        let (at, last) = last?;
+        let factor = 1 << (doublings - 1);
+        let wait = self.config.backoff.saturating_mul(factor);
+        let wait = wait.min(self.config.backoff_max);
+        Some((self.ledger.instance(last)?, at.plus(wait)))
+    }
+
+    /// Asks to be woken when an instance that would not take a container is tried again.
+    fn wake_for_shunned(&mut self) {
+        let waiting = self.placing.since.keys();
+        let shunned = waiting.filter_map(|name| self.copies.shunned.get(name));
+        let next = shunned
+            .map(|(_, until)| *until)
+            .filter(|until| *until > self.now)
+            .min();
+        next.into_iter().for_each(|at| self.wake(at));
     }
 
     /// Asks to be woken when the next back-off ends.
@@ -277,28 +359,35 @@ impl Core {
     }
 
     pub(super) fn limits(&self) -> Limits {
-        let live = || self.ledger.instances.values().filter(|it| it.is_live());
+        let live = self.ledger.index.live();
         Limits {
             max_instances: self.config.max_instances,
-            instances: u32::try_from(live().count()).unwrap_or(u32::MAX),
+            instances: u32::try_from(live.len()).unwrap_or(u32::MAX),
             max_price: self.config.max_price,
-            price: PricePerHour(live().map(|it| it.price.0).sum()),
+            price: self.ledger.index.price(),
         }
     }
 
-    /// Assigns a container to an instance; what it leaves behind goes on until the new copy runs.
+    /// Assigns a container to an instance; a copy that runs goes on until the new one does.
     fn place(&mut self, name: &ContainerName, instance: &InstanceId, reason: String) {
-        let Some(container) = self.ledger.containers.edit(name) else {
+        let Some(container) = self.ledger.container(name) else {
             return;
         };
+        let service = self.ledger.service_of(container);
         let generation = container.next_generation;
-        container.next_generation += 1;
-        let old = container.placement.replace(Placement {
-            instance: instance.clone(),
+        let copy = Copy {
             generation,
+            instance: instance.clone(),
+            swarm_name: swarm_name(&self.config.cluster, name, generation),
+            spec: service.version,
+            reservation: service.spec.reservation,
+            phase: Phase::Starting,
+        };
+        self.ledger.edit_container(name, |container| {
+            container.next_generation += 1;
+            container.copies.push(copy);
+            container.reason = None;
         });
-        container.leaving = old.or(container.leaving.take());
-        container.reason = None;
         self.decide(Some(name), Some(instance), reason);
     }
 
@@ -315,7 +404,7 @@ impl Core {
         let Some(application) = self.node_application().map(|it| it.name.clone()) else {
             return;
         };
-        let tag = self.fresh_tag(&location);
+        let tag = self.ledger.index.fresh_tag(&location);
         let id = self.request_instance(cloud, flavour, application, tag, location, Origin::Planner);
         let text = format!("renting {flavour} on {cloud}: {reason}");
         self.decide(None, Some(&id), text.clone());
@@ -357,56 +446,30 @@ impl Core {
                 self.now,
             )
         };
-        self.ledger.instances.insert(id.clone(), instance);
+        self.ledger.insert_instance(instance);
+        self.ledger.dirty.mark(Subject::Instance(id.clone()));
         id
     }
 
-    /// `application01` and so on: the first that no record has.
-    fn fresh_tag(&self, location: &Location) -> Tag {
-        let used: BTreeSet<&str> = self
-            .ledger
-            .instances
-            .values()
-            .map(|it| it.tag.as_str())
-            .collect();
-        let numbered = (1_u32..).map(|number| format!("{location}{number:02}"));
-        Tag::trusted(
-            numbered
-                .into_iter()
-                .find(|tag| !used.contains(tag.as_str()))
-                .expect("there are more numbers than records"),
-        )
-    }
-
     /// Leaves a container waiting, and says why. On a machine that is stopped by force it does not
-    /// wait there.
+    /// wait.
     fn wait(&mut self, name: &ContainerName, reason: String) {
-        let forced = self.placed(name).is_some_and(|(_, placement, _)| {
-            self.ledger
-                .instances
-                .get(&placement.instance)
-                .is_some_and(|it| it.force)
+        let container = self.ledger.container(name);
+        let live = container.iter().flat_map(|container| &container.copies);
+        let forced = live.filter(|copy| {
+            let instance = self.ledger.instance(&copy.instance);
+            copy.is_live() && instance.is_some_and(|instance| instance.force)
         });
-        if forced {
-            self.unplace(name, &reason);
+        let forced: Vec<u32> = forced.map(|copy| copy.generation).collect();
+        for generation in forced {
+            self.give_up(name, generation, &reason);
         }
-        let left_by_force = |left: &Placement| {
-            self.ledger
-                .instances
-                .get(&left.instance)
-                .is_some_and(|it| it.force)
-        };
-        let moves_on = self.ledger.containers.get(name).is_some_and(|it| {
-            it.placement.is_none() && it.leaving.as_ref().is_some_and(left_by_force)
-        });
-        let Some(container) = self.ledger.containers.edit(name) else {
-            return;
-        };
-        if moves_on {
-            container.leaving = None;
-        }
-        if container.reason.as_deref() != Some(&reason) {
+        let news = self.ledger.edit_container(name, |container| {
+            let news = container.reason.as_deref() != Some(&reason);
             container.reason = Some(reason.clone());
+            news
+        });
+        if news == Some(true) {
             self.decide(Some(name), None, format!("waits: {reason}"));
         }
     }

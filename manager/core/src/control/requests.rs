@@ -5,11 +5,11 @@ use super::{CallKey, Core, Reply, Request};
 use crate::{
     engine::ImageFacts,
     model::{Container, Desired, Instance, Service},
-    planner::{self, Step},
+    planner,
 };
 use micado_api::{
-    ContainerName, ErrorBody, ErrorCode, InstanceId, InstanceState, InstanceView, LaunchRequest,
-    Origin, Resources, ServiceName, ServiceSpec, StartRequest, Tag,
+    ContainerName, ErrorBody, ErrorCode, InstanceId, LaunchRequest, Origin, Resources, ServiceName,
+    ServiceSpec, StartRequest,
 };
 
 impl Core {
@@ -25,19 +25,16 @@ impl Core {
         }
     }
 
-    /// One more container of a service. The same request name gives the same container.
+    /// More containers of a service. The same request name gives the same containers.
     fn launch(&mut self, launch: LaunchRequest, facts: ImageFacts) -> Result<Reply, ErrorBody> {
         let spec = &launch.spec;
         let name = crate::model::service_name(&spec.client, &spec.image)
             .map_err(|error| ErrorBody::new(ErrorCode::BadRequest, error.to_string()))?;
-        let again = launch.request.as_ref().and_then(|request| {
-            self.ledger
-                .containers
-                .values()
-                .find(|it| it.request.as_ref() == Some(request))
-        });
-        if let Some(again) = again.map(|it| it.name.clone()) {
-            return Ok(self.containers_reply(&[again]));
+        let request = launch.request.as_deref();
+        let again = request.map(|request| self.ledger.index.by_request(request));
+        let again: Vec<ContainerName> = again.into_iter().flatten().cloned().collect();
+        if !again.is_empty() {
+            return Ok(self.containers_reply(&again));
         }
         // A service of which nothing is kept begins anew: its image may have been built again under
         // the same name.
@@ -55,62 +52,66 @@ impl Core {
         if let Some(service) = &kept {
             refuse_other_settings(service, &spec)?;
         }
-        let number = self
-            .ledger
-            .services
-            .get(&name)
-            .map_or(1, |it| it.next_number);
-        let container = ContainerName::trusted(format!("{name}.{number}"));
-        let mut service = kept.unwrap_or(Service {
-            name: name.clone(),
-            spec,
-            pull: facts.pull,
-            next_number: number,
-            created_at: self.now,
-        });
-        let origin = self.refuse_impossible(
-            &mut service,
-            &container,
-            learned.map(|_| launch.spec.reservation),
-        )?;
-        let push = CallKey::Image(name.clone(), service.created_at);
-        self.ledger.services.insert(
-            name.clone(),
-            Service {
-                next_number: number + 1,
-                ..service
-            },
-        );
-        let record = Container {
-            request: launch.request,
-            ..Container::new(container.clone(), name, self.now)
-        };
-        self.ledger.containers.insert(container.clone(), record);
-        self.ledger.images.insert(image.name.clone(), image);
-        self.journal.begin_container(&container);
-        if let Some(origin) = origin {
-            self.decide(Some(&container), None, origin);
-        }
+        let mut service = kept.unwrap_or_else(|| self.afresh(&name, spec, facts.pull));
+        let first = ContainerName::trusted(format!("{name}.{}", service.next_number));
+        let sent = learned.map(|_| launch.spec.reservation);
+        let origin = self.refuse_impossible(&mut service, &first, sent)?;
         // Launching again is what a person does after mending an image that could not be pushed.
-        self.memory.retry.remove(&push);
-        Ok(self.containers_reply(&[container]))
+        let push = CallKey::Image(name.clone(), service.created_at);
+        self.calls.forgive(&push);
+        let numbers = service.next_number..service.next_number + launch.copies.get();
+        service.next_number = numbers.end;
+        self.ledger.insert_service(service);
+        self.ledger.images.insert(image.name.clone(), image);
+        let made: Vec<ContainerName> = numbers
+            .map(|number| ContainerName::trusted(format!("{name}.{number}")))
+            .collect();
+        for container in &made {
+            let record = Container {
+                request: launch.request.clone(),
+                ..Container::new(container.clone(), name.clone(), self.now)
+            };
+            self.ledger.insert_container(record);
+            self.journal.begin_container(container);
+            if let Some(origin) = &origin {
+                self.decide(Some(container), None, origin.clone());
+            }
+        }
+        Ok(self.containers_reply(&made))
+    }
+
+    /// A service with these settings, of which no container is kept. Copies of removed containers
+    /// that have not ended keep theirs.
+    fn afresh(&self, name: &ServiceName, spec: ServiceSpec, pull: Option<String>) -> Service {
+        let Some(before) = self.ledger.service(name) else {
+            return Service::new(name.clone(), spec, pull, self.now);
+        };
+        let containers = self.ledger.index.of_service(name);
+        let containers = containers.filter_map(|name| self.ledger.container(name));
+        let copies = containers.flat_map(|container| &container.copies);
+        let in_use: Vec<u32> = copies.map(|copy| copy.spec).collect();
+        let mut service = before.clone();
+        service.change(spec, pull, &in_use);
+        service.created_at = self.now;
+        service
     }
 
     /// The service of this name, if it has any container.
     fn kept(&self, name: &ServiceName) -> Option<&Service> {
-        let kept = self
-            .ledger
-            .containers
-            .values()
-            .any(|it| it.service == *name && it.desired != Desired::Removed);
-        self.ledger.services.get(name).filter(|_| kept)
+        let mut containers = self.ledger.index.of_service(name);
+        let kept = containers.any(|name| {
+            self.ledger
+                .container(name)
+                .is_some_and(|container| container.desired != Desired::Removed)
+        });
+        self.ledger.service(name).filter(|_| kept)
     }
 
     /// Refuses a container that no machine, rented or to rent, could ever hold. A learned
     /// reservation that none could hold gives way to the one that was sent, if that could be held.
     /// Says where the reservation comes from, if it was learned.
     fn refuse_impossible(
-        &self,
+        &mut self,
         service: &mut Service,
         container: &ContainerName,
         sent: Option<Resources>,
@@ -119,7 +120,8 @@ impl Core {
         let refuse = |reason: String| {
             ErrorBody::new(ErrorCode::Unsatisfiable, format!("`{container}` {reason}"))
         };
-        match (self.why_impossible(service, container), sent) {
+        let waiting = self.kind_of(container, &service.name, &service.spec);
+        match (self.why_impossible(waiting.clone()), sent) {
             (None, None) => Ok(None),
             (None, Some(_)) => Ok(Some(format!(
                 "it is promised {learned}: learned from what containers of `{image}` used, for none was named"
@@ -129,7 +131,11 @@ impl Core {
             )),
             (Some(reason), Some(sent)) => {
                 service.spec.reservation = sent;
-                if self.why_impossible(service, container).is_some() {
+                let needs = sent;
+                if self
+                    .why_impossible(planner::Waiting { needs, ..waiting })
+                    .is_some()
+                {
                     return Err(refuse(reason).hint(format!(
                         "{learned} was learned from what containers of `{image}` used: name another reservation with --memory and --cpu, or add a larger flavour to cloudsetup.xml"
                     )));
@@ -141,40 +147,19 @@ impl Core {
         }
     }
 
-    fn why_impossible(&self, service: &Service, container: &ContainerName) -> Option<String> {
-        let waiting = planner::Waiting {
-            container: container.clone(),
-            service: service.name.clone(),
-            location: service.spec.location.clone(),
-            needs: service.spec.reservation,
-            ports: super::placing::host_ports(&service.spec.ports),
-            bound_to: None,
-            avoid: None,
-        };
-        let plan = planner::plan(&self.snapshot(vec![waiting]));
-        plan.into_iter().find_map(|step| {
-            if let Step::Refuse { reason, .. } = step {
-                Some(reason)
-            } else {
-                None
-            }
-        })
-    }
-
     fn quit(&mut self, name: &str, remove: bool) -> Result<Reply, ErrorBody> {
         let names = self.containers_named(name)?;
         for name in &names {
-            let Some(container) = self.ledger.containers.edit(name) else {
-                continue;
-            };
-            let wanted = match (remove, container.desired) {
-                (true, _) => Desired::Removed,
-                (false, Desired::Running) if container.outcome.is_none() => Desired::Stopped,
-                (false, desired) => desired,
-            };
-            container.desired = wanted;
-            container.reason = None;
+            self.ledger.edit_container(name, |container| {
+                container.desired = match (remove, container.desired) {
+                    (true, _) => Desired::Removed,
+                    (false, Desired::Running) if container.outcome.is_none() => Desired::Stopped,
+                    (false, desired) => desired,
+                };
+                container.reason = None;
+            });
             self.journal.begin_container(name);
+            self.ledger.dirty.containers.insert(name.clone());
         }
         Ok(self.containers_reply(&names))
     }
@@ -183,8 +168,7 @@ impl Core {
         let names = self.containers_named(name)?;
         if let Some(running) = names.iter().find(|name| {
             self.ledger
-                .containers
-                .get(name)
+                .container(name)
                 .is_some_and(Container::wants_room)
         }) {
             return Err(ErrorBody::new(
@@ -200,14 +184,17 @@ impl Core {
 
     /// The containers of this name: a container's own, or all of a service's.
     pub(super) fn containers_named(&self, name: &str) -> Result<Vec<ContainerName>, ErrorBody> {
-        let kept = self
-            .ledger
-            .containers
-            .values()
-            .filter(|it| it.desired != Desired::Removed || it.removed_at.is_none());
-        let named: Vec<_> = kept
-            .filter(|it| it.name.as_str() == name || it.service.as_str() == name)
-            .map(|it| it.name.clone())
+        let own = ContainerName::trusted(name);
+        let kept = |container: &&Container| {
+            container.desired != Desired::Removed || container.removed_at.is_none()
+        };
+        let service = ServiceName::trusted(name);
+        let service = self.ledger.index.of_service(&service);
+        let named: Vec<_> = std::iter::once(&own)
+            .chain(service)
+            .filter_map(|name| self.ledger.container(name))
+            .filter(kept)
+            .map(|container| container.name.clone())
             .collect();
         if named.is_empty() {
             return Err(ErrorBody::new(
@@ -274,9 +261,8 @@ impl Core {
             start.location,
             Origin::User,
         );
-        if let Some(instance) = self.ledger.instances.edit(&id) {
-            instance.files = start.files;
-        }
+        self.ledger
+            .edit_instance(&id, |instance| instance.files = start.files);
         self.journal.begin_instance(&id, start.tag.as_str());
         self.decide(
             None,
@@ -325,7 +311,8 @@ impl Core {
 
     /// Forgets instances that are gone; refused while any machine of this cluster is live.
     fn begin_afresh(&mut self) -> Result<(), ErrorBody> {
-        if let Some(live) = self.ledger.instances.values().find(|it| it.is_live()) {
+        let mut live = self.ledger.index.live().iter();
+        if let Some(live) = live.find_map(|id| self.ledger.instance(id)) {
             return Err(ErrorBody::new(
                 ErrorCode::Conflict,
                 format!(
@@ -346,114 +333,10 @@ impl Core {
             )
             .hint("try again when it answers"));
         }
-        for id in self.ledger.instances.keys() {
-            self.ledger.instances.remove(&id);
+        for id in self.ledger.instances().keys().cloned().collect::<Vec<_>>() {
+            self.ledger.remove_instance(&id);
         }
         Ok(())
-    }
-
-    /// Empties a machine and gives it back. Again, or when it is gone, it changes nothing.
-    fn stop(&mut self, tag: &Tag, force: bool) -> Result<Reply, ErrorBody> {
-        let Some(instance) = self.tagged(tag.as_str()) else {
-            return Err(ErrorBody::new(
-                ErrorCode::NotFound,
-                format!("no instance has the tag `{tag}`"),
-            )
-            .hint("`micado list -i` shows all tags"));
-        };
-        let (id, state) = (instance.id.clone(), instance.state);
-        if instance.accepts_work() && !force {
-            self.refuse_homeless(&id, tag)?;
-        }
-        let stops = instance_may_stop(state);
-        if let Some(instance) = self.ledger.instances.edit(&id).filter(|it| it.is_live()) {
-            instance.force |= force;
-        }
-        if force && matches!(state, InstanceState::Failed | InstanceState::Gone) {
-            self.give_volumes_up(&id);
-        }
-        if stops {
-            self.journal.begin_instance(&id, tag.as_str());
-            self.set_state(&id, InstanceState::Draining);
-            let why = format!("given back: `stop{}`", if force { " --force" } else { "" });
-            self.decide(None, Some(&id), format!("{tag} is {why}"));
-            self.ledger
-                .instances
-                .edit(&id)
-                .into_iter()
-                .for_each(|it| it.reason = Some(why.clone()));
-        }
-        Ok(self.instance_reply(&id))
-    }
-
-    /// What was bound to a machine that is lost may run elsewhere, with empty volumes.
-    fn give_volumes_up(&mut self, id: &InstanceId) {
-        let bound = self
-            .ledger
-            .containers
-            .values()
-            .filter(|it| it.bound_to.as_ref() == Some(id));
-        for name in bound.map(|it| it.name.clone()).collect::<Vec<_>>() {
-            if let Some(container) = self.ledger.containers.edit(&name) {
-                container.bound_to = None;
-            }
-            self.decide(
-                Some(&name),
-                Some(id),
-                "its volumes are given up: `stop --force`".to_owned(),
-            );
-        }
-    }
-
-    /// Refuses to stop a machine while a container on it has nowhere to go or holds a volume there.
-    fn refuse_homeless(&self, id: &InstanceId, tag: &Tag) -> Result<(), ErrorBody> {
-        let refuse = |what: String| {
-            Err(ErrorBody::new(
-                ErrorCode::Conflict,
-                format!("instance `{tag}` cannot be stopped: {what}"),
-            )
-            .hint("`quit` it, or stop with --force"))
-        };
-        let here: Vec<&Container> = self
-            .containers_on(id)
-            .filter(|it| it.wants_room())
-            .collect();
-        if let Some(bound) = here.iter().find(|it| it.bound_to.as_ref() == Some(id)) {
-            let volumes = self
-                .ledger
-                .service_of(bound)
-                .spec
-                .volumes
-                .iter()
-                .map(|it| it.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ");
-            return refuse(format!(
-                "container `{}` keeps its volume there ({volumes})",
-                bound.name
-            ));
-        }
-        let mut snapshot = self.snapshot(here.iter().map(|it| self.as_waiting(it)).collect());
-        for node in snapshot
-            .nodes
-            .iter_mut()
-            .filter(|node| node.instance == *id)
-        {
-            node.readiness = planner::Readiness::Draining;
-        }
-        let homeless = planner::plan(&snapshot)
-            .into_iter()
-            .find_map(|step| match step {
-                Step::Wait { container, reason } | Step::Refuse { container, reason } => {
-                    Some((container, reason))
-                }
-                _ => None,
-            });
-        homeless.map_or(Ok(()), |(container, reason)| {
-            refuse(format!(
-                "container `{container}` would have nowhere to go: {reason}"
-            ))
-        })
     }
 
     fn containers_reply(&self, names: &[ContainerName]) -> Reply {
@@ -465,27 +348,13 @@ impl Core {
         )
     }
 
-    fn instance_reply(&self, id: &InstanceId) -> Reply {
-        let view: InstanceView = self.instance_view(
-            self.ledger
-                .instances
-                .get(id)
-                .expect("only instances in the ledger are answered with"),
-            self.loads().get(id).copied().unwrap_or_default(),
-        );
-        Reply::Instance(Box::new(view))
+    pub(super) fn instance_reply(&self, id: &InstanceId) -> Reply {
+        let instance = self
+            .ledger
+            .instance(id)
+            .expect("only instances in the ledger are answered with");
+        Reply::Instance(Box::new(self.instance_view(instance)))
     }
-}
-
-/// Whether `stop` begins to empty an instance in this state.
-fn instance_may_stop(state: InstanceState) -> bool {
-    !matches!(
-        state,
-        InstanceState::Draining
-            | InstanceState::Stopping
-            | InstanceState::Gone
-            | InstanceState::Failed
-    )
 }
 
 /// A service that has containers is not changed by a launch.

@@ -1,46 +1,86 @@
 //! Machines whose agents have gone: their clouds are asked at once what became of them. Nothing
 //! else follows from it but a preference.
 
-use super::{CallKey, Core};
+use super::{CallKey, Core, dirty::Subject, owner::Known, owner::Owner};
+use crate::model::Instance;
 use micado_api::{CloudName, InstanceId, Timestamp};
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-/// For how long a cloud is asked about a machine whose agent has gone: brokers learn of a death a
+/// Time for which a cloud is asked about a machine whose agent has gone: brokers learn of a death a
 /// moment later. After that, the safety net asks.
 const DOUBT: Duration = Duration::from_secs(10);
 
-/// No cloud is asked more often than that because agents come and go.
+/// Lower bound for the time between two lists of a cloud because agents come and go.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
+/// Agents of machines in use that were connected and are not.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Silent {
+    since: BTreeMap<InstanceId, Timestamp>,
+}
+
+impl Owner for Silent {
+    fn prune(&mut self, known: &Known<'_>) {
+        let live = |id: &InstanceId| known.ledger.instance(id).is_some_and(Instance::is_live);
+        self.since.retain(|id, _| live(id));
+    }
+}
+
 impl Core {
-    /// An agent came or went. One that was never there says nothing by its absence.
+    /// An agent connected or went. The absence of one that was never there says nothing.
     pub(super) fn agent_is(&mut self, instance: InstanceId, connected: bool) {
         if connected {
-            self.memory.silent.remove(&instance);
+            self.silent.since.remove(&instance);
         } else {
-            self.memory.silent.entry(instance).or_insert(self.now);
-            self.ask_about_silent();
+            let since = &mut self.silent.since;
+            since.entry(instance.clone()).or_insert(self.now);
         }
+        self.ledger.dirty.silent = true;
+        self.mark_silent(&instance);
     }
 
-    /// Whether a machine may be cut off: its agent was there and has gone. For that the Swarm too
-    /// would have taken it for down after so long: if it has not, only the agent is dead.
+    fn mark_silent(&mut self, instance: &InstanceId) {
+        self.ledger.dirty.instances.insert(instance.clone());
+        let on = self.ledger.index.on(instance).cloned();
+        self.ledger.dirty.containers.extend(on);
+    }
+
+    /// The Swarm too would have taken a machine for down after so long: if it has not, only the
+    /// agent is dead.
+    fn doubtful(&self) -> Duration {
+        self.config.down_timeout + self.config.heartbeat
+    }
+
+    /// Whether a machine may be cut off: its agent was connected and has gone.
     pub(super) fn is_silent(&self, instance: &InstanceId) -> bool {
-        let doubtful = self.config.down_timeout + self.config.heartbeat;
-        self.memory
-            .silent
-            .get(instance)
-            .is_some_and(|since| self.now.since(*since) < doubtful)
+        let since = self.silent.since.get(instance);
+        since.is_some_and(|since| self.now.since(*since) < self.doubtful())
+    }
+
+    /// Wakes the instance that is visited when the doubt about it ends.
+    pub(super) fn wake_for_silence(&mut self, instance: &InstanceId) {
+        let since = self.silent.since.get(instance);
+        let over = since.map(|since| since.plus(self.doubtful()));
+        if let Some(over) = over.filter(|over| *over > self.now) {
+            self.wake(over);
+        }
     }
 
     /// Asks the clouds of machines that fell silent a moment ago, and asks to be woken for the next
     /// time.
-    pub(super) fn ask_about_silent(&mut self) {
+    pub(super) fn visit_silent(&mut self) {
+        if !std::mem::take(&mut self.ledger.dirty.silent) {
+            return;
+        }
+        self.visit(Subject::Silent);
         for cloud in self.doubted_clouds() {
-            let Some(asked) = self.clouds.get(&cloud).map(|sight| sight.asked) else {
+            let Some(asked) = self.clouds.get(&cloud).map(|cloud| cloud.asked) else {
                 continue;
             };
-            if self.is_in_flight(&CallKey::List(cloud.clone())) {
+            if self.calls.is_in_flight(&CallKey::List(cloud.clone())) {
                 // Its answer brings us here again.
                 continue;
             }
@@ -54,15 +94,11 @@ impl Core {
 
     fn doubted_clouds(&self) -> BTreeSet<CloudName> {
         let doubted = |since: Timestamp| self.now.since(since) < DOUBT;
-        let machines = self
-            .memory
-            .silent
-            .iter()
-            .filter(|(_, since)| doubted(**since))
-            .filter_map(|(id, _)| self.ledger.instances.get(id));
+        let recent = self.silent.since.iter().filter(|(_, at)| doubted(**at));
+        let machines = recent.filter_map(|(id, _)| self.ledger.instance(id));
         machines
-            .filter(|it| it.is_live())
-            .map(|it| it.cloud.clone())
+            .filter(|instance| instance.is_live())
+            .map(|instance| instance.cloud.clone())
             .collect()
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Action, Answer, Call, CallKey, Config, Core, Event, Reply, Request};
 use crate::engine::{
-    EngineError, ImageFacts, NodeView, Observation, ServiceView, TaskState, TaskView,
+    EngineError, ImageFacts, Observation, SwarmNode, SwarmService, SwarmTask, TaskState,
 };
 use crate::store::Contents;
 use micado_api::{
@@ -69,7 +69,9 @@ impl Bench {
         self.lists_answered(actions)
     }
     pub(super) fn look(&mut self) -> Vec<Action> {
-        let actions = self.event(Event::Observed(self.seen.clone()));
+        let mut seen = self.seen.clone();
+        seen.as_of = u64::MAX;
+        let actions = self.event(Event::Observed(seen));
         self.lists_answered(actions)
     }
     fn lists_answered(&mut self, mut actions: Vec<Action>) -> Vec<Action> {
@@ -102,6 +104,7 @@ impl Bench {
             publish_all: false,
             request: request.map(str::to_owned),
             unnamed: micado_api::Unnamed::default(),
+            copies: std::num::NonZeroU32::MIN,
         };
         let (reply, _) = self.ask(Request::Launch(
             launch,
@@ -145,25 +148,22 @@ impl Bench {
         let answer = match call {
             Call::CreateService {
                 container,
-                placement,
+                copy,
+                node,
                 ..
             } => {
                 let CallKey::Service(name) = &key else {
                     unreachable!("services are asked for by their key")
                 };
-                let node = self
-                    .seen
-                    .nodes
-                    .iter()
-                    .find(|node| node.instance.as_ref() == Some(&placement.instance))
-                    .map(|node| node.id.clone());
-                self.seen.tasks.push(task(name, node));
+                self.seen.tasks.push(task(name, Some(node.clone())));
                 let (id, name) = (name.clone(), name.clone());
-                self.seen.services.push(ServiceView {
+                self.seen.services.push(SwarmService {
                     id,
                     name,
                     container: container.name.clone(),
-                    placement,
+                    instance: copy.instance,
+                    node: Some(node),
+                    generation: copy.generation,
                     records: None,
                 });
                 Answer::Engine(Ok(()))
@@ -174,7 +174,7 @@ impl Bench {
                 Answer::Engine(Ok(()))
             }
             Call::SaveLog { .. } => Answer::Log(Ok("last words\n".to_owned())),
-            Call::Observe => return drop(self.look()),
+            Call::Observe { .. } => return drop(self.look()),
             _ => return,
         };
         self.event(Event::Answered(key, answer));
@@ -223,8 +223,8 @@ pub(super) fn machine(id: &InstanceId, state: MachineState) -> Machine {
     }
 }
 
-pub(super) fn node(id: &InstanceId) -> NodeView {
-    NodeView {
+pub(super) fn node(id: &InstanceId) -> SwarmNode {
+    SwarmNode {
         id: format!("node-{id}"),
         hostname: id.to_string(),
         instance: Some(id.clone()),
@@ -237,8 +237,8 @@ pub(super) fn node(id: &InstanceId) -> NodeView {
     }
 }
 
-fn task(service: &str, node: Option<String>) -> TaskView {
-    TaskView {
+fn task(service: &str, node: Option<String>) -> SwarmTask {
+    SwarmTask {
         id: format!("task-{service}"),
         service: service.to_owned(),
         node,
@@ -350,6 +350,7 @@ fn the_intent_is_stored_before_the_machine_is_ordered_and_the_answer_given() {
         publish_all: false,
         request: None,
         unnamed: micado_api::Unnamed::default(),
+        copies: std::num::NonZeroU32::MIN,
     };
     let event = Event::Request(
         9,
@@ -674,7 +675,7 @@ fn a_task_waits_for_the_room_of_the_one_before_it_that_ends() {
     // After its node was away Swarm starts it anew there, while the old one is stopping.
     let old = bench.seen.tasks[0].clone();
     bench.seen.tasks[0].wanted = false;
-    bench.seen.tasks.push(TaskView {
+    bench.seen.tasks.push(SwarmTask {
         id: "next".to_owned(),
         state: TaskState::Pending,
         version: 2,
@@ -759,6 +760,7 @@ fn a_service_of_which_nothing_is_kept_begins_anew() {
             publish_all: false,
             request: None,
             unnamed: micado_api::Unnamed::default(),
+            copies: std::num::NonZeroU32::MIN,
         };
         bench
             .ask(Request::Launch(
@@ -806,6 +808,7 @@ fn the_answer_of_an_old_push_is_not_the_image_of_a_new_service() {
             publish_all: false,
             request: None,
             unnamed: micado_api::Unnamed::default(),
+            copies: std::num::NonZeroU32::MIN,
         };
         let (reply, actions) = bench.ask(Request::Launch(
             launch,

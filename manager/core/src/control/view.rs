@@ -1,10 +1,10 @@
 //! What people are shown, read off the core.
 
-use super::{Core, sight::Sight};
+use super::{Core, observed::Observed};
 use crate::{
     engine::TaskState,
-    metrics::{Placed, Whose},
-    model::{Container, Desired, Instance, Placement, Service},
+    metrics::{Placed, Series},
+    model::{Container, Copy, Desired, Instance, Service},
 };
 use micado_api::{
     ContainerName, ContainerState, ContainerView, DecisionView, ErrorBody, ErrorCode, Explanation,
@@ -74,7 +74,7 @@ impl Core {
     #[must_use]
     pub fn blindness(&self) -> Option<String> {
         let starting = || {
-            self.sight
+            self.observed
                 .is_none()
                 .then(|| "the engine has not been seen yet".to_owned())
         };
@@ -83,10 +83,10 @@ impl Core {
 
     fn foreign_nodes(&self) -> Vec<ForeignNodeView> {
         let nodes = self
-            .sight
+            .observed
             .iter()
-            .flat_map(|sight| &sight.nodes)
-            .filter(|node| self.is_unknown(node));
+            .flat_map(|observed| observed.nodes())
+            .filter(|node| self.is_foreign(node));
         nodes
             .map(|node| ForeignNodeView {
                 node: node.id.clone(),
@@ -102,49 +102,29 @@ impl Core {
     pub fn instances(&self, all: bool) -> Vec<InstanceView> {
         let mut instances: Vec<&Instance> = self
             .ledger
-            .instances
+            .instances()
             .values()
             .filter(|it| all || it.is_live())
             .collect();
         instances.sort_by(|a, b| (a.created_at, &a.tag).cmp(&(b.created_at, &b.tag)));
-        let loads = self.loads();
         instances
             .into_iter()
-            .map(|it| self.instance_view(it, loads.get(&it.id).copied().unwrap_or_default()))
+            .map(|it| self.instance_view(it))
             .collect()
     }
 
-    /// What the containers on each instance are promised, and how many they are.
-    pub(super) fn loads(&self) -> BTreeMap<&InstanceId, (Resources, u32)> {
-        let mut loads: BTreeMap<&InstanceId, (Resources, u32)> = BTreeMap::new();
-        for container in self.ledger.containers.values() {
-            for placement in [&container.placement, &container.leaving]
-                .into_iter()
-                .flatten()
-            {
-                let (reserved, count) = loads.entry(&placement.instance).or_default();
-                *reserved += self.ledger.service_of(container).spec.reservation;
-                *count += 1;
+    pub(super) fn instance_view(&self, it: &Instance) -> InstanceView {
+        let (mut reserved, _) = self.foreign_on(it);
+        let mut containers = 0;
+        for container in self.ledger.containers_on(&it.id) {
+            for copy in container.copies_on(&it.id) {
+                reserved += copy.reservation;
+                containers += 1;
             }
         }
-        loads
-    }
-
-    pub(super) fn instance_view(
-        &self,
-        it: &Instance,
-        (promised, containers): (Resources, u32),
-    ) -> InstanceView {
-        let node = self
-            .sight
-            .as_ref()
-            .and_then(|sight| Some((sight, sight.node(&it.id)?)));
-        let reserved = node.map_or_else(Resources::default, |(sight, node)| {
-            sight.foreign_reserved(&node.id)
-        }) + promised;
         let capacity = self.for_containers(it.size);
         let down = self
-            .memory
+            .nodes
             .down_since
             .contains_key(&it.id)
             .then(|| "its node does not answer".to_owned());
@@ -192,7 +172,7 @@ impl Core {
     pub fn containers(&self, all: bool) -> Vec<ContainerView> {
         let shown = self
             .ledger
-            .containers
+            .containers()
             .values()
             .filter(|it| it.removed_at.is_none() && (all || it.wants_room()));
         shown
@@ -201,20 +181,14 @@ impl Core {
     }
 
     pub(super) fn container_view(&self, name: &ContainerName) -> Option<ContainerView> {
-        let it = self.ledger.containers.get(name)?;
+        let it = self.ledger.container(name)?;
         let spec = &self.ledger.service_of(it).spec;
         let (state, reason) = self.container_state(name)?;
-        let copy = self.moving_copy(it).or(it.placement.as_ref());
-        let instance = copy.and_then(|placement| self.ledger.instances.get(&placement.instance));
-        let seen = copy
-            .map(|placement| self.swarm_name(name, placement))
-            .zip(self.sight.as_ref());
-        let task = seen
-            .as_ref()
-            .and_then(|(swarm_name, sight)| sight.task(swarm_name));
-        let failed = seen
-            .as_ref()
-            .and_then(|(swarm_name, sight)| sight.failure(swarm_name));
+        let copy = self.moving_copy(it).or(it.primary());
+        let instance = copy.and_then(|copy| self.ledger.instance(&copy.instance));
+        let seen = copy.zip(self.observed.as_ref());
+        let task = seen.and_then(|(copy, observed)| observed.task(&copy.swarm_name));
+        let failed = seen.and_then(|(copy, observed)| observed.failure(&copy.swarm_name));
         let published = task
             .map(|task| task.ports.clone())
             .filter(|ports| !ports.is_empty());
@@ -244,8 +218,8 @@ impl Core {
         &self,
         name: &ContainerName,
     ) -> Option<(ContainerState, Option<String>)> {
-        let it = self.ledger.containers.get(name)?;
-        let there = it.placement.is_some() || it.leaving.is_some();
+        let it = self.ledger.container(name)?;
+        let there = it.copies.iter().any(Copy::takes_room);
         match it.desired {
             Desired::Removed if it.removed_at.is_some() => {
                 return Some((ContainerState::Removed, None));
@@ -261,45 +235,36 @@ impl Core {
                 Some(format!("its process ended with {}", outcome.exit_code)),
             ));
         }
-        Some(self.running_state(name, it))
+        Some(self.running_state(it))
     }
 
     /// The old copy of a container that is being moved, while that is the one that runs.
-    fn moving_copy<'a>(&self, it: &'a Container) -> Option<&'a Placement> {
-        let runs = |leaving: &&Placement| {
-            self.sight
-                .as_ref()
-                .is_some_and(|sight| sight.runs(&self.swarm_name(&it.name, leaving)))
-        };
-        it.leaving
-            .as_ref()
-            .filter(runs)
-            .filter(|_| self.blind.is_none() && !self.runs(&it.name))
+    fn moving_copy<'a>(&self, it: &'a Container) -> Option<&'a Copy> {
+        let observed = self.observed.as_ref().filter(|_| self.blind.is_none())?;
+        it.replaced()
+            .find(|copy| observed.runs(&copy.swarm_name))
+            .filter(|_| !self.runs(it))
     }
 
-    fn running_state(
-        &self,
-        name: &ContainerName,
-        it: &Container,
-    ) -> (ContainerState, Option<String>) {
-        if let Some(old) = self.moving_copy(it) {
-            let goal = it.placement.as_ref().map_or_else(
-                || "it waits for a place elsewhere".to_owned(),
-                |new| format!("moving to {}", self.tag_of(&new.instance)),
-            );
+    fn running_state(&self, it: &Container) -> (ContainerState, Option<String>) {
+        if let Some((old, new)) = self.moving_copy(it).zip(it.primary()) {
             return (
                 ContainerState::Running,
-                Some(format!("on {} still, {goal}", self.tag_of(&old.instance))),
+                Some(format!(
+                    "on {} still, moving to {}",
+                    self.tag_of(&old.instance),
+                    self.tag_of(&new.instance)
+                )),
             );
         }
         let waiting = |reason: String| (ContainerState::Waiting, Some(reason));
-        let Some((_, placement, swarm_name)) = self.placed(name) else {
+        let Some(copy) = it.primary() else {
             return waiting(it.reason.clone().unwrap_or_else(|| {
                 self.blindness()
                     .unwrap_or_else(|| "it is being planned".to_owned())
             }));
         };
-        let Some(instance) = self.ledger.instances.get(&placement.instance) else {
+        let Some(instance) = self.ledger.instance(&copy.instance) else {
             let silent = |cloud| {
                 format!("its machine is in no record, and {cloud} has not said yet which it has")
             };
@@ -308,19 +273,16 @@ impl Core {
         if instance.is_arriving() {
             return waiting(self.instance_line(instance));
         }
-        let Some(sight) = self.sight.as_ref().filter(|_| self.blind.is_none()) else {
+        let Some(observed) = self.observed.as_ref().filter(|_| self.blind.is_none()) else {
             return (ContainerState::Unknown, self.blindness());
         };
-        if !sight
-            .node(&placement.instance)
-            .is_some_and(|node| node.ready)
-        {
+        if !self.joins(&copy.instance) {
             return (
                 ContainerState::Unknown,
                 Some(format!("{} does not answer", instance.tag)),
             );
         }
-        match self.task_state(sight, it, &swarm_name) {
+        match self.task_state(observed, it, copy) {
             (ContainerState::Running, None) if self.is_silent(&instance.id) => (
                 ContainerState::Running,
                 Some(format!(
@@ -334,17 +296,18 @@ impl Core {
 
     fn task_state(
         &self,
-        sight: &Sight,
+        observed: &Observed,
         it: &Container,
-        swarm_name: &str,
+        copy: &Copy,
     ) -> (ContainerState, Option<String>) {
-        if let Some(words) = self.memory.refused.get(swarm_name) {
+        let swarm_name = &copy.swarm_name;
+        if let Some(words) = self.copies.refused.get(swarm_name) {
             return (
                 ContainerState::Failing,
                 Some(format!("the engine refused: {words}")),
             );
         }
-        if let Some(words) = self.memory.push_errors.get(&it.service) {
+        if let Some(words) = self.copies.push_errors.get(&it.service) {
             return (
                 ContainerState::Failing,
                 Some(format!(
@@ -352,18 +315,20 @@ impl Core {
                 )),
             );
         }
-        if let Some(failed) = sight.failure(swarm_name) {
+        if let Some(failed) = observed.failure(swarm_name) {
             if failed.state == TaskState::Complete {
-                let words = "its process ended with 0, and is started again".to_owned();
-                return (ContainerState::Failing, Some(words));
+                let message = "its process ended with 0, and is started again".to_owned();
+                return (ContainerState::Failing, Some(message));
             }
             let code = failed
                 .exit_code
                 .filter(|code| *code != 0)
                 .map(|code| format!("exit code {code}"));
-            let memory = self.ledger.service_of(it).spec.reservation.memory;
+            let memory = copy.reservation.memory;
             let killed = self.was_killed(swarm_name, failed.exit_code);
-            let killed = killed.then(|| format!("killed for want of memory (its limit is {memory}): launch it with more --memory"));
+            let killed = killed.then(|| {
+                format!("OOM-killed (its limit is {memory}): launch it with more --memory")
+            });
             let words = [code, killed.or_else(|| failed.message.clone())]
                 .into_iter()
                 .flatten()
@@ -374,7 +339,7 @@ impl Core {
                 Some(words).filter(|words| !words.is_empty()),
             );
         }
-        match sight.task(swarm_name) {
+        match observed.task(swarm_name) {
             Some(task) if task.state == TaskState::Running => (ContainerState::Running, None),
             _ => (ContainerState::Starting, None),
         }
@@ -390,8 +355,7 @@ impl Core {
             None => true,
             Some(names) => names.iter().any(|name| {
                 self.ledger
-                    .containers
-                    .get(name)
+                    .container(name)
                     .is_some_and(|it| it.service == service.name)
             }),
         };
@@ -412,7 +376,7 @@ impl Core {
         };
         Ok(self
             .ledger
-            .services
+            .services()
             .values()
             .filter(wanted)
             .map(view)
@@ -468,11 +432,9 @@ impl Core {
         let (state, reason) = self
             .container_state(name)
             .unwrap_or((ContainerState::Removed, None));
-        let place = self
-            .placed(name)
-            .map_or_else(String::new, |(_, placement, _)| {
-                format!(" on {}", self.tag_of(&placement.instance))
-            });
+        let place = self.placed(name).map_or_else(String::new, |(_, copy)| {
+            format!(" on {}", self.tag_of(&copy.instance))
+        });
         let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         let decisions = self
             .ledger
@@ -502,7 +464,7 @@ impl Core {
     /// Whether there is such an instance, and it has not been given back.
     #[must_use]
     pub fn is_live(&self, id: &InstanceId) -> bool {
-        self.ledger.instances.get(id).is_some_and(Instance::is_live)
+        self.ledger.instance(id).is_some_and(Instance::is_live)
     }
 
     /// Where the container of this name runs, or the only container of this service.
@@ -537,18 +499,14 @@ impl Core {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when the service has several containers.
-    pub fn measured(&self, name: &str) -> Result<Whose, ErrorBody> {
-        let of = |container: &ContainerName| Ok(Whose::Container(container.to_string()));
-        if let Some(own) = self
-            .ledger
-            .containers
-            .values()
-            .find(|it| it.removed_at.is_none() && it.name.as_str() == name)
-        {
+    pub fn measured(&self, name: &str) -> Result<Series, ErrorBody> {
+        let of = |container: &ContainerName| Ok(Series::Container(container.to_string()));
+        let own = self.ledger.containers().get(name);
+        if let Some(own) = own.filter(|it| it.removed_at.is_none()) {
             return of(&own.name);
         }
         if let Some(instance) = self.tagged(name) {
-            return Ok(Whose::Instance(instance.id.clone()));
+            return Ok(Series::Instance(instance.id.clone()));
         }
         let named = self.containers_named(name)?;
         let (all, placed): (Vec<_>, Vec<_>) = (
@@ -566,20 +524,17 @@ impl Core {
 
     /// The copy that runs: of two, the new one.
     fn runs_at(&self, name: &ContainerName) -> Option<SessionPlace> {
-        let (container, sight) = (self.ledger.containers.get(name)?, self.sight.as_ref()?);
-        let running = |placement: &&Placement| {
-            sight
-                .task(&self.swarm_name(name, placement))
-                .is_some_and(|task| task.state == TaskState::Running)
+        let (container, observed) = (self.ledger.container(name)?, self.observed.as_ref()?);
+        let running = |copy: &&Copy| {
+            let task = observed.task(&copy.swarm_name);
+            task.is_some_and(|task| task.state == TaskState::Running)
         };
-        let placement = [&container.placement, &container.leaving]
-            .into_iter()
-            .flatten()
-            .find(running)?;
-        let swarm_name = self.swarm_name(name, placement);
+        let live = container.copies.iter().rev().filter(|copy| copy.is_live());
+        let copy = live.into_iter().find(running)?;
         // Swarm calls the container of a service's only replica so.
-        let engine_name = format!("{swarm_name}.1.{}", sight.task(&swarm_name)?.id);
-        let instance = self.ledger.instances.get(&placement.instance)?;
+        let task = observed.task(&copy.swarm_name)?;
+        let engine_name = format!("{}.1.{}", copy.swarm_name, task.id);
+        let instance = self.ledger.instance(&copy.instance)?;
         Some(SessionPlace {
             container: name.clone(),
             instance: instance.id.clone(),
@@ -588,35 +543,27 @@ impl Core {
         })
     }
 
-    /// Every copy of a container, as agents know it: where it is placed, and where it still is
-    /// while it is being moved.
+    /// Every copy of a container that has not ended, as agents know it.
     #[must_use]
     pub fn placed_copies(&self) -> Vec<Placed> {
-        let places = |it: &'_ Container| {
-            [it.placement.clone(), it.leaving.clone()]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>()
-        };
-        self.ledger
-            .containers
-            .values()
-            .flat_map(|it| {
-                places(it)
-                    .into_iter()
-                    .map(|place| self.placed_copy(it, place))
-            })
+        let copies = self.ledger.containers().values().flat_map(|container| {
+            let copies = container.copies.iter().filter(|copy| copy.takes_room());
+            copies.map(move |copy| (container, copy))
+        });
+        copies
+            .map(|(container, copy)| self.placed_copy(container, copy))
             .collect()
     }
 
-    fn placed_copy(&self, it: &Container, place: Placement) -> Placed {
+    fn placed_copy(&self, container: &Container, copy: &Copy) -> Placed {
+        let service = self.ledger.service_of(container);
         Placed {
-            swarm_service: self.swarm_name(&it.name, &place),
-            container: it.name.clone(),
-            service: it.service.clone(),
-            image: self.ledger.service_of(it).spec.image.clone(),
-            tag: Tag::trusted(self.tag_of(&place.instance)),
-            instance: place.instance,
+            swarm_service: copy.swarm_name.clone(),
+            container: container.name.clone(),
+            service: container.service.clone(),
+            image: service.spec_at(copy.spec).image.clone(),
+            tag: Tag::trusted(self.tag_of(&copy.instance)),
+            instance: copy.instance.clone(),
         }
     }
 
@@ -626,18 +573,16 @@ impl Core {
     /// `NotFound`.
     pub fn log_sources(&self, name: &str) -> Result<Vec<LogSource>, ErrorBody> {
         let source = |name: &ContainerName| {
-            let placed = self.placed(name);
-            let instance = placed
-                .as_ref()
-                .and_then(|(_, placement, _)| self.ledger.instances.get(&placement.instance));
+            let record = self.ledger.container(name);
+            let live = record.and_then(Container::primary);
+            let copy = live.or_else(|| record.and_then(|record| record.copies.last()));
+            let instance = copy.and_then(|copy| self.ledger.instance(&copy.instance));
             let machine = instance.map(|it| (it.id.clone(), it.tag.clone()));
-            let is_there = |swarm_name: &String| {
-                self.sight
-                    .as_ref()
-                    .is_some_and(|sight| sight.has_service(swarm_name))
+            let is_there = |name: &String| {
+                let observed = self.observed.as_ref();
+                observed.is_some_and(|observed| observed.has_service(name))
             };
-            let swarm_name = placed.map(|(_, _, swarm_name)| swarm_name).filter(is_there);
-            let record = self.ledger.containers.get(name);
+            let swarm_name = copy.map(|copy| copy.swarm_name.clone()).filter(is_there);
             let stored = record.and_then(|it| it.log_tail.clone());
             // Once the log of one that is to end is kept, its service may go at any moment.
             let ends = record.is_some_and(|it| !it.wants_room()) && stored.is_some();

@@ -1,24 +1,22 @@
 //! Where points and events are kept: a trait, implemented by every store beside the records.
 
-use super::{Happening, Point, RecallEvents, Resolution};
+use super::{EventRecord, Point, RecallEvents, Resolution};
 use crate::store::StoreError;
 use micado_api::{InstanceId, Timestamp};
 
-/// Whose points.
+/// Points of one instance or one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Whose {
+pub enum Series {
     /// One instance's.
     Instance(InstanceId),
     /// One container's, by name: on whatever instance it was. Points then hold that container only.
     Container(String),
 }
 
-/// Which points.
+/// A query for points.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recall {
-    /// Whose.
-    pub whose: Whose,
-    /// How finely.
+    pub series: Series,
     pub resolution: Resolution,
     /// From this moment on.
     pub from: Timestamp,
@@ -33,9 +31,9 @@ impl Recall {
         if point.resolution != self.resolution || point.at < self.from || point.at >= self.until {
             return None;
         }
-        match &self.whose {
-            Whose::Instance(instance) => (point.instance == *instance).then(|| point.clone()),
-            Whose::Container(name) => {
+        match &self.series {
+            Series::Instance(instance) => (point.instance == *instance).then(|| point.clone()),
+            Series::Container(name) => {
                 let containers = [(name.clone(), *point.containers.get(name)?)].into();
                 Some(Point {
                     instance: point.instance.clone(),
@@ -69,18 +67,18 @@ pub trait History: Send + Sync + std::fmt::Debug {
     /// When the store cannot be read.
     async fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError>;
 
-    /// Keeps events, durably before it returns. One with the same [identity](Happening::identity)
+    /// Keeps events, durably before it returns. One with the same [identity](EventRecord::identity)
     /// is replaced: doing it again changes nothing.
     ///
     /// # Errors
     /// When the store does not take them; some may have been written.
-    async fn record_events(&self, events: &[Happening]) -> Result<(), StoreError>;
+    async fn record_events(&self, events: &[EventRecord]) -> Result<(), StoreError>;
 
     /// Events in the order of what they are told apart by, from whichever end is wanted.
     ///
     /// # Errors
     /// When the store cannot be read.
-    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError>;
+    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<EventRecord>, StoreError>;
 
     /// Lets go of points that are older than their resolution is kept, and of events that are older
     /// than [`EVENTS_KEPT`](super::EVENTS_KEPT) or not among the newest

@@ -32,7 +32,7 @@ pub struct Instance {
     /// Who wanted it.
     pub origin: Origin,
     /// Files a person gave to `start`, name to content.
-    #[serde(default, with = "files")]
+    #[serde(with = "files")]
     pub files: BTreeMap<String, Vec<u8>>,
     /// Why it is in its state, where that needs saying: the broker's words, the deadline that
     /// passed.
@@ -46,7 +46,6 @@ pub struct Instance {
     /// Its Swarm node, once joined.
     pub node: Option<String>,
     /// Give back even what holds volumes or cannot be moved (`stop --force`).
-    #[serde(default)]
     pub force: bool,
     /// When the record was made.
     pub created_at: Timestamp,
@@ -55,7 +54,6 @@ pub struct Instance {
     /// When its node was first ready.
     pub joined_at: Option<Timestamp>,
     /// The key that its credential was first used with, and no other can be; `None` before.
-    #[serde(default)]
     pub joining: Option<Trade>,
 }
 
@@ -68,19 +66,12 @@ pub struct Trade {
     pub at: Timestamp,
 }
 
-/// Contents as base64: a third more than they are, and not four times as much as numbers are. Those
-/// were written before, and are read.
+/// Contents as base64: a third larger than the content, where a JSON array of numbers is four times
+/// as large.
 mod files {
     use base64::{Engine, prelude::BASE64_STANDARD};
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use std::collections::BTreeMap;
-
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Content {
-        Base64(String),
-        Numbers(Vec<u8>),
-    }
 
     pub(super) fn serialize<S: Serializer>(
         files: &BTreeMap<String, Vec<u8>>,
@@ -96,15 +87,12 @@ mod files {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<BTreeMap<String, Vec<u8>>, D::Error> {
-        let files = BTreeMap::<String, Content>::deserialize(deserializer)?;
-        let read = |(name, content)| match content {
-            Content::Base64(text) => BASE64_STANDARD
-                .decode(text)
-                .map(|bytes| (name, bytes))
-                .map_err(D::Error::custom),
-            Content::Numbers(bytes) => Ok((name, bytes)),
+        let files = BTreeMap::<String, String>::deserialize(deserializer)?;
+        let decode = |(name, text)| {
+            let content = BASE64_STANDARD.decode(text).map_err(D::Error::custom)?;
+            Ok((name, content))
         };
-        files.into_iter().map(read).collect()
+        files.into_iter().map(decode).collect()
     }
 }
 

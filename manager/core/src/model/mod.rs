@@ -6,10 +6,10 @@ mod image;
 mod instance;
 mod service;
 
-pub use container::{Container, Desired, Outcome, Placement};
+pub use container::{Container, Copy, Desired, Outcome, Phase};
 pub use image::{Image, Learned, Window};
 pub use instance::{Instance, Trade};
-pub use service::{Service, service_name};
+pub use service::{Service, SpecVersion, service_name};
 
 use micado_api::{ContainerName, InstanceId, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -1,21 +1,90 @@
-//! A service: an image and its settings, which all its containers share.
+//! A service: an image and its settings, in numbered versions; its containers share them.
 
 use micado_api::{ServiceName, ServiceSpec, Timestamp, names::NameError};
 use serde::{Deserialize, Serialize};
+
+/// Settings that copies of a service still run with, and that new ones do not get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpecVersion {
+    /// Its number.
+    pub version: u32,
+    /// The settings.
+    pub spec: ServiceSpec,
+    /// The reference that nodes pull.
+    pub pull: Option<String>,
+}
 
 /// A service and the image its nodes pull.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// `CLIENT_IMAGE`.
     pub name: ServiceName,
-    /// What was asked for.
+    /// The number of its present settings. Rises with every change.
+    pub version: u32,
+    /// The present settings.
     pub spec: ServiceSpec,
     /// The reference that nodes pull; `None` while the image is still on its way to the registry.
     pub pull: Option<String>,
+    /// Earlier settings that copies still run with, oldest first.
+    pub older: Vec<SpecVersion>,
     /// The number that the next container gets; never used twice.
     pub next_number: u32,
     /// When it was first launched.
     pub created_at: Timestamp,
+}
+
+impl Service {
+    /// A service that is launched for the first time.
+    #[must_use]
+    pub fn new(name: ServiceName, spec: ServiceSpec, pull: Option<String>, now: Timestamp) -> Self {
+        Self {
+            name,
+            version: 1,
+            spec,
+            pull,
+            older: Vec::new(),
+            next_number: 1,
+            created_at: now,
+        }
+    }
+
+    /// The settings of this version; the present ones if it is not kept.
+    #[must_use]
+    pub fn spec_at(&self, version: u32) -> &ServiceSpec {
+        let older = self.older.iter().find(|older| older.version == version);
+        older.map_or(&self.spec, |older| &older.spec)
+    }
+
+    /// The service as it was at this version.
+    #[must_use]
+    pub fn at(&self, version: u32) -> Self {
+        let older = self.older.iter().find(|older| older.version == version);
+        older.map_or_else(
+            || self.clone(),
+            |older| Self {
+                version,
+                spec: older.spec.clone(),
+                pull: older.pull.clone(),
+                ..self.clone()
+            },
+        )
+    }
+
+    /// Other settings from now on; the present ones are kept while copies run with them.
+    pub fn change(&mut self, spec: ServiceSpec, pull: Option<String>, in_use: &[u32]) {
+        let (spec, pull) = (
+            std::mem::replace(&mut self.spec, spec),
+            std::mem::replace(&mut self.pull, pull),
+        );
+        let version = self.version;
+        self.older.push(SpecVersion {
+            version,
+            spec,
+            pull,
+        });
+        self.older.retain(|older| in_use.contains(&older.version));
+        self.version += 1;
+    }
 }
 
 /// The name of the service that an image of a client runs as: `CLIENT_IMAGE`, where `IMAGE` is the

@@ -43,7 +43,7 @@ impl Rental {
         Self {
             offer,
             bin: Bin {
-                room: problem.offers[offer].capacity,
+                room: problem.offers[offer].capacity(),
                 ports: Vec::new(),
                 load: Vec::new(),
             },
@@ -53,7 +53,7 @@ impl Rental {
     /// What is on it.
     pub fn load(&self, problem: &Problem<'_>) -> Resources {
         problem.offers[self.offer]
-            .capacity
+            .capacity()
             .saturating_sub(self.bin.room)
     }
 }
@@ -124,13 +124,13 @@ pub(super) fn fill(
             rest -= times;
         }
         while rest > 0 {
-            let offer = if kind.needs().fits_in(&problem.offers[guide].capacity) {
+            let offer = if kind.needs().fits_in(&problem.offers[guide].capacity()) {
                 guide
             } else {
                 problem.cheapest_for(kind.needs())?
             };
             let number = bins.open(offer);
-            let times = kind.times_in(problem.offers[offer].capacity, rest);
+            let times = kind.times_in(problem.offers[offer].capacity(), rest);
             bins.put(number, kind, run, times);
             rest -= times;
         }

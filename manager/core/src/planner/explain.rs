@@ -52,7 +52,7 @@ impl<'p, 's> Explainer<'p, 's> {
         for (number, node) in problem.snapshot.nodes.iter().enumerate() {
             let location = problem.yard.machines[number].location;
             there[location].push(number);
-            sizes[location].insert((node.capacity.memory.0, node.capacity.cpu.0));
+            sizes[location].insert((node.capacity().memory.0, node.capacity().cpu.0));
         }
         let state = |readiness| match readiness {
             Readiness::Ready | Readiness::Arriving | Readiness::Silent => 0,
@@ -118,13 +118,13 @@ impl<'p, 's> Explainer<'p, 's> {
         let offers = &self.problem.snapshot.offers;
         let could_be_rented = offers
             .iter()
-            .any(|offer| kind.needs().fits_in(&offer.capacity));
+            .any(|offer| kind.needs().fits_in(&offer.capacity()));
         let could_be_freed = self.sizes[kind.location]
             .iter()
             .any(|&(memory, cpu)| kind.needs().memory.0 <= memory && kind.needs().cpu.0 <= cpu);
         if let Some(largest) = largest(offers, kind).filter(|_| !could_be_rented && !could_be_freed)
         {
-            let lack = Lack::between(kind.needs(), largest.capacity);
+            let lack = Lack::between(kind.needs(), largest.capacity());
             return Verdict::Refuse(format!(
                 "needs {}: {}",
                 lack.of(kind),
@@ -189,10 +189,10 @@ impl<'p, 's> Explainer<'p, 's> {
         };
         let large_enough: Vec<&Offer> = offers
             .iter()
-            .filter(|offer| kind.needs().fits_in(&offer.capacity))
+            .filter(|offer| kind.needs().fits_in(&offer.capacity()))
             .collect();
         if large_enough.is_empty() {
-            return too_small(largest, &Lack::between(kind.needs(), largest.capacity));
+            return too_small(largest, &Lack::between(kind.needs(), largest.capacity()));
         }
         let limits = &self.problem.snapshot.limits;
         let spent = self.layout.cost(self.problem);
@@ -229,10 +229,10 @@ fn largest<'s>(offers: &'s [Offer], kind: &Kind<'_>) -> Option<&'s Offer> {
     let needs = kind.needs();
     let short_of_memory = offers
         .iter()
-        .all(|offer| offer.capacity.memory < needs.memory);
-    let short_of_cpu = offers.iter().all(|offer| offer.capacity.cpu < needs.cpu);
+        .all(|offer| offer.capacity().memory < needs.memory);
+    let short_of_cpu = offers.iter().all(|offer| offer.capacity().cpu < needs.cpu);
     let rank = |offer: &&Offer| {
-        let Resources { memory, cpu } = offer.capacity;
+        let Resources { memory, cpu } = offer.capacity();
         if short_of_cpu && !short_of_memory {
             (cpu.0, memory.0)
         } else {
@@ -247,7 +247,7 @@ fn too_small(largest: &Offer, lack: &Lack) -> String {
         "the largest flavour is {} on {} with {} for containers",
         largest.flavour,
         largest.cloud,
-        lack.amounts(largest.capacity)
+        lack.amounts(largest.capacity())
     )
 }
 

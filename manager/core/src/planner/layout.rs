@@ -173,7 +173,7 @@ fn carry_out(problem: &Problem<'_>, runs: &[Run], packing: Packing) -> Layout {
 
 /// The machine that this rents.
 pub(super) fn fresh(problem: &Problem<'_>, rented: Rented) -> Machine {
-    let room = problem.offers[rented.offer].capacity;
+    let room = problem.offers[rented.offer].capacity();
     Machine {
         location: rented.location,
         readiness: Readiness::Arriving,

@@ -90,10 +90,10 @@ fn least(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Cost {
         .map(|&(run, count)| problem.kinds[runs[run].kind].needs_of(count))
         .fold(Resources::default(), Resources::add);
     let memory = (needs.memory.0, |offer: usize| {
-        problem.offers[offer].capacity.memory.0
+        problem.offers[offer].capacity().memory.0
     });
     let cpu = (needs.cpu.0, |offer: usize| {
-        problem.offers[offer].capacity.cpu.0
+        problem.offers[offer].capacity().cpu.0
     });
     let bound = |need: u64, has: &dyn Fn(usize) -> u64| {
         let offers = || (0..problem.offers.len()).filter(|&offer| has(offer) > 0);
@@ -180,7 +180,7 @@ fn choices(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Opti
                     let kind = &problem.kinds[runs[run].kind];
                     (
                         ports_first && kind.sample.ports.is_empty(),
-                        Reverse(measure.of(kind.needs(), problem.offers[guide].capacity)),
+                        Reverse(measure.of(kind.needs(), problem.offers[guide].capacity())),
                         run,
                     )
                 });
@@ -213,12 +213,12 @@ fn guides(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Vec<u
     // Offers are sorted by price and then by size, so whoever beats one comes before it, or is its
     // equal.
     let beaten = |&offer: &usize| {
-        (0..offer).any(|other| offers[offer].capacity.fits_in(&offers[other].capacity))
+        (0..offer).any(|other| offers[offer].capacity().fits_in(&offers[other].capacity()))
     };
     let share = |need: u64, has: u64| has as f64 / need.max(1) as f64;
     let both = |offer: usize| {
-        share(needs.memory.0, offers[offer].capacity.memory.0)
-            .min(share(needs.cpu.0, offers[offer].capacity.cpu.0))
+        share(needs.memory.0, offers[offer].capacity().memory.0)
+            .min(share(needs.cpu.0, offers[offer].capacity().cpu.0))
     };
     let mut guides: Vec<usize> = (0..offers.len()).filter(|offer| !beaten(offer)).collect();
     let largest = guides
@@ -237,10 +237,10 @@ impl Choice {
     /// Gives each machine the cheapest size that holds its load.
     fn new(problem: &Problem<'_>, mut machines: Vec<Rental>) -> Self {
         for Rental { offer, bin } in &mut machines {
-            let load = problem.offers[*offer].capacity.saturating_sub(bin.room);
+            let load = problem.offers[*offer].capacity().saturating_sub(bin.room);
             if let Some(cheapest) = problem.cheapest_for(load) {
                 *offer = cheapest;
-                bin.room = problem.offers[cheapest].capacity.saturating_sub(load);
+                bin.room = problem.offers[cheapest].capacity().saturating_sub(load);
             }
         }
         Self {

@@ -27,6 +27,7 @@ mod few;
 mod layout;
 mod many;
 mod patterns;
+mod pool;
 mod problem;
 mod report;
 mod rooms;
@@ -40,16 +41,23 @@ mod yard;
 #[cfg(test)]
 mod tests;
 
-pub use snapshot::{HostPort, Limits, Node, Offer, Readiness, Snapshot, Waiting};
+pub use pool::Pool;
+pub use snapshot::{Demand, HostPort, Limits, Node, Offer, Readiness, Snapshot, Waiting};
 pub use step::Step;
 
 /// What to do with everything that waits, in order of the waiting list: every container is in
-/// exactly one step.
+/// exactly one step. The pool is as before when it returns.
 #[must_use]
-pub fn plan(snapshot: &Snapshot) -> Vec<Step> {
-    if snapshot.waiting.is_empty() {
+pub fn plan(pool: &mut Pool, demand: &Demand<'_>) -> Vec<Step> {
+    if demand.waiting.is_empty() {
         return Vec::new();
     }
-    let problem = problem::Problem::new(snapshot);
+    let snapshot = Snapshot {
+        nodes: pool.nodes().cloned().collect(),
+        waiting: demand.waiting.to_vec(),
+        offers: demand.offers.to_vec(),
+        limits: demand.limits.clone(),
+    };
+    let problem = problem::Problem::new(&snapshot);
     report::steps(&problem, &serve::serve(&problem))
 }

@@ -103,7 +103,7 @@ impl<'s> Problem<'s> {
         offers.sort_by_key(|offer| {
             (
                 offer.price,
-                scale.size(offer.capacity),
+                scale.size(offer.capacity()),
                 &offer.cloud,
                 &offer.flavour,
             )
@@ -123,7 +123,7 @@ impl<'s> Problem<'s> {
     pub fn cheapest_for(&self, needs: Resources) -> Option<usize> {
         self.offers
             .iter()
-            .position(|offer| needs.fits_in(&offer.capacity))
+            .position(|offer| needs.fits_in(&offer.capacity()))
     }
 
     /// What one machine of this offer costs.
@@ -132,7 +132,7 @@ impl<'s> Problem<'s> {
         Cost {
             price: offer.price.0,
             machines: 1,
-            size: self.scale.size(offer.capacity),
+            size: self.scale.size(offer.capacity()),
         }
     }
 
@@ -200,8 +200,8 @@ impl Scale {
             snapshot
                 .nodes
                 .iter()
-                .map(|node| node.capacity)
-                .chain(snapshot.offers.iter().map(|offer| offer.capacity))
+                .map(|node| node.capacity())
+                .chain(snapshot.offers.iter().map(|offer| offer.capacity()))
         };
         let unit = |most: Option<u64>| (1_u64 << 40) as f64 / most.unwrap_or(1).max(1) as f64;
         Self {
@@ -339,7 +339,7 @@ fn yard<'s>(snapshot: &'s Snapshot, names: &mut Names<'s>, scale: Scale) -> Yard
             location: names.location(&node.location),
             readiness: node.readiness,
             rented: false,
-            room: node.capacity.saturating_sub(node.reserved),
+            room: node.capacity().saturating_sub(node.reserved),
             ports: node
                 .ports
                 .iter()

@@ -48,7 +48,7 @@ fn could_be_served_alone(problem: &Problem<'_>, kind: &Kind<'_>) -> bool {
     problem.yard.has_room_for(kind)
         || kind.bound_to == Binding::Free
             && (0..problem.offers.len()).any(|offer| {
-                kind.needs().fits_in(&problem.offers[offer].capacity)
+                kind.needs().fits_in(&problem.offers[offer].capacity())
                     && problem.allows(problem.cost(offer))
             })
 }
@@ -127,7 +127,7 @@ impl Admission<'_, '_> {
         let kind = &problem.kinds[run.kind];
         let spent = layout.cost(problem);
         let affordable = |offer: &usize| {
-            kind.needs().fits_in(&problem.offers[*offer].capacity)
+            kind.needs().fits_in(&problem.offers[*offer].capacity())
                 && problem.allows(spent + problem.cost(*offer))
         };
         let Some(offer) = (0..problem.offers.len())

@@ -1,9 +1,10 @@
 //! What the planner looks at: machines, containers without a place, what can be rented and how much
 //! of it.
 
+use super::{Pool, Step};
 use micado_api::{
-    CloudName, ContainerName, FlavourName, InstanceId, Location, PricePerHour, Protocol, Resources,
-    ServiceName, Tag,
+    AntiAffinity, CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes,
+    NanoCpus, Platform, PricePerHour, Protocol, Resources, ServiceName, Tag,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,12 +45,20 @@ pub struct Node {
     pub location: Location,
     /// Whether it takes containers.
     pub readiness: Readiness,
-    /// What it has for containers: its size less the system reserve.
-    pub capacity: Resources,
-    /// What is promised on it.
+    /// Its operating system and processor; `None` while unknown: nothing is refused for it then.
+    pub platform: Option<Platform>,
+    /// All it has.
+    pub size: Resources,
+    /// Memory of it that is never promised.
+    pub reserve: MemoryBytes,
+    /// Sum of the reservations on it.
     pub reserved: Resources,
+    /// Number of containers on it, foreign ones included.
+    pub containers: u32,
     /// Its ports that are taken.
     pub ports: BTreeSet<HostPort>,
+    /// Volumes with a writer on it.
+    pub volumes: BTreeSet<String>,
     /// How many containers of each service are on it.
     pub services: BTreeMap<ServiceName, u32>,
 }
@@ -71,6 +80,12 @@ pub struct Waiting {
     pub bound_to: Option<InstanceId>,
     /// An instance that it must not be placed on (it is being moved away from it), if any.
     pub avoid: Option<InstanceId>,
+    /// Platforms that its image is made for; any if empty.
+    pub platforms: BTreeSet<Platform>,
+    /// Distance from other containers of its service.
+    pub apart: AntiAffinity,
+    /// Volumes that it writes: one writer per machine and volume.
+    pub volumes: BTreeSet<String>,
 }
 
 /// A size of machine that can be rented.
@@ -80,8 +95,12 @@ pub struct Offer {
     pub cloud: CloudName,
     /// The flavour.
     pub flavour: FlavourName,
-    /// What it has for containers: its size less the system reserve.
-    pub capacity: Resources,
+    /// Its operating system and processor, if known.
+    pub platform: Option<Platform>,
+    /// All it has.
+    pub size: Resources,
+    /// Memory of it that is never promised.
+    pub reserve: MemoryBytes,
     /// What it costs.
     pub price: PricePerHour,
     /// Why it cannot be had right now (it failed, and its back-off runs), if so.
@@ -101,7 +120,36 @@ pub struct Limits {
     pub price: PricePerHour,
 }
 
-/// Everything the planner looks at.
+impl Node {
+    /// What it has for containers: its size less the reserve.
+    #[must_use]
+    pub fn capacity(&self) -> Resources {
+        self.size
+            .saturating_sub(Resources::new(self.reserve, NanoCpus(0)))
+    }
+}
+
+impl Offer {
+    /// What it has for containers: its size less the reserve.
+    #[must_use]
+    pub fn capacity(&self) -> Resources {
+        self.size
+            .saturating_sub(Resources::new(self.reserve, NanoCpus(0)))
+    }
+}
+
+/// Containers without a place, and what can be rented for them.
+#[derive(Debug, Clone, Copy)]
+pub struct Demand<'a> {
+    /// Containers without a place, the one to serve first, first.
+    pub waiting: &'a [Waiting],
+    /// What can be rented.
+    pub offers: &'a [Offer],
+    /// What may be rented.
+    pub limits: &'a Limits,
+}
+
+/// Everything the planner looks at, for a single plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// All machines, those on their way included.
@@ -112,4 +160,21 @@ pub struct Snapshot {
     pub offers: Vec<Offer>,
     /// What may be rented.
     pub limits: Limits,
+}
+
+impl Snapshot {
+    /// Plans on a pool made of these machines alone.
+    #[must_use]
+    pub fn plan(&self) -> Vec<Step> {
+        let mut pool = Pool::default();
+        self.nodes.iter().for_each(|node| pool.put(node.clone()));
+        super::plan(
+            &mut pool,
+            &Demand {
+                waiting: &self.waiting,
+                offers: &self.offers,
+                limits: &self.limits,
+            },
+        )
+    }
 }

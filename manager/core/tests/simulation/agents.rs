@@ -6,7 +6,12 @@ use micado_api::{
     ContainerName, InstanceId, MemoryBytes, NanoCpus, Resources, Timestamp,
     agent::{ContainerEvent, ContainerHappening},
 };
-use micado_core::{control::Event, engine::Observation, metrics::Used, model::Desired};
+use micado_core::{
+    control::Event,
+    engine::{Delta, Observation},
+    metrics::Used,
+    model::Desired,
+};
 use std::collections::BTreeMap;
 
 /// Swarm services and events that are remembered, to be spoken of again.
@@ -36,9 +41,27 @@ impl Agents {
             .map(|it| (it.name.clone(), it.container.clone()))
             .collect();
         for service in &seen.services {
-            let place = (service.name.clone(), service.placement.instance.clone());
+            let place = (service.name.clone(), service.instance.clone());
             if !self.known.contains(&place) {
                 self.known.push(place);
+            }
+        }
+        let excess = self.known.len().saturating_sub(REMEMBERED);
+        self.known.drain(..excess);
+    }
+    /// The core sees a part of it.
+    pub fn glimpsed(&mut self, seen: &Delta) {
+        for (name, service) in &seen.services {
+            match service {
+                Some(service) => {
+                    self.in_sight
+                        .insert(name.clone(), service.container.clone());
+                    let place = (name.clone(), service.instance.clone());
+                    if !self.known.contains(&place) {
+                        self.known.push(place);
+                    }
+                }
+                None => drop(self.in_sight.remove(name)),
             }
         }
         let excess = self.known.len().saturating_sub(REMEMBERED);

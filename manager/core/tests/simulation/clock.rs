@@ -2,7 +2,10 @@
 
 use crate::{machine::MachineTurn, swarm::NodeTurn, task::TaskTurn};
 use micado_api::InstanceId;
-use micado_core::{control::Answer, engine::Observation};
+use micado_core::{
+    control::Answer,
+    engine::{Delta, Observation},
+};
 use std::collections::BTreeMap;
 
 /// When every simulated world begins, in milliseconds since the Unix epoch.
@@ -24,6 +27,10 @@ pub enum Happening {
     Look(u64),
     /// What it saw then reaches the core.
     Seen(u64, Box<Result<Observation, String>>),
+    /// The manager looks at what has changed of the engine, and what it asked for.
+    Glance(u64),
+    /// What it saw then reaches the core.
+    Glimpsed(u64, Box<Result<Delta, String>>),
     /// A call reaches the one it was made to.
     Effect(u64),
     /// Its answer reaches the core.

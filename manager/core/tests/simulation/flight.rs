@@ -6,7 +6,7 @@ use micado_api::CloudName;
 use micado_cloudsetup::BrokerError;
 use micado_core::{
     control::{Answer, Call, CallKey, Event},
-    engine::{EngineError, swarm_name},
+    engine::EngineError,
 };
 
 /// Every call is answered within this time, if only by giving it up.
@@ -148,13 +148,11 @@ impl World {
             Call::CreateService {
                 service,
                 container,
-                placement,
-            } => self.swarm.create(
-                &mut self.clock,
-                &self.config.cluster,
-                (service, container, placement),
-                late,
-            ),
+                copy,
+                node,
+            } => self
+                .swarm
+                .create(&mut self.clock, (service, container, copy, node), late),
             Call::RemoveService { name } => {
                 self.swarm.remove(&mut self.clock, name);
                 Ok(())
@@ -254,15 +252,6 @@ impl World {
             MachineTurn::Returns => self.machine_returns(serial, false),
             MachineTurn::Gone => self.machine_gone(serial),
         }
-    }
-
-    /// The Swarm name of a placement.
-    pub fn swarm_name(
-        &self,
-        container: &micado_core::model::Container,
-        placement: &micado_core::model::Placement,
-    ) -> String {
-        swarm_name(&self.config.cluster, &container.name, placement.generation)
     }
 }
 

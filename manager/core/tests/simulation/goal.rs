@@ -3,10 +3,7 @@
 
 use crate::{swarm::STRANGER, world::World};
 use micado_api::{InstanceState, NanoCpus, Resources, ServiceSpec};
-use micado_core::{
-    engine::swarm_name,
-    model::{Container, Desired, Instance},
-};
+use micado_core::model::{Container, Desired, Instance, Phase};
 
 /// Whether the wanted state is reached.
 ///
@@ -62,34 +59,34 @@ fn container_settled(world: &World, container: &Container) -> Result<(), String>
         .map(|it| it.view.name.as_str())
         .collect();
     if !container.wants_room() {
-        return if services.is_empty() {
+        return if services.is_empty() && container.copies.is_empty() {
             Ok(())
         } else {
             Err(format!(
-                "it is {:?} and has a Swarm service",
-                container.desired
+                "it is {:?} and has {services:?} and {:?}",
+                container.desired, container.copies
             ))
         };
     }
-    let Some(placement) = &container.placement else {
-        let old_copy = container
-            .leaving
-            .as_ref()
-            .map(|it| world.swarm_name(container, it))
-            .filter(|it| world.swarm.runs(it));
+    let Some(copy) = container.primary() else {
         return match services.as_slice() {
             [] => waits_rightly(world, container),
-            [only] if old_copy.as_deref() == Some(*only) => waits_rightly(world, container),
             other => Err(format!("it waits and has {other:?}")),
         };
     };
-    let name = swarm_name(&world.config.cluster, &container.name, placement.generation);
+    let name = copy.swarm_name.as_str();
+    let alone = container.copies.len() == 1;
     match services.as_slice() {
-        [only] if *only == name && world.swarm.runs(&name) && container.leaving.is_none() => Ok(()),
-        [only] if *only == name && container.leaving.is_none() => Err("it does not run".to_owned()),
+        [only] if *only == name && alone && !world.swarm.runs(name) => {
+            Err("it does not run".to_owned())
+        }
+        [only] if *only == name && alone && copy.phase != Phase::Serving => {
+            Err(format!("it runs and its copy is {:?}", copy.phase))
+        }
+        [only] if *only == name && alone => Ok(()),
         other => Err(format!(
-            "it is placed as {name} (leaving {:?}), the Swarm has {other:?}",
-            container.leaving
+            "its copies are {:?}, the Swarm has {other:?}",
+            container.copies
         )),
     }
 }

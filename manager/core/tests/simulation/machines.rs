@@ -11,7 +11,7 @@ use micado_api::{ErrorBody, ErrorCode, InstanceId, MemoryBytes, NanoCpus, Resour
 use micado_cloudsetup::{BrokerError, Machine as Listed, MachineState};
 use micado_core::{
     control::{Call, Reply, Request},
-    engine::NodeView,
+    engine::SwarmNode,
 };
 use std::collections::BTreeMap;
 
@@ -212,7 +212,7 @@ impl World {
             ("flavour", machine.flavour.as_str()),
             ("application", machine.application.as_str()),
         ];
-        let view = NodeView {
+        let view = SwarmNode {
             id: String::new(),
             hostname: machine.tag.to_string(),
             instance: Some(machine.instance.clone()),

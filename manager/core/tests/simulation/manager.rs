@@ -4,20 +4,23 @@
 use crate::{
     clock::Happening,
     core_under_test::Core,
-    invariants::{calls, commits, trades},
+    invariants::{broken, calls, commits, trades},
     machine::MachineTurn,
     trace,
     world::World,
 };
 use micado_api::{ContainerName, InstanceId, Timestamp};
 use micado_core::{
-    control::{Action, CallKey, Event, Ticket},
-    engine::Observation,
+    control::{Action, Call, CallKey, Event, Ticket},
+    engine::{Delta, Observation},
     store::Change,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 const TICK_EVERY: u64 = 10_000;
+
+/// Ticks between two whole looks at the engine.
+const WHOLE_EVERY: u64 = 6;
 
 /// Who comes with a credential.
 pub enum Trader {
@@ -42,8 +45,18 @@ pub struct Manager {
     pub tickets: BTreeMap<Ticket, (usize, u64)>,
     /// Who waits for the answer to a trade.
     pub trades: BTreeMap<Ticket, Trader>,
-    /// A look at the engine is coming.
+    /// A whole look at the engine is coming.
     look_pending: bool,
+    /// A look at a part of it is coming.
+    glance_pending: bool,
+    /// Swarm services that the core asked to be looked at.
+    asked: BTreeSet<String>,
+    /// The number of the last look that the core asked for.
+    number: u64,
+    /// Swarm ids of services that were observed, by name.
+    ids: BTreeMap<String, String>,
+    /// Ticks until the next whole look of the safety net.
+    ticks: u64,
     /// Looks reach the core in order: the last one does then.
     last_seen_at: u64,
     /// Containers that people were last told to be running.
@@ -83,7 +96,10 @@ impl World {
         let manager = &mut self.manager;
         manager.epoch += 1;
         manager.open.clear();
-        manager.look_pending = false;
+        (manager.look_pending, manager.glance_pending) = (false, false);
+        (manager.number, manager.ticks) = (0, 0);
+        manager.asked.clear();
+        manager.ids.clear();
         manager.alarm = None;
         let (low, high) = down_for;
         for (person, _) in std::mem::take(&mut manager.tickets).into_values() {
@@ -112,10 +128,16 @@ impl World {
                 self.manager.blind = false;
                 self.agents.saw(seen);
             }
+            Event::Changed(seen) => self.agents.glimpsed(seen),
             Event::Blind(_) => self.manager.blind = true,
             _ => {}
         }
         let actions = core.handle(Timestamp(self.clock.now), event);
+        let missed = if self.audits {
+            core.audit()
+        } else {
+            Vec::new()
+        };
         self.tally.events += 1;
         let epoch = self.manager.epoch;
         for action in actions {
@@ -126,6 +148,12 @@ impl World {
             self.act(action);
         }
         self.set_alarm();
+        if let Some(action) = missed.first() {
+            self.check(broken(
+                "dirty_set_complete",
+                format!("a full pass would do more: {}", trace::action(action)),
+            ));
+        }
     }
 
     /// The runtime wakes the core when it wanted to be woken; what happens before may change when
@@ -169,7 +197,7 @@ impl World {
         }
         match action {
             Action::Commit(changes) => self.commit(&changes),
-            Action::Call(CallKey::Observe, _) => self.look_soon(20),
+            Action::Call(CallKey::Observe, call) => self.asked_to_look(call),
             Action::Call(key, call) => {
                 self.check(calls::check(self, &key, &call));
                 self.take_off(key, call);
@@ -235,9 +263,75 @@ impl World {
         }
         self.clock
             .at(self.clock.now + TICK_EVERY, Happening::TickDue(epoch));
-        self.look(epoch);
+        self.manager.ticks += 1;
+        if self.manager.blind || self.manager.ticks.is_multiple_of(WHOLE_EVERY) {
+            self.look(epoch);
+        }
+        self.clock.at(
+            self.manager.last_seen_at.max(self.clock.now),
+            Happening::Tick(epoch),
+        );
+    }
+
+    fn asked_to_look(&mut self, call: Call) {
+        let Call::Observe { number, services } = call else {
+            return;
+        };
+        self.manager.number = number;
+        match services {
+            None => self.look_soon(20),
+            Some(services) => {
+                self.manager.asked.extend(services);
+                self.glance_soon(20);
+            }
+        }
+    }
+
+    /// Looks at a part of the engine within so many milliseconds.
+    fn glance_soon(&mut self, within: u64) {
+        if self.manager.core.is_some() && !std::mem::replace(&mut self.manager.glance_pending, true)
+        {
+            self.clock
+                .within(0, within, Happening::Glance(self.manager.epoch));
+        }
+    }
+
+    pub fn glance(&mut self, epoch: u64) {
+        let Some(core) = self
+            .manager
+            .core
+            .as_ref()
+            .filter(|_| epoch == self.manager.epoch)
+        else {
+            return;
+        };
+        let polled = core.polled();
+        let manager = &mut self.manager;
+        manager.glance_pending = false;
+        let asked = std::mem::take(&mut manager.asked);
+        let seen = if self.swarm.down {
+            Err("connection refused".to_owned())
+        } else {
+            Ok(self
+                .swarm
+                .glance(manager.number, asked, polled, &mut manager.ids))
+        };
+        let at = self.comes_back();
         self.clock
-            .at(self.manager.last_seen_at, Happening::Tick(epoch));
+            .at(at, Happening::Glimpsed(epoch, Box::new(seen)));
+    }
+
+    /// When a look that begins now comes back: looks reach the core in order.
+    fn comes_back(&mut self) -> u64 {
+        let takes = self.clock.dice.between(1, 60);
+        self.manager.last_seen_at = self.manager.last_seen_at.max(self.clock.now + takes);
+        self.manager.last_seen_at
+    }
+
+    pub fn glimpsed(&mut self, epoch: u64, seen: Result<Delta, String>) {
+        if epoch == self.manager.epoch {
+            self.deliver(seen.map_or_else(Event::Blind, Event::Changed));
+        }
     }
 
     pub fn tick(&mut self, epoch: u64) {
@@ -262,14 +356,16 @@ impl World {
         let seen = if self.swarm.down {
             Err("connection refused".to_owned())
         } else {
-            Ok(self.swarm.observe())
+            let seen = self.swarm.observe(self.manager.number);
+            let ids = seen
+                .services
+                .iter()
+                .map(|it| (it.name.clone(), it.id.clone()));
+            self.manager.ids.extend(ids);
+            Ok(seen)
         };
-        let takes = self.clock.dice.between(1, 60);
-        self.manager.last_seen_at = self.manager.last_seen_at.max(self.clock.now + takes);
-        self.clock.at(
-            self.manager.last_seen_at,
-            Happening::Seen(epoch, Box::new(seen)),
-        );
+        let at = self.comes_back();
+        self.clock.at(at, Happening::Seen(epoch, Box::new(seen)));
     }
 
     pub fn seen(&mut self, epoch: u64, seen: Result<Observation, String>) {
@@ -284,14 +380,16 @@ impl World {
         let Some(core) = self.manager.core.as_ref() else {
             return;
         };
-        if self.swarm.down || self.manager.look_pending {
+        if self.swarm.down || self.manager.look_pending || self.manager.glance_pending {
             return;
         }
-        let moved = &self.swarm.moved;
-        if self.swarm.changed
-            || !moved.is_empty() && core.in_flight().iter().any(|name| moved.contains(name))
+        let swarm = &self.swarm;
+        let events = !swarm.changed_nodes.is_empty() || !swarm.changed_services.is_empty();
+        if events
+            || !swarm.moved.is_empty()
+                && core.polled().iter().any(|name| swarm.moved.contains(name))
         {
-            self.look_soon(100);
+            self.glance_soon(100);
         }
     }
 }

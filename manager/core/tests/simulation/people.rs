@@ -154,6 +154,7 @@ fn services(client: &str, dice: &mut Dice) -> Vec<(LaunchRequest, ImageFacts)> {
                     publish_all: false,
                     request: None,
                     unnamed,
+                    copies: std::num::NonZeroU32::MIN,
                 },
                 ImageFacts {
                     pull,

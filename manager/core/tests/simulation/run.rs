@@ -181,7 +181,7 @@ pub fn settle(world: &mut World) -> Result<(), Broken> {
         world.tally.ran += world
             .store
             .containers()
-            .filter(|it| it.wants_room() && it.placement.is_some())
+            .filter(|it| it.wants_room() && it.primary().is_some())
             .count() as u64;
         return Ok(());
     }

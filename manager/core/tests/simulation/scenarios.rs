@@ -37,6 +37,7 @@ fn one_launch() -> World {
             publish_all: false,
             request: Some("r1".to_owned()),
             unnamed: micado_api::Unnamed::default(),
+            copies: std::num::NonZeroU32::MIN,
         },
         facts,
     ));
@@ -46,9 +47,8 @@ fn one_launch() -> World {
 /// Whether the one container runs as its record says.
 fn runs(world: &World) -> bool {
     world.store.containers().any(|it| {
-        it.placement
-            .as_ref()
-            .is_some_and(|place| world.swarm.runs(&world.swarm_name(it, place)))
+        it.primary()
+            .is_some_and(|copy| world.swarm.runs(&copy.swarm_name))
     })
 }
 
@@ -163,17 +163,21 @@ fn a_machine_that_never_joins_is_given_back_in_time_and_another_flavour_is_tried
     );
 }
 
+/// The instance and the generation of a copy.
+type Place = (micado_api::InstanceId, u32);
+
+fn place_of(container: &micado_core::model::Container) -> Option<Place> {
+    let copy = container.primary()?;
+    Some((copy.instance.clone(), copy.generation))
+}
+
 /// A world where the one container runs, its machine's number, and the place.
-fn one_that_runs() -> (World, u64, Option<micado_core::model::Placement>) {
+fn one_that_runs() -> (World, u64, Option<Place>) {
     let mut world = one_launch();
     let ran = until(&mut world, 120, runs);
     held(&world, ran);
     let serial = world.machines().next().expect("it has a machine").serial;
-    let place = world
-        .store
-        .containers()
-        .next()
-        .and_then(|it| it.placement.clone());
+    let place = world.store.containers().next().and_then(place_of);
     (world, serial, place)
 }
 
@@ -189,11 +193,7 @@ fn a_machine_that_is_cut_off_for_a_minute_keeps_its_container() {
     held(&world, settled);
     one_of_each(&world, "after the cut");
     assert_eq!(
-        world
-            .store
-            .containers()
-            .next()
-            .and_then(|it| it.placement.clone()),
+        world.store.containers().next().and_then(place_of),
         place,
         "nothing was planned anew"
     );

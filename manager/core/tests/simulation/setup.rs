@@ -7,7 +7,7 @@ use micado_api::{
 use micado_cloudsetup::{Application, BrokerKind, CloudSetup, Flavour, Role};
 use micado_core::{
     control::{Config, heartbeat_for},
-    engine::NodeView,
+    engine::SwarmNode,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -121,8 +121,8 @@ pub fn clouds(config: &Config) -> Vec<Cloud> {
 }
 
 /// The node that the manager itself runs on.
-pub fn managers_node() -> NodeView {
-    NodeView {
+pub fn managers_node() -> SwarmNode {
+    SwarmNode {
         id: String::new(),
         hostname: "manager".to_owned(),
         instance: None,

@@ -4,12 +4,10 @@ use crate::{
     clock::{Clock, Happening},
     task::{Task, TaskTurn},
 };
-use micado_api::{
-    ClusterId, ContainerName, InstanceId, MemoryBytes, NanoCpus, Resources, RestartPolicy,
-};
+use micado_api::{ContainerName, InstanceId, MemoryBytes, NanoCpus, Resources, RestartPolicy};
 use micado_core::{
-    engine::{EngineError, NodeView, Observation, ServiceView, TaskState, swarm_name},
-    model::{Container, Placement, Service as ServiceRecord},
+    engine::{Delta, EngineError, Observation, SwarmNode, SwarmService, SwarmTask, TaskState},
+    model::{Container, Copy, Service as ServiceRecord},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +25,7 @@ pub enum NodeTurn {
 
 /// A node and whether its machine answers.
 pub struct Node {
-    pub view: NodeView,
+    pub view: SwarmNode,
     /// Its machine is off, frozen or cut off; the Swarm notices later.
     pub silent: bool,
     /// When the Swarm notices that it is silent.
@@ -38,7 +36,7 @@ pub struct Node {
 
 /// A Swarm service of ours.
 pub struct Service {
-    pub view: ServiceView,
+    pub view: SwarmService,
     /// Made by a call whose caller had given up on it or died.
     pub late: bool,
     /// A task of it has run.
@@ -63,8 +61,10 @@ pub struct Swarm {
     pub replaces_lost_tasks: bool,
     /// Containers whose process really ended for good.
     pub completed: BTreeSet<ContainerName>,
-    /// Nodes or services changed since the last look.
-    pub changed: bool,
+    /// Nodes with an event since the last look.
+    pub changed_nodes: BTreeSet<String>,
+    /// Services with an event since the last look.
+    pub changed_services: BTreeSet<String>,
     /// Services whose tasks changed since the last look.
     pub moved: BTreeSet<String>,
     /// Tasks or nodes changed, so that something pending may fit.
@@ -74,10 +74,12 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    pub fn observe(&mut self) -> Observation {
-        self.changed = false;
+    pub fn observe(&mut self, as_of: u64) -> Observation {
+        self.changed_nodes.clear();
+        self.changed_services.clear();
         self.moved.clear();
         Observation {
+            as_of,
             nodes: self
                 .nodes
                 .values()
@@ -86,6 +88,62 @@ impl Swarm {
                 .collect(),
             services: self.services.values().map(|it| it.view.clone()).collect(),
             tasks: self.tasks.values().map(|it| it.view.clone()).collect(),
+        }
+    }
+
+    /// Looks at the nodes and services with an event, these services, and the tasks of all of them
+    /// and of those that are polled. `ids` are the services that were observed before.
+    pub fn glance(
+        &mut self,
+        as_of: u64,
+        asked: BTreeSet<String>,
+        polled: BTreeSet<String>,
+        ids: &mut BTreeMap<String, String>,
+    ) -> Delta {
+        let nodes = std::mem::take(&mut self.changed_nodes);
+        let mut services = std::mem::take(&mut self.changed_services);
+        services.extend(asked);
+        self.moved.clear();
+        let node = |id: &String| {
+            self.nodes
+                .values()
+                .map(|it| &it.view)
+                .find(|it| it.id == *id)
+        };
+        let service = |name: &String| self.services.get(name).map(|it| it.view.clone());
+        let services: Vec<_> = services
+            .into_iter()
+            .map(|name| (name.clone(), service(&name)))
+            .collect();
+        for (name, view) in &services {
+            if let Some(view) = view {
+                ids.insert(name.clone(), view.id.clone());
+            }
+        }
+        let on_nodes = self.tasks.values().filter(|it| {
+            it.view
+                .node
+                .as_ref()
+                .is_some_and(|node| nodes.contains(node))
+        });
+        let mut wanted: BTreeSet<String> = on_nodes.map(|it| it.view.service.clone()).collect();
+        let names = services.iter().map(|(name, _)| name).chain(&polled);
+        wanted.extend(names.filter_map(|name| ids.get(name).cloned()));
+        let mut tasks: BTreeMap<String, Vec<SwarmTask>> =
+            wanted.into_iter().map(|id| (id, Vec::new())).collect();
+        for task in self.tasks.values() {
+            if let Some(tasks) = tasks.get_mut(&task.view.service) {
+                tasks.push(task.view.clone());
+            }
+        }
+        Delta {
+            as_of,
+            nodes: nodes
+                .iter()
+                .map(|id| (id.clone(), node(id).cloned()))
+                .collect(),
+            services,
+            tasks: tasks.into_iter().collect(),
         }
     }
 
@@ -115,12 +173,12 @@ impl Swarm {
             .find(|(_, it)| it.view.instance.as_ref() == Some(instance) && !it.left)
     }
 
-    pub fn join(&mut self, clock: &mut Clock, view: NodeView) -> u64 {
+    pub fn join(&mut self, clock: &mut Clock, view: SwarmNode) -> u64 {
         let serial = clock.serial();
         self.nodes.insert(
             serial,
             Node {
-                view: NodeView {
+                view: SwarmNode {
                     id: format!("n{serial}"),
                     ..view
                 },
@@ -129,7 +187,7 @@ impl Swarm {
                 left: false,
             },
         );
-        self.touch_nodes();
+        self.touch_node(&format!("n{serial}"));
         serial
     }
 
@@ -143,22 +201,25 @@ impl Swarm {
     pub fn create(
         &mut self,
         clock: &mut Clock,
-        cluster: &ClusterId,
-        made_from: (&ServiceRecord, &Container, &Placement),
+        made_from: (&ServiceRecord, &Container, &Copy, &str),
         late: bool,
     ) -> Result<(), EngineError> {
-        let (service, container, placement) = made_from;
-        let name = swarm_name(cluster, &container.name, placement.generation);
+        let (service, container, copy, node) = made_from;
+        let name = copy.swarm_name.clone();
         if self.services.contains_key(&name) {
             return Ok(());
         }
         let serial = clock.serial();
-        let view = ServiceView {
+        let view = SwarmService {
             id: format!("s{serial}"),
             name: name.clone(),
             container: container.name.clone(),
-            placement: placement.clone(),
-            records: Some(Box::new((service.clone(), container.clone()))),
+            instance: copy.instance.clone(),
+            node: Some(node.to_owned()),
+            generation: copy.generation,
+            records: serde_json::to_string(&(service, container))
+                .ok()
+                .map(Into::into),
         };
         let task = Task::first(
             serial,
@@ -176,7 +237,7 @@ impl Swarm {
                 restart: service.spec.restart,
             },
         );
-        self.changed = true;
+        self.changed_services.insert(name.clone());
         self.touch_task(&name);
         Ok(())
     }
@@ -202,7 +263,7 @@ impl Swarm {
                 self.tasks.remove(&id);
             }
         }
-        self.changed = true;
+        self.changed_services.insert(name.to_owned());
         self.touch_task(name);
     }
 
@@ -213,7 +274,7 @@ impl Swarm {
             .find(|it| it.view.id == id)
             .ok_or_else(|| EngineError::NotFound(format!("node {id} not found")))?;
         node.view.active = active;
-        self.touch_nodes();
+        self.touch_node(id);
         Ok(())
     }
 
@@ -244,7 +305,7 @@ impl Swarm {
                 self.succeed(clock, &task);
             }
         }
-        self.touch_nodes();
+        self.touch_node(id);
     }
 
     /// Wants another task in the place of this one.
@@ -256,8 +317,8 @@ impl Swarm {
         }
     }
 
-    pub fn touch_nodes(&mut self) {
-        self.changed = true;
+    pub fn touch_node(&mut self, id: &str) {
+        self.changed_nodes.insert(id.to_owned());
         self.unsettled = true;
         self.revision += 1;
     }
@@ -305,13 +366,13 @@ impl Swarm {
             .service
             .as_ref()
             .and_then(|it| self.services.get(it))
-            .map(|it| &it.view.placement.instance);
+            .and_then(|it| it.view.node.as_ref());
         let mut why = "no suitable node (scheduling constraints not satisfied)";
         for (serial, node) in &self.nodes {
             if !node.view.ready
                 || !node.view.active
                 || node.view.manager
-                || pin.is_some() && node.view.instance.as_ref() != pin
+                || pin.is_some_and(|pin| *pin != node.view.id)
             {
                 continue;
             }

@@ -69,11 +69,11 @@ impl Swarm {
                 if self.replaces_lost_tasks {
                     self.replace_lost(clock, node);
                 }
-                self.touch_nodes();
+                self.touch_node(&format!("n{node}"));
             }
             NodeTurn::Heard if !it.silent && !it.left && !it.view.ready => {
                 it.view.ready = true;
-                self.touch_nodes();
+                self.touch_node(&format!("n{node}"));
             }
             _ => {}
         }

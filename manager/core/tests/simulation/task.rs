@@ -1,7 +1,7 @@
 //! One simulated Swarm task: from waiting for room to its end.
 
 use micado_api::{PortMapping, Resources};
-use micado_core::engine::{TaskState, TaskView};
+use micado_core::engine::{SwarmTask, TaskState};
 
 /// What a task does next, by itself.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +18,7 @@ pub enum TaskTurn {
 
 /// A task, of ours or of others.
 pub struct Task {
-    pub view: TaskView,
+    pub view: SwarmTask,
     /// The Swarm name of its service; `None` for a foreign one.
     pub service: Option<String>,
     /// The machine ports that it asks for.
@@ -33,7 +33,7 @@ impl Task {
     }
     /// The next task of the same service.
     pub fn successor(&self, serial: u64) -> Self {
-        let view = TaskView {
+        let view = SwarmTask {
             id: format!("t{serial}"),
             node: None,
             state: TaskState::Pending,
@@ -58,7 +58,7 @@ impl Task {
         reservation: Resources,
         wants: Vec<PortMapping>,
     ) -> Self {
-        let view = TaskView {
+        let view = SwarmTask {
             id: format!("t{serial}"),
             service: service.0,
             node: None,

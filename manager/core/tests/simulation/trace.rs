@@ -43,6 +43,7 @@ impl Trace {
             Event::Tick => "tick".to_owned(),
             Event::Wake => "wake".to_owned(),
             Event::Observed(seen) => format!("seen {}", self.news(seen)),
+            Event::Changed(seen) => format!("part seen {seen:?}"),
             Event::Blind(words) => format!("blind: {words}"),
             Event::Request(ticket, request) => {
                 format!("asked #{ticket} {}", self::request(request))
@@ -92,7 +93,7 @@ impl Trace {
             now.insert(
                 format!(
                     "{}@{}/{}",
-                    service.container, service.placement.instance, service.placement.generation
+                    service.container, service.instance, service.generation
                 ),
                 state,
             );
@@ -189,12 +190,10 @@ fn call(call: &Call) -> Option<String> {
         } => format!("launch {instance} {flavour} on {cloud}"),
         Call::TerminateMachine { cloud, instance } => format!("terminate {instance} on {cloud}"),
         Call::CreateService {
-            container,
-            placement,
-            ..
+            container, copy, ..
         } => format!(
             "create {}@{}/{}",
-            container.name, placement.instance, placement.generation
+            container.name, copy.instance, copy.generation
         ),
         Call::RemoveService { name } => format!("remove {name}"),
         Call::RemoveNode { node } => format!("remove node {node}"),
@@ -239,11 +238,9 @@ fn change(change: &Change) -> String {
 
 fn container(it: &Container) -> String {
     let mut text = format!("{} {:?}", it.name, it.desired);
-    if let Some(at) = &it.placement {
-        let _ = write!(text, " @{}/{}", at.instance, at.generation);
-    }
-    if let Some(from) = &it.leaving {
-        let _ = write!(text, " leaving {}/{}", from.instance, from.generation);
+    for copy in &it.copies {
+        let (instance, generation) = (&copy.instance, copy.generation);
+        let _ = write!(text, " @{instance}/{generation} {:?}", copy.phase);
     }
     if let Some(outcome) = &it.outcome {
         let _ = write!(text, " ended {}", outcome.exit_code);

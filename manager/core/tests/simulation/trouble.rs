@@ -14,7 +14,7 @@ use crate::{
 use micado_api::{InstanceId, MemoryBytes, NanoCpus, Resources};
 use micado_core::{
     control::Request,
-    engine::{NodeView, TaskState},
+    engine::{SwarmNode, TaskState},
 };
 
 /// How long a node may take to dial again once it could: a pause between two attempts, and the
@@ -215,7 +215,8 @@ impl World {
             return;
         }
         self.say(|| "engine back".to_owned());
-        self.swarm.touch_nodes();
+        self.swarm.unsettled = true;
+        self.swarm.revision += 1;
         let ready: Vec<u64> = self
             .swarm
             .nodes
@@ -276,10 +277,13 @@ impl World {
             .per_mille(300)
             .then(|| InstanceId::trusted("of-nobody"));
         match foreign {
-            Some(node) => drop(self.swarm.nodes.remove(&node)),
+            Some(node) => {
+                self.swarm.nodes.remove(&node);
+                self.swarm.touch_node(&format!("n{node}"));
+            }
             None => drop(self.swarm.join(
                 &mut self.clock,
-                NodeView {
+                SwarmNode {
                     hostname: STRANGER.to_owned(),
                     manager: false,
                     instance,
@@ -287,7 +291,6 @@ impl World {
                 },
             )),
         }
-        self.swarm.touch_nodes();
     }
 
     /// Somebody has the credential of one of the machines, and a key of their own.

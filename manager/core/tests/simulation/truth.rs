@@ -17,36 +17,23 @@ impl World {
             .fold((0, 0), |(count, price), it| (count + 1, price + it.price.0))
     }
 
-    /// Containers that are to run and have a place, or one that they are leaving, on this instance.
+    /// Containers with a copy on this instance that has not ended.
     pub fn placed_on<'a>(
         &'a self,
         instance: &'a InstanceId,
     ) -> impl Iterator<Item = (&'a Container, &'a ServiceSpec)> {
-        let here = move |it: &&Container| {
-            [&it.placement, &it.leaving]
-                .into_iter()
-                .flatten()
-                .any(|placement| placement.instance == *instance)
-        };
-        let containers = self
-            .store
-            .containers()
-            .filter(|it| it.wants_room())
-            .filter(here);
+        let here = move |it: &&Container| it.copies_on(instance).next().is_some();
+        let containers = self.store.containers().filter(here);
         containers.filter_map(|it| Some((it, &self.store.service(&it.service)?.spec)))
     }
 
     /// Whether the present copy of a container is not on this instance and runs, or did a moment
     /// ago as far as the manager can know.
     pub fn runs_elsewhere(&self, container: &Container, than: &InstanceId) -> bool {
-        let Some(place) = container
-            .placement
-            .as_ref()
-            .filter(|it| it.instance != *than)
-        else {
+        let Some(place) = container.primary().filter(|copy| copy.instance != *than) else {
             return false;
         };
-        let name = self.swarm_name(container, place);
+        let name = place.swarm_name.clone();
         let ran = || {
             self.manager.said_to_run.contains(&container.name)
                 && self.swarm.services.get(&name).is_some_and(|it| it.has_run)
@@ -61,19 +48,17 @@ impl World {
         else {
             return false;
         };
-        before.leaving.is_none()
+        before.replaced().next().is_none()
             && self
                 .store
                 .container(name)
-                .is_some_and(|it| it.leaving.is_some())
+                .is_some_and(|it| it.replaced().next().is_some())
     }
 
     /// Whether a Swarm service may run its container: it does not when it is on its way out or on a
     /// lost machine, and no core made it when its call came late.
     pub fn may_run(&self, service: &Service) -> bool {
-        !service.late
-            && !self.is_lost(&service.view.placement.instance)
-            && !self.is_going(&service.view.name)
+        !service.late && !self.is_lost(&service.view.instance) && !self.is_going(&service.view.name)
     }
 
     /// Whether the record of an instance says that its containers have to go, wanted or not.

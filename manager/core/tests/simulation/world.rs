@@ -39,6 +39,8 @@ pub struct World {
     pub calm: bool,
     /// What directed scenarios set up.
     pub script: Script,
+    /// After every event, a full pass must find nothing more to do.
+    pub audits: bool,
     /// The first invariant that did not hold.
     pub broken: Option<Broken>,
 }
@@ -119,6 +121,7 @@ impl World {
             cut_until: 0,
             calm: false,
             script: Script::default(),
+            audits: true,
             broken: None,
         }
     }
@@ -149,6 +152,8 @@ impl World {
             Happening::Tick(epoch) => self.tick(epoch),
             Happening::Look(epoch) => self.look(epoch),
             Happening::Seen(epoch, seen) => self.seen(epoch, *seen),
+            Happening::Glance(epoch) => self.glance(epoch),
+            Happening::Glimpsed(epoch, seen) => self.glimpsed(epoch, *seen),
             Happening::Effect(flight) => self.effect(flight),
             Happening::Answer(flight, answer) => self.answered(flight, *answer),
             Happening::Deadline(flight) => self.deadline(flight),

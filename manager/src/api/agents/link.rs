@@ -1,9 +1,9 @@
-//! What only node agents call, known by their instance's client certificate: the token is neither
-//! needed nor enough here.
+//! What only node agents call.
 
 use super::{
     super::{
         ApiState,
+        caller::Agent,
         extract::{Body, Name},
         peer::Peer,
         refusal::{Answer, Refusal},
@@ -39,33 +39,6 @@ const DEAD: Duration = Duration::from_secs(18);
 /// So often it is asked whether a connected agent's instance is still ours.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The caller is the agent of this instance, which has not been given back.
-#[derive(Debug)]
-pub(in crate::api) struct Caller(pub(super) InstanceId);
-
-impl FromRequestParts<ApiState> for Caller {
-    type Rejection = Refusal;
-    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
-        let refuse = |words: &str| Refusal::from(ErrorBody::new(ErrorCode::Unauthorized, words));
-        let Some(Peer {
-            name: Some(name), ..
-        }) = parts.extensions.get::<Peer>()
-        else {
-            return Err(refuse(
-                "this is for node agents: they show their instance's client certificate",
-            ));
-        };
-        let instance = InstanceId::trusted(name.as_ref());
-        let asked = instance.clone();
-        if !state.handle.read(move |core| core.is_live(&asked)).await? {
-            return Err(refuse(
-                "the certificate's instance is not one that is rented",
-            ));
-        }
-        Ok(Self(instance))
-    }
-}
-
 /// A WebSocket that the caller wants to open, refused in our own words when it is none; and what it
 /// is on, if that is TCP.
 pub(in crate::api) struct Upgrade(
@@ -95,7 +68,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
 /// The agent's own connection.
 pub(in crate::api) async fn agent(
     State(state): State<ApiState>,
-    Caller(instance): Caller,
+    Agent(instance): Agent,
     Upgrade(upgrade, _): Upgrade,
 ) -> Response {
     upgrade
@@ -149,11 +122,11 @@ async fn serve(
     let Ok(FromAgent::Hello { run, .. }) = serde_json::from_str(&hello) else {
         return "its hello is not to be understood";
     };
-    let mut ear = Ear {
+    let mut stream = AgentStream {
         state,
         instance,
         run,
-        heard: 0,
+        received: 0,
         acknowledged: 0,
     };
     let (mut turns, mut alive) = (state.metrics.turns(), Instant::now());
@@ -163,14 +136,14 @@ async fn serve(
                 Some(order) => Some(order),
                 None => return "it has connected anew",
             },
-            Ok(()) = turns.changed() => ear.acknowledgement(),
+            Ok(()) = turns.changed() => stream.acknowledgement(),
             message = timeout_at(alive + DEAD, socket.recv()) => match message {
                 Err(_) => return "nothing came from it any more",
                 Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => return "the connection has ended",
                 Ok(Some(Ok(message))) => {
                     alive = Instant::now();
                     match message {
-                        Message::Text(text) => match ear.hear(&text).await {
+                        Message::Text(text) => match stream.receive(&text).await {
                             Ok(answer) => answer,
                             Err(end) => {
                                 // It is told why; whether that arrives is its own matter.
@@ -192,20 +165,20 @@ async fn serve(
     }
 }
 
-/// What was heard on one connection.
-struct Ear<'a> {
+/// State of one connection.
+struct AgentStream<'a> {
     state: &'a ApiState,
     instance: &'a InstanceId,
     run: String,
-    /// The highest sequence that came; they begin at 1.
-    heard: u64,
-    /// Up to where it was told that it need not keep them.
+    /// Highest sequence received; they begin at 1.
+    received: u64,
+    /// Highest sequence acknowledged to the agent.
     acknowledged: u64,
 }
 
-impl Ear<'_> {
-    /// What is answered, or why it is not listened to any longer.
-    async fn hear(&mut self, text: &str) -> Result<Option<ToAgent>, &'static str> {
+impl AgentStream<'_> {
+    /// Handles a message. Returns the answer, or the reason to close the connection.
+    async fn receive(&mut self, text: &str) -> Result<Option<ToAgent>, &'static str> {
         let (state, instance) = (self.state, self.instance);
         match serde_json::from_str(text) {
             Ok(FromAgent::Samples(batch)) => {
@@ -214,7 +187,7 @@ impl Ear<'_> {
                     .metrics
                     .take(&state.handle, instance, &self.run, batch)
                     .await?;
-                self.heard = self.heard.max(sequence);
+                self.received = self.received.max(sequence);
                 return Ok(self.acknowledgement());
             }
             Ok(FromAgent::Event(event)) => {
@@ -248,7 +221,7 @@ impl Ear<'_> {
             .state
             .metrics
             .recorded(self.instance, &self.run)?
-            .min(self.heard);
+            .min(self.received);
         let more = sequence > self.acknowledged;
         self.acknowledged = self.acknowledged.max(sequence);
         more.then_some(ToAgent::Ack { sequence })
@@ -271,7 +244,7 @@ async fn revoked(state: &ApiState, instance: &InstanceId) {
 /// A session's connection, which the agent was asked to open.
 pub(in crate::api) async fn session(
     State(state): State<ApiState>,
-    Caller(instance): Caller,
+    Agent(instance): Agent,
     Name(id): Name,
     Upgrade(upgrade, _): Upgrade,
 ) -> Answer<Response> {
@@ -298,7 +271,7 @@ pub(in crate::api) struct Renewed {
 /// A new certificate for the instance that asks, whatever the request calls it.
 pub(in crate::api) async fn renew(
     State(state): State<ApiState>,
-    Caller(instance): Caller,
+    Agent(instance): Agent,
     Body(request): Body<Renewal>,
 ) -> Answer<Json<Renewed>> {
     let unusable = |words| {

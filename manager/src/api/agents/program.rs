@@ -1,12 +1,10 @@
 //! The agent's own program, for machines that were made from an image without it.
 
-use super::{
-    super::{
-        ApiState,
-        extract::Query,
-        refusal::{Answer, Refusal},
-    },
-    link::Caller,
+use super::super::{
+    ApiState,
+    caller::Agent,
+    extract::Query,
+    refusal::{Answer, Refusal},
 };
 use axum::{
     body::Body,
@@ -19,7 +17,6 @@ use std::{env::consts::ARCH, path::Path};
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 
-/// What the machine is.
 #[derive(Debug, serde::Deserialize)]
 pub(in crate::api) struct Machine {
     /// Its processor, as `uname -m` says.
@@ -29,7 +26,7 @@ pub(in crate::api) struct Machine {
 /// The program, for the machine of an instance and for its processor.
 pub(in crate::api) async fn program(
     State(state): State<ApiState>,
-    Caller(instance): Caller,
+    Agent(instance): Agent,
     Query(Machine { machine }): Query<Machine>,
 ) -> Answer<Response> {
     let Some(path) = &state.gate.agent else {

@@ -93,10 +93,6 @@ fn names_and_images_are_checked() {
         "service `a/b_web` may hold only letters, digits, `-`, `_` and `.`"
     );
     assert_eq!(
-        said(|it| it.spec.location = Location::trusted("")),
-        "location `` is empty"
-    );
-    assert_eq!(
         said(|it| it.request = Some(String::new())),
         "the request's own name must have 1 to 128 characters"
     );
@@ -242,13 +238,6 @@ fn a_start_is_checked() {
     };
     assert_eq!(
         said(StartRequest {
-            tag: micado_api::Tag::trusted("a b"),
-            ..good.clone()
-        }),
-        "tag `a b` may hold only letters, digits, `-`, `_` and `.`"
-    );
-    assert_eq!(
-        said(StartRequest {
             application: " ".to_owned(),
             ..good.clone()
         }),
@@ -261,6 +250,14 @@ fn a_start_is_checked() {
         }),
         "file `../x` is not a plain file name"
     );
+}
+
+#[test]
+fn a_moment_that_no_clock_shows_is_refused() {
+    assert_eq!(moment("since", None), Ok(()));
+    assert_eq!(moment("since", Some(LAST_MOMENT)), Ok(()));
+    let refused = moment("since", Some(LAST_MOMENT + 1)).expect_err("too late");
+    assert!(refused.message.contains("`since`"), "{refused:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{HostPort, STATE, Tick};
 use crate::store::Place;
 use clap::{Args, ValueEnum};
 use micado_api::PricePerHour;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 /// What is done with nodes of the Swarm that are no machine of ours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -179,6 +179,14 @@ pub struct ManagerArgs {
     /// its cloud says that it runs: `90s`, `5m`, from 15s to 1h.
     #[arg(long, env = "MICADO_DOWN_TIMEOUT", hide_env_values = true, default_value = "2m", value_name = "TIME", value_parser = down_timeout)]
     pub down_timeout: Duration,
+    /// Take over a cluster that another manager leads with another store. That manager stops
+    /// deciding; without this, a cluster whose manager is alive is refused.
+    #[arg(long)]
+    pub take_over: bool,
+    /// How long the cluster stays this manager's when it gives no sign of life: only then may a
+    /// manager with another store adopt it. From 3s to 10m.
+    #[arg(long, env = "MICADO_LEASE", hide_env_values = true, default_value = "30s", value_name = "TIME", value_parser = lease)]
+    pub lease: Duration,
     /// How often everything is checked, whatever happens: seconds, or a cron expression with
     /// seconds.
     #[arg(
@@ -204,15 +212,28 @@ pub struct ManagerArgs {
 /// The Swarm needs three heartbeats of some seconds to tell a silent machine from a slow one; and
 /// nobody's containers are away for longer than an hour on purpose.
 fn down_timeout(text: &str) -> Result<Duration, String> {
+    time_within(text, 15..=3600, "not from `15s` to `1h`")
+}
+
+/// Three renewals must fit in; and nobody waits for longer to adopt a cluster.
+fn lease(text: &str) -> Result<Duration, String> {
+    time_within(text, 3..=600, "not from `3s` to `10m`")
+}
+
+fn time_within(
+    text: &str,
+    seconds: RangeInclusive<u64>,
+    otherwise: &str,
+) -> Result<Duration, String> {
     let time = text
         .parse::<jiff::SignedDuration>()
         .ok()
         .and_then(|time| Duration::try_from(time).ok());
     let time = time.ok_or("expected a time with its unit, such as `90s` or `5m`")?;
-    let range = Duration::from_secs(15)..=Duration::from_secs(3600);
+    let range = Duration::from_secs(*seconds.start())..=Duration::from_secs(*seconds.end());
     if range.contains(&time) {
         Ok(time)
     } else {
-        Err("it is not from `15s` to `1h`".to_owned())
+        Err(format!("it is {otherwise}"))
     }
 }

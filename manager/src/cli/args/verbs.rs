@@ -4,7 +4,7 @@ use super::{CopyPlace, Port, STATE, Since, Volume};
 use crate::store::Place;
 use clap::{Args, ValueEnum};
 use micado_api::{CloudName, FlavourName, Location, MemoryBytes, NanoCpus, RestartPolicy, Tag};
-use std::path::PathBuf;
+use std::{num::NonZeroU32, path::PathBuf};
 
 /// The flags of `start`.
 #[derive(Debug, Args)]
@@ -63,6 +63,9 @@ pub struct LaunchArgs {
     /// The location of the machines it may run on.
     #[arg(short, long, default_value_t)]
     pub location: Location,
+    /// Containers to run; they are planned together, and made all or none.
+    #[arg(long, default_value_t = NonZeroU32::MIN, value_name = "N")]
+    pub copies: NonZeroU32,
     /// The entry point, instead of the image's own.
     #[arg(short, long)]
     pub script: Option<String>,

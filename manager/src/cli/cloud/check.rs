@@ -109,6 +109,7 @@ fn local(cloud: &Cloud, args: &CheckArgs) -> LocalCloud {
         LocalConfig {
             network: String::new(),
             image: args.node_image.clone(),
+            subnet: None,
         },
     )
 }

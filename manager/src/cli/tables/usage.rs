@@ -203,7 +203,7 @@ fn what(what: ContainerHappening) -> String {
         ContainerHappening::Died { exit_code, oom } => format!(
             "died: exit code {exit_code}{}",
             if oom {
-                ", killed for want of memory"
+                ", OOM-killed"
             } else {
                 ""
             }

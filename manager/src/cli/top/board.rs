@@ -16,14 +16,12 @@ use std::cmp::Reverse;
 /// What the manager said.
 #[derive(Debug, Serialize)]
 pub(super) struct Seen {
-    /// When.
     pub(super) at: Timestamp,
     pub(super) status: StatusView,
     pub(super) instances: Vec<InstanceView>,
     pub(super) containers: Vec<ContainerView>,
 }
 
-/// The heading and the tables.
 #[derive(Debug)]
 pub(super) struct Board {
     heading: [String; 2],

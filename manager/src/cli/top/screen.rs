@@ -9,7 +9,6 @@ use std::io::{self, Write};
 
 /// To the alternate screen, without a cursor.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
-/// Back.
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 /// The columns and rows of a terminal that does not tell: what all have had.

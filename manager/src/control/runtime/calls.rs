@@ -24,24 +24,22 @@ const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 /// Lines of a log's end that are kept.
 const LOG_LINES: u32 = 1000;
 
-/// Everything that the core's calls go to.
+/// Systems outside of the core that its calls go to.
 #[derive(Debug)]
-pub struct Outside {
+pub struct Effects {
     /// Which cluster: part of every machine's name.
     pub cluster: ClusterId,
-    /// What every machine is ordered with, so that it can join.
-    pub way_in: WayIn,
+    /// Files that every machine is ordered with.
+    pub join: JoinConfig,
     /// The engine that runs the containers.
     pub engine: Arc<dyn Engine>,
-    /// The clouds' brokers.
     pub brokers: BTreeMap<CloudName, Arc<dyn Broker>>,
-    /// Where nodes find images.
     pub registry: Arc<Registry>,
 }
 
 /// How a machine finds the manager and proves that it is the one that was ordered.
 #[derive(Debug)]
-pub struct WayIn {
+pub struct JoinConfig {
     /// Where it trades its credential.
     pub url: String,
     /// Who has signed the certificate that it finds there, PEM.
@@ -50,7 +48,7 @@ pub struct WayIn {
     pub key: Arc<CredentialKey>,
 }
 
-impl WayIn {
+impl JoinConfig {
     /// What the machine of this instance, with these labels, finds below `/etc/micado`.
     fn files(&self, instance: &InstanceId, labels: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
         let files = [
@@ -71,8 +69,7 @@ impl WayIn {
     }
 }
 
-impl Outside {
-    /// Carries a call out.
+impl Effects {
     pub(super) async fn perform(&self, call: Call) -> Answer {
         let kind = call.kind();
         match call {
@@ -105,11 +102,12 @@ impl Outside {
             Call::CreateService {
                 service,
                 container,
-                placement,
+                copy,
+                node,
             } => Answer::Engine(
                 within(
                     TIMEOUT,
-                    self.engine.create(&service, &container, &placement),
+                    self.engine.create(&service, &container, &copy, &node),
                     EngineError::Unavailable,
                 )
                 .await,
@@ -150,7 +148,7 @@ impl Outside {
                 .await,
             ),
             Call::SaveLog { name, .. } => Answer::Log(self.log_tail(&name).await),
-            Call::Observe => unreachable!("{kind} is the watcher's"),
+            Call::Observe { .. } => unreachable!("{kind} is the watcher's"),
         }
     }
 
@@ -188,7 +186,7 @@ impl Outside {
             (labels::FLAVOUR, flavour.as_str()),
             (labels::APPLICATION, application.as_str()),
         ];
-        let mut files = self.way_in.files(&instance, &said);
+        let mut files = self.join.files(&instance, &said);
         files.extend(
             user_files
                 .into_iter()
@@ -245,13 +243,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let pki = Pki::open(folder.path()).expect("an authority");
         let url = "https://10.0.0.1:7443/v1/join".to_owned();
-        let way_in = WayIn {
+        let join = JoinConfig {
             url,
             authority: pki.authority().to_owned(),
             key: Arc::new(pki.credential_key().expect("a key")),
         };
         let id = InstanceId::trusted("0123abcd");
-        let files = way_in.files(
+        let files = join.files(
             &id,
             &[
                 (labels::INSTANCE, "0123abcd"),
@@ -270,11 +268,11 @@ mod tests {
         assert_eq!(text("manager"), "https://10.0.0.1:7443/v1/join\n");
         assert_eq!(text("ca.crt"), pki.authority());
         assert_eq!(
-            way_in.key.instance(text("credential").trim_end()),
+            join.key.instance(text("credential").trim_end()),
             Some(id.clone())
         );
         assert_eq!(
-            way_in.files(
+            join.files(
                 &id,
                 &[
                     (labels::INSTANCE, "0123abcd"),

@@ -7,9 +7,9 @@ mod outage;
 mod recollection;
 mod watcher;
 
-pub use calls::{Outside, WayIn};
+pub use calls::{Effects, JoinConfig};
 
-use super::{Action, Call, CallKey, Config, Core, Event, Handle, Input, Reply, Ticket};
+use super::{Action, Call, CallKey, Config, Core, Event, Handle, Input, Read, Reply, Ticket};
 use crate::{
     clock,
     metrics::History,
@@ -20,34 +20,41 @@ use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use watcher::Watcher;
 
 /// An event, and the core it is for: answers to the calls of a core that was dropped are dropped
 /// too, as in a crash.
 type Incoming = (u64, Event);
 
-/// The loop.
+/// Events that are handled together at most.
+const BATCH: usize = 1024;
+
+/// Calls to the engine about Swarm services that run at once: measured, more do not make 300 of
+/// them any quicker.
+const ENGINE_CALLS: usize = 16;
+
 #[derive(Debug)]
 pub struct Runtime {
     config: Config,
     store: Arc<dyn Store>,
     history: Arc<dyn History>,
-    outside: Arc<Outside>,
+    effects: Arc<Effects>,
     inbox: mpsc::Receiver<Input>,
     progress: broadcast::Sender<Progress>,
     waiting: HashMap<Ticket, oneshot::Sender<Result<Reply, ErrorBody>>>,
+    engine_calls: Arc<Semaphore>,
     /// Which core it is: rises each time one is made anew.
     life: u64,
 }
 
-/// Rings the loop: the safety net's turn has come.
+/// Ticks a job.
 #[derive(Debug, Clone)]
-pub struct Bell(mpsc::Sender<()>);
+pub struct Ticker(mpsc::Sender<()>);
 
-impl Bell {
-    /// The safety net's turn. One that is not heard because another is still ringing is not missed.
-    pub fn ring(&self) {
+impl Ticker {
+    /// Ticks once. A tick that comes while another waits is dropped.
+    pub fn tick(&self) {
         let _ = self.0.try_send(());
     }
 }
@@ -59,7 +66,7 @@ impl Runtime {
         config: Config,
         store: Arc<dyn Store>,
         history: Arc<dyn History>,
-        outside: Outside,
+        effects: Effects,
     ) -> (Self, Handle) {
         let (handle, inbox, progress) = Handle::new();
         (
@@ -67,17 +74,18 @@ impl Runtime {
                 config,
                 store,
                 history,
-                outside: Arc::new(outside),
+                effects: Arc::new(effects),
                 inbox,
                 progress,
                 waiting: HashMap::new(),
+                engine_calls: Arc::new(Semaphore::new(ENGINE_CALLS)),
                 life: 0,
             },
             handle,
         )
     }
 
-    /// Runs until `stop` is true. `ticks` brings the turns of the safety net: see [`bell`].
+    /// Runs until `stop` is true. `ticks` brings the turns of the safety net: see [`ticker`].
     ///
     /// # Errors
     /// When the store cannot be loaded at the start, or later turns out to be another manager's or
@@ -88,32 +96,33 @@ impl Runtime {
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), StoreError> {
         let (sender, mut events) = mpsc::unbounded_channel::<Incoming>();
-        let (watcher, mut seen) = Watcher::start(self.outside.engine.clone());
+        let (watcher, mut seen) = Watcher::start(self.effects.engine.clone());
         let store = self.store.clone();
         let mut core = self.new_core(store.load().await?, &sender);
-        watcher.look();
+        watcher.look(0, None);
         loop {
             let wake = core.wake_at().map(|at| at.since(clock::now()));
-            let happened = tokio::select! {
+            let first = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
                 Some(event) = seen.recv() => Ok(event),
                 Some((life, event)) = events.recv() => if life == self.life { Ok(event) } else { continue },
                 () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => Ok(Event::Wake),
-                Some(()) = ticks.recv() => { watcher.look(); Ok(Event::Tick) }
-                Some(input) = self.inbox.recv() => match input {
-                    Input::Request(ticket, request, answer) => {
-                        self.waiting.insert(ticket, answer);
-                        Ok(Event::Request(ticket, *request))
-                    }
-                    Input::Read(read) => { read(Ok(&core)); continue }
-                    Input::Tell(event) => Ok(*event),
+                Some(()) = ticks.recv() => { watcher.tick(); Ok(Event::Tick) }
+                Some(input) = self.inbox.recv() => match self.event(input) {
+                    Ok(event) => Ok(event),
+                    Err(read) => { read(Ok(&core)); continue }
                 },
                 error = store.lost() => Err(error),
             };
-            let mut done = match happened {
-                Ok(event) => {
-                    self.carry_out(core.handle(clock::now(), event), &sender, &watcher)
-                        .await
+            let mut done = match first {
+                Ok(first) => {
+                    let (batch, read) = self.batch(first, &mut events);
+                    let actions = core.handle_all(clock::now(), batch);
+                    let done = self.carry_out(actions, &sender, &watcher).await;
+                    if let (Ok(()), Some(read)) = (&done, read) {
+                        read(Ok(&core));
+                    }
+                    done
                 }
                 Err(error) => Err(error),
             };
@@ -122,7 +131,7 @@ impl Runtime {
                     return Ok(());
                 };
                 core = self.new_core(contents, &sender);
-                watcher.look();
+                watcher.look(0, None);
                 // Before anything else is heard: an agent may be there again by then.
                 let told = gone
                     .into_iter()
@@ -138,7 +147,45 @@ impl Runtime {
                     .collect();
                 done = self.carry_out(told, &sender, &watcher).await;
             }
-            watcher.poll(core.in_flight());
+            if let Some(services) = core.polls() {
+                watcher.poll(services);
+            }
+        }
+    }
+
+    /// All that waits already, and a read that came after it: one reconcile pass and one commit for
+    /// all of them.
+    fn batch(
+        &mut self,
+        first: Event,
+        events: &mut mpsc::UnboundedReceiver<Incoming>,
+    ) -> (Vec<Event>, Option<Read>) {
+        let mut batch = vec![first];
+        while batch.len() < BATCH
+            && let Ok((life, event)) = events.try_recv()
+        {
+            batch.extend((life == self.life).then_some(event));
+        }
+        while batch.len() < BATCH
+            && let Ok(input) = self.inbox.try_recv()
+        {
+            match self.event(input) {
+                Ok(event) => batch.push(event),
+                Err(read) => return (batch, Some(read)),
+            }
+        }
+        (batch, None)
+    }
+
+    /// The event that an input is; a read is none.
+    fn event(&mut self, input: Input) -> Result<Event, Read> {
+        match input {
+            Input::Request(ticket, request, answer) => {
+                self.waiting.insert(ticket, answer);
+                Ok(Event::Request(ticket, *request))
+            }
+            Input::Tell(event) => Ok(*event),
+            Input::Read(read) => Err(read),
         }
     }
 
@@ -187,7 +234,9 @@ impl Runtime {
         for action in actions {
             match action {
                 Action::Commit(changes) => self.commit(&changes).await?,
-                Action::Call(_, Call::Observe) => watcher.look(),
+                Action::Call(_, Call::Observe { number, services }) => {
+                    watcher.look(number, services);
+                }
                 Action::Call(key, call) => self.call(key, call, sender.clone()),
                 Action::Reply(ticket, reply) => drop(
                     self.waiting
@@ -211,20 +260,30 @@ impl Runtime {
     }
 
     fn call(&self, key: CallKey, call: Call, sender: mpsc::UnboundedSender<Incoming>) {
-        let (outside, life) = (self.outside.clone(), self.life);
+        let (effects, life) = (self.effects.clone(), self.life);
+        let turns = match call {
+            Call::CreateService { .. } | Call::RemoveService { .. } => {
+                Some(self.engine_calls.clone())
+            }
+            _ => None,
+        };
         tokio::spawn(async move {
+            let _turn = match &turns {
+                Some(turns) => turns.acquire().await.ok(),
+                None => None,
+            };
             let kind = call.kind();
             fault::point(&format!("before-{kind}"));
-            let answer = outside.perform(call).await;
+            let answer = effects.perform(call).await;
             fault::point(&format!("after-{kind}"));
             drop(sender.send((life, Event::Answered(key, answer))));
         });
     }
 }
 
-/// A bell, and the ticks that it rings.
+/// A ticker and its ticks.
 #[must_use]
-pub fn bell() -> (Bell, mpsc::Receiver<()>) {
+pub fn ticker() -> (Ticker, mpsc::Receiver<()>) {
     let (sender, receiver) = mpsc::channel(1);
-    (Bell(sender), receiver)
+    (Ticker(sender), receiver)
 }

@@ -3,7 +3,7 @@
 use super::Incoming;
 use crate::{
     control::Event,
-    metrics::{First, Happening, History, RecallEvents},
+    metrics::{EventRecord, History, Order, RecallEvents},
 };
 use micado_api::agent::ContainerHappening;
 use std::{collections::HashSet, sync::Arc};
@@ -20,7 +20,7 @@ pub(super) async fn recollect(
     core: mpsc::UnboundedSender<Incoming>,
 ) {
     match history
-        .recall_events(&RecallEvents::any(First::Newest, MOST))
+        .recall_events(&RecallEvents::any(Order::NewestFirst, MOST))
         .await
     {
         Ok(latest) => kills(&latest).for_each(|it| {
@@ -30,13 +30,13 @@ pub(super) async fn recollect(
             )))
         }),
         Err(error) => {
-            tracing::warn!(%error, "what happened to containers before now cannot be read: who was killed for want of memory is not told from who failed")
+            tracing::warn!(%error, "what happened to containers before now cannot be read: OOM kills are not told from other failures")
         }
     }
 }
 
 /// The last deaths of Swarm services that were for want of memory.
-fn kills(latest_first: &[Happening]) -> impl Iterator<Item = &Happening> {
+fn kills(latest_first: &[EventRecord]) -> impl Iterator<Item = &EventRecord> {
     let mut known = HashSet::new();
     let deaths = latest_first.iter().filter_map(|it| {
         if let ContainerHappening::Died { oom, .. } = it.what {

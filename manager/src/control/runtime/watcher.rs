@@ -3,12 +3,16 @@
 
 use crate::{
     control::Event,
-    engine::{Engine, EngineEvent, Observation},
+    engine::{Delta, Engine, EngineEvent, Observation, SwarmService, SwarmTask},
 };
 use futures_util::{FutureExt, StreamExt, stream::BoxStream};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
 
@@ -22,71 +26,112 @@ const LIVELY: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// The longest time without a whole look: the safety net under the deltas.
+const WHOLE_EVERY: Duration = Duration::from_secs(60);
+/// More services than this are looked at by a whole look.
+const PART: usize = 500;
+
+/// A look that the runtime asks for.
+#[derive(Debug)]
+enum Ask {
+    /// A numbered look of the core, at these Swarm services or at everything.
+    Look(u64, Option<Vec<String>>),
+    /// A tick: a whole look if the last was long ago.
+    Tick,
+}
+
 /// How to steer the watcher, whose task ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Watcher {
-    look: Arc<Notify>,
-    poll: watch::Sender<Vec<String>>,
+    asks: mpsc::UnboundedSender<Ask>,
+    poll: watch::Sender<BTreeSet<String>>,
 }
 
 impl Watcher {
-    /// Starts to watch; what is seen comes out of the receiver.
+    /// Starts to watch; observations come out of the receiver.
     pub(super) fn start(engine: Arc<dyn Engine>) -> (Self, mpsc::Receiver<Event>) {
-        let (look, (poll, polled), (sender, seen)) = (
-            Arc::new(Notify::new()),
-            watch::channel(Vec::new()),
-            mpsc::channel(1),
-        );
-        let eyes = Eyes {
+        let (asks, asked) = mpsc::unbounded_channel();
+        let (poll, polled) = watch::channel(BTreeSet::new());
+        let (sender, seen) = mpsc::channel(1);
+        let task = WatchTask {
             engine,
-            last: None,
+            sees: false,
+            ids: HashMap::new(),
+            tasks: HashMap::new(),
+            number: 0,
             sender,
             pause: FIRST_PAUSE,
+            whole_at: Instant::now(),
             looked: Instant::now(),
             moved: Instant::now(),
         };
-        tokio::spawn(eyes.watch(look.clone(), polled));
-        (Self { look, poll }, seen)
+        tokio::spawn(task.watch(asked, polled));
+        (Self { asks, poll }, seen)
     }
-    /// Look at everything.
-    pub(super) fn look(&self) {
-        self.look.notify_one();
+
+    /// Looks at these Swarm services, or at everything.
+    pub(super) fn look(&self, number: u64, services: Option<Vec<String>>) {
+        drop(self.asks.send(Ask::Look(number, services)));
     }
-    /// Poll the tasks of these Swarm services until told otherwise.
-    pub(super) fn poll(&self, services: Vec<String>) {
-        self.poll.send_if_modified(|polled| {
-            let changed = *polled != services;
-            *polled = services;
-            changed
-        });
+
+    /// Looks at everything if the last whole look was long ago.
+    pub(super) fn tick(&self) {
+        drop(self.asks.send(Ask::Tick));
+    }
+
+    /// Polls the tasks of these Swarm services until told otherwise.
+    pub(super) fn poll(&self, services: BTreeSet<String>) {
+        self.poll.send_replace(services);
     }
 }
 
-/// What the watcher's task keeps.
-struct Eyes {
+/// The state of the watcher's task.
+struct WatchTask {
     engine: Arc<dyn Engine>,
-    /// What was seen last; `None` while blind.
-    last: Option<Observation>,
+    /// The engine answered the last whole look.
+    sees: bool,
+    /// Swarm ids of the services that were observed, by name. One that is gone stays until its tasks
+    /// are.
+    ids: HashMap<String, String>,
+    /// Their tasks as last observed, by id.
+    tasks: HashMap<String, Vec<SwarmTask>>,
+    /// The number of the last look that was asked for.
+    number: u64,
     sender: mpsc::Sender<Event>,
     /// Before a blind watcher looks again.
     pause: Duration,
-    /// When it last looked, whole or at tasks.
+    whole_at: Instant,
+    /// When it last looked, whole or at a part.
     looked: Instant,
     /// When something last changed.
     moved: Instant,
 }
 
-impl Eyes {
-    async fn watch(mut self, look: Arc<Notify>, mut polled: watch::Receiver<Vec<String>>) {
+/// The scope of one look.
+#[derive(Default)]
+struct Scope {
+    whole: bool,
+    services: BTreeSet<String>,
+}
+
+impl WatchTask {
+    async fn watch(
+        mut self,
+        mut asked: mpsc::UnboundedReceiver<Ask>,
+        mut polled: watch::Receiver<BTreeSet<String>>,
+    ) {
         let mut events = self.engine.events();
         loop {
             let services = polled.borrow_and_update().clone();
-            let event = tokio::select! {
+            let seen = tokio::select! {
                 event = events.next() => match event {
                     Some(event) => Some(self.heard(event, &mut events).await),
                     None => return,
                 },
-                () = look.notified() => Some(self.look().await),
+                ask = asked.recv() => match ask {
+                    Some(ask) => self.asked(ask, &mut asked).await,
+                    None => return,
+                },
                 changed = polled.changed() => match changed {
                     Ok(()) => {
                         self.moved = Instant::now();
@@ -94,13 +139,15 @@ impl Eyes {
                     }
                     Err(_) => return,
                 },
-                () = sleep_until(self.looked + self.pause), if self.last.is_none() => {
+                () = sleep_until(self.looked + self.pause), if !self.sees => {
                     self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                     Some(self.look().await)
                 }
-                () = sleep_until(self.looked + self.pace()), if self.last.is_some() && !services.is_empty() => self.look_at_tasks(&services).await,
+                () = sleep_until(self.looked + self.pace()), if self.sees && !services.is_empty() => {
+                    self.poll(&services).await
+                }
             };
-            if let Some(event) = event
+            if let Some(event) = seen
                 && self.sender.send(event).await.is_err()
             {
                 return;
@@ -108,7 +155,7 @@ impl Eyes {
         }
     }
 
-    /// Between two looks at the tasks in flight.
+    /// Between two looks at the tasks that are polled.
     fn pace(&self) -> Duration {
         if self.moved.elapsed() < LIVELY {
             POLL
@@ -117,75 +164,185 @@ impl Eyes {
         }
     }
 
-    /// One look for all events that are there already: events come in crowds.
+    /// One look for all that is asked already: asks come in crowds.
+    async fn asked(
+        &mut self,
+        mut ask: Ask,
+        more: &mut mpsc::UnboundedReceiver<Ask>,
+    ) -> Option<Event> {
+        let mut scope = Scope::default();
+        loop {
+            match ask {
+                Ask::Look(number, services) => {
+                    self.number = self.number.max(number);
+                    scope.whole |= services.is_none();
+                    scope.services.extend(services.into_iter().flatten());
+                }
+                Ask::Tick => scope.whole |= self.whole_at.elapsed() >= WHOLE_EVERY,
+            }
+            match more.try_recv() {
+                Ok(next) => ask = next,
+                Err(_) => break,
+            }
+        }
+        if scope.whole || !scope.services.is_empty() {
+            Some(self.look_at(scope).await)
+        } else {
+            None
+        }
+    }
+
+    /// One look for all events that are there already.
     async fn heard(
         &mut self,
         mut event: EngineEvent,
         events: &mut BoxStream<'static, EngineEvent>,
     ) -> Event {
+        let mut scope = Scope::default();
         loop {
-            if let EngineEvent::Lost(words) = event {
-                return self.blind(words);
+            match event {
+                EngineEvent::Lost(message) => return self.blind(message),
+                EngineEvent::Service { name } => drop(scope.services.insert(name)),
+                // What a node's change does to tasks has no events of its own.
+                EngineEvent::Connected | EngineEvent::Node { .. } => scope.whole = true,
             }
             match events.next().now_or_never() {
                 Some(Some(next)) => event = next,
-                _ => return self.look().await,
+                _ => return self.look_at(scope).await,
             }
         }
     }
 
-    fn blind(&mut self, words: String) -> Event {
-        (self.last, self.looked) = (None, Instant::now());
-        Event::Blind(words)
+    fn blind(&mut self, message: String) -> Event {
+        (self.sees, self.looked) = (false, Instant::now());
+        Event::Blind(message)
     }
 
-    /// Everything.
+    async fn look_at(&mut self, scope: Scope) -> Event {
+        let names: Vec<String> = scope.services.into_iter().collect();
+        if scope.whole || !self.sees || names.len() > PART {
+            return self.look().await;
+        }
+        let (as_of, engine) = (self.number, self.engine.clone());
+        // Tasks first: then the service of every task is in the list that follows.
+        let found = async {
+            let tasks = engine.tasks(&names).await?;
+            Ok::<_, crate::engine::EngineError>((engine.services(&names).await?, tasks))
+        };
+        let Ok((services, tasks)) = found.await else {
+            return self.look().await;
+        };
+        self.looked = Instant::now();
+        self.moved = self.looked;
+        for service in &services {
+            self.ids.insert(service.name.clone(), service.id.clone());
+        }
+        let mut there: HashMap<String, SwarmService> = services
+            .into_iter()
+            .map(|service| (service.name.clone(), service))
+            .collect();
+        let services = names
+            .iter()
+            .map(|name| (name.clone(), there.remove(name)))
+            .collect();
+        let tasks = self.tasks_of(names.iter(), tasks);
+        Event::Changed(Delta {
+            as_of,
+            nodes: Vec::new(),
+            services,
+            tasks,
+        })
+    }
+
+    /// Everything. Only a whole look may fail.
     async fn look(&mut self) -> Event {
+        let as_of = self.number;
         match self.engine.observe().await {
             Ok(observation) => {
                 (self.pause, self.looked) = (FIRST_PAUSE, Instant::now());
-                if self.last.as_ref() != Some(&observation) {
-                    self.moved = self.looked;
-                    self.last = Some(observation.clone());
-                }
-                Event::Observed(observation)
+                self.whole_at = self.looked;
+                self.sees = true;
+                self.take_over(&observation);
+                Event::Observed(Observation {
+                    as_of,
+                    ..observation
+                })
             }
             Err(error) => self.blind(error.to_string()),
         }
     }
 
-    /// The tasks of these services; `None` when nothing about them changed. When they cannot be
-    /// had, everything: only a whole look may fail.
-    async fn look_at_tasks(&mut self, services: &[String]) -> Option<Event> {
-        let fresh = self.engine.tasks(services).await;
-        let (Some(last), Ok(fresh)) = (self.last.as_mut(), fresh) else {
+    fn take_over(&mut self, seen: &Observation) {
+        let mut tasks: HashMap<String, Vec<SwarmTask>> = HashMap::new();
+        for task in &seen.tasks {
+            match tasks.get_mut(&task.service) {
+                Some(of_service) => of_service.push(task.clone()),
+                None => drop(tasks.insert(task.service.clone(), vec![task.clone()])),
+            }
+        }
+        for of_service in tasks.values_mut() {
+            of_service.sort_by(|a, b| a.id.cmp(&b.id));
+        }
+        let services = seen.services.iter();
+        self.ids.retain(|_, id| tasks.contains_key(id));
+        self.ids
+            .extend(services.map(|service| (service.name.clone(), service.id.clone())));
+        if self.tasks != tasks {
+            self.moved = self.looked;
+            self.tasks = tasks;
+        }
+    }
+
+    /// The tasks of these services by id, an empty list for one that has none any more.
+    fn tasks_of<'a>(
+        &mut self,
+        names: impl Iterator<Item = &'a String>,
+        tasks: Vec<SwarmTask>,
+    ) -> Vec<(String, Vec<SwarmTask>)> {
+        let mut by_service: HashMap<String, Vec<SwarmTask>> = names
+            .filter_map(|name| self.ids.get(name))
+            .map(|id| (id.clone(), Vec::new()))
+            .collect();
+        for task in tasks {
+            if let Some(of_service) = by_service.get_mut(&task.service) {
+                of_service.push(task);
+            }
+        }
+        for (id, of_service) in &mut by_service {
+            of_service.sort_by(|a, b| a.id.cmp(&b.id));
+            if of_service.is_empty() {
+                self.tasks.remove(id);
+            } else {
+                self.tasks.insert(id.clone(), of_service.clone());
+            }
+        }
+        by_service.into_iter().collect()
+    }
+
+    /// The tasks of these services; `None` when nothing about them changed.
+    async fn poll(&mut self, services: &BTreeSet<String>) -> Option<Event> {
+        let names: Vec<String> = services.iter().cloned().collect();
+        let Ok(fresh) = self.engine.tasks(&names).await else {
             return Some(self.look().await);
         };
-        let names: BTreeSet<&str> = services.iter().map(String::as_str).collect();
-        let ids: BTreeSet<&str> = last
-            .services
+        let known: HashMap<String, Vec<SwarmTask>> = names
             .iter()
-            .filter(|it| names.contains(it.name.as_str()))
-            .map(|it| it.id.as_str())
+            .filter_map(|name| self.ids.get(name))
+            .map(|id| (id.clone(), self.tasks.get(id).cloned().unwrap_or_default()))
             .collect();
-        let (mut polled, mut others): (Vec<_>, Vec<_>) = last
-            .tasks
-            .drain(..)
-            .partition(|task| ids.contains(task.service.as_str()));
-        let mut fresh: Vec<_> = fresh
-            .into_iter()
-            .filter(|task| ids.contains(task.service.as_str()))
-            .collect();
-        polled.sort_by(|a, b| a.id.cmp(&b.id));
-        fresh.sort_by(|a, b| a.id.cmp(&b.id));
-        let changed = polled != fresh;
-        others.extend(fresh);
-        last.tasks = others;
         self.looked = Instant::now();
-        if changed {
-            self.moved = self.looked;
+        let mut tasks = self.tasks_of(names.iter(), fresh);
+        tasks.retain(|(id, tasks)| known.get(id) != Some(tasks));
+        if tasks.is_empty() {
+            return None;
         }
-        changed.then(|| Event::Observed(last.clone()))
+        self.moved = self.looked;
+        Some(Event::Changed(Delta {
+            // It shows tasks only: no look that was asked for has come back with it.
+            as_of: 0,
+            tasks,
+            ..Delta::default()
+        }))
     }
 }
 

@@ -5,7 +5,12 @@ use crate::engine::{
     EngineError, EngineEvent,
     docker::{ask, explain},
 };
-use bollard::{Docker, errors::Error, models::EventMessage, query_parameters::EventsOptions};
+use bollard::{
+    Docker,
+    errors::Error,
+    models::{EventMessage, EventMessageTypeEnum},
+    query_parameters::EventsOptions,
+};
 use futures_util::{
     StreamExt,
     future::{Either, select},
@@ -49,7 +54,7 @@ impl Watch {
         loop {
             let lost = match &mut self.messages {
                 Some(messages) => match messages.next().await {
-                    Some(Ok(_)) => return EngineEvent::Changed,
+                    Some(Ok(message)) => return changed(message),
                     Some(Err(error)) => explain("hear the engine's events", &error),
                     None => {
                         EngineError::Unavailable("the engine ended its stream of events".to_owned())
@@ -73,6 +78,17 @@ impl Watch {
                 return EngineEvent::Lost(lost.to_string());
             }
         }
+    }
+}
+
+/// The thing that an event is about; one that does not say is as good as a new connection.
+fn changed(message: EventMessage) -> EngineEvent {
+    let actor = message.actor.unwrap_or_default();
+    let name = actor.attributes.and_then(|mut known| known.remove("name"));
+    match (message.typ, actor.id, name) {
+        (Some(EventMessageTypeEnum::NODE), Some(id), _) => EngineEvent::Node { id },
+        (Some(EventMessageTypeEnum::SERVICE), _, Some(name)) => EngineEvent::Service { name },
+        _ => EngineEvent::Connected,
     }
 }
 

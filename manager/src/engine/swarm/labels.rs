@@ -8,10 +8,14 @@ pub(crate) const CONTAINER: &str = "micado.container";
 pub(crate) const SERVICE: &str = "micado.service";
 /// On a volume: the name that its service, or all services, mount it by.
 pub(crate) const VOLUME: &str = "micado.volume";
-/// On a service: the generation of the placement.
+/// On a service: the Swarm id of the node that it is pinned to.
+pub(crate) const NODE: &str = "micado.node";
+/// On a service: the generation of the copy.
 pub(crate) const GENERATION: &str = "micado.generation";
 /// On a service: our records as JSON, `[Service, Container]`.
 pub(crate) const RECORDS: &str = "micado.records";
+/// On the Swarm: the addresses of the network that the advertised address is the gateway of.
+pub(crate) const SUBNET: &str = "micado.subnet";
 /// On the Swarm: whether the manager made it, or found it.
 pub(crate) const ORIGIN: &str = "micado.swarm";
 /// It was made by the manager, which keeps its heartbeat as it should be.

@@ -4,19 +4,23 @@ mod events;
 mod image;
 pub(crate) use image::repository;
 pub(crate) mod labels;
+mod lease;
 mod setup;
+pub use lease::{Claim, Leadership};
+pub use setup::Present;
 mod spec;
 mod template;
 mod token;
 mod view;
 
 use super::{
-    Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, TaskView,
+    Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, SwarmNode,
+    SwarmService, SwarmTask,
     docker::{self, LIMIT, ask, explain, status},
 };
 use crate::{
     control::{DOWN_TIMEOUT, heartbeat_for},
-    model::{Container, Placement, Service},
+    model::{Container, Copy, Service},
 };
 use bollard::{
     Docker,
@@ -31,7 +35,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use micado_api::ClusterId;
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// Which engine, and what to make of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +52,9 @@ pub struct SwarmConfig {
     /// The addresses of the containers' overlay network when it is first made, one per container.
     /// It must overlap with no network of the machines.
     pub subnet: String,
+    /// The addresses of the network that the advertised address is the gateway of, if it is one of
+    /// a `local` cloud. A Swarm that is made remembers them: see [`Present::subnet`].
+    pub gateway_of: Option<String>,
     /// Between two words of a node, in a Swarm that the manager made: one that misses three is
     /// down. Whole seconds.
     pub heartbeat: Duration,
@@ -64,6 +71,7 @@ impl SwarmConfig {
             fresh,
             // Swarm's own choice would be a /24, full with 250 containers.
             subnet: "10.213.0.0/16".to_owned(),
+            gateway_of: None,
             heartbeat: heartbeat_for(DOWN_TIMEOUT),
         }
     }
@@ -75,6 +83,8 @@ pub struct Swarm {
     docker: Docker,
     cluster: ClusterId,
     heartbeat: Duration,
+    /// Without one, changes are not guarded.
+    lease: Option<Arc<Leadership>>,
 }
 
 /// The overlay network that all containers of a cluster are on.
@@ -105,16 +115,43 @@ impl Swarm {
             docker,
             cluster,
             heartbeat,
+            lease: None,
         })
     }
 
-    /// The cluster that the engine's Swarm already is, if any. Changes nothing.
+    /// The Swarm that the engine already manages, if any. Changes nothing.
     ///
     /// # Errors
     /// As [`Swarm::connect`].
-    pub async fn present(endpoint: &str) -> Result<Option<ClusterId>, EngineError> {
+    pub async fn present(endpoint: &str) -> Result<Option<Present>, EngineError> {
         let docker = docker::connect(endpoint).await?;
-        setup::present_cluster(&docker, endpoint).await
+        setup::present(&docker, endpoint).await
+    }
+
+    /// Takes the lease of the Swarm that the engine manages. One that is another identity's is
+    /// watched until it shows a sign of life or expires.
+    ///
+    /// # Errors
+    /// `Refused` while another manager holds it; else as [`Swarm::connect`].
+    pub async fn lead(endpoint: &str, claim: &Claim) -> Result<Arc<Leadership>, EngineError> {
+        lease::take(&docker::connect(endpoint).await?, claim).await
+    }
+
+    /// The same Swarm, changed only while this lease is held.
+    #[must_use]
+    pub fn led(self, lease: Arc<Leadership>) -> Self {
+        Self {
+            lease: Some(lease),
+            ..self
+        }
+    }
+
+    /// Refuses changes without the lease.
+    async fn may_change(&self) -> Result<(), EngineError> {
+        match &self.lease {
+            Some(lease) => lease.ensure().await,
+            None => Ok(()),
+        }
     }
 
     /// Which cluster this Swarm is.
@@ -196,10 +233,33 @@ impl Swarm {
         }
     }
 
+    /// The services of this cluster; with names, those whose name begins with one of them.
+    async fn list_services(
+        &self,
+        names: Option<Vec<String>>,
+    ) -> Result<Vec<SwarmService>, EngineError> {
+        let label = format!("{}={}", labels::CLUSTER, self.cluster);
+        let mut filters = HashMap::from([("label".to_owned(), vec![label])]);
+        filters.extend(names.map(|names| ("name".to_owned(), names)));
+        let ours = ListServicesOptions {
+            filters: Some(filters),
+            ..Default::default()
+        };
+        let services = ask(
+            || "list the Swarm's services".to_owned(),
+            self.docker.list_services(Some(ours)),
+        )
+        .await?;
+        let services = services.into_iter();
+        Ok(services
+            .filter_map(|service| view::service(&self.cluster, service))
+            .collect())
+    }
+
     async fn list_tasks(
         &self,
         filters: Option<HashMap<String, Vec<String>>>,
-    ) -> Result<Vec<TaskView>, EngineError> {
+    ) -> Result<Vec<SwarmTask>, EngineError> {
         let tasks = ask(
             || "list the Swarm's tasks".to_owned(),
             self.docker.list_tasks(Some(ListTasksOptions { filters })),
@@ -215,17 +275,7 @@ impl Engine for Swarm {
     /// lists that follow.
     async fn observe(&self) -> Result<Observation, EngineError> {
         let tasks = self.list_tasks(None).await?;
-        let ours = ListServicesOptions {
-            filters: Some(HashMap::from([(
-                "label".to_owned(),
-                vec![format!("{}={}", labels::CLUSTER, self.cluster)],
-            )])),
-            ..Default::default()
-        };
-        let services = ask(
-            || "list the Swarm's services".to_owned(),
-            self.docker.list_services(Some(ours)),
-        );
+        let services = self.list_services(None);
         let nodes = ask(
             || "list the Swarm's nodes".to_owned(),
             self.docker.list_nodes(None),
@@ -236,18 +286,43 @@ impl Engine for Swarm {
                 .into_iter()
                 .filter_map(|node| view::node(&self.cluster, node))
                 .collect(),
-            services: services
-                .into_iter()
-                .filter_map(|service| view::service(&self.cluster, service))
-                .collect(),
+            services,
             tasks,
+            as_of: 0,
         })
+    }
+
+    async fn services(&self, names: &[String]) -> Result<Vec<SwarmService>, EngineError> {
+        let mut found = Vec::new();
+        for names in names.chunks(NAMES) {
+            // The engine takes a name for the beginning of one.
+            let named = self.list_services(Some(names.to_vec())).await?;
+            found.extend(
+                named
+                    .into_iter()
+                    .filter(|service| names.contains(&service.name)),
+            );
+        }
+        Ok(found)
+    }
+
+    async fn node(&self, id: &str) -> Result<Option<SwarmNode>, EngineError> {
+        let found = ask(
+            || format!("look at node `{id}`"),
+            self.docker.inspect_node(id),
+        )
+        .await;
+        match found {
+            Ok(node) => Ok(view::node(&self.cluster, node)),
+            Err(EngineError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// By the tasks' own names (`SERVICE.SLOT.ID`): to filter by service fails whole when one of
     /// them is gone. Of many services all tasks come, those of others too: the names would not fit
     /// into one address, and tasks themselves do not carry them.
-    async fn tasks(&self, services: &[String]) -> Result<Vec<TaskView>, EngineError> {
+    async fn tasks(&self, services: &[String]) -> Result<Vec<SwarmTask>, EngineError> {
         if services.is_empty() {
             return Ok(Vec::new());
         }
@@ -270,9 +345,11 @@ impl Engine for Swarm {
         &self,
         service: &Service,
         container: &Container,
-        placement: &Placement,
+        copy: &Copy,
+        node: &str,
     ) -> Result<(), EngineError> {
-        let spec = spec::service_spec(&self.cluster, service, container, placement)?;
+        let spec = spec::service_spec(&self.cluster, service, container, copy, node)?;
+        self.may_change().await?;
         let made = tokio::time::timeout(LIMIT, self.docker.create_service(spec, None)).await;
         let what = format!("make the Swarm service of `{}`", container.name);
         match made {
@@ -289,6 +366,7 @@ impl Engine for Swarm {
     }
 
     async fn remove(&self, name: &str) -> Result<(), EngineError> {
+        self.may_change().await?;
         gone(
             ask(
                 || format!("remove Swarm service `{name}`"),
@@ -304,6 +382,7 @@ impl Engine for Swarm {
         } else {
             NodeSpecAvailabilityEnum::PAUSE
         };
+        self.may_change().await?;
         for _ in 0..ATTEMPTS {
             if self.try_set_active(node, availability).await? {
                 return Ok(());
@@ -315,6 +394,7 @@ impl Engine for Swarm {
     }
 
     async fn remove_node(&self, node: &str) -> Result<(), EngineError> {
+        self.may_change().await?;
         let removal = self
             .docker
             .delete_node(node, Some(DeleteNodeOptions { force: true }));
@@ -364,6 +444,7 @@ impl Engine for Swarm {
     }
 
     async fn rotate_join_token(&self) -> Result<(), EngineError> {
+        self.may_change().await?;
         token::rotate(&self.docker).await
     }
 }

@@ -95,16 +95,20 @@ async fn try_init(
     advertise: Option<&str>,
 ) -> Result<(), EngineError> {
     let cluster = config.wanted.as_ref().unwrap_or(&config.fresh);
+    let subnet = config.gateway_of.as_deref();
     let labels = [
-        (labels::CLUSTER, cluster.as_str()),
-        (labels::ORIGIN, labels::MADE),
+        Some((labels::CLUSTER, cluster.as_str())),
+        Some((labels::ORIGIN, labels::MADE)),
+        subnet.map(|subnet| (labels::SUBNET, subnet)),
     ]
+    .into_iter()
+    .flatten()
     .map(|(key, value)| (key.to_owned(), value.to_owned()));
     let request = SwarmInitRequest {
         listen_addr: Some("0.0.0.0:2377".to_owned()),
         advertise_addr: Some(advertise.unwrap_or_default().to_owned()),
         spec: Some(SwarmSpec {
-            labels: Some(labels.into()),
+            labels: Some(labels.collect()),
             dispatcher: dispatcher(config.heartbeat),
             ..Default::default()
         }),
@@ -133,11 +137,21 @@ fn names_address(text: &str, address: &str) -> bool {
         .any(|word| word == address)
 }
 
-/// The cluster that the engine's Swarm is labelled as, if it is in one and that has a label.
-pub(super) async fn present_cluster(
+/// A Swarm that the engine manages already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Present {
+    /// The cluster that it is labelled as.
+    pub cluster: Option<ClusterId>,
+    /// The addresses that the network of the `local` cloud must have: machines reach the manager at
+    /// its gateway. `None` where the Swarm's address is another one.
+    pub subnet: Option<String>,
+}
+
+/// The Swarm that the engine manages; `None` when it is in none.
+pub(super) async fn present(
     docker: &Docker,
     endpoint: &str,
-) -> Result<Option<ClusterId>, EngineError> {
+) -> Result<Option<Present>, EngineError> {
     let info = ask(
         || format!("ask the engine at `{endpoint}` for its Swarm"),
         docker.info(),
@@ -147,10 +161,12 @@ pub(super) async fn present_cluster(
         return Ok(None);
     }
     let swarm = ask(|| "look at the Swarm".to_owned(), docker.inspect_swarm()).await?;
-    let label = swarm
-        .spec
-        .and_then(|spec| spec.labels?.get(labels::CLUSTER).cloned());
-    label.map(|present| settled(&present, None)).transpose()
+    let labels = swarm.spec.and_then(|spec| spec.labels).unwrap_or_default();
+    let cluster = labels.get(labels::CLUSTER);
+    Ok(Some(Present {
+        cluster: cluster.map(|cluster| settled(cluster, None)).transpose()?,
+        subnet: labels.get(labels::SUBNET).cloned(),
+    }))
 }
 
 /// The cluster that the Swarm is, and its heartbeat. A Swarm that is no cluster yet becomes the one

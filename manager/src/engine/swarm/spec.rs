@@ -1,10 +1,10 @@
-//! The Swarm service of a placement, built from our own records every time, and never from an
+//! The Swarm service of a copy, built from our own records every time, and never from an
 //! inspected one.
 
 use super::{labels, template};
 use crate::{
-    engine::{EngineError, alias, host_label, swarm_name, volume_name},
-    model::{Container, Placement, Service},
+    engine::{EngineError, alias, host_label, volume_name},
+    model::{Container, Copy, Service},
 };
 use bollard::models::{
     EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointPortConfigPublishModeEnum,
@@ -28,7 +28,7 @@ const RESTART_DELAY: i64 = SECOND;
 /// Room for logs per container: two files of this size.
 const LOG_FILE: &str = "10m";
 
-/// The whole service of one placement.
+/// The whole service of one copy, pinned to a node.
 ///
 /// # Errors
 /// `Refused` while the service's `pull` is unknown: no node could run it.
@@ -36,7 +36,8 @@ pub(super) fn service_spec(
     cluster: &ClusterId,
     service: &Service,
     container: &Container,
-    placement: &Placement,
+    copy: &Copy,
+    node: &str,
 ) -> Result<ServiceSpec, EngineError> {
     let Some(image) = &service.pull else {
         return Err(EngineError::Refused(format!(
@@ -45,18 +46,15 @@ pub(super) fn service_spec(
         )));
     };
     Ok(ServiceSpec {
-        name: Some(swarm_name(cluster, &container.name, placement.generation)),
-        labels: Some(service_labels(cluster, service, container, placement)?),
+        name: Some(copy.swarm_name.clone()),
+        labels: Some(service_labels(cluster, service, container, copy, node)?),
         task_template: Some(TaskSpec {
             container_spec: Some(container_spec(cluster, image, service, container)),
             resources: Some(resources(service)),
             restart_policy: Some(restart(service.spec.restart)),
             placement: Some(TaskSpecPlacement {
-                constraints: Some(vec![format!(
-                    "engine.labels.{}=={}",
-                    labels::INSTANCE,
-                    placement.instance
-                )]),
+                // The node that joined as this instance, not one that claims to be it.
+                constraints: Some(vec![format!("node.id=={node}")]),
                 ..Default::default()
             }),
             networks: Some(vec![NetworkAttachmentConfig {
@@ -92,13 +90,14 @@ pub(super) fn service_spec(
     })
 }
 
-/// Everything a manager needs to know the placement again; on the service only, so that nothing
+/// Everything a manager needs to know the copy again; on the service only, so that nothing
 /// inside the container can read it.
 fn service_labels(
     cluster: &ClusterId,
     service: &Service,
     container: &Container,
-    placement: &Placement,
+    copy: &Copy,
+    node: &str,
 ) -> Result<HashMap<String, String>, EngineError> {
     let kept = Container {
         log_tail: None,
@@ -114,8 +113,9 @@ fn service_labels(
         (labels::CLUSTER, cluster.to_string()),
         (labels::CONTAINER, container.name.to_string()),
         (labels::SERVICE, service.name.to_string()),
-        (labels::GENERATION, placement.generation.to_string()),
-        (labels::INSTANCE, placement.instance.to_string()),
+        (labels::GENERATION, copy.generation.to_string()),
+        (labels::INSTANCE, copy.instance.to_string()),
+        (labels::NODE, node.to_owned()),
         (labels::RECORDS, records),
     ]
     .map(|(key, value)| (key.to_owned(), value))
@@ -245,7 +245,7 @@ pub(super) mod tests {
     };
 
     /// A service with everything set, one container of it, and its placement.
-    pub(in crate::engine::swarm) fn sample() -> (ClusterId, Service, Container, Placement) {
+    pub(in crate::engine::swarm) fn sample() -> (ClusterId, Service, Container, Copy) {
         let spec = micado_api::ServiceSpec {
             image: "web:1".to_owned(),
             client: "acme".to_owned(),
@@ -277,19 +277,22 @@ pub(super) mod tests {
             }],
             restart: micado_api::RestartPolicy::default(),
         };
+        let pull = Some("micado-registry:5443/web@sha256:00".to_owned());
+        let name = ServiceName::trusted("acme_web");
         let service = Service {
-            name: ServiceName::trusted("acme_web"),
-            spec,
-            pull: Some("micado-registry:5443/web@sha256:00".to_owned()),
             next_number: 2,
-            created_at: Timestamp(1),
+            ..Service::new(name, spec, pull, Timestamp(1))
         };
-        let placement = Placement {
-            instance: InstanceId::trusted("i1"),
+        let copy = Copy {
             generation: 3,
+            instance: InstanceId::trusted("i1"),
+            swarm_name: "c-acme-web-1-3".to_owned(),
+            spec: 1,
+            reservation: service.spec.reservation,
+            phase: crate::model::Phase::Starting,
         };
         let container = Container {
-            placement: Some(placement.clone()),
+            copies: vec![copy.clone()],
             next_generation: 4,
             log_tail: Some("a long log".to_owned()),
             ..Container::new(
@@ -298,24 +301,24 @@ pub(super) mod tests {
                 Timestamp(2),
             )
         };
-        (ClusterId::trusted("abc"), service, container, placement)
+        (ClusterId::trusted("abc"), service, container, copy)
     }
 
     #[test]
     fn the_whole_service() {
-        let (cluster, service, container, placement) = sample();
+        let (cluster, service, container, copy) = sample();
         let spec =
-            service_spec(&cluster, &service, &container, &placement).expect("the image is known");
+            service_spec(&cluster, &service, &container, &copy, "n1").expect("the image is known");
         let sorted = serde_json::to_value(spec).expect("plain data");
         insta::assert_snapshot!(serde_json::to_string_pretty(&sorted).expect("plain data"));
     }
 
     #[test]
     fn restart_policies_are_those_of_swarm() {
-        let (cluster, mut service, container, placement) = sample();
+        let (cluster, mut service, container, copy) = sample();
         let mut said = |text: &str| {
             service.spec.restart = text.parse().expect("a policy");
-            let spec = service_spec(&cluster, &service, &container, &placement);
+            let spec = service_spec(&cluster, &service, &container, &copy, "n1");
             let policy = spec.expect("the image is known").task_template;
             let policy = policy.and_then(|task| task.restart_policy).expect("set");
             (
@@ -332,7 +335,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_shared_volume_is_the_same_for_all_services() {
-        let (cluster, mut service, container, placement) = sample();
+        let (cluster, mut service, container, copy) = sample();
         let mut sources = |name: &str, shared| {
             service.name = ServiceName::trusted(name);
             service.spec.volumes[0].shared = shared;
@@ -346,12 +349,12 @@ pub(super) mod tests {
         };
         assert_eq!(sources("acme_web", true), sources("globex_db", true));
         assert_ne!(sources("acme_web", false), sources("globex_db", false));
-        drop((container, placement));
+        drop((container, copy));
     }
 
     #[test]
     fn a_plain_service_has_no_empty_lists() {
-        let (cluster, mut service, container, placement) = sample();
+        let (cluster, mut service, container, copy) = sample();
         let asked = &mut service.spec;
         (
             asked.entrypoint,
@@ -361,7 +364,7 @@ pub(super) mod tests {
             asked.volumes,
         ) = (None, vec![], vec![], vec![], vec![]);
         let spec =
-            service_spec(&cluster, &service, &container, &placement).expect("the image is known");
+            service_spec(&cluster, &service, &container, &copy, "n1").expect("the image is known");
         let text =
             serde_json::to_string(&(spec.task_template, spec.endpoint_spec)).expect("plain data");
         for absent in [
@@ -397,7 +400,7 @@ pub(super) mod tests {
     #[test]
     fn what_swarm_expands_is_what_was_typed() {
         const TYPED: &str = "{{.Service.Labels}} }} {{- json . -}}";
-        let (cluster, mut service, container, placement) = sample();
+        let (cluster, mut service, container, copy) = sample();
         service.spec.environment = vec![format!("E={TYPED}")];
         service.spec.arguments = vec![TYPED.to_owned()];
         service.spec.entrypoint = Some(TYPED.to_owned());
@@ -406,7 +409,7 @@ pub(super) mod tests {
             ..service.spec.volumes[0].clone()
         }];
         let spec =
-            service_spec(&cluster, &service, &container, &placement).expect("the image is known");
+            service_spec(&cluster, &service, &container, &copy, "n1").expect("the image is known");
         let mut found = Vec::new();
         let template = serde_json::to_value(spec.task_template).expect("plain data");
         texts("", &template, &mut found);
@@ -434,13 +437,13 @@ pub(super) mod tests {
 
     #[test]
     fn an_unknown_image_is_refused() {
-        let (cluster, service, container, placement) = sample();
+        let (cluster, service, container, copy) = sample();
         let service = Service {
             pull: None,
             ..service
         };
         let error =
-            service_spec(&cluster, &service, &container, &placement).expect_err("unknown image");
+            service_spec(&cluster, &service, &container, &copy, "n1").expect_err("unknown image");
         assert_eq!(
             error,
             EngineError::Refused(

@@ -2,19 +2,18 @@
 //! here fails for it.
 
 use super::labels;
-use crate::{
-    engine::{NodeView, ServiceView, TaskState, TaskView},
-    model::Placement,
-};
+use crate::engine::{SwarmNode, SwarmService, SwarmTask, TaskState};
 use bollard::models::{
     self, EndpointPortConfig, EndpointPortConfigProtocolEnum, NodeSpecAvailabilityEnum, NodeState,
     ResourceObject, TaskStatus,
 };
-use micado_api::{ClusterId, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources};
+use micado_api::{
+    ClusterId, ContainerName, InstanceId, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources,
+};
 use std::collections::{BTreeSet, HashMap};
 
 /// A node; one without an id is none.
-pub(super) fn node(cluster: &ClusterId, node: models::Node) -> Option<NodeView> {
+pub(super) fn node(cluster: &ClusterId, node: models::Node) -> Option<SwarmNode> {
     let description = node.description.unwrap_or_default();
     let engine = description
         .engine
@@ -30,7 +29,7 @@ pub(super) fn node(cluster: &ClusterId, node: models::Node) -> Option<NodeView> 
     let ours = engine
         .get(labels::CLUSTER)
         .is_some_and(|other| other == cluster.as_str());
-    Some(NodeView {
+    Some(SwarmNode {
         id: node.id?,
         hostname: description.hostname.unwrap_or_default(),
         instance: engine
@@ -57,7 +56,7 @@ pub(super) fn node(cluster: &ClusterId, node: models::Node) -> Option<NodeView> 
 
 /// A service of this cluster; `None` for any other, and for one that does not say what it stands
 /// for.
-pub(super) fn service(cluster: &ClusterId, service: models::Service) -> Option<ServiceView> {
+pub(super) fn service(cluster: &ClusterId, service: models::Service) -> Option<SwarmService> {
     let id = service.id?;
     let spec = service.spec?;
     let labels = spec.labels.unwrap_or_default();
@@ -67,15 +66,16 @@ pub(super) fn service(cluster: &ClusterId, service: models::Service) -> Option<S
     {
         return None;
     }
-    let view = said(&labels).map(|(container, placement)| ServiceView {
+    let view = said(&labels).map(|(container, instance, generation)| SwarmService {
         id: id.clone(),
         name: spec.name.clone().unwrap_or_default(),
         container,
-        placement,
+        instance,
+        node: labels.get(labels::NODE).cloned(),
+        generation,
         records: labels
             .get(labels::RECORDS)
-            .and_then(|records| serde_json::from_str(records).ok())
-            .map(Box::new),
+            .map(|records| records.as_str().into()),
     });
     if view.is_none() {
         tracing::warn!(service = %id, name = ?spec.name, "a service carries our cluster's label and does not say which container it is; it is left alone");
@@ -83,21 +83,15 @@ pub(super) fn service(cluster: &ClusterId, service: models::Service) -> Option<S
     view
 }
 
-fn said(labels: &HashMap<String, String>) -> Option<(micado_api::ContainerName, Placement)> {
+fn said(labels: &HashMap<String, String>) -> Option<(ContainerName, InstanceId, u32)> {
     let container = labels.get(labels::CONTAINER)?.parse().ok()?;
     let instance = labels.get(labels::INSTANCE)?.parse().ok()?;
     let generation = labels.get(labels::GENERATION)?.parse().ok()?;
-    Some((
-        container,
-        Placement {
-            instance,
-            generation,
-        },
-    ))
+    Some((container, instance, generation))
 }
 
 /// A task; one without an id is none.
-pub(super) fn task(task: models::Task) -> Option<TaskView> {
+pub(super) fn task(task: models::Task) -> Option<SwarmTask> {
     use models::TaskState as Swarm;
     let status = task.status.unwrap_or_default();
     let state = class(status.state);
@@ -105,7 +99,7 @@ pub(super) fn task(task: models::Task) -> Option<TaskView> {
         state,
         TaskState::Complete | TaskState::Failed | TaskState::Stopped
     );
-    Some(TaskView {
+    Some(SwarmTask {
         id: task.id?,
         service: task.service_id.unwrap_or_default(),
         node: task.node_id.filter(|node| !node.is_empty()),
@@ -354,9 +348,9 @@ mod tests {
 
     #[test]
     fn our_records_come_back_from_the_labels() {
-        let (cluster, record, container, placement) = sample();
+        let (cluster, record, container, copy) = sample();
         let spec =
-            service_spec(&cluster, &record, &container, &placement).expect("the image is known");
+            service_spec(&cluster, &record, &container, &copy, "n1").expect("the image is known");
         let answer = models::Service {
             id: Some("s".to_owned()),
             spec: Some(spec),
@@ -364,14 +358,18 @@ mod tests {
         };
         let view = service(&cluster, answer.clone()).expect("ours");
         assert_eq!(
-            (&view.container, &view.placement),
-            (&container.name, &placement)
+            (&view.container, &view.instance, view.generation),
+            (&container.name, &copy.instance, copy.generation)
         );
+        assert_eq!(view.node.as_deref(), Some("n1"));
         let kept = crate::model::Container {
             log_tail: None,
             ..container
         };
-        assert_eq!(view.records, Some(Box::new((record, kept))));
+        let records = view.records.expect("they are on the service");
+        let read: (crate::model::Service, crate::model::Container) =
+            serde_json::from_str(&records).expect("they are readable");
+        assert_eq!(read, (record, kept));
         assert_eq!(service(&ClusterId::trusted("xyz"), answer), None);
     }
 }

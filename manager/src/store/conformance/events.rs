@@ -7,12 +7,12 @@ use micado_api::{
     agent::ContainerHappening::{self, Died, Healthy, Started, Unhealthy},
 };
 use micado_core::metrics::{
-    EVENTS_KEPT, First, Happening, History, Placed, RecallEvents, Resolution,
+    EVENTS_KEPT, EventRecord, History, Order, Placed, RecallEvents, Resolution,
 };
 use std::time::{Duration, Instant};
 
 /// What happened to `SERVICE.1` on an instance, so many milliseconds after [`recently`].
-pub fn event(instance: &str, service: &str, ms: u64, what: ContainerHappening) -> Happening {
+pub fn event(instance: &str, service: &str, ms: u64, what: ContainerHappening) -> EventRecord {
     let placed = Placed {
         swarm_service: format!("c-{service}"),
         container: ContainerName::trusted(format!("{service}.1")),
@@ -21,7 +21,7 @@ pub fn event(instance: &str, service: &str, ms: u64, what: ContainerHappening) -
         instance: InstanceId::trusted(instance),
         tag: Tag::trusted(format!("tag-{instance}")),
     };
-    Happening {
+    EventRecord {
         placed,
         engine_id: "0123abcd".repeat(8),
         at: Timestamp(recently().0 + ms),
@@ -30,9 +30,9 @@ pub fn event(instance: &str, service: &str, ms: u64, what: ContainerHappening) -
 }
 
 /// All, oldest first.
-pub async fn all_events(history: &dyn History) -> Vec<Happening> {
+pub async fn all_events(history: &dyn History) -> Vec<EventRecord> {
     history
-        .recall_events(&RecallEvents::any(First::Oldest, usize::MAX))
+        .recall_events(&RecallEvents::any(Order::OldestFirst, usize::MAX))
         .await
         .expect("recalled")
 }
@@ -83,23 +83,23 @@ pub async fn events_come_back_in_order_from_either_end<H: Home>() {
     assert_eq!(all_events(&*history).await, wanted);
     drop(history);
     let history = home.history().await;
-    let ask = async |first, most| {
+    let ask = async |order, most| {
         history
-            .recall_events(&RecallEvents::any(first, most))
+            .recall_events(&RecallEvents::any(order, most))
             .await
             .expect("recalled")
     };
     assert_eq!(
-        ask(First::Oldest, 6).await,
+        ask(Order::OldestFirst, 6).await,
         wanted,
         "after it was opened again"
     );
-    assert_eq!(ask(First::Oldest, 3).await, wanted[..3]);
+    assert_eq!(ask(Order::OldestFirst, 3).await, wanted[..3]);
     assert_eq!(
-        ask(First::Newest, 4).await,
+        ask(Order::NewestFirst, 4).await,
         [5, 4, 3, 2].map(|it: usize| wanted[it].clone())
     );
-    assert_eq!(ask(First::Newest, 0).await, []);
+    assert_eq!(ask(Order::NewestFirst, 0).await, []);
 }
 
 pub async fn an_event_that_is_written_again_is_the_same<H: Home>() {
@@ -118,7 +118,7 @@ pub async fn an_event_that_is_written_again_is_the_same<H: Home>() {
         .expect("recorded");
     assert_eq!(all_events(&*history).await, events);
     // Each part of what one is told by makes another one.
-    let other_id = Happening {
+    let other_id = EventRecord {
         engine_id: "ffff".into(),
         ..events[0].clone()
     };
@@ -138,7 +138,7 @@ pub async fn an_event_that_is_written_again_is_the_same<H: Home>() {
 pub async fn only_events_that_are_asked_for_are_recalled<H: Home>() {
     let home = H::fresh().await;
     let history = home.history().await;
-    let second = |mut it: Happening| {
+    let second = |mut it: EventRecord| {
         it.placed.container = ContainerName::trusted("alice_web.2");
         it
     };
@@ -151,14 +151,14 @@ pub async fn only_events_that_are_asked_for_are_recalled<H: Home>() {
     ];
     history.record_events(&events).await.expect("recorded");
     let begin = recently().0;
-    let ask = async |name: &str, tag: &str, from: u64, until: u64, first, most| {
+    let ask = async |name: &str, tag: &str, from: u64, until: u64, order, most| {
         let named = |it: &str| (!it.is_empty()).then(|| it.to_owned());
         let wanted = RecallEvents {
             name: named(name),
             tag: named(tag),
             from: Timestamp(begin + from),
             until: Timestamp(begin + until),
-            first,
+            order,
             most,
         };
         let found = history.recall_events(&wanted).await.expect("recalled");
@@ -172,7 +172,7 @@ pub async fn only_events_that_are_asked_for_are_recalled<H: Home>() {
             })
             .collect::<Vec<_>>()
     };
-    let oldest = First::Oldest;
+    let oldest = Order::OldestFirst;
     assert_eq!(
         ask("alice_web.1", "", 0, 9, oldest, 9).await,
         [0, 3],
@@ -198,7 +198,10 @@ pub async fn only_events_that_are_asked_for_are_recalled<H: Home>() {
         [1, 2],
         "from it on, and without the end"
     );
-    assert_eq!(ask("alice_web", "", 1, 9, First::Newest, 2).await, [4, 3]);
+    assert_eq!(
+        ask("alice_web", "", 1, 9, Order::NewestFirst, 2).await,
+        [4, 3]
+    );
     assert_eq!(ask("alice_web", "", 1, 9, oldest, 2).await, [1, 3]);
     for nothing in [
         ask("alice", "", 0, 9, oldest, 9).await,
@@ -214,7 +217,7 @@ pub async fn only_events_that_are_asked_for_are_recalled<H: Home>() {
 pub async fn many_events_at_once<H: Home>() {
     let home = H::fresh().await;
     let history = home.history().await;
-    let events: Vec<Happening> = (0..2001)
+    let events: Vec<EventRecord> = (0..2001)
         .map(|number| event(&format!("i{number:04}"), "alice_web", number, DIED))
         .collect();
     let begun = Instant::now();
@@ -286,8 +289,8 @@ pub async fn the_instances_that_points_are_kept_of_are_known<H: Home>() {
 }
 
 /// An event that is as old as they are kept for, and so much older.
-pub fn old_event(instance: &str, older: Duration) -> Happening {
-    Happening {
+pub fn old_event(instance: &str, older: Duration) -> EventRecord {
+    EventRecord {
         at: Timestamp(
             clock::now().0 - u64::try_from((EVENTS_KEPT + older).as_millis()).expect("a week"),
         ),

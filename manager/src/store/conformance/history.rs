@@ -4,7 +4,7 @@ use super::{Home, put, setting};
 use crate::clock;
 use micado_api::{InstanceId, MemoryBytes, NanoCpus, Timestamp};
 use micado_core::metrics::{
-    ContainerPoint, History, MachinePoint, Point, Recall, Resolution, Whose,
+    ContainerPoint, History, MachinePoint, Point, Recall, Resolution, Series,
 };
 use std::time::{Duration, Instant};
 
@@ -58,9 +58,9 @@ fn sample(instance: &str, ms: u64) -> Point {
     )
 }
 
-fn all(whose: Whose) -> Recall {
+fn all(series: Series) -> Recall {
     Recall {
-        whose,
+        series,
         resolution: Resolution::Sample,
         from: Timestamp(0),
         until: Timestamp(u64::MAX),
@@ -71,12 +71,12 @@ fn all(whose: Whose) -> Recall {
 pub fn all_of(instance: &str, resolution: Resolution) -> Recall {
     Recall {
         resolution,
-        ..all(Whose::Instance(InstanceId::trusted(instance)))
+        ..all(Series::Instance(InstanceId::trusted(instance)))
     }
 }
 
 fn container(name: &str) -> Recall {
-    all(Whose::Container(name.into()))
+    all(Series::Container(name.into()))
 }
 
 async fn samples(history: &dyn History, instance: &str) -> Vec<Point> {
@@ -215,9 +215,9 @@ pub async fn only_what_is_asked_for_is_recalled<H: Home>() {
         sample("b", 130_000),
     ];
     history.record(&points).await.expect("recorded");
-    let ask = async |whose: Whose, from: u64, until: u64| {
+    let ask = async |series: Series, from: u64, until: u64| {
         let wanted = Recall {
-            whose,
+            series,
             resolution: Resolution::Sample,
             from: Timestamp(begin + from),
             until: Timestamp(begin + until),
@@ -230,7 +230,7 @@ pub async fn only_what_is_asked_for_is_recalled<H: Home>() {
             .map(|at| points[*at].clone())
             .collect::<Vec<_>>()
     };
-    let instance = |id: &str| Whose::Instance(InstanceId::trusted(id));
+    let instance = |id: &str| Series::Instance(InstanceId::trusted(id));
 
     assert_eq!(
         ask(instance("a"), 58_000, 60_000).await,
@@ -251,23 +251,23 @@ pub async fn only_what_is_asked_for_is_recalled<H: Home>() {
     };
     let wanted: Vec<Point> = pick(&[0, 2, 4, 5]).into_iter().map(only).collect();
     assert_eq!(
-        ask(Whose::Container("alice_web.1".into()), 0, 500_000).await,
+        ask(Series::Container("alice_web.1".into()), 0, 500_000).await,
         wanted,
         "wherever it was, and of it alone"
     );
     assert_eq!(
-        ask(Whose::Container("bob_db.1".into()), 58_001, 60_001)
+        ask(Series::Container("bob_db.1".into()), 58_001, 60_001)
             .await
             .len(),
         2,
         "of that time alone"
     );
     assert_eq!(
-        ask(Whose::Container("bob_db.1".into()), 60_000, 60_000).await,
+        ask(Series::Container("bob_db.1".into()), 60_000, 60_000).await,
         []
     );
     assert_eq!(
-        ask(Whose::Container("alice_web".into()), 0, 500_000).await,
+        ask(Series::Container("alice_web".into()), 0, 500_000).await,
         []
     );
 }

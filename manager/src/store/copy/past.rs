@@ -3,7 +3,7 @@
 
 use crate::store::StoreError;
 use micado_api::Timestamp;
-use micado_core::metrics::{First, History, Recall, RecallEvents, Resolution, Whose};
+use micado_core::metrics::{History, Order, Recall, RecallEvents, Resolution, Series};
 use std::time::Duration;
 
 /// So many points of an instance are read at once, when they were measured as often as by default.
@@ -41,13 +41,13 @@ pub(super) async fn points(
         };
         for instance in from.instances(resolution).await? {
             for at in pieces() {
-                let whose = Whose::Instance(instance.clone());
+                let series = Series::Instance(instance.clone());
                 points
                     .copy(
                         from,
                         to,
                         Recall {
-                            whose,
+                            series,
                             resolution,
                             from: at,
                             until: at.plus(resolution.span() * POINTS),
@@ -112,7 +112,7 @@ impl Points {
 /// # Errors
 /// When one of the stores fails.
 pub(super) async fn events(from: &dyn History, to: &dyn History) -> Result<usize, StoreError> {
-    let (mut wanted, mut copied) = (RecallEvents::any(First::Oldest, EVENTS), 0);
+    let (mut wanted, mut copied) = (RecallEvents::any(Order::OldestFirst, EVENTS), 0);
     loop {
         let mut piece = from.recall_events(&wanted).await?;
         let next = piece

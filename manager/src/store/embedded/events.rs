@@ -5,11 +5,8 @@ use crate::store::StoreError;
 use micado_api::{
     ContainerName, InstanceId, ServiceName, Tag, Timestamp, agent::ContainerHappening,
 };
-use micado_core::metrics::{EVENTS_KEPT, First, Happening, Identity, Placed, RecallEvents};
-use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition, TableError, WriteTransaction,
-};
+use micado_core::metrics::{EVENTS_KEPT, EventRecord, Identity, Order, Placed, RecallEvents};
+use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -31,7 +28,7 @@ struct Row<'a> {
 }
 
 impl EmbeddedStore {
-    pub(super) fn record_all_events(&self, events: &[Happening]) -> Result<(), StoreError> {
+    pub(super) fn record_all_events(&self, events: &[EventRecord]) -> Result<(), StoreError> {
         let rows = events
             .iter()
             .map(|it| Ok((it.identity(), encode(it)?)))
@@ -81,19 +78,15 @@ fn forget_piece(database: &Database, until: u64, most: u64) -> Result<bool, redb
 pub(super) fn recall(
     database: &Database,
     wanted: &RecallEvents,
-) -> Result<Vec<Happening>, redb::Error> {
-    let table = match database.begin_read()?.open_table(EVENTS) {
-        // None was written yet, or the file is of an earlier micado.
-        Err(TableError::TableDoesNotExist(_)) => return Ok(vec![]),
-        table => table?,
-    };
+) -> Result<Vec<EventRecord>, redb::Error> {
+    let table = database.begin_read()?.open_table(EVENTS)?;
     if wanted.from >= wanted.until {
         return Ok(vec![]);
     }
     let mut rows = table.range((wanted.from.0, "", "", "")..(wanted.until.0, "", "", ""))?;
-    let next = || match wanted.first {
-        First::Oldest => rows.next(),
-        First::Newest => rows.next_back(),
+    let next = || match wanted.order {
+        Order::OldestFirst => rows.next(),
+        Order::NewestFirst => rows.next_back(),
     };
     let mut found = Vec::new();
     for row in std::iter::from_fn(next) {
@@ -107,16 +100,9 @@ pub(super) fn recall(
     Ok(found)
 }
 
-pub(super) fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), redb::Error> {
-    let table = match from.open_table(EVENTS) {
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        table => table?,
-    };
-    let mut copied = to.open_table(EVENTS)?;
-    for row in table.iter()? {
-        let (key, row) = row?;
-        copied.insert(key.value(), row.value())?;
-    }
+/// Makes the table.
+pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(EVENTS)?;
     Ok(())
 }
 
@@ -124,7 +110,7 @@ fn key<'a>((at, instance, engine_id, word): &Identity<'a>) -> (u64, &'a str, &'a
     (at.0, instance, engine_id, word)
 }
 
-fn encode(it: &Happening) -> Result<Vec<u8>, StoreError> {
+fn encode(it: &EventRecord) -> Result<Vec<u8>, StoreError> {
     let placed = &it.placed;
     let row = Row {
         container: placed.container.as_str().into(),
@@ -142,7 +128,10 @@ fn encode(it: &Happening) -> Result<Vec<u8>, StoreError> {
     })
 }
 
-fn decode((at, instance, engine_id, _): (u64, &str, &str, &str), row: &[u8]) -> Option<Happening> {
+fn decode(
+    (at, instance, engine_id, _): (u64, &str, &str, &str),
+    row: &[u8],
+) -> Option<EventRecord> {
     let row: Row<'_> = serde_json::from_slice(row).ok()?;
     let placed = Placed {
         swarm_service: row.swarm_service.into_owned(),
@@ -152,7 +141,7 @@ fn decode((at, instance, engine_id, _): (u64, &str, &str, &str), row: &[u8]) -> 
         instance: InstanceId::trusted(instance),
         tag: Tag::trusted(row.tag),
     };
-    Some(Happening {
+    Some(EventRecord {
         placed,
         engine_id: engine_id.to_owned(),
         at: Timestamp(at),

@@ -5,12 +5,9 @@ use super::{EmbeddedStore, blocking, events};
 use crate::store::{StoreError, points};
 use micado_api::{InstanceId, Timestamp};
 use micado_core::metrics::{
-    EVENTS_MOST, Happening, History, Point, Recall, RecallEvents, Resolution, Whose,
+    EVENTS_MOST, EventRecord, History, Point, Recall, RecallEvents, Resolution, Series,
 };
-use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
-    TableError, WriteTransaction,
-};
+use redb::{Database, Durability, ReadableDatabase, TableDefinition, WriteTransaction};
 
 /// Its resolution in seconds, its instance and its time.
 type Key = (u64, &'static str, u64);
@@ -44,7 +41,7 @@ impl History for EmbeddedStore {
         blocking(move || store.instances_of(resolution)).await
     }
 
-    async fn record_events(&self, events: &[Happening]) -> Result<(), StoreError> {
+    async fn record_events(&self, events: &[EventRecord]) -> Result<(), StoreError> {
         if events.is_empty() {
             return Ok(());
         }
@@ -53,7 +50,7 @@ impl History for EmbeddedStore {
             .await
     }
 
-    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
+    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<EventRecord>, StoreError> {
         let (store, wanted) = (self.clone(), wanted.clone());
         blocking(move || {
             store
@@ -102,10 +99,10 @@ impl EmbeddedStore {
     }
 
     fn recall_all(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError> {
-        let instances = match &wanted.whose {
+        let instances = match &wanted.series {
             _ if wanted.from >= wanted.until => vec![],
-            Whose::Instance(instance) => vec![instance.clone()],
-            Whose::Container(_) => self.instances_of(wanted.resolution)?,
+            Series::Instance(instance) => vec![instance.clone()],
+            Series::Container(_) => self.instances_of(wanted.resolution)?,
         };
         let mut points = Vec::new();
         for instance in &instances {
@@ -128,7 +125,7 @@ impl EmbeddedStore {
         at: Timestamp,
         figures: &[u8],
     ) -> Result<Option<Point>, StoreError> {
-        if let Whose::Container(name) = &wanted.whose
+        if let Series::Container(name) = &wanted.series
             && !points::may_hold(figures, name)
         {
             return Ok(None);
@@ -141,7 +138,7 @@ impl EmbeddedStore {
             ))
         };
         let (machine, mut containers) = points::decode(figures).ok_or_else(unreadable)?;
-        if let Whose::Container(name) = &wanted.whose {
+        if let Series::Container(name) = &wanted.series {
             containers.retain(|it, _| it == name);
             if containers.is_empty() {
                 return Ok(None);
@@ -199,11 +196,8 @@ fn instances_with_points(
     database: &Database,
     resolution: Resolution,
 ) -> Result<Vec<InstanceId>, redb::Error> {
-    let (table, finely) = match database.begin_read()?.open_table(POINTS) {
-        // Of an earlier micado.
-        Err(TableError::TableDoesNotExist(_)) => return Ok(vec![]),
-        table => (table?, seconds(resolution)),
-    };
+    let table = database.begin_read()?.open_table(POINTS)?;
+    let finely = seconds(resolution);
     let mut instances: Vec<InstanceId> = Vec::new();
     loop {
         let after = (
@@ -251,15 +245,6 @@ fn forget_piece(
 /// Makes the table where there is none.
 pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(POINTS)?;
-    Ok(())
-}
-
-pub(super) fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), redb::Error> {
-    let mut copied = to.open_table(POINTS)?;
-    for row in from.open_table(POINTS)?.iter()? {
-        let (key, figures) = row?;
-        copied.insert(key.value(), figures.value())?;
-    }
     Ok(())
 }
 

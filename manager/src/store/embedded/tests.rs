@@ -3,9 +3,7 @@
 mod full_disk;
 mod sealing;
 
-pub(in crate::store) use sealing::schema_one;
-
-use super::{schema::Migration, *};
+use super::*;
 use crate::store::conformance::{self, Home, conformance, decision, put, setting};
 use micado_api::Timestamp;
 use micado_core::metrics::{History, Resolution};
@@ -174,96 +172,48 @@ async fn a_damaged_record_is_named() {
     );
 }
 
-/// A step as a later micado may have it: settings get a prefix, and a table is new.
-fn rename_settings(transaction: &WriteTransaction, keys: &KeyFile) -> anyhow::Result<()> {
-    let mut table = transaction.open_table(Table::new("setting"))?;
-    let old: Vec<(String, Version, Vec<u8>)> = table
-        .iter()?
-        .map(|row| {
-            row.map(|(id, value)| {
-                (
-                    id.value().to_owned(),
-                    value.value().0,
-                    value.value().1.to_vec(),
-                )
-            })
-        })
-        .collect::<Result<_, _>>()?;
-    for (id, version, sealed) in old {
-        let json = keys
-            .unseal_record("setting", &id, version, &sealed)
-            .expect("ours");
-        let id_now = format!("cluster.{id}");
-        table.remove(id.as_str())?;
-        table.insert(
-            id_now.as_str(),
-            (
-                version,
-                keys.seal_record("setting", &id_now, version, &json)?
-                    .as_slice(),
-            ),
-        )?;
-    }
-    transaction.open_table(Table::new("volume"))?;
-    Ok(())
-}
-
-/// A step that writes and then fails.
-fn fail_half_way(transaction: &WriteTransaction, _keys: &KeyFile) -> anyhow::Result<()> {
-    transaction
-        .open_table(Table::new("setting"))?
-        .remove("cluster.name")?;
-    anyhow::bail!("as the test wants it")
-}
-
-/// What steps may come: these are the test's own.
 #[tokio::test]
-async fn an_older_schema_is_upgraded_and_a_newer_one_refused() {
+async fn a_store_of_another_schema_is_refused_and_left_alone() {
     let home = TestHome::fresh().await;
-    let open = |steps: &'static [Migration]| {
-        EmbeddedStore::open_with(home.file(), home.keys.clone(), steps)
+    drop(home.open().await);
+    let write_version = |version: u64| {
+        let database = Database::create(home.file()).expect("open");
+        let transaction = database.begin_write().expect("begin");
+        transaction
+            .open_table(TableDefinition::<&str, u64>::new("schema"))
+            .expect("table")
+            .insert("version", version)
+            .expect("insert");
+        transaction.commit().expect("commit");
     };
-    let one = open(&[]).expect("version 1");
-    one.commit(&[put(setting("name", "demo"), 0), put(decision(1), 0)])
-        .await
-        .expect("commit");
-    one.commit(&[put(setting("name", "demo2"), 1)])
-        .await
-        .expect("commit");
-    drop(one);
+    for version in [0, schema::VERSION + 1] {
+        write_version(version);
+        let error = home.refusal().await;
+        let words = format!("has schema {version} and this micado reads schema 1");
+        assert!(
+            matches!(&error, StoreError::Schema(text) if text.contains(&words)),
+            "{error}"
+        );
+    }
+    write_version(schema::VERSION);
+    assert_eq!(home.open().await.load().await, Ok(vec![]));
+}
 
-    let upgraded = vec![(decision(1), 1), (setting("cluster.name", "demo2"), 2)];
-    let two = open(&[rename_settings]).expect("upgraded");
-    assert_eq!(two.load().await, Ok(upgraded.clone()));
-    drop(two);
-    assert_eq!(
-        open(&[rename_settings])
-            .expect("no step runs twice")
-            .load()
-            .await,
-        Ok(upgraded.clone())
-    );
-
-    let error = open(&[]).expect_err("an older micado");
-    assert!(
-        matches!(&error, StoreError::Schema(text) if text.contains("has schema 2 and this micado knows up to 1")),
-        "{error}"
-    );
-
-    let error = open(&[rename_settings, rename_settings, fail_half_way]).expect_err("a step fails");
-    assert!(
-        error
-            .to_string()
-            .contains("from schema 2 to 4 and is as it was"),
-        "{error}"
-    );
-    assert_eq!(
-        open(&[rename_settings])
-            .expect("still version 2")
-            .load()
-            .await,
-        Ok(upgraded)
-    );
+#[tokio::test]
+async fn a_kind_that_is_newer_than_the_file_is_empty_until_it_is_written() {
+    let home = TestHome::fresh().await;
+    drop(home.open().await);
+    let database = Database::create(home.file()).expect("open");
+    let transaction = database.begin_write().expect("begin");
+    let deleted = transaction.delete_table(Table::new("imagecontainer"));
+    assert!(deleted.expect("deleted"));
+    transaction.commit().expect("commit");
+    drop(database);
+    let store = home.open().await;
+    assert_eq!(store.load().await, Ok(vec![]));
+    let change = put(conformance::image(), 0);
+    store.commit(&[change]).await.expect("commit");
+    assert_eq!(store.load().await, Ok(vec![(conformance::image(), 1)]));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use super::{Inner, KeyFile, StoreError};
 use crate::{
     model::Service,
-    store::{Change, Key, Record, Version, codec::KINDS},
+    store::{Change, KINDS, Key, Record, Version},
 };
 use ::mongodb::bson::{Binary, Bson, DateTime, Document, doc, spec::BinarySubtype};
 use micado_api::{Critical, MemoryBytes, NanoCpus, PricePerHour, Timestamp};
@@ -176,8 +176,8 @@ pub(super) fn version(document: &Document) -> Option<Version> {
     }
 }
 
-/// What a person may read of a record: nothing that may be secret, such as settings' values,
-/// environments and files.
+/// Fields for people: nothing that may be secret, such as environments and files, and nothing at all
+/// of kinds that are not listed here.
 fn readable(record: &Record) -> Document {
     match record {
         Record::Container(it) => {
@@ -205,7 +205,7 @@ fn readable(record: &Record) -> Document {
             "at": date(it.at), "container": it.container.as_ref().map(|name| name.to_string()),
             "instance": it.instance.as_ref().map(|id| id.to_string()), "text": &it.text,
         },
-        Record::Setting(..) => doc! {},
+        _ => doc! {},
     }
 }
 

@@ -14,9 +14,8 @@ use futures_util::{StreamExt, TryStreamExt, future::ready};
 use micado_api::{
     ContainerName, InstanceId, ServiceName, Tag, Timestamp, agent::ContainerHappening,
 };
-use micado_core::metrics::{EVENTS_KEPT, First, Happening, Placed, RecallEvents};
+use micado_core::metrics::{EVENTS_KEPT, EventRecord, Order, Placed, RecallEvents};
 
-/// The collection.
 pub(super) const COLLECTION: &str = "events";
 
 /// The most documents that the server sends at once.
@@ -47,7 +46,7 @@ pub(super) fn indexes() -> Vec<IndexModel> {
 }
 
 impl Inner {
-    pub(super) async fn record_events(&self, events: &[Happening]) -> Result<(), StoreError> {
+    pub(super) async fn record_events(&self, events: &[EventRecord]) -> Result<(), StoreError> {
         for events in events.chunks(STATEMENTS) {
             if !self.held().await {
                 return Err(self.unsure());
@@ -92,7 +91,7 @@ impl Inner {
     pub(super) async fn recall_events(
         &self,
         wanted: &RecallEvents,
-    ) -> Result<Vec<Happening>, StoreError> {
+    ) -> Result<Vec<EventRecord>, StoreError> {
         let ((filter, sort), most) = (question(wanted), wanted.most);
         if most == 0 {
             return Ok(vec![]);
@@ -127,16 +126,20 @@ pub(super) fn question(wanted: &RecallEvents) -> (Document, Document) {
     if let Some(tag) = &wanted.tag {
         filter.insert("instance", tag);
     }
-    let way = if wanted.first == First::Oldest { 1 } else { -1 };
+    let way = if wanted.order == Order::OldestFirst {
+        1
+    } else {
+        -1
+    };
     (filter, doc! { "at": way, "_id": way })
 }
 
-fn id(it: &Happening) -> String {
+fn id(it: &EventRecord) -> String {
     let (at, instance, engine_id, word) = it.identity();
     format!("{instance} {} {engine_id} {word}", at.0)
 }
 
-fn document(it: &Happening) -> Document {
+fn document(it: &EventRecord) -> Document {
     let placed = &it.placed;
     let mut document = doc! {
         "at": date(it.at), "container": placed.container.as_str(), "what": it.what.word(), "instance": placed.tag.as_str(), "service": placed.service.as_str(),
@@ -150,7 +153,7 @@ fn document(it: &Happening) -> Document {
 }
 
 /// `None` if it is none of ours.
-fn read(document: &Document) -> Option<Happening> {
+fn read(document: &Document) -> Option<EventRecord> {
     let text = |name: &str| document.get_str(name).ok().map(str::to_owned);
     let what = match document.get_str("what").ok()? {
         "started" => ContainerHappening::Started,
@@ -177,7 +180,7 @@ fn read(document: &Document) -> Option<Happening> {
             .timestamp_millis()
             .cast_unsigned(),
     );
-    Some(Happening {
+    Some(EventRecord {
         placed,
         engine_id: text("engine_id")?,
         at,

@@ -14,14 +14,13 @@ use ::mongodb::{
 use futures_util::TryStreamExt;
 use micado_api::{InstanceId, Timestamp};
 use micado_core::metrics::{
-    EVENTS_MOST, Happening, History, Point, Recall, RecallEvents, Resolution, Whose,
+    EVENTS_MOST, EventRecord, History, Point, Recall, RecallEvents, Resolution, Series,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-/// The collection.
 pub(super) const COLLECTION: &str = "samples";
 
 /// What makes a document of `samples`.
@@ -67,11 +66,11 @@ impl History for MongoStore {
     }
 
     /// As points are: without holding up commits.
-    async fn record_events(&self, events: &[Happening]) -> Result<(), StoreError> {
+    async fn record_events(&self, events: &[EventRecord]) -> Result<(), StoreError> {
         self.inner.record_events(events).await
     }
 
-    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<Happening>, StoreError> {
+    async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<EventRecord>, StoreError> {
         self.inner.within(self.inner.recall_events(wanted)).await
     }
 
@@ -86,9 +85,9 @@ impl Inner {
     async fn find(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError> {
         let first = date(bucket(wanted.resolution, wanted.from));
         let mut filter = doc! { "resolution": seconds(wanted.resolution), "begin": { "$gte": first, "$lt": date(wanted.until) } };
-        match &wanted.whose {
-            Whose::Instance(id) => drop(filter.insert("instance", id.as_str())),
-            Whose::Container(name) => drop(filter.insert("containers", name)),
+        match &wanted.series {
+            Series::Instance(id) => drop(filter.insert("instance", id.as_str())),
+            Series::Container(name) => drop(filter.insert("containers", name)),
         }
         let samples = self.database.collection::<Document>(COLLECTION);
         let mut cursor = samples
@@ -234,7 +233,7 @@ fn read(wanted: &Recall, document: &Document) -> Option<Vec<Point>> {
             return None;
         };
         let (machine, mut containers) = points::decode(&figures.bytes)?;
-        if let Whose::Container(name) = &wanted.whose {
+        if let Series::Container(name) = &wanted.series {
             containers.retain(|it, _| it == name);
             if containers.is_empty() {
                 continue;

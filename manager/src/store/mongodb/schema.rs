@@ -2,31 +2,21 @@
 //! one its records were sealed with.
 
 use super::{Inner, StoreError, document, events, history};
-use crate::store::codec::KINDS;
+use crate::store::KINDS;
 use ::mongodb::{
     bson::{Document, doc, spec::BinarySubtype},
     error::{Error, ErrorKind},
 };
 
-/// The version that this micado reads and writes. Each brings a step from the one before:
-/// 2 has `samples`, and records in `imagecontainer`; 3 has `events`.
-const VERSION: u64 = 3;
+/// The version that this micado reads and writes.
+const VERSION: u64 = 1;
 const COLLECTION: &str = "schema";
 const ID: &str = "micado";
 /// The server's code for a collection that is there already.
 const EXISTS: i32 = 48;
 
-/// What a database turns out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
-    Nothing,
-    /// A store of an earlier micado, of this version.
-    Older(u64),
-    Ours,
-}
-
-/// Looks, and changes nothing.
-pub(super) async fn check(inner: &Inner) -> Result<Found, StoreError> {
+/// Checks the version and the key. Returns false if the database holds nothing yet.
+pub(super) async fn check(inner: &Inner) -> Result<bool, StoreError> {
     let failed = |error: Error| inner.failed(&error);
     let hello = inner
         .database
@@ -64,29 +54,26 @@ pub(super) async fn check(inner: &Inner) -> Result<Found, StoreError> {
                 )));
             }
         }
-        return Ok(Found::Nothing);
+        return Ok(false);
     };
-    let found = match document::version(&schema) {
-        Some(VERSION) => Found::Ours,
-        Some(version) if (1..VERSION).contains(&version) => Found::Older(version),
-        version => {
-            let version = version.map_or_else(
-                || "an unreadable schema".to_owned(),
-                |version| format!("schema {version}"),
-            );
-            return Err(StoreError::Schema(format!(
-                "the store {} has {version} and this micado knows up to {VERSION}: start the micado that wrote it, or a newer one",
-                inner.shown
-            )));
-        }
-    };
+    let version = document::version(&schema);
+    if version != Some(VERSION) {
+        let found = version.map_or_else(
+            || "an unreadable schema".to_owned(),
+            |version| format!("schema {version}"),
+        );
+        return Err(StoreError::Schema(format!(
+            "the store {} has {found} and this micado reads schema {VERSION}: start the micado that wrote it",
+            inner.shown
+        )));
+    }
     if !schema
         .get_binary_generic("proof")
         .is_ok_and(|sealed| inner.keys.is_proof(sealed))
     {
         return Err(inner.keys.another(&inner.shown));
     }
-    Ok(found)
+    Ok(true)
 }
 
 /// Makes the collections and then says that they are a store.
@@ -102,37 +89,6 @@ pub(super) async fn create(inner: &Inner) -> Result<(), StoreError> {
         .update_one(doc! { "_id": ID }, doc! { "$setOnInsert": schema })
         .upsert(true);
     made.await.map(drop).map_err(|error| inner.failed(&error))
-}
-
-/// Every step from this version on, each of which may be begun again, and then the new version.
-pub(super) async fn upgrade(inner: &Inner, from: u64) -> Result<(), StoreError> {
-    let failed = |error: Error| inner.failed(&error);
-    make_collections(inner).await?;
-    if from < 2 {
-        // Without a record, they were written for people alone.
-        inner
-            .database
-            .collection::<Document>("imagecontainer")
-            .delete_many(doc! { "record": { "$exists": false } })
-            .await
-            .map_err(failed)?;
-    }
-    let collection = inner.database.collection::<Document>(COLLECTION);
-    collection
-        .update_one(
-            doc! { "_id": ID },
-            doc! { "$set": { "version": VERSION as i64 } },
-        )
-        .await
-        .map(drop)
-        .map_err(failed)?;
-    tracing::info!(
-        from,
-        to = VERSION,
-        store = inner.shown,
-        "the store was upgraded"
-    );
-    Ok(())
 }
 
 /// What is there already stays. (A transaction of an older server cannot make any.)

@@ -29,15 +29,13 @@ use std::{
 };
 use tokio::sync::OwnedMutexGuard;
 
-/// Marks the machines of one simulator.
+/// Label of the machines of one simulator.
 const REALM: &str = "cloudbroker.realm";
-/// Under which name a machine was ordered.
+/// Label with the name in a machine's order.
 const NAME: &str = "cloudbroker.name";
-/// How long a machine may take to shut down: an engine that takes its leave keeps no other waiting
-/// for it.
+/// Time to shut down: an engine that leaves properly keeps no other engine waiting.
 const SHUTDOWN_SECONDS: i32 = 4;
-/// How long a machine that is not running may take to come up again before it is given up: it may
-/// be restarting.
+/// Polls until a machine that does not run has failed; before, it may be restarting.
 const REBOOT_LOOKS: u32 = 30;
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -49,9 +47,9 @@ pub(crate) struct Docker {
     rights: HostConfig,
     /// The host's cores.
     cores: u32,
-    /// By the software's id.
+    /// Image by the software's id.
     pub(super) images: BTreeMap<String, String>,
-    /// One at a time makes or removes a machine.
+    /// One lock per machine, for creating and removing it.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -102,7 +100,7 @@ impl Docker {
         Ok(docker)
     }
 
-    /// Waits until nobody else makes or removes this machine.
+    /// Waits for the machine's lock.
     pub(super) async fn turn(&self, id: &str) -> OwnedMutexGuard<()> {
         let turn = locked(&self.turns)
             .entry(id.to_owned())
@@ -111,8 +109,7 @@ impl Docker {
         turn.lock_owned().await
     }
 
-    /// Makes and starts the machine; one that has been switched on before is started if it is not
-    /// running.
+    /// Creates and starts the machine; an existing one is started if it does not run.
     pub(super) async fn boot(&self, machine: &Machine) -> Result<(), String> {
         let container = container_of(&machine.id);
         if !machine.is_on {
@@ -137,7 +134,7 @@ impl Docker {
             .await
         {
             Ok(_) => {}
-            // Made just before the program was ended.
+            // Created just before the program ended.
             Err(error) if status(&error) == Some(409) => {}
             Err(error) => return Err(failed(error)),
         }
@@ -166,8 +163,8 @@ impl Docker {
             memory: Some(memory),
             memory_swap: Some(memory),
             nano_cpus: Some(i64::from(cpus) * 1_000_000_000),
-            // Its engine must see as many cores as it has. They are dealt out in turn, by the
-            // number in the id.
+            // The inner engine must see as many cores as it has. Cores are dealt by the number in
+            // the id.
             cpuset_cpus: (cpus < self.cores).then(|| self.deal(&machine.id, cpus)),
             network_mode: Some(self.config.network.clone()),
             restart_policy: Some(RestartPolicy {
@@ -202,14 +199,14 @@ impl Docker {
             .join(",")
     }
 
-    /// Returns the machine's address when its engine answers, or why that will not be.
+    /// The machine's address once its engine answers, or the reason why it never will.
     pub(super) async fn wait_until_up(&self, id: &str) -> Result<String, String> {
         let silent = |error: Error| format!("the machine cannot be seen: {error}");
         loop {
             if !self.comes_back(id).await {
                 return Err("the machine has ended while it was booting".to_owned());
             }
-            // An error is a machine that has just ended, which is seen above.
+            // On an error the machine has just ended, which the loop's head detects.
             if self.engine_answers(id).await.unwrap_or(false) {
                 let networks = self
                     .engine
@@ -228,7 +225,7 @@ impl Docker {
         }
     }
 
-    /// Returns, in words, when the machine has ended for good.
+    /// Waits until the machine has ended for good; returns the reason.
     pub(super) async fn wait_for_end(&self, id: &str) -> String {
         while self.comes_back(id).await {
             let container = container_of(id);
@@ -236,13 +233,13 @@ impl Docker {
                 self.engine
                     .wait_container(&container, None::<WaitContainerOptions>)
             );
-            // However it ended: whether it has is looked at above.
+            // In any case the loop's head checks the state.
             let _ = end.next().await;
         }
         "the machine has ended".to_owned()
     }
 
-    /// Whether the machine runs, or does so in a moment.
+    /// True if the machine runs or is about to.
     async fn comes_back(&self, id: &str) -> bool {
         for _ in 0..REBOOT_LOOKS {
             match self.engine.inspect_container(&container_of(id), None).await {
@@ -256,7 +253,7 @@ impl Docker {
         false
     }
 
-    /// Shuts the machine down, or cuts it off, and removes all of it.
+    /// Shuts the machine down, or cuts its power, and removes all of it.
     pub(super) async fn remove(&self, id: &str, politely: bool) -> Result<(), Error> {
         self.remove_container(&container_of(id), politely).await
     }
@@ -275,7 +272,7 @@ impl Docker {
             self.engine.kill_container(container, None).await
         };
         match stopped {
-            // Gone already, or not running.
+            // Already gone, or not running.
             Err(error) if matches!(status(&error), Some(304 | 404 | 409)) => {}
             other => other?,
         }
@@ -296,7 +293,7 @@ impl Docker {
         }
     }
 
-    /// Removes every machine of this simulator, and the network if it was made for it.
+    /// Removes every machine of this simulator, and the network if it was made here.
     pub(crate) async fn end(&self) -> Result<(), String> {
         let failed = |error: Error| error.to_string();
         let filters: HashMap<_, _> = [("label", vec![format!("{REALM}={}", self.realm)])].into();
@@ -365,7 +362,7 @@ impl Docker {
     }
 }
 
-/// The status of an answer that is an error; `None` when there was no answer.
+/// Status of an error response; `None` if there was no response.
 fn status(error: &Error) -> Option<u16> {
     match error {
         Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
@@ -373,7 +370,7 @@ fn status(error: &Error) -> Option<u16> {
     }
 }
 
-/// A tar of these files and the folders they are in, owned by root.
+/// A tar of these files and their folders, owned by root.
 pub(super) fn archive(files: &[(String, Vec<u8>)], mode: u32) -> std::io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     let folders: BTreeSet<_> = files

@@ -8,8 +8,8 @@ use bollard::{
 };
 use futures_util::StreamExt;
 
-/// Starts the executable beside everything else, once: its output and in the end its code are
-/// files, so that they outlive whoever looks.
+/// Starts the executable in the background, once. Its output and exit code are files, so that they
+/// survive any reader.
 const START: &str = r#"
 cd /opt/cloudbroker && mkdir -p job || exit
 [ ! -e pid ] || exit 0
@@ -22,18 +22,18 @@ eval "set -- $ARGUMENTS"
 "${program:?there is no such executable below /opt/micado}" "$@"
 echo $? >../code
 "#;
-/// What the executable has said and says, until it ends.
+/// Prints the executable's past and future output until it ends.
 const FOLLOW: &str = r#"
 cd /opt/cloudbroker
 until [ -s pid ] && [ -e output ]; do sleep 0.05; done
 exec tail -n +1 -s 0.1 --pid="$(cat pid)" -f output
 "#;
-/// How it ended; one that was cut off by a reboot was killed.
+/// Exit code; an executable interrupted by a reboot was killed.
 const CODE: &str = "cat /opt/cloudbroker/code 2>/dev/null || echo 137";
 const ENGINE: &str = "until curl --silent --fail --max-time 5 --output /dev/null --unix-socket /run/docker.sock http://engine/_ping; do sleep 0.05; done";
 
 impl Docker {
-    /// Runs the executable (or finds it running), tells what it says, and answers how it ended.
+    /// Runs the executable (or finds it running), reports its output, and returns its exit code.
     pub(super) async fn run(
         &self,
         program: &Program,
@@ -69,7 +69,7 @@ impl Docker {
         Ok(code.trim().parse().unwrap_or(137))
     }
 
-    /// Returns when the machine's engine answers; `false` when the machine ended before.
+    /// Waits until the machine's engine answers; `false` if the machine ended before.
     pub(super) async fn engine_answers(&self, id: &str) -> Result<bool, bollard::errors::Error> {
         Ok(self.attached(id, ENGINE, |_| {}).await? == Some(0))
     }

@@ -1,32 +1,32 @@
-//! What a machine is made of, and what runs on it, as the records say.
+//! A machine's parts and program, from the records.
 
 use crate::{Power, catalogue::What, world::World};
 
-/// Where a job's input files lie, and where its executable is started.
+/// Folder of a job's input files, in which its executable is started.
 pub(super) const JOB_FOLDER: &str = "opt/cloudbroker/job";
-/// Where cloud-init looks for what it is given.
+/// Folder of cloud-init's input.
 const SEED: &str = "var/lib/cloud/seed/nocloud";
 
 /// A machine to boot.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Machine {
     pub(super) id: String,
-    /// Under which name it was ordered.
+    /// Name in its order.
     pub(super) name: String,
     pub(super) hostname: String,
-    /// The software's id.
+    /// Id of the software.
     pub(super) software: String,
     pub(super) cpus: u32,
     /// GiB.
     pub(super) memory: f64,
     /// Paths without the leading slash, and contents. Secret.
     pub(super) files: Vec<(String, Vec<u8>)>,
-    /// It has been switched on before: it must be there already.
+    /// It was booted before, so it must exist.
     pub(super) is_on: bool,
 }
 
 impl Machine {
-    /// The machine of this instance, unless it is to be switched off already.
+    /// The machine of this instance, unless it is to be stopped already.
     pub(super) fn wanted(world: &World, id: &str) -> Option<Self> {
         let instance = world.records().instances.get(id)?;
         let is_on = match instance.machine.power {
@@ -69,16 +69,16 @@ impl Machine {
     }
 }
 
-/// A job's executable, to run on a machine.
+/// A job's executable on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Program {
-    /// The job's name.
+    /// Name of the job.
     pub(super) job: String,
-    /// The instance's id.
+    /// Id of the instance.
     pub(super) machine: String,
-    /// The file in the software's image.
+    /// File in the software's image.
     pub(super) binary: String,
-    /// As a shell reads them.
+    /// In a shell's notation.
     pub(super) arguments: String,
 }
 

@@ -1,5 +1,5 @@
-//! A software's image, made as the platform makes it: `deploy.sh` is run once on a fresh machine,
-//! and what comes of it is what all machines of the software boot.
+//! A software's image, made as on the platform: `deploy.sh` runs once on a fresh machine, and all
+//! machines of the software boot the result.
 
 use bollard::{Docker, body_full, query_parameters::BuildImageOptionsBuilder};
 use bytes::Bytes;
@@ -7,13 +7,13 @@ use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, fs, path::Path};
 
-/// What the images are called.
+/// Repository of the images.
 const REPOSITORY: &str = "micado-cloudbroker-software";
-/// Lines of `deploy.sh` that are told when it fails.
+/// Lines of `deploy.sh` to report when it fails.
 const LAST_WORDS: usize = 20;
 
-/// The image of the package in this folder on this base; made unless one of the same inputs is
-/// there.
+/// The image of the package in this folder on this base; built unless one of the same inputs
+/// exists.
 pub(super) async fn image(
     engine: &Docker,
     base: &str,

@@ -1,4 +1,4 @@
-//! What calls do to jobs, instances and files that are there.
+//! Effects of calls on existing jobs, instances and files.
 
 use super::{Effect, Refusal, World, orders::DATA_FILE};
 use crate::{
@@ -9,12 +9,12 @@ use crate::{
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-/// An input file, as it was uploaded.
+/// An uploaded input file.
 #[derive(Debug, Default)]
 pub(crate) struct Upload {
     pub(crate) job: Option<String>,
     pub(crate) data_type: Option<String>,
-    /// `data_file_name`, else the name that came with the file.
+    /// `data_file_name`, else the file's own name.
     pub(crate) name: Option<String>,
     pub(crate) archive: bool,
     pub(crate) content: Option<Vec<u8>>,
@@ -55,7 +55,7 @@ impl World {
         Ok(())
     }
 
-    /// Only a completed job that was stopped.
+    /// Only for a completed job that was stopped.
     pub(crate) fn restart_job(&mut self, id: &str, now: Timestamp) -> Result<(), Refusal> {
         let job = self.job(id)?;
         if job.status != JobStatus::Completed || job.outcome != Some(Outcome::Interrupted) {
@@ -86,7 +86,7 @@ impl World {
         Ok(())
     }
 
-    /// What a job may still be given another value of.
+    /// Changes the values of a job that may still change.
     pub(crate) fn update_job(&mut self, id: &str, fields: &Fields) -> Result<(), Refusal> {
         self.job(id)?;
         if let Some(job) = self.changing().jobs.get_mut(id) {
@@ -124,7 +124,7 @@ impl World {
         Ok(effects)
     }
 
-    /// Only to a job that has not been submitted: what comes later would not reach the machine.
+    /// Only for a job that has not been submitted: later files would not reach the machine.
     pub(crate) fn upload(&mut self, upload: Upload, now: Timestamp) -> Result<String, Refusal> {
         let blank = |what: &str| Refusal::invalid([format!("{what} can't be blank")]);
         let job = upload

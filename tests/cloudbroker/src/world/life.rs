@@ -1,4 +1,4 @@
-//! How jobs and instances go from one status to the next.
+//! Transitions of jobs and instances between statuses.
 
 use super::{World, earliest};
 use crate::{
@@ -6,30 +6,29 @@ use crate::{
 };
 use jiff::Timestamp;
 
-/// What a machine must do; its outcome comes back as a call of [`World`].
+/// An action on a machine; its result comes back as a call of [`World`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Switch this instance's machine on: [`World::started`], then [`World::up`], or
-    /// [`World::died`].
+    /// Boots this instance's machine: [`World::started`], then [`World::up`], or [`World::died`].
     Boot(String),
-    /// Run this job's executable: [`World::ran`].
+    /// Runs this job's executable: [`World::ran`].
     Run(String),
-    /// Switch this instance's machine off, politely or not: [`World::gone`].
+    /// Stops this instance's machine, by shutdown or power cut: [`World::gone`].
     Halt(String, bool),
 }
 
-/// How much of an executable's output is kept, in bytes.
+/// Retained tail of an executable's output, in bytes.
 const OUTPUT_KEPT: usize = 64 * 1024;
 
 impl World {
-    /// Does everything that is due.
+    /// Executes everything that is due.
     pub(crate) fn advance(&mut self, now: Timestamp) -> Vec<Effect> {
         let mut effects = Vec::new();
         while self.step(now, &mut effects) {}
         effects
     }
 
-    /// When there will be something to do, if nobody calls before.
+    /// Time of the next transition, if no call comes before.
     pub(crate) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let jobs = self
             .records
@@ -54,7 +53,7 @@ impl World {
         )
     }
 
-    /// What has to be done again for machines that were on their way when the program ended.
+    /// Effects to repeat for machines that were in transition when the program ended.
     pub(crate) fn unfinished(&self) -> Vec<Effect> {
         let instances =
             self.records
@@ -91,7 +90,7 @@ impl World {
             .filter(|_| self.address_due(machine).is_some_and(|due| due <= now))
     }
 
-    /// One round over everything; whether anything has moved.
+    /// One round over everything; true if anything has changed.
     fn step(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> bool {
         let jobs: Vec<_> = self
             .records
@@ -164,7 +163,7 @@ impl World {
         .filter(|_| due)
     }
 
-    /// Puts a job into a status, with all that comes with it.
+    /// Puts a job into a status, with all effects.
     pub(super) fn enter_job(
         &mut self,
         id: &str,
@@ -233,7 +232,7 @@ impl World {
         }
     }
 
-    /// Puts an instance into a status, with all that comes with it.
+    /// Puts an instance into a status, with all effects.
     pub(super) fn enter_instance(
         &mut self,
         id: &str,
@@ -287,7 +286,7 @@ impl World {
         });
     }
 
-    /// The machine is no more, as it was told.
+    /// The machine is gone, as requested.
     pub(crate) fn gone(&mut self, id: &str, now: Timestamp) {
         self.machine(id, |machine| {
             machine.power = Power::Gone;
@@ -318,7 +317,7 @@ impl World {
         effects
     }
 
-    /// Stops every instance there is, whatever it is for.
+    /// Stops all instances.
     pub(crate) fn stop_everything(&mut self, now: Timestamp) -> Vec<Effect> {
         let mut effects = Vec::new();
         let instances: Vec<_> = self.records.instances.keys().cloned().collect();
@@ -328,7 +327,7 @@ impl World {
         effects
     }
 
-    /// More of what the executable says.
+    /// Appends output of the executable.
     pub(crate) fn said(&mut self, job: &str, text: &str) {
         let Some(job) = self.changing().jobs.get_mut(job) else {
             return;
@@ -355,7 +354,7 @@ impl World {
         });
     }
 
-    /// Every status up to this one, at once.
+    /// Passes through every status up to this one, at once.
     pub(crate) fn jump(&mut self, id: &str, to: JobStatus, now: Timestamp) -> Vec<Effect> {
         let mut effects = Vec::new();
         while let Some(from) = self
@@ -391,7 +390,7 @@ impl World {
     }
 }
 
-/// When a job came into its present status.
+/// Begin of a job's present status.
 pub(super) fn since(job: &Job) -> Timestamp {
     job.history.last().map_or(job.created_at, |(_, at)| *at)
 }

@@ -1,4 +1,4 @@
-//! Orders: what a new job or instance must say, and the records that come of it.
+//! Orders: required content of a new job or instance, and the resulting records.
 
 use super::{Effect, Refusal, World};
 use crate::{
@@ -15,10 +15,10 @@ const INSTANCE: u16 = 0x5000;
 pub(super) const DATA_FILE: u16 = 0x7000;
 
 impl World {
-    /// A new job, of which all is known but when it is submitted.
+    /// Creates a job, complete except for its submit.
     ///
     /// # Errors
-    /// Everything that is wrong with the order at once.
+    /// Everything wrong with the order at once.
     pub(crate) fn create_job(
         &mut self,
         fields: &Fields,
@@ -85,10 +85,10 @@ impl World {
         Ok(id)
     }
 
-    /// A new instance, which boots at once.
+    /// Creates an instance, which boots at once.
     ///
     /// # Errors
-    /// What is wrong with the order.
+    /// The mistake in the order.
     pub(crate) fn create_instance(
         &mut self,
         fields: &Fields,
@@ -135,7 +135,7 @@ impl World {
         Ok((id, effects))
     }
 
-    /// The instances of a job, as it begins to start.
+    /// Creates the instances of a job that begins to start.
     pub(super) fn make_instances(&mut self, id: &str, now: Timestamp, effects: &mut Vec<Effect>) {
         let Some(job) = self.records.jobs.get(id).cloned() else {
             return;
@@ -205,7 +205,7 @@ impl World {
         id
     }
 
-    /// What to run, and where: all of it there, active, and fitting together.
+    /// The software, executable and place: existing, active, and fitting together.
     fn place(&self, fields: &Fields) -> Result<Place, String> {
         let software = &self
             .named(fields, "software", Kind::Softwares, |_| true)?
@@ -238,7 +238,7 @@ impl World {
         })
     }
 
-    /// The thing that `NAME-id` or else `NAME-name` means. Of several with the name, the first
+    /// The thing that `NAME-id` or else `NAME-name` refers to. Of several with the name, the first
     /// active one that fits.
     fn named(
         &self,

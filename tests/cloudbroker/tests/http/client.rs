@@ -1,4 +1,4 @@
-//! A client of the tests' own: it knows paths and looks for text, and shares no code with the
+//! A client for these tests: it knows paths, searches for text, and shares no code with the
 //! simulator or micado's client.
 
 use micado_cloudbroker::{Config, Simulator};
@@ -10,7 +10,6 @@ pub struct Client {
     url: String,
 }
 
-/// Status and body of an answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -31,7 +30,7 @@ impl Client {
     }
 
     pub fn with(url: String, builder: reqwest::ClientBuilder) -> Self {
-        // Another test of this process may have been faster.
+        // Another test of this process may have installed one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             http: builder
@@ -92,7 +91,7 @@ impl Client {
         item.split('<').next().expect("an id").to_owned()
     }
 
-    /// The body of an order of a job, by ids.
+    /// The body of a job's order, by ids.
     pub async fn order(&self, name: &str, more: &str) -> String {
         let mut body = format!("<job><name>{name}</name>");
         for (part, collection, called) in [
@@ -118,7 +117,7 @@ impl Client {
         body + &format!("<executable-id>{executable}</executable-id>{more}</job>")
     }
 
-    /// A new job; its id.
+    /// Creates a job; returns its id.
     pub async fn create(&self, name: &str, more: &str) -> String {
         let answer = self
             .call(Method::POST, "/jobs.xml", &self.order(name, more).await)
@@ -127,7 +126,7 @@ impl Client {
         first(&answer.body, "id")
     }
 
-    /// A new job that has been submitted; its id.
+    /// Creates and submits a job; returns its id.
     pub async fn submit(&self, name: &str, more: &str) -> String {
         let id = self.create(name, more).await;
         assert_eq!(

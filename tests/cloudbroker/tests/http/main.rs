@@ -1,4 +1,4 @@
-//! Every route of the simulator over HTTP, without machines of substance.
+//! Every route of the simulator over HTTP, with machines that are records.
 
 mod client;
 mod secure;

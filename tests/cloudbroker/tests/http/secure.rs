@@ -1,4 +1,4 @@
-//! HTTPS with a certificate that the simulator has made.
+//! HTTPS with a certificate made by the simulator.
 
 use crate::client::Client;
 use micado_cloudbroker::{Certificate, Config, Https, Simulator};

@@ -1,4 +1,4 @@
-//! Every fault, as a client meets it.
+//! Every fault, as seen by a client.
 
 use crate::client::{Answer, Client, first, started};
 use micado_cloudbroker::{CallKind, Config, Fault, InstanceStatus, Outcome, Rule};

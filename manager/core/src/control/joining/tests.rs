@@ -32,7 +32,7 @@ fn trade(bench: &mut Bench, id: &InstanceId, key: &str) -> Result<Reply, ErrorBo
 /// The rotation that is under way ends so.
 fn rotated(bench: &mut Bench, result: Result<(), EngineError>) -> Vec<Action> {
     assert!(
-        bench.core.is_in_flight(&CallKey::Token),
+        bench.core.calls.is_in_flight(&CallKey::Token),
         "a rotation is under way"
     );
     bench.event(Event::Answered(CallKey::Token, Answer::Engine(result)))
@@ -274,7 +274,7 @@ fn a_manager_that_dies_after_a_trade_renews_the_token_all_the_same() {
     }
     let restarted = |stored| {
         let mut bench = Bench::of(Config::clone(bench.core.config()), stored);
-        rotates(&bench.look()) || bench.core.is_in_flight(&CallKey::Token)
+        rotates(&bench.look()) || bench.core.calls.is_in_flight(&CallKey::Token)
     };
     assert!(
         restarted(stored),

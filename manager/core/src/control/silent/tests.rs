@@ -171,7 +171,10 @@ fn a_machine_whose_agent_stays_away_is_doubted_until_the_swarm_would_have_missed
         .expect("room can be rented");
     let id = bench.machine_comes();
     bench.settle();
-    let readiness = |bench: &Bench| bench.core.snapshot(Vec::new()).nodes[0].readiness;
+    let readiness = |bench: &Bench| {
+        let node = bench.core.placing.pool.node(&id);
+        node.expect("the machine is known").readiness
+    };
     assert_eq!(
         (bench.state("a_web.1").as_str(), readiness(&bench)),
         ("running", Readiness::Ready)

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     engine::swarm_name,
-    model::{Container, Placement, Service},
+    model::{Container, Copy, Phase, Service},
 };
 use micado_api::{CloudName, ContainerName, InstanceState, Progress, ServiceName};
 
@@ -75,20 +75,27 @@ fn told(actions: &[Action], subject: &str) -> Vec<String> {
 /// What the engine shows of a container that an earlier manager made on this machine.
 fn made_before(bench: &mut Bench, id: &InstanceId) {
     let name = ContainerName::trusted("a_web.1");
-    let placement = Placement {
-        instance: id.clone(),
-        generation: 1,
-    };
     let swarm_name = swarm_name(&ClusterId::trusted("test"), &name, 1);
+    let pull = Some("web@sha256:1".to_owned());
     let service = Service {
-        name: ServiceName::trusted("a_web"),
-        spec: spec("a", 256),
-        pull: Some("web@sha256:1".to_owned()),
         next_number: 2,
-        created_at: bench.now,
+        ..Service::new(
+            ServiceName::trusted("a_web"),
+            spec("a", 256),
+            pull,
+            bench.now,
+        )
+    };
+    let copy = Copy {
+        generation: 1,
+        instance: id.clone(),
+        swarm_name: swarm_name.clone(),
+        spec: 1,
+        reservation: service.spec.reservation,
+        phase: Phase::Starting,
     };
     let container = Container {
-        placement: Some(placement.clone()),
+        copies: vec![copy],
         next_generation: 2,
         ..Container::new(name.clone(), service.name.clone(), bench.now)
     };
@@ -97,13 +104,15 @@ fn made_before(bench: &mut Bench, id: &InstanceId) {
         .seen
         .tasks
         .push(task(&swarm_name, Some(format!("node-{id}"))));
-    let records = Some(Box::new((service, container)));
-    bench.seen.services.push(ServiceView {
+    let records = serde_json::to_string(&(service, container));
+    bench.seen.services.push(SwarmService {
         id: swarm_name.clone(),
         name: swarm_name,
         container: name,
-        placement,
-        records,
+        instance: id.clone(),
+        node: Some(format!("node-{id}")),
+        generation: 1,
+        records: records.ok().map(Into::into),
     });
 }
 

@@ -28,21 +28,21 @@ fn died(service: &str, exit_code: i64, oom: bool) -> ContainerEvent {
 #[test]
 fn the_swarm_is_asked_until_it_says_the_same() {
     let (mut bench, id, name) = running();
-    assert!(bench.core.in_flight().is_empty());
+    assert!(bench.core.polled().is_empty());
     bench.event(Event::Happened(id.clone(), died(&name, 3, false)));
-    assert_eq!(bench.core.in_flight().first(), Some(&name));
+    assert_eq!(bench.core.polled().first(), Some(&name));
     assert_eq!(bench.core.wake_at(), Some(Timestamp(bench.now.0 + 5_000)));
     bench.look();
-    assert_eq!(bench.core.in_flight().len(), 1, "nothing has changed yet");
+    assert_eq!(bench.core.polled().len(), 1, "nothing has changed yet");
     bench.seen.tasks[0].message = Some("task: non-zero exit (3)".to_owned());
     bench.look();
-    assert!(bench.core.in_flight().is_empty());
+    assert!(bench.core.polled().is_empty());
     assert!(
         bench
             .event(Event::Happened(id, died(&name, 3, false)))
             .is_empty()
     );
-    assert!(bench.core.in_flight().is_empty(), "said again");
+    assert!(bench.core.polled().is_empty(), "said again");
 }
 
 #[test]
@@ -57,9 +57,9 @@ fn the_swarm_is_not_asked_for_ever() {
     ));
     bench.now = Timestamp(bench.now.0 + 3_000);
     bench.event(Event::Wake);
-    assert_eq!(bench.core.in_flight().len(), 1, "4 s later");
+    assert_eq!(bench.core.polled().len(), 1, "4 s later");
     bench.event(Event::Wake);
-    assert!(bench.core.in_flight().is_empty(), "5 s later");
+    assert!(bench.core.polled().is_empty(), "5 s later");
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn an_agent_speaks_for_its_own_machine_only() {
             ..died(&name, 137, true)
         },
     ));
-    assert!(bench.core.in_flight().is_empty() && bench.core.memory.heard.is_empty());
+    assert!(bench.core.polled().is_empty() && bench.core.reports.of.is_empty());
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn what_is_said_before_the_engine_was_seen_is_heard() {
         before
             .core
             .ledger
-            .instances
+            .instances()
             .values()
             .cloned()
             .map(Record::Instance)
@@ -95,7 +95,7 @@ fn what_is_said_before_the_engine_was_seen_is_heard() {
         before
             .core
             .ledger
-            .services
+            .services()
             .values()
             .cloned()
             .map(Record::Service)
@@ -103,7 +103,7 @@ fn what_is_said_before_the_engine_was_seen_is_heard() {
         before
             .core
             .ledger
-            .containers
+            .containers()
             .values()
             .cloned()
             .map(Record::Container)
@@ -132,7 +132,7 @@ fn what_is_said_before_the_engine_was_seen_is_heard() {
     bench.look();
     assert_eq!(
         bench.state("a_web.1"),
-        "failing: exit code 137: killed for want of memory (its limit is 64 MiB): launch it with more --memory"
+        "failing: exit code 137: OOM-killed (its limit is 64 MiB): launch it with more --memory"
     );
 }
 
@@ -154,7 +154,7 @@ fn who_was_killed_for_want_of_memory_is_told_so_as_long_as_it_fails() {
     bench.look();
     assert_eq!(
         bench.state("a_web.1"),
-        "failing: exit code 137: killed for want of memory (its limit is 64 MiB): launch it with more --memory"
+        "failing: exit code 137: OOM-killed (its limit is 64 MiB): launch it with more --memory"
     );
     bench.seen.tasks[1].state = TaskState::Running;
     bench.look();
@@ -241,7 +241,7 @@ fn what_was_said_is_forgotten_with_the_service() {
             },
         ));
     }
-    assert_eq!(bench.core.memory.heard.len(), 1);
+    assert_eq!(bench.core.reports.of.len(), 1);
     assert!(
         bench
             .ask(Request::Quit {
@@ -253,5 +253,5 @@ fn what_was_said_is_forgotten_with_the_service() {
     );
     bench.settle();
     bench.tick();
-    assert!(bench.core.memory.heard.is_empty());
+    assert!(bench.core.reports.of.is_empty());
 }

@@ -25,6 +25,7 @@ fn launch(
         spec: spec(client, 256),
         publish_all: false,
         request: None,
+        copies: std::num::NonZeroU32::MIN,
         unnamed,
     };
     let facts = ImageFacts {
@@ -209,6 +210,7 @@ fn what_fits_no_machine_is_not_offered() {
         spec,
         publish_all: false,
         request: None,
+        copies: std::num::NonZeroU32::MIN,
         unnamed: NOTHING,
     };
     let (reply, _) = bench.ask(Request::Launch(

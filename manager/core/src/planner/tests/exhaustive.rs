@@ -30,7 +30,7 @@ impl Search<'_> {
             .snapshot
             .offers
             .iter()
-            .filter(|offer| offer.unavailable.is_none() && load.fits_in(&offer.capacity));
+            .filter(|offer| offer.unavailable.is_none() && load.fits_in(&offer.capacity()));
         offers.map(|offer| offer.price.0).min()
     }
 
@@ -124,7 +124,7 @@ fn optimum(snapshot: &Snapshot, who: &[usize]) -> Option<(u64, u32)> {
         location: node.location.clone(),
         new: false,
         id: Some(node.instance.clone()),
-        amount: node.capacity.saturating_sub(node.reserved),
+        amount: node.capacity().saturating_sub(node.reserved),
         ports: node.ports.clone(),
     };
     let mut search = Search {
@@ -198,7 +198,7 @@ proptest! {
     #[test]
     fn at_most_one_machine_more_than_the_optimum_with_one_flavour(waiting in containers(10), offers in flavours(1)) {
         let snapshot = snapshot(vec![], waiting, offers);
-        let (_, machines) = rented(&snapshot, &plan(&snapshot));
+        let (_, machines) = rented(&snapshot, &snapshot.plan());
         let (_, fewest) = optimum(&snapshot, &everybody(&snapshot)).expect("without limits everybody can be served");
         prop_assert!(machines <= fewest + 1, "{machines} machines, {fewest} are enough");
     }
@@ -206,7 +206,7 @@ proptest! {
     #[test]
     fn the_least_price_and_at_most_one_machine_more_with_mixed_flavours(waiting in containers(10), offers in flavours(4)) {
         let snapshot = snapshot(vec![], waiting, offers);
-        let (price, machines) = rented(&snapshot, &plan(&snapshot));
+        let (price, machines) = rented(&snapshot, &snapshot.plan());
         let (least, fewest) = optimum(&snapshot, &everybody(&snapshot)).expect("without limits everybody can be served");
         prop_assert_eq!(price, least);
         prop_assert!(machines <= fewest + 1, "{} machines, {} are enough", machines, fewest);
@@ -215,7 +215,7 @@ proptest! {
     #[test]
     fn machines_that_are_there_are_used_as_well_as_they_can_be(waiting in containers(7), offers in flavours(3), nodes in machines(4)) {
         let snapshot = snapshot(nodes, waiting, offers);
-        let (price, machines) = rented(&snapshot, &plan(&snapshot));
+        let (price, machines) = rented(&snapshot, &snapshot.plan());
         let (least, fewest) = optimum(&snapshot, &everybody(&snapshot)).expect("without limits everybody can be served");
         prop_assert_eq!(price, least);
         prop_assert!(machines <= fewest + 1, "{} machines, {} are enough", machines, fewest);
@@ -234,7 +234,7 @@ proptest! {
                 expected.pop();
             }
         }
-        let waits: BTreeSet<_> = plan(&snapshot).into_iter().filter_map(|step| if let Step::Wait { container, .. } = step { Some(container) } else { None }).collect();
+        let waits: BTreeSet<_> = snapshot.plan().into_iter().filter_map(|step| if let Step::Wait { container, .. } = step { Some(container) } else { None }).collect();
         let served: Vec<_> = everybody(&snapshot).into_iter().filter(|&container| !waits.contains(&snapshot.waiting[container].container)).collect();
         prop_assert_eq!(served, expected);
     }

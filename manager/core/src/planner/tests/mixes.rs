@@ -22,8 +22,8 @@ impl Random {
 /// added), each on the first machine that has room.
 fn first_fit_decreasing(waiting: &[Waiting], offer: &Offer) -> Option<usize> {
     let share = |needs: Resources| {
-        needs.memory.0 as f64 / offer.capacity.memory.0 as f64
-            + needs.cpu.0 as f64 / offer.capacity.cpu.0 as f64
+        needs.memory.0 as f64 / offer.capacity().memory.0 as f64
+            + needs.cpu.0 as f64 / offer.capacity().cpu.0 as f64
     };
     let mut waiting: Vec<_> = waiting.iter().collect();
     waiting.sort_by(|a, b| share(b.needs).total_cmp(&share(a.needs)));
@@ -36,8 +36,8 @@ fn first_fit_decreasing(waiting: &[Waiting], offer: &Offer) -> Option<usize> {
                 *room = room.saturating_sub(container.needs);
                 ports.extend(&container.ports);
             }
-            None if container.needs.fits_in(&offer.capacity) => machines.push((
-                offer.capacity.saturating_sub(container.needs),
+            None if container.needs.fits_in(&offer.capacity()) => machines.push((
+                offer.capacity().saturating_sub(container.needs),
                 container.ports.clone(),
             )),
             None => return None,
@@ -75,7 +75,7 @@ fn no_worse(needs: impl Fn(&mut Random) -> (u64, u64)) {
             };
             plain_prices.push(flavour.price.0 * plain as u64);
             let single = snapshot(vec![], containers.clone(), vec![flavour.clone()]);
-            let (_, machines) = rented(&single, &plan(&single));
+            let (_, machines) = rented(&single, &single.plan());
             assert!(
                 machines as usize <= plain,
                 "seed {seed}: {machines} of {}, first-fit-decreasing {plain}",
@@ -83,7 +83,7 @@ fn no_worse(needs: impl Fn(&mut Random) -> (u64, u64)) {
             );
         }
         let mixed = snapshot(vec![], containers, flavours.to_vec());
-        let (price, _) = rented(&mixed, &plan(&mixed));
+        let (price, _) = rented(&mixed, &mixed.plan());
         let plain = plain_prices
             .into_iter()
             .min()

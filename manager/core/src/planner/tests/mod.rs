@@ -1,9 +1,9 @@
 //! Tests of the whole planner, and the words they are written in.
 
-use super::{HostPort, Limits, Node, Offer, Readiness, Snapshot, Step, Waiting, plan};
+use super::{HostPort, Limits, Node, Offer, Readiness, Snapshot, Step, Waiting};
 use micado_api::{
-    CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes, NanoCpus,
-    PricePerHour, Protocol, Resources, ServiceName, Tag,
+    AntiAffinity, CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes,
+    NanoCpus, PricePerHour, Protocol, Resources, ServiceName, Tag,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +12,10 @@ mod mixes;
 mod properties;
 mod reasons;
 mod rules;
+
+/// The reserve of test machines: room for what a hundred containers cost beside their reservations,
+/// so that only tests of that meet it.
+pub const RESERVE: MemoryBytes = MemoryBytes::mib(1024);
 
 /// MiB and thousandths of a core.
 pub fn amount(mib: u64, millis: u64) -> Resources {
@@ -25,8 +29,12 @@ pub fn node(tag: &str, mib: u64, millis: u64) -> Node {
         tag: Tag::trusted(tag),
         location: Location::default(),
         readiness: Readiness::Ready,
-        capacity: amount(mib, millis),
+        platform: None,
+        size: amount(mib + 1024, millis),
+        reserve: RESERVE,
         reserved: Resources::default(),
+        containers: 0,
+        volumes: BTreeSet::new(),
         ports: BTreeSet::new(),
         services: BTreeMap::new(),
     }
@@ -43,6 +51,9 @@ pub fn waiting(name: &str, mib: u64, millis: u64) -> Waiting {
         ports: BTreeSet::new(),
         bound_to: None,
         avoid: None,
+        platforms: BTreeSet::new(),
+        apart: AntiAffinity::Prefer,
+        volumes: BTreeSet::new(),
     }
 }
 
@@ -51,7 +62,9 @@ pub fn offer(name: &str, mib: u64, millis: u64, price: u64) -> Offer {
     Offer {
         cloud: CloudName::trusted("local"),
         flavour: FlavourName::trusted(name),
-        capacity: amount(mib, millis),
+        platform: None,
+        size: amount(mib + 1024, millis),
+        reserve: RESERVE,
         price: PricePerHour(price * 1000),
         unavailable: None,
     }
@@ -96,7 +109,7 @@ pub fn outline(snapshot: &Snapshot) -> Vec<String> {
         Step::Wait { container, .. } => format!("{container} waits"),
         Step::Refuse { container, .. } => format!("{container} refused"),
     };
-    plan(snapshot).into_iter().map(line).collect()
+    snapshot.plan().into_iter().map(line).collect()
 }
 
 /// The reason of each step.
@@ -107,7 +120,7 @@ pub fn reasons(snapshot: &Snapshot) -> Vec<String> {
         | Step::Wait { reason, .. }
         | Step::Refuse { reason, .. } => reason,
     };
-    plan(snapshot).into_iter().map(reason).collect()
+    snapshot.plan().into_iter().map(reason).collect()
 }
 
 /// Price in millionths and number of what a plan rents.

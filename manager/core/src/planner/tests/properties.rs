@@ -182,7 +182,7 @@ fn carry_out(snapshot: &Snapshot, steps: &[Step]) -> Vec<After> {
             location: node.location.clone(),
             instance: Some(node.instance.clone()),
             open: node.readiness.is_open(),
-            room: node.capacity.saturating_sub(node.reserved),
+            room: node.capacity().saturating_sub(node.reserved),
             ports: node.ports.clone(),
         })
         .collect();
@@ -216,7 +216,7 @@ fn carry_out(snapshot: &Snapshot, steps: &[Step]) -> Vec<After> {
                     location: location.clone(),
                     instance: None,
                     open: true,
-                    room: offer.capacity,
+                    room: offer.capacity(),
                     ports: BTreeSet::new(),
                 };
                 containers
@@ -246,7 +246,7 @@ proptest! {
 
     #[test]
     fn nothing_is_where_it_may_not_be_and_limits_are_kept(snapshot in snapshots()) {
-        let steps = plan(&snapshot);
+        let steps = snapshot.plan();
         carry_out(&snapshot, &steps);
         prop_assert!(within_limits(&snapshot, rented(&snapshot, &steps)));
     }
@@ -255,7 +255,7 @@ proptest! {
     fn everybody_is_in_exactly_one_step_in_order_of_the_list(snapshot in snapshots()) {
         let mut seen = BTreeMap::new();
         let mut heads = Vec::new();
-        for step in plan(&snapshot) {
+        for step in snapshot.plan() {
             let containers = match step {
                 Step::Place { container, .. } | Step::Wait { container, .. } | Step::Refuse { container, .. } => vec![container],
                 Step::Rent { containers, .. } => containers,
@@ -271,12 +271,12 @@ proptest! {
 
     #[test]
     fn the_same_snapshot_gives_the_same_plan(snapshot in snapshots()) {
-        prop_assert_eq!(plan(&snapshot), plan(&snapshot.clone()));
+        prop_assert_eq!(snapshot.plan(), snapshot.clone().plan());
     }
 
     #[test]
     fn nobody_waits_who_could_be_served(snapshot in snapshots()) {
-        let steps = plan(&snapshot);
+        let steps = snapshot.plan();
         let machines = carry_out(&snapshot, &steps);
         let (price, count) = rented(&snapshot, &steps);
         for step in &steps {
@@ -284,7 +284,7 @@ proptest! {
             let waiting = snapshot.waiting.iter().find(|waiting| waiting.container == *container).expect("a container that waits");
             prop_assert!(machines.iter().all(|machine| machine.refuses(waiting).is_some()), "{} has room somewhere", container);
             let rentable = |offer: &&Offer| {
-                offer.unavailable.is_none() && waiting.needs.fits_in(&offer.capacity) && within_limits(&snapshot, (price + offer.price.0, count + 1))
+                offer.unavailable.is_none() && waiting.needs.fits_in(&offer.capacity()) && within_limits(&snapshot, (price + offer.price.0, count + 1))
             };
             prop_assert!(waiting.bound_to.is_some() || !snapshot.offers.iter().any(|offer| rentable(&offer)), "a machine could be rented for {}", container);
         }
@@ -292,15 +292,15 @@ proptest! {
 
     #[test]
     fn only_what_could_never_be_served_is_refused(snapshot in snapshots()) {
-        for step in plan(&snapshot) {
+        for step in snapshot.plan() {
             let (name, refused) = match step {
                 Step::Refuse { container, .. } => (container, true),
                 Step::Place { container, .. } | Step::Wait { container, .. } => (container, false),
                 Step::Rent { .. } => continue,
             };
             let waiting = snapshot.waiting.iter().find(|waiting| waiting.container == name).expect("a container that waits");
-            let large_enough = snapshot.offers.iter().any(|offer| waiting.needs.fits_in(&offer.capacity))
-                || snapshot.nodes.iter().any(|node| node.location == waiting.location && waiting.needs.fits_in(&node.capacity));
+            let large_enough = snapshot.offers.iter().any(|offer| waiting.needs.fits_in(&offer.capacity()))
+                || snapshot.nodes.iter().any(|node| node.location == waiting.location && waiting.needs.fits_in(&node.capacity()));
             prop_assert_eq!(refused, !large_enough && !snapshot.offers.is_empty() && waiting.bound_to.is_none());
         }
     }

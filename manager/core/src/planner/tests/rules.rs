@@ -226,13 +226,13 @@ fn a_larger_flavour_is_taken_where_the_limit_asks_for_fewer_machines() {
             offer("huge", 64_000, 32_000, 500),
         ],
     );
-    assert_eq!(rented(&snapshot, &plan(&snapshot)), (150_000, 15));
+    assert_eq!(rented(&snapshot, &snapshot.plan()), (150_000, 15));
     snapshot.limits = Limits {
         max_instances: Some(3),
         instances: 1,
         ..Limits::default()
     };
-    assert_eq!(rented(&snapshot, &plan(&snapshot)), (500_000, 1));
+    assert_eq!(rented(&snapshot, &snapshot.plan()), (500_000, 1));
     snapshot.limits.max_price = Some(PricePerHour(100_000));
     let steps = outline(&snapshot);
     assert_eq!(
@@ -282,11 +282,12 @@ fn the_head_of_the_list_is_not_starved_and_blocks_nobody() {
 #[test]
 fn nothing_waiting_is_nothing_to_do() {
     assert_eq!(
-        plan(&snapshot(
+        snapshot(
             vec![node("n1", 1000, 1000)],
             vec![],
             vec![offer("small", 900, 1000, 10)]
-        )),
+        )
+        .plan(),
         []
     );
 }

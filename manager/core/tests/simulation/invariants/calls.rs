@@ -5,7 +5,7 @@ use crate::world::World;
 use micado_api::{InstanceId, InstanceState};
 use micado_core::{
     control::{Call, CallKey},
-    model::{Container, Placement, Service},
+    model::{Container, Copy, Service},
 };
 
 /// All that must hold of a call that is about to leave.
@@ -20,8 +20,9 @@ pub fn check(world: &World, key: &CallKey, call: &Call) -> Result<(), Broken> {
         Call::CreateService {
             service,
             container,
-            placement,
-        } => created_rightly(world, service, container, placement),
+            copy,
+            node,
+        } => created_rightly(world, service, container, (copy, node)),
         Call::RemoveService { name } => running_not_stopped(world, name),
         Call::SetActive { node, .. } => foreign_untouched(world, node),
         Call::RemoveNode { node } => removed_rightly(world, node),
@@ -86,11 +87,8 @@ fn machine_not_needed(world: &World, instance: &InstanceId) -> Result<(), Broken
         return Ok(());
     }
     let needed = world.placed_on(instance).find(|(it, _)| {
-        let here = [&it.placement, &it.leaving]
-            .into_iter()
-            .flatten()
-            .find(|placement| placement.instance == *instance);
-        here.is_some_and(|placement| world.swarm.runs(&world.swarm_name(it, placement)))
+        it.copies_on(instance)
+            .any(|copy| world.swarm.runs(&copy.swarm_name))
             && !world.runs_elsewhere(it, instance)
     });
     needed.map_or(Ok(()), |(it, _)| {
@@ -101,30 +99,30 @@ fn machine_not_needed(world: &World, instance: &InstanceId) -> Result<(), Broken
     })
 }
 
-/// A Swarm service is made only for a placement that the store holds, on an instance that takes
-/// work, of the right location.
+/// A Swarm service is made only for a primary copy that the store holds, on an instance that takes
+/// work, of the right location, and pinned to the node of its machine.
 fn created_rightly(
     world: &World,
     service: &Service,
     container: &Container,
-    placement: &Placement,
+    (copy, node): (&Copy, &str),
 ) -> Result<(), Broken> {
     let wrong = |why: String| {
         broken(
             "created_rightly",
-            format!("{} on {}: {why}", container.name, placement.instance),
+            format!("{} on {}: {why}", container.name, copy.instance),
         )
     };
     let Some(record) = world.store.container(&container.name) else {
         return wrong("the container has no record".to_owned());
     };
-    if record.placement.as_ref() != Some(placement) || !record.wants_room() {
+    if record.primary() != Some(copy) || !record.wants_room() {
         return wrong(format!(
             "the record says {:?} {:?}",
-            record.desired, record.placement
+            record.desired, record.copies
         ));
     }
-    let Some(instance) = world.store.instance(&placement.instance) else {
+    let Some(instance) = world.store.instance(&copy.instance) else {
         return wrong("the instance has no record".to_owned());
     };
     if !instance.accepts_work() {
@@ -139,21 +137,24 @@ fn created_rightly(
     if service.pull.is_none() {
         return wrong("no node can pull its image".to_owned());
     }
-    one_service_per_container(world, record, placement)
+    let machine = world.machine_of(&copy.instance);
+    let own = machine
+        .and_then(|machine| machine.node)
+        .map(|node| format!("n{node}"));
+    if own.is_some_and(|own| own != node) {
+        return wrong(format!("it is pinned to {node}, which is another machine"));
+    }
+    one_service_per_container(world, record)
 }
 
 /// A second Swarm service is made for a move only, beside the one that the container leaves.
-fn one_service_per_container(
-    world: &World,
-    record: &Container,
-    placement: &Placement,
-) -> Result<(), Broken> {
-    let known = |it: &Placement| it == placement || record.leaving.as_ref() == Some(it);
+fn one_service_per_container(world: &World, record: &Container) -> Result<(), Broken> {
+    let known = |generation| record.copy(generation).is_some_and(Copy::is_live);
     let others = world
         .swarm
         .services
         .values()
-        .filter(|it| it.view.container == record.name && !known(&it.view.placement));
+        .filter(|it| it.view.container == record.name && !known(it.view.generation));
     match others
         .filter(|it| world.may_run(it))
         .map(|it| &it.view)
@@ -193,7 +194,10 @@ fn running_not_stopped(world: &World, name: &str) -> Result<(), Broken> {
     if !world.swarm.runs(name) || service.late {
         return Ok(());
     }
-    if record.placement.as_ref() == Some(&view.placement) {
+    if record
+        .primary()
+        .is_some_and(|copy| copy.swarm_name == view.name)
+    {
         return broken(
             "running_not_stopped",
             format!("{} runs as {name}, which is its place", record.name),
@@ -201,11 +205,8 @@ fn running_not_stopped(world: &World, name: &str) -> Result<(), Broken> {
     }
     // A place that was given up before is none of its places any more: that decision was checked
     // when it was written.
-    let moves = record.leaving.as_ref() == Some(&view.placement);
-    if moves
-        && !world.is_lost(&view.placement.instance)
-        && !world.runs_elsewhere(record, &view.placement.instance)
-    {
+    let moves = record.replaced().any(|copy| copy.swarm_name == view.name);
+    if moves && !world.is_lost(&view.instance) && !world.runs_elsewhere(record, &view.instance) {
         return broken(
             "running_not_stopped",
             format!("{} runs as {name} and nowhere else yet", record.name),

@@ -4,7 +4,7 @@ use super::{Broken, broken, images::nothing_unlearned};
 use crate::{store::Written, world::World};
 use micado_api::{InstanceState, Origin, Resources};
 use micado_core::{
-    model::{Container, Desired, Instance, Placement},
+    model::{Container, Copy, Desired, Instance},
     store::{Key, Record},
 };
 
@@ -151,12 +151,9 @@ fn joined_truly(world: &World, before: Option<&Instance>, after: &Instance) -> R
 /// Whether a container without a record is in the Swarm, because the store was lost.
 fn taken_in(world: &World, container: &Container) -> bool {
     world.script.store_lost
-        && container.placement.as_ref().is_some_and(|it| {
-            world
-                .swarm
-                .services
-                .contains_key(&world.swarm_name(container, it))
-        })
+        && container
+            .primary()
+            .is_some_and(|copy| world.swarm.services.contains_key(&copy.swarm_name))
 }
 
 /// The key that an instance is bound to is never another.
@@ -271,23 +268,19 @@ fn running_not_given_up(
     if !before.wants_room() || !after.wants_room() {
         return Ok(());
     }
-    let gone = |old: &Option<Placement>| {
-        old.clone().filter(|it| {
-            ![&after.placement, &after.leaving]
-                .into_iter()
-                .flatten()
-                .any(|kept| kept == it)
-        })
+    let gone = |old: &Copy| {
+        let kept = after.copy(old.generation).is_some_and(Copy::is_live);
+        (old.is_live() && !kept).then(|| old.clone())
     };
-    let runs = |it: &Placement| {
-        world.swarm.runs(&world.swarm_name(after, it))
+    let runs = |it: &Copy| {
+        world.swarm.runs(&it.swarm_name)
             && !world.is_lost(&it.instance)
             && !world.runs_elsewhere(after, &it.instance)
     };
     let said = world.manager.said_to_run.contains(&after.name);
-    match gone(&before.placement)
-        .filter(|_| said)
-        .or(gone(&before.leaving))
+    let primary = before.primary().and_then(gone).filter(|_| said);
+    match primary
+        .or_else(|| before.replaced().find_map(gone))
         .filter(runs)
     {
         Some(place) => broken(
@@ -309,9 +302,8 @@ fn placed_rightly(
     after: &Container,
 ) -> Result<(), Broken> {
     let Some(new) = after
-        .placement
-        .as_ref()
-        .filter(|it| before.and_then(|old| old.placement.as_ref()) != Some(it))
+        .primary()
+        .filter(|copy| before.is_none_or(|old| old.copy(copy.generation).is_none()))
     else {
         return Ok(());
     };
@@ -364,7 +356,7 @@ fn placed_rightly(
 fn room_kept(
     world: &World,
     instance: &Instance,
-    new: &Placement,
+    new: &Copy,
     wrong: &dyn Fn(String) -> Result<(), Broken>,
 ) -> Result<(), Broken> {
     let reserve = Resources::new(world.config.system_reserve, micado_api::NanoCpus(0));

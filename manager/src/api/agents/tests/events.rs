@@ -59,7 +59,7 @@ async fn say_all(agent: &mut Agent, frames: &[FromAgent]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_told_while_the_store_is_silent_is_acknowledged_when_it_is_kept_and_kept_once() {
     let (manager, [own, _], service) = placed();
-    let bell = manager.refreshing();
+    let ticker = manager.refreshing();
     manager.history.silent.store(true, Ordering::SeqCst);
     let frames = [
         told(&service, 1, Started),
@@ -71,7 +71,7 @@ async fn what_was_told_while_the_store_is_silent_is_acknowledged_when_it_is_kept
     let mut agent = Agent::of(&manager, &own, "a").await;
     say_all(&mut agent, &frames[..3]).await;
     assert_eq!(agent.heard().await, []);
-    turn(&manager, &bell).await;
+    turn(&manager, &ticker).await;
     assert_eq!(agent.heard().await, [], "nothing is durable yet");
 
     // The connection breaks: all is told again, and more. The store takes figures, but no events.
@@ -81,14 +81,14 @@ async fn what_was_told_while_the_store_is_silent_is_acknowledged_when_it_is_kept
     assert_eq!(agent.heard().await, []);
     manager.history.deaf.store(true, Ordering::SeqCst);
     manager.history.silent.store(false, Ordering::SeqCst);
-    turn(&manager, &bell).await;
+    turn(&manager, &ticker).await;
     assert_eq!(
         (agent.heard().await, kept(&manager.history)),
         (vec![], vec![]),
         "not all that was told before the batches is durable"
     );
     manager.history.deaf.store(false, Ordering::SeqCst);
-    bell.ring();
+    ticker.tick();
     assert_eq!(agent.answer().await, ToAgent::Ack { sequence: 2 });
     assert_eq!(
         kept(&manager.history),
@@ -114,16 +114,16 @@ async fn a_manager_that_is_killed_loses_and_doubles_nothing_that_was_told() {
     // Nothing of it was recorded: the agent tells the next one.
     drop((first, agent));
     let second = Manager::with(placed_core().0, history.clone());
-    let bell = second.refreshing();
+    let ticker = second.refreshing();
     let mut agent = Agent::of(&second, &own, "a").await;
     say_all(&mut agent, &frames[..3]).await;
     assert_eq!(agent.heard().await, []);
-    bell.ring();
+    ticker.tick();
     assert_eq!(agent.answer().await, ToAgent::Ack { sequence: 1 });
     // It was recorded, and the acknowledgement is lost.
     drop((second, agent));
     let third = Manager::with(placed_core().0, history.clone());
-    let bell = third.refreshing();
+    let ticker = third.refreshing();
     let mut agent = Agent::of(&third, &own, "a").await;
     say_all(&mut agent, &frames).await;
     assert_eq!(
@@ -131,7 +131,7 @@ async fn a_manager_that_is_killed_loses_and_doubles_nothing_that_was_told() {
         [],
         "what another manager has recorded this one does not know"
     );
-    bell.ring();
+    ticker.tick();
     assert_eq!(agent.answer().await, ToAgent::Ack { sequence: 2 });
     assert_eq!(kept(&history), [(at(1), Started), (at(2), KILLED)]);
 }
@@ -139,7 +139,7 @@ async fn a_manager_that_is_killed_loses_and_doubles_nothing_that_was_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_tells_only_of_what_is_placed_on_its_own_instance() {
     let (manager, [own, other], service) = placed();
-    let bell = manager.refreshing();
+    let ticker = manager.refreshing();
     let (mut honest, mut liar) = (
         Agent::of(&manager, &own, "a").await,
         Agent::of(&manager, &other, "a").await,
@@ -176,7 +176,7 @@ async fn an_agent_tells_only_of_what_is_placed_on_its_own_instance() {
     )
     .await;
     assert_eq!((liar.heard().await, honest.heard().await), (vec![], vec![]));
-    bell.ring();
+    ticker.tick();
     assert_eq!(
         (liar.answer().await, honest.answer().await),
         (ToAgent::Ack { sequence: 1 }, ToAgent::Ack { sequence: 1 })
@@ -402,8 +402,8 @@ async fn what_waits_to_be_recorded_is_shown_and_once_when_it_is() {
         waiting[1..]
     );
 
-    let bell = manager.refreshing();
-    bell.ring();
+    let ticker = manager.refreshing();
+    ticker.tick();
     assert_eq!(agent.answer().await, ToAgent::Ack { sequence: 2 });
     say_all(
         &mut agent,

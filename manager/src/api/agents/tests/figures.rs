@@ -5,9 +5,9 @@ use super::*;
 use crate::{
     api::tests::core_of,
     clock,
-    control::{Core, Event, runtime::Bell},
+    control::{Core, Event, runtime::Ticker},
     metrics::Resolution,
-    model::{Container, Instance, Placement, Service},
+    model::{Container, Copy, Instance, Phase, Service},
     store::Record,
 };
 use micado_api::{
@@ -54,10 +54,10 @@ pub(super) fn of_service(service: &str, memory: u64, sequence: u64) -> Container
 }
 
 /// Rings for two turns of the refresh: when the second begins, the first is over.
-pub(super) async fn turn(manager: &Manager, bell: &Bell) {
+pub(super) async fn turn(manager: &Manager, ticker: &Ticker) {
     let mut asked = manager.history.asked.subscribe();
     for _ in 0..2 {
-        bell.ring();
+        ticker.tick();
         asked.changed().await.expect("it is asked");
     }
 }
@@ -65,14 +65,14 @@ pub(super) async fn turn(manager: &Manager, bell: &Bell) {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_store_is_silent_nothing_is_acknowledged_and_nothing_lost_or_counted_twice() {
     let (manager, instance) = renting(0);
-    let bell = manager.refreshing();
+    let ticker = manager.refreshing();
     manager.history.silent.store(true, Ordering::SeqCst);
     let mut agent = Agent::of(&manager, &instance, "a").await;
     for sequence in 1..=5 {
         agent.say(&batch(sequence, Vec::new())).await;
     }
     assert_eq!(agent.heard().await, []);
-    turn(&manager, &bell).await;
+    turn(&manager, &ticker).await;
     assert_eq!(agent.heard().await, [], "nothing is durable yet");
 
     // The connection breaks: what was not acknowledged is sent again, and more.
@@ -82,9 +82,9 @@ async fn while_the_store_is_silent_nothing_is_acknowledged_and_nothing_lost_or_c
         agent.say(&batch(sequence, Vec::new())).await;
     }
     assert_eq!(agent.heard().await, []);
-    turn(&manager, &bell).await;
+    turn(&manager, &ticker).await;
     manager.history.silent.store(false, Ordering::SeqCst);
-    bell.ring();
+    ticker.tick();
     assert_eq!(agent.answer().await, ToAgent::Ack { sequence: 8 });
     let times: Vec<u64> = (1..=8).map(|sequence| at(sequence).0).collect();
     assert_eq!(manager.history.times(Resolution::Sample), times);
@@ -120,7 +120,7 @@ async fn while_the_store_is_silent_nothing_is_acknowledged_and_nothing_lost_or_c
     let mut agent = Agent::of(&manager, &instance, "b").await;
     agent.say(&batch(9, Vec::new())).await;
     assert_eq!(agent.heard().await, []);
-    bell.ring();
+    ticker.tick();
     assert_eq!(agent.answer().await, ToAgent::Ack { sequence: 9 });
     assert_eq!(manager.history.again.load(Ordering::SeqCst), 0);
 }
@@ -168,18 +168,19 @@ pub(super) fn placed_core() -> (Core, [InstanceId; 2], String) {
     };
     let name: micado_api::ServiceName = "acme_web".parse().expect("a name");
     let service = Service {
-        name: name.clone(),
-        spec,
-        pull: Some("web".to_owned()),
         next_number: 2,
-        created_at: now,
+        ..Service::new(name.clone(), spec, Some("web".to_owned()), now)
     };
-    let placement = Some(Placement {
-        instance: ids[0].clone(),
+    let copy = Copy {
         generation: 1,
-    });
+        instance: ids[0].clone(),
+        swarm_name: "c-acme-web-1".to_owned(),
+        spec: 1,
+        reservation: service.spec.reservation,
+        phase: Phase::Serving,
+    };
     let container = Container {
-        placement,
+        copies: vec![copy],
         next_generation: 2,
         ..Container::new(ContainerName::trusted("acme_web.1"), name, now)
     };
@@ -196,7 +197,7 @@ pub(super) fn placed_core() -> (Core, [InstanceId; 2], String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn figures_are_shown_and_kept_and_an_agent_speaks_for_its_own_instance_only() {
     let (manager, [own, other], service) = placed();
-    let (bell, client) = (manager.refreshing(), manager.by_socket());
+    let (ticker, client) = (manager.refreshing(), manager.by_socket());
     assert_eq!(
         client
             .status()
@@ -285,7 +286,7 @@ async fn figures_are_shown_and_kept_and_an_agent_speaks_for_its_own_instance_onl
             .is_empty()
     );
 
-    bell.ring();
+    ticker.tick();
     assert_eq!(liar.answer().await, ToAgent::Ack { sequence: 2 });
     let all = HistoryQuery {
         from: Some(0),
@@ -380,7 +381,7 @@ async fn the_core_is_told_that_an_agent_came_and_went_but_not_that_another_took_
 #[tokio::test(flavor = "multi_thread")]
 async fn what_containers_used_is_told_to_the_core_once() {
     let (manager, [own, _], service) = placed();
-    let bell = manager.refreshing();
+    let ticker = manager.refreshing();
     let mut agent = Agent::of(&manager, &own, "a").await;
     for sequence in 1..=2 {
         agent
@@ -389,7 +390,7 @@ async fn what_containers_used_is_told_to_the_core_once() {
     }
     agent.heard().await;
     for sequence in [2, 3] {
-        bell.ring();
+        ticker.tick();
         assert_eq!(agent.answer().await, ToAgent::Ack { sequence });
         // The next turn begins when this one is over.
         agent.say(&batch(sequence + 1, Vec::new())).await;
@@ -418,7 +419,7 @@ async fn what_containers_used_is_told_to_the_core_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_there_is_no_room_for_stays_with_the_agent_until_the_store_answers() {
     let (manager, instance) = renting(0);
-    let bell = manager.refreshing();
+    let ticker = manager.refreshing();
     manager.history.silent.store(true, Ordering::SeqCst);
     let of = |sequence| match batch(sequence, Vec::new()) {
         FromAgent::Samples(batch) => SampleBatch {
@@ -443,7 +444,7 @@ async fn what_there_is_no_room_for_stays_with_the_agent_until_the_store_answers(
         matches!(&end, tungstenite::Message::Close(Some(end)) if end.reason.as_str() == "no room for more figures and events until the store answers"),
         "{end:?}"
     );
-    turn(&manager, &bell).await;
+    turn(&manager, &ticker).await;
     let mut agent = Agent::of(&manager, &instance, "a").await;
     agent.say(&FromAgent::Samples(of(sequence))).await;
     assert!(
@@ -456,7 +457,7 @@ async fn what_there_is_no_room_for_stays_with_the_agent_until_the_store_answers(
 
     let mut turns = manager.metrics.turns();
     manager.history.silent.store(false, Ordering::SeqCst);
-    bell.ring();
+    ticker.tick();
     turns.changed().await.expect("it is recorded");
     let mut agent = Agent::of(&manager, &instance, "a").await;
     agent.say(&FromAgent::Samples(of(sequence))).await;
@@ -466,7 +467,7 @@ async fn what_there_is_no_room_for_stays_with_the_agent_until_the_store_answers(
             sequence: sequence - 1
         }]
     );
-    bell.ring();
+    ticker.tick();
     assert_eq!(agent.answer().await, ToAgent::Ack { sequence });
     let all = manager.history.all();
     assert_eq!(
@@ -482,7 +483,7 @@ async fn what_there_is_no_room_for_stays_with_the_agent_until_the_store_answers(
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_measured_by_a_wrong_clock_is_shown_and_not_kept() {
     let (manager, [own, _], _) = placed();
-    let (bell, client) = (manager.refreshing(), manager.by_socket());
+    let (ticker, client) = (manager.refreshing(), manager.by_socket());
     let mut agent = Agent::of(&manager, &own, "a").await;
     let FromAgent::Samples(of) = batch(1, Vec::new()) else {
         unreachable!("a batch is samples")
@@ -499,7 +500,7 @@ async fn what_was_measured_by_a_wrong_clock_is_shown_and_not_kept() {
             .usage
             .is_some()
     );
-    bell.ring();
+    ticker.tick();
     assert_eq!(agent.answer().await, ToAgent::Ack { sequence: 1 });
     assert_eq!(manager.history.all(), [], "tomorrow");
 }

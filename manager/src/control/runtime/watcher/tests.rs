@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    engine::{EngineError, ImageFacts, JoinFacts, LogOptions, ServiceView, TaskState, TaskView},
-    model::{Container, Placement, Service},
+    engine::{EngineError, ImageFacts, JoinFacts, LogOptions, SwarmNode, TaskState},
+    model::{Container, Copy, Service},
 };
 use futures_util::stream;
 use micado_api::{ContainerName, InstanceId, Resources};
@@ -19,8 +19,9 @@ struct Staged {
     /// So many first whole looks fail.
     failing: u32,
     looks: AtomicU32,
+    parts: AtomicU32,
     /// What a look at tasks finds; `None` fails.
-    tasks: Mutex<Option<Vec<TaskView>>>,
+    tasks: Mutex<Option<Vec<SwarmTask>>>,
 }
 
 fn lost<T>() -> Result<T, EngineError> {
@@ -33,23 +34,12 @@ impl Engine for Staged {
         if self.looks.fetch_add(1, Ordering::SeqCst) < self.failing {
             return lost();
         }
-        let placement = Placement {
-            instance: InstanceId::trusted("i1"),
-            generation: 1,
-        };
-        let web = ServiceView {
-            id: "id".to_owned(),
-            name: "web".to_owned(),
-            container: ContainerName::trusted("web.1"),
-            placement,
-            records: None,
-        };
         Ok(Observation {
-            services: vec![web],
+            services: vec![web()],
             ..Observation::default()
         })
     }
-    async fn tasks(&self, _: &[String]) -> Result<Vec<TaskView>, EngineError> {
+    async fn tasks(&self, _: &[String]) -> Result<Vec<SwarmTask>, EngineError> {
         self.tasks
             .lock()
             .expect("no test panics with it")
@@ -61,7 +51,21 @@ impl Engine for Staged {
             .chain(stream::pending())
             .boxed()
     }
-    async fn create(&self, _: &Service, _: &Container, _: &Placement) -> Result<(), EngineError> {
+    async fn services(&self, names: &[String]) -> Result<Vec<SwarmService>, EngineError> {
+        self.parts.fetch_add(1, Ordering::SeqCst);
+        let known = names.iter().filter(|name| *name == "web");
+        Ok(known.map(|_| web()).collect())
+    }
+    async fn node(&self, _: &str) -> Result<Option<SwarmNode>, EngineError> {
+        lost()
+    }
+    async fn create(
+        &self,
+        _: &Service,
+        _: &Container,
+        _: &Copy,
+        _: &str,
+    ) -> Result<(), EngineError> {
         lost()
     }
     async fn remove(&self, _: &str) -> Result<(), EngineError> {
@@ -91,8 +95,20 @@ impl Engine for Staged {
     }
 }
 
-fn task(service: &str) -> TaskView {
-    TaskView {
+fn web() -> SwarmService {
+    SwarmService {
+        id: "id".to_owned(),
+        name: "web".to_owned(),
+        container: ContainerName::trusted("web.1"),
+        instance: InstanceId::trusted("i1"),
+        node: Some("n1".to_owned()),
+        generation: 1,
+        records: None,
+    }
+}
+
+fn task(service: &str) -> SwarmTask {
+    SwarmTask {
         id: format!("of-{service}"),
         service: service.to_owned(),
         node: None,
@@ -124,21 +140,54 @@ async fn blindness_ends_by_itself() {
 
 #[tokio::test]
 async fn a_crowd_of_events_is_one_look() {
-    let events = [vec![EngineEvent::Connected], vec![EngineEvent::Changed; 9]].concat();
+    let change = EngineEvent::Service {
+        name: "web".to_owned(),
+    };
+    let events = [vec![EngineEvent::Connected], vec![change; 9]].concat();
     let engine = Arc::new(Staged {
         events,
         ..Staged::default()
     });
     let (watcher, mut seen) = Watcher::start(engine.clone());
     assert!(matches!(next(&mut seen).await, Event::Observed(_)));
-    watcher.look();
-    assert!(matches!(next(&mut seen).await, Event::Observed(_)));
+    watcher.look(1, None);
+    assert!(matches!(next(&mut seen).await, Event::Observed(seen) if seen.as_of == 1));
     assert_eq!(engine.looks.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
+async fn services_that_are_asked_for_are_looked_at_alone_and_with_their_tasks() {
+    let engine = Arc::new(Staged {
+        events: vec![EngineEvent::Connected],
+        tasks: Mutex::new(Some(vec![task("id"), task("other")])),
+        ..Staged::default()
+    });
+    let (watcher, mut seen) = Watcher::start(engine.clone());
+    assert!(matches!(next(&mut seen).await, Event::Observed(_)));
+    watcher.look(7, Some(vec!["web".to_owned(), "gone".to_owned()]));
+    let Event::Changed(part) = next(&mut seen).await else {
+        panic!("a part was asked for");
+    };
+    let expected = Delta {
+        as_of: 7,
+        nodes: Vec::new(),
+        services: vec![("gone".to_owned(), None), ("web".to_owned(), Some(web()))],
+        tasks: vec![("id".to_owned(), vec![task("id")])],
+    };
+    assert_eq!(part, expected);
+    assert_eq!(
+        engine.looks.load(Ordering::SeqCst),
+        1,
+        "nothing else was listed"
+    );
+}
+
+#[tokio::test]
 async fn a_loss_in_the_crowd_is_told() {
-    let events = vec![EngineEvent::Changed, EngineEvent::Lost("gone".to_owned())];
+    let change = EngineEvent::Service {
+        name: "web".to_owned(),
+    };
+    let events = vec![change, EngineEvent::Lost("gone".to_owned())];
     let (_watcher, mut seen) = Watcher::start(Arc::new(Staged {
         events,
         ..Staged::default()
@@ -157,7 +206,7 @@ async fn tasks_that_cannot_be_had_are_a_reason_to_look_and_not_to_be_blind() {
         ..Staged::default()
     });
     let (watcher, mut seen) = Watcher::start(engine.clone());
-    watcher.poll(vec!["web".to_owned()]);
+    watcher.poll(["web".to_owned()].into());
     for _ in 0..3 {
         assert!(matches!(next(&mut seen).await, Event::Observed(_)));
     }
@@ -172,7 +221,8 @@ async fn only_the_tasks_that_were_asked_for_are_taken() {
     });
     let (watcher, mut seen) = Watcher::start(engine.clone());
     assert!(matches!(next(&mut seen).await, Event::Observed(it) if it.tasks.is_empty()));
-    watcher.poll(vec!["web".to_owned()]);
-    assert!(matches!(next(&mut seen).await, Event::Observed(it) if it.tasks == [task("id")]));
+    watcher.poll(["web".to_owned()].into());
+    let known = vec![("id".to_owned(), vec![task("id")])];
+    assert!(matches!(next(&mut seen).await, Event::Changed(part) if part.tasks == known));
     assert_eq!(engine.looks.load(Ordering::SeqCst), 1);
 }

@@ -53,7 +53,7 @@ async fn store(home: &TestHome, full: &Arc<AtomicBool>) -> EmbeddedStore {
     drop(home.open().await);
     let (path, full) = (home.file(), full.clone());
     let open = move || {
-        let file = FileBackend::new(claim(&path)?).expect("a backend");
+        let file = FileBackend::new(claim(&path, IfNone::Refuse)?).expect("a backend");
         let full = full.clone();
         let opened = Database::builder().create_with_backend(Disk { file, full });
         opened.map_err(|error| explain(&path, &error.into()))

@@ -10,7 +10,7 @@ use ::mongodb::{
     options::{CollectionOptions, ReadConcern},
 };
 use micado_api::agent::ContainerHappening::{Died, Started};
-use micado_core::metrics::{First, RecallEvents};
+use micado_core::metrics::{Order, RecallEvents};
 use std::time::Instant;
 
 #[tokio::test]
@@ -98,18 +98,18 @@ async fn what_cannot_be_read_takes_no_room_from_what_can() {
     change(0, doc! { "exit_code": 137.0 }).await;
     change(1, doc! { "exit_code": 137.5 }).await;
     change(3, doc! { "what": "exploded" }).await;
-    let some = async |first, most| {
+    let some = async |order, most| {
         store
-            .recall_events(&RecallEvents::any(first, most))
+            .recall_events(&RecallEvents::any(order, most))
             .await
             .expect("recalled")
     };
     assert_eq!(
-        some(First::Oldest, 2).await,
+        some(Order::OldestFirst, 2).await,
         [events[0].clone(), events[2].clone()]
     );
     assert_eq!(
-        some(First::Newest, 2).await,
+        some(Order::NewestFirst, 2).await,
         [events[4].clone(), events[2].clone()]
     );
 }
@@ -145,8 +145,8 @@ async fn no_events_are_sorted_to_be_recalled() {
     store.record_events(&events).await.expect("recorded");
     let database = database(&home.url).await;
     let (name, tag) = (Some("alice_web".to_owned()), Some("tag-a".to_owned()));
-    for first in [First::Oldest, First::Newest] {
-        let all = RecallEvents::any(first, 50);
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let all = RecallEvents::any(order, 50);
         for wanted in [
             all.clone(),
             RecallEvents {

@@ -6,12 +6,16 @@ use std::time::Instant;
 /// A manager with a copy of the state folder: the same key, and yet somebody else.
 fn rival(home: &TestHome) -> TestHome {
     let state = tempfile::tempdir().expect("a folder");
-    std::fs::copy(home.keys.path(), state.path().join("store.key")).expect("copied");
+    std::fs::copy(
+        home.state.path().join("store.key"),
+        state.path().join("store.key"),
+    )
+    .expect("copied");
     let keys = Arc::new(KeyFile::open(state.path()).expect("a key"));
     TestHome {
         url: home.url.clone(),
         keys,
-        _state: state,
+        state,
     }
 }
 

@@ -28,17 +28,13 @@ const QUICK: Pace = Pace {
 struct TestHome {
     url: String,
     keys: Arc<KeyFile>,
-    _state: TempDir,
+    state: TempDir,
 }
 
 impl TestHome {
     fn at(url: String) -> Self {
         let (state, keys) = keys();
-        Self {
-            url,
-            keys,
-            _state: state,
-        }
+        Self { url, keys, state }
     }
     async fn store(&self, pace: Pace) -> Result<MongoStore, StoreError> {
         MongoStore::open_with(&url(&self.url), self.keys.clone(), IfNone::Make, pace).await

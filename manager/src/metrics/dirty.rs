@@ -1,5 +1,4 @@
-//! Which minutes and ten minutes of which instances have new figures, and are to be rolled up once
-//! they are over.
+//! Buckets (minutes, ten minutes) of instances with new points, to be rolled up once they are over.
 
 use super::{Point, Resolution};
 use micado_api::{InstanceId, Timestamp};
@@ -8,25 +7,23 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The most points of one instance that are read at once.
 const MOST_POINTS: u64 = 300;
 
-/// A time to roll up, from its beginning up to and without its end, which no finer point is kept
-/// across in part.
+/// Buckets of one instance that follow each other, to be rolled up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stretch {
+pub(super) struct Span {
     pub(super) instance: InstanceId,
-    /// What to roll up to.
     pub(super) to: Resolution,
     pub(super) from: Timestamp,
     pub(super) until: Timestamp,
 }
 
-impl Stretch {
-    /// When each of its times begins.
+impl Span {
+    /// Begin of each of its buckets.
     fn begins(&self) -> impl Iterator<Item = Timestamp> {
         std::iter::successors(Some(self.from), |at| Some(at.plus(self.to.span())))
             .take_while(|at| *at < self.until)
     }
 
-    /// Each of its times by itself.
+    /// One span for each of its buckets.
     pub(super) fn times(&self) -> impl Iterator<Item = Self> {
         self.begins().map(|from| Self {
             from,
@@ -37,9 +34,9 @@ impl Stretch {
     }
 }
 
-/// By resolution and instance, when each touched time began.
+/// Begin of each bucket that has new points, by resolution and instance.
 #[derive(Debug, Default)]
-pub(super) struct Touched(BTreeMap<(Resolution, InstanceId), BTreeSet<Timestamp>>);
+pub(super) struct DirtyBuckets(BTreeMap<(Resolution, InstanceId), BTreeSet<Timestamp>>);
 
 /// What a resolution is rolled up from.
 pub(super) fn finer(resolution: Resolution) -> Resolution {
@@ -49,8 +46,8 @@ pub(super) fn finer(resolution: Resolution) -> Resolution {
     }
 }
 
-impl Touched {
-    /// These points are recorded: what they are rolled up to is not what it was.
+impl DirtyBuckets {
+    /// Marks the buckets that these recorded points belong to.
     pub(super) fn touch(&mut self, points: &[Point]) {
         for point in points {
             let coarser = match point.resolution {
@@ -65,7 +62,7 @@ impl Touched {
         }
     }
 
-    /// Nobody knows what was touched before now: everything whose finer points are all kept still.
+    /// Marks all buckets whose finer points are all kept: after a start, none is known to be clean.
     pub(super) fn touch_kept(&mut self, now: Timestamp, instance: &InstanceId) {
         for to in [Resolution::Minute, Resolution::TenMinutes] {
             let oldest =
@@ -84,9 +81,9 @@ impl Touched {
     }
 
     /// Takes out what is over: by our clock, or because the machine's own, which may go ahead, is
-    /// at a later time already. Times that follow each other are one stretch.
-    pub(super) fn finished(&mut self, to: Resolution, now: Timestamp) -> Vec<Stretch> {
-        let mut stretches = Vec::new();
+    /// at a later time already. Buckets that follow each other make one span.
+    pub(super) fn finished(&mut self, to: Resolution, now: Timestamp) -> Vec<Span> {
+        let mut spans = Vec::new();
         let most = to.span()
             * u32::try_from(MOST_POINTS * finer(to).millis() / to.millis())
                 .unwrap_or(1)
@@ -100,8 +97,8 @@ impl Touched {
             let open = times.split_off(&Timestamp((over.0 + 1).saturating_sub(to.millis())));
             for from in std::mem::replace(times, open) {
                 let until = from.plus(to.span());
-                match stretches.last_mut() {
-                    Some(Stretch {
+                match spans.last_mut() {
+                    Some(Span {
                         instance: of,
                         from: begun,
                         until: end,
@@ -109,7 +106,7 @@ impl Touched {
                     }) if of == instance && *end == from && until.since(*begun) <= most => {
                         *end = until
                     }
-                    _ => stretches.push(Stretch {
+                    _ => spans.push(Span {
                         instance: instance.clone(),
                         to,
                         from,
@@ -119,12 +116,12 @@ impl Touched {
             }
         }
         self.0.retain(|_, times| !times.is_empty());
-        stretches
+        spans
     }
 
-    /// These could not be rolled up.
-    pub(super) fn put_back(&mut self, stretches: &[Stretch]) {
-        for it in stretches {
+    /// Marks spans again that could not be rolled up.
+    pub(super) fn put_back(&mut self, spans: &[Span]) {
+        for it in spans {
             self.0
                 .entry((it.to, it.instance.clone()))
                 .or_default()
@@ -140,8 +137,8 @@ mod tests {
 
     const MINUTE: u64 = 60_000;
 
-    fn stretches(touched: &mut Touched, to: Resolution, now: u64) -> Vec<(String, u64, u64)> {
-        touched
+    fn spans(dirty: &mut DirtyBuckets, to: Resolution, now: u64) -> Vec<(String, u64, u64)> {
+        dirty
             .finished(to, Timestamp(now))
             .into_iter()
             .map(|it| {
@@ -160,57 +157,54 @@ mod tests {
 
     #[test]
     fn a_minute_is_rolled_up_when_it_is_over_and_again_when_more_came() {
-        let mut touched = Touched::default();
-        touched.touch(&[
+        let mut dirty = DirtyBuckets::default();
+        dirty.touch(&[
             sample("i1", MINUTE),
             sample("i1", MINUTE + 2000),
             sample("i1", 2 * MINUTE),
             sample("i1", 4 * MINUTE),
         ]);
         assert_eq!(
-            stretches(&mut touched, Resolution::Minute, 2 * MINUTE - 1),
+            spans(&mut dirty, Resolution::Minute, 2 * MINUTE - 1),
             [one(1, 3)],
             "the machine's clock goes ahead: it is in its fifth minute"
         );
+        assert_eq!(spans(&mut dirty, Resolution::Minute, 5 * MINUTE - 1), []);
         assert_eq!(
-            stretches(&mut touched, Resolution::Minute, 5 * MINUTE - 1),
-            []
-        );
-        assert_eq!(
-            stretches(&mut touched, Resolution::Minute, 5 * MINUTE),
+            spans(&mut dirty, Resolution::Minute, 5 * MINUTE),
             [one(4, 5)]
         );
-        touched.touch(&[sample("i1", MINUTE + 4000)]);
+        dirty.touch(&[sample("i1", MINUTE + 4000)]);
         assert_eq!(
-            stretches(&mut touched, Resolution::Minute, 5 * MINUTE),
+            spans(&mut dirty, Resolution::Minute, 5 * MINUTE),
             [one(1, 2)],
             "late"
         );
-        assert!(touched.0.is_empty());
+        assert!(dirty.0.is_empty());
     }
 
     #[test]
     fn what_could_not_be_rolled_up_is_tried_again() {
-        let mut touched = Touched::default();
-        touched.touch(&[
+        let mut dirty = DirtyBuckets::default();
+        dirty.touch(&[
             sample("i1", MINUTE),
             sample("i1", 2 * MINUTE),
             sample("i2", 3 * MINUTE),
         ]);
-        let all = touched.finished(Resolution::Minute, Timestamp(9 * MINUTE));
+        let all = dirty.finished(Resolution::Minute, Timestamp(9 * MINUTE));
         assert_eq!(all.len(), 2, "{all:?}");
-        touched.put_back(&all);
+        dirty.put_back(&all);
         assert_eq!(
-            touched.finished(Resolution::Minute, Timestamp(9 * MINUTE)),
+            dirty.finished(Resolution::Minute, Timestamp(9 * MINUTE)),
             all
         );
     }
 
     #[test]
     fn after_a_start_everything_is_rolled_up_whose_figures_are_all_there() {
-        let (mut touched, now) = (Touched::default(), 10_000 * MINUTE);
-        touched.touch_kept(Timestamp(now + 30_000), &InstanceId::trusted("i1"));
-        let minutes = stretches(&mut touched, Resolution::Minute, now + 30_000);
+        let (mut dirty, now) = (DirtyBuckets::default(), 10_000 * MINUTE);
+        dirty.touch_kept(Timestamp(now + 30_000), &InstanceId::trusted("i1"));
+        let minutes = spans(&mut dirty, Resolution::Minute, now + 30_000);
         assert_eq!(
             (
                 minutes.len(),
@@ -219,7 +213,7 @@ mod tests {
             ),
             (6, Some(one(9942, 9952)), Some(one(9992, 10_000)))
         );
-        let tens = stretches(&mut touched, Resolution::TenMinutes, now + 30_000);
+        let tens = spans(&mut dirty, Resolution::TenMinutes, now + 30_000);
         assert_eq!(
             (tens.first().map(|it| it.1), tens.last().map(|it| it.2)),
             (Some(8580), Some(10_000))

@@ -1,4 +1,4 @@
-//! What happened to containers, as it is kept, and which of it is wanted.
+//! Records of container events, and queries for them.
 
 use micado_api::{
     ContainerName, InstanceId, ServiceName, Tag, Timestamp,
@@ -25,29 +25,27 @@ pub struct Placed {
     pub image: String,
     /// Where it is.
     pub instance: InstanceId,
-    /// What people call that.
+    /// Tag of the instance.
     pub tag: Tag,
 }
 
-/// Something that happened to a container of ours. There is one for an instance, an engine's id, a
-/// time and a word (started, died, ...): writing it again replaces it.
+/// An event of a container of ours. Identified by instance, engine id, time and kind (started, died,
+/// ...): writing it again replaces it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Happening {
-    /// To what.
+pub struct EventRecord {
     pub placed: Placed,
     /// The engine's id of what ran.
     pub engine_id: String,
-    /// When, by the machine's clock.
+    /// By the machine's clock.
     pub at: Timestamp,
-    /// What.
     pub what: ContainerHappening,
 }
 
-/// By what one happening is told from all others, in the order in which they are recalled.
+/// Identifies a record. Records are recalled in this order.
 pub type Identity<'a> = (Timestamp, &'a str, &'a str, &'static str);
 
-impl Happening {
-    /// What the agent of this one's instance said of it.
+impl EventRecord {
+    /// The record of an event that the instance's agent reported.
     #[must_use]
     pub fn new(placed: Placed, event: &ContainerEvent) -> Self {
         Self {
@@ -58,7 +56,7 @@ impl Happening {
         }
     }
 
-    /// As its agent said it.
+    /// The event as the agent reported it.
     #[must_use]
     pub fn event(&self) -> ContainerEvent {
         ContainerEvent {
@@ -69,7 +67,6 @@ impl Happening {
         }
     }
 
-    /// What tells it from all others.
     #[must_use]
     pub fn identity(&self) -> Identity<'_> {
         (
@@ -81,7 +78,7 @@ impl Happening {
     }
 }
 
-/// Which of the events are wanted.
+/// A query for events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecallEvents {
     /// Only those of this container, or of the containers of this service.
@@ -92,38 +89,36 @@ pub struct RecallEvents {
     pub from: Timestamp,
     /// Up to and without this one.
     pub until: Timestamp,
-    /// Which come first: those are had when there are more than wanted.
-    pub first: First,
+    /// Order of the answer, which decides what `most` leaves out.
+    pub order: Order,
     /// So many at most.
     pub most: usize,
 }
 
-/// Which events come first.
+/// Order of recalled events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum First {
-    /// The oldest.
-    Oldest,
-    /// The newest.
-    Newest,
+pub enum Order {
+    OldestFirst,
+    NewestFirst,
 }
 
 impl RecallEvents {
     /// So many of the oldest or newest of all.
     #[must_use]
-    pub fn any(first: First, most: usize) -> Self {
+    pub fn any(order: Order, most: usize) -> Self {
         Self {
             name: None,
             tag: None,
             from: Timestamp(0),
             until: Timestamp(u64::MAX),
-            first,
+            order,
             most,
         }
     }
 
     /// Whether this is one of them.
     #[must_use]
-    pub fn wants(&self, it: &Happening) -> bool {
+    pub fn wants(&self, it: &EventRecord) -> bool {
         let named = |name: &String| {
             it.placed.container.as_str() == name || it.placed.service.as_str() == name
         };
@@ -136,11 +131,11 @@ impl RecallEvents {
 
     /// Those of these that are wanted, each once, in order.
     #[must_use]
-    pub fn of(&self, mut all: Vec<Happening>) -> Vec<Happening> {
+    pub fn of(&self, mut all: Vec<EventRecord>) -> Vec<EventRecord> {
         all.retain(|it| self.wants(it));
         all.sort_by(|a, b| a.identity().cmp(&b.identity()));
         all.dedup_by(|a, b| a.identity() == b.identity());
-        if self.first == First::Newest {
+        if self.order == Order::NewestFirst {
             all.reverse();
         }
         all.truncate(self.most);

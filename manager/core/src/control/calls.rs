@@ -1,0 +1,116 @@
+//! Calls to the outside: at most one about each subject at a time, and none for a while after one
+//! has failed.
+
+use super::{Call, CallKey, Core, owner::Known, owner::Owner};
+use micado_api::Timestamp;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// Retention of failures after the call may be tried again.
+const RETRY_MEMORY: Duration = Duration::from_secs(600);
+
+/// Calls that are under way, and those that failed a moment ago.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Calls {
+    in_flight: BTreeSet<CallKey>,
+    /// Failures in a row, and when the call may be tried again.
+    retry: BTreeMap<CallKey, (u32, Timestamp)>,
+    /// To be made, in order.
+    pub(super) out: Vec<(CallKey, Call)>,
+    /// Number of the last look at the engine that was asked for.
+    pub(super) looks: u64,
+    /// Swarm services to be looked at as soon as the look under way has come back.
+    look_at: BTreeSet<String>,
+    /// The same for the whole engine.
+    look_whole: bool,
+}
+
+impl Owner for Calls {
+    fn prune(&mut self, known: &Known<'_>) {
+        let now = known.now;
+        self.retry
+            .retain(|_, (_, at)| now.since(*at) <= RETRY_MEMORY);
+    }
+}
+
+impl Calls {
+    pub(super) fn is_in_flight(&self, key: &CallKey) -> bool {
+        self.in_flight.contains(key)
+    }
+
+    /// Notes how a call ended: after a failure the same call waits, longer with each failure in a
+    /// row.
+    pub(super) fn came_back(&mut self, key: &CallKey, well: bool, now: Timestamp) {
+        if well {
+            self.retry.remove(key);
+            return;
+        }
+        let failures = self
+            .retry
+            .get(key)
+            .map_or(1, |(failures, _)| failures.saturating_add(1));
+        let wait = Duration::from_secs(1 << failures.min(5));
+        self.retry.insert(key.clone(), (failures, now.plus(wait)));
+    }
+
+    /// Tries a call again at once that failed before.
+    pub(super) fn forgive(&mut self, key: &CallKey) {
+        self.retry.remove(key);
+    }
+
+    pub(super) fn ended(&mut self, key: &CallKey) {
+        self.in_flight.remove(key);
+    }
+}
+
+impl Core {
+    /// Calls out, unless such a call is under way or has failed a moment ago.
+    pub(super) fn call(&mut self, key: CallKey, call: Call) {
+        match self.calls.retry.get(&key) {
+            Some((_, at)) if *at > self.now => self.wake(*at),
+            _ if self.calls.in_flight.insert(key.clone()) => self.calls.out.push((key, call)),
+            _ => {}
+        }
+    }
+
+    /// Whether such a call would be made at this moment.
+    pub(super) fn is_due(&self, key: &CallKey) -> bool {
+        let retry = self.calls.retry.get(key);
+        !self.calls.is_in_flight(key) && retry.is_none_or(|(_, at)| *at <= self.now)
+    }
+
+    pub(super) fn came_back(&mut self, key: &CallKey, well: bool) {
+        self.calls.came_back(key, well, self.now);
+    }
+
+    /// Observes the whole engine, now or as soon as the look that is under way has come back. The
+    /// number of that look.
+    pub(super) fn observe(&mut self) -> u64 {
+        self.calls.look_whole = true;
+        self.calls.looks + 1
+    }
+
+    /// Observes one Swarm service, likewise.
+    pub(super) fn observe_service(&mut self, name: &str) -> u64 {
+        self.calls.look_at.insert(name.to_owned());
+        self.calls.looks + 1
+    }
+
+    /// Makes the next look, once the last has come back.
+    pub(super) fn send_look(&mut self) {
+        let wanted = self.calls.look_whole || !self.calls.look_at.is_empty();
+        if !wanted || self.calls.is_in_flight(&CallKey::Observe) {
+            return;
+        }
+        self.calls.looks += 1;
+        let services = std::mem::take(&mut self.calls.look_at);
+        let whole = std::mem::take(&mut self.calls.look_whole);
+        let call = Call::Observe {
+            number: self.calls.looks,
+            services: (!whole).then(|| services.into_iter().collect()),
+        };
+        self.call(CallKey::Observe, call);
+    }
+}

@@ -1,0 +1,42 @@
+//! When an old copy may go: make before break, in one function.
+
+use super::Core;
+use crate::model::{Container, Phase};
+use micado_api::ContainerName;
+
+impl Core {
+    /// Retires copies that are not wanted any more. A copy that is replaced goes when its successor
+    /// runs, or when its Swarm service is gone already; all copies go when the container is not to
+    /// run.
+    pub(super) fn retire_copies(&mut self, name: &ContainerName) {
+        let Some(container) = self.ledger.container(name) else {
+            return;
+        };
+        let going = self.may_go(container);
+        if going.is_empty() {
+            return;
+        }
+        let since = self.now;
+        self.ledger.edit_container(name, |container| {
+            for copy in &mut container.copies {
+                if going.contains(&copy.generation) {
+                    copy.phase = Phase::Retiring { since };
+                }
+            }
+        });
+    }
+
+    /// Generations of live copies that may go.
+    fn may_go(&self, container: &Container) -> Vec<u32> {
+        let live = container.copies.iter().filter(|copy| copy.is_live());
+        if !container.wants_room() {
+            return live.map(|copy| copy.generation).collect();
+        }
+        let runs = self.runs(container);
+        let replaced = container.replaced();
+        replaced
+            .filter(|copy| runs || !self.has_or_makes(&copy.swarm_name))
+            .map(|copy| copy.generation)
+            .collect()
+    }
+}

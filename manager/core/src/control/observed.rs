@@ -1,0 +1,382 @@
+//! The engine as last observed, indexed for the questions that the core asks. Whole lists and
+//! deltas both end in [`Touched`]: the records that they concern.
+
+use super::placing::host_ports;
+use crate::{
+    engine::{Delta, Observation, SwarmNode, SwarmService, SwarmTask, TaskState},
+    planner::HostPort,
+};
+use micado_api::{ContainerName, InstanceId, Resources};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// The engine as last observed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Observed {
+    nodes: BTreeMap<String, SwarmNode>,
+    /// Ids of the nodes that claim to be an instance.
+    claims: BTreeMap<InstanceId, BTreeSet<String>>,
+    services: HashMap<String, SwarmService>,
+    /// Swarm names by Swarm id. A removed service stays while tasks of it do.
+    names: HashMap<String, String>,
+    /// Swarm names by container.
+    of_container: BTreeMap<ContainerName, BTreeSet<String>>,
+    /// Tasks by the Swarm id of their service, latest last.
+    tasks: HashMap<String, Vec<SwarmTask>>,
+    /// Swarm ids of services that have tasks on a node and are not in `services`: foreign ones, and
+    /// removed ones whose processes have not ended.
+    others: HashMap<String, BTreeSet<String>>,
+}
+
+/// What an observation changed.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    pub(super) containers: BTreeSet<ContainerName>,
+    /// Ids of nodes that changed, or that tasks on changed.
+    pub(super) nodes: BTreeSet<String>,
+    /// Instances that these nodes claim, or claimed, to be.
+    pub(super) instances: BTreeSet<InstanceId>,
+    /// The list of nodes, or a node itself, changed.
+    pub(super) membership: bool,
+}
+
+impl Observed {
+    /// Takes a whole observation over.
+    pub(super) fn replace(&mut self, seen: Observation) -> Touched {
+        let mut touched = Touched::default();
+        let nodes: BTreeSet<String> = seen.nodes.iter().map(|node| node.id.clone()).collect();
+        let gone = self.nodes.keys().filter(|id| !nodes.contains(*id));
+        for id in gone.cloned().collect::<Vec<_>>() {
+            self.set_node(&id, None, &mut touched);
+        }
+        for node in seen.nodes {
+            if self.nodes.get(&node.id) != Some(&node) {
+                self.set_node(&node.id.clone(), Some(node), &mut touched);
+            }
+        }
+        if self.services.len() + seen.services.len() > 0 {
+            self.replace_services(seen.services, &mut touched);
+        }
+        self.replace_tasks(seen.tasks, &mut touched);
+        touched
+    }
+
+    fn replace_services(&mut self, seen: Vec<SwarmService>, touched: &mut Touched) {
+        let there: std::collections::HashSet<&str> =
+            seen.iter().map(|service| service.name.as_str()).collect();
+        let gone = self
+            .services
+            .keys()
+            .filter(|name| !there.contains(name.as_str()));
+        for name in gone.cloned().collect::<Vec<_>>() {
+            self.set_service(&name, None, touched);
+        }
+        for service in seen {
+            if self.services.get(&service.name) != Some(&service) {
+                self.set_service(&service.name.clone(), Some(service), touched);
+            }
+        }
+    }
+
+    fn replace_tasks(&mut self, seen: Vec<SwarmTask>, touched: &mut Touched) {
+        let mut by_service: HashMap<String, Vec<SwarmTask>> =
+            HashMap::with_capacity(self.tasks.len());
+        for task in seen {
+            match by_service.get_mut(&task.service) {
+                Some(tasks) => tasks.push(task),
+                None => drop(by_service.insert(task.service.clone(), vec![task])),
+            }
+        }
+        let gone = self.tasks.keys().filter(|id| !by_service.contains_key(*id));
+        for id in gone.cloned().collect::<Vec<_>>() {
+            self.set_tasks(&id, Vec::new(), touched);
+        }
+        for (id, mut tasks) in by_service {
+            tasks.sort_by_key(|task| task.version);
+            if self.tasks.get(&id) != Some(&tasks) {
+                self.set_tasks(&id, tasks, touched);
+            }
+        }
+    }
+
+    /// Takes a part over.
+    pub(super) fn apply(&mut self, delta: Delta) -> Touched {
+        let mut touched = Touched::default();
+        for (id, node) in delta.nodes {
+            if self.nodes.get(&id) != node.as_ref() {
+                self.set_node(&id, node, &mut touched);
+            }
+        }
+        for (name, service) in delta.services {
+            if self.services.get(&name) != service.as_ref() {
+                self.set_service(&name, service, &mut touched);
+            }
+        }
+        for (id, mut tasks) in delta.tasks {
+            tasks.sort_by_key(|task| task.version);
+            if self.tasks.get(&id).map_or(&[][..], Vec::as_slice) != tasks {
+                self.set_tasks(&id, tasks, &mut touched);
+            }
+        }
+        touched
+    }
+
+    fn set_node(&mut self, id: &str, node: Option<SwarmNode>, touched: &mut Touched) {
+        touched.membership = true;
+        touched.nodes.insert(id.to_owned());
+        let new = node.as_ref().and_then(|node| node.instance.clone());
+        if let Some(new) = new {
+            self.claims
+                .entry(new.clone())
+                .or_default()
+                .insert(id.to_owned());
+            touched.instances.insert(new);
+        }
+        let old = match node {
+            Some(node) => self.nodes.insert(id.to_owned(), node),
+            None => self.nodes.remove(id),
+        };
+        let claimed = self.nodes.get(id).and_then(|node| node.instance.as_ref());
+        if let Some(old) = old
+            .and_then(|node| node.instance)
+            .filter(|old| claimed != Some(old))
+            && let Some(nodes) = self.claims.get_mut(&old)
+        {
+            nodes.remove(id);
+            if nodes.is_empty() {
+                self.claims.remove(&old);
+            }
+            touched.instances.insert(old);
+        } else if let Some(same) = claimed {
+            touched.instances.insert(same.clone());
+        }
+    }
+
+    fn set_service(&mut self, name: &str, service: Option<SwarmService>, touched: &mut Touched) {
+        let old = match service {
+            Some(service) => {
+                self.names.insert(service.id.clone(), name.to_owned());
+                self.of_container
+                    .entry(service.container.clone())
+                    .or_default()
+                    .insert(name.to_owned());
+                touched.containers.insert(service.container.clone());
+                self.index_tasks(&service.id, false);
+                let on = self.tasks.get(&service.id).into_iter().flatten();
+                let nodes = on.filter_map(|task| task.node.clone());
+                touched.nodes.extend(nodes);
+                self.services.insert(name.to_owned(), service)
+            }
+            None => self.services.remove(name),
+        };
+        let Some(old) = old else { return };
+        let now = self.services.get(name);
+        if now.is_none_or(|now| now.container != old.container)
+            && let Some(names) = self.of_container.get_mut(&old.container)
+        {
+            names.remove(name);
+            if names.is_empty() {
+                self.of_container.remove(&old.container);
+            }
+        }
+        if now.is_none_or(|now| now.id != old.id) {
+            self.index_tasks(&old.id, true);
+            let on = self.tasks.get(&old.id).into_iter().flatten();
+            touched
+                .nodes
+                .extend(on.filter_map(|task| task.node.clone()));
+            if !self.tasks.contains_key(&old.id) {
+                self.names.remove(&old.id);
+            }
+        }
+        touched.containers.insert(old.container);
+    }
+
+    fn set_tasks(&mut self, service: &str, tasks: Vec<SwarmTask>, touched: &mut Touched) {
+        let name = self.names.get(service);
+        let ours = name.and_then(|name| self.services.get(name));
+        match ours.filter(|ours| ours.id == service) {
+            Some(ours) => drop(touched.containers.insert(ours.container.clone())),
+            None => {
+                self.index_tasks(service, false);
+                let old = self.tasks.get(service).into_iter().flatten();
+                let nodes = old.chain(&tasks).filter_map(|task| task.node.clone());
+                touched.nodes.extend(nodes);
+            }
+        }
+        if tasks.is_empty() {
+            self.tasks.remove(service);
+            if self
+                .names
+                .get(service)
+                .is_some_and(|name| self.services.get(name).is_none_or(|it| it.id != service))
+            {
+                self.names.remove(service);
+            }
+        } else {
+            self.tasks.insert(service.to_owned(), tasks);
+            if self.is_other(service) {
+                self.index_tasks(service, true);
+            }
+        }
+    }
+
+    fn is_other(&self, service: &str) -> bool {
+        self.names
+            .get(service)
+            .and_then(|name| self.services.get(name))
+            .is_none_or(|ours| ours.id != service)
+    }
+
+    /// Notes on which nodes a service that is not ours, or not any more, has tasks; or forgets it.
+    fn index_tasks(&mut self, service: &str, there: bool) {
+        for task in self.tasks.get(service).into_iter().flatten() {
+            let Some(node) = &task.node else { continue };
+            if there {
+                self.others
+                    .entry(node.clone())
+                    .or_default()
+                    .insert(service.to_owned());
+            } else if let Some(services) = self.others.get_mut(node) {
+                services.remove(service);
+                if services.is_empty() {
+                    self.others.remove(node);
+                }
+            }
+        }
+    }
+
+    /// All nodes of the Swarm.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &SwarmNode> {
+        self.nodes.values()
+    }
+
+    pub(super) fn node(&self, id: &str) -> Option<&SwarmNode> {
+        self.nodes.get(id)
+    }
+
+    /// The nodes that claim to be an instance.
+    pub(super) fn claimants(&self, instance: &InstanceId) -> impl Iterator<Item = &SwarmNode> {
+        let ids = self.claims.get(instance).into_iter().flatten();
+        ids.filter_map(|id| self.nodes.get(id))
+    }
+
+    /// Instances that nodes claim to be.
+    pub(super) fn claimed(&self) -> impl Iterator<Item = &InstanceId> {
+        self.claims.keys()
+    }
+
+    /// Containers that have a Swarm service.
+    pub(super) fn containers(&self) -> impl Iterator<Item = &ContainerName> {
+        self.of_container.keys()
+    }
+
+    pub(super) fn service(&self, name: &str) -> Option<&SwarmService> {
+        self.services.get(name)
+    }
+
+    pub(super) fn has_service(&self, name: &str) -> bool {
+        self.services.contains_key(name)
+    }
+
+    /// The Swarm services of a container.
+    pub(super) fn services_of(
+        &self,
+        container: &ContainerName,
+    ) -> impl Iterator<Item = &SwarmService> {
+        let names = self.of_container.get(container).into_iter().flatten();
+        names.filter_map(|name| self.services.get(name))
+    }
+
+    /// Its tasks, the latest last.
+    pub(super) fn tasks_of(&self, name: &str) -> &[SwarmTask] {
+        self.services
+            .get(name)
+            .and_then(|service| self.tasks.get(&service.id))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The task that Swarm wants to run, else the last one it wanted.
+    pub(super) fn task(&self, name: &str) -> Option<&SwarmTask> {
+        let tasks = self.tasks_of(name);
+        tasks
+            .iter()
+            .rev()
+            .find(|task| task.wanted)
+            .or_else(|| tasks.last())
+    }
+
+    /// The last task of a Swarm service whose process ended or failed to start, if its present one
+    /// does not run.
+    pub(super) fn failure(&self, name: &str) -> Option<&SwarmTask> {
+        if self
+            .task(name)
+            .is_some_and(|task| task.state == TaskState::Running)
+        {
+            return None;
+        }
+        self.tasks_of(name)
+            .iter()
+            .rev()
+            .find(|task| matches!(task.state, TaskState::Failed | TaskState::Complete))
+    }
+
+    /// Whether a node starts or runs it.
+    pub(super) fn is_held(&self, name: &str) -> bool {
+        self.task(name)
+            .is_some_and(|task| task.wanted && has_process(task))
+    }
+
+    /// Whether a task of a Swarm service is still on this node and not wanted any more.
+    pub(super) fn ends(&self, name: &str, node: &str) -> bool {
+        self.tasks_of(name)
+            .iter()
+            .any(|task| !task.wanted && task.node.as_deref() == Some(node) && has_process(task))
+    }
+
+    pub(super) fn runs(&self, name: &str) -> bool {
+        self.task(name)
+            .is_some_and(|task| task.wanted && task.state == TaskState::Running)
+    }
+
+    /// Whether a removed Swarm service still has a process on this node: surely, perhaps, or
+    /// `None`. Swarm keeps the tasks of a removed service until their processes have ended; which
+    /// service they were of is known if it was observed before. If not, a task of an unknown
+    /// service that is to end may be it.
+    pub(super) fn ending(&self, name: &str, node: &str) -> Option<bool> {
+        let services = self.others.get(node).into_iter().flatten();
+        let known = services.map(|id| (id, self.names.get(id).map(|known| known == name)));
+        let its = known.filter(|(_, is_it)| *is_it != Some(false));
+        let ending = its.filter(|(id, _)| {
+            let tasks = self.tasks.get(*id).into_iter().flatten();
+            let mut here = tasks.filter(|task| task.node.as_deref() == Some(node));
+            here.any(|task| !task.wanted && has_process(task))
+        });
+        ending.map(|(_, is_it)| is_it.is_some()).max()
+    }
+
+    /// The room and the machine ports that tasks on a node have which are of no service of ours;
+    /// `is_counted` says which removed services are counted elsewhere.
+    pub(super) fn foreign(
+        &self,
+        node: &str,
+        is_counted: impl Fn(&str) -> bool,
+    ) -> (Resources, BTreeSet<HostPort>) {
+        let mut foreign = (Resources::default(), BTreeSet::new());
+        let services = self.others.get(node).into_iter().flatten();
+        let tasks = services
+            .filter(|id| !self.names.get(*id).is_some_and(|name| is_counted(name)))
+            .flat_map(|id| self.tasks.get(id).into_iter().flatten());
+        for task in tasks.filter(|task| task.node.as_deref() == Some(node)) {
+            if has_process(task) || task.wanted {
+                foreign.0 += task.reservation;
+                foreign.1.extend(host_ports(&task.ports));
+            }
+        }
+        foreign
+    }
+}
+
+/// Whether a node starts or runs the task's process.
+fn has_process(task: &SwarmTask) -> bool {
+    matches!(task.state, TaskState::Starting | TaskState::Running)
+}

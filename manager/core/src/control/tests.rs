@@ -288,6 +288,7 @@ pub(super) fn refusal(answer: Result<Reply, ErrorBody>) -> (ErrorCode, String) {
 mod clouds;
 mod happened;
 mod images;
+mod restart;
 
 #[test]
 fn a_request_by_the_same_name_makes_one_container() {

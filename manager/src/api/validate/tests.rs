@@ -154,7 +154,11 @@ fn ports_are_published_once() {
     assert_eq!(
         said(|it| it.spec.ports = vec![
             PortMapping { host: None, ..port },
-            PortMapping { host: None, ..port }
+            PortMapping {
+                host: None,
+                container: 81,
+                ..port
+            }
         ]),
         "good: acme_web"
     );

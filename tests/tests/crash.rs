@@ -66,7 +66,7 @@ async fn launched_by(cluster: &mut Cluster, request: &LaunchRequest) -> bool {
                     .launch(request)
                     .await
                     .ok()
-                    .map(|view| view.name.to_string())
+                    .map(|made| made[0].name.to_string())
             }
             Some(name) => {
                 let view = cluster.look().await.ok()?;

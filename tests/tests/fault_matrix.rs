@@ -137,7 +137,18 @@ async fn cell(cluster: &mut Cluster, call: CallKind, trouble: Trouble) -> Durati
     let name = persist(
         cluster,
         &format!("{what}: the launch is taken"),
-        async |cluster| Some(cluster.api.launch(&request).await.ok()?.name.to_string()),
+        async |cluster| {
+            Some(
+                cluster
+                    .api
+                    .launch(&request)
+                    .await
+                    .ok()?
+                    .first()?
+                    .name
+                    .to_string(),
+            )
+        },
     )
     .await;
     // Records have no engine, so the machine boots for ever, with the container assigned to it.
@@ -282,7 +293,18 @@ async fn machines_that_boot_come_of_it_too() {
         let name = persist(
             &mut cluster,
             &format!("{what}: the launch is taken"),
-            async |cluster| Some(cluster.api.launch(&request).await.ok()?.name.to_string()),
+            async |cluster| {
+                Some(
+                    cluster
+                        .api
+                        .launch(&request)
+                        .await
+                        .ok()?
+                        .first()?
+                        .name
+                        .to_string(),
+                )
+            },
         )
         .await;
         let tag = persist(&mut cluster, &format!("{what}: it runs"), async |cluster| {

@@ -9,7 +9,7 @@ pub const DOWN_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Upper bound for the difference of the Swarm's time-outs of two nodes beside their heartbeats,
 /// which it spreads by half a second each.
-const SPREAD: Duration = Duration::from_secs(4);
+pub(super) const SPREAD: Duration = Duration::from_secs(4);
 
 /// The heartbeat with which the Swarm takes a node for down when it has been silent for so long,
 /// and never before two thirds of that have passed. Whole seconds.

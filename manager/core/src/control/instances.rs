@@ -1,6 +1,6 @@
 //! The life of an instance: each of its arrows, and the calls that each state asks for.
 
-use super::Core;
+use super::{Core, config::SPREAD};
 use crate::model::Instance;
 use micado_api::{InstanceId, InstanceState, Timestamp};
 use micado_cloudsetup::MachineState;
@@ -124,10 +124,7 @@ impl Core {
             .then(|| instance.created_at.plus(ORDER_PATIENCE));
         let down = self.nodes.down_since.get(id).copied();
         let failed = down.map(|since| self.down_deadline(since));
-        let proof = down.and_then(|_| {
-            let (ready, _) = self.first_ready()?;
-            Some(ready.plus(self.reconnect_bound()))
-        });
+        let proof = down.and_then(|_| Some(self.proves_from(self.first_ready()?.0)));
         let deadlines = [join, order, failed, proof];
         for at in deadlines.into_iter().flatten() {
             if at > self.now {
@@ -207,11 +204,20 @@ impl Core {
             .flat_map(|state| self.ledger.index.in_state(state));
         let alone = in_use.take(2).count() < 2;
         let another_answers = || {
-            self.first_ready().is_some_and(|(ready, _)| {
-                ready < since || self.now >= ready.plus(self.reconnect_bound())
-            })
+            self.first_ready()
+                .is_some_and(|(ready, _)| ready < since || self.now >= self.proves_from(ready))
         };
         heard && (alone || another_answers())
+    }
+
+    /// From when on a node that has answered since then proves that the manager is not cut off: the
+    /// others had time to reconnect. Right after the engine was away, the Swarm takes nodes for
+    /// ready that it has not had time to miss.
+    fn proves_from(&self, ready: Timestamp) -> Timestamp {
+        let missed = self.config.heartbeat * 3 + SPREAD;
+        let stale = self.nodes.seen_since == Some(ready);
+        let bound = self.reconnect_bound();
+        ready.plus(if stale { bound.max(missed) } else { bound })
     }
 
     /// The machine of ours that has answered for the longest.

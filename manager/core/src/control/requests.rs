@@ -333,7 +333,10 @@ impl Core {
             )
             .hint("try again when it answers"));
         }
-        for id in self.ledger.instances().keys().cloned().collect::<Vec<_>>() {
+        // The record of one whose node is still in the Swarm is needed to take that out.
+        let left = |id: &&InstanceId| self.node(id).is_none();
+        let gone = self.ledger.instances().keys().filter(left);
+        for id in gone.cloned().collect::<Vec<_>>() {
             self.ledger.remove_instance(&id);
         }
         Ok(())

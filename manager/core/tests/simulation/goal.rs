@@ -176,10 +176,7 @@ fn has_room(world: &World, instance: &Instance, container: &Container, spec: &Se
     {
         return false;
     }
-    let promised = world
-        .placed_on(&instance.id)
-        .filter(|(it, _)| it.name != container.name)
-        .fold(spec.reservation, |sum, (_, it)| sum + it.reservation);
+    let promised = world.promised_on(&instance.id, Some(container)) + spec.reservation;
     let foreign = world
         .swarm
         .tasks

@@ -1,7 +1,7 @@
 //! Questions about the world as it really is, which invariants and the goal ask.
 
 use crate::{store::Written, swarm::Service, world::World};
-use micado_api::{InstanceId, InstanceState, ServiceSpec};
+use micado_api::{InstanceId, InstanceState, Resources, ServiceSpec};
 use micado_core::{
     control::CallKey,
     model::{Container, Instance},
@@ -27,18 +27,30 @@ impl World {
         containers.filter_map(|it| Some((it, &self.store.service(&it.service)?.spec)))
     }
 
-    /// Whether the present copy of a container is not on this instance and runs, or did a moment
-    /// ago as far as the manager can know.
+    /// What copies on this instance are promised, of containers but this one.
+    pub fn promised_on(&self, instance: &InstanceId, but: Option<&Container>) -> Resources {
+        let containers = self.store.containers();
+        let others = containers.filter(|it| but.is_none_or(|but| but.name != it.name));
+        others
+            .flat_map(|it| it.copies_on(instance))
+            .fold(Resources::default(), |sum, copy| sum + copy.reservation)
+    }
+
+    /// Whether a live copy of a container is not on this instance and runs, or did a moment ago as
+    /// far as the manager can know.
     pub fn runs_elsewhere(&self, container: &Container, than: &InstanceId) -> bool {
-        let Some(place) = container.primary().filter(|copy| copy.instance != *than) else {
-            return false;
-        };
-        let name = place.swarm_name.clone();
-        let ran = || {
-            self.manager.said_to_run.contains(&container.name)
-                && self.swarm.services.get(&name).is_some_and(|it| it.has_run)
-        };
-        self.swarm.runs(&name) || ran()
+        let mut others = container
+            .copies
+            .iter()
+            .filter(|copy| copy.is_live() && copy.instance != *than);
+        others.any(|copy| {
+            let name = &copy.swarm_name;
+            let ran = || {
+                self.manager.said_to_run.contains(&container.name)
+                    && self.swarm.services.get(name).is_some_and(|it| it.has_run)
+            };
+            self.swarm.runs(name) || ran()
+        })
     }
 
     /// Whether a write begins to move a container from one place to another.

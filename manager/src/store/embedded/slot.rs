@@ -15,7 +15,7 @@ type Open = Box<dyn Fn() -> Result<Database, StoreError> + Send + Sync>;
 
 /// Content of a trial write. As large as what a commit needs, so that a disk with a few free blocks
 /// does not pass for one with room.
-const TRIAL: [u8; 256 << 10] = [1; 256 << 10];
+static TRIAL: [u8; 256 << 10] = [1; 256 << 10];
 const TRIALS: TableDefinition<'static, &'static str, &'static [u8]> =
     TableDefinition::new("trials");
 

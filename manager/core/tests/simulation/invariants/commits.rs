@@ -361,11 +361,7 @@ fn room_kept(
 ) -> Result<(), Broken> {
     let reserve = Resources::new(world.config.system_reserve, micado_api::NanoCpus(0));
     let capacity = instance.size.saturating_sub(reserve);
-    let promised = world
-        .placed_on(&new.instance)
-        .fold(Resources::default(), |sum, (_, spec)| {
-            sum + spec.reservation
-        });
+    let promised = world.promised_on(&new.instance, None);
     if promised.fits_in(&capacity) {
         Ok(())
     } else {

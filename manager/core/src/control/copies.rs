@@ -167,7 +167,9 @@ impl Core {
         // An earlier task of its own that still ends has the room: it is there in a moment.
         let open = node.is_some_and(|node| !observed.ends(&swarm_name, &node.id));
         let message = task.message.clone();
-        if state != TaskState::Pending || !open {
+        // One that was stopped and has no successor starts no more than one without a place.
+        let stuck = matches!(state, TaskState::Pending | TaskState::Stopped) && open;
+        if !stuck {
             self.copies.pending_since.remove(&swarm_name);
         }
         match state {
@@ -188,7 +190,7 @@ impl Core {
                     });
                 }
             }
-            TaskState::Pending if open => {
+            TaskState::Pending | TaskState::Stopped if open => {
                 let since = self.copies.pending_since.entry(swarm_name);
                 let since = *since.or_insert(self.now);
                 if self.now.since(since) < PENDING_PATIENCE {
@@ -495,7 +497,7 @@ impl Core {
         let old = ended.take_while(|(at, _)| now.since(*at) >= keep);
         let unneeded = old.filter(|(_, id)| {
             self.ledger.containers_on(id).next().is_none()
-                && self.observed.as_ref().is_none_or(|observed| {
+                && self.observed.as_ref().is_some_and(|observed| {
                     self.node(id).is_none() && observed.claimants(id).next().is_none()
                 })
         });

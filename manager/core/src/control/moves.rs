@@ -1,7 +1,7 @@
 //! When an old copy may go: make before break, in one function.
 
 use super::Core;
-use crate::model::{Container, Phase};
+use crate::model::{Container, Copy, Phase};
 use micado_api::ContainerName;
 
 impl Core {
@@ -32,7 +32,12 @@ impl Core {
         if !container.wants_room() {
             return live.map(|copy| copy.generation).collect();
         }
-        let runs = self.runs(container);
+        // A successor on a machine that is stopped by force may not stay.
+        let stays = |copy: &Copy| {
+            let instance = self.ledger.instance(&copy.instance);
+            instance.is_some_and(|instance| !instance.force)
+        };
+        let runs = self.runs(container) && container.primary().is_some_and(stays);
         let replaced = container.replaced();
         replaced
             .filter(|copy| runs || !self.has_or_makes(&copy.swarm_name))

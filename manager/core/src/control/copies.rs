@@ -241,6 +241,14 @@ impl Core {
             .is_some_and(|(service, node)| {
                 node.ready && service.node.as_ref().is_some_and(|pin| *pin != node.id)
             });
+        let stays = |copy: &Copy| {
+            let instance = self.ledger.instance(&copy.instance);
+            instance.is_some_and(|instance| !instance.force)
+        };
+        let falls_back = container
+            .primary()
+            .is_some_and(|primary| primary.generation == generation)
+            && container.replaced().any(stays);
         let record = self.ledger.instance(&instance);
         let state = record.map(|record| (record.state, record.force));
         let tag = self.tag_of(&instance);
@@ -261,6 +269,9 @@ impl Core {
                     .edit_container(name, |container| container.bound_to = None);
                 let why = format!("{tag} is stopped by force, with the volumes on it");
                 self.give_up(name, generation, &why);
+            }
+            Some((InstanceState::Draining, true)) if falls_back => {
+                self.give_up(name, generation, &format!("{tag} is stopped by force"));
             }
             Some((InstanceState::Draining, _)) if !holds => {
                 self.give_up(name, generation, &format!("{tag} is being drained"));

@@ -198,7 +198,7 @@ pub struct LaunchRequest {
     /// Idempotency key: repeating it makes no second container.
     #[serde(default)]
     pub request: Option<String>,
-    /// How many containers: planned together, made all or none. At most 10,000.
+    /// Number of containers: planned together, made all or none. At most 10,000.
     #[serde(default = "one")]
     #[schema(value_type = u32, minimum = 1, maximum = 10_000)]
     pub copies: NonZeroU32,

@@ -1,4 +1,4 @@
-//! What one event costs the control core when nothing changes: a list of machines, a look at the
+//! Cost of one event for the control core when nothing changes: a list of machines, a look at the
 //! engine, the safety net's turn, what containers used.
 //! `cargo bench -p micado-core --bench control`
 

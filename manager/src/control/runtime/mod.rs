@@ -30,8 +30,7 @@ type Incoming = (u64, Event);
 /// Events that are handled together at most.
 const BATCH: usize = 1024;
 
-/// Calls to the engine about Swarm services that run at once: measured, more do not make 300 of
-/// them any quicker.
+/// Upper bound for calls to the engine about Swarm services that run at once. Not measured yet.
 const ENGINE_CALLS: usize = 16;
 
 #[derive(Debug)]

@@ -52,6 +52,7 @@ fn service(image: &str, script: &str) -> Service {
             },
             volumes: Vec::new(),
             restart: micado_api::RestartPolicy::default(),
+            anti_affinity: micado_api::AntiAffinity::default(),
         },
         pull: Some(image.to_owned()),
         next_number: 2,

@@ -73,6 +73,7 @@ pub fn web(client: &str) -> LaunchRequest {
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: Vec::new(),
         restart: micado_api::RestartPolicy::default(),
+        anti_affinity: micado_api::AntiAffinity::default(),
     };
     LaunchRequest {
         spec,

@@ -79,6 +79,26 @@ pub enum AntiAffinity {
     Require,
 }
 
+impl fmt::Display for AntiAffinity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+        })
+    }
+}
+
+impl FromStr for AntiAffinity {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "prefer" => Ok(Self::Prefer),
+            "require" => Ok(Self::Require),
+            _ => Err("expected `prefer` or `require`".to_owned()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

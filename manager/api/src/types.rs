@@ -1,9 +1,9 @@
 //! Wire types. Those that the manager also stores are the same types there.
 
 use crate::{
-    CloudName, ClusterId, ContainerName, ContainerUsage, FlavourName, ImageView, InstanceId,
-    Location, MachineUsage, MemoryBytes, PricePerHour, Resources, RestartPolicy, ServiceName, Tag,
-    Timestamp,
+    AntiAffinity, CloudName, ClusterId, ContainerName, ContainerUsage, FlavourName, ImageView,
+    InstanceId, Location, MachineUsage, MemoryBytes, PricePerHour, Resources, RestartPolicy,
+    ServiceName, Tag, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, num::NonZeroU32};
@@ -149,6 +149,9 @@ pub struct ServiceSpec {
     #[serde(default)]
     #[schema(value_type = String, example = "on-failure:3")]
     pub restart: RestartPolicy,
+    /// Distance between the service's containers: `prefer` different machines, or `require` them.
+    #[serde(default)]
+    pub anti_affinity: AntiAffinity,
 }
 
 /// State of a container. Derived from the wanted state and the observation of the engine.

@@ -82,6 +82,7 @@ fn facts() -> ImageFacts {
     ImageFacts {
         pull: Some("registry:2/web@sha256:0".to_owned()),
         exposed: Vec::new(),
+        platforms: std::collections::BTreeSet::new(),
     }
 }
 
@@ -217,6 +218,7 @@ fn node(instance: &InstanceId) -> SwarmNode {
         active: true,
         manager: false,
         size: Resources::new(MemoryBytes::mib(16_384), NanoCpus::cores(8)),
+        platform: None,
         address: Some("10.0.0.1".to_owned()),
     }
 }
@@ -236,6 +238,7 @@ fn container(number: usize, instance: &InstanceId) -> (SwarmService, SwarmTask) 
         reservation,
         volumes: Vec::new(),
         restart: micado_api::RestartPolicy::default(),
+        anti_affinity: micado_api::AntiAffinity::default(),
     };
     let container = ContainerName::trusted(format!("{name}.{}", number % 10 + 1));
     let copy = Copy {

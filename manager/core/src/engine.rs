@@ -4,7 +4,8 @@
 use crate::model::{Container, Copy, Service};
 use futures_util::stream::BoxStream;
 use micado_api::{
-    ClusterId, ContainerName, InstanceId, PortMapping, Resources, ServiceName, VolumeMount,
+    ClusterId, ContainerName, InstanceId, Platform, PortMapping, Resources, ServiceName,
+    VolumeMount,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -28,6 +29,8 @@ pub struct SwarmNode {
     pub manager: bool,
     /// What the engine says it has.
     pub size: Resources,
+    /// Operating system and processor of the engine.
+    pub platform: Option<Platform>,
     /// Its address, as Swarm sees it.
     pub address: Option<String>,
 }
@@ -149,6 +152,8 @@ pub struct ImageFacts {
     pub pull: Option<String>,
     /// The ports it exposes.
     pub exposed: Vec<PortMapping>,
+    /// Platforms that it is made for; empty if unknown.
+    pub platforms: BTreeSet<Platform>,
 }
 
 /// How a machine joins the Swarm.

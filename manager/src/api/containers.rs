@@ -95,6 +95,7 @@ async fn known(state: &ApiState, spec: &ServiceSpec) -> Option<ImageFacts> {
     Some(ImageFacts {
         pull: service.pull,
         exposed: service.spec.ports,
+        platforms: std::collections::BTreeSet::new(),
     })
 }
 

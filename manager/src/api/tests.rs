@@ -106,11 +106,13 @@ impl Engine for FakeEngine {
             "web" => Ok(ImageFacts {
                 pull: None,
                 exposed: vec![port(80), port(443)],
+                platforms: std::collections::BTreeSet::new(),
             }),
             "lost" => lost(),
             "pruned" if !self.pruned.swap(true, Ordering::SeqCst) => Ok(ImageFacts {
                 pull: Some("pruned@sha256:00".to_owned()),
                 exposed: vec![port(80)],
+                platforms: std::collections::BTreeSet::new(),
             }),
             _ => Err(EngineError::NotFound("no such image".to_owned())),
         }
@@ -363,6 +365,7 @@ fn launch(image: &str) -> LaunchRequest {
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: vec![],
         restart: micado_api::RestartPolicy::default(),
+        anti_affinity: micado_api::AntiAffinity::default(),
     };
     LaunchRequest {
         spec,

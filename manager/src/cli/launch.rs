@@ -74,6 +74,7 @@ fn request(args: LaunchArgs) -> LaunchRequest {
         ),
         volumes: args.volumes.into_iter().map(|volume| volume.0).collect(),
         restart: args.restart,
+        anti_affinity: args.anti_affinity,
     };
     LaunchRequest {
         spec,

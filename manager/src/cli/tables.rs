@@ -147,6 +147,7 @@ pub(super) fn service(view: &ServiceView, now: Timestamp) -> Page {
         .add_row(["location", spec.location.as_str()])
         .add_row(["reservation", &spec.reservation.to_string()])
         .add_row(["restart", &spec.restart.to_string()])
+        .add_row(["anti-affinity", &spec.anti_affinity.to_string()])
         .add_row(["launched", &moment(view.created_at)]);
     let optional = [
         ("entry point", text(spec.entrypoint.as_ref())),

@@ -446,6 +446,7 @@ pub fn service() -> Record {
             shared: false,
         }],
         restart: micado_api::RestartPolicy::default(),
+        anti_affinity: micado_api::AntiAffinity::default(),
     };
     let pull = Some("registry:5000/micado-web".to_owned());
     Record::Service(Service {

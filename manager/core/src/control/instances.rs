@@ -301,23 +301,23 @@ impl Core {
         let broker_id = machine
             .map(|machine| &machine.id)
             .or(instance.broker_id.as_ref());
-        let (size, node) = (
-            node.map_or(instance.size, |node| node.size),
-            node.map(|node| &node.id).or(instance.node.as_ref()),
-        );
+        let size = node.map_or(instance.size, |node| node.size);
+        let platform = node.and_then(|node| node.platform.as_ref());
+        let platform = platform.or(instance.platform.as_ref()).cloned();
+        let node = node.map(|node| &node.id).or(instance.node.as_ref());
         let (address, broker_id, node) = (address.cloned(), broker_id.cloned(), node.cloned());
-        let facts = (&address, &broker_id, &node, size);
-        if facts
-            != (
-                &instance.address,
-                &instance.broker_id,
-                &instance.node,
-                instance.size,
-            )
-        {
+        let facts = (&address, &broker_id, &node, size, &platform);
+        let known = (
+            &instance.address,
+            &instance.broker_id,
+            &instance.node,
+            instance.size,
+            &instance.platform,
+        );
+        if facts != known {
             self.ledger.edit_instance(id, |instance| {
                 (instance.address, instance.broker_id) = (address, broker_id);
-                (instance.node, instance.size) = (node, size);
+                (instance.node, instance.size, instance.platform) = (node, size, platform);
             });
         }
     }

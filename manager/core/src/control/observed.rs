@@ -354,26 +354,31 @@ impl Observed {
         ending.map(|(_, is_it)| is_it.is_some()).max()
     }
 
-    /// The room and the machine ports that tasks on a node have which are of no service of ours;
-    /// `is_counted` says which removed services are counted elsewhere.
-    pub(super) fn foreign(
-        &self,
-        node: &str,
-        is_counted: impl Fn(&str) -> bool,
-    ) -> (Resources, BTreeSet<HostPort>) {
-        let mut foreign = (Resources::default(), BTreeSet::new());
+    /// Use of a node by tasks that are no copies of ours; `is_counted` names removed services that
+    /// are counted elsewhere.
+    pub(super) fn foreign(&self, node: &str, is_counted: impl Fn(&str) -> bool) -> ForeignUse {
+        let mut foreign = ForeignUse::default();
         let services = self.others.get(node).into_iter().flatten();
         let tasks = services
             .filter(|id| !self.names.get(*id).is_some_and(|name| is_counted(name)))
             .flat_map(|id| self.tasks.get(id).into_iter().flatten());
         for task in tasks.filter(|task| task.node.as_deref() == Some(node)) {
             if has_process(task) || task.wanted {
-                foreign.0 += task.reservation;
-                foreign.1.extend(host_ports(&task.ports));
+                foreign.reserved += task.reservation;
+                foreign.containers += 1;
+                foreign.ports.extend(host_ports(&task.ports));
             }
         }
         foreign
     }
+}
+
+/// Use of a node by tasks that are no copies of ours.
+#[derive(Debug, Default)]
+pub(super) struct ForeignUse {
+    pub(super) reserved: Resources,
+    pub(super) containers: u32,
+    pub(super) ports: BTreeSet<HostPort>,
 }
 
 /// Whether a node starts or runs the task's process.

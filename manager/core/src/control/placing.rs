@@ -1,14 +1,14 @@
 //! From what is known to the planner's pool and demand, and from its plan to records.
 
-use super::{Core, clouds::CloudRecord, dirty::Subject};
+use super::{Core, clouds::CloudRecord, dirty::Subject, observed::ForeignUse};
 use crate::{
     engine::{exclusive_volumes, swarm_name},
-    model::{Container, Copy, Instance, Phase},
+    model::{Container, Copy, Instance, Phase, Service},
     planner::{self, Demand, HostPort, Limits, Node, Offer, Pool, Readiness, Step, Waiting},
 };
 use micado_api::{
     CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin, Resources,
-    ServiceSpec, Tag, Timestamp,
+    Tag, Timestamp,
 };
 use micado_cloudsetup::{Application, Role};
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,35 +125,31 @@ impl Core {
 
     /// A container as the planner sees it.
     pub(super) fn as_waiting(&self, container: &Container) -> Waiting {
-        let spec = &self.ledger.service_of(container).spec;
+        let service = self.ledger.service_of(container);
         let left = container.primary().map(|copy| copy.instance.clone());
         let shunned = self.copies.shunned.get(&container.name);
         let shunned = shunned.filter(|(_, until)| *until > self.now);
         Waiting {
             bound_to: container.bound_to.clone(),
             avoid: left.or(shunned.map(|(instance, _)| instance.clone())),
-            ..self.kind_of(&container.name, &container.service, spec)
+            ..self.kind_of(&container.name, service)
         }
     }
 
-    /// A container with this spec that has never run.
-    pub(super) fn kind_of(
-        &self,
-        container: &ContainerName,
-        service: &micado_api::ServiceName,
-        spec: &ServiceSpec,
-    ) -> Waiting {
+    /// A container of this service that has never run.
+    pub(super) fn kind_of(&self, container: &ContainerName, service: &Service) -> Waiting {
+        let spec = &service.spec;
         Waiting {
             container: container.clone(),
-            service: service.clone(),
+            service: service.name.clone(),
             location: spec.location.clone(),
             needs: spec.reservation,
             ports: host_ports(&spec.ports),
             bound_to: None,
             avoid: None,
-            platforms: BTreeSet::new(),
-            apart: micado_api::AntiAffinity::default(),
-            volumes: exclusive_volumes(&self.config.cluster, service, &spec.volumes),
+            platforms: service.platforms.clone(),
+            apart: spec.anti_affinity,
+            volumes: exclusive_volumes(&self.config.cluster, &service.name, &spec.volumes),
         }
     }
 
@@ -197,17 +193,23 @@ impl Core {
             InstanceState::Draining | InstanceState::Stopping => Readiness::Draining,
             _ => Readiness::Down,
         };
-        let (reserved, ports) = self.foreign_on(instance);
+        let ForeignUse {
+            reserved,
+            containers,
+            ports,
+        } = self.foreign_on(instance);
+        let newest = self.newest(&instance.cloud, &instance.flavour);
+        let flavour_platform = newest.and_then(|newest| newest.platform.clone());
         let mut node = Node {
             instance: instance.id.clone(),
             tag: instance.tag.clone(),
             location: instance.location.clone(),
             readiness,
-            platform: None,
+            platform: instance.platform.clone().or(flavour_platform),
             size: instance.size,
             reserve: self.config.system_reserve,
             reserved,
-            containers: 0,
+            containers,
             ports,
             volumes: BTreeSet::new(),
             services: BTreeMap::new(),
@@ -228,8 +230,8 @@ impl Core {
         node
     }
 
-    /// The room and ports that tasks which are no copies of ours have on a machine.
-    pub(super) fn foreign_on(&self, instance: &Instance) -> (Resources, BTreeSet<HostPort>) {
+    /// Use of a machine by tasks that are no copies of ours.
+    pub(super) fn foreign_on(&self, instance: &Instance) -> ForeignUse {
         let counted = |name: &str| {
             let container = self.ledger.index.by_swarm_name(name);
             let container = container.and_then(|name| self.ledger.container(name));
@@ -261,10 +263,12 @@ impl Core {
             .map(|(cloud, flavour, promised)| Offer {
                 cloud: cloud.name.clone(),
                 flavour: flavour.name.clone(),
-                platform: None,
+                platform: self
+                    .newest(&cloud.name, &flavour.name)
+                    .and_then(|newest| newest.platform.clone()),
                 size: self
-                    .seen_size(&cloud.name, &flavour.name)
-                    .unwrap_or(promised),
+                    .newest(&cloud.name, &flavour.name)
+                    .map_or(promised, |newest| newest.size),
                 reserve: self.config.system_reserve,
                 price: flavour.price,
                 unavailable: self.unavailable(&cloud.name, &flavour.name),
@@ -280,11 +284,11 @@ impl Core {
             .find(|it| it.role == Role::Node)
     }
 
-    /// The size that the newest joined machine of a flavour turned out to have.
-    fn seen_size(&self, cloud: &CloudName, flavour: &FlavourName) -> Option<Resources> {
+    /// The newest machine of a flavour that has joined: its size and platform are known.
+    fn newest(&self, cloud: &CloudName, flavour: &FlavourName) -> Option<&Instance> {
         let record = self.ledger.index.of_flavour(cloud, flavour)?;
         let (_, newest) = record.sized.last()?;
-        Some(self.ledger.instance(newest)?.size)
+        self.ledger.instance(newest)
     }
 
     /// Why a flavour cannot be had now: its cloud does not answer, machines may be there that no
@@ -435,7 +439,9 @@ impl Core {
         let instance = Instance {
             application,
             location,
-            size: self.seen_size(cloud, flavour).unwrap_or(promised),
+            size: self
+                .newest(cloud, flavour)
+                .map_or(promised, |newest| newest.size),
             price: offer.map(|it| it.price).unwrap_or_default(),
             ..Instance::new(
                 id.clone(),

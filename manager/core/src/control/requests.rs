@@ -52,7 +52,7 @@ impl Core {
         if let Some(service) = &kept {
             refuse_other_settings(service, &spec)?;
         }
-        let mut service = kept.unwrap_or_else(|| self.afresh(&name, spec, facts.pull));
+        let mut service = kept.unwrap_or_else(|| self.afresh(&name, spec, facts));
         let first = ContainerName::trusted(format!("{name}.{}", service.next_number));
         let sent = learned.map(|_| launch.spec.reservation);
         let origin = self.refuse_impossible(&mut service, &first, sent)?;
@@ -84,9 +84,15 @@ impl Core {
 
     /// A service with these settings, of which no container is kept. Copies of removed containers
     /// that have not ended keep theirs.
-    fn afresh(&self, name: &ServiceName, spec: ServiceSpec, pull: Option<String>) -> Service {
+    fn afresh(&self, name: &ServiceName, spec: ServiceSpec, facts: ImageFacts) -> Service {
+        let ImageFacts {
+            pull, platforms, ..
+        } = facts;
         let Some(before) = self.ledger.service(name) else {
-            return Service::new(name.clone(), spec, pull, self.now);
+            return Service {
+                platforms,
+                ..Service::new(name.clone(), spec, pull, self.now)
+            };
         };
         let containers = self.ledger.index.of_service(name);
         let containers = containers.filter_map(|name| self.ledger.container(name));
@@ -94,7 +100,7 @@ impl Core {
         let in_use: Vec<u32> = copies.map(|copy| copy.spec).collect();
         let mut service = before.clone();
         service.change(spec, pull, &in_use);
-        service.created_at = self.now;
+        (service.created_at, service.platforms) = (self.now, platforms);
         service
     }
 
@@ -122,7 +128,7 @@ impl Core {
         let refuse = |reason: String| {
             ErrorBody::new(ErrorCode::Unsatisfiable, format!("`{container}` {reason}"))
         };
-        let waiting = self.kind_of(container, &service.name, &service.spec);
+        let waiting = self.kind_of(container, service);
         match (self.why_impossible(waiting.clone()), sent) {
             (None, None) => Ok(None),
             (None, Some(_)) => Ok(Some(format!(

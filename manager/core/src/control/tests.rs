@@ -111,6 +111,7 @@ impl Bench {
             ImageFacts {
                 pull: Some("web@sha256:1".to_owned()),
                 exposed: Vec::new(),
+                platforms: std::collections::BTreeSet::new(),
             },
         ));
         reply.map(|reply| match reply {
@@ -233,6 +234,7 @@ pub(super) fn node(id: &InstanceId) -> SwarmNode {
         active: true,
         manager: false,
         size: Resources::new(MemoryBytes::mib(512), NanoCpus::cores(1)),
+        platform: None,
         address: Some("10.0.0.2".to_owned()),
     }
 }
@@ -265,6 +267,7 @@ pub(super) fn spec(client: &str, mib: u64) -> ServiceSpec {
         reservation: Resources::new(MemoryBytes::mib(mib), NanoCpus::millis(250)),
         volumes: Vec::new(),
         restart: micado_api::RestartPolicy::default(),
+        anti_affinity: micado_api::AntiAffinity::default(),
     }
 }
 
@@ -359,6 +362,7 @@ fn the_intent_is_stored_before_the_machine_is_ordered_and_the_answer_given() {
             ImageFacts {
                 pull: None,
                 exposed: Vec::new(),
+                platforms: std::collections::BTreeSet::new(),
             },
         ),
     );
@@ -768,6 +772,7 @@ fn a_service_of_which_nothing_is_kept_begins_anew() {
                 ImageFacts {
                     pull: Some(pull.to_owned()),
                     exposed: Vec::new(),
+                    platforms: std::collections::BTreeSet::new(),
                 },
             ))
             .0
@@ -815,6 +820,7 @@ fn the_answer_of_an_old_push_is_not_the_image_of_a_new_service() {
             ImageFacts {
                 pull: None,
                 exposed: Vec::new(),
+                platforms: std::collections::BTreeSet::new(),
             },
         ));
         assert!(reply.is_ok());

@@ -114,7 +114,7 @@ impl Core {
     }
 
     pub(super) fn instance_view(&self, it: &Instance) -> InstanceView {
-        let (mut reserved, _) = self.foreign_on(it);
+        let mut reserved = self.foreign_on(it).reserved;
         let mut containers = 0;
         for container in self.ledger.containers_on(&it.id) {
             for copy in container.copies_on(&it.id) {

@@ -1,8 +1,8 @@
 //! One rented machine, from the wish to rent it until it is given back.
 
 use micado_api::{
-    CloudName, FlavourName, InstanceId, InstanceState, Location, Origin, PricePerHour, Resources,
-    Tag, Timestamp,
+    CloudName, FlavourName, InstanceId, InstanceState, Location, Origin, Platform, PricePerHour,
+    Resources, Tag, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -25,6 +25,9 @@ pub struct Instance {
     /// What the flavour promises, before the system reserve. The node's own figures replace it once
     /// it has joined.
     pub size: Resources,
+    /// Operating system and processor; `None` until it has joined.
+    #[serde(default)]
+    pub platform: Option<Platform>,
     /// What it costs.
     pub price: PricePerHour,
     /// How far it is.
@@ -116,6 +119,7 @@ impl Instance {
             flavour,
             location: Location::default(),
             size: Resources::default(),
+            platform: None,
             price: PricePerHour(0),
             state: InstanceState::Requested,
             origin,

@@ -1,7 +1,8 @@
 //! A service: an image and its settings, in numbered versions; its containers share them.
 
-use micado_api::{ServiceName, ServiceSpec, Timestamp, names::NameError};
+use micado_api::{Platform, ServiceName, ServiceSpec, Timestamp, names::NameError};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Settings that copies of a service still run with, and that new ones do not get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct Service {
     pub spec: ServiceSpec,
     /// The reference that nodes pull; `None` while the image is still on its way to the registry.
     pub pull: Option<String>,
+    /// Platforms that its image is made for; empty if unknown.
+    #[serde(default)]
+    pub platforms: BTreeSet<Platform>,
     /// Earlier settings that copies still run with, oldest first.
     pub older: Vec<SpecVersion>,
     /// The number that the next container gets; never used twice.
@@ -42,6 +46,7 @@ impl Service {
             version: 1,
             spec,
             pull,
+            platforms: BTreeSet::new(),
             older: Vec::new(),
             next_number: 1,
             created_at: now,

@@ -1,13 +1,11 @@
-//! Many containers onto new machines, container by container: the largest first, each on an open
-//! machine if one has room.
+//! Many containers onto new machines, container by container: each on an open machine if one has
+//! room, else on one more.
 
 use super::{
-    HostPort,
-    problem::{Kind, Problem},
-    rooms::Rooms,
-    yard::Run,
+    free_index::{Entry, FreeIndex},
+    problem::{Problem, Run},
+    room::{Load, Room},
 };
-use micado_api::Resources;
 
 /// Which open machine a container goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,23 +16,14 @@ pub(super) enum Fit {
     Best,
 }
 
-/// Room being filled.
-#[derive(Debug, Clone)]
-pub(super) struct Bin {
-    /// What is left.
-    pub room: Resources,
-    /// The ports that are taken.
-    pub ports: Vec<HostPort>,
-    /// Runs, and how many of each.
-    pub load: Vec<(usize, usize)>,
-}
-
 /// A machine to rent, being filled.
 #[derive(Debug, Clone)]
 pub(super) struct Rental {
-    /// Its number in [`Problem::offers`].
+    /// Position in [`Problem::offers`].
     pub offer: usize,
-    pub bin: Bin,
+    pub room: Room,
+    /// Runs, and how many of each.
+    pub load: Vec<(usize, usize)>,
 }
 
 impl Rental {
@@ -42,67 +31,73 @@ impl Rental {
     pub fn empty(problem: &Problem<'_>, offer: usize) -> Self {
         Self {
             offer,
-            bin: Bin {
-                room: problem.offers[offer].capacity(),
-                ports: Vec::new(),
-                load: Vec::new(),
-            },
+            room: problem.empty(offer).clone(),
+            load: Vec::new(),
         }
     }
 
-    /// What is on it.
-    pub fn load(&self, problem: &Problem<'_>) -> Resources {
-        problem.offers[self.offer]
-            .capacity()
-            .saturating_sub(self.bin.room)
+    /// A machine of this offer with this load; `None` if it does not take it.
+    pub fn with(
+        problem: &Problem<'_>,
+        runs: &[Run],
+        offer: usize,
+        load: &[(usize, usize)],
+    ) -> Option<Self> {
+        let mut rental = Self::empty(problem, offer);
+        rental.add(problem, runs, load).then_some(rental)
     }
-}
 
-impl Bin {
-    /// Whether it takes one of a kind.
-    pub fn takes_one(&self, kind: &Kind<'_>) -> bool {
-        kind.needs().fits_in(&self.room)
-            && (kind.sample.ports.is_empty()
-                || !self
-                    .ports
-                    .iter()
-                    .any(|port| kind.sample.ports.contains(port)))
+    /// Reservations of all on it.
+    pub fn total(&self, problem: &Problem<'_>, runs: &[Run]) -> Load {
+        let loads = self
+            .load
+            .iter()
+            .map(|&(run, count)| Load::of(&problem.kinds[runs[run].kind], count));
+        loads.fold(Load::default(), Load::and)
     }
 
     /// How many of a kind, `count` at most, it takes.
-    pub fn takes(&self, kind: &Kind<'_>, count: usize) -> usize {
-        if self.takes_one(kind) {
-            kind.times_in(self.room, count)
+    pub fn takes(&self, problem: &Problem<'_>, kind: usize, count: usize) -> usize {
+        if problem.suits(kind, self.offer) {
+            self.room.takes(&problem.kinds[kind], count)
         } else {
             0
         }
     }
 
-    /// Whether both could be one as far as ports go.
-    pub fn shares_no_port_with(&self, other: &Self) -> bool {
-        !self.ports.iter().any(|port| other.ports.contains(port))
-    }
-
-    /// Takes over all of another, whose load needs so much.
-    pub fn absorb(&mut self, other: &Self, needs: Resources) {
-        self.room = self.room.saturating_sub(needs);
-        self.ports.extend(&other.ports);
-        self.load.extend(&other.load);
-    }
-
-    /// Puts so many of a run on it.
-    pub fn put(&mut self, kind: &Kind<'_>, run: usize, count: usize) {
-        self.room = self.room.saturating_sub(kind.needs_of(count));
-        self.ports.extend(&kind.sample.ports);
+    /// Adds `count` of a run, which it must take.
+    pub fn put(&mut self, problem: &Problem<'_>, runs: &[Run], run: usize, count: usize) {
+        self.room.put(&problem.kinds[runs[run].kind], count);
         match self.load.iter_mut().find(|(other, _)| *other == run) {
             Some((_, times)) => *times += count,
             None => self.load.push((run, count)),
         }
     }
+
+    /// Adds all of this load. False if it does not take it: what it holds then is undefined.
+    pub fn add(&mut self, problem: &Problem<'_>, runs: &[Run], load: &[(usize, usize)]) -> bool {
+        load.iter().all(|&(run, count)| {
+            let taken = self.takes(problem, runs[run].kind, count) == count;
+            if taken {
+                self.put(problem, runs, run, count);
+            }
+            taken
+        })
+    }
+
+    /// Replaces it by the cheapest offer that holds its load.
+    pub fn cheapest(self, problem: &Problem<'_>, runs: &[Run]) -> Self {
+        let kinds = self.load.iter().map(|&(run, _)| runs[run].kind);
+        let cheapest = problem
+            .cheapest_for(self.total(problem, runs), kinds)
+            .filter(|&offer| offer != self.offer)
+            .and_then(|offer| Self::with(problem, runs, offer, &self.load));
+        cheapest.unwrap_or(self)
+    }
 }
 
-/// Opens machines of the guiding size (of the cheapest that holds it, for a container too large for
-/// that) whenever none that is open has room.
+/// Opens machines of the guiding size (of the cheapest that holds it, for a container that may not
+/// go there) if none that is open has room.
 pub(super) fn fill(
     problem: &Problem<'_>,
     runs: &[Run],
@@ -112,26 +107,24 @@ pub(super) fn fill(
 ) -> Option<Vec<Rental>> {
     let mut bins = Bins {
         all: Vec::new(),
-        rooms: Rooms::default(),
+        index: FreeIndex::default(),
         fit,
         problem,
+        runs,
     };
     for &(run, count) in left {
-        let kind = &problem.kinds[runs[run].kind];
+        let kind = runs[run].kind;
         let mut rest = count;
         for (number, times) in bins.choose(kind, count) {
-            bins.put(number, kind, run, times);
+            bins.put(number, run, times);
             rest -= times;
         }
         while rest > 0 {
-            let offer = if kind.needs().fits_in(&problem.offers[guide].capacity()) {
-                guide
-            } else {
-                problem.cheapest_for(kind.needs())?
-            };
+            let guide = Some(guide).filter(|&guide| problem.suits(kind, guide));
+            let offer = guide.or_else(|| problem.cheapest_for_one(kind))?;
             let number = bins.open(offer);
-            let times = kind.times_in(problem.offers[offer].capacity(), rest);
-            bins.put(number, kind, run, times);
+            let times = bins.all[number].takes(problem, kind, rest);
+            bins.put(number, run, times);
             rest -= times;
         }
     }
@@ -141,26 +134,26 @@ pub(super) fn fill(
 /// Open machines.
 struct Bins<'p, 's> {
     all: Vec<Rental>,
-    rooms: Rooms,
+    index: FreeIndex,
     fit: Fit,
     problem: &'p Problem<'s>,
+    runs: &'p [Run],
 }
 
 impl Bins<'_, '_> {
     fn open(&mut self, offer: usize) -> usize {
-        let rental = Rental::empty(self.problem, offer);
-        self.rooms
-            .insert(self.key(rental.bin.room), self.all.len(), rental.bin.room);
-        self.all.push(rental);
+        self.all.push(Rental::empty(self.problem, offer));
+        self.index.insert(self.entry(self.all.len() - 1));
         self.all.len() - 1
     }
 
-    fn choose(&self, kind: &Kind<'_>, mut count: usize) -> Vec<(usize, usize)> {
+    fn choose(&self, kind: usize, mut count: usize) -> Vec<(usize, usize)> {
         let mut choice = Vec::new();
-        for (_, number, _) in self.rooms.fitting(kind.needs()) {
-            let times = self.all[number].bin.takes(kind, count);
+        let needs = self.problem.kinds[kind].needs();
+        for entry in self.index.fitting(needs, 0) {
+            let times = self.all[entry.machine()].takes(self.problem, kind, count);
             if times > 0 {
-                choice.push((number, times));
+                choice.push((entry.machine(), times));
             }
             count -= times;
             if count == 0 {
@@ -170,21 +163,21 @@ impl Bins<'_, '_> {
         choice
     }
 
-    fn put(&mut self, number: usize, kind: &Kind<'_>, run: usize, times: usize) {
-        let bin = &mut self.all[number].bin;
-        let before = bin.room;
-        bin.put(kind, run, times);
-        let after = bin.room;
-        self.rooms.remove(self.key(before), number);
-        self.rooms.insert(self.key(after), number, after);
+    fn put(&mut self, number: usize, run: usize, count: usize) {
+        self.index.remove(self.entry(number).rank);
+        self.all[number].put(self.problem, self.runs, run, count);
+        self.index.insert(self.entry(number));
     }
 
-    /// What orders the machines: for the first fit nothing, so that their numbers do.
-    fn key(&self, room: Resources) -> u64 {
-        if self.fit == Fit::First {
-            0
-        } else {
-            self.problem.scale.size(room)
+    fn entry(&self, number: usize) -> Entry {
+        let free = self.all[number].room.free();
+        let key = match self.fit {
+            Fit::First => 0,
+            Fit::Best => self.problem.scale.size(free),
+        };
+        Entry {
+            rank: (key, 0, number),
+            free,
         }
     }
 }

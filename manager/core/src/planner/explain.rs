@@ -2,18 +2,20 @@
 //! it.
 
 use super::{
-    HostPort, Offer, Readiness,
-    layout::Layout,
-    problem::{Binding, Kind, Problem},
-    rule::{self, Lack},
+    HostPort, Offer, Pool,
+    kind::{Ask, Binding, Kind},
+    problem::{Problem, allowed},
+    room::{Lack, Room},
+    rule,
+    solve::Layout,
 };
-use micado_api::{Protocol, Resources};
+use micado_api::{PricePerHour, Resources, ServiceName};
 use std::collections::{BTreeSet, HashMap};
 
 /// How many machines or flavours a reason names before it counts the rest.
 const NAMED: usize = 5;
 
-/// What is said of a container that is not served.
+/// Verdict on a container that is not served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It may be served later.
@@ -22,120 +24,78 @@ pub(super) enum Verdict {
     Refuse(String),
 }
 
-/// All that the verdict on a container depends on.
+/// All that the verdict on a container depends on. The service matters only where no other
+/// container of it may be near.
 type Question<'s> = (
-    usize,
+    Ask<'s>,
     Resources,
     &'s BTreeSet<HostPort>,
-    Option<&'s str>,
-    Option<usize>,
+    &'s BTreeSet<String>,
+    Option<&'s ServiceName>,
 );
 
-/// Knows who refuses, and remembers what it said: one text serves all containers that ask for the
-/// same, and none names more than a few machines.
+/// Knows why machines refuse, and remembers each verdict: one text serves all containers that ask
+/// for the same, and none names more than a few machines.
 pub(super) struct Explainer<'p, 's> {
     problem: &'p Problem<'s>,
+    /// As it is after the plan.
+    pool: &'p Pool,
     layout: &'p Layout,
-    /// By location, our machines: open ones before draining ones before those that are down, each
-    /// with the least room first.
-    there: Vec<Vec<usize>>,
-    /// By location, the sizes of our machines.
-    sizes: Vec<BTreeSet<(u64, u64)>>,
-    said: HashMap<Question<'s>, Verdict>,
+    verdicts: HashMap<Question<'s>, Verdict>,
 }
 
 impl<'p, 's> Explainer<'p, 's> {
-    /// For the state of things after the plan.
-    pub fn new(problem: &'p Problem<'s>, layout: &'p Layout) -> Self {
-        let mut there = vec![Vec::new(); problem.locations.len()];
-        let mut sizes = vec![BTreeSet::new(); problem.locations.len()];
-        for (number, node) in problem.snapshot.nodes.iter().enumerate() {
-            let location = problem.yard.machines[number].location;
-            there[location].push(number);
-            sizes[location].insert((node.capacity().memory.0, node.capacity().cpu.0));
-        }
-        let state = |readiness| match readiness {
-            Readiness::Ready | Readiness::Arriving | Readiness::Silent => 0,
-            Readiness::Draining => 1,
-            Readiness::Down => 2,
-        };
-        for machines in &mut there {
-            machines.sort_by_cached_key(|&number| {
-                let machine = &layout.yard.machines[number];
-                (
-                    state(machine.readiness),
-                    problem.scale.size(machine.room),
-                    number,
-                )
-            });
-        }
+    pub fn new(problem: &'p Problem<'s>, pool: &'p Pool, layout: &'p Layout) -> Self {
         Self {
             problem,
+            pool,
             layout,
-            there,
-            sizes,
-            said: HashMap::new(),
+            verdicts: HashMap::new(),
         }
     }
 
-    /// What is said of a container of this kind that the plan does not serve.
+    /// The verdict on a container of this kind that the plan does not serve.
     pub fn verdict(&mut self, number: usize) -> Verdict {
         let kind = &self.problem.kinds[number];
-        let bound_to = kind.sample.bound_to.as_ref().map(AsRef::as_ref);
+        let sample = kind.sample;
         let question = (
-            kind.location,
+            kind.ask,
             kind.needs(),
-            &kind.sample.ports,
-            bound_to,
-            kind.avoid,
+            &sample.ports,
+            &sample.volumes,
+            kind.alone.then_some(&sample.service),
         );
-        if let Some(verdict) = self.said.get(&question) {
+        if let Some(verdict) = self.verdicts.get(&question) {
             return verdict.clone();
         }
         let verdict = self.judge(kind);
-        self.said.insert(question, verdict.clone());
+        self.verdicts.insert(question, verdict.clone());
         verdict
     }
 
     fn judge(&self, kind: &Kind<'_>) -> Verdict {
-        if let Some(instance) = kind
-            .sample
-            .bound_to
-            .as_ref()
-            .filter(|_| kind.bound_to == Binding::Lost)
+        match (kind.binding, kind.ask.bound_to) {
+            (Binding::Lost, Some(instance)) => {
+                return Verdict::Wait(format!(
+                    "its volume is on instance {instance}, which is gone"
+                ));
+            }
+            (Binding::To(machine), _) => {
+                let (lack, refusals) = self.refusals(kind, std::iter::once(machine), 1);
+                let needs = lack.of(kind);
+                return Verdict::Wait(format!("needs {needs} where its volume is: {refusals}"));
+            }
+            _ => {}
+        }
+        let offers = self.problem.all_offers;
+        if !offers.iter().any(|offer| could_hold(kind, offer))
+            && !self.could_be_freed(kind)
+            && let Some((needs, reason)) = no_offer(offers, kind)
         {
-            return Verdict::Wait(format!(
-                "its volume is on instance {instance}, which is gone"
-            ));
+            return Verdict::Refuse(format!("needs {needs}: {reason}"));
         }
-        if let Binding::To(machine) = kind.bound_to {
-            let (lack, refusals) = self.refusals(kind, &mut std::iter::once(machine), 1);
-            return Verdict::Wait(format!(
-                "needs {} where its volume is: {refusals}",
-                lack.of(kind)
-            ));
-        }
-        let offers = &self.problem.snapshot.offers;
-        let could_be_rented = offers
-            .iter()
-            .any(|offer| kind.needs().fits_in(&offer.capacity()));
-        let could_be_freed = self.sizes[kind.location]
-            .iter()
-            .any(|&(memory, cpu)| kind.needs().memory.0 <= memory && kind.needs().cpu.0 <= cpu);
-        if let Some(largest) = largest(offers, kind).filter(|_| !could_be_rented && !could_be_freed)
-        {
-            let lack = Lack::between(kind.needs(), largest.capacity());
-            return Verdict::Refuse(format!(
-                "needs {}: {}",
-                lack.of(kind),
-                too_small(largest, &lack)
-            ));
-        }
-        let (lack, refusals) = self.refusals(
-            kind,
-            &mut self.all_machines(kind.location),
-            self.problem.snapshot.nodes.len(),
-        );
+        let machines = self.pool.worst_first(kind.location);
+        let (lack, refusals) = self.refusals(kind, machines, self.pool.len());
         let separator = if refusals.is_empty() { "" } else { "; " };
         Verdict::Wait(format!(
             "needs {}: {refusals}{separator}{}",
@@ -144,64 +104,66 @@ impl<'p, 's> Explainer<'p, 's> {
         ))
     }
 
-    /// All machines: those of the location, worst first, then those elsewhere.
-    fn all_machines(&self, location: usize) -> impl Iterator<Item = usize> {
-        let elsewhere = (0..self.problem.snapshot.nodes.len())
-            .filter(move |number| self.problem.yard.machines[*number].location != location);
-        self.there[location].iter().copied().chain(elsewhere)
+    /// True if a machine that is there could hold one of this kind if it were empty. Looks at all
+    /// machines: ask only where no machine can be rented.
+    fn could_be_freed(&self, kind: &Kind<'_>) -> bool {
+        self.pool.nodes().any(|node| {
+            let room = Room::empty(node.capacity(), node.reserve);
+            room.takes(kind, 1) > 0 && self.pool.could_take(&kind.ask, &node.instance)
+        })
     }
 
-    /// What these machines say, and all that the named ones lack. `count` is how many there are.
+    /// The words of these machines, and all that the named ones lack. `count` is how many there
+    /// are.
     fn refusals(
         &self,
         kind: &Kind<'_>,
-        machines: &mut dyn Iterator<Item = usize>,
+        machines: impl Iterator<Item = usize>,
         count: usize,
     ) -> (Lack, String) {
         let mut lack = Lack::default();
-        let mut said = Vec::new();
+        let mut refusals = Vec::new();
         for number in machines {
-            let machine = &self.layout.yard.machines[number];
-            let Some(rule) = rule::broken(kind, number, machine) else {
-                continue;
+            let machine = self.pool.machine(number);
+            let refusal = match rule::broken(&kind.ask, &machine.site) {
+                Some(rule) => rule.refusal(&machine.site),
+                None if machine.room.takes(kind, 1) > 0 => continue,
+                None => {
+                    let lacking = machine.room.lack(kind);
+                    let refusal = lacking.refusal(machine.room.left());
+                    lack = lack.and(lacking);
+                    refusal
+                }
             };
-            lack = lack.and(rule.lack(kind, machine));
-            said.push(format!(
-                "{} {}",
-                self.problem.snapshot.nodes[number].tag,
-                rule.refusal(self.problem, kind, machine)
-            ));
-            if said.len() == NAMED {
+            refusals.push(format!("{} {refusal}", machine.site.name));
+            if refusals.len() == NAMED {
                 break;
             }
         }
-        let more = count.saturating_sub(said.len());
-        (
-            lack,
-            named(&said, if said.len() == NAMED { more } else { 0 }),
-        )
+        let more = if refusals.len() == NAMED {
+            count.saturating_sub(NAMED)
+        } else {
+            0
+        };
+        (lack, named(&refusals, more))
     }
 
     fn why_none_is_rented(&self, kind: &Kind<'_>) -> String {
-        let offers = &self.problem.snapshot.offers;
-        let Some(largest) = largest(offers, kind) else {
+        let offers = self.problem.all_offers;
+        if offers.is_empty() {
             return "no flavour can be rented".to_owned();
-        };
-        let large_enough: Vec<&Offer> = offers
-            .iter()
-            .filter(|offer| kind.needs().fits_in(&offer.capacity()))
-            .collect();
-        if large_enough.is_empty() {
-            return too_small(largest, &Lack::between(kind.needs(), largest.capacity()));
         }
-        let limits = &self.problem.snapshot.limits;
+        if let Some((_, reason)) = no_offer(offers, kind) {
+            return reason;
+        }
+        let limits = self.problem.limits;
         let spent = self.layout.cost(self.problem);
         let instances = limits.instances.saturating_add(spent.machines);
         if let Some(max) = limits.max_instances.filter(|&max| instances >= max) {
             return format!("would need a machine: {instances} of {max} instances are in use");
         }
         let mut obstacles: Vec<String> = Vec::new();
-        for offer in &large_enough {
+        for offer in offers.iter().filter(|offer| could_hold(kind, offer)) {
             let Offer {
                 flavour,
                 cloud,
@@ -212,8 +174,9 @@ impl<'p, 's> Explainer<'p, 's> {
             obstacles.push(match (unavailable, limits.max_price) {
                 (Some(reason), _) => format!("{flavour} on {cloud} cannot be had ({reason})"),
                 (None, Some(max)) => {
-                    let in_use = micado_api::PricePerHour(limits.price.0.saturating_add(spent.price));
-                    format!("{flavour} on {cloud} costs {price} per hour, and {in_use} of {max} are in use")
+                    let in_use = PricePerHour(limits.price.0.saturating_add(spent.price));
+                    let costs = format!("{flavour} on {cloud} costs {price} per hour");
+                    format!("{costs}, and {in_use} of {max} are in use")
                 }
                 (None, None) => continue,
             });
@@ -224,13 +187,39 @@ impl<'p, 's> Explainer<'p, 's> {
     }
 }
 
+/// True if a machine of this offer, empty, takes one of this kind.
+fn could_hold(kind: &Kind<'_>, offer: &Offer) -> bool {
+    Room::of_offer(offer).takes(kind, 1) > 0 && allowed(kind, offer)
+}
+
+/// What one of this kind needs in vain, and why no offer has it; `None` if one does, or there are
+/// no offers.
+fn no_offer(offers: &[Offer], kind: &Kind<'_>) -> Option<(String, String)> {
+    if offers.iter().any(|offer| could_hold(kind, offer)) {
+        return None;
+    }
+    let suited: Vec<&Offer> = offers.iter().filter(|offer| allowed(kind, offer)).collect();
+    let Some(largest) = largest(&suited, kind) else {
+        let site = rule::Site::of_offer(offers.first()?, kind.ask.location);
+        let refusal = rule::broken(&kind.ask, &site)?.refusal(&site);
+        let platforms = kind.ask.platforms.iter().map(ToString::to_string);
+        let platforms = platforms.collect::<Vec<_>>().join(" or ");
+        return Some((platforms, format!("flavour {} {refusal}", site.name)));
+    };
+    let room = Room::of_offer(largest);
+    let lack = room.lack(kind);
+    let Offer { flavour, cloud, .. } = largest;
+    let has = lack.amounts(room.left());
+    let reason = format!("the largest flavour is {flavour} on {cloud} with {has} for containers");
+    Some((lack.of(kind), reason))
+}
+
 /// The offer with the most of what the container asks for in vain.
-fn largest<'s>(offers: &'s [Offer], kind: &Kind<'_>) -> Option<&'s Offer> {
+fn largest<'s>(offers: &[&'s Offer], kind: &Kind<'_>) -> Option<&'s Offer> {
     let needs = kind.needs();
-    let short_of_memory = offers
-        .iter()
-        .all(|offer| offer.capacity().memory < needs.memory);
-    let short_of_cpu = offers.iter().all(|offer| offer.capacity().cpu < needs.cpu);
+    let left = |offer: &Offer| Room::of_offer(offer).left();
+    let short_of_memory = offers.iter().all(|it| left(it).memory < needs.memory);
+    let short_of_cpu = offers.iter().all(|it| left(it).cpu < needs.cpu);
     let rank = |offer: &&Offer| {
         let Resources { memory, cpu } = offer.capacity();
         if short_of_cpu && !short_of_memory {
@@ -239,32 +228,15 @@ fn largest<'s>(offers: &'s [Offer], kind: &Kind<'_>) -> Option<&'s Offer> {
             (memory.0, cpu.0)
         }
     };
-    offers.iter().rev().max_by_key(rank)
-}
-
-fn too_small(largest: &Offer, lack: &Lack) -> String {
-    format!(
-        "the largest flavour is {} on {} with {} for containers",
-        largest.flavour,
-        largest.cloud,
-        lack.amounts(largest.capacity())
-    )
+    offers.iter().copied().rev().max_by_key(rank)
 }
 
 /// A list, and how many are not in it.
-fn named(said: &[String], more: usize) -> String {
-    let list = said.join(", ");
+fn named(parts: &[String], more: usize) -> String {
+    let list = parts.join(", ");
     if more == 0 {
         list
     } else {
         format!("{list} and {more} more")
-    }
-}
-
-/// A machine's port as people write it: TCP goes without saying.
-pub(super) fn port((port, protocol): HostPort) -> String {
-    match protocol {
-        Protocol::Tcp => format!("port {port}"),
-        Protocol::Udp => format!("port {port}/udp"),
     }
 }

@@ -6,12 +6,11 @@
 //! set by set, never way by way, so ten containers cost about a millisecond.
 
 use super::{
-    layout::{Packing, Rented},
-    problem::{Binding, Cost, Kind, Problem},
-    rule,
-    yard::{Placed, Run},
+    Pool,
+    kind::Kind,
+    problem::{Cost, Packing, Placed, Problem, Rented, Run},
+    room::Load,
 };
-use micado_api::Resources;
 use std::collections::BTreeSet;
 
 /// How many containers are a few: the work triples with each one more.
@@ -23,10 +22,10 @@ type Set = usize;
 /// Containers and what each set of them asks for.
 struct Sets<'p, 's> {
     problem: &'p Problem<'s>,
-    kinds: Vec<&'p Kind<'s>>,
-    /// What each set must be promised; `None` for those that no one machine may hold: two
-    /// locations, or one port twice.
-    needs: Vec<Option<Resources>>,
+    /// Kind of each container.
+    kinds: Vec<usize>,
+    /// Reservations of each set; `None` for those that no one machine may hold.
+    loads: Vec<Option<Load>>,
 }
 
 /// The cheapest way to hold a set on up to so many new machines.
@@ -39,21 +38,12 @@ struct Way {
 
 /// The cheapest machines within the limits that serve all of these, along with the machines that
 /// are there; `None` if there are none.
-pub(super) fn best(problem: &Problem<'_>, runs: &[Run]) -> Option<Packing> {
-    let run_of: Vec<usize> = runs
-        .iter()
-        .enumerate()
-        .flat_map(|(number, run)| run.members.iter().map(move |_| number))
-        .collect();
-    let sets = Sets::new(
-        problem,
-        run_of
-            .iter()
-            .map(|&run| &problem.kinds[runs[run].kind])
-            .collect(),
-    );
+pub(super) fn best(problem: &Problem<'_>, pool: &Pool, runs: &[Run]) -> Option<Packing> {
+    let members_of = |(number, run): (usize, &Run)| vec![number; run.members.len()];
+    let run_of: Vec<usize> = runs.iter().enumerate().flat_map(members_of).collect();
+    let sets = Sets::new(problem, run_of.iter().map(|&run| runs[run].kind).collect());
     let all = (1 << run_of.len()) - 1;
-    let reached = sets.on_machines_there();
+    let reached = sets.on_machines_there(pool);
     let ways = sets.on_new_machines();
     let cheapest = ways.last()?;
     let (_, _, there) = (0..=all)
@@ -63,38 +53,40 @@ pub(super) fn best(problem: &Problem<'_>, runs: &[Run]) -> Option<Packing> {
         })
         .filter(|&(cost, ..)| problem.allows(cost))
         .min()?;
+    let one_each = |set, machine| {
+        members(set)
+            .map(move |bit| (bit, machine))
+            .collect::<Vec<_>>()
+    };
     let mut packing = Packing::default();
+    let mut places = Vec::new();
     let mut set = there;
     while let Some((machine, before)) = reached[set].filter(|_| set != 0) {
-        packing
-            .placed
-            .extend(members(set ^ before).map(|bit| Placed {
-                run: run_of[bit],
-                machine,
-                count: 1,
-            }));
+        places.extend(one_each(set ^ before, machine));
         set = before;
     }
     for (offer, set) in sets.machines(&ways, all ^ there) {
-        let machine = problem.yard.machines.len() + packing.rented.len();
+        places.extend(one_each(set, pool.next_number() + packing.rented.len()));
+        let first = sets.kinds[set.trailing_zeros() as usize];
         packing.rented.push(Rented {
             offer,
-            location: sets.kinds[set.trailing_zeros() as usize].location,
+            location: problem.kinds[first].location,
         });
-        packing.placed.extend(members(set).map(|bit| Placed {
-            run: run_of[bit],
-            machine,
-            count: 1,
-        }));
     }
+    let placed = places.into_iter().map(|(bit, machine)| Placed {
+        run: run_of[bit],
+        machine,
+        count: 1,
+    });
+    packing.placed = placed.collect();
     Some(packing)
 }
 
-/// The cheapest new machines for all of these containers: the offer of each, and which containers
+/// The cheapest new machines for containers of these kinds: the offer of each, and which containers
 /// (by position) it holds. `None` if no offer holds one of them.
 pub(super) fn cheapest(
     problem: &Problem<'_>,
-    kinds: Vec<&Kind<'_>>,
+    kinds: Vec<usize>,
 ) -> Option<Vec<(usize, Vec<usize>)>> {
     let all = (1 << kinds.len()) - 1;
     let sets = Sets::new(problem, kinds);
@@ -109,50 +101,42 @@ pub(super) fn cheapest(
 }
 
 impl<'p, 's> Sets<'p, 's> {
-    fn new(problem: &'p Problem<'s>, kinds: Vec<&'p Kind<'s>>) -> Self {
-        let clash = |a: &Kind<'_>, b: &Kind<'_>| {
-            a.location != b.location || !a.sample.ports.is_disjoint(&b.sample.ports)
+    fn new(problem: &'p Problem<'s>, kinds: Vec<usize>) -> Self {
+        let kind = |bit: usize| &problem.kinds[kinds[bit]];
+        let clashes_of = |a: usize| {
+            let others = (0..kinds.len()).filter(|&b| b != a && kind(a).clashes_with(kind(b)));
+            others.fold(0, |set, b| set | 1 << b)
         };
-        let clashes: Vec<Set> = kinds
-            .iter()
-            .map(|a| {
-                (0..kinds.len())
-                    .filter(|&b| clash(a, kinds[b]))
-                    .fold(0, |set, b| set | 1 << b)
-            })
-            .collect();
-        let mut needs: Vec<Option<Resources>> = vec![Some(Resources::default())];
+        let clashes: Vec<Set> = (0..kinds.len()).map(clashes_of).collect();
+        let mut loads: Vec<Option<Load>> = vec![Some(Load::default())];
         for set in 1..1_usize << kinds.len() {
             let (first, rest) = split(set);
-            needs.push(
-                needs[rest]
-                    .filter(|_| clashes[first] & rest == 0)
-                    .map(|needs| needs + kinds[first].needs()),
-            );
+            let rest = loads[rest].filter(|_| clashes[first] & rest == 0);
+            loads.push(rest.map(|rest| rest.and(Load::of(kind(first), 1))));
         }
         Self {
             problem,
             kinds,
-            needs,
+            loads,
         }
     }
 
     /// For each set that the machines there can take: the machine that was filled last for it, and
     /// the set before that.
-    fn on_machines_there(&self) -> Vec<Option<(usize, Set)>> {
-        let all = self.needs.len() - 1;
-        let mut reached = vec![None; self.needs.len()];
+    fn on_machines_there(&self, pool: &Pool) -> Vec<Option<(usize, Set)>> {
+        let all = self.loads.len() - 1;
+        let mut reached = vec![None; self.loads.len()];
         reached[0] = Some((usize::MAX, 0));
-        for machine in self.candidates() {
-            let room = self.problem.yard.machines[machine].room;
-            let welcome = (0..self.kinds.len())
-                .filter(|&bit| self.may_go_to(machine, bit))
-                .fold(0, |set, bit| set | 1 << bit);
+        for machine in self.candidates(pool) {
+            let room = &pool.machine(machine).room;
+            let taken = |&bit: &usize| pool.takes(self.kind(bit), machine, 1) > 0;
+            let welcome = (0..self.kinds.len()).filter(taken);
+            let welcome = welcome.fold(0, |set, bit| set | 1 << bit);
             let before: Vec<Set> = (0..all).filter(|&set| reached[set].is_some()).collect();
             for before in before {
                 for more in subsets(welcome & !before) {
                     if reached[before | more].is_none()
-                        && self.needs[more].is_some_and(|needs| needs.fits_in(&room))
+                        && self.loads[more].is_some_and(|load| room.holds(load))
                     {
                         reached[before | more] = Some((machine, before));
                     }
@@ -162,42 +146,31 @@ impl<'p, 's> Sets<'p, 's> {
         reached
     }
 
-    /// Machines that are worth a look: where something is bound to, and for each kind as many that
-    /// take it as there are containers. Nothing is missed: whoever has that many finds one that no
-    /// other container uses, and whoever has fewer has all there are.
-    fn candidates(&self) -> BTreeSet<usize> {
-        let count = self.kinds.len();
-        let bound = self.kinds.iter().filter_map(|kind| {
-            if let Binding::To(machine) = kind.bound_to {
-                Some(machine)
-            } else {
-                None
-            }
-        });
-        let free = self
-            .kinds
-            .iter()
-            .filter(|kind| kind.bound_to == Binding::Free);
-        bound
-            .chain(free.flat_map(|kind| self.problem.yard.roomiest(kind, count)))
-            .collect()
+    /// Machines that are worth a look: for each kind as many that take it as there are containers.
+    /// Nothing is missed: a container with that many finds one that no other container uses, and a
+    /// container with fewer has all there are.
+    fn candidates(&self, pool: &Pool) -> Vec<usize> {
+        let kinds: BTreeSet<usize> = self.kinds.iter().copied().collect();
+        let machines = kinds
+            .into_iter()
+            .flat_map(|kind| pool.roomiest(&self.problem.kinds[kind], self.kinds.len()));
+        let mut machines: Vec<usize> = machines.collect();
+        machines.sort_unstable_by_key(|&number| pool.order(number));
+        machines.dedup();
+        machines
     }
 
-    fn may_go_to(&self, machine: usize, bit: usize) -> bool {
-        let kind = self.kinds[bit];
-        let bound_elsewhere =
-            kind.bound_to != Binding::Free && kind.bound_to != Binding::To(machine);
-        !bound_elsewhere
-            && rule::broken(kind, machine, &self.problem.yard.machines[machine]).is_none()
+    fn kind(&self, bit: usize) -> &'p Kind<'s> {
+        &self.problem.kinds[self.kinds[bit]]
     }
 
     /// For up to 0, 1, 2, ... new machines, the cheapest way to hold each set; the last layer is as
     /// good as any further one, or all that the limits allow.
     fn on_new_machines(&self) -> Vec<Vec<Option<Way>>> {
-        let one: Vec<Option<Cost>> = (0..self.needs.len())
+        let one: Vec<Option<Cost>> = (0..self.loads.len())
             .map(|set| self.offer_for(set).map(|offer| self.problem.cost(offer)))
             .collect();
-        let mut layers = vec![vec![None; self.needs.len()]];
+        let mut layers = vec![vec![None; self.loads.len()]];
         layers[0][0] = Some(Way {
             cost: Cost::default(),
             last: 0,
@@ -210,7 +183,7 @@ impl<'p, 's> Sets<'p, 's> {
                 break;
             }
             let before = &layers[machines - 1];
-            let layer: Vec<_> = (0..self.needs.len())
+            let layer: Vec<_> = (0..self.loads.len())
                 .map(|set| way(set, &one, before))
                 .collect();
             if layer.iter().all(|way| way.is_none_or(|way| way.last == 0)) {
@@ -236,10 +209,9 @@ impl<'p, 's> Sets<'p, 's> {
     }
 
     fn offer_for(&self, set: Set) -> Option<usize> {
-        let bound = || members(set).any(|bit| self.kinds[bit].bound_to != Binding::Free);
-        self.needs[set]
-            .filter(|_| !bound())
-            .and_then(|needs| self.problem.cheapest_for(needs))
+        let load = self.loads[set]?;
+        let kinds = members(set).map(|bit| self.kinds[bit]);
+        self.problem.cheapest_for(load, kinds)
     }
 }
 
@@ -269,7 +241,7 @@ fn split(set: Set) -> (usize, Set) {
 }
 
 /// The bits of a set.
-fn members(set: Set) -> impl Iterator<Item = usize> {
+fn members(set: Set) -> impl Iterator<Item = usize> + Clone {
     (0..Set::BITS as usize).filter(move |bit| set & 1 << bit != 0)
 }
 

@@ -2,13 +2,13 @@
 //! within the limits is taken, and its emptiest machines are packed again.
 
 use super::{
+    Pool,
     bins::{self, Fit, Rental},
     few,
-    layout::{Packing, Rented},
-    patterns,
-    problem::{Binding, Cost, Problem},
-    rooms::Rooms,
-    yard::{Part, Placed, Run},
+    free_index::{Entry, FreeIndex},
+    kind::Binding,
+    place::Part,
+    problem::{Cost, Packing, Placed, Problem, Rented, Run, needs_of},
 };
 use micado_api::Resources;
 use std::{cmp::Reverse, collections::BTreeMap, ops::Add};
@@ -34,11 +34,16 @@ struct Choice {
 
 /// The cheapest machines we find within the limits for what the machines that are there had no room
 /// for; `None` if we find none.
-pub(super) fn best(problem: &Problem<'_>, runs: &[Run], part: Part) -> Option<Packing> {
+pub(super) fn best(
+    problem: &Problem<'_>,
+    pool: &Pool,
+    runs: &[Run],
+    part: Part,
+) -> Option<Packing> {
     let mut by_location: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
     for (run, count) in part.left {
         let kind = &problem.kinds[runs[run].kind];
-        if kind.bound_to != Binding::Free {
+        if kind.binding != Binding::Free {
             return None;
         }
         by_location
@@ -66,18 +71,17 @@ pub(super) fn best(problem: &Problem<'_>, runs: &[Run], part: Part) -> Option<Pa
         .zip(within_limits(problem, choices)?)
     {
         for rental in choice.machines {
-            let machine = problem.yard.machines.len() + packing.rented.len();
+            let machine = pool.next_number() + packing.rented.len();
             packing.rented.push(Rented {
                 offer: rental.offer,
                 location,
             });
-            packing
-                .placed
-                .extend(rental.bin.load.iter().map(|&(run, count)| Placed {
-                    run,
-                    machine,
-                    count,
-                }));
+            let placed = rental.load.iter().map(|&(run, count)| Placed {
+                run,
+                machine,
+                count,
+            });
+            packing.placed.extend(placed);
         }
     }
     Some(packing)
@@ -85,10 +89,7 @@ pub(super) fn best(problem: &Problem<'_>, runs: &[Run], part: Part) -> Option<Pa
 
 /// What any way to rent for these costs at least.
 fn least(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Cost {
-    let needs = left
-        .iter()
-        .map(|&(run, count)| problem.kinds[runs[run].kind].needs_of(count))
-        .fold(Resources::default(), Resources::add);
+    let needs = needs_of(problem, runs, left);
     let memory = (needs.memory.0, |offer: usize| {
         problem.offers[offer].capacity().memory.0
     });
@@ -164,38 +165,34 @@ fn within_limits(problem: &Problem<'_>, mut choices: Vec<Vec<Choice>>) -> Option
 
 /// Every choice we know for one location; `None` if no offer holds one of the containers.
 fn choices(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Option<Vec<Choice>> {
-    let with_ports = left
-        .iter()
-        .any(|&(run, _)| !problem.kinds[runs[run].kind].sample.ports.is_empty());
-    let guides = guides(problem, runs, left);
-    let mut choices: Vec<Choice> = patterns::on_new_machines(problem, runs, left, &guides)
-        .map(|machines| Choice::new(problem, machines))
-        .into_iter()
-        .collect();
-    for guide in guides {
+    let kind = |run: usize| &problem.kinds[runs[run].kind];
+    let with_exclusive = left.iter().any(|&(run, _)| kind(run).is_exclusive());
+    let mut choices: Vec<Choice> = Vec::new();
+    for guide in guides(problem, runs, left) {
         for measure in [Measure::Sum, Measure::Max] {
-            for ports_first in [false, true].into_iter().take(1 + usize::from(with_ports)) {
+            for exclusive_first in [false, true]
+                .into_iter()
+                .take(1 + usize::from(with_exclusive))
+            {
                 let mut left = left.to_vec();
                 left.sort_by_cached_key(|&(run, _)| {
-                    let kind = &problem.kinds[runs[run].kind];
+                    let size = measure.of(kind(run).needs(), problem.offers[guide].capacity());
                     (
-                        ports_first && kind.sample.ports.is_empty(),
-                        Reverse(measure.of(kind.needs(), problem.offers[guide].capacity())),
+                        exclusive_first && !kind(run).is_exclusive(),
+                        Reverse(size),
                         run,
                     )
                 });
                 for fit in [Fit::First, Fit::Best] {
-                    choices.push(Choice::new(
-                        problem,
-                        bins::fill(problem, runs, &left, guide, fit)?,
-                    ));
+                    let machines = bins::fill(problem, runs, &left, guide, fit)?;
+                    choices.push(Choice::new(problem, runs, machines));
                 }
             }
         }
     }
     let cheapest = choices.iter().min_by_key(|choice| choice.cost)?.clone();
     let merged = (0..problem.offers.len()).fold(cheapest, |choice, offer| {
-        choice.with_some_merged(problem, offer)
+        choice.with_some_merged(problem, runs, offer)
     });
     choices.extend(merged.clone().with_emptiest_packed_again(problem, runs));
     choices.push(merged);
@@ -205,22 +202,31 @@ fn choices(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Opti
 /// The sizes worth building on: those that no other beats in price and size alike, the best
 /// bargains for what is needed here, and the largest.
 fn guides(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Vec<usize> {
-    let needs = left
-        .iter()
-        .map(|&(run, count)| problem.kinds[runs[run].kind].needs_of(count))
-        .fold(Resources::default(), Resources::add);
+    let needs = needs_of(problem, runs, left);
     let offers = &problem.offers;
-    // Offers are sorted by price and then by size, so whoever beats one comes before it, or is its
-    // equal.
-    let beaten = |&offer: &usize| {
-        (0..offer).any(|other| offers[offer].capacity().fits_in(&offers[other].capacity()))
+    let suited = |offer: usize| {
+        let suits = left
+            .iter()
+            .map(move |&(run, _)| problem.suits(runs[run].kind, offer));
+        suits.collect::<Vec<bool>>()
     };
+    let suited: Vec<Vec<bool>> = (0..offers.len()).map(suited).collect();
+    // Offers are sorted by price and then by size, so an offer that beats one comes before it, or is
+    // its equal. It must suit whatever the other suits.
+    let beats = |a: usize, b: usize| {
+        offers[b].capacity().fits_in(&offers[a].capacity())
+            && suited[a].iter().zip(&suited[b]).all(|(a, b)| *a || !b)
+    };
+    let beaten = |&offer: &usize| (0..offer).any(|other| beats(other, offer));
     let share = |need: u64, has: u64| has as f64 / need.max(1) as f64;
     let both = |offer: usize| {
         share(needs.memory.0, offers[offer].capacity().memory.0)
             .min(share(needs.cpu.0, offers[offer].capacity().cpu.0))
     };
-    let mut guides: Vec<usize> = (0..offers.len()).filter(|offer| !beaten(offer)).collect();
+    let useful = |offer: &usize| suited[*offer].contains(&true);
+    let mut guides: Vec<usize> = (0..offers.len())
+        .filter(|offer| useful(offer) && !beaten(offer))
+        .collect();
     let largest = guides
         .iter()
         .copied()
@@ -235,14 +241,9 @@ fn guides(problem: &Problem<'_>, runs: &[Run], left: &[(usize, usize)]) -> Vec<u
 
 impl Choice {
     /// Gives each machine the cheapest size that holds its load.
-    fn new(problem: &Problem<'_>, mut machines: Vec<Rental>) -> Self {
-        for Rental { offer, bin } in &mut machines {
-            let load = problem.offers[*offer].capacity().saturating_sub(bin.room);
-            if let Some(cheapest) = problem.cheapest_for(load) {
-                *offer = cheapest;
-                bin.room = problem.offers[cheapest].capacity().saturating_sub(load);
-            }
-        }
+    fn new(problem: &Problem<'_>, runs: &[Run], machines: Vec<Rental>) -> Self {
+        let machines = machines.into_iter();
+        let machines: Vec<Rental> = machines.map(|it| it.cheapest(problem, runs)).collect();
         Self {
             cost: cost(problem, &machines),
             machines,
@@ -251,32 +252,44 @@ impl Choice {
 
     /// The same with cheaper machines replaced by one of this offer wherever that holds the load of
     /// several and costs no more than they do.
-    fn with_some_merged(mut self, problem: &Problem<'_>, offer: usize) -> Self {
+    fn with_some_merged(mut self, problem: &Problem<'_>, runs: &[Run], offer: usize) -> Self {
         let price = problem.cost(offer).price;
-        let (mut small, kept): (Vec<Rental>, Vec<Rental>) = self
-            .machines
-            .into_iter()
-            .partition(|rental| problem.cost(rental.offer).price < price);
-        small.sort_by_key(|rental| Reverse(problem.scale.size(rental.load(problem))));
-        let mut groups: Vec<(Rental, Vec<Rental>)> = Vec::new();
-        let mut rooms = Rooms::default();
-        for rental in small {
-            let load = rental.load(problem);
-            let first = rooms
-                .fitting(load)
-                .map(|(_, group, _)| group)
-                .find(|&group| groups[group].0.bin.shares_no_port_with(&rental.bin));
-            let group = first.unwrap_or_else(|| {
-                groups.push((Rental::empty(problem, offer), Vec::new()));
-                groups.len() - 1
-            });
-            let (whole, parts) = &mut groups[group];
-            rooms.remove(0, group);
-            whole.bin.absorb(&rental.bin, load);
-            rooms.insert(0, group, whole.bin.room);
-            parts.push(rental);
-        }
+        let cheaper = |rental: &Rental| problem.cost(rental.offer).price < price;
+        let (mut small, kept): (Vec<Rental>, Vec<Rental>) =
+            self.machines.into_iter().partition(cheaper);
+        small.sort_by_cached_key(|it| Reverse(problem.scale.size(it.total(problem, runs).needs)));
         self.machines = kept;
+        let mut groups: Vec<(Rental, Vec<Rental>)> = Vec::new();
+        let mut index = FreeIndex::default();
+        let entry = |group: usize, whole: &Rental| Entry {
+            rank: (0, 0, group),
+            free: whole.room.free(),
+        };
+        for rental in small {
+            let joined = |group: usize| {
+                let mut whole: Rental = groups[group].0.clone();
+                let taken = whole.add(problem, runs, &rental.load);
+                taken.then_some((group, whole))
+            };
+            let needs = rental.total(problem, runs).needs;
+            let mut fitting = index.fitting(needs, 0);
+            let found = fitting.find_map(|entry| joined(entry.machine()));
+            drop(fitting);
+            let alone = || Rental::with(problem, runs, offer, &rental.load);
+            let Some((group, whole)) = found.or_else(|| Some((groups.len(), alone()?))) else {
+                self.machines.push(rental);
+                continue;
+            };
+            index.remove((0, 0, group));
+            index.insert(entry(group, &whole));
+            match groups.get_mut(group) {
+                Some((old, parts)) => {
+                    *old = whole;
+                    parts.push(rental);
+                }
+                None => groups.push((whole, vec![rental])),
+            }
+        }
         for (whole, parts) in groups {
             let saves = parts.len() > 1 && price <= cost(problem, &parts).price;
             self.machines
@@ -292,32 +305,25 @@ impl Choice {
     /// replaced by the cheapest for those; `None` if that saves nothing.
     fn with_emptiest_packed_again(mut self, problem: &Problem<'_>, runs: &[Run]) -> Option<Self> {
         self.machines
-            .sort_by_key(|rental| problem.scale.size(rental.load(problem)));
+            .sort_by_cached_key(|it| problem.scale.size(it.total(problem, runs).needs));
         let mut containers: Vec<usize> = Vec::new();
         let mut emptiest = 0;
         for rental in &self.machines {
-            let load = rental
-                .bin
-                .load
-                .iter()
-                .flat_map(|&(run, count)| std::iter::repeat_n(run, count));
+            let load = rental.load.iter();
+            let load = load.flat_map(|&(run, count)| std::iter::repeat_n(run, count));
             if containers.len() + load.clone().count() > few::MOST {
                 break;
             }
             containers.extend(load);
             emptiest += 1;
         }
-        let kind = |run: usize| &problem.kinds[runs[run].kind];
+        let kinds = containers.iter().map(|&run| runs[run].kind);
         let mut machines = Vec::new();
-        for (offer, held) in
-            few::cheapest(problem, containers.iter().map(|&run| kind(run)).collect())?
-        {
+        for (offer, held) in few::cheapest(problem, kinds.collect())? {
             let mut rental = Rental::empty(problem, offer);
-            held.into_iter().for_each(|container| {
-                rental
-                    .bin
-                    .put(kind(containers[container]), containers[container], 1)
-            });
+            for container in held {
+                rental.put(problem, runs, containers[container], 1);
+            }
             machines.push(rental);
         }
         machines.extend(self.machines.drain(emptiest..));
@@ -327,9 +333,8 @@ impl Choice {
 }
 
 fn cost(problem: &Problem<'_>, machines: &[Rental]) -> Cost {
-    machines.iter().fold(Cost::default(), |sum, rental| {
-        sum + problem.cost(rental.offer)
-    })
+    let costs = machines.iter().map(|rental| problem.cost(rental.offer));
+    costs.fold(Cost::default(), Cost::add)
 }
 
 impl Measure {

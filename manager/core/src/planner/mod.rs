@@ -1,19 +1,24 @@
 //! Where containers go and which machines are rented: a pure function from a snapshot to a plan. No
 //! I/O, no clock, no randomness.
 //!
-//! The way through it, one file each:
+//! The way through it, one file each, from the ground floor up:
 //!
-//! | file | what it decides |
+//! | file | subject |
 //! |---|---|
-//! | `problem` | nothing: it numbers the snapshot's names and groups containers that ask for the same into kinds |
-//! | `rule` | whether one machine may take one container, and how to say that it may not |
-//! | `serve` | who is served when not everybody can be |
-//! | `layout` | how a set of containers is served whole: first by machines that are there, then by renting |
-//! | `yard` | which of the open machines a container goes on (`rooms` finds it without a look at each) |
-//! | `few` | which machines are rented for up to ten containers: every way is tried |
-//! | `many` | which are for more: the cheapest result of `bins` (container by container) and `patterns` (machine by machine), improved |
-//! | `spread` | which copies change places, so that those of one service are apart |
-//! | `explain`, `report` | nothing: they put the result into steps and words |
+//! | `snapshot`, `step` | input and output |
+//! | `kind` | containers that ask for the same |
+//! | `rule` | the rules: machines that are refused whatever is placed there |
+//! | `room` | what containers use up: memory, CPU, ports, volumes, places |
+//! | `scale`, `free_index` | machines in order of their room |
+//! | `pool` | the machines, kept from plan to plan, with changes that can be rolled back |
+//! | `problem` | a demand in numbers: kinds and offers |
+//! | `place` | containers onto open machines |
+//! | `few` | machines to rent for up to ten containers: every way is tried |
+//! | `bins`, `many` | machines to rent for more: the cheapest of several good orders, improved |
+//! | `spread` | copies of one service change places, so that they are apart |
+//! | `solve` | one set of containers served whole |
+//! | `serve` | the containers that are served when not all can be |
+//! | `explain`, `report` | the result as steps and words |
 //!
 //! What is wanted, in this order: serve the head of the waiting list; pay the least per hour; rent
 //! the fewest machines, and the smallest of those (without prices, the fewest machines come first);
@@ -24,40 +29,41 @@
 mod bins;
 mod explain;
 mod few;
-mod layout;
+mod free_index;
+mod kind;
 mod many;
-mod patterns;
+mod place;
 mod pool;
 mod problem;
 mod report;
-mod rooms;
+mod room;
 mod rule;
+mod scale;
 mod serve;
 mod snapshot;
+mod solve;
 mod spread;
 mod step;
-mod yard;
 
 #[cfg(test)]
 mod tests;
 
 pub use pool::Pool;
+pub use room::{ENGINE, MOST_CONTAINERS, PER_CONTAINER};
 pub use snapshot::{Demand, HostPort, Limits, Node, Offer, Readiness, Snapshot, Waiting};
 pub use step::Step;
 
-/// What to do with everything that waits, in order of the waiting list: every container is in
-/// exactly one step. The pool is as before when it returns.
+/// Plans for everything that waits. The steps are in order of the waiting list, and every container
+/// is in exactly one. The pool is as before when it returns.
 #[must_use]
 pub fn plan(pool: &mut Pool, demand: &Demand<'_>) -> Vec<Step> {
     if demand.waiting.is_empty() {
         return Vec::new();
     }
-    let snapshot = Snapshot {
-        nodes: pool.nodes().cloned().collect(),
-        waiting: demand.waiting.to_vec(),
-        offers: demand.offers.to_vec(),
-        limits: demand.limits.clone(),
-    };
-    let problem = problem::Problem::new(&snapshot);
-    report::steps(&problem, &serve::serve(&problem))
+    let problem = problem::Problem::new(pool, demand);
+    let before = pool.mark();
+    let layout = serve::serve(&problem, pool);
+    let steps = report::steps(&problem, pool, &layout);
+    pool.roll_back(before);
+    steps
 }

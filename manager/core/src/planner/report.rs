@@ -2,90 +2,82 @@
 //! its reason.
 
 use super::{
-    Readiness, Step,
+    Pool, Readiness, Step,
     explain::{Explainer, Verdict},
-    layout::Layout,
-    problem::{Binding, Problem},
+    kind::Binding,
+    problem::Problem,
+    solve::Layout,
 };
 use micado_api::Resources;
 use std::collections::BTreeMap;
 
-/// What is to be done. A machine to rent stands where the first of its containers stands in the
-/// list.
-pub(super) fn steps(problem: &Problem<'_>, layout: &Layout) -> Vec<Step> {
-    let waiting = &problem.snapshot.waiting;
-    let there = problem.snapshot.nodes.len();
+/// All that is to be done. A machine to rent stands where the first of its containers stands in the
+/// list. The pool is as it would be after the plan.
+pub(super) fn steps(problem: &Problem<'_>, pool: &Pool, layout: &Layout) -> Vec<Step> {
+    let waiting = problem.waiting;
+    let first = pool.next_number() - layout.rented.len();
     let mut machine_of = vec![None; waiting.len()];
     let mut held: Vec<Vec<usize>> = vec![Vec::new(); layout.rented.len()];
     for &(container, machine) in &layout.places {
         machine_of[container] = Some(machine);
-        if machine >= there {
-            held[machine - there].push(container);
+        if machine >= first {
+            held[machine - first].push(container);
         }
     }
     held.iter_mut()
         .for_each(|containers| containers.sort_unstable());
-    let mut explainer = None;
+    let mut explainer = Explainer::new(problem, pool, layout);
     let mut reasons = BTreeMap::new();
     let mut steps = Vec::with_capacity(waiting.len());
-    for (position, container) in waiting.iter().map(|waiting| &waiting.container).enumerate() {
+    for (position, waiting) in waiting.iter().enumerate() {
+        let container = waiting.container.clone();
+        let kind = problem.kind_of[position];
         match machine_of[position] {
-            Some(machine) if machine < there => {
-                let bound = problem.kinds[problem.kind_of[position]].bound_to != Binding::Free;
+            Some(machine) if machine < first => {
+                let bound = problem.kinds[kind].binding != Binding::Free;
                 let reason = reasons
                     .entry((machine, bound))
-                    .or_insert_with(|| why_there(problem, layout, machine, bound));
-                steps.push(Step::Place {
-                    container: container.clone(),
-                    instance: problem.snapshot.nodes[machine].instance.clone(),
+                    .or_insert_with(|| why_there(pool, machine, bound));
+                steps.extend(pool.instance(machine).map(|instance| Step::Place {
+                    container,
+                    instance: instance.clone(),
                     reason: reason.clone(),
-                });
+                }));
             }
-            Some(machine) if held[machine - there][0] == position => steps.push(rent(
-                problem,
-                layout,
-                machine - there,
-                &held[machine - there],
-            )),
-            Some(_) => {}
-            None => {
-                let explainer = explainer.get_or_insert_with(|| Explainer::new(problem, layout));
-                steps.push(match explainer.verdict(problem.kind_of[position]) {
-                    Verdict::Wait(reason) => Step::Wait {
-                        container: container.clone(),
-                        reason,
-                    },
-                    Verdict::Refuse(reason) => Step::Refuse {
-                        container: container.clone(),
-                        reason,
-                    },
-                });
+            Some(machine) => {
+                let held = &held[machine - first];
+                if held.first() == Some(&position) {
+                    steps.push(rent(problem, layout, machine - first, held));
+                }
             }
+            None => steps.push(match explainer.verdict(kind) {
+                Verdict::Wait(reason) => Step::Wait { container, reason },
+                Verdict::Refuse(reason) => Step::Refuse { container, reason },
+            }),
         }
     }
     steps
 }
 
-fn why_there(problem: &Problem<'_>, layout: &Layout, machine: usize, bound: bool) -> String {
-    let node = &problem.snapshot.nodes[machine];
-    let why = match (bound, node.readiness) {
+fn why_there(pool: &Pool, machine: usize, bound: bool) -> String {
+    let machine = pool.machine(machine);
+    let why = match (bound, machine.site.readiness) {
         (true, _) => "its volume is there",
         (false, Readiness::Arriving) => "best fit among the machines on their way",
         (false, _) => "best fit",
     };
     format!(
         "{why}: {} has {} left then",
-        node.tag, layout.yard.machines[machine].room
+        machine.site.name,
+        machine.room.left()
     )
 }
 
 fn rent(problem: &Problem<'_>, layout: &Layout, rented: usize, held: &[usize]) -> Step {
-    let (offer, location) = (
-        problem.offers[layout.rented[rented].offer],
-        problem.locations[layout.rented[rented].location],
-    );
+    let offer = problem.offers[layout.rented[rented].offer];
+    let location = &problem.waiting[held[0]].location;
     let needs = held.iter().fold(Resources::default(), |sum, &container| {
-        sum + problem.snapshot.waiting[container].needs
+        sum + problem.waiting[container].needs
     });
     let (containers, them) = if held.len() == 1 {
         ("1 container".to_owned(), "it")
@@ -103,7 +95,7 @@ fn rent(problem: &Problem<'_>, layout: &Layout, rented: usize, held: &[usize]) -
         location: location.clone(),
         containers: held
             .iter()
-            .map(|&container| problem.snapshot.waiting[container].container.clone())
+            .map(|&container| problem.waiting[container].container.clone())
             .collect(),
         reason: format!(
             "no machine of location {location} has room for {containers} ({needs}): {} on {} holds {them}{price}",

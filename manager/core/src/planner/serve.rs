@@ -2,9 +2,11 @@
 //! that leaves room for.
 
 use super::{
-    layout::{Layout, Rented, solve},
-    problem::{Binding, Kind, Problem},
-    yard::{Manner, Run},
+    Pool,
+    kind::Kind,
+    place::{Manner, place},
+    problem::{Packing, Problem, Rented, Run},
+    solve::{Layout, solve},
 };
 
 /// The search stops after looking at every container so many times on average; what it has not got
@@ -22,11 +24,11 @@ const LOOKS_AT_LEAST: usize = 20_000;
 /// that the head needs never goes to a smaller one behind it, and one that cannot be served is
 /// passed over and blocks nobody. To get there with few packings, halves of the list are let in at
 /// once where they can be.
-pub(super) fn serve(problem: &Problem<'_>) -> Layout {
-    let possible: Vec<bool> = problem
-        .kinds
-        .iter()
-        .map(|kind| could_be_served_alone(problem, kind))
+///
+/// The pool is then as it would be after the plan.
+pub(super) fn serve(problem: &Problem<'_>, pool: &mut Pool) -> Layout {
+    let possible: Vec<bool> = (0..problem.kinds.len())
+        .map(|kind| could_be_served_alone(problem, pool, kind))
         .collect();
     let candidates: Vec<usize> = (0..problem.kind_of.len())
         .filter(|&container| possible[problem.kind_of[container]])
@@ -34,31 +36,31 @@ pub(super) fn serve(problem: &Problem<'_>) -> Layout {
     let mut admission = Admission {
         problem,
         admitted: vec![false; problem.kind_of.len()],
-        layout: Layout::empty(problem),
+        served: (Vec::new(), Packing::default()),
         refused: Vec::new(),
         looks: (candidates.len() * LOOKS).max(LOOKS_AT_LEAST),
     };
-    admission.admit(&candidates);
-    admission.fill_gaps(&candidates);
-    admission.layout
+    admission.admit(pool, &candidates);
+    let (runs, packing) = &admission.served;
+    problem.carry_out(pool, runs, packing);
+    let mut layout = Layout::new(runs, packing);
+    admission.fill_gaps(pool, &mut layout, &candidates);
+    layout
 }
 
-/// Whether a container would be served if it were the only one.
-fn could_be_served_alone(problem: &Problem<'_>, kind: &Kind<'_>) -> bool {
-    problem.yard.has_room_for(kind)
-        || kind.bound_to == Binding::Free
-            && (0..problem.offers.len()).any(|offer| {
-                kind.needs().fits_in(&problem.offers[offer].capacity())
-                    && problem.allows(problem.cost(offer))
-            })
+/// True if a container would be served if it were the only one.
+fn could_be_served_alone(problem: &Problem<'_>, pool: &Pool, kind: usize) -> bool {
+    let mut offers = 0..problem.offers.len();
+    pool.has_room_for(&problem.kinds[kind])
+        || offers.any(|offer| problem.suits(kind, offer) && problem.allows(problem.cost(offer)))
 }
 
 struct Admission<'p, 's> {
     problem: &'p Problem<'s>,
     /// By position in the waiting list.
     admitted: Vec<bool>,
-    /// Serves all that are admitted.
-    layout: Layout,
+    /// All that are admitted, and how they are served.
+    served: (Vec<Run>, Packing),
     /// Kinds of which one could not be let in; what was let in since only makes it harder.
     refused: Vec<usize>,
     /// How many containers may still be looked at.
@@ -67,85 +69,72 @@ struct Admission<'p, 's> {
 
 impl Admission<'_, '_> {
     /// Lets in all of a part of the list, or as much of it as can be found, its head first.
-    fn admit(&mut self, part: &[usize]) {
+    fn admit(&mut self, pool: &mut Pool, part: &[usize]) {
+        let part = part.iter().copied();
         let part: Vec<usize> = part
-            .iter()
-            .copied()
             .filter(|&container| !self.is_refused(self.problem.kind_of[container]))
             .collect();
         if part.is_empty() || self.looks == 0 {
             return;
         }
-        part.iter()
-            .for_each(|&container| self.admitted[container] = true);
+        part.iter().for_each(|&it| self.admitted[it] = true);
         let runs = self.runs();
-        self.looks = self
-            .looks
-            .saturating_sub(runs.iter().map(|run| run.members.len()).sum());
-        if let Some(layout) = solve(self.problem, &runs) {
-            self.layout = layout;
+        let looks = runs.iter().map(|run| run.members.len()).sum();
+        self.looks = self.looks.saturating_sub(looks);
+        if let Some(packing) = solve(self.problem, pool, &runs) {
+            self.served = (runs, packing);
             return;
         }
-        part.iter()
-            .for_each(|&container| self.admitted[container] = false);
+        part.iter().for_each(|&it| self.admitted[it] = false);
         if let [container] = part[..] {
             self.refused.push(self.problem.kind_of[container]);
         } else {
             let (head, tail) = part.split_at(part.len() / 2);
-            self.admit(head);
-            self.admit(tail);
+            self.admit(pool, head);
+            self.admit(pool, tail);
         }
     }
 
     /// Serves those that are left one by one, in order, on what room and limits are left.
-    fn fill_gaps(&mut self, candidates: &[usize]) {
+    fn fill_gaps(&mut self, pool: &mut Pool, layout: &mut Layout, candidates: &[usize]) {
         let mut hopeless = vec![false; self.problem.kinds.len()];
         for &container in candidates {
-            let number = self.problem.kind_of[container];
-            if !self.admitted[container] && !hopeless[number] {
-                hopeless[number] = !self.serve_alone(container);
+            let kind = self.problem.kind_of[container];
+            if !self.admitted[container] && !hopeless[kind] {
+                let machine = self.serve_alone(pool, layout, container);
+                hopeless[kind] = machine.is_none();
+                layout
+                    .places
+                    .extend(machine.map(|machine| (container, machine)));
             }
         }
     }
 
-    fn serve_alone(&mut self, container: usize) -> bool {
-        let Self {
-            problem, layout, ..
-        } = self;
+    /// The machine that a container was placed on.
+    fn serve_alone(&self, pool: &mut Pool, layout: &mut Layout, container: usize) -> Option<usize> {
+        let problem = self.problem;
+        let kind = problem.kind_of[container];
         let run = Run {
-            kind: problem.kind_of[container],
+            kind,
             members: vec![container],
         };
-        let placed = layout
-            .yard
-            .place(problem, std::slice::from_ref(&run), Manner::Together)
-            .placed;
-        if let Some(placed) = placed.first() {
-            layout.places.push((container, placed.machine));
-            return true;
+        let part = place(problem, pool, std::slice::from_ref(&run), Manner::Together);
+        if let Some(placed) = part.placed.first() {
+            return Some(placed.machine);
         }
-        let kind = &problem.kinds[run.kind];
         let spent = layout.cost(problem);
-        let affordable = |offer: &usize| {
-            kind.needs().fits_in(&problem.offers[*offer].capacity())
-                && problem.allows(spent + problem.cost(*offer))
+        let affordable = |&offer: &usize| {
+            problem.suits(kind, offer) && problem.allows(spent + problem.cost(offer))
         };
-        let Some(offer) = (0..problem.offers.len())
-            .find(affordable)
-            .filter(|_| kind.bound_to == Binding::Free)
-        else {
-            return false;
-        };
-        let machine = layout.rent(
-            problem,
-            Rented {
-                offer,
-                location: kind.location,
-            },
-        );
-        layout.yard.put(kind, machine, 1);
-        layout.places.push((container, machine));
-        true
+        let offer = (0..problem.offers.len()).find(affordable)?;
+        let kind: &Kind<'_> = &problem.kinds[kind];
+        layout.rented.push(Rented {
+            offer,
+            location: kind.location,
+        });
+        let machine = pool.rent(problem.offers[offer], kind.location);
+        pool.place(kind, machine, 1);
+        Some(machine)
     }
 
     /// All that are admitted, in packing order.

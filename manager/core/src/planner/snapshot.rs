@@ -168,13 +168,16 @@ impl Snapshot {
     pub fn plan(&self) -> Vec<Step> {
         let mut pool = Pool::default();
         self.nodes.iter().for_each(|node| pool.put(node.clone()));
-        super::plan(
-            &mut pool,
-            &Demand {
-                waiting: &self.waiting,
-                offers: &self.offers,
-                limits: &self.limits,
-            },
-        )
+        super::plan(&mut pool, &self.demand())
+    }
+
+    /// Its containers and offers.
+    #[must_use]
+    pub fn demand(&self) -> Demand<'_> {
+        Demand {
+            waiting: &self.waiting,
+            offers: &self.offers,
+            limits: &self.limits,
+        }
     }
 }

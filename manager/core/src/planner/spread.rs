@@ -1,87 +1,81 @@
 //! Copies of one service on different machines, as far as that costs no machine.
 
 use super::{
-    HostPort,
-    layout::{Packing, fresh},
-    problem::{Binding, Problem},
-    yard::{Manner, Placed, Run},
+    Pool,
+    kind::{Ask, Binding},
+    place::{Manner, place},
+    pool::Order,
+    problem::{Packing, Placed, Problem, Run},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-/// What makes two containers interchangeable, and their places equally good: location, memory, CPU,
-/// ports, and whether the machine runs already.
-type Shape<'s> = (usize, u64, u64, &'s BTreeSet<HostPort>, Option<usize>);
+/// What makes two containers interchangeable, and their places equally good: what they ask for,
+/// memory, CPU, and the class of the machine.
+type Shape<'s> = (Ask<'s>, u64, u64, Option<usize>);
 
-/// The same machines with copies apart: everybody placed anew, if everybody still fits, and else
-/// with places exchanged among those that ask for the same.
-pub(super) fn apart(problem: &Problem<'_>, runs: &[Run], packing: Packing) -> Packing {
-    let mut yard = problem.yard.clone();
-    for &rented in &packing.rented {
-        yard.add(fresh(problem, rented));
+/// The same machines with copies apart: all containers placed anew, if all still fit, and else with
+/// places exchanged among those that ask for the same.
+pub(super) fn apart(
+    problem: &Problem<'_>,
+    pool: &mut Pool,
+    runs: &[Run],
+    packing: Packing,
+) -> Packing {
+    let mark = pool.mark();
+    let rented = packing.rented;
+    for rented in &rented {
+        pool.rent(problem.offers[rented.offer], rented.location);
     }
-    let part = yard.place(problem, runs, Manner::Apart);
-    if part.left.is_empty() {
-        return Packing {
-            rented: packing.rented,
-            placed: part.placed,
-        };
-    }
-    let class = |machine: usize| yard.machines[machine].class();
-    Packing {
-        rented: packing.rented,
-        placed: exchanged(problem, runs, packing.placed, class),
-    }
+    let part = place(problem, pool, runs, Manner::Apart);
+    let placed = if part.left.is_empty() {
+        part.placed
+    } else {
+        exchanged(problem, pool, runs, packing.placed)
+    };
+    pool.roll_back(mark);
+    Packing { rented, placed }
 }
 
 /// Deals places like cards: of each shape, first one place on every machine, then a second one, and
-/// so on; each service takes its places in a row.
-fn exchanged(
-    problem: &Problem<'_>,
-    runs: &[Run],
-    placed: Vec<Placed>,
-    class: impl Fn(usize) -> Option<usize>,
-) -> Vec<Placed> {
+/// so on; each service takes its places in a row. What is exclusive stays where it is: two of a
+/// service could meet.
+fn exchanged(problem: &Problem<'_>, pool: &Pool, runs: &[Run], placed: Vec<Placed>) -> Vec<Placed> {
     let mut shapes: BTreeMap<Shape<'_>, Vec<Placed>> = BTreeMap::new();
-    let mut dealt: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    let mut dealt: BTreeMap<(usize, Order), usize> = BTreeMap::new();
     for placed in placed {
         let kind = &problem.kinds[runs[placed.run].kind];
-        if kind.bound_to == Binding::Free && kind.avoid.is_none() {
-            let shape = (
-                kind.location,
-                kind.needs().memory.0,
-                kind.needs().cpu.0,
-                &kind.sample.ports,
-                class(placed.machine),
-            );
+        if kind.binding == Binding::Free && !kind.is_exclusive() {
+            let needs = kind.needs();
+            let class = pool.class(placed.machine);
+            let shape = (kind.ask, needs.memory.0, needs.cpu.0, class);
             shapes.entry(shape).or_default().push(placed);
         } else {
-            *dealt.entry((placed.run, placed.machine)).or_default() += placed.count;
+            let order = pool.order(placed.machine);
+            *dealt.entry((placed.run, order)).or_default() += placed.count;
         }
     }
     for mut placed in shapes.into_values() {
-        let mut on_machine: BTreeMap<usize, usize> = BTreeMap::new();
-        placed
-            .iter()
-            .for_each(|placed| *on_machine.entry(placed.machine).or_default() += placed.count);
-        let mut places: Vec<_> = on_machine
-            .into_iter()
-            .flat_map(|(machine, count)| (0..count).map(move |nth| (nth, machine)))
-            .collect();
+        let mut on_machine: BTreeMap<Order, usize> = BTreeMap::new();
+        for placed in &placed {
+            *on_machine.entry(pool.order(placed.machine)).or_default() += placed.count;
+        }
+        let each = |(machine, count)| (0..count).map(move |nth: usize| (nth, machine));
+        let mut places: Vec<_> = on_machine.into_iter().flat_map(each).collect();
         places.sort_unstable();
         placed.sort_by_key(|placed| placed.run);
         let containers = placed
             .iter()
             .flat_map(|placed| std::iter::repeat_n(placed.run, placed.count));
-        containers
-            .zip(places)
-            .for_each(|(run, (_, machine))| *dealt.entry((run, machine)).or_default() += 1);
+        for (run, (_, machine)) in containers.zip(places) {
+            *dealt.entry((run, machine)).or_default() += 1;
+        }
     }
-    dealt
+    let placed = dealt
         .into_iter()
-        .map(|((run, machine), count)| Placed {
+        .map(|((run, (_, _, machine)), count)| Placed {
             run,
             machine,
             count,
-        })
-        .collect()
+        });
+    placed.collect()
 }

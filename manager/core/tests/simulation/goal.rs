@@ -176,13 +176,16 @@ fn has_room(world: &World, instance: &Instance, container: &Container, spec: &Se
     {
         return false;
     }
+    let others = world
+        .placed_on(&instance.id)
+        .filter(|(it, _)| it.name != container.name);
+    let foreign = || {
+        let tasks = world.swarm.tasks.values();
+        tasks.filter(|it| it.service.is_none() && it.node == Some(*node))
+    };
     let promised = world.promised_on(&instance.id, Some(container)) + spec.reservation;
-    let foreign = world
-        .swarm
-        .tasks
-        .values()
-        .filter(|it| it.service.is_none() && it.node == Some(*node))
-        .fold(promised, |sum, it| sum + it.view.reservation);
+    let promised = foreign().fold(promised, |sum, it| sum + it.view.reservation);
+    let cost = world.cost_of(others.count() + foreign().count() + 1);
     let port_free = |port: &micado_api::PortMapping| {
         !world.placed_on(&instance.id).any(|(_, it)| {
             it.ports
@@ -190,7 +193,8 @@ fn has_room(world: &World, instance: &Instance, container: &Container, spec: &Se
                 .any(|other| other.host == port.host && other.protocol == port.protocol)
         })
     };
-    foreign.fits_in(&less_reserve(world, instance.size))
+    (promised + cost).fits_in(&less_reserve(world, instance.size))
+        && world.neighbour(&instance.id, container).is_none()
         && spec
             .ports
             .iter()

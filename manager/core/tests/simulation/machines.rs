@@ -224,6 +224,7 @@ impl World {
             active: true,
             manager: false,
             size,
+            platform: None,
             address: machine.address.clone(),
         };
         self.check(trades::joins_rightly(self, machine));

@@ -3,8 +3,8 @@
 
 use crate::{clock::Dice, world::World};
 use micado_api::{
-    CloudName, ContainerName, Critical, FlavourName, InstanceId, LaunchRequest, Location,
-    MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, RestartPolicy, ServiceSpec,
+    AntiAffinity, CloudName, ContainerName, Critical, FlavourName, InstanceId, LaunchRequest,
+    Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, RestartPolicy, ServiceSpec,
     StartRequest, Tag, Unnamed, VolumeMount,
 };
 use micado_core::{
@@ -159,6 +159,7 @@ fn services(client: &str, dice: &mut Dice) -> Vec<(LaunchRequest, ImageFacts)> {
                 ImageFacts {
                     pull,
                     exposed: Vec::new(),
+                    platforms: std::collections::BTreeSet::new(),
                 },
             )
         })
@@ -181,10 +182,15 @@ pub fn spec(
     volumes: Vec<VolumeMount>,
     location: Location,
 ) -> ServiceSpec {
+    let anti_affinity = match location.as_str() {
+        "database" => AntiAffinity::Require,
+        _ => AntiAffinity::Prefer,
+    };
     ServiceSpec {
         image: image.to_owned(),
         client: client.to_owned(),
         location,
+        anti_affinity,
         entrypoint: None,
         arguments: Vec::new(),
         environment: Vec::new(),

@@ -30,6 +30,7 @@ fn one_launch() -> World {
     let facts = ImageFacts {
         pull: None,
         exposed: Vec::new(),
+        platforms: std::collections::BTreeSet::new(),
     };
     world.wants(Request::Launch(
         LaunchRequest {

@@ -131,6 +131,7 @@ pub fn managers_node() -> SwarmNode {
         active: true,
         manager: true,
         size: Resources::new(MemoryBytes::mib(8192), NanoCpus::cores(4)),
+        platform: None,
         address: Some("10.0.0.1".to_owned()),
     }
 }

@@ -1,10 +1,13 @@
 //! Questions about the world as it really is, which invariants and the goal ask.
 
 use crate::{store::Written, swarm::Service, world::World};
-use micado_api::{InstanceId, InstanceState, Resources, ServiceSpec};
+use micado_api::{
+    AntiAffinity, InstanceId, InstanceState, MemoryBytes, NanoCpus, Resources, ServiceSpec,
+};
 use micado_core::{
     control::CallKey,
     model::{Container, Instance},
+    planner,
     store::{Key, Record},
 };
 
@@ -25,6 +28,27 @@ impl World {
         let here = move |it: &&Container| it.copies_on(instance).next().is_some();
         let containers = self.store.containers().filter(here);
         containers.filter_map(|it| Some((it, &self.store.service(&it.service)?.spec)))
+    }
+
+    /// Memory that this many containers cost their machine beside reservations and system reserve.
+    pub fn cost_of(&self, containers: usize) -> Resources {
+        let per_container = planner::PER_CONTAINER.0 * containers as u64;
+        let cost = (planner::ENGINE.0 + per_container).saturating_sub(self.config.system_reserve.0);
+        Resources::new(MemoryBytes(cost), NanoCpus(0))
+    }
+
+    /// A container that may not be on one machine with this one: of the same service, if that asks
+    /// for machines of their own, or has volumes.
+    pub fn neighbour(&self, instance: &InstanceId, container: &Container) -> Option<&Container> {
+        let spec = &self.store.service(&container.service)?.spec;
+        let mut volumes = spec.volumes.iter();
+        if spec.anti_affinity == AntiAffinity::Prefer && volumes.all(|volume| volume.shared) {
+            return None;
+        }
+        let mut here = self.store.containers().filter(|other| {
+            other.service == container.service && other.copies_on(instance).next().is_some()
+        });
+        here.find(|other| other.name != container.name)
     }
 
     /// What copies on this instance are promised, of containers but this one.

@@ -37,6 +37,7 @@ fn good() -> LaunchRequest {
                 shared: false,
             }],
             restart: micado_api::RestartPolicy::default(),
+            anti_affinity: micado_api::AntiAffinity::default(),
         },
         publish_all: false,
         request: Some("once".to_owned()),

@@ -3,7 +3,9 @@
 use super::{CopyPlace, Port, STATE, Since, Volume};
 use crate::store::Place;
 use clap::{Args, ValueEnum};
-use micado_api::{CloudName, FlavourName, Location, MemoryBytes, NanoCpus, RestartPolicy, Tag};
+use micado_api::{
+    AntiAffinity, CloudName, FlavourName, Location, MemoryBytes, NanoCpus, RestartPolicy, Tag,
+};
 use std::{num::NonZeroU32, path::PathBuf};
 
 /// The flags of `start`.
@@ -96,6 +98,10 @@ pub struct LaunchArgs {
     /// `no`; the last two for jobs.
     #[arg(long, default_value_t, value_name = "POLICY")]
     pub restart: RestartPolicy,
+    /// Distance between containers of the service: `prefer` different machines as far as that rents
+    /// none, or `require` a machine for each.
+    #[arg(long, default_value_t, value_name = "STRENGTH")]
+    pub anti_affinity: AntiAffinity,
     /// Do not wait until it runs.
     #[arg(long)]
     pub detach: bool,

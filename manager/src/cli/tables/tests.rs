@@ -138,6 +138,7 @@ fn a_service() -> ServiceView {
             shared: false,
         }],
         restart: micado_api::RestartPolicy::default(),
+        anti_affinity: micado_api::AntiAffinity::default(),
     };
     let containers = vec![container("acme_web.1", ContainerState::Running), waiting()];
     ServiceView {

@@ -5,8 +5,9 @@ use crate::engine::{
     EngineError, ImageFacts,
     docker::{ask, status, words},
 };
-use bollard::{Docker, errors::Error};
-use micado_api::{PortMapping, Protocol};
+use bollard::{Docker, errors::Error, models};
+use micado_api::{Platform, PortMapping, Protocol};
+use std::collections::BTreeSet;
 
 /// Where the engine looks for images whose name begins with no host.
 const DEFAULT_REGISTRY: &str = "docker.io";
@@ -25,6 +26,8 @@ pub(super) async fn facts(docker: &Docker, image: &str) -> Result<ImageFacts, En
     .await;
     match local {
         Ok(found) => {
+            let platform = found.os.zip(found.architecture);
+            let platform = platform.map(|(os, architecture)| Platform::new(&os, &architecture));
             let exposed = found
                 .config
                 .and_then(|config| config.exposed_ports)
@@ -37,6 +40,7 @@ pub(super) async fn facts(docker: &Docker, image: &str) -> Result<ImageFacts, En
             Ok(ImageFacts {
                 pull: None,
                 exposed,
+                platforms: platform.into_iter().collect(),
             })
         }
         Err(EngineError::NotFound(_)) => distribution(docker, image).await,
@@ -58,6 +62,7 @@ async fn distribution(docker: &Docker, image: &str) -> Result<ImageFacts, Engine
                 return Ok(ImageFacts {
                     pull: Some(format!("{}@{digest}", repository(image))),
                     exposed: Vec::new(),
+                    platforms: platforms(found.platforms),
                 });
             }
             None => "it has no digest".to_owned(),
@@ -78,6 +83,16 @@ async fn distribution(docker: &Docker, image: &str) -> Result<ImageFacts, Engine
     Err(EngineError::NotFound(format!(
         "image `{image}` is neither on the manager's engine nor in a registry that it can reach ({host} said: {said})"
     )))
+}
+
+/// The platforms of an image in a registry. Attestations are listed as platform `unknown`.
+fn platforms(listed: Vec<models::OciPlatform>) -> BTreeSet<Platform> {
+    let known = listed
+        .into_iter()
+        .filter_map(|platform| platform.os.zip(platform.architecture))
+        .filter(|(os, _)| os != "unknown");
+    let platforms = known.map(|(os, architecture)| Platform::new(&os, &architecture));
+    platforms.collect()
 }
 
 /// The name becomes part of a path of the engine's API: only what may stand in an image name may

@@ -276,6 +276,7 @@ pub(super) mod tests {
                 shared: false,
             }],
             restart: micado_api::RestartPolicy::default(),
+            anti_affinity: micado_api::AntiAffinity::default(),
         };
         let pull = Some("micado-registry:5443/web@sha256:00".to_owned());
         let name = ServiceName::trusted("acme_web");

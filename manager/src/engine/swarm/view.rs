@@ -8,7 +8,8 @@ use bollard::models::{
     ResourceObject, TaskStatus,
 };
 use micado_api::{
-    ClusterId, ContainerName, InstanceId, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources,
+    ClusterId, ContainerName, InstanceId, MemoryBytes, NanoCpus, Platform, PortMapping, Protocol,
+    Resources,
 };
 use std::collections::{BTreeSet, HashMap};
 
@@ -48,6 +49,9 @@ pub(super) fn node(cluster: &ClusterId, node: models::Node) -> Option<SwarmNode>
             == Some(NodeSpecAvailabilityEnum::ACTIVE),
         manager: node.manager_status.is_some(),
         size: resources(description.resources.as_ref()),
+        platform: description
+            .platform
+            .and_then(|platform| Some(Platform::new(&platform.os?, &platform.architecture?))),
         address: advertised
             .or(status.addr)
             .filter(|addr| !addr.is_empty() && addr != "0.0.0.0"),

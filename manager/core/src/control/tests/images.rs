@@ -31,6 +31,7 @@ fn launch(
     let facts = ImageFacts {
         pull: pull.map(str::to_owned),
         exposed: Vec::new(),
+        platforms: std::collections::BTreeSet::new(),
     };
     let (reply, _) = bench.ask(Request::Launch(launch, facts));
     reply.map(|reply| match reply {
@@ -218,6 +219,7 @@ fn what_fits_no_machine_is_not_offered() {
         ImageFacts {
             pull: Some("web@sha256:1".to_owned()),
             exposed: Vec::new(),
+            platforms: std::collections::BTreeSet::new(),
         },
     ));
     let error = reply.expect_err("neither fits");

@@ -1,9 +1,12 @@
 //! Tests of the whole planner, and the words they are written in.
 
-use super::{HostPort, Limits, Node, Offer, Readiness, Snapshot, Step, Waiting};
+use super::{
+    Demand, ENGINE, HostPort, Limits, MOST_CONTAINERS, Node, Offer, PER_CONTAINER, Pool, Readiness,
+    Snapshot, Step, Waiting, plan,
+};
 use micado_api::{
     AntiAffinity, CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes,
-    NanoCpus, PricePerHour, Protocol, Resources, ServiceName, Tag,
+    NanoCpus, Platform, PricePerHour, Protocol, Resources, ServiceName, Tag,
 };
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -17,37 +17,65 @@ fn ports() -> impl Strategy<Value = BTreeSet<HostPort>> {
     prop_oneof![4 => Just(BTreeSet::new()), 1 => proptest::collection::btree_set(80..84_u16, 1..3).prop_map(|ports| tcp(&ports.into_iter().collect::<Vec<_>>()))]
 }
 
+fn platform() -> impl Strategy<Value = Platform> {
+    prop_oneof![
+        3 => Just(Platform::new("linux", "amd64")),
+        1 => Just(Platform::new("linux", "arm64")),
+    ]
+}
+
+fn volumes() -> impl Strategy<Value = BTreeSet<String>> {
+    let one = (0..3_u8).prop_map(|number| BTreeSet::from([format!("v{number}")]));
+    prop_oneof![6 => Just(BTreeSet::new()), 1 => one]
+}
+
+/// One name in six makes the rule for tests refuse the machine.
+fn named(odd: u8, number: usize) -> String {
+    let name = if odd == 0 { "odd" } else { "n" };
+    format!("{name}{number}")
+}
+
 fn nodes() -> impl Strategy<Value = Vec<Node>> {
-    let node_of = |(location, state, mib, millis, used, ports): (
-        usize,
-        usize,
-        u64,
-        u64,
-        u64,
-        BTreeSet<HostPort>,
-    )| Node {
-        location: Location::trusted(LOCATIONS[location]),
-        readiness: STATES[state],
-        reserved: amount(mib * used / 100, millis * used / 100),
-        ports,
-        services: BTreeMap::from([(ServiceName::trusted(format!("s{}", used % 4)), 1)]),
-        ..node("n", mib, millis)
-    };
-    let node = (
+    let basics = (
         0..3_usize,
         0..5_usize,
         500..4000_u64,
         500..4000_u64,
         0..130_u64,
+    );
+    let special = (
         ports(),
-    )
-        .prop_map(node_of);
-    proptest::collection::vec(node, 0..12).prop_map(|mut nodes| {
-        for (number, node) in nodes.iter_mut().enumerate() {
-            node.instance = InstanceId::trusted(format!("i{number}"));
-            node.tag = Tag::trusted(format!("n{number}"));
-        }
-        nodes
+        proptest::option::of(platform()),
+        volumes(),
+        prop_oneof![4 => 0..60_u32, 1 => 150..252_u32],
+        0..6_u8,
+    );
+    let node_of = |((location, state, mib, millis, used), special): (
+        (usize, usize, u64, u64, u64),
+        (_, _, _, u32, u8),
+    )| {
+        let (ports, platform, volumes, containers, odd) = special;
+        let node = Node {
+            location: Location::trusted(LOCATIONS[location]),
+            readiness: STATES[state],
+            reserved: amount(mib * used / 100, millis * used / 100),
+            ports,
+            platform,
+            volumes,
+            containers,
+            services: BTreeMap::from([(ServiceName::trusted(format!("s{}", used % 4)), 1)]),
+            ..node("n", mib, millis)
+        };
+        (node, odd)
+    };
+    let node = (basics, special).prop_map(node_of);
+    proptest::collection::vec(node, 0..12).prop_map(|nodes| {
+        let named = |(number, (node, odd)): (usize, (Node, u8))| Node {
+            instance: InstanceId::trusted(format!("i{number}")),
+            tag: Tag::trusted(named(odd, number)),
+            ..node
+        };
+        nodes.into_iter().enumerate().map(named).collect()
     })
 }
 
@@ -66,43 +94,54 @@ fn queue() -> impl Strategy<Value = Vec<Waiting>> {
             Just((512, 100)),
             (1..3000_u64, 1..3000_u64)
         ],
-        ports(),
-        instance(),
-        instance(),
+        (ports(), volumes()),
+        (instance(), instance()),
+        prop_oneof![
+            3 => Just(BTreeSet::new()),
+            1 => proptest::collection::btree_set(platform(), 1..3)
+        ],
+        prop_oneof![3 => Just(AntiAffinity::Prefer), 1 => Just(AntiAffinity::Require)],
     );
     proptest::collection::vec(container, 0..40).prop_map(|all| {
-        let container = |(number, (service, location, (mib, millis), ports, bound_to, avoid)): (
-            usize,
-            (u8, usize, (u64, u64), _, _, _),
-        )| Waiting {
-            location: Location::trusted(LOCATIONS[location]),
-            ports,
-            bound_to,
-            avoid,
-            ..waiting(&format!("s{service}.{number}"), mib, millis)
+        let all = all.into_iter().enumerate();
+        let container = |(number, it): (usize, (u8, _, (u64, u64), _, _, _, _))| {
+            let (service, location, (mib, millis), claims, machines, platforms, apart) = it;
+            let location: usize = location;
+            let ((ports, volumes), (bound_to, avoid)) = (claims, machines);
+            Waiting {
+                location: Location::trusted(LOCATIONS[location]),
+                ports,
+                volumes,
+                bound_to,
+                avoid,
+                platforms,
+                apart,
+                ..waiting(&format!("s{service}.{number}"), mib, millis)
+            }
         };
-        all.into_iter().enumerate().map(container).collect()
+        all.map(container).collect()
     })
 }
 
 fn offers() -> impl Strategy<Value = Vec<Offer>> {
-    let offer_of = |(mib, millis, price, available): (u64, u64, u64, bool)| Offer {
-        unavailable: (!available).then(|| "quota exceeded".to_owned()),
-        ..offer("f", mib, millis, price)
-    };
     let flavour = (
         400..5000_u64,
         400..5000_u64,
         0..100_u64,
         proptest::bool::weighted(0.8),
-    )
-        .prop_map(offer_of);
-    proptest::collection::vec(flavour, 0..5).prop_map(|mut offers| {
-        offers
-            .iter_mut()
-            .enumerate()
-            .for_each(|(number, offer)| offer.flavour = FlavourName::trusted(format!("f{number}")));
-        offers
+        proptest::option::of(platform()),
+        0..6_u8,
+    );
+    proptest::collection::vec(flavour, 0..5).prop_map(|all| {
+        let flavour = |(number, it): (usize, (u64, u64, u64, bool, _, u8))| {
+            let (mib, millis, price, available, platform, odd) = it;
+            Offer {
+                unavailable: (!available).then(|| "quota exceeded".to_owned()),
+                platform,
+                ..offer(&named(odd, number), mib, millis, price)
+            }
+        };
+        all.into_iter().enumerate().map(flavour).collect()
     })
 }
 
@@ -130,39 +169,126 @@ fn snapshots() -> impl Strategy<Value = Snapshot> {
     })
 }
 
-/// A machine with what the plan puts on it.
+/// A machine with what the plan puts on it. Its arithmetic is not the planner's.
 struct After {
+    name: String,
     location: Location,
+    platform: Option<Platform>,
     instance: Option<InstanceId>,
     open: bool,
-    room: Resources,
+    size: Resources,
+    reserved: Resources,
+    containers: u64,
     ports: BTreeSet<HostPort>,
+    volumes: BTreeSet<String>,
+    services: BTreeSet<ServiceName>,
 }
 
 impl After {
-    /// Why it may not take this container, if so.
-    fn refuses(&self, container: &Waiting) -> Option<&'static str> {
-        if !self.open {
-            Some("the machine is not open")
-        } else if self.location != container.location {
+    fn of_node(node: &Node) -> Self {
+        Self {
+            name: node.tag.to_string(),
+            location: node.location.clone(),
+            platform: node.platform.clone(),
+            instance: Some(node.instance.clone()),
+            open: node.readiness.is_open(),
+            size: node.size,
+            reserved: node.reserved,
+            containers: node.containers.into(),
+            ports: node.ports.clone(),
+            volumes: node.volumes.clone(),
+            services: node.services.keys().cloned().collect(),
+        }
+    }
+
+    fn of_offer(offer: &Offer, location: &Location) -> Self {
+        Self {
+            name: offer.flavour.to_string(),
+            location: location.clone(),
+            platform: offer.platform.clone(),
+            instance: None,
+            open: true,
+            size: offer.size,
+            reserved: Resources::default(),
+            containers: 0,
+            ports: BTreeSet::new(),
+            volumes: BTreeSet::new(),
+            services: BTreeSet::new(),
+        }
+    }
+
+    /// Why it will never take this container, if so.
+    fn forbids(&self, container: &Waiting) -> Option<&'static str> {
+        let runs = |platform| container.platforms.contains(platform);
+        if self.location != container.location {
             Some("the location is wrong")
+        } else if self.name.starts_with("odd") {
+            Some("the machine is odd")
+        } else if !container.platforms.is_empty() && !self.platform.as_ref().is_none_or(runs) {
+            Some("the platform is wrong")
         } else if container.bound_to.is_some() && container.bound_to != self.instance {
             Some("its volume is elsewhere")
-        } else if container.avoid.is_some() && container.avoid == self.instance {
-            Some("it leaves this machine")
-        } else if !self.ports.is_disjoint(&container.ports) {
-            Some("a port is doubled")
-        } else if !container.needs.fits_in(&self.room) {
-            Some("more is reserved than there is")
         } else {
             None
         }
     }
 
+    /// Why it may not take this container now, if so.
+    fn refuses(&self, container: &Waiting) -> Option<&'static str> {
+        let needs = container.needs;
+        let beside = ENGINE.0 + PER_CONTAINER.0 * (self.containers + 1);
+        let used = self.reserved.memory.0 + needs.memory.0 + beside.max(RESERVE.0);
+        if !self.open {
+            Some("the machine is not open")
+        } else if container.avoid.is_some() && container.avoid == self.instance {
+            Some("it leaves this machine")
+        } else if !self.ports.is_disjoint(&container.ports) {
+            Some("a port is doubled")
+        } else if !self.volumes.is_disjoint(&container.volumes) {
+            Some("a volume has two writers")
+        } else if container.apart == AntiAffinity::Require
+            && self.services.contains(&container.service)
+        {
+            Some("a container of its service is there")
+        } else if used > self.size.memory.0
+            || self.reserved.cpu.0 + needs.cpu.0 > self.size.cpu.0
+            || self.containers >= MOST_CONTAINERS.into()
+        {
+            Some("more is used than there is")
+        } else {
+            self.forbids(container)
+        }
+    }
+
     fn take(&mut self, container: &Waiting) {
         assert_eq!(self.refuses(container), None, "{container:?}");
-        self.room = self.room.saturating_sub(container.needs);
+        self.reserved += container.needs;
+        self.containers += 1;
         self.ports.extend(&container.ports);
+        self.volumes.extend(container.volumes.iter().cloned());
+        self.services.insert(container.service.clone());
+    }
+
+    /// True if it could take this container if nothing were on it.
+    fn could_hold(&self, container: &Waiting) -> bool {
+        let empty = Self {
+            open: true,
+            reserved: Resources::default(),
+            containers: 0,
+            ports: BTreeSet::new(),
+            volumes: BTreeSet::new(),
+            services: BTreeSet::new(),
+            name: self.name.clone(),
+            location: self.location.clone(),
+            platform: self.platform.clone(),
+            instance: self.instance.clone(),
+            size: self.size,
+        };
+        let avoiding_nothing = Waiting {
+            avoid: None,
+            ..container.clone()
+        };
+        empty.refuses(&avoiding_nothing).is_none()
     }
 }
 
@@ -175,17 +301,7 @@ fn carry_out(snapshot: &Snapshot, steps: &[Step]) -> Vec<After> {
             .find(|waiting| waiting.container == *name)
             .expect("a container that waits")
     };
-    let mut machines: Vec<After> = snapshot
-        .nodes
-        .iter()
-        .map(|node| After {
-            location: node.location.clone(),
-            instance: Some(node.instance.clone()),
-            open: node.readiness.is_open(),
-            room: node.capacity().saturating_sub(node.reserved),
-            ports: node.ports.clone(),
-        })
-        .collect();
+    let mut machines: Vec<After> = snapshot.nodes.iter().map(After::of_node).collect();
     for step in steps {
         match step {
             Step::Place {
@@ -212,13 +328,7 @@ fn carry_out(snapshot: &Snapshot, steps: &[Step]) -> Vec<After> {
                     .expect("an offer");
                 assert_eq!(offer.unavailable, None, "rented what cannot be had");
                 assert!(!containers.is_empty(), "rented for nobody");
-                let mut machine = After {
-                    location: location.clone(),
-                    instance: None,
-                    open: true,
-                    room: offer.capacity(),
-                    ports: BTreeSet::new(),
-                };
+                let mut machine = After::of_offer(offer, location);
                 containers
                     .iter()
                     .for_each(|name| machine.take(container(name)));
@@ -274,6 +384,29 @@ proptest! {
         prop_assert_eq!(snapshot.plan(), snapshot.clone().plan());
     }
 
+    /// A pool that was used for other plans and had other machines in it plans as a new one does.
+    #[test]
+    fn a_kept_pool_plans_as_a_fresh_one(
+        before in snapshots(),
+        now in snapshots(),
+        order in Just((0..12_usize).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let mut pool = Pool::default();
+        for node in order.iter().filter_map(|&at| before.nodes.get(at)) {
+            pool.put(node.clone());
+            let _ = plan(&mut pool, &before.demand());
+        }
+        for node in order.iter().filter_map(|&at| before.nodes.get(at)) {
+            pool.remove(&node.instance);
+        }
+        for node in order.iter().rev().filter_map(|&at| now.nodes.get(at)) {
+            pool.put(Node { reserved: Resources::default(), ..node.clone() });
+            pool.put(node.clone());
+        }
+        prop_assert_eq!(plan(&mut pool, &now.demand()), now.plan());
+        prop_assert_eq!(plan(&mut pool, &now.demand()), now.plan(), "after a plan");
+    }
+
     #[test]
     fn nobody_waits_who_could_be_served(snapshot in snapshots()) {
         let steps = snapshot.plan();
@@ -284,7 +417,7 @@ proptest! {
             let waiting = snapshot.waiting.iter().find(|waiting| waiting.container == *container).expect("a container that waits");
             prop_assert!(machines.iter().all(|machine| machine.refuses(waiting).is_some()), "{} has room somewhere", container);
             let rentable = |offer: &&Offer| {
-                offer.unavailable.is_none() && waiting.needs.fits_in(&offer.capacity()) && within_limits(&snapshot, (price + offer.price.0, count + 1))
+                offer.unavailable.is_none() && After::of_offer(offer, &waiting.location).could_hold(waiting) && within_limits(&snapshot, (price + offer.price.0, count + 1))
             };
             prop_assert!(waiting.bound_to.is_some() || !snapshot.offers.iter().any(|offer| rentable(&offer)), "a machine could be rented for {}", container);
         }
@@ -299,8 +432,8 @@ proptest! {
                 Step::Rent { .. } => continue,
             };
             let waiting = snapshot.waiting.iter().find(|waiting| waiting.container == name).expect("a container that waits");
-            let large_enough = snapshot.offers.iter().any(|offer| waiting.needs.fits_in(&offer.capacity()))
-                || snapshot.nodes.iter().any(|node| node.location == waiting.location && waiting.needs.fits_in(&node.capacity()));
+            let large_enough = snapshot.offers.iter().any(|offer| After::of_offer(offer, &waiting.location).could_hold(waiting))
+                || snapshot.nodes.iter().any(|node| After::of_node(node).could_hold(waiting));
             prop_assert_eq!(refused, !large_enough && !snapshot.offers.is_empty() && waiting.bound_to.is_none());
         }
     }

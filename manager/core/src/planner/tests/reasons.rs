@@ -294,3 +294,36 @@ fn places_and_machines_say_why() {
         "no machine of location application has room for 2 containers (900 MiB and 0.5 cores): small on local holds them"
     );
 }
+
+#[test]
+fn platforms_distance_volumes_and_places_are_said() {
+    let mut container = waiting("a.1", 600, 250);
+    container.platforms = BTreeSet::from([Platform::new("linux", "arm64")]);
+    container.volumes = BTreeSet::from(["data".to_owned()]);
+    container.apart = AntiAffinity::Require;
+    let nodes = vec![
+        with(node("n1", 4000, 4000), |node| {
+            node.platform = Some(Platform::new("linux", "amd64"))
+        }),
+        with(node("n2", 4000, 4000), |node| {
+            node.services = BTreeMap::from([(ServiceName::trusted("a"), 1)])
+        }),
+        with(node("n3", 4000, 4000), |node| {
+            node.volumes = BTreeSet::from(["data".to_owned()])
+        }),
+        with(node("n4", 8000, 8000), |node| node.containers = 250),
+    ];
+    assert_eq!(
+        reason(&snapshot(nodes, vec![container.clone()], vec![])),
+        "needs a machine of its own and volume data: n4 has 250 containers, n1 is linux/amd64, \
+         n2 has a container of its service, n3 has volume data in use; no flavour can be rented"
+    );
+    let flavour = Offer {
+        platform: Some(Platform::new("linux", "amd64")),
+        ..offer("small", 4000, 4000, 10)
+    };
+    assert_eq!(
+        reason(&snapshot(vec![], vec![container], vec![flavour])),
+        "needs linux/arm64: flavour small is linux/amd64"
+    );
+}

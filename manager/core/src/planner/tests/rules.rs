@@ -291,3 +291,121 @@ fn nothing_waiting_is_nothing_to_do() {
         []
     );
 }
+
+#[test]
+fn images_run_on_their_platforms() {
+    let of = |tag: &str, architecture: &str| {
+        changed(node(tag, 4000, 4000), |node| {
+            node.platform = Some(Platform::new("linux", architecture))
+        })
+    };
+    let made_for = |name: &str, architecture: &str| {
+        changed(waiting(name, 100, 100), |container| {
+            container.platforms = BTreeSet::from([Platform::new("linux", architecture)])
+        })
+    };
+    let containers = vec![
+        made_for("a.1", "aarch64"),
+        made_for("b.1", "x86_64"),
+        waiting("c.1", 3950, 100),
+        made_for("d.1", "riscv64"),
+    ];
+    let nodes = vec![of("arm", "aarch64"), of("intel", "x86_64")];
+    assert_eq!(
+        outline(&snapshot(nodes, containers.clone(), vec![])),
+        ["a.1 on arm", "b.1 on intel", "c.1 waits", "d.1 waits"]
+    );
+    let flavour = |name: &str, architecture: &str, price| Offer {
+        platform: Some(Platform::new("linux", architecture)),
+        ..offer(name, 4000, 4000, price)
+    };
+    let offers = vec![flavour("arm", "arm64", 5), flavour("intel", "amd64", 9)];
+    assert_eq!(
+        outline(&snapshot(vec![], containers, offers)),
+        [
+            "rent arm for a.1",
+            "rent intel for b.1",
+            "rent arm for c.1",
+            "d.1 refused"
+        ]
+    );
+}
+
+#[test]
+fn required_distance_rents_and_preferred_distance_does_not() {
+    let copies = |apart| {
+        [1, 2, 3].map(|number| {
+            changed(waiting(&format!("a.{number}"), 100, 100), |container| {
+                container.apart = apart
+            })
+        })
+    };
+    let there = changed(node("n1", 4000, 4000), |node| {
+        node.services = BTreeMap::from([(ServiceName::trusted("a"), 1)])
+    });
+    let nodes = vec![there, node("n2", 4000, 4000)];
+    let offers = vec![offer("small", 500, 500, 10)];
+    let steps = |apart| {
+        let waiting = copies(apart).to_vec();
+        outline(&snapshot(nodes.clone(), waiting, offers.clone()))
+    };
+    assert_eq!(
+        steps(AntiAffinity::Prefer),
+        ["a.1 on n2", "a.2 on n1", "a.3 on n2"]
+    );
+    assert_eq!(
+        steps(AntiAffinity::Require),
+        ["a.1 on n2", "rent small for a.2", "rent small for a.3"]
+    );
+    // Many: the other algorithm.
+    let many: Vec<_> = (0..20)
+        .map(|number| {
+            changed(waiting(&format!("a.{number}"), 10, 10), |container| {
+                container.apart = AntiAffinity::Require
+            })
+        })
+        .collect();
+    let plan = snapshot(nodes, many, offers);
+    assert_eq!(rented(&plan, &plan.plan()).1, 19);
+}
+
+#[test]
+fn a_volume_has_one_writer_on_a_machine() {
+    let writers = ["a.1", "a.2"].map(|name| {
+        changed(waiting(name, 100, 100), |container| {
+            container.volumes = BTreeSet::from(["data".to_owned()])
+        })
+    });
+    let taken = changed(node("n1", 4000, 4000), |node| {
+        node.volumes = BTreeSet::from(["data".to_owned()])
+    });
+    let nodes = vec![taken, node("n2", 4000, 4000)];
+    assert_eq!(
+        outline(&snapshot(nodes, writers.to_vec(), vec![])),
+        ["a.1 on n2", "a.2 waits"]
+    );
+}
+
+/// Three hundred containers of 8 MiB on machines of 2 GiB: beside its reservation, each costs its
+/// machine as much again.
+#[test]
+fn containers_cost_more_than_their_reservation() {
+    let containers: Vec<_> = (1..=300)
+        .map(|number| waiting(&format!("a.{number}"), 8, 1))
+        .collect();
+    let flavour = Offer {
+        size: amount(2048, 2000),
+        reserve: MemoryBytes::mib(128),
+        ..offer("small", 0, 0, 10)
+    };
+    let plan = snapshot(vec![], containers, vec![flavour]);
+    let steps = plan.plan();
+    // (2048 - 96) / (8 + 5) = 150 on each.
+    assert_eq!(rented(&plan, &steps).1, 2);
+    let full = changed(node("n1", 60_000, 60_000), |node| node.containers = 249);
+    let two = vec![waiting("b.1", 1, 1), waiting("b.2", 1, 1)];
+    assert_eq!(
+        outline(&snapshot(vec![full], two, vec![])),
+        ["b.1 on n1", "b.2 waits"]
+    );
+}

@@ -336,6 +336,9 @@ fn placed_rightly(
         return wrong(format!("its volumes are on {elsewhere:?}"));
     }
     room_kept(world, instance, new, &wrong)?;
+    if let Some(neighbour) = world.neighbour(&new.instance, after) {
+        return wrong(format!("{} is there", neighbour.name));
+    }
     let ports = spec.ports.iter().filter(|it| it.host.is_some());
     for port in ports {
         let taken = world
@@ -361,7 +364,8 @@ fn room_kept(
 ) -> Result<(), Broken> {
     let reserve = Resources::new(world.config.system_reserve, micado_api::NanoCpus(0));
     let capacity = instance.size.saturating_sub(reserve);
-    let promised = world.promised_on(&new.instance, None);
+    let containers = world.placed_on(&new.instance).count();
+    let promised = world.promised_on(&new.instance, None) + world.cost_of(containers);
     if promised.fits_in(&capacity) {
         Ok(())
     } else {

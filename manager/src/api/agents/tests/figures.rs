@@ -165,6 +165,7 @@ pub(super) fn placed_core() -> (Core, [InstanceId; 2], String) {
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: vec![],
         restart: micado_api::RestartPolicy::default(),
+        anti_affinity: micado_api::AntiAffinity::default(),
     };
     let name: micado_api::ServiceName = "acme_web".parse().expect("a name");
     let service = Service {

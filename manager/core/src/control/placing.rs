@@ -7,8 +7,8 @@ use crate::{
     planner::{self, Demand, HostPort, Limits, Node, Offer, Pool, Readiness, Step, Waiting},
 };
 use micado_api::{
-    CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin, Resources,
-    Tag, Timestamp,
+    CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin, Tag,
+    Timestamp,
 };
 use micado_cloudsetup::{Application, Role};
 use std::collections::{BTreeMap, BTreeSet};

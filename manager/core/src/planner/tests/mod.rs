@@ -1,7 +1,7 @@
 //! Tests of the whole planner, and the words they are written in.
 
 use super::{
-    Demand, ENGINE, HostPort, Limits, MOST_CONTAINERS, Node, Offer, PER_CONTAINER, Pool, Readiness,
+    ENGINE, HostPort, Limits, MOST_CONTAINERS, Node, Offer, PER_CONTAINER, Pool, Readiness,
     Snapshot, Step, Waiting, plan,
 };
 use micado_api::{

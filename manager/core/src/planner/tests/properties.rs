@@ -100,12 +100,11 @@ fn queue() -> impl Strategy<Value = Vec<Waiting>> {
             3 => Just(BTreeSet::new()),
             1 => proptest::collection::btree_set(platform(), 1..3)
         ],
-        prop_oneof![3 => Just(AntiAffinity::Prefer), 1 => Just(AntiAffinity::Require)],
     );
     proptest::collection::vec(container, 0..40).prop_map(|all| {
         let all = all.into_iter().enumerate();
-        let container = |(number, it): (usize, (u8, _, (u64, u64), _, _, _, _))| {
-            let (service, location, (mib, millis), claims, machines, platforms, apart) = it;
+        let container = |(number, it): (usize, (u8, _, (u64, u64), _, _, _))| {
+            let (service, location, (mib, millis), claims, machines, platforms) = it;
             let location: usize = location;
             let ((ports, volumes), (bound_to, avoid)) = (claims, machines);
             Waiting {
@@ -115,7 +114,10 @@ fn queue() -> impl Strategy<Value = Vec<Waiting>> {
                 bound_to,
                 avoid,
                 platforms,
-                apart,
+                apart: match service {
+                    3 => AntiAffinity::Require,
+                    _ => AntiAffinity::Prefer,
+                },
                 ..waiting(&format!("s{service}.{number}"), mib, millis)
             }
         };

@@ -315,8 +315,8 @@ fn platforms_distance_volumes_and_places_are_said() {
     ];
     assert_eq!(
         reason(&snapshot(nodes, vec![container.clone()], vec![])),
-        "needs a machine of its own and volume data: n4 has 250 containers, n1 is linux/amd64, \
-         n2 has a container of its service, n3 has volume data in use; no flavour can be rented"
+        "needs a machine of its own and volume data: n1 is linux/amd64, n2 has a container of its service, \
+         n3 has volume data in use, n4 has 250 containers; no flavour can be rented"
     );
     let flavour = Offer {
         platform: Some(Platform::new("linux", "amd64")),

@@ -351,7 +351,7 @@ fn required_distance_rents_and_preferred_distance_does_not() {
     };
     assert_eq!(
         steps(AntiAffinity::Prefer),
-        ["a.1 on n2", "a.2 on n1", "a.3 on n2"]
+        ["a.1 on n2", "a.2 on n2", "a.3 on n1"]
     );
     assert_eq!(
         steps(AntiAffinity::Require),

@@ -37,7 +37,8 @@ const UNKNOWN_EXIT: i64 = -1;
 pub struct Watch {
     shared: Arc<Shared>,
     running: HashMap<String, Running>,
-    /// Events up to here, in nanoseconds since the Unix epoch, need not be requested again.
+    /// Time of the last event received, in nanoseconds since the Unix epoch; earlier ones are not
+    /// requested again.
     seen_ns: u64,
     first: bool,
     /// Notified when the sampler knows the containers that ran at the start.

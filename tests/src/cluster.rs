@@ -30,7 +30,7 @@ pub struct Options {
     pub faulty: bool,
     /// Rent through CloudBroker, from a simulator, instead of from `setup`.
     pub rented: Option<Rented>,
-    /// Interval of the manager's full passes, in seconds.
+    /// Interval of the manager's ticks, in seconds.
     pub tick: u32,
     pub store: Store,
 }

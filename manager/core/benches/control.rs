@@ -1,5 +1,5 @@
 //! Cost of one event for the control core when nothing changes: a list of machines, an observation
-//! of the engine, a periodic full pass, reported use of containers.
+//! of the engine, a tick, reported use of containers.
 //!
 //! `cargo bench -p micado-core --bench control`
 

@@ -145,7 +145,7 @@ impl FromStr for Since {
     }
 }
 
-/// Schedule of the full passes.
+/// Schedule of the ticks of the safety net.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tick {
     /// A fixed interval.

@@ -83,7 +83,7 @@ impl Runtime {
         )
     }
 
-    /// Runs until `stop` is true. `ticks` triggers the periodic full passes: see [`ticker`].
+    /// Runs until `stop` is true. `ticks` are the ticks of the safety net: see [`ticker`].
     ///
     /// # Errors
     /// If the store cannot be loaded at the start, or later turns out to be another manager's or of

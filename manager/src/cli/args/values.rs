@@ -194,7 +194,7 @@ impl FromStr for CopyPlace {
     }
 }
 
-/// Makes a path in a container absolute.
+/// Accepts absolute paths in a container only.
 fn absolute(path: &str) -> Result<String, String> {
     if path.starts_with('/') {
         Ok(path.to_owned())

@@ -331,7 +331,7 @@ async fn a_machine_that_is_cut_off_for_a_minute_runs_on_and_every_figure_comes_o
     );
 }
 
-/// Short enough for tests, long enough to distinguish a busy machine.
+/// `--down-timeout` with which machines fail soon enough for a test.
 const QUICK: &str = "15s";
 
 #[tokio::test(flavor = "multi_thread")]

@@ -600,7 +600,7 @@ async fn a_manager_that_is_killed_ends_sessions_with_clear_words() {
         "echo up; exec sleep 1000",
     ]);
     assert_eq!(&command.printed().await, b"up\n");
-    // It runs only once it has sent something.
+    // A line for the log: only its arrival shows that the stream of the log runs.
     cluster
         .execute(name, &["sh", "-c", "echo up >/proc/1/fd/1"], b"")
         .await

@@ -39,7 +39,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for PeerAcceptor {
         let accepting = self.0.accept(stream, service);
         async move {
             let (stream, service) = accepting.await?;
-            // Interactive sessions send single key strokes.
+            // Interactive sessions send a key at a time.
             stream.get_ref().0.set_nodelay(true)?;
             watch(stream.get_ref().0)?;
             let name = stream
@@ -55,8 +55,8 @@ impl<S: Send + 'static> Accept<TcpStream, S> for PeerAcceptor {
     }
 }
 
-/// Sets keep-alive: a session may be idle for hours, so the kernel probes its caller.
-/// Unacknowledged data of a dead caller is noticed by `agents/silence.rs`.
+/// A session may be silent for hours: the kernel asks whether its caller is still there. What is on
+/// its way to one that is not, `agents/silence.rs` finds out.
 fn watch(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;

@@ -62,7 +62,7 @@ pub struct Machine {
     pub state: MachineState,
     /// Its address, once it has one.
     pub address: Option<String>,
-    /// Known part of the order, for a cluster with a lost store; `None` if the broker keeps
+    /// Known part of the order, for a cluster with a lost store; `None` if the broker stores
     /// nothing.
     pub tag: Option<Tag>,
     /// See `tag`.

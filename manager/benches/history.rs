@@ -1,5 +1,5 @@
-//! What points cost in the store file: 1,000 containers on 100 machines and an hour of their
-//! samples. `cargo bench -p micado-manager --bench history`
+//! Cost of points in the store file: 1,000 containers on 100 machines and an hour of their samples.
+//! `cargo bench -p micado-manager --bench history`
 
 mod figures;
 
@@ -13,14 +13,14 @@ use std::{
 };
 
 const INSTANCES: usize = 100;
-/// Refreshes of an hour.
+/// Number of refreshes in an hour.
 const REFRESHES: u64 = 360;
 const BEGIN: u64 = 1_800_000_000_000;
 const HOUR: u64 = 3_600_000;
 
 #[tokio::main]
 async fn main() {
-    // Built as a test target too (`cargo test --benches`): then there is nothing to measure.
+    // Built as a test target too (`cargo test --benches`): nothing is measured then.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -92,7 +92,7 @@ async fn found(
     Ok(())
 }
 
-/// Of the whole hour, with commits one after the other meanwhile.
+/// Deletion of the whole hour, with concurrent commits one after the other.
 async fn forget(store: &EmbeddedStore) {
     let forgetting = tokio::spawn({
         let store = store.clone();

@@ -1,6 +1,6 @@
-//! What the refresh costs on a real MongoDB: how 10,000 containers on 1,000 instances are, written
-//! down for people, and what their agents told in ten seconds, kept; and how much room an hour of
-//! that takes. `cargo bench -p micado-manager --bench refresh`
+//! Cost of the refresh on a real MongoDB: the state of 10,000 containers on 1,000 instances for
+//! people to read, and ten seconds of their agents' points; and the disk space of an hour of
+//! points. `cargo bench -p micado-manager --bench refresh`
 
 mod figures;
 
@@ -29,12 +29,12 @@ use std::{
 const RUNS: usize = 9;
 const INSTANCES: usize = 1000;
 const IMAGES: usize = 50;
-/// Of which an hour of points is kept, to see how much room it takes.
+/// Number of instances with an hour of points, to measure disk space.
 const FEW: usize = 100;
 
 #[tokio::main]
 async fn main() {
-    // Built as a test target too (`cargo test --benches`): then there is nothing to measure.
+    // Built as a test target too (`cargo test --benches`): nothing is measured then.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -148,7 +148,7 @@ async fn refresh(store: &MongoStore) {
     );
 }
 
-/// How much disk an hour of samples takes.
+/// Disk space of an hour of samples.
 async fn room(store: &MongoStore, url: &str) {
     let database = Client::with_uri_str(url)
         .await
@@ -160,7 +160,7 @@ async fn room(store: &MongoStore, url: &str) {
         .delete_many(doc! {})
         .await
         .expect("deleted");
-    // Some of it is yet to come, so that the server lets go of none meanwhile.
+    // Some of it is in the future, so that the server expires none meanwhile.
     let begin = now().0 / 60_000 * 60_000 - 1_800_000;
     for turn in 0..360 {
         store

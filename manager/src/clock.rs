@@ -6,7 +6,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-/// When this process first asked, by both clocks.
+/// Time of the first call in this process, by both clocks.
 static START: LazyLock<(Instant, Timestamp)> = LazyLock::new(|| {
     (
         Instant::now(),
@@ -14,8 +14,8 @@ static START: LazyLock<(Instant, Timestamp)> = LazyLock::new(|| {
     )
 });
 
-/// Now: the system's clock as it was at the start, and the time since then. It never jumps,
-/// whatever the system's clock does. A clock before 1970 counts as 1970.
+/// Returns the present time: the system's clock at the start, plus the time since then. It never
+/// jumps, whatever the system's clock does. A clock before 1970 counts as 1970.
 #[must_use]
 pub fn now() -> Timestamp {
     let (started, at) = &*START;

@@ -1,4 +1,4 @@
-//! The daemon: puts the parts together, runs them until it is told to stop.
+//! The daemon: connects the parts and runs them until it is stopped.
 
 mod https;
 mod registry;
@@ -43,8 +43,8 @@ use tokio::{
 /// Runs the manager until a SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When a part cannot be made ready, each named with its cause; or when another manager has taken
-/// the store.
+/// If a part cannot be made ready, with its name and the cause; or if another manager has taken the
+/// store.
 pub async fn run(args: ManagerArgs) -> Result<()> {
     Daemon::build(args).await?.run().await
 }
@@ -192,7 +192,7 @@ fn config(args: &ManagerArgs, swarm: &Swarm, setup: CloudSetup) -> Config {
     }
 }
 
-/// The API on both listeners, with a certificate that is renewed while it serves.
+/// Binds the API on both listeners, with a certificate that is renewed while it serves.
 fn bind(args: &ManagerArgs, state: &Path, pki: &Arc<Pki>, address: &str) -> Result<Api> {
     let names = https::own_names(args, address);
     let identity = pki.server_certificate("https", &names)?;
@@ -211,11 +211,11 @@ fn bind(args: &ManagerArgs, state: &Path, pki: &Arc<Pki>, address: &str) -> Resu
     Ok(api)
 }
 
-/// One store, by what it is to whom.
+/// One store, under its different traits.
 struct Opened {
     store: Arc<dyn Store>,
     history: Arc<dyn History>,
-    /// Where people read how everything is, if that is a MongoDB.
+    /// Collections for people to read, if the store is a MongoDB.
     shown: Option<Arc<MongoStore>>,
 }
 
@@ -241,8 +241,8 @@ async fn open_store(place: Option<Place>, state: &Path) -> Result<Opened> {
     })
 }
 
-/// The engine as a Swarm manager of the store's cluster (or of a new one), the lease to lead it, and
-/// the clouds' brokers.
+/// Makes the engine a Swarm manager of the store's cluster (or of a new one), takes the lease to
+/// lead it, and makes the clouds' brokers.
 async fn settle(
     args: &ManagerArgs,
     state: &Path,
@@ -273,12 +273,12 @@ async fn settle(
         drawn(&file).unwrap_or_else(|| ClusterId::trusted(format!("{:08x}", rand::random::<u32>())))
     };
     let cluster = known.clone().or(labelled.clone()).unwrap_or_else(fresh);
-    // Before anything is written: whoever is refused must not take the cluster for its own later.
+    // Before anything is written: a refused manager must not take the cluster for its own later.
     let mut lease = None;
     if present.is_some() && labelled.is_none_or(|labelled| labelled == cluster) {
         lease = Some(Swarm::lead(&args.engine, &claim).await?);
     }
-    // Before anything is made under this id, so that whoever cleans up knows it.
+    // Before anything is made under this id, so that a clean-up finds it.
     write_public(&file, &format!("{cluster}\n"))?;
     let subnet = present.as_ref().and_then(|swarm| swarm.subnet.clone());
     let locals: Vec<_> = setup
@@ -295,8 +295,8 @@ async fn settle(
         heartbeat: heartbeat_for(args.down_timeout),
         ..SwarmConfig::new(cluster.clone())
     };
-    // Where a Swarm is to be made, its address is that network's gateway. Where one was made so, the
-    // network is there again before the address is needed.
+    // A new Swarm gets that network's gateway as its address. An existing Swarm made so needs the
+    // network before its address.
     if let Some(local) = locals.iter().find(|_| shares_engine(args))
         && args.advertise.is_none()
         && (present.is_none() || subnet.is_some())
@@ -322,10 +322,10 @@ async fn settle(
     Ok((swarm.led(lease.clone()), lease, brokers))
 }
 
-/// By the names of their clouds.
+/// Brokers by the names of their clouds.
 type Brokers = BTreeMap<CloudName, Arc<dyn Broker>>;
 
-/// Records a setting that is not there yet, and returns its value.
+/// Stores a setting if it is missing, and returns its value.
 async fn keep_setting(store: &dyn Store, name: &str, value: String) -> Result<String> {
     let change = Change {
         key: Key::Setting(name.to_owned()),
@@ -342,16 +342,15 @@ const STORE: &str = "store.redb";
 /// The setting that names the cluster.
 const CLUSTER: &str = "cluster";
 
-/// The setting that tells this store from others: whoever has it may lead the cluster.
+/// Setting that identifies this store: its manager may lead the cluster.
 const IDENTITY: &str = "identity";
 
-/// The id that a first start drew that ended before the Swarm had it: networks may carry it
-/// already.
+/// Cluster id of a first start that ended before the Swarm had it: networks may carry it already.
 fn drawn(file: &Path) -> Option<ClusterId> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// The broker of a cloud of this machine's. `subnet`: what its network must have, if that matters.
+/// The broker of a cloud on this machine. `subnet`: required addresses of its network, if any.
 fn local(
     args: &ManagerArgs,
     cluster: &ClusterId,
@@ -378,20 +377,20 @@ fn local(
     )
 }
 
-/// Whether the instances of `local` clouds are on the manager's own engine, and so reach it through
-/// their network's gateway.
+/// Returns true if the instances of `local` clouds are on the manager's own engine, and so reach it
+/// through their network's gateway.
 fn shares_engine(args: &ManagerArgs) -> bool {
     args.cloud_engine
         .as_ref()
         .is_none_or(|engine| *engine == args.engine)
 }
 
-/// The node agent's program where `micado` itself is, if it is there.
+/// The node agent's program in the folder of `micado` itself, if it exists.
 fn agent_beside() -> Option<PathBuf> {
     Some(std::env::current_exe().ok()?.with_file_name("micado-node")).filter(|path| path.is_file())
 }
 
-/// Comes back when the process is told to stop.
+/// Resolves when the process is asked to stop.
 async fn signal() -> Result<()> {
     let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
     tokio::select! {

@@ -1,5 +1,5 @@
-//! The cluster's certificate authority: made on the first start, and the certificates it signs for
-//! the manager, the registry and the nodes.
+//! The cluster's certificate authority, made on the first start, and the certificates that it signs
+//! for the manager, the registry and the nodes.
 
 mod credential;
 mod csr;
@@ -28,14 +28,14 @@ const SERVER_LIFE: Duration = Duration::from_secs(397 * 24 * 3600);
 /// A node gets its certificate once, when it boots, and the registry when its container is made;
 /// both may run for years.
 const LONG_LIFE: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
-/// What the manager keeps is made anew when less than this is left.
+/// Remaining validity at which the manager renews a certificate that it stores.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A certificate and its private key, both PEM.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub certificate: String,
-    /// Its private key. Secret.
+    /// Private key. Secret.
     pub key: String,
 }
 
@@ -45,10 +45,10 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Why there is no certificate.
+/// Failure to provide a certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
-    /// A file could not be read or written.
+    /// A file is unreadable or unwritable.
     #[error("cannot {action} `{path}`: {cause}")]
     File {
         /// `read`, `write` or `make`.
@@ -56,27 +56,27 @@ pub enum PkiError {
         path: PathBuf,
         cause: std::io::Error,
     },
-    /// The authority's file is whole and makes no sense: someone changed it. Machines trust what it
-    /// was, so it is not replaced.
+    /// The authority's file was changed and is unusable. It is not replaced, because machines trust
+    /// the former one.
     #[error(
         "the certificate authority in `{0}` is damaged; put its copy back, or delete it and rent all machines anew"
     )]
     Damaged(PathBuf),
-    /// A name that no certificate can carry, or a fault of the library.
+    /// A name is invalid in a certificate, or the library failed.
     #[error("cannot make a certificate for {names}: {cause}")]
     Certificate { names: String, cause: rcgen::Error },
 }
 
-/// What a kept certificate is for; it is made anew when any of this changes.
+/// Purpose of a stored certificate. Any change of it causes a renewal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Purpose {
     server: bool,
-    /// Whether nobody renews it while it is in use.
+    /// True if it is not renewed while it is in use.
     lasting: bool,
     names: Vec<String>,
 }
 
-/// A certificate as it is kept, in one file, so that it is there whole or not at all.
+/// A stored certificate. It is in one file with its key, so that both exist or none.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     purpose: Purpose,
@@ -86,7 +86,7 @@ struct Kept {
     identity: Identity,
 }
 
-/// The certificate authority and the folder that it is kept in.
+/// The certificate authority and its folder.
 pub struct Pki {
     folder: PathBuf,
     certificate: String,
@@ -102,10 +102,10 @@ impl fmt::Debug for Pki {
 }
 
 impl Pki {
-    /// Opens the authority kept in this folder, and makes both on the first start.
+    /// Opens the authority in this folder, and makes both on the first start.
     ///
     /// # Errors
-    /// When files cannot be read or written, or the authority is damaged.
+    /// If files cannot be read or written, or the authority is damaged.
     pub fn open(folder: &Path) -> Result<Self, PkiError> {
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -136,17 +136,17 @@ impl Pki {
         })
     }
 
-    /// The authority's certificate, PEM: what others check ours against.
+    /// The authority's certificate, PEM: clients check ours against it.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.certificate
     }
 
-    /// The certificate of a server of ours, under a name of its own (`https`, `registry`). Kept;
-    /// made anew when its host names or addresses changed or it is about to expire.
+    /// Returns the certificate of a server of ours, under a label of its own (`https`, `registry`).
+    /// It is stored, and renewed when its host names or addresses change or it is about to expire.
     ///
     /// # Errors
-    /// When a name is unusable or the file cannot be kept.
+    /// If a name is invalid or the file cannot be written.
     pub fn server_certificate(&self, label: &str, names: &[String]) -> Result<Identity, PkiError> {
         self.kept(
             &format!("server-{label}"),
@@ -159,8 +159,8 @@ impl Pki {
         )
     }
 
-    /// As [`Pki::server_certificate`], for a server that only our own clients use, and that keeps
-    /// what it was started with, maybe for years.
+    /// As [`Pki::server_certificate`], for a server that only our own clients use and that keeps
+    /// its first certificate, possibly for years.
     ///
     /// # Errors
     /// As [`Pki::server_certificate`].
@@ -180,10 +180,10 @@ impl Pki {
         )
     }
 
-    /// The manager's own client certificate. Kept like a server's.
+    /// Returns the manager's own client certificate. Stored like a server's.
     ///
     /// # Errors
-    /// When the file cannot be kept.
+    /// If the file cannot be written.
     pub fn own_client_certificate(&self, common_name: &str) -> Result<Identity, PkiError> {
         self.kept(
             "client",
@@ -196,10 +196,10 @@ impl Pki {
         )
     }
 
-    /// A new client certificate for someone else, such as a node. Not kept.
+    /// Makes a new client certificate for another party, such as a node. Not stored.
     ///
     /// # Errors
-    /// When the name is unusable.
+    /// If the name is invalid.
     pub fn client_certificate(&self, common_name: &str) -> Result<Identity, PkiError> {
         self.sign(
             &Purpose {
@@ -249,7 +249,7 @@ impl Pki {
         })
     }
 
-    /// What a certificate of ours says.
+    /// Content of a certificate.
     fn params(purpose: &Purpose, now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
         let hosts = if purpose.server {
             purpose.names.clone()
@@ -326,8 +326,8 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Found<T>, PkiErro
     }
 }
 
-/// Replaces a file whole, for the owner only: after a crash it is the old one or the new one, never
-/// a part of it.
+/// Replaces a file as a whole, readable by its owner only: after a crash it is the old one or the
+/// new one, never a part of it.
 fn write(path: &Path, content: &impl Serialize) -> Result<(), PkiError> {
     let failed = |cause| PkiError::File {
         action: "write",
@@ -336,7 +336,7 @@ fn write(path: &Path, content: &impl Serialize) -> Result<(), PkiError> {
     };
     let bytes = serde_json::to_vec(content).map_err(|error| failed(error.into()))?;
     let new = path.with_extension("new");
-    // What a crash left behind may have been made with other rights.
+    // A file left by a crash may have other permissions.
     match std::fs::remove_file(&new) {
         Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(failed(cause)),
         _ => {}

@@ -1,5 +1,4 @@
-//! The `micado` binary as it is typed, against a manager that answers by rote over a real unix
-//! socket.
+//! The `micado` binary on its command line, against a scripted manager on a real unix socket.
 
 #[path = "cli/execute.rs"]
 mod execute;
@@ -33,7 +32,7 @@ use tokio::{
     process::Command,
 };
 
-/// A manager that answers by rote, gone with the test.
+/// A manager with scripted answers, dropped with the test.
 struct Rote(TempDir);
 
 impl Rote {
@@ -70,7 +69,7 @@ fn micado(manager: &str, line: &str) -> Command {
     command
 }
 
-/// How a run ended and what it printed.
+/// Exit and output of a run.
 #[derive(Debug, PartialEq, Eq)]
 struct Ended {
     code: Option<i32>,
@@ -122,7 +121,7 @@ fn line(text: &str, settled: Option<Settled>) -> String {
     serde_json::to_string(&step).expect("JSON") + "\n"
 }
 
-/// A manager on which a launch goes as told.
+/// A manager with a launch that takes these steps.
 fn launching(steps: String) -> Rote {
     let accept = |Json(request): Json<LaunchRequest>| async move {
         assert!(
@@ -308,7 +307,7 @@ fn measured() -> ContainerView {
     }
 }
 
-/// A manager of one container, which answers so many looks of `top`.
+/// A manager with one container, which answers this many queries of `top`.
 fn busy(looks: u32) -> Rote {
     let left = Arc::new(AtomicU32::new(looks));
     let status = async move || match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
@@ -636,7 +635,7 @@ async fn without_a_manager_it_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mistake_on_the_command_line_asks_nobody() {
-    // Whoever asked would be told that no manager answers, with exit code 1.
+    // A query would fail with exit code 1, because no manager answers.
     let run = async |line: &str| -> Ended {
         micado("unix:///nowhere/micado.sock", line)
             .output()

@@ -1,4 +1,4 @@
-//! `micado cloud` as it is typed: what it reads, asks and says. No manager is there to ask.
+//! `micado cloud` on its command line: input, queries and output. There is no manager to ask.
 
 use axum::{Json, Router, extract::Request, http::StatusCode};
 use micado_cloudbroker::{Config, Simulator};
@@ -16,7 +16,7 @@ const LOCAL: &str = "<setup><clouds><cloud><name>here</name><broker>local</broke
     <flavour><size>small</size><memory>512M</memory><cores>1</cores><price>0.01</price></flavour>
   </flavours></cloud></clouds><applications><application><name>Node</name><sname>n</sname><executable>e</executable></application></applications></setup>";
 
-/// As the original read it: no sizes, no prices, no word of a broker.
+/// In the original's format: without sizes, prices and broker.
 const OLD: &str = "<setup><clouds><cloud><name>zrh</name><provider>CloudSigma</provider><region>CloudSigma Zurich</region><flavours>
     <flavour><size>small</size><id>CloudSigma Small</id></flavour>
     <flavour><size>medium</size><id>CloudSigma Medium</id></flavour>
@@ -25,11 +25,10 @@ const OLD: &str = "<setup><clouds><cloud><name>zrh</name><provider>CloudSigma</p
     <application><name>Proxy</name><sname>proxy image</sname><executable>start.sh</executable></application>
   </applications></setup>";
 
-/// A folder with a `cloudsetup.xml`, and perhaps an engine that answers by rote; gone with the
-/// test.
+/// A folder with a `cloudsetup.xml`, and an optional scripted engine; removed with the test.
 struct Place(TempDir);
 
-/// How a run ended and what it printed.
+/// Exit and output of a run.
 #[derive(Debug)]
 struct Ended {
     code: Option<i32>,
@@ -53,7 +52,7 @@ impl Place {
     fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
-    /// An engine that has this image and no other.
+    /// An engine with this image and no other.
     fn engine(&self, image: &'static str) {
         let listener = UnixListener::bind(self.path("engine")).expect("bound");
         listener.set_nonblocking(true).expect("set");
@@ -269,7 +268,7 @@ async fn an_account_without_credentials_is_named_and_keeps_no_other_cloud_from_b
     );
 }
 
-/// A cloud of the simulator's catalogue, with its account's file; `small` is there.
+/// A cloud of the simulator's catalogue, with its account's file; `small` exists.
 fn at_broker(simulator: &Simulator, password: &str) -> Place {
     let setup = format!(
         "<setup><clouds><cloud><name>zrh</name><provider>CloudSigma</provider><region>CloudSigma Zurich</region><endpoint>{}</endpoint>

@@ -92,7 +92,7 @@ async fn create(swarm: &Swarm, service: &Service, container: &Container, copy: &
     made.expect("created");
 }
 
-/// Looks at the tasks of a service until one is as wanted. Tasks have no events.
+/// Polls the tasks of a service until one is as wanted. Tasks have no events.
 async fn until(swarm: &Swarm, name: &str, wanted: impl Fn(&SwarmTask) -> bool) -> SwarmTask {
     let mut seen = Vec::new();
     let found = tokio::time::timeout(PATIENCE, async {
@@ -125,7 +125,7 @@ async fn a_container_from_creation_to_removal() {
     node.make_image("sample:1");
     let swarm = connect(&node).await;
 
-    // A second manager finds the same cluster, and one of another cluster is turned away.
+    // A second manager finds the same cluster, and one of another cluster is refused.
     assert_eq!(connect(&node).await.cluster(), swarm.cluster());
     let other = SwarmConfig {
         endpoint: node.endpoint.clone(),
@@ -155,7 +155,7 @@ async fn a_container_from_creation_to_removal() {
         "{unknown:?}"
     );
 
-    // Created twice, it is there once and runs once.
+    // Created twice, it exists once and runs once.
     let mut web = service("sample:1", "echo $GREETING; exec sleep 1000");
     web.spec.ports = vec![
         exposed(8080, Protocol::Tcp),
@@ -267,7 +267,7 @@ async fn a_container_from_creation_to_removal() {
         "{none:?}"
     );
 
-    // One that dies is started again; one that ends well is not.
+    // A service restarts a failed process, but not a successful one.
     let (second, copy) = container(2, "i1");
     let dying = swarm_name(swarm.cluster(), &second.name, 1);
     create(&swarm, &service("sample:1", "exit 3"), &second, &copy).await;
@@ -288,7 +288,7 @@ async fn a_container_from_creation_to_removal() {
     create(&swarm, &job, &third, &copy).await;
     let done = until(&swarm, &ending, |task| task.state == TaskState::Complete).await;
     assert_eq!((done.exit_code, done.wanted), (Some(0), false));
-    // A service is started again whatever its exit code.
+    // This policy restarts whatever the exit code.
     let (fourth, copy) = container(4, "i1");
     let kept = swarm_name(swarm.cluster(), &fourth.name, 1);
     create(&swarm, &service("sample:1", "exit 0"), &fourth, &copy).await;
@@ -312,7 +312,7 @@ async fn a_container_is_there_before_its_machine() {
     let address = swarm.address().await.expect("an address");
     assert_eq!(address, manager.address);
 
-    // The registry: run twice, it is there once; an image is pushed once, and leaves no name
+    // The registry: started twice, it exists once; an image is pushed once, and leaves no tag
     // behind.
     let keys = tempfile::tempdir().expect("a folder");
     let pki = Pki::open(keys.path()).expect("an authority");
@@ -346,7 +346,7 @@ async fn a_container_is_there_before_its_machine() {
     ));
     strangers_are_turned_away(&address, &pki).await;
 
-    // Pinned to a node that does not exist, it waits; it runs on the node of its machine.
+    // Pinned to a missing node, it waits; pinned to the node of its machine, it runs.
     let web = Service {
         pull: Some(pull),
         ..service("acme/sample:1", "exec sleep 1000")
@@ -404,14 +404,14 @@ async fn a_container_is_there_before_its_machine() {
         "{refused:?}"
     );
 
-    // What others run takes room too, and is no service of ours.
+    // Foreign services take up room too, but are not listed as ours.
     foreign_service(&manager).await;
     let foreign = until(&swarm, "foreign", |task| task.node.is_some()).await;
     assert_eq!(foreign.reservation.memory, MemoryBytes::mib(48));
     let seen = swarm.observe().await.expect("an observation");
     assert!(seen.tasks.iter().any(|task| task.id == foreign.id) && seen.services.len() == 1);
 
-    // A closed node keeps what runs and takes nothing more until it is open again.
+    // A closed node keeps running tasks and accepts no more until it is opened.
     swarm.set_active(&node, false).await.expect("closed");
     swarm
         .set_active(&node, false)
@@ -452,7 +452,7 @@ async fn a_container_is_there_before_its_machine() {
     ));
 }
 
-/// Nobody without a certificate of our authority may even ask.
+/// Requests without a certificate of our authority are refused.
 async fn strangers_are_turned_away(address: &str, pki: &Pki) {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
     let folder = tempfile::tempdir().expect("a folder");
@@ -573,7 +573,7 @@ async fn a_renewed_token_lets_machines_in_and_the_old_one_none_and_nothing_else_
     let mut lab = Lab::new("token").await;
     let manager = lab.node(&[]).await;
     let swarm = connect(&manager).await;
-    // Settings of the Swarm that a rewritten one could lose.
+    // Settings of the Swarm that a rewritten spec could lose.
     manager.shell("docker swarm update --task-history-limit 3 --cert-expiry 720h --dispatcher-heartbeat 7s --max-snapshots 2 --snapshot-interval 9000");
     let spec = || {
         let whole: serde_json::Value = serde_json::from_str(
@@ -634,7 +634,7 @@ async fn a_renewed_token_lets_machines_in_and_the_old_one_none_and_nothing_else_
     .await
     .expect("the first is in still, and the late one too");
 
-    // One that answers is taken out as well: nobody rented it.
+    // A foreign node that answers is removed as well.
     let stranger = swarm
         .observe()
         .await
@@ -664,7 +664,7 @@ async fn a_swarm_that_the_manager_made_has_the_heartbeat_that_is_wanted_and_one_
         heartbeat: Duration::from_secs(seconds),
         ..SwarmConfig::new(ClusterId::trusted(CLUSTER))
     };
-    // By what `docker info` tells people.
+    // As `docker info` shows it.
     let tells = |node: &Node| {
         node.shell("docker info --format '{{.Swarm.Cluster.Spec.Dispatcher.HeartbeatPeriod}} {{index .Swarm.Cluster.Spec.Labels \"micado.swarm\"}}'")
     };
@@ -730,7 +730,7 @@ async fn events_go_on_after_the_engine_was_restarted() {
     let before = until(&swarm, &name, is_running).await;
 
     node.restart();
-    // What happened before the loss comes first.
+    // Earlier events come first.
     let lost = loop {
         match next().await {
             EngineEvent::Service { .. } | EngineEvent::Node { .. } => {}

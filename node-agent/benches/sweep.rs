@@ -47,7 +47,7 @@ async fn main() {
             .map(make)
             .buffer_unordered(4)
             .collect::<Vec<String>>();
-        // The agent would take a manager that does not listen meanwhile for dead.
+        // Meanwhile keep reading: the agent would take a silent manager for dead.
         let ids = tokio::select! {
             ids = make => ids,
             never = listen(agent) => match never {},
@@ -170,7 +170,7 @@ async fn minute(bed: &Bed, agent: &mut Agent) {
     );
 }
 
-/// The engine's stats call for some of them, one after the other: each may take a second.
+/// The engine's own stats call for some containers, one after the other: each may take a second.
 async fn engines_own(bed: &Bed, ids: &[String]) {
     let stream = tokio::net::UnixStream::connect(bed::socket())
         .await
@@ -235,7 +235,7 @@ async fn events(bed: &Bed, agent: &mut Agent) {
 async fn exec(bed: &Bed, agent: &mut Agent) {
     let container = bed.shell().await;
     let (mut through_us, mut by_docker) = (Vec::new(), Vec::new());
-    // In turns, so that other load of the machine affects both.
+    // Alternate, so that other load of the machine affects both.
     for _ in 0..EXECS {
         let start = Instant::now();
         let work = SessionWork::Exec {

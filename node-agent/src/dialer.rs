@@ -26,17 +26,17 @@ pub type Socket = WebSocketStream<TlsStream<TcpStream>>;
 /// A failed connection.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// Our own certificate or key cannot be read.
+    /// Our own certificate or key is unreadable.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// No connection, or one to a server that does not prove to be our manager.
+    /// No connection, or the server is not our manager.
     #[error("no connection to the manager at {manager}: {cause}")]
     Connect {
         manager: String,
         /// Error of the system or the TLS library.
         cause: io::Error,
     },
-    /// Time-out.
+    /// No answer in time.
     #[error("the manager at {manager} does not answer in {} s", PATIENCE.as_secs())]
     Silent { manager: String },
     /// The manager refused.

@@ -23,7 +23,8 @@ use tokio::net::UnixStream;
 const MOST: usize = 16 << 20;
 /// Buffer for one direction of one call, in bytes.
 const BUFFER: usize = 64 << 10;
-/// The engine of a saturated machine is slow, but one that takes this long for a short reply hangs.
+/// Time-out of a short reply: the engine of a saturated machine is slow, but after this long it
+/// hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Body of a request.
@@ -32,7 +33,7 @@ pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// A failed call to the engine.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// Nobody answers at the socket.
+    /// No engine listens at the socket.
     #[error("the Docker Engine does not answer at `{socket}`: {cause}: is it running?")]
     Unreachable { socket: PathBuf, cause: io::Error },
     /// The engine refused.

@@ -1,4 +1,5 @@
-//! Sessions: what the manager asks for is done on a connection of its own, which the agent opens.
+//! Sessions: exec, copy and log requests of the manager, each on a connection of its own that the
+//! agent opens.
 
 mod caller;
 mod copy;
@@ -15,11 +16,11 @@ use micado_api::agent::{INPUT_AHEAD, INPUT_FRAME, SessionNote, SessionWork};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, TryAcquireError};
 
-/// Sessions at once.
+/// Upper bound for concurrent sessions.
 pub const MOST: usize = 50;
-/// Commands at once that may be sent more input ahead than others.
+/// Upper bound for concurrent commands with a larger flow-control window.
 const FAST_INPUTS: usize = 8;
-/// As the agent's own connection has it.
+/// The same values as for the agent's own connection.
 const PACE: Pace = Pace {
     ping: Duration::from_secs(6),
     dead: Duration::from_secs(18),
@@ -34,7 +35,7 @@ pub struct Sessions {
     fast_inputs: Arc<Semaphore>,
 }
 
-/// Why a session ended without its work being done.
+/// Reason for which a session ended without a result.
 #[derive(Debug, thiserror::Error)]
 enum SessionError {
     #[error("the caller is gone")]
@@ -48,7 +49,7 @@ enum SessionError {
 }
 
 impl Sessions {
-    /// With this engine, on connections by this dialer.
+    /// Serves sessions with this engine, on connections that this dialer opens.
     #[must_use]
     pub fn new(engine: Engine, dialer: Arc<Dialer>) -> Self {
         Self {
@@ -59,7 +60,7 @@ impl Sessions {
         }
     }
 
-    /// Opens a session and does its work, beside everything else.
+    /// Opens a session and serves it on a task of its own.
     pub fn open(&self, id: String, work: SessionWork) {
         let sessions = self.clone();
         let place = Arc::clone(&self.places).try_acquire_owned();

@@ -37,7 +37,8 @@ const UNKNOWN_EXIT: i64 = -1;
 pub struct Watch {
     shared: Arc<Shared>,
     running: HashMap<String, Running>,
-    /// Events up to here, in nanoseconds since the Unix epoch, need not be requested again.
+    /// Events from this time on are requested, in nanoseconds since the Unix epoch: earlier ones
+    /// were received, or are older than the agent.
     seen_ns: u64,
     first: bool,
     /// Notified when the sampler knows the containers that ran at the start.

@@ -1,4 +1,4 @@
-//! The command line under test: what it is told, prints, and ends with.
+//! The command line under test: arguments, output and exit code.
 
 use crate::{Cluster, micado, wait};
 use serde_json::Value;
@@ -12,41 +12,40 @@ use tokio::{
     time::timeout,
 };
 
-/// How a command ended.
+/// Result of a command.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Its exit code.
     pub code: Option<i32>,
-    /// What it printed for programs.
+    /// Output for programs.
     pub stdout: String,
-    /// What it printed for people.
+    /// Output for people.
     pub stderr: String,
 }
 
 impl Outcome {
-    /// A command that did what it was told.
+    /// Returns a successful result.
     ///
     /// # Panics
-    /// With all it said, when it did not.
+    /// With its output, if it is not successful.
     pub fn ok(self) -> Self {
         assert_eq!(self.code, Some(0), "{self:?}");
         self
     }
 
-    /// What was printed, as JSON.
+    /// Returns the output as JSON.
     ///
     /// # Panics
-    /// When it is not.
+    /// If it is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Checks that the command was refused with this exit code, and that these words are in what it
-    /// says.
+    /// Checks that the command was refused with this exit code, and that its output contains these
+    /// words.
     ///
     /// # Panics
-    /// With all it said, when not.
+    /// With its output, if not.
     pub fn refused(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:?}");
         for word in words {
@@ -70,7 +69,7 @@ impl From<Output> for Outcome {
 /// Runs `micado` with these arguments.
 ///
 /// # Panics
-/// When it cannot be started.
+/// If it cannot be started.
 pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
     Command::new(micado())
         .args(arguments)
@@ -82,7 +81,7 @@ pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
         .into()
 }
 
-/// A command that runs, its input a pipe that is open.
+/// A running command with an open pipe as input.
 #[derive(Debug)]
 pub struct Running(Child);
 
@@ -90,7 +89,7 @@ impl Running {
     /// Waits until it has printed this much, and returns it.
     ///
     /// # Panics
-    /// When it ends before.
+    /// If it ends before.
     pub async fn printed<const SIZE: usize>(&mut self) -> [u8; SIZE] {
         let mut piece = [0; SIZE];
         self.0
@@ -103,19 +102,19 @@ impl Running {
         piece
     }
 
-    /// The number of its process.
+    /// Returns its process id.
     ///
     /// # Panics
-    /// When it has ended.
+    /// If it has ended.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.0.id().expect("it runs")
     }
 
-    /// How many bytes it has written so far, to wherever.
+    /// Returns the number of bytes that it has written so far, to any file.
     ///
     /// # Panics
-    /// When it has ended.
+    /// If it has ended.
     #[must_use]
     pub fn wrote(&self) -> u64 {
         let io = std::fs::read_to_string(format!("/proc/{}/io", self.pid())).expect("it runs");
@@ -127,7 +126,7 @@ impl Running {
     /// Sends it a signal, such as `-INT`.
     ///
     /// # Panics
-    /// When it has ended.
+    /// If it has ended.
     pub async fn kill(&self, signal: &str) {
         assert!(
             Command::new("kill")
@@ -139,18 +138,18 @@ impl Running {
         );
     }
 
-    /// How it ended, if it has.
+    /// Returns true if it has ended.
     ///
     /// # Panics
-    /// When the system does not say.
+    /// On an error of the system.
     pub fn ended(&mut self) -> bool {
         self.0.try_wait().expect("its state").is_some()
     }
 
-    /// Writes this to it and closes its input, then waits for its end.
+    /// Writes this input and closes it, then waits for the end of the command.
     ///
     /// # Panics
-    /// When the end does not come within so many seconds.
+    /// If it does not end within this many seconds.
     pub async fn end(mut self, input: &[u8], seconds: u64) -> Outcome {
         let stdin = self.0.stdin.take();
         let input = input.to_owned();
@@ -178,16 +177,16 @@ impl Cluster {
     /// Starts `micado` against this cluster's manager.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// If it cannot be started.
     #[must_use]
     pub fn start_micado(&self, arguments: &[&str]) -> Running {
         self.spawn(Command::new(micado()).args(arguments))
     }
 
-    /// The same with standard output and standard error in one pipe.
+    /// As [`Self::start_micado`], with standard output and standard error in one pipe.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// If it cannot be started.
     #[must_use]
     pub fn start_micado_joined(&self, arguments: &[&str]) -> Running {
         self.spawn(
@@ -214,7 +213,7 @@ impl Cluster {
             .await
     }
 
-    /// Waits until the agent of a container's machine is connected: until a command in the
+    /// Waits until the agent of a container's machine is connected, so that a command in the
     /// container works.
     pub async fn until_reached(&self, name: &str, seconds: u64) {
         let reached =

@@ -1,5 +1,4 @@
-//! CloudBroker for tests: the simulator that a cluster rents from, and the `cloudsetup.xml` that
-//! says so.
+//! CloudBroker for tests: the simulator that a cluster rents from, and the `cloudsetup.xml` for it.
 
 use crate::run;
 use micado_cloudbroker::{Config, DockerMachines, MachineKind, Pace, Simulator, Spelling};
@@ -10,14 +9,13 @@ use std::{
     process::Command,
 };
 
-/// The account.
 pub const USER: &str = "tester@example.net";
-/// Its password: what must never be seen anywhere.
+/// Password; it must never appear anywhere.
 pub const PASSWORD: &str = "correct-horse-battery-staple";
-/// What boots: made by `scripts/cloudbroker-image/build`.
+/// Image of the machines, made by `scripts/cloudbroker-image/build`.
 const IMAGE: &str = "micado-cloudbroker:latest";
 
-/// What a cluster rents from.
+/// Settings of the simulator and the account.
 #[derive(Debug, Clone)]
 pub struct Rented {
     /// Machines that boot, or records only.
@@ -26,13 +24,13 @@ pub struct Rented {
     pub stock: bool,
     /// `jobs` or `instances`.
     pub rent: &'static str,
-    /// Of the statuses.
+    /// Duration of the statuses.
     pub pace: Pace,
-    /// Of the answers.
+    /// Notation of the answers.
     pub spelling: Spelling,
-    /// Seconds until the client gives a call up.
+    /// The client's time-out of a call, in seconds.
     pub call_timeout: u32,
-    /// Seconds until a machine is given up.
+    /// Time for a machine to join, in seconds.
     pub join_timeout: u32,
 }
 
@@ -51,7 +49,7 @@ impl Default for Rented {
 }
 
 impl Rented {
-    /// Records only: enough for all that does not look into a machine.
+    /// Records only: sufficient for tests that do not look into a machine.
     #[must_use]
     pub fn records() -> Self {
         Self {
@@ -61,7 +59,7 @@ impl Rented {
         }
     }
 
-    /// Starts the simulator, its machines on this network of the engine at this endpoint.
+    /// Starts the simulator, with its machines on this network of the engine at this endpoint.
     pub(crate) async fn start(&self, endpoint: &str, network: &str, folder: &Path) -> Simulator {
         let mut config = Config {
             user: USER.to_owned(),
@@ -94,7 +92,7 @@ impl Rented {
             .unwrap_or_else(|error| panic!("the simulator: {error}"))
     }
 
-    /// The `cloudsetup.xml` that rents from there, its credentials beside it in this folder.
+    /// The `cloudsetup.xml` for this simulator, with its credentials' file in this folder.
     #[must_use]
     pub fn xml(&self, url: &str, folder: &Path) -> String {
         write_credentials(folder, PASSWORD);
@@ -128,7 +126,7 @@ pub fn write_credentials(folder: &Path, password: &str) {
     fs::rename(&aside, &path).expect("the credentials, in their place");
 }
 
-/// The agent as machines get it that have none.
+/// Path of the agent for machines with an image that lacks it.
 pub(crate) fn agent() -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/node-agent/build");
     let done = Command::new(&script)
@@ -142,7 +140,7 @@ pub(crate) fn agent() -> String {
     String::from_utf8_lossy(&done.stdout).trim().to_owned()
 }
 
-/// The package of a node, made as an administrator makes it.
+/// Makes the package of a node, as an administrator would.
 fn package(folder: &Path) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/package");
     let done = Command::new(&script)

@@ -1,5 +1,5 @@
-//! A cluster of a test's own: a network, an engine for the manager in a container, and a manager.
-//! All of it goes when it is dropped.
+//! A cluster for one test: a network, an engine for the manager in a container, and a manager.
+//! Dropping it removes all of them.
 
 use crate::{
     Rented, Setup, cloudbroker, diagnosis,
@@ -20,20 +20,18 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// How a cluster is made.
+/// Settings of a cluster.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Its clouds.
     pub setup: Setup,
-    /// More arguments for the manager.
+    /// Additional arguments for the manager.
     pub arguments: Vec<&'static str>,
-    /// Whether the cloud is reached through a [`FaultyBroker`].
+    /// Reach the cloud through a [`FaultyBroker`].
     pub faulty: bool,
     /// Rent through CloudBroker, from a simulator, instead of from `setup`.
     pub rented: Option<Rented>,
-    /// Seconds between two turns of the manager's safety net.
+    /// Interval of the manager's ticks, in seconds.
     pub tick: u32,
-    /// Where its records are.
     pub store: Store,
 }
 
@@ -50,7 +48,7 @@ impl Default for Options {
     }
 }
 
-/// A cluster that runs.
+/// A running cluster.
 #[derive(Debug)]
 pub struct Cluster {
     /// The manager's API.
@@ -60,7 +58,7 @@ pub struct Cluster {
     broker: Option<FaultyBroker>,
     simulator: Option<Simulator>,
     boots: Boots,
-    /// Of the HTTPS API: the same for one manager after another.
+    /// Port of the HTTPS API, the same for all managers of the cluster.
     pub(crate) port: u16,
     arguments: Vec<String>,
     manager: Option<Manager>,
@@ -72,7 +70,7 @@ impl Cluster {
     /// Makes a cluster and waits until its manager is ready. Needs a runtime with several threads.
     ///
     /// # Panics
-    /// When a part cannot be made; so it is for all functions.
+    /// If a part cannot be made. The same holds for all functions.
     pub async fn start(options: Options) -> Self {
         let begin = Instant::now();
         let host = Host::connect().await;
@@ -90,7 +88,7 @@ impl Cluster {
                 .to_string_lossy()
                 .to_lowercase()
         );
-        // From here on all that is made is removed, whatever fails.
+        // From here on everything is removed, even after a failure.
         let remains = Remains {
             network: network.clone(),
             folder: folder.clone(),
@@ -121,7 +119,7 @@ impl Cluster {
             ]
             .map(str::to_owned),
         );
-        // The manager is a process of the host's, its engine a container: machines reach the one
+        // The manager is a process of the host, its engine a container: machines reach the manager
         // through the network's gateway. The port outlives the manager.
         let port = free_port();
         arguments.extend([
@@ -170,7 +168,7 @@ impl Cluster {
         cluster
     }
 
-    /// Where the manager's API is.
+    /// Address of the manager's API.
     #[must_use]
     pub fn address(&self) -> String {
         address(&self.remains.folder)
@@ -182,19 +180,18 @@ impl Cluster {
         self.remains.folder.join(name)
     }
 
-    /// The broker that fails on command.
     #[must_use]
     pub fn broker(&self) -> &FaultyBroker {
         self.broker.as_ref().expect("`faulty` was asked for")
     }
 
-    /// What machines are rented from.
+    /// The simulator that machines are rented from.
     #[must_use]
     pub fn simulator(&self) -> &Simulator {
         self.simulator.as_ref().expect("`rented` was asked for")
     }
 
-    /// What its records are in.
+    /// The MongoDB with the cluster's records.
     #[must_use]
     pub fn mongod(&self) -> &Mongod {
         self.mongod
@@ -208,7 +205,7 @@ impl Cluster {
         &self.remains.folder
     }
 
-    /// The number of the manager's process.
+    /// Process id of the manager.
     #[must_use]
     pub fn manager_pid(&self) -> u32 {
         self.manager
@@ -222,8 +219,7 @@ impl Cluster {
         std::fs::write(self.file("cloudsetup.xml"), text).expect("cloudsetup.xml");
     }
 
-    /// What the manager is told, for one with a state folder of its own on the same engine and
-    /// clouds.
+    /// Arguments for another manager with a state folder of its own on the same engine and clouds.
     #[must_use]
     pub fn arguments_of_another(&self, state: &Path) -> Vec<String> {
         std::fs::copy(self.file("cloudsetup.xml"), state.join("cloudsetup.xml"))
@@ -237,7 +233,7 @@ impl Cluster {
         arguments
     }
 
-    /// The end of what its managers wrote.
+    /// Last lines of the logs of its managers.
     #[must_use]
     pub fn manager_log(&self) -> String {
         log_tail(&self.remains.folder, 50)
@@ -256,7 +252,7 @@ impl Cluster {
         .await;
     }
 
-    /// Starts the manager and does not wait.
+    /// Starts the manager without waiting.
     pub fn spawn_manager(&mut self, environment: &[(&str, &str)]) {
         assert!(
             !self.manager.as_mut().is_some_and(Manager::runs),
@@ -274,35 +270,34 @@ impl Cluster {
         self.manager.as_mut().expect("a manager").kill().await;
     }
 
-    /// Whether the manager's process runs.
     pub fn manager_runs(&mut self) -> bool {
         self.manager.as_mut().is_some_and(Manager::runs)
     }
 
-    /// Comes back when the manager has ended by itself.
+    /// Waits until the manager has ended by itself.
     pub async fn manager_ended(&mut self) {
         self.manager.as_mut().expect("a manager").gone().await;
     }
 
-    /// Kills the manager's engine and all that runs on it, as a power cut would.
+    /// Kills the manager's engine and everything on it, as a power cut would.
     pub async fn kill_engine(&self) {
         self.host.kill(&self.engine.id).await;
     }
 
-    /// Starts the manager's engine after it was killed, and waits until it answers.
+    /// Restarts the manager's engine after it was killed, and waits until it answers.
     pub async fn revive_engine(&self) {
         self.host.start(&self.engine.id).await;
         self.engine.answers().await;
     }
 
-    /// Launches, and returns what was recorded.
+    /// Launches, and returns the recorded containers.
     pub async fn launch(&self, request: &LaunchRequest) -> ContainerView {
         let launched = self.api.launch(request).await;
         let launched = launched.unwrap_or_else(|error| panic!("launch: {error}"));
         launched.into_iter().next().expect("one container")
     }
 
-    /// How many machines the cloud has booted for this cluster since then.
+    /// Number of machines that the cloud has booted for this cluster since then.
     #[must_use]
     pub fn machines_booted_since(&self, since: SystemTime) -> usize {
         let cluster = std::fs::read_to_string(self.file("cluster-id")).expect("the cluster's id");
@@ -315,7 +310,7 @@ impl Cluster {
         self.engine.import_tools().await;
     }
 
-    /// The engine's tasks that run, each with its container on its machine.
+    /// Running tasks of the engine, each with its container on its machine.
     pub async fn running_tasks(&self) -> BTreeMap<String, String> {
         self.engine.running_tasks().await
     }
@@ -325,8 +320,8 @@ impl Cluster {
         self.engine.services().await
     }
 
-    /// The names that a container has on the network of all: the one that it shares with its
-    /// service's others, and its own.
+    /// Names of a container on the shared network: the one that it shares with its service's other
+    /// containers, and its own.
     pub async fn names_of(&self, container: &str) -> [String; 2] {
         let names = self
             .engine
@@ -336,18 +331,17 @@ impl Cluster {
         names.unwrap_or_else(|| panic!("{container} has no two names on its network"))
     }
 
-    /// What lets workers into the Swarm at present.
+    /// Present worker token of the Swarm.
     pub async fn worker_token(&self) -> String {
         self.engine.worker_token().await
     }
 
-    /// The Swarm's nodes, the manager's own included.
+    /// Nodes of the Swarm, including the manager's own.
     pub async fn nodes(&self) -> Vec<String> {
         self.engine.nodes().await
     }
 
-    /// Quits and forgets all containers, stops all instances, and waits until nothing of either is
-    /// left.
+    /// Removes all containers, stops all instances, and waits until none of either is left.
     pub async fn empty(&self) {
         let view = self.look().await.expect("a manager that answers");
         for container in &view.containers {
@@ -376,7 +370,7 @@ impl Cluster {
         .await;
     }
 
-    /// What the web server of this container answers at its published port.
+    /// Reply of this container's web server at its published port.
     pub async fn ask(&self, name: &str, path: &str) -> String {
         let view = self.look().await.expect("a manager that answers");
         let container = view
@@ -396,7 +390,7 @@ impl Cluster {
         .await
     }
 
-    /// What an HTTP server answers, if it does.
+    /// Reply of an HTTP server, if it replies.
     pub async fn get(&self, address: &str, port: u16, path: &str) -> Option<String> {
         let client = reqwest::Client::builder()
             .no_proxy()
@@ -432,7 +426,7 @@ impl Drop for Cluster {
     }
 }
 
-/// What has to be removed: everything on this network, and this folder.
+/// Resources to remove: everything on this network, and this folder.
 #[derive(Debug)]
 pub(crate) struct Remains {
     pub(crate) network: String,
@@ -440,8 +434,8 @@ pub(crate) struct Remains {
 }
 
 impl Remains {
-    /// On a thread and a runtime of its own: a drop cannot await, and the test's own runtime may be
-    /// going down.
+    /// Runs on a thread and a runtime of its own: a drop cannot await, and the test's own runtime
+    /// may be going down.
     fn on_a_thread(&self, work: impl AsyncFnOnce(&Host, &Self) + Send) {
         let done = std::thread::scope(|scope| {
             let body = || {

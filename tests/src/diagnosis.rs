@@ -1,5 +1,5 @@
-//! What is known of a cluster when a test fails: what the manager shows, what it wrote, and what
-//! the engines have.
+//! Diagnosis of a cluster after a failed test: views of the manager, its log, and the state of the
+//! engines.
 
 use crate::{host::Host, manager::log_tail};
 use bollard::{
@@ -9,9 +9,9 @@ use bollard::{
 use micado_api::{Client, ConnectOptions};
 use std::{fmt::Debug, path::Path, time::Duration};
 
-/// Lines of the manager's log.
+/// Number of lines of the manager's log.
 const LOG_LINES: usize = 80;
-/// A cluster that is broken may not answer at all.
+/// Time-out: a broken cluster may not answer at all.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Prints all of it to stderr.

@@ -17,9 +17,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The image of nodes; without `/etc/micado/manager` it just runs an engine.
+/// Image of nodes; without `/etc/micado/manager` it just runs an engine.
 const NODE_IMAGE: &str = "micado-node:latest";
-/// What the manager's engine must have: the registry's image, and the one that tests launch.
+/// Images for the manager's engine: the registry, and the one that tests launch.
 const IMAGES: [&str; 2] = ["micado-registry:latest", "micado-web:latest"];
 /// Time-out of one request, in seconds.
 const TIMEOUT: u64 = 60;
@@ -29,15 +29,15 @@ const TIMEOUT: u64 = 60;
 pub(crate) struct Engine {
     /// Its container on the host's engine.
     pub(crate) id: String,
-    /// Where machines reach it.
+    /// Address for machines.
     pub(crate) address: String,
     folder: PathBuf,
     pub(crate) docker: Docker,
 }
 
 impl Engine {
-    /// Starts it on this network, with its socket and its certificates in this folder, and gives it
-    /// the images it needs.
+    /// Starts it on this network, with its socket and its certificates in this folder, and loads
+    /// its images.
     pub(crate) async fn start(host: &Host, network: &str, folder: &Path) -> Self {
         let socket = socket(folder);
         for below in [socket.parent().expect("it has one"), &certificates(folder)] {
@@ -58,7 +58,7 @@ impl Engine {
             .get(network)
             .and_then(|endpoint| endpoint.ip_address.clone())
             .expect("the engine's address");
-        // The client wants the socket to be there already.
+        // The client requires an existing socket.
         let connect = async || {
             Docker::connect_with_unix(&socket.display().to_string(), TIMEOUT, API_DEFAULT_VERSION)
                 .ok()
@@ -83,7 +83,7 @@ impl Engine {
         .await;
     }
 
-    /// What the manager is told of it.
+    /// Arguments for the manager.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let (socket, certificates) = (socket(&self.folder), certificates(&self.folder));
         [
@@ -96,7 +96,7 @@ impl Engine {
         .collect()
     }
 
-    /// From engine to engine, in pieces: no image is held whole.
+    /// Copies images from engine to engine in pieces, without holding a whole image.
     async fn load(&self, host: &Host) {
         for image in IMAGES {
             let name = image.split(':').next().unwrap_or(image);
@@ -163,7 +163,7 @@ impl Engine {
             .expect("the image `micado-tools`");
     }
 
-    /// The tasks that run and are to run, each with its container's id on its node.
+    /// Running tasks that are to run, each with its container's id on its node.
     pub(crate) async fn running_tasks(&self) -> BTreeMap<String, String> {
         let tasks = self
             .docker
@@ -195,8 +195,8 @@ impl Engine {
             .collect()
     }
 
-    /// The names that a container of ours has on its network: the one that all of its service
-    /// share, and its own.
+    /// Names of a container of ours on its network: the one that its service's containers share,
+    /// and its own.
     pub(crate) async fn names_of(&self, container: &str) -> Option<Vec<String>> {
         let services = self
             .docker
@@ -215,7 +215,7 @@ impl Engine {
         spec.task_template?.networks?.into_iter().next()?.aliases
     }
 
-    /// What lets workers into its Swarm at present.
+    /// Present worker token of its Swarm.
     pub(crate) async fn worker_token(&self) -> String {
         let swarm = self.docker.inspect_swarm().await.expect("the Swarm");
         swarm
@@ -224,7 +224,7 @@ impl Engine {
             .expect("its worker token")
     }
 
-    /// The host names of all nodes, the manager's own included.
+    /// Host names of all nodes, including the manager's own.
     pub(crate) async fn nodes(&self) -> Vec<String> {
         let nodes = self
             .docker

@@ -1,5 +1,5 @@
 //! A broker that fails on command: a proxy in front of the host engine's socket that loses answers,
-//! refuses, or keeps callers waiting.
+//! refuses, or stalls.
 
 use std::{
     io,
@@ -12,24 +12,23 @@ use tokio::{
     sync::Notify,
 };
 
-/// Callers send the head of a request in one piece, so one read has it.
+/// Size of a read. Callers send the head of a request in one piece, so one read contains it.
 const BUFFER: usize = 64 << 10;
 
-/// What becomes of a request.
+/// Fault of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It is carried out, and its answer is lost.
+    /// Executed; the answer is lost.
     LoseAnswer,
-    /// It is not carried out, and answered with this status; with 200 that is a lie.
+    /// Not executed; answered with this status, falsely in case of 200.
     Answer(u16),
-    /// Its connection is closed before it is carried out.
+    /// Not executed; the connection is closed.
     Refuse,
-    /// It waits until the faults are over, and is then carried out, whether or not its caller is
-    /// still there.
+    /// Held until [`FaultyBroker::mend`], then executed, even if its caller is gone.
     Stall,
 }
 
-/// How often a fault happens, and to which requests: those whose first line contains a word, as in
+/// Number of faults left, and the requests concerned: those with a word in their first line, as in
 /// `POST /v1.41/containers/create?name=x`.
 #[derive(Debug)]
 struct Rule {
@@ -45,7 +44,7 @@ struct Shared {
     over: Notify,
 }
 
-/// The proxy; it forwards everything that it has no rule for.
+/// The proxy; it forwards everything without a rule.
 #[derive(Debug)]
 pub struct FaultyBroker {
     socket: PathBuf,
@@ -72,12 +71,12 @@ impl FaultyBroker {
         Self { socket, shared }
     }
 
-    /// Where the manager is told that the cloud is.
+    /// Endpoint of the cloud for the manager.
     pub(crate) fn endpoint(&self) -> String {
         format!("unix://{}", self.socket.display())
     }
 
-    /// The next `times` requests whose first line contains this word go wrong.
+    /// Adds a fault of the next `times` requests with this word in their first line.
     pub fn fail(&self, fault: Fault, word: &str, times: u32) {
         lock(&self.shared.rules).push(Rule {
             fault,
@@ -86,13 +85,13 @@ impl FaultyBroker {
         });
     }
 
-    /// Nothing goes wrong any more; what is stalled goes on.
+    /// Removes all rules; stalled requests continue.
     pub fn mend(&self) {
         lock(&self.shared.rules).clear();
         self.shared.over.notify_waiters();
     }
 
-    /// How many requests went wrong.
+    /// Number of faults so far.
     #[must_use]
     pub fn happened(&self) -> u32 {
         *lock(&self.shared.happened)
@@ -100,7 +99,7 @@ impl FaultyBroker {
 }
 
 impl Shared {
-    /// What goes wrong with what a caller sends, if it is a request that a rule is for and not a
+    /// Fault of a caller's piece, if it is the head of a request that matches a rule, and not a
     /// piece of a body.
     fn fault_of(&self, piece: &[u8]) -> Option<Fault> {
         let first_line = std::str::from_utf8(piece.split(|byte| *byte == b'\r').next()?)
@@ -120,7 +119,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One caller's connection. A connection that fails is closed, as it would be without a proxy.
+/// Serves one caller's connection. A failed connection is closed, as it would be without a proxy.
 async fn serve(mut client: UnixStream, target: PathBuf, shared: Arc<Shared>) -> io::Result<()> {
     let mut engine = UnixStream::connect(&target).await?;
     let (mut request, mut answer) = (vec![0; BUFFER], vec![0; BUFFER]);
@@ -148,8 +147,8 @@ async fn serve(mut client: UnixStream, target: PathBuf, shared: Arc<Shared>) -> 
     }
 }
 
-/// Answers as an engine that cannot, and takes what the caller still sends: closed too early, the
-/// caller would see a broken pipe and no answer.
+/// Answers as a failing engine, and reads the rest of the request: if closed too early, the caller
+/// would see a broken pipe and no answer.
 async fn answer_and_drain(mut client: UnixStream, status: u16) -> io::Result<()> {
     let body = r#"{"message":"the cloud is out of order"}"#;
     let head = format!(

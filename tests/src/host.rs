@@ -1,5 +1,5 @@
-//! The engine that hosts everything a test makes: networks and containers with our labels, looked
-//! at and removed behind the manager's back.
+//! The engine that hosts everything a test makes: networks and containers with our labels, observed
+//! and removed past the manager.
 
 use crate::run::{self, FOLDER_LABEL, FOLDER_PREFIX, OWNER_LABEL, RUN_LABEL};
 use bollard::{
@@ -21,11 +21,11 @@ use std::{
     time::SystemTime,
 };
 
-/// The labels of a machine's container that say which instance it is, and of which cluster.
+/// Labels of a machine's container: its instance and cluster.
 const INSTANCE: &str = "micado.instance";
 const TAG: &str = "micado.tag";
 const CLUSTER: &str = "micado.cluster";
-/// The name under which a machine of the CloudBroker simulator was ordered: it knows no more of us.
+/// Label with the name in a CloudBroker simulator's order: it has no other label of ours.
 const ORDER: &str = "cloudbroker.name";
 
 /// The host's engine.
@@ -35,12 +35,12 @@ pub(crate) struct Host {
     pub(crate) endpoint: String,
 }
 
-/// The machines that were booted: when, and of which cluster.
+/// Booted machines: time and cluster of each.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Boots(Arc<Mutex<Vec<(SystemTime, String)>>>);
 
 impl Boots {
-    /// How many of this cluster since then, whatever became of them.
+    /// Number of machines of this cluster since then, including removed ones.
     pub(crate) fn since(&self, since: SystemTime, cluster: &str) -> usize {
         self.0
             .lock()
@@ -56,16 +56,14 @@ impl Boots {
 pub struct HostContainer {
     /// The engine's id.
     pub id: String,
-    /// Its tag.
     pub tag: String,
-    /// Which instance.
     pub instance: String,
     /// `running`, `exited` and so on.
     pub state: String,
 }
 
 impl Host {
-    /// The engine at `DOCKER_HOST`, or at the default socket.
+    /// Connects to the engine at `DOCKER_HOST`, or at the default socket.
     pub(crate) async fn connect() -> Self {
         let endpoint =
             std::env::var("DOCKER_HOST").unwrap_or_else(|_| local::DEFAULT_ENDPOINT.to_owned());
@@ -77,7 +75,7 @@ impl Host {
         Self { docker, endpoint }
     }
 
-    /// A network for a cluster; its labels say whose it is, so that it can be swept when that
+    /// Makes a network for a cluster. Its labels name its owner, so that it can be swept once that
     /// process is gone.
     pub(crate) async fn make_network(&self, name: &str, folder: &Path) {
         let labels = [
@@ -97,7 +95,7 @@ impl Host {
             .expect("a network for the cluster");
     }
 
-    /// Where the host is reached from a network.
+    /// Address of the host on a network.
     pub(crate) async fn gateway(&self, network: &str) -> String {
         let found = self
             .docker
@@ -111,7 +109,7 @@ impl Host {
             .expect("a bridge network's gateway")
     }
 
-    /// Everything on a network, running or not.
+    /// All containers on a network, running or not.
     pub(crate) async fn on_network(&self, network: &str) -> Vec<ContainerSummary> {
         let filters: HashMap<_, _> = [("network".to_owned(), vec![network.to_owned()])].into();
         let options = ListContainersOptionsBuilder::default()
@@ -158,8 +156,8 @@ impl Host {
             .collect()
     }
 
-    /// Takes note, from now on, of every machine that is booted. The engine's own memory of events
-    /// is short, and everybody's.
+    /// Records every machine that is booted from now on. The engine's own memory of events is
+    /// short, and shared.
     pub(crate) fn watch_boots(&self) -> Boots {
         let filters: HashMap<_, _> = [
             ("type", "container"),
@@ -188,7 +186,7 @@ impl Host {
         boots
     }
 
-    /// Runs a script in a container and returns what it prints.
+    /// Runs a script in a container and returns its output.
     pub(crate) async fn run(&self, id: &str, script: &str) -> String {
         let cmd = ["bash", "-c", script].map(str::to_owned).to_vec();
         let config = ExecConfig {
@@ -257,7 +255,7 @@ impl Host {
     }
 
     async fn remove(&self, id: String) {
-        // One that is not running cannot be killed, and need not be.
+        // A container that does not run cannot be killed.
         let _ = self.docker.kill_container(&id, None).await;
         local::remove_cgroups(&id).await;
         let options = RemoveContainerOptionsBuilder::default()
@@ -269,7 +267,7 @@ impl Host {
         }
     }
 
-    /// Removes what tests left whose process was killed.
+    /// Removes remains of tests with a killed process.
     pub(crate) async fn sweep(&self) {
         let filters: HashMap<_, _> = [("label".to_owned(), vec![OWNER_LABEL.to_owned()])].into();
         let options = ListNetworksOptionsBuilder::default()
@@ -297,7 +295,7 @@ impl Host {
     }
 }
 
-/// Only what a test made.
+/// Removes a folder if a test made it.
 fn remove_folder(folder: &Path) {
     if folder
         .file_name()

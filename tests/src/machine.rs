@@ -1,10 +1,9 @@
-//! The machines of a cluster, looked at and maltreated behind the manager's back.
+//! Machines of a cluster, observed and damaged past the manager.
 
 use crate::{Cluster, HostContainer};
 use std::collections::BTreeMap;
 
 impl Cluster {
-    /// The machines that the cloud has.
     pub async fn machines(&self) -> Vec<HostContainer> {
         self.host.machines(&self.remains.network).await
     }
@@ -27,7 +26,7 @@ impl Cluster {
             .unwrap_or_else(|| panic!("no machine has the tag {tag}"))
     }
 
-    /// A machine loses power.
+    /// Cuts a machine's power.
     pub async fn kill_machine(&self, tag: &str) {
         self.host.kill(&self.machine(tag).await.id).await;
     }
@@ -37,36 +36,36 @@ impl Cluster {
         self.host.run(&self.machine(tag).await.id, script).await
     }
 
-    /// Nothing passes any more between a machine and the manager's API: its agent is cut off, and
-    /// Swarm is not. No connection is told.
+    /// Drops packets between a machine and the manager's API: its agent is cut off, its Swarm node
+    /// is not. No connection is closed.
     pub async fn cut_agent(&self, tag: &str) {
         let port = self.port;
         self.on_machine(tag, &format!("iptables -I OUTPUT -p tcp --dport {port} -j DROP && iptables -I INPUT -p tcp --sport {port} -j DROP")).await;
     }
 
-    /// What [`Cluster::cut_agent`] cut is whole again.
+    /// Ends [`Cluster::cut_agent`].
     pub async fn mend_agent(&self, tag: &str) {
         let port = self.port;
         self.on_machine(tag, &format!("iptables -D OUTPUT -p tcp --dport {port} -j DROP && iptables -D INPUT -p tcp --sport {port} -j DROP")).await;
     }
 
-    /// Nothing passes any more between a machine and all others.
+    /// Drops packets between a machine and all others.
     pub async fn cut_off(&self, tag: &str) {
         self.on_machine(tag, "iptables -t raw -I OUTPUT -o eth0 -j DROP && iptables -t raw -I PREROUTING -i eth0 -j DROP").await;
     }
 
-    /// What [`Cluster::cut_off`] cut is whole again.
+    /// Ends [`Cluster::cut_off`].
     pub async fn mend(&self, tag: &str) {
         self.on_machine(tag, "iptables -t raw -D OUTPUT -o eth0 -j DROP && iptables -t raw -D PREROUTING -i eth0 -j DROP").await;
     }
 
-    /// The number of the agent's process on a machine.
+    /// Process id of the agent on a machine.
     pub async fn agent_pid(&self, tag: &str) -> String {
         self.on_machine(tag, "pidof micado-node || true").await
     }
 
-    /// What the kernel counts for the one container that runs on a machine: the moment, in
-    /// milliseconds since the Unix epoch, and the CPU time until then, in nanoseconds.
+    /// Kernel counters of the one running container of a machine: the time, in milliseconds since
+    /// the Unix epoch, and the CPU time until then, in nanoseconds.
     pub async fn cpu_counted(&self, tag: &str) -> (u64, u64) {
         let script = r"
             pid=$(docker inspect --format '{{.State.Pid}}' $(docker ps --quiet))
@@ -86,7 +85,7 @@ impl Cluster {
         (at, used)
     }
 
-    /// The most memory that the manager ever had, in MiB.
+    /// Peak of the manager's memory, in MiB.
     #[must_use]
     pub fn manager_peak(&self) -> u64 {
         peak(
@@ -95,7 +94,7 @@ impl Cluster {
         )
     }
 
-    /// The most memory that the agent on a machine ever had, in MiB.
+    /// Peak of memory of the agent on a machine, in MiB.
     pub async fn agent_peak(&self, tag: &str) -> u64 {
         peak(
             &self
@@ -104,8 +103,8 @@ impl Cluster {
         )
     }
 
-    /// The containers that run on all machines, by the engines' ids, each with when it was started
-    /// and as which process.
+    /// Running containers of all machines, by the engines' ids, each with its start time and
+    /// process.
     pub async fn containers_started(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
         for machine in self.machines().await {
@@ -121,7 +120,7 @@ impl Cluster {
     }
 }
 
-/// Of a process, by its `status` in `/proc`, which counts in KiB.
+/// Peak of a process, from its `status` in `/proc`, which counts in KiB.
 fn peak(status: &str) -> u64 {
     let line = status
         .lines()

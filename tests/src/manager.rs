@@ -1,5 +1,5 @@
-//! The manager under test, as a process of its own: a debug build of `micado`, so that its fault
-//! points are there.
+//! The manager under test, as a process of its own: a debug build of `micado`, which has the fault
+//! points.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,12 +9,12 @@ use std::{
 };
 use tokio::process::{Child, Command};
 
-/// Where a manager writes its number, for a later sweep.
+/// File with the process id of a manager, for a later sweep.
 const PID: &str = "manager.pid";
-/// Everything that the managers of a cluster wrote, one after another.
+/// File with the output of all managers of a cluster, one after another.
 const LOG: &str = "manager.log";
 
-/// A manager that runs.
+/// A running manager.
 #[derive(Debug)]
 pub(crate) struct Manager {
     child: Child,
@@ -44,27 +44,26 @@ impl Manager {
         Self { child }
     }
 
-    /// Kills it as a power cut would, and returns when it is gone.
+    /// Kills it as a power cut would, and waits until it is gone.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.expect("kill -9 of the manager");
     }
 
-    /// Comes back when it is gone by itself.
+    /// Waits until it ends by itself.
     pub(crate) async fn gone(&mut self) {
         self.child.wait().await.expect("the manager's end");
     }
 
-    /// The number of its process, until its end was noted.
+    /// Process id, until its end was noted.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// Whether it runs.
     pub(crate) fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Tells it to die, and waits for nothing.
+    /// Kills it without waiting.
     pub(crate) fn end(&mut self) {
         let _ = self.child.start_kill();
     }
@@ -78,15 +77,14 @@ fn log_file(folder: &Path) -> File {
         .expect("the manager's log")
 }
 
-/// The last lines that the managers of this folder wrote.
+/// Last lines of the log in this folder.
 pub(crate) fn log_tail(folder: &Path, lines: usize) -> String {
     let text = fs::read_to_string(folder.join(LOG)).unwrap_or_default();
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// Ends the manager of a test that was killed, if it still runs: only a process that was started on
-/// this folder.
+/// Ends the orphaned manager of a killed test: only a process that was started on this folder.
 pub(crate) fn end_orphan(folder: &Path) {
     let Ok(pid) = fs::read_to_string(folder.join(PID)) else {
         return;
@@ -104,10 +102,10 @@ pub(crate) fn end_orphan(folder: &Path) {
     }
 }
 
-/// The `micado` under test: `MICADO_BIN`, else the one beside the test's own program.
+/// Path of the `micado` under test: `MICADO_BIN`, else the one beside the test's own program.
 ///
 /// # Panics
-/// When it is not there.
+/// If it does not exist.
 #[must_use]
 pub fn micado() -> PathBuf {
     let beside = || {
@@ -129,7 +127,7 @@ pub fn micado() -> PathBuf {
     path
 }
 
-/// A port that nobody listens on.
+/// A free port.
 #[must_use]
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")

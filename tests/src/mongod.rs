@@ -1,5 +1,5 @@
-//! MongoDB for clusters under test: a database on the server that tests share, or a server of a
-//! test's own, which may be frozen and killed.
+//! MongoDB for clusters under test: a database on the server that tests share, or a server of its
+//! own, which may be frozen and killed.
 
 use micado_mongod::Server;
 use mongodb::{
@@ -9,10 +9,10 @@ use mongodb::{
 };
 use std::{path::Path, time::Duration};
 
-/// For looking into a database, and for dropping it: a server that is gone keeps no test waiting.
+/// Time-out for reading and dropping a database, so that a dead server delays no test.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where the records of a cluster under test are.
+/// Location of the records of a cluster under test.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Store {
     /// In a file of the state folder.
@@ -24,7 +24,7 @@ pub enum Store {
     OwnServer,
 }
 
-/// The database of one cluster, dropped with this.
+/// The database of one cluster. Dropping this drops it.
 #[derive(Debug)]
 pub struct Mongod {
     url: String,
@@ -52,16 +52,16 @@ impl Mongod {
         }
     }
 
-    /// What the manager is told of it.
+    /// URL for the manager.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// All documents of a collection, as a person sees them: without the sealed records.
+    /// Returns all documents of a collection without the sealed records.
     ///
     /// # Panics
-    /// When the server does not answer.
+    /// If the server does not answer.
     pub async fn documents(&self, collection: &str) -> Vec<Document> {
         let database = database(&self.url).await.expect("a URL");
         let found = database
@@ -76,25 +76,25 @@ impl Mongod {
         documents
     }
 
-    /// Its server answers nobody until [`Mongod::thaw`], and breaks no connection.
+    /// Stops its server from answering until [`Mongod::thaw`], without closing connections.
     pub fn freeze(&self) {
         self.signal("-STOP");
     }
 
-    /// Its server goes on.
+    /// Ends [`Mongod::freeze`].
     pub fn thaw(&self) {
         self.signal("-CONT");
     }
 
-    /// Its server dies as of a power cut.
+    /// Kills its server as a power cut would.
     pub fn kill(&self) {
         self.signal("-KILL");
     }
 
-    /// Starts its server again on what it left.
+    /// Restarts its server on its existing data.
     ///
     /// # Panics
-    /// When it does not take writes within half a minute.
+    /// If it does not take writes within half a minute.
     pub fn restart(&self) {
         self.own().restart();
     }
@@ -113,7 +113,7 @@ impl Mongod {
             .expect("`Store::OwnServer` was asked for")
     }
 
-    /// Whoever shares the server does not find what we left.
+    /// Drops the database, so that other users of the server do not find it.
     async fn drop_database(&self) -> mongodb::error::Result<()> {
         let database = database(&self.url).await?;
         database.drop().await?;
@@ -130,7 +130,7 @@ async fn database(url: &str) -> mongodb::error::Result<Database> {
 }
 
 impl Drop for Mongod {
-    /// On a thread and a runtime of its own, as all that a cluster leaves is removed.
+    /// Runs on a thread and a runtime of its own, as the removal of a cluster does.
     fn drop(&mut self) {
         if self.server.is_some() {
             return;

@@ -1,27 +1,27 @@
-//! Which run of the tests this is: the label on what it makes, and the folder that holds its state.
+//! Identity of a test run: the label on everything it makes, and the folder with its state.
 
 use std::{path::PathBuf, sync::LazyLock};
 
-/// On everything that tests make on the host's engine: which run made it.
+/// Label on everything that tests make on the host's engine: the run.
 pub(crate) const RUN_LABEL: &str = "micado.test";
-/// The process that made it, as `PID:START`.
+/// Label with the process that made it, as `PID:START`.
 pub(crate) const OWNER_LABEL: &str = "micado.test.owner";
-/// The folder of its cluster.
+/// Label with the folder of its cluster.
 pub(crate) const FOLDER_LABEL: &str = "micado.test.folder";
-/// What the folders of clusters begin with.
+/// Prefix of the folders of clusters.
 pub(crate) const FOLDER_PREFIX: &str = "e2e-";
 
-/// The name of this run; `scripts/test` gives one, so that it can look for what is left.
+/// Name of this run; `scripts/test` sets one, so that it can find what is left.
 pub(crate) fn name() -> String {
     std::env::var("MICADO_TEST_RUN").unwrap_or_else(|_| owner().clone())
 }
 
-/// Where the folders of clusters are made.
+/// Folder for the folders of clusters.
 pub(crate) fn folder() -> PathBuf {
     std::env::var_os("MICADO_TEST_DIR").map_or_else(std::env::temp_dir, PathBuf::from)
 }
 
-/// This process, told apart from a later one with the same number by its start.
+/// Identity of this process. The start time distinguishes it from a later one with the same id.
 pub(crate) fn owner() -> &'static String {
     static OWNER: LazyLock<String> = LazyLock::new(|| {
         let pid = std::process::id();
@@ -30,7 +30,7 @@ pub(crate) fn owner() -> &'static String {
     &OWNER
 }
 
-/// Whether the process of this label is still there.
+/// Returns true if the process of this label still runs.
 pub(crate) fn is_alive(owner: &str) -> bool {
     let Some((pid, start)) = owner.split_once(':') else {
         return false;
@@ -41,7 +41,7 @@ pub(crate) fn is_alive(owner: &str) -> bool {
         .is_some_and(|found| found == start)
 }
 
-/// When a process began, in the kernel's ticks since boot.
+/// Start of a process, in the kernel's ticks since boot.
 fn start_of(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything; the start is the 20th field after it.

@@ -1,4 +1,4 @@
-//! What a cluster is made from: its `cloudsetup.xml`, and the requests that most tests launch.
+//! Input of a cluster: its `cloudsetup.xml`, and common requests.
 
 use micado_api::{
     LaunchRequest, Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, ServiceSpec,
@@ -13,7 +13,7 @@ const WEB: &str = "micado-web";
 pub struct Setup {
     /// Name, memory, cores and price of each flavour.
     pub flavours: Vec<(&'static str, &'static str, &'static str, &'static str)>,
-    /// Seconds until a machine is given up.
+    /// Time for a machine to join, in seconds.
     pub join_timeout: u32,
 }
 
@@ -31,7 +31,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// A cloud of which only `small` machines can be had.
+    /// A cloud with `small` machines only.
     #[must_use]
     pub fn small() -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Setup {
     }
 }
 
-/// A request to launch the web server for a client, with the default promises and its port
+/// A request to launch the web server for a client, with the default reservation and its port
 /// published on a free port.
 #[must_use]
 pub fn web(client: &str) -> LaunchRequest {
@@ -84,15 +84,15 @@ pub fn web(client: &str) -> LaunchRequest {
     }
 }
 
-/// The same as a job: it is done when its process ends with 0.
+/// Turns a request into a job: it is done when its process ends with 0.
 #[must_use]
 pub fn job(mut request: LaunchRequest) -> LaunchRequest {
     request.spec.restart = micado_api::RestartPolicy::OnFailure(None);
     request
 }
 
-/// A request to launch a container that has a shell and its tools, and does nothing by itself. Its
-/// image is made by [`crate::Cluster::load_tools`].
+/// A request to launch a container with a shell and its tools that does nothing by itself.
+/// [`crate::Cluster::load_tools`] makes its image.
 #[must_use]
 pub fn tools(client: &str) -> LaunchRequest {
     let mut request = web(client);
@@ -104,19 +104,19 @@ pub fn tools(client: &str) -> LaunchRequest {
 
 /// Changes to a request, for short tests.
 pub trait Request: Sized {
-    /// With these settings in its environment.
+    /// Adds environment variables.
     #[must_use]
     fn environment(self, settings: &[&str]) -> Self;
-    /// With a fixed port of the machine instead of a free one.
+    /// Sets a fixed port of the machine instead of a free one.
     #[must_use]
     fn host_port(self, port: u16) -> Self;
-    /// With a volume, mounted at this path.
+    /// Adds a volume, mounted at this path.
     #[must_use]
     fn volume(self, name: &str, path: &str) -> Self;
-    /// With so much memory.
+    /// Sets the memory.
     #[must_use]
     fn memory_mib(self, mib: u64) -> Self;
-    /// With a name, so that repeating it makes no second container.
+    /// Sets a request name, so that repeating it makes no second container.
     #[must_use]
     fn named(self, request: &str) -> Self;
 }

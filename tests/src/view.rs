@@ -1,19 +1,16 @@
-//! What the manager shows, and waiting for it to show something.
+//! Views of the manager, and waiting for them.
 
 use crate::Cluster;
 use micado_api::{ClientError, ContainerState, ContainerView, InstanceState, InstanceView};
 use std::time::{Duration, Instant};
 
-/// Between two looks. The manager tells progress as it happens, but not everything that tests wait
-/// for.
+/// Interval of polling. The manager streams progress, but not everything that tests wait for.
 const POLL: Duration = Duration::from_millis(25);
 
-/// What the manager shows at one moment, with what is over.
+/// Views at one moment, including finished objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
-    /// All instances.
     pub instances: Vec<InstanceView>,
-    /// All containers.
     pub containers: Vec<ContainerView>,
 }
 
@@ -42,7 +39,7 @@ impl View {
         self.instance(tag).filter(|it| it.state == state)
     }
 
-    /// Instances that are neither over nor failed.
+    /// Instances that are neither gone nor failed.
     #[must_use]
     pub fn in_use(&self) -> Vec<&InstanceView> {
         self.instances
@@ -51,7 +48,7 @@ impl View {
             .collect()
     }
 
-    /// The tag of the instance that the container of this name is on.
+    /// Tag of the instance of the container with this name.
     #[must_use]
     pub fn place_of(&self, name: &str) -> Option<String> {
         self.container(name)?
@@ -61,10 +58,10 @@ impl View {
     }
 }
 
-/// Tries until there is something, for at most so many seconds.
+/// Retries until there is a result, for at most this many seconds.
 ///
 /// # Panics
-/// When the time is up, saying what was waited for.
+/// After that time, naming what was waited for.
 pub async fn wait<T>(what: &str, seconds: u64, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let (begin, limit) = (Instant::now(), Duration::from_secs(seconds));
     loop {
@@ -76,16 +73,16 @@ pub async fn wait<T>(what: &str, seconds: u64, mut attempt: impl AsyncFnMut() ->
     }
 }
 
-/// Prints a figure that a test saw.
+/// Prints a measured time.
 pub fn measured(what: &str, time: Duration) {
     println!("measured: {what}: {} ms", time.as_millis());
 }
 
 impl Cluster {
-    /// What the manager shows now.
+    /// Returns the present views.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// If the manager does not answer.
     pub async fn look(&self) -> Result<View, ClientError> {
         let (instances, containers) =
             tokio::try_join!(self.api.instances(true), self.api.containers(true))?;
@@ -95,11 +92,10 @@ impl Cluster {
         })
     }
 
-    /// Looks until it is so. A manager that does not answer is asked again.
+    /// Polls until the condition holds. A manager that does not answer is asked again.
     ///
     /// # Panics
-    /// When it is not so within these seconds; the cluster's end then tells all that is known of
-    /// it.
+    /// After this many seconds; then dropping the cluster prints its diagnosis.
     pub async fn until<T>(
         &self,
         what: &str,

@@ -1,4 +1,4 @@
-//! The store is lost: the next manager takes everything in as it is.
+//! The store is lost: the next manager adopts everything as it is.
 
 use micado_api::{ContainerState, InstanceState, Origin};
 use micado_tests::{Cluster, Options, Setup, View, measured, web};
@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 async fn without_its_store_the_manager_adopts_all_rents_nothing_and_stops_nothing() {
     let mut cluster = Cluster::start(Options {
         setup: Setup::small(),
-        // A manager without the store waits until the one before has expired.
+        // A manager without the store waits until the previous one's lease has expired.
         arguments: vec!["--lease", "5s"],
         ..Options::default()
     })
@@ -70,7 +70,7 @@ async fn without_its_store_the_manager_adopts_all_rents_nothing_and_stops_nothin
     assert_eq!(cluster.machines().await, machines);
     assert_eq!(cluster.machines_booted_since(since), 0);
 
-    // Numbers go on, and the room that is left is found.
+    // Numbers continue, and free room is used.
     let next = cluster.launch(&web("acme")).await.name.to_string();
     assert_eq!(next, "acme_micado-web.3");
     cluster
@@ -80,7 +80,7 @@ async fn without_its_store_the_manager_adopts_all_rents_nothing_and_stops_nothin
     cluster.empty().await;
 }
 
-/// Where each container is, with its service and its settings.
+/// Placement of each container, with its service and its settings.
 fn places(view: &View) -> Vec<String> {
     let mut places: Vec<_> = view
         .containers
@@ -96,7 +96,7 @@ fn places(view: &View) -> Vec<String> {
     places
 }
 
-/// What each instance is.
+/// Identity and size of each instance.
 fn kinds(view: &View) -> Vec<String> {
     let kind = |it: &micado_api::InstanceView| {
         format!(

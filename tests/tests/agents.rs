@@ -1,5 +1,5 @@
-//! The agents of machines die, lose their manager, or are cut off from it: they come back by
-//! themselves, and no container is touched by any of it.
+//! Agents of machines die, lose their manager, or are cut off from it: they reconnect by
+//! themselves, and no container is affected.
 
 use micado_api::{ContainerState, HistoryPoint, HistoryQuery, InstanceState};
 use micado_tests::{Cluster, Fault, Options, Request, Setup, View, measured, tools, wait};
@@ -8,23 +8,24 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// After this an agent that was cut off for long has its connection again: its pauses grow to 15 s,
-/// and an attempt may take 10 s.
+/// Upper bound for an agent to reconnect after a long cut, in seconds: pauses grow to 15 s, and an
+/// attempt may take 10 s.
 const BACK: u64 = 40;
-/// How long the agent's way, or a whole machine, is cut.
+/// Duration of cuts.
 const MINUTE: Duration = Duration::from_secs(60);
-/// After this Swarm would have taken a machine for down that it has not heard of since the cut
-/// began.
+/// Time after which the Swarm would have taken a silent machine for down, in seconds since the
+/// begin of the cut.
 const NOTICED: Duration = Duration::from_secs(125);
-/// The time between two samples, and what a busy machine may add to it, in milliseconds.
+/// Time between two samples, plus a margin for a busy machine, in milliseconds.
 const SAMPLE: u64 = 2_000 + 1_000;
-/// Does nothing. It ends when it is asked to: what Swarm starts again on a machine that was away
-/// does not wait for what ran there before.
+/// Does nothing, and ends on SIGTERM: after a machine was away, the Swarm starts its successor
+/// without waiting for it.
 const IDLE: &str = "trap 'exit 0' TERM; sleep 1000000 & wait";
-/// Burns some of a core, all the time.
+/// Uses a part of a core all the time.
 const BURNS: &str = "trap 'exit 0' TERM; while :; do i=0; while [ $i -lt 120000 ]; do i=$((i+1)); done; sleep 0.1; done";
 
-/// A cluster with one container on each of two machines, both reached, and the machines' tags.
+/// A cluster with one container on each of two machines, both with a connected agent, and the
+/// machines' tags.
 async fn cluster(options: Options, script: &str) -> (Cluster, [String; 2], [String; 2]) {
     let cluster = Cluster::start(Options {
         setup: Setup::small(),
@@ -50,7 +51,7 @@ async fn cluster(options: Options, script: &str) -> (Cluster, [String; 2], [Stri
     (cluster, [names[0].clone(), names[1].clone()], tags)
 }
 
-/// What runs: the engine's tasks, and every container with its process and when that was started.
+/// Running tasks of the engine, and every container with its process and start time.
 async fn running(cluster: &Cluster) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
     (
         cluster.running_tasks().await,
@@ -66,9 +67,8 @@ fn now() -> u64 {
         })
 }
 
-/// The figures of a machine, or of a container, that were measured in this time, with the first
-/// after it, in which its last moment is; waits until they were written down. No moment is in them
-/// twice.
+/// Metrics of a machine or a container for this time, plus the first point after it, which covers
+/// its last moment. Waits until they are recorded, and checks that no time occurs twice.
 async fn figures(cluster: &Cluster, name: &str, from: u64, until: u64) -> Vec<HistoryPoint> {
     let query = HistoryQuery {
         from: Some(from),
@@ -96,7 +96,7 @@ async fn figures(cluster: &Cluster, name: &str, from: u64, until: u64) -> Vec<Hi
     points
 }
 
-/// All of that time was measured, and there are figures of every 10 s of it.
+/// Checks that all of that time was measured, with a point in every 10 s of it.
 fn gapless(points: &[HistoryPoint], since: u64, until: u64) {
     let within = || points.iter().filter(|it| it.at.0 < until);
     let times: Vec<u64> = [since]
@@ -116,8 +116,7 @@ fn gapless(points: &[HistoryPoint], since: u64, until: u64) {
     );
 }
 
-/// The CPU time that the figures of that time add up to, in nanoseconds: of those that reach over
-/// its ends, their share of it.
+/// Total CPU time in that time, in nanoseconds: of points that reach beyond its ends, their share.
 fn cpu(points: &[HistoryPoint], since: u64, until: u64) -> u64 {
     let within = |it: &HistoryPoint| {
         it.at
@@ -167,7 +166,7 @@ async fn agents_outlive_their_own_death_and_the_managers() {
         "the agents ran on"
     );
     assert_eq!(running(&cluster).await, before, "no container was touched");
-    // What was not written down when the manager died was sent again.
+    // The agent has resent what the dead manager had not recorded.
     let until = now();
     for name in [&tags[1], &names[1]] {
         gapless(&figures(&cluster, name, since, until).await, since, until);
@@ -201,7 +200,7 @@ async fn an_agent_that_is_cut_off_for_a_minute_changes_nothing() {
     .await;
     measured("from the cut until the manager knows", begin.elapsed());
 
-    // A machine whose agent has gone is taken last, and all the same before another one is rented.
+    // A machine without a connected agent is used last, but before another one is rented.
     let mut places = Vec::new();
     for _ in 0..3 {
         let late = cluster
@@ -247,7 +246,7 @@ async fn an_agent_that_is_cut_off_for_a_minute_changes_nothing() {
         begin.elapsed(),
     );
     assert_eq!(cluster.agent_pid(&tags[0]).await, agent, "the agent ran on");
-    // What was measured in that minute came late, and came.
+    // Samples of that minute arrived late, but complete.
     let until = now();
     for name in [&tags[0], &names[0]] {
         gapless(&figures(&cluster, name, since, until).await, since, until);
@@ -332,7 +331,7 @@ async fn a_machine_that_is_cut_off_for_a_minute_runs_on_and_every_figure_comes_o
     );
 }
 
-/// Long enough for machines to be given up in a test, and short enough for people to wait.
+/// `--down-timeout` with which machines fail soon enough for a test.
 const QUICK: &str = "15s";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -344,7 +343,7 @@ async fn a_machine_that_is_cut_off_for_longer_is_given_up_and_returned_when_it_c
     };
     let (cluster, names, tags) = cluster(options, IDLE).await;
     let (before, machine) = (running(&cluster).await, cluster.machine(&tags[0]).await.id);
-    // Its cloud cannot take it back for a while, so that it is there when it is whole again.
+    // Its cloud refuses the return for a while, so that the machine exists when the cut ends.
     cluster
         .broker()
         .fail(Fault::Answer(500), &machine, u32::MAX);

@@ -1,10 +1,10 @@
-//! Clouds fail in every way they can: one machine comes of it, or none and a clear reason.
+//! Clouds fail in every way: the result is one machine, or none and a clear reason.
 
 use micado_api::{ContainerState, ContainerView, InstanceState};
 use micado_tests::{Cluster, Fault, Options, Setup, View, measured, wait, web};
 use std::time::{Instant, SystemTime};
 
-/// The lines of requests by which the `local` cloud makes a machine, gives it its files, and starts
+/// Request lines by which the `local` cloud makes a machine, copies its files into it, and starts
 /// it.
 const CREATE: &str = "/containers/create?";
 const FILES: &str = "/archive?";
@@ -118,7 +118,7 @@ async fn a_cloud_that_refuses_leaves_the_container_waiting_with_its_words() {
     );
     assert_eq!(cluster.machines().await, Vec::new());
 
-    // After a pause it is asked again by itself, and now it rents.
+    // After a pause the order is repeated without a request, and now it rents.
     let running = cluster
         .until_container(&name, ContainerState::Running, 60)
         .await;
@@ -169,7 +169,7 @@ async fn a_machine_that_never_joins_is_given_back_and_another_rented() {
     })
     .await;
     let since = SystemTime::now();
-    // Its files are said to be there and are not: it boots, and knows of no Swarm.
+    // Its files are reported as written but are missing: it boots, and knows of no Swarm.
     cluster.broker().fail(Fault::Answer(200), FILES, 1);
     let name = cluster.launch(&web("acme")).await.name.to_string();
     let failed = cluster

@@ -1,5 +1,5 @@
-//! The whole way through CloudBroker, on a simulator whose machines boot: renting by jobs and by
-//! instances, a broker that is away, secrets, and input that is no good.
+//! Everything through CloudBroker, on a simulator with machines that boot: renting by jobs and by
+//! instances, a broker outage, secrets, and invalid input.
 
 use micado_api::{ContainerState, InstanceState};
 use micado_tests::{
@@ -54,7 +54,7 @@ async fn machines_are_rented_as_jobs_and_all_secrets_stay_secret() {
 
     grows_and_shrinks(&cluster).await;
 
-    // One after another, for the first to stop is the last that its container could run on.
+    // One after another: the first to stop is the last that its container could run on.
     cluster.micado(&["stop", "-t", "database01"]).await.ok();
     cluster
         .until_instance("database01", InstanceState::Gone, 60)
@@ -69,7 +69,7 @@ async fn machines_are_rented_as_jobs_and_all_secrets_stay_secret() {
     no_secret_is_seen(&cluster, &credentials).await;
 }
 
-/// A launch rents the smallest that holds it; what is empty is given back by hand.
+/// A launch rents the smallest machine that fits; empty ones are returned by hand.
 async fn grows_and_shrinks(cluster: &Cluster) {
     let begin = Instant::now();
     let name = cluster.launch(&web("acme")).await.name.to_string();
@@ -233,7 +233,7 @@ async fn machines_are_rented_as_instances_of_a_stock_image_set_up_by_cloud_init(
     assert_eq!(cluster.simulator().machines_running(), Vec::new());
 }
 
-/// How long the broker is away: minutes with `scripts/test --full`.
+/// Duration of the broker's outage: minutes with `scripts/test --full`.
 fn outage() -> Duration {
     Duration::from_secs(if std::env::var_os("MICADO_TEST_FULL").is_some() {
         300
@@ -329,7 +329,7 @@ async fn bad_input_is_refused_with_words_and_hammers_nobody() {
     check()
         .await
         .refused(1, &["cloudsetup.xml:", "not well-formed"]);
-    // As the original's, with no sizes: it can be started from, and the planner cannot choose.
+    // In the original's format, without sizes: `start` can use it, the planner cannot.
     let old = xml.lines().map(|line| {
         line.split("<memory>").next().unwrap_or_default().to_owned()
             + if line.contains("<memory>") {
@@ -344,7 +344,7 @@ async fn bad_input_is_refused_with_words_and_hammers_nobody() {
     a_wrong_password_hammers_nobody(&mut cluster, &xml).await;
 }
 
-/// Checks that something is wrong, and that the table of checks names it.
+/// Checks that a fault was found, and that the table of checks names it.
 fn finds(check: &Outcome, words: &[&str]) {
     check.refused(1, &["checks failed"]);
     for word in words {

@@ -1,5 +1,5 @@
-//! The CloudBroker client alone against the simulator: every spelling that the service may have,
-//! and faults at random.
+//! The CloudBroker client alone against the simulator: every notation that the service may use, and
+//! random faults.
 
 use micado_api::{ClusterId, FlavourName, InstanceId, Location, MachineName, Tag};
 use micado_cloudbroker::{CallKind, Config, Fault, Nulls, Pace, Rule, Simulator, Spelling};
@@ -9,7 +9,7 @@ use micado_cloudsetup::{
 use micado_tests::{Rented, cloudbroker, wait};
 use std::time::Duration;
 
-/// Worlds of faults at random. `MICADO_SEEDS` draws more.
+/// Number of worlds with random faults. `MICADO_SEEDS` sets more.
 const SEEDS: u64 = 24;
 
 fn spellings() -> Vec<(&'static str, Spelling)> {
@@ -125,7 +125,7 @@ fn order(cluster: &ClusterId, number: u32) -> Order {
     }
 }
 
-/// A simulator of records, its client as the manager makes it, and the cluster that both are for.
+/// A simulator of records, its client as the manager makes it, and the cluster of both.
 struct World {
     simulator: Simulator,
     broker: CloudBroker,
@@ -167,8 +167,8 @@ impl World {
         Ok(self.broker.list(&self.cluster).await?.pop())
     }
 
-    /// As the manager does it: an order whose answer says nothing is asked again only after a list
-    /// that lacks it. True when it was refused.
+    /// Orders as the manager does: an order with an unknown outcome is repeated only after a list
+    /// that lacks it. True if it was refused.
     async fn order(&self, order: &Order) -> bool {
         for _ in 0..ATTEMPTS {
             match self.broker.launch(order).await {
@@ -190,7 +190,7 @@ impl World {
         .await;
     }
 
-    /// Nothing is left, whatever the client believes.
+    /// Returns true if nothing is left at the broker, whatever the client believes.
     fn is_empty(&self) -> bool {
         self.simulator.jobs().is_empty() && self.simulator.machines_running().is_empty()
     }
@@ -250,7 +250,7 @@ async fn every_spelling_is_understood() {
     }
 }
 
-/// Answers at 200 that do not say that the file is there.
+/// Replies with status 200 that do not confirm the file.
 const NO_RECORD: [&str; 3] = [
     " ",
     "<html><body>Sign in</body></html>",

@@ -5,7 +5,7 @@ use micado_api::{ContainerState, LaunchRequest};
 use micado_tests::{Cluster, Options, Request, Setup, measured, wait, web};
 use std::time::{Instant, SystemTime};
 
-/// Fewer steps than a launch has in any case: if dying ends before, the fault points are not
+/// Lower bound for the steps of a launch: if the manager survives before, the fault points are not
 /// reached.
 const FEWEST_STEPS: u32 = 10;
 
@@ -24,7 +24,7 @@ async fn a_manager_that_dies_at_any_step_of_a_launch_finishes_it_after_a_restart
     println!("a launch that rents a machine has {} steps", step - 1);
 }
 
-/// A launch by a manager that dies at this step, cleaned up after; false when it did not die.
+/// A launch by a manager that dies at this step, then the clean-up; false if it did not die.
 async fn round(cluster: &mut Cluster, step: u32) -> bool {
     let begin = Instant::now();
     let since = SystemTime::now();
@@ -35,8 +35,7 @@ async fn round(cluster: &mut Cluster, step: u32) -> bool {
     if died {
         cluster.start_manager(&[]).await;
     }
-    // The same request once more: whether the first was recorded is nothing that its caller can
-    // know.
+    // Repeat the request: its caller cannot know if the first was recorded.
     let name = cluster.launch(&request).await.name.to_string();
     cluster
         .until_container(&name, ContainerState::Running, 60)
@@ -52,7 +51,7 @@ async fn round(cluster: &mut Cluster, step: u32) -> bool {
     died
 }
 
-/// Asks for a launch until it runs; false when the manager died before.
+/// Repeats a launch until it runs; false if the manager died before.
 async fn launched_by(cluster: &mut Cluster, request: &LaunchRequest) -> bool {
     let mut name = None;
     wait("the launch is done or the manager dead", 60, async || {
@@ -84,7 +83,7 @@ async fn check_that_all_is_there_once(cluster: &Cluster, since: SystemTime) {
     assert_eq!(cluster.machines_booted_since(since), 1, "machines rented");
     let machines = cluster.machines().await;
     assert_eq!(machines.len(), 1, "machines: {machines:?}");
-    // Nodes of machines that were given back are forgotten some seconds later.
+    // Nodes of returned machines are forgotten some seconds later.
     assert_eq!(
         cluster
             .nodes()

@@ -1,4 +1,4 @@
-//! Machines lose power: their containers run elsewhere, on machines that have room or on new ones.
+//! Machines lose power: their containers run elsewhere, on machines with room or on new ones.
 
 use micado_api::{
     CloudName, ContainerState, FlavourName, InstanceState, Location, StartRequest, Tag,
@@ -6,7 +6,7 @@ use micado_api::{
 use micado_tests::{Cluster, Options, Request, Setup, View, measured, tools, wait, web};
 use std::{collections::BTreeMap, time::Instant};
 
-/// How long a container may be away when another machine has room for it.
+/// Upper bound for the absence of a container if another machine has room for it, in seconds.
 const AWAY: u64 = 30;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +126,7 @@ async fn requests_by_name_do_not_go_to_a_machine_that_lost_power_for_long() {
     );
 }
 
-/// The addresses that a name has for this container.
+/// Addresses of a name as resolved in this container.
 async fn found(cluster: &Cluster, container: &str, name: &str) -> Vec<String> {
     let answer = cluster
         .execute(container, &["nslookup", name], b"")

@@ -45,7 +45,7 @@ async fn what_changed_while_the_engine_was_away_is_caught_up() {
         cluster.api.launch(&web("late")).await.is_err(),
         "without the engine nothing is known of the image"
     );
-    // One process ends while nobody looks.
+    // One process ends meanwhile, unobserved.
     let gone = before.container(&ends).expect("it is listed");
     ask_to_end(&cluster, gone).await;
     let begin = Instant::now();
@@ -91,7 +91,7 @@ async fn what_changed_while_the_engine_was_away_is_caught_up() {
     );
     assert_eq!(still.len(), names.len());
 
-    // And everything works: the registry, the network, the API.
+    // Everything works again: the registry, the network, the API.
     let name = cluster.launch(&web("late")).await.name.to_string();
     cluster
         .until_container(&name, ContainerState::Running, 60)
@@ -99,7 +99,7 @@ async fn what_changed_while_the_engine_was_away_is_caught_up() {
     assert!(cluster.ask(&name, "/").await.starts_with("micado-web "));
 }
 
-/// The web server of a container ends with 0.
+/// Makes the web server of a container exit with 0.
 async fn ask_to_end(cluster: &Cluster, container: &micado_api::ContainerView) {
     let port = container
         .ports

@@ -1,5 +1,5 @@
-//! Each call to CloudBroker x each way in which it can go wrong: in the end there is what was asked
-//! for, the broker has no machine that we do not show, and nothing was rented twice.
+//! Each call to CloudBroker x each kind of fault: in the end everything requested exists, the
+//! broker has no machine that we do not show, and nothing was rented twice.
 
 use micado_api::{ContainerState, InstanceState};
 use micado_cloudbroker::{CallKind, Fault, Rule};
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The calls of a machine's life, in its order.
+/// Calls in the life of a machine, in order.
 const CALLS: [CallKind; 7] = [
     CallKind::CreateJob,
     CallKind::Upload,
@@ -21,10 +21,10 @@ const CALLS: [CallKind; 7] = [
     CallKind::DeleteJob,
 ];
 
-/// Within this everything has to be as if nothing had been.
+/// Upper bound for complete recovery.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What can go wrong with a call.
+/// Kind of fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     LostBefore,
@@ -86,23 +86,22 @@ impl Trouble {
     }
 }
 
-/// Whether a call changes nothing, so that the client itself tries it again: it has to fail more
-/// than once to be felt.
+/// Returns true for a call that changes nothing. The client retries it, so it has to fail more than
+/// once to have an effect.
 fn only_reads(call: CallKind) -> bool {
     matches!(call, CallKind::ShowJob | CallKind::ListJobs)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_may_go_wrong_in_every_way() {
-    // Side by side: a cell waits most of its time.
+    // Concurrent lanes: a cell waits most of its time.
     let lanes = futures_util::future::join_all(CALLS.chunks(2).map(lane)).await;
     let matrix: BTreeMap<_, _> = lanes.into_iter().flatten().collect();
     println!("{}", table(&matrix));
     assert_eq!(matrix.len(), CALLS.len());
 }
 
-/// These calls' rows, on a cluster of their own: for each trouble how long it took until all was as
-/// if nothing had been.
+/// Rows of these calls, on a cluster of their own: the time of recovery for each trouble.
 async fn lane(calls: &[CallKind]) -> Vec<(CallKind, Vec<Duration>)> {
     let options = Options {
         rented: Some(Rented::records()),
@@ -202,7 +201,7 @@ async fn cell(cluster: &mut Cluster, call: CallKind, trouble: Trouble) -> Durati
     begin.elapsed()
 }
 
-/// Tries until there is something; a manager that has died is started again.
+/// Retries until there is a result; a dead manager is restarted.
 async fn persist<T>(
     cluster: &mut Cluster,
     what: &str,
@@ -225,8 +224,8 @@ async fn persist<T>(
     }
 }
 
-/// The tag of the machine that this container is to run on, if it is the only one and the broker
-/// says that it runs.
+/// Tag of the machine assigned to this container, if it is the only one and runs according to the
+/// broker.
 async fn booting(cluster: &Cluster, name: &str) -> Option<String> {
     let view = cluster.look().await.ok()?;
     let tag = view.place_of(name)?;
@@ -234,7 +233,7 @@ async fn booting(cluster: &Cluster, name: &str) -> Option<String> {
     (alone && view.instance_in(&tag, InstanceState::Booting).is_some()).then_some(tag)
 }
 
-/// Asks for the machine to be given back; a manager that died meanwhile may have noted it already.
+/// Requests the return of the machine. A manager that died meanwhile may have recorded it already.
 async fn stopped(cluster: &Cluster, tag: &str) -> Option<()> {
     let asked = cluster.api.stop(tag, true).await;
     let noted = |view: &View| {
@@ -244,7 +243,7 @@ async fn stopped(cluster: &Cluster, tag: &str) -> Option<()> {
     (asked.is_ok() || noted(&cluster.look().await.ok()?)).then_some(())
 }
 
-/// How many machines were switched on for what was ordered since there were so many.
+/// Number of machines switched on for orders since there were this many.
 fn booted(cluster: &Cluster, before: usize) -> usize {
     cluster
         .simulator()
@@ -269,7 +268,7 @@ fn table(matrix: &BTreeMap<CallKind, Vec<Duration>>) -> String {
     text
 }
 
-/// One booted run per row: the worst trouble for each call, and a container that really runs in the
+/// One booted run per row: the worst fault of each call, and a container that really runs in the
 /// end.
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_that_boot_come_of_it_too() {

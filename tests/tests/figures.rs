@@ -1,12 +1,12 @@
-//! What machines and containers really use, as people see it, with both stores: measured on rented
-//! machines, shown within a factor of what the load is, and kept.
+//! Metrics of machines and containers as people see them, with both stores: measured on rented
+//! machines, shown within a factor of the real load, and stored.
 
 use micado_api::{ContainerState, LaunchRequest, Timestamp};
 use micado_tests::{Cluster, Options, Request, Setup, Store, measured, tools, wait};
 use serde_json::Value;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A load is seen within so many seconds: a sweep every 2 s, and two for a rate.
+/// Upper bound until a load is shown, in seconds: a sweep every 2 s, and two for a rate.
 const SEEN: u64 = 30;
 const MIB: f64 = 1_048_576.0;
 
@@ -45,7 +45,7 @@ async fn figures_live(store: Store) {
         .await
         .name
         .to_string();
-    // Held by a program whose output nobody reads.
+    // Allocated by a program without output.
     let holds = cluster
         .launch(&script(
             "holds",
@@ -75,7 +75,7 @@ async fn figures_live(store: Store) {
     blind_and_not_unplaceable(&cluster, &tag).await;
 }
 
-/// `top`, `list` and `info` show living figures.
+/// `top`, `list` and `info` show current metrics.
 async fn shown(cluster: &Cluster, burns: &str, holds: &str, tag: &str) {
     let row = |rows: &Value, key: &str, name: &str| {
         rows.as_array()
@@ -97,7 +97,7 @@ async fn shown(cluster: &Cluster, burns: &str, holds: &str, tag: &str) {
         let memory = holds["usage"]["memory"].as_u64()?;
         let machine = row(&top["instances"], "tag", tag);
         let busy = machine["usage"]["cpu"].as_u64()?;
-        // Of one core, on a host that others use too.
+        // Relative to one core, on a host with other load.
         let right = (200_000_000..1_200_000_000).contains(&cpu)
             && (95 << 20..130 << 20).contains(&memory)
             && busy >= cpu / 2;
@@ -141,7 +141,7 @@ async fn shown(cluster: &Cluster, burns: &str, holds: &str, tag: &str) {
     );
 }
 
-/// Past figures, and what a person reads in the database.
+/// Past metrics, and readable fields in the database.
 async fn kept(cluster: &Cluster, store: Store, burns: &str, holds: &str, tag: &str) {
     for name in [burns, holds, tag] {
         let history = async || {
@@ -232,9 +232,9 @@ async fn image_set(cluster: &Cluster, store: Store) {
     }
 }
 
-/// The reason is there as soon as Swarm can know of the end.
+/// The reason is shown as soon as the Swarm can know of the end.
 async fn killed_for_want_of_memory(cluster: &mut Cluster, store: Store) {
-    // The last start of its process is the one that is killed.
+    // The last start of its process is the one that is OOM-killed.
     let name = cluster
         .launch(&script(
             "greedy",
@@ -259,7 +259,7 @@ async fn killed_for_want_of_memory(cluster: &mut Cluster, store: Store) {
         .expect("a view")
         .place_of(&name)
         .expect("a place");
-    // Of all that have ended, the first: by then it may have been started and killed again.
+    // The first of all ended containers: by now it may have been restarted and killed again.
     let ended = "docker ps -aq --filter status=exited | xargs -r docker inspect --format '{{.State.OOMKilled}} {{.State.FinishedAt}}' | sort | sed -n 's/^true //p' | xargs -r -n 1 date +%s%3N -d | sort | head -n 1";
     let ended = Timestamp(
         cluster
@@ -280,11 +280,10 @@ async fn killed_for_want_of_memory(cluster: &mut Cluster, store: Store) {
     cluster.micado(&["quit", "--rm", "-n", &name]).await.ok();
 }
 
-/// What happened is kept: a manager that is started anew, and that no agent tells of it again,
-/// still shows it.
+/// Events are stored: a restarted manager shows them, although no agent reports them again.
 async fn known_after_a_restart(cluster: &mut Cluster, store: Store, name: &str, tag: &str) {
     cluster.cut_agent(tag).await;
-    // By then the refresh has had its turn after all that the agent has told.
+    // By then a refresh has recorded everything that the agent has reported.
     let blind = async || {
         cluster
             .micado(&["top", "--once"])
@@ -356,7 +355,7 @@ async fn known_after_a_restart(cluster: &mut Cluster, store: Store, name: &str, 
     cluster.until("its machine is seen again", 60, sees).await;
 }
 
-/// What happened to a container.
+/// Events of a container.
 async fn events(cluster: &Cluster, name: &str) -> Vec<Value> {
     let events = cluster
         .micado(&["events", "-n", name, "--output", "json"])
@@ -366,7 +365,7 @@ async fn events(cluster: &Cluster, name: &str) -> Vec<Value> {
     events.as_array().cloned().unwrap_or_default()
 }
 
-/// Without its agent a machine is shown as blind, and gets containers all the same.
+/// Without its agent a machine is shown as blind, but still gets containers.
 async fn blind_and_not_unplaceable(cluster: &Cluster, tag: &str) {
     cluster.cut_agent(tag).await;
     let agent = cluster.agent_pid(tag).await;

@@ -1,4 +1,4 @@
-//! The main job: containers are launched, and machines are rented as they need them.
+//! The main purpose: containers are launched, and machines are rented as they need them.
 
 use micado_api::{ContainerState, InstanceState};
 use micado_tests::{Cluster, Options, Setup, measured, wait, web};
@@ -58,8 +58,8 @@ async fn machines_are_rented_when_no_machine_has_room_twice() {
     json_and_tables_say_so(&cluster).await;
 }
 
-/// The worker token that the second machine was told is good for nothing, and neither it nor the
-/// credential is on the machine.
+/// The worker token that the second machine received is invalid, and neither it nor the credential
+/// is on the machine.
 async fn nothing_that_lets_others_in_stays(cluster: &Cluster, told: &str) {
     wait("the worker token is renewed", 30, async || {
         (cluster.worker_token().await != told).then_some(())
@@ -80,7 +80,7 @@ async fn nothing_that_lets_others_in_stays(cluster: &Cluster, told: &str) {
     );
 }
 
-/// How long ago the machine joined.
+/// Time since the machine joined.
 async fn since_joined(cluster: &Cluster, tag: &str) -> Duration {
     let view = cluster.look().await.expect("a view");
     let instance = view.instance(tag).expect("it is listed");

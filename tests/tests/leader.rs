@@ -1,5 +1,5 @@
-//! Two managers, each with a store of its own, on one Swarm: one leads, and nothing is touched by
-//! the other.
+//! Two managers on one Swarm, each with a store of its own: one leads, and the other changes
+//! nothing.
 
 use micado_api::ContainerState;
 use micado_tests::{Cluster, Options, Setup, measured, run_micado, wait, web};
@@ -8,10 +8,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// How long the lease of each manager lasts.
+/// Duration of each manager's lease.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// What must not change: what runs, as which process and since when, and the machines.
+/// Facts that must not change: running containers with process and start time, and the machines.
 async fn facts(cluster: &Cluster) -> (BTreeMap<String, String>, BTreeMap<String, String>, usize) {
     (
         cluster.running_tasks().await,
@@ -35,8 +35,8 @@ async fn one_store_leads_a_swarm_until_an_operator_gives_it_to_another() {
     let (before, since) = (facts(&cluster).await, SystemTime::now());
     let other = tempfile::tempdir_in(cluster.folder()).expect("a folder");
 
-    // Another store is refused, is told by whom, and leaves nothing that a later clean-up of its
-    // own could take for its cluster.
+    // Another store is refused with the leader's name, and leaves nothing that its later clean-up
+    // could take for its own cluster.
     let arguments = cluster.arguments_of_another(other.path());
     let begin = Instant::now();
     let refused = start(&cluster, &arguments).end(b"", 60).await;
@@ -80,7 +80,7 @@ async fn one_store_leads_a_swarm_until_an_operator_gives_it_to_another() {
     assert_eq!(facts(&cluster).await, before);
     assert_eq!(cluster.machines_booted_since(since), 0);
 
-    // Now it is the first store that is refused.
+    // Now the first store is refused.
     cluster.spawn_manager(&[]);
     tokio::time::timeout(LEASE * 2, cluster.manager_ended())
         .await
@@ -98,7 +98,7 @@ fn pid(cluster: &Cluster) -> String {
     format!("(process {})", cluster.manager_pid())
 }
 
-/// What the manager at this address says of a container.
+/// State of a container according to the manager at this address.
 async fn state(address: &str, name: &str) -> Option<String> {
     let arguments = ["list", "-c", "--all", "--output", "json"];
     let outcome = run_micado(&arguments, &[("MICADO_MANAGER", address)]).await;

@@ -1,4 +1,4 @@
-//! The lives of containers: they run, end, fail, are stopped, looked at and forgotten.
+//! Lives of containers: they run, end, fail, are stopped, inspected and removed.
 
 use micado_api::{ContainerState, InstanceState};
 use micado_tests::{Cluster, Options, Request, Setup, View, job, wait, web};

@@ -1,5 +1,5 @@
-//! A cluster whose records are in a MongoDB: its manager dies, the server dies or says nothing, and
-//! in the end everything is there as it was.
+//! A cluster with its records in a MongoDB: the manager dies, the server dies or hangs, and in the
+//! end everything is as before.
 
 use micado_api::{ContainerState, InstanceState};
 use micado_tests::{Cluster, Options, Request, Setup, Store, View, measured, wait, web};
@@ -8,9 +8,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// Longer than the store has for an answer, and a manager's lease lasts.
+/// Longer than the store's time-out of an answer, and than a manager's lease.
 const LONG: Duration = Duration::from_secs(15);
-/// Where a manager dies in the middle of a launch that rents a machine.
+/// Fault points of a manager during a launch that rents a machine.
 const DEATHS: [&str; 4] = [
     "before-commit:1",
     "after-commit:1",
@@ -27,8 +27,8 @@ async fn cluster(store: Store) -> Cluster {
     .await
 }
 
-/// What must be the same before and after: each container's place and state, each machine's state,
-/// what runs, and what was said of it.
+/// State that must be the same before and after: placement and state of each container, state of
+/// each machine, running processes, and decisions.
 #[derive(Debug, PartialEq, Eq)]
 struct Picture {
     containers: BTreeMap<String, (Option<String>, ContainerState)>,
@@ -130,7 +130,7 @@ async fn a_manager_that_dies_finds_everything_in_the_database() {
     cluster.empty().await;
 }
 
-/// What a person reads in a Mongo shell is what `micado list` shows.
+/// A Mongo shell shows the same as `micado list`.
 async fn the_database_says_so(cluster: &Cluster, picture: &Picture) {
     let text = |document: &mongodb::bson::Document, key: &str| {
         document.get_str(key).unwrap_or("-").to_owned()
@@ -193,7 +193,7 @@ async fn a_server_that_says_nothing_or_dies_touches_no_container() {
 
     cluster.mongod().kill();
     without_a_store(&cluster, "it is dead").await;
-    // A manager that is started now waits for a moment, and ends with the store's words.
+    // A manager that is started now waits for a moment, and ends with the store's message.
     cluster.kill_manager().await;
     cluster.spawn_manager(&[]);
     tokio::time::timeout(Duration::from_secs(30), cluster.manager_ended())
@@ -219,7 +219,7 @@ async fn a_server_that_says_nothing_or_dies_touches_no_container() {
         0,
         "nothing was rented"
     );
-    // And everything works: a place that is left, and a machine that is rented.
+    // Everything works again: free room is used, and a machine is rented.
     for _ in 0..2 {
         let name = cluster.launch(&web("late")).await.name.to_string();
         cluster
@@ -229,7 +229,8 @@ async fn a_server_that_says_nothing_or_dies_touches_no_container() {
     cluster.empty().await;
 }
 
-/// The store does not answer for a while: everything runs, and everybody is told.
+/// During an outage of the store everything keeps running, and all requests are refused with the
+/// reason.
 async fn without_a_store(cluster: &Cluster, what: &str) {
     let begin = Instant::now();
     let words = ["the store mongodb://127.0.0.1", "does not answer"];
@@ -257,7 +258,7 @@ async fn without_a_store(cluster: &Cluster, what: &str) {
     );
 }
 
-/// By itself, and as it was.
+/// Recovers without help, unchanged.
 async fn back_again(
     cluster: &Cluster,
     what: &str,

@@ -1,5 +1,5 @@
-//! Machines are emptied and given back: containers move make-before-break, and what cannot move is
-//! not lost by surprise.
+//! Machines are drained and returned: containers move make-before-break, and a container that
+//! cannot move is not lost silently.
 
 use micado_api::{ContainerState, InstanceState};
 use micado_tests::{Cluster, Options, Request, Setup, measured, wait, web};
@@ -83,8 +83,7 @@ async fn stop_moves_containers_before_it_stops_them_and_refuses_what_cannot_move
         .await;
 }
 
-/// `stop` of the first machine, watched at the engine: at no moment is there less than one running
-/// copy.
+/// `stop` of the first machine, observed at the engine: at least one copy runs at any time.
 async fn a_running_copy_is_there_all_the_time(cluster: &Cluster, name: &str) {
     let (begin, stopped) = (Instant::now(), AtomicBool::new(false));
     let watch = async {

@@ -4,9 +4,9 @@
 use micado_api::ContainerState;
 use micado_tests::{Cluster, Options, Setup, run_micado, wait};
 
-/// A request makes no sense.
+/// Exit code of an invalid request.
 const USAGE: i32 = 2;
-/// A request makes sense and cannot be granted.
+/// Exit code of a valid request that was refused.
 const REFUSED: i32 = 1;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,8 +140,8 @@ async fn what_is_wrong_is_named_and_changes_nothing() {
     a_port_that_a_foreign_process_holds(&cluster).await;
 }
 
-/// Swarm finds that out when it starts the container, over and over: it is shown as failing, in the
-/// engine's words, and `launch` says so.
+/// Swarm finds that out when it starts the container, over and over: it is shown as failing with
+/// the engine's message, and `launch` reports that.
 async fn a_port_that_a_foreign_process_holds(cluster: &Cluster) {
     let holds = "perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(LocalPort => 18081, Listen => 1, ReuseAddr => 1) or exit 1; sleep 600' & sleep 0.3; kill -0 $!";
     cluster

@@ -1,5 +1,5 @@
-//! Sessions on containers of rented machines: commands, copies and logs of earlier runs, by way of
-//! the machine's agent, through cuts and the manager's death too, and many at once.
+//! Sessions on containers of rented machines: commands, copies and logs of earlier runs, through
+//! the machine's agent; during cuts and the manager's death too, and many at once.
 
 use futures_util::future::join_all;
 use micado_api::{ContainerState, LaunchRequest};
@@ -15,22 +15,23 @@ use std::{
 };
 use tokio::process::Command;
 
-/// What is copied, in MiB; and when everything is to be tested. The store has no part in it: the
-/// second time a little will do.
+/// Size of a copy, in MiB, and of the second one except in a full run: the store is not involved,
+/// so a little suffices the second time.
 const SIZE: u64 = 100;
 const FULL_SIZE: u64 = 1024;
 const SMALL_SIZE: u64 = 10;
-/// What a pipe holds, in bytes.
+/// Capacity of a pipe, in bytes.
 const PIPE: u64 = 64 << 10;
-/// Who writes without end and has not written for so long cannot.
+/// Time without a write after which an endless writer counts as blocked.
 const STUCK: Duration = Duration::from_secs(1);
-/// By so much the memory of whoever passes a copy on may grow, in MiB, whatever its size.
+/// Upper bound for the growth of memory of a process that forwards a copy, in MiB, whatever the
+/// copy's size.
 const PASSING_ON: u64 = 48;
-/// A session whose machine is cut off ends within so many seconds, and machines are reached again
-/// within so many.
+/// Upper bounds for a session to end after its machine was cut off, and for machines to be
+/// reachable again, in seconds.
 const NOTICED: u64 = 45;
 
-/// A cluster with so many containers on one machine, which is reached, their names, and the
+/// A cluster with this many containers on one machine with a connected agent, their names, and the
 /// machine's tag.
 async fn running(store: Store, count: usize) -> (Cluster, Vec<String>, String) {
     launched(store, &vec![tools("acme"); count]).await
@@ -153,7 +154,7 @@ async fn interrupted(cluster: &Cluster, name: &str) {
     );
 }
 
-/// Nothing of what nobody reads keeps `micado`, or the command behind it, from its end.
+/// A blocked reader keeps neither `micado` nor the command from ending.
 async fn readers_that_stop(cluster: &Cluster, name: &str) {
     let begin = Instant::now();
     let piped = async |verb: &str| {
@@ -181,9 +182,9 @@ async fn readers_that_stop(cluster: &Cluster, name: &str) {
     none_left(cluster, name, "yes").await;
     measured("`yes | head -n 1` and the end of both", begin.elapsed());
 
-    // Its last word goes where nobody reads, too.
+    // Its final message goes to the blocked pipe, too.
     let mut unread = cluster.start_micado_joined(&["execute", "-n", name, "-c", "yes"]);
-    // A write that the full pipe does not take whole is not counted.
+    // A write that the full pipe accepts only in part is not counted.
     let mut seen = (0, Instant::now());
     let is_stuck = async || {
         let wrote = unread.wrote();
@@ -276,7 +277,7 @@ async fn copies(cluster: &Cluster, name: &str, tag: &str, size: u64) {
         "they hold what they pass on"
     );
 
-    // Under another name, and into a folder that is there.
+    // Under another name, and into an existing folder.
     std::fs::write(&there, "short").expect("written");
     for target in ["/data/other", "/data"] {
         cluster
@@ -306,7 +307,7 @@ async fn copies(cluster: &Cluster, name: &str, tag: &str, size: u64) {
         .refused(1, &["/nowhere"]);
 }
 
-/// Fills a file with so many MiB, no two alike.
+/// Fills a file with this many unique MiB.
 fn write_noise(path: &Path, mib: u64) {
     let mut file = BufWriter::new(File::create(path).expect("a file"));
     let mut state = 1_u64;
@@ -321,7 +322,7 @@ fn write_noise(path: &Path, mib: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_through_a_cut_end_with_clear_words_and_the_next_ones_work() {
-    // One for each session: the engine lets nobody else at a container while it copies.
+    // One container for each session: the engine locks a container while it copies.
     let (cluster, names, tag) = running(Store::Embedded, 3).await;
     let [name, to_name, from_name] = [0, 1, 2].map(|number: usize| names[number].as_str());
     // More than can be copied until the cut, and little of it on a disk.
@@ -398,7 +399,7 @@ async fn sessions_through_a_cut_end_with_clear_words_and_the_next_ones_work() {
         .execute(name, &["true"], b"")
         .await
         .refused(1, &["agent", &tag]);
-    // Logs come by Swarm.
+    // Logs come from the Swarm, not from the agent.
     cluster.micado(&["logs", "-n", name]).await.ok();
 
     cluster.mend_agent(&tag).await;
@@ -448,7 +449,7 @@ async fn sessions_through_a_cut_end_with_clear_words_and_the_next_ones_work() {
     .await;
 }
 
-/// Begins to copy out of a container.
+/// Starts a copy out of a container.
 async fn copy_under_way(cluster: &Cluster, out: &str, back: &str) -> Running {
     let copy = cluster.start_micado(&["cp", out, back]);
     wait("a copy from the container is under way", 30, async || {
@@ -458,7 +459,7 @@ async fn copy_under_way(cluster: &Cluster, out: &str, back: &str) -> Running {
     copy
 }
 
-/// A folder of a thousand files, which are one file of 100 MiB under so many names.
+/// A folder with a thousand hard links to one file of 100 MiB.
 fn write_many(folder: &Path) {
     std::fs::create_dir(folder).expect("a folder");
     write_noise(&folder.join("0"), SIZE);
@@ -467,7 +468,7 @@ fn write_many(folder: &Path) {
     }
 }
 
-/// Whether a copy from a container lies somewhere beside where it will be.
+/// Returns true if a temporary folder of a copy exists beside its destination.
 fn asides(folder: &Path) -> bool {
     std::fs::read_dir(folder)
         .expect("the folder")
@@ -475,7 +476,7 @@ fn asides(folder: &Path) -> bool {
         .any(|entry| entry.file_name().to_string_lossy().starts_with(".micado"))
 }
 
-/// Runs until it is told to end, each time with another line in its log, and fails.
+/// Runs until it is asked to end, each time with another line in its log, and fails.
 const FAILS: &str = "echo run $(cat /proc/sys/kernel/random/uuid); while ! test -e /data/end; do sleep 0.1; done; exit 3";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -502,7 +503,7 @@ async fn logs_of_earlier_runs() {
         .await
         .refused(2, &["--follow"]);
 
-    // What tells it may be ended with it.
+    // The command itself may be ended with the container.
     cluster
         .execute(name, &["sh", "-c", ": >/data/end"], b"")
         .await;
@@ -549,8 +550,7 @@ async fn logs_of_earlier_runs() {
     over(&cluster, name, &second).await;
 }
 
-/// Logs of what is over: of one that was stopped the end is kept, one that completed is still
-/// there.
+/// Logs of ended containers: the end is saved for a stopped one, a completed one still exists.
 async fn over(cluster: &Cluster, name: &str, second: &str) {
     cluster.micado(&["quit", "-n", name]).await.ok();
     cluster
@@ -600,7 +600,7 @@ async fn a_manager_that_is_killed_ends_sessions_with_clear_words() {
         "echo up; exec sleep 1000",
     ]);
     assert_eq!(&command.printed().await, b"up\n");
-    // It runs only once something has come by it.
+    // A line for the log: only its arrival shows that the stream of the log runs.
     cluster
         .execute(name, &["sh", "-c", "echo up >/proc/1/fd/1"], b"")
         .await

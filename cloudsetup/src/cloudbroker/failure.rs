@@ -159,7 +159,7 @@ fn first<'e>(element: &'e Element, name: &str) -> Option<&'e Element> {
     element.children.iter().find_map(|child| first(child, name))
 }
 
-/// Tells a web page from an answer of the API.
+/// Distinguishes a web page from an answer of the API.
 fn is_page(body: &str) -> bool {
     let start = body.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     ["<!doctype html", "<html"].iter().any(|opening| {

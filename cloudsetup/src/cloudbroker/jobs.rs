@@ -216,7 +216,7 @@ impl CloudBroker {
                 one,
             )
             .await?;
-        // Whatever name the answer has: this is the requested job.
+        // This is the requested job, whatever name the answer has.
         Ok(Job {
             name: job.name.clone(),
             ..shown

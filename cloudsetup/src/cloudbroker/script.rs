@@ -181,7 +181,7 @@ impl Carrier for Script {
     }
 }
 
-/// A valid credentials file, kept as long as the folder.
+/// A valid credentials file, which exists until the folder is dropped.
 pub(super) fn credentials() -> (tempfile::TempDir, CredentialsFile) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = CredentialsFile(folder.path().join("cbcredentials"));

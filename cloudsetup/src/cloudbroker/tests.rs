@@ -87,7 +87,7 @@ async fn a_job_that_does_not_say_its_cloud_is_known_by_its_region_and_size() {
             )
         })
         .collect();
-    // E is in no cloud of the file: it must be shown somewhere.
+    // No cloud of the file contains E, but it must be shown somewhere.
     assert_eq!(
         flavours,
         [("A", Some("big")), ("D", None), ("E", Some("small"))]

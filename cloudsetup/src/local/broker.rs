@@ -111,8 +111,8 @@ impl Broker for LocalCloud {
 }
 
 impl LocalCloud {
-    /// The machine of this name. A container of that name which is not our machine is an error: it
-    /// must never be touched.
+    /// Finds the machine of this name. A container of that name that is not our machine is an
+    /// error: it must never be touched.
     async fn find(&self, engine: &Docker, name: &str) -> Result<Option<Machine>, BrokerError> {
         // The engine matches names as patterns; pick the exact one here.
         let filters = HashMap::from([("name".to_owned(), vec![format!("^/{name}$")])]);
@@ -154,7 +154,7 @@ impl LocalCloud {
         let request = container::request(order, &self.cloud.name, flavour, &self.config, &host);
         match engine.create_container(Some(options), request).await {
             Ok(_) => {}
-            // The same order was faster, or the name is taken: `find` tells which.
+            // The same order was faster, or the name is taken: `find` distinguishes the two.
             Err(error) if status(&error) == Some(409) => {}
             Err(error) if status(&error) == Some(404) => {
                 let image = &self.config.image;

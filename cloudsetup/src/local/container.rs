@@ -87,8 +87,8 @@ pub(super) fn network(
     }
 }
 
-/// The gateway that engines choose where none is named. It is named all the same: engine 20.10 does
-/// not show the one that it chose for a subnet that was named.
+/// The gateway that engines choose by default. It is set explicitly, because engine 20.10 does not
+/// show the one that it chose for a given subnet.
 fn first_address(subnet: &str) -> Option<String> {
     let network: Ipv4Addr = subnet.split_once('/')?.0.parse().ok()?;
     let first = u32::from(network).checked_add(1)?;
@@ -195,7 +195,7 @@ pub(super) fn request(
     }
 }
 
-/// Rights for an engine in a container, short of `--privileged`: that asks for capabilities which
+/// Rights for an engine in a container, short of `--privileged`: that requests capabilities which
 /// the host itself may lack.
 pub(super) fn rights(unified_cgroups: bool, capabilities: Vec<String>) -> HostConfig {
     HostConfig {

@@ -57,9 +57,9 @@ pub struct LocalCloud {
     cloud: Cloud,
     endpoint: String,
     config: LocalConfig,
-    /// The network's addresses, once they are known: one that was lost is made again with the same,
-    /// because its gateway is where machines reach the manager. Locked while the network is made,
-    /// because an engine makes two of one name.
+    /// The network's addresses, once they are known. A lost network is made again with the same,
+    /// because machines reach the manager at its gateway. Locked while the network is made, because
+    /// an engine would make two of one name.
     subnet: tokio::sync::Mutex<Option<String>>,
 }
 
@@ -115,7 +115,8 @@ impl LocalCloud {
         }
     }
 
-    /// The network's addresses. It is made when absent, with those that it had before.
+    /// Makes the network if it is absent, with the addresses that it had before; returns its
+    /// addresses.
     async fn ensure_network(
         &self,
         engine: &Docker,
@@ -130,7 +131,7 @@ impl LocalCloud {
                 let request = container::network(name, cluster, subnet.as_deref());
                 match engine.create_network(request).await {
                     Ok(_) => {}
-                    // Made by somebody else a moment ago.
+                    // Somebody else has just made it.
                     Err(error) if engine::status(&error) == Some(409) => {}
                     Err(error) => return Err(no_network(name, subnet.as_deref(), error)),
                 }
@@ -165,7 +166,7 @@ impl LocalCloud {
     }
 }
 
-/// The addresses of the network of this name; `None` when there is no such network.
+/// The addresses of the network of this name; `None` if it does not exist.
 async fn inspect(engine: &Docker, name: &str) -> Result<Option<Vec<IpamConfig>>, BrokerError> {
     match engine.inspect_network(name, None).await {
         Ok(network) => Ok(Some(

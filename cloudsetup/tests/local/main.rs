@@ -120,8 +120,8 @@ async fn a_launch_that_was_cut_off_is_finished_by_the_next() {
             );
             let cut =
                 tokio::time::timeout(Duration::from_millis(cut_ms), bed.cloud.launch(&order)).await;
-            // The engine may just be removing the interrupted one: `Unknown` says to ask again,
-            // which the manager does for 30 s.
+            // The engine may just be removing the interrupted one: `Unknown` asks for a repetition,
+            // which the manager tries for 30 s.
             let asked = Instant::now();
             let machine = loop {
                 match bed.cloud.launch(&order).await {
@@ -292,9 +292,10 @@ async fn the_network_is_made_once_and_only_ours_is_removed() {
     .await;
 }
 
-/// Machines are told where the manager is by the network's gateway, so a network that was lost comes
-/// back with its addresses: by the cloud that made it, and by a later one that was told of them. The
-/// engine's own choice would be others, those of the network that was made first and is gone.
+/// Machines receive the manager's address as the network's gateway. So a lost network is made again
+/// with its addresses: by the cloud that made it, and by a later one that is configured with them.
+/// The engine's own choice would differ: it would take the addresses of an earlier, removed
+/// network.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_network_is_made_again_with_its_addresses() {
     with_bed("again", async |bed: &Bed| {
@@ -321,7 +322,7 @@ async fn a_lost_network_is_made_again_with_its_addresses() {
         let again = later.gateway(&bed.cluster).await;
         assert_eq!(again.expect("made by a later one"), before);
 
-        // One that has other addresses than it must have, and one whose addresses are taken.
+        // Requested addresses that differ from the existing ones, and addresses that are taken.
         let other = bed.cloud_on(&bed.network(), Some(&taken));
         let refused = other.gateway(&bed.cluster).await.expect_err("a refusal");
         assert!(refused.to_string().contains(&taken), "{refused}");

@@ -1,5 +1,5 @@
-//! What the benchmarks of the stores share: what agents tell, with figures that are never twice the
-//! same, and how times are reported.
+//! Shared by the benchmarks of the stores: generated reports of agents, with values that never
+//! repeat, and the output of times.
 
 use micado_api::{InstanceId, MemoryBytes, NanoCpus, Timestamp};
 use micado_core::metrics::{ContainerPoint, MachinePoint, Point, Resolution};
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 /// Containers on each instance.
 pub const EACH: usize = 10;
-/// Samples that an agent tells between two refreshes.
+/// Samples that an agent reports between two refreshes.
 pub const TOLD: u64 = 5;
 
-/// A line with the median, the extremes and the count.
+/// Prints a line with the median, the extremes and the count.
 pub fn report(what: &str, mut times: Vec<Duration>) {
     times.sort();
     let ms = |at: usize| times[at].as_secs_f64() * 1e3;
@@ -23,7 +23,7 @@ pub fn report(what: &str, mut times: Vec<Duration>) {
     );
 }
 
-/// What agents tell in ten seconds, with figures as they are: never twice the same.
+/// Reports of agents in ten seconds, with realistic values that never repeat.
 pub fn told(instances: usize, from: Timestamp) -> Vec<Point> {
     let point = |number: usize, step: u64| Point {
         instance: InstanceId::trusted(instance_id(number)),
@@ -66,17 +66,15 @@ fn figures() -> ContainerPoint {
     }
 }
 
-/// A number below this one.
+/// A random number below this one.
 pub fn drawn(below: u64) -> u64 {
     rand::random_range(0..below)
 }
 
-/// An instance's id.
 pub fn instance_id(number: usize) -> String {
     format!("i{number:07}")
 }
 
-/// A container's name.
 pub fn container_name(number: usize) -> String {
     format!("alice_web.{number}")
 }

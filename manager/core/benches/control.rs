@@ -1,5 +1,6 @@
-//! Cost of one event for the control core when nothing changes: a list of machines, a look at the
-//! engine, the safety net's turn, what containers used.
+//! Cost of one event for the control core when nothing changes: a list of machines, an observation
+//! of the engine, a tick, reported use of containers.
+//!
 //! `cargo bench -p micado-core --bench control`
 
 use micado_api::{
@@ -27,7 +28,7 @@ const SETUP: &str = "<s><clouds><c><name>far</name><broker>local</broker><flavou
   </flavours></c></clouds><applications><a><name>Node</name><sname>n</sname><executable>e</executable></a></applications></s>";
 
 fn main() {
-    // Built as a test target too (`cargo test --benches`): then there is nothing to measure.
+    // Built as a test target too (`cargo test --benches`): nothing is measured then.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -86,7 +87,7 @@ fn facts() -> ImageFacts {
     }
 }
 
-/// The tasks of one service, which died and is started again, or runs.
+/// Tasks of one service: running, or failed with a successor that is starting.
 fn one_task(observed: &Observation, died: bool) -> Delta {
     let mut task = observed.tasks[0].clone();
     if died {
@@ -107,7 +108,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// A core that has taken in all of these, as after a lost store, and has come to rest.
+    /// A core that has adopted all of these, as after a lost store, and is settled.
     fn settled(machines: usize, containers: usize) -> Self {
         let config = Config {
             max_instances: None,
@@ -158,7 +159,7 @@ impl Cluster {
         )
     }
 
-    /// What every container used in ten seconds.
+    /// Use of every container in ten seconds.
     fn used(&self) -> Vec<Used> {
         let used = |placed: Placed| Used {
             service: placed.swarm_service,

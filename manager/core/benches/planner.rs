@@ -1,4 +1,5 @@
-//! How fast the planner plans, and how much it rents against what nobody could do without.
+//! Time of planning, and rented capacity compared with a lower bound.
+//!
 //! `cargo bench -p micado-core --bench planner [-- PART_OF_A_NAME]`
 
 use micado_api::{
@@ -14,10 +15,10 @@ use std::{
 
 const RUNS: usize = 7;
 
-/// What every machine keeps for the system.
+/// Memory that every machine reserves for the system.
 const RESERVE: MemoryBytes = MemoryBytes::mib(128);
 
-/// What the containers ask for: MiB and thousandths of a core.
+/// Resources of a container: MiB and thousandths of a core.
 type Needs = fn(&mut Random) -> (u64, u64);
 
 /// A linear congruential generator (Knuth's constants), so that every run measures the same.
@@ -37,7 +38,7 @@ impl Random {
 }
 
 fn main() {
-    // Built as a test target too (`cargo test --benches`): then there is nothing to measure.
+    // Built as a test target too (`cargo test --benches`): nothing is measured then.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -161,8 +162,8 @@ fn offers() -> Vec<Offer> {
     sizes.map(offer).to_vec()
 }
 
-/// Half-full machines, and containers of so many services in no order that need half as much again
-/// as is free.
+/// Half-full machines, and containers of `services` services in random order, which need one and a
+/// half times the free room.
 fn snapshot(
     nodes: usize,
     waiting: usize,
@@ -233,8 +234,7 @@ fn snapshot(
     }
 }
 
-/// Whether the command line asks for it: all is measured without a name, and else what has it as a
-/// part.
+/// Returns true if the command line selects the benchmark: no name, or a part of its name.
 fn wanted(name: &str) -> bool {
     let mut parts = std::env::args()
         .skip(1)
@@ -243,7 +243,7 @@ fn wanted(name: &str) -> bool {
     parts.peek().is_none() || parts.any(|part| name.contains(&part))
 }
 
-/// Seconds that planning takes, the median of several runs, and the plan.
+/// Median time of planning over several runs, in seconds, and the plan.
 fn measure(snapshot: &Snapshot) -> (f64, Vec<Step>) {
     let mut times = Vec::new();
     let mut steps = Vec::new();
@@ -283,7 +283,7 @@ fn cluster(name: &str, snapshot: &Snapshot, rents_freely: bool) {
     }
 }
 
-/// The same with all machines empty.
+/// The same snapshot with all machines empty.
 fn roomy(name: &str, mut snapshot: Snapshot) {
     snapshot
         .nodes
@@ -328,9 +328,9 @@ fn rented(snapshot: &Snapshot, steps: &[Step]) -> (usize, u64) {
     prices.fold((0, 0), |(machines, sum), price| (machines + 1, sum + price))
 }
 
-/// Machines and price below which nobody gets: what is needed less what is free, as if containers
-/// and machines could be cut into pieces; machines as if all were the largest, price as if in the
-/// best proportion of the sizes.
+/// Lower bounds for the number and price of machines: needed less free resources, as if containers
+/// and machines were divisible. The number assumes the largest machines, the price the best mixture
+/// of sizes.
 fn least(snapshot: &Snapshot) -> (u64, u64) {
     let mut short: BTreeMap<&Location, (f64, f64)> = BTreeMap::new();
     for waiting in &snapshot.waiting {
@@ -366,8 +366,8 @@ fn least(snapshot: &Snapshot) -> (u64, u64) {
         })
 }
 
-/// The least price of fractions of machines with so much memory and CPU together: two sizes are
-/// enough, as there are two things to have enough of.
+/// Lowest price of fractions of machines with this much memory and CPU together. Two sizes suffice,
+/// because there are two constraints.
 fn cheapest_mixture(offers: &[Offer], memory: f64, cpu: f64) -> f64 {
     let facts = |offer: &Offer| {
         (
@@ -393,8 +393,8 @@ fn cheapest_mixture(offers: &[Offer], memory: f64, cpu: f64) -> f64 {
     best
 }
 
-/// The textbook's way with the one flavour that makes it cheapest: the largest first (memory and
-/// CPU as shares of the machine, added), each on the first machine that has room.
+/// First-fit decreasing with the one flavour that makes it cheapest: the largest container first
+/// (by the sum of its shares of memory and CPU), each on the first machine with room.
 fn first_fit_decreasing(snapshot: &Snapshot) -> (usize, u64) {
     let with = |offer: &Offer| {
         let share = |needs: Resources| {

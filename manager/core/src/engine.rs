@@ -1,5 +1,5 @@
-//! The container engine: the trait, and what the manager sees through it. `swarm` is Docker in
-//! Swarm mode.
+//! The container engine: its trait, and the data that it shows the manager. The implementation,
+//! `swarm`, is Docker in Swarm mode.
 
 use crate::model::{Container, Copy, Service};
 use futures_util::stream::BoxStream;
@@ -12,156 +12,153 @@ use std::{collections::BTreeSet, sync::Arc};
 /// A Swarm node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SwarmNode {
-    /// Its Swarm id.
     pub id: String,
-    /// Its host name.
     pub hostname: String,
-    /// The instance it says it is (engine label `micado.instance`), if its cluster label is ours.
+    /// Instance that the node claims to be (engine label `micado.instance`), if its cluster label
+    /// is ours.
     pub instance: Option<InstanceId>,
-    /// Its other engine labels that begin with `micado.`, without that prefix: `tag`, `location`,
+    /// Other engine labels that begin with `micado.`, without that prefix: `tag`, `location`,
     /// `cloud`, `flavour`, `application`.
     pub labels: std::collections::BTreeMap<String, String>,
-    /// Whether it answers (Swarm state `ready`).
+    /// Reachable: Swarm state `ready`.
     pub ready: bool,
-    /// Whether it takes tasks (Swarm availability `active`).
+    /// Open for tasks: Swarm availability `active`.
     pub active: bool,
-    /// Whether it is a Swarm manager.
+    /// True for a Swarm manager.
     pub manager: bool,
-    /// What the engine says it has.
+    /// Capacity that the engine reports.
     pub size: Resources,
     /// Operating system and processor of the engine.
     pub platform: Option<Platform>,
-    /// Its address, as Swarm sees it.
+    /// Address that the Swarm reports.
     pub address: Option<String>,
 }
 
 /// A Swarm service of this cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SwarmService {
-    /// Its Swarm id.
     pub id: String,
-    /// Its Swarm name (see [`swarm_name`]).
+    /// See [`swarm_name`].
     pub name: String,
-    /// The container it stands for.
+    /// Container that it runs a copy of.
     pub container: ContainerName,
-    /// The instance that it is for.
+    /// Instance that the copy is placed on.
     pub instance: InstanceId,
-    /// The Swarm id of the node that it is pinned to.
+    /// Swarm id of the node that it is pinned to.
     pub node: Option<String>,
-    /// The generation of the container's copy.
+    /// Generation of the copy.
     pub generation: u32,
-    /// Our records of the service and the container when it was made, as JSON: a manager without
-    /// a store adopts them.
+    /// Records of the service and the container as of its creation, as JSON. A manager that lost
+    /// its store adopts them.
     pub records: Option<Arc<str>>,
 }
 
-/// How far a Swarm task is; its many states in the classes that matter here.
+/// State of a Swarm task, reduced to the classes that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TaskState {
-    /// No node holds it yet.
+    /// Not assigned to a node.
     Pending,
-    /// A node is at it: pulling, creating, starting (or starting, not healthy yet).
+    /// Being pulled, created or started on its node, or started and not healthy yet.
     Starting,
-    /// It runs (and is healthy, where the image has a health check).
+    /// Running, and healthy if the image has a health check.
     Running,
-    /// It ended with 0.
+    /// Ended with exit code 0.
     Complete,
-    /// It ended otherwise, was refused by its node or lost.
+    /// Ended with another exit code, rejected by its node, or lost.
     Failed,
-    /// It was told to stop, and did.
+    /// Shut down on request.
     Stopped,
 }
 
-/// A Swarm task, of ours or of others.
+/// A Swarm task, of a service of ours or a foreign one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SwarmTask {
-    /// Its Swarm id.
     pub id: String,
-    /// The Swarm id of its service.
+    /// Swarm id of its service.
     pub service: String,
-    /// The Swarm id of its node, once it has one.
+    /// Swarm id of its node, once assigned.
     pub node: Option<String>,
-    /// How far it is.
     pub state: TaskState,
-    /// Whether Swarm still wants it to run. At most one task of a service counts; others are
+    /// True if Swarm's desired state is to run it. At most one task of a service counts; others are
     /// history.
     pub wanted: bool,
-    /// Rises with every task of the same service: the latest is the present one.
+    /// Rises with every task of the same service: the highest is the present one.
     pub version: u64,
-    /// What the engine says about it: `no suitable node (...)`, `task: non-zero exit (3)`.
+    /// The engine's message: `no suitable node (...)`, `task: non-zero exit (3)`.
     pub message: Option<String>,
-    /// The exit code, once it ended.
+    /// Exit code, once ended.
     pub exit_code: Option<i64>,
-    /// What it reserves.
+    /// Resources that it reserves.
     pub reservation: Resources,
-    /// The machine ports that it really has.
+    /// Machine ports that are really published.
     pub ports: Vec<PortMapping>,
 }
 
 /// The whole engine at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
-    /// The highest number of a look that was asked for before this one began: the effects of
-    /// calls that had come back by then are in it.
+    /// Highest number among the observations that were requested before this one began. Effects of
+    /// calls that had returned by then are included.
     pub as_of: u64,
     /// All nodes of the Swarm.
     pub nodes: Vec<SwarmNode>,
-    /// The services of this cluster.
+    /// Services of this cluster.
     pub services: Vec<SwarmService>,
-    /// All tasks, those of foreign services included (they take room too).
+    /// All tasks. Those of foreign services take up room too.
     pub tasks: Vec<SwarmTask>,
 }
 
 /// A part of the engine at one moment: what changed, or was asked for by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Delta {
-    /// As [`Observation::as_of`].
+    /// See [`Observation::as_of`].
     pub as_of: u64,
-    /// Nodes by Swarm id; `None` for one that is gone.
+    /// Nodes by Swarm id; `None` for a removed one.
     pub nodes: Vec<(String, Option<SwarmNode>)>,
-    /// Services of this cluster by Swarm name; `None` for one that is gone.
+    /// Services of this cluster by Swarm name; `None` for a removed one.
     pub services: Vec<(String, Option<SwarmService>)>,
     /// All tasks of services, by the Swarm id of the service.
     pub tasks: Vec<(String, Vec<SwarmTask>)>,
 }
 
-/// Something in the engine may have changed; look again.
+/// A possible change in the engine: observe again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineEvent {
-    /// The stream is connected: what happened before it is unknown, so list everything.
+    /// The stream is connected. Earlier events are unknown, so list everything.
     Connected,
-    /// A service was made, changed or removed.
+    /// A service was created, changed or removed.
     Service {
-        /// Its Swarm name.
+        /// Swarm name.
         name: String,
     },
     /// A node joined, changed or left.
     Node {
-        /// Its Swarm id.
+        /// Swarm id.
         id: String,
     },
-    /// The engine stopped answering, with its words. The stream goes on and reconnects by itself.
+    /// The engine stopped answering, with its message. The stream continues and reconnects by
+    /// itself.
     Lost(String),
 }
 
-/// An image that the manager's engine has, or a registry knows.
+/// Facts of an image that the manager's engine has or a registry knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFacts {
-    /// The reference that nodes can pull as it stands (a public image, by digest); `None` when only
-    /// the manager's engine has it, so that it must be pushed.
+    /// Reference that nodes can pull as it stands (a public image, by digest). `None` if only the
+    /// manager's engine has the image, so that it must be pushed.
     pub pull: Option<String>,
-    /// The ports it exposes.
+    /// Exposed ports.
     pub exposed: Vec<PortMapping>,
     /// Platforms that it is made for; empty if unknown.
     pub platforms: BTreeSet<Platform>,
 }
 
-/// How a machine joins the Swarm.
+/// Facts that a machine needs to join the Swarm.
 #[derive(Clone, PartialEq, Eq)]
 pub struct JoinFacts {
-    /// The managers' addresses, `host:2377`.
+    /// Addresses of the managers, `host:2377`.
     pub managers: Vec<String>,
-    /// The worker token. Secret.
+    /// Worker token. Secret.
     pub token: String,
 }
 
@@ -173,49 +170,50 @@ impl std::fmt::Debug for JoinFacts {
     }
 }
 
-/// Which part of a log.
+/// Selection of log lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogOptions {
-    /// Go on as more is written.
+    /// Continue as more is written.
     pub follow: bool,
-    /// Only the last so many lines.
+    /// Only the last lines, this many.
     pub tail: Option<u32>,
-    /// Only what is later, in seconds since the Unix epoch.
+    /// Only later lines, in seconds since the Unix epoch.
     pub since: Option<i64>,
     /// Begin each line with its time.
     pub timestamps: bool,
 }
 
-/// Why the engine did not do it.
+/// Failure of a call to the engine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// It said no, in these words; asking again as it stands is pointless.
+    /// Refused, with the engine's message. Repeating the call unchanged is pointless.
     #[error("{0}")]
     Refused(String),
-    /// It has no such thing.
+    /// The subject does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// No answer, or none that says whether it was done. Look, then ask again.
+    /// No answer, or none that tells the outcome. Observe, then repeat the call.
     #[error("{0}")]
     Unavailable(String),
 }
 
-/// The engine that runs the containers. Every call may be repeated: creating what is there and
-/// removing what is gone succeed.
+/// The engine that runs the containers. Calls are idempotent: creating what exists and removing
+/// what is gone succeed.
 #[async_trait::async_trait]
 pub trait Engine: Send + Sync + std::fmt::Debug {
-    /// All nodes, services and tasks.
+    /// Returns all nodes, services and tasks.
     async fn observe(&self) -> Result<Observation, EngineError>;
-    /// These Swarm services of this cluster, by Swarm name; those that are gone are left out.
+    /// Returns these Swarm services of this cluster, by Swarm name, without removed ones.
     async fn services(&self, names: &[String]) -> Result<Vec<SwarmService>, EngineError>;
-    /// The tasks of these Swarm services only (by Swarm name): cheap, for polling while one is in
-    /// flight.
+    /// Returns the tasks of these Swarm services only, by Swarm name. Cheap: meant for polling
+    /// while one is in flight.
     async fn tasks(&self, services: &[String]) -> Result<Vec<SwarmTask>, EngineError>;
-    /// One node; `None` when the Swarm has none of this id.
+    /// Returns one node, or `None` if the Swarm has none of this id.
     async fn node(&self, id: &str) -> Result<Option<SwarmNode>, EngineError>;
-    /// Events, for ever: reconnects by itself and says [`EngineEvent::Connected`] each time.
+    /// Returns an endless stream of events. It reconnects by itself and yields
+    /// [`EngineEvent::Connected`] each time.
     fn events(&self) -> BoxStream<'static, EngineEvent>;
-    /// Makes the Swarm service of this copy: one replica, pinned to the node of this id.
+    /// Creates the Swarm service of this copy: one replica, pinned to the node of this id.
     /// `service.pull` must be known.
     async fn create(
         &self,
@@ -226,28 +224,26 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     ) -> Result<(), EngineError>;
     /// Removes a Swarm service by its Swarm name.
     async fn remove(&self, name: &str) -> Result<(), EngineError>;
-    /// Opens a node for tasks, or closes it (`pause`: what runs goes on).
+    /// Opens a node for tasks, or closes it (`pause`: running tasks continue).
     async fn set_active(&self, node: &str, active: bool) -> Result<(), EngineError>;
-    /// Takes a node off the Swarm's list, be it down or not.
+    /// Removes a node from the Swarm's list, down or not.
     async fn remove_node(&self, node: &str) -> Result<(), EngineError>;
-    /// The log of a Swarm service, in pieces as they come.
+    /// Streams the log of a Swarm service in chunks.
     fn logs(
         &self,
         name: &str,
         options: &LogOptions,
     ) -> BoxStream<'static, Result<bytes::Bytes, EngineError>>;
-    /// What is known of an image: first the manager's own engine, then its registry is asked.
+    /// Looks an image up in the manager's own engine, then in its registry.
     async fn image(&self, image: &str) -> Result<ImageFacts, EngineError>;
-    /// How a machine joins.
     async fn join_facts(&self) -> Result<JoinFacts, EngineError>;
-    /// Makes a new worker token: the present one is good for nothing then. Nodes that are in stay
-    /// in.
+    /// Replaces the worker token; the present one becomes invalid. Joined nodes stay members.
     async fn rotate_join_token(&self) -> Result<(), EngineError>;
 }
 
-/// The Swarm service's name for a placement: a DNS label (at most 63 characters), unique per
-/// cluster, container and generation. `c-` and a readable part, cut, then a hash of all three, so
-/// that equal input gives equal names for ever.
+/// Returns the Swarm service's name for a placement: a DNS label (at most 63 characters), unique
+/// per cluster, container and generation. It consists of `c-`, a readable part, cut, and a hash of
+/// all three, so that equal input gives equal names for ever.
 #[must_use]
 pub fn swarm_name(cluster: &ClusterId, container: &ContainerName, generation: u32) -> String {
     use sha2::{Digest, Sha256};
@@ -271,8 +267,8 @@ pub fn swarm_name(cluster: &ClusterId, container: &ContainerName, generation: u3
     format!("c-{}-{hash:012x}", readable.trim_end_matches('-'))
 }
 
-/// The network alias that all containers of a service share: its name as a DNS label, hashed when
-/// long or changed.
+/// Returns the network alias that all containers of a service share: its name as a DNS label,
+/// hashed when long or changed.
 #[must_use]
 pub fn alias(service: &ServiceName) -> String {
     use sha2::{Digest, Sha256};
@@ -290,9 +286,9 @@ pub fn alias(service: &ServiceName) -> String {
     format!("{}-{hash}", readable.trim_end_matches('-'))
 }
 
-/// The engine's name for a volume of a service, or for the cluster's shared volume of this name:
-/// what services of other clients, or of other clusters on the same engine, never get. A readable
-/// part, cut, then a hash of all that it is made from.
+/// Returns the engine's name for a volume of a service, or for the cluster's shared volume of this
+/// name. Services of other clients or of other clusters on the same engine never get it. It
+/// consists of a readable part, cut, and a hash of all inputs.
 #[must_use]
 pub fn volume_name(cluster: &ClusterId, service: &ServiceName, volume: &VolumeMount) -> String {
     use sha2::{Digest, Sha256};
@@ -315,7 +311,7 @@ pub fn volume_name(cluster: &ClusterId, service: &ServiceName, volume: &VolumeMo
     format!("micado-{cluster}-{readable}-{hash}")
 }
 
-/// The engine's names of the volumes that only one container may have mounted on one machine at a
+/// Returns the engine's names of the volumes that only one container per machine may mount at a
 /// time: those that are not shared.
 #[must_use]
 pub fn exclusive_volumes(
@@ -330,11 +326,11 @@ pub fn exclusive_volumes(
         .collect()
 }
 
-/// Longest readable part of a volume's name: with the rest it stays well below the 255 bytes of a
-/// file name.
+/// Maximum length of the readable part of a volume's name: the whole stays well below the 255 bytes
+/// of a file name.
 const VOLUME_READABLE: usize = 80;
 
-/// Lower case, anything that a host name may not hold replaced by `-`.
+/// Converts to lower case and replaces characters that a host name may not contain by `-`.
 #[must_use]
 pub fn host_label(name: &str) -> String {
     let label: String = name

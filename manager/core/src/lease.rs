@@ -1,15 +1,16 @@
-//! Who leads a cluster: the lease that a Swarm carries as labels, and who may take or keep it.
+//! Leadership of a cluster: the lease that a Swarm carries as labels, and the rules for taking and
+//! keeping it.
 //!
-//! Clocks of two machines are never compared. A candidate judges a lease by whether its beat
-//! changes while the candidate watches, for as long as the lease itself says that it lasts.
+//! Clocks of two machines are never compared. A candidate watches a lease for the duration that the
+//! lease itself states, and takes it for expired if its beat does not change meanwhile.
 
 use std::{collections::HashMap, time::Duration};
 
-/// Label: identity of the store that leads.
+/// Label: identity of the leader's store.
 pub const HOLDER: &str = "micado.leader";
 /// Label: machine and process of its manager.
 const HOST: &str = "micado.leader.host";
-/// Label: when that manager took the lease, by its own clock.
+/// Label: time at which that manager took the lease, by its own clock.
 const SINCE: &str = "micado.leader.since";
 /// Label: rises each time the lease is taken.
 const TERM: &str = "micado.leader.term";
@@ -18,29 +19,29 @@ const BEAT: &str = "micado.leader.beat";
 /// Label: seconds that the lease lasts without a renewal.
 const LASTS: &str = "micado.leader.lasts";
 
-/// Upper bound for what a label may make a candidate wait.
+/// Upper bound for a candidate's wait, whatever a label says.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// A lease, as the labels of a Swarm hold it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// Identity of the store that leads.
+    /// Identity of the leader's store.
     pub holder: String,
     /// Machine and process of its manager, for people.
     pub host: String,
-    /// When that manager took the lease, by its own clock, for people.
+    /// Time at which that manager took the lease, by its own clock, for people.
     pub since: String,
-    /// Rises each time the lease is taken: it tells two managers of one store apart.
+    /// Rises each time the lease is taken: distinguishes two managers of one store.
     pub term: u64,
     /// Rises with every renewal.
     pub beat: u64,
-    /// How long the lease lasts without a renewal.
+    /// Duration of the lease without a renewal.
     pub lasts: Duration,
 }
 
 impl Lease {
-    /// The lease in these labels; `None` when they name no holder. Numbers that cannot be read
-    /// count as 0.
+    /// Reads the lease from these labels; `None` if they name no holder. Unreadable numbers count
+    /// as 0.
     #[must_use]
     pub fn read(labels: &HashMap<String, String>) -> Option<Self> {
         let text = |key: &str| labels.get(key).cloned().unwrap_or_default();
@@ -58,7 +59,7 @@ impl Lease {
         })
     }
 
-    /// Puts it into the labels, in place of any other.
+    /// Writes the lease into the labels, in place of any other.
     pub fn write(&self, labels: &mut HashMap<String, String>) {
         let entries = [
             (HOLDER, self.holder.clone()),
@@ -71,7 +72,7 @@ impl Lease {
         labels.extend(entries.map(|(key, value)| (key.to_owned(), value)));
     }
 
-    /// The same lease, renewed.
+    /// Returns the same lease, renewed.
     #[must_use]
     pub fn renewed(&self) -> Self {
         Self {
@@ -80,36 +81,36 @@ impl Lease {
         }
     }
 
-    /// Whether this lease may still be renewed, given what the Swarm holds: not once another
-    /// identity has it, nor once a later manager of the same store took it. One that was deleted is
-    /// put back.
+    /// Returns true if this lease may still be renewed, given the lease found in the Swarm: not
+    /// once another identity holds it, nor once a later manager of the same store took it. A
+    /// deleted lease is restored.
     #[must_use]
     pub fn is_held(&self, found: Option<&Self>) -> bool {
         found.is_none_or(|found| found.holder == self.holder && found.term == self.term)
     }
 }
 
-/// Why a candidate may take the lease.
+/// Reason for which a candidate may take the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Grounds {
-    /// Nobody has it.
+    /// No lease exists.
     Free,
-    /// The same store had it: this is its manager, started anew.
+    /// The same store held it: this is its manager after a restart.
     Own,
-    /// Its holder showed no sign of life for as long as it lasts.
+    /// Its holder did not renew it within its duration.
     Expired(Lease),
-    /// The operator said so.
+    /// The operator forced it.
     TakenOver(Lease),
 }
 
-/// What a candidate does after a look at the Swarm.
+/// Next step of a candidate after it has read the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Take the lease.
     Take(Grounds),
-    /// Look again soon.
+    /// Read it again soon.
     Watch,
-    /// Give up: its holder is alive.
+    /// Stop: its holder is alive.
     Refuse(Lease),
 }
 
@@ -122,7 +123,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// One of this identity; with `take_over` it takes a lease that is somebody else's.
+    /// A candidate of this identity. With `take_over` it takes a lease that another identity holds.
     #[must_use]
     pub fn new(identity: &str, take_over: bool) -> Self {
         Self {
@@ -132,7 +133,7 @@ impl Candidate {
         }
     }
 
-    /// Judges what the Swarm holds `watched` after the first look.
+    /// Judges the lease that the Swarm holds, `watched` after the first reading.
     pub fn judge(&mut self, watched: Duration, found: Option<Lease>) -> Verdict {
         let Some(found) = found else {
             return Verdict::Take(Grounds::Free);

@@ -1,6 +1,6 @@
-//! The brain of micado: what is known, what is wanted and what to do next, as pure functions of
-//! values. It does no I/O, reads no clock and starts no thread; the traits of the things that do
-//! are here, their implementations in the manager.
+//! The decision logic of micado: observed state, desired state and next actions as pure functions
+//! of values. It does no I/O, reads no clock and starts no thread. Traits for everything with
+//! effects are here; their implementations are in the manager.
 
 pub mod control;
 pub mod engine;

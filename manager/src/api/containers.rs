@@ -79,8 +79,8 @@ async fn launch(
     }
 }
 
-/// What a service that is kept knows of its image: nodes pull it from the registry, though the
-/// manager's engine may have lost it since.
+/// Returns the image facts recorded for an existing service: nodes pull the image from the
+/// registry, even if the manager's engine has lost it since.
 async fn known(state: &ApiState, spec: &ServiceSpec) -> Option<ImageFacts> {
     let name = service_name(&spec.client, &spec.image).ok()?;
     let services = state

@@ -1,4 +1,4 @@
-//! What happened to containers.
+//! Events of containers.
 
 use super::{ApiState, Routes, extract::Query, refusal::Answer, validate};
 use crate::{
@@ -9,7 +9,7 @@ use axum::{Json, extract::State};
 use micado_api::{ErrorBody, ErrorCode, EventQuery, EventView, Timestamp};
 use utoipa_axum::routes;
 
-/// Events that are shown when that is not said, and at most.
+/// Default and upper bound for the events of one answer.
 const SOME: u32 = 50;
 const MOST: u32 = 10_000;
 
@@ -43,7 +43,7 @@ async fn events(
                 .instance
                 .is_none_or(|tag| core.instances(true).iter().any(|it| it.tag.as_str() == tag))
         });
-        // Who was removed may still have older events; without any, the name may be mistyped.
+        // A removed name may still have older events. A name without any may be mistyped.
         let ever = RecallEvents {
             from: Timestamp(0),
             most: 1,

@@ -1,4 +1,4 @@
-//! Bodies, queries and paths of requests, refused in our own words when they cannot be read.
+//! Extractors for bodies, queries and paths, with refusals in our own words.
 
 use super::refusal::Refusal;
 use axum::{
@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 pub(super) struct Body<T>(pub(super) T);
 
-/// What follows the `?`.
+/// Query string.
 pub(super) struct Query<T>(pub(super) T);
 
 /// The one name in the path, checked if its type is one of names.

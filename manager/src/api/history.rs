@@ -1,4 +1,4 @@
-//! Past figures of containers and instances.
+//! Past metrics of containers and instances.
 
 use super::{
     ApiState, Routes,
@@ -18,10 +18,10 @@ use micado_api::{
 use std::time::Duration;
 use utoipa_axum::routes;
 
-/// So much later than it was meant a question may come, and its hour is still the last one.
+/// Tolerance for a late request: its last hour still counts as kept.
 const SLACK: Duration = Duration::from_secs(60);
 
-/// How far back it goes when that is not said, in milliseconds.
+/// Default span of time, in milliseconds.
 const SPAN: u64 = 3_600_000;
 
 pub(super) fn routes() -> Routes {
@@ -45,7 +45,7 @@ async fn history(
     let of = name.clone();
     let (series, known) = match state.handle.read(move |core| core.measured(&of)).await? {
         Ok(series) => (series, true),
-        // One that was removed may still have figures.
+        // A removed container or instance may still have metrics.
         Err(error) if error.code == ErrorCode::NotFound => (Series::Container(name.clone()), false),
         Err(error) => return Err(error.into()),
     };
@@ -86,7 +86,8 @@ async fn history(
     }))
 }
 
-/// While a container was moved it may have been measured on two machines: one point for each time.
+/// Merges points of the same time: while a container was moved, it may have been measured on two
+/// machines.
 fn once(mut points: Vec<Point>) -> Vec<Point> {
     let Some((instance, resolution)) = points
         .first()
@@ -100,7 +101,7 @@ fn once(mut points: Vec<Point>) -> Vec<Point> {
     roll_up(&points, resolution)
 }
 
-/// Which points these are, by default the finest that are kept for so long.
+/// Selects the points, by default the finest that are kept for that long.
 fn asked(
     query: &HistoryQuery,
     now: Timestamp,
@@ -171,7 +172,7 @@ fn container(point: &Point, name: &str) -> Option<HistoryPoint> {
     })
 }
 
-/// Only CPU: its mean over what was measured.
+/// A point with CPU only, as the mean over the measured time.
 fn blank(at: Timestamp, measured_ms: u64, cpu_ns: u64) -> HistoryPoint {
     let none = MemoryBytes(0);
     let cpu = NanoCpus(

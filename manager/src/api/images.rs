@@ -1,4 +1,4 @@
-//! Images: what was learned of them, and the critical usage that a person sets.
+//! Images: their learned footprints, and the critical usage that a person sets.
 
 use super::{ApiState, Routes, extract::Body, refusal::Answer, validate};
 use crate::control::{Reply, Request};

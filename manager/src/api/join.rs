@@ -1,5 +1,5 @@
-//! The gate: a rented machine trades its credential for what it needs to be a node. The credential
-//! is the right to it, so no token is asked for.
+//! Joining: a rented machine trades its credential for what it needs to be a node. The credential
+//! itself authorises it, so no token is required.
 
 use super::{
     ApiState, Routes,
@@ -28,30 +28,29 @@ use utoipa_axum::{router::UtoipaMethodRouterExt, routes};
 
 pub const PATH: &str = "/v1/join";
 
-/// The largest request: a credential and a request for a certificate are far smaller.
+/// Upper bound for a request: a credential and a certificate request are far smaller.
 const BODY_MAX: usize = 16 << 10;
 
-/// How long a trade may take from its head on: whoever has not shown a credential yet is not to
+/// Time-out of a trade, from the request's head on: a caller without a valid credential must not
 /// hold a connection for long.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// At most one line about refused trades is logged in this time, however many there are.
+/// Lower bound for the time between two log lines about refused trades.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
-/// What credentials are checked with and machines are given.
+/// Check of credentials, and the data that machines receive.
 #[derive(Debug)]
 pub struct Gate {
-    /// What credentials are made from.
+    /// Key of the credentials.
     pub key: Arc<CredentialKey>,
-    /// Signs the machines' certificates.
     pub pki: Arc<Pki>,
     pub registry: Arc<Registry>,
-    /// The node agent's program, for machines whose image has none.
+    /// The node agent's program, for machines with an image that lacks it.
     pub agent: Option<PathBuf>,
 }
 
 impl Gate {
-    /// What the machine of this instance is given, but for the way into the Swarm.
+    /// Returns the answer for the machine of this instance, with this way into the Swarm.
     fn papers(&self, instance: &str, csr: &Csr, swarm: SwarmJoin) -> Result<JoinAnswer, ErrorBody> {
         let certificate = self
             .pki
@@ -122,8 +121,8 @@ async fn trade(state: &ApiState, request: &JoinRequest) -> Result<JoinAnswer, Er
             key: csr.key_hash(),
         })
         .await?;
-    // Only now: a token that was read before could be renewed before this machine is known to need
-    // it.
+    // Read the token only now: one that was read earlier could be rotated before this machine is
+    // recorded as needing it.
     let join = state
         .engine
         .join_facts()
@@ -137,7 +136,7 @@ async fn trade(state: &ApiState, request: &JoinRequest) -> Result<JoinAnswer, Er
     state.gate.papers(instance.as_str(), &csr, swarm)
 }
 
-/// Ends a trade that takes too long.
+/// Ends a trade that exceeds its time-out.
 async fn in_time(request: extract::Request, next: Next) -> Response {
     let late = |_| {
         Refusal::from(ErrorBody::new(
@@ -151,13 +150,13 @@ async fn in_time(request: extract::Request, next: Next) -> Response {
         .unwrap_or_else(late)
 }
 
-/// Says that trades were refused, and how often, but not for each of them: whoever tries many is
-/// not to fill the log.
+/// Counter of refused trades. Logs a summary instead of each one, so that many attempts do not fill
+/// the log.
 #[derive(Debug, Default)]
 pub(super) struct RefusedTrades(Mutex<(Option<Instant>, u32)>);
 
 impl RefusedTrades {
-    /// One more. The credential itself is in no error.
+    /// Counts one. The credential itself is in no error.
     fn note(&self, from: Option<SocketAddr>, error: &ErrorBody) {
         if let Some(times) = self.count(Instant::now()) {
             let from = from.map_or_else(
@@ -168,7 +167,7 @@ impl RefusedTrades {
         }
     }
 
-    /// How many there were since it was last said, when it is to be said again.
+    /// Returns the count since the last log line, if the next one is due.
     fn count(&self, now: Instant) -> Option<u32> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         said.1 = said.1.saturating_add(1);

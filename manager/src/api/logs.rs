@@ -1,5 +1,5 @@
-//! Logs: from the engine while the container is there, from the kept end of it after that; those of
-//! earlier runs from the agent of its machine.
+//! Logs: from the engine while the container exists, then from its saved end; those of earlier runs
+//! from the agent of its machine.
 
 mod previous;
 
@@ -88,7 +88,7 @@ async fn present(state: &ApiState, name: String, query: &LogQuery) -> Answer<Pie
     })
 }
 
-/// The logs as one: one after the other, or with `follow` each line as it comes.
+/// Joins the logs: one after the other, or with `follow` each line as it arrives.
 async fn joined(
     engine: &dyn Engine,
     sources: &[LogSource],
@@ -103,8 +103,8 @@ async fn joined(
             pieces
         }
         .peekable();
-        // Without `follow` the first piece comes soon, and a refusal can still be sent as one. With
-        // it, it may never come.
+        // Without `follow` the first piece arrives soon, and a refusal can still be sent as one.
+        // With it, nothing may ever arrive.
         if !options.follow
             && let Some(Err(error)) = Pin::new(&mut log).peek().await
         {
@@ -125,8 +125,8 @@ async fn joined(
 fn open(engine: &dyn Engine, source: &LogSource, options: &LogOptions) -> Pieces {
     match (&source.swarm_name, &source.stored) {
         (Some(name), kept) => {
-            // Its service went a moment ago, which the core has not seen yet: the end of its log is
-            // kept.
+            // Its service was just removed, which the core has not observed yet. The end of its log
+            // is saved.
             let kept = kept
                 .as_deref()
                 .map(|kept| last_lines(kept, options.tail))
@@ -145,7 +145,7 @@ fn open(engine: &dyn Engine, source: &LogSource, options: &LogOptions) -> Pieces
     }
 }
 
-/// The last so many lines of a kept log.
+/// Returns the last lines of a saved log, this many.
 fn last_lines(kept: &str, count: Option<u32>) -> Bytes {
     let all: Vec<&str> = kept.lines().collect();
     let count = count

@@ -1,5 +1,5 @@
-//! The manager's face to the CLI, scripts and programs: JSON over HTTP, on a unix socket for the
-//! owner and on HTTPS for those with the token.
+//! The manager's API for the CLI, scripts and programs: JSON over HTTP, on a unix socket for the
+//! owner and on HTTPS for callers with the token.
 
 mod agents;
 mod caller;
@@ -39,14 +39,14 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
-/// The largest request; the files of a `start` are the largest thing in any: 2 MiB, of which JSON
-/// makes up to four times as much.
+/// Upper bound for a request. The largest part of any is the files of a `start`: 2 MiB, up to four
+/// times as much in JSON.
 const BODY_MAX: usize = 9 << 20;
 
 /// Routes that the OpenAPI document lists.
 type Routes = OpenApiRouter<ApiState>;
 
-/// What the routes reach the manager through; cheap to clone.
+/// State of the routes: access to all parts of the manager. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ApiState {
     handle: Handle,
@@ -61,8 +61,8 @@ pub struct ApiState {
 }
 
 impl ApiState {
-    /// The core through its handle, the engine for what the core does not know (images and logs),
-    /// the gate for machines, and what agents measure and measured.
+    /// The core through its handle, the engine for images and logs, the gate for machines, and the
+    /// metrics of agents.
     #[must_use]
     pub fn new(
         handle: Handle,
@@ -85,7 +85,7 @@ impl ApiState {
     }
 }
 
-/// Routes that everybody may call.
+/// Routes without authentication.
 fn open_routes() -> Routes {
     Routes::default()
         .merge(status::open_routes())
@@ -108,7 +108,7 @@ fn guarded_routes() -> Routes {
         .merge(progress::routes())
 }
 
-/// All routes, each group behind its guard, as one listener offers them.
+/// All routes of one listener, each group behind its guard.
 fn router(state: ApiState, guard: Guard) -> Router {
     let open = Router::from(open_routes());
     let agents = agents::agent_routes()

@@ -1,4 +1,4 @@
-//! The OpenAPI document: made from the routes and wire types, served, and checked in as
+//! The OpenAPI document: generated from the routes and wire types, served, and checked in as
 //! `docs/openapi.json`.
 
 use super::{Routes, guarded_routes, open_routes};

@@ -1,5 +1,5 @@
-//! Who is at the other end of an HTTPS connection: a client certificate of the cluster's authority
-//! is asked for, and none is accepted too.
+//! Identity of the client of an HTTPS connection. A certificate of the cluster's authority is
+//! requested but not required.
 
 use super::agents::silence::Socket;
 use axum::{Extension, middleware::AddExtension};
@@ -13,21 +13,20 @@ use tokio_rustls::server::TlsStream;
 use tower_layer::Layer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// When nothing is on its way, the kernel asks a silent peer so often whether it is still there.
+/// Interval of TCP keep-alive probes on an idle connection.
 const KEEPALIVE: Duration = Duration::from_secs(8);
-/// The peer is gone when it leaves so many questions open.
+/// Number of unanswered probes after which the connection is closed.
 const KEEPALIVE_QUESTIONS: u32 = 2;
 
-/// Who a request comes from.
+/// Origin of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
-    /// The name in the client's certificate, which TLS has checked; nothing without one.
+    /// Name in the client's certificate, which TLS has checked; `None` without one.
     pub(super) name: Option<Arc<str>>,
-    /// What its connection is on.
     pub(super) socket: Socket,
 }
 
-/// Accepts TLS, and tells every request on the connection who the peer is.
+/// Accepts TLS, and attaches the peer to every request on the connection.
 #[derive(Debug, Clone)]
 pub(super) struct PeerAcceptor(pub(super) RustlsAcceptor);
 

@@ -1,4 +1,4 @@
-//! What goes on with a container or an instance, as a stream that ends when it has come to rest.
+//! Progress of a container or an instance, as a stream that ends when it is settled.
 
 use super::{ApiState, Routes, extract::Name, refusal::Answer};
 use crate::control::{Core, Missed};
@@ -27,7 +27,7 @@ pub(super) fn routes() -> Routes {
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
 async fn progress(State(state): State<ApiState>, Name(subject): Name) -> Answer<Response> {
-    // Watch first: what happens between the two is seen twice then, and not missed.
+    // Subscribe first: a step between the two calls is then seen twice, not missed.
     let live = state.handle.watch();
     let wanted = subject.clone();
     let told = state
@@ -59,7 +59,7 @@ async fn progress(State(state): State<ApiState>, Name(subject): Name) -> Answer<
         .into_response())
 }
 
-/// What happened so far.
+/// Steps so far.
 fn history(core: &Core, subject: &str) -> Result<Vec<Progress>, ErrorBody> {
     let told = core.progress(subject);
     let known = || {
@@ -71,7 +71,7 @@ fn history(core: &Core, subject: &str) -> Result<Vec<Progress>, ErrorBody> {
                 .iter()
                 .any(|it| it.tag.as_str() == subject)
     };
-    // Nothing would ever be told of what is not there.
+    // An unknown subject would never have a step.
     if told.is_empty() && !known() {
         return Err(ErrorBody::new(
             ErrorCode::NotFound,
@@ -82,8 +82,8 @@ fn history(core: &Core, subject: &str) -> Result<Vec<Progress>, ErrorBody> {
     Ok(told)
 }
 
-/// History, then what is new of this subject, up to the step that settles it. What was missed is
-/// read `again`; where that cannot be, the stream ends.
+/// Past steps, then new ones of this subject, up to the step that settles it. Missed steps are read
+/// `again`; if that fails, the stream ends.
 fn steps<F: Future<Output = Option<Vec<Progress>>> + Send>(
     subject: String,
     history: Vec<Progress>,
@@ -128,7 +128,7 @@ mod tests {
         }
     }
 
-    /// The texts of a stream's steps to its end.
+    /// Texts of a stream's steps to its end.
     async fn told(
         history: Vec<Progress>,
         live: impl Stream<Item = Result<Progress, Missed>> + Send,
@@ -158,7 +158,7 @@ mod tests {
             step(4, "running", Some(Settled::Done)),
             step(5, "stopped", None),
         ];
-        // The live end never ends by itself, as in life.
+        // As in production, the live part never ends by itself.
         let live = stream::iter(live).map(Ok).chain(stream::pending());
         assert_eq!(
             told(history, live, None).await,

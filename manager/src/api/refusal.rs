@@ -1,4 +1,4 @@
-//! Refusals as answers: every one is an [`ErrorBody`], the HTTP library's own included.
+//! Refusals as answers: each one is an [`ErrorBody`], also those of the HTTP library.
 
 use crate::engine::EngineError;
 use axum::{
@@ -41,7 +41,7 @@ impl Refusal {
         }
     }
 
-    /// The engine would not, when asked for `what`.
+    /// Refusal by the engine of a request for `what`.
     pub(super) fn engine(what: &str, error: EngineError) -> Self {
         let code = match &error {
             EngineError::NotFound(_) => ErrorCode::NotFound,

@@ -1,4 +1,4 @@
-//! Services, and why things are as they are.
+//! Services, and explanations of states.
 
 use super::{ApiState, Routes, extract::Name, refusal::Answer};
 use axum::{Json, extract::State};

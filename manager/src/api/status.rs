@@ -1,4 +1,4 @@
-//! How the manager and its cluster are.
+//! State of the manager and its cluster.
 
 use super::{ApiState, Routes, refusal::Answer};
 use crate::control::Core;
@@ -6,7 +6,7 @@ use axum::{Json, extract::State};
 use micado_api::{ErrorBody, ErrorCode, StatusView};
 use utoipa_axum::routes;
 
-/// Routes that everybody may call.
+/// Routes without authentication.
 pub(super) fn open_routes() -> Routes {
     Routes::default().routes(routes!(healthz))
 }

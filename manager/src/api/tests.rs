@@ -1,5 +1,4 @@
-//! The API over a real unix socket and real HTTPS, with the real core behind it and an engine that
-//! is none.
+//! The API over a real unix socket and real HTTPS, with the real core behind it and a fake engine.
 
 use super::*;
 use crate::{
@@ -45,7 +44,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Knows the image `web`, and `pruned` once, loses its answer for `lost`, and has one log.
+/// Knows the image `web`, and `pruned` once; loses its answer for `lost`; has one log.
 #[derive(Debug, Default)]
 pub(super) struct FakeEngine {
     pruned: AtomicBool,
@@ -135,11 +134,11 @@ const SETUP: &str = "<setup>
   <applications><application><name>Node</name><sname>node</sname><executable>run</executable></application></applications>
 </setup>";
 
-/// What the core was told.
+/// Events that the core received.
 type Told = Arc<Mutex<Vec<Event>>>;
 
-/// The core on a loop of its own: what it wants of the outside is not done, what it answers and
-/// tells is passed on.
+/// Runs the core on a loop of its own: its calls are dropped, its replies and progress are passed
+/// on.
 async fn think(
     mut core: Core,
     mut inputs: mpsc::Receiver<Input>,
@@ -169,7 +168,7 @@ async fn think(
     }
 }
 
-/// A manager without an outside, and the folder with all that it keeps.
+/// A manager without a real environment, and the folder with its state.
 pub(super) struct Manager {
     state: tempfile::TempDir,
     pub(super) pki: Arc<Pki>,
@@ -190,7 +189,7 @@ impl Manager {
     pub(super) fn on(core: Core) -> Self {
         Self::with(core, Arc::default())
     }
-    /// One that finds what others have kept.
+    /// A manager with existing history.
     pub(super) fn with(core: Core, history: Arc<Kept>) -> Self {
         let state = tempfile::tempdir().expect("a folder");
         let pki = Arc::new(Pki::open(&state.path().join("pki")).expect("an authority"));
@@ -263,9 +262,9 @@ impl Manager {
         )
         .expect("usable files")
     }
-    /// A client that knows the authority and no token.
+    /// A client that trusts the authority and has no token.
     pub(super) fn http(&self) -> reqwest::Client {
-        // Only one can be the process's own, and that is a good one too.
+        // Only one provider can be the process's default; any other is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let ca =
             reqwest::Certificate::from_pem(self.pki.authority().as_bytes()).expect("a certificate");
@@ -302,12 +301,12 @@ impl Manager {
     }
 }
 
-/// A core that has seen nothing yet.
+/// A core that has observed nothing yet.
 pub(crate) fn core() -> Core {
     core_of(Vec::new())
 }
 
-/// A core that found these in its store.
+/// A core with these records in its store.
 pub(super) fn core_of(records: Vec<Record>) -> Core {
     let setup = CloudSetup::parse(SETUP, "cloudsetup.xml").expect("a good file");
     Core::new(
@@ -317,7 +316,7 @@ pub(super) fn core_of(records: Vec<Record>) -> Core {
     )
 }
 
-/// What machines are given, with a registry that was there already.
+/// A gate with an external registry.
 fn gate(state: &Path, pki: &Arc<Pki>) -> Gate {
     let docker =
         bollard::Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION)
@@ -771,7 +770,7 @@ async fn stopping_ends_the_streams_and_takes_the_socket_away() {
     client.launch(&launch("web")).await.expect("launched");
     let mut steps = Box::pin(client.progress("acme_web.1").await.expect("a stream"));
     steps.next().await.expect("a step").expect("readable");
-    // The first client may still have a connection, and would tell of that.
+    // The first client may still have a connection, which could break with another error.
     let (socket, later) = (manager.socket(), manager.by_socket());
     manager.stop.send(()).expect("it listens");
     assert!(steps.next().await.is_none());

@@ -1,4 +1,5 @@
-//! Checks of a request by itself, before anybody is asked. Pure. Names in it are valid already.
+//! Checks of a request by itself, before the core or the engine is asked. Pure. Names are valid
+//! already.
 
 use crate::model::service_name;
 use micado_api::{
@@ -7,13 +8,13 @@ use micado_api::{
 };
 use std::collections::BTreeSet;
 
-/// The smallest memory limit that a Docker Engine takes (its own `linuxMinMemory`).
+/// Smallest memory limit that a Docker Engine accepts (its own `linuxMinMemory`).
 pub const MEMORY_MIN: MemoryBytes = MemoryBytes::mib(6);
-/// The smallest CPU reservation that Swarm takes.
+/// Smallest CPU reservation that Swarm accepts.
 pub const CPU_MIN: NanoCpus = NanoCpus::millis(1);
-/// The longest host name (RFC 1035).
+/// Maximum length of a host name (RFC 1035).
 const DOMAIN_MAX: usize = 253;
-/// The longest label of a host name (RFC 1035).
+/// Maximum length of a label of a host name (RFC 1035).
 const LABEL_MAX: usize = 63;
 
 type Checked = Result<(), ErrorBody>;
@@ -25,10 +26,10 @@ fn refuse(message: impl Into<String>) -> ErrorBody {
 /// The end of the year 9999, in milliseconds since the Unix epoch.
 const LAST_MOMENT: u64 = 253_402_300_799_999;
 
-/// A moment in a query, by the name of its parameter.
+/// Checks a time in a query, given the name of its parameter.
 ///
 /// # Errors
-/// `BadRequest`, when no clock will ever show it.
+/// `BadRequest` if it is out of range.
 pub fn moment(parameter: &str, at: Option<u64>) -> Checked {
     match at {
         Some(at) if at > LAST_MOMENT => Err(refuse(format!(
@@ -41,10 +42,10 @@ pub fn moment(parameter: &str, at: Option<u64>) -> Checked {
 /// Upper bound for the containers of one launch.
 const MOST_COPIES: u32 = 10_000;
 
-/// A launch; the name of the service it is for.
+/// Checks a launch and returns the name of its service.
 ///
 /// # Errors
-/// `BadRequest`, with the first thing that is wrong.
+/// `BadRequest` with the first fault.
 pub fn launch(request: &LaunchRequest) -> Result<ServiceName, ErrorBody> {
     let spec = &request.spec;
     image(&spec.image)?;
@@ -76,10 +77,10 @@ pub fn launch(request: &LaunchRequest) -> Result<ServiceName, ErrorBody> {
     Ok(service)
 }
 
-/// A start.
+/// Checks a start.
 ///
 /// # Errors
-/// `BadRequest`, with the first thing that is wrong.
+/// `BadRequest` with the first fault.
 pub fn start(request: &StartRequest) -> Checked {
     if request.application.trim().is_empty() {
         return Err(refuse("application is empty"));
@@ -92,10 +93,10 @@ pub fn start(request: &StartRequest) -> Checked {
     Ok(())
 }
 
-/// A critical usage.
+/// Checks a critical usage.
 ///
 /// # Errors
-/// `BadRequest`: every container uses more than nothing.
+/// `BadRequest` for 0: every container uses something.
 pub fn critical(critical: &Critical) -> Checked {
     if critical.memory == Some(MemoryBytes(0)) || critical.cpu == Some(NanoCpus(0)) {
         return Err(refuse(
@@ -105,7 +106,7 @@ pub fn critical(critical: &Critical) -> Checked {
     Ok(())
 }
 
-/// Only what would be misread elsewhere; the engine knows the rest.
+/// Checks only for what would be misread elsewhere; the engine checks the rest.
 fn image(image: &str) -> Checked {
     let problem = if image.is_empty() {
         "is empty"
@@ -139,7 +140,7 @@ fn size(spec: &ServiceSpec) -> Checked {
     Ok(())
 }
 
-/// What goes to the engine as C strings: entry point, arguments, environment.
+/// Texts that go to the engine as C strings: entry point, arguments, environment.
 fn texts(spec: &ServiceSpec) -> Checked {
     if spec.entrypoint.as_deref().is_some_and(str::is_empty) {
         return Err(refuse("the entry point is empty"));
@@ -173,14 +174,15 @@ fn texts(spec: &ServiceSpec) -> Checked {
     Ok(())
 }
 
-/// Most ports that are published when none is named. Each costs the engine a proxy process and
-/// firewall rules: 500 of them made a machine of 512 MiB kill its engine.
+/// Upper bound for ports that are published when the request names none. Each costs the engine a
+/// proxy process and firewall rules: 500 of them made the kernel of a machine of 512 MiB OOM-kill
+/// the engine.
 const EXPOSED_MAX: usize = 20;
 
-/// Ports of the machine's choice for all that an image exposes.
+/// Returns mappings of all ports that an image exposes, to ports of the machine's choice.
 ///
 /// # Errors
-/// `BadRequest` when they are too many to publish unasked.
+/// `BadRequest` if there are too many to publish unasked.
 pub fn publish_exposed(
     image: &str,
     exposed: &[PortMapping],
@@ -213,7 +215,7 @@ fn ports(ports: &[PortMapping]) -> Checked {
                 port.protocol
             )));
         }
-        // The engine says that both are published, and serves one.
+        // The engine would report both as published, and serve one.
         if !published.insert((port.container, port.protocol)) {
             return Err(refuse(format!(
                 "container port {}/{} is published by two ports: one of them would not answer",

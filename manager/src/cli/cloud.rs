@@ -1,4 +1,4 @@
-//! `micado cloud`: what `cloudsetup.xml` says, and whether the clouds agree. Needs no manager.
+//! `micado cloud`: shows `cloudsetup.xml`, and checks it against the clouds. Needs no manager.
 
 mod check;
 mod list;
@@ -23,7 +23,7 @@ fn read(file: &SetupFile) -> Result<CloudSetup, ErrorBody> {
         .map_err(|error| ErrorBody::new(ErrorCode::Unsatisfiable, error.to_string()))
 }
 
-/// As the file writes it.
+/// The broker's name in the file.
 const fn word(broker: BrokerKind) -> &'static str {
     match broker {
         BrokerKind::CloudBroker => "cloudbroker",

@@ -47,8 +47,7 @@ pub(super) async fn cp(args: CpArgs, client: &Client, printer: &Printer) -> Resu
     }
 }
 
-/// Copies into a folder of the container that is there, or else under the name that the path ends
-/// with.
+/// Copies into an existing folder of the container, or else under the last name of the path.
 async fn to(
     source: &Path,
     container: &str,
@@ -92,12 +91,12 @@ async fn to(
     let mut ended = std::pin::pin!(ended);
     let sent = tokio::select! {
         biased;
-        // Before everything was sent: it was refused.
+        // It ended before everything was sent: it was refused.
         end = &mut ended => return end,
         sent = send => sent,
     };
     match sent {
-        // A broken connection: the other side's last word says more.
+        // A broken connection: the session's final note says more.
         Ok(())
         | Err(Failure::Error(ErrorBody {
             code: ErrorCode::Unavailable,
@@ -113,8 +112,8 @@ async fn to(
     Ok(())
 }
 
-/// Copies into a folder that is here, or else under the name that the path ends with. A copy that
-/// breaks off leaves nothing under that name.
+/// Copies into an existing folder here, or else under the last name of the path. An aborted copy
+/// leaves nothing under that name.
 async fn from(
     container: &str,
     path: &str,
@@ -146,7 +145,7 @@ async fn from(
                 SessionPiece::Out(piece) => {
                     bar.inc(piece.len().try_into().unwrap_or_default());
                     if to.send(piece).await.is_err() {
-                        // What cannot be written is said below.
+                        // A failure to write is reported below.
                         return Ok::<(), Failure>(());
                     }
                 }
@@ -179,8 +178,7 @@ async fn from(
     Ok(())
 }
 
-/// Whether it is a folder in the container: the head of its tar says so, and the rest is not waited
-/// for.
+/// Returns true for a folder in the container. Reads only the head of its tar.
 async fn is_folder(client: &Client, container: &str, path: &str) -> Result<bool, Failure> {
     let mut session = client.copy_from(container, path).await?;
     let mut head = Vec::new();
@@ -189,7 +187,7 @@ async fn is_folder(client: &Client, container: &str, path: &str) -> Result<bool,
             Ok(SessionPiece::Out(piece)) => head.extend_from_slice(&piece),
             Ok(SessionPiece::Error(_)) => {}
             Ok(SessionPiece::Exit(_)) => break,
-            // It is not there: so it is the copy's own name.
+            // It does not exist: the path is the copy's own name.
             Err(ClientError::Refused(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
@@ -203,7 +201,7 @@ async fn is_folder(client: &Client, container: &str, path: &str) -> Result<bool,
     Ok(entry.is_some_and(|entry| entry.header().entry_type().is_dir()))
 }
 
-/// The folder and the name of an absolute path.
+/// Folder and name of an absolute path.
 fn split(path: &str) -> (&str, String) {
     match path.rsplit_once('/') {
         Some(("", name)) => ("/", name.to_owned()),
@@ -212,8 +210,7 @@ fn split(path: &str) -> (&str, String) {
     }
 }
 
-/// A folder of our own beside where the files will be. Dropping it deletes it with all that is
-/// still in it.
+/// A temporary folder beside the files' destination. Dropping it deletes it with all its content.
 struct Aside(PathBuf);
 
 impl Aside {

@@ -1,4 +1,4 @@
-//! `micado events`: what happened to containers.
+//! `micado events`: events of containers.
 
 use super::{args::EventsArgs, failure::Failure, page::Page, printer::Printer, tables};
 use crate::clock;

@@ -1,4 +1,4 @@
-//! `micado execute`: a command in a container that behaves like one of ours.
+//! `micado execute`: a command in a container that behaves like a local one.
 
 use super::{
     args::ExecuteArgs,
@@ -21,17 +21,16 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// Once we were asked to end, so long is waited for a reader who does not read what the command
-/// says.
+/// Time for a reader that blocks our output, after we were asked to end.
 const GRACE: Duration = Duration::from_secs(2);
-/// A reader who stops reading later than that after we were asked to end has nothing to do with it:
-/// the command did not mean to end.
+/// Time after which a blocked reader is no longer related to a request to end: the command has
+/// ignored that request and runs on.
 const SOON: Duration = Duration::from_secs(10);
-/// What a shell says of a command that wrote to a reader who had gone: 128 and the number of
-/// SIGPIPE.
+/// Exit code that a shell reports for a command that was killed by a write to a closed pipe: 128
+/// and the number of SIGPIPE.
 const READER_GONE: u8 = 141;
 
-/// When we were asked to end, first.
+/// Time at which we were first asked to end.
 type Asked = SetOnce<Instant>;
 
 pub(super) async fn execute(args: ExecuteArgs, client: &Client) -> Result<(), Failure> {
@@ -51,7 +50,7 @@ pub(super) async fn execute(args: ExecuteArgs, client: &Client) -> Result<(), Fa
         code = show(session.output, &asked) => code,
         error = steer(session.input, raw.as_ref(), signals, &asked) => Err(error),
     };
-    // What is said from here on is for the terminal as it was.
+    // Restore the terminal: messages from here on need it.
     drop(raw);
     match code {
         Ok(0) => Ok(()),
@@ -61,7 +60,7 @@ pub(super) async fn execute(args: ExecuteArgs, client: &Client) -> Result<(), Fa
     }
 }
 
-/// Its output, until it has ended and all is written: its exit code.
+/// Writes the output until the command has ended and all is written; returns its exit code.
 async fn show(output: SessionOutput, asked: &Asked) -> Result<i64, Failure> {
     let (to, mut failed) = outlet::open();
     let code = tokio::select! {
@@ -71,7 +70,8 @@ async fn show(output: SessionOutput, asked: &Asked) -> Result<i64, Failure> {
     if matches!(code, Err(Failure::Interrupted(_))) {
         return code;
     }
-    // However the session ended: what came before is the reader's, who may not want it.
+    // The remaining output is written whatever the end of the session, unless its reader has closed
+    // or blocks it.
     match unless_stuck(asked, failed).await {
         Some(Ok(error)) => Err(error.into()),
         Some(Err(_)) | None => code,
@@ -91,7 +91,7 @@ async fn pass_on(
         };
         match unless_stuck(asked, to.send(piece)).await {
             Some(Ok(())) => {}
-            // Why it takes no more is about to be said.
+            // The failure of the write is returned by the caller.
             Some(Err(_)) => pending().await,
             None => {
                 return Err(Failure::Interrupted(
@@ -102,7 +102,7 @@ async fn pass_on(
     }
 }
 
-/// Waits for the reader of our output; but not for long for one who has stood still since about
+/// Waits for the reader of our output; `None` for one that has been blocking since about the time
 /// when we were asked to end.
 async fn unless_stuck<T>(asked: &Asked, taken: impl Future<Output = T>) -> Option<T> {
     let began = Instant::now();
@@ -139,7 +139,7 @@ impl Signals {
         })
     }
 
-    /// Has the command told of them, until we are asked to end a second time.
+    /// Forwards signals to the command, until we are asked to end a second time.
     async fn pass_on(
         mut self,
         raw: Option<&Raw>,
@@ -153,12 +153,12 @@ impl Signals {
             {
                 return;
             }
-            // Nobody takes it once the connection is gone.
+            // The receiver is gone with the connection.
             note.map(|note| notes.send(note).ok());
         }
     }
 
-    /// What is to be told of the next that comes: nothing of a window that is not the command's.
+    /// Returns the note for the next signal; `None` for a new size without a terminal.
     async fn next(&mut self, raw: Option<&Raw>) -> Option<SessionNote> {
         tokio::select! {
             _ = self.resized.recv(), if self.terminal => raw.and_then(|raw| raw.size().ok()),
@@ -168,8 +168,8 @@ impl Signals {
     }
 }
 
-/// Our input and signals to it. Comes back only when it is asked to end a second time, wherever
-/// what was sent before may be stuck.
+/// Sends our input and signals to the session. Returns only when asked to end a second time, even
+/// if sending is blocked.
 async fn steer(
     mut input: SessionInput,
     raw: Option<&Raw>,
@@ -178,7 +178,7 @@ async fn steer(
 ) -> Failure {
     let (to, notes) = mpsc::unbounded_channel();
     let sending = async {
-        // Where it fails, what the output ends with says more.
+        // After a failure, the end of the output says more.
         drop(send(&mut input, raw, notes).await);
         pending::<Infallible>().await
     };
@@ -188,7 +188,7 @@ async fn steer(
     }
 }
 
-/// Until the connection is gone.
+/// Sends until the connection is gone.
 async fn send(
     input: &mut SessionInput,
     raw: Option<&Raw>,
@@ -212,8 +212,8 @@ async fn send(
     }
 }
 
-/// The next piece of input, once the command has taken so much that notes get past it; after its
-/// end, never.
+/// Returns the next piece of input, once there is credit for it, so that notes never wait behind
+/// input. Never returns after its end.
 async fn next(from: &mut Option<mpsc::Receiver<Bytes>>, to: &SessionInput) -> Option<Bytes> {
     match from {
         Some(from) => {

@@ -1,4 +1,4 @@
-//! `micado explain`: why a thing is where and how it is.
+//! `micado explain`: reasons for a thing's place and state.
 
 use super::{args::ExplainArgs, failure::Failure, printer::Printer, tables};
 use micado_api::Client;

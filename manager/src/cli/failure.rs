@@ -1,20 +1,20 @@
-//! How a verb ends when it does not end well, and what is said then.
+//! Failures of verbs: exit codes and messages.
 
 use super::{args::Output, printer::Printer};
 use clap::error::ErrorKind;
 use micado_api::{ClientError, ErrorBody, ErrorCode};
 use std::{ffi::OsString, io, process::ExitCode};
 
-/// Why a verb did not do what it was asked.
+/// Failure of a verb.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// It was refused, or came to nothing.
+    /// Refused, or without result.
     Error(ErrorBody),
-    /// A person had enough of waiting; the text says what goes on without them.
+    /// A person stopped waiting; the text names what continues without them.
     Interrupted(String),
-    /// What was run ended with this exit code, which is ours then.
+    /// The command that was run ended with this exit code, which becomes ours.
     Ended(u8),
-    /// Whoever read our output stopped reading: no fault of anybody.
+    /// The reader of our output closed it. No error message.
     Closed,
 }
 
@@ -58,7 +58,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// A command line that was not read: help that was asked for, or a mistake in it.
+/// An unparsed command line: a request for help, or a mistake.
 pub(super) fn unparsed(error: &clap::Error, args: &[OsString]) -> ExitCode {
     let json = args
         .windows(2)
@@ -69,7 +69,7 @@ pub(super) fn unparsed(error: &clap::Error, args: &[OsString]) -> ExitCode {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     ) || !json
     {
-        // Whoever does not read it does not want it.
+        // If it cannot be written, its reader has closed it.
         let _ = error.print();
     } else {
         Printer::new(Output::Json).failure(&Failure::Error(usage(error)));
@@ -77,7 +77,7 @@ pub(super) fn unparsed(error: &clap::Error, args: &[OsString]) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// The first paragraph of what clap says, in one line.
+/// First paragraph of clap's message, in one line.
 fn usage(error: &clap::Error) -> ErrorBody {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Following what goes on with containers and instances until it has come to rest.
+//! Follows the progress of containers and instances until they are settled.
 
 use super::{failure::Failure, printer::Printer};
 use futures_util::{
@@ -9,8 +9,8 @@ use futures_util::{
 use micado_api::{Client, ClientError, ErrorBody, ErrorCode, Progress, Settled};
 use std::collections::BTreeSet;
 
-/// Prints every step of all subjects until each is settled. A person may stop following; what goes
-/// on does not stop with it.
+/// Prints every step of all subjects until each is settled. A person may stop following; the
+/// operation continues.
 pub(super) async fn follow(
     subjects: &[String],
     client: &Client,
@@ -69,8 +69,7 @@ async fn settled(subjects: &[String], client: &Client, printer: &Printer) -> Res
     }
 }
 
-/// The steps of one subject; `None` when it is not there any more, which is how things that are
-/// removed come to rest.
+/// Steps of one subject; `None` once it does not exist, which is the end of a removal.
 async fn watch(
     subject: &str,
     client: &Client,

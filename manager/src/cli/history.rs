@@ -1,4 +1,4 @@
-//! `micado history`: what a container or a machine has used.
+//! `micado history`: past usage of a container or a machine.
 
 use super::{args::HistoryArgs, failure::Failure, page::Page, printer::Printer, tables};
 use crate::clock;

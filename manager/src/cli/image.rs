@@ -1,4 +1,4 @@
-//! `micado image`: what was learned of images, and their critical usage.
+//! `micado image`: learned footprints of images, and their critical usage.
 
 use super::{
     args::{ImageVerb, SetImageArgs},
@@ -38,7 +38,7 @@ async fn list(client: &Client, printer: &Printer) -> Result<(), Failure> {
 async fn set(args: SetImageArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
     let mut critical = Critical::default();
     if !args.clear {
-        // An image that is not known is refused below.
+        // An unknown image is refused below.
         critical = client
             .images()
             .await?

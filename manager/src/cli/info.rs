@@ -1,4 +1,4 @@
-//! `micado info`: what services are made of.
+//! `micado info`: settings and containers of services.
 
 use super::{args::InfoArgs, failure::Failure, page::Page, printer::Printer, tables};
 use crate::clock;

@@ -5,7 +5,7 @@ use micado_api::{
     Client, ContainerView, LaunchRequest, MemoryBytes, NanoCpus, Resources, ServiceSpec, Unnamed,
 };
 
-/// What is promised where nobody has named it and nothing was learned.
+/// Default reservation, without a given or learned one.
 const PROMISED: Resources = Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250));
 
 pub(super) async fn launch(
@@ -23,7 +23,7 @@ pub(super) async fn launch(
         ));
     }
     let names: Vec<String> = launched.iter().map(|it| it.name.to_string()).collect();
-    // People see the names at once: they may stop waiting and still know them.
+    // Print the names at once, so that a person who stops waiting knows them.
     if detach || !printer.is_json() {
         show(&launched, &names, printer)?;
     }
@@ -85,7 +85,7 @@ fn request(args: LaunchArgs) -> LaunchRequest {
     }
 }
 
-/// `/-v` stands for `-v`, which would be read as a flag of ours.
+/// Unescapes `/-v` to `-v`, which would be read as a flag of ours.
 fn argument(text: String) -> String {
     match text.strip_prefix("/-") {
         Some(rest) => format!("-{rest}"),

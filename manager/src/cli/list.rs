@@ -5,7 +5,7 @@ use crate::clock;
 use micado_api::{Client, ContainerView, InstanceView};
 use serde::Serialize;
 
-/// What was asked for, each under its own key.
+/// The requested lists, each under its own key.
 #[derive(Serialize)]
 struct Lists {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -40,8 +40,8 @@ use std::{ffi::OsString, future::Future, io::IsTerminal, path::PathBuf, process:
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
-/// Does what the command line says. Exit codes: 0 when it was done, 1 when it was refused or came
-/// to nothing, 2 when it makes no sense, 130 when interrupted.
+/// Runs the command line. Exit codes: 0 for success, 1 for a refusal or failure, 2 for an invalid
+/// command line, 130 when interrupted.
 #[must_use]
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = args::rewritten(args);
@@ -106,7 +106,7 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
         Verb::Image(verb) => image::image(verb, client, printer).await,
         Verb::Status => status::status(client, printer).await,
         Verb::Explain(args) => explain::explain(args, client, printer).await,
-        // Needs no manager to ask: done before.
+        // Needs no manager: handled before.
         Verb::Cloud(_) | Verb::Completions { .. } | Verb::Manager(_) | Verb::Store(_) => Ok(()),
     }
 }
@@ -130,8 +130,8 @@ fn manager(args: args::ManagerArgs, printer: &Printer) -> Result<(), Failure> {
     })
 }
 
-/// Whoever needs TLS finds its cryptography; that there was none before is sure, for this is the
-/// first thing the process does.
+/// Sets the TLS provider of the process. This is the first step of the process, so none is set
+/// before.
 fn install_cryptography() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -1,11 +1,11 @@
-//! What a command says, on our standard output and standard error: written by a thread of its own,
-//! so that a reader who does not read keeps us from nothing else.
+//! Output of a command to our standard output and standard error. A thread of its own writes it, so
+//! that a blocked reader blocks nothing else.
 
 use bytes::Bytes;
 use std::io::{self, Write};
 use tokio::sync::{mpsc, oneshot};
 
-/// Pieces that wait to be written.
+/// Upper bound for buffered pieces.
 const WAITING: usize = 4;
 
 #[derive(Debug)]
@@ -16,15 +16,16 @@ pub(super) enum Said {
     Error(Bytes),
 }
 
-/// Where it goes, and why it goes no further; once the sender is dropped and all is written, that
-/// can be waited for in vain. Nobody waits for the thread: a write cannot be given up.
+/// Returns the sender of pieces, and a receiver of the first error of writing. The receiver ends
+/// without a value once the sender is dropped and all is written. The thread is never joined,
+/// because a blocked write cannot be cancelled.
 pub(super) fn open() -> (mpsc::Sender<Said>, oneshot::Receiver<io::Error>) {
     let (to, mut pieces) = mpsc::channel(WAITING);
     let (fail, failed) = oneshot::channel();
     std::thread::spawn(move || {
         while let Some(piece) = pieces.blocking_recv() {
             if let Err(error) = write(&piece) {
-                // Who does not want to know has ended.
+                // The receiver may be dropped already.
                 fail.send(error).ok();
                 return;
             }

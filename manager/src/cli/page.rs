@@ -1,4 +1,4 @@
-//! What is printed for people: lines and plain tables, one below the other.
+//! Printed pages: lines and plain tables, one below the other.
 
 use comfy_table::{ContentArrangement, Table, presets};
 use micado_api::Timestamp;
@@ -35,7 +35,7 @@ impl Page {
         self
     }
 
-    /// As text that ends in a line end, or is empty. Only a terminal has a width to fit into.
+    /// Formats as text that ends in a line end, or is empty. Only a terminal limits the width.
     pub(super) fn text(self, terminal: bool) -> String {
         let mut text = String::new();
         for block in self.0 {
@@ -56,7 +56,7 @@ impl Page {
     }
 }
 
-/// How long ago, in the largest unit that fits: `3m`.
+/// Formats an age in the largest unit that fits: `3m`.
 pub(super) fn age(now: Timestamp, then: Timestamp) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
@@ -69,7 +69,7 @@ pub(super) fn age(now: Timestamp, then: Timestamp) -> String {
     }
 }
 
-/// A moment in UTC, to the second: `2026-11-03 10:00:00Z`.
+/// Formats a time in UTC, to the second: `2026-11-03 10:00:00Z`.
 pub(super) fn moment(at: Timestamp) -> String {
     let since_epoch = at.since(Timestamp::default());
     let whole = Duration::from_secs(since_epoch.as_secs());

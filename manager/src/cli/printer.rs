@@ -1,5 +1,4 @@
-//! Everything that is printed goes through here: data to standard output, steps, notes and errors
-//! to standard error.
+//! All printed output: data to standard output; steps, notes and errors to standard error.
 
 use super::{args::Output, failure::Failure, page::Page};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// So long the last word may take: who does not read it shall not keep us.
+/// Time-out of the final message, so that a blocked reader does not keep us from ending.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -30,7 +29,7 @@ impl Printer {
         self.output == Output::Json
     }
 
-    /// The answer to what was asked: as JSON, or as what `page` makes of it.
+    /// Prints the result: as JSON, or formatted by `page`.
     pub(super) fn data<T: Serialize + ?Sized>(
         &self,
         data: &T,
@@ -45,14 +44,14 @@ impl Printer {
         out.flush()
     }
 
-    /// A piece of a log, as it is.
+    /// Prints a piece of a log unchanged.
     pub(super) fn piece(&self, piece: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
         out.write_all(piece)?;
         out.flush()
     }
 
-    /// How many bytes have been copied, where a person watches; of `total`, where that is known.
+    /// Progress bar of copied bytes on a terminal; with `total`, if that is known.
     pub(super) fn bytes(&self, total: Option<u64>) -> ProgressBar {
         if self.output == Output::Json || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
@@ -72,14 +71,14 @@ impl Printer {
         )
     }
 
-    /// Something worth knowing that is not the answer; programs do not need it.
+    /// Prints a note for people; programs do not need it.
     pub(super) fn note(&self, note: &str) {
         if self.output == Output::Table {
             say(note);
         }
     }
 
-    /// The last that is said.
+    /// Prints the final error.
     pub(super) fn failure(&self, failure: &Failure) {
         match (failure, self.output) {
             (Failure::Closed | Failure::Ended(_), _) | (Failure::Interrupted(_), Output::Json) => {}
@@ -89,7 +88,7 @@ impl Printer {
         }
     }
 
-    /// For the steps of what is being followed; with `several` subjects each line names its own.
+    /// Printer of progress steps; with `several` subjects each line names its own.
     pub(super) fn steps(&self, several: bool) -> Steps {
         let spinner = (self.output == Output::Table && io::stderr().is_terminal()).then(|| {
             let style = ProgressStyle::with_template("{spinner} {elapsed}")
@@ -106,7 +105,7 @@ impl Printer {
     }
 }
 
-/// The steps of what is being followed, with a sign of life below them on a terminal.
+/// Printer of progress steps, with a spinner below them on a terminal.
 #[derive(Debug)]
 pub(super) struct Steps {
     output: Output,
@@ -136,7 +135,7 @@ impl Drop for Steps {
     }
 }
 
-/// ``error: no manager answers`` and, on a line of its own, what to do about it.
+/// ``error: no manager answers`` and, on a line of its own, the next step.
 fn error_text(body: &ErrorBody) -> String {
     let mut text = format!("error: {}", body.message);
     if let Some(hint) = &body.hint {
@@ -150,20 +149,19 @@ fn json(value: &impl Serialize) -> String {
         .unwrap_or_else(|error| format!("{{\"code\":\"internal\",\"message\":\"{error}\"}}"))
 }
 
-/// To standard error; if nobody reads that, there is nobody to tell.
+/// Writes to standard error. A failure has no other place to be reported.
 fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// The same by a thread that is not waited for long: standard error may be the very pipe that
-/// nobody reads.
+/// As [`say`], on a thread with a time-out: standard error may be a blocked pipe.
 fn say_last(line: String) {
     let (said, is_said) = mpsc::channel();
     thread::spawn(move || {
         say(&line);
         said.send(())
     });
-    // Told or not, we end.
+    // Written or not, the process ends.
     let _ = is_said.recv_timeout(LAST_WORD);
 }
 

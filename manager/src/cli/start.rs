@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// All files of a start together, in bytes: they travel in one request.
+/// Upper bound for the size of all files together, in bytes: they travel in one request.
 const FILES_MAX: usize = 2 << 20;
 
 pub(super) async fn start(
@@ -40,7 +40,7 @@ pub(super) async fn start(
     Ok(())
 }
 
-/// The files by their own names, without the folders they lie in.
+/// Reads the files, by their own names without folders.
 fn read(paths: &[PathBuf]) -> Result<BTreeMap<String, Vec<u8>>, ErrorBody> {
     let refuse = |message| ErrorBody::new(ErrorCode::BadRequest, message);
     let mut files = BTreeMap::new();
@@ -66,7 +66,7 @@ fn read(paths: &[PathBuf]) -> Result<BTreeMap<String, Vec<u8>>, ErrorBody> {
     Ok(files)
 }
 
-/// No more than that: what is named may be endless.
+/// Reads at most this much: a named file may be endless.
 fn read_up_to(path: &Path, bytes: usize) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     fs::File::open(path)?

@@ -1,4 +1,4 @@
-//! `micado stop`: empty a machine and give it back.
+//! `micado stop`: drain a machine and return it.
 
 use super::{args::StopArgs, failure::Failure, follow::follow, page::Page, printer::Printer};
 use micado_api::Client;

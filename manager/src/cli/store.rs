@@ -1,4 +1,4 @@
-//! `micado store copy`: a cluster's records, and its past, to another store.
+//! `micado store copy`: a cluster's records and history, to another store.
 
 use super::{args::CopyStoreArgs, failure::Failure, page::Page, printer::Printer};
 use crate::{daemon, store};

@@ -12,8 +12,8 @@ use micado_api::{
 };
 use std::{collections::BTreeMap, fmt::Display};
 
-/// Machines; what is really left of their memory, when they ended and the reasons only when there
-/// are any. What is given back has no room and costs nothing.
+/// Machines. Columns for available memory, times of end and reasons appear only if there are any.
+/// Returned machines have no room and no price.
 pub(super) fn instances(views: &[InstanceView], now: Timestamp) -> Table {
     let (endings, reasons) = (
         views.iter().any(ended),
@@ -62,14 +62,14 @@ pub(super) fn instances(views: &[InstanceView], now: Timestamp) -> Table {
     table
 }
 
-/// So much of a node's id is enough for `docker node`.
+/// Length of a shortened node id, sufficient for `docker node`.
 const NODE_ID: usize = 12;
 
 fn ended(view: &InstanceView) -> bool {
     matches!(view.state, InstanceState::Gone | InstanceState::Failed)
 }
 
-/// Containers; the reasons only when there are any.
+/// Containers. The column for reasons appears only if there are any.
 pub(super) fn containers(views: &[ContainerView], now: Timestamp) -> Table {
     let reasons = views.iter().any(|it| it.reason.is_some());
     let header = [
@@ -92,7 +92,7 @@ pub(super) fn containers(views: &[ContainerView], now: Timestamp) -> Table {
     table
 }
 
-/// Where each port can be reached: `10.0.0.5:8080->80/tcp`.
+/// Addresses of published ports: `10.0.0.5:8080->80/tcp`.
 fn ports(view: &ContainerView) -> String {
     let address = view.address.as_deref().unwrap_or("*");
     let shown = view.ports.iter().map(|port| match port.host {
@@ -275,7 +275,7 @@ fn counts<S: Display>(counts: &BTreeMap<S, u32>) -> String {
     }
 }
 
-/// Each thing's state, and below it how it came to that.
+/// State of each thing, and below it the decisions that led to it.
 pub(super) fn explanations(all: &[Explanation]) -> Page {
     let mut page = Page::default();
     for (index, it) in all.iter().enumerate() {
@@ -298,10 +298,10 @@ fn text(value: Option<impl Display>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
 
-/// Most ports that a column shows.
+/// Upper bound for the ports in a column.
 const PORTS_SHOWN: usize = 5;
 
-/// The first few of a list, and how many more there are.
+/// First items of a list, and the number of the others.
 fn shortened(items: impl ExactSizeIterator<Item = impl Display>) -> String {
     let more = items.len().saturating_sub(PORTS_SHOWN);
     let few = listed(items.take(PORTS_SHOWN));

@@ -1,5 +1,5 @@
-//! Files as a tar that flows, in pieces: made from this machine's files, or unpacked to them. On
-//! threads of their own, for both block.
+//! Files as a tar stream in pieces: packed from local files, or unpacked to them. On threads of
+//! their own, because both block.
 
 use bytes::{Buf, Bytes};
 use std::{
@@ -8,12 +8,12 @@ use std::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
-/// Pieces that wait for the other side.
+/// Upper bound for buffered pieces.
 const WAITING: usize = 4;
-/// How large a piece is, in bytes.
+/// Size of a piece, in bytes.
 const PIECE: usize = 32 << 10;
 
-/// Makes a tar of a file or folder, under this name. The thread's outcome says whether it is whole.
+/// Packs a file or folder under this name. The thread's result tells if the tar is complete.
 pub(super) fn pack(
     source: PathBuf,
     name: String,
@@ -22,7 +22,7 @@ pub(super) fn pack(
     let packing = tokio::task::spawn_blocking(move || {
         let mut tar = tar::Builder::new(io::BufWriter::with_capacity(PIECE, Outlet(to)));
         tar.follow_symlinks(false);
-        // Engines know no sparse files: their holes go as zeros.
+        // Engines do not support sparse files: holes are sent as zeros.
         tar.sparse(false);
         if source.symlink_metadata()?.is_dir() {
             tar.append_dir_all(name, &source)?;
@@ -34,8 +34,8 @@ pub(super) fn pack(
     (pieces, packing)
 }
 
-/// Unpacks a tar into a folder, with owners (for root) and modes. The thread ends when the tar or
-/// the sender does.
+/// Unpacks a tar into a folder, with owners (for root) and modes. The thread ends at the end of the
+/// tar or when the sender is dropped.
 pub(super) fn unpack(folder: PathBuf) -> (mpsc::Sender<Bytes>, JoinHandle<io::Result<()>>) {
     let (to, pieces) = mpsc::channel(WAITING);
     let unpacking = tokio::task::spawn_blocking(move || {
@@ -47,13 +47,13 @@ pub(super) fn unpack(folder: PathBuf) -> (mpsc::Sender<Bytes>, JoinHandle<io::Re
         tar.set_preserve_permissions(true);
         tar.set_preserve_ownerships(rustix::process::geteuid().is_root());
         tar.unpack(&folder)?;
-        // The end of a tar is more than its reader needs.
+        // Drain the padding at the end of a tar, which its reader ignores.
         io::copy(&mut inlet, &mut io::sink()).map(drop)
     });
     (to, unpacking)
 }
 
-/// How many bytes the files of a folder, or one, have together.
+/// Total size of a file or of a folder's files, in bytes.
 pub(super) fn size(source: &Path) -> io::Result<u64> {
     let meta = source.symlink_metadata()?;
     if !meta.is_dir() {

@@ -1,5 +1,5 @@
-//! The terminal that we run in, handed to somebody else: every key goes there, and it is as it was
-//! when we end.
+//! Our terminal in raw mode: every key goes to the command, and the previous mode is restored at
+//! the end.
 
 use bytes::Bytes;
 use micado_api::agent::{INPUT_FRAME, SessionNote};
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 pub(super) struct Raw(Termios);
 
 impl Raw {
-    /// Nothing when standard input and output are not both a terminal.
+    /// Takes the terminal; `None` unless standard input and output are both a terminal.
     pub(super) fn take() -> io::Result<Option<Self>> {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return Ok(None);
@@ -23,20 +23,20 @@ impl Raw {
         Ok(Some(Self(before)))
     }
 
-    /// How many columns and rows it has; 0 where it does not know.
+    /// Columns and rows; 0 if unknown.
     pub(super) fn window(&self) -> io::Result<(u16, u16)> {
         let size = tcgetwinsize(io::stdout())?;
         Ok((size.ws_col, size.ws_row))
     }
 
-    /// How large it is, for a session.
+    /// Size, as a note for a session.
     pub(super) fn size(&self) -> io::Result<SessionNote> {
         self.window()
             .map(|(columns, rows)| SessionNote::Resize { columns, rows })
     }
 
-    /// Has it restored by a panic too, which drops nothing where it ends the process. `and` is done
-    /// then as well.
+    /// Restores the terminal on a panic too, which may end the process without any drop. Then calls
+    /// `and`.
     pub(super) fn restore_on_panic(&self, and: impl Fn() + Send + Sync + 'static) {
         let (before, hook) = (self.0.clone(), std::panic::take_hook());
         std::panic::set_hook(Box::new(move |info| {
@@ -48,14 +48,15 @@ impl Raw {
 }
 
 fn restore(before: &Termios) {
-    // It is gone if this fails.
+    // A failure means that the terminal is gone.
     let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
 }
 
-/// Pieces of input that wait to be taken.
+/// Upper bound for buffered pieces of input.
 const WAITING: usize = 4;
 
-/// Our standard input. On a thread that nobody waits for: a read cannot be given up.
+/// Reads our standard input on a thread that is never joined, because a blocked read cannot be
+/// cancelled.
 pub(super) fn read_input() -> mpsc::Receiver<Bytes> {
     let (to, from) = mpsc::channel(WAITING);
     std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! `micado top`: what machines and containers use at this moment, drawn anew every few seconds.
+//! `micado top`: present usage of machines and containers, redrawn every few seconds.
 
 mod board;
 mod screen;
@@ -15,9 +15,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// A manager that has not answered by then is said to be silent.
+/// Time after which a manager that does not answer is shown as silent.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What Ctrl-C sends in a terminal that is raw.
+/// Byte of Ctrl-C in a raw terminal.
 const CTRL_C: u8 = 3;
 
 pub(super) async fn top(args: TopArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
@@ -46,8 +46,8 @@ async fn look(client: &Client) -> Result<Seen, ClientError> {
     })
 }
 
-/// Draws until a person has seen enough. A manager that does not answer is said to be silent, and
-/// asked again.
+/// Redraws until a person ends it. A manager that does not answer is shown as silent and asked
+/// again.
 async fn watch(args: &TopArgs, client: &Client, screen: &Screen, mut seen: Seen) -> io::Result<()> {
     let (mut keys, mut signals, mut looks) = (
         read_input(),
@@ -74,7 +74,7 @@ struct Silence {
     words: String,
 }
 
-/// One look after the other, so often.
+/// Queries the manager repeatedly, at this interval.
 fn looks(client: Client, interval: Duration) -> mpsc::Receiver<Result<Seen, String>> {
     let (to, from) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -113,7 +113,7 @@ impl Signals {
         })
     }
 
-    /// Whether the next that comes ends us; else the window has another size.
+    /// Waits for the next signal; true if it ends us, false for a new window size.
     async fn next(&mut self) -> bool {
         tokio::select! {
             _ = self.resized.recv() => false,

@@ -1,4 +1,4 @@
-//! How the API reaches the core: requests in, replies and views out, progress as a stream.
+//! Access to the core from the API: requests in, replies and views out, progress as a stream.
 
 use super::{Core, Event, Reply, Request, Ticket};
 use futures_util::{Stream, StreamExt};
@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_stream::wrappers::BroadcastStream;
 
-/// A read of the core, run on its own loop between two events; or of why there is none at present.
+/// A read of the core, run on its own loop between two events; receives the reason if there is no
+/// core at present.
 pub type Read = Box<dyn FnOnce(Result<&Core, ErrorBody>) + Send>;
 
-/// What the loop takes from its handles.
+/// Input of the loop.
 pub enum Input {
-    /// A request and whom to answer.
+    /// A request, and the channel for its reply.
     Request(
         Ticket,
         Box<Request>,
@@ -22,7 +23,7 @@ pub enum Input {
     Tell(Box<Event>),
 }
 
-/// A way to the core; cheap to clone.
+/// Access to the core; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Handle {
     inbox: mpsc::Sender<Input>,
@@ -36,7 +37,7 @@ pub struct Missed;
 static NEXT_TICKET: AtomicU64 = AtomicU64::new(1);
 
 impl Handle {
-    /// A handle and the two ends that the loop keeps: where inputs arrive, and where it tells
+    /// A handle and the two ends that the loop keeps: the receiver of inputs and the sender of
     /// progress.
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<Input>, broadcast::Sender<Progress>) {
@@ -52,11 +53,11 @@ impl Handle {
         )
     }
 
-    /// Asks for something; returns once it is durable.
+    /// Sends a request; returns once its effect is durable.
     ///
     /// # Errors
-    /// The core's refusal, or `Unavailable` when the manager is stopping or had to start over:
-    /// whether it was done is not known then.
+    /// The core's refusal, or `Unavailable` if the manager is stopping or had to reload its store.
+    /// The outcome is unknown then.
     pub async fn request(&self, request: Request) -> Result<Reply, ErrorBody> {
         let ticket = NEXT_TICKET.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
@@ -67,10 +68,10 @@ impl Handle {
         answered.await.map_err(|_| stopping())?
     }
 
-    /// Reads something off the core.
+    /// Reads from the core.
     ///
     /// # Errors
-    /// `Unavailable` when the manager is stopping, or its store does not answer.
+    /// `Unavailable` if the manager is stopping or its store does not answer.
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Core) -> T + Send + 'static,
@@ -84,16 +85,16 @@ impl Handle {
         answered.await.map_err(|_| stopping())?
     }
 
-    /// Tells of something that happened; nobody answers. While there is no core, for its store does
-    /// not answer, it is let go, but for whose agents have gone.
+    /// Sends an event; there is no reply. During an outage of the store there is no core, and
+    /// events are dropped, except the end of an agent's connection.
     pub async fn tell(&self, event: Event) {
-        // Nobody needs to know what happens to a manager that is stopping.
+        // A stopping manager needs no events.
         drop(self.inbox.send(Input::Tell(Box::new(event))).await);
     }
 
-    /// Progress of everything from now on. Take the stream first and [`Core::progress`] after it,
-    /// so that nothing is missed between the two. [`Missed`] stands where steps were dropped
-    /// because nobody took them in time: then too, [`Core::progress`] has what counts.
+    /// Returns the progress of everything from now on. Call this first and [`Core::progress`] after
+    /// it, so that nothing is missed between the two. [`Missed`] stands for steps that were dropped
+    /// because the receiver was too slow; then too, [`Core::progress`] returns those that matter.
     pub fn watch(&self) -> impl Stream<Item = Result<Progress, Missed>> + Send + use<> {
         BroadcastStream::new(self.progress.subscribe()).map(|step| step.map_err(|_| Missed))
     }

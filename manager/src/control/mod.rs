@@ -1,4 +1,4 @@
-//! The control core (crate `micado-core`) with the loop around it that does the I/O.
+//! The control core (crate `micado-core`) and the loop around it that does the I/O.
 
 mod handle;
 pub mod runtime;

@@ -1,4 +1,4 @@
-//! The HTTPS API's address, the names in its certificate, and keeping that certificate valid.
+//! The HTTPS API's address, the names in its certificate, and the renewal of that certificate.
 
 use crate::{
     api::{Certificate, JOIN_PATH},
@@ -7,10 +7,10 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// Between two looks at the certificate.
+/// Interval between two checks of the certificate.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Names that clients may reach the HTTPS API by.
+/// Names under which clients may reach the HTTPS API.
 pub(super) fn own_names(args: &ManagerArgs, address: &str) -> Vec<String> {
     let mut names = vec![
         "localhost".to_owned(),
@@ -26,8 +26,8 @@ pub(super) fn own_names(args: &ManagerArgs, address: &str) -> Vec<String> {
     names
 }
 
-/// Where machines trade their credentials. `address` is where they reach the manager's engine,
-/// `port` what the HTTPS API has.
+/// URL for the trade of machines' credentials. `address` is the manager's engine as machines reach
+/// it, `port` that of the HTTPS API.
 pub(super) fn join_url(args: &ManagerArgs, address: &str, port: u16) -> String {
     let said = args.api_address.as_ref();
     if said.is_none() && args.listen.ip().is_loopback() {
@@ -45,8 +45,8 @@ pub(super) fn join_url(args: &ManagerArgs, address: &str, port: u16) -> String {
     )
 }
 
-/// Looks every day whether the certificate of the HTTPS API must be made anew, and has the API show
-/// what there is.
+/// Checks every day if the certificate of the HTTPS API must be renewed, and passes the valid one
+/// to the API.
 pub(super) async fn keep_certificate(pki: Arc<Pki>, names: Vec<String>, shown: Certificate) {
     loop {
         tokio::time::sleep(DAY).await;

@@ -1,4 +1,4 @@
-//! The image registry: one that the manager runs, or one that is there already.
+//! The image registry: the manager's own, or an external one.
 
 use crate::{
     cli::args::ManagerArgs,
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use micado_api::ClusterId;
 use std::path::PathBuf;
 
-/// The registry that nodes pull from. It may not be ready yet.
+/// Opens the registry that nodes pull from. It may not be ready yet.
 pub(super) async fn open(
     args: &ManagerArgs,
     swarm: &Swarm,
@@ -30,7 +30,7 @@ pub(super) async fn open(
     Ok(registry)
 }
 
-/// The registry that the manager is told of, if it is.
+/// The external registry, if one is configured.
 fn external_registry(args: &ManagerArgs) -> Result<Option<ExternalRegistry>> {
     let (Some(host), Some(authority), Some(certificate), Some(key)) = (
         &args.registry,

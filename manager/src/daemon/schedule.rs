@@ -1,11 +1,11 @@
-//! Jobs by the clock: one scheduler ticks them all.
+//! Periodic jobs: one scheduler ticks all of them.
 
 use crate::{cli::args::Tick, control::runtime};
 use anyhow::{Context, Result};
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
-/// The scheduler of the manager's jobs, which tick while this lives.
+/// The scheduler of the manager's jobs. Dropping it ends their ticks.
 pub(super) struct Schedule(JobScheduler);
 
 impl Schedule {
@@ -13,7 +13,7 @@ impl Schedule {
         Ok(Self(JobScheduler::new().await?))
     }
 
-    /// A job's ticks. One that comes while another waits is dropped.
+    /// Ticks of a job. A tick is dropped if the previous one has not been handled.
     pub(super) async fn ticks(&self, tick: &Tick) -> Result<mpsc::Receiver<()>> {
         let (ticker, ticks) = runtime::ticker();
         let job = match tick {

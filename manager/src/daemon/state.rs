@@ -8,8 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The state folder, its owner's only, whoever made it. One that is open to others and holds other
-/// things is not taken for ours.
+/// Opens the state folder, made if it is missing, and restricts it to its owner. One that is open
+/// to others and holds other files is refused.
 pub(crate) fn private_folder(path: &Path) -> Result<PathBuf> {
     let cannot = || format!("cannot make the state folder `{}`", path.display());
     std::fs::DirBuilder::new()
@@ -48,7 +48,7 @@ pub(crate) fn private_folder(path: &Path) -> Result<PathBuf> {
     path.canonicalize().with_context(cannot)
 }
 
-/// A file that everybody may read once they may enter the state folder.
+/// Writes a file that is readable for everyone with access to the state folder.
 pub(super) fn write_public(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))
 }

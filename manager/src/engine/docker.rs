@@ -1,25 +1,25 @@
-//! One Docker Engine: reaching it, agreeing on an API version, a time-out on every call, and its
-//! refusals as ours.
+//! One Docker Engine: connection, negotiation of the API version, a time-out on every call, and
+//! conversion of its errors.
 
 use super::EngineError;
 use axum::http::{Uri, uri::PathAndQuery};
 use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error};
 use std::{future::Future, net::IpAddr, time::Duration};
 
-/// How long a call may take before its outcome counts as unknown.
+/// Time-out of a call; its outcome is unknown after that.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
-/// Engine 20.10: the oldest that knows all that we ask for.
+/// Engine 20.10: the oldest with all functions that we use.
 const OLDEST: ClientVersion = ClientVersion {
     major_version: 1,
     minor_version: 41,
 };
 
-/// Reaches the engine at `unix://PATH` or `tcp://HOST:PORT` and checks that it speaks a version of
-/// the API that we speak too.
+/// Connects to the engine at `unix://PATH` or `tcp://HOST:PORT`, and checks that a common version
+/// of the API exists.
 ///
 /// # Errors
-/// `Unavailable` when nothing answers there, `Refused` when the engine is too old, too new or no
+/// `Unavailable` if nothing answers there, `Refused` if the engine is too old, too new or no
 /// engine.
 pub(crate) async fn connect(endpoint: &str) -> Result<Docker, EngineError> {
     let seconds = LIMIT.as_secs();
@@ -50,8 +50,8 @@ pub(crate) async fn connect(endpoint: &str) -> Result<Docker, EngineError> {
     Ok(pin(client, agreed))
 }
 
-/// Whether an address is on this machine: on a network, whoever reaches an engine without TLS is
-/// root there.
+/// Returns true if an address is on this machine. On a network, anyone who reaches an engine
+/// without TLS is root on its host.
 fn is_loopback(endpoint: &str) -> bool {
     let host = endpoint.parse::<Uri>().ok().and_then(|uri| {
         uri.host()
@@ -65,8 +65,8 @@ fn is_loopback(endpoint: &str) -> bool {
     })
 }
 
-/// Names the version in every request: bollard 0.21 names none, and an engine takes that for its
-/// own newest.
+/// Sets the version of every request. bollard 0.21 sets none, and an engine takes that for its own
+/// newest.
 fn pin(client: Docker, version: ClientVersion) -> Docker {
     client.with_request_modifier(move |mut request| {
         let mut parts = request.uri().clone().into_parts();
@@ -82,7 +82,7 @@ fn pin(client: Docker, version: ClientVersion) -> Docker {
     })
 }
 
-/// The newest version that the engine and we both speak.
+/// Selects the newest version that the engine and we both speak.
 fn agree(
     endpoint: &str,
     engine: &str,
@@ -137,7 +137,7 @@ pub(crate) async fn ask<T>(
     }
 }
 
-/// The engine's error as ours: was it a no, a missing thing, or no answer?
+/// Converts an engine's error: refusal, missing subject, or no answer.
 pub(crate) fn explain(what: &str, error: &Error) -> EngineError {
     let words = words(error);
     let text = format!("cannot {what}: {words}");
@@ -153,7 +153,7 @@ pub(crate) fn explain(what: &str, error: &Error) -> EngineError {
     }
 }
 
-/// The HTTP status that the engine answered with, if it answered.
+/// HTTP status of the engine's answer, if it answered.
 pub(crate) fn status(error: &Error) -> Option<u16> {
     match error {
         Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
@@ -161,8 +161,8 @@ pub(crate) fn status(error: &Error) -> Option<u16> {
     }
 }
 
-/// The engine's own words, without what the client library puts around them, and with the cause
-/// below a connection error.
+/// The engine's own message, without the text that the client library adds, and with the cause of a
+/// connection error.
 pub(crate) fn words(error: &Error) -> String {
     match error {
         Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),

@@ -4,10 +4,10 @@ use super::{Point, Resolution};
 use micado_api::{InstanceId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The most points of one instance that are read at once.
+/// Upper bound for points of one instance that are read at once.
 const MOST_POINTS: u64 = 300;
 
-/// Buckets of one instance that follow each other, to be rolled up.
+/// Consecutive buckets of one instance, to be rolled up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) instance: InstanceId,
@@ -38,7 +38,7 @@ impl Span {
 #[derive(Debug, Default)]
 pub(super) struct DirtyBuckets(BTreeMap<(Resolution, InstanceId), BTreeSet<Timestamp>>);
 
-/// What a resolution is rolled up from.
+/// Resolution that a roll-up to this one reads.
 pub(super) fn finer(resolution: Resolution) -> Resolution {
     match resolution {
         Resolution::TenMinutes => Resolution::Minute,
@@ -47,7 +47,7 @@ pub(super) fn finer(resolution: Resolution) -> Resolution {
 }
 
 impl DirtyBuckets {
-    /// Marks the buckets that these recorded points belong to.
+    /// Marks the buckets of these recorded points.
     pub(super) fn touch(&mut self, points: &[Point]) {
         for point in points {
             let coarser = match point.resolution {
@@ -62,14 +62,16 @@ impl DirtyBuckets {
         }
     }
 
-    /// Marks all buckets whose finer points are all kept: after a start, none is known to be clean.
+    /// Marks all buckets with a complete set of finer points: after a start, none is known to be
+    /// clean.
     pub(super) fn touch_kept(&mut self, now: Timestamp, instance: &InstanceId) {
         for to in [Resolution::Minute, Resolution::TenMinutes] {
             let oldest =
                 Timestamp(now.0.saturating_sub(
                     u64::try_from(finer(to).kept().as_millis()).unwrap_or(u64::MAX),
                 ));
-            // The first is there in part, and the second may be so by the time that it is read.
+            // The oldest bucket is partly deleted already, and the next may be by the time that it
+            // is read.
             let times = std::iter::successors(Some(to.begin(oldest).plus(to.span() * 2)), |at| {
                 Some(at.plus(to.span()))
             });
@@ -80,8 +82,8 @@ impl DirtyBuckets {
         }
     }
 
-    /// Takes out what is over: by our clock, or because the machine's own, which may go ahead, is
-    /// at a later time already. Buckets that follow each other make one span.
+    /// Removes and returns finished buckets: over by our clock, or by the machine's own, which may
+    /// be ahead and has reached a later time. Consecutive buckets form one span.
     pub(super) fn finished(&mut self, to: Resolution, now: Timestamp) -> Vec<Span> {
         let mut spans = Vec::new();
         let most = to.span()
@@ -119,7 +121,7 @@ impl DirtyBuckets {
         spans
     }
 
-    /// Marks spans again that could not be rolled up.
+    /// Marks spans again after their roll-up failed.
     pub(super) fn put_back(&mut self, spans: &[Span]) {
         for it in spans {
             self.0

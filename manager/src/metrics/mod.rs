@@ -1,5 +1,5 @@
-//! What agents measure, on its way: figures of this moment, and points that wait to be recorded.
-//! Their links write into it, views and the refresh job read it.
+//! Metrics in memory: current values, and points that wait to be recorded. The agents' connections
+//! write into it; views and the refresh job read it.
 
 mod dirty;
 mod past;
@@ -35,20 +35,20 @@ use tokio::{
 };
 use waiting::{Waiting, Watermark};
 
-/// Why a batch or an event is not taken.
+/// Reason for which a batch or an event is refused.
 const NO_ROOM: &str = "no room for more figures and events until the store answers";
-/// Between two times that the core is asked for what agents name.
+/// Lower bound for the time between two queries of the core for placements.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Everything that agents have measured and that is still of use.
+/// Metrics and events of all agents that are still of use.
 #[derive(Debug)]
 pub struct Metrics {
     inner: Mutex<Inner>,
-    /// Held by whoever asks the core what is placed where: the others need not ask, too.
+    /// Held during a query of the core for placements, so that concurrent callers share its result.
     looking: tokio::sync::Mutex<Option<Look>>,
-    /// Held by whoever records what waits.
+    /// Held while waiting points and events are recorded.
     recording: tokio::sync::Mutex<()>,
-    /// Changes whenever something was recorded.
+    /// Changes after every recording.
     turn: watch::Sender<()>,
 }
 
@@ -57,17 +57,17 @@ struct Inner {
     meter: Meter,
     places: Places,
     waiting: Waiting,
-    /// How far each agent's batches are durable.
+    /// Last durable batch of each agent.
     recorded: HashMap<InstanceId, Watermark>,
     dirty: DirtyBuckets,
-    /// The core gave no answer when it was asked last.
+    /// True if the last query of the core had no answer.
     is_unanswered: bool,
-    /// The runs of agents that were told of because their machine's clock is off, and what is not
-    /// kept therefore.
+    /// Runs of agents that were logged because of their machine's clock, and what is not kept
+    /// because of it.
     doubted: HashMap<(InstanceId, &'static str), String>,
 }
 
-/// The last time that the core was asked for what agents name.
+/// The last query of the core for placements.
 #[derive(Debug, Clone, Copy)]
 struct Look {
     began: Instant,
@@ -75,7 +75,7 @@ struct Look {
 }
 
 impl Inner {
-    /// That its clock is off is said once for each run of its agent and each consequence.
+    /// Logs that a clock is off, once for each run of its agent and each consequence.
     fn doubt(&mut self, instance: &InstanceId, run: &str, off: &str, consequence: &'static str) {
         if self
             .doubted
@@ -103,11 +103,12 @@ impl Metrics {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a batch in, unless it was there before: sent again after a cut. An agent speaks for
-    /// its own instance only: what it says of Swarm services that are not placed there is left out.
+    /// Takes in a batch, unless it was taken before and is resent after a cut. An agent reports
+    /// only about its own instance: metrics of Swarm services that are not placed there are
+    /// dropped.
     ///
     /// # Errors
-    /// In words, when there is no room for it before the store answers: its agent is to keep it.
+    /// A message, if there is no room until the store answers: the agent must keep the batch.
     pub async fn take(
         &self,
         handle: &Handle,
@@ -158,11 +159,11 @@ impl Metrics {
         Ok(())
     }
 
-    /// Takes an event in, which may have been there before. Of others' containers, and of those
-    /// that are not placed on this instance, none are kept.
+    /// Takes in an event, which may be a repetition. Events of containers that are not placed on
+    /// this instance are dropped.
     ///
     /// # Errors
-    /// In words, when there is no room for it before the store answers: its agent is to keep it.
+    /// A message, if there is no room until the store answers: the agent must keep the event.
     pub fn take_event(
         &self,
         instance: &InstanceId,
@@ -189,16 +190,17 @@ impl Metrics {
         Ok(())
     }
 
-    /// Learns whose the service of an event is while that is placed still. While there is no core
-    /// to say so, nobody waits for it.
+    /// Looks up the placement of an event's service while it still exists. Does not wait while
+    /// there is no core.
     pub async fn learn_of(&self, handle: &Handle, service: Option<&str>) {
         if !self.inner().is_unanswered {
             self.learn(handle, service.as_slice()).await;
         }
     }
 
-    /// A placement is recorded before its container is made: a service that the core does not know
-    /// now is nobody's, and it is not asked for that again before the next turn.
+    /// Looks up placements of these services. Placements are committed before services are created,
+    /// so a service unknown to the core is foreign, and is not looked up again before the next
+    /// refresh.
     async fn learn(&self, handle: &Handle, services: &[&str]) {
         let news = || !self.inner().places.has_heard_of(services);
         if !news() {
@@ -206,8 +208,8 @@ impl Metrics {
         }
         let came = Instant::now();
         let mut looking = self.looking.lock().await;
-        // What began since then has told of these, too: however many agents ask, none waits for
-        // more than two looks.
+        // A query that began after this call answers it too. So no caller waits for more than two
+        // queries, however many agents report.
         let mut look = looking.filter(|last| last.began >= came);
         if look.is_none() && news() {
             if let Some(last) = *looking {
@@ -225,7 +227,7 @@ impl Metrics {
         }
     }
 
-    /// Asks the core what is placed where, and forgets instances that are no more.
+    /// Queries the core for all placements, and drops removed instances.
     async fn look(&self, handle: &Handle) -> Result<(), ErrorBody> {
         let known: Vec<InstanceId> = {
             let inner = self.inner();
@@ -260,7 +262,7 @@ impl Metrics {
         Ok(())
     }
 
-    /// Up to which sequence of this run the agent's batches are durable.
+    /// Sequence up to which the agent's batches of this run are durable.
     #[must_use]
     pub fn recorded(&self, instance: &InstanceId, run: &str) -> Option<u64> {
         self.inner()

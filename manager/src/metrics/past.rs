@@ -1,20 +1,20 @@
-//! What was: as it is kept, and what waits to be.
+//! Queries of the past: points and events in the store, and those that wait to be recorded.
 
 use super::{EventRecord, History, Metrics, Point, Recall, RecallEvents};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 
 impl Metrics {
-    /// Points of that time, by time and then by instance.
+    /// Returns points of that time, by time and then by instance.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     pub async fn recall(
         &self,
         history: &dyn History,
         wanted: &Recall,
     ) -> Result<Vec<Point>, StoreError> {
-        // What waits first: it may be recorded meanwhile, and is in both then.
+        // Waiting points first: one that is recorded meanwhile is then seen twice, not missed.
         let waiting: Vec<Point> = self
             .inner()
             .waiting
@@ -30,10 +30,10 @@ impl Metrics {
         Ok(once.into_values().collect())
     }
 
-    /// Events, from whichever end is wanted.
+    /// Returns events, from the end that the query names.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     pub async fn recall_events(
         &self,
         history: &dyn History,

@@ -1,5 +1,5 @@
-//! Which Swarm service is which container's, and on which instance: what agents know services by,
-//! and whether they may speak of them.
+//! Placements of Swarm services: container and instance of each. Agents know services by their
+//! Swarm name, and may report only about those on their own instance.
 
 use super::{EventRecord, Placed, Point};
 use micado_api::{ContainerName, InstanceId, Timestamp, agent::ContainerEvent};
@@ -8,38 +8,38 @@ use std::{
     time::Duration,
 };
 
-/// A service is known for so long after its place was given up: its last figures come a moment
-/// later, and may have waited for the store.
+/// Retention of a placement that has ended: its last metrics arrive a moment later, and may have
+/// waited for the store.
 const KEPT: Duration = Duration::from_secs(600);
 
-/// The most names of strangers that are remembered, and the longest that a Swarm service can have.
-/// Others are strangers without a question.
+/// Upper bound for remembered foreign names. Beyond it, unknown services count as foreign without a
+/// query.
 const MOST_STRANGERS: usize = 10_000;
 pub(super) const LONGEST_NAME: usize = 63;
-/// The longest id that an engine gives.
+/// Maximum length of an engine's container id.
 const LONGEST_ID: usize = 64;
 
-/// What is placed where, as the core last said.
+/// Placements as last returned by the core.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     services: HashMap<String, Place>,
     of: BTreeMap<ContainerName, Vec<String>>,
     /// Services that the core does not know.
     strangers: HashSet<String>,
-    /// What was placed when the manager was not there yet, as what is kept tells.
+    /// Placements before the start of this manager, from recorded events.
     remembered: Option<HashMap<String, Placed>>,
 }
 
 #[derive(Debug)]
 struct Place {
     placed: Placed,
-    /// When the core last said so.
+    /// Time at which the core last returned it.
     seen: Timestamp,
 }
 
 impl Places {
-    /// What is placed now. While there are events whose places are not looked up yet, none is
-    /// forgotten.
+    /// Takes over present placements. Drops expired ones, unless events are waiting for their
+    /// look-up.
     pub(super) fn settle(&mut self, now: Timestamp, copies: Vec<Placed>, events_wait: bool) {
         self.services.extend(
             copies
@@ -57,8 +57,8 @@ impl Places {
         }
     }
 
-    /// Whether the core need not be asked for any of these: each was known or a stranger when it
-    /// was asked last.
+    /// Returns true if no query of the core is needed for these: each was known or foreign at the
+    /// last one.
     pub(super) fn has_heard_of(&self, services: &[&str]) -> bool {
         let is_full = self.strangers.len() >= MOST_STRANGERS;
         services.iter().all(|it| {
@@ -69,7 +69,7 @@ impl Places {
         })
     }
 
-    /// Those of these that are not known are strangers.
+    /// Marks the unknown ones of these as foreign.
     pub(super) fn note_strangers(&mut self, services: &[&str]) {
         for it in services
             .iter()
@@ -81,18 +81,18 @@ impl Places {
         }
     }
 
-    /// Who is a stranger may be asked again.
+    /// Allows foreign services to be looked up again.
     pub(super) fn forget_strangers(&mut self) {
         self.strangers.clear();
     }
 
-    /// Whether it was told what is kept.
+    /// Returns true once recorded events were read.
     pub(super) fn has_memory(&self) -> bool {
         self.remembered.is_some()
     }
 
-    /// What is kept, latest first. The core does not know any more what was placed: agents may have
-    /// something to tell of it still.
+    /// Takes over placements from recorded events, latest first: agents may still report about
+    /// containers that the core does not know any more.
     pub(super) fn remember(&mut self, kept: Vec<EventRecord>) {
         let remembered = self.remembered.get_or_insert_default();
         for it in kept {
@@ -108,8 +108,8 @@ impl Places {
             .is_some_and(|place| place.placed.instance == *instance)
     }
 
-    /// What an agent says has happened, as it is kept; nothing when it may not speak of that. No
-    /// engine has longer ids.
+    /// Converts an agent's event into a record; `None` if the agent may not report about that
+    /// container, or if the id is too long for an engine's.
     pub(super) fn happening(
         &self,
         instance: &InstanceId,
@@ -125,13 +125,12 @@ impl Places {
         is_id.then(|| EventRecord::new(placed.clone(), event))
     }
 
-    /// The Swarm services of a container.
     pub(super) fn of(&self, container: &ContainerName) -> &[String] {
         self.of.get(container).map_or(&[], Vec::as_slice)
     }
 
-    /// The same point with its containers by their own names. Of two copies on one machine, which
-    /// are there for a moment at most, the larger stands for both.
+    /// Renames the containers of a point from Swarm services to their own names. Two copies of a
+    /// container on one machine, which exist only for a moment, are represented by the larger one.
     pub(super) fn renamed(&self, point: Point) -> Point {
         let mut containers = BTreeMap::new();
         for (service, figures) in point.containers {

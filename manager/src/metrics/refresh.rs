@@ -1,5 +1,5 @@
-//! The refresh: at each turn what agents measured and told is recorded and then acknowledged, the
-//! core is told what containers used, and people's collections are brought up to date.
+//! The refresh: at each tick, records the agents' points and events and then acknowledges them,
+//! reports containers' use to the core, and updates the collections for people.
 
 use super::{EventRecord, History, Metrics, Order, Point, RecallEvents};
 use crate::{
@@ -11,11 +11,11 @@ use micado_api::agent::ContainerHappening;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 
-/// Points, or events, for one call of the store.
+/// Upper bound for points or events in one call of the store.
 const PIECE: usize = 2000;
-/// Events that are looked through for what was placed before the manager was there, the latest.
+/// Number of the latest events that are read for placements before the start of the manager.
 const REMEMBERED: usize = 10_000;
-/// The most that the last recording may hold up the end.
+/// Time-out of the last recording, at the end of the manager.
 const LAST: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
@@ -23,12 +23,12 @@ pub struct Refresh {
     pub metrics: Arc<Metrics>,
     pub handle: Handle,
     pub history: Arc<dyn History>,
-    /// Where people read, if that is a MongoDB.
+    /// Collections for people to read, if the store is a MongoDB.
     pub shown: Option<Arc<MongoStore>>,
 }
 
 impl Refresh {
-    /// A turn at each tick, until there are no more.
+    /// Refreshes at each tick, until there are no more.
     pub async fn run(self, mut ticks: mpsc::Receiver<()>) {
         let mut outage = Outage::default();
         while ticks.recv().await.is_some() {
@@ -40,15 +40,15 @@ impl Refresh {
         let recorded = self.record().await;
         outage.tell(&recorded);
         self.metrics.inner().places.forget_strangers();
-        // While the store does not answer there is no core either, and the runtime says so.
+        // While the store does not answer there is no core either, and the runtime logs that.
         if self.metrics.look(&self.handle).await.is_err() {
             return;
         }
         let used = self.metrics.inner().meter.used();
         if !used.is_empty() {
             self.handle.tell(Event::Used(used.clone())).await;
-            // Nobody answers to what is told, but whoever can be asked after it has heard it and
-            // kept what it learned.
+            // Events have no reply. A read returns only after the core has handled the event and
+            // committed the result.
             if self.handle.read(|_| ()).await.is_err() {
                 return self.metrics.inner().meter.give_back(used);
             }
@@ -60,7 +60,7 @@ impl Refresh {
         }
     }
 
-    /// Writes what came last, when the manager stops: there may be nobody to tell it again.
+    /// Records what waits when the manager stops: agents may not be there to resend it.
     pub async fn end(&self) {
         match timeout(LAST, self.record()).await {
             Ok(Ok(())) => {}
@@ -76,7 +76,7 @@ impl Refresh {
         }
     }
 
-    /// Writes what waits; only when all of it is durable is it acknowledged.
+    /// Records all waiting events and points, and acknowledges them once all are durable.
     pub(crate) async fn record(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.metrics.recording.lock().await;
         let due = self.metrics.inner().waiting.due();
@@ -106,8 +106,8 @@ impl Refresh {
         Ok(())
     }
 
-    /// Finds out whose the events are that wait. A placement is recorded before its container is
-    /// made: what the core does not know now, and nothing that is kept tells of, is nobody's.
+    /// Looks up the placements of waiting events. Placements are committed before containers are
+    /// created, so a container unknown to both the core and the recorded events is foreign.
     async fn look_up(&self) -> Result<(), StoreError> {
         let looked = self.metrics.look(&self.handle).await;
         let is_unknown = {
@@ -117,7 +117,7 @@ impl Refresh {
                 .events()
                 .filter_map(|(_, event)| event.service.as_deref())
                 .collect();
-            // A core that has stopped says no more, and may have said enough.
+            // A core that has stopped returns nothing, but earlier answers may suffice.
             if !inner.places.has_heard_of(&services) {
                 looked.map_err(|error| StoreError::Failed(error.message))?;
             }
@@ -159,8 +159,8 @@ impl Refresh {
         Ok(())
     }
 
-    /// Tells the core again who was killed for want of memory: when the agent said so there may
-    /// have been none. One that is made later finds it in what is kept.
+    /// Reports OOM kills to the core again, because there may have been no core when the agent
+    /// reported them. A core that is made later reads them from the store.
     async fn tell_kills(&self, events: Vec<EventRecord>) {
         for it in events
             .iter()
@@ -188,7 +188,7 @@ impl Refresh {
     }
 }
 
-/// Whether figures can be recorded at present: that they cannot is said once.
+/// State of recording, so that an outage is logged once.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     failing: bool,

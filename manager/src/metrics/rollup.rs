@@ -1,5 +1,5 @@
-//! The roll-up: once a minute, what was recorded since becomes minutes and ten minutes, and what is
-//! older than it is kept goes.
+//! The roll-up job: once a minute, merges recorded points into minutes and ten minutes, and deletes
+//! expired ones.
 
 use super::{
     History, Metrics, Point, Recall, Resolution, Series,
@@ -11,25 +11,25 @@ use micado_api::{InstanceId, Timestamp};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
-/// Points that are written at once.
+/// Upper bound for points that are written at once.
 const PIECE: usize = 500;
-/// Between two times that the store is told to let old points go.
+/// Interval between two deletions of expired points.
 const CLEANING: Duration = Duration::from_secs(3600);
 
-/// The job. It reads one instance's points at a time, so that a large cluster takes no more memory
-/// than a large machine.
+/// The roll-up job. It reads one instance's points at a time, so that its memory does not grow with
+/// the cluster.
 #[derive(Debug)]
 pub struct Rollup {
-    /// What knows which times have new figures.
+    /// Source of the buckets with new points.
     pub metrics: Arc<Metrics>,
     pub handle: Handle,
     pub history: Arc<dyn History>,
 }
 
 impl Rollup {
-    /// A turn at each tick, until there are no more.
+    /// Runs at each tick, until there are no more.
     pub async fn run(self, mut ticks: mpsc::Receiver<()>) {
-        // Never yet: a manager that is started anew every hour lets go of old points, too.
+        // 0: a manager that is restarted every hour deletes expired points, too.
         let (mut begun, mut failing, mut cleaned) = (false, false, Timestamp(0));
         while ticks.recv().await.is_some() {
             let now = clock::now();
@@ -48,7 +48,7 @@ impl Rollup {
         }
     }
 
-    /// Has the store let old points go, when it is time.
+    /// Deletes expired points when the interval has passed.
     pub(super) async fn clean(
         &self,
         now: Timestamp,
@@ -61,7 +61,7 @@ impl Rollup {
         Ok(())
     }
 
-    /// Takes up what a manager before this one may have left; whether that is known.
+    /// Marks buckets that a previous manager may have left; false if there is no core to ask.
     async fn begin(&self, now: Timestamp) -> bool {
         let ids = self
             .handle
@@ -79,7 +79,7 @@ impl Rollup {
         ids.is_ok()
     }
 
-    /// Rolls up what is over.
+    /// Rolls up finished buckets.
     pub(super) async fn turn(&self, now: Timestamp) -> Result<(), StoreError> {
         for to in [Resolution::Minute, Resolution::TenMinutes] {
             let mut spans = self.metrics.inner().dirty.finished(to, now);
@@ -96,7 +96,7 @@ impl Rollup {
         Ok(())
     }
 
-    /// Rolls up the first of these; how many.
+    /// Rolls up the first of these spans, and returns their number.
     async fn piece(&self, spans: &[Span]) -> Result<usize, StoreError> {
         let (mut rolled, mut done) = (Vec::<Point>::new(), 0);
         for it in spans {
@@ -111,8 +111,8 @@ impl Rollup {
         Ok(done)
     }
 
-    /// What a stretch is rolled up to. What of it cannot be read is left out, unless it is the
-    /// store that fails.
+    /// Returns the roll-up of a span. Unreadable points are left out, unless the store itself
+    /// fails.
     async fn rolled(&self, it: &Span) -> Result<Vec<Point>, StoreError> {
         if let Ok(points) = self.read(it, it.from, it.until).await {
             return Ok(roll_up(&points, it.to));
@@ -122,7 +122,7 @@ impl Rollup {
             match self.read(&time, time.from, time.until).await {
                 Ok(points) => rolled.extend(roll_up(&points, it.to)),
                 Err(error) => {
-                    // A store that works can say that nothing was measured in 1970.
+                    // Probe: a working store answers that nothing was measured in 1970.
                     self.read(it, Timestamp(0), Timestamp(1)).await?;
                     tracing::warn!(instance = %it.instance, at = time.from.0, %error, "what was measured then cannot be read: it is left out of what it is rolled up to");
                 }

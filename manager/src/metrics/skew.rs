@@ -1,4 +1,4 @@
-//! Whether a machine's clock can be believed: points and events are filed by it.
+//! Plausibility of a machine's clock: points and events are filed by it.
 
 use super::EVENTS_KEPT;
 use micado_api::{
@@ -7,20 +7,20 @@ use micado_api::{
 };
 use std::time::Duration;
 
-/// The most that a batch may be ahead of the manager's clock.
+/// Upper bound for a batch to be ahead of the manager's clock.
 const AHEAD: Duration = Duration::from_secs(5 * 60);
-/// The most that one may be behind that does not say that it is late. An agent keeps ten minutes of
-/// what was on its way when a connection was cut, and sends that again as it was.
+/// Upper bound for a batch that is not marked late to be behind. After a cut, an agent resends up
+/// to ten minutes of batches unchanged, without the mark.
 const BEHIND: Duration = Duration::from_secs(15 * 60);
-/// The most that one may be behind that is late: samples are kept no longer.
+/// Upper bound for a late batch to be behind: the retention of samples.
 const LATE: Duration = Duration::from_secs(3600);
 
-/// By how much the clock that a batch was measured by is off, in words, if that is too much.
+/// Returns the deviation of a batch's clock as text, if it is too large.
 pub(super) fn doubt(now: Timestamp, batch: &SampleBatch) -> Option<String> {
     off(now, batch.at, if batch.late { LATE } else { BEHIND })
 }
 
-/// The same of an event, which may have waited for as long as it is kept.
+/// As [`doubt`], for an event: it may be as late as the retention of events.
 pub(super) fn doubt_event(now: Timestamp, event: &ContainerEvent) -> Option<String> {
     off(now, event.at, EVENTS_KEPT)
 }

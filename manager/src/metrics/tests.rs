@@ -1,5 +1,5 @@
-//! A place for points and events in memory that can be made to fail; and what is made of what
-//! agents say, with the real core behind it.
+//! An in-memory history that can be made to fail, and the handling of agents' reports with the real
+//! core behind it.
 
 use super::*;
 use crate::{control::Input, store::StoreError};
@@ -15,20 +15,20 @@ use std::{
     },
 };
 
-/// Points and events in memory.
+/// An in-memory history.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     pub(crate) points: Mutex<BTreeMap<(Timestamp, InstanceId, Resolution), Point>>,
     pub(crate) events: Mutex<Vec<EventRecord>>,
-    /// It does not answer.
+    /// Does not answer.
     pub(crate) silent: AtomicBool,
-    /// It takes no events.
+    /// Accepts no events.
     pub(crate) deaf: AtomicBool,
-    /// Of this resolution and time it cannot tell.
+    /// Cannot read this resolution and time.
     pub(crate) bad: Mutex<Option<(Resolution, Timestamp)>>,
-    /// How often a point was written that was there already.
+    /// Number of points written repeatedly.
     pub(crate) again: AtomicU32,
-    /// How often it was asked to keep some.
+    /// Number of calls to record.
     pub(crate) asked: watch::Sender<u32>,
 }
 
@@ -117,7 +117,7 @@ impl History for Kept {
     }
 }
 
-/// A sample of a machine, at this moment.
+/// A sample of a machine at this time.
 pub(crate) fn sample(instance: &str, at: u64) -> Point {
     let (instance, at, resolution) = (
         InstanceId::trusted(instance),
@@ -136,7 +136,7 @@ pub(crate) fn sample(instance: &str, at: u64) -> Point {
     }
 }
 
-/// What happened to the container of this service, whose id is the service's name.
+/// An event of this service's container. Its id is the service's name.
 pub(crate) fn happening(
     instance: &str,
     service: &str,
@@ -159,8 +159,8 @@ pub(crate) fn happening(
     }
 }
 
-/// A way to a core that knows nobody, and the core's end of it: how often it was asked. Once it was
-/// told something, its store is silent.
+/// A handle to a fake core without placements, and the number of its reads. After the first event,
+/// it does not answer any more.
 fn handle() -> (Handle, Arc<AtomicU32>) {
     let (handle, mut inputs, _) = Handle::new();
     let (core, asked) = (crate::api::tests::core(), Arc::new(AtomicU32::new(0)));
@@ -333,7 +333,7 @@ async fn what_is_recorded_is_rolled_up_once_its_time_is_over() {
         handle: handle().0,
         history: history.clone(),
     };
-    // Twenty minutes of two machines, the second of which says nothing in its second minute.
+    // Twenty minutes of two machines; the second reports nothing in its second minute.
     let all: Vec<Point> = (0..600)
         .flat_map(|n| ["i1", "i2"].map(|it| sample(it, n * 2000)))
         .filter(|it| it.instance.as_str() == "i1" || it.at.0 / MINUTE != 1)
@@ -365,7 +365,7 @@ async fn what_is_recorded_is_rolled_up_once_its_time_is_over() {
         .expect("there");
     assert_eq!(whole.machine.measured_ms, 9 * MINUTE, "a minute is missing");
 
-    // What comes late is in the minute and in the ten minutes, once.
+    // A late sample is counted in its minute and its ten minutes, once.
     let late = [sample("i2", MINUTE), sample("i2", MINUTE + 2000)];
     history.record(&late).await.expect("kept");
     metrics.inner().dirty.touch(&late);

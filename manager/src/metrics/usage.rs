@@ -1,4 +1,4 @@
-//! Views with what things really use.
+//! Adds current use to views.
 
 use super::{Inner, Metrics};
 use crate::clock;
@@ -8,7 +8,7 @@ use micado_api::{
 };
 
 impl Metrics {
-    /// What each machine uses.
+    /// Adds the use of each machine.
     pub fn measure_instances(&self, views: &mut [InstanceView]) {
         let (inner, now) = (self.inner(), clock::now());
         views
@@ -16,7 +16,7 @@ impl Metrics {
             .for_each(|it| it.usage = inner.meter.machine(now, &it.id));
     }
 
-    /// What each container uses.
+    /// Adds the use of each container.
     pub fn measure_containers(&self, views: &mut [ContainerView]) {
         let (inner, now) = (self.inner(), clock::now());
         views
@@ -24,14 +24,14 @@ impl Metrics {
             .for_each(|it| it.usage = inner.container(now, &it.name));
     }
 
-    /// What the containers of each service use.
+    /// Adds the use of each service's containers.
     pub fn measure_services(&self, views: &mut [ServiceView]) {
         views
             .iter_mut()
             .for_each(|it| self.measure_containers(&mut it.containers));
     }
 
-    /// Active machines that nothing is known of.
+    /// Active machines without current metrics.
     #[must_use]
     pub fn blind(&self, views: &[InstanceView]) -> Vec<Tag> {
         let (inner, now) = (self.inner(), clock::now());
@@ -47,7 +47,8 @@ impl Metrics {
 }
 
 impl Inner {
-    /// While it is moved there are two copies: what is shown is the one that was measured last.
+    /// Use of a container. During a move it has two copies, and the one that was measured last
+    /// counts.
     fn container(&self, now: Timestamp, name: &ContainerName) -> Option<ContainerUsage> {
         self.places
             .of(name)

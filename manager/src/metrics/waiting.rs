@@ -1,5 +1,5 @@
-//! Points and events that wait to be recorded, within a bound, and how far each agent's batches are
-//! among them.
+//! Bounded queue of points and events to be recorded, and the position of each agent's batches in
+//! it.
 
 use super::{ContainerPoint, Point};
 use micado_api::{
@@ -8,24 +8,24 @@ use micado_api::{
 };
 use std::collections::{HashMap, HashSet, VecDeque};
 
-/// The most that all that waits may take, in bytes: five minutes of a hundred machines with ten
+/// Upper bound for the whole queue, in bytes: five minutes of a hundred machines with ten
 /// containers each.
 const MOST_BYTES: usize = 32 << 20;
-/// The most that what one instance's agent said may take.
+/// Upper bound for one instance's part of the queue.
 const MOST_OF_ONE: usize = MOST_BYTES / 8;
 
-/// A batch, by the run of its agent.
+/// A batch, identified by the run of its agent and its sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Watermark {
     pub(super) run: String,
     pub(super) sequence: u64,
 }
 
-/// An event, and whose agent told it. Whether it may is found out when it is recorded, for the core
-/// may have no answer before.
+/// An event and the instance that reported it. Its placement is checked when it is recorded,
+/// because before there may be no core.
 pub(super) type Told = (InstanceId, ContainerEvent);
 
-/// By what one is told from all others: as a [`EventRecord`](super::EventRecord) is, once it is kept.
+/// Identity of an event, matching that of an [`EventRecord`](super::EventRecord).
 type Identity = (InstanceId, Timestamp, String, &'static str);
 
 fn identity((instance, event): &Told) -> Identity {
@@ -42,17 +42,17 @@ fn identity((instance, event): &Told) -> Identity {
 pub(super) struct Waiting {
     points: VecDeque<Point>,
     events: VecDeque<Told>,
-    /// The identities of these: agents tell what they know again after each cut.
+    /// Identities of waiting events: agents resend events after each cut.
     known: HashSet<Identity>,
-    /// Bytes of what waits: of each instance, and in all.
+    /// Bytes of waiting items: of each instance, and in all.
     held: HashMap<InstanceId, usize>,
     bytes: usize,
-    /// The last batch that was taken of each instance.
+    /// Last batch taken from each instance.
     taken: HashMap<InstanceId, Watermark>,
 }
 
-/// What waits at one moment: once so many are recorded, each agent's batches are durable so far,
-/// and all events told before.
+/// Content of the queue at one moment. Once this many items are recorded, the batches up to these
+/// watermarks are durable, with all events before them.
 #[derive(Debug)]
 pub(super) struct Due {
     pub(super) points: usize,
@@ -61,7 +61,7 @@ pub(super) struct Due {
 }
 
 impl Waiting {
-    /// Whether what this batch says can wait, too.
+    /// Returns true if there is room for the batch.
     pub(super) fn has_room(&self, instance: &InstanceId, batch: &SampleBatch) -> bool {
         self.has_room_for(
             instance,
@@ -77,14 +77,14 @@ impl Waiting {
             && self.held.get(instance).copied().unwrap_or(0) + more <= MOST_OF_ONE
     }
 
-    /// A point that was made of this batch.
+    /// Adds the point of this batch.
     pub(super) fn push(&mut self, point: Point, watermark: Watermark) {
         self.note(&point.instance, watermark);
         self.hold(&point.instance, size_of_point(&point));
         self.points.push_back(point);
     }
 
-    /// An event, unless there is no room for it; whether it waits now.
+    /// Adds an event, unless it waits already; false if there is no room for it.
     pub(super) fn push_event(&mut self, told: Told) -> bool {
         let (identity, size) = (identity(&told), size_of_event(&told));
         if self.known.contains(&identity) {
@@ -99,19 +99,19 @@ impl Waiting {
         fits
     }
 
-    /// This batch is taken.
+    /// Marks this batch as taken.
     pub(super) fn note(&mut self, instance: &InstanceId, watermark: Watermark) {
         let taken = self
             .taken
             .entry(instance.clone())
             .or_insert_with(|| watermark.clone());
-        // One of a connection that was cut may come after later ones.
+        // A batch of a connection that was cut may arrive after later ones.
         if taken.run != watermark.run || taken.sequence < watermark.sequence {
             *taken = watermark;
         }
     }
 
-    /// What waits now.
+    /// Returns the present content.
     pub(super) fn due(&self) -> Due {
         Due {
             points: self.points.len(),
@@ -130,14 +130,14 @@ impl Waiting {
         self.events.iter()
     }
 
-    /// So many of the oldest points are recorded.
+    /// Removes this many of the oldest points after their recording.
     pub(super) fn release_points(&mut self, count: usize) {
         for point in self.points.drain(..count).collect::<Vec<_>>() {
             self.let_go(&point.instance, size_of_point(&point));
         }
     }
 
-    /// So many of the oldest events are recorded.
+    /// Removes this many of the oldest events after their recording.
     pub(super) fn release_events(&mut self, count: usize) {
         for told in self.events.drain(..count).collect::<Vec<_>>() {
             self.known.remove(&identity(&told));
@@ -164,13 +164,13 @@ impl Waiting {
         self.taken.keys()
     }
 
-    /// The instance is no more; what it told is still worth keeping.
+    /// Drops the watermark of a removed instance; its waiting items are still recorded.
     pub(super) fn forget(&mut self, instance: &InstanceId) {
         self.taken.remove(instance);
     }
 }
 
-/// Memory that an event and its identity take, about.
+/// Approximate memory of an event and its identity.
 fn size_of_event((instance, event): &Told) -> usize {
     let twice = instance.as_str().len() + event.id.len();
     size_of::<Told>()
@@ -183,7 +183,7 @@ fn size_of_point(point: &Point) -> usize {
     size(&point.instance, point.containers.keys())
 }
 
-/// Memory that a point with these containers takes, about.
+/// Approximate memory of a point with these containers.
 fn size<'a>(instance: &InstanceId, containers: impl Iterator<Item = &'a String>) -> usize {
     let figures = size_of::<(String, ContainerPoint)>();
     size_of::<Point>()
@@ -211,7 +211,7 @@ mod tests {
         waiting
     }
 
-    /// An event whose id has so many bytes.
+    /// An event with an id of this many bytes.
     fn told(instance: &str, bytes: usize) -> Told {
         let event = ContainerEvent {
             id: "e".repeat(bytes),
@@ -278,7 +278,7 @@ mod tests {
         }
         assert_eq!(waiting.due().events, 3);
         let bytes = waiting.bytes;
-        // Also when there is no room for others.
+        // Repetitions are accepted even without room.
         while waiting.push_event(at(waiting.due().events as u64)) {}
         assert!(waiting.push_event(at(1)));
         waiting.release_events(waiting.due().events);

@@ -1,5 +1,5 @@
-//! The credentials that machines are ordered with: made from one secret and the instance's id, so
-//! that none is stored and a repeated order carries the same one.
+//! Credentials of ordered machines: derived from one secret and the instance's id, so that none is
+//! stored and a repeated order carries the same one.
 
 use super::{Found, Pki, PkiError, read, write};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -7,7 +7,7 @@ use micado_api::InstanceId;
 use ring::hmac;
 use std::fmt;
 
-/// The secret that all credentials of a cluster are made from. Never shown.
+/// Secret that all credentials of a cluster are derived from. Never shown.
 pub struct CredentialKey(hmac::Key);
 
 impl fmt::Debug for CredentialKey {
@@ -17,11 +17,11 @@ impl fmt::Debug for CredentialKey {
 }
 
 impl Pki {
-    /// The key of this cluster's credentials; made on the first start. One that is damaged is made
-    /// anew: machines that are on their way then do not join.
+    /// Returns the key of this cluster's credentials, made on the first start. A damaged one is
+    /// replaced; machines that are booting then do not join.
     ///
     /// # Errors
-    /// When the file cannot be read or written.
+    /// If the file cannot be read or written.
     pub fn credential_key(&self) -> Result<CredentialKey, PkiError> {
         let path = self.folder.join("credentials.json");
         let secret = match read::<[u8; 32]>(&path)? {
@@ -37,15 +37,15 @@ impl Pki {
 }
 
 impl CredentialKey {
-    /// What the machine of this instance is ordered with. Secret.
+    /// Credential of the machine of this instance. Secret.
     #[must_use]
     pub fn credential(&self, instance: &InstanceId) -> String {
         let tag = hmac::sign(&self.0, instance.as_str().as_bytes());
         format!("{instance}.{}", URL_SAFE_NO_PAD.encode(tag))
     }
 
-    /// The instance that a credential was made for; `None` when it is not one of ours. Compared in
-    /// constant time.
+    /// Returns the instance that a credential was made for; `None` if it is not one of ours.
+    /// Compared in constant time.
     #[must_use]
     pub fn instance(&self, credential: &str) -> Option<InstanceId> {
         let (instance, tag) = credential.rsplit_once('.')?;

@@ -1,11 +1,11 @@
-//! Requests for certificates that machines make with keys of their own, which never leave them.
+//! Certificate requests that machines make with keys of their own, which never leave them.
 
 use super::{Pki, PkiError, Purpose};
 use rcgen::{CertificateSigningRequestParams, PublicKeyData};
 use sha2::{Digest, Sha256};
 use std::time::SystemTime;
 
-/// A request whose signature proves that whoever made it has the key.
+/// A request with a valid signature, which proves possession of the key.
 #[derive(Debug)]
 pub struct Csr(CertificateSigningRequestParams);
 
@@ -13,14 +13,14 @@ impl Csr {
     /// Reads a request (PKCS#10, PEM) and checks its signature.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The fault, as text.
     pub fn parse(pem: &str) -> Result<Self, String> {
         CertificateSigningRequestParams::from_pem(pem)
             .map(Self)
             .map_err(|error| error.to_string())
     }
 
-    /// What tells its key from others: the SHA-256 of the public key, in hexadecimal digits.
+    /// Identity of its key: the SHA-256 of the public key, in hexadecimal digits.
     #[must_use]
     pub fn key_hash(&self) -> String {
         Sha256::digest(self.0.public_key.subject_public_key_info())
@@ -31,11 +31,11 @@ impl Csr {
 }
 
 impl Pki {
-    /// A client certificate for the key of a request, with this name whatever the request says.
-    /// PEM.
+    /// Signs a client certificate for the key of a request, with this name whatever the request
+    /// says. PEM.
     ///
     /// # Errors
-    /// When the name is unusable.
+    /// If the name is invalid.
     pub fn sign_request(&self, request: &Csr, common_name: &str) -> Result<String, PkiError> {
         let purpose = Purpose {
             server: false,

@@ -1,5 +1,4 @@
-//! The authority is kept, repaired and refused as it should be, and what it signs passes real TLS
-//! checks.
+//! Storage, repair and refusal of the authority, and its certificates in real TLS handshakes.
 
 use super::*;
 use rustls::{
@@ -175,7 +174,7 @@ fn a_name_that_no_certificate_can_carry_is_named() {
     assert!(error.to_string().contains("zürich"), "{error}");
 }
 
-/// A request that asks for more than it is to get.
+/// A request for more than it may get.
 fn request(key: &KeyPair) -> String {
     let mut params = CertificateParams::new(names(&["micado-registry"])).expect("names");
     params

@@ -1,4 +1,4 @@
-//! What every store must do, as tests that any store's own tests run against it.
+//! Tests of the guarantees of every store; each store's own tests run them.
 
 mod events;
 mod history;
@@ -19,14 +19,14 @@ use micado_api::{
 use micado_core::metrics::History;
 use std::sync::Arc;
 
-/// An empty place of its own where a store can be opened, and opened again after it was dropped.
+/// An empty location where a store can be opened, and opened again after it was dropped.
 #[async_trait::async_trait]
 pub trait Home: Sized + Send + Sync {
-    /// A place that holds nothing yet.
+    /// An empty location.
     async fn fresh() -> Self;
-    /// The store that is there; made if there is none.
+    /// Opens the store, made if it is missing.
     async fn open(&self) -> Arc<dyn Store>;
-    /// The same, for its points and events.
+    /// Opens the store for its points and events.
     async fn history(&self) -> Arc<dyn History>;
 }
 

@@ -1,4 +1,4 @@
-//! Moves a cluster's records, and what it remembers of the past, from one store to another.
+//! Copies a cluster's records and history from one store to another.
 
 mod past;
 
@@ -13,18 +13,18 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Copied {
-    /// How many records of each kind, samples (points) and events; and samples that were left out
-    /// because they cannot be read.
+    /// Number of records of each kind, samples (points) and events; and of samples that were left
+    /// out because they cannot be read.
     pub records: BTreeMap<&'static str, usize>,
 }
 
-/// Copies points and events, and then all records, into a store that has no records: all or none of
-/// these, which are read back. Neither store may be in use. The one that is copied from stays as it
-/// is, and so does one that has records. `state` is the folder with the key of both.
+/// Copies points and events, and then all records or none, into a store without records, and reads
+/// the records back. Neither store may be in use. The source stays unchanged, and so does a target
+/// with records. `state` is the folder with the key of both.
 ///
 /// # Errors
-/// When one of the stores cannot be opened, when there is nothing to copy, when the target has
-/// records, or when what is read back is not what was written.
+/// If one of the stores cannot be opened, if there is nothing to copy, if the target has records,
+/// or if the records read back differ.
 pub async fn copy(from: Place, to: Place, state: &Path) -> Result<Copied, StoreError> {
     let (from, to) = (from.resolve()?, to.resolve()?);
     let refused = |words: String| Err(StoreError::Failed(words));
@@ -47,7 +47,8 @@ pub async fn copy(from: Place, to: Place, state: &Path) -> Result<Copied, StoreE
     if !target.load().await?.is_empty() {
         return refused(format!("the store {to} is not empty: name another"));
     }
-    // Before the records, without which it is an empty store: what ends here can be begun again.
+    // Before the records: without those the target is an empty store, so that an interrupted copy
+    // can be started again.
     let (points, events) = (
         past::points(&*past, &*history, clock::now()).await?,
         past::events(&*past, &*history).await?,
@@ -96,7 +97,7 @@ fn sorted(contents: Contents) -> Vec<Record> {
     records
 }
 
-/// One store, as the two things that it is.
+/// One store, under both of its traits.
 struct Opened {
     store: Arc<dyn Store>,
     history: Arc<dyn History>,

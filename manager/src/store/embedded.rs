@@ -28,7 +28,7 @@ const CACHE_BYTES: usize = 4 << 20;
 /// A record's version and sealed JSON, by id.
 type Table = TableDefinition<'static, &'static str, (Version, &'static [u8])>;
 
-/// A change with its record already sealed: what a blocking thread can own.
+/// A change with its record already sealed, so that a blocking thread can own it.
 struct Write {
     key: Key,
     expected: Version,
@@ -41,23 +41,22 @@ pub struct EmbeddedStore {
     path: Arc<Path>,
     database: Arc<Slot>,
     keys: Arc<KeyFile>,
-    /// Held by whoever writes: redb lets one write at a time and does not say who is next, here it
-    /// is who waits longest.
+    /// Held while writing. redb allows one writer at a time without any order; this lock is fair.
     turn: Arc<Mutex<()>>,
 }
 
 impl EmbeddedStore {
-    /// Opens the store in this file (mode 0600), made if it is not there. Its records are sealed
-    /// with the key.
+    /// Opens the store in this file (mode 0600), made if it is missing. Its records are sealed with
+    /// the key.
     ///
     /// # Errors
-    /// `InUse` when another manager has it open, `Schema` when it is no store, of another schema or
-    /// of another key, `Failed` when the file cannot be read or written.
+    /// `InUse` if another manager has it open, `Schema` if it is no store, of another schema or of
+    /// another key, `Failed` if the file cannot be read or written.
     pub async fn open(path: impl Into<PathBuf>, keys: Arc<KeyFile>) -> Result<Self, StoreError> {
         Self::open_for_copy(path, keys, IfNone::Make).await
     }
 
-    /// The same for one of the two stores of a copy.
+    /// As [`Self::open`], for one of the two stores of a copy.
     pub(super) async fn open_for_copy(
         path: impl Into<PathBuf>,
         keys: Arc<KeyFile>,
@@ -86,7 +85,7 @@ impl EmbeddedStore {
         }
     }
 
-    /// Writes when it is its turn.
+    /// Writes after all earlier writers.
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
@@ -154,7 +153,7 @@ impl Store for EmbeddedStore {
     }
 }
 
-/// The database in the file, which is locked with it.
+/// Opens and locks the database in the file.
 fn database(path: &Path, if_none: IfNone) -> Result<Database, StoreError> {
     let file = claim(path, if_none)?;
     Database::builder()
@@ -163,8 +162,9 @@ fn database(path: &Path, if_none: IfNone) -> Result<Database, StoreError> {
         .map_err(|error| explain(path, &error.into()))
 }
 
-/// Opens and locks the file, made if it is not there and may be. A first start that was killed while
-/// redb laid the file out left zeros where redb's mark comes last: that is begun afresh.
+/// Opens and locks the file, made if it is missing and may be. If a first start was killed while
+/// redb laid the file out, the place of redb's mark, which is written last, is zero: then the
+/// layout is started again.
 fn claim(path: &Path, if_none: IfNone) -> Result<File, StoreError> {
     let failed = |error: io::Error| match error.kind() {
         ErrorKind::NotFound if if_none == IfNone::Refuse => no_store(path),
@@ -198,15 +198,15 @@ fn claim(path: &Path, if_none: IfNone) -> Result<File, StoreError> {
     Ok(file)
 }
 
-/// Whether redb has not laid it out.
+/// Returns true if redb has not laid it out.
 fn is_blank(file: &File) -> io::Result<bool> {
     let mut mark = [0; 9];
     file.read_at(&mut mark, 0)?;
     Ok(mark == [0; 9])
 }
 
-/// Puts a new file's name on disk, without which its synced content could not be found after a
-/// power cut.
+/// Syncs a new file's name: without it, a power cut could lose the file although its content was
+/// synced.
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()
@@ -239,7 +239,7 @@ fn seal(keys: &KeyFile, change: &Change) -> Result<Write, StoreError> {
     })
 }
 
-/// Makes one write if the record is at the expected version; whether it was.
+/// Makes one write if the record is at the expected version; false if it is not.
 fn apply(transaction: &WriteTransaction, write: &Write) -> Result<bool, redb::Error> {
     let mut table = transaction.open_table(Table::new(write.key.kind()))?;
     let id = write.key.id();
@@ -254,7 +254,7 @@ fn apply(transaction: &WriteTransaction, write: &Write) -> Result<bool, redb::Er
     Ok(true)
 }
 
-/// A record as it lies in its table: kind, id, version, sealed JSON.
+/// A record as stored: kind, id, version, sealed JSON.
 type Row = (&'static str, String, Version, Vec<u8>);
 
 fn rows(database: &Database) -> Result<Vec<Row>, redb::Error> {
@@ -286,7 +286,7 @@ fn in_use(path: &Path) -> StoreError {
     ))
 }
 
-/// redb's errors in our words, with the file they are about.
+/// Converts redb's errors, and adds the name of the file.
 fn explain(path: &Path, error: &redb::Error) -> StoreError {
     use redb::Error::{Corrupted, DatabaseAlreadyOpen, Io, PreviousIo, UpgradeRequired};
     let path_shown = path.display();
@@ -311,7 +311,7 @@ fn explain(path: &Path, error: &redb::Error) -> StoreError {
     }
 }
 
-/// Runs disk work where it does not hold up the runtime.
+/// Runs disk work on a blocking thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {

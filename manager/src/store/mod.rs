@@ -1,4 +1,4 @@
-//! Where the cluster's records live: the trait of crate `micado-core`, and the stores behind it.
+//! Storage of the cluster's records: the trait of crate `micado-core`, and its implementations.
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -16,7 +16,7 @@ pub use mongodb::MongoStore;
 pub use place::{Place, Url};
 pub use seal::KeyFile;
 
-/// Whether opening a place that holds no store makes one.
+/// Behaviour of opening where no store exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum IfNone {
     Make,

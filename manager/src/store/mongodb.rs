@@ -1,5 +1,5 @@
 //! The store in a MongoDB: one document per record in the collections that MiCADO has, written in
-//! transactions by the one manager that has the lease.
+//! transactions by the one manager that holds the lease.
 
 mod document;
 mod events;
@@ -28,22 +28,22 @@ use tokio::{
     time::timeout,
 };
 
-/// The database, unless the URL names one.
+/// Default database, if the URL names none.
 const DATABASE: &str = "micado";
-/// How long a connection may take to be made, unless the URL says.
+/// Default time-out of connecting, if the URL sets none.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How often the driver looks how the servers are, unless the URL says: a server that was away for
-/// a moment is not to be missed for the driver's own 10 s.
+/// Default interval of the driver's checks of the servers. The driver's own 10 s would prolong a
+/// short outage.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// One manager needs few.
+/// Upper bound for connections: one manager needs few.
 const CONNECTIONS: u32 = 4;
 
-/// How long things may take.
+/// Time-outs.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
-    /// A load, a commit: after it, whether it was done is not known.
+    /// Time-out of a load or a commit; the outcome is unknown after that.
     answer: Duration,
-    /// After the last sign of life of a manager, another may take the store.
+    /// Duration of the lease: time after a manager's last renewal until another may take the store.
     lease: Duration,
 }
 
@@ -65,30 +65,30 @@ pub struct MongoStore {
 struct Inner {
     client: Client,
     database: Database,
-    /// Where it is, for messages.
+    /// Location, for messages.
     shown: String,
     keys: Arc<KeyFile>,
     pace: Pace,
-    /// Tells this opening of the store from every other.
+    /// Identity of this opening of the store.
     process: String,
-    /// The lease and the session to write with. `None` when a write ended badly: what became of it
-    /// is settled by taking the lease anew.
+    /// The lease and the session to write with. `None` after a write with an unknown outcome, until
+    /// taking the lease again settles it.
     hold: Mutex<Option<Hold>>,
     lost: watch::Sender<Option<StoreError>>,
 }
 
 impl MongoStore {
-    /// Opens the store in the database that the URL names, made if it is not there. Waits some
-    /// seconds for a manager that may have ended, not for one that lives.
+    /// Opens the store in the database that the URL names, made if it is missing. Waits some
+    /// seconds for a manager that may have ended, not for a live one.
     ///
     /// # Errors
-    /// `InUse` when another manager has it, `Schema` when it is no store, of another schema,
-    /// of another key or not in a replica set, `Failed` when it does not answer.
+    /// `InUse` if another manager has it, `Schema` if it is no store, of another schema, of another
+    /// key or not in a replica set, `Failed` if it does not answer.
     pub async fn open(url: &Url, keys: Arc<KeyFile>) -> Result<Self, StoreError> {
         Self::open_with(url, keys, IfNone::Make, Pace::default()).await
     }
 
-    /// The same for one of the two stores of a copy.
+    /// As [`Self::open`], for one of the two stores of a copy.
     pub(super) async fn open_for_copy(
         url: &Url,
         keys: Arc<KeyFile>,
@@ -140,8 +140,8 @@ impl MongoStore {
 
 #[async_trait::async_trait]
 impl Store for MongoStore {
-    /// Before it reads, it makes sure that it has the lease and that no write of its own is still
-    /// under way.
+    /// Makes sure, before it reads, that it holds the lease and that no write of its own is in
+    /// flight.
     async fn load(&self) -> Result<Contents, StoreError> {
         let mut slot = self.inner.hold.lock().await;
         let hold = match slot.take() {
@@ -164,7 +164,7 @@ impl Store for MongoStore {
             return Ok(());
         }
         let mut slot = self.inner.hold.lock().await;
-        // Out of its slot while it is used: whatever ends this early leaves none behind.
+        // Taken out of its slot while in use, so that an early return leaves none behind.
         let mut hold = slot.take().ok_or_else(|| self.inner.unsure())?;
         let outcome = self
             .inner
@@ -178,7 +178,7 @@ impl Store for MongoStore {
 
     async fn lost(&self) -> StoreError {
         let mut lost = self.inner.lost.subscribe();
-        // The sender lives as long as we do, so there is an error when this ends.
+        // The sender lives as long as this store, so the loop ends with an error.
         let error = lost
             .wait_for(Option::is_some)
             .await
@@ -190,7 +190,7 @@ impl Store for MongoStore {
     async fn close(&self) {
         self.renewer.abort();
         if let Some(hold) = self.inner.hold.lock().await.take() {
-            // Whoever comes next merely waits a little if this fails.
+            // If this fails, the next manager merely waits a little.
             drop(timeout(CONNECT, lease::release(&self.inner, hold)).await);
         }
         drop(timeout(CONNECT, self.inner.client.clone().shutdown()).await);
@@ -229,12 +229,12 @@ impl Inner {
         Ok(contents)
     }
 
-    /// Whether the store is ours to write to. Waits for a commit that is under way.
+    /// Returns true if the store is ours to write to. Waits for a commit in flight.
     async fn held(&self) -> bool {
         self.hold.lock().await.is_some()
     }
 
-    /// The work, or a failure when it takes too long.
+    /// Runs the work, or fails after the time-out.
     async fn within<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
@@ -244,8 +244,7 @@ impl Inner {
             .unwrap_or_else(|_| Err(self.silent()))
     }
 
-    /// It is not known that the store is ours, and why not, if it was the lease that could not be
-    /// renewed.
+    /// Error for uncertain ownership, with the reason if a renewal of the lease failed.
     fn unsure(&self) -> StoreError {
         let unknown = || {
             StoreError::Failed(format!(
@@ -264,10 +263,10 @@ impl Inner {
         ))
     }
 
-    /// The driver's error in our words, with the store it is about.
+    /// Converts the driver's error, and names the store.
     fn failed(&self, error: &Error) -> StoreError {
         StoreError::Failed(match &*error.kind {
-            // The message is of the servers, not of the URL.
+            // The message is about the servers, not about the URL.
             ErrorKind::ServerSelection { message, .. }
                 if message.contains("invalid peer certificate") =>
             {
@@ -298,7 +297,7 @@ impl Inner {
     }
 }
 
-/// The URL's options, and over them what our promises rest on: the primary, majorities.
+/// The URL's options, overridden by those that our guarantees need: primary, majority.
 async fn client_options(url: &Url, pace: Pace) -> Result<ClientOptions, StoreError> {
     let mut options = ClientOptions::parse(url.expose())
         .await
@@ -317,7 +316,7 @@ async fn client_options(url: &Url, pace: Pace) -> Result<ClientOptions, StoreErr
     Ok(options)
 }
 
-/// The driver quotes what it cannot read, which may be the password.
+/// Error for an unreadable URL. The driver quotes the faulty part, which may be the password.
 fn unreadable(url: &Url, error: &Error) -> StoreError {
     let words = if url.has_secret() {
         "is it well formed? In a user or password, `@ : / ? # [ ] %` are written `%40` and so on"

@@ -1,19 +1,19 @@
-//! Where a store is, as a person names it: a file, or the URL of a MongoDB, whose password is never
+//! Location of a store as a person names it: a file, or the URL of a MongoDB. Passwords are never
 //! shown.
 
 use super::StoreError;
 use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr};
 
-/// What a `mongodb` URL begins with.
+/// Prefixes of a `mongodb` URL.
 const SCHEMES: [&str; 2] = ["mongodb://", "mongodb+srv://"];
 
-/// Where a store is.
+/// Location of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     File(PathBuf),
     /// A database of a MongoDB server.
     MongoDb(Url),
-    /// What is written in this file, so that no password is on a command line (`@FILE`).
+    /// Location in the content of this file (`@FILE`), so that no password is on a command line.
     Written(PathBuf),
 }
 
@@ -36,10 +36,10 @@ impl FromStr for Place {
 }
 
 impl Place {
-    /// What it comes to once a file that it names was read.
+    /// Reads the file that it names, if any.
     ///
     /// # Errors
-    /// `Failed` when that file cannot be read, or names another.
+    /// `Failed` if that file cannot be read, or names another file.
     pub fn resolve(self) -> Result<Self, StoreError> {
         let Self::Written(file) = self else {
             return Ok(self);
@@ -70,18 +70,19 @@ impl fmt::Display for Place {
 }
 
 impl Url {
-    /// The whole URL, password and all: for the driver only.
+    /// The whole URL with its password: for the driver only.
     pub(super) fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether it has a user or a password in it, so that words about it may have, too.
+    /// Returns true if it contains a user or a password, so that messages about it may contain them
+    /// too.
     pub(super) fn has_secret(&self) -> bool {
         self.0.contains('@')
     }
 }
 
-/// A password may hold `@` or `/` by mistake, so what is shown begins after the last `@` of all.
+/// A password may contain `@` or `/` by mistake, so only the part after the last `@` is shown.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.0.split_once("://").unwrap_or(("mongodb", &self.0));

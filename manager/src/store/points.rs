@@ -1,15 +1,15 @@
-//! How points are written down where programs alone read them: postcard, in which a container's
-//! figures take some 30 bytes.
+//! Encoding of points where only programs read them: postcard, some 30 bytes for the metrics of a
+//! container.
 
 use super::StoreError;
 use micado_core::metrics::{ContainerPoint, MachinePoint, Point};
 use std::collections::BTreeMap;
 
-/// What a point holds beside what its place says: whose, how finely, when.
+/// Content of a point beside its key (instance, resolution, time).
 pub(super) type Figures = (MachinePoint, BTreeMap<String, ContainerPoint>);
 
 /// # Errors
-/// `Failed` when it cannot be written down.
+/// `Failed` if it cannot be encoded.
 pub(super) fn encode(point: &Point) -> Result<Vec<u8>, StoreError> {
     postcard::to_stdvec(&(&point.machine, &point.containers)).map_err(|error| {
         StoreError::Failed(format!(
@@ -19,12 +19,12 @@ pub(super) fn encode(point: &Point) -> Result<Vec<u8>, StoreError> {
     })
 }
 
-/// Whether there may be figures of this container: most are not of it, and not read at all.
+/// Returns true if the point may hold this container. Most do not and need not be decoded.
 pub(super) fn may_hold(bytes: &[u8], container: &str) -> bool {
     memchr::memmem::find(bytes, container.as_bytes()).is_some()
 }
 
-/// `None` when these are no figures, or of a micado that keeps others.
+/// `None` for other bytes, or an encoding of another micado.
 pub(super) fn decode(bytes: &[u8]) -> Option<Figures> {
     postcard::take_from_bytes(bytes)
         .ok()
@@ -37,8 +37,8 @@ mod tests {
     use micado_api::{InstanceId, MemoryBytes, NanoCpus, Timestamp};
     use micado_core::metrics::Resolution;
 
-    /// As it lies in people's stores: when this fails, the stores need a schema of their own for
-    /// it.
+    /// The encoding in existing stores. If this test fails, stores need a new schema version for
+    /// points.
     const KEPT: &str = "010101010101010101017780800402020202020202020202";
 
     fn point() -> Point {

@@ -1,5 +1,5 @@
-//! The key that records are sealed with in every store. Its file, locked, also says that no other
-//! manager of this machine has this state.
+//! The key that records are sealed with in every store. The lock on its file also proves that no
+//! other manager of this machine uses this state folder.
 
 use super::{StoreError, Version};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -11,9 +11,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The file of a state folder.
+/// File in a state folder.
 const FILE: &str = "store.key";
-/// What a proof says, and is about.
+/// Subject and text of a proof.
 const PROOF: &str = "micado";
 /// Bytes of a key.
 const KEY_LEN: usize = 32;
@@ -27,10 +27,10 @@ pub struct KeyFile {
 }
 
 impl KeyFile {
-    /// The key of a state folder (mode 0600), made if there is none.
+    /// Opens the key of a state folder (mode 0600), made if it is missing.
     ///
     /// # Errors
-    /// `InUse` when another manager has it open, `Failed` when it cannot be read or made.
+    /// `InUse` if another manager has it open, `Failed` if it cannot be read or made.
     pub fn open(state: &Path) -> Result<Self, StoreError> {
         let path = state.join(FILE);
         let failed = |error: io::Error| {
@@ -73,14 +73,14 @@ impl KeyFile {
         })
     }
 
-    /// The name of this lock, which no other has: what was taken under it before was taken by a
-    /// manager that has ended, for the lock is ours now.
+    /// Unique name of this lock. A lease that was taken under it belongs to a manager that has
+    /// ended, because the lock is ours now.
     pub(super) fn owner(&self) -> &str {
         &self.owner
     }
 
-    /// The text sealed, so that it opens only as being about the same thing. Nonces are random:
-    /// good for 2^32 writes with one key.
+    /// Seals a text, so that it opens only for the same subject. Nonces are random: good for 2^32
+    /// writes with one key.
     ///
     /// # Errors
     /// `Failed` for a text of many gigabytes.
@@ -98,7 +98,7 @@ impl KeyFile {
         Ok(sealed)
     }
 
-    /// A record sealed, so that it opens under no other name and as no other version.
+    /// Seals a record, so that it opens under no other name and as no other version.
     ///
     /// # Errors
     /// `Failed` for one of many gigabytes.
@@ -112,7 +112,7 @@ impl KeyFile {
         self.seal(&format!("{kind} {version} {id}"), json)
     }
 
-    /// What was sealed as this record; `None` if it was not, or not with this key.
+    /// Opens a sealed record; `None` if it was sealed as another one or with another key.
     pub(super) fn unseal_record(
         &self,
         kind: &str,
@@ -123,20 +123,20 @@ impl KeyFile {
         self.unseal(&format!("{kind} {version} {id}"), sealed)
     }
 
-    /// That what holds this is sealed with this key.
+    /// Makes a proof that its holder is sealed with this key.
     ///
     /// # Errors
-    /// None that is known.
+    /// None known.
     pub(super) fn proof(&self) -> Result<Vec<u8>, StoreError> {
         self.seal(PROOF, PROOF.as_bytes())
     }
 
-    /// Whether it is a proof of this key.
+    /// Returns true for a proof of this key.
     pub(super) fn is_proof(&self, sealed: &[u8]) -> bool {
         self.unseal(PROOF, sealed).as_deref() == Some(PROOF.as_bytes())
     }
 
-    /// What to say of a store with another key's proof.
+    /// Error for a store with another key's proof.
     pub(super) fn another(&self, store: &dyn fmt::Display) -> StoreError {
         StoreError::Schema(format!(
             "the records of the store {store} were sealed with another key than `{}`: put the file there that it was made with, or name another store",
@@ -144,7 +144,7 @@ impl KeyFile {
         ))
     }
 
-    /// What was sealed with this key about this thing; `None` if it was not.
+    /// Opens a text that was sealed for this subject; `None` for another subject or key.
     fn unseal(&self, about: &str, sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>()?;
         let mut text = text.to_vec();
@@ -170,7 +170,8 @@ impl fmt::Debug for KeyFile {
     }
 }
 
-/// An empty file is one whose first writer was killed: nothing was sealed with it yet.
+/// Reads or makes the key. In an empty file the first writer was killed, and nothing was sealed
+/// yet.
 fn read_or_make(file: &mut File, folder: &Path) -> io::Result<Vec<u8>> {
     let mut key = Vec::new();
     file.read_to_end(&mut key)?;
@@ -184,8 +185,8 @@ fn read_or_make(file: &mut File, folder: &Path) -> io::Result<Vec<u8>> {
     Ok(key)
 }
 
-/// The file on this machine since it started: a copy of the file, the same path in another
-/// container or on another machine is not the same.
+/// Identity of the file on this machine since it started. A copy of the file, or the same path in
+/// another container or on another machine, has another one.
 fn identity(file: &File) -> io::Result<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let metadata = file.metadata()?;

@@ -1,5 +1,5 @@
-//! `micado execute`, and what is sent to the command and comes from it: none of it is lost, and
-//! none of it keeps a person from ending it.
+//! `micado execute`, with its command's input and output: nothing is lost, and nothing keeps a
+//! person from ending it.
 
 use super::{Ended, Rote};
 use axum::{
@@ -25,11 +25,11 @@ use tokio::{
 };
 
 const PIECE: usize = 32 << 10;
-/// What a pipe holds of what nobody reads.
+/// Capacity of a pipe without a reader.
 const PIPE: usize = 64 << 10;
 const PAGE: usize = 4 << 10;
 
-/// A manager with one session, which begins with output; the rest is up to whoever has it.
+/// A manager with one session that begins with output; the test continues it.
 fn manager() -> (Rote, oneshot::Receiver<WebSocket>) {
     let (open, opened) = oneshot::channel();
     let open = Arc::new(Mutex::new(Some(open)));
@@ -49,7 +49,7 @@ fn manager() -> (Rote, oneshot::Receiver<WebSocket>) {
     )
 }
 
-/// The CLI, as far as to where its command runs.
+/// Runs the CLI until its command runs.
 async fn running(rote: &Rote) -> Child {
     let mut command = rote.command("execute -n c -c sleep 100000");
     let mut child = command
@@ -70,7 +70,7 @@ async fn running(rote: &Rote) -> Child {
     child
 }
 
-/// Gives it input until it takes no more.
+/// Writes input until it blocks.
 async fn flood(child: &mut Child) {
     let stdin = child.stdin.as_mut().expect("piped");
     while let Ok(written) = timeout(Duration::from_secs(1), stdin.write(&[7; PIECE])).await {
@@ -90,7 +90,7 @@ async fn kill(child: &Child, signal: &str) {
     );
 }
 
-/// Hands on what it reads, until the connection ends.
+/// Forwards received frames until the connection ends.
 fn frames(mut socket: WebSocket) -> mpsc::UnboundedReceiver<Message> {
     let (to, frames) = mpsc::unbounded_channel();
     tokio::spawn(async move {
@@ -145,7 +145,7 @@ async fn a_manager_that_takes_nothing_keeps_nobody() {
     let mut child = running(&rote).await;
     let _unread = opened.await.expect("a session");
     flood(&mut child).await;
-    // Two of one kind that come at once would be one.
+    // Two pending signals of the same kind would merge into one.
     kill(&child, "-INT").await;
     kill(&child, "-TERM").await;
     assert_eq!(ended(child).await.code, Some(130));
@@ -178,13 +178,13 @@ async fn all_input_comes_as_the_command_takes_it() {
     assert_eq!(ended(child).await.code, Some(7));
 }
 
-/// Sends more than fits anywhere on the way to a reader, until the connection ends.
+/// Sends more than all buffers on the way hold, until the connection ends.
 async fn floods(socket: &mut WebSocket) {
     let frame: Vec<u8> = [&[1][..], &[b'y'; PIECE]].concat();
     while socket.send(Message::binary(frame.clone())).await.is_ok() {}
 }
 
-/// The CLI with standard output and standard error in one pipe, as by `2>&1`, which nobody reads.
+/// The CLI with standard output and standard error in one pipe, as with `2>&1`, that is not read.
 fn unread(rote: &Rote) -> (Child, PipeReader) {
     let (unread, both) = std::io::pipe().expect("a pipe");
     let mut command = rote.command("execute -n c -c sleep 100000");
@@ -195,7 +195,7 @@ fn unread(rote: &Rote) -> (Child, PipeReader) {
     (command.spawn().expect("it runs"), unread)
 }
 
-/// Waits until the pipe takes no more: what came before a large piece may have a page of its own.
+/// Waits until the pipe is full: a short write before a large one may occupy a page of its own.
 async fn is_full(pipe: &PipeReader) {
     while rustix::io::ioctl_fionread(pipe).expect("a pipe") < (PIPE - PAGE) as u64 {
         tokio::task::yield_now().await;

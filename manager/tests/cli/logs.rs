@@ -1,4 +1,4 @@
-//! `micado logs`: what is asked for, and readers who do not read.
+//! `micado logs`: its query, and blocked readers.
 
 use super::{Ended, Rote};
 use axum::{
@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-/// A manager whose containers have this log, and are asked for it with this query.
+/// A manager with this log of its containers, which expects this query.
 fn manager(query: &'static str, log: impl Fn() -> Body + Clone + Send + Sync + 'static) -> Rote {
     let logs = async move |RawQuery(asked): RawQuery| {
         assert_eq!(asked.as_deref(), Some(query));
@@ -46,7 +46,7 @@ async fn logs_come_as_they_are() {
     );
 }
 
-/// The CLI, as it shows a log without end, of which a little was read.
+/// The CLI during an endless log of which a little was read.
 async fn without_end() -> (Rote, Child) {
     let log = || {
         Body::from_stream(stream::repeat_with(|| {

@@ -1,5 +1,5 @@
-//! Engines of a test's own: containers of the node image on this host's engine, with their sockets
-//! in a folder. All of it goes when the test ends.
+//! Engines for tests: containers of the node image on this host's engine, with their sockets in a
+//! folder. All are removed when the test ends.
 
 use bollard::{
     Docker, body_full,
@@ -21,7 +21,8 @@ use std::{
 use tempfile::TempDir;
 
 const IMAGE: &str = "micado-node:latest";
-/// Long enough for a busy machine; every wait ends as soon as what it waits for is so.
+/// Upper bound for waits, sufficient for a busy machine; every wait ends as soon as its condition
+/// holds.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A network and the engines on it.
@@ -202,8 +203,8 @@ impl Node {
         );
     }
 
-    /// Puts what a machine shows to the registry where its engine looks for it; `own_key` is of the
-    /// machine's own certificate.
+    /// Installs the certificates for the registry where the machine's engine looks for them;
+    /// `own_key` belongs to the machine's own certificate.
     pub fn install_certificates(&self, access: &RegistryAccess, own_key: &str) {
         let folder = self.certs_dir.join(&access.host);
         std::fs::create_dir_all(&folder).expect("a folder");
@@ -228,7 +229,7 @@ impl Node {
         self.engine.join_swarm(request).await
     }
 
-    /// Power off and on.
+    /// Powers the machine off and on.
     pub fn restart(&self) {
         let status = Command::new("docker")
             .args(["restart", "--time", "0", &self.container])
@@ -248,7 +249,7 @@ async fn answering(endpoint: &str) -> Docker {
             {
                 return engine;
             }
-            // An engine that boots has no way to say when it is up.
+            // A booting engine has no event for being up.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -295,7 +296,7 @@ impl Drop for Lab {
     }
 }
 
-/// The groups that the inner engine made below its container's outlive both.
+/// Removes cgroups: those that the inner engine made below its container's outlive both.
 fn remove_cgroups(id: &str) {
     for group in std::fs::read_dir("/sys/fs/cgroup")
         .into_iter()

@@ -66,7 +66,7 @@ impl Kept {
     #[must_use]
     pub fn open_to_reset(folder: Option<&Path>, name: &str) -> Option<Self> {
         let path = folder?.join(name);
-        // The mode tells if the kernel accepts a reset. Outside the kernel's own file system, as in
+        // The mode shows if the kernel accepts a reset. Outside the kernel's own file system, as in
         // a recorded tree, root may open files without write permission.
         let takes_orders = path.metadata().ok()?.permissions().mode() & 0o200 != 0;
         takes_orders

@@ -150,7 +150,7 @@ impl Hierarchies {
     }
 
     fn mount(&self, controller: &str) -> Option<&Mount> {
-        // The last one mounted covers those before it.
+        // A later mount covers earlier ones.
         self.mounts.iter().rev().find(|mount| {
             if controller.is_empty() {
                 mount.controllers.is_empty()

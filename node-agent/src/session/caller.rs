@@ -1,5 +1,4 @@
-//! The other end of a session, as the works see it: data and notes from it, data and a last note to
-//! it.
+//! The caller's end of a session: data and notes from the caller, data and a final note to it.
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
@@ -15,17 +14,19 @@ use tokio_tungstenite::{
     tungstenite::{self, Message},
 };
 
-/// The most data that one of our frames carries, in bytes.
+/// Upper bound for the data in one of our frames, in bytes.
 pub const PIECE: usize = 32 << 10;
-/// How long the caller may take to read the end.
+/// Time for the caller to read the final note and close.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// How a session finds out that the manager is gone without a word: the cable was cut.
+/// Keep-alive times of a session: detect a manager that is gone without closing the connection,
+/// such as after a cut.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// It is asked so often whether it is there, and hears by that that we are.
+    /// Interval of pings. They also tell the manager that the agent is alive.
     pub ping: Duration,
-    /// It is gone when nothing came for this long, though we waited for it.
+    /// Upper bound for silence while waiting for the caller; after it, the connection counts as
+    /// gone.
     pub dead: Duration,
 }
 
@@ -34,43 +35,36 @@ pub struct Pace {
 #[error("the connection is gone")]
 pub struct Cut;
 
-/// What comes from the caller.
+/// A message from the caller.
 #[derive(Debug)]
 pub enum FromCaller {
-    /// Input.
+    /// Data for the command's standard input, or of a tar.
     Data(Bytes),
-    /// No more input comes.
+    /// End of input.
     End,
-    /// The terminal's size.
-    Resize {
-        /// Columns.
-        columns: u16,
-        /// Rows.
-        rows: u16,
-    },
+    /// New size of the terminal.
+    Resize { columns: u16, rows: u16 },
     /// A signal, by its name without `SIG`.
     Signal(String),
 }
 
-/// The caller, in two halves that are used at the same time.
+/// The caller, in two halves that are used concurrently.
 pub struct Caller {
-    /// To it.
     pub output: Output,
-    /// From it.
     pub input: Input,
 }
 
-/// To the caller. Who sends waits until the connection takes it.
+/// Sending half. A send waits until the connection accepts the frame.
 #[derive(Clone)]
 pub struct Output(Arc<Mutex<ToCaller>>);
 
-/// From the caller. Who does not read makes the caller wait.
+/// Receiving half. While it is not read, backpressure stops the caller.
 pub struct Input {
     from: Pin<Box<dyn Stream<Item = tungstenite::Result<Message>> + Send>>,
     dead: Duration,
 }
 
-/// Asks the other side whether it is there.
+/// Sender of keep-alive pings.
 pub struct Pings {
     to: Arc<Mutex<ToCaller>>,
     every: Duration,
@@ -79,7 +73,7 @@ pub struct Pings {
 type ToCaller = Pin<Box<dyn Sink<Message, Error = tungstenite::Error> + Send>>;
 
 impl Caller {
-    /// On this connection.
+    /// Splits this connection.
     pub fn new(
         socket: WebSocketStream<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
         pace: Pace,
@@ -103,14 +97,15 @@ impl Caller {
         )
     }
 
-    /// Says the last word, and closes when the caller has read it.
+    /// Sends the final note, and closes once the caller has read it.
     pub async fn end(mut self, last: &SessionNote) {
         let farewell = async {
             let text = serde_json::to_string(last).map_err(|_| Cut)?;
             let mut to = self.output.0.lock().await;
             to.send(Message::text(text)).await.map_err(|_| Cut)?;
             to.close().await.map_err(|_| Cut)?;
-            // Closed with something unread, TCP would throw away what the caller has not read yet.
+            // If the socket were closed with unread input, TCP would discard output that the caller
+            // has not read yet.
             while self.input.next().await.is_ok() {}
             Ok::<(), Cut>(())
         };
@@ -122,7 +117,7 @@ impl Output {
     /// Sends data of a channel.
     ///
     /// # Errors
-    /// When the connection is gone.
+    /// If the connection is gone.
     pub async fn data(&mut self, channel: u8, data: &[u8]) -> Result<(), Cut> {
         for piece in data.chunks(PIECE) {
             let mut frame = Vec::with_capacity(1 + piece.len());
@@ -138,10 +133,10 @@ impl Output {
         Ok(())
     }
 
-    /// Says how many more frames of input may be sent, as the work has taken some.
+    /// Grants flow-control credit: this many more frames of input may be sent.
     ///
     /// # Errors
-    /// When the connection is gone.
+    /// If the connection is gone.
     pub async fn more(&self, frames: u8) -> Result<(), Cut> {
         self.0
             .lock()
@@ -153,12 +148,13 @@ impl Output {
 }
 
 impl Pings {
-    /// Sends them, as long as this is waited for.
+    /// Sends pings until it is dropped.
     pub async fn send(self) -> Infallible {
         let mut ticks = interval(self.every);
         loop {
             ticks.tick().await;
-            // While data is on its way nobody need be asked, and what is broken the work finds out.
+            // While data is being sent no ping is needed. A broken connection is noticed by the
+            // session itself.
             if let Ok(mut to) = self.to.try_lock() {
                 to.send(Message::Ping(Bytes::new())).await.ok();
             }
@@ -167,14 +163,14 @@ impl Pings {
 }
 
 impl Input {
-    /// What comes next. Where the wait is given up, nothing is lost.
+    /// Returns the next message. Cancel-safe.
     ///
     /// # Errors
-    /// When the connection is gone.
+    /// If the connection is gone.
     pub async fn next(&mut self) -> Result<FromCaller, Cut> {
         loop {
-            // Only while it is waited for: a work that does not take what came says nothing about
-            // the caller.
+            // The time-out runs only inside this call: a session that does not read its input
+            // proves nothing about the caller.
             let message = timeout(self.dead, self.from.next())
                 .await
                 .map_err(|_| Cut)?
@@ -203,7 +199,7 @@ impl Input {
         }
     }
 
-    /// Waits for the connection to go; what comes before is of no use to the work.
+    /// Waits until the connection is gone, discarding messages.
     pub async fn cut(&mut self) -> Cut {
         loop {
             if let Err(cut) = self.next().await {

@@ -1,5 +1,5 @@
-//! Copies files to and from a container as a tar that flows through the engine's archive calls, in
-//! pieces.
+//! Copies files to and from a container as a tar stream through the engine's archive calls, in
+//! bounded pieces.
 
 use super::{
     SessionError,
@@ -11,7 +11,7 @@ use hyper::{Method, header};
 use micado_api::agent::channel;
 use std::{future::Future, io};
 
-/// Pieces of the tar that wait for the engine.
+/// Upper bound for buffered pieces of the tar that the engine has not read.
 const WAITING: usize = 2;
 
 /// Unpacks the caller's tar into a folder of the container.
@@ -32,7 +32,7 @@ pub async fn to(
         loop {
             match caller.input.next().await {
                 Ok(FromCaller::Data(data)) => {
-                    // The engine may have refused by now: then the rest is read and thrown away.
+                    // After a refusal by the engine, the rest is read and discarded.
                     if let Some(open) = &mut sender
                         && open.send_data(data).await.is_err()
                     {
@@ -42,7 +42,7 @@ pub async fn to(
                 Ok(FromCaller::End) => sender = None,
                 Ok(FromCaller::Resize { .. } | FromCaller::Signal(_)) => {}
                 Err(cut) => {
-                    // Without this the engine would take the tar for whole.
+                    // An error, so that the engine does not take the truncated tar for complete.
                     if let Some(open) = sender.take() {
                         open.abort(io::Error::other(Cut));
                     }
@@ -81,13 +81,13 @@ pub async fn from(
     Ok(0)
 }
 
-/// The work's outcome, unless the caller goes first: then the work is given up.
+/// Returns the result of the work, or cancels it when the caller goes first.
 pub async fn whichever<T>(
     work: impl Future<Output = Result<T, SessionError>>,
     cut: impl Future<Output = Cut>,
 ) -> Result<T, SessionError> {
     tokio::select! {
-        // What is done is done.
+        // Prefer a finished result over the end of the connection.
         biased;
         outcome = work => outcome,
         cut = cut => Err(cut.into()),

@@ -22,17 +22,18 @@ use tokio::{
     time::timeout,
 };
 
-/// A command whose caller is gone may take so long to end by itself once its input is closed.
+/// Time for a command without a terminal to end by itself, after its caller is gone and its input
+/// was closed.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What to run.
+/// Command to run.
 #[derive(Debug)]
 pub struct Command {
     /// Program and arguments.
     pub command: Vec<String>,
-    /// With a terminal.
+    /// True to allocate a terminal.
     pub terminal: bool,
-    /// `KEY=VALUE` each.
+    /// Environment variables, `KEY=VALUE` each.
     pub environment: Vec<String>,
 }
 
@@ -62,7 +63,8 @@ struct Start {
 
 type Stream = TokioIo<Upgraded>;
 
-/// Runs it and gives its exit code. When the caller goes, its input is closed and it is hung up on.
+/// Runs the command and returns its exit code. When the caller goes, closes its input and sends
+/// SIGHUP.
 pub async fn run(
     engine: &Engine,
     caller: &mut Caller,
@@ -107,8 +109,8 @@ pub async fn run(
     }
 }
 
-/// What the caller says to the command, as long as it is there and says no more than it may.
-/// Nothing here waits for the command to take it: only who reads on hears that the caller is gone.
+/// Applies messages of the caller until it goes or exceeds its flow-control window. Never waits for
+/// the command to read its input: the end of the connection is noticed only while reading on.
 async fn steer(
     engine: &Engine,
     id: &str,
@@ -125,7 +127,7 @@ async fn steer(
     }
 }
 
-/// Starts an exec and gives the stream that its terminal or its pipes are on.
+/// Starts an exec and returns the stream of its terminal or pipes.
 async fn start(engine: &Engine, id: &str, terminal: bool) -> Result<Stream, EngineError> {
     let path = format!("/exec/{id}/start");
     let mut call = json(
@@ -148,7 +150,7 @@ async fn start(engine: &Engine, id: &str, terminal: bool) -> Result<Stream, Engi
         .map_err(|cause| broken(&path, cause))
 }
 
-/// Output of the command to the caller, until it ends.
+/// Copies the command's output to the caller until it ends.
 async fn pass_on(
     from: &mut ReadHalf<Stream>,
     output: &mut Output,
@@ -176,7 +178,7 @@ async fn pass_on(
     }
 }
 
-/// The engine knows no size of a terminal before the command runs.
+/// Resizes the terminal, once the command runs: before that, the engine refuses.
 async fn resize(engine: &Engine, id: &str, columns: u16, rows: u16) -> Result<(), EngineError> {
     Exec::started(engine, id).await?;
     engine
@@ -204,11 +206,12 @@ fn log(done: Result<(), EngineError>) {
     }
 }
 
-/// Ends a command whose caller is gone. Its input is closed already, once it has taken what came; a
-/// terminal is hung up on at once, another command if it does not end by that.
+/// Ends a command after its caller is gone. Its input is already closed and is still fed what was
+/// buffered. A command on a terminal gets SIGHUP at once, another one if closing its input does not
+/// end it.
 async fn hang_up(engine: &Engine, id: &str, mut from: ReadHalf<Stream>, terminal: bool) {
     if !terminal {
-        // Nobody wants the output, but a command that cannot write would never see its input's end.
+        // Drain the output: a command that blocks on writing would never see the end of its input.
         let ended = async { while matches!(from.read(&mut [0; 4096]).await, Ok(1..)) {} };
         if timeout(GRACE, ended).await.is_ok() {
             return;

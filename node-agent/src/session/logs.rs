@@ -1,5 +1,5 @@
-//! Sends the log of a container that has ended: each time that the Swarm starts one anew it is
-//! another container, and the ended ones stay for a while.
+//! Sends the log of an ended container. The Swarm makes a new container for each start of a
+//! service's task, and keeps ended ones for a while.
 
 use super::{SessionError, caller::Caller, copy::whichever};
 use crate::engine::{Engine, broken, empty, encoded, multiplex::Demultiplexer, request};
@@ -7,10 +7,11 @@ use http_body_util::BodyExt;
 use hyper::Method;
 use micado_api::agent::channel;
 
-/// There is no container that has ended.
+/// Result if no ended container exists.
 const NONE: i64 = 1;
 
-/// Sends that of the newest one of this Swarm service; `since` is in seconds since the Unix epoch.
+/// Sends the log of the newest ended container of this Swarm service; `since` is in seconds since
+/// the Unix epoch.
 pub async fn previous(
     engine: &Engine,
     caller: &mut Caller,

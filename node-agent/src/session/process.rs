@@ -1,49 +1,48 @@
-//! The process of an exec: its state, and signals to it, for which the engine has no call.
+//! The process of an exec: its state, and signals to it, because the engine's API cannot send any.
 
 use crate::engine::{Engine, EngineError};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The engine tells of an exec's end by an event stream that may miss one, or when asked: so it is
-/// asked, more rarely each time.
+/// First pause between two queries of an exec's state; pauses grow. The engine reports the end of
+/// an exec by an event stream too, but that may miss one.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// What the engine knows of an exec.
+/// State of an exec in the engine.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Exec {
-    /// Whether it runs.
     pub running: bool,
-    /// Nothing until it ended.
+    /// `None` until it ended.
     pub exit_code: Option<i64>,
     /// 0 until it runs.
     pub pid: i32,
 }
 
 impl Exec {
-    /// Asks the engine.
+    /// Queries the engine.
     ///
     /// # Errors
-    /// When it does not say.
+    /// If the engine does not answer.
     pub async fn inspect(engine: &Engine, id: &str) -> Result<Self, EngineError> {
         engine.get(&format!("/exec/{id}/json")).await
     }
 
-    /// Waits for its end, and gives its exit code.
+    /// Waits for the end and returns the exit code.
     ///
     /// # Errors
-    /// When the engine does not say.
+    /// If the engine does not answer.
     pub async fn ended(engine: &Engine, id: &str) -> Result<i64, EngineError> {
         let exec = Self::wait(engine, id, |exec| !exec.running && exec.exit_code.is_some()).await?;
         Ok(exec.exit_code.unwrap_or_default())
     }
 
-    /// Waits until it runs, or has ended.
+    /// Waits until the process runs or has ended.
     ///
     /// # Errors
-    /// When the engine does not say.
+    /// If the engine does not answer.
     pub async fn started(engine: &Engine, id: &str) -> Result<Self, EngineError> {
         Self::wait(engine, id, |exec| {
             exec.exit_code.is_some() || exec.running && exec.pid != 0
@@ -67,19 +66,19 @@ impl Exec {
         }
     }
 
-    /// Sends a signal to its process and all in its group, as a terminal would. One that has ended
-    /// gets none.
+    /// Sends a signal to the process and its whole group, as a terminal would. Does nothing after
+    /// its end.
     pub fn signal(&self, signal: Signal) -> Result<(), rustix::io::Errno> {
         let Some(pid) = Pid::from_raw(self.pid).filter(|_| self.running) else {
             return Ok(());
         };
-        // It fails once the process is gone, so the group is not somebody else's.
+        // Fails once the process is gone, so that a reused group id is not signalled.
         let _alive = pidfd_open(pid, PidfdFlags::empty())?;
         kill_process_group(pid, signal)
     }
 }
 
-/// The signal of this name, such as `INT`.
+/// Returns the signal of this name, such as `INT`.
 #[must_use]
 pub fn signal(name: &str) -> Option<Signal> {
     Some(match name.strip_prefix("SIG").unwrap_or(name) {

@@ -104,7 +104,7 @@ async fn no_batch_is_lost_or_changed_by_cuts() {
 async fn a_dead_peer_is_noticed() {
     with_agent(60_000, async |bed, agent| {
         agent.batch().await;
-        // Nobody reads this connection any more, so its pings stay unanswered; new ones are
+        // This connection is not read any more, so its pings stay unanswered; new ones are
         // accepted.
         let start = Instant::now();
         let again = bed.manager.agent().await;

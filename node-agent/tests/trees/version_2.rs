@@ -339,7 +339,7 @@ fn a_peak_is_told_once() {
         let mut recording = Recording::open(name);
         let resets = recording.about["peak_can_be_reset"] == true;
         let [(_, before), (_, after)] = recording.both();
-        // 20 MiB are held, 60 MiB were allocated at once. Where the peak is since the start, it
+        // The container holds 20 MiB and has allocated 60 MiB at once. A peak since the start
         // includes the file cache of that time.
         let peak = after["files"].working_set_peak;
         assert!((80 * MIB..112 * MIB).contains(&peak.0), "{name}: {peak:?}");

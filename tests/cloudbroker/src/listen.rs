@@ -21,15 +21,15 @@ type Serving = (Handle<SocketAddr>, JoinHandle<io::Result<()>>);
 #[derive(Debug)]
 pub(crate) struct Door {
     address: SocketAddr,
-    /// Bound but never listening: it reserves the port, and clients are refused while nobody
-    /// listens.
+    /// Bound but never listening: it reserves the port, and clients are refused while the server is
+    /// down.
     _claim: TcpSocket,
     tls: Option<RustlsConfig>,
     open: Mutex<Option<Serving>>,
 }
 
 impl Door {
-    /// Claims the address; nobody listens yet.
+    /// Claims the address, without listening yet.
     pub(crate) fn claim(address: SocketAddr, tls: Option<RustlsConfig>) -> io::Result<Self> {
         let claim = bound(address)?;
         Ok(Self {
@@ -74,7 +74,8 @@ impl Door {
         Ok(())
     }
 
-    /// Stops listening and cuts every connection. The returned task ends when nobody listens.
+    /// Stops listening and cuts every connection. The returned task ends once the listener is
+    /// closed.
     pub(crate) fn shut(&self) -> Option<JoinHandle<io::Result<()>>> {
         let (handle, serving) = locked(&self.open).take()?;
         handle.shutdown();

@@ -1,6 +1,6 @@
-//! What an issue names is measured here, on real engines, beside the engine alone: medians of
-//! repeated runs. `scripts/bench` runs it on a release build. `bench local`, `bench cloudbroker` or
-//! `bench agent` is a part of it.
+//! End-to-end measurements on real engines, compared with the engine alone: medians of repeated
+//! runs. `scripts/bench` runs it on a release build. `bench local`, `bench cloudbroker` or `bench
+//! agent` runs a part of it.
 
 use bollard::{
     API_DEFAULT_VERSION, Docker,
@@ -75,8 +75,8 @@ fn report(what: &str, mut times: Vec<Duration>) -> f64 {
     ms(times.len() / 2)
 }
 
-/// From the answer to a launch that finds no room until the order of the machine reaches the
-/// cloud's socket. The order fails there, so no machine is made.
+/// From a launch that finds no room until the order of the machine reaches the cloud's socket. The
+/// order fails there, so no machine is made.
 async fn order(cluster: &Cluster) {
     let mut times = Vec::new();
     for round in 0..ARRIVALS {
@@ -106,8 +106,8 @@ async fn order(cluster: &Cluster) {
     );
 }
 
-/// `micado launch` until it comes back (running), and the engine's own service-create until
-/// running, in turns on one machine.
+/// `micado launch` until it returns (running), and the engine's own service-create until running,
+/// alternating on one machine.
 async fn launch_with_room(cluster: &Cluster) {
     cluster.launch(&web("first")).await;
     cluster
@@ -227,8 +227,8 @@ async fn bare_create(cluster: &Cluster, engine: &Docker, image: &str, round: usi
     time
 }
 
-/// From a machine's joining until the container that waited for it runs, the pull of its image (1.4
-/// MB) included; and the whole, from the launch on.
+/// From a machine's joining until the container that waited for it runs, including the pull of its
+/// image (1.4 MB); and the whole time since the launch.
 async fn arrival(cluster: &Cluster) {
     let (mut joined_to_running, mut whole) = (Vec::new(), Vec::new());
     for round in 0..ARRIVALS {
@@ -291,7 +291,7 @@ async fn memory(cluster: &Cluster) {
 }
 
 /// Through CloudBroker's API, on the simulator: from a job's `running` until the container runs,
-/// and what an idle minute costs.
+/// and calls in an idle minute.
 async fn cloudbroker() {
     let rented = Rented {
         pace: Pace::every(Duration::from_millis(100)),
@@ -351,7 +351,7 @@ async fn cloudbroker() {
     .await;
 }
 
-/// How often the broker is asked while nothing happens on one machine.
+/// Number of calls to the broker while nothing happens on one machine.
 async fn idle_minute(cluster: &Cluster, rent: &str) {
     cluster.launch(&web("idle")).await;
     cluster
@@ -366,8 +366,8 @@ async fn idle_minute(cluster: &Cluster, rent: &str) {
     );
 }
 
-/// `micado execute -c true` beside `docker exec` on the engine of the same machine, in turns; both
-/// as processes, as people call them.
+/// `micado execute -c true` compared with `docker exec` on the engine of the same machine,
+/// alternating; both as processes.
 async fn agent() {
     let cluster = Cluster::start(Options {
         setup: Setup::small(),
@@ -421,7 +421,7 @@ async fn agent() {
     println!("ratio: {:.2}", executes / execs);
 }
 
-/// What the docker command prints.
+/// Output of the docker command.
 async fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker")
         .args(arguments)
@@ -436,7 +436,7 @@ async fn docker(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// When the newest job became `running`.
+/// Time at which the newest job became `running`.
 fn running_since(cluster: &Cluster) -> SystemTime {
     let job = cluster.simulator().jobs().pop().expect("a job");
     let (_, at) = job

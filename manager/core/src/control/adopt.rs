@@ -1,5 +1,5 @@
-//! Adoption: machines and containers of our cluster id that the store does not know are taken in,
-//! not lost and not doubled.
+//! Adoption: machines and containers of our cluster id without a record get one, and are neither
+//! removed nor duplicated.
 
 use super::Core;
 use crate::{
@@ -10,8 +10,8 @@ use micado_api::{CloudName, FlavourName, InstanceId, InstanceState, Origin, Pric
 use micado_cloudsetup::Machine;
 
 impl Core {
-    /// Takes in what carries our cluster id and has no record: machines first, for containers refer
-    /// to them.
+    /// Adopts everything with our cluster id and without a record: machines first, because
+    /// containers refer to them.
     pub(super) fn adopt(&mut self) {
         let listed = self.clouds.iter().flat_map(|(cloud, record)| {
             let machines = record.machines.values();
@@ -36,7 +36,7 @@ impl Core {
         }
     }
 
-    /// Whether something of ours is observed on a machine that no record knows.
+    /// Returns true if something of ours is observed on a machine without a record.
     pub(super) fn sees_unrecorded_machine(&self) -> bool {
         let claimed = self.observed.iter().flat_map(|observed| observed.claimed());
         claimed
@@ -44,7 +44,7 @@ impl Core {
             .any(|id| self.ledger.instance(id).is_none())
     }
 
-    /// Facts that the broker does not tell of a machine come from its node.
+    /// Adopts a machine. Its node supplies the facts that the broker lacks.
     fn adopt_machine(&mut self, cloud: &CloudName, machine: Machine) {
         let id = machine.instance.clone();
         let node = self.node(&id).cloned();
@@ -106,14 +106,14 @@ impl Core {
         self.decide(None, Some(&id), text);
     }
 
-    /// The tag it has, unless another instance has it too.
+    /// Returns the tag, or a new one if another instance has it.
     fn free_tag(&self, tag: Option<Tag>, id: &InstanceId) -> Tag {
         let taken = |tag: &Tag| self.ledger.index.tagged(tag.as_str()).next().is_some();
         tag.filter(|tag| !taken(tag))
             .unwrap_or_else(|| Tag::trusted(format!("adopted-{id}")))
     }
 
-    /// Takes the records over that a Swarm service carries. Of several services of a container the
+    /// Adopts the records that a Swarm service carries. Of several services of a container the
     /// newest comes last and counts.
     fn adopt_container(&mut self, seen: SwarmService) {
         let records = seen.records.as_deref();

@@ -1,5 +1,5 @@
-//! Calls to the outside: at most one about each subject at a time, and none for a while after one
-//! has failed.
+//! Calls to the outside: at most one about each subject at a time, and none for a while after a
+//! failure.
 
 use super::{Call, CallKey, Core, owner::Known, owner::Owner};
 use micado_api::Timestamp;
@@ -8,22 +8,22 @@ use std::{
     time::Duration,
 };
 
-/// Retention of failures after the call may be tried again.
+/// Retention of failures after the call may be repeated.
 const RETRY_MEMORY: Duration = Duration::from_secs(600);
 
-/// Calls that are under way, and those that failed a moment ago.
+/// Calls in flight, and recent failures.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Calls {
     in_flight: BTreeSet<CallKey>,
-    /// Failures in a row, and when the call may be tried again.
+    /// Consecutive failures, and the time from which the call may be repeated.
     retry: BTreeMap<CallKey, (u32, Timestamp)>,
-    /// To be made, in order.
+    /// Calls to be made, in order.
     pub(super) out: Vec<(CallKey, Call)>,
-    /// Number of the last look at the engine that was asked for.
+    /// Number of the last requested observation.
     pub(super) looks: u64,
-    /// Swarm services to be looked at as soon as the look under way has come back.
+    /// Swarm services to observe once the observation in flight has arrived.
     look_at: BTreeSet<String>,
-    /// The same for the whole engine.
+    /// True to observe the whole engine then.
     look_whole: bool,
 }
 
@@ -40,8 +40,8 @@ impl Calls {
         self.in_flight.contains(key)
     }
 
-    /// Notes how a call ended: after a failure the same call waits, longer with each failure in a
-    /// row.
+    /// Records the end of a call. After a failure the same call must wait, longer with each
+    /// consecutive one.
     pub(super) fn came_back(&mut self, key: &CallKey, well: bool, now: Timestamp) {
         if well {
             self.retry.remove(key);
@@ -55,7 +55,7 @@ impl Calls {
         self.retry.insert(key.clone(), (failures, now.plus(wait)));
     }
 
-    /// Tries a call again at once that failed before.
+    /// Allows an immediate repetition of a failed call.
     pub(super) fn forgive(&mut self, key: &CallKey) {
         self.retry.remove(key);
     }
@@ -66,7 +66,7 @@ impl Calls {
 }
 
 impl Core {
-    /// Calls out, unless such a call is under way or has failed a moment ago.
+    /// Makes a call, unless the same one is in flight or has failed a moment ago.
     pub(super) fn call(&mut self, key: CallKey, call: Call) {
         match self.calls.retry.get(&key) {
             Some((_, at)) if *at > self.now => self.wake(*at),
@@ -75,7 +75,7 @@ impl Core {
         }
     }
 
-    /// Whether such a call would be made at this moment.
+    /// Returns true if the call would be made now.
     pub(super) fn is_due(&self, key: &CallKey) -> bool {
         let retry = self.calls.retry.get(key);
         !self.calls.is_in_flight(key) && retry.is_none_or(|(_, at)| *at <= self.now)
@@ -85,20 +85,19 @@ impl Core {
         self.calls.came_back(key, well, self.now);
     }
 
-    /// Observes the whole engine, now or as soon as the look that is under way has come back. The
-    /// number of that look.
+    /// Requests a whole observation, now or once the one in flight has arrived. Returns its number.
     pub(super) fn observe(&mut self) -> u64 {
         self.calls.look_whole = true;
         self.calls.looks + 1
     }
 
-    /// Observes one Swarm service, likewise.
+    /// As [`Self::observe`], for one Swarm service.
     pub(super) fn observe_service(&mut self, name: &str) -> u64 {
         self.calls.look_at.insert(name.to_owned());
         self.calls.looks + 1
     }
 
-    /// Makes the next look, once the last has come back.
+    /// Sends the next request for an observation, once the last has arrived.
     pub(super) fn send_look(&mut self) {
         let wanted = self.calls.look_whole || !self.calls.look_at.is_empty();
         if !wanted || self.calls.is_in_flight(&CallKey::Observe) {

@@ -1,4 +1,4 @@
-//! Lists of machines that brokers give.
+//! Clouds: the lists of machines that their brokers return.
 
 use super::{Call, CallKey, Core};
 use micado_api::{CloudName, InstanceId, InstanceState, Timestamp};
@@ -8,40 +8,40 @@ use std::{
     time::Duration,
 };
 
-/// Time for which lists must have lacked a machine before it is taken for gone.
+/// Time for which lists must have lacked a machine before it counts as gone.
 const VANISH: Duration = Duration::from_secs(10);
 
-/// Time for which a new core rents nothing while a cloud has not answered at all: it may be the
-/// cheapest. After that, the others are what there is.
+/// Time for which a new core rents nothing while a cloud has not answered at all, because it may be
+/// the cheapest. After that, only the others are considered.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
-/// One cloud as last listed.
+/// Knowledge about one cloud.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CloudRecord {
-    /// Its machines of this cluster, by the last list that succeeded.
+    /// Its machines of this cluster, by the last successful list.
     pub(super) machines: BTreeMap<InstanceId, Machine>,
-    /// When that list was asked for: what was done before is in it.
+    /// Time at which that list was requested: it includes all earlier effects.
     pub(super) listed: Option<Timestamp>,
     /// The broker's message, while it does not answer.
     pub(super) error: Option<String>,
-    /// When each machine was last known to be there, by the answer to its order.
+    /// Time at which each machine last certainly existed, by the answer to its order.
     known: BTreeMap<InstanceId, Timestamp>,
-    /// When a list first lacked a machine that should be there, and the last that did.
+    /// First and last list that lacked an expected machine.
     missing: BTreeMap<InstanceId, (Timestamp, Timestamp)>,
-    /// When each machine was surely returned.
+    /// Time at which each machine was certainly returned.
     released: BTreeMap<InstanceId, Timestamp>,
-    /// When the last list was asked for, come back or not.
+    /// Time of the last request for a list, answered or not.
     pub(super) asked: Timestamp,
     again: bool,
 }
 
 impl CloudRecord {
-    /// Whether it has answered at least once, well or not.
+    /// Returns true once it has answered, even with an error.
     pub(super) fn was_asked(&self) -> bool {
         self.listed.is_some() || self.error.is_some()
     }
 
-    /// Drops what was noted of machines that have no record any more.
+    /// Drops knowledge about machines without a record.
     pub(super) fn forget(&mut self, unknown: impl Fn(&InstanceId) -> bool) {
         self.known.retain(|id, _| !unknown(id));
         self.missing.retain(|id, _| !unknown(id));
@@ -52,22 +52,22 @@ impl CloudRecord {
         self.machines.get(instance)
     }
 
-    /// Whether a machine that was there is there no more: lists in a row lacked it, for long enough
-    /// that a broker's slow copy does not explain it.
+    /// Returns true if an existing machine has vanished: consecutive lists lacked it for longer
+    /// than stale data of the broker could explain.
     pub(super) fn has_vanished(&self, instance: &InstanceId) -> bool {
         self.missing
             .get(instance)
             .is_some_and(|(first, last)| last.since(*first) >= VANISH)
     }
 
-    /// The answer to an order.
+    /// Records the answer to an order.
     pub(super) fn ordered(&mut self, instance: &InstanceId, machine: Machine, now: Timestamp) {
         self.known.insert(instance.clone(), now);
         self.missing.remove(instance);
         self.machines.insert(instance.clone(), machine);
     }
 
-    /// The machine was returned.
+    /// Records the return of a machine.
     pub(super) fn released(&mut self, instance: &InstanceId, now: Timestamp) {
         self.released.insert(instance.clone(), now);
         self.machines.remove(instance);
@@ -75,7 +75,7 @@ impl CloudRecord {
         self.missing.remove(instance);
     }
 
-    /// Takes a list over; the instances of which it says something new.
+    /// Takes over a list; returns the instances with changes.
     fn replace(&mut self, list: Vec<Machine>) -> BTreeSet<InstanceId> {
         let mut changed = BTreeSet::new();
         let mut old = std::mem::take(&mut self.machines);
@@ -95,14 +95,14 @@ impl CloudRecord {
 }
 
 impl Core {
-    /// Asks every cloud for its machines.
+    /// Requests the machines of every cloud.
     pub(super) fn list_clouds(&mut self) {
         for cloud in self.clouds.keys().cloned().collect::<Vec<_>>() {
             self.list_cloud(&cloud);
         }
     }
 
-    /// Asks a cloud for its machines, now or as soon as the list that is under way has come back.
+    /// Requests a cloud's machines, now or once the list in flight has arrived.
     pub(super) fn list_cloud(&mut self, cloud: &CloudName) {
         let key = CallKey::List(cloud.clone());
         let under_way = self.calls.is_in_flight(&key);
@@ -119,7 +119,7 @@ impl Core {
         self.call(key, Call::ListMachines { cloud });
     }
 
-    /// Until when nothing is rented because a cloud has not answered yet.
+    /// Time until which nothing is rented because a cloud has not answered yet.
     pub(super) fn first_answers_awaited(&self) -> Option<Timestamp> {
         let silent = self.clouds.values().filter(|cloud| !cloud.was_asked());
         silent
@@ -128,7 +128,7 @@ impl Core {
             .max()
     }
 
-    /// A cloud that has never said which machines it has: what no record knows may be one of them.
+    /// A cloud that has never listed its machines: a machine without a record may be one of them.
     pub(super) fn unheard_cloud(&self) -> Option<&CloudName> {
         self.clouds
             .iter()
@@ -154,7 +154,7 @@ impl Core {
                 let unheard = record.listed.replace(asked).is_none();
                 let changed = record.replace(machines);
                 if unheard {
-                    // What no record knows may be taken in or given up from now on.
+                    // From now on, objects without a record may be adopted or given up.
                     self.mark_all();
                 }
                 self.list_changed(changed);
@@ -182,8 +182,8 @@ impl Core {
         }
     }
 
-    /// Visits instances for which any list matters: those not ordered yet, and those whose nodes do
-    /// not answer.
+    /// Marks instances to which any list matters: those not ordered yet, and those with a silent
+    /// node.
     fn mark_hopeful(&mut self) {
         let requested = self.ledger.index.in_state(InstanceState::Requested);
         let requested: Vec<_> = requested.cloned().collect();
@@ -193,7 +193,7 @@ impl Core {
         self.ledger.dirty.silent = true;
     }
 
-    /// Notes the machines that the list should have had.
+    /// Records expected machines that the list lacks.
     fn note_missing(&mut self, cloud: &CloudName, asked: Timestamp) {
         let Some(record) = self.clouds.get_mut(cloud) else {
             return;
@@ -205,8 +205,8 @@ impl Core {
                 instance.cloud == *cloud && instance.state != InstanceState::Requested
             })
         });
-        // While an order is under way, a list that lacks its machine says nothing: it may be made
-        // at any moment.
+        // While an order is in flight, a list without its machine proves nothing: it may be made at
+        // any moment.
         let asked_for =
             expected.filter(|id| !self.calls.is_in_flight(&CallKey::Machine((*id).clone())));
         let absent: Vec<InstanceId> = asked_for
@@ -219,8 +219,8 @@ impl Core {
         }
     }
 
-    /// A machine that was returned and is listed again was made by an order that took effect late:
-    /// it has to be returned once more.
+    /// Records returned machines that are listed again: an order took effect late, and they must be
+    /// returned once more.
     fn note_resurrected(&mut self, cloud: &CloudName, asked: Timestamp) {
         let Some(record) = self.clouds.get(cloud) else {
             return;
@@ -241,7 +241,7 @@ impl Core {
         }
     }
 
-    /// The state of an instance's machine by its cloud's list.
+    /// State of an instance's machine by its cloud's list.
     pub(super) fn machine_state(
         &self,
         cloud: &CloudName,

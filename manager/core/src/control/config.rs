@@ -7,12 +7,12 @@ use std::time::Duration;
 /// Default of [`Config::down_timeout`].
 pub const DOWN_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Upper bound for the difference of the Swarm's time-outs of two nodes beside their heartbeats,
-/// which it spreads by half a second each.
+/// Upper bound for the difference of the Swarm's time-outs of two nodes apart from their
+/// heartbeats, which it spreads by half a second each.
 pub(super) const SPREAD: Duration = Duration::from_secs(4);
 
-/// The heartbeat with which the Swarm takes a node for down when it has been silent for so long,
-/// and never before two thirds of that have passed. Whole seconds.
+/// Returns the heartbeat with which the Swarm takes a node for down after this long a silence, and
+/// never before two thirds of it. Whole seconds.
 #[must_use]
 pub fn heartbeat_for(down_timeout: Duration) -> Duration {
     Duration::from_secs(down_timeout.as_secs() / 3)
@@ -21,7 +21,6 @@ pub fn heartbeat_for(down_timeout: Duration) -> Duration {
 /// Settings of the control core.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The cluster's id.
     pub cluster: ClusterId,
     /// The clouds and applications of `cloudsetup.xml`.
     pub setup: CloudSetup,
@@ -29,24 +28,24 @@ pub struct Config {
     pub max_instances: Option<u32>,
     /// Upper bound for the price per hour of all live instances.
     pub max_price: Option<PricePerHour>,
-    /// Memory of every machine that is never promised.
+    /// Memory of every machine that is reserved for the system.
     pub system_reserve: MemoryBytes,
-    /// Silence after which a machine is failed although its broker says that it still runs.
+    /// Silence after which a machine fails although its broker lists it as running.
     pub down_timeout: Duration,
-    /// The Swarm's heartbeat: it takes a node for down that missed three.
+    /// The Swarm's heartbeat: a node that misses three is down.
     pub heartbeat: Duration,
-    /// The first wait after a flavour failed; doubles with each failure in a row.
+    /// First pause after a failure of a flavour; doubles with each consecutive one.
     pub backoff: Duration,
-    /// The longest such wait.
+    /// Upper bound for such pauses.
     pub backoff_max: Duration,
     /// Retention of the records of instances that are gone.
     pub keep_gone: Duration,
-    /// Take foreign nodes out of the Swarm.
+    /// Remove foreign nodes from the Swarm.
     pub remove_unknown_nodes: bool,
 }
 
 impl Config {
-    /// The defaults for a cluster on these clouds.
+    /// Defaults for a cluster on these clouds.
     #[must_use]
     pub fn new(cluster: ClusterId, setup: CloudSetup) -> Self {
         Self {
@@ -64,7 +63,7 @@ impl Config {
         }
     }
 
-    /// Time that a node must have been down for the Swarm before its machine is failed: then it was
+    /// Time for which a node must have been down in the Swarm before its machine fails: then it was
     /// silent for the whole `down_timeout`, and all others would be down too if the manager were
     /// cut off. The Swarm takes two to three heartbeats to notice.
     pub(super) fn patience(&self) -> Duration {

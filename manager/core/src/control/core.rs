@@ -1,4 +1,4 @@
-//! The state machine: events in, reconcile passes over what they touched, actions out.
+//! The state machine: events in, reconcile passes over the touched subjects, actions out.
 
 use super::{
     Action, Answer, CallKey, Config, Event, Reply, Ticket,
@@ -33,16 +33,16 @@ const FULL_PASS: Duration = Duration::from_secs(60);
 /// row.
 const PASSES: u32 = 32;
 
-/// The control core. Made from what the store holds; dropped and made anew whenever a commit fails.
+/// The control core. Made from the content of the store, and made anew whenever a commit fails.
 #[derive(Debug, Clone)]
 pub struct Core {
     pub(super) config: Config,
     pub(super) now: Timestamp,
     pub(super) ledger: Ledger,
     pub(super) journal: Journal,
-    /// The engine as last observed; `None` until it was observed once.
+    /// The engine as last observed; `None` before the first observation.
     pub(super) observed: Option<Observed>,
-    /// The reason why the engine does not answer, if it does not.
+    /// The engine's error, while it does not answer.
     pub(super) blind: Option<String>,
     pub(super) clouds: BTreeMap<CloudName, CloudRecord>,
     pub(super) calls: Calls,
@@ -54,9 +54,9 @@ pub struct Core {
     pub(super) silent: Silent,
     pub(super) foreign: Foreign,
     pub(super) learning: Learning,
-    /// Somebody was told the worker token since its last rotation was asked for.
+    /// True if the worker token was given to somebody since its last rotation was requested.
     pub(super) token_told: bool,
-    /// The subject that a pass visits.
+    /// Subject that the present pass visits.
     visiting: Subject,
     full_pass_at: Timestamp,
     random: u64,
@@ -64,9 +64,8 @@ pub struct Core {
 }
 
 impl Core {
-    /// A core that knows what the store holds and has observed nothing yet: it changes nothing
-    /// before it has observed the engine. What depends on a cloud waits for that cloud, and keeps
-    /// nothing else waiting. `seed` feeds the choice of new ids.
+    /// A core on the content of a store. It changes nothing before it has observed the engine. Only
+    /// decisions that depend on a cloud wait for that cloud. `seed` feeds the choice of new ids.
     #[must_use]
     pub fn new(config: Config, contents: Contents, seed: u64) -> Self {
         let clouds = config.setup.clouds.iter();
@@ -98,13 +97,13 @@ impl Core {
         }
     }
 
-    /// Takes an event in; the actions that follow from it.
+    /// Handles an event; returns the resulting actions.
     #[must_use]
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         self.handle_all(now, [event])
     }
 
-    /// Takes events in that happened together: one reconcile pass and one commit for all of them.
+    /// Handles events that arrived together: one reconcile pass and one commit for all of them.
     #[must_use]
     pub fn handle_all(
         &mut self,
@@ -148,7 +147,7 @@ impl Core {
                     .iter()
                     .map(|(name, _)| name.clone())
                     .collect();
-                // A part says nothing as long as the whole has not been observed.
+                // A partial observation is of no use before the whole engine was observed.
                 if let Some(observed) = self.observed.as_mut().filter(|_| self.blind.is_none()) {
                     let touched = observed.apply(delta);
                     self.saw(as_of, Some(&services), touched);
@@ -183,7 +182,7 @@ impl Core {
         self.ledger.dirty.containers = containers;
     }
 
-    /// Does all that follows from what is marked. A pass may mark more; it ends when nothing is.
+    /// Visits all marked subjects. A visit may mark more; ends when none is left.
     fn reconcile(&mut self) {
         self.ledger.dirty.ring(self.now);
         self.visit_awaited();
@@ -249,43 +248,43 @@ impl Core {
         self.visiting = subject;
     }
 
-    /// Wakes the subject that is visited then, or earlier.
+    /// Wakes the visited subject at this time, or earlier.
     pub(super) fn wake(&mut self, at: Timestamp) {
         self.ledger.dirty.wake(self.visiting.clone(), at);
     }
 
-    /// The time of the next [`Event::Wake`], if nothing happens before. Every event may change it.
+    /// Time of the next [`Event::Wake`], unless another event comes before. Every event may change
+    /// it.
     #[must_use]
     pub fn wake_at(&self) -> Option<Timestamp> {
         self.ledger.dirty.next()
     }
 
-    /// Swarm services to poll, for tasks have no events: those whose task has not come to rest, and
-    /// those that an agent has just reported something of.
+    /// Swarm services to poll, because tasks have no events: those with an unsettled task, and
+    /// those with a recent report of an agent.
     #[must_use]
     pub fn polled(&self) -> BTreeSet<String> {
         let moving = self.copies.polled().chain(self.reports.awaited());
         moving.cloned().collect()
     }
 
-    /// The same, if they changed since this was last asked.
+    /// As [`Self::polled`], if it changed since the last call.
     pub fn polls(&mut self) -> Option<BTreeSet<String>> {
         let changed = self.copies.polled_changed() | self.reports.awaited_changed();
         changed.then(|| self.polled())
     }
 
-    /// The settings that it was made with.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Whether enough is known to decide anything: the engine answers.
+    /// Returns true if decisions are possible: the engine answers.
     pub(super) fn sees(&self) -> bool {
         self.blind.is_none() && self.observed.is_some()
     }
 
-    /// Takes over what an observation changed. `services` names those that a part covers.
+    /// Handles the changes of an observation. `services` names those that a partial one covers.
     fn saw(&mut self, as_of: u64, services: Option<&BTreeSet<String>>, touched: Touched) {
         let back = self.blind.take().is_some() || self.nodes.seen_since.is_none();
         self.copies.settled(as_of, services, &mut self.ledger);
@@ -295,7 +294,7 @@ impl Core {
             self.mark_all();
             return;
         }
-        // A node that no record knows holds up renting.
+        // A node without a record delays renting.
         self.ledger.dirty.foreign |= touched.membership;
         self.ledger.dirty.plan |= touched.membership;
         let new = |name: &ContainerName| self.ledger.container(name).is_none();
@@ -307,7 +306,7 @@ impl Core {
     fn lost_sight(&mut self, message: String) {
         self.calls.ended(&CallKey::Observe);
         if self.blind.is_none() {
-            // People are told how each container is while nothing can be observed.
+            // Views of all containers change while nothing can be observed.
             self.mark_all();
         }
         self.blind = Some(message);
@@ -356,7 +355,7 @@ impl Core {
         }
     }
 
-    /// The share of a machine of this size that is for containers.
+    /// Part of a machine of this size that is available to containers.
     pub(super) fn for_containers(&self, size: Resources) -> Resources {
         size.saturating_sub(Resources::new(
             self.config.system_reserve,
@@ -364,8 +363,8 @@ impl Core {
         ))
     }
 
-    /// The instance with this tag: the one in use, else one that may still have a machine, else
-    /// the newest of those gone.
+    /// Returns the instance with this tag: the one in use, else one that may still have a machine,
+    /// else the newest of those gone.
     pub(super) fn tagged(&self, tag: &str) -> Option<&Instance> {
         let rank = |instance: &&Instance| {
             (
@@ -379,7 +378,7 @@ impl Core {
             .max_by_key(rank)
     }
 
-    /// Changes are durable first; what depends on them follows.
+    /// Returns the actions: the commit first, then everything that depends on it.
     fn flush(&mut self) -> Vec<Action> {
         let mut actions = Vec::new();
         let changes = self.ledger.take_changes();
@@ -399,8 +398,8 @@ impl Core {
         actions
     }
 
-    /// The difference that a full pass would make now: none, if the dirty set is complete. The core
-    /// is not changed. For the simulation.
+    /// Returns the actions of a full pass at this moment: none, if the dirty set is complete. The
+    /// core is not changed. For the simulation.
     #[must_use]
     pub fn audit(&self) -> Vec<Action> {
         let mut twin = self.clone();

@@ -1,27 +1,27 @@
-//! What has to be visited again: subjects that an event has touched, and those that asked to be
-//! woken at a time. The cost of a reconcile pass is the size of this set.
+//! The dirty set: subjects touched by an event, and those with a wake-up time. The cost of a
+//! reconcile pass is the size of this set.
 
 use micado_api::{ContainerName, InstanceId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One thing that a reconcile pass visits.
+/// A subject that a reconcile pass visits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
     Instance(InstanceId),
     Container(ContainerName),
-    /// Everything that waits for a place.
+    /// All containers without a placement.
     Plan,
     /// The worker token.
     Token,
-    /// Nodes that we did not rent.
+    /// Foreign nodes.
     Foreign,
-    /// Machines whose agents have gone.
+    /// Machines with a lost agent.
     Silent,
-    /// Swarm services that agents reported an event of.
+    /// Swarm services with an agent's report that the Swarm has not confirmed.
     Awaited,
 }
 
-/// Subjects to visit, and when others are due.
+/// Marked subjects, and wake-up times of others.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Dirty {
     pub(super) instances: BTreeSet<InstanceId>,
@@ -31,7 +31,7 @@ pub(super) struct Dirty {
     pub(super) foreign: bool,
     pub(super) silent: bool,
     pub(super) awaited: bool,
-    /// A machine or a Swarm service may be there that no record knows.
+    /// A machine or a Swarm service without a record may exist.
     pub(super) adopt: bool,
     due: BTreeSet<(Timestamp, Subject)>,
     at: BTreeMap<Subject, Timestamp>,
@@ -50,13 +50,13 @@ impl Dirty {
         }
     }
 
-    /// Marks what needs no list of records.
+    /// Marks subjects that need no list of records.
     pub(super) fn mark_singles(&mut self) {
         (self.plan, self.token, self.foreign) = (true, true, true);
         (self.silent, self.awaited, self.adopt) = (true, true, true);
     }
 
-    /// Whether a reconcile pass that observes the engine has anything to visit.
+    /// Returns true if a reconcile pass has anything to visit while the engine answers.
     pub(super) fn any(&self) -> bool {
         !self.instances.is_empty()
             || !self.containers.is_empty()
@@ -66,7 +66,7 @@ impl Dirty {
             || self.adopt
     }
 
-    /// Wakes a subject then, or earlier.
+    /// Sets the wake-up of a subject to this time, or earlier.
     pub(super) fn wake(&mut self, subject: Subject, at: Timestamp) {
         match self.at.get(&subject) {
             Some(earlier) if *earlier <= at => return,
@@ -77,14 +77,14 @@ impl Dirty {
         self.at.insert(subject, at);
     }
 
-    /// Forgets when a subject wanted to be woken: a visit says so anew.
+    /// Removes the wake-up of a subject: a visit sets a new one.
     pub(super) fn visit(&mut self, subject: &Subject) {
         if let Some((subject, at)) = self.at.remove_entry(subject) {
             self.due.remove(&(at, subject));
         }
     }
 
-    /// Marks every subject whose time has come.
+    /// Marks every subject with a wake-up time that has passed.
     pub(super) fn ring(&mut self, now: Timestamp) {
         while let Some((at, _)) = self.due.first()
             && *at <= now
@@ -97,7 +97,7 @@ impl Dirty {
         }
     }
 
-    /// When the next subject is due.
+    /// Time of the next wake-up.
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.due.first().map(|(at, _)| *at)
     }

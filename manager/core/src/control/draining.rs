@@ -1,4 +1,4 @@
-//! Draining a machine: when it may begin, which containers move, when it ends, and what force does.
+//! Draining of a machine: conditions for its begin, containers to move, its end, and `--force`.
 
 use super::{Core, Reply};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 use micado_api::{ContainerName, ErrorBody, ErrorCode, InstanceId, InstanceState, Tag};
 
 impl Core {
-    /// Begins to drain the machine with this tag. Again, or when it is gone, it changes nothing.
+    /// Starts to drain the machine with this tag. Idempotent; does nothing for one that is gone.
     pub(super) fn stop(&mut self, tag: &Tag, force: bool) -> Result<Reply, ErrorBody> {
         let Some(instance) = self.tagged(tag.as_str()) else {
             return Err(ErrorBody::new(
@@ -43,7 +43,8 @@ impl Core {
             .edit_instance(id, |instance| instance.reason = Some(why));
     }
 
-    /// Whether a container has to move because its machine is drained. Volumes hold it there.
+    /// Returns true if a container has to move because its machine is drained. Volumes hold it
+    /// there.
     pub(super) fn must_move(&self, container: &Container) -> bool {
         let drains = container.primary().is_some_and(|copy| {
             self.ledger
@@ -60,7 +61,8 @@ impl Core {
         }
     }
 
-    /// Lets what was bound to a machine that is lost run elsewhere, with empty volumes.
+    /// Releases containers from the volumes of a lost machine: they run elsewhere, with empty
+    /// volumes.
     fn give_volumes_up(&mut self, id: &InstanceId) {
         let bound: Vec<ContainerName> = self.ledger.index.bound_to(id).cloned().collect();
         for name in bound {
@@ -71,7 +73,8 @@ impl Core {
         }
     }
 
-    /// Refuses to stop a machine while a container on it has nowhere to go or holds a volume there.
+    /// Refuses to stop a machine while a container on it cannot run elsewhere or has a volume
+    /// there.
     fn refuse_homeless(&mut self, id: &InstanceId, tag: &Tag) -> Result<(), ErrorBody> {
         let refuse = |what: String| {
             Err(ErrorBody::new(
@@ -116,7 +119,7 @@ impl Core {
     }
 }
 
-/// Whether `stop` begins to drain an instance in this state.
+/// Returns true if `stop` starts to drain an instance in this state.
 fn may_drain(state: InstanceState) -> bool {
     !matches!(
         state,

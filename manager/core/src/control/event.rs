@@ -1,4 +1,4 @@
-//! What goes into the core (events) and what comes out (actions).
+//! Input of the core (events) and its output (actions).
 
 use crate::{
     engine::{Delta, EngineError, ImageFacts, Observation},
@@ -14,206 +14,184 @@ use micado_api::{
 use micado_cloudsetup::{BrokerError, Machine};
 use std::collections::BTreeMap;
 
-/// Who waits for the answer to a request.
+/// Identifies a request and its reply.
 pub type Ticket = u64;
 
-/// Something that happened.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// The safety net's turn, and the first event after a start.
+    /// Tick of the safety net; also the first event after a start. Full passes happen at ticks.
     Tick,
-    /// The moment that the core wanted to be woken at has come.
+    /// The time of the requested wake-up.
     Wake,
-    /// The whole engine was observed.
+    /// An observation of the whole engine.
     Observed(Observation),
-    /// A part of it was.
+    /// An observation of a part of it.
     Changed(Delta),
     /// The engine does not answer, with its message.
     Blind(String),
-    /// What a caller wants.
+    /// A request of a caller.
     Request(Ticket, Request),
-    /// What containers used since this was last said.
+    /// Resources that containers used since the last such event.
     Used(Vec<Used>),
-    /// The agent of this instance says that something happened to a container. It may be said
-    /// twice.
+    /// An event of a container, reported by the agent of this instance. Reports may be repeated.
     Happened(InstanceId, ContainerEvent),
-    /// The agent of this instance is connected, or is not any more.
+    /// Connection or disconnection of an agent.
     Agent {
-        /// Whose it is.
         instance: InstanceId,
-        /// Whether it is.
         connected: bool,
     },
-    /// A call came back.
+    /// Answer to a call.
     Answered(CallKey, Answer),
 }
 
-/// What callers want.
+/// Requests of callers.
 #[derive(Debug, Clone)]
 pub enum Request {
-    /// One more container. The image was looked up before.
+    /// Run more containers. The image was looked up before.
     Launch(LaunchRequest, ImageFacts),
-    /// Stop the containers of this name (a service's or a container's), and with `remove` forget
-    /// them.
+    /// Stop the containers of a service, or one container; with `remove`, also drop their records.
     Quit {
-        /// A service's or a container's name.
+        /// Name of a service or a container.
         name: String,
-        /// Forget them too.
         remove: bool,
     },
-    /// Forget stopped containers of this name.
+    /// Drop the records of stopped containers.
     Remove {
-        /// A service's or a container's name.
+        /// Name of a service or a container.
         name: String,
     },
     /// Rent a machine.
     Start(StartRequest),
-    /// Empty a machine and give it back.
+    /// Drain and return a machine.
     Stop {
-        /// Which.
         tag: Tag,
-        /// Even what cannot be moved.
+        /// Even with containers that cannot move.
         force: bool,
     },
-    /// Set the critical usage of an image; what is `None` is suggested from then on by what was
-    /// learned.
+    /// Set the critical usage of an image; a value of `None` is suggested by the learned footprint
+    /// from then on.
     SetImage {
-        /// The image, as it was asked for.
+        /// Image, as requested.
         image: String,
-        /// Its critical usage.
         critical: Critical,
     },
-    /// What a rented machine needs to join. Its credential was found good before.
+    /// Trade of a rented machine. Its credential is verified.
     Join {
-        /// Which instance it was made for.
+        /// Instance that the credential was made for.
         instance: InstanceId,
-        /// The hash of the machine's own public key.
+        /// Hash of the machine's own public key.
         key: String,
     },
 }
 
-/// What a request is answered with, once it is durable.
+/// Reply to a request, once its effect is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// These containers, as they are now.
+    /// Present state of these containers.
     Containers(Vec<ContainerView>),
-    /// This instance, as it is now.
+    /// Present state of this instance.
     Instance(Box<InstanceView>),
-    /// This image, as it is now.
+    /// Present state of this image.
     Image(Box<ImageView>),
-    /// The machine may be told the worker token and have its certificate signed.
+    /// The machine may receive the worker token and a signed certificate.
     MayJoin,
 }
 
-/// One call to the outside. At most one with the same [`CallKey`] is in flight.
+/// A call to the outside. At most one with the same [`CallKey`] is in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// Rent a machine.
     LaunchMachine {
-        /// Where.
         cloud: CloudName,
-        /// Which instance it is.
         instance: InstanceId,
-        /// Its tag.
         tag: Tag,
-        /// Its role.
+        /// Role.
         location: Location,
-        /// What it runs.
         application: String,
-        /// Its size.
         flavour: FlavourName,
-        /// Files a person gave.
+        /// Files passed by a person.
         files: BTreeMap<String, Vec<u8>>,
     },
-    /// Give a machine back.
+    /// Return a machine.
     TerminateMachine {
-        /// Where.
         cloud: CloudName,
-        /// Which.
         instance: InstanceId,
     },
     /// List a cloud's machines of this cluster.
-    ListMachines {
-        /// Which cloud.
-        cloud: CloudName,
-    },
-    /// Make the Swarm service of a copy.
+    ListMachines { cloud: CloudName },
+    /// Create the Swarm service of a copy.
     CreateService {
-        /// The service, its image known.
+        /// The service, with known image.
         service: Box<Service>,
-        /// The container.
         container: Box<Container>,
-        /// The copy.
         copy: Copy,
-        /// The Swarm id of the node to pin it to.
+        /// Swarm id of the node to pin it to.
         node: String,
     },
     /// Remove a Swarm service.
     RemoveService {
-        /// Its Swarm name.
+        /// Swarm name.
         name: String,
     },
     /// Close (`false`) or open a node for tasks.
     SetActive {
-        /// Its Swarm id.
+        /// Swarm id.
         node: String,
-        /// Open or closed.
         active: bool,
     },
-    /// Take a node off the Swarm's list, be it dead or not.
+    /// Remove a node from the Swarm's list, down or not.
     RemoveNode {
-        /// Its Swarm id.
+        /// Swarm id.
         node: String,
     },
-    /// Make a new worker token, so that the present one is good for nothing.
+    /// Replace the worker token; the present one becomes invalid.
     RotateToken,
-    /// Put an image into the registry.
+    /// Push an image to the registry.
     PushImage {
-        /// The service that needs it.
+        /// Service that needs it.
         service: ServiceName,
-        /// The image as the manager's engine knows it.
+        /// Name of the image in the manager's engine.
         image: String,
     },
-    /// Read the end of a container's log.
+    /// Save the end of a container's log.
     SaveLog {
-        /// Whose.
         container: ContainerName,
-        /// The Swarm name of its service.
+        /// Swarm name of its service.
         name: String,
     },
-    /// Observe the engine; answered by [`Event::Observed`] or [`Event::Changed`] with at least
-    /// this number as `as_of`, or by [`Event::Blind`].
+    /// Observe the engine. Answered by [`Event::Observed`] or [`Event::Changed`] with at least this
+    /// number as `as_of`, or by [`Event::Blind`].
     Observe {
         /// Rises with every such call.
         number: u64,
-        /// These Swarm services and their tasks; `None` for everything.
+        /// Swarm services to observe with their tasks; `None` for everything.
         services: Option<Vec<String>>,
     },
 }
 
-/// What a call is about; its answer carries it.
+/// Subject of a call; its answer carries it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CallKey {
     /// Renting or returning this instance's machine.
     Machine(InstanceId),
     /// Listing this cloud.
     List(CloudName),
-    /// Making or removing this Swarm service.
+    /// Creating or removing this Swarm service.
     Service(String),
     /// Changing this node.
     Node(String),
-    /// Changing the worker token.
+    /// Rotating the worker token.
     Token,
-    /// Pushing the image of this service, made then: a service of the same name may be made anew
-    /// with another image.
+    /// Pushing the image of this service, created at this time: a later service of the same name
+    /// may have another image.
     Image(ServiceName, Timestamp),
-    /// Reading this container's log.
+    /// Saving this container's log.
     Log(ContainerName),
     /// Observing the engine.
     Observe,
 }
 
-/// What came back.
+/// Answer to a call.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// To `LaunchMachine`.
@@ -230,23 +208,22 @@ pub enum Answer {
     Log(Result<String, EngineError>),
 }
 
-/// Something to do. Actions are done in order: what follows a `Commit` is done only when it is
-/// durable.
+/// An action, executed in order: everything after a `Commit` only once that is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Write these records, all or none. When it fails, drop the core, load the store and make a
+    /// Write these records, all or none. After a failure, drop the core, load the store and make a
     /// new one.
     Commit(Vec<Change>),
-    /// Call out; the answer comes back as [`Event::Answered`] however it ends, even by time-out.
+    /// Call out. Every call is answered with [`Event::Answered`], at the latest by its time-out.
     Call(CallKey, Call),
-    /// Answer a request.
+    /// Reply to a request.
     Reply(Ticket, Result<Reply, ErrorBody>),
-    /// Tell those who watch.
+    /// Report progress to subscribers.
     Progress(Progress),
 }
 
 impl Call {
-    /// One word for logs and fault points.
+    /// Short name for logs and fault points.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

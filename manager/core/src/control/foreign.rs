@@ -1,12 +1,12 @@
-//! Foreign nodes: members of the Swarm that are no machine of ours. They are shown, and taken out
-//! by setting.
+//! Foreign nodes: members of the Swarm that are no machine of ours. They are shown, and removed if
+//! that is configured.
 
 use super::{Call, CallKey, Core, owner::Owner};
 use micado_api::{Progress, Settled, Timestamp};
 use std::{collections::BTreeMap, time::Duration};
 
-/// Time for which a node must have been observed, and every cloud been asked after that, before it
-/// is surely no machine of ours that is about to be adopted.
+/// Lower bound for the time that a node was observed, with a later list of every cloud, before it
+/// certainly is no machine of ours that is about to be adopted.
 const SURE_AFTER: Duration = Duration::from_secs(10);
 
 /// Foreign nodes, and since when they have been observed without a gap.
@@ -22,15 +22,15 @@ impl Owner for Foreign {
 }
 
 impl Foreign {
-    /// A call about a node came back.
+    /// Handles the answer to a call about a node.
     pub(super) fn changed(&mut self, node: &str) {
         self.since.remove(node);
     }
 }
 
 impl Core {
-    /// Takes foreign nodes out, where that is wanted, and makes the token useless that they came
-    /// with. Managers are left alone.
+    /// Removes foreign nodes, if that is configured, and rotates the token that they joined with.
+    /// Managers are left alone.
     pub(super) fn remove_foreign(&mut self) {
         let wanted = self.config.remove_unknown_nodes;
         let Some(observed) = self.observed.as_ref().filter(|_| wanted) else {

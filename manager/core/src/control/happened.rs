@@ -1,5 +1,5 @@
 //! Events of containers that node agents report, a moment before the Swarm shows them: each is a
-//! reason to look, and says which process was OOM-killed.
+//! reason to observe, and identifies an OOM kill.
 
 use super::{Core, dirty::Subject, owner::Known, owner::Owner};
 use crate::engine::SwarmTask;
@@ -15,14 +15,14 @@ use std::{
 /// Upper bound for the Swarm to show what an agent reported.
 const SWARM_FOLLOWS: Duration = Duration::from_secs(5);
 
-/// Events of one Swarm service that are remembered, to know one that is reported again.
+/// Upper bound for remembered events of one Swarm service, to recognise repetitions.
 const EVENTS: usize = 16;
 
 /// Reports of agents.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reports {
     pub(super) of: HashMap<String, Report>,
-    /// Swarm services to poll, until when, and their tasks when the event was reported.
+    /// Swarm services to poll, until when, and their tasks at the time of the report.
     awaited: BTreeMap<String, (Timestamp, Vec<SwarmTask>)>,
     changed: bool,
 }
@@ -31,7 +31,7 @@ pub(super) struct Reports {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Report {
     events: VecDeque<ContainerEvent>,
-    /// When the last one ended, and its exit code if it was OOM-killed.
+    /// Time of the last end, and its exit code if it was an OOM kill.
     ended: Option<(Timestamp, Option<i64>)>,
 }
 
@@ -43,32 +43,32 @@ impl Owner for Reports {
 }
 
 impl Report {
-    /// The exit code of the last one that ended, if it was OOM-killed.
+    /// Exit code of the last end, if it was an OOM kill.
     fn killed(&self) -> Option<i64> {
         self.ended.and_then(|(_, killed)| killed)
     }
 }
 
 impl Reports {
-    /// Swarm services of which an agent has reported something that the Swarm has not shown yet.
+    /// Swarm services with a report that the Swarm has not shown yet.
     pub(super) fn awaited(&self) -> impl Iterator<Item = &String> {
         self.awaited.keys()
     }
 
-    /// Whether they changed since this was last asked.
+    /// Returns true if they changed since the last call.
     pub(super) fn awaited_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 }
 
 impl Core {
-    /// Takes an event in. An agent speaks only for containers of its own machine, and an event that
-    /// it reports twice counts once.
+    /// Handles a report. An agent reports only about containers of its own machine, and a repeated
+    /// event counts once.
     pub(super) fn happened(&mut self, instance: &InstanceId, event: ContainerEvent) {
         let Some(name) = event.service.clone() else {
             return;
         };
-        // By the records, which are there before the engine was observed.
+        // Looked up in the records, which exist before the engine was observed.
         let index = &self.ledger.index;
         let Some(container) = index.by_swarm_name(&name).cloned() else {
             return;
@@ -84,8 +84,8 @@ impl Core {
         if report.events.contains(&event) {
             return;
         }
-        // An event that is reported again, or restored, may come after a later one. A clock that is
-        // ahead does not put it off.
+        // A repeated or restored event may arrive after a later one. A clock that is ahead must not
+        // postpone it.
         let at = event.at.min(self.now);
         if let ContainerHappening::Died { exit_code, oom } = event.what
             && report.ended.is_none_or(|(last, _)| last <= at)
@@ -105,7 +105,7 @@ impl Core {
         self.ledger.dirty.containers.insert(container);
     }
 
-    /// Stops to poll for what the Swarm has shown, or will not show any more.
+    /// Stops polling for reports that the Swarm has shown, or will not show any more.
     pub(super) fn visit_awaited(&mut self) {
         if self.reports.awaited.is_empty() {
             return;
@@ -124,7 +124,7 @@ impl Core {
         next.into_iter().for_each(|at| self.wake(at));
     }
 
-    /// Whether the end of a Swarm service's container with this code was an OOM kill.
+    /// Returns true if the end of a Swarm service's container with this code was an OOM kill.
     pub(super) fn was_killed(&self, swarm_name: &str, exit_code: Option<i64>) -> bool {
         let report = self.reports.of.get(swarm_name);
         exit_code.is_some() && report.and_then(Report::killed) == exit_code

@@ -1,5 +1,4 @@
-//! What is known of images: learned from what their containers use, offered when somebody launches,
-//! shown, and said by people.
+//! Images: learning from their containers' use, offers at launch, views, and settings by people.
 
 use super::{Core, Reply, owner::Owner};
 use crate::{
@@ -12,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// How long an image is remembered that no service runs and of which nobody has said anything.
+/// Retention of an image without services and without settings by people.
 const REMEMBERED: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// An image and one of its digests.
@@ -21,7 +20,7 @@ type Build = (String, String);
 /// Measurements that are not written yet.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Learning {
-    /// Time for which containers of a build were measured, in milliseconds.
+    /// Measured time of the containers of a build, in milliseconds.
     unwritten: BTreeMap<Build, u64>,
 }
 
@@ -76,12 +75,12 @@ impl Core {
         }
     }
 
-    /// What the container of a Swarm service was made from.
+    /// Image and digest of a Swarm service's container.
     fn build_of(&self, swarm_name: &str) -> Option<Build> {
         let name = self.ledger.index.by_swarm_name(swarm_name)?;
         let container = self.ledger.container(name)?;
         let service = self.ledger.service(&container.service)?;
-        // One that is being removed may be of an image that had the same name before.
+        // A service that is being removed may have an earlier image of the same name.
         let same =
             container.desired != Desired::Removed || container.created_at >= service.created_at;
         Some((
@@ -109,14 +108,14 @@ impl Core {
         image
     }
 
-    /// The image of a service was pushed: from now on nodes pull that.
+    /// Records the pushed image of a service, which nodes pull from now on.
     pub(super) fn image_is(&mut self, service: &Service) {
         let image = self.image_to_launch(&service.spec.image, service.pull.as_deref(), true);
         self.ledger.images.insert(image.name.clone(), image);
     }
 
-    /// What a container is promised: what was named, and of the rest what its service has, or else
-    /// what was learned. The latter comes back too.
+    /// Returns the reservation of a container: given values, else those of its service, else
+    /// learned ones. The learned ones are returned too.
     pub(super) fn reservation(
         &self,
         launch: &LaunchRequest,
@@ -180,14 +179,14 @@ impl Core {
         Some(view)
     }
 
-    /// What was learned of the image of a service, or said by a person, if anything was.
+    /// The learned footprint and the settings of a service's image, if any.
     pub(super) fn learned_view(&self, service: &Service) -> Option<ImageView> {
         let image = self.ledger.images.get(&service.spec.image)?;
         let anything = !image.learned.is_empty() || image.critical != Critical::default();
         self.image_view(&image.name).filter(|_| anything)
     }
 
-    /// Drops images that nobody has used for long, and of which nobody has said anything.
+    /// Drops images that were not used for long and have no settings by people.
     pub(super) fn prune_images(&mut self) {
         let in_use: BTreeSet<&str> = self
             .ledger

@@ -1,5 +1,5 @@
-//! Indexes of the records, kept as records change, so that a question costs its answer and not the
-//! cluster.
+//! Indexes of the records, updated with each change, so that the cost of a query is that of its
+//! answer, not of the cluster.
 
 use crate::model::{Container, Desired, Instance};
 use micado_api::{
@@ -14,11 +14,11 @@ use std::{
 /// Machines of one flavour.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FlavourRecord {
-    /// Those that joined, by when.
+    /// Joined machines, by time.
     pub(super) joined: BTreeSet<(Timestamp, InstanceId)>,
-    /// Of these, those that were not adopted: their size is the flavour's.
+    /// Joined machines that were not adopted: their size is the flavour's.
     pub(super) sized: BTreeSet<(Timestamp, InstanceId)>,
-    /// Those that failed before they joined, by when.
+    /// Machines that failed before they joined, by time.
     pub(super) failed: BTreeSet<(Timestamp, InstanceId)>,
 }
 
@@ -29,19 +29,19 @@ pub(super) struct Index {
     bound_to: BTreeMap<InstanceId, BTreeSet<ContainerName>>,
     by_request: HashMap<String, BTreeSet<ContainerName>>,
     by_swarm_name: HashMap<String, ContainerName>,
-    /// Containers of which nothing is left, by when that was.
+    /// Completely removed containers, by time.
     pub(super) removed: BTreeSet<(Timestamp, ContainerName)>,
     by_state: BTreeMap<InstanceState, BTreeSet<InstanceId>>,
     by_tag: BTreeMap<Tag, BTreeSet<InstanceId>>,
     by_node: HashMap<String, InstanceId>,
     by_flavour: BTreeMap<CloudName, BTreeMap<FlavourName, FlavourRecord>>,
-    /// Instances that have no machine any more, by when they ended.
+    /// Instances without a machine, by time of their end.
     pub(super) ended: BTreeSet<(Timestamp, InstanceId)>,
-    /// Instances that were told the worker token and may not have used it yet.
+    /// Instances that received the worker token and may not have used it yet.
     pub(super) trading: BTreeSet<InstanceId>,
     live: BTreeSet<InstanceId>,
     price: u64,
-    /// Numbers of tags below this are taken.
+    /// Number below which all tags are taken.
     tag_hint: RefCell<BTreeMap<Location, u32>>,
 }
 
@@ -190,7 +190,7 @@ impl Index {
         self.on_instance.get(instance).into_iter().flatten()
     }
 
-    /// Instances that copies are on.
+    /// Instances with copies.
     pub(super) fn used_instances(&self) -> impl Iterator<Item = &InstanceId> {
         self.on_instance.keys()
     }
@@ -200,17 +200,17 @@ impl Index {
         self.bound_to.get(instance).into_iter().flatten()
     }
 
-    /// Containers that a request made.
+    /// Containers of a launch request.
     pub(super) fn by_request(&self, request: &str) -> impl Iterator<Item = &ContainerName> {
         self.by_request.get(request).into_iter().flatten()
     }
 
-    /// The container that a Swarm service is a copy of.
+    /// Container of a Swarm service.
     pub(super) fn by_swarm_name(&self, name: &str) -> Option<&ContainerName> {
         self.by_swarm_name.get(name)
     }
 
-    /// The instance that a node is bound to.
+    /// Instance that a node is bound to.
     pub(super) fn by_node(&self, node: &str) -> Option<&InstanceId> {
         self.by_node.get(node)
     }
@@ -231,17 +231,17 @@ impl Index {
         self.by_flavour.get(cloud)?.get(flavour)
     }
 
-    /// Instances that a machine may exist for.
+    /// Instances that may have a machine.
     pub(super) fn live(&self) -> &BTreeSet<InstanceId> {
         &self.live
     }
 
-    /// What they cost together.
+    /// Their total price.
     pub(super) fn price(&self) -> PricePerHour {
         PricePerHour(self.price)
     }
 
-    /// `application01` and so on: the first that no record has.
+    /// First tag that no record has: `application01` and so on.
     pub(super) fn fresh_tag(&self, location: &Location) -> Tag {
         let mut hints = self.tag_hint.borrow_mut();
         let number = hints.entry(location.clone()).or_insert(1);
@@ -255,7 +255,7 @@ impl Index {
     }
 }
 
-/// Whether a change of a container concerns the machines of its copies.
+/// Returns true if a change of a container affects the machines of its copies.
 pub(super) fn moved(old: Option<&Container>, new: Option<&Container>) -> bool {
     fn facts(it: &Container) -> (&[crate::model::Copy], &Option<InstanceId>, Desired, bool) {
         (&it.copies, &it.bound_to, it.desired, it.outcome.is_some())
@@ -263,7 +263,7 @@ pub(super) fn moved(old: Option<&Container>, new: Option<&Container>) -> bool {
     old.map(facts) != new.map(facts)
 }
 
-/// Whether a change of an instance concerns the containers on it.
+/// Returns true if a change of an instance affects the containers on it.
 pub(super) fn turned(old: Option<&Instance>, new: Option<&Instance>) -> bool {
     type Facts<'a> = (
         InstanceState,

@@ -1,4 +1,4 @@
-//! The life of an instance: each of its arrows, and the calls that each state asks for.
+//! The life of an instance: its transitions, and the calls that each state requires.
 
 use super::{Core, config::SPREAD};
 use crate::model::Instance;
@@ -6,20 +6,20 @@ use micado_api::{InstanceId, InstanceState, Timestamp};
 use micado_cloudsetup::MachineState;
 use std::time::Duration;
 
-/// Time for which an order that the broker neither takes nor refuses is asked again before another
+/// Time for which an order that the broker neither accepts nor refuses is repeated before another
 /// flavour or cloud is tried.
 const ORDER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Upper bound for a node to dial again once it has something to say: it waits 5 s for an answer,
+/// Upper bound for a node to dial again once it has something to send: it waits 5 s for an answer,
 /// and pauses for up to 8 s between attempts of 5 s.
 const REDIAL: Duration = Duration::from_secs(25);
 
-/// Time to join for a machine whose cloud is no longer in `cloudsetup.xml`.
+/// Time to join for a machine of a cloud that is not in `cloudsetup.xml` any more.
 const DEFAULT_JOIN_TIMEOUT: Duration = Duration::from_secs(600);
 
 impl Core {
-    /// Moves an instance along as far as the observations allow, and makes the calls that its state
-    /// asks for.
+    /// Advances an instance as far as the observations allow, and makes the calls that its state
+    /// requires.
     pub(super) fn visit_instance(&mut self, id: &InstanceId) {
         if self.ledger.instance(id).is_none() {
             self.placing.forget(id);
@@ -70,7 +70,7 @@ impl Core {
         }
     }
 
-    /// Makes the calls that the state asks for.
+    /// Makes the calls that the state requires.
     fn drive_instance(&mut self, id: &InstanceId) {
         let Some(instance) = self.ledger.instance(id) else {
             return;
@@ -91,8 +91,8 @@ impl Core {
         self.settle_claims(id);
     }
 
-    /// Re-adopts a machine that failed, was kept for its volumes and answers again: nothing else
-    /// can run what is bound to it.
+    /// Re-adopts a machine that failed, was kept for its volumes and answers again, because nothing
+    /// else can run the containers that are bound to it.
     fn readopt(&mut self, id: &InstanceId) {
         let Some(instance) = self.ledger.instance(id) else {
             return;
@@ -114,7 +114,7 @@ impl Core {
         self.decide(None, Some(id), text);
     }
 
-    /// Asks to be woken when the next of an instance's deadlines has passed.
+    /// Sets the wake-up for the next of an instance's deadlines.
     fn wake_for_deadlines(&mut self, id: &InstanceId) {
         let Some(instance) = self.ledger.instance(id) else {
             return;
@@ -133,8 +133,8 @@ impl Core {
         }
     }
 
-    /// Fails an instance that is dead, did not come, or does not answer for too long; true if it
-    /// did.
+    /// Fails an instance that is dead, did not join in time, or has been silent for too long; true
+    /// if it did.
     fn fails(&mut self, id: &InstanceId) -> bool {
         let instance = self.ledger.instance(id);
         let Some((message, gone)) = instance.and_then(|instance| self.death_of(instance)) else {
@@ -147,7 +147,7 @@ impl Core {
         true
     }
 
-    /// The reason why an instance has failed, and whether its machine is surely gone.
+    /// Reason for which an instance has failed, and true if its machine is certainly gone.
     fn death_of(&self, instance: &Instance) -> Option<(String, bool)> {
         let (cloud, age) = (&instance.cloud, self.now.since(instance.created_at));
         if self.has_vanished(instance) {
@@ -183,17 +183,17 @@ impl Core {
         believed.then_some((message, false))
     }
 
-    /// When a machine is failed whose node has been down since then. Nodes look as if they were
-    /// down right after the engine was away, too.
+    /// Time at which a machine fails if its node has been down since then. Nodes also appear to be
+    /// down right after an engine outage.
     fn down_deadline(&self, since: Timestamp) -> Timestamp {
         since
             .plus(self.config.patience())
             .max(self.reconnect_deadline().unwrap_or(since))
     }
 
-    /// Whether a node's silence is the machine's own: its broker answered since, and not all
-    /// machines fell silent, for then it is rather the manager that is cut off. When that ends they
-    /// come back one after the other: the first of them says nothing about the rest.
+    /// Returns true if a node's silence is the machine's own: its broker answered since, and not
+    /// all machines fell silent. If all did, the manager is probably cut off. Afterwards they come
+    /// back one after the other, so the first of them proves nothing about the rest.
     fn believes_down(&self, instance: &Instance, since: Timestamp) -> bool {
         let heard = self.clouds.get(&instance.cloud).is_some_and(|cloud| {
             cloud.error.is_none() && cloud.listed.is_some_and(|at| at >= since)
@@ -210,9 +210,9 @@ impl Core {
         heard && (alone || another_answers())
     }
 
-    /// From when on a node that has answered since then proves that the manager is not cut off: the
-    /// others had time to reconnect. Right after the engine was away, the Swarm takes nodes for
-    /// ready that it has not had time to miss.
+    /// Time from which a node that has answered since `ready` proves that the manager is not cut
+    /// off, because the others had time to reconnect. Right after an engine outage, the Swarm takes
+    /// nodes for ready that it has not had time to miss.
     fn proves_from(&self, ready: Timestamp) -> Timestamp {
         let missed = self.config.heartbeat * 3 + SPREAD;
         let stale = self.nodes.seen_since == Some(ready);
@@ -220,7 +220,7 @@ impl Core {
         ready.plus(if stale { bound.max(missed) } else { bound })
     }
 
-    /// The machine of ours that has answered for the longest.
+    /// The machine of ours that has answered for the longest time.
     fn first_ready(&self) -> Option<(Timestamp, &InstanceId)> {
         let joined = |id: &InstanceId| {
             self.ledger
@@ -239,9 +239,9 @@ impl Core {
             .map_or(DEFAULT_JOIN_TIMEOUT, |cloud| cloud.join_timeout)
     }
 
-    /// Until when an arriving machine may join. Nothing joins, and nodes look as if they were down,
-    /// while the engine is away and right after: such a time is not held against the machine. One
-    /// that the Swarm does not know has nothing to find out: it dials until it is in.
+    /// Time until which an arriving machine may join. During an engine outage and right after it,
+    /// nothing joins and nodes appear to be down, so that time does not count. A machine that the
+    /// Swarm does not know needs no time to notice: it dials until it has joined.
     pub(super) fn join_deadline(&self, instance: &Instance) -> Timestamp {
         let heard_by = if self.node(&instance.id).is_some() {
             self.reconnect_deadline()
@@ -253,7 +253,7 @@ impl Core {
             .max(instance.created_at.plus(self.join_timeout(instance)))
     }
 
-    /// Until when nodes may reconnect after the engine was away.
+    /// Time until which nodes may reconnect after an engine outage.
     fn reconnect_deadline(&self) -> Option<Timestamp> {
         let since = self.nodes.seen_since?;
         Some(since.plus(self.reconnect_bound()))
@@ -271,8 +271,8 @@ impl Core {
             .is_some_and(|cloud| cloud.has_vanished(&instance.id))
     }
 
-    /// Takes over what the engine and the broker know of the machine. When a node stops answering,
-    /// that is noted and its broker asked at once.
+    /// Takes over what the engine and the broker report about the machine. When a node stops
+    /// answering, records that and asks its broker at once.
     fn take_over_facts(&mut self, id: &InstanceId) {
         let ready = self.joins(id);
         let Some(instance) = self.ledger.instance(id) else {
@@ -346,7 +346,7 @@ impl Core {
         self.mark_down();
     }
 
-    /// Fails an instance with this message; its containers are planned anew, its machine is
+    /// Fails an instance with this message; its containers are planned again, its machine is
     /// returned.
     pub(super) fn fail_instance(&mut self, id: &InstanceId, message: String) {
         self.set_state(id, InstanceState::Failed);
@@ -360,8 +360,8 @@ impl Core {
         }
     }
 
-    /// Whether its machine may hold the only copy of a volume that somebody still wants: such a
-    /// machine is returned only by force.
+    /// Returns true if its machine may hold the only copy of a wanted volume: such a machine is
+    /// returned only by force.
     pub(super) fn keeps_volumes(&self, id: &InstanceId) -> bool {
         let forced = self
             .ledger

@@ -1,5 +1,5 @@
-//! How a rented machine gets in: it trades its credential for the Swarm's worker token, which is
-//! renewed once those who were told it have joined.
+//! Joining: a rented machine trades its credential for the Swarm's worker token. The token is
+//! rotated once the machines that received it have joined.
 
 use super::{Call, CallKey, Core, Reply};
 use crate::{
@@ -8,17 +8,17 @@ use crate::{
 };
 use micado_api::{ErrorBody, ErrorCode, InstanceId, InstanceState};
 
-/// The setting that says whether anybody may know the present worker token. Without it nothing is
-/// known of that, so somebody may.
+/// Setting: whether anybody may know the present worker token. Without it that is unknown, so
+/// somebody may.
 pub(super) const TOKEN: &str = "worker-token";
-/// Somebody was told it.
+/// Given to somebody.
 const TOLD: &str = "told";
-/// Nobody was told it since it was made.
+/// Given to nobody since it was made.
 const FRESH: &str = "fresh";
 
 impl Core {
-    /// Lets a machine have what it needs to join: while it is being started, in time, and with the
-    /// key that it came with first.
+    /// Grants a machine the data for joining: while it is being started, in time, and with the key
+    /// of its first trade.
     pub(super) fn trade(&mut self, id: &InstanceId, key: String) -> Result<Reply, ErrorBody> {
         let refuse = |code, words: String| Err(ErrorBody::new(code, words));
         if let Some(words) = self.blindness() {
@@ -69,7 +69,7 @@ impl Core {
         Ok(Reply::MayJoin)
     }
 
-    /// From now on somebody may know the worker token who need not any more.
+    /// Records that somebody may know the worker token without needing it any more.
     pub(super) fn token_is_known(&mut self) {
         self.ledger
             .settings
@@ -78,8 +78,7 @@ impl Core {
         self.token_told = true;
     }
 
-    /// Makes the worker token useless to those who were told it, as soon as none of them needs it
-    /// to join.
+    /// Rotates the worker token once no machine that received it needs it to join.
     pub(super) fn renew_token(&mut self) {
         if self
             .ledger
@@ -104,7 +103,7 @@ impl Core {
         self.call(CallKey::Token, Call::RotateToken);
     }
 
-    /// Whether a machine was told the token and may still be about to use it.
+    /// Returns true if a machine received the token and may still be about to use it.
     fn needs_token(&self, instance: &Instance) -> bool {
         let Some(trade) = &instance.joining else {
             return false;
@@ -115,7 +114,7 @@ impl Core {
             && self.now < self.join_deadline(instance)
     }
 
-    /// A rotation came back. Whoever was told the token while it was under way may have been told
+    /// Handles the end of a rotation. A machine that received the token during it may have received
     /// the new one.
     pub(super) fn token_rotated(&mut self, result: &Result<(), EngineError>) {
         self.came_back(&CallKey::Token, result.is_ok());
@@ -128,7 +127,7 @@ impl Core {
     }
 }
 
-/// Whether it has joined and is not given up or being given back.
+/// Returns true if it has joined and is neither failed nor being returned.
 fn is_in_use(instance: &Instance) -> bool {
     matches!(
         instance.state,

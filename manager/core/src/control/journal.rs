@@ -1,17 +1,17 @@
-//! What is told to people: decisions, kept in the store, and progress, as it happens.
+//! Reports to people: decisions, kept in the store, and progress, streamed.
 
 use super::{Core, ledger::Ledger};
 use crate::model::{Decision, Instance};
 use micado_api::{ContainerName, ContainerState, InstanceId, InstanceState, Progress, Settled};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Decisions that are kept at most.
+/// Upper bound for stored decisions.
 const DECISIONS: usize = 2000;
 
-/// Lines of progress that are kept for one subject.
+/// Upper bound for stored lines of progress of one subject.
 const LINES: usize = 64;
 
-/// What was said last of everything, so that only what changed is said again.
+/// Last reported state of each subject, so that only changes are reported.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Journal {
     containers: BTreeMap<ContainerName, (ContainerState, Option<String>)>,
@@ -21,18 +21,18 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Progress since the last call.
+    /// Returns the progress since the last call.
     pub(super) fn take_progress(&mut self) -> Vec<Progress> {
         std::mem::take(&mut self.fresh)
     }
-    /// What was told of a subject in its present operation.
+    /// Progress of a subject in its present operation.
     pub(super) fn lines(&self, subject: &str) -> Vec<Progress> {
         self.lines
             .get(subject)
             .map_or_else(Vec::new, |lines| lines.iter().cloned().collect())
     }
-    /// A new operation on a subject begins: what was told before is not part of it, and its state
-    /// is told again.
+    /// Begins a new operation on a subject: drops earlier progress, so that its state is reported
+    /// again.
     pub(super) fn begin_container(&mut self, name: &ContainerName) {
         self.lines.remove(name.as_str());
         self.containers.remove(name);
@@ -42,7 +42,7 @@ impl Journal {
         self.lines.remove(tag);
         self.instances.remove(id);
     }
-    /// Drops what was said of things that have no record any more.
+    /// Drops reports about subjects without a record.
     pub(super) fn forget(&mut self, ledger: &Ledger) {
         if self.containers.len() > ledger.containers().len()
             || self.instances.len() > ledger.instances().len()
@@ -56,7 +56,7 @@ impl Journal {
             });
         }
     }
-    /// Tells those who watch, now and when they ask later.
+    /// Reports progress, to present and later subscribers.
     pub(super) fn tell(&mut self, progress: Progress) {
         let lines = self.lines.entry(progress.subject.clone()).or_default();
         lines.push_back(progress.clone());
@@ -97,7 +97,7 @@ impl Core {
         }
     }
 
-    /// Tells what changed about these since it was last told.
+    /// Reports changes of these subjects.
     pub(super) fn report(
         &mut self,
         instances: &BTreeSet<InstanceId>,
@@ -190,7 +190,7 @@ impl Core {
             .containers
             .insert(name.clone(), (state, reason.clone()));
         if state == ContainerState::Waiting && self.waits_for_machine(name) {
-            // The machine's own lines, told to its containers too, say it already.
+            // The machine's own progress, reported to its containers too, includes it.
             return;
         }
         let (text, settled) = self.container_line(name, state, reason);
@@ -203,7 +203,7 @@ impl Core {
             .is_some_and(|it| it.is_arriving())
     }
 
-    /// One line about a container's state, and whether it has come to rest with it.
+    /// One line about a container's state, and true if it is settled.
     fn container_line(
         &self,
         name: &ContainerName,

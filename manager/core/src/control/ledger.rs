@@ -1,5 +1,5 @@
-//! The records in memory, with their versions and indexes. A change comes out as a compare-and-set
-//! of the next commit, and marks what it concerns as dirty.
+//! The records in memory, with their versions and indexes. A change becomes a compare-and-set of
+//! the next commit, and marks affected subjects as dirty.
 
 use super::{
     dirty::Dirty,
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone)]
 pub(super) struct Table<K, V> {
     rows: BTreeMap<K, (V, Version)>,
-    /// Rows as they were, with their versions, before the first edit since the last commit.
+    /// Rows and versions before the first edit since the last commit.
     before: BTreeMap<K, Option<(V, Version)>>,
 }
 
@@ -45,7 +45,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
-    /// The row, to be changed. An edit that changes nothing costs no write.
+    /// Returns the row for an edit. An edit that changes nothing costs no write.
     pub(super) fn edit(&mut self, key: &K) -> Option<&mut V> {
         let row = self.rows.get_mut(key)?;
         if !self.before.contains_key(key) {
@@ -105,7 +105,7 @@ pub(super) struct Ledger {
     pub(super) decisions: Table<u64, Decision>,
     pub(super) settings: Table<String, String>,
     pub(super) index: Index,
-    /// What changed and has to be visited.
+    /// Subjects to visit because of changes.
     pub(super) dirty: Dirty,
 }
 
@@ -150,8 +150,8 @@ impl Ledger {
         self.services.get(name)
     }
 
-    /// The service of a container. Both are written together and a service goes last, so it is
-    /// always there.
+    /// Returns the service of a container. Both are written together and a service is removed last,
+    /// so it always exists.
     pub(super) fn service_of(&self, container: &Container) -> &Service {
         self.services
             .get(&container.service)
@@ -215,7 +215,7 @@ impl Ledger {
         }
     }
 
-    /// Changes a service. Its containers are visited.
+    /// Changes a service, and marks its containers.
     pub(super) fn edit_service<R>(
         &mut self,
         name: &ServiceName,
@@ -231,12 +231,12 @@ impl Ledger {
         Some(done)
     }
 
-    /// Makes a service, or replaces one of which no container is kept.
+    /// Adds a service, or replaces one without containers.
     pub(super) fn insert_service(&mut self, service: Service) {
         self.services.insert(service.name.clone(), service);
     }
 
-    /// Forgets a service that has no container.
+    /// Removes a service without containers.
     pub(super) fn remove_service(&mut self, name: &ServiceName) {
         self.services.remove(name);
     }
@@ -285,7 +285,7 @@ impl Ledger {
         }
     }
 
-    /// The edits since the last call, to be committed together.
+    /// Returns the edits since the last call, to be committed together.
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
         let mut changes = self.instances.changes(
             |key| Key::Instance(key.clone()),

@@ -1,5 +1,5 @@
-//! The control core: a state machine that takes `(now, event)` and gives actions. No I/O, no clock,
-//! no randomness but the seed it is made with.
+//! The control core: a state machine that maps `(now, event)` to actions. No I/O, no clock, no
+//! randomness except the seed that it is made with.
 
 mod adopt;
 mod calls;

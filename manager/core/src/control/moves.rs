@@ -1,13 +1,12 @@
-//! When an old copy may go: make before break, in one function.
+//! Conditions under which an old copy may go: make before break.
 
 use super::Core;
 use crate::model::{Container, Copy, Phase};
 use micado_api::ContainerName;
 
 impl Core {
-    /// Retires copies that are not wanted any more. A copy that is replaced goes when its successor
-    /// runs, or when its Swarm service is gone already; all copies go when the container is not to
-    /// run.
+    /// Retires unwanted copies. A replaced copy goes when its successor runs, or when its Swarm
+    /// service is gone already; all copies go when the container is not to run.
     pub(super) fn retire_copies(&mut self, name: &ContainerName) {
         let Some(container) = self.ledger.container(name) else {
             return;
@@ -32,7 +31,7 @@ impl Core {
         if !container.wants_room() {
             return live.map(|copy| copy.generation).collect();
         }
-        // A successor on a machine that is stopped by force may not stay.
+        // A successor on a machine that is stopped by force must go.
         let stays = |copy: &Copy| {
             let instance = self.ledger.instance(&copy.instance);
             instance.is_some_and(|instance| !instance.force)

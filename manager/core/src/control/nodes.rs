@@ -1,21 +1,21 @@
-//! Nodes of the Swarm and the instances that they are: which node is bound to an instance, since
-//! when it answers and since when it does not.
+//! Nodes of the Swarm and their instances: the binding of each node, and the times since which it
+//! answers or does not.
 
 use super::{Call, CallKey, Core, dirty::Subject, observed::Touched, owner::Known, owner::Owner};
 use crate::{engine::SwarmNode, model::Instance};
 use micado_api::{InstanceId, InstanceState, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Times at which nodes began and ceased to answer.
+/// Times at which nodes started and stopped answering.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Nodes {
-    /// Since when the engine has been observed without a gap.
+    /// Begin of the present time of uninterrupted observation.
     pub(super) seen_since: Option<Timestamp>,
-    /// Since when each node that answers has been observed to, without a gap.
+    /// Time since which each answering node has been observed to answer, without a gap.
     ready_since: BTreeMap<InstanceId, Timestamp>,
-    /// The same by time.
+    /// The same, by time.
     ready_order: BTreeSet<(Timestamp, InstanceId)>,
-    /// Since when the node of an instance in use does not answer.
+    /// Time since which the node of an instance in use does not answer.
     pub(super) down_since: BTreeMap<InstanceId, Timestamp>,
 }
 
@@ -30,7 +30,7 @@ impl Owner for Nodes {
 }
 
 impl Nodes {
-    /// Notes whether a node answers; true if that changed.
+    /// Records if a node answers; true if that changed.
     fn answers(&mut self, id: &InstanceId, ready: bool, now: Timestamp) -> bool {
         if ready == self.ready_since.contains_key(id) {
             return false;
@@ -44,16 +44,16 @@ impl Nodes {
         true
     }
 
-    /// Instances whose nodes answer, and since when; the longest first.
+    /// Instances with answering nodes, and since when; the longest first.
     pub(super) fn ready(&self) -> impl Iterator<Item = (Timestamp, &InstanceId)> {
         self.ready_order.iter().map(|(since, id)| (*since, id))
     }
 }
 
 impl Core {
-    /// The node of an instance: the one that was bound to it when it joined. An engine's own claim
-    /// counts only while none is bound, or when the machine has traded its credential again since;
-    /// a node that is bound to another instance is never taken.
+    /// Returns the node of an instance: the one that was bound to it when it joined. An engine's
+    /// own claim counts only while none is bound, or when the machine has traded its credential
+    /// again since. A node that is bound to another instance is never used.
     pub(super) fn node(&self, id: &InstanceId) -> Option<&SwarmNode> {
         let observed = self.observed.as_ref()?;
         let record = self.ledger.instance(id);
@@ -75,12 +75,12 @@ impl Core {
             .or(at_bound)
     }
 
-    /// Whether its node is in the Swarm and answers.
+    /// Returns true if its node is in the Swarm and answers.
     pub(super) fn joins(&self, id: &InstanceId) -> bool {
         self.node(id).is_some_and(|node| node.ready)
     }
 
-    /// Whether this node is no instance of ours, or only claims to be one.
+    /// Returns true if this node is no instance of ours, or only claims to be one.
     pub(super) fn is_foreign(&self, node: &SwarmNode) -> bool {
         let owner = self.ledger.index.by_node(&node.id);
         let claimed = node
@@ -96,7 +96,7 @@ impl Core {
         owner.is_none() && claimed.is_none_or(other)
     }
 
-    /// Marks the instances of nodes that were observed to have changed. `back` after a gap.
+    /// Marks the instances of changed nodes; `back` after a gap.
     pub(super) fn nodes_changed(&mut self, back: bool, touched: &Touched) {
         let Some(observed) = &self.observed else {
             return;
@@ -131,7 +131,7 @@ impl Core {
         self.ledger.dirty.token = true;
     }
 
-    /// Containers with a copy that is about to end on an instance: its end may just have been seen.
+    /// Marks containers with a retiring copy on an instance: its end may just have been observed.
     fn mark_ending(&mut self, id: &InstanceId) {
         let containers = self.ledger.containers_on(id);
         let ending =
@@ -140,14 +140,13 @@ impl Core {
         self.ledger.dirty.containers.extend(names);
     }
 
-    /// Visits the instances again whose nodes do not answer: whether that is believed depends on
-    /// the others.
+    /// Marks the instances with a silent node: the judgement about each depends on the others.
     pub(super) fn mark_down(&mut self) {
         let down = self.nodes.down_since.keys().cloned();
         self.ledger.dirty.instances.extend(down);
     }
 
-    /// A call about a node came back.
+    /// Handles the answer to a call about a node.
     pub(super) fn node_changed(&mut self, node: &str) {
         let instances = self.observed.iter().filter_map(|seen| seen.node(node));
         let claimed = instances.filter_map(|node| node.instance.clone());
@@ -159,8 +158,8 @@ impl Core {
         self.observe();
     }
 
-    /// A machine in use is open for tasks and a draining one is not, whoever changed it: a closed
-    /// one would be paid for and of no use.
+    /// Opens the node of a machine in use for tasks, and closes that of a draining one, whoever
+    /// changed it: a closed machine would be paid for and of no use.
     pub(super) fn set_node_active(&mut self, id: &InstanceId, active: bool) {
         let node = self
             .node(id)
@@ -173,8 +172,8 @@ impl Core {
         }
     }
 
-    /// Its machine is gone: so are its node and those that it left behind, though the Swarm may wait
-    /// for them for minutes yet.
+    /// Removes the nodes of a machine that is gone, because the Swarm may wait for them for
+    /// minutes.
     pub(super) fn forget_node(&mut self, id: &InstanceId) {
         let own = self.node(id).map(|node| node.id.clone());
         let owner = |node: &SwarmNode| self.ledger.index.by_node(&node.id);
@@ -186,8 +185,8 @@ impl Core {
         }
     }
 
-    /// Takes the nodes out that claim to be an instance and are not the one bound to it: one that
-    /// is down was left behind when the machine joined again, one that answers is closed.
+    /// Settles the nodes that claim to be an instance without being bound to it: one that is down
+    /// was left behind when the machine joined again and is removed, one that answers is closed.
     pub(super) fn settle_claims(&mut self, id: &InstanceId) {
         let Some(observed) = &self.observed else {
             return;
@@ -221,7 +220,7 @@ impl Core {
     }
 }
 
-/// Whether the machine of an instance may have joined again under a new node id: it traded its
+/// Returns true if an instance's machine may have joined again under a new node id: it traded its
 /// credential after it had joined.
 fn may_rejoin(instance: &Instance) -> bool {
     let traded = instance.joining.as_ref().map(|trade| trade.at);

@@ -1,5 +1,5 @@
-//! The engine as last observed, indexed for the questions that the core asks. Whole lists and
-//! deltas both end in [`Touched`]: the records that they concern.
+//! The engine as last observed, indexed for the core's queries. Whole observations and deltas both
+//! return [`Touched`]: the affected records.
 
 use super::placing::host_ports;
 use crate::{
@@ -22,16 +22,16 @@ pub(super) struct Observed {
     of_container: BTreeMap<ContainerName, BTreeSet<String>>,
     /// Tasks by the Swarm id of their service, latest last.
     tasks: HashMap<String, Vec<SwarmTask>>,
-    /// Swarm ids of services that have tasks on a node and are not in `services`: foreign ones, and
-    /// removed ones whose processes have not ended.
+    /// Swarm ids of services with tasks on a node that are not in `services`: foreign ones, and
+    /// removed ones with processes that have not ended.
     others: HashMap<String, BTreeSet<String>>,
 }
 
-/// What an observation changed.
+/// Objects changed by an observation.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     pub(super) containers: BTreeSet<ContainerName>,
-    /// Ids of nodes that changed, or that tasks on changed.
+    /// Ids of nodes that changed, or that have changed tasks.
     pub(super) nodes: BTreeSet<String>,
     /// Instances that these nodes claim, or claimed, to be.
     pub(super) instances: BTreeSet<InstanceId>,
@@ -40,7 +40,7 @@ pub(super) struct Touched {
 }
 
 impl Observed {
-    /// Takes a whole observation over.
+    /// Takes over a whole observation.
     pub(super) fn replace(&mut self, seen: Observation) -> Touched {
         let mut touched = Touched::default();
         let nodes: BTreeSet<String> = seen.nodes.iter().map(|node| node.id.clone()).collect();
@@ -98,7 +98,7 @@ impl Observed {
         }
     }
 
-    /// Takes a part over.
+    /// Takes over a partial observation.
     pub(super) fn apply(&mut self, delta: Delta) -> Touched {
         let mut touched = Touched::default();
         for (id, node) in delta.nodes {
@@ -227,7 +227,7 @@ impl Observed {
             .is_none_or(|ours| ours.id != service)
     }
 
-    /// Notes on which nodes a service that is not ours, or not any more, has tasks; or forgets it.
+    /// Updates the nodes with tasks of a service that is not, or no longer, ours.
     fn index_tasks(&mut self, service: &str, there: bool) {
         for task in self.tasks.get(service).into_iter().flatten() {
             let Some(node) = &task.node else { continue };
@@ -254,7 +254,7 @@ impl Observed {
         self.nodes.get(id)
     }
 
-    /// The nodes that claim to be an instance.
+    /// Nodes that claim to be an instance.
     pub(super) fn claimants(&self, instance: &InstanceId) -> impl Iterator<Item = &SwarmNode> {
         let ids = self.claims.get(instance).into_iter().flatten();
         ids.filter_map(|id| self.nodes.get(id))
@@ -287,7 +287,7 @@ impl Observed {
         names.filter_map(|name| self.services.get(name))
     }
 
-    /// Its tasks, the latest last.
+    /// Tasks of a Swarm service, the latest last.
     pub(super) fn tasks_of(&self, name: &str) -> &[SwarmTask] {
         self.services
             .get(name)
@@ -295,7 +295,7 @@ impl Observed {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// The task that Swarm wants to run, else the last one it wanted.
+    /// The task that Swarm wants to run, else the last one that it wanted.
     pub(super) fn task(&self, name: &str) -> Option<&SwarmTask> {
         let tasks = self.tasks_of(name);
         tasks
@@ -305,8 +305,8 @@ impl Observed {
             .or_else(|| tasks.last())
     }
 
-    /// The last task of a Swarm service whose process ended or failed to start, if its present one
-    /// does not run.
+    /// The last task of a Swarm service with a process that ended or failed to start, if its
+    /// present one does not run.
     pub(super) fn failure(&self, name: &str) -> Option<&SwarmTask> {
         if self
             .task(name)
@@ -320,13 +320,13 @@ impl Observed {
             .find(|task| matches!(task.state, TaskState::Failed | TaskState::Complete))
     }
 
-    /// Whether a node starts or runs it.
+    /// Returns true if a node starts or runs it.
     pub(super) fn is_held(&self, name: &str) -> bool {
         self.task(name)
             .is_some_and(|task| task.wanted && has_process(task))
     }
 
-    /// Whether a task of a Swarm service is still on this node and not wanted any more.
+    /// Returns true if an unwanted task of a Swarm service is still on this node.
     pub(super) fn ends(&self, name: &str, node: &str) -> bool {
         self.tasks_of(name)
             .iter()
@@ -338,10 +338,10 @@ impl Observed {
             .is_some_and(|task| task.wanted && task.state == TaskState::Running)
     }
 
-    /// Whether a removed Swarm service still has a process on this node: surely, perhaps, or
-    /// `None`. Swarm keeps the tasks of a removed service until their processes have ended; which
-    /// service they were of is known if it was observed before. If not, a task of an unknown
-    /// service that is to end may be it.
+    /// Tells if a removed Swarm service still has a process on this node: `Some(true)` if
+    /// certain, `Some(false)` if possible, or `None`. Swarm keeps the tasks of a removed service
+    /// until their processes have ended. Their service is known if it was observed before. If not,
+    /// a task of an unknown service that is to end may belong to it.
     pub(super) fn ending(&self, name: &str, node: &str) -> Option<bool> {
         let services = self.others.get(node).into_iter().flatten();
         let known = services.map(|id| (id, self.names.get(id).map(|known| known == name)));

@@ -1,4 +1,4 @@
-//! Orders to brokers and their answers: a machine that is rented, or returned.
+//! Orders to brokers and their answers: renting and returning machines.
 
 use super::{Call, CallKey, Core, owner::Known, owner::Owner};
 use crate::model::Instance;
@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Answers of brokers to orders.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Orders {
-    /// Orders whose answer was lost, and when: nothing more is asked before a later list.
+    /// Orders with a lost answer, and its time: they are repeated only after a later list.
     unconfirmed: BTreeMap<InstanceId, Timestamp>,
     /// Orders that the broker confirmed.
     accepted: BTreeSet<InstanceId>,
-    /// The broker's last message about an order that it neither took nor refused.
+    /// The broker's last message about an order that it neither accepted nor refused.
     messages: BTreeMap<InstanceId, String>,
 }
 
@@ -31,7 +31,7 @@ impl Orders {
         self.accepted.contains(instance)
     }
 
-    /// Orders that a list has settled which was asked for then.
+    /// Orders that a list requested at this time has settled.
     pub(super) fn settled_by(&mut self, asked: Timestamp) -> Vec<InstanceId> {
         let settled = self.unconfirmed.extract_if(.., |_, at| *at <= asked);
         settled.map(|(id, _)| id).collect()
@@ -39,9 +39,9 @@ impl Orders {
 }
 
 impl Core {
-    /// Orders the machine, once a list that is later than any lost answer says that it is not
-    /// there. One that is there and does not run yet may be half made by an order that was cut off:
-    /// the same order again finishes it.
+    /// Orders the machine, once a list that is later than any lost answer lacks it. A listed
+    /// machine that does not run yet may be incomplete because an order was interrupted: repeating
+    /// the order completes it.
     pub(super) fn order(&mut self, id: &InstanceId) {
         let Some(instance) = self.ledger.instance(id) else {
             return;
@@ -80,8 +80,8 @@ impl Core {
         self.call(CallKey::Machine(id.clone()), call);
     }
 
-    /// The broker's last message about an instance that it has neither taken nor refused, or not
-    /// taken back yet.
+    /// The broker's last message about an instance that it has neither accepted nor refused, or not
+    /// returned yet.
     pub(super) fn broker_says(&self, instance: &Instance) -> Option<&String> {
         let about = || self.orders.messages.get(&instance.id);
         match instance.state {
@@ -143,7 +143,7 @@ impl Core {
         }
     }
 
-    /// No machine is left of this instance.
+    /// Records that no machine is left of this instance.
     pub(super) fn release(&mut self, id: &InstanceId) {
         let now = self.now;
         let cloud = self.ledger.edit_instance(id, |instance| {

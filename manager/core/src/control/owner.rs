@@ -1,5 +1,5 @@
-//! Owners of what need not survive a crash: each pass keeps its own notes, and says what it
-//! forgets when the engine is lost from sight and what it prunes. A new core learns all of it again.
+//! Owners of state that need not survive a crash: each pass keeps its own notes, forgets some when
+//! the engine cannot be observed, and prunes them. A new core relearns all of it.
 
 use super::{
     Core, calls::Calls, copies::Copies, foreign::Foreign, happened::Reports, images::Learning,
@@ -16,9 +16,9 @@ pub(super) struct Known<'a> {
 
 /// Notes of one pass.
 pub(super) trait Owner {
-    /// Drops what is not known over a gap in the observation of the engine.
+    /// Drops notes that a gap in the observation of the engine invalidates.
     fn lost_sight(&mut self) {}
-    /// Drops notes of things that are no more: a manager runs for years.
+    /// Drops notes of removed subjects: a manager runs for years.
     fn prune(&mut self, _known: &Known<'_>) {}
 }
 
@@ -39,7 +39,7 @@ impl Core {
         self.owners().into_iter().for_each(Owner::lost_sight);
     }
 
-    /// Keeps the notes as small as the records.
+    /// Bounds the notes by the number of records.
     pub(super) fn prune_notes(&mut self) {
         let Some(observed) = self.observed.take() else {
             return;

@@ -1,5 +1,4 @@
-//! What callers ask for: each request is checked, recorded and answered; carrying it out is the
-//! loop's.
+//! Requests of callers: each is checked, recorded and answered; the reconcile passes execute it.
 
 use super::{CallKey, Core, Reply, Request};
 use crate::{
@@ -25,7 +24,7 @@ impl Core {
         }
     }
 
-    /// More containers of a service. The same request name gives the same containers.
+    /// Adds containers to a service. The same request name returns the same containers.
     fn launch(&mut self, launch: LaunchRequest, facts: ImageFacts) -> Result<Reply, ErrorBody> {
         let spec = &launch.spec;
         let name = crate::model::service_name(&spec.client, &spec.image)
@@ -36,8 +35,8 @@ impl Core {
         if !again.is_empty() {
             return Ok(self.containers_reply(&again));
         }
-        // A service of which nothing is kept begins anew: its image may have been built again under
-        // the same name.
+        // A service without containers starts with new records: its image may have been rebuilt
+        // under the same name.
         let kept = self.kept(&name).cloned();
         let image = self.image_to_launch(
             &spec.image,
@@ -190,7 +189,7 @@ impl Core {
         self.quit(name, true)
     }
 
-    /// The containers of this name: a container's own, or all of a service's.
+    /// Containers of this name: one container, or all of a service.
     pub(super) fn containers_named(&self, name: &str) -> Result<Vec<ContainerName>, ErrorBody> {
         let own = ContainerName::trusted(name);
         let kept = |container: &&Container| {
@@ -214,7 +213,7 @@ impl Core {
         Ok(named)
     }
 
-    /// A machine that a person wants. The same call again gives the same machine.
+    /// Adds a machine for a person. Repeating the call returns the same machine.
     fn start(&mut self, start: StartRequest) -> Result<Reply, ErrorBody> {
         let not_found = |error: micado_cloudsetup::LookupError| {
             ErrorBody::new(ErrorCode::NotFound, error.to_string())
@@ -280,7 +279,7 @@ impl Core {
         Ok(self.instance_reply(&id))
     }
 
-    /// The instance of this tag, if it is what `start` asks for and is not going.
+    /// The instance of this tag, if it matches `start` and is not being returned.
     fn same_machine(
         &self,
         instance: &Instance,
@@ -317,7 +316,7 @@ impl Core {
         .hint("choose another tag, or stop that instance first"))
     }
 
-    /// Forgets instances that are gone; refused while any machine of this cluster is live.
+    /// Drops instances that are gone; refused while any machine of this cluster is live.
     fn begin_afresh(&mut self) -> Result<(), ErrorBody> {
         let mut live = self.ledger.index.live().iter();
         if let Some(live) = live.find_map(|id| self.ledger.instance(id)) {
@@ -341,7 +340,7 @@ impl Core {
             )
             .hint("try again when it answers"));
         }
-        // The record of one whose node is still in the Swarm is needed to take that out.
+        // The record of an instance whose node is still in the Swarm is needed to remove that node.
         let left = |id: &&InstanceId| self.node(id).is_none();
         let gone = self.ledger.instances().keys().filter(left);
         for id in gone.cloned().collect::<Vec<_>>() {
@@ -368,7 +367,7 @@ impl Core {
     }
 }
 
-/// A service that has containers is not changed by a launch.
+/// Refuses to change a service with containers by a launch.
 fn refuse_other_settings(service: &Service, spec: &ServiceSpec) -> Result<(), ErrorBody> {
     let what = differences(&service.spec, spec).join(", ");
     if service.spec == *spec {
@@ -379,7 +378,7 @@ fn refuse_other_settings(service: &Service, spec: &ServiceSpec) -> Result<(), Er
         .hint(format!("launch with the same settings, under another client name, or `micado quit --rm -n {name}` first")))
 }
 
-/// The settings in which two specifications differ, with the present value first.
+/// Settings in which two specifications differ, with the present value first.
 fn differences(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
     let mut found = Vec::new();
     let mut compare = |name: &str, old: String, new: String| {
@@ -432,7 +431,7 @@ fn differences(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
         old.domain.clone().unwrap_or_else(|| "none".to_owned()),
         new.domain.clone().unwrap_or_else(|| "none".to_owned()),
     );
-    // Values may be secrets: only that they differ is said.
+    // Values may be secrets: the message names only the setting.
     if old.environment != new.environment {
         found.push("the environment differs".to_owned());
     }

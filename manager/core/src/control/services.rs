@@ -1,4 +1,4 @@
-//! Swarm services: one for every copy, none besides; images pushed before, logs saved after.
+//! Swarm services: one for every copy and no other; images are pushed before, logs saved after.
 
 use super::{Call, CallKey, Core};
 use crate::{
@@ -10,26 +10,26 @@ use std::time::Duration;
 
 /// Time for which a node must have been in the Swarm before a container's network is made on it. An
 /// engine that joins a network waits 30 s for every engine that does not know it yet, and gossip
-/// takes some rounds of 200 ms to tell all of them; measured: without this, two of five containers
+/// takes some rounds of 200 ms to reach all of them. Measured: without this, two of five containers
 /// on new nodes started 30 s late.
 const GOSSIP: Duration = Duration::from_millis(800);
 
 /// Upper bound for gossip to drop a machine that is known to be lost. An engine that joins a
-/// network before that waits for the one that is gone, 10 s or 30 s; measured: gossip drops it 5 to
-/// 7 s after its end.
+/// network before that waits 10 s or 30 s for the lost one. Measured: gossip drops it 5 to 7 s
+/// after its end.
 const GOSSIP_DROPS: Duration = Duration::from_secs(7);
 
-/// Bytes of a log's end that are kept.
+/// Size of the saved end of a log, in bytes.
 pub const LOG_TAIL: usize = 64 * 1024;
 
 impl Core {
-    /// Makes the calls that bring the engine's services of a container to what is wanted.
+    /// Makes the calls that bring the engine's services of a container to the desired state.
     pub(super) fn drive_services(&mut self, name: &ContainerName) {
         self.make_service(name);
         self.remove_services(name);
     }
 
-    /// Makes the Swarm service of a container's primary copy, the image being where nodes find it.
+    /// Creates the Swarm service of a container's primary copy, once nodes can pull the image.
     fn make_service(&mut self, name: &ContainerName) {
         self.copies.gossiping.remove(name);
         let Some((container, copy)) = self.placed(name) else {
@@ -75,8 +75,8 @@ impl Core {
         );
     }
 
-    /// When a container may be made on an instance, if that has joined. Where one runs, the engine
-    /// is on the network already.
+    /// Time from which a container may be made on an instance, if that has joined. Where one runs,
+    /// the engine is on the network already.
     fn gossip_settles(&mut self, name: &ContainerName, instance: &InstanceId) -> Option<Timestamp> {
         let settles = self.ledger.instance(instance)?.joined_at?.plus(GOSSIP);
         let failed = self.ledger.index.in_state(InstanceState::Failed);
@@ -101,8 +101,8 @@ impl Core {
         Some(dropped.max(settles))
     }
 
-    /// Whether a copy that was given up may still run, or a Swarm service of the container that no
-    /// copy explains: another one would be one too many.
+    /// Returns true if an abandoned copy may still run, or a Swarm service of the container without
+    /// a copy exists: another one would be one too many.
     fn may_run_as_another(&self, container: &Container) -> bool {
         let may_run = |instance: &InstanceId| {
             self.ledger
@@ -128,14 +128,14 @@ impl Core {
         })
     }
 
-    /// Removes every Swarm service of a container that is no live copy; its log is saved first
-    /// where somebody may still ask for it.
+    /// Removes every Swarm service of a container that is no live copy. Saves its log first if
+    /// somebody may still ask for it.
     fn remove_services(&mut self, name: &ContainerName) {
         let Some(observed) = &self.observed else {
             return;
         };
-        // What has no record and cannot be adopted, because a newer micado made it, is left alone:
-        // it may be all that runs.
+        // A service without a record that cannot be adopted, because a newer micado made it, is
+        // left alone: it may be the only one that runs.
         if self.ledger.container(name).is_none() {
             return;
         }
@@ -162,7 +162,7 @@ impl Core {
         }
     }
 
-    /// Whether a Swarm service is a live copy of a container that is to run.
+    /// Returns true if a Swarm service is a live copy of a container that is to run.
     fn is_wanted(&self, service: &SwarmService) -> bool {
         let container = self.ledger.container(&service.container);
         container.is_some_and(|container| {
@@ -171,8 +171,8 @@ impl Core {
         })
     }
 
-    /// Whether the end of a log must be read before its service goes. It can be while the node
-    /// answers.
+    /// Returns true if the end of a log must be saved before its service is removed. That is
+    /// possible while the node answers.
     fn wants_log(&self, container: &ContainerName, name: &str) -> bool {
         let record = self.ledger.container(container);
         let asked_for = record.is_some_and(|record| record.desired != Desired::Removed);
@@ -214,7 +214,7 @@ impl Core {
         });
     }
 
-    /// A call to make or remove a Swarm service came back.
+    /// Handles the answer to a call that creates or removes a Swarm service.
     pub(super) fn service_changed(&mut self, name: &str, result: Result<(), EngineError>) {
         self.came_back(&CallKey::Service(name.to_owned()), result.is_ok());
         let number = self.observe_service(name);
@@ -269,7 +269,7 @@ impl Core {
     }
 }
 
-/// Whether the containers of an instance have to go, wanted or not.
+/// Returns true if the containers of an instance have to go, wanted or not.
 fn is_lost(instance: &Instance) -> bool {
     instance.force
         || matches!(

@@ -1,5 +1,5 @@
-//! Machines whose agents have gone: their clouds are asked at once what became of them. Nothing
-//! else follows from it but a preference.
+//! Machines with a lost agent: their clouds are asked at once for their state. Besides, launches
+//! only prefer other machines.
 
 use super::{CallKey, Core, dirty::Subject, owner::Known, owner::Owner};
 use crate::model::Instance;
@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
-/// Time for which a cloud is asked about a machine whose agent has gone: brokers learn of a death a
-/// moment later. After that, the safety net asks.
+/// Time for which a cloud is asked about a machine after the loss of its agent, because brokers
+/// learn of a death a moment later. After that, periodic passes ask.
 const DOUBT: Duration = Duration::from_secs(10);
 
-/// Lower bound for the time between two lists of a cloud because agents come and go.
+/// Lower bound for the time between two lists of a cloud because of agents.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
-/// Agents of machines in use that were connected and are not.
+/// Agents of machines in use that were connected and are not any more.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Silent {
     since: BTreeMap<InstanceId, Timestamp>,
@@ -30,7 +30,8 @@ impl Owner for Silent {
 }
 
 impl Core {
-    /// An agent connected or went. The absence of one that was never there says nothing.
+    /// Handles the connection or disconnection of an agent. The absence of one that was never
+    /// connected proves nothing.
     pub(super) fn agent_is(&mut self, instance: InstanceId, connected: bool) {
         if connected {
             self.silent.since.remove(&instance);
@@ -48,19 +49,19 @@ impl Core {
         self.ledger.dirty.containers.extend(on);
     }
 
-    /// The Swarm too would have taken a machine for down after so long: if it has not, only the
+    /// Time after which the Swarm would have taken a machine for down, too: if it has not, only the
     /// agent is dead.
     fn doubtful(&self) -> Duration {
         self.config.down_timeout + self.config.heartbeat
     }
 
-    /// Whether a machine may be cut off: its agent was connected and has gone.
+    /// Returns true if a machine may be cut off: its agent was connected and is not any more.
     pub(super) fn is_silent(&self, instance: &InstanceId) -> bool {
         let since = self.silent.since.get(instance);
         since.is_some_and(|since| self.now.since(*since) < self.doubtful())
     }
 
-    /// Wakes the instance that is visited when the doubt about it ends.
+    /// Wakes the visited instance when the doubt about it ends.
     pub(super) fn wake_for_silence(&mut self, instance: &InstanceId) {
         let since = self.silent.since.get(instance);
         let over = since.map(|since| since.plus(self.doubtful()));
@@ -69,7 +70,7 @@ impl Core {
         }
     }
 
-    /// Asks the clouds of machines that fell silent a moment ago, and asks to be woken for the next
+    /// Asks the clouds of machines with a recently lost agent, and sets the wake-up for the next
     /// time.
     pub(super) fn visit_silent(&mut self) {
         if !std::mem::take(&mut self.ledger.dirty.silent) {
@@ -81,7 +82,7 @@ impl Core {
                 continue;
             };
             if self.calls.is_in_flight(&CallKey::List(cloud.clone())) {
-                // Its answer brings us here again.
+                // The answer causes the next visit.
                 continue;
             }
             if self.now >= asked.plus(ASK_EVERY) {

@@ -1,4 +1,4 @@
-//! What the core answers and does, event by event, without any world around it. Whole lives under
+//! Replies and actions of the core, event by event, without a simulated world. Whole lives with
 //! faults are in `tests/simulation`.
 
 use super::{Action, Answer, Call, CallKey, Config, Core, Event, Reply, Request};
@@ -18,13 +18,13 @@ const SETUP: &str = "<s><clouds><c><name>near</name><broker>local</broker><flavo
     <f><size>large</size><id>l</id><memory>2G</memory><cores>2</cores><price>0.04</price></f>
   </flavours></c></clouds><applications><a><name>Node</name><sname>n</sname><executable>e</executable></a></applications></s>";
 
-/// A core and the world as it believes it to be: nothing happens unless a test says so.
+/// A core and the world as it observes it: nothing happens unless a test does it.
 pub(super) struct Bench {
     pub(super) core: Core,
     pub(super) now: Timestamp,
     pub(super) seen: Observation,
     pub(super) machines: Vec<Machine>,
-    /// What the core asked for and the engine has not done yet.
+    /// Actions of the core that the engine has not executed yet.
     asked: Vec<Action>,
     ticket: u64,
 }
@@ -38,14 +38,14 @@ impl Bench {
         change(&mut config);
         Self::of(config, Vec::new())
     }
-    /// On what a store holds.
+    /// A bench on the content of a store.
     pub(super) fn of(config: Config, contents: Contents) -> Self {
         let mut bench = Self::unseeing(config, contents);
         bench.tick();
         bench.look();
         bench
     }
-    /// One that has seen nothing yet.
+    /// A bench without any observation.
     pub(super) fn unseeing(config: Config, contents: Contents) -> Self {
         let core = Core::new(config, contents, 1);
         Self {
@@ -63,7 +63,7 @@ impl Bench {
         self.asked.extend(actions.iter().cloned());
         actions
     }
-    /// The safety net's turn; the clouds answer at once.
+    /// Sends a tick; the clouds answer at once.
     pub(super) fn tick(&mut self) -> Vec<Action> {
         let actions = self.event(Event::Tick);
         self.lists_answered(actions)
@@ -119,7 +119,7 @@ impl Bench {
             _ => unreachable!("a launch is answered with containers"),
         })
     }
-    /// The one machine that was ordered is there, has joined and is settled.
+    /// The one ordered machine exists, has joined and is settled.
     pub(super) fn machine_comes(&mut self) -> InstanceId {
         let id = self.core.instances(false)[0].id.clone();
         let machine = machine(&id, MachineState::Running);
@@ -132,8 +132,8 @@ impl Bench {
         self.look();
         id
     }
-    /// The engine does as it is told, until nothing more is asked: every service asked for runs,
-    /// every one not wanted is gone.
+    /// The engine executes all calls until there are no more: every requested service runs, every
+    /// unwanted one is gone.
     pub(super) fn settle(&mut self) {
         self.look();
         while !self.asked.is_empty() {
@@ -499,8 +499,8 @@ fn an_order_that_was_cut_off_is_finished_by_asking_again() {
     let list = listed(&bench.event(Event::Answered(CallKey::Machine(id.clone()), lost)))
         .pop()
         .expect("it asks for the list");
-    // Its container was made and never started: nobody starts it but the same order. After a
-    // failure that waits a moment.
+    // Its container was created and never started: only a repetition of the order starts it. After
+    // a failure, that waits a moment.
     bench.machines.push(machine(&id, MachineState::Pending));
     let answer = Answer::Listed(Ok(bench.machines.clone()));
     let again = orders(&bench.event(Event::Answered(list, answer)))
@@ -676,7 +676,7 @@ fn a_task_waits_for_the_room_of_the_one_before_it_that_ends() {
         .expect("room can be rented");
     bench.machine_comes();
     bench.settle();
-    // After its node was away Swarm starts it anew there, while the old one is stopping.
+    // After its node was away, Swarm starts a new task there, while the old one is stopping.
     let old = bench.seen.tasks[0].clone();
     bench.seen.tasks[0].wanted = false;
     bench.seen.tasks.push(SwarmTask {
@@ -906,8 +906,8 @@ fn a_manager_that_is_cut_off_gives_no_machine_up() {
             .iter()
             .any(|action| matches!(action, Action::Call(_, Call::TerminateMachine { .. })))
     );
-    // One that has answered again for a while proves that it is not the manager: the other is given
-    // up.
+    // One that has answered again for a while proves that the manager is not cut off: the other
+    // fails.
     bench.seen.nodes[0].ready = true;
     actions = bench.look();
     for _ in 0..90 {

@@ -6,46 +6,42 @@ use micado_api::{
 };
 use std::time::Duration;
 
-/// How long events are kept.
+/// Retention of events.
 pub const EVENTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How many of them, the newest: some hundreds of megabytes. A container that fails at each start
-/// makes one or two a second.
+/// Upper bound for retained events, the newest: some hundreds of megabytes. A container that fails
+/// at each start makes one or two a second.
 pub const EVENTS_MOST: u64 = 500_000;
 
-/// The copy of a container that an instance has: what its agent knows as a Swarm service.
+/// A copy of a container on an instance: what its agent knows as a Swarm service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
-    /// The Swarm service.
     pub swarm_service: String,
-    /// The container.
     pub container: ContainerName,
-    /// The service that the container is of.
     pub service: ServiceName,
-    /// The image, as it was asked for.
+    /// Image, as requested.
     pub image: String,
-    /// Where it is.
     pub instance: InstanceId,
     /// Tag of the instance.
     pub tag: Tag,
 }
 
-/// An event of a container of ours. Identified by instance, engine id, time and kind (started, died,
-/// ...): writing it again replaces it.
+/// An event of a container of ours. Its identity is instance, engine id, time and kind (started,
+/// died, ...): writing it again replaces it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRecord {
     pub placed: Placed,
-    /// The engine's id of what ran.
+    /// The engine's id of the container.
     pub engine_id: String,
-    /// By the machine's clock.
+    /// Time by the machine's clock.
     pub at: Timestamp,
     pub what: ContainerHappening,
 }
 
-/// Identifies a record. Records are recalled in this order.
+/// Identity of a record. Records are recalled in this order.
 pub type Identity<'a> = (Timestamp, &'a str, &'a str, &'static str);
 
 impl EventRecord {
-    /// The record of an event that the instance's agent reported.
+    /// Makes the record of an event that the instance's agent reported.
     #[must_use]
     pub fn new(placed: Placed, event: &ContainerEvent) -> Self {
         Self {
@@ -56,7 +52,7 @@ impl EventRecord {
         }
     }
 
-    /// The event as the agent reported it.
+    /// Returns the event as the agent reported it.
     #[must_use]
     pub fn event(&self) -> ContainerEvent {
         ContainerEvent {
@@ -81,17 +77,17 @@ impl EventRecord {
 /// A query for events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecallEvents {
-    /// Only those of this container, or of the containers of this service.
+    /// Only events of this container, or of the containers of this service.
     pub name: Option<String>,
-    /// Only those on instances that people called so.
+    /// Only events on instances with this tag.
     pub tag: Option<String>,
-    /// From this moment on.
+    /// Lower bound, inclusive.
     pub from: Timestamp,
-    /// Up to and without this one.
+    /// Upper bound, exclusive.
     pub until: Timestamp,
-    /// Order of the answer, which decides what `most` leaves out.
+    /// Order of the answer. Decides which events `most` leaves out.
     pub order: Order,
-    /// So many at most.
+    /// Upper bound for the number of events.
     pub most: usize,
 }
 
@@ -103,7 +99,7 @@ pub enum Order {
 }
 
 impl RecallEvents {
-    /// So many of the oldest or newest of all.
+    /// Query for the oldest or newest events of all, this many at most.
     #[must_use]
     pub fn any(order: Order, most: usize) -> Self {
         Self {
@@ -116,7 +112,7 @@ impl RecallEvents {
         }
     }
 
-    /// Whether this is one of them.
+    /// Returns true if the query selects this record.
     #[must_use]
     pub fn wants(&self, it: &EventRecord) -> bool {
         let named = |name: &String| {
@@ -129,7 +125,7 @@ impl RecallEvents {
             && self.tag.as_ref().is_none_or(on)
     }
 
-    /// Those of these that are wanted, each once, in order.
+    /// Returns the selected records, each once, in order.
     #[must_use]
     pub fn of(&self, mut all: Vec<EventRecord>) -> Vec<EventRecord> {
         all.retain(|it| self.wants(it));

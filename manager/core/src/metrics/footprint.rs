@@ -1,53 +1,54 @@
-//! The learned footprint: what a container of an image needs, from what its containers really used.
+//! The learned footprint: resources that a container of an image needs, from measured use.
 
 use crate::model::{Image, Learned, Window};
 use micado_api::{Critical, ImageView, MemoryBytes, NanoCpus, Resources, Timestamp};
 
-/// Containers of a digest must have been measured this long, all together, before what was learned
-/// of it is offered; in milliseconds.
+/// Lower bound for the time that containers of a digest were measured, all together, before its
+/// footprint is offered; in milliseconds.
 pub const LEARN_AFTER: u64 = 600_000;
 
-/// What a window stands for, in milliseconds.
+/// Duration of a window, in milliseconds.
 const HOUR: u64 = 3_600_000;
-/// Windows that are kept of a digest: 8 days.
+/// Upper bound for the windows of a digest: 8 days.
 const WINDOWS: usize = 192;
-/// The windows that the last day lies in: 24 whole hours and the present one.
+/// Number of windows that cover the last day: 24 whole hours and the present one.
 const DAY: usize = 25;
-/// After so many hours a window counts half.
+/// Age in hours at which a window counts half.
 const HALF_LIFE: f64 = 48.0;
-/// Digests that are kept of an image.
+/// Upper bound for the digests of an image.
 const DIGESTS: usize = 3;
-/// More than any machine has, in bytes or billionths of a core: many of them can still be summed.
+/// Upper bound for a value, in bytes or billionths of a core: more than any machine has, and many
+/// of them can still be summed.
 const MOST: u64 = 1 << 50;
 
-/// What the container of a Swarm service used over some time.
+/// Resources that the container of a Swarm service used over some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Used {
-    /// The Swarm service.
     pub service: String,
-    /// How long it was measured, in milliseconds.
+    /// Measured time, in milliseconds.
     pub measured_ms: u64,
-    /// The most memory it had.
+    /// Peak of memory.
     pub memory_peak: MemoryBytes,
-    /// The most CPU that it used over a minute; 0 before a whole minute was measured or it ended.
+    /// Peak of CPU, averaged over a minute; 0 until a whole minute was measured or the container
+    /// ended.
     pub cpu_peak: NanoCpus,
-    /// The kernel killed something in it for want of memory: its limit then.
+    /// Memory limit at which a process of it was OOM-killed, if one was.
     pub killed_at: Option<MemoryBytes>,
 }
 
-/// What the containers of one digest used over some time.
+/// Resources that the containers of one digest used over some time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// How long they were measured, all together, in milliseconds.
+    /// Measured time of all of them together, in milliseconds.
     pub measured_ms: u64,
-    /// The most memory that one of them had, or wanted.
+    /// Peak of memory among them; above the limit after an OOM kill.
     pub memory: MemoryBytes,
-    /// The most CPU that one of them used over a minute.
+    /// Peak of CPU among them, averaged over a minute.
     pub cpu: NanoCpus,
 }
 
 impl Seen {
-    /// One container more. A kill says that it wanted more than it could have.
+    /// Adds one container. An OOM kill counts as a need of more than the limit.
     pub fn add(&mut self, used: &Used) {
         let wanted = |limit: MemoryBytes| {
             MemoryBytes((limit.0.saturating_add(limit.0 / 5)).max(limit.0.saturating_add(64 << 20)))
@@ -62,7 +63,6 @@ impl Seen {
 }
 
 impl Learned {
-    /// Nothing yet.
     #[must_use]
     pub fn new(digest: &str) -> Self {
         Self {
@@ -72,8 +72,9 @@ impl Learned {
         }
     }
 
-    /// Whether it is worth a write: an hour begins, a peak rises, or the time measured has grown by
-    /// much. What is not lowers no footprint below what was used.
+    /// Returns true if the measurement is worth a write: an hour begins, a peak rises, or the
+    /// measured time has grown by much. Leaving out the rest lowers no footprint below the measured
+    /// use.
     #[must_use]
     pub fn is_news(&self, now: Timestamp, seen: &Seen) -> bool {
         let rises = |old: u64, new: u64| new > old && new - old > old / 64;
@@ -90,7 +91,7 @@ impl Learned {
             || rises(present.cpu.0, seen.cpu.0)
     }
 
-    /// Takes it in.
+    /// Adds a measurement to the window of the hour.
     pub fn learn(&mut self, now: Timestamp, seen: &Seen) {
         self.measured_ms = self.measured_ms.saturating_add(seen.measured_ms);
         let hour = Timestamp(now.0 / HOUR * HOUR);
@@ -109,7 +110,7 @@ impl Learned {
         }
     }
 
-    /// What a container needs by these windows.
+    /// Returns the resources that a container needs by these windows.
     #[must_use]
     pub fn needs(&self) -> Resources {
         let memory = with_margin(self.peak(|window| window.memory.0), 1 << 20).max(16 << 20);
@@ -121,7 +122,8 @@ impl Learned {
         self.measured_ms >= LEARN_AFTER
     }
 
-    /// The most of the last day, or what was enough nearly always if that is more.
+    /// Maximum of the last day, or the 95th percentile of all windows, weighted by age, if that is
+    /// more.
     fn peak(&self, figure: impl Fn(&Window) -> u64) -> u64 {
         let lately = self
             .windows
@@ -152,14 +154,14 @@ impl Learned {
     }
 }
 
-/// 15 % more, rounded up to whole units.
+/// Adds 15 % and rounds up to whole units.
 fn with_margin(peak: u64, unit: u64) -> u64 {
     let peak = peak.min(MOST);
     (peak + (peak * 15).div_ceil(100)).next_multiple_of(unit)
 }
 
 impl Image {
-    /// One of which nothing is known yet.
+    /// An image without any measurement.
     #[must_use]
     pub fn new(name: &str, now: Timestamp) -> Self {
         Self {
@@ -171,23 +173,22 @@ impl Image {
         }
     }
 
-    /// From now on nodes pull this digest.
+    /// Makes this the digest that nodes pull.
     pub fn pulls(&mut self, digest: &str) {
         if self.digest.as_deref() != Some(digest) {
             self.digest = Some(digest.to_owned());
-            // The latest is the last.
+            // The present digest comes last.
             self.learned.sort_by_key(|it| it.digest == digest);
         }
     }
 
-    /// What was learned of a digest.
     #[must_use]
     pub fn learned_of(&self, digest: &str) -> Option<&Learned> {
         self.learned.iter().find(|it| it.digest == digest)
     }
 
-    /// Takes in what containers of a digest used. Of many digests the oldest that is not the
-    /// present one goes.
+    /// Adds a measurement of a digest. Above the upper bound, the oldest digest that is not the
+    /// present one is dropped.
     pub fn learn(&mut self, digest: &str, now: Timestamp, seen: &Seen) {
         self.seen_at = self.seen_at.max(now);
         if self.learned_of(digest).is_none() {
@@ -207,8 +208,8 @@ impl Image {
             .for_each(|it| it.learn(now, seen));
     }
 
-    /// What a container of it needs, by what was learned: of the present digest, or of the one
-    /// before as long as too little was seen of that.
+    /// Returns the learned resources of a container: of the present digest, or of the previous one
+    /// until enough of the present one was measured.
     #[must_use]
     pub fn footprint(&self) -> Option<Resources> {
         let present = self
@@ -226,7 +227,7 @@ impl Image {
         ))
     }
 
-    /// As people see it.
+    /// Returns the image as the API shows it.
     #[must_use]
     pub fn view(&self) -> ImageView {
         let footprint = self.footprint();

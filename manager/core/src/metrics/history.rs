@@ -1,15 +1,14 @@
-//! Where points and events are kept: a trait, implemented by every store beside the records.
+//! Storage of points and events: a trait that every store implements beside the records.
 
 use super::{EventRecord, Point, RecallEvents, Resolution};
 use crate::store::StoreError;
 use micado_api::{InstanceId, Timestamp};
 
-/// Points of one instance or one container.
+/// A series of points: of one instance or one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Series {
-    /// One instance's.
     Instance(InstanceId),
-    /// One container's, by name: on whatever instance it was. Points then hold that container only.
+    /// One container by name, on any instance. Points then hold that container only.
     Container(String),
 }
 
@@ -18,14 +17,14 @@ pub enum Series {
 pub struct Recall {
     pub series: Series,
     pub resolution: Resolution,
-    /// From this moment on.
+    /// Lower bound, inclusive.
     pub from: Timestamp,
-    /// Up to and without this one.
+    /// Upper bound, exclusive.
     pub until: Timestamp,
 }
 
 impl Recall {
-    /// What is wanted of a point.
+    /// Returns the part of a point that belongs to the series.
     #[must_use]
     pub fn of(&self, point: &Point) -> Option<Point> {
         if point.resolution != self.resolution || point.at < self.from || point.at >= self.until {
@@ -45,48 +44,48 @@ impl Recall {
     }
 }
 
-/// A durable home for points and events.
+/// Durable storage of points and events.
 #[async_trait::async_trait]
 pub trait History: Send + Sync + std::fmt::Debug {
-    /// Keeps points, durably before it returns. One of the same instance, resolution and time is
-    /// replaced: doing it again changes nothing.
+    /// Writes points, durably before it returns. A point of the same instance, resolution and time
+    /// is replaced, so repeating the call changes nothing.
     ///
     /// # Errors
-    /// When the store does not take them; some may have been written.
+    /// If the store does not accept them; some may have been written.
     async fn record(&self, points: &[Point]) -> Result<(), StoreError>;
 
-    /// Points of that time, by time and then by instance.
+    /// Returns points of that time, by time and then by instance.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     async fn recall(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError>;
 
-    /// The instances that points of this resolution are kept of, in their order.
+    /// Returns the instances that have points of this resolution, in order.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     async fn instances(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError>;
 
-    /// Keeps events, durably before it returns. One with the same [identity](EventRecord::identity)
-    /// is replaced: doing it again changes nothing.
+    /// Writes events, durably before it returns. An event with the same
+    /// [identity](EventRecord::identity) is replaced, so repeating the call changes nothing.
     ///
     /// # Errors
-    /// When the store does not take them; some may have been written.
+    /// If the store does not accept them; some may have been written.
     async fn record_events(&self, events: &[EventRecord]) -> Result<(), StoreError>;
 
-    /// Events in the order of what they are told apart by, from whichever end is wanted.
+    /// Returns events in the order of their identities, from the end that the query names.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<EventRecord>, StoreError>;
 
-    /// Lets go of points that are older than their resolution is kept, and of events that are older
-    /// than [`EVENTS_KEPT`](super::EVENTS_KEPT) or not among the newest
-    /// [`EVENTS_MOST`](super::EVENTS_MOST). A store may do that by itself and late: up to an hour,
-    /// and a MongoDB lets go of points of ten minutes up to a day late, for it keeps a day of them
-    /// as one.
+    /// Deletes points older than the retention of their resolution, and events that are older than
+    /// [`EVENTS_KEPT`](super::EVENTS_KEPT) or not among the newest
+    /// [`EVENTS_MOST`](super::EVENTS_MOST). A store may do that by itself and up to an hour late. A
+    /// MongoDB deletes points of ten minutes up to a day late, because it keeps a day of them in
+    /// one bucket.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     async fn forget(&self, now: Timestamp) -> Result<(), StoreError>;
 }

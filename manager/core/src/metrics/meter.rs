@@ -1,5 +1,5 @@
-//! The figures of this moment: takes batches in, compares each with the one before, and knows what
-//! everything uses now and at its peak.
+//! Current metrics: compares each batch with the one before it, and holds current use and peaks of
+//! every machine and container.
 
 mod compare;
 mod runs;
@@ -13,20 +13,20 @@ use runs::Order;
 use std::collections::{BTreeMap, HashMap};
 use watched::Watched;
 
-/// What all agents measured last. It remembers as much as there are instances that were not
-/// forgotten and containers that run on them, and what [`Meter::used`] has not told yet.
+/// Latest measurements of all agents. Its size is bounded by the instances that were not forgotten,
+/// their running containers, and use that [`Meter::used`] has not returned yet.
 #[derive(Debug, Default)]
 pub struct Meter {
     machines: HashMap<InstanceId, Watched>,
-    /// Where the container of each Swarm service was measured last.
+    /// Instance that measured the container of each Swarm service last.
     places: HashMap<String, InstanceId>,
     used: BTreeMap<String, Used>,
 }
 
 impl Meter {
-    /// Takes a batch in that came now, and gives it as a point (its containers by the name of their
-    /// Swarm service; those of others are left out). `None` when it was taken before: sent again
-    /// after a cut.
+    /// Takes in a batch that arrived now and returns it as a point, with containers by the name of
+    /// their Swarm service and without those of others. `None` for a batch that was taken before
+    /// and is resent after a cut.
     pub fn take(
         &mut self,
         now: Timestamp,
@@ -60,14 +60,14 @@ impl Meter {
         Some(point)
     }
 
-    /// What a machine uses; `None` while it is blind.
+    /// Returns the use of a machine; `None` while it is blind.
     #[must_use]
     pub fn machine(&self, now: Timestamp, instance: &InstanceId) -> Option<MachineUsage> {
         self.seeing(now, instance)?.usage.clone()
     }
 
-    /// What the container of a Swarm service uses; `None` when it does not run or its machine is
-    /// blind.
+    /// Returns the use of the container of a Swarm service; `None` if it does not run or its
+    /// machine is blind.
     #[must_use]
     pub fn container(&self, now: Timestamp, service: &str) -> Option<ContainerUsage> {
         self.seeing(now, self.places.get(service)?)?
@@ -75,12 +75,13 @@ impl Meter {
             .cloned()
     }
 
-    /// What containers used since this was last asked, by Swarm service.
+    /// Returns the use of containers since the last call, by Swarm service.
     pub fn used(&mut self) -> Vec<Used> {
         std::mem::take(&mut self.used).into_values().collect()
     }
 
-    /// What [`Self::used`] gave could not be told: it comes again, with what was used since.
+    /// Restores the result of [`Self::used`] after its delivery failed: the next call returns it
+    /// again, merged with later use.
     pub fn give_back(&mut self, used: Vec<Used>) {
         for it in used {
             let since = self.used.entry(it.service.clone()).or_insert_with(|| Used {
@@ -94,7 +95,7 @@ impl Meter {
         }
     }
 
-    /// The instance is no more.
+    /// Drops a removed instance.
     pub fn forget(&mut self, instance: &InstanceId) {
         self.machines.remove(instance);
         self.places.retain(|_, place| place != instance);

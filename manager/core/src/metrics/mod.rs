@@ -1,5 +1,5 @@
-//! What is made of what node agents measure: figures of this moment, points to be kept, roll-ups of
-//! those, and what images need. Pure functions of values.
+//! Evaluation of the metrics that node agents report: current use, points for the store, roll-ups,
+//! and footprints of images. Pure functions of values.
 
 mod event;
 mod footprint;

@@ -1,14 +1,15 @@
-//! Roll-ups: many points become one that stands for a longer time.
+//! Roll-ups: many points merged into one of a coarser resolution.
 
 use super::{ContainerPoint, MachinePoint, Point, Resolution};
 use micado_api::{InstanceId, MemoryBytes, Timestamp};
 use std::collections::BTreeMap;
 
-/// The points of one resolution as points of a coarser one, one for each instance and time. All
-/// points of such a time must be there, in any order. They come out by time and then by instance.
+/// Merges points of one resolution into points of a coarser one, one for each instance and time.
+/// All points of such a time must be present, in any order. The result is sorted by time and then
+/// by instance.
 ///
-/// What was counted is summed, peaks are the highest (of memory left the least), means weigh as
-/// much as was measured, and the disk is as it was last.
+/// Counts are summed, peaks are the maximum (of available memory the minimum), means are weighted
+/// by the measured time, and the disk has its last value.
 #[must_use]
 pub fn roll_up(points: &[Point], to: Resolution) -> Vec<Point> {
     let mut sums: BTreeMap<(Timestamp, &InstanceId), Sum<'_>> = BTreeMap::new();
@@ -22,13 +23,13 @@ pub fn roll_up(points: &[Point], to: Resolution) -> Vec<Point> {
         .collect()
 }
 
-/// One point in the making.
+/// A point while it is being merged.
 #[derive(Default)]
 struct Sum<'p> {
     machine: MachinePoint,
     left: Mean,
     least_left: Option<MemoryBytes>,
-    /// The latest of them.
+    /// The latest of the merged points.
     last: Option<&'p Point>,
     containers: BTreeMap<&'p str, (ContainerPoint, Mean)>,
 }
@@ -91,7 +92,7 @@ impl<'p> Sum<'p> {
     }
 }
 
-/// Sums and peaks; the mean is somebody else's.
+/// Adds counts and peaks. The caller computes the mean.
 fn add(sum: &mut ContainerPoint, more: &ContainerPoint) {
     let counts = [
         (&mut sum.measured_ms, more.measured_ms),
@@ -110,7 +111,7 @@ fn add(sum: &mut ContainerPoint, more: &ContainerPoint) {
     sum.memory_peak = sum.memory_peak.max(more.memory_peak);
 }
 
-/// A mean by time; of values that were there for no measured time at all, the plain one.
+/// A mean weighted by time, or the plain mean if no time was measured at all.
 #[derive(Default)]
 struct Mean {
     weighted: u128,

@@ -1,111 +1,105 @@
-//! One container of a service: a numbered slot, and the copies that run or ran for it. Its state is
-//! not stored: it follows from what is wanted, its copies and what the engine shows.
+//! One container of a service: a numbered slot and the copies that run or ran for it. Its state is
+//! not stored: it follows from the desired state, the copies and the observation.
 
 use micado_api::{ContainerName, InstanceId, Resources, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// What is wanted of a container.
+/// Desired state of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Desired {
-    /// It runs.
     Running,
-    /// It does not run; its record and the end of its log stay (`quit`).
+    /// Not running; its record and the end of its log stay (`quit`).
     Stopped,
-    /// Nothing of it stays (`remove`, `quit -rm`).
+    /// Removed completely (`remove`, `quit -rm`).
     Removed,
 }
 
-/// One run of a container somewhere. Each copy has a Swarm service of its own.
+/// One run of a container on an instance. Each copy has a Swarm service of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Copy {
     /// Rises with every copy of the container.
     pub generation: u32,
-    /// The instance that it is assigned to, which need not be up yet.
+    /// Instance that it is assigned to, which need not be up yet.
     pub instance: InstanceId,
-    /// The name of its Swarm service: a DNS label, unique per cluster.
+    /// Name of its Swarm service: a DNS label, unique per cluster.
     pub swarm_name: String,
-    /// The version of the service's spec that it runs.
+    /// Version of the service's spec that it runs.
     pub spec: u32,
-    /// What it is promised on its machine.
+    /// Resources promised to it on its machine.
     pub reservation: Resources,
-    /// Its progress from placement to end.
     pub phase: Phase,
 }
 
-/// The life of a copy. Its room, ports and volumes are taken until it has ended.
+/// Phase of a copy. Its resources, ports and volumes are taken until it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Placed; it has not run yet.
     Starting,
-    /// It runs, or ran and is being restarted in place.
+    /// Running, or being restarted in place.
     Serving,
     /// Its Swarm service is removed; its process has not ended yet.
     Retiring {
-        /// When that was decided.
+        /// Time of that decision.
         since: Timestamp,
     },
-    /// Its process has ended, or its machine is lost. The copy goes with its Swarm service.
+    /// Its process has ended, or its machine is lost. The copy is dropped with its Swarm service.
     Ended,
 }
 
 impl Copy {
-    /// Whether it is wanted: it runs or is to run.
+    /// Returns true while the copy is wanted: it runs or is to run.
     #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Starting | Phase::Serving)
     }
 
-    /// Whether its reservation, ports and volumes are taken.
+    /// Returns true while the copy's reservation, ports and volumes are taken.
     #[must_use]
     pub fn takes_room(&self) -> bool {
         self.phase != Phase::Ended
     }
 }
 
-/// The end of a container's process by itself.
+/// End of a container's process that nobody requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Its exit code.
     pub exit_code: i64,
-    /// When that was seen.
+    /// Time at which that was observed.
     pub at: Timestamp,
 }
 
 /// One container of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
-    /// `CLIENT_IMAGE.N`.
     pub name: ContainerName,
-    /// The service it belongs to.
     pub service: ServiceName,
-    /// What is wanted.
     pub desired: Desired,
-    /// Its copies, newest last. Two live ones stand beside each other during a move.
+    /// Copies, newest last. Two are live during a move.
     pub copies: Vec<Copy>,
-    /// The generation that the next copy gets.
+    /// Generation of the next copy.
     pub next_generation: u32,
-    /// The instance that holds its volumes, once it has run there.
+    /// Instance that holds its volumes, once it has run there.
     pub bound_to: Option<InstanceId>,
     /// Set when its process ended by itself and its restart policy does not start it again.
     pub outcome: Option<Outcome>,
-    /// Why it waits.
+    /// Reason why it waits.
     pub reason: Option<String>,
-    /// The caller's name for the request that made it, so that a repeated request makes no second
-    /// one.
+    /// The caller's name for the launch request, so that a repeated request makes no second
+    /// container.
     pub request: Option<String>,
-    /// The end of its log, kept when its engine containers are about to go.
+    /// End of its log, saved before its engine containers are removed.
     pub log_tail: Option<String>,
-    /// When it was launched.
+    /// Time of launch.
     pub created_at: Timestamp,
-    /// When nothing of it was left after `remove`. The record stays for a while, so that a call
-    /// that takes effect late is undone.
+    /// Time at which `remove` was complete. The record stays for a while, so that a call that takes
+    /// effect late is undone.
     pub removed_at: Option<Timestamp>,
 }
 
 impl Container {
-    /// A container that is wanted and has no place yet.
+    /// A wanted container without a placement.
     #[must_use]
     pub fn new(name: ContainerName, service: ServiceName, now: Timestamp) -> Self {
         Self {
@@ -124,13 +118,13 @@ impl Container {
         }
     }
 
-    /// Whether it is to run.
+    /// Returns true if it is to run.
     #[must_use]
     pub fn wants_room(&self) -> bool {
         self.desired == Desired::Running && self.outcome.is_none()
     }
 
-    /// The copy that is to run: the newest live one.
+    /// Returns the copy that is to run: the newest live one.
     #[must_use]
     pub fn primary(&self) -> Option<&Copy> {
         self.copies.iter().rev().find(|copy| copy.is_live())
@@ -144,7 +138,6 @@ impl Container {
             .filter(move |copy| copy.is_live() && Some(copy.generation) != primary)
     }
 
-    /// The copy of this generation.
     #[must_use]
     pub fn copy(&self, generation: u32) -> Option<&Copy> {
         self.copies
@@ -152,7 +145,6 @@ impl Container {
             .find(|copy| copy.generation == generation)
     }
 
-    /// The same, to be changed.
     pub fn copy_mut(&mut self, generation: u32) -> Option<&mut Copy> {
         self.copies
             .iter_mut()

@@ -1,4 +1,4 @@
-//! One rented machine, from the wish to rent it until it is given back.
+//! One rented machine, from the request to its return.
 
 use micado_api::{
     CloudName, FlavourName, InstanceId, InstanceState, Location, Origin, Platform, PricePerHour,
@@ -10,62 +10,56 @@ use std::collections::BTreeMap;
 /// One rented machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
-    /// Unique for ever.
+    /// Never used twice.
     pub id: InstanceId,
-    /// What people call it; unique among instances that are neither gone nor failed.
+    /// Name for people; unique among instances that are neither gone nor failed.
     pub tag: Tag,
-    /// Where it is rented.
     pub cloud: CloudName,
-    /// The application of `cloudsetup.xml` it runs.
+    /// Application of `cloudsetup.xml` that it runs.
     pub application: String,
-    /// Its size's name.
     pub flavour: FlavourName,
-    /// Its role.
+    /// Role.
     pub location: Location,
-    /// What the flavour promises, before the system reserve. The node's own figures replace it once
-    /// it has joined.
+    /// Size by the flavour, before the system reserve. Replaced by what the node reports once it
+    /// has joined.
     pub size: Resources,
     /// Operating system and processor; `None` until it has joined.
     #[serde(default)]
     pub platform: Option<Platform>,
-    /// What it costs.
     pub price: PricePerHour,
-    /// How far it is.
     pub state: InstanceState,
-    /// Who wanted it.
+    /// Who requested it.
     pub origin: Origin,
-    /// Files a person gave to `start`, name to content.
+    /// Files that a person passed to `start`: name to content.
     #[serde(with = "files")]
     pub files: BTreeMap<String, Vec<u8>>,
-    /// Why it is in its state, where that needs saying: the broker's words, the deadline that
-    /// passed.
+    /// Reason for its state, where one is needed: the broker's message, the deadline that passed.
     pub reason: Option<String>,
-    /// The broker confirmed that no machine is left (or none was ever made).
+    /// The broker confirmed that no machine is left, or none was ever made.
     pub released: bool,
-    /// Its address, once known.
+    /// Address, once known.
     pub address: Option<String>,
-    /// The broker's id of it, once known.
+    /// The broker's id, once known.
     pub broker_id: Option<String>,
-    /// Its Swarm node, once joined.
+    /// Swarm node, once joined.
     pub node: Option<String>,
-    /// Give back even what holds volumes or cannot be moved (`stop --force`).
+    /// Return the machine even if it holds volumes or containers that cannot move (`stop --force`).
     pub force: bool,
-    /// When the record was made.
     pub created_at: Timestamp,
-    /// When the present state began.
+    /// Begin of the present state.
     pub state_since: Timestamp,
-    /// When its node was first ready.
+    /// Time at which its node was first ready.
     pub joined_at: Option<Timestamp>,
-    /// The key that its credential was first used with, and no other can be; `None` before.
+    /// Key that its credential was first used with and is bound to; `None` before.
     pub joining: Option<Trade>,
 }
 
-/// The trade of a machine's credential for what it needs to join.
+/// Exchange of a machine's credential for the data that it needs to join.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trade {
-    /// The hash of the machine's own public key, in hexadecimal digits.
+    /// Hash of the machine's own public key, in hexadecimal digits.
     pub key: String,
-    /// When it was last made.
+    /// Time of the last exchange.
     pub at: Timestamp,
 }
 
@@ -100,8 +94,7 @@ mod files {
 }
 
 impl Instance {
-    /// A machine that is wanted and not asked for yet: nothing is known of it but who wants it and
-    /// where.
+    /// A wanted machine that was not ordered yet: only its origin and cloud are known.
     #[must_use]
     pub fn new(
         id: InstanceId,
@@ -137,20 +130,20 @@ impl Instance {
         }
     }
 
-    /// Whether a machine may exist for it: rented, being rented or not surely given back. These
-    /// count against the limits.
+    /// Returns true if a machine may exist: rented, being rented, or not surely returned. Such
+    /// instances count against the limits.
     #[must_use]
     pub fn is_live(&self) -> bool {
         !self.released
     }
 
-    /// Whether containers may be assigned to it, now or once it is up.
+    /// Returns true if containers may be assigned to it, now or once it is up.
     #[must_use]
     pub fn accepts_work(&self) -> bool {
         self.is_arriving() || self.state == InstanceState::Active
     }
 
-    /// Whether it is on its way and not in the Swarm yet.
+    /// Returns true while it is expected and not in the Swarm yet.
     #[must_use]
     pub fn is_arriving(&self) -> bool {
         use InstanceState::{Booting, Requested, Submitted};

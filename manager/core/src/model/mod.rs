@@ -1,5 +1,5 @@
-//! The nouns of the manager: instances, services, containers, decisions. Plain data; what may
-//! happen to them is decided in `control`.
+//! The records of the manager: instances, services, containers, decisions. Plain data; transitions
+//! are decided in `control`.
 
 mod container;
 mod image;
@@ -17,14 +17,13 @@ use serde::{Deserialize, Serialize};
 /// A decision and its reason, kept for `micado explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
-    /// Order of decisions, rising for ever within one store.
+    /// Order of decisions; rises for ever within one store.
     pub sequence: u64,
-    /// When it was taken.
     pub at: Timestamp,
-    /// The container it is about, if any.
+    /// Container that it concerns, if any.
     pub container: Option<ContainerName>,
-    /// The instance it is about, if any.
+    /// Instance that it concerns, if any.
     pub instance: Option<InstanceId>,
-    /// What was decided and why, one line for people.
+    /// Decision and reason, one line for people.
     pub text: String,
 }

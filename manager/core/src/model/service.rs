@@ -1,39 +1,36 @@
-//! A service: an image and its settings, in numbered versions; its containers share them.
+//! A service: an image and its settings, in numbered versions, which its containers share.
 
 use micado_api::{Platform, ServiceName, ServiceSpec, Timestamp, names::NameError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Settings that copies of a service still run with, and that new ones do not get.
+/// Settings that copies of a service still run with, and that new copies do not get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpecVersion {
-    /// Its number.
     pub version: u32,
-    /// The settings.
     pub spec: ServiceSpec,
-    /// The reference that nodes pull.
+    /// Reference that nodes pull.
     pub pull: Option<String>,
 }
 
-/// A service and the image its nodes pull.
+/// A service and the image that its nodes pull.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
-    /// `CLIENT_IMAGE`.
     pub name: ServiceName,
-    /// The number of its present settings. Rises with every change.
+    /// Number of the present settings. Rises with every change.
     pub version: u32,
-    /// The present settings.
+    /// Present settings.
     pub spec: ServiceSpec,
-    /// The reference that nodes pull; `None` while the image is still on its way to the registry.
+    /// Reference that nodes pull; `None` until the image was pushed to the registry.
     pub pull: Option<String>,
     /// Platforms that its image is made for; empty if unknown.
     #[serde(default)]
     pub platforms: BTreeSet<Platform>,
     /// Earlier settings that copies still run with, oldest first.
     pub older: Vec<SpecVersion>,
-    /// The number that the next container gets; never used twice.
+    /// Number of the next container; never used twice.
     pub next_number: u32,
-    /// When it was first launched.
+    /// Time of its first launch.
     pub created_at: Timestamp,
 }
 
@@ -53,14 +50,14 @@ impl Service {
         }
     }
 
-    /// The settings of this version; the present ones if it is not kept.
+    /// Returns the settings of this version, or the present ones if it was dropped.
     #[must_use]
     pub fn spec_at(&self, version: u32) -> &ServiceSpec {
         let older = self.older.iter().find(|older| older.version == version);
         older.map_or(&self.spec, |older| &older.spec)
     }
 
-    /// The service as it was at this version.
+    /// Returns the service as of this version.
     #[must_use]
     pub fn at(&self, version: u32) -> Self {
         let older = self.older.iter().find(|older| older.version == version);
@@ -75,7 +72,7 @@ impl Service {
         )
     }
 
-    /// Other settings from now on; the present ones are kept while copies run with them.
+    /// Changes the settings. The previous ones are kept while copies run with them.
     pub fn change(&mut self, spec: ServiceSpec, pull: Option<String>, in_use: &[u32]) {
         let (spec, pull) = (
             std::mem::replace(&mut self.spec, spec),
@@ -92,12 +89,12 @@ impl Service {
     }
 }
 
-/// The name of the service that an image of a client runs as: `CLIENT_IMAGE`, where `IMAGE` is the
-/// last part of the image's path without tag and digest.
+/// Returns the name of the service that a client's image runs as: `CLIENT_IMAGE`, where `IMAGE` is
+/// the last part of the image's path without tag and digest.
 ///
 /// # Errors
-/// When there is no such part, when the whole is no good name, or when it ends like a container's
-/// name (`.3`), so that the two could not be told apart.
+/// If there is no such part, if the whole is not a valid name, or if it ends like a container's
+/// name (`.3`), so that the two would be ambiguous.
 pub fn service_name(client: &str, image: &str) -> Result<ServiceName, NameError> {
     let refuse = |kind, name: &str, problem| NameError {
         kind,

@@ -1,4 +1,4 @@
-//! Records: their kinds, keys, and how they are written down in any store.
+//! Records: their kinds, keys and encoding, the same for every store.
 
 use crate::model::{Container, Decision, Image, Instance, Service};
 use micado_api::{ContainerName, InstanceId, ServiceName};
@@ -18,10 +18,10 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
     fn key(id: Self::Id) -> Key;
     /// The record as one of any kind.
     fn into_record(self) -> Record;
-    /// The record as one of this kind, if it is one.
+    /// The record as one of this kind.
     ///
     /// # Errors
-    /// Gives back a record of another kind.
+    /// Returns a record of another kind unchanged.
     #[allow(
         clippy::result_large_err,
         reason = "a record of another kind is handed back whole"
@@ -31,7 +31,7 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
 
 /// An id, which has a text in every store.
 pub trait Id: Ord + Clone {
-    /// Text of the id. Numbers are padded with zeros, so that texts sort as they do.
+    /// Text of the id. Numbers are padded with zeros, so that texts sort as the numbers do.
     fn text(&self) -> String;
 }
 
@@ -102,10 +102,10 @@ macro_rules! kinds {
                 }
             }
 
-            /// The record as JSON.
+            /// Encodes the record as JSON.
             ///
             /// # Errors
-            /// When it cannot be put into JSON.
+            /// If the record has no JSON form.
             pub fn encode(&self) -> Result<Vec<u8>, Error> {
                 match self {
                     $(Self::$kind(record) => serde_json::to_vec(record),)+
@@ -113,10 +113,10 @@ macro_rules! kinds {
                 }
             }
 
-            /// The record of this kind and id from its JSON.
+            /// Decodes the record of this kind and id from its JSON.
             ///
             /// # Errors
-            /// When the JSON is no such record, or when there is no such kind.
+            /// If the JSON is no such record, or the kind is unknown.
             pub fn decode(kind: &str, id: &str, json: &[u8]) -> Result<Self, Error> {
                 match kind {
                     $($name => serde_json::from_slice(json).map(Self::$kind),)+

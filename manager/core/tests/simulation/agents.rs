@@ -1,5 +1,5 @@
-//! What node agents say of containers: what they used, and what happened to them; now and then
-//! twice, late, or of containers that are gone.
+//! Reports of node agents about containers: use and events; sometimes repeated, late, or about
+//! removed containers.
 
 use crate::{clock::Happening, invariants::images, world::World};
 use micado_api::{
@@ -14,26 +14,26 @@ use micado_core::{
 };
 use std::collections::BTreeMap;
 
-/// Swarm services and events that are remembered, to be spoken of again.
+/// Number of Swarm services and events that are remembered, to be reported again.
 const REMEMBERED: usize = 24;
 
 /// An image and one of its digests.
 pub type Build = (String, String);
 
-/// What agents have said, and what must follow from it.
+/// Reports of agents, and their expected effects.
 #[derive(Default)]
 pub struct Agents {
-    /// Swarm services that there are or were, and where.
+    /// Present and past Swarm services, with their instances.
     known: Vec<(String, InstanceId)>,
-    /// The containers of the Swarm services that the present life of the manager saw last.
+    /// Containers of the Swarm services that the present manager observed last.
     in_sight: BTreeMap<String, ContainerName>,
     said: Vec<Event>,
-    /// The most that one container used, as far as the manager was told and lived on.
+    /// Peak use of a single container, as far as it was reported to a manager that survived.
     pub seen: BTreeMap<Build, Resources>,
 }
 
 impl Agents {
-    /// The core sees the engine.
+    /// The core receives an observation.
     pub fn saw(&mut self, seen: &Observation) {
         self.in_sight = seen
             .services
@@ -49,7 +49,7 @@ impl Agents {
         let excess = self.known.len().saturating_sub(REMEMBERED);
         self.known.drain(..excess);
     }
-    /// The core sees a part of it.
+    /// The core receives a partial observation.
     pub fn glimpsed(&mut self, seen: &Delta) {
         for (name, service) in &seen.services {
             match service {
@@ -67,14 +67,14 @@ impl Agents {
         let excess = self.known.len().saturating_sub(REMEMBERED);
         self.known.drain(..excess);
     }
-    /// A new life of the manager has seen nothing.
+    /// A new manager has observed nothing.
     pub fn unseen(&mut self) {
         self.in_sight.clear();
     }
 }
 
 impl World {
-    /// One agent says something, or all say what was used.
+    /// One agent reports something, or all report use.
     pub fn agents_speak(&mut self) {
         if self.calm {
             return;
@@ -104,7 +104,8 @@ impl World {
         self.say_to_manager(event);
     }
 
-    /// The manager finds that an agent came or went. One that is gone mostly comes again.
+    /// The manager notices that an agent connected or disconnected. A disconnected one usually
+    /// reconnects.
     pub fn agent_is(&mut self, instance: InstanceId, connected: bool) {
         self.tally.agents_gone += u64::from(!connected);
         self.deliver(Event::Agent {
@@ -113,8 +114,7 @@ impl World {
         });
     }
 
-    /// An agent is restarted, or its way to the manager is cut: that says nothing about its
-    /// machine.
+    /// An agent restarts, or its connection is cut. The machine itself is unaffected.
     fn agent_goes(&mut self) {
         let Some((_, instance)) = self.clock.dice.pick(&self.agents.known).cloned() else {
             return;
@@ -150,7 +150,7 @@ impl World {
         self.check(images::never_below_what_was_seen(self));
     }
 
-    /// What the container of a Swarm service is made from, as far as the manager can know.
+    /// Image and digest of a Swarm service's container, as far as the manager can know.
     fn build_of(&self, swarm_name: &str) -> Option<Build> {
         let container = self
             .store

@@ -1,4 +1,4 @@
-//! Virtual time: what will happen when, and the dice that decide everything left to chance.
+//! Virtual time: the queue of events, and the generator of all random choices.
 
 use crate::{machine::MachineTurn, swarm::NodeTurn, task::TaskTurn};
 use micado_api::InstanceId;
@@ -8,52 +8,52 @@ use micado_core::{
 };
 use std::collections::BTreeMap;
 
-/// When every simulated world begins, in milliseconds since the Unix epoch.
+/// Begin of every simulated world, in milliseconds since the Unix epoch.
 pub const BEGINNING: u64 = 1_800_000_000_000;
 
-/// Something that will happen. Those that carry an epoch concern one life of the manager and come
-/// to nothing in the next.
+/// A future event. One with an epoch belongs to one life of the manager and has no effect in the
+/// next.
 #[derive(Debug)]
 pub enum Happening {
     /// The manager's process starts.
     ManagerStarts(u64),
-    /// The manager's tick is due: it looks at the engine first.
+    /// The manager's tick is due: it observes the engine first.
     TickDue(u64),
-    /// The core is told of the tick.
+    /// The core receives the tick.
     Tick(u64),
-    /// The core wanted to be woken then.
+    /// The core's requested wake-up.
     Wake(u64),
-    /// The manager looks at the engine.
+    /// The manager observes the whole engine.
     Look(u64),
-    /// What it saw then reaches the core.
+    /// That observation reaches the core.
     Seen(u64, Box<Result<Observation, String>>),
-    /// The manager looks at what has changed of the engine, and what it asked for.
+    /// The manager observes changed and requested parts of the engine.
     Glance(u64),
-    /// What it saw then reaches the core.
+    /// That observation reaches the core.
     Glimpsed(u64, Box<Result<Delta, String>>),
-    /// A call reaches the one it was made to.
+    /// A call reaches its target.
     Effect(u64),
     /// Its answer reaches the core.
     Answer(u64, Box<Answer>),
-    /// It is given up.
+    /// Its time-out.
     Deadline(u64),
-    /// A machine goes on.
+    /// A step of a machine.
     Machine(u64, MachineTurn),
-    /// A node goes on.
+    /// A step of a node.
     Node(u64, NodeTurn),
-    /// A task goes on.
+    /// A step of a task.
     Task(u64, TaskTurn),
-    /// A person does the next thing.
+    /// A step of a person.
     Person(usize),
-    /// Node agents say something.
+    /// Node agents report something.
     Agents,
-    /// The manager finds that a machine's agent is connected, or is not any more.
+    /// The manager notices that a machine's agent connected or disconnected.
     Agent(InstanceId, bool),
-    /// Something breaks.
+    /// A fault of the environment.
     Trouble,
     /// A cloud answers again.
     CloudBack(usize),
-    /// A cloud takes orders again.
+    /// A cloud accepts orders again.
     CloudAccepts(usize),
     /// The engine answers again.
     EngineBack,
@@ -74,12 +74,12 @@ impl Dice {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
-    /// From `0` to `limit - 1`; `0` when `limit` is.
+    /// Draws from `0` to `limit - 1`; `0` if `limit` is 0.
     pub fn below(&mut self, limit: usize) -> usize {
         let limit = limit.max(1) as u64;
         usize::try_from(self.next() % limit).unwrap_or(0)
     }
-    /// From `low` to `high`, both included.
+    /// Draws from `low` to `high`, both included.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.next() % (high - low + 1)
     }
@@ -91,7 +91,7 @@ impl Dice {
     }
 }
 
-/// The clock, what is to come, and the dice.
+/// The clock, the queue and the random generator.
 pub struct Clock {
     /// Milliseconds since the Unix epoch.
     pub now: u64,
@@ -109,24 +109,24 @@ impl Clock {
             queue: BTreeMap::new(),
         }
     }
-    /// At this moment, after all that was set for the same moment before.
+    /// Schedules at this time, after everything that was scheduled for the same time before.
     pub fn at(&mut self, time: u64, happening: Happening) {
         self.sequence += 1;
         self.queue
             .insert((time.max(self.now), self.sequence), happening);
     }
-    /// From `low` to `high` milliseconds from now.
+    /// Schedules `low` to `high` milliseconds from now.
     pub fn within(&mut self, low: u64, high: u64, happening: Happening) {
         let delay = self.dice.between(low, high);
         self.at(self.now + delay, happening);
     }
-    /// The next thing to happen; the clock moves there.
+    /// Takes the next event, and moves the clock there.
     pub fn next(&mut self) -> Option<Happening> {
         let ((time, _), happening) = self.queue.pop_first()?;
         self.now = time;
         Some(happening)
     }
-    /// A number that no other call gave.
+    /// Returns a unique number.
     pub fn serial(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence

@@ -1,5 +1,4 @@
-//! Calls on their way: each has its effect and its answer at moments of its own, and either may be
-//! lost.
+//! Calls in flight: each has its effect and its answer at times of its own, and either may be lost.
 
 use crate::{clock::Happening, machine::MachineTurn, world::World};
 use micado_api::CloudName;
@@ -9,10 +8,9 @@ use micado_core::{
     engine::EngineError,
 };
 
-/// Every call is answered within this time, if only by giving it up.
+/// Time-out: every call is answered within this time.
 const DEADLINE: u64 = 60_000;
 
-/// One call.
 pub struct Flight {
     pub epoch: u64,
     pub key: CallKey,
@@ -24,7 +22,7 @@ pub struct Flight {
 }
 
 impl World {
-    /// A call leaves the manager.
+    /// Sends a call.
     pub fn take_off(&mut self, key: CallKey, call: Call) {
         let id = self.clock.serial();
         let now = self.clock.now;
@@ -76,7 +74,7 @@ impl World {
         );
     }
 
-    /// The manager died: half of the calls that had no effect yet were never sent.
+    /// After the manager's death: half of the calls without an effect yet were never sent.
     pub fn forget_flights(&mut self) {
         let dice = &mut self.clock.dice;
         self.flights.retain(|_, it| {
@@ -84,7 +82,7 @@ impl World {
         });
     }
 
-    /// A call reaches the one it was made to.
+    /// A call reaches its target.
     pub fn effect(&mut self, id: u64) {
         let Some(flight) = self.flights.get_mut(&id) else {
             return;
@@ -109,7 +107,7 @@ impl World {
         }
     }
 
-    /// What a call does, its answer, and when that is ready.
+    /// Executes a call; returns its answer and the time at which that is ready.
     fn carry_out(&mut self, call: &Call, late: bool) -> (Answer, u64) {
         let mut ready_at = self.clock.now;
         let answer = match call {
@@ -190,7 +188,7 @@ impl World {
         }
     }
 
-    /// An answer reaches the core, unless that life of it is over or it has given up.
+    /// Delivers an answer to the core, unless that life is over or the call has timed out.
     pub fn answered(&mut self, id: u64, answer: Answer) {
         let Some(flight) = self.flights.remove(&id) else {
             return;
@@ -214,7 +212,7 @@ impl World {
         self.deliver(Event::Answered(flight.key, answer));
     }
 
-    /// A call is given up.
+    /// A call times out.
     pub fn deadline(&mut self, id: u64) {
         let Some(flight) = self.flights.get_mut(&id) else {
             return;
@@ -232,7 +230,7 @@ impl World {
         self.deliver(Event::Answered(key, answer));
     }
 
-    /// Whether a call of the present life about this is on its way.
+    /// Returns true if a removal of this Swarm service by the present manager is in flight.
     pub fn removes(&self, name: &str) -> bool {
         let open = self
             .manager
@@ -242,7 +240,7 @@ impl World {
         open.is_some_and(|it| matches!(it.call, Call::RemoveService { .. }))
     }
 
-    /// What a machine does by itself.
+    /// Executes a step of a machine.
     pub fn machine_turn(&mut self, serial: u64, turn: MachineTurn) {
         match turn {
             MachineTurn::Boots => self.machine_boots(serial),
@@ -255,7 +253,7 @@ impl World {
     }
 }
 
-/// How long calls of this kind take to have their effect.
+/// Time until a call of this kind has its effect.
 fn latency(call: &Call, dice: &mut crate::clock::Dice) -> u64 {
     match call {
         Call::LaunchMachine { .. } => dice.between(50, 4_000),
@@ -265,7 +263,7 @@ fn latency(call: &Call, dice: &mut crate::clock::Dice) -> u64 {
     }
 }
 
-/// What the runtime tells the core of a call that nobody answered.
+/// Answer that the runtime passes to the core after a time-out.
 fn given_up(call: &Call) -> Answer {
     let broker = || BrokerError::Unknown("no answer in time".to_owned());
     let engine = || EngineError::Unavailable("no answer in time".to_owned());

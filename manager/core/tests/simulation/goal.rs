@@ -1,14 +1,13 @@
-//! What must be so when nothing has gone wrong for a while: all that people want is there, and
-//! nothing else.
+//! Final state after a time without faults: everything that people want exists, and nothing else.
 
 use crate::{swarm::STRANGER, world::World};
 use micado_api::{InstanceState, NanoCpus, Resources, ServiceSpec};
 use micado_core::model::{Container, Desired, Instance, Phase};
 
-/// Whether the wanted state is reached.
+/// Checks that the desired state is reached.
 ///
 /// # Errors
-/// The first thing that is not as it should be.
+/// The first deviation.
 pub fn reached(world: &World) -> Result<(), String> {
     if !world.people.all_answered() || !world.manager.tickets.is_empty() {
         return Err("somebody waits for an answer".to_owned());
@@ -23,7 +22,7 @@ pub fn reached(world: &World) -> Result<(), String> {
     nothing_left_over(world)
 }
 
-/// What was acknowledged is recorded.
+/// Acknowledged requests are recorded.
 fn wishes_kept(world: &World) -> Result<(), String> {
     for (name, (_, wanted)) in &world.people.wishes {
         let record = world
@@ -32,7 +31,7 @@ fn wishes_kept(world: &World) -> Result<(), String> {
             .filter(|it| it.removed_at.is_none());
         let kept = match (wanted, record) {
             (Desired::Removed, record) => record.is_none(),
-            // What had ended by itself before `quit` came stays as it is.
+            // A container that had ended by itself before `quit` stays as it is.
             (Desired::Stopped, Some(it)) => {
                 it.desired == Desired::Stopped
                     || it.desired == Desired::Running && it.outcome.is_some()
@@ -91,7 +90,7 @@ fn container_settled(world: &World, container: &Container) -> Result<(), String>
     }
 }
 
-/// A container waits for a reason, and the reason is true: nothing could take it.
+/// A waiting container has a reason, and the reason is true: nothing could take it.
 fn waits_rightly(world: &World, container: &Container) -> Result<(), String> {
     let Some(reason) = &container.reason else {
         return Err("it waits and does not say why".to_owned());
@@ -102,7 +101,8 @@ fn waits_rightly(world: &World, container: &Container) -> Result<(), String> {
     }
 }
 
-/// Where a container could run: on an instance that is up, or on one that could be rented.
+/// Returns a place where a container could run: an instance that is up, or one that could be
+/// rented.
 fn could_run(world: &World, container: &Container, but_on: Option<&Instance>) -> Option<String> {
     let spec = &world.store.service(&container.service)?.spec;
     let others = world
@@ -249,7 +249,7 @@ fn count(there: bool) -> &'static str {
     if there { "a machine" } else { "no machine" }
 }
 
-/// An instance stays half empty only while something on it can go nowhere.
+/// A draining instance stays only while something on it cannot move.
 fn drains_rightly(world: &World, instance: &Instance) -> Result<(), String> {
     let here: Vec<&Container> = world.placed_on(&instance.id).map(|(it, _)| it).collect();
     if instance.force || here.is_empty() {
@@ -264,7 +264,7 @@ fn drains_rightly(world: &World, instance: &Instance) -> Result<(), String> {
     }
 }
 
-/// Nothing is there that nobody wants.
+/// Nothing unwanted exists.
 fn nothing_left_over(world: &World) -> Result<(), String> {
     if let Some(machine) = world.machines().find(|it| {
         world

@@ -1,4 +1,4 @@
-//! What must hold after every step, whatever went wrong: one function each.
+//! Invariants that hold after every step, whatever the faults: one function each.
 
 pub mod calls;
 pub mod commits;
@@ -10,19 +10,18 @@ use crate::world::World;
 use micado_core::control::CallKey;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Lists that may show the core a machine without a record before it must have done something about
-/// it.
+/// Upper bound for lists that show the core a machine without a record before it acts on it.
 const LISTS: u32 = 3;
 
-/// How long a request may stay unanswered while the manager is up, in milliseconds.
+/// Upper bound for the time without a reply to a request while the manager is up, in milliseconds.
 const ANSWER_WITHIN: u64 = 60_000;
 
-/// An invariant that does not hold.
+/// A violated invariant.
 #[derive(Debug, Clone)]
 pub struct Broken {
-    /// The name of its function.
+    /// Name of its function.
     pub invariant: &'static str,
-    /// Of what, and how.
+    /// Subject and violation.
     pub what: String,
 }
 
@@ -33,10 +32,10 @@ pub fn broken(invariant: &'static str, what: impl Into<String>) -> Result<(), Br
     })
 }
 
-/// All that must hold between two steps.
+/// Checks all invariants between two steps.
 ///
 /// # Errors
-/// The first that does not.
+/// The first violation.
 pub fn check(world: &World) -> Result<(), Broken> {
     no_machine_forgotten(world)?;
     one_machine_per_instance(world)?;
@@ -44,8 +43,8 @@ pub fn check(world: &World) -> Result<(), Broken> {
     every_request_answered(world)
 }
 
-/// A machine has a live record. One that a late call made has one, or is given back, after a few
-/// lists that show it.
+/// Every machine has a live record. A machine made by a late call gets one, or is returned, after a
+/// few lists that show it.
 fn no_machine_forgotten(world: &World) -> Result<(), Broken> {
     for machine in world.machines() {
         let recorded = world
@@ -85,9 +84,9 @@ fn one_machine_per_instance(world: &World) -> Result<(), Broken> {
     }
 }
 
-/// Never more than two Swarm services for a container: those of a move, or what a broken-off move
-/// left. That none is made beside another is checked when it is made ([`calls`]). What a late call
-/// made, what is being removed and what is on a lost machine does not count.
+/// At most two Swarm services of a container: those of a move, or of an aborted one. Creation of a
+/// second one is checked at the call ([`calls`]). Services of late calls, being removed or on lost
+/// machines do not count.
 fn one_service_per_container(world: &World) -> Result<(), Broken> {
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
     for service in world.swarm.services.values().filter(|it| world.may_run(it)) {

@@ -1,23 +1,22 @@
-//! One simulated machine: what was ordered, how far it is, and what befell it.
+//! One simulated machine: its order, its state and its faults.
 
 use micado_api::{FlavourName, InstanceId, Location, MachineName, Tag};
 use micado_cloudsetup::{Machine as Listed, MachineState};
 use std::collections::BTreeMap;
 
-/// What a machine does next, by itself.
+/// Next step of a machine.
 #[derive(Debug, Clone, Copy)]
 pub enum MachineTurn {
-    /// It starts to run.
     Boots,
-    /// It trades its credential for what it needs to join.
+    /// Trades its credential.
     Joins,
-    /// Its engine joins the Swarm with the worker token that it was told.
+    /// Its engine joins the Swarm with the worker token that it received.
     Enters(u64),
-    /// It stops running and stays on the bill.
+    /// Stops running, but stays listed by its cloud.
     Dies,
-    /// It comes back after a hang or a cut.
+    /// Comes back after a hang or a cut.
     Returns,
-    /// It has been given back.
+    /// Its return is complete.
     Gone,
 }
 
@@ -33,24 +32,24 @@ pub struct Machine {
     pub flavour: FlavourName,
     pub state: MachineState,
     pub address: Option<String>,
-    /// Its node in the Swarm, once it has joined.
+    /// Node in the Swarm, once it has joined.
     pub node: Option<u64>,
-    /// When it joined.
+    /// Time of joining.
     pub joined_at: Option<u64>,
-    /// When it will be gone, once it was told to.
+    /// Time at which its return will be complete.
     pub gone_at: Option<u64>,
-    /// What befell it: a healthy machine must not be given up.
+    /// Fault that affected it, if any: a machine without one must not fail.
     pub hurt: Option<&'static str>,
     /// Frozen or cut off.
     pub silent: bool,
-    /// Made by a call whose caller had given up on it or died.
+    /// Made by a call that had timed out, or by a manager that had died.
     pub late: bool,
-    /// In how many lists it reached the core.
+    /// Number of lists that showed it to the core.
     pub listed: u32,
 }
 
 impl Machine {
-    /// Of its own key, made when it first booted.
+    /// Hash of its own key, made when it first booted.
     pub fn key(&self) -> String {
         format!("key of m{}", self.serial)
     }
@@ -59,15 +58,15 @@ impl Machine {
     }
 }
 
-/// What one cloud rents out.
+/// State of one cloud.
 pub struct Cloud {
     pub setup: micado_cloudsetup::Cloud,
     pub machines: BTreeMap<u64, Machine>,
-    /// It does not answer.
+    /// Does not answer.
     pub down: bool,
-    /// It refuses orders: all, or those of one flavour.
+    /// Refuses orders: all, or those of one flavour.
     pub refuses: Option<Option<FlavourName>>,
-    /// It can tell what a machine was ordered as.
+    /// Keeps the properties of an order.
     pub tells: bool,
 }
 

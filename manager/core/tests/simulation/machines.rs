@@ -1,4 +1,4 @@
-//! What machines do in the world: they are ordered, boot, join, break, come back and go.
+//! Steps of machines: order, boot, join, faults and return.
 
 use crate::{
     clock::Happening,
@@ -16,7 +16,7 @@ use micado_core::{
 use std::collections::BTreeMap;
 
 impl World {
-    /// Rents a machine, or gives the one that has the name already.
+    /// Rents a machine, or returns the existing one of that name.
     pub fn launch(&mut self, at: usize, call: &Call, late: bool) -> Result<Listed, BrokerError> {
         let Call::LaunchMachine {
             instance,
@@ -72,7 +72,7 @@ impl World {
             .ok_or_else(|| BrokerError::Unknown("lost".to_owned()))
     }
 
-    /// Whether and when a new machine comes up.
+    /// Schedules the boot of a new machine, or draws its fault.
     fn fate(&mut self, at: usize, serial: u64) {
         let patience =
             u64::try_from(self.clouds[at].setup.join_timeout.as_millis()).unwrap_or(u64::MAX);
@@ -130,7 +130,7 @@ impl World {
         }
     }
 
-    /// The boot script trades: it needs the manager, and either way may get lost.
+    /// The boot script trades: it needs the manager, and either message may be lost.
     pub fn machine_trades(&mut self, serial: u64) {
         let Some(machine) = self.machines().find(|it| {
             it.serial == serial && it.state == MachineState::Running && it.node.is_none()
@@ -156,7 +156,7 @@ impl World {
             .within(1_000, 3_000, Happening::Machine(serial, MachineTurn::Joins));
     }
 
-    /// The manager answers a trade; the worker token is read after that, and is used a while later.
+    /// Handles the reply to a trade. The worker token is read after it, and used a while later.
     pub fn machine_answered(&mut self, serial: u64, reply: Result<Reply, ErrorBody>) {
         self.check(trades::answered_truly(self, serial, &reply));
         let lost = !self.calm && self.clock.dice.per_mille(self.weather.lost_after);
@@ -177,7 +177,7 @@ impl World {
         }
     }
 
-    /// The boot script's last step: the engine joins, if the token is still good.
+    /// Last step of the boot script: the engine joins if the token is still valid.
     pub fn machine_joins(&mut self, serial: u64, token: u64) {
         let now = self.clock.now;
         let Some((cloud, machine)) = self
@@ -240,7 +240,7 @@ impl World {
         self.tally.came_again += u64::from(again);
     }
 
-    /// Gives a machine back; the moment when it is gone.
+    /// Returns a machine; returns the time at which it is gone.
     pub fn terminate(&mut self, at: usize, instance: &InstanceId) -> u64 {
         let takes = self
             .clock
@@ -281,7 +281,7 @@ impl World {
         self.say(|| format!("m{serial} gone"));
     }
 
-    /// It stops running and stays on the bill.
+    /// The machine stops running, but stays listed by its cloud.
     pub fn machine_dies(&mut self, serial: u64, why: &'static str) {
         let Some(machine) = self.machine_mut(serial) else {
             return;
@@ -293,7 +293,7 @@ impl World {
         self.fall_silent(serial, why);
     }
 
-    /// It is frozen or cut off: its broker says that it runs.
+    /// The machine freezes or is cut off; its cloud still lists it as running.
     pub fn fall_silent(&mut self, serial: u64, why: &'static str) {
         let Some(machine) = self.machine_mut(serial) else {
             return;
@@ -309,7 +309,7 @@ impl World {
         }
     }
 
-    /// It answers again, if it can.
+    /// The machine answers again, if it can.
     pub fn machine_returns(&mut self, serial: u64, rebooted: bool) {
         if self.cut_off() {
             return self.returns_after_cut(serial);

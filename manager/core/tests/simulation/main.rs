@@ -1,5 +1,5 @@
-//! The whole brain in simulated worlds: a seeded engine, clouds, store and people on a virtual
-//! clock, with everything that can go wrong going wrong.
+//! The whole core in simulated worlds: a seeded engine, clouds, store and people on a virtual
+//! clock, with every kind of fault.
 //!
 //! `SIM_SEED=n cargo test -p micado-core --test simulation` replays one seed with its whole trace;
 //! `SIM_SEEDS` and `SIM_STEPS` change the amounts.

@@ -1,5 +1,5 @@
-//! The manager's process as the runtime is: it feeds the core, does its actions in order, and may
-//! die between any two.
+//! The manager's process, as the runtime does it: feeds the core, executes its actions in order,
+//! and may die between any two.
 
 use crate::{
     clock::Happening,
@@ -19,54 +19,54 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const TICK_EVERY: u64 = 10_000;
 
-/// Ticks between two whole looks at the engine.
+/// Number of ticks between two whole observations of the engine.
 const WHOLE_EVERY: u64 = 6;
 
-/// Who comes with a credential.
+/// Sender of a trade.
 pub enum Trader {
-    /// The machine that it was made for.
+    /// The machine that the credential was made for.
     Machine(u64),
-    /// Somebody else, with that of this instance's machine.
+    /// A thief with the credential of this instance's machine.
     Thief(InstanceId),
 }
 
-/// One life of the manager after another.
+/// State of the manager, through all of its lives.
 #[derive(Default)]
 pub struct Manager {
     /// `None` while its process is down.
     pub core: Option<Core>,
-    /// Which life this is.
+    /// Number of the present life.
     pub epoch: u64,
-    /// The engine's last word to this life was that it does not answer, or there was none yet.
+    /// True if the engine did not answer the last observation of this life, or there was none yet.
     pub blind: bool,
     /// Calls in flight, by key.
     pub open: BTreeMap<CallKey, u64>,
-    /// Who waits for an answer, and since when.
+    /// Person and time of each request without a reply.
     pub tickets: BTreeMap<Ticket, (usize, u64)>,
-    /// Who waits for the answer to a trade.
+    /// Senders of trades without a reply.
     pub trades: BTreeMap<Ticket, Trader>,
-    /// A whole look at the engine is coming.
+    /// A whole observation is scheduled.
     look_pending: bool,
-    /// A look at a part of it is coming.
+    /// A partial observation is scheduled.
     glance_pending: bool,
-    /// Swarm services that the core asked to be looked at.
+    /// Swarm services that the core asked to observe.
     asked: BTreeSet<String>,
-    /// The number of the last look that the core asked for.
+    /// Number of the core's last request for an observation.
     number: u64,
-    /// Swarm ids of services that were observed, by name.
+    /// Swarm ids of observed services, by name.
     ids: BTreeMap<String, String>,
-    /// Ticks until the next whole look of the safety net.
+    /// Ticks until the next periodic whole observation.
     ticks: u64,
-    /// Looks reach the core in order: the last one does then.
+    /// Arrival of the last observation: they reach the core in order.
     last_seen_at: u64,
-    /// Containers that people were last told to be running.
+    /// Containers last reported to people as running.
     pub said_to_run: BTreeSet<ContainerName>,
-    /// Boundaries between actions that were passed, over all lives.
+    /// Number of boundaries between actions that were passed, over all lives.
     pub boundaries: u64,
-    /// When it last did more than look.
+    /// Time at which it last did more than observe.
     pub last_moved: u64,
     next_ticket: Ticket,
-    /// When the core wants to be woken.
+    /// Requested wake-up of the core.
     alarm: Option<u64>,
 }
 
@@ -86,7 +86,7 @@ impl World {
         self.look_soon(100);
     }
 
-    /// The process dies: answers on their way are lost, though calls may still have their effect.
+    /// The process dies. Answers in flight are lost, but calls may still have their effect.
     pub fn manager_dies(&mut self, why: &str, down_for: (u64, u64)) {
         if self.manager.core.take().is_none() {
             return;
@@ -117,7 +117,7 @@ impl World {
             .within(low, high, Happening::ManagerStarts(self.manager.epoch));
     }
 
-    /// Hands the core an event and does what it answers.
+    /// Passes an event to the core and executes the actions.
     pub fn deliver(&mut self, event: Event) {
         let Some(core) = self.manager.core.as_mut() else {
             return;
@@ -156,8 +156,7 @@ impl World {
         }
     }
 
-    /// The runtime wakes the core when it wanted to be woken; what happens before may change when
-    /// that is.
+    /// Schedules the core's wake-up. Earlier events may change its time.
     fn set_alarm(&mut self) {
         let wanted = self
             .manager
@@ -239,7 +238,7 @@ impl World {
         }
     }
 
-    /// Delivers a trade; its answer goes to who made it.
+    /// Delivers a trade; the reply goes to its sender.
     pub fn ask_to_join(&mut self, trader: Trader, request: micado_core::control::Request) {
         self.manager.next_ticket += 1;
         let ticket = self.manager.next_ticket;
@@ -247,7 +246,7 @@ impl World {
         self.deliver(Event::Request(ticket, request));
     }
 
-    /// Delivers a request; its answer goes to this person.
+    /// Delivers a request; the reply goes to this person.
     pub fn ask(&mut self, person: usize, request: micado_core::control::Request) {
         self.manager.next_ticket += 1;
         let ticket = self.manager.next_ticket;
@@ -287,7 +286,7 @@ impl World {
         }
     }
 
-    /// Looks at a part of the engine within so many milliseconds.
+    /// Schedules a partial observation within this many milliseconds.
     fn glance_soon(&mut self, within: u64) {
         if self.manager.core.is_some() && !std::mem::replace(&mut self.manager.glance_pending, true)
         {
@@ -321,7 +320,7 @@ impl World {
             .at(at, Happening::Glimpsed(epoch, Box::new(seen)));
     }
 
-    /// When a look that begins now comes back: looks reach the core in order.
+    /// Arrival of an observation that begins now: observations reach the core in order.
     fn comes_back(&mut self) -> u64 {
         let takes = self.clock.dice.between(1, 60);
         self.manager.last_seen_at = self.manager.last_seen_at.max(self.clock.now + takes);
@@ -340,7 +339,7 @@ impl World {
         }
     }
 
-    /// Looks at the engine within so many milliseconds.
+    /// Schedules a whole observation within this many milliseconds.
     pub fn look_soon(&mut self, within: u64) {
         if self.manager.core.is_some() && !std::mem::replace(&mut self.manager.look_pending, true) {
             self.clock
@@ -374,8 +373,8 @@ impl World {
         }
     }
 
-    /// The runtime's own reasons to look: events of nodes and services, and tasks in flight that
-    /// moved.
+    /// Schedules the runtime's own observations: after events of nodes and services, and after
+    /// changes of tasks in flight.
     pub fn poll(&mut self) {
         let Some(core) = self.manager.core.as_ref() else {
             return;

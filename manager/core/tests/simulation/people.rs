@@ -1,5 +1,5 @@
-//! The people who use the cluster: they launch, quit, remove, start and stop, and ask again when
-//! they got no answer.
+//! People who use the cluster: they launch, quit, remove, start and stop, and repeat requests
+//! without a reply.
 
 use crate::{clock::Dice, world::World};
 use micado_api::{
@@ -14,33 +14,33 @@ use micado_core::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Running containers that one person has at most.
+/// Upper bound for the running containers of one person.
 const ENOUGH: usize = 5;
 
-/// Machines above which nobody starts one more.
+/// Number of machines above which no more is started.
 const ENOUGH_MACHINES: u32 = 6;
 
-/// One person: asks for one thing at a time.
+/// A person with one request at a time.
 struct Person {
-    /// What they launch; empty for the operator, who starts and stops machines.
+    /// Services that they launch; empty for the operator, who starts and stops machines.
     services: Vec<(LaunchRequest, ImageFacts)>,
-    /// What they asked for and got no answer to yet.
+    /// Request without a reply.
     open: Option<Request>,
 }
 
-/// Everybody, and what they may expect.
+/// All people, and their expectations.
 #[derive(Default)]
 pub struct People {
     persons: Vec<Person>,
-    /// What is wanted of each container that somebody was told of, and by whom.
+    /// Desired state of each container that was reported to its owner.
     pub wishes: BTreeMap<ContainerName, (usize, Desired)>,
-    /// Names of launch requests, and the container that each was answered with.
+    /// Names of launch requests, and the container in each reply.
     pub requests: BTreeMap<String, Option<ContainerName>>,
-    /// Containers that somebody asked to stop or remove, answered or not.
+    /// Containers that were asked to stop or to be removed, with or without a reply.
     pub let_go: BTreeSet<ContainerName>,
-    /// What each container was promised when somebody was first told of it.
+    /// Reservation of each container in its first reply.
     pub promised: BTreeMap<ContainerName, Resources>,
-    /// Instances that somebody asked to give back, and whether by force.
+    /// Instances that were asked to stop, and if by force.
     pub given_back: BTreeMap<InstanceId, bool>,
 }
 
@@ -72,7 +72,7 @@ impl People {
     pub fn count(&self) -> usize {
         self.persons.len()
     }
-    /// Whether everybody has their answer.
+    /// Returns true if all requests have their replies.
     pub fn all_answered(&self) -> bool {
         self.persons.iter().all(|it| it.open.is_none())
     }
@@ -83,7 +83,7 @@ impl People {
             .map(|(name, _)| name.clone())
             .collect()
     }
-    /// The containers that a name stands for.
+    /// Containers that a name denotes.
     fn named(&self, person: usize, name: &str) -> Vec<ContainerName> {
         let all = self.theirs(person, |_| true);
         all.into_iter()
@@ -98,8 +98,8 @@ impl People {
     }
 }
 
-/// A few services, small and large, some with fixed ports, volumes or another location, some whose
-/// reservation nobody names.
+/// A few services, small and large: some with fixed ports, volumes or another location, some
+/// without a given reservation.
 fn services(client: &str, dice: &mut Dice) -> Vec<(LaunchRequest, ImageFacts)> {
     let images = ["web", "db", "job"].into_iter().enumerate();
     images
@@ -207,7 +207,7 @@ pub fn spec(
 }
 
 impl World {
-    /// A person asks again for what was not answered, or for something new.
+    /// A person repeats a request without a reply, or makes a new one.
     pub fn person_acts(&mut self, person: usize) {
         if self
             .manager
@@ -236,13 +236,13 @@ impl World {
         self.ask(person, request);
     }
 
-    /// What a directed scenario wants somebody to ask.
+    /// Makes a request for a directed scenario.
     pub fn wants(&mut self, request: Request) {
         self.people.persons[0].open = Some(request);
         self.clock.within(0, 0, crate::clock::Happening::Person(0));
     }
 
-    /// From now on the manager may do this.
+    /// Records that the manager may do this from now on.
     fn note_asked(&mut self, person: usize, request: &Request) {
         match request {
             Request::Launch(launch, _) => {
@@ -300,8 +300,7 @@ impl World {
         })
     }
 
-    /// A new container; now and then one that was launched before is asked for again under the same
-    /// request name.
+    /// A new container, or sometimes a repetition of an earlier launch under the same request name.
     fn launch_wish(&mut self, person: usize) -> Option<Request> {
         let (launch, mut facts) = self
             .clock
@@ -309,7 +308,7 @@ impl World {
             .pick(&self.people.persons[person].services)?
             .clone();
         let spec = &launch.spec;
-        // Its image was built again.
+        // Its image was rebuilt.
         if facts.pull.is_some() && self.clock.dice.per_mille(200) {
             facts.pull = Some(format!("hub.sim/{}@sha256:9", spec.image));
         }
@@ -380,7 +379,7 @@ impl World {
         })
     }
 
-    /// The manager answers.
+    /// Handles a reply of the manager.
     pub fn replied(&mut self, ticket: u64, reply: Result<Reply, micado_api::ErrorBody>) {
         use crate::invariants::replies;
         let Some((person, _)) = self.manager.tickets.remove(&ticket) else {
@@ -395,7 +394,7 @@ impl World {
         self.take_note(person, &request, &reply);
     }
 
-    /// What the answer means for what may be expected.
+    /// Updates the expectations.
     fn take_note(
         &mut self,
         person: usize,

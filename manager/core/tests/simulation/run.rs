@@ -1,4 +1,4 @@
-//! Runs seeds: many at once in silence, one alone with its trace.
+//! Runs seeds: many at once without a trace, or one with its trace.
 
 use crate::{goal, invariants::Broken, tally::Tally, trace::Trace, world::World};
 use std::{
@@ -14,8 +14,8 @@ use std::{
 const SEEDS: u64 = 500;
 const STEPS: u64 = 2_000;
 
-/// How long a world may take to settle after everything was mended, and how long it must then be
-/// still; in milliseconds.
+/// Upper bound for a world to settle after all faults have ended, and the time that it must stay
+/// unchanged then; in milliseconds.
 const SETTLES_WITHIN: u64 = 60 * 60_000;
 pub const STILL_FOR: u64 = 10 * 60_000;
 
@@ -28,7 +28,7 @@ pub fn number(name: &str) -> Option<u64> {
     )
 }
 
-/// All seeds, on all cores; fails with the lowest seed that does.
+/// Runs all seeds on all cores; fails with the lowest failing one.
 pub fn many() {
     let (seeds, steps) = (
         number("SIM_SEEDS").unwrap_or(SEEDS),
@@ -137,8 +137,8 @@ fn fail(seed: u64, steps: u64, seeds: u64, failures: &BTreeMap<u64, Broken>) -> 
     );
 }
 
-/// A world with all its faults for so many steps, and then in calm weather until it has settled. A
-/// panic of the core is a failure like others.
+/// Runs a world with all its faults for this many steps, and then without faults until it has
+/// settled. A panic of the core is a failure like others.
 fn live(world: &mut World, steps: u64) -> Result<(), Broken> {
     let lived = catch_unwind(AssertUnwindSafe(|| {
         for _ in 0..steps {
@@ -155,7 +155,7 @@ fn live(world: &mut World, steps: u64) -> Result<(), Broken> {
     })
 }
 
-/// Lets time run until nothing has moved for a while and all is as it should be.
+/// Advances until nothing has changed for a while and the goal is reached.
 pub fn settle(world: &mut World) -> Result<(), Broken> {
     let began = world.clock.now;
     world.manager.last_moved = began;
@@ -187,7 +187,7 @@ pub fn settle(world: &mut World) -> Result<(), Broken> {
     }
 }
 
-/// Lets time run until this is so, at most so many virtual seconds.
+/// Advances until the condition holds, for at most this many virtual seconds.
 pub fn until(world: &mut World, seconds: u64, so: impl Fn(&World) -> bool) -> Result<(), Broken> {
     let deadline = world.clock.now + seconds * 1000;
     while !so(world) {

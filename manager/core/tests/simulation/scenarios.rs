@@ -1,4 +1,4 @@
-//! Directed scenarios: one thing goes wrong, and what follows is known.
+//! Directed scenarios: one fault each, with a known outcome.
 
 use crate::{
     clock::Happening,
@@ -15,7 +15,7 @@ use micado_api::{InstanceState, LaunchRequest, Location, MemoryBytes, NanoCpus, 
 use micado_core::{control::Request, engine::ImageFacts, model::Instance};
 use std::time::Duration;
 
-/// A world where one small container is launched and nothing is rented yet.
+/// A world with the launch of one small container and no rented machine.
 fn one_launch() -> World {
     let mut world = World::quiet(1, setup::plain());
     let small = Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250));
@@ -45,7 +45,7 @@ fn one_launch() -> World {
     world
 }
 
-/// Whether the one container runs as its record says.
+/// Returns true if the one container runs as recorded.
 fn runs(world: &World) -> bool {
     world.store.containers().any(|it| {
         it.primary()
@@ -53,7 +53,7 @@ fn runs(world: &World) -> bool {
     })
 }
 
-/// Shows the trace of a world that did not hold.
+/// Prints the trace of a failed world.
 fn held(world: &World, result: Result<(), Broken>) {
     if let Err(broken) = result {
         world
@@ -65,7 +65,7 @@ fn held(world: &World, result: Result<(), Broken>) {
     }
 }
 
-/// One container runs, on the one machine that was ever made.
+/// Checks that one container runs, on the only machine ever made.
 fn one_of_each(world: &World, when: &str) {
     assert!(runs(world), "{when}: the container runs");
     assert_eq!(world.store.containers().count(), 1, "{when}: containers");
@@ -91,7 +91,7 @@ fn a_store_that_is_lost_while_a_cloud_hangs_costs_no_container_and_no_second_mac
     world.manager_dies("its store is lost", (100, 200));
     (world.store, world.script.store_lost) = (Store::default(), true);
     let cloud = &mut world.clouds[0];
-    // Without the store it is as if the machine had been made by an order that nobody waited for.
+    // Without the store, the machine is like one from an order with a lost reply.
     cloud
         .machines
         .values_mut()
@@ -172,7 +172,7 @@ fn place_of(container: &micado_core::model::Container) -> Option<Place> {
     Some((copy.instance.clone(), copy.generation))
 }
 
-/// A world where the one container runs, its machine's number, and the place.
+/// A world in which the one container runs, its machine's number, and its placement.
 fn one_that_runs() -> (World, u64, Option<Place>) {
     let mut world = one_launch();
     let ran = until(&mut world, 120, runs);
@@ -285,7 +285,7 @@ fn a_machine_that_dies_is_given_up_within_seconds_of_its_agents_end() {
         .expect("it has a machine")
         .instance
         .clone();
-    // Its broker learns of it a moment after the agent's connection has ended.
+    // The cloud learns of it a moment after the agent's connection has ended.
     world.agent_is(instance, false);
     world
         .clock

@@ -1,4 +1,4 @@
-//! What a world is made of at its beginning: clouds, flavours, limits and the manager's own node.
+//! Initial state of a world: clouds, flavours, limits and the manager's own node.
 
 use crate::{clock::Dice, machine::Cloud};
 use micado_api::{
@@ -11,7 +11,7 @@ use micado_core::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
-/// A world's settings: limits, patience and prices differ from seed to seed.
+/// A world's settings: limits, time-outs and prices vary by seed.
 pub fn config(dice: &mut Dice) -> Config {
     let mut config = plain();
     for cloud in &mut config.setup.clouds {
@@ -26,7 +26,7 @@ pub fn config(dice: &mut Dice) -> Config {
         .per_mille(300)
         .then(|| PricePerHour(dice.between(40_000, 300_000)));
     config.down_timeout = Duration::from_secs(dice.between(15, 180));
-    // A Swarm that was there before has a heartbeat of its own.
+    // An existing Swarm has a heartbeat of its own.
     config.heartbeat = if dice.per_mille(300) {
         Duration::from_secs(5)
     } else {
@@ -105,8 +105,7 @@ fn flavour(name: &str, gib: Option<u64>, price: u64) -> Flavour {
     }
 }
 
-/// The clouds with nothing rented yet. The first can tell what a machine was ordered as, the second
-/// cannot.
+/// Clouds without machines. The first keeps the properties of orders, the second does not.
 pub fn clouds(config: &Config) -> Vec<Cloud> {
     let clouds = config.setup.clouds.iter().enumerate();
     clouds
@@ -120,7 +119,7 @@ pub fn clouds(config: &Config) -> Vec<Cloud> {
         .collect()
 }
 
-/// The node that the manager itself runs on.
+/// Node of the manager itself.
 pub fn managers_node() -> SwarmNode {
     SwarmNode {
         id: String::new(),

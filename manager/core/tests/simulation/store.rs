@@ -1,4 +1,4 @@
-//! The simulated store: compare-and-set on typed records, as the store trait says.
+//! The simulated store: compare-and-set on typed records, as the store trait requires.
 
 use micado_api::{ContainerName, InstanceId, ServiceName};
 use micado_core::{
@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 #[derive(Default)]
 pub struct Store {
     records: BTreeMap<Key, (Record, Version)>,
-    /// How many commits there were.
+    /// Number of commits.
     pub revision: u64,
 }
 
-/// What a commit did to one record.
+/// Effect of a commit on one record.
 pub struct Written {
     pub key: Key,
     pub before: Option<Record>,

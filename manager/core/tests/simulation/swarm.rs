@@ -11,15 +11,15 @@ use micado_core::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The host name of nodes that nobody rented.
+/// Host name of foreign nodes.
 pub const STRANGER: &str = "stranger";
 
-/// What a node does next, by itself.
+/// Next step of a node.
 #[derive(Debug, Clone, Copy)]
 pub enum NodeTurn {
-    /// The Swarm notices that it has not been heard of.
+    /// The Swarm notices its silence.
     Missed,
-    /// The Swarm hears it again.
+    /// The Swarm receives its heartbeat again.
     Heard,
 }
 
@@ -28,46 +28,46 @@ pub struct Node {
     pub view: SwarmNode,
     /// Its machine is off, frozen or cut off; the Swarm notices later.
     pub silent: bool,
-    /// When the Swarm notices that it is silent.
+    /// Time at which the Swarm notices its silence.
     pub missed_at: u64,
-    /// It left, or was taken off the list: it never comes back.
+    /// It left or was removed from the list: it never comes back.
     pub left: bool,
 }
 
 /// A Swarm service of ours.
 pub struct Service {
     pub view: SwarmService,
-    /// Made by a call whose caller had given up on it or died.
+    /// Made by a call that had timed out, or by a manager that had died.
     pub late: bool,
     /// A task of it has run.
     pub has_run: bool,
-    /// When an ended task gets a successor.
+    /// Policy for the successors of ended tasks.
     pub restart: RestartPolicy,
 }
 
-/// The engine as the manager's calls find it.
+/// The engine, as seen by the manager's calls.
 #[derive(Default)]
 pub struct Swarm {
     pub nodes: BTreeMap<u64, Node>,
     pub services: BTreeMap<String, Service>,
     pub tasks: BTreeMap<u64, Task>,
     pub down: bool,
-    /// The worker token that lets machines in.
+    /// Present worker token.
     pub token: u64,
-    /// The one that the last machine came in with.
+    /// Token with which the last machine joined.
     pub entered_with: Option<u64>,
-    /// Between two words of a node, in milliseconds.
+    /// Heartbeat of nodes, in milliseconds.
     pub heartbeat: u64,
     pub replaces_lost_tasks: bool,
     /// Containers whose process really ended for good.
     pub completed: BTreeSet<ContainerName>,
-    /// Nodes with an event since the last look.
+    /// Nodes with an event since the last observation.
     pub changed_nodes: BTreeSet<String>,
-    /// Services with an event since the last look.
+    /// Services with an event since the last observation.
     pub changed_services: BTreeSet<String>,
-    /// Services whose tasks changed since the last look.
+    /// Services with changed tasks since the last observation.
     pub moved: BTreeSet<String>,
-    /// Tasks or nodes changed, so that something pending may fit.
+    /// Tasks or nodes changed, so a pending task may fit.
     pub unsettled: bool,
     /// Counts changes.
     pub revision: u64,
@@ -91,8 +91,8 @@ impl Swarm {
         }
     }
 
-    /// Looks at the nodes and services with an event, these services, and the tasks of all of them
-    /// and of those that are polled. `ids` are the services that were observed before.
+    /// Observes nodes and services with an event, these services, and the tasks of all of them and
+    /// of polled services. `ids` are the services that were observed before.
     pub fn glance(
         &mut self,
         as_of: u64,
@@ -155,7 +155,7 @@ impl Swarm {
             .max_by_key(|it| it.view.version)
     }
 
-    /// Whether a service's present task really runs on a machine that answers.
+    /// Returns true if a service's present task really runs on a machine that answers.
     pub fn runs(&self, service: &str) -> bool {
         self.task_of(service).is_some_and(|task| {
             task.view.state == TaskState::Running
@@ -191,7 +191,7 @@ impl Swarm {
         serial
     }
 
-    /// Whether a node is no machine of ours.
+    /// Returns true for a foreign node.
     pub fn is_stranger(&self, id: &str) -> bool {
         self.nodes
             .values()
@@ -308,7 +308,7 @@ impl Swarm {
         self.touch_node(id);
     }
 
-    /// Wants another task in the place of this one.
+    /// Makes a successor of this task.
     pub fn succeed(&mut self, clock: &mut Clock, task: &Task) {
         let serial = clock.serial();
         self.tasks.insert(serial, task.successor(serial));
@@ -329,7 +329,7 @@ impl Swarm {
         self.revision += 1;
     }
 
-    /// Puts pending tasks on nodes that can hold them, oldest first.
+    /// Assigns pending tasks to nodes with room, oldest first.
     pub fn schedule(&mut self, clock: &mut Clock) {
         if self.down || !std::mem::take(&mut self.unsettled) {
             return;
@@ -391,7 +391,7 @@ impl Swarm {
         Err(why)
     }
 
-    /// What is reserved on a node.
+    /// Resources reserved on a node.
     pub fn taken(&self, node: u64) -> Resources {
         let none = Resources::new(MemoryBytes(0), NanoCpus(0));
         self.tasks

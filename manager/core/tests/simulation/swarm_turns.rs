@@ -1,5 +1,5 @@
-//! What nodes and tasks of the simulated Swarm do by themselves, and how a machine's fate reaches
-//! its node.
+//! Steps of nodes and tasks of the simulated Swarm, and the effects of a machine's faults on its
+//! node.
 
 use crate::{
     clock::{Clock, Happening},
@@ -9,8 +9,8 @@ use crate::{
 use micado_core::engine::TaskState;
 
 impl Swarm {
-    /// The machine of this node no longer answers. The Swarm waits for three heartbeats, and the
-    /// last one may have been a while ago.
+    /// The machine of this node stops answering. The Swarm waits for three heartbeats, and the last
+    /// one may have been a while ago.
     pub fn silence(&mut self, clock: &mut Clock, node: u64) {
         if let Some(it) = self.nodes.get_mut(&node).filter(|it| !it.silent) {
             it.silent = true;
@@ -19,7 +19,7 @@ impl Swarm {
         }
     }
 
-    /// It answers again. After a reboot its processes are gone.
+    /// The machine answers again. After a reboot its processes are gone.
     pub fn return_of(&mut self, clock: &mut Clock, node: u64, rebooted: bool) {
         let Some(it) = self.nodes.get_mut(&node).filter(|it| !it.left) else {
             return;
@@ -49,7 +49,7 @@ impl Swarm {
         }
     }
 
-    /// The node says goodbye and never comes back.
+    /// The node leaves and never comes back.
     pub fn leave(&mut self, clock: &mut Clock, node: u64) {
         if let Some(it) = self.nodes.get_mut(&node) {
             it.silent = true;
@@ -98,7 +98,7 @@ impl Swarm {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
-        // What a silent machine does, nobody learns before it answers again.
+        // Changes on a silent machine are unknown until it answers again.
         let silent = task
             .node
             .is_some_and(|node| self.nodes.get(&node).is_none_or(|it| it.silent));
@@ -151,7 +151,7 @@ impl Swarm {
         self.touch_task(service.as_deref().unwrap_or_default());
     }
 
-    /// Wants another task in the place of this one, unless its service is gone or already has one.
+    /// Makes a successor of this task, unless its service is gone or already has one.
     fn succeed_by_id(&mut self, clock: &mut Clock, id: u64) {
         let Some(task) = self.tasks.get(&id) else {
             return;
@@ -177,7 +177,7 @@ impl Swarm {
         self.touch_task(&service);
     }
 
-    /// The Swarm keeps the last few tasks of a service.
+    /// Drops old tasks: the Swarm keeps the last few of a service.
     fn forget_history(&mut self, service: &str) {
         let ended: Vec<u64> = self
             .tasks

@@ -1,4 +1,4 @@
-//! What happened in all worlds together: proof that the simulation really does what it is for.
+//! Counts over all worlds: proof that the simulation reaches all cases that it is meant for.
 
 use crate::weather::Trouble;
 use std::collections::BTreeMap;
@@ -98,7 +98,7 @@ impl Tally {
         }
     }
 
-    /// What ought to have happened and never did.
+    /// Cases that should have occurred and never did.
     pub fn missing(&self) -> Vec<String> {
         let counts = [
             ("a call lost", self.calls_lost),

@@ -1,33 +1,33 @@
-//! One simulated Swarm task: from waiting for room to its end.
+//! One simulated Swarm task, from pending to its end.
 
 use micado_api::{PortMapping, Resources};
 use micado_core::engine::{SwarmTask, TaskState};
 
-/// What a task does next, by itself.
+/// Next step of a task.
 #[derive(Debug, Clone, Copy)]
 pub enum TaskTurn {
-    /// Its process is up.
+    /// Its process runs.
     Runs,
     /// Its process ends with this code.
     Ends(i64),
-    /// The Swarm puts another in its place.
+    /// The Swarm makes its successor.
     Replaced,
-    /// It has stopped and is forgotten.
+    /// It has stopped and is dropped.
     Gone,
 }
 
-/// A task, of ours or of others.
+/// A task of ours or a foreign one.
 pub struct Task {
     pub view: SwarmTask,
-    /// The Swarm name of its service; `None` for a foreign one.
+    /// Swarm name of its service; `None` for a foreign one.
     pub service: Option<String>,
-    /// The machine ports that it asks for.
+    /// Requested machine ports.
     pub wants: Vec<PortMapping>,
     pub node: Option<u64>,
 }
 
 impl Task {
-    /// Whether it takes room on its node.
+    /// Returns true if it takes room on its node.
     pub fn takes_room(&self) -> bool {
         self.node.is_some() && matches!(self.view.state, TaskState::Starting | TaskState::Running)
     }

@@ -1,4 +1,4 @@
-//! What happened, one short line each: kept only when a seed is replayed.
+//! Trace of a world, one short line per event: kept only when a seed is replayed.
 
 use crate::clock::BEGINNING;
 use micado_core::{
@@ -12,9 +12,9 @@ use std::{collections::BTreeMap, fmt::Write as _};
 /// The lines of one world.
 #[derive(Default)]
 pub struct Trace {
-    /// `None`: nobody reads it, so nothing is written.
+    /// `None` without a reader: nothing is recorded.
     lines: Option<Vec<String>>,
-    /// The last observation, so that only what changed is shown.
+    /// The last observation, so that only changes are shown.
     seen: BTreeMap<String, String>,
 }
 
@@ -34,7 +34,7 @@ impl Trace {
     pub fn lines(&self) -> &[String] {
         self.lines.as_deref().unwrap_or_default()
     }
-    /// What the core is told.
+    /// Records an event for the core.
     pub fn told(&mut self, now: u64, event: &Event) {
         if self.lines.is_none() {
             return;
@@ -64,8 +64,8 @@ impl Trace {
         self.line(now, || text);
     }
 
-    /// What changed since the last observation: nodes (`!` down, `=` closed) and services with
-    /// their present task (`x` not wanted any more).
+    /// Changes since the last observation: nodes (`!` down, `=` closed) and services with their
+    /// present task (`x` not wanted any more).
     fn news(&mut self, seen: &Observation) -> String {
         let mut now = BTreeMap::new();
         for node in &seen.nodes {
@@ -158,7 +158,7 @@ fn answer(answer: &Answer) -> String {
     }
 }
 
-/// What the core does.
+/// Formats an action of the core.
 pub fn action(action: &Action) -> String {
     match action {
         Action::Commit(changes) => format!(

@@ -1,4 +1,4 @@
-//! What breaks in the world around the manager, and how all of it is mended in the end.
+//! Faults of the manager's environment, and their repair at the end.
 
 use crate::{
     clock::Happening,
@@ -17,12 +17,12 @@ use micado_core::{
     engine::{SwarmNode, TaskState},
 };
 
-/// How long a node may take to dial again once it could: a pause between two attempts, and the
-/// first of them.
+/// Upper bound for a node to dial again once it can: a pause between two attempts, and the first of
+/// them.
 const DIALS_WITHIN: u64 = 13_000;
 
 impl World {
-    /// One trouble of this world's kinds, and the moment of the next.
+    /// Causes one fault of this world's kinds, and schedules the next.
     pub fn trouble(&mut self) {
         if self.calm {
             return;
@@ -106,8 +106,8 @@ impl World {
         }
     }
 
-    /// The manager loses its way to all machines for so many milliseconds; its clouds answer it.
-    /// Then each is heard when it next dials. Nothing befell them.
+    /// Cuts the manager off from all machines for this many milliseconds; its clouds still answer.
+    /// Afterwards each node reconnects at its next attempt. The machines themselves are unaffected.
     pub fn manager_cut_off(&mut self, lasts: u64) {
         self.cut_until = self.cut_until.max(self.clock.now + lasts);
         let running: Vec<u64> = self
@@ -120,8 +120,8 @@ impl World {
                 continue;
             };
             self.fall_silent(serial, "out of sight");
-            // One that the Swarm had lost before, such as after the engine was away, is not heard
-            // of for two reasons, one after the other.
+            // A node that was down before, such as after an engine outage, has two reasons for its
+            // silence, one after the other.
             let was_heard = node
                 .and_then(|node| self.swarm.nodes.get(&node))
                 .is_none_or(|node| node.view.ready);
@@ -132,12 +132,12 @@ impl World {
         }
     }
 
-    /// Whether nothing reaches the manager's engine from any machine.
+    /// Returns true while no machine can reach the manager's engine.
     pub fn cut_off(&self) -> bool {
         self.clock.now < self.cut_until
     }
 
-    /// A machine is heard when it next dials.
+    /// A machine reconnects at its next attempt.
     pub fn returns_after_cut(&mut self, serial: u64) {
         let dials = self.clock.dice.between(0, DIALS_WITHIN);
         self.clock.at(
@@ -146,7 +146,7 @@ impl World {
         );
     }
 
-    /// An engine that lost what it knew of the Swarm finds its machine's boot script trading again.
+    /// An engine lost its state of the Swarm; its machine's boot script trades again.
     fn comes_again(&mut self, serial: u64) {
         if self.clock.dice.per_mille(500)
             && let Some(machine) = self.machine_mut(serial)
@@ -160,7 +160,7 @@ impl World {
         }
     }
 
-    /// A reboot ends all processes; the Swarm learns it when the machine answers again.
+    /// A reboot ends all processes; the Swarm learns that when the machine answers again.
     fn kill_processes(&mut self, node: Option<u64>) {
         let theirs: Vec<u64> = self
             .swarm
@@ -175,7 +175,7 @@ impl World {
         }
     }
 
-    /// Its owner took it away behind our back: it is listed no more.
+    /// The cloud's owner removes a machine directly: it is not listed any more.
     fn machine_vanishes(&mut self, serial: u64) {
         self.fall_silent(serial, "vanished");
         for cloud in &mut self.clouds {
@@ -209,7 +209,7 @@ impl World {
         self.look_soon(100);
     }
 
-    /// The engine answers again; for a moment it has heard of few of its nodes.
+    /// The engine answers again; for a moment it has heartbeats of few of its nodes.
     pub fn engine_back(&mut self) {
         if !std::mem::replace(&mut self.swarm.down, false) {
             return;
@@ -239,7 +239,7 @@ impl World {
         self.look_soon(100);
     }
 
-    /// Someone else's service, pinned nowhere: it takes room wherever the Swarm puts it.
+    /// A foreign service without constraints: it takes room wherever the Swarm places it.
     fn foreign_service(&mut self) {
         let serial = self.clock.serial();
         let needs = Resources::new(
@@ -257,7 +257,7 @@ impl World {
         if let Some(task) = self.swarm.tasks.get_mut(&serial)
             && self.clock.dice.per_mille(700)
         {
-            // Its owner will remove it: nothing else makes it go.
+            // Its owner will remove it; nothing else does.
             task.view.version = 1;
             self.clock
                 .within(20_000, 400_000, Happening::Task(serial, TaskTurn::Gone));
@@ -293,7 +293,7 @@ impl World {
         }
     }
 
-    /// Somebody has the credential of one of the machines, and a key of their own.
+    /// A thief has the credential of one of the machines, and a key of their own.
     fn thief_trades(&mut self) {
         let machines: Vec<u64> = self.machines().map(|it| it.serial).collect();
         let Some(&serial) = self.clock.dice.pick(&machines) else {
@@ -333,8 +333,8 @@ impl World {
         }
     }
 
-    /// Mends everything: clouds and engine answer, machines that hang come back or die, people ask
-    /// for nothing new.
+    /// Ends all faults: clouds and engine answer, hanging machines come back or die, and people
+    /// make no new requests.
     pub fn clear_up(&mut self) {
         self.say(|| "the weather clears".to_owned());
         self.calm = true;

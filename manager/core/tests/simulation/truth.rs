@@ -1,4 +1,4 @@
-//! Questions about the world as it really is, which invariants and the goal ask.
+//! Queries of the real state of the world, for invariants and the goal.
 
 use crate::{store::Written, swarm::Service, world::World};
 use micado_api::{
@@ -12,7 +12,7 @@ use micado_core::{
 };
 
 impl World {
-    /// Live records, and what they cost.
+    /// Number and price of live instances.
     pub fn live(&self) -> (u32, u64) {
         self.store
             .instances()
@@ -51,7 +51,7 @@ impl World {
         here.find(|other| other.name != container.name)
     }
 
-    /// What copies on this instance are promised, of containers but this one.
+    /// Reservations of copies on this instance, without those of one container.
     pub fn promised_on(&self, instance: &InstanceId, but: Option<&Container>) -> Resources {
         let containers = self.store.containers();
         let others = containers.filter(|it| but.is_none_or(|but| but.name != it.name));
@@ -60,8 +60,8 @@ impl World {
             .fold(Resources::default(), |sum, copy| sum + copy.reservation)
     }
 
-    /// Whether a live copy of a container is not on this instance and runs, or did a moment ago as
-    /// far as the manager can know.
+    /// Returns true if a live copy of a container is on another instance and runs, or did a moment
+    /// ago as far as the manager can know.
     pub fn runs_elsewhere(&self, container: &Container, than: &InstanceId) -> bool {
         let mut others = container
             .copies
@@ -77,7 +77,7 @@ impl World {
         })
     }
 
-    /// Whether a write begins to move a container from one place to another.
+    /// Returns true if a write begins a move of a container.
     pub fn begins_move(&self, written: &Written) -> bool {
         let (Key::Container(name), Some(Record::Container(before))) =
             (&written.key, &written.before)
@@ -91,13 +91,14 @@ impl World {
                 .is_some_and(|it| it.replaced().next().is_some())
     }
 
-    /// Whether a Swarm service may run its container: it does not when it is on its way out or on a
-    /// lost machine, and no core made it when its call came late.
+    /// Returns true if a Swarm service may run its container: it is not being removed, not on a
+    /// lost machine, and not made by a late call.
     pub fn may_run(&self, service: &Service) -> bool {
         !service.late && !self.is_lost(&service.view.instance) && !self.is_going(&service.view.name)
     }
 
-    /// Whether the record of an instance says that its containers have to go, wanted or not.
+    /// Returns true if the containers of an instance have to end according to its record, wanted or
+    /// not.
     pub fn is_lost(&self, instance: &InstanceId) -> bool {
         self.store.instance(instance).is_none_or(|it| {
             it.force
@@ -108,8 +109,8 @@ impl World {
         })
     }
 
-    /// Whether a Swarm service is on its way out: a call to remove it, or to save its log before,
-    /// is on its way.
+    /// Returns true if a Swarm service is being removed: a call to remove it, or to save its log
+    /// before, is in flight.
     pub fn is_going(&self, name: &str) -> bool {
         self.removes(name)
             || self.swarm.services.get(name).is_some_and(|it| {
@@ -119,7 +120,7 @@ impl World {
             })
     }
 
-    /// The instance of a record, if its machine and node really answer.
+    /// Returns true if an instance's machine and node really answer.
     pub fn answers(&self, instance: &Instance) -> bool {
         self.machine_of(&instance.id)
             .is_some_and(crate::machine::Machine::runs)

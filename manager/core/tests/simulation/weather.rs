@@ -1,35 +1,34 @@
-//! How much goes wrong in one world: each seed draws its own mixture, so that some worlds suffer
-//! from one thing only and some from all.
+//! Rates of faults in one world: each seed draws its own mixture, so that some worlds have a single
+//! kind of fault and some have all.
 
 use crate::clock::Dice;
 
 /// Chances in thousandths.
 #[derive(Debug, Clone, Default)]
 pub struct Weather {
-    /// The manager dies at the boundary of an action.
+    /// The manager dies between two actions.
     pub crash: u64,
-    /// A commit fails: nothing was written, or it was and the answer got lost.
+    /// A commit fails: nothing was written, or the reply was lost.
     pub commit: u64,
     /// A call is lost before its effect.
     pub lost_before: u64,
     /// A call's answer is lost after its effect.
     pub lost_after: u64,
-    /// A call's effect comes up to minutes later, long after it was given up.
+    /// A call takes effect up to minutes later, long after its time-out.
     pub late: u64,
-    /// A machine does not come up as it should.
+    /// A machine does not boot as it should.
     pub boot: u64,
-    /// What breaks, each as often as the others.
+    /// Kinds of faults of the environment, equally likely.
     pub troubles: Vec<Trouble>,
-    /// Mean time between two troubles, in milliseconds.
+    /// Mean time between two of them, in milliseconds.
     pub trouble_every: u64,
-    /// What the Swarm does with the tasks of a node that is down: keeps them as they are, or wants
-    /// others in their place.
+    /// Behaviour of the Swarm for tasks of a node that is down: true if it replaces them.
     pub replaces_lost_tasks: bool,
     /// Machines have a little less memory than their flavour promises.
     pub short_memory: bool,
 }
 
-/// Something that breaks in the world around the manager.
+/// Fault of the manager's environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
     MachineDies,
@@ -72,14 +71,14 @@ impl Trouble {
 }
 
 impl Weather {
-    /// Nothing goes wrong.
+    /// No faults.
     pub fn clear() -> Self {
         Self {
             trouble_every: 20_000,
             ..Self::default()
         }
     }
-    /// Each kind of fault is there in half of all worlds.
+    /// Each kind of fault occurs in half of all worlds.
     pub fn drawn(dice: &mut Dice) -> Self {
         let mut some = |most: u64| {
             if dice.per_mille(500) {

@@ -1,4 +1,4 @@
-//! One simulated world: everything in it, and the step that lets the next thing happen.
+//! One simulated world: its state, and the step to the next event.
 
 use crate::{
     agents::Agents,
@@ -19,7 +19,7 @@ use micado_api::{CloudName, InstanceId};
 use micado_core::control::Config;
 use std::collections::BTreeMap;
 
-/// Everything there is.
+/// State of the world.
 pub struct World {
     pub clock: Clock,
     pub weather: Weather,
@@ -33,24 +33,24 @@ pub struct World {
     pub agents: Agents,
     pub trace: Trace,
     pub tally: Tally,
-    /// Until when the manager is cut off from all machines.
+    /// End of a cut between the manager and all machines.
     pub cut_until: u64,
-    /// No more faults, and people ask for nothing new.
+    /// No more faults, and no new requests.
     pub calm: bool,
-    /// What directed scenarios set up.
+    /// Settings of a directed scenario.
     pub script: Script,
     /// After every event, a full pass must find nothing more to do.
     pub audits: bool,
-    /// The first invariant that did not hold.
+    /// First violated invariant.
     pub broken: Option<Broken>,
 }
 
-/// What a directed scenario wants to go wrong, each once.
+/// Faults of a directed scenario, each once.
 #[derive(Default)]
 pub struct Script {
     /// The answer to the next order of a machine is lost after its effect.
     pub lose_launch_answer: bool,
-    /// The store was lost once: what is in the Swarm and in no record is taken in.
+    /// The store was lost once: objects in the Swarm without a record are adopted.
     pub store_lost: bool,
     /// This cloud answers no list.
     pub hangs: Option<CloudName>,
@@ -61,7 +61,7 @@ pub struct Script {
 }
 
 impl World {
-    /// The world of this seed, faults and people and all.
+    /// The world of this seed, with faults and people.
     pub fn drawn(seed: u64, trace: Trace) -> Self {
         let mut clock = Clock::new(seed);
         let weather = Weather::drawn(&mut clock.dice);
@@ -76,7 +76,7 @@ impl World {
         world
     }
 
-    /// A world where nothing happens but what is asked for.
+    /// A world without faults, in which only requested things happen.
     pub fn quiet(seed: u64, config: Config) -> Self {
         let mut world = Self::with(
             Clock::new(seed),
@@ -126,10 +126,10 @@ impl World {
         }
     }
 
-    /// Lets the next thing happen and checks that all still holds.
+    /// Handles the next event and checks the invariants.
     ///
     /// # Errors
-    /// The invariant that does not.
+    /// The first violation.
     pub fn step(&mut self) -> Result<(), Broken> {
         let Some(happening) = self.clock.next() else {
             return Ok(());
@@ -170,12 +170,12 @@ impl World {
         }
     }
 
-    /// One line of the trace.
+    /// Adds a line to the trace.
     pub fn say(&mut self, text: impl FnOnce() -> String) {
         self.trace.line(self.clock.now, text);
     }
 
-    /// Notes that an invariant does not hold; the first one counts.
+    /// Records a violated invariant; the first one counts.
     pub fn check(&mut self, held: Result<(), Broken>) {
         if let Err(broken) = held
             && self.broken.is_none()

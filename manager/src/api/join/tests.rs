@@ -1,5 +1,5 @@
-//! Trades over real HTTPS, with the real core behind the gate: who gets in, who does not, and what
-//! either is told.
+//! Trades over real HTTPS, with the real core behind the gate: admissions, refusals and their
+//! answers.
 
 use super::*;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 use micado_api::{CloudName, InstanceId, StartRequest, Timestamp};
 use rcgen::{CertificateParams, KeyPair};
 
-/// A manager that has rented one machine, so many seconds ago.
+/// A manager that rented one machine this many seconds ago.
 pub(in crate::api) fn renting(seconds: u64) -> (Manager, InstanceId) {
     let mut core = core();
     let at = Timestamp(clock::now().0 - seconds * 1000);
@@ -60,7 +60,7 @@ pub(in crate::api) fn key() -> KeyPair {
     KeyPair::generate().expect("a key")
 }
 
-/// Status and body of what the gate answers, no token being sent.
+/// Sends a trade without a token; returns status and body of the answer.
 async fn post(manager: &Manager, body: String) -> (u16, String) {
     let url = format!("https://localhost:{}{PATH}", manager.address.port());
     let answer = manager
@@ -137,7 +137,7 @@ async fn a_machine_gets_all_that_it_needs_and_may_ask_again() {
     assert_eq!(words, "the credential of `db01` was used with another key");
 }
 
-/// That a certificate is for this key and this name.
+/// Checks that a certificate is for this key and this name.
 fn assert_client(pem: &str, key: &KeyPair, name: &str) {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");

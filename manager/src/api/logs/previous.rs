@@ -1,5 +1,5 @@
-//! The log of one run of a container, the one before the present: from the agent of its machine,
-//! for the engine's Swarm gives those of all runs as one.
+//! The log of a container's previous run. It comes from the agent of its machine, because the Swarm
+//! returns the logs of all runs as one.
 
 use super::{
     super::{
@@ -19,8 +19,8 @@ use micado_api::{
 };
 use std::pin::Pin;
 
-/// Of the run before the present one: from the container's machine, or what was kept when it was
-/// moved or ended.
+/// Returns the log of the previous run: from the container's machine, or the saved end after a move
+/// or removal.
 pub(super) async fn previous(
     state: &ApiState,
     name: String,
@@ -69,7 +69,7 @@ pub(super) async fn previous(
     .boxed())
 }
 
-/// What was kept of all runs up to a move or the end.
+/// Returns the saved end of the log of all runs up to a move or removal.
 fn kept(container: &str, stored: Option<&str>, query: &LogQuery) -> Result<Bytes, ErrorBody> {
     let Some(kept) = stored else {
         let hint = format!("`micado logs -n {container}` shows the present one");
@@ -90,7 +90,7 @@ fn kept(container: &str, stored: Option<&str>, query: &LogQuery) -> Result<Bytes
     Ok(last_lines(kept, query.tail))
 }
 
-/// What a session sends, and its last note.
+/// The data of a session, and its final note.
 fn heard(
     messages: impl Stream<Item = Message> + Send,
 ) -> impl Stream<Item = Result<Bytes, SessionNote>> + Send {
@@ -105,7 +105,7 @@ fn heard(
     heard.chain(stream::iter([Err(cut_short)]))
 }
 
-/// The data up to the work's end, or why there is no more.
+/// Returns all data of a complete session, or the reason of its failure.
 fn whole(
     heard: impl Stream<Item = Result<Bytes, SessionNote>> + Send,
 ) -> impl Stream<Item = Result<Bytes, EngineError>> + Send {

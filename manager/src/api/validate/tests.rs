@@ -1,4 +1,4 @@
-//! What a launch and a start may hold, and what is said about the rest.
+//! Valid content of a launch and a start, and messages about the rest.
 
 use super::*;
 use micado_api::{Location, Protocol, Resources};
@@ -46,7 +46,7 @@ fn good() -> LaunchRequest {
     }
 }
 
-/// What is said when one thing is changed.
+/// The message after one change.
 fn said(change: impl FnOnce(&mut LaunchRequest)) -> String {
     let mut request = good();
     change(&mut request);

@@ -60,7 +60,7 @@ pub struct CheckArgs {
 }
 
 impl SetupFile {
-    /// Where it is.
+    /// Path of the file.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.cloudsetup

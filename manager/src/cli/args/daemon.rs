@@ -209,13 +209,13 @@ pub struct ManagerArgs {
     pub refresh: Tick,
 }
 
-/// The Swarm needs three heartbeats of some seconds to tell a silent machine from a slow one; and
-/// nobody's containers are away for longer than an hour on purpose.
+/// The lower bound lets the Swarm distinguish a silent machine from a slow one: it needs three
+/// heartbeats of some seconds. The upper one is longer than any intended absence of containers.
 fn down_timeout(text: &str) -> Result<Duration, String> {
     time_within(text, 15..=3600, "not from `15s` to `1h`")
 }
 
-/// Three renewals must fit in; and nobody waits for longer to adopt a cluster.
+/// The lower bound leaves time for three renewals. The upper one limits the wait for adoption.
 fn lease(text: &str) -> Result<Duration, String> {
     time_within(text, 3..=600, "not from `3s` to `10m`")
 }

@@ -1,4 +1,4 @@
-//! What may be typed: the verbs and their flags. Types only; what the verbs do is in their own
+//! The command line: verbs and their flags. Types only; the verbs are implemented in their own
 //! files.
 
 mod cloud;
@@ -19,7 +19,7 @@ pub use verbs::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf};
 
-/// Where the manager keeps its state, unless it is told otherwise.
+/// Default state folder of the manager.
 pub const STATE: &str = "/var/lib/micado";
 
 /// Runs containers on rented machines, and rents and returns the machines as the containers need
@@ -163,7 +163,7 @@ pub enum StoreVerb {
     Copy(CopyStoreArgs),
 }
 
-/// The original's `quit -rm`, which no parser reads: it becomes `--rm`, for that verb only.
+/// Rewrites the original's `quit -rm`, which no parser accepts, to `--rm`, for that verb only.
 #[must_use]
 pub fn rewritten(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     const TAKES_VALUE: [&str; 4] = ["--output", "--manager", "--ca", "--token-file"];

@@ -1,4 +1,4 @@
-//! That the command line is read as the original's was, and refuses the rest.
+//! The command line accepts the original's syntax and refuses the rest.
 
 use super::*;
 use clap::{CommandFactory, Parser};
@@ -276,7 +276,7 @@ fn the_tick_is_seconds_or_cron() {
     assert!("0".parse::<Tick>().is_err() && "often".parse::<Tick>().is_err());
 }
 
-/// The help of every verb, as a terminal of 100 columns shows it.
+/// Help of every verb, at a width of 100 columns.
 #[test]
 fn help() {
     let mut command = Cli::command().term_width(100);

@@ -1,4 +1,4 @@
-//! The flags of the verbs about what machines and containers really use.
+//! The flags of the verbs about resource usage.
 
 use super::Since;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
@@ -80,7 +80,6 @@ pub enum Fineness {
 }
 
 impl Fineness {
-    /// In seconds.
     #[must_use]
     pub const fn seconds(self) -> u32 {
         match self {

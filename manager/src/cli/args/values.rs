@@ -1,4 +1,4 @@
-//! Values of flags that are more than a word: ports, hosts, volumes, moments, intervals.
+//! Values of flags with a syntax of their own: ports, hosts, volumes, times, intervals.
 
 use micado_api::{PortMapping, Protocol, Timestamp, VolumeMount};
 use std::{path::PathBuf, str::FromStr, time::Duration};
@@ -32,7 +32,7 @@ impl FromStr for Port {
 pub struct HostPort {
     /// A name or an address, without brackets.
     pub host: String,
-    /// The port, if it is said.
+    /// The port, if given.
     pub port: Option<u16>,
 }
 
@@ -79,7 +79,7 @@ pub struct Volume(pub VolumeMount);
 impl FromStr for Volume {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        // `shared:/data` is a volume called so.
+        // `shared:/data` is a volume with the name `shared`.
         let common = text
             .strip_prefix("shared:")
             .filter(|rest| !rest.starts_with('/'));
@@ -98,7 +98,7 @@ impl FromStr for Volume {
     }
 }
 
-/// A moment: so long ago, or a date.
+/// A time: relative to now, or a date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
     /// `10m`.
@@ -111,7 +111,7 @@ pub enum Since {
 }
 
 impl Since {
-    /// In seconds since the Unix epoch.
+    /// Converts to seconds since the Unix epoch.
     #[must_use]
     pub fn seconds(self, now: Timestamp) -> i64 {
         match self {
@@ -145,12 +145,12 @@ impl FromStr for Since {
     }
 }
 
-/// How often the scale check runs.
+/// Schedule of the ticks of the safety net.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tick {
-    /// Every so often.
+    /// A fixed interval.
     Every(Duration),
-    /// By a cron expression with seconds.
+    /// A cron expression with seconds.
     Cron(String),
 }
 
@@ -172,7 +172,6 @@ pub enum CopyPlace {
     Here(PathBuf),
     /// In a container.
     Container {
-        /// Its name.
         name: String,
         /// An absolute path.
         path: String,
@@ -183,7 +182,7 @@ impl FromStr for CopyPlace {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
-            // As people know it: what has a slash before the colon is a path.
+            // As with `docker cp`: with a slash before the colon, it is a path.
             Some((name, path)) if !name.is_empty() && !name.contains('/') && name != "." => {
                 Ok(Self::Container {
                     name: name.to_owned(),
@@ -195,7 +194,7 @@ impl FromStr for CopyPlace {
     }
 }
 
-/// A path in a container begins at its root.
+/// Accepts absolute paths in a container only.
 fn absolute(path: &str) -> Result<String, String> {
     if path.starts_with('/') {
         Ok(path.to_owned())

@@ -1,5 +1,5 @@
-//! `micado cloud check`: asks every cloud whether what `cloudsetup.xml` names is there. All clouds
-//! at once.
+//! `micado cloud check`: checks that everything that `cloudsetup.xml` names exists in its cloud.
+//! All clouds at once.
 
 use super::super::{
     args::CheckArgs,
@@ -68,8 +68,8 @@ pub(super) async fn check(
     }
 }
 
-/// The clouds that are rented through CloudBroker. When an account cannot be used as it is given,
-/// its clouds are checked no further, and the others all the same.
+/// Clouds that are rented through CloudBroker. If an account is unusable, its clouds are not
+/// checked further, but the others are.
 fn accounts(setup: &CloudSetup) -> (Vec<CloudBroker>, Vec<Finding>) {
     if let Ok(all) = CloudBroker::all(setup) {
         return (all, Vec::new());
@@ -102,7 +102,7 @@ fn local(cloud: &Cloud, args: &CheckArgs) -> LocalCloud {
         .as_ref()
         .or(cloud.endpoint.as_ref())
         .unwrap_or(&args.engine);
-    // Machines are put into a network of their cluster's, which is made with the first of them.
+    // Machines are put into a network of their cluster, which is made with the first machine.
     LocalCloud::new(
         cloud.clone(),
         endpoint,

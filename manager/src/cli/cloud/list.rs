@@ -18,8 +18,7 @@ pub(super) fn list(setup: &CloudSetup, printer: &Printer) -> Result<(), Failure>
     Ok(())
 }
 
-/// A cloud as JSON. What is sent as it stands (`extra`) may hold what is nobody's business, and is
-/// left out.
+/// A cloud as JSON. Values that are passed on verbatim (`extra`) may be private and are left out.
 fn cloud(it: &Cloud) -> Value {
     json!({
         "name": it.name,
@@ -62,7 +61,7 @@ fn page(setup: &CloudSetup) -> Page {
         .with(applications(setup))
 }
 
-/// What an old file does not say is `-`.
+/// `-` stands for values that an old file lacks.
 fn row(cloud: &Cloud, it: &Flavour) -> [String; 9] {
     let or_dash =
         |value: Option<&dyn Display>| value.map_or_else(|| "-".to_owned(), ToString::to_string);
@@ -79,7 +78,7 @@ fn row(cloud: &Cloud, it: &Flavour) -> [String; 9] {
     ]
 }
 
-/// How they are rented matters where there is a choice.
+/// Applications; the way to rent them is shown only where there is a choice.
 fn applications(setup: &CloudSetup) -> Table {
     let chosen = setup
         .clouds

@@ -1,4 +1,4 @@
-//! The tables as people see them, from views that have something of everything.
+//! Rendered tables, from views with every field set.
 
 use super::*;
 use micado_api::{
@@ -69,7 +69,7 @@ pub(in crate::cli) fn container(name: &str, state: ContainerState) -> ContainerV
     }
 }
 
-/// What a container uses: so many MiB, so many thousandths of a core.
+/// Usage of a container, in MiB and thousandths of a core.
 pub(in crate::cli) fn measured(mib: u64, millis: u64) -> ContainerUsage {
     ContainerUsage {
         at: NOW,
@@ -87,7 +87,7 @@ pub(in crate::cli) fn measured(mib: u64, millis: u64) -> ContainerUsage {
     }
 }
 
-/// What a machine uses: so many thousandths of a core, and so many MiB are left.
+/// Usage of a machine: thousandths of a core, and MiB of available memory.
 pub(in crate::cli) fn measured_machine(millis: u64, left: u64) -> MachineUsage {
     MachineUsage {
         at: NOW,
@@ -242,7 +242,7 @@ fn services_in_short_and_in_full() {
     insta::assert_snapshot!("service", service(&a_service(), NOW).text(false));
 }
 
-/// A cluster that has something of everything.
+/// A cluster with every kind of entry.
 pub(in crate::cli) fn status_view() -> StatusView {
     StatusView {
         cluster: ClusterId::trusted("k3v9"),

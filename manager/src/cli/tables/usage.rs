@@ -1,4 +1,4 @@
-//! What machines and containers really use, as cells and tables.
+//! Measured usage of machines and containers, as cells and tables.
 
 use super::{
     super::page::{Page, moment},
@@ -11,10 +11,10 @@ use micado_api::{
 };
 use std::time::Duration;
 
-/// What is said of an active machine whose agent is not there, or silent.
+/// Mark of an active machine without a connected agent, or with a silent one.
 pub(in crate::cli) const BLIND: &str = "blind";
 
-/// What is left of a machine's memory by what was measured; nothing of one that is not in use.
+/// Available memory of a machine, as measured; empty unless it is in use.
 pub(super) fn left(view: &InstanceView) -> String {
     match &view.usage {
         Some(usage) => usage.memory_left.to_string(),
@@ -23,7 +23,7 @@ pub(super) fn left(view: &InstanceView) -> String {
     }
 }
 
-/// `105 MiB of 256 MiB`, or the limit alone when nothing is known.
+/// `105 MiB of 256 MiB`, or the limit alone without metrics.
 pub(super) fn used_of_limit(view: &ContainerView) -> String {
     match &view.usage {
         Some(usage) => format!("{} of {}", usage.memory, view.reservation.memory),
@@ -31,7 +31,7 @@ pub(super) fn used_of_limit(view: &ContainerView) -> String {
     }
 }
 
-/// `18%`; of nothing, nothing.
+/// `18%`; empty if the whole is 0.
 pub(in crate::cli) fn percent(part: u64, whole: u64) -> String {
     let hundredths = u128::from(part) * 200 + u128::from(whole);
     hundredths
@@ -39,7 +39,7 @@ pub(in crate::cli) fn percent(part: u64, whole: u64) -> String {
         .map_or_else(String::new, |percent| format!("{percent}%"))
 }
 
-/// `105 MiB / 130 MiB / 256 MiB (41%)`: now, at its peak, its limit.
+/// `105 MiB / 130 MiB / 256 MiB (41%)`: present use, peak, limit.
 pub(in crate::cli) fn memory(usage: &ContainerUsage, limit: MemoryBytes) -> String {
     format!(
         "{} / {} / {limit} ({})",
@@ -54,7 +54,7 @@ pub(in crate::cli) fn bytes(incoming: u64, outgoing: u64) -> String {
     format!("{} / {}", MemoryBytes(incoming), MemoryBytes(outgoing))
 }
 
-/// What the containers of a service use; nothing when nothing is known of any.
+/// Usage of a service's containers; `None` without any metrics.
 pub(super) fn containers(views: &[ContainerView]) -> Option<Table> {
     let header = [
         "NAME",
@@ -82,7 +82,7 @@ pub(super) fn containers(views: &[ContainerView]) -> Option<Table> {
     (!table.is_empty()).then_some(table)
 }
 
-/// `400 MiB and 0.5 cores (suggested)`: what a person has set, else what is suggested.
+/// `400 MiB and 0.5 cores (suggested)`: set by a person, or else suggested.
 pub(super) fn critical(view: &ImageView) -> String {
     let suggested = view.suggested.unwrap_or_default();
     let cell = |set: Option<String>, suggested: Option<String>| {
@@ -104,7 +104,7 @@ pub(super) fn critical(view: &ImageView) -> String {
         .join(" and ")
 }
 
-/// What a container of it needs, and for how long that was measured.
+/// Learned footprint of a container, and the measured time.
 pub(super) fn footprint(view: &ImageView) -> String {
     let measured = span(Duration::from_millis(view.measured_ms));
     match &view.footprint {
@@ -139,10 +139,10 @@ pub(in crate::cli) fn images(views: &[ImageView]) -> Table {
     table
 }
 
-/// So much of a digest is enough to tell it from others.
+/// Length of a shortened digest, sufficient to distinguish it.
 const DIGEST: usize = 12;
 
-/// Past figures, one time a line. A machine has only memory and CPU.
+/// Past metrics, one time a line. A machine has only memory and CPU.
 pub(in crate::cli) fn history(view: &History) -> Table {
     let traffic = view
         .points
@@ -179,7 +179,7 @@ pub(in crate::cli) fn history(view: &History) -> Table {
     table
 }
 
-/// What happened, one event a line.
+/// Events, one a line.
 pub(in crate::cli) fn events(views: &[EventView]) -> Table {
     let mut table = Page::table(&["TIME", "CONTAINER", "INSTANCE", "EVENT"]);
     for it in views {
@@ -195,7 +195,7 @@ pub(in crate::cli) fn events(views: &[EventView]) -> Table {
 
 fn what(what: ContainerHappening) -> String {
     match what {
-        // What agents say when nobody can tell any more how it ended.
+        // The agent's code for an unknown end.
         ContainerHappening::Died {
             exit_code: -1,
             oom: false,

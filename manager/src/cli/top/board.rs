@@ -1,4 +1,4 @@
-//! What `top` shows: two tables under a heading, cut to the size of a terminal. Pure.
+//! Content of `top`: two tables under a heading, cut to the size of a terminal. Pure.
 
 use super::super::{
     args::Sort,
@@ -13,7 +13,7 @@ use micado_api::{
 use serde::Serialize;
 use std::cmp::Reverse;
 
-/// What the manager said.
+/// Answer of the manager.
 #[derive(Debug, Serialize)]
 pub(super) struct Seen {
     pub(super) at: Timestamp,
@@ -38,7 +38,7 @@ impl Board {
         }
     }
 
-    /// All of it.
+    /// The whole content.
     pub(super) fn page(self) -> Page {
         let [first, second] = self.heading;
         Page::default()
@@ -50,9 +50,8 @@ impl Board {
             .with(self.containers)
     }
 
-    /// The lines of a terminal of this size, `trouble` under the heading. Of what does not fit it
-    /// is said how much there is; machines get half of the lines at most when containers need the
-    /// others.
+    /// Lines for a terminal of this size, with `trouble` under the heading. The last line of a cut
+    /// table counts the rest. Machines get at most half of the lines if containers need the others.
     pub(super) fn fit(&self, trouble: Option<&str>, columns: usize, rows: usize) -> Vec<String> {
         let mut lines: Vec<String> = self
             .heading
@@ -85,7 +84,7 @@ fn text(table: &Table) -> Vec<String> {
         .collect()
 }
 
-/// So many of these lines, the last of which says how many more there are.
+/// Cuts to this many lines; the last one counts the rest.
 fn cut(mut lines: Vec<String>, room: usize, what: &str) -> Vec<String> {
     if lines.len() > room {
         let shown = room.saturating_sub(1);
@@ -137,8 +136,7 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Orders by what is used, most first, and by name where that is equal. Who is not measured comes
-/// last.
+/// Sorts by usage, highest first, and then by name. Entries without metrics come last.
 fn sorted<T>(
     views: &[T],
     sort: Sort,
@@ -224,7 +222,7 @@ fn containers(seen: &Seen, sort: Sort) -> Table {
         "NET IN/OUT PER S",
         "BLOCK IN/OUT PER S",
     ]);
-    // One that has just started is measured in a moment.
+    // One that has just started will be measured in a moment.
     let blind = |it: &ContainerView| {
         it.instance
             .as_ref()
@@ -260,7 +258,7 @@ fn containers(seen: &Seen, sort: Sort) -> Table {
     table
 }
 
-/// The cells of what is not measured, and should be when it is in use.
+/// Cells for missing metrics: marked as missing if it is in use.
 fn unmeasured(in_use: bool) -> [String; 4] {
     [
         if in_use {

@@ -1,5 +1,4 @@
-//! The terminal that `top` draws on: another screen than the one before, which comes back however
-//! we end.
+//! The alternate screen that `top` draws on; the previous one is restored however it ends.
 
 use super::{
     super::{page::moment, terminal::Raw},
@@ -7,18 +6,18 @@ use super::{
 };
 use std::io::{self, Write};
 
-/// To the alternate screen, without a cursor.
+/// Switches to the alternate screen, without a cursor.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
-/// The columns and rows of a terminal that does not tell: what all have had.
+/// Default columns and rows, for a terminal that does not report its size.
 const UNKNOWN: (u16, u16) = (80, 24);
 
-/// Our screen. Dropping it brings the one before back.
+/// The alternate screen. Dropping it restores the previous one.
 pub(super) struct Screen(Raw);
 
 impl Screen {
-    /// Nothing when there is no terminal.
+    /// `None` without a terminal.
     pub(super) fn take() -> io::Result<Option<Self>> {
         let Some(raw) = Raw::take()? else {
             return Ok(None);
@@ -42,7 +41,7 @@ impl Screen {
             )
         });
         let lines = board.fit(trouble.as_deref(), columns.into(), rows.into());
-        // Each line is wiped only behind what it says, so that nothing flickers.
+        // Each line is cleared only behind its text, to avoid flicker.
         let text = format!(
             "\x1b[H{}\x1b[J",
             lines
@@ -65,6 +64,6 @@ impl Drop for Screen {
 
 fn say(text: &str) {
     let mut out = io::stdout().lock();
-    // The terminal is gone if this fails.
+    // A failure means that the terminal is gone.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -1,5 +1,5 @@
-//! Carries out the core's calls on the real engine, brokers and registry. Every call ends, by
-//! time-out if need be.
+//! Executes the core's calls on the real engine, brokers and registry. Every call ends, at the
+//! latest by its time-out.
 
 use crate::{
     control::{Answer, Call},
@@ -15,41 +15,40 @@ use micado_cloudsetup::{Broker, BrokerError, Order};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
-/// A call that takes longer is given up; whether it was done is unknown then.
+/// Time-out of a call; its outcome is unknown after that.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Pushing an image may take this long.
+/// Time-out of a push of an image.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(1800);
-/// Reading the end of a log may take this long.
+/// Time-out of reading the end of a log.
 const LOG_TIMEOUT: Duration = Duration::from_secs(5);
-/// Lines of a log's end that are kept.
+/// Upper bound for the saved lines of a log.
 const LOG_LINES: u32 = 1000;
 
 /// Systems outside of the core that its calls go to.
 #[derive(Debug)]
 pub struct Effects {
-    /// Which cluster: part of every machine's name.
+    /// Cluster id, part of every machine's name.
     pub cluster: ClusterId,
-    /// Files that every machine is ordered with.
+    /// Configuration for the files of every ordered machine.
     pub join: JoinConfig,
-    /// The engine that runs the containers.
     pub engine: Arc<dyn Engine>,
     pub brokers: BTreeMap<CloudName, Arc<dyn Broker>>,
     pub registry: Arc<Registry>,
 }
 
-/// How a machine finds the manager and proves that it is the one that was ordered.
+/// Data by which a machine finds the manager and proves to be the ordered one.
 #[derive(Debug)]
 pub struct JoinConfig {
-    /// Where it trades its credential.
+    /// URL for the trade of its credential.
     pub url: String,
-    /// Who has signed the certificate that it finds there, PEM.
+    /// Certificate of the authority that signed the certificate at that URL, PEM.
     pub authority: String,
-    /// What its credential is made from.
+    /// Key of the credentials.
     pub key: Arc<CredentialKey>,
 }
 
 impl JoinConfig {
-    /// What the machine of this instance, with these labels, finds below `/etc/micado`.
+    /// Returns the files below `/etc/micado` of this instance's machine, with these labels.
     fn files(&self, instance: &InstanceId, labels: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
         let files = [
             (
@@ -162,7 +161,7 @@ impl Effects {
         MachineName::new(&self.cluster, instance).to_string()
     }
 
-    /// The order of a machine, with the files that it finds at boot.
+    /// Orders a machine, with the files that it finds at boot.
     #[allow(
         clippy::too_many_arguments,
         reason = "the parts of one call, taken apart by its match"
@@ -204,7 +203,7 @@ impl Effects {
         }
     }
 
-    /// The end of a log, or what could be had of it in time.
+    /// Reads the end of a log, as much as arrives in time.
     async fn log_tail(&self, name: &str) -> Result<String, EngineError> {
         let mut log = self.engine.logs(
             name,
@@ -222,7 +221,7 @@ impl Effects {
     }
 }
 
-/// The result, or a failure in these words when it does not come in time.
+/// Returns the result, or a failure with this message after the time-out.
 async fn within<T, E>(
     limit: Duration,
     work: impl Future<Output = Result<T, E>>,

@@ -1,7 +1,7 @@
-//! Fault points: named places where a debug build kills itself when the environment says so, so
-//! that tests can crash the manager at each of them.
+//! Fault points: named places where a debug build kills itself if the environment says so. Tests
+//! crash the manager at each of them.
 
-/// The place that kills, as `NAME:HIT`: the HIT-th time that NAME is reached (1 is the first).
+/// The place to die at, as `NAME:HIT`: the HIT-th time that NAME is reached (1 is the first).
 pub const FAULT: &str = "MICADO_FAULT";
 
 /// Dies here by SIGKILL if `MICADO_FAULT` names this place and hit. Nothing in release builds.

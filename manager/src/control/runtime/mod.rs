@@ -1,5 +1,4 @@
-//! The loop around the core: it feeds in what happens, and does what comes out, in order. It
-//! decides nothing.
+//! The loop around the core: feeds events in and executes actions in order. It decides nothing.
 
 mod calls;
 pub mod fault;
@@ -23,14 +22,14 @@ use std::{
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use watcher::Watcher;
 
-/// An event, and the core it is for: answers to the calls of a core that was dropped are dropped
-/// too, as in a crash.
+/// An event, and the life of the core that it is for. Answers to calls of a dropped core are
+/// dropped too, as in a crash.
 type Incoming = (u64, Event);
 
-/// Events that are handled together at most.
+/// Upper bound for events in one reconcile pass.
 const BATCH: usize = 1024;
 
-/// Upper bound for calls to the engine about Swarm services that run at once. Not measured yet.
+/// Upper bound for concurrent calls to the engine about Swarm services. Not measured yet.
 const ENGINE_CALLS: usize = 16;
 
 #[derive(Debug)]
@@ -43,7 +42,7 @@ pub struct Runtime {
     progress: broadcast::Sender<Progress>,
     waiting: HashMap<Ticket, oneshot::Sender<Result<Reply, ErrorBody>>>,
     engine_calls: Arc<Semaphore>,
-    /// Which core it is: rises each time one is made anew.
+    /// Number of the present core: rises each time one is made.
     life: u64,
 }
 
@@ -52,14 +51,14 @@ pub struct Runtime {
 pub struct Ticker(mpsc::Sender<()>);
 
 impl Ticker {
-    /// Ticks once. A tick that comes while another waits is dropped.
+    /// Ticks once. A tick is dropped if the previous one has not been handled.
     pub fn tick(&self) {
         let _ = self.0.try_send(());
     }
 }
 
 impl Runtime {
-    /// A loop on these parts, and the way to reach it.
+    /// A loop on these parts, and a handle to it.
     #[must_use]
     pub fn new(
         config: Config,
@@ -84,11 +83,11 @@ impl Runtime {
         )
     }
 
-    /// Runs until `stop` is true. `ticks` brings the turns of the safety net: see [`ticker`].
+    /// Runs until `stop` is true. `ticks` are the ticks of the safety net: see [`ticker`].
     ///
     /// # Errors
-    /// When the store cannot be loaded at the start, or later turns out to be another manager's or
-    /// of another schema. One that does not answer is asked again.
+    /// If the store cannot be loaded at the start, or later turns out to be another manager's or of
+    /// another schema. A store that does not answer is retried.
     pub async fn run(
         mut self,
         mut ticks: mpsc::Receiver<()>,
@@ -131,7 +130,7 @@ impl Runtime {
                 };
                 core = self.new_core(contents, &sender);
                 watcher.look(0, None);
-                // Before anything else is heard: an agent may be there again by then.
+                // Before any other input: meanwhile an agent may have reconnected.
                 let told = gone
                     .into_iter()
                     .flat_map(|instance| {
@@ -152,8 +151,8 @@ impl Runtime {
         }
     }
 
-    /// All that waits already, and a read that came after it: one reconcile pass and one commit for
-    /// all of them.
+    /// Collects all waiting events, up to the first read: they share one reconcile pass and one
+    /// commit.
     fn batch(
         &mut self,
         first: Event,
@@ -176,7 +175,7 @@ impl Runtime {
         (batch, None)
     }
 
-    /// The event that an input is; a read is none.
+    /// Converts an input into an event; a read is returned as the error.
     fn event(&mut self, input: Input) -> Result<Event, Read> {
         match input {
             Input::Request(ticket, request, answer) => {
@@ -188,8 +187,8 @@ impl Runtime {
         }
     }
 
-    /// The brain as the store has it; every cloud is asked at once, and what happened before is
-    /// called to mind.
+    /// Makes a core from the content of the store. Requests the list of every cloud, and replays
+    /// OOM kills from the history.
     fn new_core(&mut self, contents: Contents, sender: &mpsc::UnboundedSender<Incoming>) -> Core {
         self.life += 1;
         drop(sender.send((self.life, Event::Tick)));
@@ -201,8 +200,9 @@ impl Runtime {
         Core::new(self.config.clone(), contents, rand::random())
     }
 
-    /// What the store holds once it answers, and whose agents have gone; `None` when the manager is
-    /// to stop before. Nothing is decided meanwhile, and everybody who asks is told why.
+    /// Waits until the store answers, and returns its content and the instances that lost their
+    /// agents' connection meanwhile; `None` if the manager is stopped first. Nothing is decided
+    /// meanwhile, and requests are refused with the reason.
     async fn outage(
         &mut self,
         error: StoreError,
@@ -280,7 +280,7 @@ impl Runtime {
     }
 }
 
-/// A ticker and its ticks.
+/// Makes a ticker and its receiver.
 #[must_use]
 pub fn ticker() -> (Ticker, mpsc::Receiver<()>) {
     let (sender, receiver) = mpsc::channel(1);

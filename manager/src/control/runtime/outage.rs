@@ -1,5 +1,4 @@
-//! What the loop does while the store does not answer: asks it again, and tells everybody else why
-//! they are not served.
+//! Outage of the store: the loop retries it, and refuses requests with the reason meanwhile.
 
 use crate::{
     control::{Event, Input},
@@ -12,17 +11,18 @@ use std::{
 };
 use tokio::sync::{mpsc, watch};
 
-/// Before the store is first asked again, for one that fails for good, such as a full disk, is not
-/// to be asked without a pause.
+/// Pause before the first retry, so that a permanent failure, such as a full disk, causes no busy
+/// loop.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
-/// How many times longer pauses become while it does not answer.
+/// Upper bound for pauses, as a multiple of the first.
 const LONGEST: u32 = 5;
 
-/// What the store holds, once it says so, and whose agents went away meanwhile; `None` when `stop`
-/// came first. What is seen of the engine is old by then, and let go.
+/// Waits until the store can be loaded, and returns its content and the instances that lost their
+/// agents' connection meanwhile; `None` if `stop` came first. Observations of the engine are
+/// dropped, because they are outdated by then.
 ///
 /// # Errors
-/// When it is not a matter of time: the store is another manager's, or of another schema.
+/// If retrying is pointless: the store is another manager's, or of another schema.
 pub(super) async fn load_again(
     store: &dyn Store,
     mut error: StoreError,
@@ -71,8 +71,8 @@ fn refuse(input: Input, error: &StoreError, gone: &mut BTreeSet<InstanceId>) {
     match input {
         Input::Request(_, _, answer) => drop(answer.send(Err(refusal))),
         Input::Read(read) => read(Err(refusal)),
-        // What containers used, and who was killed for want of memory, is told again once the store
-        // answers. Of all else that an agent saw Swarm's own word tells.
+        // Use of containers and OOM kills are reported again once the store answers. The Swarm
+        // itself shows everything else that an agent reported.
         Input::Tell(event) => match *event {
             Event::Agent {
                 instance,
@@ -87,7 +87,7 @@ fn refuse(input: Input, error: &StoreError, gone: &mut BTreeSet<InstanceId>) {
     }
 }
 
-/// To whom an answer is owed that the store was to keep.
+/// Reply to requests with a commit in flight when the store failed: outcome unknown.
 pub(super) fn unsure(error: &StoreError) -> ErrorBody {
     ErrorBody::new(ErrorCode::Unavailable, error.to_string())
         .hint("whether it was done is not known: `micado list` shows it once the store answers")

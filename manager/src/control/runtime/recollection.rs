@@ -1,4 +1,4 @@
-//! What a new core cannot see and is told from what is kept: who was killed for want of memory.
+//! Replay of OOM kills from the history: a new core cannot observe them.
 
 use super::Incoming;
 use crate::{
@@ -9,11 +9,12 @@ use micado_api::agent::ContainerHappening;
 use std::{collections::HashSet, sync::Arc};
 use tokio::sync::mpsc;
 
-/// Events that are looked through, the latest: some megabytes. Of whose death was long ago, many a
-/// start of others has been told since.
+/// Number of the latest events that are read: some megabytes. A service with an older death has had
+/// many newer events since.
 const MOST: usize = 10_000;
 
-/// Tells the core of this life. It may have seen the engine, and heard of more, by then.
+/// Sends the kills to the core of this life, which may have observed the engine and received newer
+/// events by then.
 pub(super) async fn recollect(
     history: Arc<dyn History>,
     life: u64,
@@ -35,7 +36,7 @@ pub(super) async fn recollect(
     }
 }
 
-/// The last deaths of Swarm services that were for want of memory.
+/// Last deaths of Swarm services, if they were OOM kills.
 fn kills(latest_first: &[EventRecord]) -> impl Iterator<Item = &EventRecord> {
     let mut known = HashSet::new();
     let deaths = latest_first.iter().filter_map(|it| {

@@ -1,5 +1,5 @@
-//! Looks at the engine: whole when something changed or somebody asks, and often at the tasks that
-//! are in flight, for tasks have no events.
+//! Observes the engine: as a whole after changes or on request, and polls tasks in flight, because
+//! tasks have no events.
 
 use crate::{
     control::Event,
@@ -16,31 +16,31 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How often tasks in flight are looked at while something moves.
+/// Polling interval of tasks in flight while any of them changes.
 const POLL: Duration = Duration::from_millis(25);
-/// How often once nothing has moved for [`LIVELY`]: a task that is stuck would keep the engine
-/// busy.
+/// Polling interval once nothing has changed for [`LIVELY`], so that a stuck task does not keep the
+/// engine busy.
 const IDLE_POLL: Duration = Duration::from_millis(250);
 const LIVELY: Duration = Duration::from_secs(10);
-/// The first pause before a blind watcher looks again; doubles up to [`LONGEST_PAUSE`].
+/// First pause before a blind watcher retries; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest time without a whole look: the safety net under the deltas.
+/// Upper bound for the time between two whole observations: the safety net under the deltas.
 const WHOLE_EVERY: Duration = Duration::from_secs(60);
-/// More services than this are looked at by a whole look.
+/// Upper bound for services in a partial observation; more are observed as a whole.
 const PART: usize = 500;
 
-/// A look that the runtime asks for.
+/// A request for an observation.
 #[derive(Debug)]
 enum Ask {
-    /// A numbered look of the core, at these Swarm services or at everything.
+    /// A numbered observation for the core, of these Swarm services or of everything.
     Look(u64, Option<Vec<String>>),
-    /// A tick: a whole look if the last was long ago.
+    /// A tick: a whole observation if the last one is old.
     Tick,
 }
 
-/// How to steer the watcher, whose task ends when this is dropped.
+/// Control of the watcher. Dropping it ends the watcher's task.
 #[derive(Debug)]
 pub(super) struct Watcher {
     asks: mpsc::UnboundedSender<Ask>,
@@ -48,7 +48,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Starts to watch; observations come out of the receiver.
+    /// Starts the task; observations arrive at the receiver.
     pub(super) fn start(engine: Arc<dyn Engine>) -> (Self, mpsc::Receiver<Event>) {
         let (asks, asked) = mpsc::unbounded_channel();
         let (poll, polled) = watch::channel(BTreeSet::new());
@@ -69,17 +69,17 @@ impl Watcher {
         (Self { asks, poll }, seen)
     }
 
-    /// Looks at these Swarm services, or at everything.
+    /// Requests an observation of these Swarm services, or of everything.
     pub(super) fn look(&self, number: u64, services: Option<Vec<String>>) {
         drop(self.asks.send(Ask::Look(number, services)));
     }
 
-    /// Looks at everything if the last whole look was long ago.
+    /// Requests a whole observation if the last one is old.
     pub(super) fn tick(&self) {
         drop(self.asks.send(Ask::Tick));
     }
 
-    /// Polls the tasks of these Swarm services until told otherwise.
+    /// Polls the tasks of these Swarm services until the next call.
     pub(super) fn poll(&self, services: BTreeSet<String>) {
         self.poll.send_replace(services);
     }
@@ -88,26 +88,25 @@ impl Watcher {
 /// The state of the watcher's task.
 struct WatchTask {
     engine: Arc<dyn Engine>,
-    /// The engine answered the last whole look.
+    /// True if the engine answered the last whole observation.
     sees: bool,
-    /// Swarm ids of the services that were observed, by name. One that is gone stays until its tasks
-    /// are.
+    /// Swarm ids of observed services, by name. A removed one stays until its tasks are gone.
     ids: HashMap<String, String>,
-    /// Their tasks as last observed, by id.
+    /// Tasks as last observed, by id of their service.
     tasks: HashMap<String, Vec<SwarmTask>>,
-    /// The number of the last look that was asked for.
+    /// Number of the last requested observation.
     number: u64,
     sender: mpsc::Sender<Event>,
-    /// Before a blind watcher looks again.
+    /// Pause before a blind watcher retries.
     pause: Duration,
     whole_at: Instant,
-    /// When it last looked, whole or at a part.
+    /// Time of the last observation, whole or partial.
     looked: Instant,
-    /// When something last changed.
+    /// Time of the last change.
     moved: Instant,
 }
 
-/// The scope of one look.
+/// Scope of one observation.
 #[derive(Default)]
 struct Scope {
     whole: bool,
@@ -155,7 +154,7 @@ impl WatchTask {
         }
     }
 
-    /// Between two looks at the tasks that are polled.
+    /// Interval between two polls.
     fn pace(&self) -> Duration {
         if self.moved.elapsed() < LIVELY {
             POLL
@@ -164,7 +163,7 @@ impl WatchTask {
         }
     }
 
-    /// One look for all that is asked already: asks come in crowds.
+    /// Merges all waiting requests into one observation: they come in bursts.
     async fn asked(
         &mut self,
         mut ask: Ask,
@@ -192,7 +191,7 @@ impl WatchTask {
         }
     }
 
-    /// One look for all events that are there already.
+    /// Merges all waiting events into one observation.
     async fn heard(
         &mut self,
         mut event: EngineEvent,
@@ -203,7 +202,7 @@ impl WatchTask {
             match event {
                 EngineEvent::Lost(message) => return self.blind(message),
                 EngineEvent::Service { name } => drop(scope.services.insert(name)),
-                // What a node's change does to tasks has no events of its own.
+                // A node's change affects tasks, which have no events of their own.
                 EngineEvent::Connected | EngineEvent::Node { .. } => scope.whole = true,
             }
             match events.next().now_or_never() {
@@ -224,7 +223,7 @@ impl WatchTask {
             return self.look().await;
         }
         let (as_of, engine) = (self.number, self.engine.clone());
-        // Tasks first: then the service of every task is in the list that follows.
+        // List tasks first: then the service of every task is in the list that follows.
         let found = async {
             let tasks = engine.tasks(&names).await?;
             Ok::<_, crate::engine::EngineError>((engine.services(&names).await?, tasks))
@@ -254,7 +253,7 @@ impl WatchTask {
         })
     }
 
-    /// Everything. Only a whole look may fail.
+    /// Observes everything. Only a whole observation may fail.
     async fn look(&mut self) -> Event {
         let as_of = self.number;
         match self.engine.observe().await {
@@ -293,7 +292,7 @@ impl WatchTask {
         }
     }
 
-    /// The tasks of these services by id, an empty list for one that has none any more.
+    /// Tasks of these services by id, with an empty list for a service without any.
     fn tasks_of<'a>(
         &mut self,
         names: impl Iterator<Item = &'a String>,
@@ -319,7 +318,7 @@ impl WatchTask {
         by_service.into_iter().collect()
     }
 
-    /// The tasks of these services; `None` when nothing about them changed.
+    /// Polls the tasks of these services; `None` if nothing about them changed.
     async fn poll(&mut self, services: &BTreeSet<String>) -> Option<Event> {
         let names: Vec<String> = services.iter().cloned().collect();
         let Ok(fresh) = self.engine.tasks(&names).await else {
@@ -338,7 +337,7 @@ impl WatchTask {
         }
         self.moved = self.looked;
         Some(Event::Changed(Delta {
-            // It shows tasks only: no look that was asked for has come back with it.
+            // A poll shows tasks only, so it answers no requested observation.
             as_of: 0,
             tasks,
             ..Delta::default()

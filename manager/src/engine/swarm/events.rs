@@ -1,5 +1,4 @@
-//! The engine's events, for ever: a stream that reconnects by itself and loses nothing without
-//! saying so.
+//! Endless stream of the engine's events: it reconnects by itself and reports every gap.
 
 use crate::engine::{
     EngineError, EngineEvent,
@@ -20,12 +19,12 @@ use std::{collections::HashMap, pin::pin, time::Duration};
 
 type Messages = BoxStream<'static, Result<EventMessage, Error>>;
 
-/// The first pause between two attempts to connect; doubles up to [`LONGEST_PAUSE`].
+/// First pause between two attempts to connect; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Node and service events of this engine. A loss is told once, however many attempts to come back
-/// follow.
+/// Node and service events of this engine. An outage is reported once, however many attempts to
+/// reconnect follow.
 pub(super) fn events(docker: Docker) -> BoxStream<'static, EngineEvent> {
     let watch = Watch {
         docker,
@@ -43,9 +42,9 @@ struct Watch {
     docker: Docker,
     /// Present while connected.
     messages: Option<Messages>,
-    /// Before the next attempt to connect.
+    /// Pause before the next attempt to connect.
     pause: Duration,
-    /// Whether the present loss was told.
+    /// True once the present outage was reported.
     told: bool,
 }
 
@@ -81,7 +80,7 @@ impl Watch {
     }
 }
 
-/// The thing that an event is about; one that does not say is as good as a new connection.
+/// Converts an event. One without a subject is treated as a new connection.
 fn changed(message: EventMessage) -> EngineEvent {
     let actor = message.actor.unwrap_or_default();
     let name = actor.attributes.and_then(|mut known| known.remove("name"));
@@ -92,9 +91,9 @@ fn changed(message: EventMessage) -> EngineEvent {
     }
 }
 
-/// A stream that holds every event from before this returns. The engine answers a request for
-/// events before it has subscribed to them, so an answer proves nothing: the events are asked for
-/// from the engine's own time on, and it replays what it had by then.
+/// Opens a stream that contains every event from before this returns. The engine answers a request
+/// for events before it has subscribed to them, so an answer proves nothing. Therefore events are
+/// requested from the engine's own time on, and it replays those it had by then.
 async fn open(docker: &Docker) -> Result<Messages, EngineError> {
     let info = ask(|| "ask the engine for its time".to_owned(), docker.info()).await?;
     let options = EventsOptions {
@@ -106,8 +105,8 @@ async fn open(docker: &Docker) -> Result<Messages, EngineError> {
         until: None,
     };
     let mut messages: Messages = docker.events(Some(options)).boxed();
-    // A stream of this kind sends its request when it is first polled, and is silent until
-    // something happens: another call shows that the engine answers.
+    // Such a stream sends its request when it is first polled, and is silent until an event.
+    // Another call shows that the engine answers.
     let ping = pin!(ask(|| "ping the engine".to_owned(), docker.ping()));
     let first = match select(messages.next(), ping).await {
         Either::Left((first, _)) => Some(first),
@@ -125,7 +124,7 @@ async fn open(docker: &Docker) -> Result<Messages, EngineError> {
     }
 }
 
-/// `SECONDS.NANOSECONDS`, as the engine wants it.
+/// Converts a time to `SECONDS.NANOSECONDS`, as the engine wants it.
 fn unix_time(text: &str) -> Option<String> {
     let at: jiff::Timestamp = text.parse().ok()?;
     Some(format!("{}.{:09}", at.as_second(), at.subsec_nanosecond()))

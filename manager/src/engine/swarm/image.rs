@@ -1,5 +1,4 @@
-//! What is known of an image: asked of the manager's engine first, and then, through it, of the
-//! image's registry.
+//! Look-up of an image: in the manager's engine first, then, through it, in the image's registry.
 
 use crate::engine::{
     EngineError, ImageFacts,
@@ -9,14 +8,14 @@ use bollard::{Docker, errors::Error, models};
 use micado_api::{Platform, PortMapping, Protocol};
 use std::collections::BTreeSet;
 
-/// Where the engine looks for images whose name begins with no host.
+/// Registry of images without a host in their name.
 const DEFAULT_REGISTRY: &str = "docker.io";
 
-/// What is known of an image.
+/// Looks an image up.
 ///
 /// # Errors
-/// `Refused` for what is no image name, `NotFound` when neither has it, `Unavailable` when the
-/// engine does not answer.
+/// `Refused` for an invalid name, `NotFound` if neither has the image, `Unavailable` if the engine
+/// does not answer.
 pub(super) async fn facts(docker: &Docker, image: &str) -> Result<ImageFacts, EngineError> {
     check(image)?;
     let local = ask(
@@ -48,8 +47,7 @@ pub(super) async fn facts(docker: &Docker, image: &str) -> Result<ImageFacts, En
     }
 }
 
-/// What the image's registry says, in the engine's words. What the image exposes would have to be
-/// pulled to be known.
+/// Asks the image's registry. The exposed ports stay unknown: only a pull would show them.
 async fn distribution(docker: &Docker, image: &str) -> Result<ImageFacts, EngineError> {
     let asked = tokio::time::timeout(
         crate::engine::docker::LIMIT,
@@ -67,7 +65,8 @@ async fn distribution(docker: &Docker, image: &str) -> Result<ImageFacts, Engine
             }
             None => "it has no digest".to_owned(),
         },
-        // Without a status the engine itself failed to answer, and nothing is known of the image.
+        // Without a status the engine itself failed to answer, and the image's existence is
+        // unknown.
         Ok(Err(error))
             if status(&error).is_none() && !matches!(error, Error::RequestTimeoutError) =>
         {
@@ -96,7 +95,7 @@ fn platforms(listed: Vec<models::OciPlatform>) -> BTreeSet<Platform> {
 }
 
 /// The name becomes part of a path of the engine's API: only what may stand in an image name may
-/// reach it.
+/// Refuses characters that no image name has: the name becomes part of a path of the engine's API.
 fn check(image: &str) -> Result<(), EngineError> {
     let good =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@');
@@ -117,7 +116,7 @@ fn check(image: &str) -> Result<(), EngineError> {
     )))
 }
 
-/// The host part of an image name.
+/// Host part of an image name.
 fn registry_host(image: &str) -> &str {
     match image.split_once('/') {
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
@@ -125,7 +124,7 @@ fn registry_host(image: &str) -> &str {
     }
 }
 
-/// An image name without its tag and digest.
+/// Image name without its tag and digest.
 pub(crate) fn repository(image: &str) -> &str {
     let name = image.split_once('@').map_or(image, |(name, _)| name);
     match name.rsplit_once(':') {
@@ -134,7 +133,7 @@ pub(crate) fn repository(image: &str) -> &str {
     }
 }
 
-/// `80/tcp`, as image configurations write it.
+/// Parses `80/tcp`, as image configurations write it.
 fn exposed_port(text: &str) -> Option<PortMapping> {
     let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = match protocol {

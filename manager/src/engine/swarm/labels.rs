@@ -1,10 +1,10 @@
-//! The labels by which things in the Swarm say that they are ours, and what they are.
+//! Labels that mark objects in the Swarm as ours and describe them.
 
 pub(crate) use micado_api::labels::{CLUSTER, INSTANCE, PREFIX};
 
 /// On a service: the container's name.
 pub(crate) const CONTAINER: &str = "micado.container";
-/// On a service, or a volume that is not shared: the name of what `launch` made.
+/// On a service, or a volume that is not shared: the name of our service.
 pub(crate) const SERVICE: &str = "micado.service";
 /// On a volume: the name that its service, or all services, mount it by.
 pub(crate) const VOLUME: &str = "micado.volume";
@@ -14,11 +14,11 @@ pub(crate) const NODE: &str = "micado.node";
 pub(crate) const GENERATION: &str = "micado.generation";
 /// On a service: our records as JSON, `[Service, Container]`.
 pub(crate) const RECORDS: &str = "micado.records";
-/// On the Swarm: the addresses of the network that the advertised address is the gateway of.
+/// On the Swarm: addresses of the network with the advertised address as its gateway.
 pub(crate) const SUBNET: &str = "micado.subnet";
-/// On the Swarm: whether the manager made it, or found it.
+/// On the Swarm: made by the manager ([`MADE`]) or existing before ([`FOUND`]).
 pub(crate) const ORIGIN: &str = "micado.swarm";
-/// It was made by the manager, which keeps its heartbeat as it should be.
+/// Made by the manager, which keeps its heartbeat as configured.
 pub(crate) const MADE: &str = "made";
-/// It was there before, and its settings are its owner's.
+/// Existing before: its owner decides its settings.
 pub(crate) const FOUND: &str = "found";

@@ -1,4 +1,4 @@
-//! The lease on a Swarm's spec: taken at the start, renewed while the manager runs, and asked for
+//! The lease on a Swarm's spec: taken at the start, renewed while the manager runs, and checked
 //! before every change of the Swarm. The Swarm's version index makes each write compare-and-set.
 
 use super::ATTEMPTS;
@@ -11,19 +11,19 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Pause between two looks at somebody else's lease.
+/// Pause between two readings of a lease that another manager holds.
 const LOOK: Duration = Duration::from_millis(500);
-/// Pause before a renewal that failed is tried again.
+/// Pause before a failed renewal is retried.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A manager's wish to lead the cluster.
+/// A manager's claim to lead the cluster.
 #[derive(Debug, Clone)]
 pub struct Claim {
     /// Identity of the store.
     pub identity: String,
     /// Take the lease even while its holder is alive.
     pub take_over: bool,
-    /// How long the lease lasts without a renewal.
+    /// Duration of the lease without a renewal.
     pub lasts: Duration,
 }
 
@@ -49,7 +49,7 @@ pub struct Leadership {
     docker: Docker,
     lease: tokio::sync::Mutex<Lease>,
     lasts: Duration,
-    /// The lease is ours at least until `lasts` after this moment.
+    /// Begin of the time `lasts` in which the lease is certainly ours.
     renewed: Mutex<Instant>,
     lost: watch::Sender<Option<EngineError>>,
 }
@@ -64,7 +64,7 @@ impl Leadership {
         }
     }
 
-    /// Makes sure that the lease is held, renewing it first if it has run out meanwhile.
+    /// Makes sure that the lease is held, and renews it first if it has run out.
     pub(super) async fn ensure(&self) -> Result<(), EngineError> {
         if self.age() < self.lasts {
             return Ok(());
@@ -103,8 +103,7 @@ impl Leadership {
     }
 }
 
-/// Takes the lease. One that is another identity's is watched until it shows a sign of life or
-/// expires.
+/// Takes the lease. One of another identity is watched until it is renewed or expires.
 ///
 /// # Errors
 /// `Refused` while its holder is alive.
@@ -141,9 +140,8 @@ pub(super) async fn take(docker: &Docker, claim: &Claim) -> Result<Arc<Leadershi
     }
 }
 
-/// Begins to renew a lease that was just taken. A holder that it was taken from, and that may be
-/// alive, gets the time to notice: it looks at each renewal, and changes nothing once its lease has
-/// run out.
+/// Starts the renewal of a lease that was just taken. A previous holder that may be alive gets time
+/// to notice: it reads the lease at each renewal, and changes nothing once its lease has run out.
 async fn settle(
     docker: &Docker,
     claim: &Claim,
@@ -182,7 +180,7 @@ async fn settle(
     leadership
 }
 
-/// Renews the lease three times while it lasts, until it is lost or nobody needs it any more.
+/// Renews the lease three times in its duration, until it is lost or dropped.
 async fn keep(leadership: Weak<Leadership>) {
     let Some(pause) = leadership.upgrade().map(|it| it.lasts / 3) else {
         return;
@@ -233,7 +231,7 @@ impl Found {
         self.spec.labels.as_ref().and_then(Lease::read)
     }
 
-    /// Puts the lease there; `false` when somebody else changed the Swarm in between.
+    /// Writes the lease; `false` if the Swarm was changed by somebody else in between.
     async fn write(self, docker: &Docker, lease: &Lease) -> Result<bool, EngineError> {
         let mut spec = self.spec;
         lease.write(spec.labels.get_or_insert_default());

@@ -37,26 +37,27 @@ use futures_util::{
 use micado_api::ClusterId;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-/// Which engine, and what to make of it.
+/// Address of the engine, and settings for its Swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SwarmConfig {
-    /// Where the engine is: `unix:///PATH` or `tcp://HOST:PORT`.
+    /// `unix:///PATH` or `tcp://HOST:PORT`.
     pub endpoint: String,
-    /// The address that the machines reach this engine at; `None` lets the engine choose, and this
-    /// host's own outward address where it cannot. Only for an engine that is not in a Swarm yet.
+    /// Address under which machines reach this engine. With `None`, the engine chooses; if it
+    /// cannot, this host's own outward address is used. Only for an engine that is not in a Swarm
+    /// yet.
     pub advertise: Option<String>,
-    /// The cluster that the Swarm must be; `None` takes the one that it is.
+    /// Cluster that the Swarm must be; `None` accepts any.
     pub wanted: Option<ClusterId>,
-    /// The id that a Swarm without one gets when none is wanted.
+    /// Id for a Swarm without one if none is wanted.
     pub fresh: ClusterId,
-    /// The addresses of the containers' overlay network when it is first made, one per container.
-    /// It must overlap with no network of the machines.
+    /// Addresses of the containers' overlay network when it is first made, one per container. It
+    /// must overlap with no network of the machines.
     pub subnet: String,
-    /// The addresses of the network that the advertised address is the gateway of, if it is one of
-    /// a `local` cloud. A Swarm that is made remembers them: see [`Present::subnet`].
+    /// Addresses of the network with the advertised address as its gateway, if it is one of a
+    /// `local` cloud. A new Swarm remembers them: see [`Present::subnet`].
     pub gateway_of: Option<String>,
-    /// Between two words of a node, in a Swarm that the manager made: one that misses three is
-    /// down. Whole seconds.
+    /// Heartbeat of nodes in a Swarm that the manager made: a node that misses three is down. Whole
+    /// seconds.
     pub heartbeat: Duration,
 }
 
@@ -83,29 +84,29 @@ pub struct Swarm {
     docker: Docker,
     cluster: ClusterId,
     heartbeat: Duration,
-    /// Without one, changes are not guarded.
+    /// `None`: changes are not guarded by a lease.
     lease: Option<Arc<Leadership>>,
 }
 
-/// The overlay network that all containers of a cluster are on.
+/// Name of the overlay network of all containers of a cluster.
 #[must_use]
 pub fn network_name(cluster: &ClusterId) -> String {
     format!("micado-{cluster}")
 }
 
-/// Attempts to change a node that somebody else changes at the same time.
+/// Upper bound for attempts to change a node that somebody else changes at the same time.
 const ATTEMPTS: u32 = 5;
 
-/// Names that a filter may have; each is 64 bytes, and an address may have some 65,000.
+/// Upper bound for names in a filter. Each has 64 bytes, and a URL may have some 65,000.
 const NAMES: usize = 100;
 
 impl Swarm {
-    /// Reaches the engine, makes it a Swarm manager if it is in no Swarm, settles which cluster the
-    /// Swarm is, and makes the cluster's network. All of it may be repeated; what is there is used.
+    /// Connects to the engine, makes it a Swarm manager if it is in no Swarm, determines the
+    /// Swarm's cluster, and makes the cluster's network. All steps are idempotent.
     ///
     /// # Errors
-    /// `Refused` when the engine is too old or new, a worker of another Swarm, another cluster, or
-    /// needs an advertise address; `Unavailable` when it does not answer.
+    /// `Refused` if the engine is too old or new, a worker of another Swarm, of another cluster, or
+    /// needs an advertise address; `Unavailable` if it does not answer.
     pub async fn connect(config: &SwarmConfig) -> Result<Self, EngineError> {
         let docker = docker::connect(&config.endpoint).await?;
         setup::become_manager(&docker, config).await?;
@@ -119,7 +120,7 @@ impl Swarm {
         })
     }
 
-    /// The Swarm that the engine already manages, if any. Changes nothing.
+    /// Returns the Swarm that the engine already manages, if any. Changes nothing.
     ///
     /// # Errors
     /// As [`Swarm::connect`].
@@ -128,8 +129,8 @@ impl Swarm {
         setup::present(&docker, endpoint).await
     }
 
-    /// Takes the lease of the Swarm that the engine manages. One that is another identity's is
-    /// watched until it shows a sign of life or expires.
+    /// Takes the lease of the Swarm that the engine manages. One of another identity is watched
+    /// until it is renewed or expires.
     ///
     /// # Errors
     /// `Refused` while another manager holds it; else as [`Swarm::connect`].
@@ -137,7 +138,7 @@ impl Swarm {
         lease::take(&docker::connect(endpoint).await?, claim).await
     }
 
-    /// The same Swarm, changed only while this lease is held.
+    /// Guards changes of this Swarm by this lease.
     #[must_use]
     pub fn led(self, lease: Arc<Leadership>) -> Self {
         Self {
@@ -154,29 +155,27 @@ impl Swarm {
         }
     }
 
-    /// Which cluster this Swarm is.
     #[must_use]
     pub fn cluster(&self) -> &ClusterId {
         &self.cluster
     }
 
-    /// The heartbeat that the Swarm had when it was connected to: its owner's, if it was there
-    /// before us.
+    /// Heartbeat of the Swarm when it was connected to: its owner's, if the Swarm existed before.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
         self.heartbeat
     }
 
-    /// The engine itself, for what is no business of Swarm's.
+    /// The engine itself, for calls outside of Swarm.
     #[must_use]
     pub fn docker(&self) -> &Docker {
         &self.docker
     }
 
-    /// The address that machines reach this engine at, as the Swarm has it.
+    /// Returns the address under which machines reach this engine, as the Swarm has it.
     ///
     /// # Errors
-    /// `Unavailable` when the engine does not answer or has no address.
+    /// `Unavailable` if the engine does not answer or has no address.
     pub async fn address(&self) -> Result<String, EngineError> {
         let info = ask(
             || "ask the engine for its Swarm address".to_owned(),
@@ -194,8 +193,8 @@ impl Swarm {
         })
     }
 
-    /// One attempt at changing a node's availability; `false` when somebody else changed the node
-    /// in between.
+    /// Tries once to change a node's availability; `false` if somebody else changed the node in
+    /// between.
     async fn try_set_active(
         &self,
         node: &str,
@@ -233,7 +232,7 @@ impl Swarm {
         }
     }
 
-    /// The services of this cluster; with names, those whose name begins with one of them.
+    /// Lists services of this cluster; with names, those with a name that begins with one of them.
     async fn list_services(
         &self,
         names: Option<Vec<String>>,
@@ -271,8 +270,8 @@ impl Swarm {
 
 #[async_trait::async_trait]
 impl Engine for Swarm {
-    /// Tasks first: then every task of ours that is listed has its service and its node in the
-    /// lists that follow.
+    /// Lists tasks first: then every listed task of ours has its service and its node in the lists
+    /// that follow.
     async fn observe(&self) -> Result<Observation, EngineError> {
         let tasks = self.list_tasks(None).await?;
         let services = self.list_services(None);
@@ -295,7 +294,7 @@ impl Engine for Swarm {
     async fn services(&self, names: &[String]) -> Result<Vec<SwarmService>, EngineError> {
         let mut found = Vec::new();
         for names in names.chunks(NAMES) {
-            // The engine takes a name for the beginning of one.
+            // The engine's filter matches prefixes of names.
             let named = self.list_services(Some(names.to_vec())).await?;
             found.extend(
                 named
@@ -319,9 +318,9 @@ impl Engine for Swarm {
         }
     }
 
-    /// By the tasks' own names (`SERVICE.SLOT.ID`): to filter by service fails whole when one of
-    /// them is gone. Of many services all tasks come, those of others too: the names would not fit
-    /// into one address, and tasks themselves do not carry them.
+    /// Filters by the tasks' own names (`SERVICE.SLOT.ID`), because a filter by service fails
+    /// completely if one of them is gone. For many services all tasks are listed, also those of
+    /// others: the names would not fit into one URL, and tasks themselves do not carry our labels.
     async fn tasks(&self, services: &[String]) -> Result<Vec<SwarmTask>, EngineError> {
         if services.is_empty() {
             return Ok(Vec::new());
@@ -354,8 +353,8 @@ impl Engine for Swarm {
         let what = format!("make the Swarm service of `{}`", container.name);
         match made {
             Ok(Ok(_)) => Ok(()),
-            // The name is derived from the container and the generation, so what has it is the same
-            // service.
+            // The name is derived from the container and the generation, so a service with this
+            // name is the same one.
             Ok(Err(error)) if status(&error) == Some(409) => Ok(()),
             Ok(Err(error)) => Err(explain(&what, &error)),
             Err(_) => Err(EngineError::Unavailable(format!(
@@ -414,8 +413,8 @@ impl Engine for Swarm {
             if ended {
                 return None;
             }
-            // A log that is followed may be silent for ever; one that is only read waits for
-            // nothing but a node that does not answer.
+            // A followed log may be silent for ever; any other is delayed only by a node that does
+            // not answer.
             let next = if follow {
                 Ok(lines.next().await)
             } else {
@@ -466,7 +465,7 @@ fn logs_options(options: &LogOptions) -> LogsOptions {
     }
 }
 
-/// What is not there need not be removed.
+/// Takes the removal of a missing object for success.
 fn gone(removed: Result<(), EngineError>) -> Result<(), EngineError> {
     match removed {
         Err(EngineError::NotFound(_)) => Ok(()),

@@ -1,4 +1,4 @@
-//! Making an engine ready: a Swarm manager, a cluster with an id, and the network that its
+//! Preparation of an engine: a Swarm manager, a cluster with an id, and the network that its
 //! containers share.
 
 use super::{SwarmConfig, labels, network_name};
@@ -44,7 +44,7 @@ pub(super) async fn become_manager(
     Ok(())
 }
 
-/// Whether the engine manages a Swarm (`false`: it is in none).
+/// Returns true if the engine manages a Swarm, false if it is in none.
 fn is_manager(endpoint: &str, swarm: &SwarmInfo) -> Result<bool, EngineError> {
     match swarm.local_node_state {
         None | Some(LocalNodeState::EMPTY | LocalNodeState::INACTIVE) => Ok(false),
@@ -69,7 +69,7 @@ fn is_manager(endpoint: &str, swarm: &SwarmInfo) -> Result<bool, EngineError> {
 }
 
 /// Makes a Swarm. An engine with several addresses refuses to choose; then this host's outward
-/// address is taken, if it is one of those that the engine names.
+/// address is used, if it is one of those that the engine names.
 async fn init(docker: &Docker, config: &SwarmConfig) -> Result<(), EngineError> {
     match try_init(docker, config, config.advertise.as_deref()).await {
         Err(EngineError::Refused(text) | EngineError::Unavailable(text))
@@ -122,8 +122,8 @@ async fn try_init(
     .map(drop)
 }
 
-/// The address that this host would send from to reach the world. Nothing is sent: a datagram
-/// socket only looks the route up.
+/// Address from which this host would send to the internet. Nothing is sent: a datagram socket only
+/// looks the route up.
 fn outward_address() -> Option<IpAddr> {
     // From the range reserved for documentation: routed like any other public address.
     let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
@@ -140,14 +140,14 @@ fn names_address(text: &str, address: &str) -> bool {
 /// A Swarm that the engine manages already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Present {
-    /// The cluster that it is labelled as.
+    /// Cluster id in its labels.
     pub cluster: Option<ClusterId>,
-    /// The addresses that the network of the `local` cloud must have: machines reach the manager at
-    /// its gateway. `None` where the Swarm's address is another one.
+    /// Required addresses of the network of the `local` cloud: machines reach the manager at its
+    /// gateway. `None` if the Swarm's address is another one.
     pub subnet: Option<String>,
 }
 
-/// The Swarm that the engine manages; `None` when it is in none.
+/// Returns the Swarm that the engine manages; `None` if it is in none.
 pub(super) async fn present(
     docker: &Docker,
     endpoint: &str,
@@ -169,12 +169,11 @@ pub(super) async fn present(
     }))
 }
 
-/// The cluster that the Swarm is, and its heartbeat. A Swarm that is no cluster yet becomes the one
-/// that is wanted, or else a fresh one; the heartbeat of one that the manager made becomes the one
-/// that is wanted.
+/// Determines the Swarm's cluster and its heartbeat. A Swarm that is no cluster yet becomes the
+/// wanted one, or else a fresh one. A Swarm that the manager made gets the configured heartbeat.
 ///
 /// # Errors
-/// `Refused` when the Swarm is another cluster than the one that is wanted.
+/// `Refused` if the Swarm is another cluster than the wanted one.
 pub(super) async fn settle(
     docker: &Docker,
     config: &SwarmConfig,
@@ -213,7 +212,7 @@ pub(super) async fn settle(
             dispatcher: dispatcher(period),
             ..spec
         };
-        // The version makes this fail when another manager changed the Swarm in between.
+        // The version makes this fail if another manager changed the Swarm in between.
         let update = docker.update_swarm(
             changed,
             UpdateSwarmOptions {
@@ -230,14 +229,14 @@ pub(super) async fn settle(
     Ok((cluster, period))
 }
 
-/// Whether the manager made the Swarm, and said so.
+/// Returns true if the manager made the Swarm, according to its label.
 fn is_ours(labels: &HashMap<String, String>) -> bool {
     labels
         .get(labels::ORIGIN)
         .is_some_and(|origin| origin == labels::MADE)
 }
 
-/// What engines take when nobody says otherwise.
+/// The engine's default.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
 
 fn heartbeat(spec: &SwarmSpec) -> Duration {
@@ -270,7 +269,7 @@ fn settled(present: &str, wanted: Option<&ClusterId>) -> Result<ClusterId, Engin
     }
 }
 
-/// The network of the cluster's containers, made once.
+/// Makes the network of the cluster's containers, once.
 pub(super) async fn make_network(
     docker: &Docker,
     cluster: &ClusterId,
@@ -309,7 +308,7 @@ pub(super) async fn make_network(
     )
     .await
     {
-        // Made by another manager a moment ago.
+        // Another manager has just made it.
         Err(EngineError::Refused(text)) if text.contains("already exists") => Ok(()),
         other => other.map(drop),
     }

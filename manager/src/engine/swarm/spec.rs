@@ -1,5 +1,5 @@
-//! The Swarm service of a copy, built from our own records every time, and never from an
-//! inspected one.
+//! The Swarm service of a copy, built from our own records every time, and never from an inspected
+//! one.
 
 use super::{labels, template};
 use crate::{
@@ -19,16 +19,16 @@ use std::collections::HashMap;
 
 const SECOND: i64 = 1_000_000_000;
 
-/// How long a process may take to end by itself once told to stop.
+/// Time for a process to end by itself after a stop signal, before SIGKILL.
 const GRACE: i64 = 10 * SECOND;
 
-/// The pause before a process that died is started again.
+/// Pause before a process that died is restarted.
 const RESTART_DELAY: i64 = SECOND;
 
-/// Room for logs per container: two files of this size.
+/// Size of a log file; each container has at most two.
 const LOG_FILE: &str = "10m";
 
-/// The whole service of one copy, pinned to a node.
+/// Builds the service of one copy, pinned to a node.
 ///
 /// # Errors
 /// `Refused` while the service's `pull` is unknown: no node could run it.
@@ -90,8 +90,8 @@ pub(super) fn service_spec(
     })
 }
 
-/// Everything a manager needs to know the copy again; on the service only, so that nothing
-/// inside the container can read it.
+/// Labels by which a manager recognises the copy. They are on the service only, so that nothing
+/// inside the container can read them.
 fn service_labels(
     cluster: &ClusterId,
     service: &Service,
@@ -146,7 +146,7 @@ fn container_spec(
         mounts: Some(spec.volumes.iter().map(mount).collect())
             .filter(|mounts: &Vec<_>| !mounts.is_empty()),
         stop_grace_period: Some(GRACE),
-        // Images rarely expect to be process 1: reap their orphans and pass signals on.
+        // Most images are not made to run as process 1: an init reaps orphans and forwards signals.
         init: Some(true),
         ..Default::default()
     }
@@ -185,8 +185,8 @@ fn resources(service: &Service) -> TaskSpecResources {
     }
 }
 
-/// A volume under the name that is its service's alone, or the cluster's if it is shared. The
-/// labels say whose it is: it outlives the container.
+/// A volume under its service's name, or the cluster's if it is shared. Labels name its owner,
+/// because it outlives the container.
 fn mount(cluster: &ClusterId, service: &Service, volume: &VolumeMount) -> Mount {
     let owner = (!volume.shared).then(|| (labels::SERVICE, service.name.as_str()));
     let labels = [
@@ -227,7 +227,7 @@ fn port(port: &PortMapping) -> EndpointPortConfig {
     }
 }
 
-/// The container's name as a host name, hashed only when it is too long for one.
+/// The container's name as a host name, hashed only if it is too long.
 fn host_name(container: &Container) -> String {
     let label = host_label(container.name.as_str());
     if label.len() <= 63 {
@@ -244,7 +244,7 @@ pub(super) mod tests {
         ContainerName, InstanceId, Location, MemoryBytes, NanoCpus, Resources, Timestamp,
     };
 
-    /// A service with everything set, one container of it, and its placement.
+    /// A service with every field set, one container of it, and its placement.
     pub(in crate::engine::swarm) fn sample() -> (ClusterId, Service, Container, Copy) {
         let spec = micado_api::ServiceSpec {
             image: "web:1".to_owned(),
@@ -375,7 +375,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Every text of a service spec, with its place in it.
+    /// Collects every text of a service spec, with its path.
     fn texts(place: &str, value: &serde_json::Value, found: &mut Vec<(String, String)>) {
         use serde_json::Value;
         match value {
@@ -388,7 +388,7 @@ pub(super) mod tests {
         }
     }
 
-    /// The fields that Swarm expands (swarmkit, `template/expand.go`).
+    /// Fields that Swarm expands (swarmkit, `template/expand.go`).
     const EXPANDED: [&str; 6] = [
         ".ContainerSpec.Env",
         ".ContainerSpec.Hostname",

@@ -2,12 +2,12 @@
 //! source and target, volume labels, the host name, network aliases (swarmkit,
 //! `template/expand.go`). Unescaped, `{{.Service.Labels}}` would show a container our records.
 
-/// The template that expands to this text, whatever it holds.
+/// Returns a template that expands to exactly this text.
 pub(super) fn literal(text: &str) -> String {
     text.replace("{{", r#"{{"{{"}}"#)
 }
 
-/// A variable as Swarm expands it: the value only, never the key.
+/// Escapes a variable the way Swarm expands it: the value only, never the key.
 pub(super) fn variable(pair: &str) -> String {
     match pair.split_once('=') {
         Some((key, value)) => format!("{key}={}", literal(value)),
@@ -20,8 +20,8 @@ pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What Go's text/template makes of a template whose only actions are string literals;
-    /// `None` for any other action, one that would reach data.
+    /// Expands a template that contains only string literals as actions, as Go's text/template
+    /// does; `None` for any other action, which would read data.
     pub(in crate::engine::swarm) fn expanded(template: &str) -> Option<String> {
         let (mut output, mut rest) = (String::new(), template);
         while let Some((text, action)) = rest.split_once("{{") {

@@ -1,10 +1,10 @@
-//! The Swarm's worker token: what machines join with, and how it is made anew.
+//! The Swarm's worker token: reading and rotation.
 
 use super::ATTEMPTS;
 use crate::engine::{EngineError, JoinFacts, docker::ask};
 use bollard::{Docker, query_parameters::UpdateSwarmOptions};
 
-/// The managers' addresses and the token that is good at present.
+/// Returns the managers' addresses and the valid token.
 pub(super) async fn facts(docker: &Docker) -> Result<JoinFacts, EngineError> {
     let info = ask(
         || "ask the engine for the Swarm's managers".to_owned(),
@@ -33,7 +33,7 @@ pub(super) async fn facts(docker: &Docker) -> Result<JoinFacts, EngineError> {
     }
 }
 
-/// Makes the token anew. Nothing else of the Swarm is changed.
+/// Rotates the token. Nothing else of the Swarm is changed.
 pub(super) async fn rotate(docker: &Docker) -> Result<(), EngineError> {
     for _ in 0..ATTEMPTS {
         if try_rotate(docker).await? {
@@ -45,7 +45,7 @@ pub(super) async fn rotate(docker: &Docker) -> Result<(), EngineError> {
     )))
 }
 
-/// One attempt; `false` when somebody else changed the Swarm in between.
+/// Tries once; `false` if somebody else changed the Swarm in between.
 async fn try_rotate(docker: &Docker) -> Result<bool, EngineError> {
     let swarm = ask(|| "look at the Swarm".to_owned(), docker.inspect_swarm()).await?;
     let version = swarm

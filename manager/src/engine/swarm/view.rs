@@ -1,5 +1,5 @@
-//! What the engine answers, as what the manager sees. Anything may be missing in an answer; nothing
-//! here fails for it.
+//! Conversion of the engine's answers into observations. Any field of an answer may be missing;
+//! that is no error here.
 
 use super::labels;
 use crate::engine::{SwarmNode, SwarmService, SwarmTask, TaskState};
@@ -13,7 +13,7 @@ use micado_api::{
 };
 use std::collections::{BTreeSet, HashMap};
 
-/// A node; one without an id is none.
+/// Converts a node; `None` without an id.
 pub(super) fn node(cluster: &ClusterId, node: models::Node) -> Option<SwarmNode> {
     let description = node.description.unwrap_or_default();
     let engine = description
@@ -21,7 +21,7 @@ pub(super) fn node(cluster: &ClusterId, node: models::Node) -> Option<SwarmNode>
         .and_then(|engine| engine.labels)
         .unwrap_or_default();
     let status = node.status.unwrap_or_default();
-    // A manager that leads knows itself as 0.0.0.0; the address that it advertises is the true one.
+    // A leading manager reports itself as 0.0.0.0; its advertised address is the true one.
     let advertised = node
         .manager_status
         .as_ref()
@@ -58,8 +58,7 @@ pub(super) fn node(cluster: &ClusterId, node: models::Node) -> Option<SwarmNode>
     })
 }
 
-/// A service of this cluster; `None` for any other, and for one that does not say what it stands
-/// for.
+/// Converts a service of this cluster; `None` for any other, and for one without complete labels.
 pub(super) fn service(cluster: &ClusterId, service: models::Service) -> Option<SwarmService> {
     let id = service.id?;
     let spec = service.spec?;
@@ -94,7 +93,7 @@ fn said(labels: &HashMap<String, String>) -> Option<(ContainerName, InstanceId, 
     Some((container, instance, generation))
 }
 
-/// A task; one without an id is none.
+/// Converts a task; `None` without an id.
 pub(super) fn task(task: models::Task) -> Option<SwarmTask> {
     use models::TaskState as Swarm;
     let status = task.status.unwrap_or_default();
@@ -156,14 +155,14 @@ fn class(state: Option<models::TaskState>) -> TaskState {
     }
 }
 
-/// The error if there is one; else, unless it simply runs, the engine's word for what it is at.
+/// The task's error, if any; else the engine's text for its state, unless it is running.
 fn message(state: TaskState, status: &TaskStatus) -> Option<String> {
     let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     said(&status.err).or_else(|| said(&status.message).filter(|_| state != TaskState::Running))
 }
 
-/// A moment as nanoseconds: Swarm's own version counter rises with every *change*, so an old task
-/// that changes last would seem the newest.
+/// A creation time in nanoseconds. Swarm's own version counter rises with every *change*, so an old
+/// task that changes last would seem the newest.
 fn nanoseconds(created: &str) -> u64 {
     created
         .parse::<jiff::Timestamp>()
@@ -184,7 +183,7 @@ fn resources(resources: Option<&ResourceObject>) -> Resources {
     }
 }
 
-/// Each once, though engines list a port for IPv4 and IPv6.
+/// Ports without duplicates: engines list a port for IPv4 and IPv6.
 fn ports(ports: Vec<EndpointPortConfig>) -> Vec<PortMapping> {
     let unique: BTreeSet<_> = ports.into_iter().filter_map(port).collect();
     unique.into_iter().collect()

@@ -1,4 +1,4 @@
-//! What every store must do with events.
+//! Guarantees of every store for events.
 
 use super::{Home, put, recently, setting};
 use crate::clock;
@@ -11,7 +11,7 @@ use micado_core::metrics::{
 };
 use std::time::{Duration, Instant};
 
-/// What happened to `SERVICE.1` on an instance, so many milliseconds after [`recently`].
+/// An event of `SERVICE.1` on an instance, this many milliseconds after [`recently`].
 pub fn event(instance: &str, service: &str, ms: u64, what: ContainerHappening) -> EventRecord {
     let placed = Placed {
         swarm_service: format!("c-{service}"),
@@ -29,7 +29,7 @@ pub fn event(instance: &str, service: &str, ms: u64, what: ContainerHappening) -
     }
 }
 
-/// All, oldest first.
+/// All events, oldest first.
 pub async fn all_events(history: &dyn History) -> Vec<EventRecord> {
     history
         .recall_events(&RecallEvents::any(Order::OldestFirst, usize::MAX))
@@ -57,8 +57,8 @@ pub async fn no_events_are_no_error<H: Home>() {
 pub async fn events_come_back_in_order_from_either_end<H: Home>() {
     let home = H::fresh().await;
     let history = home.history().await;
-    // Of the same moment: by instance, and then by word. Such that a shorter number, or a longer
-    // name, would be sorted before.
+    // Events of the same time are ordered by instance, and then by kind. Chosen so that a shorter
+    // number, or a longer name, would be sorted before.
     let wanted = [
         event("a", "alice_web", 9, Started),
         event("a", "alice_web", 10, DIED),
@@ -117,7 +117,7 @@ pub async fn an_event_that_is_written_again_is_the_same<H: Home>() {
         .await
         .expect("recorded");
     assert_eq!(all_events(&*history).await, events);
-    // Each part of what one is told by makes another one.
+    // Each part of the identity distinguishes events.
     let other_id = EventRecord {
         engine_id: "ffff".into(),
         ..events[0].clone()
@@ -213,7 +213,7 @@ pub async fn only_events_that_are_asked_for_are_recalled<H: Home>() {
     }
 }
 
-/// As many as a large cluster tells in a bad minute.
+/// As many as a large cluster reports in a bad minute.
 pub async fn many_events_at_once<H: Home>() {
     let home = H::fresh().await;
     let history = home.history().await;
@@ -288,7 +288,7 @@ pub async fn the_instances_that_points_are_kept_of_are_known<H: Home>() {
     );
 }
 
-/// An event that is as old as they are kept for, and so much older.
+/// An event at the end of its retention, and this much older.
 pub fn old_event(instance: &str, older: Duration) -> EventRecord {
     EventRecord {
         at: Timestamp(

@@ -1,4 +1,4 @@
-//! What every store must do with points.
+//! Guarantees of every store for points.
 
 use super::{Home, put, setting};
 use crate::clock;
@@ -8,8 +8,8 @@ use micado_core::metrics::{
 };
 use std::time::{Duration, Instant};
 
-/// A moment that no store has let go of yet: half an hour ago, at the beginning of a minute. The
-/// same all through a test.
+/// A time within every retention: half an hour ago, at the beginning of a minute. Constant during a
+/// test run.
 pub fn recently() -> Timestamp {
     thread_local! {
         static BEGUN: u64 = clock::now().0;
@@ -18,7 +18,7 @@ pub fn recently() -> Timestamp {
     Timestamp(at - at % 60_000)
 }
 
-/// A point with these containers, of which each has other figures.
+/// A point with these containers, each with other values.
 pub fn point(instance: &str, resolution: Resolution, at: Timestamp, containers: &[&str]) -> Point {
     let machine = MachinePoint {
         measured_ms: 2000,
@@ -67,7 +67,7 @@ fn all(series: Series) -> Recall {
     }
 }
 
-/// All that is kept of an instance.
+/// Query for all points of an instance.
 pub fn all_of(instance: &str, resolution: Resolution) -> Recall {
     Recall {
         resolution,
@@ -101,7 +101,7 @@ pub async fn no_points_are_no_error<H: Home>() {
 pub async fn points_come_back_by_time_and_then_by_instance<H: Home>() {
     let home = H::fresh().await;
     let history = home.history().await;
-    // Also such that a shorter number, or a later minute, would be sorted before.
+    // Includes times of which a shorter number, or a later minute, would be sorted before.
     let times = [0, 2, 900, 10_000, 59_999, 60_000, 1_200_000];
     let at = |ms| Timestamp(recently().0 + ms);
     let of = |ms, instances: &[&str]| {
@@ -201,7 +201,7 @@ pub async fn only_what_is_asked_for_is_recalled<H: Home>() {
     let home = H::fresh().await;
     let history = home.history().await;
     let begin = recently().0;
-    // It moves from one instance to the other.
+    // The container moves from one instance to the other.
     let moved = |mut point: Point| {
         point.containers.remove("alice_web.1");
         point
@@ -344,7 +344,8 @@ pub async fn points_of_any_shape<H: Home>() {
     }
 }
 
-/// As many as the agents of a large cluster tell in ten seconds: of a thousand instances one each.
+/// As many as the agents of a large cluster report in ten seconds: one of each of a thousand
+/// instances.
 pub async fn many_points_at_once<H: Home>() {
     let home = H::fresh().await;
     let history = home.history().await;

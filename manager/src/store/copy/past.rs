@@ -1,29 +1,28 @@
-//! Copies what was: points and events, in pieces, so that a large past takes no more memory than a
-//! short one.
+//! Copies points and events in pieces, so that memory does not grow with the history.
 
 use crate::store::StoreError;
 use micado_api::Timestamp;
 use micado_core::metrics::{History, Order, Recall, RecallEvents, Resolution, Series};
 use std::time::Duration;
 
-/// So many points of an instance are read at once, when they were measured as often as by default.
+/// Number of an instance's points in a piece, at the default measuring interval.
 const POINTS: u32 = 300;
-/// So many events are.
+/// Number of events in a piece.
 const EVENTS: usize = 5000;
-/// No machine's clock is believed that is so far ahead.
+/// Upper bound for a machine's clock to be ahead.
 const AHEAD: Duration = Duration::from_secs(3600);
 
-/// How many points were copied, and of how many stretches of time they cannot be read.
+/// Number of copied points, and of spans with unreadable ones.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Points {
     pub(super) copied: usize,
     pub(super) unreadable: usize,
 }
 
-/// All points that are to be kept still. What cannot be read is left out.
+/// Copies all points within their retention. Unreadable ones are left out.
 ///
 /// # Errors
-/// When one of the stores fails.
+/// If one of the stores fails.
 pub(super) async fn points(
     from: &dyn History,
     to: &dyn History,
@@ -61,8 +60,8 @@ pub(super) async fn points(
 }
 
 impl Points {
-    /// Copies a piece; in halves where some of it cannot be read, so that no more than a point is
-    /// left out.
+    /// Copies a piece. If a part of it is unreadable, halves it until no more than a point is left
+    /// out.
     async fn copy(
         &mut self,
         from: &dyn History,
@@ -77,7 +76,7 @@ impl Points {
                     self.copied += points.len();
                 }
                 Err(error) => {
-                    // A store that works can say that nothing was measured in 1970.
+                    // Probe: a working store answers that nothing was measured in 1970.
                     from.recall(&Recall {
                         from: Timestamp(0),
                         until: Timestamp(1),
@@ -107,10 +106,10 @@ impl Points {
     }
 }
 
-/// All events; how many.
+/// Copies all events and returns their number.
 ///
 /// # Errors
-/// When one of the stores fails.
+/// If one of the stores fails.
 pub(super) async fn events(from: &dyn History, to: &dyn History) -> Result<usize, StoreError> {
     let (mut wanted, mut copied) = (RecallEvents::any(Order::OldestFirst, EVENTS), 0);
     loop {
@@ -119,7 +118,7 @@ pub(super) async fn events(from: &dyn History, to: &dyn History) -> Result<usize
             .last()
             .map(|it| it.at)
             .filter(|_| piece.len() == wanted.most);
-        // Of its last moment there may be more.
+        // There may be more events of the last time.
         piece.truncate(next.map_or(piece.len(), |next| piece.partition_point(|it| it.at < next)));
         to.record_events(&piece).await?;
         copied += piece.len();

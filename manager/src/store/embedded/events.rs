@@ -1,4 +1,4 @@
-//! Events in a table of their own, by time: what is asked for is mostly the latest.
+//! Events in a table of their own, by time: most queries ask for the latest.
 
 use super::{EmbeddedStore, history::PIECE};
 use crate::store::StoreError;
@@ -10,12 +10,12 @@ use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition, W
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// What a happening is told by.
+/// Identity of an event.
 type Key = (u64, &'static str, &'static str, &'static str);
 
 const EVENTS: TableDefinition<'static, Key, &'static [u8]> = TableDefinition::new("events");
 
-/// What a row says beside its key, as JSON.
+/// Rest of an event beside its key, as JSON.
 #[derive(Serialize, Deserialize)]
 struct Row<'a> {
     container: Cow<'a, str>,
@@ -44,8 +44,8 @@ impl EmbeddedStore {
         })
     }
 
-    /// Lets go of a piece of what is too old or more than the newest so many; whether there may be
-    /// more.
+    /// Deletes a piece of the events that are expired or not among the newest `most`; true if more
+    /// may be left.
     pub(super) fn forget_some_events(&self, now: Timestamp, most: u64) -> Result<bool, StoreError> {
         let until = now
             .0
@@ -74,7 +74,7 @@ fn forget_piece(database: &Database, until: u64, most: u64) -> Result<bool, redb
     Ok(gone == PIECE)
 }
 
-/// What is wanted of the events in a file.
+/// Returns the selected events of a file.
 pub(super) fn recall(
     database: &Database,
     wanted: &RecallEvents,
@@ -94,13 +94,12 @@ pub(super) fn recall(
             break;
         }
         let (key, row) = row?;
-        // One that cannot be read is of no use to anybody, and the others are.
+        // Skip unreadable rows: the others are still of use.
         found.extend(decode(key.value(), row.value()).filter(|it| wanted.wants(it)));
     }
     Ok(found)
 }
 
-/// Makes the table.
 pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(EVENTS)?;
     Ok(())

@@ -1,5 +1,5 @@
-//! Points in a table of their own, by resolution, instance and time: one machine's lie together, as
-//! they are rolled up.
+//! Points in a table of their own, by resolution, instance and time: points of one machine are
+//! adjacent, as the roll-up reads them.
 
 use super::{EmbeddedStore, blocking, events};
 use crate::store::{StoreError, points};
@@ -9,15 +9,15 @@ use micado_core::metrics::{
 };
 use redb::{Database, Durability, ReadableDatabase, TableDefinition, WriteTransaction};
 
-/// Its resolution in seconds, its instance and its time.
+/// Resolution in seconds, instance and time.
 type Key = (u64, &'static str, u64);
 
-/// A point as it is kept.
+/// A point as stored.
 type Row = (Resolution, InstanceId, Timestamp, Vec<u8>);
 
 const POINTS: TableDefinition<'static, Key, &'static [u8]> = TableDefinition::new("samples");
 
-/// Points, or events, that one transaction lets go of, for which commits wait: tens of
+/// Upper bound for points or events that one transaction deletes while commits wait: tens of
 /// milliseconds.
 pub(super) const PIECE: usize = 10_000;
 
@@ -60,7 +60,7 @@ impl History for EmbeddedStore {
         .await
     }
 
-    /// In pieces, between which others write.
+    /// Deletes in pieces, so that others can write in between.
     async fn forget(&self, now: Timestamp) -> Result<(), StoreError> {
         for resolution in Resolution::ALL {
             let until = now
@@ -112,12 +112,12 @@ impl EmbeddedStore {
             });
             walked?;
         }
-        // Instances came in their order, and keep it where the time is the same.
+        // The sort is stable: points of the same time stay ordered by instance.
         points.sort_by_key(|it| it.at);
         Ok(points)
     }
 
-    /// `None` when it is not about the container that is wanted.
+    /// `None` if the point lacks the selected container.
     fn point(
         &self,
         wanted: &Recall,
@@ -153,7 +153,7 @@ impl EmbeddedStore {
         }))
     }
 
-    /// An instance's points of that time, until there are no more or one is not taken.
+    /// Passes an instance's points of that time on, until one is refused.
     fn walk(
         &self,
         wanted: &Recall,
@@ -174,13 +174,14 @@ impl EmbeddedStore {
         })?
     }
 
-    /// All that have points, in their order.
+    /// All instances with points, in order.
     fn instances_of(&self, resolution: Resolution) -> Result<Vec<InstanceId>, StoreError> {
         self.database
             .with(|database| instances_with_points(database, resolution))
     }
 
-    /// Lets go of a piece of what these have from before that time; who may have more.
+    /// Deletes a piece of these instances' points before that time; returns the instances that may
+    /// have more.
     fn forget_some(
         &self,
         resolution: Resolution,
@@ -242,7 +243,7 @@ fn forget_piece(
     Ok(of)
 }
 
-/// Makes the table where there is none.
+/// Makes the table if it is missing.
 pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(POINTS)?;
     Ok(())

@@ -1,5 +1,5 @@
-//! The open database: redb takes nothing more after an I/O error, so that it is closed then, and
-//! opened again when it is next used.
+//! The open database. redb refuses everything after an I/O error, so the database is closed then
+//! and opened again for the next use.
 
 use super::{StoreError, explain};
 use redb::{Database, TableDefinition};
@@ -13,8 +13,8 @@ use tokio::sync::watch;
 /// Opens the database in the file.
 type Open = Box<dyn Fn() -> Result<Database, StoreError> + Send + Sync>;
 
-/// Content of a trial write. As large as what a commit needs, so that a disk with a few free blocks
-/// does not pass for one with room.
+/// Content of a trial write. As large as a commit needs, so that a disk with a few free blocks does
+/// not count as writable.
 static TRIAL: [u8; 256 << 10] = [1; 256 << 10];
 const TRIALS: TableDefinition<'static, &'static str, &'static [u8]> =
     TableDefinition::new("trials");

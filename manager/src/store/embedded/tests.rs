@@ -1,4 +1,4 @@
-//! The embedded store: the conformance suite, its file, its schema, and being killed.
+//! The embedded store: the conformance suite, its file, its schema, and SIGKILL.
 
 mod full_disk;
 mod sealing;
@@ -45,7 +45,7 @@ impl TestHome {
     fn file(&self) -> PathBuf {
         self.folder.path().join("micado.redb")
     }
-    /// The message of the error that opening ends with, which names the file.
+    /// The error of opening, checked to name the file.
     async fn refusal(&self) -> StoreError {
         let error = EmbeddedStore::open(self.file(), self.keys.clone())
             .await
@@ -236,7 +236,7 @@ async fn points_that_are_too_old_are_let_go_of() {
         )
     };
     for (resolution, kept) in ages {
-        // Of one more than go at once.
+        // One more than a piece.
         let old = (1..=10_001).map(|age| at("b", resolution, kept + age));
         let points: Vec<_> = [kept + 1, kept, 0]
             .into_iter()
@@ -265,7 +265,7 @@ async fn points_that_are_too_old_are_let_go_of() {
     }
 }
 
-/// The work of redb's one writer is shared in the order in which it was asked for.
+/// redb's single writer serves callers in the order of their requests.
 #[tokio::test]
 async fn a_commit_waits_for_a_piece_of_what_is_forgotten_at_most() {
     let home = TestHome::fresh().await;
@@ -310,7 +310,7 @@ async fn a_commit_waits_for_a_piece_of_what_is_forgotten_at_most() {
 async fn two_hours_of_points_leaves_a_file_of_bounded_size() {
     let home = TestHome::fresh().await;
     let history = home.history().await;
-    // Ten machines told every ten seconds of the last, and once a minute what is too old goes.
+    // Ten machines report every ten seconds, and expired points are deleted once a minute.
     for turn in 0..720_u64 {
         let now = Timestamp(1_700_000_000_000 + turn * 10_000);
         let points: Vec<_> = (0..50_u64)
@@ -340,8 +340,8 @@ async fn ten_thousand_commits_leave_a_small_file() {
     let home = TestHome::fresh().await;
     let store = home.open().await;
     for n in 0..10_000_u64 {
-        // What a running cluster writes: a state that changes, and a decision, of which the newest
-        // hundred are kept.
+        // Writes of a running cluster: a changing state, and decisions, of which the newest hundred
+        // are kept.
         let mut changes = vec![
             put(setting("state", &n.to_string()), n),
             put(decision(n), 0),
@@ -357,12 +357,12 @@ async fn ten_thousand_commits_leave_a_small_file() {
     assert!(length <= 4 << 20, "{length} bytes for 101 records");
 }
 
-/// Says to the test binary, run again as a child, that it is the writer and where it writes.
+/// Makes the test binary, run again as a child, the writer, and names its file.
 const WRITER: &str = "MICADO_TEST_WRITER";
 
-/// A child writes and says what was acknowledged; it is killed at some point, and all of that must
-/// be there. (SIGKILL shows that nothing acknowledged is still in the process, and that a half-made
-/// commit is undone. That the disk has it rests on redb's sync.)
+/// A child writes and prints what was acknowledged. It is killed at some point, and all of that
+/// must be there. (SIGKILL shows that nothing acknowledged is still in the process, and that an
+/// incomplete commit is undone. Durability on the disk rests on redb's sync.)
 #[tokio::test]
 async fn a_killed_writer_loses_nothing_it_was_promised() {
     if let Some(path) = std::env::var_os(WRITER) {
@@ -450,7 +450,7 @@ async fn write_until_killed(path: &Path) {
             .await
             .expect("commit");
         n += 1;
-        // Not `println!`, which a test harness may keep to itself.
+        // Not `println!`, which a test harness may capture.
         writeln!(out, "acknowledged {n}").expect("the parent listens");
     }
 }

@@ -1,5 +1,4 @@
-//! A record as a document: the record itself, sealed, with its version, and beside it what a person
-//! may read.
+//! A record as a document: the sealed record and its version, and fields for people to read.
 
 use super::{Inner, KeyFile, StoreError};
 use crate::{
@@ -10,17 +9,17 @@ use ::mongodb::bson::{Binary, Bson, DateTime, Document, doc, spec::BinarySubtype
 use micado_api::{Critical, MemoryBytes, NanoCpus, PricePerHour, Timestamp};
 use std::fmt::Display;
 
-/// Statements and bytes of one command at most: the server takes 100,000 and 16 MiB.
+/// Upper bounds for statements and bytes of one command: the server accepts 100,000 and 16 MiB.
 pub(super) const STATEMENTS: usize = 1000;
 pub(super) const BYTES: usize = 4 << 20;
 
-/// The records of a collection that a commit is about: the id, the version it must have, the key.
+/// Expected versions of a commit's records in one collection: id, version, key.
 pub(super) struct Expected {
     pub(super) kind: &'static str,
     pub(super) records: Vec<(String, Version, Key)>,
 }
 
-/// The changes of a commit, ready to be sent as often as it takes.
+/// The changes of a commit, which can be sent repeatedly.
 pub(super) struct Batch {
     pub(super) expected: Vec<Expected>,
     pub(super) commands: Vec<Document>,
@@ -28,7 +27,7 @@ pub(super) struct Batch {
 
 impl Batch {
     /// # Errors
-    /// `Failed` when a record is under a key that is not its own, or cannot be encoded.
+    /// `Failed` if a record is under a key that is not its own, or cannot be encoded.
     pub(super) fn new(keys: &KeyFile, changes: &[Change]) -> Result<Self, StoreError> {
         let (mut expected, mut commands) = (Vec::new(), Vec::new());
         for kind in KINDS {
@@ -63,7 +62,7 @@ struct Command {
     /// `update` or `delete`.
     verb: &'static str,
     statements: Vec<Bson>,
-    /// About how many the statements are.
+    /// Approximate size of the statements.
     bytes: usize,
 }
 
@@ -84,7 +83,7 @@ impl Command {
     }
 }
 
-/// Puts a command into one of the same kind, unless that is large enough.
+/// Merges a command into one of the same kind, up to the bounds.
 fn add(commands: &mut Vec<Command>, new: Command) {
     let fits = |it: &&mut Command| {
         (it.kind, it.verb) == (new.kind, new.verb)
@@ -139,7 +138,7 @@ fn commands_of(keys: &KeyFile, change: &Change) -> Result<Vec<Command>, StoreErr
     )])
 }
 
-/// The record of a document, and its version.
+/// Reads the record of a document, and its version.
 pub(super) fn read(
     inner: &Inner,
     kind: &'static str,
@@ -164,7 +163,7 @@ pub(super) fn read(
     Ok((record, version))
 }
 
-/// A version, also one that a shell has written, in which all numbers are doubles.
+/// Reads a version, also one written by a shell, in which all numbers are doubles.
 pub(super) fn version(document: &Document) -> Option<Version> {
     match document.get("version")? {
         Bson::Int64(version) => Version::try_from(*version).ok(),
@@ -176,8 +175,8 @@ pub(super) fn version(document: &Document) -> Option<Version> {
     }
 }
 
-/// Fields for people: nothing that may be secret, such as environments and files, and nothing at all
-/// of kinds that are not listed here.
+/// Fields for people. They contain no possible secrets, such as environments and files, and nothing
+/// at all of kinds that are not listed here.
 fn readable(record: &Record) -> Document {
     match record {
         Record::Container(it) => {
@@ -221,7 +220,7 @@ fn digest(service: &Service) -> Option<&str> {
         .map(|(_, digest)| digest)
 }
 
-/// The word that a state has in JSON.
+/// JSON name of a state.
 pub(super) fn word(state: &impl serde::Serialize) -> Bson {
     serde_json::to_value(state)
         .ok()

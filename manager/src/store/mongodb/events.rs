@@ -1,5 +1,5 @@
-//! Events in the collection `events`, one document each, for people to read: an id made of what
-//! tells it from all others, so that writing it again changes nothing.
+//! Events in the collection `events`, one document each, for people to read. The id is made from
+//! the event's identity, so that writing it again changes nothing.
 
 use super::{
     Inner, StoreError,
@@ -18,11 +18,11 @@ use micado_core::metrics::{EVENTS_KEPT, EventRecord, Order, Placed, RecallEvents
 
 pub(super) const COLLECTION: &str = "events";
 
-/// The most documents that the server sends at once.
+/// Upper bound for documents in one reply of the server.
 const PIECE: usize = 5000;
 
-/// Events are searched for by what they are of, come in their order from the index, and are let go
-/// of by their time, for which the server wants an index of nothing else.
+/// Indexes: by subject and in the order of replies, and one of the time alone, which the server
+/// requires for expiry.
 pub(super) fn indexes() -> Vec<IndexModel> {
     let by = |field: &str| {
         IndexModel::builder()
@@ -57,11 +57,11 @@ impl Inner {
         Ok(())
     }
 
-    /// Lets go of events that are not among the newest so many.
+    /// Deletes events that are not among the newest `most`.
     pub(super) async fn forget_events(&self, most: u64) -> Result<(), StoreError> {
         let events = self.database.collection::<Document>(COLLECTION);
         let first_to_stay = async {
-            // A guess that costs nothing.
+            // An estimate is free.
             if events.estimated_document_count().await? <= most {
                 return Ok(None);
             }
@@ -101,7 +101,7 @@ impl Inner {
             .find(filter)
             .sort(sort)
             .batch_size(most.min(PIECE) as u32);
-        // One that a person has changed so that it cannot be read is of no use, and the others are.
+        // Skip a document that a person has made unreadable: the others are still of use.
         let readable = async {
             found
                 .await?
@@ -114,7 +114,7 @@ impl Inner {
     }
 }
 
-/// What is asked for, and in which order.
+/// Filter and order of a query.
 pub(super) fn question(wanted: &RecallEvents) -> (Document, Document) {
     let mut filter = doc! { "at": { "$gte": date(wanted.from), "$lt": date(wanted.until) } };
     if let Some(name) = &wanted.name {
@@ -188,7 +188,7 @@ fn read(document: &Document) -> Option<EventRecord> {
     })
 }
 
-/// A whole number. A shell in which somebody edits a document makes it a double.
+/// Reads a whole number. A shell in which somebody edits a document makes it a double.
 fn whole(number: &Bson) -> Option<i64> {
     let double = || {
         number

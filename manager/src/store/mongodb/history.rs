@@ -23,13 +23,13 @@ use std::{
 
 pub(super) const COLLECTION: &str = "samples";
 
-/// What makes a document of `samples`.
+/// Identity of a document of `samples`.
 type Bucket<'a> = (&'a InstanceId, Resolution, Timestamp);
 
 #[async_trait::async_trait]
 impl History for MongoStore {
-    /// Without holding up commits. Of a batch that is under way when the lease is lost, the rest is
-    /// written: the same points, whoever writes them.
+    /// Does not delay commits. If the lease is lost during a batch, the rest is still written: the
+    /// same points, whoever writes them.
     async fn record(&self, points: &[Point]) -> Result<(), StoreError> {
         for command in commands(points)? {
             if !self.inner.held().await {
@@ -65,7 +65,7 @@ impl History for MongoStore {
         Ok(found)
     }
 
-    /// As points are: without holding up commits.
+    /// As for points, does not delay commits.
     async fn record_events(&self, events: &[EventRecord]) -> Result<(), StoreError> {
         self.inner.record_events(events).await
     }
@@ -74,14 +74,14 @@ impl History for MongoStore {
         self.inner.within(self.inner.recall_events(wanted)).await
     }
 
-    /// What is old, the server lets go of by itself.
+    /// Does nothing: the server deletes expired documents by itself.
     async fn forget(&self, _now: Timestamp) -> Result<(), StoreError> {
         self.inner.forget_events(EVENTS_MOST).await
     }
 }
 
 impl Inner {
-    /// In no order.
+    /// Finds points, unsorted.
     async fn find(&self, wanted: &Recall) -> Result<Vec<Point>, StoreError> {
         let first = date(bucket(wanted.resolution, wanted.from));
         let mut filter = doc! { "resolution": seconds(wanted.resolution), "begin": { "$gte": first, "$lt": date(wanted.until) } };
@@ -114,8 +114,7 @@ impl Inner {
     }
 }
 
-/// The documents that are searched for by a container and time, or by an instance and time; and
-/// that are let go of once they have expired.
+/// Indexes: by container and time, by instance and time, and for expiry.
 pub(super) fn indexes() -> Vec<IndexModel> {
     let by = |keys: Document| IndexModel::builder().keys(keys).build();
     let at_once = IndexOptions::builder().expire_after(Duration::ZERO).build();
@@ -129,7 +128,7 @@ pub(super) fn indexes() -> Vec<IndexModel> {
     ]
 }
 
-/// How long a document is about.
+/// Span of time of a document.
 fn length(resolution: Resolution) -> Duration {
     Duration::from_secs(match resolution {
         Resolution::Sample => 60,
@@ -183,7 +182,7 @@ fn command(updates: Vec<Bson>) -> Document {
     doc! { "update": COLLECTION, "updates": updates, "ordered": false, "writeConcern": { "w": "majority" } }
 }
 
-/// The update of one document, and about how many bytes it is.
+/// The update of one document, and its approximate size in bytes.
 fn statement(
     (instance, resolution, begin): &Bucket<'_>,
     points: &[&Point],
@@ -215,7 +214,7 @@ fn statement(
     ))
 }
 
-/// The points of a document that are wanted. `None` if it is none of ours.
+/// The selected points of a document. `None` if it is none of ours.
 fn read(wanted: &Recall, document: &Document) -> Option<Vec<Point>> {
     let instance = InstanceId::trusted(document.get_str("instance").ok()?);
     let begin = document

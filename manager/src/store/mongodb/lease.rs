@@ -1,5 +1,5 @@
-//! Who may write: one document that every commit writes too, so that a manager that was replaced
-//! can write no more.
+//! The lease: one document that every commit writes too, so that a replaced manager cannot write
+//! any more.
 
 use super::{Inner, StoreError};
 use ::mongodb::{
@@ -14,24 +14,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The collection that holds it, and its `_id` there.
+/// Collection of the lease, and its `_id` there.
 pub(super) const COLLECTION: &str = "lease";
 const ID: &str = "manager";
-/// Between two looks at somebody else's lease.
+/// Pause between two readings of a lease that another manager holds.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// What this manager has while the store is its own.
+/// State of this manager while it owns the store.
 pub(super) struct Hold {
-    /// All transactions are of this one session, whose id the lease tells, so that whoever comes
-    /// next can end what it left open.
+    /// Session of all transactions. The lease names it, so that the next manager can end a
+    /// transaction left open.
     pub(super) session: ClientSession,
-    /// Rises each time the lease is taken: writes of an earlier time find no lease to write.
+    /// Rises each time the lease is taken: writes of an earlier epoch do not match the lease.
     epoch: i64,
-    /// The lease is ours at least from here on for as long as it lasts.
+    /// Begin of the time in which the lease is certainly ours.
     pub(super) renewed: Instant,
 }
 
-/// The lease as it lies in the database.
+/// The lease as stored.
 #[derive(Debug, Deserialize)]
 struct Lease {
     owner: String,
@@ -39,10 +39,10 @@ struct Lease {
     host: String,
     pid: i64,
     epoch: i64,
-    /// Rises with every sign of life.
+    /// Rises with every renewal.
     beats: i64,
     session: Document,
-    /// When the last one was, by the server's clock.
+    /// Time of the last renewal, by the server's clock.
     seen: DateTime,
 }
 
@@ -59,8 +59,8 @@ impl Inner {
     }
 }
 
-/// The lease as this hold has it, and what a sign of life changes: never nothing, so that no two
-/// that write it can both succeed.
+/// Filter for the lease of this hold, and the update of a renewal. The update is never empty, so
+/// that two concurrent writers cannot both succeed.
 pub(super) fn mine(inner: &Inner, hold: &Hold) -> (Document, Document) {
     (
         doc! { "_id": ID, "process": &inner.process, "epoch": hold.epoch },
@@ -69,8 +69,8 @@ pub(super) fn mine(inner: &Inner, hold: &Hold) -> (Document, Document) {
 }
 
 /// Takes the lease: at once if it is free, ours, or of a manager that had our very lock and so has
-/// ended; else once it has run out. Whatever the one before had under way is over then: it is in
-/// the database, or never will be.
+/// ended; else once it has run out. All writes of the previous holder are settled by then: they are
+/// in the database, or never will be.
 pub(super) async fn take(inner: &Inner) -> Result<Hold, StoreError> {
     let begun = Instant::now();
     let mut first_beats = None;
@@ -110,7 +110,7 @@ async fn look(inner: &Inner) -> Result<Option<Lease>, Error> {
         .await
 }
 
-/// One attempt, on the lease as it was found; `None` when it is not free, or somebody was quicker.
+/// Tries once to take the lease as found; `None` if it is not free, or another manager was quicker.
 async fn try_take(inner: &Inner, found: Option<&Lease>) -> Result<Option<Hold>, Error> {
     let renewed = Instant::now();
     let lasts = i64::try_from(inner.pace.lease.as_millis()).unwrap_or(i64::MAX);
@@ -141,8 +141,8 @@ async fn try_take(inner: &Inner, found: Option<&Lease>) -> Result<Option<Hold>, 
         "$inc": { "epoch": 1_i64, "beats": 1_i64 },
         "$currentDate": { "seen": true },
     };
-    // Where there was none, an upsert: of two at once, one makes it, and the other finds it made,
-    // or is told that its key is taken.
+    // If there was none, this is an upsert: of two concurrent ones, one creates the document, and
+    // the other finds it or gets a duplicate key error.
     let taken = inner
         .lease()
         .find_one_and_update(free, ours)
@@ -162,8 +162,8 @@ async fn try_take(inner: &Inner, found: Option<&Lease>) -> Result<Option<Hold>, 
     }
 }
 
-/// A manager that died in the middle leaves its transaction open, and with it the lease locked, for
-/// a minute. One that may not be ended, or has ended, is no matter.
+/// Ends transactions of a session. A manager that died during one leaves it open, and with it the
+/// lease locked, for a minute. Failure is harmless.
 async fn end_transactions(inner: &Inner, session: &Document) {
     let command = doc! { "killSessions": [session.clone()] };
     if let Err(error) = inner.client.database("admin").run_command(command).await {
@@ -171,7 +171,7 @@ async fn end_transactions(inner: &Inner, session: &Document) {
     }
 }
 
-/// A sign of life.
+/// Renews the lease.
 pub(super) async fn beat(inner: &Inner, hold: &mut Hold) -> Result<(), StoreError> {
     let now = Instant::now();
     let (mine, beat) = mine(inner, hold);
@@ -187,7 +187,7 @@ pub(super) async fn beat(inner: &Inner, hold: &mut Hold) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Why a lease that was ours is not any more.
+/// Error that names the manager that has replaced us.
 pub(super) async fn replaced(inner: &Inner) -> StoreError {
     match look(inner).await {
         Ok(Some(lease)) => inner.in_use(&lease),
@@ -199,8 +199,7 @@ pub(super) async fn replaced(inner: &Inner) -> StoreError {
     }
 }
 
-/// Gives signs of life for as long as the store is open, and says so when it is not sure any more
-/// that the lease is ours.
+/// Renews the lease until the store is closed, and reports when ownership becomes uncertain.
 pub(super) async fn renew(store: Weak<Inner>) {
     let Some(pause) = store.upgrade().map(|inner| inner.pace.lease / 4) else {
         return;
@@ -209,7 +208,7 @@ pub(super) async fn renew(store: Weak<Inner>) {
         tokio::time::sleep(pause).await;
         let Some(inner) = store.upgrade() else { return };
         let mut slot = inner.hold.lock().await;
-        // Without a hold, whoever is to load the store knows already.
+        // Without a hold, the loss was reported already.
         let Some(hold) = slot.as_mut().filter(|hold| hold.renewed.elapsed() >= pause) else {
             continue;
         };
@@ -230,7 +229,7 @@ pub(super) async fn renew(store: Weak<Inner>) {
     }
 }
 
-/// Lets the lease run out now.
+/// Lets the lease expire now.
 pub(super) async fn release(inner: &Inner, hold: Hold) -> Result<(), StoreError> {
     let (mine, _) = mine(inner, &hold);
     drop(hold);

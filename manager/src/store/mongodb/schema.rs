@@ -1,5 +1,4 @@
-//! What a database must hold to be a store of micado: its version, and proof that the key is the
-//! one its records were sealed with.
+//! Schema of a database: its version, and proof of the key that its records are sealed with.
 
 use super::{Inner, StoreError, document, events, history};
 use crate::store::KINDS;
@@ -12,7 +11,7 @@ use ::mongodb::{
 const VERSION: u64 = 1;
 const COLLECTION: &str = "schema";
 const ID: &str = "micado";
-/// The server's code for a collection that is there already.
+/// The server's code for a collection that exists already.
 const EXISTS: i32 = 48;
 
 /// Checks the version and the key. Returns false if the database holds nothing yet.
@@ -76,7 +75,7 @@ pub(super) async fn check(inner: &Inner) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// Makes the collections and then says that they are a store.
+/// Makes the collections, and marks the database as a store last.
 pub(super) async fn create(inner: &Inner) -> Result<(), StoreError> {
     make_collections(inner).await?;
     let proof = ::mongodb::bson::Binary {
@@ -91,14 +90,15 @@ pub(super) async fn create(inner: &Inner) -> Result<(), StoreError> {
     made.await.map(drop).map_err(|error| inner.failed(&error))
 }
 
-/// What is there already stays. (A transaction of an older server cannot make any.)
+/// Makes missing collections, before any transaction: in older servers a transaction cannot.
 async fn make_collections(inner: &Inner) -> Result<(), StoreError> {
     for name in KINDS {
         make(inner, name, None)
             .await
             .map_err(|error| inner.failed(&error))?;
     }
-    // What points repeat, the server's default leaves in; where it cannot be chosen, it will do.
+    // zstd removes the repetition in points that the server's default leaves; without it, the
+    // default suffices.
     let zstd = doc! { "wiredTiger": { "configString": "block_compressor=zstd" } };
     if make(inner, history::COLLECTION, Some(zstd)).await.is_err() {
         make(inner, history::COLLECTION, None)

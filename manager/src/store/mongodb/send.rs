@@ -1,5 +1,5 @@
-//! Commands that write beside the transactions. Doing one of them again changes nothing, so each is
-//! sent until it is known to be done: the driver sends such commands once.
+//! Writing commands outside of transactions. They are idempotent, so each is retried until its
+//! success is known; the driver itself sends such commands once.
 
 use super::{Inner, StoreError};
 use ::mongodb::{
@@ -8,16 +8,16 @@ use ::mongodb::{
 };
 use std::time::Duration;
 
-/// Before a command is sent again.
+/// Pause before a command is retried.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The server's codes for what passes: a primary that changes, starts or ends, members that do not
-/// reach each other, two that made the same document.
+/// The server's codes for transient failures: change, start or end of a primary, unreachable
+/// members, and concurrent creation of a document.
 const PASSING: [i32; 15] = [
     6, 7, 89, 91, 112, 189, 262, 9001, 10107, 11000, 11600, 11602, 13388, 13435, 13436,
 ];
 
 impl Inner {
-    /// Sends it until the server has done it, for as long as an answer may take.
+    /// Sends a command until it succeeds, within the time-out of an answer.
     pub(super) async fn send(&self, command: Document) -> Result<(), StoreError> {
         let command = RawDocumentBuf::try_from(&command).map_err(|error| {
             StoreError::Failed(format!("a command cannot be written as BSON: {error}"))
@@ -55,7 +55,7 @@ fn passes(error: &Error) -> bool {
     }
 }
 
-/// The code of the worst that an answer says is wrong.
+/// Code of the most serious error in a reply.
 fn refusal(reply: &Document) -> Option<i32> {
     let codes = |error: &Bson| {
         error

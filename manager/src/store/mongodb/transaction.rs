@@ -16,15 +16,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Before what the server calls transient is tried again.
+/// Pause before a transient failure is retried.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Why an attempt came to nothing.
+/// Failure of an attempt.
 enum Failed {
     Conflict(Key),
-    /// The lease is not ours any more.
+    /// Another manager holds the lease.
     Replaced,
-    /// The server takes the commands and not what they say.
+    /// The server refuses the content of the commands.
     Refused(Document),
     Driver(Error),
 }
@@ -35,8 +35,8 @@ impl From<Error> for Failed {
     }
 }
 
-/// Writes all of the batch or nothing of it; tries again for as long as it is sure that nothing was
-/// written. Whoever calls it bounds the time.
+/// Writes the whole batch or nothing; retries while it is certain that nothing was written. The
+/// caller bounds the time.
 pub(super) async fn write(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Result<(), StoreError> {
     loop {
         let begun = Instant::now();
@@ -66,14 +66,14 @@ async fn attempt(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Result<(), Fa
     hold.session.start_transaction().await?;
     let written = in_transaction(inner, hold, batch).await;
     if let Err(failed) = written {
-        // Of a transaction that the server has ended already, or cannot be told to, nothing will be
-        // committed either.
+        // If the abort fails, the server has ended the transaction or cannot be reached: nothing of
+        // it will be committed either.
         drop(hold.session.abort_transaction().await);
         return Err(failed);
     }
     loop {
         match hold.session.commit_transaction().await {
-            // Asking again is safe: the server knows the transaction by its number.
+            // Repeating is safe: the server identifies the transaction by its number.
             Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
                 tokio::time::sleep(PAUSE).await
             }
@@ -82,7 +82,7 @@ async fn attempt(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Result<(), Fa
     }
 }
 
-/// Everything between the beginning and the end of the transaction.
+/// Runs all commands inside the transaction.
 async fn in_transaction(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Result<(), Failed> {
     let (mine, beat) = lease::mine(inner, hold);
     let lease = inner.database.collection::<Document>(lease::COLLECTION);
@@ -128,7 +128,7 @@ async fn in_transaction(inner: &Inner, hold: &mut Hold, batch: &Batch) -> Result
     Ok(())
 }
 
-/// A document's id and version. One without a version, which we did not write, has one that nobody
+/// A document's id and version. A foreign document without a version gets one that no write
 /// expects.
 fn version(document: &Document) -> Option<(&str, Version)> {
     Some((

@@ -1,5 +1,5 @@
-//! What a person reads in the collections beside what each record says itself: how containers and
-//! machines are, as `micado list` shows it.
+//! State of containers and machines in the collections, as `micado list` shows it, beside the
+//! records' own fields.
 
 use super::{
     MongoStore, StoreError,
@@ -13,12 +13,12 @@ use std::collections::HashMap;
 const BATCH: usize = 1000;
 
 impl MongoStore {
-    /// Writes down how everything is. Only into documents that are there, and nothing that the
-    /// manager itself reads: a refresh that is lost is made good by the next. Nothing is written
-    /// while it is not sure that the store is ours.
+    /// Writes the present state into existing documents, in fields that the manager itself does not
+    /// read: a lost refresh is made good by the next. Nothing is written while ownership of the
+    /// store is uncertain.
     ///
     /// # Errors
-    /// `Failed` when the server does not take it.
+    /// `Failed` if the server refuses.
     pub async fn show(
         &self,
         now: Timestamp,
@@ -56,7 +56,7 @@ impl MongoStore {
         .await
     }
 
-    /// Commits do not wait for it: one that collides with it is tried again.
+    /// Does not delay commits: a commit that collides with it is retried.
     async fn refresh(
         &self,
         kind: &str,

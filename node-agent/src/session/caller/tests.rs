@@ -1,4 +1,4 @@
-//! When a session's other end is taken for gone, and when not; on a virtual clock.
+//! Detection of a dead caller, on a virtual clock.
 
 use super::*;
 use tokio::{io::DuplexStream, time::Instant};
@@ -10,7 +10,7 @@ const PACE: Pace = Pace {
 };
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Both ends of a connection that holds so many bytes on their way.
+/// Both ends of a connection that buffers this many bytes.
 async fn connection(holds: usize) -> (Caller, Pings, WebSocketStream<DuplexStream>) {
     let (ours, theirs) = tokio::io::duplex(holds);
     let (caller, pings) = Caller::new(

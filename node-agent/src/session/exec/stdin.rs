@@ -1,9 +1,10 @@
-//! A command's input: what it has not taken yet waits here, and not on the caller's connection.
+//! Standard input of a command. Input that the command has not read is buffered here, not on the
+//! caller's connection.
 //!
-//! How much may wait is also how much a caller can send in the time that it takes to get there and
-//! back. All may send half a megabyte; a few at a time, whose commands take what comes, four times
-//! as much. So 50 of them make the agent hold no more than 37 MiB, and one alone is not slow on a
-//! long way.
+//! The size of the buffer is the flow-control window: it bounds the throughput of a caller to one
+//! window per round trip. Every command has half a megabyte; a few fast readers at a time have four
+//! times as much. So 50 sessions make the agent buffer at most 37 MiB, and a single one is not slow
+//! over a connection with a long round trip.
 
 use super::super::{SessionError, caller::Output};
 use bytes::Bytes;
@@ -15,21 +16,21 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// So many more frames may be sent ahead to a command that has a place among the fast ones.
+/// Additional frames of flow-control window for a command among the fast readers.
 const MORE: u8 = 24;
-/// Each time that it has taken so many bytes, a command may get such a place.
+/// Number of bytes that a command must have read before each attempt to become a fast reader.
 const MUCH: usize = INPUT_AHEAD * INPUT_FRAME;
 
-/// Feeds a command. Dropping it gives up what the command has not taken.
+/// Feeds a command. Dropping it discards buffered input.
 pub struct Stdin {
     waiting: Option<mpsc::UnboundedSender<Bytes>>,
-    /// A permit for each frame that may still come.
+    /// One permit for each frame that the caller may still send.
     allowed: Arc<Semaphore>,
     feed: JoinHandle<()>,
 }
 
 impl Stdin {
-    /// On this stream; the caller hears how many more frames it may send as they are taken.
+    /// Feeds this stream. Credit is granted to the caller as frames are written.
     pub fn new(
         to: impl AsyncWrite + Unpin + Send + 'static,
         caller: Output,
@@ -38,7 +39,7 @@ impl Stdin {
     ) -> Self {
         let (waiting, frames) = mpsc::unbounded_channel();
         let allowed = Arc::new(Semaphore::new(INPUT_AHEAD));
-        // Who types needs no place.
+        // Typed input needs no larger window.
         let fast = (!terminal).then_some(fast);
         let room = Room {
             caller,
@@ -52,10 +53,10 @@ impl Stdin {
         }
     }
 
-    /// Input that the command gets when it takes it; after the end, nobody does.
+    /// Queues input for the command; ignored after [`Self::end`].
     ///
     /// # Errors
-    /// When the caller has not waited until it may send more, or sends too much at once.
+    /// If the caller exceeds the window or the size of a frame.
     pub fn add(&self, data: Bytes) -> Result<(), SessionError> {
         let Some(waiting) = &self.waiting else {
             return Ok(());
@@ -64,12 +65,12 @@ impl Stdin {
             Ok(one) if data.len() <= INPUT_FRAME => one.forget(),
             _ => return Err(SessionError::TooFarAhead),
         }
-        // The feed ends only after this.
+        // The receiving task ends only after this sender is dropped.
         waiting.send(data).ok();
         Ok(())
     }
 
-    /// No more comes.
+    /// Marks the end of input.
     pub fn end(&mut self) {
         self.waiting = None;
     }
@@ -81,24 +82,24 @@ impl Drop for Stdin {
     }
 }
 
-/// How much more the caller may send.
+/// Flow-control window of the caller.
 struct Room {
     caller: Output,
     allowed: Arc<Semaphore>,
-    /// Places for fast ones, where it may have one.
+    /// Permits of fast readers; `None` on a terminal.
     fast: Option<Arc<Semaphore>>,
 }
 
 impl Room {
     async fn more(&self, frames: u8) {
         self.allowed.add_permits(frames.into());
-        // Where the caller is gone, the session ends by that.
+        // If the caller is gone, the session ends by that.
         self.caller.more(frames).await.ok();
     }
 }
 
-/// Until there is no more; then the input is closed. A terminal stays: the engine would close its
-/// output, too.
+/// Writes queued input, then closes the stream. With a terminal it stays open, because the engine
+/// would close its output too.
 async fn feed(
     mut to: impl AsyncWrite + Unpin,
     mut frames: mpsc::UnboundedReceiver<Bytes>,
@@ -107,7 +108,7 @@ async fn feed(
 ) {
     let (mut reads, mut taken, mut place) = (true, 0, None);
     while let Some(data) = frames.recv().await {
-        // A command that reads no more loses nothing that it wants.
+        // Once a write fails, the command has closed its input: discard the rest.
         reads = reads && to.write_all(&data).await.is_ok();
         taken += data.len();
         drop(data);

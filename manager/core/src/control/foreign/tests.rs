@@ -1,4 +1,4 @@
-//! Which nodes are taken out, and which never are.
+//! Nodes that are removed, and nodes that never are.
 
 use super::*;
 use crate::control::{
@@ -8,7 +8,7 @@ use crate::control::{
 use micado_api::{InstanceId, Timestamp};
 use micado_cloudsetup::MachineState;
 
-/// A bench with a worker that nobody rented; what the core asks for in a minute.
+/// A bench with a foreign worker, and the calls of the core in a minute.
 fn minute(remove: bool, change: impl FnOnce(&mut Bench)) -> (Bench, Vec<Call>) {
     let mut bench = Bench::new(|config| config.remove_unknown_nodes = remove);
     let mut stranger = node(&InstanceId::trusted("deadbeef"));

@@ -1,5 +1,5 @@
-//! Who may trade and when, and that the worker token is renewed as soon as nobody needs it,
-//! whatever gets lost.
+//! Conditions of a trade; and rotation of the worker token once no machine needs it, whatever
+//! message is lost.
 
 use super::*;
 use crate::control::{
@@ -10,10 +10,10 @@ use micado_api::Timestamp;
 use micado_cloudsetup::MachineState;
 use std::time::Duration;
 
-/// A bench where a machine was ordered, and which instance that is.
+/// A bench with an ordered machine, and its instance.
 fn ordered() -> (Bench, InstanceId) {
     let mut bench = Bench::new(|_| {});
-    // Of a store that says nothing, anybody may have the token.
+    // Without the setting in the store, anybody may have the token.
     rotated(&mut bench, Ok(()));
     assert!(bench.ask(Request::Start(start("db01"))).0.is_ok());
     let id = bench.core.instances(false)[0].id.clone();
@@ -29,7 +29,7 @@ fn trade(bench: &mut Bench, id: &InstanceId, key: &str) -> Result<Reply, ErrorBo
         .0
 }
 
-/// The rotation that is under way ends so.
+/// Ends the rotation in flight with this result.
 fn rotated(bench: &mut Bench, result: Result<(), EngineError>) -> Vec<Action> {
     assert!(
         bench.core.calls.is_in_flight(&CallKey::Token),

@@ -1,4 +1,4 @@
-//! What follows when agents go: questions to clouds, not too many, and nothing else.
+//! Effects of lost agents: a limited number of queries of clouds, and nothing else.
 
 use crate::control::{
     Action, Answer, Call, CallKey, Event, Request,
@@ -9,7 +9,7 @@ use micado_api::InstanceId;
 use micado_cloudsetup::MachineState;
 use std::time::Duration;
 
-/// A bench with machines of these tags that have joined.
+/// A bench with joined machines of these tags.
 fn with_machines<const N: usize>(tags: [&str; N]) -> (Bench, [InstanceId; N]) {
     let mut bench = Bench::new(|_| {});
     let ids = tags.map(|tag| {
@@ -132,7 +132,7 @@ fn a_cloud_is_asked_for_ten_seconds_and_not_more_often_than_every_two_however_ma
 #[test]
 fn a_manager_that_was_cut_off_waits_until_all_nodes_would_be_down_and_until_all_would_be_back() {
     let (mut bench, [first, second]) = with_machines(["db01", "db02"]);
-    // Their last words came at different times, so the Swarm notices one a heartbeat after the
+    // Their last heartbeats came at different times, so the Swarm notices one a heartbeat after the
     // other.
     let heartbeat = bench.core.config().heartbeat.as_secs();
     let mut actions = Vec::new();

@@ -1,4 +1,4 @@
-//! Clouds that do not answer or refuse: what goes on without them, and what people are told.
+//! Clouds that do not answer or refuse: unaffected operations, and messages to people.
 
 use super::*;
 use crate::{
@@ -72,7 +72,7 @@ fn told(actions: &[Action], subject: &str) -> Vec<String> {
         .collect()
 }
 
-/// What the engine shows of a container that an earlier manager made on this machine.
+/// The engine's view of a container that an earlier manager made on this machine.
 fn made_before(bench: &mut Bench, id: &InstanceId) {
     let name = ContainerName::trusted("a_web.1");
     let swarm_name = swarm_name(&ClusterId::trusted("test"), &name, 1);
@@ -178,7 +178,7 @@ fn without_records_what_may_be_on_a_silent_cloud_is_neither_moved_nor_doubled() 
     bench.event(Event::Tick);
     bench.event(list("far", Ok(Vec::new())));
     bench.event(Event::Observed(bench.seen.clone()));
-    // For as long as the cloud is silent, well or badly.
+    // For the whole silence of the cloud, with and without errors.
     let mut actions = bench.event(list("near", silence("no answer within 60 s")));
     for _ in 0..30 {
         actions.extend(bench.event(Event::Tick));
@@ -190,8 +190,7 @@ fn without_records_what_may_be_on_a_silent_cloud_is_neither_moved_nor_doubled() 
         bench.state("a_web.1"),
         "unknown: its machine is in no record, and near has not said yet which it has"
     );
-    // Another container finds no room, and nothing is rented as long as there may be more machines
-    // than are known.
+    // Another container finds no room, and nothing is rented while unknown machines may exist.
     bench.launch(spec("b", 256), None).expect("it is taken");
     assert!(
         bench

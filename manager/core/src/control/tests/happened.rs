@@ -1,10 +1,10 @@
-//! What node agents say a moment before the Swarm does.
+//! Reports of node agents, a moment before the Swarm shows the same.
 
 use super::*;
 use crate::store::Record;
 use micado_api::agent::{ContainerEvent, ContainerHappening};
 
-/// One container that runs, its instance, and its Swarm service.
+/// A running container, its instance, and its Swarm service.
 fn running() -> (Bench, InstanceId, String) {
     let mut bench = Bench::new(|_| {});
     bench

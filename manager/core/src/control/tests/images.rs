@@ -1,4 +1,4 @@
-//! What containers use is learned by image, offered to who names nothing, and shown.
+//! Use of containers is learned by image, offered to launches without a reservation, and shown.
 
 use super::*;
 use crate::{
@@ -14,7 +14,7 @@ const NOTHING: Unnamed = Unnamed {
     cpu: true,
 };
 
-/// Names neither memory nor CPU; 256 MiB and 0.25 cores are sent.
+/// Launches without a given reservation; 256 MiB and 0.25 cores are the defaults sent.
 fn launch(
     bench: &mut Bench,
     client: &str,
@@ -40,7 +40,7 @@ fn launch(
     })
 }
 
-/// Its Swarm service.
+/// Name of its Swarm service.
 fn swarm(name: &str) -> String {
     swarm_name(
         &ClusterId::trusted("test"),
@@ -70,7 +70,7 @@ fn commits(actions: &[Action]) -> Vec<&Change> {
     changes.flatten().collect()
 }
 
-/// One container of `web` that runs.
+/// One running container of `web`.
 fn running() -> Bench {
     let mut bench = Bench::new(|_| {});
     launch(&mut bench, "a", Some("web@sha256:1"), NOTHING).expect("room can be rented");

@@ -1,9 +1,9 @@
-//! When the end of a process is the end of its container.
+//! Cases in which the end of a process is the end of its container.
 
 use super::*;
 
-/// A container of this policy whose only task is in this state, with this exit code: the bench, and
-/// how the container is shown.
+/// A container of this policy with a single task in this state, with this exit code: the bench, and
+/// the state of the container.
 fn ended(policy: &str, state: TaskState, exit_code: Option<i64>) -> (Bench, String) {
     let mut bench = Bench::new(|_| {});
     let service = ServiceSpec {

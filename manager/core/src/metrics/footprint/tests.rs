@@ -1,4 +1,4 @@
-//! What is learned, and what is offered of it.
+//! Learning of footprints, and their offers.
 
 use super::*;
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ fn hour(number: u64) -> Timestamp {
     Timestamp(number * HOUR + 1)
 }
 
-/// In MiB and thousandths of a core.
+/// Memory in MiB and CPU in thousandths of a core.
 fn figures(needs: Option<Resources>) -> Option<(u64, u64)> {
     needs.map(|it| (it.memory.0 / MIB, it.cpu.0 / 1_000_000))
 }
@@ -281,7 +281,7 @@ proptest! {
         }
     }
 
-    /// Who sees more never needs less.
+    /// A higher measurement never lowers the need.
     #[test]
     fn monotone_in_what_was_seen(life in lives(), which in any::<prop::sample::Index>(), more in 0_u64..1 << 40) {
         let take_all = |life: &[(u64, u64, u64)]| {

@@ -1,4 +1,4 @@
-//! Two samples as what was used between them.
+//! Difference of two samples: use between them.
 
 use crate::metrics::{ContainerPoint, MachinePoint, per_second};
 use micado_api::{
@@ -6,12 +6,12 @@ use micado_api::{
     agent::{ContainerSample, MachineSample},
 };
 
-/// CPU that was used over a time. None before any was measured.
+/// Mean CPU over a time; `None` if the time is 0.
 pub(super) fn rate(cpu_ns: u64, ms: u64) -> Option<NanoCpus> {
     per_second(cpu_ns, ms).map(NanoCpus)
 }
 
-/// CPU time that so many cores (in billionths) can have given over a time.
+/// Upper bound for the CPU time of this many cores (in billionths) over a time.
 pub(super) fn most_cpu_ns(cores: u64, ms: u64) -> u64 {
     if cores == 0 {
         u64::MAX
@@ -20,8 +20,8 @@ pub(super) fn most_cpu_ns(cores: u64, ms: u64) -> u64 {
     }
 }
 
-/// What a machine used in the `ms` since `before`, or just how it is. A counter that fell tells
-/// nothing, and a clock that was set cannot make it use more CPU than it has.
+/// Returns a machine's use in the `ms` since `before`, or its state alone. A counter that fell is
+/// ignored, and a clock that was set cannot raise CPU above the machine's cores.
 pub(super) fn machine(
     before: Option<(&MachineSample, u64)>,
     sample: &MachineSample,
@@ -49,7 +49,7 @@ pub(super) fn machine(
     }
 }
 
-/// The same for a container, on a machine of so many cores.
+/// As [`machine`], for a container on a machine of this many cores.
 pub(super) fn container(
     before: Option<(&ContainerSample, u64)>,
     sample: &ContainerSample,
@@ -83,7 +83,7 @@ pub(super) fn container(
     }
 }
 
-/// Two containers of one Swarm service in the same time, one after the other.
+/// Merges two containers of one Swarm service that ran one after the other in the same time.
 pub(super) fn merge(one: &mut ContainerPoint, other: &ContainerPoint) {
     one.measured_ms = one.measured_ms.max(other.measured_ms);
     one.cpu_ns = one.cpu_ns.saturating_add(other.cpu_ns);

@@ -1,31 +1,31 @@
-//! Which batches of an agent were taken already: by the run of the agent and the sequence within
-//! it.
+//! Detection of batches that were taken already: by the run of the agent and the sequence number
+//! within it.
 
 use std::collections::{BTreeSet, VecDeque};
 
-/// Runs of one agent that are remembered: a connection that was cut may still deliver what an older
-/// one sent.
+/// Upper bound for remembered runs of one agent: a connection that was cut may still deliver a
+/// batch of an older run.
 const RUNS: usize = 4;
 
-/// Sequences that were left out and are remembered: an agent keeps fewer than that.
+/// Upper bound for remembered gaps in the sequence: an agent buffers fewer batches than that.
 const LEFT_OUT: usize = 512;
 
-/// How a batch stands to those that were taken before.
+/// Position of a batch relative to those taken before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    /// It was taken before.
+    /// Taken before.
     Again,
-    /// It was not, but a later one was.
+    /// Not taken before, but a later one was.
     Old,
-    /// The first that is known of its run, which is a new one.
+    /// The first of a new run.
     First,
-    /// It follows the last one.
+    /// The successor of the last one.
     Next,
-    /// It is later than the last one, and some between them are missing.
+    /// Later than the last one, with a gap between them.
     AfterGap,
 }
 
-/// The runs of one agent, the latest last.
+/// Runs of one agent, the latest last.
 #[derive(Debug, Default)]
 pub(super) struct Runs(VecDeque<Run>);
 
@@ -37,7 +37,7 @@ struct Run {
 }
 
 impl Runs {
-    /// Notes that this batch is taken.
+    /// Records this batch as taken.
     pub(super) fn take(&mut self, name: &str, sequence: u64) -> Order {
         let latest = self.0.len().saturating_sub(1);
         let Some((at, run)) = self
@@ -49,7 +49,7 @@ impl Runs {
             if self.0.len() == RUNS {
                 self.0.pop_front();
             }
-            // An agent sends what it keeps in order: it keeps nothing that came before this.
+            // An agent sends its buffer in order, so it holds nothing older than this.
             self.0.push_back(Run {
                 name: name.to_owned(),
                 highest: sequence,

@@ -1,4 +1,4 @@
-//! Figures of this moment from batches as agents send them.
+//! Current metrics from batches as agents send them.
 
 use super::*;
 use micado_api::{
@@ -25,7 +25,7 @@ fn container(id: &str, service: &str, cpu_ns: u64, mib: u64) -> ContainerSample 
     }
 }
 
-/// Measured at `sequence` times 2 s.
+/// A batch measured at `sequence` times 2 s.
 fn batch(sequence: u64, containers: Vec<ContainerSample>) -> SampleBatch {
     let machine = MachineSample {
         memory_left: MemoryBytes::mib(1000 - sequence),
@@ -42,7 +42,7 @@ fn batch(sequence: u64, containers: Vec<ContainerSample>) -> SampleBatch {
     }
 }
 
-/// A meter, and the moment by the manager's clock: that of the machine's last batch.
+/// A meter, and the time of the machine's last batch by the manager's clock.
 #[derive(Default)]
 struct Bench {
     meter: Meter,
@@ -125,7 +125,7 @@ fn rates_come_from_two_samples() {
     );
 }
 
-/// Began at so many milliseconds by the machine's clock.
+/// Sets the start time, in milliseconds by the machine's clock.
 fn began(at: u64, sample: ContainerSample) -> ContainerSample {
     ContainerSample {
         started_at: Some(Timestamp(at)),
@@ -182,8 +182,8 @@ fn what_ran_before_the_agent_did_is_not_counted_anew() {
     bench.take(batch(1, vec![]));
     bench.take(batch(2, vec![old(1 << 30, 50)]));
     assert_eq!(bench.meter.used()[0].killed_at, None, "that was before");
-    // The agent begins anew, and the engine names the container's first process after the first
-    // batch only.
+    // The agent restarts, and the engine reports the container's first process only after the first
+    // batch.
     let mut next = |sequence, containers| {
         bench
             .meter
@@ -385,8 +385,8 @@ fn what_falls_or_stands_still_is_no_use() {
 fn a_clock_that_is_set_changes_no_rate() {
     const HOUR: u64 = 3_600_000;
     let mut bench = Bench::default();
-    // Each 2 s a quarter of what 4 cores can, while the machine's clock goes an hour back, on, half
-    // an hour forth and on.
+    // Every 2 s a quarter of the capacity of 4 cores, while the machine's clock is set back an
+    // hour, runs, is set forward half an hour and runs.
     let clock = [
         2 * HOUR,
         2 * HOUR + 2000,
@@ -403,7 +403,7 @@ fn a_clock_that_is_set_changes_no_rate() {
                 container("c", "web", 2 * sequence * SECOND, 10),
             )
         };
-        // Begins 1 s before it is measured, and ends.
+        // Starts 1 s before it is measured, and ends.
         let job = ContainerSample {
             ended: true,
             ..began(
@@ -501,7 +501,7 @@ fn one_that_is_measured_rarely_is_blind_after_three_times_that() {
         at: Timestamp(1000 * sequence * seconds),
         ..batch(sequence, vec![])
     };
-    // By the interval, but not for ever, and never sooner than after 10 s.
+    // In proportion to the interval, between 10 s and half an hour.
     for (seconds, blind_after) in [(60, 180), (3600, 1800), (3, 10)] {
         let mut bench = Bench::default();
         bench.take(every(1, seconds));
@@ -636,7 +636,7 @@ fn a_container_that_moved_is_where_it_was_measured_last() {
 }
 
 proptest! {
-    /// Whatever agents say, in whatever order and how often: CPU is never more than there is, and
+    /// For batches of any content, order and repetition: CPU never exceeds the machine's cores, and
     /// each batch counts once.
     #[test]
     fn nothing_makes_nonsense(sent in prop::collection::vec((0_u64..3, 0_u64..12, prop_oneof![0_u64..40_000, any::<u64>()], any::<u64>(), any::<bool>()), 0..60)) {

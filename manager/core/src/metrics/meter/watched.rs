@@ -1,5 +1,5 @@
-//! One machine as its agent measures it: the last sample of everything, to compare the next with,
-//! and what follows from the two.
+//! Measurements of one machine: the last sample of everything, to compare the next one with, and
+//! the use that follows from the two.
 
 use super::{
     compare,
@@ -15,67 +15,67 @@ use std::{
     time::Duration,
 };
 
-/// A machine of which nothing fresh came for this long is blind, unless its agent measures more
-/// rarely than that.
+/// Age of the last batch at which a machine becomes blind, unless its agent measures at longer
+/// intervals.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// So many batches in a row may not come until it is blind.
+/// Number of batches in a row that may be missing before the machine becomes blind.
 const MISSED: u32 = 3;
 
-/// The mean over so many milliseconds counts as CPU that a container needs: less is a start or a
-/// burst.
+/// Time over which CPU is averaged as a need of a container, in milliseconds: shorter peaks are
+/// starts or bursts.
 const MINUTE: u64 = 60_000;
 
-/// Two samples further apart than this, in milliseconds, are not compared: that is no figure of a
-/// moment, or somebody has set the clock.
+/// Upper bound for the time between two compared samples, in milliseconds: a longer one gives no
+/// current value, or comes from a clock that was set.
 const APART: u64 = 3_600_000;
 
-/// So many batches may leave a container out until it is forgotten: a new run of an agent tells of
-/// each when a slow engine has named its first process.
+/// Upper bound for batches in a row that may leave a container out before it is forgotten: a
+/// restarted agent reports a container only when a slow engine has named its first process.
 const LEFT_OUT: u32 = 30;
 
 /// One machine.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     pub(super) runs: Runs,
-    /// When the last batch came that was not late, by the manager's clock.
+    /// Arrival of the last batch that was not late, by the manager's clock.
     pub(super) fresh_at: Option<Timestamp>,
     pub(super) usage: Option<MachineUsage>,
-    /// The last.
+    /// The last sample, and when it was measured.
     last: Option<(MachineSample, Timestamp)>,
-    /// Between the last two batches of which no other was missing: so often its agent measures.
+    /// Measuring interval of the agent: the time between the last two consecutive batches.
     interval: Duration,
-    /// When the first batch of this run was measured.
+    /// Time at which the first batch of this run was measured.
     first_at: Timestamp,
-    /// Those that run, by the engine's id.
+    /// Running containers by the engine's id.
     pub(super) containers: HashMap<String, Known>,
-    /// What they use, by Swarm service.
+    /// Their use, by Swarm service.
     now: HashMap<String, ContainerUsage>,
 }
 
-/// A container that runs.
+/// A running container.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     sample: ContainerSample,
     memory_peak: MemoryBytes,
     cpu_peak: NanoCpus,
-    /// Milliseconds of the present minute that were measured, and the CPU time used in them.
+    /// Measured milliseconds of the present minute, and the CPU time used in them.
     minute: (u64, u64),
-    /// Batches since that said nothing of it.
+    /// Number of batches since its last sample.
     left_out: u32,
 }
 
-/// The batch before, of the same run.
+/// The previous batch of the same run.
 #[derive(Debug, Clone, Copy)]
 struct Before {
-    /// When it was measured; by the clock as it is now, if that was set back since.
+    /// Time at which it was measured; moved back with the clock if that was set back since.
     at: Timestamp,
-    /// Milliseconds from it to this one.
+    /// Milliseconds between it and the present batch.
     ms: u64,
 }
 
 impl Watched {
-    /// The Swarm services of its containers.
+    /// Swarm services of its containers.
     pub(super) fn services(&self) -> impl Iterator<Item = &String> {
         self.now.keys()
     }
@@ -84,14 +84,14 @@ impl Watched {
         self.now.get(service)
     }
 
-    /// Whether what is known of it is about now, by the manager's clock.
+    /// Returns true if the measurements are current, by the manager's clock.
     pub(super) fn is_seen(&self, now: Timestamp) -> bool {
         self.fresh_at
             .is_some_and(|at| now.since(at) <= FRESH.max(self.interval * MISSED))
     }
 
-    /// A batch as a point. One that is older than the last is compared with nothing, and is not how
-    /// things are now.
+    /// Converts a batch into a point. One that is older than the last is compared with nothing and
+    /// does not change current use.
     pub(super) fn take(
         &mut self,
         instance: &InstanceId,
@@ -144,7 +144,7 @@ impl Watched {
             .zip(machine.steady_ms)
             .map(|(now, before)| now.saturating_sub(before));
         let ms = steadily.unwrap_or_else(|| at.0.saturating_sub(before.0));
-        // A clock that was set back says of all that begins from now on that it was earlier.
+        // After a clock was set back, everything that starts later has an earlier time.
         let before = Timestamp(before.0.min(at.0.saturating_sub(ms)));
         self.first_at = self.first_at.min(before);
         (1..=APART)
@@ -186,7 +186,7 @@ impl Watched {
         point
     }
 
-    /// What every container used since the last batch.
+    /// Measures the use of every container since the last batch.
     fn measure_containers(
         &mut self,
         before: Option<Before>,
@@ -201,7 +201,7 @@ impl Watched {
             let Some(service) = sample.service.clone() else {
                 continue;
             };
-            // One that began anew lives another life: it counts from 0, and so do its peaks.
+            // A restarted container is a new one: its counters and peaks begin at 0.
             let known = others
                 .remove(&sample.id)
                 .filter(|known| known.sample.started_at == sample.started_at);
@@ -211,7 +211,7 @@ impl Watched {
                     .map(|before| before.ms),
                 None => before.and_then(|before| self.lived(before, sample.started_at?, at)),
             };
-            // A kill is one, however little is known of the time.
+            // A kill counts even if the measured time is unknown.
             let counts_kills = known.is_some() || ms.is_some();
             let mut known = known.unwrap_or_default();
             let point = compare::container(ms.map(|ms| (&known.sample, ms)), &sample, cores);
@@ -242,9 +242,9 @@ impl Watched {
         points
     }
 
-    /// How long a container that no batch told of has lived, in milliseconds, but no less than from
-    /// batch to batch. Nothing if it may have begun before this run: what it used then was
-    /// measured, or cannot be told from what it uses now.
+    /// Returns the age of a container that no earlier batch reported, in milliseconds, but at least
+    /// the time between the batches. `None` if it may have started before this run: its earlier use
+    /// was measured already, or cannot be separated from its present use.
     fn lived(&self, before: Before, began: Timestamp, at: Timestamp) -> Option<u64> {
         (self.first_at < began && began <= at).then(|| {
             before
@@ -255,8 +255,8 @@ impl Watched {
 }
 
 impl Known {
-    /// Takes its next point in; gives the mean over a minute when one is complete. After its end it
-    /// uses nothing, so its last minute is.
+    /// Adds the next point, and returns the mean CPU of a minute once one is complete. An ended
+    /// container uses nothing afterwards, so its last minute is complete.
     fn measured(&mut self, point: &ContainerPoint, ended: bool) -> Option<NanoCpus> {
         self.memory_peak = self.memory_peak.max(point.memory_peak);
         self.cpu_peak = self.cpu_peak.max(point.cpu_peak);
@@ -289,7 +289,7 @@ impl Known {
     }
 }
 
-/// Points by Swarm service: of one that was restarted there are two in a batch.
+/// Points by Swarm service. A batch holds two points of a service that was restarted.
 fn merged(
     points: impl Iterator<Item = (String, ContainerPoint)>,
 ) -> BTreeMap<String, ContainerPoint> {
@@ -303,7 +303,7 @@ fn merged(
     merged
 }
 
-/// What another container of the same Swarm service uses at the same time.
+/// Adds the use of another container of the same Swarm service at the same time.
 fn add(one: &mut ContainerUsage, other: &ContainerUsage) {
     one.memory.0 = one.memory.0.saturating_add(other.memory.0);
     one.memory_peak = one.memory_peak.max(other.memory_peak).max(one.memory);
@@ -330,7 +330,7 @@ fn add(one: &mut ContainerUsage, other: &ContainerUsage) {
     }
 }
 
-/// What is known of a Swarm service's use since it was last asked for.
+/// Use of a Swarm service since the last call of `used`.
 fn entry<'a>(used: &'a mut BTreeMap<String, Used>, service: &str) -> &'a mut Used {
     if !used.contains_key(service) {
         let nothing = Used {

@@ -1,4 +1,4 @@
-//! What is kept of points when they become fewer.
+//! Properties that roll-ups preserve.
 
 use super::*;
 use micado_api::NanoCpus;
@@ -128,10 +128,10 @@ fn points() -> impl Strategy<Value = Vec<Point>> {
     })
 }
 
-/// Sums, the highest and the least.
+/// Sums, maxima and minima.
 type Figures = ([u64; 8], [u64; 2], [u64; 2]);
 
-/// Of one instance or container in all points.
+/// Sums and extremes of each instance and container over all points.
 fn kept(points: &[Point]) -> BTreeMap<(String, String), Figures> {
     let mut kept: BTreeMap<(String, String), Figures> = BTreeMap::new();
     let mut note = |key: (&Point, &str), sums: [u64; 8], peaks: [u64; 2], least: [u64; 2]| {
@@ -178,7 +178,7 @@ fn kept(points: &[Point]) -> BTreeMap<(String, String), Figures> {
     kept
 }
 
-/// Everything but the means, which are rounded at every step.
+/// Removes the means, which are rounded at every step.
 fn without_means(mut points: Vec<Point>) -> Vec<Point> {
     for point in &mut points {
         point.machine.memory_left = MemoryBytes(0);
@@ -210,7 +210,7 @@ proptest! {
         prop_assert_eq!(roll_up(&points, Resolution::Minute), roll_up(&mixed, Resolution::Minute));
     }
 
-    /// A mean lies between the least and the most, and weighs what was measured longer more.
+    /// A mean lies between the minimum and the maximum, and is weighted by the measured time.
     #[test]
     fn means_are_weighted_by_the_time_measured(values in prop::collection::vec((0_u64..5000, 0_u64..1 << 40), 1..20)) {
         let one = |at, (ms, memory): (u64, u64)| {

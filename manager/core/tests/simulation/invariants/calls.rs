@@ -1,4 +1,4 @@
-//! What must hold of every call that the core makes.
+//! Invariants of every call that the core makes.
 
 use super::{Broken, broken};
 use crate::world::World;
@@ -8,10 +8,10 @@ use micado_core::{
     model::{Container, Copy, Service},
 };
 
-/// All that must hold of a call that is about to leave.
+/// Checks a call that is about to be sent.
 ///
 /// # Errors
-/// The first that does not.
+/// The first violation.
 pub fn check(world: &World, key: &CallKey, call: &Call) -> Result<(), Broken> {
     one_call_per_key(world, key)?;
     match call {
@@ -38,7 +38,7 @@ fn one_call_per_key(world: &World, key: &CallKey) -> Result<(), Broken> {
     }
 }
 
-/// Before a machine is asked for, its record is stored.
+/// A machine's record is stored before it is ordered.
 fn intent_before_call(world: &World, instance: &InstanceId, call: &Call) -> Result<(), Broken> {
     let Call::LaunchMachine {
         cloud,
@@ -66,7 +66,7 @@ fn intent_before_call(world: &World, instance: &InstanceId, call: &Call) -> Resu
     }
 }
 
-/// A machine goes only when its record says so, and not from under a container that runs there.
+/// A machine is returned only if its record says so, and not while a needed container runs there.
 fn machine_not_needed(world: &World, instance: &InstanceId) -> Result<(), Broken> {
     let Some(record) = world.store.instance(instance) else {
         return Ok(());
@@ -99,7 +99,7 @@ fn machine_not_needed(world: &World, instance: &InstanceId) -> Result<(), Broken
     })
 }
 
-/// A Swarm service is made only for a primary copy that the store holds, on an instance that takes
+/// A Swarm service is created only for a primary copy in the store, on an instance that accepts
 /// work, of the right location, and pinned to the node of its machine.
 fn created_rightly(
     world: &World,
@@ -147,7 +147,8 @@ fn created_rightly(
     one_service_per_container(world, record)
 }
 
-/// A second Swarm service is made for a move only, beside the one that the container leaves.
+/// A second Swarm service of a container is created only for a move, beside the one that it
+/// replaces.
 fn one_service_per_container(world: &World, record: &Container) -> Result<(), Broken> {
     let known = |generation| record.copy(generation).is_some_and(Copy::is_live);
     let others = world
@@ -168,7 +169,7 @@ fn one_service_per_container(world: &World, record: &Container) -> Result<(), Br
     }
 }
 
-/// A container that runs is stopped only on request, when its new copy runs, or when its machine is
+/// A running container is stopped only on request, when its new copy runs, or when its machine is
 /// lost. A blind core stops nothing at all.
 fn running_not_stopped(world: &World, name: &str) -> Result<(), Broken> {
     let Some(service) = world.swarm.services.get(name) else {
@@ -203,7 +204,7 @@ fn running_not_stopped(world: &World, name: &str) -> Result<(), Broken> {
             format!("{} runs as {name}, which is its place", record.name),
         );
     }
-    // A place that was given up before is none of its places any more: that decision was checked
+    // A placement that was given up is not one of its copies any more: that decision was checked
     // when it was written.
     let moves = record.replaced().any(|copy| copy.swarm_name == view.name);
     if moves && !world.is_lost(&view.instance) && !world.runs_elsewhere(record, &view.instance) {
@@ -215,8 +216,8 @@ fn running_not_stopped(world: &World, name: &str) -> Result<(), Broken> {
     Ok(())
 }
 
-/// A node is taken out when its machine is no more, or, where that is wanted, when it is a
-/// stranger. Never a manager.
+/// A node is removed if its machine is gone, or if it is foreign and that is configured. Never a
+/// manager.
 fn removed_rightly(world: &World, id: &str) -> Result<(), Broken> {
     let Some(node) = world.swarm.nodes.values().find(|it| it.view.id == id) else {
         return Ok(());
@@ -240,7 +241,7 @@ fn removed_rightly(world: &World, id: &str) -> Result<(), Broken> {
     }
 }
 
-/// Nodes that we did not rent are never opened or closed.
+/// Foreign nodes are never opened or closed.
 fn foreign_untouched(world: &World, node: &str) -> Result<(), Broken> {
     let manager = world
         .swarm

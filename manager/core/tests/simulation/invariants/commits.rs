@@ -1,4 +1,4 @@
-//! What must hold of every write to the store.
+//! Invariants of every write to the store.
 
 use super::{Broken, broken, images::nothing_unlearned};
 use crate::{store::Written, world::World};
@@ -8,7 +8,7 @@ use micado_core::{
     store::{Key, Record},
 };
 
-/// There is one manager only: its idea of a record's version is never wrong.
+/// Versions always match, because there is only one manager.
 pub fn conflict(key: &Key) -> Broken {
     Broken {
         invariant: "versions_agree",
@@ -16,10 +16,10 @@ pub fn conflict(key: &Key) -> Broken {
     }
 }
 
-/// All that must hold of a commit that was just written.
+/// Checks a commit that was just written.
 ///
 /// # Errors
-/// The first that does not.
+/// The first violation.
 pub fn check(world: &World, written: &[Written]) -> Result<(), Broken> {
     for one in written {
         match (&one.key, &one.before) {
@@ -62,7 +62,7 @@ pub fn check(world: &World, written: &[Written]) -> Result<(), Broken> {
     Ok(())
 }
 
-/// A machine is wanted only within the limits. What is found and taken in may exceed them.
+/// New machines respect the limits. Adopted ones may exceed them.
 fn limits_kept(world: &World, before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
     if before.is_some() || after.origin == Origin::Adopted {
         return Ok(());
@@ -80,7 +80,7 @@ fn limits_kept(world: &World, before: Option<&Instance>, after: &Instance) -> Re
     Ok(())
 }
 
-/// A machine that nothing befell and that joined in time is not given up.
+/// A machine without faults that joined in time does not fail.
 fn healthy_machine_kept(
     world: &World,
     before: Option<&Instance>,
@@ -98,11 +98,11 @@ fn healthy_machine_kept(
         .iter()
         .find(|it| it.name == after.cloud)
         .map_or(0, |it| it.join_timeout.as_secs() * 1000);
-    // A node that joined a moment ago may not have been seen yet.
+    // A node that has just joined may not have been observed yet.
     let in_time = machine.joined_at.is_some_and(|at| {
         at + 15_000 < after.created_at.0 + patience && at + 2_000 < world.clock.now
     });
-    // Of a machine that is the only one nobody can say whether it or the manager is cut off.
+    // With a single machine, a cut of the machine and a cut of the manager cannot be distinguished.
     let in_use = |it: &&Instance| {
         it.id != after.id && matches!(it.state, InstanceState::Active | InstanceState::Draining)
     };
@@ -116,7 +116,7 @@ fn healthy_machine_kept(
     Ok(())
 }
 
-/// While the engine does not answer, no machine in use is given up.
+/// While the engine does not answer, no machine in use fails.
 fn blind_holds(world: &World, before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
     use InstanceState::{Active, Draining};
     let in_use = |it: &Instance| matches!(it.state, Active | Draining);
@@ -133,7 +133,7 @@ fn blind_holds(world: &World, before: Option<&Instance>, after: &Instance) -> Re
     Ok(())
 }
 
-/// An instance is joined when its node was in the Swarm.
+/// An instance has joined only if its node was in the Swarm.
 fn joined_truly(world: &World, before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
     let joins = after.state == InstanceState::Active && before.is_none_or(|it| it.is_arriving());
     let there = world
@@ -148,7 +148,7 @@ fn joined_truly(world: &World, before: Option<&Instance>, after: &Instance) -> R
     }
 }
 
-/// Whether a container without a record is in the Swarm, because the store was lost.
+/// Returns true if a container without a record is in the Swarm, because the store was lost.
 fn taken_in(world: &World, container: &Container) -> bool {
     world.script.store_lost
         && container
@@ -156,7 +156,7 @@ fn taken_in(world: &World, container: &Container) -> bool {
             .is_some_and(|copy| world.swarm.services.contains_key(&copy.swarm_name))
 }
 
-/// The key that an instance is bound to is never another.
+/// The key that an instance is bound to never changes.
 fn key_kept(before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
     let bound = before.and_then(|it| it.joining.as_ref());
     if bound.is_none_or(|bound| {
@@ -176,7 +176,7 @@ fn key_kept(before: Option<&Instance>, after: &Instance) -> Result<(), Broken> {
     )
 }
 
-/// One request makes one container, and a container is made by a request.
+/// One request makes one container, and every container is made by a request.
 fn no_launch_doubled(
     world: &World,
     before: Option<&Container>,
@@ -230,7 +230,7 @@ fn no_launch_doubled(
     }
 }
 
-/// A container stops or goes only when somebody asked for it.
+/// A container stops or is removed only on request.
 fn changes_were_asked_for(
     world: &World,
     before: Option<&Container>,
@@ -249,7 +249,7 @@ fn changes_were_asked_for(
     Ok(())
 }
 
-/// A container is completed when its process really ended, and is not started again.
+/// A container is completed only if its process really ended and is not restarted.
 fn ended_truly(world: &World, before: Option<&Container>, after: &Container) -> Result<(), Broken> {
     let ends = after.outcome.is_some() && before.is_none_or(|it| it.outcome.is_none());
     if ends && !world.swarm.completed.contains(&after.name) {
@@ -258,8 +258,8 @@ fn ended_truly(world: &World, before: Option<&Container>, after: &Container) -> 
     Ok(())
 }
 
-/// A place where a container runs, as people were told, is given up only for a new one, and only
-/// forgotten when the new copy runs.
+/// A placement that people know as running is given up only for a new one, and dropped only when
+/// the new copy runs.
 fn running_not_given_up(
     world: &World,
     before: &Container,
@@ -294,8 +294,8 @@ fn running_not_given_up(
     }
 }
 
-/// A new placement is on an instance that takes work, of the right location, with room and with the
-/// machine ports free, where its volumes are.
+/// A new placement is on an instance that accepts work, of the right location, with room and free
+/// machine ports, and with its volumes.
 fn placed_rightly(
     world: &World,
     before: Option<&Container>,

@@ -1,4 +1,4 @@
-//! What must hold of what is known of images.
+//! Invariants of the records of images.
 
 use super::{Broken, broken};
 use crate::{clock::BEGINNING, world::World};
@@ -6,8 +6,7 @@ use micado_core::model::Image;
 
 const DAY: u64 = 24 * 3_600_000;
 
-/// What a container is said to need is never less than what one was seen to use in the last day; no
-/// world lasts longer.
+/// The footprint is never below the observed use of the last day; no world lasts longer.
 pub fn never_below_what_was_seen(world: &World) -> Result<(), Broken> {
     if world.clock.now - BEGINNING > DAY {
         return Ok(());
@@ -28,7 +27,7 @@ pub fn never_below_what_was_seen(world: &World) -> Result<(), Broken> {
     Ok(())
 }
 
-/// A write of an image takes nothing of what was learned away.
+/// A write of an image never discards what was learned.
 pub fn nothing_unlearned(before: &Image, after: Option<&Image>) -> Result<(), Broken> {
     let wrong = |what: &str| broken("nothing_unlearned", format!("{}: {what}", before.name));
     let Some(after) = after else {

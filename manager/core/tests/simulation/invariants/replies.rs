@@ -1,11 +1,11 @@
-//! What must hold of every answer that people get.
+//! Invariants of every reply to people.
 
 use super::{Broken, broken};
 use crate::world::World;
 use micado_api::{Critical, ErrorBody, ErrorCode, LaunchRequest, MemoryBytes, NanoCpus, Resources};
 use micado_core::control::{Reply, Request};
 
-/// Nobody asked.
+/// A reply without a request.
 pub fn to_nobody(ticket: u64) -> Broken {
     Broken {
         invariant: "answered_once",
@@ -13,10 +13,10 @@ pub fn to_nobody(ticket: u64) -> Broken {
     }
 }
 
-/// All that must hold of an answer that is about to be read.
+/// Checks a reply that is about to be read.
 ///
 /// # Errors
-/// The first that does not.
+/// The first violation.
 pub fn check(
     world: &World,
     request: &Request,
@@ -46,12 +46,12 @@ pub fn check(
     }
 }
 
-/// What fits any machine: nobody who sends this may be told that none could hold it.
+/// Fits on any machine, so a request for it is never refused as impossible.
 const SMALL: Resources = Resources::new(MemoryBytes::mib(1500), NanoCpus::cores(1));
 
-/// What is named is what is promised, and that never changes. People launch each service with the
-/// same settings always: whatever was learned meanwhile, nobody is told that they differ, or that
-/// no machine could hold it.
+/// A given reservation is the promised one, and that never changes. People always launch a service
+/// with the same settings. So whatever was learned meanwhile, no launch is refused as conflicting
+/// or impossible.
 fn reserved_truly(
     world: &World,
     launch: &LaunchRequest,
@@ -85,7 +85,7 @@ fn reserved_truly(
     }
 }
 
-/// An image that was launched has what was said of it; of another nothing can be said.
+/// A launched image gets the values that a person sets; a request for another image is refused.
 fn image_set_truly(
     world: &World,
     image: &str,
@@ -103,7 +103,8 @@ fn image_set_truly(
     }
 }
 
-/// Accepted: durable, and the same container as ever for this request. Refused: nothing was made.
+/// Accepted: durable, and always the same container for the same request. Refused: nothing was
+/// made.
 fn launch_answered_truly(
     world: &World,
     request: &str,

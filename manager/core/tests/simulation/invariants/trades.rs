@@ -1,17 +1,17 @@
-//! What must hold of the trades by which machines join.
+//! Invariants of the trades by which machines join.
 
 use super::{Broken, broken};
 use crate::{machine::Machine, world::World};
 use micado_api::{ErrorBody, ErrorCode, InstanceId};
 use micado_core::control::Reply;
 
-/// The key of somebody who has another's credential.
+/// Key of a thief with another machine's credential.
 pub const THIEFS_KEY: &str = "key of a thief";
 
-/// Somebody with another's credential gets anything only while the machine has not used it.
+/// A thief is granted a trade only if the machine has not used its credential.
 ///
 /// # Errors
-/// When they get something, and the record is not bound to their key.
+/// If the trade is granted, but the record is not bound to the thief's key.
 pub fn thief_answered_rightly(
     world: &World,
     instance: &InstanceId,
@@ -32,10 +32,10 @@ pub fn thief_answered_rightly(
     }
 }
 
-/// A machine joins only with the key that its record holds.
+/// A machine joins only with the key in its record.
 ///
 /// # Errors
-/// When it has another, or the record none.
+/// If it has another key, or the record none.
 pub fn joins_rightly(world: &World, machine: &Machine) -> Result<(), Broken> {
     let bound = world
         .store
@@ -55,10 +55,10 @@ pub fn joins_rightly(world: &World, machine: &Machine) -> Result<(), Broken> {
 }
 
 /// Granted: durable, and bound to this machine's key. Refused for good: its record is bound to
-/// another, its time is over, or it is not wanted any more.
+/// another key, its time is over, or it is not wanted any more.
 ///
 /// # Errors
-/// When the answer is not true.
+/// If the reply does not match the record.
 pub fn answered_truly(
     world: &World,
     serial: u64,

@@ -1,4 +1,4 @@
-//! That the board shows the busiest first and fits into its terminal.
+//! The board shows the busiest first and fits into its terminal.
 
 use super::*;
 use crate::cli::tables::tests::{

@@ -1,4 +1,4 @@
-//! A store that does not answer keeps nobody waiting, and is asked until it does.
+//! A store that does not answer blocks no caller, and is retried until it does.
 
 use super::{Contents, ErrorCode, Event, InstanceId, Instant, Store, StoreError, load_again};
 use crate::{
@@ -11,10 +11,10 @@ use std::{
 };
 use tokio::sync::{mpsc, watch};
 
-/// The first of the pauses here.
+/// First pause between attempts.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Fails as often as it says, then is empty.
+/// Fails this many times, then is empty.
 #[derive(Debug)]
 struct Failing {
     left: AtomicU32,
@@ -82,7 +82,7 @@ async fn it_is_asked_again_and_everybody_is_told_why() {
                 .await
                 .expect_err("a refusal");
             assert!(unread.hint.is_some_and(|hint| hint.contains("runs on")));
-            // More than the channel holds: the watcher is not held up.
+            // More than the channel holds: the watcher must not block.
             watcher
                 .send(Event::Blind("as the test wants it".into()))
                 .await

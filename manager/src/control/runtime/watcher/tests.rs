@@ -1,4 +1,4 @@
-//! The watcher on an engine that fails and reports as it is told to.
+//! The watcher on a scripted engine that fails and reports.
 
 use super::*;
 use crate::{
@@ -12,15 +12,15 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-/// One service, `web`, and the task that the test gives it.
+/// One service, `web`, with a scripted task.
 #[derive(Debug, Default)]
 struct Staged {
     events: Vec<EngineEvent>,
-    /// So many first whole looks fail.
+    /// Number of whole observations that fail first.
     failing: u32,
     looks: AtomicU32,
     parts: AtomicU32,
-    /// What a look at tasks finds; `None` fails.
+    /// Result of listing tasks; `None` fails.
     tasks: Mutex<Option<Vec<SwarmTask>>>,
 }
 

@@ -4,8 +4,7 @@ use super::*;
 use redb::{StorageBackend, backends::FileBackend};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A file on a disk that can be full: then nothing grows, and nothing is written beyond what is
-/// there.
+/// A file on a disk that can be full: then no write beyond its present end succeeds.
 #[derive(Debug)]
 struct Disk {
     file: FileBackend,

@@ -1,4 +1,4 @@
-//! Records sealed in the file: nothing that may be secret is in it in clear.
+//! Records are sealed in the file: no secret is in it in clear text.
 
 use super::*;
 use crate::store::conformance::instance;

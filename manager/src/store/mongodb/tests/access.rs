@@ -1,4 +1,4 @@
-//! A server that asks who we are and hides what is said: users with passwords, and TLS.
+//! A server with authentication and encryption: users with passwords, and TLS.
 
 use super::{
     server::{Server, database},
@@ -13,11 +13,11 @@ use micado_api::Timestamp;
 use micado_core::metrics::Resolution;
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
-/// With what URLs must quote.
+/// Contains characters that URLs must quote.
 const PASSWORD: &str = "p@ss/w:rd%";
 const QUOTED: &str = "p%40ss%2Fw%3Ard%25";
 
-/// A server that lets in by password only, and one user of its `kept` database.
+/// A server with password authentication, and one user of its `kept` database.
 struct Guarded {
     server: Server,
     folder: TempDir,
@@ -58,8 +58,8 @@ impl Guarded {
     }
 }
 
-/// What the server is started with. Members know each other by the key file; without TLS it answers
-/// too, for `scripts/mongod` speaks none.
+/// Arguments of the server. Members authenticate each other by the key file. It answers without TLS
+/// too, because `scripts/mongod` does not use TLS.
 fn guards(folder: &Path) -> Vec<String> {
     let pki = Pki::open(&folder.join("pki")).expect("an authority");
     let identity = pki
@@ -121,7 +121,7 @@ async fn a_user_who_may_read_and_write_is_enough_with_tls_and_without() {
             store.recall(&all_of("a", Resolution::Sample)).await,
             Ok(vec![point])
         );
-        // As a crash leaves it: the next ends what this one had under way.
+        // As after a crash: the next manager ends the open transaction.
         store.renewer.abort();
     }
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Events in a MongoDB: how they read, how long they stay, and a server that fails meanwhile.
+//! Events in a MongoDB: readable form, expiry, and server failures.
 
 use super::{
     server::{database, fail},
@@ -58,7 +58,7 @@ async fn what_happened_reads_well() {
         "{started}"
     );
 
-    // What a person changes so that nobody can read it takes nothing else along.
+    // A document made unreadable by a person hides no other one.
     events
         .update_one(
             doc! { "what": "started" },
@@ -188,7 +188,7 @@ async fn the_server_lets_go_of_old_events() {
         .record_events(&[old_event("old", Duration::from_secs(60)), kept.clone()])
         .await
         .expect("recorded");
-    // It looks every second in tests; and what a majority has, as the store reads it.
+    // Expiry runs every second in tests. Read with majority concern, as the store does.
     let majority = CollectionOptions::builder()
         .read_concern(ReadConcern::majority())
         .build();
@@ -218,7 +218,7 @@ async fn events_are_sent_again_when_the_server_fails_for_a_moment() {
         .expect("a server");
     let url = format!("{}&appName=shaky", server.url("events"));
     let home = TestHome::at(url.clone());
-    // Of its lease it is sure meanwhile.
+    // Meanwhile the lease stays certain.
     let store = home
         .store(Pace {
             lease: Duration::from_secs(30),

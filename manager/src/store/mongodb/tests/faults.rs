@@ -1,5 +1,5 @@
-//! A server that fails, hangs, dies, hands over, or whose answers are lost: what was acknowledged
-//! stays, and nothing is half done or done twice.
+//! A server that fails, hangs, dies, steps down, or loses replies: acknowledged commits stay, and
+//! nothing is done partly or twice.
 
 use super::{
     server::{Server, database, fail},
@@ -16,7 +16,7 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-/// Quicker still: every fault that lasts costs this.
+/// Shorter time-outs still: every lasting fault costs them.
 const IMPATIENT: Pace = Pace {
     answer: Duration::from_millis(800),
     lease: Duration::from_secs(2),
@@ -27,8 +27,8 @@ fn both(value: u64, expected: u64) -> [Change; 2] {
     ["a", "b"].map(|name| put(setting(name, &value.to_string()), expected))
 }
 
-/// The settings once the store answers again, as the manager would wait for it: the driver looks at
-/// a server that failed twice a second.
+/// Returns the settings once the store answers again, waiting as the manager would: the driver
+/// checks a failed server twice a second.
 async fn settings_again(store: &MongoStore) -> Vec<(String, String, u64)> {
     let begun = Instant::now();
     while let Err(error) = store.load().await {
@@ -37,8 +37,8 @@ async fn settings_again(store: &MongoStore) -> Vec<(String, String, u64)> {
     settings(store).await
 }
 
-/// Commits under a fault that `lift` ends, then checks that it was done whole or not at all, and
-/// that doing it again by version makes no double.
+/// Commits under a fault that `lift` ends. Checks that it was done completely or not at all, and
+/// that a repetition by version makes no duplicate.
 async fn commit_under_fault(
     store: &MongoStore,
     version: &mut u64,
@@ -96,7 +96,7 @@ async fn whatever_the_server_says_nothing_is_half_done() {
     };
     let cut = || doc! { "closeConnection": true };
     let error = |code: i32| doc! { "errorCode": code };
-    // Stepped down, shutting down, a write conflict, and one that nobody knows.
+    // Stepped down, shutting down, a write conflict, and an unknown code.
     let transient = [
         cut(),
         error(10107),
@@ -117,7 +117,7 @@ async fn whatever_the_server_says_nothing_is_half_done() {
             1,
             doc! { "writeConcernError": { "code": 91, "errmsg": "as the test wants it" } },
         ),
-        // Hangs for longer than we wait, and then does it.
+        // Hangs for longer than our time-out, then executes the command.
         (
             "commitTransaction",
             1,
@@ -137,8 +137,7 @@ async fn whatever_the_server_says_nothing_is_half_done() {
     }
 }
 
-/// Passes connections on to the server, and breaks those on which a commit was asked for once it
-/// was answered: the answer is lost.
+/// A proxy that breaks connections after the server has answered a commit: the reply is lost.
 struct Thief {
     port: u16,
     left: Arc<AtomicU32>,
@@ -218,7 +217,7 @@ async fn a_commit_whose_answer_is_lost_was_done_once() {
     }
 }
 
-/// Writers that count, each in a setting of its own, and what they were promised.
+/// Concurrent writers, each counting in a setting of its own, and their acknowledged counts.
 struct Writers {
     tasks: JoinSet<()>,
     acknowledged: Arc<Mutex<Vec<u64>>>,
@@ -249,8 +248,8 @@ impl Writers {
         }
     }
 
-    /// Counts up. When that fails it reads where it is: no less than it was promised, and no more
-    /// than what it asked for last.
+    /// Counts up. After a failure, reads the count: it is at least the acknowledged one and at most
+    /// the last requested one.
     async fn write(
         writer: usize,
         store: Arc<MongoStore>,
@@ -291,7 +290,7 @@ impl Writers {
         }
     }
 
-    /// Until every writer has been promised so many more.
+    /// Waits until every writer has this many more acknowledged counts.
     async fn until_more(&self, more: u64) {
         let begun = Instant::now();
         let counts = || {
@@ -311,7 +310,7 @@ impl Writers {
         }
     }
 
-    /// What each was promised, and that all of it is there.
+    /// Stops the writers and checks that all acknowledged counts are stored.
     async fn finish(mut self, store: &MongoStore) {
         self.stop.send_replace(true);
         while let Some(writer) = self.tasks.join_next().await {
@@ -346,7 +345,7 @@ async fn a_killed_server_loses_nothing_that_it_acknowledged() {
     writers.finish(&store).await;
 }
 
-/// Kills the primary while there are writers, who are to go on by themselves.
+/// Kills the primary under load; the writers must continue by themselves.
 async fn kill_the_primary(server: &Server, database_name: &str, pace: Pace) -> Arc<MongoStore> {
     let home = TestHome::at(server.url(database_name));
     let store = Arc::new(home.store(pace).await.expect("open"));
@@ -375,7 +374,7 @@ async fn a_replica_set_whose_primary_is_killed_goes_on() {
     kill_the_primary(&Server::start(3), "primary", QUICK).await;
 }
 
-/// As MongoDB is by default: for longer than a commit may take, nobody takes writes.
+/// With MongoDB's defaults, the set is without a primary for longer than the time-out of a commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_election_may_take_longer_than_a_commit() {
     let server = Server::start(3);

@@ -1,4 +1,4 @@
-//! Points in a MongoDB: how they read, how long they stay, and a server that fails meanwhile.
+//! Points in a MongoDB: readable form, expiry, and server failures.
 
 use super::{
     server::{database, fail},
@@ -80,8 +80,8 @@ async fn the_server_lets_go_of_what_is_too_old() {
         point("kept", Resolution::TenMinutes, hours_ago(29 * 24), &[]),
     ];
     store.record(&points).await.expect("recorded");
-    // It looks every second in tests, every minute elsewhere.
-    // What a majority has, as the store reads it, or what is gone may yet be there for that.
+    // Expiry runs every second in tests, every minute elsewhere. Read with majority concern, as the
+    // store does: it may lag behind the deletion.
     let majority = CollectionOptions::builder()
         .read_concern(ReadConcern::majority())
         .build();
@@ -119,7 +119,7 @@ async fn points_are_sent_again_when_the_server_fails_for_a_moment() {
         .expect("a server");
     let url = format!("{}&appName=shaky", server.url("points"));
     let home = TestHome::at(url.clone());
-    // Of its lease it is sure meanwhile.
+    // Meanwhile the lease stays certain.
     let store = home
         .store(Pace {
             lease: Duration::from_secs(30),

@@ -1,9 +1,9 @@
-//! Two managers on one database: one of them at a time, whatever becomes of the other.
+//! Two managers on one database: one owner at a time, whatever happens to the other.
 
 use super::*;
 use std::time::Instant;
 
-/// A manager with a copy of the state folder: the same key, and yet somebody else.
+/// A manager with a copy of the state folder: the same key, but another lock.
 fn rival(home: &TestHome) -> TestHome {
     let state = tempfile::tempdir().expect("a folder");
     std::fs::copy(
@@ -19,7 +19,7 @@ fn rival(home: &TestHome) -> TestHome {
     }
 }
 
-/// What a crash leaves: the lease, and nobody who renews it.
+/// Simulates a crash: the lease stays without renewal.
 async fn crash(store: &MongoStore) {
     store.renewer.abort();
 }
@@ -86,8 +86,7 @@ async fn what_a_killed_manager_left_open_holds_nobody_up() {
     let home = TestHome::fresh().await;
     let first = home.store(QUICK).await.expect("open");
     crash(&first).await;
-    // As if it was killed between its writes and its commit: the lease is locked by its
-    // transaction.
+    // As if killed between its writes and its commit: its transaction locks the lease.
     let mut hold = first
         .inner
         .hold

@@ -1,4 +1,5 @@
-//! The store in a MongoDB: the conformance suite on a real server, and what only a server has.
+//! The store in a MongoDB: the conformance suite on a real server, and cases that only a server
+//! has.
 
 mod access;
 mod events;
@@ -18,7 +19,7 @@ use server::{fresh_url, keys, url};
 use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
 
-/// Quick to give up, so that the tests are.
+/// Short time-outs, for quick tests.
 const QUICK: Pace = Pace {
     answer: Duration::from_secs(4),
     lease: Duration::from_secs(2),
@@ -60,7 +61,7 @@ impl Home for TestHome {
 
 conformance!(TestHome);
 
-/// The settings there are, with their versions.
+/// Present settings with their versions.
 async fn settings(store: &MongoStore) -> Vec<(String, String, u64)> {
     let contents = store.load().await.expect("load");
     let mut settings: Vec<_> = contents

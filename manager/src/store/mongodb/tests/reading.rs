@@ -1,5 +1,5 @@
-//! What is in the collections: for people to read, and for nobody to steal; and what is no store of
-//! ours.
+//! Content of the collections: readable for people, without secrets; and databases that are no
+//! store of ours.
 
 use super::{
     server::{database, free_port, keys},
@@ -235,7 +235,7 @@ async fn the_collections_read_well_and_tell_no_secrets() {
     }
 }
 
-/// The words of the `Schema` error that opening ends with.
+/// Message of the `Schema` error of opening.
 async fn schema_error(home: &TestHome) -> String {
     match home.store(QUICK).await {
         Err(StoreError::Schema(words)) => words,
@@ -456,8 +456,8 @@ async fn a_store_is_copied_whole_and_only_where_there_is_none() {
     }
 }
 
-/// Points of two instances over nearly all the time that they are kept for, and more events than
-/// are read at once, many of one moment.
+/// Points of two instances over nearly their whole retention, and more events than a piece, many at
+/// the same time.
 fn a_past() -> (Vec<Point>, Vec<EventRecord>) {
     let now = clock::now().0;
     let at = |resolution: Resolution, part: u64| {

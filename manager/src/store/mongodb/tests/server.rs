@@ -1,4 +1,4 @@
-//! Real MongoDB servers for the tests, and a look past the store into their databases.
+//! Real MongoDB servers for the tests, and direct access to their databases.
 
 use crate::store::{KeyFile, Place, Url};
 use ::mongodb::{Client, Database, bson::doc};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// The URL of a database that no other test has, on the server that tests share.
+/// URL of a database that no other test uses, on the server that tests share.
 pub fn fresh_url() -> String {
     // Never dropped: its runner sees the end of this process.
     static OWN: LazyLock<Server> = LazyLock::new(|| Server::start(1));
@@ -37,7 +37,7 @@ pub fn keys() -> (TempDir, Arc<KeyFile>) {
     (folder, keys)
 }
 
-/// The database as somebody else sees it.
+/// Direct access to the database, past the store.
 pub async fn database(url: &str) -> Database {
     let client = Client::with_uri_str(url).await.expect("a client");
     client.default_database().expect("the URL names a database")

@@ -1,5 +1,4 @@
-//! A command that takes its input late, never or not at all, and what its caller hears of that; on
-//! a virtual clock.
+//! Flow control towards a command that reads its input late or never, on a virtual clock.
 
 use super::super::super::caller::{Caller, Pace};
 use super::*;
@@ -14,13 +13,12 @@ use tokio_tungstenite::{
 const HOUR: Duration = Duration::from_secs(3600);
 const FRAME: usize = 10_000;
 
-/// The input of a command with room for so many bytes that it has not read, the command's end of
-/// it, and the caller.
+/// Input of a command with a pipe of this many bytes, the command's end of it, and the caller.
 async fn command(room: usize) -> (Stdin, DuplexStream, WebSocketStream<DuplexStream>) {
     command_among(room, false, &Arc::new(Semaphore::new(0))).await
 }
 
-/// The same where there are so many places for fast ones, and maybe a terminal.
+/// As [`command`], with this many permits of fast readers, and a terminal or none.
 async fn command_among(
     room: usize,
     terminal: bool,
@@ -42,7 +40,7 @@ async fn command_among(
     )
 }
 
-/// Waits until the caller has heard that it may send so many more frames.
+/// Waits until the caller has received credit for this many frames.
 async fn hears(caller: &mut WebSocketStream<DuplexStream>, count: usize) {
     let mut heard = 0;
     while heard < count {

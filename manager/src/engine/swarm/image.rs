@@ -94,7 +94,6 @@ fn platforms(listed: Vec<models::OciPlatform>) -> BTreeSet<Platform> {
     platforms.collect()
 }
 
-/// The name becomes part of a path of the engine's API: only what may stand in an image name may
 /// Refuses characters that no image name has: the name becomes part of a path of the engine's API.
 fn check(image: &str) -> Result<(), EngineError> {
     let good =

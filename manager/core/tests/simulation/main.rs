@@ -2,7 +2,7 @@
 //! clock, with every kind of fault.
 //!
 //! `SIM_SEED=n cargo test -p micado-core --test simulation` replays one seed with its whole trace;
-//! `SIM_SEEDS` and `SIM_STEPS` change the amounts.
+//! `SIM_SEEDS`, `SIM_STEPS` and `SIM_AUDITED` change the amounts.
 
 mod agents;
 mod clock;

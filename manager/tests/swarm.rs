@@ -55,6 +55,7 @@ fn service(image: &str, script: &str) -> Service {
             anti_affinity: micado_api::AntiAffinity::default(),
         },
         pull: Some(image.to_owned()),
+        platforms: std::collections::BTreeSet::new(),
         next_number: 2,
         created_at: Timestamp(1),
     }

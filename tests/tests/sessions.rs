@@ -616,7 +616,7 @@ async fn a_manager_that_is_killed_ends_sessions_with_clear_words() {
             1,
             &[
                 "broke",
-                "run it again once `micado status` shows that the manager is back",
+                "the session is lost; run it again once `micado status` answers",
             ],
         );
         measured(

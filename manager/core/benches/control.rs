@@ -38,7 +38,7 @@ fn main() {
         let name = format!("{machines} machines, {containers} containers");
         let listed = cluster.listed();
         cluster.measure(&format!("{name}: a launch"), |number| {
-            Event::Request(number, Request::Launch(launch(number), facts()))
+            Event::Request(number, Request::Launch(Box::new(launch(number)), facts()))
         });
         cluster.measure(&format!("{name}: a tick"), |_| Event::Tick);
         let observed = cluster.observation.clone();

@@ -71,7 +71,7 @@ async fn launch(
     }
     match state
         .handle
-        .request(Request::Launch(request, facts))
+        .request(Request::Launch(Box::new(request), facts))
         .await?
     {
         Reply::Containers(views) => Ok((StatusCode::ACCEPTED, Json(views))),

@@ -13,8 +13,8 @@ use crate::model::{
 };
 use micado_api::{
     CloudName, ContainerName, Critical, FlavourName, InstanceId, InstanceState, Location,
-    MemoryBytes, NanoCpus, Origin, PortMapping, PricePerHour, Protocol, Resources, ServiceName,
-    ServiceSpec, Tag, Timestamp, VolumeMount,
+    MemoryBytes, NanoCpus, Origin, Platform, PortMapping, PricePerHour, Protocol, Resources,
+    ServiceName, ServiceSpec, Tag, Timestamp, VolumeMount,
 };
 use micado_core::metrics::History;
 use std::sync::Arc;
@@ -404,6 +404,7 @@ pub fn instance() -> Record {
         flavour: FlavourName::trusted("small"),
         location: Location::default(),
         size: Resources::new(MemoryBytes::mib(1024), NanoCpus::cores(1)),
+        platform: Some(Platform::new("linux", "arm64")),
         price: PricePerHour(50_000),
         state: InstanceState::Active,
         origin: Origin::Planner,
@@ -459,6 +460,7 @@ pub fn service() -> Record {
         }],
         spec,
         pull,
+        platforms: [Platform::new("linux", "amd64")].into(),
         next_number: 2,
         created_at: Timestamp(3),
     })

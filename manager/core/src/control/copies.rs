@@ -137,6 +137,7 @@ impl Core {
         self.drive_services(name);
         self.note_waiting(name);
         self.note_polled(name);
+        self.note_unreported(name);
     }
 
     /// Takes over what a copy's task shows: that it runs or ended, that its volume now exists

@@ -48,7 +48,7 @@ pub enum Event {
 #[derive(Debug, Clone)]
 pub enum Request {
     /// Run more containers. The image was looked up before.
-    Launch(LaunchRequest, ImageFacts),
+    Launch(Box<LaunchRequest>, ImageFacts),
     /// Stop the containers of a service, or one container; with `remove`, also drop their records.
     Quit {
         /// Name of a service or a container.

@@ -14,7 +14,7 @@ use micado_api::{
 impl Core {
     pub(super) fn request(&mut self, request: Request) -> Result<Reply, ErrorBody> {
         match request {
-            Request::Launch(launch, image) => self.launch(launch, image),
+            Request::Launch(launch, image) => self.launch(*launch, image),
             Request::Quit { name, remove } => self.quit(&name, remove),
             Request::Remove { name } => self.remove(&name),
             Request::Start(start) => self.start(start),

@@ -1,9 +1,10 @@
-//! Machines with a lost agent: their clouds are asked at once for their state. Besides, launches
-//! only prefer other machines.
+//! Machines without a connected agent. Their containers are polled, because nobody reports about
+//! them. If the connection was lost, their clouds are asked at once for their state, and launches
+//! prefer other machines.
 
 use super::{CallKey, Core, dirty::Subject, owner::Known, owner::Owner};
 use crate::model::Instance;
-use micado_api::{CloudName, InstanceId, Timestamp};
+use micado_api::{CloudName, ContainerName, InstanceId, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -16,16 +17,21 @@ const DOUBT: Duration = Duration::from_secs(10);
 /// Lower bound for the time between two lists of a cloud because of agents.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
-/// Agents of machines in use that were connected and are not any more.
+/// Presence of agents on machines in use.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Silent {
+    /// Machines with an agent that was connected and is not any more.
     since: BTreeMap<InstanceId, Timestamp>,
+    connected: BTreeSet<InstanceId>,
+    /// The set of containers without an agent may have changed.
+    changed: bool,
 }
 
 impl Owner for Silent {
     fn prune(&mut self, known: &Known<'_>) {
         let live = |id: &InstanceId| known.ledger.instance(id).is_some_and(Instance::is_live);
         self.since.retain(|id, _| live(id));
+        self.connected.retain(live);
     }
 }
 
@@ -33,14 +39,49 @@ impl Core {
     /// Handles the connection or disconnection of an agent. The absence of one that was never
     /// connected proves nothing.
     pub(super) fn agent_is(&mut self, instance: InstanceId, connected: bool) {
+        self.silent.changed = true;
         if connected {
             self.silent.since.remove(&instance);
+            self.silent.connected.insert(instance.clone());
         } else {
+            self.silent.connected.remove(&instance);
             let since = &mut self.silent.since;
             since.entry(instance.clone()).or_insert(self.now);
         }
         self.ledger.dirty.silent = true;
         self.mark_silent(&instance);
+    }
+
+    /// Instances with an agent that is connected, or was: true if it is.
+    pub fn agents(&self) -> impl Iterator<Item = (InstanceId, bool)> + use<> {
+        let Silent {
+            since, connected, ..
+        } = self.silent.clone();
+        let gone = since.into_keys().map(|id| (id, false));
+        gone.chain(connected.into_iter().map(|id| (id, true)))
+    }
+
+    /// Notes a container whose copies may be on machines without a connected agent.
+    pub(super) fn note_unreported(&mut self, name: &ContainerName) {
+        let container = self.ledger.container(name);
+        let mut copies = container.iter().flat_map(|container| &container.copies);
+        let connected = &self.silent.connected;
+        self.silent.changed |= copies.any(|copy| !connected.contains(&copy.instance));
+    }
+
+    /// Swarm services of copies on machines without a connected agent, if they may have changed
+    /// since the last call.
+    pub fn unreported(&mut self) -> Option<BTreeSet<String>> {
+        if !std::mem::take(&mut self.silent.changed) {
+            return None;
+        }
+        let machines = self.ledger.index.live().iter();
+        let machines = machines.filter(|id| !self.silent.connected.contains(*id));
+        let copies = machines.flat_map(|id| {
+            let containers = self.ledger.containers_on(id);
+            containers.flat_map(move |container| container.copies_on(id))
+        });
+        Some(copies.map(|copy| copy.swarm_name.clone()).collect())
     }
 
     fn mark_silent(&mut self, instance: &InstanceId) {

@@ -107,7 +107,7 @@ impl Bench {
             copies: std::num::NonZeroU32::MIN,
         };
         let (reply, _) = self.ask(Request::Launch(
-            launch,
+            Box::new(launch),
             ImageFacts {
                 pull: Some("web@sha256:1".to_owned()),
                 exposed: Vec::new(),
@@ -358,7 +358,7 @@ fn the_intent_is_stored_before_the_machine_is_ordered_and_the_answer_given() {
     let event = Event::Request(
         9,
         Request::Launch(
-            launch,
+            Box::new(launch),
             ImageFacts {
                 pull: None,
                 exposed: Vec::new(),
@@ -768,7 +768,7 @@ fn a_service_of_which_nothing_is_kept_begins_anew() {
         };
         bench
             .ask(Request::Launch(
-                launch,
+                Box::new(launch),
                 ImageFacts {
                     pull: Some(pull.to_owned()),
                     exposed: Vec::new(),
@@ -816,7 +816,7 @@ fn the_answer_of_an_old_push_is_not_the_image_of_a_new_service() {
             copies: std::num::NonZeroU32::MIN,
         };
         let (reply, actions) = bench.ask(Request::Launch(
-            launch,
+            Box::new(launch),
             ImageFacts {
                 pull: None,
                 exposed: Vec::new(),

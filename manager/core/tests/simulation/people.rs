@@ -332,10 +332,10 @@ impl World {
             .flatten();
         let request = again.unwrap_or_else(|| format!("r{}", self.clock.serial()));
         Some(Request::Launch(
-            LaunchRequest {
+            Box::new(LaunchRequest {
                 request: Some(request),
                 ..launch
-            },
+            }),
             facts,
         ))
     }

@@ -33,13 +33,13 @@ fn one_launch() -> World {
         platforms: std::collections::BTreeSet::new(),
     };
     world.wants(Request::Launch(
-        LaunchRequest {
+        Box::new(LaunchRequest {
             spec,
             publish_all: false,
             request: Some("r1".to_owned()),
             unnamed: micado_api::Unnamed::default(),
             copies: std::num::NonZeroU32::MIN,
-        },
+        }),
         facts,
     ));
     world

@@ -14,11 +14,8 @@ use crate::{
     metrics::History,
     store::{Change, Contents, Store, StoreError},
 };
-use micado_api::{ErrorBody, InstanceId, Progress};
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use micado_api::{ErrorBody, Progress};
+use std::{collections::HashMap, sync::Arc};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use watcher::Watcher;
 
@@ -125,28 +122,26 @@ impl Runtime {
                 Err(error) => Err(error),
             };
             while let Err(error) = done {
-                let Some((contents, gone)) = self.outage(error, &mut seen, &mut stop).await? else {
+                let Some((contents, agents)) = self.outage(error, &mut seen, &mut stop).await?
+                else {
                     return Ok(());
                 };
+                let agents = core.agents().chain(agents).collect::<outage::Agents>();
                 core = self.new_core(contents, &sender);
                 watcher.look(0, None);
                 // Before any other input: meanwhile an agent may have reconnected.
-                let told = gone
-                    .into_iter()
-                    .flat_map(|instance| {
-                        core.handle(
-                            clock::now(),
-                            Event::Agent {
-                                instance,
-                                connected: false,
-                            },
-                        )
-                    })
-                    .collect();
+                let present = |(instance, connected)| Event::Agent {
+                    instance,
+                    connected,
+                };
+                let told = core.handle_all(clock::now(), agents.into_iter().map(present));
                 done = self.carry_out(told, &sender, &watcher).await;
             }
             if let Some(services) = core.polls() {
                 watcher.poll(services);
+            }
+            if let Some(services) = core.unreported() {
+                watcher.poll_slowly(services);
             }
         }
     }
@@ -200,15 +195,15 @@ impl Runtime {
         Core::new(self.config.clone(), contents, rand::random())
     }
 
-    /// Waits until the store answers, and returns its content and the instances that lost their
-    /// agents' connection meanwhile; `None` if the manager is stopped first. Nothing is decided
+    /// Waits until the store answers, and returns its content and the agents that connected or
+    /// disconnected meanwhile; `None` if the manager is stopped first. Nothing is decided
     /// meanwhile, and requests are refused with the reason.
     async fn outage(
         &mut self,
         error: StoreError,
         seen: &mut mpsc::Receiver<Event>,
         stop: &mut watch::Receiver<bool>,
-    ) -> Result<Option<(Contents, BTreeSet<InstanceId>)>, StoreError> {
+    ) -> Result<Option<(Contents, outage::Agents)>, StoreError> {
         tracing::error!(%error, "starting over from the store");
         for (_, answer) in self.waiting.drain() {
             drop(answer.send(Err(outage::unsure(&error))));

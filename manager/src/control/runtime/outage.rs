@@ -6,7 +6,7 @@ use crate::{
 };
 use micado_api::{ErrorBody, ErrorCode, InstanceId};
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, watch};
@@ -17,9 +17,12 @@ pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// Upper bound for pauses, as a multiple of the first.
 const LONGEST: u32 = 5;
 
-/// Waits until the store can be loaded, and returns its content and the instances that lost their
-/// agents' connection meanwhile; `None` if `stop` came first. Observations of the engine are
-/// dropped, because they are outdated by then.
+/// Instances, with true if their agent is connected.
+pub(super) type Agents = BTreeMap<InstanceId, bool>;
+
+/// Waits until the store can be loaded, and returns its content and the agents that connected or
+/// disconnected meanwhile; `None` if `stop` came first. Observations of the engine are dropped,
+/// because they are outdated by then.
 ///
 /// # Errors
 /// If retrying is pointless: the store is another manager's, or of another schema.
@@ -30,10 +33,10 @@ pub(super) async fn load_again(
     inbox: &mut mpsc::Receiver<Input>,
     seen: &mut mpsc::Receiver<Event>,
     stop: &mut watch::Receiver<bool>,
-) -> Result<Option<(Contents, BTreeSet<InstanceId>)>, StoreError> {
+) -> Result<Option<(Contents, Agents)>, StoreError> {
     let begun = Instant::now();
     let mut pause = first_pause;
-    let mut gone = BTreeSet::new();
+    let mut agents = Agents::new();
     loop {
         if matches!(error, StoreError::InUse(_) | StoreError::Schema(_)) {
             return Err(error);
@@ -48,13 +51,13 @@ pub(super) async fn load_again(
                 _ = stop.wait_for(|stop| *stop) => return Ok(None),
                 loaded = &mut attempt => break loaded,
                 Some(_) = seen.recv() => {}
-                Some(input) = inbox.recv() => refuse(input, &error, &mut gone),
+                Some(input) = inbox.recv() => refuse(input, &error, &mut agents),
             }
         };
         match loaded {
             Ok(contents) => {
                 tracing::info!(after_s = begun.elapsed().as_secs_f32(), "the store answers");
-                return Ok(Some((contents, gone)));
+                return Ok(Some((contents, agents)));
             }
             Err(again) => {
                 tracing::warn!(error = %again, "the store is asked again");
@@ -65,7 +68,7 @@ pub(super) async fn load_again(
     }
 }
 
-fn refuse(input: Input, error: &StoreError, gone: &mut BTreeSet<InstanceId>) {
+fn refuse(input: Input, error: &StoreError, agents: &mut Agents) {
     let refusal = ErrorBody::new(ErrorCode::Unavailable, error.to_string())
         .hint("the cluster runs on as it is, and nothing was done; the store is asked again every few seconds");
     match input {
@@ -73,17 +76,15 @@ fn refuse(input: Input, error: &StoreError, gone: &mut BTreeSet<InstanceId>) {
         Input::Read(read) => read(Err(refusal)),
         // Use of containers and OOM kills are reported again once the store answers. The Swarm
         // itself shows everything else that an agent reported.
-        Input::Tell(event) => match *event {
-            Event::Agent {
+        Input::Tell(event) => {
+            if let Event::Agent {
                 instance,
-                connected: true,
-            } => _ = gone.remove(&instance),
-            Event::Agent {
-                instance,
-                connected: false,
-            } => _ = gone.insert(instance),
-            _ => {}
-        },
+                connected,
+            } = *event
+            {
+                agents.insert(instance, connected);
+            }
+        }
     }
 }
 

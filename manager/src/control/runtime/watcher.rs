@@ -22,6 +22,8 @@ const POLL: Duration = Duration::from_millis(25);
 /// engine busy.
 const IDLE_POLL: Duration = Duration::from_millis(250);
 const LIVELY: Duration = Duration::from_secs(10);
+/// Polling interval of tasks that no agent reports about.
+const SLOW_POLL: Duration = Duration::from_secs(2);
 /// First pause before a blind watcher retries; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -45,6 +47,7 @@ enum Ask {
 pub(super) struct Watcher {
     asks: mpsc::UnboundedSender<Ask>,
     poll: watch::Sender<BTreeSet<String>>,
+    poll_slowly: watch::Sender<BTreeSet<String>>,
 }
 
 impl Watcher {
@@ -52,6 +55,7 @@ impl Watcher {
     pub(super) fn start(engine: Arc<dyn Engine>) -> (Self, mpsc::Receiver<Event>) {
         let (asks, asked) = mpsc::unbounded_channel();
         let (poll, polled) = watch::channel(BTreeSet::new());
+        let (poll_slowly, slowly) = watch::channel(BTreeSet::new());
         let (sender, seen) = mpsc::channel(1);
         let task = WatchTask {
             engine,
@@ -64,9 +68,16 @@ impl Watcher {
             whole_at: Instant::now(),
             looked: Instant::now(),
             moved: Instant::now(),
+            slow_at: Instant::now(),
+            slowly,
         };
         tokio::spawn(task.watch(asked, polled));
-        (Self { asks, poll }, seen)
+        let watcher = Self {
+            asks,
+            poll,
+            poll_slowly,
+        };
+        (watcher, seen)
     }
 
     /// Requests an observation of these Swarm services, or of everything.
@@ -82,6 +93,11 @@ impl Watcher {
     /// Polls the tasks of these Swarm services until the next call.
     pub(super) fn poll(&self, services: BTreeSet<String>) {
         self.poll.send_replace(services);
+    }
+
+    /// Polls the tasks of these Swarm services now and then until the next call.
+    pub(super) fn poll_slowly(&self, services: BTreeSet<String>) {
+        self.poll_slowly.send_replace(services);
     }
 }
 
@@ -104,6 +120,10 @@ struct WatchTask {
     looked: Instant,
     /// Time of the last change.
     moved: Instant,
+    /// Time of the last slow poll.
+    slow_at: Instant,
+    /// Services to poll slowly.
+    slowly: watch::Receiver<BTreeSet<String>>,
 }
 
 /// Scope of one observation.
@@ -144,6 +164,16 @@ impl WatchTask {
                 }
                 () = sleep_until(self.looked + self.pace()), if self.sees && !services.is_empty() => {
                     self.poll(&services).await
+                }
+                () = sleep_until(self.slow_at + SLOW_POLL), if self.sees => {
+                    let services = self.slowly.borrow().clone();
+                    let seen = match services.len() {
+                        0 => None,
+                        1..=PART => self.poll(&services).await,
+                        _ => Some(self.look().await),
+                    };
+                    self.slow_at = Instant::now();
+                    seen
                 }
             };
             if let Some(event) = seen

@@ -33,7 +33,7 @@ fn launch(
         exposed: Vec::new(),
         platforms: std::collections::BTreeSet::new(),
     };
-    let (reply, _) = bench.ask(Request::Launch(launch, facts));
+    let (reply, _) = bench.ask(Request::Launch(Box::new(launch), facts));
     reply.map(|reply| match reply {
         Reply::Containers(views) => (views[0].name.to_string(), views[0].reservation),
         _ => unreachable!("a launch is answered with containers"),
@@ -215,7 +215,7 @@ fn what_fits_no_machine_is_not_offered() {
         unnamed: NOTHING,
     };
     let (reply, _) = bench.ask(Request::Launch(
-        launch,
+        Box::new(launch),
         ImageFacts {
             pull: Some("web@sha256:1".to_owned()),
             exposed: Vec::new(),

@@ -50,10 +50,16 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
         prop_oneof![4 => 0..60_u32, 1 => 150..252_u32],
         0..6_u8,
     );
-    let node_of = |((location, state, mib, millis, used), special): (
-        (usize, usize, u64, u64, u64),
-        (_, _, _, u32, u8),
-    )| {
+    type Basics = (usize, usize, u64, u64, u64);
+    type Special = (
+        BTreeSet<HostPort>,
+        Option<Platform>,
+        BTreeSet<String>,
+        u32,
+        u8,
+    );
+    let node_of = |(basics, special): (Basics, Special)| {
+        let (location, state, mib, millis, used) = basics;
         let (ports, platform, volumes, containers, odd) = special;
         let node = Node {
             location: Location::trusted(LOCATIONS[location]),

@@ -96,8 +96,13 @@ async fn it_is_asked_again_and_everybody_is_told_why() {
     };
     assert_eq!(
         loaded,
-        Ok(Some((vec![], [InstanceId::trusted("i1")].into()))),
-        "and whose agent has gone is remembered"
+        Ok(Some((
+            vec![],
+            [("i1", false), ("i2", true)]
+                .map(|(id, connected)| (InstanceId::trusted(id), connected))
+                .into()
+        ))),
+        "agents that came and went are remembered"
     );
     assert!(
         begun.elapsed() >= PAUSE * (1 + 2 + 4 + 6 * 5),

@@ -6,7 +6,7 @@ use micado_api::{
     AntiAffinity, CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes,
     NanoCpus, PricePerHour, Resources, ServiceName, Tag,
 };
-use micado_core::planner::{Limits, Node, Offer, Readiness, Snapshot, Step, Waiting};
+use micado_core::planner::{Limits, Node, Offer, Pool, Readiness, Snapshot, Step, Waiting, plan};
 use std::{
     collections::{BTreeMap, BTreeSet},
     hint::black_box,
@@ -41,6 +41,9 @@ fn main() {
     // Built as a test target too (`cargo test --benches`): nothing is measured then.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
+    }
+    for nodes in [10, 1000, 10_000] {
+        single(nodes);
     }
     cluster("planner 5x10", &snapshot(5, 10, 1, 4, web), true);
     cluster(
@@ -243,17 +246,38 @@ fn wanted(name: &str) -> bool {
     parts.peek().is_none() || parts.any(|part| name.contains(&part))
 }
 
-/// Median time of planning over several runs, in seconds, and the plan.
+/// Median time of planning on a pool that is kept, over several runs, in seconds, and the plan.
 fn measure(snapshot: &Snapshot) -> (f64, Vec<Step>) {
+    let mut pool = Pool::default();
+    for node in &snapshot.nodes {
+        pool.put(node.clone());
+    }
     let mut times = Vec::new();
     let mut steps = Vec::new();
     for _ in 0..RUNS {
         let start = Instant::now();
-        steps = black_box(black_box(snapshot).plan());
+        steps = plan(&mut pool, &black_box(snapshot).demand());
         times.push(start.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
     (times[RUNS / 2], steps)
+}
+
+/// One container at a time, with room and without.
+fn single(nodes: usize) {
+    let mut roomy = snapshot(nodes, nodes * 10, 1, 50, web);
+    roomy.waiting.truncate(1);
+    let mut full = roomy.clone();
+    for node in &mut full.nodes {
+        node.reserved = node.capacity();
+    }
+    for (case, snapshot) in [("room for it", roomy), ("one machine to rent", full)] {
+        let name = format!("one container on {nodes} nodes, {case}");
+        if wanted(&name) {
+            let (seconds, _) = measure(&snapshot);
+            println!("{name}: {:.1} us (median of {RUNS})", seconds * 1e6);
+        }
+    }
 }
 
 fn cluster(name: &str, snapshot: &Snapshot, rents_freely: bool) {

@@ -35,13 +35,17 @@ impl Core {
     /// Learns from what containers used. Only what is news is written; the time measured adds up
     /// until it is.
     pub(super) fn learn(&mut self, used: &[Used]) {
-        let mut builds: BTreeMap<Build, Seen> = BTreeMap::new();
+        // By image and digest.
+        let mut builds: BTreeMap<(&str, &str), Seen> = BTreeMap::new();
         for used in used {
             if let Some(build) = self.build_of(&used.service) {
                 builds.entry(build).or_default().add(used);
             }
         }
-        for ((name, digest), mut seen) in builds {
+        let builds = builds.into_iter();
+        let builds =
+            builds.map(|((name, digest), seen)| (name.to_owned(), digest.to_owned(), seen));
+        for (name, digest, mut seen) in builds.collect::<Vec<_>>() {
             let unwritten = self
                 .learning
                 .unwritten
@@ -76,7 +80,7 @@ impl Core {
     }
 
     /// Image and digest of a Swarm service's container.
-    fn build_of(&self, swarm_name: &str) -> Option<Build> {
+    fn build_of(&self, swarm_name: &str) -> Option<(&str, &str)> {
         let name = self.ledger.index.by_swarm_name(swarm_name)?;
         let container = self.ledger.container(name)?;
         let service = self.ledger.service(&container.service)?;
@@ -84,8 +88,8 @@ impl Core {
         let same =
             container.desired != Desired::Removed || container.created_at >= service.created_at;
         Some((
-            service.spec.image.clone(),
-            digest(service.pull.as_deref().filter(|_| same)?)?.to_owned(),
+            service.spec.image.as_str(),
+            digest(service.pull.as_deref().filter(|_| same)?)?,
         ))
     }
 

@@ -7,7 +7,7 @@ use crate::{
     planner::HostPort,
 };
 use micado_api::{ContainerName, InstanceId, Resources};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// The engine as last observed.
 #[derive(Debug, Clone, Default)]
@@ -61,12 +61,14 @@ impl Observed {
     }
 
     fn replace_services(&mut self, seen: Vec<SwarmService>, touched: &mut Touched) {
-        let there: std::collections::HashSet<&str> =
-            seen.iter().map(|service| service.name.as_str()).collect();
-        let gone = self
-            .services
-            .keys()
-            .filter(|name| !there.contains(name.as_str()));
+        let changed = |service: &SwarmService| self.services.get(&service.name) != Some(service);
+        let unchanged = seen.iter().filter(|service| !changed(service)).count();
+        if unchanged == seen.len() && unchanged == self.services.len() {
+            return;
+        }
+        let there: HashSet<&str> = seen.iter().map(|service| service.name.as_str()).collect();
+        let names = self.services.keys();
+        let gone = names.filter(|name| !there.contains(name.as_str()));
         for name in gone.cloned().collect::<Vec<_>>() {
             self.set_service(&name, None, touched);
         }
@@ -78,6 +80,14 @@ impl Observed {
     }
 
     fn replace_tasks(&mut self, seen: Vec<SwarmTask>, touched: &mut Touched) {
+        let known = |task: &SwarmTask| {
+            let tasks = self.tasks.get(&task.service);
+            tasks.is_some_and(|tasks| tasks.contains(task))
+        };
+        let count = self.tasks.values().map(Vec::len).sum();
+        if seen.len() == count && seen.iter().all(known) {
+            return;
+        }
         let mut by_service: HashMap<String, Vec<SwarmTask>> =
             HashMap::with_capacity(self.tasks.len());
         for task in seen {

@@ -7,7 +7,7 @@ use super::{
     Node, Offer, Readiness,
     free_index::{Entry, FreeIndex},
     kind::{Ask, Binding, Kind},
-    room::Room,
+    room::{Room, Taken},
     rule::{self, Site},
     scale::Scale,
 };
@@ -66,7 +66,7 @@ struct Sizes {
 
 #[derive(Debug, Clone)]
 enum Undo {
-    Room(usize, Room),
+    Put(usize, Taken),
     Rent,
 }
 
@@ -252,11 +252,10 @@ impl Pool {
 
     /// Places `count` of a kind on a machine that takes them, until it is taken back.
     pub(super) fn place(&mut self, kind: &Kind<'_>, number: usize, count: usize) {
-        let before = self.machines[number].room.clone();
         self.unindex(number);
-        self.machines[number].room.put(kind, count);
+        let taken = self.machines[number].room.put(kind, count);
         self.index(number);
-        self.undo.push(Undo::Room(number, before));
+        self.undo.push(Undo::Put(number, taken));
     }
 
     /// Adds a machine of this offer, until it is taken back, and returns its number.
@@ -285,9 +284,9 @@ impl Pool {
             && let Some(undo) = self.undo.pop()
         {
             match undo {
-                Undo::Room(number, before) => {
+                Undo::Put(number, taken) => {
                     self.unindex(number);
-                    self.machines[number].room = before;
+                    self.machines[number].room.give_back(taken);
                     self.index(number);
                 }
                 Undo::Rent => {

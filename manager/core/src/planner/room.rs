@@ -22,16 +22,31 @@ pub const MOST_CONTAINERS: u32 = 250;
 /// What is left on a machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Room {
+    amounts: Amounts,
+    /// Ports and volumes in use.
+    claims: Vec<Claim>,
+    /// Containers of each service.
+    services: Vec<(ServiceId, u32)>,
+}
+
+/// The part of a room that is counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Amounts {
     /// Not reserved.
     free: Resources,
     /// Part of the system reserve, in bytes, that neither the engine nor a container uses.
     slack: u64,
     /// Containers that may still be added.
     places: u32,
-    /// Ports and volumes in use.
-    claims: Vec<Claim>,
-    /// Containers of each service.
-    services: Vec<(ServiceId, u32)>,
+}
+
+/// The last change of a room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taken {
+    before: Amounts,
+    claims: usize,
+    service: ServiceId,
+    containers: u32,
 }
 
 /// Reservations of some containers together.
@@ -72,7 +87,7 @@ impl Load {
 impl Room {
     pub fn of_node(node: &Node) -> Self {
         let mut room = Self::empty(node.capacity(), node.reserve);
-        room.take(Load {
+        room.amounts.take(Load {
             needs: node.reserved,
             containers: node.containers,
         });
@@ -91,26 +106,27 @@ impl Room {
 
     /// The room of a machine without containers.
     pub fn empty(free: Resources, reserve: MemoryBytes) -> Self {
-        let mut room = Self {
-            free,
-            slack: reserve.0.saturating_sub(ENGINE.0),
-            places: MOST_CONTAINERS,
+        let short = Resources::new(MemoryBytes(ENGINE.0.saturating_sub(reserve.0)), NanoCpus(0));
+        Self {
+            amounts: Amounts {
+                free: free.saturating_sub(short),
+                slack: reserve.0.saturating_sub(ENGINE.0),
+                places: MOST_CONTAINERS,
+            },
             ..Self::default()
-        };
-        let short = ENGINE.0.saturating_sub(reserve.0);
-        room.free.memory.0 = room.free.memory.0.saturating_sub(short);
-        room
+        }
     }
 
     pub fn free(&self) -> Resources {
-        self.free
+        self.amounts.free
     }
 
     /// Largest reservation that one more container may have.
     pub fn left(&self) -> Resources {
-        let memory = self.free.memory.0.saturating_add(self.slack);
+        let Amounts { free, slack, .. } = self.amounts;
+        let memory = free.memory.0.saturating_add(slack);
         let memory = memory.saturating_sub(PER_CONTAINER.0);
-        Resources::new(MemoryBytes(memory.min(self.free.memory.0)), self.free.cpu)
+        Resources::new(MemoryBytes(memory.min(free.memory.0)), free.cpu)
     }
 
     /// How many of a kind, `count` at most, have room.
@@ -121,32 +137,59 @@ impl Room {
             false => count,
         };
         let Resources { memory, cpu } = kind.needs();
+        let Amounts {
+            free,
+            slack,
+            places,
+        } = self.amounts;
         let with_cost = memory.0.saturating_add(PER_CONTAINER.0);
-        most.min(self.places as usize)
-            .min(times(self.free.memory.0, memory.0))
-            .min(times(
-                self.free.memory.0.saturating_add(self.slack),
-                with_cost,
-            ))
-            .min(times(self.free.cpu.0, cpu.0))
+        most.min(places as usize)
+            .min(times(free.memory.0, memory.0))
+            .min(times(free.memory.0.saturating_add(slack), with_cost))
+            .min(times(free.cpu.0, cpu.0))
     }
 
     /// True if memory, CPU and places suffice for this load.
     pub fn holds(&self, load: Load) -> bool {
+        let Amounts {
+            free,
+            slack,
+            places,
+        } = self.amounts;
         let cost = PER_CONTAINER.0.saturating_mul(u64::from(load.containers));
-        load.needs.fits_in(&self.free)
-            && load.containers <= self.places
-            && load.needs.memory.0.saturating_add(cost)
-                <= self.free.memory.0.saturating_add(self.slack)
+        load.needs.fits_in(&free)
+            && load.containers <= places
+            && load.needs.memory.0.saturating_add(cost) <= free.memory.0.saturating_add(slack)
     }
 
     /// Adds `count` of a kind, which must have room.
-    pub fn put(&mut self, kind: &Kind<'_>, count: usize) {
-        self.take(Load::of(kind, count));
+    pub fn put(&mut self, kind: &Kind<'_>, count: usize) -> Taken {
+        let taken = Taken {
+            before: self.amounts,
+            claims: self.claims.len(),
+            service: kind.service,
+            containers: clamped(count),
+        };
+        self.amounts.take(Load::of(kind, count));
         self.claims.extend(&kind.claims);
         match self.services.iter_mut().find(|(id, _)| *id == kind.service) {
-            Some((_, copies)) => *copies = copies.saturating_add(clamped(count)),
-            None => self.services.push((kind.service, clamped(count))),
+            Some((_, copies)) => *copies = copies.saturating_add(taken.containers),
+            None => self.services.push((kind.service, taken.containers)),
+        }
+        taken
+    }
+
+    /// Undoes the last change.
+    pub fn give_back(&mut self, taken: Taken) {
+        self.amounts = taken.before;
+        self.claims.truncate(taken.claims);
+        let mut services = self.services.iter();
+        if let Some(at) = services.position(|(id, _)| *id == taken.service) {
+            let copies = &mut self.services[at].1;
+            *copies = copies.saturating_sub(taken.containers);
+            if *copies == 0 {
+                self.services.swap_remove(at);
+            }
         }
     }
 
@@ -169,7 +212,7 @@ impl Room {
             apart: kind.alone && self.copies(kind.service) > 0,
             ports: sample.ports.iter().filter(port).copied().collect(),
             volumes: sample.volumes.iter().filter(volume).cloned().collect(),
-            places: self.places == 0,
+            places: self.amounts.places == 0,
             ..Lack::default()
         };
         if lasting != Lack::default() {
@@ -182,6 +225,13 @@ impl Room {
         }
     }
 
+    fn conflicts(&self, kind: &Kind<'_>) -> bool {
+        kind.claims.iter().any(|claim| self.claims.contains(claim))
+            || kind.alone && self.copies(kind.service) > 0
+    }
+}
+
+impl Amounts {
     fn take(&mut self, load: Load) {
         let cost = PER_CONTAINER.0.saturating_mul(u64::from(load.containers));
         let paid = cost.min(self.slack);
@@ -189,11 +239,6 @@ impl Room {
         let needs = load.needs + Resources::new(MemoryBytes(cost - paid), NanoCpus(0));
         self.free = self.free.saturating_sub(needs);
         self.places = self.places.saturating_sub(load.containers);
-    }
-
-    fn conflicts(&self, kind: &Kind<'_>) -> bool {
-        kind.claims.iter().any(|claim| self.claims.contains(claim))
-            || kind.alone && self.copies(kind.service) > 0
     }
 }
 

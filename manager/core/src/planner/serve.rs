@@ -37,12 +37,14 @@ pub(super) fn serve(problem: &Problem<'_>, pool: &mut Pool) -> Layout {
         problem,
         admitted: vec![false; problem.kind_of.len()],
         served: (Vec::new(), Packing::default()),
+        applied: true,
+        base: pool.mark(),
         refused: Vec::new(),
         looks: (candidates.len() * LOOKS).max(LOOKS_AT_LEAST),
     };
     admission.admit(pool, &candidates);
+    admission.apply(pool);
     let (runs, packing) = &admission.served;
-    problem.carry_out(pool, runs, packing);
     let mut layout = Layout::new(runs, packing);
     admission.fill_gaps(pool, &mut layout, &candidates);
     layout
@@ -61,6 +63,10 @@ struct Admission<'p, 's> {
     admitted: Vec<bool>,
     /// All that are admitted, and how they are served.
     served: (Vec<Run>, Packing),
+    /// True if the pool is as it would be after that.
+    applied: bool,
+    /// The pool's mark before the plan.
+    base: usize,
     /// Kinds of which one could not be let in; what was let in since only makes it harder.
     refused: Vec<usize>,
     /// How many containers may still be looked at.
@@ -81,7 +87,10 @@ impl Admission<'_, '_> {
         let runs = self.runs();
         let looks = runs.iter().map(|run| run.members.len()).sum();
         self.looks = self.looks.saturating_sub(looks);
-        if let Some(packing) = solve(self.problem, pool, &runs) {
+        pool.roll_back(self.base);
+        let solved = solve(self.problem, pool, &runs);
+        self.applied = solved.is_some();
+        if let Some(packing) = solved {
             self.served = (runs, packing);
             return;
         }
@@ -92,6 +101,15 @@ impl Admission<'_, '_> {
             let (head, tail) = part.split_at(part.len() / 2);
             self.admit(pool, head);
             self.admit(pool, tail);
+        }
+    }
+
+    /// Brings the pool to the state after serving all that are admitted.
+    fn apply(&mut self, pool: &mut Pool) {
+        if !self.applied {
+            let (runs, packing) = &self.served;
+            self.problem.carry_out(pool, runs, packing);
+            self.applied = true;
         }
     }
 

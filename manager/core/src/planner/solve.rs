@@ -39,15 +39,14 @@ impl Layout {
 
 /// Serves all of these containers within the limits; `None` if it found no way. Machines that are
 /// there come first: with copies of one service apart, if that serves all, and else close together.
-/// Only then are machines rented, and copies are spread again over all there will be. The pool is
-/// as before when it returns.
+/// Only then are machines rented, and copies are spread again over all there will be. If it found a
+/// way, the pool is as it would be after that.
 pub(super) fn solve(problem: &Problem<'_>, pool: &mut Pool, runs: &[Run]) -> Option<Packing> {
     let mark = pool.mark();
     let mut part = place(problem, pool, runs, Manner::Apart);
-    pool.roll_back(mark);
     if !part.left.is_empty() {
-        part = place(problem, pool, runs, Manner::Together);
         pool.roll_back(mark);
+        part = place(problem, pool, runs, Manner::Together);
     }
     if part.left.is_empty() {
         return Some(Packing {
@@ -55,13 +54,16 @@ pub(super) fn solve(problem: &Problem<'_>, pool: &mut Pool, runs: &[Run]) -> Opt
             placed: part.placed,
         });
     }
+    pool.roll_back(mark);
     let packing = if runs.iter().map(|run| run.members.len()).sum::<usize>() <= few::MOST {
         few::best(problem, pool, runs)?
     } else {
         many::best(problem, pool, runs, part)?
     };
     let packing = spread::apart(problem, pool, runs, packing);
-    Some(tidied(pool, packing))
+    let packing = tidied(pool, packing);
+    problem.carry_out(pool, runs, &packing);
+    Some(packing)
 }
 
 /// Without machines that nobody was placed on, and with the head of the list on machines that run.

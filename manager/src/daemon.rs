@@ -1,5 +1,6 @@
 //! The daemon: puts the parts together, runs them until it is told to stop.
 
+mod descriptors;
 mod https;
 mod registry;
 mod schedule;
@@ -64,6 +65,7 @@ struct Daemon {
 
 impl Daemon {
     async fn build(args: ManagerArgs) -> Result<Self> {
+        descriptors::raise();
         let state = private_folder(&args.state)?;
         let setup = cloud_setup(&args, &state)?;
         let opened = open_store(args.store.clone(), &state).await?;

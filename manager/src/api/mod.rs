@@ -1,6 +1,7 @@
 //! The manager's face to the CLI, scripts and programs: JSON over HTTP, on a unix socket for the
 //! owner and on HTTPS for those with the token.
 
+mod admission;
 mod agents;
 mod caller;
 mod containers;

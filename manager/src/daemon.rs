@@ -1,5 +1,6 @@
 //! The daemon: connects the parts and runs them until it is stopped.
 
+mod descriptors;
 mod https;
 mod registry;
 mod schedule;
@@ -64,6 +65,7 @@ struct Daemon {
 
 impl Daemon {
     async fn build(args: ManagerArgs) -> Result<Self> {
+        descriptors::raise();
         let state = private_folder(&args.state)?;
         let setup = cloud_setup(&args, &state)?;
         let opened = open_store(args.store.clone(), &state).await?;

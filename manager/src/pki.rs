@@ -25,9 +25,11 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const AUTHORITY_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 /// Below the 398 days that browsers and Apple's libraries allow.
 const SERVER_LIFE: Duration = Duration::from_secs(397 * 24 * 3600);
-/// A node gets its certificate once, when it boots, and the registry when its container is made;
-/// both may run for years.
+/// The registry gets its certificate when its container is made, which may run for years.
 const LONG_LIFE: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
+/// A machine's agent renews its certificate when a third of this is left, so the manager may be
+/// away for 30 days. A returned machine can read images until it expires.
+const MACHINE_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Remaining validity at which the manager renews a certificate that it stores.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -134,6 +136,15 @@ impl Pki {
             certificate: authority.certificate,
             issuer,
         })
+    }
+
+    /// The authority of the registry's writers, kept beside this one. It signs the manager's own
+    /// certificate only, so no machine can show one.
+    ///
+    /// # Errors
+    /// As [`Pki::open`].
+    pub fn writers(&self) -> Result<Self, PkiError> {
+        Self::open(&self.folder.join("writers"))
     }
 
     /// The authority's certificate, PEM: clients check ours against it.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use micado_api::Timestamp;
+use micado_api::{Timestamp, foreign::excerpt};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{io, path::PathBuf, time::Duration};
@@ -42,6 +42,13 @@ pub enum EngineError {
         status: StatusCode,
         /// The engine's message.
         message: String,
+    },
+    /// No request can be made of it, such as of a path of a hundred thousand characters.
+    #[error("the Docker Engine cannot be asked for {path}: {cause}")]
+    Unaskable {
+        /// The beginning of the path.
+        path: String,
+        cause: hyper::http::uri::InvalidUri,
     },
     /// The connection broke, or the reply is malformed.
     #[error("the Docker Engine broke off {path}: {cause}")]
@@ -181,7 +188,7 @@ impl Engine {
     /// # Errors
     /// If the engine refuses, or the reply has another form.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, EngineError> {
-        self.short(request(Method::GET, path, empty())).await
+        self.short(request(Method::GET, path, empty())?).await
     }
 
     /// A POST with a short body and a short reply.
@@ -279,15 +286,20 @@ pub fn encoded(text: &str) -> String {
 }
 
 /// A request to the engine. The path consists of encoded parts.
-#[must_use]
-pub fn request(method: Method, path: &str, body: Body) -> Request<Body> {
+///
+/// # Errors
+/// If the path is too long.
+pub fn request(method: Method, path: &str, body: Body) -> Result<Request<Body>, EngineError> {
     let mut request = Request::new(body);
     *request.method_mut() = method;
-    *request.uri_mut() = path.parse().expect("encoded parts make a path");
+    *request.uri_mut() = path.parse().map_err(|cause| EngineError::Unaskable {
+        path: excerpt(path, 100),
+        cause,
+    })?;
     request
         .headers_mut()
         .insert(header::HOST, header::HeaderValue::from_static("engine"));
-    request
+    Ok(request)
 }
 
 /// A POST with a JSON body.
@@ -302,7 +314,7 @@ pub fn json(path: &str, question: &impl Serialize) -> Result<Request<Body>, Engi
         Full::from(text)
             .map_err(|never| match never {})
             .boxed_unsync(),
-    );
+    )?;
     request.headers_mut().insert(
         header::CONTENT_TYPE,
         header::HeaderValue::from_static("application/json"),
@@ -332,6 +344,30 @@ mod tests {
             Some("third")
         );
         assert!(newest(Vec::new()).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_path_that_makes_no_request_is_an_error() {
+        let path = format!(
+            "/containers/c/archive?path={}",
+            encoded(&"/".repeat(30_000))
+        );
+        let error = request(Method::GET, &path, empty()).expect_err("it is too long");
+        let text = error.to_string();
+        assert!(
+            text.contains("cannot be asked for /containers/c/archive") && text.len() < 200,
+            "{text}"
+        );
+        let engine = Engine::at("/nonexistent/docker.sock".into());
+        for asked in [
+            engine.inspect(&"/".repeat(30_000)).await.err(),
+            engine.last_ended(&"/".repeat(30_000)).await.err(),
+        ] {
+            assert!(
+                matches!(asked, Some(EngineError::Unaskable { .. })),
+                "{asked:?}"
+            );
+        }
     }
 
     #[test]

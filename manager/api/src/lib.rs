@@ -7,6 +7,7 @@ pub mod agent;
 pub mod client;
 pub mod error;
 pub mod event;
+pub mod foreign;
 pub mod join;
 pub mod labels;
 pub mod lines;

@@ -1,5 +1,6 @@
 //! The node agents that are connected, and the sessions that wait for them to open a connection.
 
+mod budget;
 mod link;
 mod program;
 mod relay;
@@ -12,6 +13,7 @@ use axum::{
     extract::ws::WebSocket,
     routing::{get, post},
 };
+use budget::Budget;
 use micado_api::{
     InstanceId,
     agent::{SessionWork, ToAgent},
@@ -25,6 +27,11 @@ use utoipa_axum::routes;
 
 /// What may wait to be said to one agent: one that does not take so much is as good as gone.
 const WAITING: usize = 64;
+/// Connections that an agent may open at once, and in a second from then on. Each of them is
+/// logged and told to the core.
+const CONNECTIONS: (u32, u32) = (20, 1);
+/// The price of a connection on which an agent sent what is not understood, in connections.
+const BAD_CONNECTION: u32 = 10;
 
 /// Routes for node agents alone.
 pub(super) fn agent_routes() -> Router<ApiState> {
@@ -51,6 +58,8 @@ pub(super) struct Agents(Mutex<Inner>);
 struct Inner {
     connected: HashMap<InstanceId, (Connection, mpsc::Sender<ToAgent>)>,
     connections: u64,
+    /// Of agents that connected lately.
+    budgets: HashMap<InstanceId, Budget>,
     sessions: HashMap<String, (InstanceId, oneshot::Sender<WebSocket>)>,
 }
 
@@ -69,6 +78,24 @@ struct Pending {
 impl Agents {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this agent may connect now: not if it connects all the time.
+    fn may_connect(&self, instance: &InstanceId) -> bool {
+        let mut inner = self.inner();
+        inner.budgets.retain(|_, budget| !budget.is_full());
+        let budget = budget_of(&mut inner.budgets, instance);
+        let may = budget.ready() <= tokio::time::Instant::now();
+        if may {
+            budget.take(1);
+        }
+        may
+    }
+
+    /// This agent sent what is not understood: it will do so again on its next connection.
+    fn blame(&self, instance: &InstanceId) {
+        let mut inner = self.inner();
+        budget_of(&mut inner.budgets, instance).take(BAD_CONNECTION);
     }
 
     /// An agent is there. What is to be said to it comes out of the channel, which ends when a
@@ -130,6 +157,14 @@ impl Agents {
         inner.sessions.get(id).filter(|(of, _)| of == instance)?;
         inner.sessions.remove(id).map(|(_, open)| open)
     }
+}
+
+fn budget_of<'a>(
+    budgets: &'a mut HashMap<InstanceId, Budget>,
+    instance: &InstanceId,
+) -> &'a mut Budget {
+    let fresh = || Budget::new(CONNECTIONS.0, CONNECTIONS.1);
+    budgets.entry(instance.clone()).or_insert_with(fresh)
 }
 
 impl Pending {

@@ -1,6 +1,7 @@
 //! The manager's API for the CLI, scripts and programs: JSON over HTTP, on a unix socket for the
 //! owner and on HTTPS for callers with the token.
 
+mod admission;
 mod agents;
 mod caller;
 mod containers;

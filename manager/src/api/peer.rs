@@ -1,15 +1,19 @@
 //! Identity of the client of an HTTPS connection. A certificate of the cluster's authority is
 //! requested but not required.
 
-use super::agents::silence::Socket;
+use super::{
+    admission::{Admission, Admitted, Permit},
+    agents::silence::Socket,
+};
 use axum::{Extension, middleware::AddExtension};
 use axum_server::{accept::Accept, tls_rustls::RustlsAcceptor};
 use futures_util::{FutureExt, future::BoxFuture};
 use rustix::{fs::fstat, net::sockopt};
 use rustls::pki_types::CertificateDer;
 use std::{io, sync::Arc, time::Duration};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -28,31 +32,67 @@ pub(super) struct Peer {
 
 /// Accepts TLS, and attaches the peer to every request on the connection.
 #[derive(Debug, Clone)]
-pub(super) struct PeerAcceptor(pub(super) RustlsAcceptor);
+pub(super) struct PeerAcceptor {
+    pub(super) tls: RustlsAcceptor,
+    pub(super) admission: Arc<Admission>,
+    /// The manager stops: it waits for no first request any more.
+    pub(super) stopping: CancellationToken,
+}
 
 impl<S: Send + 'static> Accept<TcpStream, S> for PeerAcceptor {
-    type Stream = TlsStream<TcpStream>;
+    type Stream = Admitted<TlsStream<TcpStream>>;
     type Service = AddExtension<S, Peer>;
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let accepting = self.0.accept(stream, service);
+        let (acceptor, stopping) = (self.clone(), self.stopping.clone());
         async move {
-            let (stream, service) = accepting.await?;
-            // Interactive sessions send a key at a time.
-            stream.get_ref().0.set_nodelay(true)?;
-            watch(stream.get_ref().0)?;
-            let name = stream
-                .get_ref()
-                .1
-                .peer_certificates()
-                .and_then(<[_]>::first)
-                .and_then(common_name);
-            let socket = Socket(fstat(stream.get_ref().0)?.st_ino);
-            Ok((stream, Extension(Peer { name, socket }).layer(service)))
+            tokio::select! {
+                accepted = acceptor.admit(stream, service) => accepted,
+                () = stopping.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
+            }
         }
         .boxed()
     }
+}
+
+/// An admitted connection and the service of its requests.
+type Accepted<S> = (Admitted<TlsStream<TcpStream>>, AddExtension<S, Peer>);
+
+impl PeerAcceptor {
+    async fn admit<S: Send + 'static>(
+        self,
+        stream: TcpStream,
+        service: S,
+    ) -> io::Result<Accepted<S>> {
+        let permit = self.admission.enter(stream.peer_addr()?.ip())?;
+        let patience = self.admission.limits.patience;
+        let (stream, service) = timeout(patience, self.tls.accept(stream, service)).await??;
+        // Interactive sessions send a key at a time.
+        stream.get_ref().0.set_nodelay(true)?;
+        watch(stream.get_ref().0)?;
+        let peer = peer(&stream)?;
+        let begun = first_request(stream, permit, &peer);
+        let stream = timeout(patience, begun).await??;
+        Ok((stream, Extension(peer).layer(service)))
+    }
+}
+
+async fn first_request(
+    stream: TlsStream<TcpStream>,
+    mut permit: Permit,
+    peer: &Peer,
+) -> io::Result<Admitted<TlsStream<TcpStream>>> {
+    permit.identify(peer.name.clone())?;
+    Admitted::begin(stream, permit).await
+}
+
+fn peer(stream: &TlsStream<TcpStream>) -> io::Result<Peer> {
+    let certificates = stream.get_ref().1.peer_certificates();
+    Ok(Peer {
+        name: certificates.and_then(<[_]>::first).and_then(common_name),
+        socket: Socket(fstat(stream.get_ref().0)?.st_ino),
+    })
 }
 
 /// A session may be silent for hours: the kernel asks whether its caller is still there. What is on

@@ -1,6 +1,6 @@
 //! The two listeners: the unix socket for the owner, and HTTPS.
 
-use super::{ApiState, Token, caller::Guard, peer::PeerAcceptor, router};
+use super::{ApiState, Token, admission::Admission, caller::Guard, peer::PeerAcceptor, router};
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
@@ -73,6 +73,7 @@ pub struct Api {
     tcp: TcpListener,
     tls: RustlsConfig,
     authority: Vec<u8>,
+    pub(super) admission: Admission,
 }
 
 /// The certificate that the HTTPS listener shows.
@@ -124,6 +125,7 @@ impl Api {
             tcp,
             tls,
             authority: listen.authority.to_owned(),
+            admission: Admission::of_process(),
         })
     }
 
@@ -160,8 +162,13 @@ impl Api {
             axum_server::Handle::<SocketAddr>::new(),
         );
         let mut unix = axum_server::from_unix(self.unix)?.handle(unix_handle.clone());
+        let (admission, stopping) = (Arc::new(self.admission), state.stopping.clone());
         let mut tcp = axum_server::from_tcp_rustls(self.tcp, self.tls)?
-            .map(PeerAcceptor)
+            .map(|tls| PeerAcceptor {
+                tls,
+                admission,
+                stopping,
+            })
             .handle(tcp_handle.clone());
         // The servers' own `http1_only` would take WebSockets for plain requests.
         *unix.http_builder() = Builder::new(TokioExecutor::new()).http1_only();

@@ -1,6 +1,6 @@
 //! The API over a real unix socket and real HTTPS, with the real core behind it and a fake engine.
 
-use super::*;
+use super::{admission::Admission, *};
 use crate::{
     clock,
     control::{
@@ -191,10 +191,18 @@ impl Manager {
     }
     /// A manager with existing history.
     pub(super) fn with(core: Core, history: Arc<Kept>) -> Self {
+        Self::build(core, history, None)
+    }
+    /// One with these bounds on HTTPS connections.
+    pub(super) fn admitting(core: Core, admission: Admission) -> Self {
+        Self::build(core, Arc::default(), Some(admission))
+    }
+    fn build(core: Core, history: Arc<Kept>, admission: Option<Admission>) -> Self {
         let state = tempfile::tempdir().expect("a folder");
         let pki = Arc::new(Pki::open(&state.path().join("pki")).expect("an authority"));
         fs::write(state.path().join("ca.crt"), pki.authority()).expect("written");
-        let api = bind(&state.path().join("micado.sock"), &pki).expect("both listeners");
+        let mut api = bind(&state.path().join("micado.sock"), &pki).expect("both listeners");
+        api.admission = admission.unwrap_or(api.admission);
         let (address, certificate) = (api.https_address().expect("an address"), api.certificate());
         let token = Token::load_or_make(state.path()).expect("a token");
         let (handle, inputs, progress) = Handle::new();

@@ -16,6 +16,7 @@ mod image;
 mod info;
 mod launch;
 mod list;
+mod log;
 mod logs;
 mod outlet;
 mod page;
@@ -114,13 +115,13 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
 /// Runs the daemon. Two threads are enough for it, and few threads keep its memory small.
 fn manager(args: args::ManagerArgs, printer: &Printer) -> Result<(), Failure> {
     let filter = EnvFilter::try_from_env("MICADO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
     if printer.is_json() {
-        log.json().init()
+        log.json().with_writer(std::io::stderr).init()
     } else {
-        log.with_ansi(std::io::stderr().is_terminal()).init()
+        log.with_ansi(std::io::stderr().is_terminal())
+            .with_writer(|| log::OneLine(std::io::stderr()))
+            .init()
     }
     install_cryptography();
     block_on(Builder::new_multi_thread().worker_threads(2), async {

@@ -1,7 +1,8 @@
-//! Printed pages: lines and plain tables, one below the other.
+//! Printed pages: lines and plain tables, one below the other. Control characters in them are
+//! escaped, because names and messages may be foreign.
 
-use comfy_table::{ContentArrangement, Table, presets};
-use micado_api::Timestamp;
+use comfy_table::{ContentArrangement, Row, Table, presets};
+use micado_api::{Timestamp, foreign::escaped};
 use std::{fmt::Write as _, time::Duration};
 
 #[derive(Debug, Default)]
@@ -26,11 +27,20 @@ impl Page {
     }
 
     pub(super) fn line(mut self, line: impl Into<String>) -> Self {
-        self.0.push(Block::Line(line.into()));
+        let line = line.into();
+        self.0.push(Block::Line(escaped(&line).into_owned()));
         self
     }
 
-    pub(super) fn with(mut self, table: Table) -> Self {
+    pub(super) fn with(mut self, mut table: Table) -> Self {
+        for row in table.row_iter_mut() {
+            let cells = row.cell_iter().map(|cell| cell.content());
+            *row = Row::from(
+                cells
+                    .map(|cell| escaped(&cell).into_owned())
+                    .collect::<Vec<_>>(),
+            );
+        }
         self.0.push(Block::Table(Box::new(table)));
         self
     }
@@ -104,6 +114,16 @@ mod tests {
         assert_eq!(age(Timestamp(0), now), "0s");
         assert_eq!(moment(Timestamp(1_793_700_000_999)), "2026-11-03 10:00:00Z");
         assert_eq!(moment(Timestamp(u64::MAX)), format!("{} ms", u64::MAX));
+    }
+
+    #[test]
+    fn foreign_text_moves_no_cursor_and_starts_no_line() {
+        let mut table = Page::table(&["NAME", "REASON"]);
+        table.add_row(["web", "user \u{1b}[2Ja\u{7}\nweb  running"]);
+        assert_eq!(
+            Page::default().line("web: b\r\nc").with(table).text(false),
+            "web: b\\r\\nc\nNAME  REASON\nweb   user \\u{1b}[2Ja\\u{7}\\nweb  running\n"
+        );
     }
 
     #[test]

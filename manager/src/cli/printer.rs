@@ -2,7 +2,7 @@
 
 use super::{args::Output, failure::Failure, page::Page};
 use indicatif::{ProgressBar, ProgressStyle};
-use micado_api::{ErrorBody, Progress};
+use micado_api::{ErrorBody, Progress, foreign::escaped};
 use serde::Serialize;
 use std::{
     fmt::Write as _,
@@ -74,7 +74,7 @@ impl Printer {
     /// Prints a note for people; programs do not need it.
     pub(super) fn note(&self, note: &str) {
         if self.output == Output::Table {
-            say(note);
+            say(&escaped(note));
         }
     }
 
@@ -117,8 +117,10 @@ impl Steps {
     pub(super) fn step(&self, step: &Progress) {
         let line = match self.output {
             Output::Json => json(step),
-            Output::Table if self.several => format!("{}: {}", step.subject, step.text),
-            Output::Table => step.text.clone(),
+            Output::Table if self.several => {
+                escaped(&format!("{}: {}", step.subject, step.text)).into_owned()
+            }
+            Output::Table => escaped(&step.text).into_owned(),
         };
         match &self.spinner {
             Some(spinner) => spinner.suspend(|| say(&line)),
@@ -137,9 +139,9 @@ impl Drop for Steps {
 
 /// ``error: no manager answers`` and, on a line of its own, the next step.
 fn error_text(body: &ErrorBody) -> String {
-    let mut text = format!("error: {}", body.message);
+    let mut text = format!("error: {}", escaped(&body.message));
     if let Some(hint) = &body.hint {
-        _ = write!(text, "\nhint: {hint}");
+        _ = write!(text, "\nhint: {}", escaped(hint));
     }
     text
 }
@@ -178,6 +180,8 @@ mod tests {
         error: no container or service `x`
         hint: `micado list --all` shows all names
         ");
+        let foreign = ErrorBody::new(ErrorCode::Conflict, "user \u{1b}[2Ja\nerror: none");
+        insta::assert_snapshot!(error_text(&foreign), @r"error: user \u{1b}[2Ja\nerror: none");
         insta::assert_snapshot!(json(&body), @r#"{"code":"not-found","message":"no container or service `x`","hint":"`micado list --all` shows all names"}"#);
     }
 }

@@ -60,6 +60,7 @@ fn own_registry(args: &ManagerArgs, cluster: &ClusterId, address: &str) -> OwnRe
     let certs_dir = args.registry_certs_dir.clone();
     OwnRegistry {
         port: args.registry_port,
+        push_port: args.registry_push_port,
         certs_dir,
         ..OwnRegistry::new(cluster.clone(), address.to_owned())
     }

@@ -4,6 +4,7 @@
 use super::EngineError;
 use axum::http::{Uri, uri::PathAndQuery};
 use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error};
+use micado_api::foreign::excerpt;
 use std::{future::Future, net::IpAddr, time::Duration};
 
 /// Time-out of a call; its outcome is unknown after that.
@@ -139,8 +140,15 @@ pub(crate) async fn ask<T>(
 
 /// Converts an engine's error: refusal, missing subject, or no answer.
 pub(crate) fn explain(what: &str, error: &Error) -> EngineError {
-    let words = words(error);
-    let text = format!("cannot {what}: {words}");
+    explain_as(what, error, &words(error))
+}
+
+/// Upper bound for the engine's message in an error, in characters.
+const MESSAGE: usize = 1000;
+
+/// The same with this message in place of the engine's.
+pub(crate) fn explain_as(what: &str, error: &Error, words: &str) -> EngineError {
+    let text = format!("cannot {what}: {}", excerpt(words, MESSAGE));
     match status(error) {
         Some(404) => EngineError::NotFound(text),
         Some(408 | 429) => EngineError::Unavailable(text),

@@ -21,7 +21,7 @@ use crate::{
 use dirty::DirtyBuckets;
 use micado_api::{
     ErrorBody, InstanceId,
-    agent::{ContainerEvent, SampleBatch},
+    agent::{ContainerEvent, SampleBatch, is_id},
 };
 use places::Places;
 use std::{
@@ -123,11 +123,7 @@ impl Metrics {
             .collect();
         self.learn(handle, &services).await;
         let (now, mut inner) = (clock::now(), self.inner());
-        batch.containers.retain(|it| {
-            it.service
-                .as_ref()
-                .is_some_and(|service| inner.places.is_on(service, instance))
-        });
+        inner.places.admit(instance, &mut batch.containers);
         if !inner.waiting.has_room(instance, &batch) {
             return Err(NO_ROOM);
         }
@@ -180,10 +176,11 @@ impl Metrics {
             );
             return Ok(());
         }
-        let is_swarms = event
-            .service
-            .as_ref()
-            .is_some_and(|service| service.len() <= places::LONGEST_NAME);
+        let is_swarms = is_id(&event.id)
+            && event
+                .service
+                .as_ref()
+                .is_some_and(|service| service.len() <= places::LONGEST_NAME);
         if is_swarms && !inner.waiting.push_event((instance.clone(), event)) {
             return Err(NO_ROOM);
         }

@@ -2,7 +2,10 @@
 //! Swarm name, and may report only about those on their own instance.
 
 use super::{EventRecord, Placed, Point};
-use micado_api::{ContainerName, InstanceId, Timestamp, agent::ContainerEvent};
+use micado_api::{
+    ContainerName, InstanceId, Timestamp,
+    agent::{ContainerEvent, ContainerSample, is_id},
+};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
@@ -16,8 +19,9 @@ const KEPT: Duration = Duration::from_secs(600);
 /// query.
 const MOST_STRANGERS: usize = 10_000;
 pub(super) const LONGEST_NAME: usize = 63;
-/// Maximum length of an engine's container id.
-const LONGEST_ID: usize = 64;
+/// Upper bound for the containers of one Swarm service in a batch. It has one that runs, and those
+/// that ended since the last sweep.
+const MOST_OF_SERVICE: usize = 16;
 
 /// Placements as last returned by the core.
 #[derive(Debug, Default)]
@@ -102,14 +106,37 @@ impl Places {
         }
     }
 
-    pub(super) fn is_on(&self, service: &str, instance: &InstanceId) -> bool {
+    fn is_on(&self, service: &str, instance: &InstanceId) -> bool {
         self.services
             .get(service)
             .is_some_and(|place| place.placed.instance == *instance)
     }
 
+    /// Drops samples of services that are not placed on this instance, and those beyond the bound
+    /// of each service; of these, ended containers go first. So a batch is bounded by the number
+    /// of services that are placed there.
+    pub(super) fn admit(&self, instance: &InstanceId, samples: &mut Vec<ContainerSample>) {
+        samples.retain(|sample| {
+            let is_ours = |service: &String| self.is_on(service, instance);
+            is_id(&sample.id) && sample.service.as_ref().is_some_and(is_ours)
+        });
+        samples.sort_by_key(|sample| sample.ended);
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        samples.retain(|sample| {
+            let Some(service) = &sample.service else {
+                return false;
+            };
+            let count = match counts.get_mut(service) {
+                Some(count) => count,
+                None => counts.entry(service.clone()).or_default(),
+            };
+            *count += 1;
+            *count <= MOST_OF_SERVICE
+        });
+    }
+
     /// Converts an agent's event into a record; `None` if the agent may not report about that
-    /// container, or if the id is too long for an engine's.
+    /// container, or if the id is no engine's.
     pub(super) fn happening(
         &self,
         instance: &InstanceId,
@@ -120,9 +147,7 @@ impl Places {
         let placed = known
             .or_else(|| self.remembered.as_ref()?.get(service))
             .filter(|placed| placed.instance == *instance)?;
-        let is_id = event.id.len() <= LONGEST_ID
-            && event.id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        is_id.then(|| EventRecord::new(placed.clone(), event))
+        is_id(&event.id).then(|| EventRecord::new(placed.clone(), event))
     }
 
     pub(super) fn of(&self, container: &ContainerName) -> &[String] {
@@ -190,6 +215,36 @@ mod tests {
                 && places
                     .happening(&InstanceId::trusted("i2"), &died.event())
                     .is_none()
+        );
+    }
+
+    #[test]
+    fn a_batch_is_bounded_by_what_is_placed_on_its_machine() {
+        let mut places = Places::default();
+        let died = |instance, service| happening(instance, service, 1, Started).placed;
+        let placed = vec![died("i1", "web"), died("i1", "db"), died("i2", "other")];
+        let services: Vec<String> = placed.iter().map(|it| it.swarm_service.clone()).collect();
+        places.settle(Timestamp(0), placed, false);
+        let sample = |id: String, service: &str, ended| ContainerSample {
+            id,
+            service: Some(service.to_owned()),
+            ended,
+            ..ContainerSample::default()
+        };
+        let mut samples: Vec<_> = (0..10_000)
+            .map(|n| sample(format!("made{n}up"), &services[n % 3], true))
+            .collect();
+        samples.push(sample("running".to_owned(), &services[0], false));
+        samples.push(sample("x".repeat(65), &services[0], false));
+        samples.push(sample("\u{1b}[2J".to_owned(), &services[0], false));
+        samples.push(sample("c".to_owned(), "c-of-nobody", false));
+        places.admit(&InstanceId::trusted("i1"), &mut samples);
+        assert_eq!(samples.len(), 2 * MOST_OF_SERVICE);
+        assert!(samples[0].id == "running" && samples[1..].iter().all(|sample| sample.ended));
+        assert!(
+            samples
+                .iter()
+                .all(|sample| sample.service.as_ref() != Some(&services[2]))
         );
     }
 

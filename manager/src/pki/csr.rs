@@ -1,6 +1,6 @@
 //! Certificate requests that machines make with keys of their own, which never leave them.
 
-use super::{Pki, PkiError, Purpose};
+use super::{MACHINE_LIFE, Pki, PkiError, Purpose};
 use rcgen::{CertificateSigningRequestParams, PublicKeyData};
 use sha2::{Digest, Sha256};
 use std::time::SystemTime;
@@ -42,8 +42,11 @@ impl Pki {
             lasting: true,
             names: vec![common_name.to_owned()],
         };
-        let signed = Self::params(&purpose, SystemTime::now())
-            .and_then(|params| params.signed_by(&request.0.public_key, &self.issuer));
+        let now = SystemTime::now();
+        let signed = Self::params(&purpose, now).and_then(|mut params| {
+            params.not_after = (now + MACHINE_LIFE).into();
+            params.signed_by(&request.0.public_key, &self.issuer)
+        });
         signed
             .map(|certificate| certificate.pem())
             .map_err(|cause| PkiError::Certificate {

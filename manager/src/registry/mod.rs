@@ -2,6 +2,7 @@
 //! the cluster's own client certificates only.
 
 mod certs;
+mod manifest;
 mod server;
 
 pub use server::OwnRegistry;
@@ -12,7 +13,7 @@ use crate::{
         docker::{ask, explain},
         swarm::repository,
     },
-    pki::{Identity, Pki},
+    pki::{Identity, Pki, PkiError},
 };
 use bollard::{
     Docker,
@@ -61,12 +62,15 @@ pub struct ExternalRegistry {
 #[derive(Debug)]
 pub struct Registry {
     docker: Docker,
-    /// `HOST:PORT`, as the manager's engine and all nodes call it. An address, where the manager
-    /// runs it: a name would have to be put into the `/etc/hosts` of machines, and an engine reads
-    /// that file when it starts and not again for 5 s (measured: first containers on new machines
-    /// failed, and started 5 s late).
+    /// `HOST:PORT`, as all nodes call it. An address, where the manager runs it: a name would have
+    /// to be put into the `/etc/hosts` of machines, and an engine reads that file when it starts
+    /// and not again for 5 s (measured: first containers on new machines failed, and started 5 s
+    /// late).
     host: String,
+    /// `HOST:PORT` for the manager and its engine, which push there.
+    push_host: String,
     api: reqwest::Client,
+    /// The authority that nodes check the registry against.
     authority: String,
     /// What all nodes show to it; without, each shows its own certificate.
     shared: Option<Identity>,
@@ -87,7 +91,7 @@ impl Registry {
         };
         Self::new(
             docker,
-            external.host.clone(),
+            [external.host.clone(), external.host.clone()],
             &external.certs_dir,
             credentials,
             Some(external.client.clone()),
@@ -101,10 +105,10 @@ impl Registry {
     /// `Refused` when its image is missing or files cannot be written, `Unavailable` when the
     /// engine does not answer.
     pub async fn run(docker: Docker, pki: &Pki, own: &OwnRegistry) -> Result<Self, EngineError> {
-        server::ensure(&docker, pki, own).await?;
-        let client = pki
-            .own_client_certificate("manager")
-            .map_err(|error| EngineError::Refused(error.to_string()))?;
+        let refused = |error: PkiError| EngineError::Refused(error.to_string());
+        let writers = pki.writers().map_err(refused)?;
+        server::ensure(&docker, pki, &writers, own).await?;
+        let client = writers.own_client_certificate("manager").map_err(refused)?;
         let credentials = Credentials {
             authority: pki.authority().to_owned(),
             client,
@@ -113,7 +117,7 @@ impl Registry {
         // insecure one, and shows it no certificate.
         Self::new(
             docker,
-            format!("{}:{}", own.address, own.port),
+            [own.port, own.push_port].map(|port| format!("{}:{port}", own.address)),
             &own.certs_dir,
             credentials,
             None,
@@ -122,16 +126,17 @@ impl Registry {
 
     fn new(
         docker: Docker,
-        host: String,
+        [host, push_host]: [String; 2],
         certs_dir: &Path,
         credentials: Credentials,
         shared: Option<Identity>,
     ) -> Result<Self, EngineError> {
-        certs::install(certs_dir, &host, &credentials)?;
+        certs::install(certs_dir, &push_host, &credentials)?;
         let api = certs::client(&credentials)?;
         Ok(Self {
             docker,
             host,
+            push_host,
             api,
             authority: credentials.authority,
             shared,
@@ -169,36 +174,39 @@ impl Registry {
         .await?;
         let id = found.id.unwrap_or_default();
         let repo = repo_name(image);
-        // The tag is the image's own id: what has it is this image.
         let tag = id.trim_start_matches("sha256:").to_owned();
         let _turn = self.pushing.lock().await;
-        let digest = match self.digest(&repo, &tag).await? {
+        let digest = match self.stored(&repo, &tag, &id).await? {
             Some(digest) => digest,
             None => {
                 let named = found.repo_tags.is_some_and(|tags| !tags.is_empty());
-                self.upload(image, &repo, &tag, named).await?;
+                let pushed = self.upload(image, &repo, &tag, named).await?;
                 let missing = || {
                     EngineError::Unavailable(format!(
                         "the registry at `{}` does not have image `{image}` after it was pushed",
-                        self.host
+                        self.push_host
                     ))
                 };
-                self.digest(&repo, &tag).await?.ok_or_else(missing)?
+                match pushed {
+                    Some(digest) => digest,
+                    None => self.stored(&repo, &tag, &id).await?.ok_or_else(missing)?,
+                }
             }
         };
         Ok(format!("{}/{repo}@{digest}", self.host))
     }
 
     /// Pushes under a name for this purpose only, which is taken away again; unless it is the
-    /// image's only name, for then the image would go with it.
+    /// image's only name, for then the image would go with it. Returns the digest that the engine
+    /// names.
     async fn upload(
         &self,
         image: &str,
         repo: &str,
         tag: &str,
         named: bool,
-    ) -> Result<(), EngineError> {
-        let name = format!("{}/{repo}", self.host);
+    ) -> Result<Option<String>, EngineError> {
+        let name = format!("{}/{repo}", self.push_host);
         let tagging = self.docker.tag_image(
             image,
             Some(TagImageOptions {
@@ -227,8 +235,17 @@ impl Registry {
         pushed
     }
 
-    async fn follow_push(&self, image: &str, name: &str, tag: &str) -> Result<(), EngineError> {
-        let what = format!("push image `{image}` to the registry at `{}`", self.host);
+    async fn follow_push(
+        &self,
+        image: &str,
+        name: &str,
+        tag: &str,
+    ) -> Result<Option<String>, EngineError> {
+        let what = format!(
+            "push image `{image}` to the registry at `{}`",
+            self.push_host
+        );
+        let mut digest = None;
         let mut steps = self
             .docker
             .push_image(
@@ -242,8 +259,11 @@ impl Registry {
             .boxed();
         loop {
             match tokio::time::timeout(PUSH_SILENCE, steps.next()).await {
-                Ok(None) => return Ok(()),
-                Ok(Some(Ok(_))) => {}
+                Ok(None) => return Ok(digest),
+                Ok(Some(Ok(step))) => {
+                    let named = step.status.as_deref().and_then(manifest::pushed_digest);
+                    digest = named.map(str::to_owned).or(digest);
+                }
                 Ok(Some(Err(error))) => return Err(explain(&what, &error)),
                 Err(_) => {
                     return Err(EngineError::Unavailable(format!(
@@ -255,21 +275,25 @@ impl Registry {
         }
     }
 
-    /// The digest that the registry has for a tag.
-    async fn digest(&self, repo: &str, tag: &str) -> Result<Option<String>, EngineError> {
+    /// The digest of the image with this id, if that is what the registry has under the tag. A tag
+    /// can be moved by whoever may push.
+    async fn stored(&self, repo: &str, tag: &str, id: &str) -> Result<Option<String>, EngineError> {
         let answer = self
-            .question(reqwest::Method::HEAD, &format!("{repo}/manifests/{tag}"))
+            .question(reqwest::Method::GET, &format!("{repo}/manifests/{tag}"))
             .await?;
         match answer.status() {
             StatusCode::NOT_FOUND => Ok(None),
             StatusCode::OK => {
-                let digest = answer
-                    .headers()
-                    .get("docker-content-digest")
-                    .and_then(|digest| digest.to_str().ok());
-                digest
-                    .map(|digest| Some(digest.to_owned()))
-                    .ok_or_else(|| self.odd(&answer))
+                let bytes = answer.bytes().await.map_err(|error| self.silent(&error))?;
+                let digest = manifest::digest_of(&bytes, id);
+                if digest.is_none() {
+                    tracing::warn!(
+                        repository = repo,
+                        image = id,
+                        "the registry has another image under this image's tag; it is pushed again"
+                    );
+                }
+                Ok(digest)
             }
             _ => Err(self.odd(&answer)),
         }
@@ -280,7 +304,7 @@ impl Registry {
         method: reqwest::Method,
         path: &str,
     ) -> Result<reqwest::Response, EngineError> {
-        let url = format!("https://{}/v2/{path}", self.host);
+        let url = format!("https://{}/v2/{path}", self.push_host);
         let asked = self
             .api
             .request(method, url)
@@ -288,19 +312,21 @@ impl Registry {
             .timeout(QUESTION)
             .send()
             .await;
-        asked.map_err(|error| {
-            EngineError::Unavailable(format!(
-                "the registry at `{}` does not answer: {}",
-                self.host,
-                certs::chain(&error)
-            ))
-        })
+        asked.map_err(|error| self.silent(&error))
+    }
+
+    fn silent(&self, error: &reqwest::Error) -> EngineError {
+        EngineError::Unavailable(format!(
+            "the registry at `{}` does not answer: {}",
+            self.push_host,
+            certs::chain(error)
+        ))
     }
 
     fn odd(&self, answer: &reqwest::Response) -> EngineError {
         EngineError::Unavailable(format!(
             "the registry at `{}` answers `{}` to {}",
-            self.host,
+            self.push_host,
             answer.status(),
             answer.url().path()
         ))

@@ -1,5 +1,6 @@
-//! The registry that the manager runs: a container on its own engine, made anew when anything of
-//! its configuration changed.
+//! The registry that the manager runs: two containers on its own engine with one volume, made anew
+//! when anything of their configuration changed. Machines pull from one, which cannot write. Only
+//! the manager may ask the other (docs/decisions/009).
 
 use crate::{
     engine::{
@@ -37,8 +38,10 @@ pub struct OwnRegistry {
     /// The address at which machines, and the engine itself, reach the manager's engine. Not a
     /// loopback address.
     pub address: String,
-    /// The port of the engine's machine that it is published on.
+    /// The port of the engine's machine that machines pull from.
     pub port: u16,
+    /// The port that the manager and its engine push to.
+    pub push_port: u16,
     /// Where the manager's engine looks for certificates.
     pub certs_dir: PathBuf,
     /// Its image, as `scripts/registry-image/build` makes it.
@@ -53,22 +56,47 @@ impl OwnRegistry {
             cluster,
             address,
             port: 5443,
+            push_port: 5444,
             certs_dir: PathBuf::from("/etc/docker/certs.d"),
             image: "micado-registry:latest".to_owned(),
         }
     }
 
-    /// The name of its container and of the volume that holds its images.
+    /// The name of the container that machines pull from, and of the volume that holds the images.
     #[must_use]
     pub fn container_name(&self) -> String {
         format!("micado-{}-registry", self.cluster)
     }
+
+    fn name(&self, side: Side) -> String {
+        match side {
+            Side::Pull => self.container_name(),
+            Side::Push => format!("{}-push", self.container_name()),
+        }
+    }
+
+    fn port_of(&self, side: Side) -> u16 {
+        match side {
+            Side::Pull => self.port,
+            Side::Push => self.push_port,
+        }
+    }
 }
 
-/// Makes sure that the registry's container is there, made from this configuration, and started.
+/// One of the two containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// For certificates of the cluster's authority, to read.
+    Pull,
+    /// For certificates of the writers' authority, to read and write.
+    Push,
+}
+
+/// Makes sure that both containers are there, made from this configuration, and started.
 pub(super) async fn ensure(
     docker: &Docker,
     pki: &Pki,
+    writers: &Pki,
     own: &OwnRegistry,
 ) -> Result<(), EngineError> {
     let names = ["127.0.0.1", own.address.as_str()].map(str::to_owned);
@@ -86,9 +114,23 @@ pub(super) async fn ensure(
         )),
         other => other,
     })?;
-    let files = files(pki.authority(), &server, own.port);
-    let config = fingerprint(&files, &image.id.unwrap_or_default(), own.port);
-    let name = own.container_name();
+    let image = image.id.unwrap_or_default();
+    for (side, clients) in [(Side::Pull, pki), (Side::Push, writers)] {
+        let files = files(side, clients.authority(), &server, own.port_of(side));
+        ensure_side(docker, own, side, &files, &image).await?;
+    }
+    Ok(())
+}
+
+async fn ensure_side(
+    docker: &Docker,
+    own: &OwnRegistry,
+    side: Side,
+    files: &Files,
+    image: &str,
+) -> Result<(), EngineError> {
+    let (name, port) = (own.name(side), own.port_of(side));
+    let config = fingerprint(files, image, port);
     match ask(
         || format!("look for container `{name}`"),
         docker.inspect_container(&name, None),
@@ -98,16 +140,7 @@ pub(super) async fn ensure(
         Ok(found) => match judge(&found, &own.cluster, &config) {
             Verdict::Good => return Ok(()),
             Verdict::Stopped => return start(docker, &name).await,
-            Verdict::Old => {
-                let removal = docker.remove_container(
-                    &name,
-                    Some(RemoveContainerOptions {
-                        force: true,
-                        ..Default::default()
-                    }),
-                );
-                ask(|| format!("remove the old container `{name}`"), removal).await?;
-            }
+            Verdict::Old => remove(docker, &name).await?,
             Verdict::Foreign => {
                 return Err(EngineError::Refused(format!(
                     "container `{name}` exists and is not this cluster's registry; rename or remove it"
@@ -123,26 +156,36 @@ pub(super) async fn ensure(
     };
     ask(
         || format!("make container `{name}`"),
-        docker.create_container(Some(options), request(own, &config)),
+        docker.create_container(Some(options), request(own, side, &config)),
     )
     .await?;
-    let archive = archive(&files).map_err(|error| {
+    upload(docker, &name, files).await?;
+    start(docker, &name).await
+}
+
+async fn remove(docker: &Docker, name: &str) -> Result<(), EngineError> {
+    let options = RemoveContainerOptions {
+        force: true,
+        ..Default::default()
+    };
+    let removal = docker.remove_container(name, Some(options));
+    ask(|| format!("remove the old container `{name}`"), removal).await
+}
+
+async fn upload(docker: &Docker, name: &str, files: &Files) -> Result<(), EngineError> {
+    let archive = archive(files).map_err(|error| {
         EngineError::Refused(format!("cannot pack the registry's configuration: {error}"))
     })?;
-    let upload = docker.upload_to_container(
-        &name,
-        Some(UploadToContainerOptions {
-            path: "/".to_owned(),
-            ..Default::default()
-        }),
-        body_full(archive.into()),
-    );
+    let options = UploadToContainerOptions {
+        path: "/".to_owned(),
+        ..Default::default()
+    };
+    let upload = docker.upload_to_container(name, Some(options), body_full(archive.into()));
     ask(
         || format!("put the configuration into container `{name}`"),
         upload,
     )
-    .await?;
-    start(docker, &name).await
+    .await
 }
 
 async fn start(docker: &Docker, name: &str) -> Result<(), EngineError> {
@@ -195,13 +238,14 @@ fn judge(found: &ContainerInspectResponse, cluster: &ClusterId, config: &str) ->
     }
 }
 
-fn request(own: &OwnRegistry, config: &str) -> ContainerCreateBody {
+fn request(own: &OwnRegistry, side: Side, config: &str) -> ContainerCreateBody {
     let cluster = (labels::CLUSTER.to_owned(), own.cluster.to_string());
-    let port = format!("{}/tcp", own.port);
+    let port = format!("{}/tcp", own.port_of(side));
     let volume = Mount {
         typ: Some(MountType::VOLUME),
         source: Some(own.container_name()),
         target: Some(STORAGE.to_owned()),
+        read_only: Some(side == Side::Pull),
         volume_options: Some(MountVolumeOptions {
             labels: Some([cluster.clone()].into()),
             ..Default::default()
@@ -218,7 +262,7 @@ fn request(own: &OwnRegistry, config: &str) -> ContainerCreateBody {
                 port,
                 Some(vec![PortBinding {
                     host_ip: None,
-                    host_port: Some(own.port.to_string()),
+                    host_port: Some(own.port_of(side).to_string()),
                 }]),
             )])),
             mounts: Some(vec![volume]),
@@ -240,13 +284,25 @@ fn request(own: &OwnRegistry, config: &str) -> ContainerCreateBody {
     }
 }
 
-/// What the container is given, by name.
-fn files(authority: &str, server: &Identity, port: u16) -> [(&'static str, String); 4] {
+/// Files of a container, by name.
+type Files = [(&'static str, String); 4];
+
+fn files(side: Side, clients: &str, server: &Identity, port: u16) -> Files {
+    let maintenance = match side {
+        Side::Pull => serde_json::json!({
+            "readonly": {"enabled": true},
+            "uploadpurging": {"enabled": false},
+        }),
+        Side::Push => serde_json::json!({"readonly": {"enabled": false}}),
+    };
     // JSON is YAML, which the registry reads.
     let config = serde_json::json!({
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": true}},
-        "storage": {"filesystem": {"rootdirectory": STORAGE}},
+        "storage": {
+            "filesystem": {"rootdirectory": STORAGE},
+            "maintenance": maintenance,
+        },
         "http": {
             "addr": format!(":{port}"),
             "tls": {
@@ -258,7 +314,7 @@ fn files(authority: &str, server: &Identity, port: u16) -> [(&'static str, Strin
     });
     [
         ("config.json", config.to_string()),
-        ("ca.crt", authority.to_owned()),
+        ("ca.crt", clients.to_owned()),
         ("server.crt", server.certificate.clone()),
         ("server.key", server.key.clone()),
     ]
@@ -357,7 +413,7 @@ mod tests {
             ..server.clone()
         };
         let print = |server: &Identity, image: &str, port: u16| {
-            fingerprint(&files("CA", server, port), image, port)
+            fingerprint(&files(Side::Pull, "CA", server, port), image, port)
         };
         let base = print(&server, "i", 1);
         assert_eq!(base, print(&server, "i", 1));
@@ -369,10 +425,55 @@ mod tests {
             assert_ne!(base, changed);
         }
         let own = OwnRegistry::new(ClusterId::trusted("abc"), "10.0.0.1".to_owned());
-        let text = serde_json::to_string(&request(&own, &base)).expect("plain data");
-        assert!(
-            !text.contains("SECRET") && text.contains("micado-abc-registry"),
-            "{text}"
+        for side in [Side::Pull, Side::Push] {
+            let text = serde_json::to_string(&request(&own, side, &base)).expect("plain data");
+            assert!(
+                !text.contains("SECRET") && text.contains("micado-abc-registry"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn machines_reach_only_what_cannot_write() {
+        let own = OwnRegistry::new(ClusterId::trusted("abc"), "10.0.0.1".to_owned());
+        let server = Identity {
+            certificate: "CERTIFICATE".to_owned(),
+            key: "SECRET".to_owned(),
+        };
+        let side = |side| {
+            let [(_, config), (_, clients), ..] = files(side, "CA", &server, own.port_of(side));
+            let config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
+            let mounts = request(&own, side, "1")
+                .host_config
+                .and_then(|host| host.mounts);
+            let mount = mounts.expect("a volume").remove(0);
+            (
+                config["storage"]["maintenance"]["readonly"]["enabled"].clone(),
+                config["http"]["addr"].clone(),
+                (mount.source, mount.read_only),
+                (own.name(side), clients),
+            )
+        };
+        let volume = Some("micado-abc-registry".to_owned());
+        let clients = "CA".to_owned();
+        assert_eq!(
+            side(Side::Pull),
+            (
+                true.into(),
+                ":5443".into(),
+                (volume.clone(), Some(true)),
+                ("micado-abc-registry".to_owned(), clients.clone())
+            )
+        );
+        assert_eq!(
+            side(Side::Push),
+            (
+                false.into(),
+                ":5444".into(),
+                (volume, Some(false)),
+                ("micado-abc-registry-push".to_owned(), clients)
+            )
         );
     }
 }

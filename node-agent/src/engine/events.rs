@@ -65,7 +65,7 @@ impl Events {
             encoded(FILTERS)
         );
         let body = engine
-            .send(request(Method::GET, &path, empty()))
+            .send(request(Method::GET, &path, empty())?)
             .await?
             .into_body();
         Ok(Self {

@@ -22,7 +22,7 @@ pub async fn to(
     path: &str,
 ) -> Result<i64, SessionError> {
     let (sender, body) = Channel::new(WAITING);
-    let mut call = request(Method::PUT, &archive(container, path), body.boxed_unsync());
+    let mut call = request(Method::PUT, &archive(container, path), body.boxed_unsync())?;
     call.headers_mut().insert(
         header::CONTENT_TYPE,
         header::HeaderValue::from_static("application/x-tar"),
@@ -67,7 +67,7 @@ pub async fn from(
     let path = archive(container, path);
     let send = async {
         let mut body = engine
-            .send(request(Method::GET, &path, empty()))
+            .send(request(Method::GET, &path, empty())?)
             .await?
             .into_body();
         while let Some(frame) = body.frame().await {

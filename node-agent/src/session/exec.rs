@@ -186,7 +186,7 @@ async fn resize(engine: &Engine, id: &str, columns: u16, rows: u16) -> Result<()
             Method::POST,
             &format!("/exec/{id}/resize?w={columns}&h={rows}"),
             empty(),
-        ))
+        )?)
         .await
         .map(drop)
 }

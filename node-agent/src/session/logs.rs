@@ -36,7 +36,7 @@ pub async fn previous(
         );
         let one_stream = engine.inspect(&container.id).await?.config.tty;
         let mut body = engine
-            .send(request(Method::GET, &path, empty()))
+            .send(request(Method::GET, &path, empty())?)
             .await?
             .into_body();
         let mut streams = Demultiplexer::default();

@@ -143,7 +143,7 @@ impl Bed {
 
     pub async fn call(&self, method: Method, path: &str) {
         self.engine
-            .send(request(method, path, empty()))
+            .send(request(method, path, empty()).expect("a path"))
             .await
             .expect("the engine does it")
             .into_body()
@@ -164,15 +164,9 @@ impl Bed {
         self.program.wait().expect("ended");
         let containers = std::mem::take(&mut *self.containers.lock().expect("lock"));
         for id in containers {
-            drop(
-                self.engine
-                    .send(request(
-                        Method::DELETE,
-                        &format!("/containers/{id}?force=1&v=1"),
-                        empty(),
-                    ))
-                    .await,
-            );
+            let path = format!("/containers/{id}?force=1&v=1");
+            let removal = request(Method::DELETE, &path, empty()).expect("a path");
+            drop(self.engine.send(removal).await);
         }
     }
 }

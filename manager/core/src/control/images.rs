@@ -39,7 +39,8 @@ impl Core {
         let mut builds: BTreeMap<(&str, &str), Seen> = BTreeMap::new();
         for used in used {
             if let Some(build) = self.build_of(&used.service) {
-                builds.entry(build).or_default().add(used);
+                let used = self.clipped(used.clone());
+                builds.entry(build).or_default().add(&used);
             }
         }
         let builds = builds.into_iter();
@@ -91,6 +92,28 @@ impl Core {
             service.spec.image.as_str(),
             digest(service.pull.as_deref().filter(|_| same)?)?,
         ))
+    }
+
+    /// Usage within the container's memory limit and the machine's cores: an agent may report
+    /// anything, and what it reports is offered to services on all machines.
+    fn clipped(&self, mut used: Used) -> Used {
+        let index = &self.ledger.index;
+        let container = index
+            .by_swarm_name(&used.service)
+            .and_then(|name| self.ledger.container(name));
+        let copy = container.and_then(|container| {
+            let mut copies = container.copies.iter();
+            copies.find(|copy| copy.swarm_name == used.service)
+        });
+        let Some(copy) = copy else { return used };
+        let limit = copy.reservation.memory;
+        used.memory_peak = used.memory_peak.min(limit);
+        used.killed_at = used.killed_at.map(|at| at.min(limit));
+        let instance = self.ledger.instance(&copy.instance);
+        if let Some(cores) = instance.map(|instance| instance.size.cpu) {
+            used.cpu_peak = used.cpu_peak.min(cores);
+        }
+        used
     }
 
     /// The record of an image as it is once this is launched: a new service pulls the present

@@ -130,7 +130,7 @@ impl World {
     fn say_to_manager(&mut self, event: Event) {
         let told = if let Event::Used(used) = &event {
             used.iter()
-                .filter_map(|it| Some((self.build_of(&it.service)?, peaks(it))))
+                .filter_map(|it| Some((self.build_of(&it.service)?, self.peaks(it)?)))
                 .collect()
         } else {
             Vec::new()
@@ -159,6 +159,21 @@ impl World {
         let service = self.store.service(&container.service)?;
         let (_, digest) = service.pull.as_ref()?.rsplit_once('@')?;
         Some((service.spec.image.clone(), digest.to_owned()))
+    }
+
+    /// What is to be believed of it: no more than the copy's memory limit and its machine's cores.
+    fn peaks(&self, used: &Used) -> Option<Resources> {
+        let container = self
+            .store
+            .container(self.agents.in_sight.get(&used.service)?)?;
+        let mut copies = container.copies.iter();
+        let copy = copies.find(|copy| copy.swarm_name == used.service)?;
+        let memory = used.memory_peak.max(used.killed_at.unwrap_or_default());
+        let cores = self.store.instance(&copy.instance)?.size.cpu;
+        Some(Resources::new(
+            memory.min(copy.reservation.memory),
+            used.cpu_peak.min(cores),
+        ))
     }
 
     fn used(&mut self) -> Event {
@@ -209,9 +224,4 @@ impl World {
             },
         ))
     }
-}
-
-fn peaks(used: &Used) -> Resources {
-    let memory = used.memory_peak.max(used.killed_at.unwrap_or_default());
-    Resources::new(memory, used.cpu_peak)
 }

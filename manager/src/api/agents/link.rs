@@ -8,6 +8,7 @@ use super::{
         peer::Peer,
         refusal::{Answer, Refusal},
     },
+    budget::Budget,
     silence::Socket,
 };
 use crate::{control::Event, pki::Csr};
@@ -22,16 +23,24 @@ use axum::{
 };
 use micado_api::{
     ErrorBody, ErrorCode, InstanceId,
-    agent::{FromAgent, ToAgent},
+    agent::{FromAgent, ToAgent, is_id},
+    foreign::excerpt,
 };
 use std::time::Duration;
 use tokio::{
     sync::mpsc,
-    time::{Instant, interval, timeout, timeout_at},
+    time::{Instant, interval, sleep_until, timeout, timeout_at},
 };
 
-/// The largest frame: a batch of some thousands of containers.
-const FRAME_MAX: usize = 4 << 20;
+/// Upper bound for a frame, in bytes: a batch of some thousands of containers.
+const FRAME_MAX: usize = 2 << 20;
+/// Frames that an agent may send at once, and in a second from then on. After an outage it sends
+/// what it kept, which takes 2 MiB of its memory. More is read later.
+const FRAMES: (u32, u32) = (2000, 100);
+/// The same in KiB.
+const KIB: (u32, u32) = (16 << 10, 2 << 10);
+/// Upper bound for what is logged of a frame that is not understood, in characters.
+const EXCERPT: usize = 100;
 /// The largest frame of a session, as the agent has it.
 pub(super) const SESSION_FRAME_MAX: usize = 1 << 20;
 /// Nothing came for this long, not even a ping: the agent or the way to it is gone.
@@ -70,8 +79,15 @@ pub(in crate::api) async fn agent(
     State(state): State<ApiState>,
     Agent(instance): Agent,
     Upgrade(upgrade, _): Upgrade,
-) -> Response {
-    upgrade
+) -> Answer<Response> {
+    if !state.agents.may_connect(&instance) {
+        return Err(ErrorBody::new(
+            ErrorCode::Unavailable,
+            "this agent connects too often; try again in some seconds",
+        )
+        .into());
+    }
+    Ok(upgrade
         .max_message_size(FRAME_MAX)
         .max_frame_size(FRAME_MAX)
         .on_upgrade(move |socket| async move {
@@ -88,7 +104,7 @@ pub(in crate::api) async fn agent(
                 tell(&state, &instance).await;
             }
             tracing::info!(%instance, "its agent is not connected any more: {end}");
-        })
+        }))
 }
 
 /// Tells the core whether the agent is there, until that is so: it may come and go while it is
@@ -119,8 +135,12 @@ async fn serve(
     let Ok(Some(Ok(Message::Text(hello)))) = timeout(DEAD, socket.recv()).await else {
         return "it did not say hello";
     };
-    let Ok(FromAgent::Hello { run, .. }) = serde_json::from_str(&hello) else {
-        return "its hello is not to be understood";
+    let run = match serde_json::from_str(&hello) {
+        Ok(FromAgent::Hello { run, .. }) if is_id(&run) => run,
+        _ => {
+            state.agents.blame(instance);
+            return "its hello is not to be understood";
+        }
     };
     let mut stream = AgentStream {
         state,
@@ -130,18 +150,26 @@ async fn serve(
         acknowledged: 0,
     };
     let (mut turns, mut alive) = (state.metrics.turns(), Instant::now());
+    let (mut frames, mut kib) = (Budget::new(FRAMES.0, FRAMES.1), Budget::new(KIB.0, KIB.1));
     loop {
+        let ready = frames.ready().max(kib.ready());
+        let next = async {
+            sleep_until(ready).await;
+            socket.recv().await
+        };
         let answer = tokio::select! {
             order = orders.recv() => match order {
                 Some(order) => Some(order),
                 None => return "it has connected anew",
             },
             Ok(()) = turns.changed() => stream.acknowledgement(),
-            message = timeout_at(alive + DEAD, socket.recv()) => match message {
+            message = timeout_at(alive.max(ready) + DEAD, next) => match message {
                 Err(_) => return "nothing came from it any more",
                 Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => return "the connection has ended",
                 Ok(Some(Ok(message))) => {
                     alive = Instant::now();
+                    frames.take(1);
+                    kib.take(kib_of(&message));
                     match message {
                         Message::Text(text) => match stream.receive(&text).await {
                             Ok(answer) => answer,
@@ -163,6 +191,16 @@ async fn serve(
             return "the connection broke";
         }
     }
+}
+
+/// Size of a frame, rounded up.
+fn kib_of(message: &Message) -> u32 {
+    let bytes = match message {
+        Message::Text(text) => text.len(),
+        Message::Binary(bytes) => bytes.len(),
+        _ => 0,
+    };
+    u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX)
 }
 
 /// State of one connection.
@@ -190,7 +228,7 @@ impl AgentStream<'_> {
                 self.received = self.received.max(sequence);
                 return Ok(self.acknowledgement());
             }
-            Ok(FromAgent::Event(event)) => {
+            Ok(FromAgent::Event(event)) if is_id(&event.id) => {
                 tracing::debug!(%instance, container = event.id, "{:?}", event.what);
                 state
                     .metrics
@@ -206,12 +244,22 @@ impl AgentStream<'_> {
                     .learn_of(&state.handle, service.as_deref())
                     .await;
             }
-            Ok(FromAgent::Hello { .. }) => {}
-            Err(error) => {
-                tracing::warn!(%instance, %error, "its agent said something that is not to be understood")
-            }
+            // No engine gives another id.
+            Ok(FromAgent::Hello { .. } | FromAgent::Event(_)) => {}
+            Err(error) => return Err(self.not_understood(&error.to_string())),
         }
         Ok(None)
+    }
+
+    /// Says so in one short line, because the connection ends with it: a machine may send anything.
+    fn not_understood(&self, error: &str) -> &'static str {
+        self.state.agents.blame(self.instance);
+        tracing::warn!(
+            instance = %self.instance,
+            "its agent sent a frame that is not understood: {}",
+            excerpt(error, EXCERPT)
+        );
+        "it sent a frame that is not understood"
     }
 
     /// What is durable the agent need not keep. Of what was sent before a cut it knows that only

@@ -87,6 +87,7 @@ pub(in crate::api) async fn copy_to(
     Query(CopyQuery { path }): Query<CopyQuery>,
     upgrade: Upgrade,
 ) -> Answer<Response> {
+    check_length(&path)?;
     start(state, name, upgrade, |container| SessionWork::CopyTo {
         container,
         path,
@@ -106,11 +107,26 @@ pub(in crate::api) async fn copy_from(
     Query(CopyQuery { path }): Query<CopyQuery>,
     upgrade: Upgrade,
 ) -> Answer<Response> {
+    check_length(&path)?;
     start(state, name, upgrade, |container| SessionWork::CopyFrom {
         container,
         path,
     })
     .await
+}
+
+/// No longer path can be opened on Linux, terminator included.
+const LONGEST_PATH: usize = 4095;
+
+fn check_length(path: &str) -> Answer<()> {
+    if path.len() <= LONGEST_PATH {
+        return Ok(());
+    }
+    let message = format!(
+        "the path has {} bytes, and no path may have more than {LONGEST_PATH}",
+        path.len()
+    );
+    Err(ErrorBody::new(ErrorCode::BadRequest, message).into())
 }
 
 /// Has the agent of the container's machine open a session, and passes it on.
@@ -199,4 +215,15 @@ fn ask(
 
 fn unanswered(tag: &Tag) -> String {
     format!("the agent of `{tag}` does not answer; try again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_path_that_linux_can_open_is_passed_on() {
+        assert!(check_length(&"/".repeat(LONGEST_PATH)).is_ok());
+        assert!(check_length(&"/".repeat(30_000)).is_err());
+    }
 }

@@ -203,3 +203,51 @@ async fn a_newer_connection_of_the_same_agent_ends_the_older_one_at_once() {
     );
     assert_eq!(newer.heard().await, [], "it goes on");
 }
+
+#[tokio::test]
+async fn a_frame_that_is_not_understood_is_logged_in_short_and_ends_the_connection() {
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(Arc::new(log.reopen().expect("open")))
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (manager, instance) = renting(0);
+    let identity = manager.pki.client_certificate(instance.as_str());
+    let client = showing(&manager, &identity.expect("a certificate"));
+    let forged = serde_json::json!({
+        "type": format!("x\n2026 ERROR forged \u{1b}[2J{}", "y".repeat(1 << 20)),
+    });
+
+    let mut agent = Agent::of(&manager, &instance, "a").await;
+    let frame = tungstenite::Message::text(forged.to_string());
+    agent.0.send(frame).await.expect("sent");
+    let end = agent.0.next().await.expect("a word").expect("readable");
+    assert!(
+        matches!(&end, tungstenite::Message::Close(Some(end)) if end.reason.as_str().contains("not understood")),
+        "{end:?}"
+    );
+    let mut refused = 0;
+    for _ in 0..30 {
+        match open(&manager, &client, "/v1/agent").await {
+            Ok(mut socket) => {
+                let hello = tungstenite::Message::text(r#"{"type":"hello"}"#);
+                drop(socket.send(hello).await);
+            }
+            Err(status) => {
+                assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 5, "{refused}");
+    let log = std::fs::read_to_string(log.path()).expect("text");
+    let reports = log.lines().filter(|line| line.contains(" WARN "));
+    assert_eq!(reports.count(), 1, "{log}");
+    assert!(
+        log.lines()
+            .all(|line| line.len() < 400 && !line.starts_with("2026 ERROR")),
+        "{log}"
+    );
+    assert!(log.len() < 16 << 10 && !log.contains('\u{1b}'));
+}

@@ -79,9 +79,12 @@ pub struct ManagerArgs {
         value_name = "ADDR"
     )]
     pub advertise: Option<String>,
-    /// The port of the image registry.
+    /// The port of the image registry, where machines pull.
     #[arg(long, env = "MICADO_REGISTRY_PORT", hide_env_values = true, default_value_t = 5443, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub registry_port: u16,
+    /// The port where the manager and its engine push.
+    #[arg(long, env = "MICADO_REGISTRY_PUSH_PORT", hide_env_values = true, default_value_t = 5444, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub registry_push_port: u16,
     /// An image registry that is there already, instead of one that the manager runs; needs its
     /// three files.
     #[arg(long, env = "MICADO_REGISTRY", hide_env_values = true, value_name = "HOST:PORT", requires_all = ["registry_ca", "registry_cert", "registry_key"])]

@@ -8,7 +8,7 @@ use super::super::{
 use comfy_table::Table;
 use micado_api::{
     ContainerState, ContainerView, InstanceState, InstanceView, MemoryBytes, NanoCpus, StatusView,
-    Timestamp,
+    Timestamp, foreign::escaped,
 };
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -57,7 +57,7 @@ impl Board {
             .heading
             .iter()
             .cloned()
-            .chain(trouble.map(str::to_owned))
+            .chain(trouble.map(|trouble| escaped(trouble).into_owned()))
             .chain([String::new()])
             .collect();
         let (machines, containers) = (text(&self.machines), text(&self.containers));

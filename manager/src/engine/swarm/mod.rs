@@ -1,6 +1,7 @@
 //! Docker in Swarm mode: the engine that runs the containers.
 
 mod events;
+mod hidden;
 mod image;
 pub(crate) use image::repository;
 pub(crate) mod labels;
@@ -16,7 +17,7 @@ mod view;
 use super::{
     Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, SwarmNode,
     SwarmService, SwarmTask,
-    docker::{self, LIMIT, ask, explain, status},
+    docker::{self, LIMIT, ask, explain, explain_as, status, words},
 };
 use crate::{
     control::{DOWN_TIMEOUT, heartbeat_for},
@@ -348,6 +349,9 @@ impl Engine for Swarm {
         node: &str,
     ) -> Result<(), EngineError> {
         let spec = spec::service_spec(&self.cluster, service, container, copy, node)?;
+        let template = spec.task_template.as_ref();
+        let sent = template.and_then(|template| template.container_spec.as_ref());
+        let environment = sent.and_then(|sent| sent.env.clone()).unwrap_or_default();
         self.may_change().await?;
         let made = tokio::time::timeout(LIMIT, self.docker.create_service(spec, None)).await;
         let what = format!("make the Swarm service of `{}`", container.name);
@@ -356,7 +360,10 @@ impl Engine for Swarm {
             // The name is derived from the container and the generation, so a service with this
             // name is the same one.
             Ok(Err(error)) if status(&error) == Some(409) => Ok(()),
-            Ok(Err(error)) => Err(explain(&what, &error)),
+            Ok(Err(error)) => {
+                let message = hidden::without_values(&words(&error), &environment);
+                Err(explain_as(&what, &error, &message))
+            }
             Err(_) => Err(EngineError::Unavailable(format!(
                 "cannot {what}: no answer within {} s",
                 LIMIT.as_secs()

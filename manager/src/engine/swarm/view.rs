@@ -1,7 +1,7 @@
 //! Conversion of the engine's answers into observations. Any field of an answer may be missing;
 //! that is no error here.
 
-use super::labels;
+use super::{hidden::without_values, labels};
 use crate::engine::{SwarmNode, SwarmService, SwarmTask, TaskState};
 use bollard::models::{
     self, EndpointPortConfig, EndpointPortConfigProtocolEnum, NodeSpecAvailabilityEnum, NodeState,
@@ -9,7 +9,7 @@ use bollard::models::{
 };
 use micado_api::{
     ClusterId, ContainerName, InstanceId, MemoryBytes, NanoCpus, Platform, PortMapping, Protocol,
-    Resources,
+    Resources, foreign::excerpt,
 };
 use std::collections::{BTreeSet, HashMap};
 
@@ -102,6 +102,11 @@ pub(super) fn task(task: models::Task) -> Option<SwarmTask> {
         state,
         TaskState::Complete | TaskState::Failed | TaskState::Stopped
     );
+    let environment = task
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.container_spec.as_ref()?.env.as_deref())
+        .unwrap_or_default();
     Some(SwarmTask {
         id: task.id?,
         service: task.service_id.unwrap_or_default(),
@@ -112,7 +117,8 @@ pub(super) fn task(task: models::Task) -> Option<SwarmTask> {
             Some(Swarm::READY | Swarm::RUNNING | Swarm::COMPLETE)
         ),
         version: task.created_at.as_deref().map_or(0, nanoseconds),
-        message: message(state, &status),
+        message: message(state, &status)
+            .map(|text| excerpt(&without_values(&text, environment), MESSAGE)),
         exit_code: status
             .container_status
             .filter(|container| {
@@ -140,6 +146,9 @@ pub(super) fn task(task: models::Task) -> Option<SwarmTask> {
         },
     })
 }
+
+/// Upper bound for a message about a task, in characters.
+const MESSAGE: usize = 1000;
 
 fn class(state: Option<models::TaskState>) -> TaskState {
     use models::TaskState as Swarm;
@@ -259,6 +268,19 @@ mod tests {
             }
         );
         assert_eq!(seen.version % 1_000_000_000, 5);
+    }
+
+    #[test]
+    fn the_message_of_a_task_shows_no_value_and_no_control_character() {
+        let seen = task(read(json!({
+            "ID": "t", "Status": {"State": "rejected", "Err": "invalid KEY=s3cr3t-word for user \"a\u{1b}[2Jb\nc\""},
+            "Spec": {"ContainerSpec": {"Env": ["KEY=s3cr3t-word"]}},
+        })))
+        .expect("a task");
+        assert_eq!(
+            seen.message.as_deref(),
+            Some(r#"invalid KEY=(value of KEY) for user "a\u{1b}[2Jb\nc""#)
+        );
     }
 
     #[test]

@@ -189,8 +189,13 @@ fn an_image_that_was_pushed_has_its_digest_then() {
 
 #[test]
 fn what_fits_no_machine_is_not_offered() {
-    let mut bench = running();
-    bench.event(Event::Used(vec![used("a_web.1", 3000, 100)]));
+    let mut bench = Bench::new(|_| {});
+    bench
+        .launch(spec("a", 1800), None)
+        .expect("room can be rented");
+    bench.machine_comes();
+    bench.settle();
+    bench.event(Event::Used(vec![used("a_web.1", 1800, 100)]));
     let (name, promised) =
         launch(&mut bench, "b", Some("web@sha256:1"), NOTHING).expect("what was sent fits");
     assert_eq!(promised, spec("b", 256).reservation);
@@ -231,6 +236,23 @@ fn what_fits_no_machine_is_not_offered() {
             .is_some_and(|hint| hint.contains("was learned") && hint.contains("--memory")),
         "{error:?}"
     );
+}
+
+#[test]
+fn no_agent_teaches_more_than_a_container_can_use() {
+    let mut bench = running();
+    let cores = bench.core.instances(false)[0].capacity.cpu;
+    bench.event(Event::Used(vec![used("a_web.1", 1 << 30, 1 << 30)]));
+    let footprint = image(&bench).footprint.expect("enough was measured");
+    assert_eq!(footprint.memory, MemoryBytes::mib(295), "256 MiB and 15 %");
+    assert_eq!(footprint.cpu, NanoCpus(cores.0 / 100 * 115));
+    let killed = Used {
+        killed_at: Some(MemoryBytes::mib(1 << 30)),
+        ..used("a_web.1", 1, 1)
+    };
+    bench.event(Event::Used(vec![killed]));
+    let footprint = image(&bench).footprint.expect("enough was measured");
+    assert_eq!(footprint.memory, MemoryBytes::mib(368), "of 256 + 64 MiB");
 }
 
 #[test]

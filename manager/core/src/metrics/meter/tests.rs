@@ -259,6 +259,17 @@ fn what_is_left_out_for_long_is_forgotten() {
 }
 
 #[test]
+fn made_up_ids_take_no_memory() {
+    let mut bench = Bench::default();
+    for sequence in 1..20 {
+        let made_up = (0..100).map(|n| container(&format!("c{sequence}x{n}"), "web", 0, 1));
+        bench.take(batch(sequence, made_up.collect()));
+    }
+    bench.take(batch(20, vec![container("c", "web", SECOND, 50)]));
+    assert!(bench.meter.machines[&id("i")].containers.len() <= 1 + 16);
+}
+
+#[test]
 fn over_a_gap_the_real_time_counts_and_over_runs_nothing() {
     let mut bench = Bench::default();
     bench.take(batch(1, vec![container("c", "web", 0, 10)]));

@@ -34,6 +34,10 @@ const APART: u64 = 3_600_000;
 /// restarted agent reports a container only when a slow engine has named its first process.
 const LEFT_OUT: u32 = 30;
 
+/// Upper bound for the containers of one Swarm service that are remembered although batches leave
+/// them out: an agent may make up ids.
+const MOST_LEFT_OUT: usize = 16;
+
 /// One machine.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
@@ -234,9 +238,12 @@ impl Watched {
             }
             points.push((service, point));
         }
+        let mut counts: HashMap<Option<String>, usize> = HashMap::new();
         others.retain(|_, known| {
             known.left_out += 1;
-            known.left_out <= LEFT_OUT
+            let count = counts.entry(known.sample.service.clone()).or_default();
+            *count += 1;
+            known.left_out <= LEFT_OUT && *count <= MOST_LEFT_OUT
         });
         self.containers.extend(others);
         points

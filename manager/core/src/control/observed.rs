@@ -84,7 +84,7 @@ impl Observed {
             let tasks = self.tasks.get(&task.service);
             tasks.is_some_and(|tasks| tasks.contains(task))
         };
-        let count = self.tasks.values().map(Vec::len).sum();
+        let count: usize = self.tasks.values().map(Vec::len).sum();
         if seen.len() == count && seen.iter().all(known) {
             return;
         }

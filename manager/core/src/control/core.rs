@@ -164,6 +164,7 @@ impl Core {
                 instance,
                 connected,
             } => self.agent_is(instance, connected),
+            Event::LastWords(container, log) => self.last_words(&container, &log),
             Event::Answered(key, answer) => self.answered(&key, answer),
         }
     }

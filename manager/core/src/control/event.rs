@@ -40,6 +40,8 @@ pub enum Event {
         instance: InstanceId,
         connected: bool,
     },
+    /// Output of a container's copy while it ended. It begins with lines that were saved before.
+    LastWords(ContainerName, String),
     /// Answer to a call.
     Answered(CallKey, Answer),
 }
@@ -132,6 +134,9 @@ pub enum Call {
     RemoveService {
         /// Swarm name.
         name: String,
+        /// Container that the log belongs to, if its end is to be kept: output after the removal
+        /// comes as [`Event::LastWords`].
+        log_of: Option<ContainerName>,
     },
     /// Close (`false`) or open a node for tasks.
     SetActive {

@@ -31,15 +31,17 @@ impl Core {
         if !container.wants_room() {
             return live.map(|copy| copy.generation).collect();
         }
-        // A successor on a machine that is stopped by force must go.
+        // On a machine that is stopped by force no copy stays.
         let stays = |copy: &Copy| {
             let instance = self.ledger.instance(&copy.instance);
             instance.is_some_and(|instance| !instance.force)
         };
-        let runs = self.runs(container) && container.primary().is_some_and(stays);
+        let runs = self.runs(container);
+        let successor_stays = container.primary().is_some_and(stays);
+        let has_successor = |copy: &Copy| runs && (successor_stays || !stays(copy));
         let replaced = container.replaced();
         replaced
-            .filter(|copy| runs || !self.has_or_makes(&copy.swarm_name))
+            .filter(|copy| has_successor(copy) || !self.has_or_makes(&copy.swarm_name))
             .map(|copy| copy.generation)
             .collect()
     }

@@ -154,9 +154,13 @@ impl Core {
                     },
                 );
             } else {
+                let log_of = self.keeps_log(name, &service).then(|| name.clone());
                 self.call(
                     CallKey::Service(service.clone()),
-                    Call::RemoveService { name: service },
+                    Call::RemoveService {
+                        name: service,
+                        log_of,
+                    },
                 );
             }
         }
@@ -171,12 +175,16 @@ impl Core {
         })
     }
 
-    /// Returns true if the end of a log must be saved before its service is removed. That is
-    /// possible while the node answers.
+    /// Returns true if the end of a log must be saved before its service is removed.
     fn wants_log(&self, container: &ContainerName, name: &str) -> bool {
+        !self.copies.log_saved.contains(name) && self.keeps_log(container, name)
+    }
+
+    /// Returns true if somebody may ask for the log of a Swarm service later, and its node answers,
+    /// so that the log can be read.
+    fn keeps_log(&self, container: &ContainerName, name: &str) -> bool {
         let record = self.ledger.container(container);
-        let asked_for = record.is_some_and(|record| record.desired != Desired::Removed);
-        if !asked_for || self.copies.log_saved.contains(name) {
+        if record.is_none_or(|record| record.desired == Desired::Removed) {
             return false;
         }
         let Some(observed) = &self.observed else {
@@ -203,9 +211,24 @@ impl Core {
         let unwanted = services.filter(|service| !self.is_wanted(service));
         let names: Vec<_> = unwanted.map(|service| service.name.clone()).collect();
         self.copies.log_saved.extend(names);
-        let Some(log) = log else { return };
+        if let Some(log) = log {
+            self.keep_log(container, &log);
+        }
+    }
+
+    /// Keeps what a copy wrote while it ended, without the lines that were saved before.
+    pub(super) fn last_words(&mut self, container: &ContainerName, log: &str) {
+        let record = self.ledger.container(container);
+        let saved = record.and_then(|record| record.log_tail.as_deref());
+        let known = overlap(saved.unwrap_or_default(), log);
+        if known < log.len() {
+            self.keep_log(container, &log[known..]);
+        }
+    }
+
+    fn keep_log(&mut self, container: &ContainerName, log: &str) {
         self.ledger.edit_container(container, |container| {
-            let mut whole = container.log_tail.take().unwrap_or_default() + &log;
+            let mut whole = container.log_tail.take().unwrap_or_default() + log;
             let excess = whole.len().saturating_sub(LOG_TAIL);
             let cut = (excess..=whole.len())
                 .find(|at| whole.is_char_boundary(*at))
@@ -276,4 +299,26 @@ fn is_lost(instance: &Instance) -> bool {
             instance.state,
             InstanceState::Failed | InstanceState::Stopping | InstanceState::Gone
         )
+}
+
+/// Length of the longest run of whole lines that ends `saved` and begins `log`.
+fn overlap(saved: &str, log: &str) -> usize {
+    let ends = log.match_indices('\n').map(|(at, _)| at + 1);
+    let known = ends.filter(|&end| saved.ends_with(&log[..end]));
+    known.last().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::overlap;
+
+    #[test]
+    fn lines_that_were_saved_are_found() {
+        assert_eq!(overlap("a\nb\nc\n", "b\nc\nd\n"), 4);
+        assert_eq!(overlap("a\nb\n", "a\nb\n"), 4);
+        assert_eq!(overlap("a\nb\n", "c\n"), 0);
+        assert_eq!(overlap("", "c\n"), 0);
+        // The last line was not whole when it was saved.
+        assert_eq!(overlap("a\nb", "b c\n"), 0);
+    }
 }

@@ -169,7 +169,7 @@ impl Bench {
                 });
                 Answer::Engine(Ok(()))
             }
-            Call::RemoveService { name } => {
+            Call::RemoveService { name, .. } => {
                 self.seen.services.retain(|service| service.name != name);
                 self.seen.tasks.retain(|task| task.service != name);
                 Answer::Engine(Ok(()))

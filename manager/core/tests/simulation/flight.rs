@@ -151,7 +151,7 @@ impl World {
             } => self
                 .swarm
                 .create(&mut self.clock, (service, container, copy, node), late),
-            Call::RemoveService { name } => {
+            Call::RemoveService { name, .. } => {
                 self.swarm.remove(&mut self.clock, name);
                 Ok(())
             }

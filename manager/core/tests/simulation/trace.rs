@@ -57,6 +57,7 @@ impl Trace {
                 "agent of {instance} {}",
                 if *connected { "connected" } else { "gone" }
             ),
+            Event::LastWords(container, log) => format!("last words of {container}: {log}"),
             Event::Answered(key, answer) => {
                 format!("answer {} {}", self::key(key), self::answer(answer))
             }
@@ -195,7 +196,7 @@ fn call(call: &Call) -> Option<String> {
             "create {}@{}/{}",
             container.name, copy.instance, copy.generation
         ),
-        Call::RemoveService { name } => format!("remove {name}"),
+        Call::RemoveService { name, .. } => format!("remove {name}"),
         Call::RemoveNode { node } => format!("remove node {node}"),
         Call::SetActive { node, active } => {
             format!("{} {node}", if *active { "open" } else { "pause" })

@@ -120,6 +120,15 @@ impl World {
             })
     }
 
+    /// Returns true if there are several machines in use and none answers. The manager cannot tell
+    /// that from a cut of its own, and holds.
+    pub fn all_silent(&self) -> bool {
+        let in_use =
+            |it: &&Instance| matches!(it.state, InstanceState::Active | InstanceState::Draining);
+        let machines: Vec<&Instance> = self.store.instances().filter(in_use).collect();
+        machines.len() > 1 && machines.iter().all(|it| !self.answers(it))
+    }
+
     /// Returns true if an instance's machine and node really answer.
     pub fn answers(&self, instance: &Instance) -> bool {
         self.machine_of(&instance.id)

@@ -111,7 +111,7 @@ impl Effects {
                 )
                 .await,
             ),
-            Call::RemoveService { name } => Answer::Engine(
+            Call::RemoveService { name, .. } => Answer::Engine(
                 within(TIMEOUT, self.engine.remove(&name), EngineError::Unavailable).await,
             ),
             Call::SetActive { node, active } => Answer::Engine(

@@ -2,6 +2,7 @@
 
 mod calls;
 pub mod fault;
+mod last_words;
 mod outage;
 mod recollection;
 mod watcher;
@@ -39,6 +40,8 @@ pub struct Runtime {
     progress: broadcast::Sender<Progress>,
     waiting: HashMap<Ticket, oneshot::Sender<Result<Reply, ErrorBody>>>,
     engine_calls: Arc<Semaphore>,
+    /// Bound for logs that are followed while their copies end.
+    followed: Arc<Semaphore>,
     /// Number of the present core: rises each time one is made.
     life: u64,
 }
@@ -74,6 +77,7 @@ impl Runtime {
                 progress,
                 waiting: HashMap::new(),
                 engine_calls: Arc::new(Semaphore::new(ENGINE_CALLS)),
+                followed: Arc::new(Semaphore::new(last_words::FOLLOWED)),
                 life: 0,
             },
             handle,
@@ -255,6 +259,7 @@ impl Runtime {
 
     fn call(&self, key: CallKey, call: Call, sender: mpsc::UnboundedSender<Incoming>) {
         let (effects, life) = (self.effects.clone(), self.life);
+        let followed = self.followed.clone();
         let turns = match call {
             Call::CreateService { .. } | Call::RemoveService { .. } => {
                 Some(self.engine_calls.clone())
@@ -268,6 +273,15 @@ impl Runtime {
             };
             let kind = call.kind();
             fault::point(&format!("before-{kind}"));
+            if let Call::RemoveService {
+                name,
+                log_of: Some(container),
+            } = &call
+            {
+                let (container, tell) = (container.clone(), sender.clone());
+                let tell = move |log| drop(tell.send((life, Event::LastWords(container, log))));
+                last_words::follow(effects.engine.clone(), followed, name.clone(), tell).await;
+            }
             let answer = effects.perform(call).await;
             fault::point(&format!("after-{kind}"));
             drop(sender.send((life, Event::Answered(key, answer))));

@@ -29,7 +29,7 @@ bless:
     INSTA_UPDATE=always cargo test --locked --lib -p micado-manager -p micado-cloudsetup
     MICADO_UPDATE_OPENAPI=1 cargo test --locked --lib -p micado-manager openapi
 
-# Measure what docs/benchmarks.md reports; a PART is planner, local, cloudbroker, agent or refresh
+# Measure what docs/benchmarks.md reports, or one PART of it: scripts/bench names them
 bench PART="":
     scripts/bench {{ PART }}
 

@@ -1,6 +1,9 @@
 //! End-to-end measurements on real engines, compared with the engine alone: medians of repeated
 //! runs. `scripts/bench` runs it on a release build. `bench local`, `bench cloudbroker` or `bench
-//! agent` runs a part of it.
+//! agent` runs a part of it; `bench crowd` and `bench services` run only by name.
+
+mod crowd;
+mod services;
 
 use bollard::{
     API_DEFAULT_VERSION, Docker,
@@ -39,6 +42,11 @@ async fn main() {
     }
     if wanted("agent") {
         agent().await;
+    }
+    match part.as_deref() {
+        Some("crowd") => crowd::crowd().await,
+        Some("services") => services::services().await,
+        _ => {}
     }
 }
 
@@ -113,12 +121,7 @@ async fn launch_with_room(cluster: &Cluster) {
     cluster
         .until_container("first_micado-web.1", ContainerState::Running, 60)
         .await;
-    let engine = Docker::connect_with_unix(
-        &cluster.file("engine/docker.sock").display().to_string(),
-        60,
-        API_DEFAULT_VERSION,
-    )
-    .expect("the manager's engine");
+    let engine = engine_of(cluster);
     let service = cluster
         .api
         .service("first_micado-web")
@@ -155,7 +158,14 @@ async fn launch_with_room(cluster: &Cluster) {
     println!("ratio: {:.2}", ours / bare);
 }
 
-async fn bare_create(cluster: &Cluster, engine: &Docker, image: &str, round: usize) -> Duration {
+/// The manager's engine.
+fn engine_of(cluster: &Cluster) -> Docker {
+    let socket = cluster.file("engine/docker.sock").display().to_string();
+    Docker::connect_with_unix(&socket, 60, API_DEFAULT_VERSION).expect("the manager's engine")
+}
+
+/// A service without the manager, on the machines and the network of the cluster.
+fn bare_spec(cluster: &Cluster, image: &str, name: &str, replicas: i64) -> ServiceSpec {
     let id = std::fs::read_to_string(cluster.file("cluster-id")).expect("the cluster's id");
     let network = NetworkAttachmentConfig {
         target: Some(format!("micado-{}", id.trim())),
@@ -166,11 +176,12 @@ async fn bare_create(cluster: &Cluster, engine: &Docker, image: &str, round: usi
         publish_mode: Some(EndpointPortConfigPublishModeEnum::HOST),
         ..Default::default()
     };
-    let name = format!("bare{round}");
-    let spec = ServiceSpec {
-        name: Some(name.clone()),
+    ServiceSpec {
+        name: Some(name.to_owned()),
         mode: Some(ServiceSpecMode {
-            replicated: Some(ServiceSpecModeReplicated { replicas: Some(1) }),
+            replicated: Some(ServiceSpecModeReplicated {
+                replicas: Some(replicas),
+            }),
             ..Default::default()
         }),
         endpoint_spec: Some(EndpointSpec {
@@ -191,7 +202,12 @@ async fn bare_create(cluster: &Cluster, engine: &Docker, image: &str, round: usi
             ..Default::default()
         }),
         ..Default::default()
-    };
+    }
+}
+
+async fn bare_create(cluster: &Cluster, engine: &Docker, image: &str, round: usize) -> Duration {
+    let name = format!("bare{round}");
+    let spec = bare_spec(cluster, image, &name, 1);
     let begin = Instant::now();
     engine.create_service(spec, None).await.expect("a service");
     let filters = HashMap::from([("service".to_owned(), vec![name.clone()])]);

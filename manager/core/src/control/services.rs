@@ -305,7 +305,7 @@ fn is_lost(instance: &Instance) -> bool {
 fn overlap(saved: &str, log: &str) -> usize {
     let ends = log.match_indices('\n').map(|(at, _)| at + 1);
     let known = ends.filter(|&end| saved.ends_with(&log[..end]));
-    known.last().unwrap_or(0)
+    known.max().unwrap_or(0)
 }
 
 #[cfg(test)]

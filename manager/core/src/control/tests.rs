@@ -564,6 +564,15 @@ fn a_container_runs_is_stopped_with_its_log_kept_and_removed() {
             .as_deref(),
         Some("last words\n")
     );
+    let ended = "last words\nbye\n".to_owned();
+    let name = micado_api::ContainerName::trusted("a_web.1");
+    drop(bench.event(Event::LastWords(name, ended)));
+    let sources = bench.core.log_sources("a_web.1").expect("it is known");
+    assert_eq!(
+        sources[0].stored.as_deref(),
+        Some("last words\nbye\n"),
+        "lines that were saved before come once"
+    );
     assert!(
         bench
             .ask(Request::Remove {

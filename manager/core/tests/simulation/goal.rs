@@ -229,6 +229,7 @@ fn instance_settled(world: &World, instance: &Instance) -> Result<(), String> {
                 Err("it is active and its node is closed".to_owned())
             }
         }
+        InstanceState::Active if world.all_silent() => Ok(()),
         InstanceState::Draining => drains_rightly(world, instance),
         InstanceState::Failed
             if machine.is_some()

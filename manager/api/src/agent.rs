@@ -10,7 +10,7 @@ pub const LONGEST_INTERVAL_MS: u64 = 600_000;
 /// Upper bound for an id in these frames: of an engine's container, or of a run of the agent.
 pub const LONGEST_ID: usize = 64;
 
-/// Whether a text can be such an id: short, and of letters and digits only.
+/// True for a text that can be an engine's id: short, and of letters and digits only.
 #[must_use]
 pub fn is_id(text: &str) -> bool {
     (1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())

@@ -39,7 +39,7 @@ pub async fn run(address: &str, state: &Path) {
             .or_default()
             .push(service.to_owned());
     }
-    // Those that hold no container report too.
+    // Agents of machines without containers report too.
     let all: Vec<String> = (0..crate::rig::MACHINES)
         .map(|number| crate::fake::instance_id(number).to_string())
         .collect();

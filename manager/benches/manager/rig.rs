@@ -238,7 +238,7 @@ pub fn made(record: Record) -> Change {
     }
 }
 
-/// What machines would be given. Nothing is ever sent to the registry.
+/// Registry for the files of machines. Nothing is ever sent to it.
 fn gate(state: &Path, pki: &Arc<Pki>) -> Gate {
     let docker = Docker::connect_with_http("tcp://127.0.0.1:1", 1, API_DEFAULT_VERSION);
     let external = ExternalRegistry {

@@ -28,7 +28,7 @@ pub struct Instance {
     pub platform: Option<Platform>,
     pub price: PricePerHour,
     pub state: InstanceState,
-    /// Who requested it.
+    /// Source of the request for it.
     pub origin: Origin,
     /// Files that a person passed to `start`: name to content.
     #[serde(with = "files")]

@@ -192,8 +192,8 @@ fn could_hold(kind: &Kind<'_>, offer: &Offer) -> bool {
     Room::of_offer(offer).takes(kind, 1) > 0 && allowed(kind, offer)
 }
 
-/// What one of this kind needs in vain, and why no offer has it; `None` if one does, or there are
-/// no offers.
+/// Demand of this kind that no offer meets, and the reason; `None` if one does, or there are no
+/// offers.
 fn no_offer(offers: &[Offer], kind: &Kind<'_>) -> Option<(String, String)> {
     if offers.iter().any(|offer| could_hold(kind, offer)) {
         return None;

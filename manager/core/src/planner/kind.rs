@@ -29,7 +29,7 @@ pub(super) struct Kind<'s> {
     /// Any of them.
     pub sample: &'s Waiting,
     pub ask: Ask<'s>,
-    /// What only one container of a machine can have: ports and volumes, hashed.
+    /// Ports and volumes, hashed: each can have one container on a machine.
     pub claims: Vec<Claim>,
     pub service: ServiceId,
     /// True if no other container of its service may be on its machine.

@@ -24,6 +24,8 @@ const IDLE_POLL: Duration = Duration::from_millis(250);
 const LIVELY: Duration = Duration::from_secs(10);
 /// Polling interval of tasks that no agent reports about.
 const SLOW_POLL: Duration = Duration::from_secs(2);
+/// The same for more services than a partial observation covers: then everything is observed.
+const SLOW_LOOK: Duration = Duration::from_secs(10);
 /// First pause before a blind watcher retries; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -68,7 +70,7 @@ impl Watcher {
             whole_at: Instant::now(),
             looked: Instant::now(),
             moved: Instant::now(),
-            slow_at: Instant::now(),
+            slow_at: Instant::now() + SLOW_POLL,
             slowly,
         };
         tokio::spawn(task.watch(asked, polled));
@@ -120,7 +122,7 @@ struct WatchTask {
     looked: Instant,
     /// Time of the last change.
     moved: Instant,
-    /// Time of the last slow poll.
+    /// Time of the next slow poll.
     slow_at: Instant,
     /// Services to poll slowly.
     slowly: watch::Receiver<BTreeSet<String>>,
@@ -165,14 +167,14 @@ impl WatchTask {
                 () = sleep_until(self.looked + self.pace()), if self.sees && !services.is_empty() => {
                     self.poll(&services).await
                 }
-                () = sleep_until(self.slow_at + SLOW_POLL), if self.sees => {
+                () = sleep_until(self.slow_at), if self.sees => {
                     let services = self.slowly.borrow().clone();
-                    let seen = match services.len() {
-                        0 => None,
-                        1..=PART => self.poll(&services).await,
-                        _ => Some(self.look().await),
+                    let (seen, pause) = match services.len() {
+                        0 => (None, SLOW_POLL),
+                        1..=PART => (self.poll(&services).await, SLOW_POLL),
+                        _ => (Some(self.look().await), SLOW_LOOK),
                     };
-                    self.slow_at = Instant::now();
+                    self.slow_at = Instant::now() + pause;
                     seen
                 }
             };

@@ -1,7 +1,7 @@
 //! Lives of containers: they run, end, fail, are stopped, inspected and removed.
 
 use micado_api::{ContainerState, InstanceState};
-use micado_tests::{Cluster, Options, Request, Setup, View, job, wait, web};
+use micado_tests::{Cluster, Options, Request, Setup, View, job, tools, wait, web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn containers_are_stopped_with_their_logs_kept_and_forgotten() {
@@ -97,6 +97,7 @@ async fn containers_are_stopped_with_their_logs_kept_and_forgotten() {
     })
     .await;
     ends_by_themselves(&cluster).await;
+    last_words_are_kept(&cluster).await;
 }
 
 async fn copies_with_a_fixed_port_are_on_different_machines(cluster: &Cluster) {
@@ -186,4 +187,32 @@ async fn ends_by_themselves(cluster: &Cluster) {
             view.containers.is_empty().then_some(())
         })
         .await;
+}
+
+/// Output after the signal to end is part of the log that `quit` keeps.
+async fn last_words_are_kept(cluster: &Cluster) {
+    cluster.load_tools().await;
+    let script = "trap 'echo goodbye; exit 0' TERM; echo ready; while :; do sleep 1; done";
+    let mut request = tools("polite").memory_mib(64);
+    request.spec.arguments = ["sh", "-c", script].map(str::to_owned).to_vec();
+    let name = cluster.launch(&request).await.name.to_string();
+    cluster
+        .until_container(&name, ContainerState::Running, 60)
+        .await;
+    let log = async || cluster.micado(&["logs", "-n", &name]).await.ok().stdout;
+    wait("it is ready to be stopped", 20, async || {
+        log().await.contains("ready").then_some(())
+    })
+    .await;
+    cluster.micado(&["quit", "-n", &name]).await.ok();
+    wait("its last words are kept", 20, async || {
+        log().await.contains("goodbye").then_some(())
+    })
+    .await;
+    assert_eq!(
+        log().await.matches("ready").count(),
+        1,
+        "no line is doubled"
+    );
+    cluster.micado(&["remove", "-n", &name]).await.ok();
 }

@@ -32,9 +32,11 @@ async fn round(cluster: &mut Cluster, step: u32) -> bool {
     cluster.kill_manager().await;
     cluster.spawn_manager(&[("MICADO_FAULT", &format!("any:{step}"))]);
     let died = !launched_by(cluster, &request).await;
-    if died {
-        cluster.start_manager(&[]).await;
+    // A manager that survived the launch would die at a later step, of the checks.
+    if cluster.manager_runs() {
+        cluster.kill_manager().await;
     }
+    cluster.start_manager(&[]).await;
     // Repeat the request: its caller cannot know if the first was recorded.
     let name = cluster.launch(&request).await.name.to_string();
     cluster

@@ -22,4 +22,4 @@ pub use host::HostContainer;
 pub use manager::{free_port, micado};
 pub use mongod::{Mongod, Store};
 pub use setup::{Request, Setup, job, tools, web};
-pub use view::{View, measured, wait};
+pub use view::{View, is_full, measured, wait};

@@ -73,6 +73,12 @@ pub async fn wait<T>(what: &str, seconds: u64, mut attempt: impl AsyncFnMut() ->
     }
 }
 
+/// Whether this is a long run: `scripts/test --full`.
+#[must_use]
+pub fn is_full() -> bool {
+    std::env::var_os("MICADO_TEST_FULL").is_some()
+}
+
 /// Prints a measured time.
 pub fn measured(what: &str, time: Duration) {
     println!("measured: {what}: {} ms", time.as_millis());

@@ -3,7 +3,8 @@
 
 use micado_api::{ContainerState, InstanceState};
 use micado_tests::{
-    Cluster, Options, Outcome, Rented, Request, View, cloudbroker, measured, run_micado, wait, web,
+    Cluster, Options, Outcome, Rented, Request, View, cloudbroker, is_full, measured, run_micado,
+    wait, web,
 };
 use std::{
     collections::BTreeSet,
@@ -235,11 +236,7 @@ async fn machines_are_rented_as_instances_of_a_stock_image_set_up_by_cloud_init(
 
 /// Duration of the broker's outage: minutes with `scripts/test --full`.
 fn outage() -> Duration {
-    Duration::from_secs(if std::env::var_os("MICADO_TEST_FULL").is_some() {
-        300
-    } else {
-        45
-    })
+    Duration::from_secs(if is_full() { 300 } else { 45 })
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@
 use futures_util::future::join_all;
 use micado_api::{ContainerState, LaunchRequest};
 use micado_tests::{
-    Cluster, Options, Request, Running, Setup, Store, job, measured, micado, tools, wait,
+    Cluster, Options, Request, Running, Setup, Store, is_full, job, measured, micado, tools, wait,
 };
 use std::{
     fs::File,
@@ -69,8 +69,8 @@ async fn launched(store: Store, requests: &[LaunchRequest]) -> (Cluster, Vec<Str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_and_copies_reach_containers_with_a_file() {
-    let full = std::env::var_os("MICADO_TEST_FULL").is_some();
-    commands_and_copies(Store::Embedded, if full { FULL_SIZE } else { SIZE }).await;
+    let size = if is_full() { FULL_SIZE } else { SIZE };
+    commands_and_copies(Store::Embedded, size).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

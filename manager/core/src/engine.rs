@@ -208,6 +208,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// Returns the tasks of these Swarm services only, by Swarm name. Cheap: meant for polling
     /// while one is in flight.
     async fn tasks(&self, services: &[String]) -> Result<Vec<SwarmTask>, EngineError>;
+    /// Returns the tasks of a node, by Swarm id; none if the Swarm has no such node.
+    async fn tasks_on(&self, node: &str) -> Result<Vec<SwarmTask>, EngineError>;
     /// Returns one node, or `None` if the Swarm has none of this id.
     async fn node(&self, id: &str) -> Result<Option<SwarmNode>, EngineError>;
     /// Returns an endless stream of events. It reconnects by itself and yields

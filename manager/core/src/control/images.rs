@@ -1,27 +1,43 @@
 //! Images: learning from their containers' use, offers at launch, views, and settings by people.
 
-use super::{Core, Reply, owner::Owner};
+use super::{
+    Core, Reply,
+    index::{Build, Gauge},
+    owner::Owner,
+};
 use crate::{
     metrics::{Seen, Used},
     model::{Desired, Image, Service},
 };
-use micado_api::{Critical, ErrorBody, ErrorCode, ImageView, LaunchRequest, Resources};
+use micado_api::{Critical, ErrorBody, ErrorCode, ImageView, LaunchRequest, NanoCpus, Resources};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
 /// Retention of an image without services and without settings by people.
 const REMEMBERED: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// An image and one of its digests.
-type Build = (String, String);
-
 /// Measurements that are not written yet.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Learning {
     /// Measured time of the containers of a build, in milliseconds.
-    unwritten: BTreeMap<Build, u64>,
+    unwritten: BTreeMap<Arc<Build>, u64>,
+    /// Builds of all gauges, once each.
+    builds: BTreeSet<Arc<Build>>,
+}
+
+impl Learning {
+    fn build(&mut self, image: &str, digest: &str) -> Arc<Build> {
+        let build = (image.to_owned(), digest.to_owned());
+        if let Some(known) = self.builds.get(&build) {
+            return known.clone();
+        }
+        let build = Arc::new(build);
+        self.builds.insert(build.clone());
+        build
+    }
 }
 
 impl Owner for Learning {}
@@ -35,85 +51,68 @@ impl Core {
     /// Learns from what containers used. Only what is news is written; the time measured adds up
     /// until it is.
     pub(super) fn learn(&mut self, used: &[Used]) {
-        // By image and digest.
-        let mut builds: BTreeMap<(&str, &str), Seen> = BTreeMap::new();
+        // By address of the build: there is one of each.
+        let mut sums: HashMap<*const Build, (Arc<Build>, Seen)> = HashMap::new();
         for used in used {
-            if let Some(build) = self.build_of(&used.service) {
-                let used = self.clipped(used.clone());
-                builds.entry(build).or_default().add(&used);
-            }
-        }
-        let builds = builds.into_iter();
-        let builds =
-            builds.map(|((name, digest), seen)| (name.to_owned(), digest.to_owned(), seen));
-        for (name, digest, mut seen) in builds.collect::<Vec<_>>() {
-            let unwritten = self
-                .learning
-                .unwritten
-                .remove(&(name.clone(), digest.clone()))
-                .unwrap_or(0);
-            seen.measured_ms = seen.measured_ms.saturating_add(unwritten);
-            let known = self
-                .ledger
-                .images
-                .get(&name)
-                .and_then(|image| image.learned_of(&digest));
-            if known.is_some_and(|learned| !learned.is_news(self.now, &seen)) {
-                self.learning
-                    .unwritten
-                    .insert((name, digest), seen.measured_ms);
-                continue;
-            }
-            if self.ledger.images.get(&name).is_none() {
-                let image = Image {
-                    digest: Some(digest.clone()),
-                    ..Image::new(&name, self.now)
+            if !self.ledger.index.gauges.contains_key(&used.service) {
+                let Some(gauge) = self.gauge(&used.service) else {
+                    continue;
                 };
-                self.ledger.images.insert(name.clone(), image);
+                let gauges = &mut self.ledger.index.gauges;
+                gauges.insert(used.service.clone(), gauge);
             }
-            let now = self.now;
-            self.ledger
-                .images
-                .edit(&name)
-                .into_iter()
-                .for_each(|image| image.learn(&digest, now, &seen));
+            let gauge = &self.ledger.index.gauges[&used.service];
+            let sum = sums.entry(Arc::as_ptr(&gauge.build));
+            let (_, seen) = sum.or_insert_with(|| (gauge.build.clone(), Seen::default()));
+            seen.add(used, gauge.limit);
+        }
+        let sums: BTreeMap<Arc<Build>, Seen> = sums.into_values().collect();
+        for (build, seen) in sums {
+            self.learn_build(build, seen);
         }
     }
 
-    /// Image and digest of a Swarm service's container.
-    fn build_of(&self, swarm_name: &str) -> Option<(&str, &str)> {
+    fn learn_build(&mut self, build: Arc<Build>, mut seen: Seen) {
+        let (name, digest) = &*build;
+        let unwritten = self.learning.unwritten.remove(&build).unwrap_or(0);
+        seen.measured_ms = seen.measured_ms.saturating_add(unwritten);
+        let image = self.ledger.images.get(name);
+        let known = image.and_then(|image| image.learned_of(digest));
+        if known.is_some_and(|learned| !learned.is_news(self.now, &seen)) {
+            self.learning.unwritten.insert(build, seen.measured_ms);
+            return;
+        }
+        if image.is_none() {
+            let image = Image {
+                digest: Some(digest.clone()),
+                ..Image::new(name, self.now)
+            };
+            self.ledger.images.insert(name.clone(), image);
+        }
+        if let Some(image) = self.ledger.images.edit(name) {
+            image.learn(digest, self.now, &seen);
+        }
+    }
+
+    /// Gauge of a Swarm service's copy. Its use counts within the copy's memory limit and the
+    /// machine's cores: an agent may report anything, and what it reports is offered to services
+    /// on all machines.
+    fn gauge(&mut self, swarm_name: &str) -> Option<Gauge> {
         let name = self.ledger.index.by_swarm_name(swarm_name)?;
         let container = self.ledger.container(name)?;
         let service = self.ledger.service(&container.service)?;
         // A service that is being removed may have an earlier image of the same name.
         let same =
             container.desired != Desired::Removed || container.created_at >= service.created_at;
-        Some((
-            service.spec.image.as_str(),
-            digest(service.pull.as_deref().filter(|_| same)?)?,
-        ))
-    }
-
-    /// Usage within the container's memory limit and the machine's cores: an agent may report
-    /// anything, and what it reports is offered to services on all machines.
-    fn clipped(&self, mut used: Used) -> Used {
-        let index = &self.ledger.index;
-        let container = index
-            .by_swarm_name(&used.service)
-            .and_then(|name| self.ledger.container(name));
-        let copy = container.and_then(|container| {
-            let mut copies = container.copies.iter();
-            copies.find(|copy| copy.swarm_name == used.service)
-        });
-        let Some(copy) = copy else { return used };
-        let limit = copy.reservation.memory;
-        used.memory_peak = used.memory_peak.min(limit);
-        used.killed_at = used.killed_at.map(|at| at.min(limit));
+        let digest = digest(service.pull.as_deref().filter(|_| same)?)?;
+        let mut copies = container.copies.iter();
+        let copy = copies.find(|copy| copy.swarm_name == swarm_name)?;
         let instance = self.ledger.instance(&copy.instance);
-        if let Some(cores) = instance.map(|instance| instance.size.cpu) {
-            used.cpu_peak = used.cpu_peak.min(cores);
-        }
-        used
+        let cores = instance.map_or(NanoCpus(u64::MAX), |instance| instance.size.cpu);
+        Some(Gauge {
+            build: self.learning.build(&service.spec.image, digest),
+            limit: Resources::new(copy.reservation.memory, cores),
+        })
     }
 
     /// The record of an image as it is once this is launched: a new service pulls the present
@@ -237,10 +236,11 @@ impl Core {
             self.ledger.images.remove(&name);
         }
         let images = &self.ledger.images;
-        self.learning.unwritten.retain(|(name, digest), _| {
-            images
-                .get(name)
-                .is_some_and(|it| it.learned_of(digest).is_some())
+        self.learning.unwritten.retain(|build, _| {
+            let image = images.get(&build.0);
+            image.is_some_and(|it| it.learned_of(&build.1).is_some())
         });
+        let builds = &mut self.learning.builds;
+        builds.retain(|build| Arc::strong_count(build) > 1);
     }
 }

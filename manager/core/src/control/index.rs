@@ -4,12 +4,25 @@
 use crate::model::{Container, Desired, Instance};
 use micado_api::{
     CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin,
-    PricePerHour, ServiceName, Tag, Timestamp,
+    PricePerHour, Resources, ServiceName, Tag, Timestamp,
 };
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
 };
+
+/// An image and one of its digests.
+pub(super) type Build = (String, String);
+
+/// Interpretation of a copy's measured use.
+#[derive(Debug, Clone)]
+pub(super) struct Gauge {
+    /// Build that the use counts towards.
+    pub(super) build: Arc<Build>,
+    /// The copy's memory limit, and its machine's cores.
+    pub(super) limit: Resources,
+}
 
 /// Machines of one flavour.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +42,8 @@ pub(super) struct Index {
     bound_to: BTreeMap<InstanceId, BTreeSet<ContainerName>>,
     by_request: HashMap<String, BTreeSet<ContainerName>>,
     by_swarm_name: HashMap<String, ContainerName>,
+    /// Gauges by Swarm name, of copies that reported since their last change.
+    pub(super) gauges: HashMap<String, Gauge>,
     /// Completely removed containers, by time.
     pub(super) removed: BTreeSet<(Timestamp, ContainerName)>,
     by_state: BTreeMap<InstanceState, BTreeSet<InstanceId>>,
@@ -71,6 +86,7 @@ impl Index {
             for copy in &old.copies {
                 take(&mut self.on_instance, &copy.instance, name);
                 self.by_swarm_name.remove(&copy.swarm_name);
+                self.gauges.remove(&copy.swarm_name);
             }
             if let Some(bound) = &old.bound_to {
                 take(&mut self.bound_to, bound, name);

@@ -209,6 +209,10 @@ impl Ledger {
         self.dirty.instances.insert(id.clone());
         self.dirty.plan = true;
         self.dirty.token = true;
+        if old.map(|it| it.size) != new.map(|it| it.size) {
+            let on: Vec<_> = self.index.on(id).cloned().collect();
+            self.forget_gauges(&on);
+        }
         if index::turned(old, new) {
             let on = self.index.on(id).chain(self.index.bound_to(id));
             self.dirty.containers.extend(on.cloned());
@@ -225,15 +229,25 @@ impl Ledger {
         let (spec, pull) = (row.spec.clone(), row.pull.clone());
         let done = change(row);
         if row.spec != spec || row.pull != pull {
-            let theirs = self.index.of_service(name);
-            self.dirty.containers.extend(theirs.cloned());
+            let theirs: Vec<_> = self.index.of_service(name).cloned().collect();
+            self.forget_gauges(&theirs);
+            self.dirty.containers.extend(theirs);
         }
         Some(done)
     }
 
-    /// Adds a service, or replaces one without containers.
+    /// Adds a service, or replaces one without containers that are wanted.
     pub(super) fn insert_service(&mut self, service: Service) {
+        let theirs: Vec<_> = self.index.of_service(&service.name).cloned().collect();
+        self.forget_gauges(&theirs);
         self.services.insert(service.name.clone(), service);
+    }
+
+    fn forget_gauges(&mut self, containers: &[ContainerName]) {
+        let containers = containers.iter().filter_map(|it| self.containers.get(it));
+        for copy in containers.flat_map(|it| &it.copies) {
+            self.index.gauges.remove(&copy.swarm_name);
+        }
     }
 
     /// Removes a service without containers.

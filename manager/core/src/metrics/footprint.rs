@@ -48,17 +48,19 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Adds one container. An OOM kill counts as a need of more than the limit.
-    pub fn add(&mut self, used: &Used) {
+    /// Adds one container, with values above `most` counted as that. An OOM kill counts as a need
+    /// of more than its limit.
+    pub fn add(&mut self, used: &Used, most: Resources) {
         let wanted = |limit: MemoryBytes| {
             MemoryBytes((limit.0.saturating_add(limit.0 / 5)).max(limit.0.saturating_add(64 << 20)))
         };
+        let killed = used.killed_at.map(|limit| wanted(limit.min(most.memory)));
         self.measured_ms = self.measured_ms.saturating_add(used.measured_ms);
         self.memory = self
             .memory
-            .max(used.memory_peak)
-            .max(used.killed_at.map(wanted).unwrap_or_default());
-        self.cpu = self.cpu.max(used.cpu_peak);
+            .max(used.memory_peak.min(most.memory))
+            .max(killed.unwrap_or_default());
+        self.cpu = self.cpu.max(used.cpu_peak.min(most.cpu));
     }
 }
 

@@ -4,6 +4,10 @@ use super::*;
 use proptest::prelude::*;
 
 const MIB: u64 = 1 << 20;
+const UNBOUNDED: Resources = Resources {
+    memory: MemoryBytes(u64::MAX),
+    cpu: NanoCpus(u64::MAX),
+};
 
 fn seen(mib: u64, millis: u64) -> Seen {
     Seen {
@@ -97,19 +101,19 @@ fn nothing_is_offered_before_enough_was_seen() {
 #[test]
 fn a_kill_wants_more_than_the_limit() {
     let mut all = Seen::default();
-    all.add(&used(60, Some(64)));
+    all.add(&used(60, Some(64)), UNBOUNDED);
     assert_eq!(
         (all.memory, all.cpu, all.measured_ms),
         (MemoryBytes::mib(128), NanoCpus(7), 5),
         "64 MiB more"
     );
-    all.add(&used(1000, Some(1000)));
+    all.add(&used(1000, Some(1000)), UNBOUNDED);
     assert_eq!(
         (all.memory, all.measured_ms),
         (MemoryBytes::mib(1200), 10),
         "a fifth more"
     );
-    all.add(&used(1500, Some(100)));
+    all.add(&used(1500, Some(100)), UNBOUNDED);
     assert_eq!(all.memory, MemoryBytes::mib(1500));
 }
 
@@ -303,8 +307,8 @@ proptest! {
     fn figures_beyond_all_reason_are_harmless(memory in any::<u64>(), cpu in any::<u64>(), killed in proptest::option::of(any::<u64>())) {
         let mut seen = Seen::default();
         let used = Used { measured_ms: u64::MAX, memory_peak: MemoryBytes(memory), cpu_peak: NanoCpus(cpu), killed_at: killed.map(MemoryBytes), ..used(0, None) };
-        seen.add(&used);
-        seen.add(&used);
+        seen.add(&used, UNBOUNDED);
+        seen.add(&used, UNBOUNDED);
         let mut image = image();
         image.learn("one", Timestamp(u64::MAX), &seen);
         let needs = image.footprint().expect("long enough");

@@ -198,6 +198,9 @@ async fn a_container_from_creation_to_removal() {
     let [same] = seen.tasks.as_slice() else {
         panic!("one task: {seen:?}")
     };
+    let on = swarm.tasks_on(&node_id(&swarm, &copy.instance).await).await;
+    assert_eq!(on.as_deref(), Ok(std::slice::from_ref(same)));
+    assert_eq!(swarm.tasks_on("nosuchnode").await, Ok(Vec::new()));
     assert_eq!(
         (&same.id, same.state, &same.service),
         (&task.id, TaskState::Running, &view.id)

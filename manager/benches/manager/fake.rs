@@ -161,6 +161,12 @@ impl Engine for FakeEngine {
         let known = services.iter().filter_map(|name| swarm.services.get(name));
         Ok(known.map(|running| running.task.clone()).collect())
     }
+    async fn tasks_on(&self, node: &str) -> Result<Vec<SwarmTask>, EngineError> {
+        let swarm = self.swarm();
+        let tasks = swarm.services.values().map(|running| &running.task);
+        let on = tasks.filter(|task| task.node.as_deref() == Some(node));
+        Ok(on.cloned().collect())
+    }
     async fn node(&self, id: &str) -> Result<Option<SwarmNode>, EngineError> {
         Ok(self
             .swarm()

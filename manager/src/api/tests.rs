@@ -62,6 +62,9 @@ impl Engine for FakeEngine {
     async fn tasks(&self, _: &[String]) -> Result<Vec<SwarmTask>, EngineError> {
         lost()
     }
+    async fn tasks_on(&self, _: &str) -> Result<Vec<SwarmTask>, EngineError> {
+        lost()
+    }
     fn events(&self) -> BoxStream<'static, EngineEvent> {
         stream::empty().boxed()
     }

@@ -7,7 +7,7 @@ use crate::{
 };
 use futures_util::{FutureExt, StreamExt, stream::BoxStream};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -34,6 +34,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const WHOLE_EVERY: Duration = Duration::from_secs(60);
 /// Upper bound for services in a partial observation; more are observed as a whole.
 const PART: usize = 500;
+/// The same for nodes.
+const NODES: usize = 16;
 
 /// A request for an observation.
 #[derive(Debug)]
@@ -132,7 +134,10 @@ struct WatchTask {
 #[derive(Default)]
 struct Scope {
     whole: bool,
+    /// Swarm names.
     services: BTreeSet<String>,
+    /// Swarm ids.
+    nodes: BTreeSet<String>,
 }
 
 impl WatchTask {
@@ -234,8 +239,8 @@ impl WatchTask {
             match event {
                 EngineEvent::Lost(message) => return self.blind(message),
                 EngineEvent::Service { name } => drop(scope.services.insert(name)),
-                // A node's change affects tasks, which have no events of their own.
-                EngineEvent::Connected | EngineEvent::Node { .. } => scope.whole = true,
+                EngineEvent::Node { id } => drop(scope.nodes.insert(id)),
+                EngineEvent::Connected => scope.whole = true,
             }
             match events.next().now_or_never() {
                 Some(Some(next)) => event = next,
@@ -250,19 +255,36 @@ impl WatchTask {
     }
 
     async fn look_at(&mut self, scope: Scope) -> Event {
-        let names: Vec<String> = scope.services.into_iter().collect();
-        if scope.whole || !self.sees || names.len() > PART {
-            return self.look().await;
+        let is_part = !scope.whole && self.sees && scope.nodes.len() <= NODES;
+        let part = if is_part {
+            self.part(scope).await
+        } else {
+            None
+        };
+        match part {
+            Some(delta) => Event::Changed(delta),
+            None => self.look().await,
         }
+    }
+
+    /// Observes a part; `None` if it fails or is too large. A node's change affects tasks, which
+    /// have no events of their own: the services with tasks on it are observed too.
+    async fn part(&mut self, scope: Scope) -> Option<Delta> {
         let (as_of, engine) = (self.number, self.engine.clone());
-        // List tasks first: then the service of every task is in the list that follows.
-        let found = async {
-            let tasks = engine.tasks(&names).await?;
-            Ok::<_, crate::engine::EngineError>((engine.services(&names).await?, tasks))
-        };
-        let Ok((services, tasks)) = found.await else {
-            return self.look().await;
-        };
+        let mut names = scope.services;
+        names.extend(self.services_on(&scope.nodes).await?);
+        let names: Vec<String> = names.into_iter().collect();
+        if names.len() > PART {
+            return None;
+        }
+        // List tasks first: then the service and the node of every task are in what follows.
+        let tasks = engine.tasks(&names).await.ok()?;
+        let services = engine.services(&names).await.ok()?;
+        let mut nodes = Vec::new();
+        for id in scope.nodes {
+            let node = engine.node(&id).await.ok()?;
+            nodes.push((id, node));
+        }
         self.looked = Instant::now();
         self.moved = self.looked;
         for service in &services {
@@ -276,13 +298,31 @@ impl WatchTask {
             .iter()
             .map(|name| (name.clone(), there.remove(name)))
             .collect();
-        let tasks = self.tasks_of(names.iter(), tasks);
-        Event::Changed(Delta {
+        Some(Delta {
             as_of,
-            nodes: Vec::new(),
+            nodes,
             services,
-            tasks,
+            tasks: self.tasks_of(names.iter(), tasks),
         })
+    }
+
+    /// Names of the services with tasks on these nodes, now or when they were last observed; `None`
+    /// if that fails, or if one of them has no known name: a foreign one.
+    async fn services_on(&self, nodes: &BTreeSet<String>) -> Option<BTreeSet<String>> {
+        if nodes.is_empty() {
+            return Some(BTreeSet::new());
+        }
+        let is_on = |task: &SwarmTask| task.node.as_ref().is_some_and(|it| nodes.contains(it));
+        let known = self.tasks.iter();
+        let known = known.filter(|(_, tasks)| tasks.iter().any(is_on));
+        let mut ids: HashSet<String> = known.map(|(id, _)| id.clone()).collect();
+        for node in nodes {
+            let tasks = self.engine.tasks_on(node).await.ok()?;
+            ids.extend(tasks.into_iter().map(|task| task.service));
+        }
+        let names = self.ids.iter().filter(|(_, id)| ids.contains(*id));
+        let names: BTreeSet<String> = names.map(|(name, _)| name.clone()).collect();
+        (names.len() == ids.len()).then_some(names)
     }
 
     /// Observes everything. Only a whole observation may fail.

@@ -337,6 +337,14 @@ impl Engine for Swarm {
             .await
     }
 
+    async fn tasks_on(&self, node: &str) -> Result<Vec<SwarmTask>, EngineError> {
+        let filters = HashMap::from([("node".to_owned(), vec![node.to_owned()])]);
+        match self.list_tasks(Some(filters)).await {
+            Err(EngineError::NotFound(_)) => Ok(Vec::new()),
+            tasks => tasks,
+        }
+    }
+
     fn events(&self) -> BoxStream<'static, EngineEvent> {
         events::events(self.docker.clone())
     }

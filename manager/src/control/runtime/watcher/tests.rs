@@ -11,11 +11,14 @@ use std::sync::{
     Mutex,
     atomic::{AtomicU32, Ordering},
 };
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 /// One service, `web`, with a scripted task.
 #[derive(Debug, Default)]
 struct Staged {
     events: Vec<EngineEvent>,
+    /// Events after these.
+    later: Mutex<Option<mpsc::UnboundedReceiver<EngineEvent>>>,
     /// Number of whole observations that fail first.
     failing: u32,
     looks: AtomicU32,
@@ -46,8 +49,16 @@ impl Engine for Staged {
             .clone()
             .map_or_else(lost, Ok)
     }
+    async fn tasks_on(&self, node: &str) -> Result<Vec<SwarmTask>, EngineError> {
+        let tasks = self.tasks(&[]).await?;
+        let on = |task: &SwarmTask| task.node.as_deref() == Some(node);
+        Ok(tasks.into_iter().filter(on).collect())
+    }
     fn events(&self) -> BoxStream<'static, EngineEvent> {
+        let later = self.later.lock().expect("no test panics with it").take();
+        let later = stream::iter(later).flat_map(UnboundedReceiverStream::new);
         stream::iter(self.events.clone())
+            .chain(later)
             .chain(stream::pending())
             .boxed()
     }
@@ -57,7 +68,7 @@ impl Engine for Staged {
         Ok(known.map(|_| web()).collect())
     }
     async fn node(&self, _: &str) -> Result<Option<SwarmNode>, EngineError> {
-        lost()
+        Ok(None)
     }
     async fn create(
         &self,
@@ -180,6 +191,42 @@ async fn services_that_are_asked_for_are_looked_at_alone_and_with_their_tasks() 
         1,
         "nothing else was listed"
     );
+}
+
+#[tokio::test]
+async fn a_change_of_a_node_is_looked_at_with_the_services_on_it() {
+    let on_it = |service: &str| SwarmTask {
+        node: Some("n1".to_owned()),
+        ..task(service)
+    };
+    let (events, later) = mpsc::unbounded_channel();
+    let engine = Arc::new(Staged {
+        events: vec![EngineEvent::Connected],
+        later: Mutex::new(Some(later)),
+        tasks: Mutex::new(Some(vec![on_it("id"), task("other")])),
+        ..Staged::default()
+    });
+    let (_watcher, mut seen) = Watcher::start(engine.clone());
+    assert!(matches!(next(&mut seen).await, Event::Observed(_)));
+    let node = |id: &str| EngineEvent::Node { id: id.to_owned() };
+    events.send(node("n1")).expect("it listens");
+    let expected = Delta {
+        as_of: 0,
+        nodes: vec![("n1".to_owned(), None)],
+        services: vec![("web".to_owned(), Some(web()))],
+        tasks: vec![("id".to_owned(), vec![on_it("id")])],
+    };
+    assert!(matches!(next(&mut seen).await, Event::Changed(part) if part == expected));
+    // The last task of the service has left the node.
+    *engine.tasks.lock().expect("no test panics with it") = Some(Vec::new());
+    events.send(node("n1")).expect("it listens");
+    let gone = vec![("id".to_owned(), Vec::new())];
+    assert!(matches!(next(&mut seen).await, Event::Changed(part) if part.tasks == gone));
+    assert_eq!(engine.looks.load(Ordering::SeqCst), 1);
+    // A foreign service on the node has no known name.
+    *engine.tasks.lock().expect("no test panics with it") = Some(vec![on_it("other")]);
+    events.send(node("n1")).expect("it listens");
+    assert!(matches!(next(&mut seen).await, Event::Observed(_)));
 }
 
 #[tokio::test]

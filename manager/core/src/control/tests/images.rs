@@ -256,6 +256,27 @@ fn no_agent_teaches_more_than_a_container_can_use() {
 }
 
 #[test]
+fn use_counts_by_the_present_records_of_its_copy() {
+    let mut bench = running();
+    let report = |bench: &mut Bench| bench.event(Event::Used(vec![used("a_web.1", 1 << 30, 1)]));
+    report(&mut bench);
+    let ledger = &mut bench.core.ledger;
+    let (name, service) = (
+        ContainerName::trusted("a_web.1"),
+        ServiceName::trusted("a_web"),
+    );
+    ledger.edit_container(&name, |it| {
+        it.copies[0].reservation.memory = MemoryBytes::mib(512);
+    });
+    ledger.edit_service(&service, |it| it.pull = Some("web@sha256:2".to_owned()));
+    report(&mut bench);
+    let image = bench.core.ledger.images.get("web").expect("it runs");
+    let peak = |digest| image.learned_of(digest).map(|it| it.windows[0].memory);
+    assert_eq!(peak("sha256:1"), Some(MemoryBytes::mib(256)));
+    assert_eq!(peak("sha256:2"), Some(MemoryBytes::mib(512)));
+}
+
+#[test]
 fn little_is_written_and_nothing_is_forgotten() {
     let mut bench = running();
     let short = |mib, measured_ms| {

@@ -6,7 +6,8 @@ mod figures;
 use figures::{container_name, instance_id, report, told};
 use micado_api::{InstanceId, Timestamp};
 use micado_core::metrics::{History, Recall, Resolution, Series};
-use micado_manager::store::{Change, EmbeddedStore, KeyFile, Record, Store, StoreError};
+use micado_core::model::Setting;
+use micado_manager::store::{Change, EmbeddedStore, KeyFile, Kind, Store, StoreError};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -100,7 +101,7 @@ async fn forget(store: &EmbeddedStore) {
     });
     let mut committed = vec![];
     while !forgetting.is_finished() {
-        let setting = Record::Setting(format!("run{}", committed.len()), String::new());
+        let setting = Setting::new(format!("run{}", committed.len()), "").into_record();
         committed.push(
             timed(store.commit(&[Change {
                 key: setting.key(),

@@ -12,9 +12,9 @@ use micado_api::{
 };
 use micado_core::{
     metrics::{History, Recall, Resolution, Series},
-    model::{Container, Image, Instance},
+    model::{Container, Image, Instance, Setting},
 };
-use micado_manager::store::{Change, KeyFile, MongoStore, Place, Record, Store, Url};
+use micado_manager::store::{Change, KeyFile, Kind, MongoStore, Place, Record, Store, Url};
 use micado_mongod::Server;
 use mongodb::{
     Client,
@@ -104,7 +104,7 @@ async fn refresh(store: &MongoStore) {
         recorded.push(begun.elapsed());
 
         let begun = Instant::now();
-        let setting = Record::Setting(format!("run{run}"), String::new());
+        let setting = Setting::new(format!("run{run}"), "").into_record();
         let commit = [Change {
             key: setting.key(),
             expected: 0,

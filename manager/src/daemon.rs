@@ -20,8 +20,9 @@ use crate::{
         swarm::{Claim, Leadership, Swarm, SwarmConfig},
     },
     metrics::{History, Metrics, Refresh, Rollup},
+    model::Setting,
     pki::Pki,
-    store::{Change, EmbeddedStore, Key, KeyFile, MongoStore, Place, Record, Store},
+    store::{Change, EmbeddedStore, Key, KeyFile, Kind, MongoStore, Place, Record, Store},
 };
 use anyhow::{Context, Result, anyhow};
 use micado_api::{CloudName, ClusterId};
@@ -254,7 +255,7 @@ async fn settle(
     let contents = store.load().await?;
     let setting = |wanted: &str| {
         contents.iter().find_map(|(record, _)| match record {
-            Record::Setting(name, value) if name == wanted => Some(value.clone()),
+            Record::Setting(it) if it.name == wanted => Some(it.value.clone()),
             _ => None,
         })
     };
@@ -332,7 +333,7 @@ async fn keep_setting(store: &dyn Store, name: &str, value: String) -> Result<St
     let change = Change {
         key: Key::Setting(name.to_owned()),
         expected: 0,
-        record: Some(Record::Setting(name.to_owned(), value.clone())),
+        record: Some(Setting::new(name, &value).into_record()),
     };
     store.commit(&[change]).await?;
     Ok(value)

@@ -6,9 +6,9 @@ mod history;
 pub use events::*;
 pub use history::*;
 
-use super::{Change, Contents, Key, Record, Store, StoreError};
+use super::{Change, Contents, Key, Kind, Record, Store, StoreError};
 use crate::model::{
-    Container, Copy, Decision, Desired, Image, Instance, Learned, Outcome, Phase, Service,
+    Container, Copy, Decision, Desired, Image, Instance, Learned, Outcome, Phase, Service, Setting,
     SpecVersion, Trade, Window,
 };
 use micado_api::{
@@ -284,10 +284,10 @@ pub async fn racing_writers_lose_nothing<H: Home>() {
             let mut done = 0;
             while done < EACH {
                 let contents = store.load().await.expect("load");
-                let [(Record::Setting(_, sum), version)] = contents.as_slice() else {
+                let [(Record::Setting(sum), version)] = contents.as_slice() else {
                     panic!("one setting: {contents:?}")
                 };
-                let next = sum.parse::<u64>().expect("number") + 1;
+                let next = sum.value.parse::<u64>().expect("number") + 1;
                 match store
                     .commit(&[put(setting("sum", &next.to_string()), *version)])
                     .await
@@ -381,7 +381,7 @@ pub fn delete(key: Key, expected: u64) -> Change {
 }
 
 pub fn setting(name: &str, value: &str) -> Record {
-    Record::Setting(name.into(), value.into())
+    Setting::new(name, value).into_record()
 }
 
 pub fn decision(sequence: u64) -> Record {

@@ -112,7 +112,7 @@ impl EmbeddedStore {
             .keys
             .unseal_record(kind, &id, version, &sealed)
             .ok_or_else(|| unreadable(&"it was changed, or sealed with another key"))?;
-        let record = Record::decode(kind, &id, &json).map_err(|error| unreadable(&error))?;
+        let record = Record::decode(kind, &json).map_err(|error| unreadable(&error))?;
         Ok((record, version))
     }
 

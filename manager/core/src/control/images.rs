@@ -87,7 +87,7 @@ impl Core {
                 digest: Some(digest.clone()),
                 ..Image::new(name, self.now)
             };
-            self.ledger.images.insert(name.clone(), image);
+            self.ledger.images.insert(image);
         }
         if let Some(image) = self.ledger.images.edit(name) {
             image.learn(digest, self.now, &seen);
@@ -137,7 +137,7 @@ impl Core {
     /// Records the pushed image of a service, which nodes pull from now on.
     pub(super) fn image_is(&mut self, service: &Service) {
         let image = self.image_to_launch(&service.spec.image, service.pull.as_deref(), true);
-        self.ledger.images.insert(image.name.clone(), image);
+        self.ledger.images.insert(image);
     }
 
     /// Returns the reservation of a container: given values, else those of its service, else

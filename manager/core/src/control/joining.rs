@@ -4,7 +4,7 @@
 use super::{Call, CallKey, Core, Reply};
 use crate::{
     engine::EngineError,
-    model::{Instance, Trade},
+    model::{Instance, Setting, Trade},
 };
 use micado_api::{ErrorBody, ErrorCode, InstanceId, InstanceState};
 
@@ -71,21 +71,15 @@ impl Core {
 
     /// Records that somebody may know the worker token without needing it any more.
     pub(super) fn token_is_known(&mut self) {
-        self.ledger
-            .settings
-            .insert(TOKEN.to_owned(), TOLD.to_owned());
+        self.ledger.settings.insert(Setting::new(TOKEN, TOLD));
         self.ledger.dirty.token = true;
         self.token_told = true;
     }
 
     /// Rotates the worker token once no machine that received it needs it to join.
     pub(super) fn renew_token(&mut self) {
-        if self
-            .ledger
-            .settings
-            .get(&TOKEN.to_owned())
-            .is_some_and(|it| it == FRESH)
-        {
+        let token = self.ledger.settings.get(TOKEN);
+        if token.is_some_and(|token| token.value == FRESH) {
             return;
         }
         let trading = self.ledger.index.trading.iter();
@@ -120,9 +114,7 @@ impl Core {
         self.came_back(&CallKey::Token, result.is_ok());
         self.ledger.dirty.token = true;
         if result.is_ok() && !self.token_told {
-            self.ledger
-                .settings
-                .insert(TOKEN.to_owned(), FRESH.to_owned());
+            self.ledger.settings.insert(Setting::new(TOKEN, FRESH));
         }
     }
 }

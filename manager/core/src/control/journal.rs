@@ -88,7 +88,7 @@ impl Core {
             instance: instance.cloned(),
             text,
         };
-        self.ledger.decisions.insert(sequence, decision);
+        self.ledger.decisions.insert(decision);
         if self.ledger.decisions.len() > DECISIONS {
             let oldest = self.ledger.decisions.values().next().map(|it| it.sequence);
             if let Some(oldest) = oldest {

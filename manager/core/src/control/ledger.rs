@@ -6,21 +6,21 @@ use super::{
     index::{self, Index},
 };
 use crate::{
-    model::{Container, Decision, Image, Instance, Service},
-    store::{Change, Contents, Key, Record, Version},
+    model::{Container, Decision, Image, Instance, Service, Setting},
+    store::{Change, Contents, Kind, Record, Version},
 };
 use micado_api::{ContainerName, InstanceId, ServiceName};
 use std::collections::BTreeMap;
 
 /// Records of one kind.
 #[derive(Debug, Clone)]
-pub(super) struct Table<K, V> {
-    rows: BTreeMap<K, (V, Version)>,
+pub(super) struct Table<R: Kind> {
+    rows: BTreeMap<R::Id, (R, Version)>,
     /// Rows and versions before the first edit since the last commit.
-    before: BTreeMap<K, Option<(V, Version)>>,
+    before: BTreeMap<R::Id, Option<(R, Version)>>,
 }
 
-impl<K, V> Default for Table<K, V> {
+impl<R: Kind> Default for Table<R> {
     fn default() -> Self {
         Self {
             rows: BTreeMap::new(),
@@ -29,64 +29,61 @@ impl<K, V> Default for Table<K, V> {
     }
 }
 
-impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
-    pub(super) fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+impl<R: Kind> Table<R> {
+    pub(super) fn get<Q: Ord + ?Sized>(&self, id: &Q) -> Option<&R>
     where
-        K: std::borrow::Borrow<Q>,
+        R::Id: std::borrow::Borrow<Q>,
     {
-        self.rows.get(key).map(|(value, _)| value)
+        self.rows.get(id).map(|(record, _)| record)
     }
-    pub(super) fn values(&self) -> impl DoubleEndedIterator<Item = &V> {
-        self.rows.values().map(|(value, _)| value)
+    pub(super) fn values(&self) -> impl DoubleEndedIterator<Item = &R> {
+        self.rows.values().map(|(record, _)| record)
     }
-    pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &R::Id> {
         self.rows.keys()
     }
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
-    /// Returns the row for an edit. An edit that changes nothing costs no write.
-    pub(super) fn edit(&mut self, key: &K) -> Option<&mut V> {
-        let row = self.rows.get_mut(key)?;
-        if !self.before.contains_key(key) {
-            self.before.insert(key.clone(), Some(row.clone()));
+    /// Returns the record for an edit. An edit that changes nothing costs no write.
+    pub(super) fn edit(&mut self, id: &R::Id) -> Option<&mut R> {
+        let row = self.rows.get_mut(id)?;
+        if !self.before.contains_key(id) {
+            self.before.insert(id.clone(), Some(row.clone()));
         }
         Some(&mut row.0)
     }
-    pub(super) fn insert(&mut self, key: K, value: V) {
-        let old = self.rows.get(&key).cloned();
+    pub(super) fn insert(&mut self, record: R) {
+        let id = record.id();
+        let old = self.rows.get(&id).cloned();
         let version = old.as_ref().map_or(0, |(_, version)| *version);
-        self.before.entry(key.clone()).or_insert(old);
-        self.rows.insert(key, (value, version));
+        self.before.entry(id.clone()).or_insert(old);
+        self.rows.insert(id, (record, version));
     }
-    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        let old = self.rows.remove(key)?;
-        let value = old.0.clone();
-        self.before.entry(key.clone()).or_insert(Some(old));
-        Some(value)
+    pub(super) fn remove(&mut self, id: &R::Id) -> Option<R> {
+        let old = self.rows.remove(id)?;
+        let record = old.0.clone();
+        self.before.entry(id.clone()).or_insert(Some(old));
+        Some(record)
     }
-    fn load(&mut self, key: K, value: V, version: Version) {
-        self.rows.insert(key, (value, version));
+    fn load(&mut self, record: R, version: Version) {
+        self.rows.insert(record.id(), (record, version));
     }
-    fn changes(
-        &mut self,
-        name: impl Fn(&K) -> Key,
-        record: impl Fn(&K, &V) -> Record,
-    ) -> Vec<Change> {
+    fn take_changes(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
-        for (key, before) in std::mem::take(&mut self.before) {
+        for (id, before) in std::mem::take(&mut self.before) {
             let expected = before.as_ref().map_or(0, |(_, version)| *version);
-            let record = match (self.rows.get_mut(&key), before) {
+            let record = match (self.rows.get_mut(&id), before) {
                 (None, None) => continue,
                 (Some((now, _)), Some((was, _))) if *now == was => continue,
                 (None, Some(_)) => None,
                 (Some((now, version)), _) => {
                     *version = expected + 1;
-                    Some(record(&key, now))
+                    Some(now.clone().into_record())
                 }
             };
             changes.push(Change {
-                key: name(&key),
+                key: R::key(id),
                 expected,
                 record,
             });
@@ -98,12 +95,12 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
 /// All records.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ledger {
-    instances: Table<InstanceId, Instance>,
-    services: Table<ServiceName, Service>,
-    containers: Table<ContainerName, Container>,
-    pub(super) images: Table<String, Image>,
-    pub(super) decisions: Table<u64, Decision>,
-    pub(super) settings: Table<String, String>,
+    instances: Table<Instance>,
+    services: Table<Service>,
+    containers: Table<Container>,
+    pub(super) images: Table<Image>,
+    pub(super) decisions: Table<Decision>,
+    pub(super) settings: Table<Setting>,
     pub(super) index: Index,
     /// Subjects to visit because of changes.
     pub(super) dirty: Dirty,
@@ -116,28 +113,28 @@ impl Ledger {
             match record {
                 Record::Instance(it) => {
                     ledger.index.instance(None, Some(&it));
-                    ledger.instances.load(it.id.clone(), it, version);
+                    ledger.instances.load(it, version);
                 }
-                Record::Service(it) => ledger.services.load(it.name.clone(), it, version),
+                Record::Service(it) => ledger.services.load(it, version),
                 Record::Container(it) => {
                     ledger.index.container(None, Some(&it));
-                    ledger.containers.load(it.name.clone(), it, version);
+                    ledger.containers.load(it, version);
                 }
-                Record::Image(it) => ledger.images.load(it.name.clone(), it, version),
-                Record::Decision(it) => ledger.decisions.load(it.sequence, it, version),
-                Record::Setting(name, value) => ledger.settings.load(name, value, version),
+                Record::Image(it) => ledger.images.load(it, version),
+                Record::Decision(it) => ledger.decisions.load(it, version),
+                Record::Setting(it) => ledger.settings.load(it, version),
             }
         }
         ledger
     }
 
-    pub(super) fn instances(&self) -> &Table<InstanceId, Instance> {
+    pub(super) fn instances(&self) -> &Table<Instance> {
         &self.instances
     }
-    pub(super) fn services(&self) -> &Table<ServiceName, Service> {
+    pub(super) fn services(&self) -> &Table<Service> {
         &self.services
     }
-    pub(super) fn containers(&self) -> &Table<ContainerName, Container> {
+    pub(super) fn containers(&self) -> &Table<Container> {
         &self.containers
     }
     pub(super) fn instance(&self, id: &InstanceId) -> Option<&Instance> {
@@ -190,7 +187,7 @@ impl Ledger {
         let old = self.instances.get(&instance.id).cloned();
         self.index.instance(old.as_ref(), Some(&instance));
         self.instance_changed(old.as_ref(), Some(&instance));
-        self.instances.insert(instance.id.clone(), instance);
+        self.instances.insert(instance);
     }
 
     pub(super) fn remove_instance(&mut self, id: &InstanceId) {
@@ -240,7 +237,7 @@ impl Ledger {
     pub(super) fn insert_service(&mut self, service: Service) {
         let theirs: Vec<_> = self.index.of_service(&service.name).cloned().collect();
         self.forget_gauges(&theirs);
-        self.services.insert(service.name.clone(), service);
+        self.services.insert(service);
     }
 
     fn forget_gauges(&mut self, containers: &[ContainerName]) {
@@ -274,7 +271,7 @@ impl Ledger {
     pub(super) fn insert_container(&mut self, container: Container) {
         let old = self.containers.get(&container.name).cloned();
         self.container_changed(old.as_ref(), Some(&container));
-        self.containers.insert(container.name.clone(), container);
+        self.containers.insert(container);
     }
 
     pub(super) fn remove_container(&mut self, name: &ContainerName) {
@@ -301,30 +298,14 @@ impl Ledger {
 
     /// Returns the edits since the last call, to be committed together.
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
-        let mut changes = self.instances.changes(
-            |key| Key::Instance(key.clone()),
-            |_, it| Record::Instance(it.clone()),
-        );
-        changes.extend(self.services.changes(
-            |key| Key::Service(key.clone()),
-            |_, it| Record::Service(it.clone()),
-        ));
-        changes.extend(self.containers.changes(
-            |key| Key::Container(key.clone()),
-            |_, it| Record::Container(it.clone()),
-        ));
-        changes.extend(self.images.changes(
-            |key| Key::Image(key.clone()),
-            |_, it| Record::Image(it.clone()),
-        ));
-        changes.extend(self.decisions.changes(
-            |key| Key::Decision(*key),
-            |_, it| Record::Decision(it.clone()),
-        ));
-        changes.extend(self.settings.changes(
-            |key| Key::Setting(key.clone()),
-            |name, value| Record::Setting(name.clone(), value.clone()),
-        ));
-        changes
+        let tables = [
+            self.instances.take_changes(),
+            self.services.take_changes(),
+            self.containers.take_changes(),
+            self.images.take_changes(),
+            self.decisions.take_changes(),
+            self.settings.take_changes(),
+        ];
+        tables.into_iter().flatten().collect()
     }
 }

@@ -63,7 +63,7 @@ impl Core {
         let numbers = service.next_number..service.next_number + launch.copies.get();
         service.next_number = numbers.end;
         self.ledger.insert_service(service);
-        self.ledger.images.insert(image.name.clone(), image);
+        self.ledger.images.insert(image);
         let made: Vec<ContainerName> = numbers
             .map(|number| ContainerName::trusted(format!("{name}.{number}")))
             .collect();

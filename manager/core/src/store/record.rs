@@ -1,6 +1,6 @@
 //! Records: their kinds, keys and encoding, the same for every store.
 
-use crate::model::{Container, Decision, Image, Instance, Service};
+use crate::model::{Container, Decision, Image, Instance, Service, Setting};
 use micado_api::{ContainerName, InstanceId, ServiceName};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Error;
@@ -55,21 +55,18 @@ text_ids!(ContainerName, InstanceId, ServiceName, String);
 macro_rules! kinds {
     ($($kind:ident as $name:literal by $field:ident: $id:ty;)+) => {
         /// Names of all kinds.
-        pub const KINDS: [&str; [$($name,)+ "setting"].len()] = [$($name,)+ "setting"];
+        pub const KINDS: [&str; [$($name,)+].len()] = [$($name,)+];
 
         /// Identifies a record.
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Key {
             $($kind($id),)+
-            Setting(String),
         }
 
         /// A record of any kind.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Record {
             $($kind($kind),)+
-            /// Name and value.
-            Setting(String, String),
         }
 
         impl Key {
@@ -78,7 +75,6 @@ macro_rules! kinds {
             pub fn kind(&self) -> &'static str {
                 match self {
                     $(Self::$kind(_) => $name,)+
-                    Self::Setting(_) => "setting",
                 }
             }
 
@@ -87,7 +83,6 @@ macro_rules! kinds {
             pub fn id(&self) -> String {
                 match self {
                     $(Self::$kind(id) => id.text(),)+
-                    Self::Setting(name) => name.text(),
                 }
             }
         }
@@ -98,7 +93,6 @@ macro_rules! kinds {
             pub fn key(&self) -> Key {
                 match self {
                     $(Self::$kind(record) => Key::$kind(record.id()),)+
-                    Self::Setting(name, _) => Key::Setting(name.clone()),
                 }
             }
 
@@ -109,20 +103,16 @@ macro_rules! kinds {
             pub fn encode(&self) -> Result<Vec<u8>, Error> {
                 match self {
                     $(Self::$kind(record) => serde_json::to_vec(record),)+
-                    Self::Setting(_, value) => serde_json::to_vec(value),
                 }
             }
 
-            /// Decodes the record of this kind and id from its JSON.
+            /// Decodes the record of this kind from its JSON.
             ///
             /// # Errors
             /// If the JSON is no such record, or the kind is unknown.
-            pub fn decode(kind: &str, id: &str, json: &[u8]) -> Result<Self, Error> {
+            pub fn decode(kind: &str, json: &[u8]) -> Result<Self, Error> {
                 match kind {
                     $($name => serde_json::from_slice(json).map(Self::$kind),)+
-                    "setting" => {
-                        serde_json::from_slice(json).map(|value| Self::Setting(id.to_owned(), value))
-                    }
                     unknown => Err(serde::de::Error::custom(format!(
                         "`{unknown}` is no kind of record"
                     ))),
@@ -160,6 +150,7 @@ kinds! {
     Image as "imagecontainer" by name: String;
     Service as "service" by name: ServiceName;
     Decision as "decision" by sequence: u64;
+    Setting as "setting" by name: String;
 }
 
 #[cfg(test)]
@@ -206,7 +197,7 @@ mod tests {
         );
         let key = record.key();
         assert_eq!(
-            Record::decode(key.kind(), &key.id(), &json).expect("a good record"),
+            Record::decode(key.kind(), &json).expect("a good record"),
             record
         );
     }

@@ -400,8 +400,8 @@ async fn a_killed_writer_loses_nothing_it_was_promised() {
         let counters: Vec<u64> = contents
             .iter()
             .filter_map(|(record, _)| {
-                if let Record::Setting(_, value) = record {
-                    value.parse().ok()
+                if let Record::Setting(it) = record {
+                    it.value.parse().ok()
                 } else {
                     None
                 }

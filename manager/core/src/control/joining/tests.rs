@@ -6,6 +6,7 @@ use crate::control::{
     Action, Answer, Config, Event, Request,
     tests::{Bench, machine, node, refusal, start},
 };
+use crate::store::{Kind, Record};
 use micado_api::Timestamp;
 use micado_cloudsetup::MachineState;
 use std::time::Duration;
@@ -266,8 +267,7 @@ fn a_manager_that_dies_after_a_trade_renews_the_token_all_the_same() {
         })
         .flatten()
     {
-        if let (Some(record @ crate::store::Record::Setting(..)), version) =
-            (&change.record, change.expected + 1)
+        if let (Some(record @ Record::Setting(_)), version) = (&change.record, change.expected + 1)
         {
             stored.push((record.clone(), version));
         }
@@ -284,6 +284,6 @@ fn a_manager_that_dies_after_a_trade_renews_the_token_all_the_same() {
         restarted(Vec::new()),
         "of a store that says nothing, anybody may have the token"
     );
-    let fresh = crate::store::Record::Setting(TOKEN.to_owned(), FRESH.to_owned());
+    let fresh = Setting::new(TOKEN, FRESH).into_record();
     assert!(!restarted(vec![(fresh, 3)]));
 }

@@ -89,7 +89,7 @@ async fn a_full_disk_is_said_and_outlived() {
         let mut names: Vec<_> = contents
             .into_iter()
             .filter_map(|(record, _)| match record {
-                Record::Setting(name, _) => Some(name),
+                Record::Setting(it) => Some(it.name),
                 _ => None,
             })
             .collect();

@@ -274,7 +274,7 @@ impl Writers {
                         .iter()
                         .find(|(record, _)| record.key() == Key::Setting(name.clone()));
                     let (value, version) = found.map_or((0, 0), |(record, version)| match record {
-                        Record::Setting(_, value) => (value.parse().expect("a number"), *version),
+                        Record::Setting(it) => (it.value.parse().expect("a number"), *version),
                         other => panic!("{other:?}"),
                     });
                     assert_eq!(value, version, "every write counts once");

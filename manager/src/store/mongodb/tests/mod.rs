@@ -67,7 +67,7 @@ async fn settings(store: &MongoStore) -> Vec<(String, String, u64)> {
     let mut settings: Vec<_> = contents
         .into_iter()
         .filter_map(|(record, version)| match record {
-            Record::Setting(name, value) => Some((name, value, version)),
+            Record::Setting(it) => Some((it.name, it.value, version)),
             _ => None,
         })
         .collect();

@@ -233,7 +233,7 @@ fn change(change: &Change) -> String {
         ),
         Some(Record::Image(it)) => format!("image {}", it.name),
         Some(Record::Decision(it)) => format!("decision `{}`", it.text),
-        Some(Record::Setting(it)) => format!("{}={}", it.name, it.value),
+        Some(other) => format!("{other:?}"),
     }
 }
 

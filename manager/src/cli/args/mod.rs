@@ -11,10 +11,7 @@ pub use cloud::{CheckArgs, CloudVerb, SetupFile};
 pub use daemon::{ManagerArgs, UnknownNodes};
 pub use usage::{EventsArgs, Fineness, HistoryArgs, ImageVerb, SetImageArgs, Sort, TopArgs};
 pub use values::{CopyPlace, HostPort, Port, Since, Tick, Volume};
-pub use verbs::{
-    CopyArgs, CopyStoreArgs, CpArgs, ExecuteArgs, ExplainArgs, InfoArgs, LaunchArgs, ListArgs,
-    LogsArgs, QuitArgs, RemoveArgs, StartArgs, StopArgs, Way,
-};
+pub use verbs::*;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf};

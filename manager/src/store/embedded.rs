@@ -9,7 +9,7 @@ mod slot;
 mod tests;
 
 use super::{Change, Contents, IfNone, KINDS, Key, KeyFile, Record, Store, StoreError, Version};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use slot::Slot;
 use std::{
     fmt::Display,
@@ -121,9 +121,13 @@ impl EmbeddedStore {
         // redb's default is to sync the file before it returns.
         let conflict = self.database.with(|database| {
             let transaction = database.begin_write()?;
-            for write in writes {
-                if !apply(&transaction, write)? {
-                    return Ok(Some(write.key.clone()));
+            // Opening a table costs more than a write. Changes come kind by kind.
+            for writes in writes.chunk_by(|a, b| a.key.kind() == b.key.kind()) {
+                let mut table = transaction.open_table(Table::new(writes[0].key.kind()))?;
+                for write in writes {
+                    if !apply(&mut table, write)? {
+                        return Ok(Some(write.key.clone()));
+                    }
                 }
             }
             transaction.commit()?;
@@ -239,19 +243,18 @@ fn seal(keys: &KeyFile, change: &Change) -> Result<Write, StoreError> {
     })
 }
 
-/// Makes one write if the record is at the expected version; false if it is not.
-fn apply(transaction: &WriteTransaction, write: &Write) -> Result<bool, redb::Error> {
-    let mut table = transaction.open_table(Table::new(write.key.kind()))?;
+/// Makes one write; false if the record was not at the expected version. The transaction must be
+/// dropped then.
+fn apply(
+    table: &mut redb::Table<'_, &'static str, (Version, &'static [u8])>,
+    write: &Write,
+) -> Result<bool, redb::Error> {
     let id = write.key.id();
-    let version = table.get(id.as_str())?.map_or(0, |row| row.value().0);
-    if version != write.expected {
-        return Ok(false);
-    }
-    match &write.sealed {
-        Some(sealed) => drop(table.insert(id.as_str(), (version + 1, sealed.as_slice()))?),
-        None => drop(table.remove(id.as_str())?),
-    }
-    Ok(true)
+    let old = match &write.sealed {
+        Some(sealed) => table.insert(id.as_str(), (write.expected + 1, sealed.as_slice()))?,
+        None => table.remove(id.as_str())?,
+    };
+    Ok(old.map_or(0, |row| row.value().0) == write.expected)
 }
 
 /// A record as stored: kind, id, version, sealed JSON.

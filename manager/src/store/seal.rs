@@ -86,15 +86,19 @@ impl KeyFile {
     /// `Failed` for a text of many gigabytes.
     fn seal(&self, about: &str, text: &[u8]) -> Result<Vec<u8>, StoreError> {
         let nonce: [u8; NONCE_LEN] = rand::random();
-        let mut sealed = text.to_vec();
-        self.key
-            .seal_in_place_append_tag(
+        let length = NONCE_LEN + text.len() + self.key.algorithm().tag_len();
+        let mut sealed = Vec::with_capacity(length);
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(text);
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(about),
-                &mut sealed,
+                &mut sealed[NONCE_LEN..],
             )
             .map_err(|_| StoreError::Failed(format!("{about} is too large to be sealed")))?;
-        sealed.splice(0..0, nonce);
+        sealed.extend_from_slice(tag.as_ref());
         Ok(sealed)
     }
 

@@ -2,13 +2,15 @@
 //! answer, not of the cluster.
 
 use crate::model::{Container, Desired, Instance};
+use ahash::{HashMap, RandomState};
+use indexmap::IndexMap;
 use micado_api::{
     CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin,
     PricePerHour, Resources, ServiceName, Tag, Timestamp,
 };
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -42,8 +44,8 @@ pub(super) struct Index {
     bound_to: BTreeMap<InstanceId, BTreeSet<ContainerName>>,
     by_request: HashMap<String, BTreeSet<ContainerName>>,
     by_swarm_name: HashMap<String, ContainerName>,
-    /// Gauges by Swarm name, of copies that reported since their last change.
-    pub(super) gauges: HashMap<String, Gauge>,
+    /// Gauges by Swarm name, of copies that reported since their last change, in that order.
+    pub(super) gauges: IndexMap<String, Gauge, RandomState>,
     /// Completely removed containers, by time.
     pub(super) removed: BTreeSet<(Timestamp, ContainerName)>,
     by_state: BTreeMap<InstanceState, BTreeSet<InstanceId>>,
@@ -86,7 +88,7 @@ impl Index {
             for copy in &old.copies {
                 take(&mut self.on_instance, &copy.instance, name);
                 self.by_swarm_name.remove(&copy.swarm_name);
-                self.gauges.remove(&copy.swarm_name);
+                self.gauges.swap_remove(&copy.swarm_name);
             }
             if let Some(bound) = &old.bound_to {
                 take(&mut self.bound_to, bound, name);

@@ -243,7 +243,7 @@ impl Ledger {
     fn forget_gauges(&mut self, containers: &[ContainerName]) {
         let containers = containers.iter().filter_map(|it| self.containers.get(it));
         for copy in containers.flat_map(|it| &it.copies) {
-            self.index.gauges.remove(&copy.swarm_name);
+            self.index.gauges.swap_remove(&copy.swarm_name);
         }
     }
 

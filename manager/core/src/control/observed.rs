@@ -6,8 +6,13 @@ use crate::{
     engine::{Delta, Observation, SwarmNode, SwarmService, SwarmTask, TaskState},
     planner::HostPort,
 };
+use ahash::{HashMap, RandomState};
+use indexmap::IndexMap;
 use micado_api::{ContainerName, InstanceId, Resources};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+/// In the order of the engine's lists, so that comparing with the next list reads memory in order.
+type Listed<T> = IndexMap<String, T, RandomState>;
 
 /// The engine as last observed.
 #[derive(Debug, Clone, Default)]
@@ -15,13 +20,13 @@ pub(super) struct Observed {
     nodes: BTreeMap<String, SwarmNode>,
     /// Ids of the nodes that claim to be an instance.
     claims: BTreeMap<InstanceId, BTreeSet<String>>,
-    services: HashMap<String, SwarmService>,
+    services: Listed<SwarmService>,
     /// Swarm names by Swarm id. A removed service stays while tasks of it do.
     names: HashMap<String, String>,
     /// Swarm names by container.
     of_container: BTreeMap<ContainerName, BTreeSet<String>>,
     /// Tasks by the Swarm id of their service, latest last.
-    tasks: HashMap<String, Vec<SwarmTask>>,
+    tasks: Listed<Vec<SwarmTask>>,
     /// Swarm ids of services with tasks on a node that are not in `services`: foreign ones, and
     /// removed ones with processes that have not ended.
     others: HashMap<String, BTreeSet<String>>,
@@ -88,8 +93,7 @@ impl Observed {
         if seen.len() == count && seen.iter().all(known) {
             return;
         }
-        let mut by_service: HashMap<String, Vec<SwarmTask>> =
-            HashMap::with_capacity(self.tasks.len());
+        let mut by_service: Listed<Vec<SwarmTask>> = Listed::default();
         for task in seen {
             match by_service.get_mut(&task.service) {
                 Some(tasks) => tasks.push(task),
@@ -176,7 +180,7 @@ impl Observed {
                 touched.nodes.extend(nodes);
                 self.services.insert(name.to_owned(), service)
             }
-            None => self.services.remove(name),
+            None => self.services.swap_remove(name),
         };
         let Some(old) = old else { return };
         let now = self.services.get(name);
@@ -214,7 +218,7 @@ impl Observed {
             }
         }
         if tasks.is_empty() {
-            self.tasks.remove(service);
+            self.tasks.swap_remove(service);
             if self
                 .names
                 .get(service)

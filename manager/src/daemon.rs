@@ -100,7 +100,7 @@ impl Daemon {
         };
         let (store, history) = (opened.store, opened.history);
         let (runtime, handle) = Runtime::new(config, store.clone(), history.clone(), effects);
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(handle.facts().clone()));
         let refresh = Refresh {
             metrics: metrics.clone(),
             handle: handle.clone(),

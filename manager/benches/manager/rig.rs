@@ -79,7 +79,7 @@ impl Rig {
             opened.history.clone(),
             effects(engine.clone(), &gate),
         );
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(handle.facts().clone()));
         let api = bind(state.path(), &pki);
         let address = api.https_address().expect("an address");
         let token = Token::load_or_make(state.path()).expect("a token");

@@ -57,7 +57,7 @@ fn main() {
         });
         let used = cluster.used();
         cluster.measure(&format!("{name}: usage of all containers"), |_| {
-            Event::Used(used.clone())
+            Event::Request(0, Request::Learn(used.clone()))
         });
     }
 }

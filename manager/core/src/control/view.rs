@@ -434,10 +434,15 @@ impl Core {
         self.journal.lines(subject)
     }
 
-    /// Whether there is such an instance, and it has not been given back.
+    /// Returns true if this instance may have a machine.
     #[must_use]
     pub fn is_live(&self, id: &InstanceId) -> bool {
         self.ledger.instance(id).is_some_and(Instance::is_live)
+    }
+
+    /// Instances that may have a machine.
+    pub fn live_instances(&self) -> impl Iterator<Item = &InstanceId> {
+        self.ledger.index.live().iter()
     }
 }
 

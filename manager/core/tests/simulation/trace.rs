@@ -48,7 +48,6 @@ impl Trace {
             Event::Request(ticket, request) => {
                 format!("asked #{ticket} {}", self::request(request))
             }
-            Event::Used(used) => format!("used {used:?}"),
             Event::Happened(instance, event) => format!("happened on {instance}: {event:?}"),
             Event::Agent {
                 instance,

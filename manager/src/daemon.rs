@@ -99,7 +99,7 @@ impl Daemon {
             agent: args.agent.clone().or_else(agent_beside),
         };
         let (store, history) = (opened.store, opened.history);
-        let (runtime, handle) = Runtime::new(config, store.clone(), history.clone(), effects);
+        let (runtime, handle) = Runtime::new(config, store.clone(), effects);
         let metrics = Arc::new(Metrics::new(handle.facts().clone()));
         let refresh = Refresh {
             metrics: metrics.clone(),

@@ -76,7 +76,6 @@ impl Rig {
                 ..Config::new(cluster(), CloudSetup::parse(SETUP, "bench").expect("XML"))
             },
             opened.store.clone(),
-            opened.history.clone(),
             effects(engine.clone(), &gate),
         );
         let metrics = Arc::new(Metrics::new(handle.facts().clone()));

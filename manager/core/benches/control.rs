@@ -249,6 +249,7 @@ fn container(number: usize, instance: &InstanceId) -> (SwarmService, SwarmTask) 
         spec: 1,
         reservation,
         phase: Phase::Serving,
+        last_end: None,
     };
     let pull = Some("registry:2/web@sha256:0".to_owned());
     let service = Service {

@@ -298,8 +298,7 @@ impl Core {
                 .filter(|code| *code != 0)
                 .map(|code| format!("exit code {code}"));
             let memory = copy.reservation.memory;
-            let killed = self.was_killed(swarm_name, failed.exit_code);
-            let killed = killed.then(|| {
+            let killed = copy.was_oom_killed(failed.exit_code).then(|| {
                 format!("OOM-killed (its limit is {memory}): launch it with more --memory")
             });
             let words = [code, killed.or_else(|| failed.message.clone())]

@@ -1,7 +1,11 @@
 //! Reports of node agents about containers: use and events; sometimes repeated, late, or about
 //! removed containers.
 
-use crate::{clock::Happening, invariants::images, world::World};
+use crate::{
+    clock::Happening,
+    invariants::{ends, images},
+    world::World,
+};
 use micado_api::{
     ContainerName, InstanceId, MemoryBytes, NanoCpus, Resources, Timestamp,
     agent::{ContainerEvent, ContainerHappening},
@@ -156,7 +160,10 @@ impl World {
                 self.deliver(Event::Happened(instance.clone(), event.clone()));
                 // The refresh reports it again, and waits for the reply.
                 if self.manager.epoch == epoch {
-                    self.report(Request::Happened(vec![(instance, event)]));
+                    self.report(Request::Happened(vec![(instance.clone(), event.clone())]));
+                }
+                if self.manager.epoch == epoch {
+                    self.check(ends::recorded(self, &instance, &event));
                 }
             }
         }

@@ -4,7 +4,6 @@ mod calls;
 pub mod fault;
 mod last_words;
 mod outage;
-mod recollection;
 mod watcher;
 
 pub use calls::{Effects, JoinConfig};
@@ -14,7 +13,6 @@ use super::{
 };
 use crate::{
     clock,
-    metrics::History,
     store::{Change, Contents, Store, StoreError},
 };
 use micado_api::{ErrorBody, Progress};
@@ -36,7 +34,6 @@ const ENGINE_CALLS: usize = 16;
 pub struct Runtime {
     config: Config,
     store: Arc<dyn Store>,
-    history: Arc<dyn History>,
     effects: Arc<Effects>,
     inbox: mpsc::Receiver<Input>,
     progress: broadcast::Sender<Progress>,
@@ -63,18 +60,12 @@ impl Ticker {
 impl Runtime {
     /// A loop on these parts, and a handle to it.
     #[must_use]
-    pub fn new(
-        config: Config,
-        store: Arc<dyn Store>,
-        history: Arc<dyn History>,
-        effects: Effects,
-    ) -> (Self, Handle) {
+    pub fn new(config: Config, store: Arc<dyn Store>, effects: Effects) -> (Self, Handle) {
         let (handle, inbox, progress) = Handle::new();
         (
             Self {
                 config,
                 store,
-                history,
                 effects: Arc::new(effects),
                 inbox,
                 progress,
@@ -191,15 +182,10 @@ impl Runtime {
     }
 
     /// Makes a core from the content of the store, and publishes that. Requests the list of every
-    /// cloud, and replays OOM kills from the history.
+    /// cloud.
     fn new_core(&mut self, contents: Contents, sender: &mpsc::UnboundedSender<Incoming>) -> Core {
         self.life += 1;
         drop(sender.send((self.life, Event::Tick)));
-        tokio::spawn(recollection::recollect(
-            self.history.clone(),
-            self.life,
-            sender.clone(),
-        ));
         let core = Core::new(self.config.clone(), contents, rand::random());
         self.facts.replace(clock::now(), &core);
         core

@@ -1,10 +1,7 @@
 //! The order in which actions take effect.
 
 use super::*;
-use crate::{
-    api::tests::{effects, launched},
-    metrics::tests::Kept,
-};
+use crate::api::tests::{effects, launched};
 use std::sync::Mutex;
 use tokio::sync::Notify;
 
@@ -50,12 +47,7 @@ async fn facts_are_published_after_their_commit_and_before_what_follows_it() {
         published: Mutex::default(),
         goes_on: goes_on.clone(),
     });
-    let (mut runtime, _) = Runtime::new(
-        config,
-        store.clone(),
-        Arc::new(Kept::default()),
-        effects(state.path()),
-    );
+    let (mut runtime, _) = Runtime::new(config, store.clone(), effects(state.path()));
     (runtime.inbox, runtime.progress, runtime.facts) = (inbox, progress, facts.clone());
     let (answer, answered) = oneshot::channel();
     runtime.waiting.insert(7, answer);

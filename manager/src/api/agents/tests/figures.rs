@@ -179,6 +179,7 @@ pub(super) fn placed_core() -> (Core, [InstanceId; 2], String) {
         spec: 1,
         reservation: service.spec.reservation,
         phase: Phase::Serving,
+        last_end: None,
     };
     let container = Container {
         copies: vec![copy],

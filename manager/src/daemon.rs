@@ -100,8 +100,8 @@ impl Daemon {
             agent: args.agent.clone().or_else(agent_beside),
         };
         let (store, history) = (opened.store, opened.history);
-        let (runtime, handle) = Runtime::new(config, store.clone(), history.clone(), effects);
-        let metrics = Arc::new(Metrics::default());
+        let (runtime, handle) = Runtime::new(config, store.clone(), effects);
+        let metrics = Arc::new(Metrics::new(handle.facts().clone()));
         let refresh = Refresh {
             metrics: metrics.clone(),
             handle: handle.clone(),

@@ -70,6 +70,7 @@ fn container(number: u32, instance: &str) -> (Container, Copy) {
         spec: 1,
         reservation: Resources::default(),
         phase: Phase::Starting,
+        last_end: None,
     };
     let container = Container {
         copies: vec![copy.clone()],

@@ -112,6 +112,7 @@ async fn create(engine: &Arc<FakeEngine>, number: usize) {
         spec: 1,
         reservation: service.spec.reservation,
         phase: Phase::Starting,
+        last_end: None,
     };
     let record = Container {
         copies: vec![copy.clone()],

@@ -76,10 +76,9 @@ impl Rig {
                 ..Config::new(cluster(), CloudSetup::parse(SETUP, "bench").expect("XML"))
             },
             opened.store.clone(),
-            opened.history.clone(),
             effects(engine.clone(), &gate),
         );
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(handle.facts().clone()));
         let api = bind(state.path(), &pki);
         let address = api.https_address().expect("an address");
         let token = Token::load_or_make(state.path()).expect("a token");

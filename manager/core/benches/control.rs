@@ -57,7 +57,7 @@ fn main() {
         });
         let used = cluster.used();
         cluster.measure(&format!("{name}: usage of all containers"), |_| {
-            Event::Used(used.clone())
+            Event::Request(0, Request::Learn(used.clone()))
         });
     }
 }
@@ -162,7 +162,7 @@ impl Cluster {
     /// Use of every container in ten seconds.
     fn used(&self) -> Vec<Used> {
         let used = |placed: Placed| Used {
-            service: placed.swarm_service,
+            service: placed.swarm_service.into(),
             measured_ms: 10_000,
             memory_peak: MemoryBytes::mib(100),
             cpu_peak: NanoCpus::millis(100),
@@ -249,6 +249,7 @@ fn container(number: usize, instance: &InstanceId) -> (SwarmService, SwarmTask) 
         spec: 1,
         reservation,
         phase: Phase::Serving,
+        last_end: None,
     };
     let pull = Some("registry:2/web@sha256:0".to_owned());
     let service = Service {

@@ -84,8 +84,9 @@ pub(super) async fn require_agent(
         .and_then(|peer: &Peer| peer.name.as_deref())
         .ok_or_else(no_agent)?;
     let instance = InstanceId::trusted(name);
-    let asked = instance.clone();
-    if !state.handle.read(move |core| core.is_live(&asked)).await? {
+    let facts = state.handle.facts();
+    facts.begun().await;
+    if !facts.read().is_live(&instance) {
         return Err(unauthorized(
             "the certificate's instance is not one that is rented",
         ));

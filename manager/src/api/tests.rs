@@ -4,8 +4,8 @@ use super::{admission::Admission, *};
 use crate::{
     clock,
     control::{
-        Action, Config, Core, Event, Input,
-        runtime::{Ticker, ticker},
+        Action, Answer as Came, CallKey, Config, Core, Event, Facts, Input, Request,
+        runtime::{Effects, JoinConfig, Ticker, ticker},
     },
     engine::{
         EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, SwarmNode,
@@ -29,6 +29,7 @@ use micado_api::{
 };
 use micado_cloudsetup::CloudSetup;
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
@@ -46,7 +47,7 @@ use tokio::{
 
 /// Knows the image `web`, and `pruned` once; loses its answer for `lost`; has one log.
 #[derive(Debug, Default)]
-pub(super) struct FakeEngine {
+pub(crate) struct FakeEngine {
     pruned: AtomicBool,
 }
 
@@ -146,6 +147,7 @@ async fn think(
     mut core: Core,
     mut inputs: mpsc::Receiver<Input>,
     progress: broadcast::Sender<Progress>,
+    facts: Facts,
     told: Told,
 ) {
     while let Some(input) = inputs.recv().await {
@@ -153,12 +155,19 @@ async fn think(
             Input::Read(read) => read(Ok(&core)),
             Input::Tell(event) => {
                 told.lock().expect("nobody panicked").push((*event).clone());
-                drop(core.handle(clock::now(), *event));
+                for action in core.handle(clock::now(), *event) {
+                    if let Action::Commit(changes) = action {
+                        facts.publish(clock::now(), &core, &changes);
+                    }
+                }
             }
             Input::Request(ticket, request, asker) => {
                 let mut asker = Some(asker);
-                for action in core.handle(clock::now(), Event::Request(ticket, *request)) {
+                let event = Event::Request(ticket, *request);
+                told.lock().expect("nobody panicked").push(event.clone());
+                for action in core.handle(clock::now(), event) {
                     match action {
+                        Action::Commit(changes) => facts.publish(clock::now(), &core, &changes),
                         Action::Reply(_, reply) => {
                             drop(asker.take().map(|asker| asker.send(reply)))
                         }
@@ -209,10 +218,11 @@ impl Manager {
         let (address, certificate) = (api.https_address().expect("an address"), api.certificate());
         let token = Token::load_or_make(state.path()).expect("a token");
         let (handle, inputs, progress) = Handle::new();
-        let told = Told::default();
-        tokio::spawn(think(core, inputs, progress, told.clone()));
+        let (told, facts) = (Told::default(), handle.facts().clone());
+        facts.replace(clock::now(), &core);
+        tokio::spawn(think(core, inputs, progress, facts, told.clone()));
         let (stop, stopped) = oneshot::channel();
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(handle.facts().clone()));
         let offered = ApiState::new(
             handle.clone(),
             Arc::new(FakeEngine::default()),
@@ -315,6 +325,43 @@ impl Manager {
 /// A core that has observed nothing yet.
 pub(crate) fn core() -> Core {
     core_of(Vec::new())
+}
+
+/// A core that was just asked to launch a container, with its actions.
+pub(crate) fn launched() -> (Core, Vec<Action>) {
+    let mut core = core();
+    let listed = Event::Answered(
+        CallKey::List("local".parse().expect("a name")),
+        Came::Listed(Ok(Vec::new())),
+    );
+    for event in [Event::Tick, Event::Observed(Observation::default()), listed] {
+        drop(core.handle(clock::now(), event));
+    }
+    let facts = ImageFacts {
+        pull: Some("web@sha256:00".to_owned()),
+        exposed: Vec::new(),
+        platforms: std::collections::BTreeSet::new(),
+    };
+    let request = Request::Launch(Box::new(launch("web")), facts);
+    let actions = core.handle(clock::now(), Event::Request(0, request));
+    (core, actions)
+}
+
+/// Effects on the fake engine, without clouds. Their keys are in this folder.
+pub(crate) fn effects(state: &Path) -> Effects {
+    let pki = Arc::new(Pki::open(&state.join("pki")).expect("an authority"));
+    let Gate { key, registry, .. } = gate(state, &pki);
+    Effects {
+        cluster: ClusterId::trusted("test"),
+        join: JoinConfig {
+            url: String::new(),
+            authority: String::new(),
+            key,
+        },
+        engine: Arc::new(FakeEngine::default()),
+        brokers: BTreeMap::new(),
+        registry,
+    }
 }
 
 /// A core with these records in its store.

@@ -1,6 +1,7 @@
-//! Access to the core from the API: requests in, replies and views out, progress as a stream.
+//! Access to the core from the API: requests in, replies and views out, progress as a stream, and
+//! the facts.
 
-use super::{Core, Event, Reply, Request, Ticket};
+use super::{Core, Event, Facts, Reply, Request, Ticket};
 use futures_util::{Stream, StreamExt};
 use micado_api::{ErrorBody, ErrorCode, Progress};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +29,7 @@ pub enum Input {
 pub struct Handle {
     inbox: mpsc::Sender<Input>,
     progress: broadcast::Sender<Progress>,
+    facts: Facts,
 }
 
 /// Steps were dropped.
@@ -47,10 +49,17 @@ impl Handle {
             Self {
                 inbox,
                 progress: progress.clone(),
+                facts: Facts::default(),
             },
             outbox,
             progress,
         )
+    }
+
+    /// The committed facts, which are read without the core.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// Sends a request; returns once its effect is durable.

@@ -1,7 +1,9 @@
 //! The control core (crate `micado-core`) and the loop around it that does the I/O.
 
+mod facts;
 mod handle;
 pub mod runtime;
 
+pub use facts::{Facts, Known};
 pub use handle::{Handle, Input, Missed, Read};
 pub use micado_core::control::*;

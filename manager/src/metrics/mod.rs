@@ -14,38 +14,27 @@ pub use micado_core::metrics::*;
 pub use refresh::Refresh;
 pub use rollup::Rollup;
 
-use crate::{
-    clock,
-    control::{Core, Handle},
-};
+use crate::{clock, control::Facts};
 use dirty::DirtyBuckets;
 use micado_api::{
-    ErrorBody, InstanceId,
+    InstanceId,
     agent::{ContainerEvent, SampleBatch, is_id},
 };
-use places::Places;
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
-use waiting::{Waiting, Watermark};
+use tokio::sync::watch;
+use waiting::{Told, Waiting, Watermark};
 
 /// Reason for which a batch or an event is refused.
 const NO_ROOM: &str = "no room for more figures and events until the store answers";
-/// Lower bound for the time between two queries of the core for placements.
-const LOOK: Duration = Duration::from_secs(1);
-
 /// Metrics and events of all agents that are still of use.
 #[derive(Debug)]
 pub struct Metrics {
+    facts: Facts,
+    /// Locked after the facts, if both are.
     inner: Mutex<Inner>,
-    /// Held during a query of the core for placements, so that concurrent callers share its result.
-    looking: tokio::sync::Mutex<Option<Look>>,
     /// Held while waiting points and events are recorded.
     recording: tokio::sync::Mutex<()>,
     /// Changes after every recording.
@@ -55,23 +44,13 @@ pub struct Metrics {
 #[derive(Debug, Default)]
 struct Inner {
     meter: Meter,
-    places: Places,
     waiting: Waiting,
     /// Last durable batch of each agent.
     recorded: HashMap<InstanceId, Watermark>,
     dirty: DirtyBuckets,
-    /// True if the last query of the core had no answer.
-    is_unanswered: bool,
     /// Runs of agents that were logged because of their machine's clock, and what is not kept
     /// because of it.
     doubted: HashMap<(InstanceId, &'static str), String>,
-}
-
-/// The last query of the core for placements.
-#[derive(Debug, Clone, Copy)]
-struct Look {
-    began: Instant,
-    answered: bool,
 }
 
 impl Inner {
@@ -87,18 +66,18 @@ impl Inner {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// Metrics of the instances and placements that are in the facts.
+    #[must_use]
+    pub fn new(facts: Facts) -> Self {
         Self {
+            facts,
             inner: Mutex::default(),
-            looking: tokio::sync::Mutex::default(),
             recording: tokio::sync::Mutex::default(),
             turn: watch::Sender::new(()),
         }
     }
-}
 
-impl Metrics {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,21 +88,14 @@ impl Metrics {
     ///
     /// # Errors
     /// A message, if there is no room until the store answers: the agent must keep the batch.
-    pub async fn take(
+    pub fn take(
         &self,
-        handle: &Handle,
         instance: &InstanceId,
         run: &str,
         mut batch: SampleBatch,
     ) -> Result<(), &'static str> {
-        let services: Vec<&str> = batch
-            .containers
-            .iter()
-            .filter_map(|it| it.service.as_deref())
-            .collect();
-        self.learn(handle, &services).await;
-        let (now, mut inner) = (clock::now(), self.inner());
-        inner.places.admit(instance, &mut batch.containers);
+        let (now, facts, mut inner) = (clock::now(), self.facts.read(), self.inner());
+        places::admit(&facts, instance, &mut batch.containers);
         if !inner.waiting.has_room(instance, &batch) {
             return Err(NO_ROOM);
         }
@@ -139,7 +111,7 @@ impl Metrics {
         };
         match doubt {
             None => {
-                let point = inner.places.renamed(point);
+                let point = places::renamed(&facts, point);
                 inner.waiting.push(point, watermark);
             }
             Some(off) => {
@@ -155,8 +127,8 @@ impl Metrics {
         Ok(())
     }
 
-    /// Takes in an event, which may be a repetition. Events of containers that are not placed on
-    /// this instance are dropped.
+    /// Takes in an event, which may be a repetition. Events of containers that are placed on
+    /// another instance are dropped.
     ///
     /// # Errors
     /// A message, if there is no room until the store answers: the agent must keep the event.
@@ -166,7 +138,7 @@ impl Metrics {
         run: &str,
         event: ContainerEvent,
     ) -> Result<(), &'static str> {
-        let mut inner = self.inner();
+        let (facts, mut inner) = (self.facts.read(), self.inner());
         if let Some(off) = skew::doubt_event(clock::now(), &event) {
             inner.doubt(
                 instance,
@@ -176,87 +148,39 @@ impl Metrics {
             );
             return Ok(());
         }
-        let is_swarms = is_id(&event.id)
-            && event
-                .service
-                .as_ref()
-                .is_some_and(|service| service.len() <= places::LONGEST_NAME);
-        if is_swarms && !inner.waiting.push_event((instance.clone(), event)) {
-            return Err(NO_ROOM);
-        }
-        Ok(())
-    }
-
-    /// Looks up the placement of an event's service while it still exists. Does not wait while
-    /// there is no core.
-    pub async fn learn_of(&self, handle: &Handle, service: Option<&str>) {
-        if !self.inner().is_unanswered {
-            self.learn(handle, service.as_slice()).await;
-        }
-    }
-
-    /// Looks up placements of these services. Placements are committed before services are created,
-    /// so a service unknown to the core is foreign, and is not looked up again before the next
-    /// refresh.
-    async fn learn(&self, handle: &Handle, services: &[&str]) {
-        let news = || !self.inner().places.has_heard_of(services);
-        if !news() {
-            return;
-        }
-        let came = Instant::now();
-        let mut looking = self.looking.lock().await;
-        // A query that began after this call answers it too. So no caller waits for more than two
-        // queries, however many agents report.
-        let mut look = looking.filter(|last| last.began >= came);
-        if look.is_none() && news() {
-            if let Some(last) = *looking {
-                sleep_until(last.began + LOOK).await;
-            }
-            let began = Instant::now();
-            *looking = Some(Look {
-                began,
-                answered: self.look(handle).await.is_ok(),
-            });
-            look = *looking;
-        }
-        if look.is_some_and(|look| look.answered) {
-            self.inner().places.note_strangers(services);
-        }
-    }
-
-    /// Queries the core for all placements, and drops removed instances.
-    async fn look(&self, handle: &Handle) -> Result<(), ErrorBody> {
-        let known: Vec<InstanceId> = {
-            let inner = self.inner();
-            inner
-                .waiting
-                .instances()
-                .chain(inner.recorded.keys())
-                .cloned()
-                .collect()
+        let Some(service) = event.service.as_deref().filter(|_| is_id(&event.id)) else {
+            return Ok(());
         };
-        let read = |core: &Core| {
-            (
-                core.placed_copies(),
-                known
-                    .into_iter()
-                    .filter(|it| !core.is_live(it))
-                    .collect::<Vec<_>>(),
-            )
+        let placed = facts.placed(service).cloned();
+        let is_others = placed
+            .as_ref()
+            .is_some_and(|placed| placed.instance != *instance);
+        if is_others || service.len() > places::LONGEST_NAME {
+            return Ok(());
+        }
+        let told = Told {
+            instance: instance.clone(),
+            event,
+            placed,
         };
-        let answer = handle.read(read).await;
-        let mut inner = self.inner();
-        inner.is_unanswered = answer.is_err();
-        let (copies, gone) = answer?;
-        let events_wait = inner.waiting.events().next().is_some();
-        inner.places.settle(clock::now(), copies, events_wait);
-        for instance in gone {
+        if inner.waiting.push_event(told) {
+            Ok(())
+        } else {
+            Err(NO_ROOM)
+        }
+    }
+
+    /// Drops instances that are not live any more. What waits of them is still recorded.
+    fn forget_ended(&self) {
+        let (facts, mut inner) = (self.facts.read(), self.inner());
+        let known = inner.waiting.instances().chain(inner.recorded.keys());
+        let ended = known.filter(|instance| !facts.is_live(instance)).cloned();
+        for instance in ended.collect::<Vec<_>>() {
             inner.meter.forget(&instance);
             inner.waiting.forget(&instance);
             inner.recorded.remove(&instance);
             inner.doubted.retain(|(of, _), _| *of != instance);
         }
-        Ok(())
     }
 
     /// Sequence up to which the agent's batches of this run are durable.

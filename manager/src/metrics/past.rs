@@ -1,6 +1,6 @@
 //! Queries of the past: points and events in the store, and those that wait to be recorded.
 
-use super::{EventRecord, History, Metrics, Point, Recall, RecallEvents};
+use super::{EventRecord, History, Metrics, Point, Recall, RecallEvents, waiting::Told};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 
@@ -41,10 +41,7 @@ impl Metrics {
     ) -> Result<Vec<EventRecord>, StoreError> {
         let waiting: Vec<EventRecord> = {
             let inner = self.inner();
-            let told = inner
-                .waiting
-                .events()
-                .filter_map(|(instance, event)| inner.places.happening(instance, event));
+            let told = inner.waiting.events().filter_map(Told::record);
             told.filter(|it| wanted.wants(it)).collect()
         };
         let kept = history.recall_events(wanted).await?;

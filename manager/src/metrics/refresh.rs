@@ -1,19 +1,26 @@
 //! The refresh: at each tick, records the agents' points and events and then acknowledges them,
 //! reports containers' use to the core, and updates the collections for people.
 
-use super::{EventRecord, History, Metrics, Order, Point, RecallEvents};
+use super::{
+    EventRecord, History, Metrics, Order, Placed, Point, RecallEvents,
+    waiting::{Due, Told},
+};
 use crate::{
     clock,
-    control::{Event, Handle},
+    control::{Handle, Request},
     store::{MongoStore, StoreError},
 };
-use micado_api::agent::ContainerHappening;
-use std::{sync::Arc, time::Duration};
+use micado_api::{
+    InstanceId,
+    agent::{ContainerEvent, ContainerHappening},
+};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 
 /// Upper bound for points or events in one call of the store.
 const PIECE: usize = 2000;
-/// Number of the latest events that are read for placements before the start of the manager.
+/// Number of the latest events that are read for placements that the facts do not know: some
+/// megabytes, at most once a turn, however many agents report foreign services.
 const REMEMBERED: usize = 10_000;
 /// Time-out of the last recording, at the end of the manager.
 const LAST: Duration = Duration::from_secs(10);
@@ -39,17 +46,12 @@ impl Refresh {
     pub(super) async fn turn(&self, outage: &mut Outage) {
         let recorded = self.record().await;
         outage.tell(&recorded);
-        self.metrics.inner().places.forget_strangers();
-        // While the store does not answer there is no core either, and the runtime logs that.
-        if self.metrics.look(&self.handle).await.is_err() {
-            return;
-        }
+        self.metrics.forget_ended();
         let used = self.metrics.inner().meter.used();
         if !used.is_empty() {
-            self.handle.tell(Event::Used(used.clone())).await;
-            // Events have no reply. A read returns only after the core has handled the event and
-            // committed the result.
-            if self.handle.read(|_| ()).await.is_err() {
+            let learn = Request::Learn(used.clone());
+            // While the store does not answer there is no core either, and the runtime logs that.
+            if self.handle.request(learn).await.is_err() {
                 return self.metrics.inner().meter.give_back(used);
             }
         }
@@ -62,7 +64,11 @@ impl Refresh {
 
     /// Records what waits when the manager stops: agents may not be there to resend it.
     pub async fn end(&self) {
-        match timeout(LAST, self.record()).await {
+        let keep = async {
+            let _one_at_a_time = self.metrics.recording.lock().await;
+            self.keep(&self.due()).await
+        };
+        match timeout(LAST, keep).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "what machines told last could not be recorded; agents that are still there tell it to the next manager")
@@ -76,15 +82,40 @@ impl Refresh {
         }
     }
 
-    /// Records all waiting events and points, and acknowledges them once all are durable.
+    /// Records all waiting events and points, and acknowledges them once all are durable: in the
+    /// history, and the ends of containers in their records too.
     pub(crate) async fn record(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.metrics.recording.lock().await;
-        let due = self.metrics.inner().waiting.due();
-        self.record_events(due.events).await?;
-        self.record_points(due.points).await?;
-        self.metrics.inner().recorded.extend(due.watermarks);
+        let due = self.due();
+        self.keep(&due).await?;
+        self.report_ends(due.events).await?;
+        let mut inner = self.metrics.inner();
+        inner.waiting.release_events(due.events);
+        inner.recorded.extend(due.watermarks);
+        drop(inner);
         self.metrics.turn.send_replace(());
         Ok(())
+    }
+
+    fn due(&self) -> Due {
+        self.metrics.inner().waiting.due()
+    }
+
+    /// Writes waiting events and points to the history. The events go on waiting.
+    async fn keep(&self, due: &Due) -> Result<(), StoreError> {
+        self.find_placements(due.events).await?;
+        let mut done = 0;
+        while done < due.events {
+            let count = PIECE.min(due.events - done);
+            let piece: Vec<EventRecord> = {
+                let inner = self.metrics.inner();
+                let events = inner.waiting.events().skip(done).take(count);
+                events.filter_map(Told::record).collect()
+            };
+            self.history.record_events(&piece).await?;
+            done += count;
+        }
+        self.record_points(due.points).await
     }
 
     async fn record_points(&self, mut due: usize) -> Result<(), StoreError> {
@@ -106,70 +137,64 @@ impl Refresh {
         Ok(())
     }
 
-    /// Looks up the placements of waiting events. Placements are committed before containers are
-    /// created, so a container unknown to both the core and the recorded events is foreign.
-    async fn look_up(&self) -> Result<(), StoreError> {
-        let looked = self.metrics.look(&self.handle).await;
-        let is_unknown = {
-            let inner = self.metrics.inner();
-            let services: Vec<&str> = inner
-                .waiting
-                .events()
-                .filter_map(|(_, event)| event.service.as_deref())
-                .collect();
-            // A core that has stopped returns nothing, but earlier answers may suffice.
-            if !inner.places.has_heard_of(&services) {
-                looked.map_err(|error| StoreError::Failed(error.message))?;
-            }
-            inner
-                .waiting
-                .events()
-                .any(|(instance, event)| inner.places.happening(instance, event).is_none())
-        };
-        if is_unknown && !self.metrics.inner().places.has_memory() {
-            let latest = self
-                .history
-                .recall_events(&RecallEvents::any(Order::NewestFirst, REMEMBERED))
-                .await?;
-            self.metrics.inner().places.remember(latest);
-        }
-        Ok(())
-    }
-
-    async fn record_events(&self, mut due: usize) -> Result<(), StoreError> {
-        if due > 0 {
-            self.look_up().await?;
-        }
-        while due > 0 {
-            let count = due.min(PIECE);
-            let piece: Vec<EventRecord> = {
-                let inner = self.metrics.inner();
-                inner
-                    .waiting
-                    .events()
-                    .take(count)
-                    .filter_map(|(instance, event)| inner.places.happening(instance, event))
-                    .collect()
-            };
-            self.history.record_events(&piece).await?;
-            self.metrics.inner().waiting.release_events(count);
-            due -= count;
-            self.tell_kills(piece).await;
-        }
-        Ok(())
-    }
-
-    /// Reports OOM kills to the core again, because there may have been no core when the agent
-    /// reported them. A core that is made later reads them from the store.
-    async fn tell_kills(&self, events: Vec<EventRecord>) {
-        for it in events
-            .iter()
-            .filter(|it| matches!(it.what, ContainerHappening::Died { oom: true, .. }))
+    /// Looks up, in recorded events, the placements that the facts did not know: those of
+    /// containers that ended long ago or before the start of this manager. A container in neither
+    /// is foreign, and its events are dropped.
+    async fn find_placements(&self, due: usize) -> Result<(), StoreError> {
+        let is_unknown = |told: &Told| told.placed.is_none();
+        if !self
+            .metrics
+            .inner()
+            .waiting
+            .events()
+            .take(due)
+            .any(is_unknown)
         {
-            self.handle
-                .tell(Event::Happened(it.placed.instance.clone(), it.event()))
-                .await;
+            return Ok(());
         }
+        let latest = RecallEvents::any(Order::NewestFirst, REMEMBERED);
+        let mut known: HashMap<String, Arc<Placed>> = HashMap::new();
+        for record in self.history.recall_events(&latest).await? {
+            let service = record.placed.swarm_service.clone();
+            known
+                .entry(service)
+                .or_insert_with(|| Arc::new(record.placed));
+        }
+        let mut inner = self.metrics.inner();
+        let events = inner.waiting.events_mut().take(due);
+        for told in events.filter(|told| told.placed.is_none()) {
+            let service = told.event.service.as_ref();
+            let placed = service.and_then(|service| known.get(service));
+            told.placed = placed
+                .filter(|placed| placed.instance == told.instance)
+                .cloned();
+        }
+        Ok(())
+    }
+
+    /// Reports the last end of each container to the core, and returns once its record is durable.
+    /// The core was told when the agent reported it, but there may have been none.
+    async fn report_ends(&self, due: usize) -> Result<(), StoreError> {
+        let mut ends: HashMap<String, (InstanceId, ContainerEvent)> = HashMap::new();
+        for told in self.metrics.inner().waiting.events().take(due) {
+            let is_end = matches!(told.event.what, ContainerHappening::Died { .. });
+            let Some(placed) = told.placed.as_ref().filter(|_| is_end) else {
+                continue;
+            };
+            let last = ends.get(&placed.swarm_service);
+            if last.is_none_or(|(_, last)| last.at <= told.event.at) {
+                let end = (told.instance.clone(), told.event.clone());
+                ends.insert(placed.swarm_service.clone(), end);
+            }
+        }
+        if ends.is_empty() {
+            return Ok(());
+        }
+        let report = Request::Happened(ends.into_values().collect());
+        let reported = self.handle.request(report).await;
+        reported
+            .map(drop)
+            .map_err(|error| StoreError::Failed(error.message))
     }
 
     async fn show(&self, store: &MongoStore) -> Result<(), StoreError> {

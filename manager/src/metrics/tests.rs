@@ -2,9 +2,12 @@
 //! core behind it.
 
 use super::*;
-use crate::{control::Input, store::StoreError};
+use crate::{
+    control::{Handle, Input},
+    store::StoreError,
+};
 use micado_api::{
-    ContainerName, ErrorCode, ServiceName, Tag, Timestamp,
+    ContainerName, ErrorBody, ErrorCode, ServiceName, Tag, Timestamp,
     agent::{ContainerHappening, ContainerSample, MachineSample},
 };
 use std::{
@@ -159,29 +162,28 @@ pub(crate) fn happening(
     }
 }
 
-/// A handle to a fake core without placements, and the number of its reads. After the first event,
-/// it does not answer any more.
-fn handle() -> (Handle, Arc<AtomicU32>) {
+/// A handle to a core that answers reads and refuses requests.
+fn handle() -> Handle {
     let (handle, mut inputs, _) = Handle::new();
-    let (core, asked) = (crate::api::tests::core(), Arc::new(AtomicU32::new(0)));
-    let count = asked.clone();
+    let core = crate::api::tests::core();
     tokio::spawn(async move {
-        let mut silent = false;
         while let Some(input) = inputs.recv().await {
             match input {
-                Input::Read(read) if silent => read(Err(ErrorBody::new(
-                    ErrorCode::Unavailable,
-                    "it does not answer",
-                ))),
-                Input::Read(read) => {
-                    count.fetch_add(1, Ordering::SeqCst);
-                    read(Ok(&core));
+                Input::Read(read) => read(Ok(&core)),
+                Input::Request(_, _, answer) => {
+                    let refusal = ErrorBody::new(ErrorCode::Unavailable, "it does not answer");
+                    drop(answer.send(Err(refusal)));
                 }
-                _ => silent = true,
+                Input::Tell(_) => {}
             }
         }
     });
-    (handle, asked)
+    handle
+}
+
+/// Metrics without any placement.
+fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::new(Facts::default()))
 }
 
 fn batch(sequence: u64, services: &[String]) -> SampleBatch {
@@ -202,47 +204,12 @@ fn batch(sequence: u64, services: &[String]) -> SampleBatch {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn agents_that_invent_names_cost_the_core_one_look_a_second() {
-    let (metrics, (handle, asked)) = (Arc::new(Metrics::default()), handle());
-    let began = Instant::now();
-    let liar = |n: u64| {
-        let (metrics, handle) = (metrics.clone(), handle.clone());
-        tokio::spawn(async move {
-            for sequence in 1..=20 {
-                let instance = InstanceId::trusted(format!("i{n}"));
-                metrics
-                    .take(
-                        &handle,
-                        &instance,
-                        "a",
-                        batch(sequence, &[format!("c-{n}-{sequence}")]),
-                    )
-                    .await
-                    .expect("there is room");
-            }
-        })
-    };
-    for liar in [1, 2, 3].map(liar) {
-        liar.await.expect("no panic");
-    }
-    let (looks, took) = (asked.load(Ordering::SeqCst), began.elapsed());
-    assert!(
-        (1..=u32::try_from(took.as_secs()).expect("little") + 1).contains(&looks),
-        "{looks} looks in {took:?}"
-    );
-    assert!(
-        took <= LOOK * 2 * 20,
-        "each batch waited for two looks at most: {took:?}"
-    );
-}
-
 #[tokio::test]
 async fn what_the_core_could_not_be_told_is_told_the_next_time() {
-    let (metrics, (handle, _)) = (Arc::new(Metrics::default()), handle());
+    let metrics = metrics();
     let refresh = Refresh {
         metrics: metrics.clone(),
-        handle,
+        handle: handle(),
         history: Arc::new(Kept::default()),
         shown: None,
     };
@@ -259,7 +226,7 @@ async fn what_the_core_could_not_be_told_is_told_the_next_time() {
             .meter
             .used()
             .iter()
-            .map(|it| it.service.as_str())
+            .map(|it| &*it.service)
             .collect::<Vec<_>>(),
         ["c-web"]
     );
@@ -268,10 +235,10 @@ async fn what_the_core_could_not_be_told_is_told_the_next_time() {
 #[tokio::test]
 async fn what_cannot_be_read_is_left_out_and_the_rest_is_rolled_up() {
     const MINUTE: u64 = 60_000;
-    let (metrics, history) = (Arc::new(Metrics::default()), Arc::new(Kept::default()));
+    let (metrics, history) = (metrics(), Arc::new(Kept::default()));
     let rollup = Rollup {
         metrics: metrics.clone(),
-        handle: handle().0,
+        handle: handle(),
         history: history.clone(),
     };
     let all: Vec<Point> = (0..4)
@@ -304,8 +271,8 @@ async fn old_points_go_whether_figures_can_be_rolled_up_or_not_and_later_if_the_
     const HOUR: u64 = 3_600_000;
     let history = Arc::new(Kept::default());
     let rollup = Rollup {
-        metrics: Arc::new(Metrics::default()),
-        handle: handle().0,
+        metrics: metrics(),
+        handle: handle(),
         history: history.clone(),
     };
     history.record(&[sample("i1", 1)]).await.expect("kept");
@@ -327,10 +294,10 @@ async fn old_points_go_whether_figures_can_be_rolled_up_or_not_and_later_if_the_
 #[tokio::test]
 async fn what_is_recorded_is_rolled_up_once_its_time_is_over() {
     const MINUTE: u64 = 60_000;
-    let (metrics, history) = (Arc::new(Metrics::default()), Arc::new(Kept::default()));
+    let (metrics, history) = (metrics(), Arc::new(Kept::default()));
     let rollup = Rollup {
         metrics: metrics.clone(),
-        handle: handle().0,
+        handle: handle(),
         history: history.clone(),
     };
     // Twenty minutes of two machines; the second reports nothing in its second minute.

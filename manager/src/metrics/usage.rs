@@ -3,8 +3,7 @@
 use super::{Inner, Metrics};
 use crate::clock;
 use micado_api::{
-    ContainerName, ContainerUsage, ContainerView, InstanceState, InstanceView, ServiceView, Tag,
-    Timestamp,
+    ContainerUsage, ContainerView, InstanceState, InstanceView, ServiceView, Tag, Timestamp,
 };
 
 impl Metrics {
@@ -18,10 +17,10 @@ impl Metrics {
 
     /// Adds the use of each container.
     pub fn measure_containers(&self, views: &mut [ContainerView]) {
-        let (inner, now) = (self.inner(), clock::now());
+        let (facts, inner, now) = (self.facts.read(), self.inner(), clock::now());
         views
             .iter_mut()
-            .for_each(|it| it.usage = inner.container(now, &it.name));
+            .for_each(|view| view.usage = inner.container(now, facts.services_of(&view.name)));
     }
 
     /// Adds the use of each service's containers.
@@ -47,11 +46,10 @@ impl Metrics {
 }
 
 impl Inner {
-    /// Use of a container. During a move it has two copies, and the one that was measured last
-    /// counts.
-    fn container(&self, now: Timestamp, name: &ContainerName) -> Option<ContainerUsage> {
-        self.places
-            .of(name)
+    /// Use of the container of these Swarm services. During a move it has two copies, and the one
+    /// that was measured last counts.
+    fn container(&self, now: Timestamp, services: &[String]) -> Option<ContainerUsage> {
+        services
             .iter()
             .filter_map(|service| self.meter.container(now, service))
             .max_by_key(|it| it.at)

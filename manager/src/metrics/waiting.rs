@@ -1,12 +1,15 @@
 //! Bounded queue of points and events to be recorded, and the position of each agent's batches in
 //! it.
 
-use super::{ContainerPoint, Point};
+use super::{ContainerPoint, EventRecord, Placed, Point};
 use micado_api::{
     InstanceId, Timestamp,
     agent::{ContainerEvent, SampleBatch},
 };
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
 /// Upper bound for the whole queue, in bytes: five minutes of a hundred machines with ten
 /// containers each.
@@ -21,20 +24,35 @@ pub(super) struct Watermark {
     pub(super) sequence: u64,
 }
 
-/// An event and the instance that reported it. Its placement is checked when it is recorded,
-/// because before there may be no core.
-pub(super) type Told = (InstanceId, ContainerEvent);
+/// An event and the instance that reported it.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    pub(super) instance: InstanceId,
+    pub(super) event: ContainerEvent,
+    /// Placement of its container, on that instance. `None` if the facts did not know it: then it
+    /// is looked up in the history when the event is recorded.
+    pub(super) placed: Option<Arc<Placed>>,
+}
 
-/// Identity of an event, matching that of an [`EventRecord`](super::EventRecord).
+/// Identity of an event, matching that of an [`EventRecord`].
 type Identity = (InstanceId, Timestamp, String, &'static str);
 
-fn identity((instance, event): &Told) -> Identity {
-    (
-        instance.clone(),
-        event.at,
-        event.id.clone(),
-        event.what.word(),
-    )
+impl Told {
+    fn identity(&self) -> Identity {
+        let event = &self.event;
+        (
+            self.instance.clone(),
+            event.at,
+            event.id.clone(),
+            event.what.word(),
+        )
+    }
+
+    /// The record of the event; `None` without a placement.
+    pub(super) fn record(&self) -> Option<EventRecord> {
+        let placed = self.placed.as_ref()?;
+        Some(EventRecord::new(Placed::clone(placed), &self.event))
+    }
 }
 
 /// Points and events, oldest first. They stay until they are recorded.
@@ -86,13 +104,13 @@ impl Waiting {
 
     /// Adds an event, unless it waits already; false if there is no room for it.
     pub(super) fn push_event(&mut self, told: Told) -> bool {
-        let (identity, size) = (identity(&told), size_of_event(&told));
+        let (identity, size) = (told.identity(), size_of_event(&told));
         if self.known.contains(&identity) {
             return true;
         }
-        let fits = self.has_room_for(&told.0, size);
+        let fits = self.has_room_for(&told.instance, size);
         if fits {
-            self.hold(&told.0, size);
+            self.hold(&told.instance, size);
             self.known.insert(identity);
             self.events.push_back(told);
         }
@@ -130,6 +148,11 @@ impl Waiting {
         self.events.iter()
     }
 
+    /// Events, oldest first, to add placements to.
+    pub(super) fn events_mut(&mut self) -> impl Iterator<Item = &mut Told> {
+        self.events.iter_mut()
+    }
+
     /// Removes this many of the oldest points after their recording.
     pub(super) fn release_points(&mut self, count: usize) {
         for point in self.points.drain(..count).collect::<Vec<_>>() {
@@ -140,8 +163,8 @@ impl Waiting {
     /// Removes this many of the oldest events after their recording.
     pub(super) fn release_events(&mut self, count: usize) {
         for told in self.events.drain(..count).collect::<Vec<_>>() {
-            self.known.remove(&identity(&told));
-            self.let_go(&told.0, size_of_event(&told));
+            self.known.remove(&told.identity());
+            self.let_go(&told.instance, size_of_event(&told));
         }
     }
 
@@ -171,7 +194,10 @@ impl Waiting {
 }
 
 /// Approximate memory of an event and its identity.
-fn size_of_event((instance, event): &Told) -> usize {
+fn size_of_event(told: &Told) -> usize {
+    let Told {
+        instance, event, ..
+    } = told;
     let twice = instance.as_str().len() + event.id.len();
     size_of::<Told>()
         + size_of::<Identity>()
@@ -219,7 +245,11 @@ mod tests {
             at: Timestamp(1),
             what: ContainerHappening::Started,
         };
-        (InstanceId::trusted(instance), event)
+        Told {
+            instance: InstanceId::trusted(instance),
+            event,
+            placed: None,
+        }
     }
 
     #[test]
@@ -261,13 +291,9 @@ mod tests {
     fn what_is_told_again_waits_once() {
         let mut waiting = Waiting::default();
         let at = |n| {
-            (
-                InstanceId::trusted("i1"),
-                ContainerEvent {
-                    at: Timestamp(n),
-                    ..told("i1", 10).1
-                },
-            )
+            let mut told = told("i1", 10);
+            told.event.at = Timestamp(n);
+            told
         };
         for _ in 0..3 {
             assert!(

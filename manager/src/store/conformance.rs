@@ -8,8 +8,8 @@ pub use history::*;
 
 use super::{Change, Contents, Key, Kind, Record, Store, StoreError};
 use crate::model::{
-    Container, Copy, Decision, Desired, Image, Instance, Learned, Outcome, Phase, Service, Setting,
-    SpecVersion, Trade, Window,
+    Container, Copy, Decision, Desired, End, Image, Instance, Learned, Outcome, Phase, Service,
+    Setting, SpecVersion, Trade, Window,
 };
 use micado_api::{
     CloudName, ContainerName, Critical, FlavourName, InstanceId, InstanceState, Location,
@@ -474,6 +474,11 @@ fn copy(generation: u32, instance: &str, phase: Phase) -> Copy {
         spec: generation,
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         phase,
+        last_end: Some(End {
+            exit_code: 137,
+            oom: true,
+            at: Timestamp(9),
+        }),
     }
 }
 

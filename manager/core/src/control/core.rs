@@ -158,7 +158,6 @@ impl Core {
                 let reply = self.request(request);
                 self.replies.push((ticket, reply));
             }
-            Event::Used(used) => self.learn(&used),
             Event::Happened(instance, event) => self.happened(&instance, event),
             Event::Agent {
                 instance,

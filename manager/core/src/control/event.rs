@@ -31,8 +31,6 @@ pub enum Event {
     Blind(String),
     /// A request of a caller.
     Request(Ticket, Request),
-    /// Resources that containers used since the last such event.
-    Used(Vec<Used>),
     /// An event of a container, reported by the agent of this instance. Reports may be repeated.
     Happened(InstanceId, ContainerEvent),
     /// Connection or disconnection of an agent.
@@ -84,6 +82,10 @@ pub enum Request {
         /// Hash of the machine's own public key.
         key: String,
     },
+    /// Learn from the resources that containers used since the last such request.
+    Learn(Vec<Used>),
+    /// Record events of containers, as [`Event::Happened`]: the reply comes once they are durable.
+    Happened(Vec<(InstanceId, ContainerEvent)>),
 }
 
 /// Reply to a request, once its effect is durable.
@@ -97,6 +99,8 @@ pub enum Reply {
     Image(Box<ImageView>),
     /// The machine may receive the worker token and a signed certificate.
     MayJoin,
+    /// The reported facts are recorded.
+    Recorded,
 }
 
 /// A call to the outside. At most one with the same [`CallKey`] is in flight.

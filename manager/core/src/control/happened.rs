@@ -1,8 +1,11 @@
 //! Events of containers that node agents report, a moment before the Swarm shows them: each is a
-//! reason to observe, and identifies an OOM kill.
+//! reason to observe, and an end is recorded with its copy.
 
 use super::{Core, dirty::Subject, owner::Known, owner::Owner};
-use crate::engine::SwarmTask;
+use crate::{
+    engine::SwarmTask,
+    model::{Copy, End},
+};
 use micado_api::{
     InstanceId, Timestamp,
     agent::{ContainerEvent, ContainerHappening},
@@ -21,31 +24,17 @@ const EVENTS: usize = 16;
 /// Reports of agents.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reports {
-    pub(super) of: HashMap<String, Report>,
+    /// Latest events of each Swarm service.
+    pub(super) of: HashMap<String, VecDeque<ContainerEvent>>,
     /// Swarm services to poll, until when, and their tasks at the time of the report.
     awaited: BTreeMap<String, (Timestamp, Vec<SwarmTask>)>,
     changed: bool,
-}
-
-/// Reports about the containers of one Swarm service.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Report {
-    events: VecDeque<ContainerEvent>,
-    /// Time of the last end, and its exit code if it was an OOM kill.
-    ended: Option<(Timestamp, Option<i64>)>,
 }
 
 impl Owner for Reports {
     fn prune(&mut self, known: &Known<'_>) {
         self.of
             .retain(|name, _| known.ledger.index.by_swarm_name(name).is_some());
-    }
-}
-
-impl Report {
-    /// Exit code of the last end, if it was an OOM kill.
-    fn killed(&self) -> Option<i64> {
-        self.ended.and_then(|(_, killed)| killed)
     }
 }
 
@@ -73,28 +62,29 @@ impl Core {
         let Some(container) = index.by_swarm_name(&name).cloned() else {
             return;
         };
-        let placed = self.ledger.container(&container).is_some_and(|container| {
-            let mut copies = container.copies.iter();
-            copies.any(|copy| copy.swarm_name == name && copy.instance == *instance)
-        });
-        if !placed {
+        let is_its = |copy: &Copy| copy.swarm_name == name && copy.instance == *instance;
+        let record = self.ledger.container(&container);
+        if !record.is_some_and(|record| record.copies.iter().any(is_its)) {
             return;
         }
-        let report = self.reports.of.entry(name.clone()).or_default();
-        if report.events.contains(&event) {
+        let events = self.reports.of.entry(name.clone()).or_default();
+        if events.contains(&event) {
             return;
         }
-        // A repeated or restored event may arrive after a later one. A clock that is ahead must not
-        // postpone it.
-        let at = event.at.min(self.now);
-        if let ContainerHappening::Died { exit_code, oom } = event.what
-            && report.ended.is_none_or(|(last, _)| last <= at)
-        {
-            report.ended = Some((at, oom.then_some(exit_code)));
+        if let ContainerHappening::Died { exit_code, oom } = event.what {
+            // A clock that is ahead must not hide later ends.
+            let at = event.at.min(self.now);
+            let end = End { exit_code, oom, at };
+            self.ledger.edit_container(&container, |record| {
+                let mut copies = record.copies.iter_mut();
+                if let Some(copy) = copies.find(|copy| is_its(copy)) {
+                    copy.ended(end);
+                }
+            });
         }
-        report.events.push_back(event);
-        if report.events.len() > EVENTS {
-            report.events.pop_front();
+        events.push_back(event);
+        if events.len() > EVENTS {
+            events.pop_front();
         }
         let observed = self.observed.as_ref();
         let tasks = observed.map_or(&[][..], |observed| observed.tasks_of(&name));
@@ -122,11 +112,5 @@ impl Core {
         let next = self.reports.awaited.values().map(|(until, _)| *until).min();
         self.visit(Subject::Awaited);
         next.into_iter().for_each(|at| self.wake(at));
-    }
-
-    /// Returns true if the end of a Swarm service's container with this code was an OOM kill.
-    pub(super) fn was_killed(&self, swarm_name: &str, exit_code: Option<i64>) -> bool {
-        let report = self.reports.of.get(swarm_name);
-        exit_code.is_some() && report.and_then(Report::killed) == exit_code
     }
 }

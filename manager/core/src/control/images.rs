@@ -54,14 +54,14 @@ impl Core {
         // By address of the build: there is one of each.
         let mut sums: HashMap<*const Build, (Arc<Build>, Seen)> = HashMap::new();
         for used in used {
-            if !self.ledger.index.gauges.contains_key(&used.service) {
+            if !self.ledger.index.gauges.contains_key(&*used.service) {
                 let Some(gauge) = self.gauge(&used.service) else {
                     continue;
                 };
                 let gauges = &mut self.ledger.index.gauges;
-                gauges.insert(used.service.clone(), gauge);
+                gauges.insert(used.service.to_string(), gauge);
             }
-            let gauge = &self.ledger.index.gauges[&used.service];
+            let gauge = &self.ledger.index.gauges[&*used.service];
             let sum = sums.entry(Arc::as_ptr(&gauge.build));
             let (_, seen) = sum.or_insert_with(|| (gauge.build.clone(), Seen::default()));
             seen.add(used, gauge.limit);

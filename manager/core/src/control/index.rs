@@ -9,7 +9,6 @@ use micado_api::{
     PricePerHour, Resources, ServiceName, Tag, Timestamp,
 };
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -59,7 +58,7 @@ pub(super) struct Index {
     live: BTreeSet<InstanceId>,
     price: u64,
     /// Number below which all tags are taken.
-    tag_hint: RefCell<BTreeMap<Location, u32>>,
+    tag_hint: BTreeMap<Location, u32>,
 }
 
 fn put<K: Ord + Clone, V: Ord>(map: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: V) {
@@ -148,7 +147,7 @@ impl Index {
                 self.ended.remove(&(old.state_since, id.clone()));
             }
             if new.is_none() {
-                self.tag_hint.borrow_mut().clear();
+                self.tag_hint.clear();
             }
         }
         let Some(new) = new else { return };
@@ -260,9 +259,8 @@ impl Index {
     }
 
     /// First tag that no record has: `application01` and so on.
-    pub(super) fn fresh_tag(&self, location: &Location) -> Tag {
-        let mut hints = self.tag_hint.borrow_mut();
-        let number = hints.entry(location.clone()).or_insert(1);
+    pub(super) fn fresh_tag(&mut self, location: &Location) -> Tag {
+        let number = self.tag_hint.entry(location.clone()).or_insert(1);
         loop {
             let tag = format!("{location}{number:02}");
             if !self.by_tag.contains_key(tag.as_str()) {

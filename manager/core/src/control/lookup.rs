@@ -113,13 +113,29 @@ impl Core {
     /// Every copy of a container that has not ended, in the terms of node agents.
     #[must_use]
     pub fn placed_copies(&self) -> Vec<Placed> {
-        let copies = self.ledger.containers().values().flat_map(|container| {
-            let copies = container.copies.iter().filter(|copy| copy.takes_room());
-            copies.map(move |copy| (container, copy))
-        });
-        copies
-            .map(|(container, copy)| self.placed_copy(container, copy))
+        let containers = self.ledger.containers().values();
+        containers
+            .flat_map(|container| self.placed_copies_of(container))
             .collect()
+    }
+
+    /// Copies of this container that have not ended, in the terms of node agents.
+    #[must_use]
+    pub fn placements(&self, name: &ContainerName) -> Vec<Placed> {
+        let container = self.ledger.container(name).into_iter();
+        container
+            .flat_map(|container| self.placed_copies_of(container))
+            .collect()
+    }
+
+    /// Containers with a copy on an instance, ended ones included.
+    pub fn containers_on(&self, instance: &InstanceId) -> impl Iterator<Item = &ContainerName> {
+        self.ledger.index.on(instance)
+    }
+
+    fn placed_copies_of(&self, container: &Container) -> impl Iterator<Item = Placed> {
+        let copies = container.copies.iter().filter(|copy| copy.takes_room());
+        copies.map(|copy| self.placed_copy(container, copy))
     }
 
     fn placed_copy(&self, container: &Container, copy: &Copy) -> Placed {

@@ -386,6 +386,7 @@ impl Core {
             spec: service.version,
             reservation: service.spec.reservation,
             phase: Phase::Starting,
+            last_end: None,
         };
         self.ledger.edit_container(name, |container| {
             container.next_generation += 1;

@@ -21,6 +21,16 @@ impl Core {
             Request::Stop { tag, force } => self.stop(&tag, force),
             Request::SetImage { image, critical } => self.set_image(image, critical),
             Request::Join { instance, key } => self.trade(&instance, key),
+            Request::Learn(used) => {
+                self.learn(&used);
+                Ok(Reply::Recorded)
+            }
+            Request::Happened(events) => {
+                for (instance, event) in events {
+                    self.happened(&instance, event);
+                }
+                Ok(Reply::Recorded)
+            }
         }
     }
 

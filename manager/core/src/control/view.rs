@@ -298,8 +298,7 @@ impl Core {
                 .filter(|code| *code != 0)
                 .map(|code| format!("exit code {code}"));
             let memory = copy.reservation.memory;
-            let killed = self.was_killed(swarm_name, failed.exit_code);
-            let killed = killed.then(|| {
+            let killed = copy.was_oom_killed(failed.exit_code).then(|| {
                 format!("OOM-killed (its limit is {memory}): launch it with more --memory")
             });
             let words = [code, killed.or_else(|| failed.message.clone())]
@@ -434,10 +433,15 @@ impl Core {
         self.journal.lines(subject)
     }
 
-    /// Whether there is such an instance, and it has not been given back.
+    /// Returns true if this instance may have a machine.
     #[must_use]
     pub fn is_live(&self, id: &InstanceId) -> bool {
         self.ledger.instance(id).is_some_and(Instance::is_live)
+    }
+
+    /// Instances that may have a machine.
+    pub fn live_instances(&self) -> impl Iterator<Item = &InstanceId> {
+        self.ledger.index.live().iter()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::model::{Image, Learned, Window};
 use micado_api::{Critical, ImageView, MemoryBytes, NanoCpus, Resources, Timestamp};
+use std::sync::Arc;
 
 /// Lower bound for the time that containers of a digest were measured, all together, before its
 /// footprint is offered; in milliseconds.
@@ -24,7 +25,7 @@ const MOST: u64 = 1 << 50;
 /// Resources that the container of a Swarm service used over some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Used {
-    pub service: String,
+    pub service: Arc<str>,
     /// Measured time, in milliseconds.
     pub measured_ms: u64,
     /// Peak of memory.

@@ -10,7 +10,10 @@ mod watched;
 use super::{Point, Used};
 use micado_api::{ContainerUsage, InstanceId, MachineUsage, Timestamp, agent::SampleBatch};
 use runs::Order;
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 use watched::Watched;
 
 /// Latest measurements of all agents. Its size is bounded by the instances that were not forgotten,
@@ -20,7 +23,7 @@ pub struct Meter {
     machines: HashMap<InstanceId, Watched>,
     /// Instance that measured the container of each Swarm service last.
     places: HashMap<String, InstanceId>,
-    used: BTreeMap<String, Used>,
+    used: BTreeMap<Arc<str>, Used>,
 }
 
 impl Meter {

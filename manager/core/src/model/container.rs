@@ -29,6 +29,18 @@ pub struct Copy {
     /// Resources promised to it on its machine.
     pub reservation: Resources,
     pub phase: Phase,
+    /// End of its last run, if its machine's agent reported one.
+    pub last_end: Option<End>,
+}
+
+/// End of one run of a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    pub exit_code: i64,
+    /// It was an OOM kill.
+    pub oom: bool,
+    /// Time by the machine's clock, or the report's if that is earlier.
+    pub at: Timestamp,
 }
 
 /// Phase of a copy. Its resources, ports and volumes are taken until it has ended.
@@ -59,6 +71,20 @@ impl Copy {
     #[must_use]
     pub fn takes_room(&self) -> bool {
         self.phase != Phase::Ended
+    }
+
+    /// Records an end, unless a later one is known: reports may come late and again.
+    pub fn ended(&mut self, end: End) {
+        if self.last_end.as_ref().is_none_or(|last| last.at <= end.at) {
+            self.last_end = Some(end);
+        }
+    }
+
+    /// Returns true if its last run ended with this code and was an OOM kill.
+    #[must_use]
+    pub fn was_oom_killed(&self, exit_code: Option<i64>) -> bool {
+        let last = self.last_end.as_ref();
+        last.is_some_and(|end| end.oom && Some(end.exit_code) == exit_code)
     }
 }
 

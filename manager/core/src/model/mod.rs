@@ -6,7 +6,7 @@ mod image;
 mod instance;
 mod service;
 
-pub use container::{Container, Copy, Desired, Outcome, Phase};
+pub use container::{Container, Copy, Desired, End, Outcome, Phase};
 pub use image::{Image, Learned, Window};
 pub use instance::{Instance, Trade};
 pub use service::{Service, SpecVersion, service_name};

@@ -1,13 +1,17 @@
 //! Reports of node agents about containers: use and events; sometimes repeated, late, or about
 //! removed containers.
 
-use crate::{clock::Happening, invariants::images, world::World};
+use crate::{
+    clock::Happening,
+    invariants::{ends, images},
+    world::World,
+};
 use micado_api::{
     ContainerName, InstanceId, MemoryBytes, NanoCpus, Resources, Timestamp,
     agent::{ContainerEvent, ContainerHappening},
 };
 use micado_core::{
-    control::Event,
+    control::{Event, Request},
     engine::{Delta, Observation},
     metrics::Used,
     model::Desired,
@@ -20,6 +24,15 @@ const REMEMBERED: usize = 24;
 /// An image and one of its digests.
 pub type Build = (String, String);
 
+/// A report of an agent.
+#[derive(Clone)]
+enum Report {
+    /// Use of containers.
+    Used(Vec<Used>),
+    /// An event of a container.
+    Happened(InstanceId, ContainerEvent),
+}
+
 /// Reports of agents, and their expected effects.
 #[derive(Default)]
 pub struct Agents {
@@ -27,7 +40,7 @@ pub struct Agents {
     known: Vec<(String, InstanceId)>,
     /// Containers of the Swarm services that the present manager observed last.
     in_sight: BTreeMap<String, ContainerName>,
-    said: Vec<Event>,
+    said: Vec<Report>,
     /// Peak use of a single container, as far as it was reported to a manager that survived.
     pub seen: BTreeMap<Build, Resources>,
 }
@@ -90,18 +103,18 @@ impl World {
             .then(|| self.clock.dice.pick(&self.agents.said).cloned())
             .flatten();
         self.tally.said_again += u64::from(again.is_some());
-        let event = match again {
-            Some(event) => event,
+        let report = match again {
+            Some(report) => report,
             None if self.clock.dice.per_mille(600) => self.used(),
             None => match self.happened() {
-                Some(event) => event,
+                Some(report) => report,
                 None => return,
             },
         };
-        self.agents.said.push(event.clone());
+        self.agents.said.push(report.clone());
         let excess = self.agents.said.len().saturating_sub(REMEMBERED);
         self.agents.said.drain(..excess);
-        self.say_to_manager(event);
+        self.say_to_manager(report);
     }
 
     /// The manager notices that an agent connected or disconnected. A disconnected one usually
@@ -127,22 +140,37 @@ impl World {
         }
     }
 
-    fn say_to_manager(&mut self, event: Event) {
-        let told = if let Event::Used(used) = &event {
-            used.iter()
-                .filter_map(|it| Some((self.build_of(&it.service)?, self.peaks(it)?)))
-                .collect()
-        } else {
-            Vec::new()
-        };
-        let epoch = self.manager.epoch;
+    fn say_to_manager(&mut self, report: Report) {
         if self.manager.core.is_none() {
             return;
         }
-        self.deliver(event);
-        if self.manager.epoch != epoch {
-            return;
+        let epoch = self.manager.epoch;
+        match report {
+            Report::Used(used) => {
+                let told: Vec<_> = used
+                    .iter()
+                    .filter_map(|it| Some((self.build_of(&it.service)?, self.peaks(it)?)))
+                    .collect();
+                self.report(Request::Learn(used));
+                if self.manager.epoch == epoch {
+                    self.learned(told);
+                }
+            }
+            Report::Happened(instance, event) => {
+                self.deliver(Event::Happened(instance.clone(), event.clone()));
+                // The refresh reports it again, and waits for the reply.
+                if self.manager.epoch == epoch {
+                    self.report(Request::Happened(vec![(instance.clone(), event.clone())]));
+                }
+                if self.manager.epoch == epoch {
+                    self.check(ends::recorded(self, &instance, &event));
+                }
+            }
         }
+    }
+
+    /// The manager has learned from these peaks.
+    fn learned(&mut self, told: Vec<(Build, Resources)>) {
         for (build, peaks) in told {
             let most = self.agents.seen.entry(build).or_default();
             *most = Resources::new(most.memory.max(peaks.memory), most.cpu.max(peaks.cpu));
@@ -165,9 +193,9 @@ impl World {
     fn peaks(&self, used: &Used) -> Option<Resources> {
         let container = self
             .store
-            .container(self.agents.in_sight.get(&used.service)?)?;
+            .container(self.agents.in_sight.get(&*used.service)?)?;
         let mut copies = container.copies.iter();
-        let copy = copies.find(|copy| copy.swarm_name == used.service)?;
+        let copy = copies.find(|copy| *copy.swarm_name == *used.service)?;
         let memory = used.memory_peak.max(used.killed_at.unwrap_or_default());
         let cores = self.store.instance(&copy.instance)?.size.cpu;
         Some(Resources::new(
@@ -176,14 +204,14 @@ impl World {
         ))
     }
 
-    fn used(&mut self) -> Event {
+    fn used(&mut self) -> Report {
         self.tally.used += 1;
         let dice = &mut self.clock.dice;
         let some = (0..dice.between(0, 4))
             .filter_map(|_| dice.pick(&self.agents.known).cloned())
             .collect::<Vec<_>>();
         let used = some.into_iter().map(|(service, _)| Used {
-            service,
+            service: service.into(),
             measured_ms: dice.between(0, 900_000),
             memory_peak: MemoryBytes::mib(dice.between(1, 600)),
             cpu_peak: NanoCpus::millis(dice.between(0, 800)),
@@ -191,10 +219,10 @@ impl World {
                 .per_mille(60)
                 .then(|| MemoryBytes::mib(dice.between(32, 5_000))),
         });
-        Event::Used(used.collect())
+        Report::Used(used.collect())
     }
 
-    fn happened(&mut self) -> Option<Event> {
+    fn happened(&mut self) -> Option<Report> {
         let dice = &mut self.clock.dice;
         let (service, instance) = dice.pick(&self.agents.known)?.clone();
         let exit_code = *dice.pick(&[0, 3, 137]).unwrap_or(&0);
@@ -214,7 +242,7 @@ impl World {
         };
         self.tally.happened += 1;
         let at = Timestamp(self.clock.now - self.clock.dice.between(0, 120_000));
-        Some(Event::Happened(
+        Some(Report::Happened(
             instance,
             ContainerEvent {
                 id: format!("c{}", self.clock.serial()),

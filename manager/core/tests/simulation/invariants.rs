@@ -2,6 +2,7 @@
 
 pub mod calls;
 pub mod commits;
+pub mod ends;
 pub mod images;
 pub mod replies;
 pub mod trades;

@@ -4,7 +4,7 @@
 use crate::{
     clock::Happening,
     core_under_test::Core,
-    invariants::{broken, calls, commits, trades},
+    invariants::{broken, calls, commits, replies, trades},
     machine::MachineTurn,
     trace,
     world::World,
@@ -45,6 +45,8 @@ pub struct Manager {
     pub tickets: BTreeMap<Ticket, (usize, u64)>,
     /// Senders of trades without a reply.
     pub trades: BTreeMap<Ticket, Trader>,
+    /// Reports of agents without a reply.
+    pub reports: BTreeSet<Ticket>,
     /// A whole observation is scheduled.
     look_pending: bool,
     /// A partial observation is scheduled.
@@ -112,6 +114,7 @@ impl World {
                     .within(1_000, 3_000, Happening::Machine(serial, MachineTurn::Joins));
             }
         }
+        self.manager.reports.clear();
         self.forget_flights();
         self.clock
             .within(low, high, Happening::ManagerStarts(self.manager.epoch));
@@ -201,6 +204,9 @@ impl World {
                 self.check(calls::check(self, &key, &call));
                 self.take_off(key, call);
             }
+            Action::Reply(ticket, reply) if self.manager.reports.remove(&ticket) => {
+                self.check(replies::recorded(&reply));
+            }
             Action::Reply(ticket, reply) => match self.manager.trades.remove(&ticket) {
                 Some(Trader::Machine(serial)) => self.machine_answered(serial, reply),
                 Some(Trader::Thief(instance)) => {
@@ -253,6 +259,14 @@ impl World {
         self.manager
             .tickets
             .insert(ticket, (person, self.clock.now));
+        self.deliver(Event::Request(ticket, request));
+    }
+
+    /// Delivers what agents reported.
+    pub fn report(&mut self, request: micado_core::control::Request) {
+        self.manager.next_ticket += 1;
+        let ticket = self.manager.next_ticket;
+        self.manager.reports.insert(ticket);
         self.deliver(Event::Request(ticket, request));
     }
 

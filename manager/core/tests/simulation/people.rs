@@ -266,7 +266,11 @@ impl World {
                     *self.people.given_back.entry(id).or_default() |= force;
                 }
             }
-            Request::Start(_) | Request::SetImage { .. } | Request::Join { .. } => {}
+            Request::Start(_)
+            | Request::SetImage { .. }
+            | Request::Join { .. }
+            | Request::Learn(_)
+            | Request::Happened(_) => {}
         }
     }
 

@@ -48,7 +48,6 @@ impl Trace {
             Event::Request(ticket, request) => {
                 format!("asked #{ticket} {}", self::request(request))
             }
-            Event::Used(used) => format!("used {used:?}"),
             Event::Happened(instance, event) => format!("happened on {instance}: {event:?}"),
             Event::Agent {
                 instance,
@@ -242,6 +241,9 @@ fn container(it: &Container) -> String {
     for copy in &it.copies {
         let (instance, generation) = (&copy.instance, copy.generation);
         let _ = write!(text, " @{instance}/{generation} {:?}", copy.phase);
+        if let Some(end) = &copy.last_end {
+            let _ = write!(text, " died {} oom={}", end.exit_code, end.oom);
+        }
     }
     if let Some(outcome) = &it.outcome {
         let _ = write!(text, " ended {}", outcome.exit_code);

@@ -29,7 +29,7 @@ use micado_api::{
 use std::time::Duration;
 use tokio::{
     sync::mpsc,
-    time::{Instant, interval, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 /// Upper bound for a frame, in bytes: a batch of some thousands of containers.
@@ -45,8 +45,6 @@ const EXCERPT: usize = 100;
 pub(super) const SESSION_FRAME_MAX: usize = 1 << 20;
 /// Nothing came for this long, not even a ping: the agent or the way to it is gone.
 const DEAD: Duration = Duration::from_secs(18);
-/// So often it is asked whether a connected agent's instance is still ours.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// A WebSocket that the caller wants to open, refused in our own words when it is none; and what it
 /// is on, if that is TCP.
@@ -96,7 +94,7 @@ pub(in crate::api) async fn agent(
             tell(&state, &instance).await;
             let end = tokio::select! {
                 end = serve(&state, &instance, socket, orders) => end,
-                () = revoked(&state, &instance) => "the instance is not ours any more",
+                () = ended(&state, &instance) => "the instance is not ours any more",
                 () = state.stopping.cancelled() => "the manager stops",
             };
             state.agents.disconnect(&instance, connection);
@@ -221,10 +219,7 @@ impl AgentStream<'_> {
         match serde_json::from_str(text) {
             Ok(FromAgent::Samples(batch)) => {
                 let sequence = batch.sequence;
-                state
-                    .metrics
-                    .take(&state.handle, instance, &self.run, batch)
-                    .await?;
+                state.metrics.take(instance, &self.run, batch)?;
                 self.received = self.received.max(sequence);
                 return Ok(self.acknowledgement());
             }
@@ -233,15 +228,9 @@ impl AgentStream<'_> {
                 state
                     .metrics
                     .take_event(instance, &self.run, event.clone())?;
-                // Whether this agent may speak of that service the core knows best.
-                let service = event.service.clone();
                 state
                     .handle
                     .tell(Event::Happened(instance.clone(), event))
-                    .await;
-                state
-                    .metrics
-                    .learn_of(&state.handle, service.as_deref())
                     .await;
             }
             // No engine gives another id.
@@ -276,16 +265,11 @@ impl AgentStream<'_> {
     }
 }
 
-/// Comes back when the instance is not one of ours any more. A store that does not answer says
-/// nothing about that.
-async fn revoked(state: &ApiState, instance: &InstanceId) {
-    let mut looks = interval(LOOK);
-    loop {
-        looks.tick().await;
-        let asked = instance.clone();
-        if let Ok(false) = state.handle.read(move |core| core.is_live(&asked)).await {
-            return;
-        }
+/// Resolves when the instance is not live any more.
+async fn ended(state: &ApiState, instance: &InstanceId) {
+    let life = state.handle.facts().read().life(instance);
+    if let Some(life) = life {
+        life.cancelled().await;
     }
 }
 

@@ -4,15 +4,15 @@ mod calls;
 pub mod fault;
 mod last_words;
 mod outage;
-mod recollection;
 mod watcher;
 
 pub use calls::{Effects, JoinConfig};
 
-use super::{Action, Call, CallKey, Config, Core, Event, Handle, Input, Read, Reply, Ticket};
+use super::{
+    Action, Call, CallKey, Config, Core, Event, Facts, Handle, Input, Read, Reply, Ticket,
+};
 use crate::{
     clock,
-    metrics::History,
     store::{Change, Contents, Store, StoreError},
 };
 use micado_api::{ErrorBody, Progress};
@@ -34,10 +34,10 @@ const ENGINE_CALLS: usize = 16;
 pub struct Runtime {
     config: Config,
     store: Arc<dyn Store>,
-    history: Arc<dyn History>,
     effects: Arc<Effects>,
     inbox: mpsc::Receiver<Input>,
     progress: broadcast::Sender<Progress>,
+    facts: Facts,
     waiting: HashMap<Ticket, oneshot::Sender<Result<Reply, ErrorBody>>>,
     engine_calls: Arc<Semaphore>,
     /// Bound for logs that are followed while their copies end.
@@ -60,21 +60,16 @@ impl Ticker {
 impl Runtime {
     /// A loop on these parts, and a handle to it.
     #[must_use]
-    pub fn new(
-        config: Config,
-        store: Arc<dyn Store>,
-        history: Arc<dyn History>,
-        effects: Effects,
-    ) -> (Self, Handle) {
+    pub fn new(config: Config, store: Arc<dyn Store>, effects: Effects) -> (Self, Handle) {
         let (handle, inbox, progress) = Handle::new();
         (
             Self {
                 config,
                 store,
-                history,
                 effects: Arc::new(effects),
                 inbox,
                 progress,
+                facts: handle.facts().clone(),
                 waiting: HashMap::new(),
                 engine_calls: Arc::new(Semaphore::new(ENGINE_CALLS)),
                 followed: Arc::new(Semaphore::new(last_words::FOLLOWED)),
@@ -117,7 +112,7 @@ impl Runtime {
                 Ok(first) => {
                     let (batch, read) = self.batch(first, &mut events);
                     let actions = core.handle_all(clock::now(), batch);
-                    let done = self.carry_out(actions, &sender, &watcher).await;
+                    let done = self.carry_out(&core, actions, &sender, &watcher).await;
                     if let (Ok(()), Some(read)) = (&done, read) {
                         read(Ok(&core));
                     }
@@ -139,7 +134,7 @@ impl Runtime {
                     connected,
                 };
                 let told = core.handle_all(clock::now(), agents.into_iter().map(present));
-                done = self.carry_out(told, &sender, &watcher).await;
+                done = self.carry_out(&core, told, &sender, &watcher).await;
             }
             if let Some(services) = core.polls() {
                 watcher.poll(services);
@@ -186,17 +181,14 @@ impl Runtime {
         }
     }
 
-    /// Makes a core from the content of the store. Requests the list of every cloud, and replays
-    /// OOM kills from the history.
+    /// Makes a core from the content of the store, and publishes that. Requests the list of every
+    /// cloud.
     fn new_core(&mut self, contents: Contents, sender: &mpsc::UnboundedSender<Incoming>) -> Core {
         self.life += 1;
         drop(sender.send((self.life, Event::Tick)));
-        tokio::spawn(recollection::recollect(
-            self.history.clone(),
-            self.life,
-            sender.clone(),
-        ));
-        Core::new(self.config.clone(), contents, rand::random())
+        let core = Core::new(self.config.clone(), contents, rand::random());
+        self.facts.replace(clock::now(), &core);
+        core
     }
 
     /// Waits until the store answers, and returns its content and the agents that connected or
@@ -223,15 +215,21 @@ impl Runtime {
         .await
     }
 
+    /// Executes actions of the core. A commit is published before anything that follows it, so
+    /// that no Swarm service exists before its placement is known.
     async fn carry_out(
         &mut self,
+        core: &Core,
         actions: Vec<Action>,
         sender: &mpsc::UnboundedSender<Incoming>,
         watcher: &Watcher,
     ) -> Result<(), StoreError> {
         for action in actions {
             match action {
-                Action::Commit(changes) => self.commit(&changes).await?,
+                Action::Commit(changes) => {
+                    self.commit(&changes).await?;
+                    self.facts.publish(clock::now(), core, &changes);
+                }
                 Action::Call(_, Call::Observe { number, services }) => {
                     watcher.look(number, services);
                 }
@@ -295,3 +293,6 @@ pub fn ticker() -> (Ticker, mpsc::Receiver<()>) {
     let (sender, receiver) = mpsc::channel(1);
     (Ticker(sender), receiver)
 }
+
+#[cfg(test)]
+mod tests;

@@ -291,6 +291,7 @@ pub(super) mod tests {
             spec: 1,
             reservation: service.spec.reservation,
             phase: crate::model::Phase::Starting,
+            last_end: None,
         };
         let container = Container {
             copies: vec![copy.clone()],

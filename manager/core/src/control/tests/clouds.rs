@@ -93,6 +93,7 @@ fn made_before(bench: &mut Bench, id: &InstanceId) {
         spec: 1,
         reservation: service.spec.reservation,
         phase: Phase::Starting,
+        last_end: None,
     };
     let container = Container {
         copies: vec![copy],

@@ -1,8 +1,11 @@
 //! Reports of node agents, a moment before the Swarm shows the same.
 
 use super::*;
-use crate::store::Record;
-use micado_api::agent::{ContainerEvent, ContainerHappening};
+use crate::{model::End, store::Record};
+use micado_api::{
+    ContainerName,
+    agent::{ContainerEvent, ContainerHappening},
+};
 
 /// A running container, its instance, and its Swarm service.
 fn running() -> (Bench, InstanceId, String) {
@@ -14,6 +17,48 @@ fn running() -> (Bench, InstanceId, String) {
     bench.settle();
     let name = bench.seen.services[0].name.clone();
     (bench, id, name)
+}
+
+/// A new manager on the same store, which has not observed the engine yet.
+fn anew(before: &Bench) -> Bench {
+    let ledger = &before.core.ledger;
+    let instances = ledger.instances().values().cloned();
+    let services = ledger.services().values().cloned();
+    let containers = ledger.containers().values().cloned();
+    let records = instances
+        .map(Record::Instance)
+        .chain(services.map(Record::Service))
+        .chain(containers.map(Record::Container));
+    let contents = records.map(|record| (record, 1)).collect();
+    let mut bench = Bench::unseeing(before.core.config().clone(), contents);
+    bench.now = before.now;
+    bench
+}
+
+/// The last end in the record of the only copy of `a_web.1`.
+fn last_end(bench: &Bench) -> Option<End> {
+    let name = ContainerName::trusted("a_web.1");
+    let container = bench.core.ledger.container(&name).expect("there");
+    container.copies[0].last_end.clone()
+}
+
+/// The Swarm starts the container again after this exit code.
+fn fails(seen: &mut Observation, exit_code: i64) {
+    let task = &mut seen.tasks[0];
+    (task.state, task.wanted, task.exit_code) = (TaskState::Failed, false, Some(exit_code));
+    let mut next = task.clone();
+    (next.id, next.version, next.state, next.wanted) =
+        ("next".to_owned(), 2, TaskState::Starting, true);
+    seen.tasks.push(next);
+}
+
+const OOM_KILLED: &str =
+    "failing: exit code 137: OOM-killed (its limit is 64 MiB): launch it with more --memory";
+
+/// Number of commits among these actions.
+fn commits(actions: &[Action]) -> usize {
+    let is_commit = |action: &&Action| matches!(action, Action::Commit(_));
+    actions.iter().filter(is_commit).count()
 }
 
 fn died(service: &str, exit_code: i64, oom: bool) -> ContainerEvent {
@@ -78,84 +123,58 @@ fn an_agent_speaks_for_its_own_machine_only() {
         },
     ));
     assert!(bench.core.polled().is_empty() && bench.core.reports.of.is_empty());
+    assert_eq!(last_end(&bench), None);
 }
 
 #[test]
 fn what_is_said_before_the_engine_was_seen_is_heard() {
     let (before, id, name) = running();
-    let records = [
-        before
-            .core
-            .ledger
-            .instances()
-            .values()
-            .cloned()
-            .map(Record::Instance)
-            .collect::<Vec<_>>(),
-        before
-            .core
-            .ledger
-            .services()
-            .values()
-            .cloned()
-            .map(Record::Service)
-            .collect(),
-        before
-            .core
-            .ledger
-            .containers()
-            .values()
-            .cloned()
-            .map(Record::Container)
-            .collect(),
-    ];
-    let mut bench = Bench::unseeing(
-        Config::clone(before.core.config()),
-        records
-            .into_iter()
-            .flatten()
-            .map(|record| (record, 1))
-            .collect(),
-    );
+    let mut bench = anew(&before);
     bench.event(Event::Happened(id.clone(), died(&name, 137, true)));
     bench.event(Event::Happened(
         InstanceId::trusted("other"),
         died(&name, 1, false),
     ));
     bench.seen = before.seen;
-    let task = &mut bench.seen.tasks[0];
-    (task.state, task.wanted, task.exit_code) = (TaskState::Failed, false, Some(137));
-    let mut next = task.clone();
-    (next.id, next.version, next.state, next.wanted) =
-        ("next".to_owned(), 2, TaskState::Starting, true);
-    bench.seen.tasks.push(next);
+    fails(&mut bench.seen, 137);
     bench.look();
-    assert_eq!(
-        bench.state("a_web.1"),
-        "failing: exit code 137: OOM-killed (its limit is 64 MiB): launch it with more --memory"
-    );
+    assert_eq!(bench.state("a_web.1"), OOM_KILLED);
+}
+
+#[test]
+fn an_oom_kill_that_was_recorded_survives_a_kill_of_the_manager() {
+    let (mut before, id, name) = running();
+    let report = Request::Happened(vec![(id.clone(), died(&name, 137, true))]);
+    let (reply, actions) = before.ask(report.clone());
+    assert_eq!((reply, commits(&actions)), (Ok(Reply::Recorded), 1));
+    let (reply, actions) = before.ask(report);
+    assert_eq!((reply, commits(&actions)), (Ok(Reply::Recorded), 0));
+    let mut bench = anew(&before);
+    bench.seen = before.seen;
+    fails(&mut bench.seen, 137);
+    bench.look();
+    assert_eq!(bench.state("a_web.1"), OOM_KILLED);
+}
+
+#[test]
+fn an_end_is_recorded_before_its_report_is_answered() {
+    let (mut bench, id, name) = running();
+    let report = Request::Happened(vec![(id, died(&name, 137, true))]);
+    let actions = bench.event(Event::Request(7, report));
+    let at = |wanted: fn(&Action) -> bool| actions.iter().position(wanted);
+    let commit = at(|action| matches!(action, Action::Commit(_))).expect("a commit");
+    let reply = at(|action| matches!(action, Action::Reply(7, Ok(_)))).expect("a reply");
+    assert!(commit < reply, "{actions:?}");
 }
 
 #[test]
 fn who_was_killed_for_want_of_memory_is_told_so_as_long_as_it_fails() {
     let (mut bench, id, name) = running();
     bench.event(Event::Happened(id.clone(), died(&name, 137, true)));
-    let task = &mut bench.seen.tasks[0];
-    (task.state, task.wanted, task.exit_code, task.message) = (
-        TaskState::Failed,
-        false,
-        Some(137),
-        Some("task: non-zero exit (137)".to_owned()),
-    );
-    let mut next = task.clone();
-    (next.id, next.version, next.state, next.wanted) =
-        ("next".to_owned(), 2, TaskState::Starting, true);
-    bench.seen.tasks.push(next);
+    bench.seen.tasks[0].message = Some("task: non-zero exit (137)".to_owned());
+    fails(&mut bench.seen, 137);
     bench.look();
-    assert_eq!(
-        bench.state("a_web.1"),
-        "failing: exit code 137: OOM-killed (its limit is 64 MiB): launch it with more --memory"
-    );
+    assert_eq!(bench.state("a_web.1"), OOM_KILLED);
     bench.seen.tasks[1].state = TaskState::Running;
     bench.look();
     assert_eq!(bench.state("a_web.1"), "running");
@@ -182,7 +201,7 @@ fn who_was_killed_for_want_of_memory_is_told_so_as_long_as_it_fails() {
 }
 
 #[test]
-fn what_is_recalled_of_before_changes_nothing_that_was_heard_since() {
+fn a_late_report_of_an_earlier_end_changes_nothing() {
     let (mut bench, id, name) = running();
     bench.event(Event::Happened(
         id.clone(),
@@ -192,7 +211,7 @@ fn what_is_recalled_of_before_changes_nothing_that_was_heard_since() {
         },
     ));
     bench.event(Event::Happened(id.clone(), died(&name, 137, true)));
-    assert!(!bench.core.was_killed(&name, Some(137)));
+    assert_eq!(last_end(&bench).map(|end| end.oom), Some(false));
     bench.event(Event::Happened(
         id,
         ContainerEvent {
@@ -200,11 +219,12 @@ fn what_is_recalled_of_before_changes_nothing_that_was_heard_since() {
             ..died(&name, 137, true)
         },
     ));
-    assert!(
-        bench.core.was_killed(&name, Some(137))
-            && !bench.core.was_killed(&name, Some(1))
-            && !bench.core.was_killed(&name, None)
-    );
+    let end = End {
+        exit_code: 137,
+        oom: true,
+        at: Timestamp(7),
+    };
+    assert_eq!(last_end(&bench), Some(end));
 }
 
 #[test]
@@ -226,7 +246,12 @@ fn a_machine_whose_clock_was_ahead_is_believed_what_it_says_once_that_is_right()
             ..died(&name, 137, true)
         },
     ));
-    assert!(bench.core.was_killed(&name, Some(137)));
+    let end = End {
+        exit_code: 137,
+        oom: true,
+        at: right,
+    };
+    assert_eq!(last_end(&bench), Some(end));
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn swarm(name: &str) -> String {
 
 fn used(name: &str, mib: u64, millis: u64) -> Used {
     Used {
-        service: swarm(name),
+        service: swarm(name).into(),
         measured_ms: LEARN_AFTER,
         memory_peak: MemoryBytes::mib(mib),
         cpu_peak: NanoCpus::millis(millis),
@@ -84,6 +84,11 @@ fn image(bench: &Bench) -> ImageView {
     image
 }
 
+/// The report that containers used this.
+fn learn(used: Vec<Used>) -> Event {
+    Event::Request(0, Request::Learn(used))
+}
+
 #[test]
 fn swarm_services_are_known_by_name() {
     let bench = running();
@@ -106,7 +111,7 @@ fn what_was_learned_is_offered_to_who_names_nothing() {
         bench.core.services(None).expect("a service")[0].learned,
         None
     );
-    bench.event(Event::Used(vec![used("a_web.1", 100, 100)]));
+    bench.event(learn(vec![used("a_web.1", 100, 100)]));
     let needs = Resources::new(MemoryBytes::mib(115), NanoCpus::millis(120));
     assert_eq!(
         (image(&bench).footprint, image(&bench).digest.as_deref()),
@@ -152,7 +157,7 @@ fn what_was_learned_is_offered_to_who_names_nothing() {
 #[test]
 fn a_service_keeps_its_own_reservation_whatever_was_learned_since() {
     let mut bench = running();
-    bench.event(Event::Used(vec![used("a_web.1", 100, 100)]));
+    bench.event(learn(vec![used("a_web.1", 100, 100)]));
     let again = launch(&mut bench, "a", Some("web@sha256:2"), NOTHING).expect("the same settings");
     assert_eq!(again, ("a_web.2".to_owned(), spec("a", 256).reservation));
     assert_eq!(
@@ -195,7 +200,7 @@ fn what_fits_no_machine_is_not_offered() {
         .expect("room can be rented");
     bench.machine_comes();
     bench.settle();
-    bench.event(Event::Used(vec![used("a_web.1", 1800, 100)]));
+    bench.event(learn(vec![used("a_web.1", 1800, 100)]));
     let (name, promised) =
         launch(&mut bench, "b", Some("web@sha256:1"), NOTHING).expect("what was sent fits");
     assert_eq!(promised, spec("b", 256).reservation);
@@ -242,7 +247,7 @@ fn what_fits_no_machine_is_not_offered() {
 fn no_agent_teaches_more_than_a_container_can_use() {
     let mut bench = running();
     let cores = bench.core.instances(false)[0].capacity.cpu;
-    bench.event(Event::Used(vec![used("a_web.1", 1 << 30, 1 << 30)]));
+    bench.event(learn(vec![used("a_web.1", 1 << 30, 1 << 30)]));
     let footprint = image(&bench).footprint.expect("enough was measured");
     assert_eq!(footprint.memory, MemoryBytes::mib(295), "256 MiB and 15 %");
     assert_eq!(footprint.cpu, NanoCpus(cores.0 / 100 * 115));
@@ -250,7 +255,7 @@ fn no_agent_teaches_more_than_a_container_can_use() {
         killed_at: Some(MemoryBytes::mib(1 << 30)),
         ..used("a_web.1", 1, 1)
     };
-    bench.event(Event::Used(vec![killed]));
+    bench.event(learn(vec![killed]));
     let footprint = image(&bench).footprint.expect("enough was measured");
     assert_eq!(footprint.memory, MemoryBytes::mib(368), "of 256 + 64 MiB");
 }
@@ -258,7 +263,7 @@ fn no_agent_teaches_more_than_a_container_can_use() {
 #[test]
 fn use_counts_by_the_present_records_of_its_copy() {
     let mut bench = running();
-    let report = |bench: &mut Bench| bench.event(Event::Used(vec![used("a_web.1", 1 << 30, 1)]));
+    let report = |bench: &mut Bench| bench.event(learn(vec![used("a_web.1", 1 << 30, 1)]));
     report(&mut bench);
     let ledger = &mut bench.core.ledger;
     let (name, service) = (
@@ -280,7 +285,7 @@ fn use_counts_by_the_present_records_of_its_copy() {
 fn little_is_written_and_nothing_is_forgotten() {
     let mut bench = running();
     let short = |mib, measured_ms| {
-        Event::Used(vec![Used {
+        learn(vec![Used {
             measured_ms,
             ..used("a_web.1", mib, 100)
         }])
@@ -326,10 +331,10 @@ fn little_is_written_and_nothing_is_forgotten() {
 fn what_is_of_nobody_teaches_nothing() {
     let mut bench = running();
     let stranger = Used {
-        service: "c-other".to_owned(),
+        service: "c-other".into(),
         ..used("a_web.1", 400, 400)
     };
-    assert!(commits(&bench.event(Event::Used(vec![stranger]))).is_empty());
+    assert!(commits(&bench.event(learn(vec![stranger]))).is_empty());
     assert_eq!(image(&bench).footprint, None);
 }
 

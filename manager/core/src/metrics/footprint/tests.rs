@@ -28,7 +28,7 @@ fn figures(needs: Option<Resources>) -> Option<(u64, u64)> {
 
 fn used(peak: u64, killed_at: Option<u64>) -> Used {
     Used {
-        service: String::new(),
+        service: "".into(),
         measured_ms: 5,
         memory_peak: MemoryBytes::mib(peak),
         cpu_peak: NanoCpus(7),

@@ -593,7 +593,7 @@ fn use_is_told_once_and_cpu_by_the_whole_minute() {
     assert_eq!(
         bench.meter.used()[0],
         Used {
-            service: "web".to_owned(),
+            service: "web".into(),
             measured_ms: 2000,
             memory_peak: MemoryBytes::mib(10),
             cpu_peak: NanoCpus::millis(500),
@@ -694,7 +694,7 @@ fn what_could_not_be_told_comes_again_with_what_was_used_since() {
     let used = bench.meter.used();
     assert_eq!(
         used.iter()
-            .map(|it| (it.service.as_str(), it.measured_ms, it.memory_peak))
+            .map(|it| (&*it.service, it.measured_ms, it.memory_peak))
             .collect::<Vec<_>>(),
         [("s", 4000, MemoryBytes::mib(300))]
     );

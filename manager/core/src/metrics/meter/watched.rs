@@ -12,6 +12,7 @@ use micado_api::{
 };
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -101,7 +102,7 @@ impl Watched {
         instance: &InstanceId,
         order: Order,
         batch: SampleBatch,
-        used: &mut BTreeMap<String, Used>,
+        used: &mut BTreeMap<Arc<str>, Used>,
     ) -> Point {
         let (at, cores) = (batch.at, batch.machine.cores);
         let (machine, containers) = if order == Order::Old {
@@ -195,7 +196,7 @@ impl Watched {
         &mut self,
         before: Option<Before>,
         batch: SampleBatch,
-        used: &mut BTreeMap<String, Used>,
+        used: &mut BTreeMap<Arc<str>, Used>,
     ) -> Vec<(String, ContainerPoint)> {
         let (at, cores) = (batch.at, batch.machine.cores);
         let mut others = std::mem::take(&mut self.containers);
@@ -338,16 +339,17 @@ fn add(one: &mut ContainerUsage, other: &ContainerUsage) {
 }
 
 /// Use of a Swarm service since the last call of `used`.
-fn entry<'a>(used: &'a mut BTreeMap<String, Used>, service: &str) -> &'a mut Used {
+fn entry<'a>(used: &'a mut BTreeMap<Arc<str>, Used>, service: &str) -> &'a mut Used {
     if !used.contains_key(service) {
+        let service: Arc<str> = service.into();
         let nothing = Used {
-            service: service.to_owned(),
+            service: service.clone(),
             measured_ms: 0,
             memory_peak: MemoryBytes(0),
             cpu_peak: NanoCpus(0),
             killed_at: None,
         };
-        used.insert(service.to_owned(), nothing);
+        used.insert(service, nothing);
     }
     used.get_mut(service).expect("it was put there")
 }

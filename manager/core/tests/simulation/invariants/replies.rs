@@ -46,6 +46,14 @@ pub fn check(
     }
 }
 
+/// Reports of agents are never refused.
+pub fn recorded(reply: &Result<Reply, ErrorBody>) -> Result<(), Broken> {
+    match reply {
+        Ok(Reply::Recorded) => Ok(()),
+        other => broken("reports_recorded", format!("{other:?}")),
+    }
+}
+
 /// Fits on any machine, so a request for it is never refused as impossible.
 const SMALL: Resources = Resources::new(MemoryBytes::mib(1500), NanoCpus::cores(1));
 

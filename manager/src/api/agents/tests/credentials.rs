@@ -125,9 +125,9 @@ async fn the_agent_of_an_instance_that_is_gone_is_cut_off_and_not_let_in_again()
         .tell(Event::Answered(CallKey::Machine(instance.clone()), refused))
         .await;
     let cut = async { while let Some(Ok(_)) = agent.0.next().await {} };
-    timeout(Duration::from_secs(5), cut)
+    timeout(Duration::from_secs(1), cut)
         .await
-        .expect("within seconds");
+        .expect("at once, whatever else there is to do");
     let client = showing(
         &manager,
         &manager

@@ -6,7 +6,8 @@ use super::{
     *,
 };
 use crate::{
-    control::{Core, Event, Handle, Input},
+    clock,
+    control::{Core, Event, Handle, Input, Reply, Request},
     metrics::{Metrics, Refresh, tests::Kept},
 };
 use micado_api::agent::ContainerEvent;
@@ -184,120 +185,150 @@ async fn an_agent_tells_only_of_what_is_placed_on_its_own_instance() {
     assert_eq!(kept(&manager.history), [(at(2), Healthy)]);
 }
 
-/// A manager's refresh, and its core, which may be another one or none at any moment.
-fn refresh_of(core: Core, history: &Arc<Kept>) -> (Refresh, Arc<Mutex<Option<Core>>>) {
-    let ((handle, mut inputs, _), core) = (Handle::new(), Arc::new(Mutex::new(Some(core))));
-    let present = core.clone();
-    tokio::spawn(async move {
-        while let Some(input) = inputs.recv().await {
-            if let Input::Read(read) = input {
-                let core = present.lock().expect("nobody panicked");
-                read(
-                    core.as_ref().ok_or_else(|| {
-                        ErrorBody::new(ErrorCode::Unavailable, "it does not answer")
-                    }),
-                );
+/// A manager's metrics and refresh on this core. While it is silent, there is no core.
+struct Refreshed {
+    refresh: Refresh,
+    silent: Arc<AtomicBool>,
+    /// Events that the core recorded.
+    heard: Arc<Mutex<Vec<(InstanceId, ContainerEvent)>>>,
+}
+
+impl Refreshed {
+    fn of(core: &Core, history: &Arc<Kept>) -> Self {
+        let (handle, mut inputs, _) = Handle::new();
+        handle.facts().replace(clock::now(), core);
+        let (silent, heard) = (
+            Arc::<AtomicBool>::default(),
+            Arc::<Mutex<Vec<_>>>::default(),
+        );
+        let (is_silent, hears) = (silent.clone(), heard.clone());
+        tokio::spawn(async move {
+            while let Some(input) = inputs.recv().await {
+                let Input::Request(_, request, answer) = input else {
+                    continue;
+                };
+                let refusal = ErrorBody::new(ErrorCode::Unavailable, "it does not answer");
+                let reply = match *request {
+                    _ if is_silent.load(Ordering::SeqCst) => Err(refusal),
+                    Request::Happened(events) => {
+                        hears.lock().expect("nobody panicked").extend(events);
+                        Ok(Reply::Recorded)
+                    }
+                    other => panic!("{other:?} is not expected"),
+                };
+                drop(answer.send(reply));
             }
-        }
-    });
-    (
-        Refresh {
-            metrics: Arc::default(),
+        });
+        let refresh = Refresh {
+            metrics: Arc::new(Metrics::new(handle.facts().clone())),
             handle,
             history: history.clone(),
             shown: None,
-        },
-        core,
-    )
+        };
+        Self {
+            refresh,
+            silent,
+            heard,
+        }
+    }
+    fn take(&self, of: &InstanceId, event: ContainerEvent) {
+        let taken = self.refresh.metrics.take_event(of, "a", event);
+        taken.expect("there is room");
+    }
 }
 
 #[tokio::test]
 async fn what_happened_where_nothing_is_placed_any_more_is_kept() {
     let (core, [own, other], service) = placed_core();
     let history = Arc::new(Kept::default());
-    let (first, core) = refresh_of(core, &history);
-    let tell = |to: &Refresh, of: &InstanceId, sequence, what| {
-        to.metrics
-            .take_event(of, "a", event(&service, sequence, what))
-            .expect("there is room")
-    };
-    tell(&first, &own, 1, Started);
-    first.metrics.learn_of(&first.handle, Some(&service)).await;
-    // Its place is given up before anybody looks again.
-    *core.lock().expect("nobody panicked") = Some(crate::api::tests::core());
-    first.record().await.expect("recorded");
+    let first = Refreshed::of(&core, &history);
+    first.take(&own, event(&service, 1, Started));
+    // Its placement ends.
+    let facts = first.refresh.handle.facts();
+    facts.replace(clock::now(), &crate::api::tests::core());
+    first.refresh.record().await.expect("recorded");
     assert_eq!(kept(&history), [(at(1), Started)]);
+    first.take(&own, event(&service, 2, Healthy));
     // The manager stops, and the core did before.
-    tell(&first, &own, 2, Healthy);
-    *core.lock().expect("nobody panicked") = None;
-    first.end().await;
-    assert_eq!(kept(&history), [(at(1), Started), (at(2), Healthy)]);
+    first.take(&own, event(&service, 3, KILLED));
+    first.silent.store(true, Ordering::SeqCst);
+    first.refresh.end().await;
+    let ended = [(at(1), Started), (at(2), Healthy), (at(3), KILLED)];
+    assert_eq!(kept(&history), ended);
     // It was killed before it had recorded this: the next one never saw the place.
-    let (second, _core) = refresh_of(crate::api::tests::core(), &history);
-    tell(&second, &other, 3, Started);
-    tell(&second, &own, 4, KILLED);
+    let second = Refreshed::of(&crate::api::tests::core(), &history);
+    second.take(&other, event(&service, 4, Started));
+    second.take(&own, event("c-of-nobody", 4, Started));
+    second.take(&own, event(&service, 5, Healthy));
     history.silent.store(true, Ordering::SeqCst);
-    second.record().await.expect_err("it cannot be known yet");
+    let unknown = second.refresh.record().await;
+    unknown.expect_err("it cannot be known yet");
     history.silent.store(false, Ordering::SeqCst);
-    second.record().await.expect("recorded");
+    second.refresh.record().await.expect("recorded");
     assert_eq!(
         kept(&history),
-        [(at(1), Started), (at(2), Healthy), (at(4), KILLED)],
+        [&ended[..], &[(at(5), Healthy)]].concat(),
         "and nobody speaks for others"
     );
 }
 
-/// The store is silent, so there is no core: whose service it is nobody can say yet.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_told_while_there_is_no_core_waits_for_one_which_is_told_who_was_killed() {
+/// The store is silent, so there is no core.
+#[tokio::test]
+async fn an_end_is_acknowledged_once_its_container_s_record_is_durable() {
     let (core, [own, _], service) = placed_core();
-    let (handle, mut inputs, _) = Handle::new();
-    let (silent, heard) = (
-        Arc::new(AtomicBool::new(true)),
-        Arc::new(std::sync::Mutex::new(Vec::new())),
-    );
-    let (is_silent, hears) = (silent.clone(), heard.clone());
-    tokio::spawn(async move {
-        while let Some(input) = inputs.recv().await {
-            match input {
-                Input::Read(read) if is_silent.load(Ordering::SeqCst) => read(Err(ErrorBody::new(
-                    ErrorCode::Unavailable,
-                    "it does not answer",
-                ))),
-                Input::Read(read) => read(Ok(&core)),
-                Input::Tell(event) => hears.lock().expect("nobody panicked").push(*event),
-                Input::Request(..) => {}
-            }
-        }
-    });
-    let (metrics, history) = (Arc::new(Metrics::default()), Arc::new(Kept::default()));
-    let refresh = Refresh {
-        metrics: metrics.clone(),
-        handle: handle.clone(),
-        history: history.clone(),
-        shown: None,
+    let history = Arc::new(Kept::default());
+    let manager = Refreshed::of(&core, &history);
+    let metrics = &manager.refresh.metrics;
+    manager.take(&own, event(&service, 1, KILLED));
+    manager.take(&own, event(&service, 2, Started));
+    manager.take(&own, event(&service, 3, KILLED));
+    let FromAgent::Samples(samples) = batch(1, Vec::new()) else {
+        unreachable!("a batch is samples")
     };
-    for (sequence, what) in [(1, Started), (2, KILLED)] {
-        metrics
-            .take_event(&own, "a", event(&service, sequence, what))
-            .expect("there is room");
+    metrics.take(&own, "a", samples).expect("there is room");
+    manager.silent.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        let refused = manager.refresh.record().await;
+        refused.expect_err("the core does not answer");
+        assert_eq!(metrics.recorded(&own, "a"), None);
     }
-    refresh
-        .record()
-        .await
-        .expect_err("whose it is, is not known");
-    assert_eq!(kept(&history), []);
-    silent.store(false, Ordering::SeqCst);
-    refresh.record().await.expect("it is known");
-    assert_eq!(kept(&history), [(at(1), Started), (at(2), KILLED)]);
-    handle
-        .read(|_| ())
-        .await
-        .expect("what was told before, it has heard");
-    let heard = heard.lock().expect("nobody panicked");
-    assert!(
-        matches!(heard.as_slice(), [Event::Happened(instance, it)] if *instance == own && *it == event(&service, 2, KILLED)),
-        "{heard:?}"
+    let all = [(at(1), KILLED), (at(2), Started), (at(3), KILLED)];
+    assert_eq!(kept(&history), all, "the history has it");
+    manager.silent.store(false, Ordering::SeqCst);
+    manager.refresh.record().await.expect("the core answers");
+    assert_eq!(metrics.recorded(&own, "a"), Some(1));
+    assert_eq!(kept(&history), all, "each once");
+    let heard = manager.heard.lock().expect("nobody panicked").clone();
+    assert_eq!(heard, [(own, event(&service, 3, KILLED))], "the last end");
+}
+
+#[tokio::test]
+async fn what_is_unknown_is_foreign_at_once_and_what_ended_is_not() {
+    let (core, [own, other], service) = placed_core();
+    let history = Arc::new(Kept::default());
+    let manager = Refreshed::of(&core, &history);
+    let metrics = &manager.refresh.metrics;
+    let facts = manager.refresh.handle.facts();
+    facts.replace(clock::now(), &crate::api::tests::core());
+    // Nobody answers: no core is asked.
+    manager.silent.store(true, Ordering::SeqCst);
+    let containers = ["c-of-nobody", &service].map(|service| of_service(service, 100, 1));
+    for instance in [&own, &other] {
+        let FromAgent::Samples(samples) = batch(1, containers.to_vec()) else {
+            unreachable!("a batch is samples")
+        };
+        metrics.take(instance, "a", samples).expect("there is room");
+    }
+    manager.refresh.record().await.expect("there are no ends");
+    let points = history.all();
+    let names = points.iter().map(|point| {
+        let names = point.containers.keys().map(String::as_str);
+        (&point.instance, names.collect::<Vec<_>>())
+    });
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        [(&own, vec!["acme_web.1"]), (&other, vec![])],
+        "only the placement that ended is known, on its own machine"
     );
 }
 

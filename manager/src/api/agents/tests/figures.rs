@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     api::tests::core_of,
     clock,
-    control::{Core, Event, runtime::Ticker},
+    control::{Core, Event, Request, runtime::Ticker},
     metrics::Resolution,
     model::{Container, Copy, Instance, Phase, Service},
     store::Record,
@@ -179,6 +179,7 @@ pub(super) fn placed_core() -> (Core, [InstanceId; 2], String) {
         spec: 1,
         reservation: service.spec.reservation,
         phase: Phase::Serving,
+        last_end: None,
     };
     let container = Container {
         copies: vec![copy],
@@ -401,7 +402,7 @@ async fn what_containers_used_is_told_to_the_core_once() {
     let used: Vec<_> = told
         .iter()
         .filter_map(|event| {
-            if let Event::Used(used) = event {
+            if let Event::Request(_, Request::Learn(used)) = event {
                 Some(used)
             } else {
                 None
@@ -411,7 +412,7 @@ async fn what_containers_used_is_told_to_the_core_once() {
         .collect();
     assert_eq!(
         used.iter()
-            .map(|it| (it.service.as_str(), it.memory_peak))
+            .map(|it| (&*it.service, it.memory_peak))
             .collect::<Vec<_>>(),
         [(service.as_str(), MemoryBytes::mib(100))]
     );
@@ -430,12 +431,7 @@ async fn what_there_is_no_room_for_stays_with_the_agent_until_the_store_answers(
         _ => unreachable!("a batch is samples"),
     };
     let mut sequence = 1;
-    while manager
-        .metrics
-        .take(&manager.handle, &instance, "a", of(sequence))
-        .await
-        .is_ok()
-    {
+    while manager.metrics.take(&instance, "a", of(sequence)).is_ok() {
         sequence += 1;
     }
     let mut agent = Agent::of(&manager, &instance, "a").await;

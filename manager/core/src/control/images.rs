@@ -9,9 +9,10 @@ use crate::{
     metrics::{Seen, Used},
     model::{Desired, Image, Service},
 };
+use ahash::HashMap;
 use micado_api::{Critical, ErrorBody, ErrorCode, ImageView, LaunchRequest, NanoCpus, Resources};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -52,7 +53,7 @@ impl Core {
     /// until it is.
     pub(super) fn learn(&mut self, used: &[Used]) {
         // By address of the build: there is one of each.
-        let mut sums: HashMap<*const Build, (Arc<Build>, Seen)> = HashMap::new();
+        let mut sums: HashMap<*const Build, (Arc<Build>, Seen)> = HashMap::default();
         for used in used {
             if !self.ledger.index.gauges.contains_key(&*used.service) {
                 let Some(gauge) = self.gauge(&used.service) else {

@@ -34,6 +34,9 @@ use tokio::{
 
 /// Upper bound for a frame, in bytes: a batch of some thousands of containers.
 const FRAME_MAX: usize = 2 << 20;
+/// Read buffer of each agent's connection, in bytes. Larger frames take several reads; the library's
+/// 128 KiB would be most of the manager's memory with many machines.
+const READ_BUFFER: usize = 8 << 10;
 /// Frames that an agent may send at once, and in a second from then on. After an outage it sends
 /// what it kept, which takes 2 MiB of its memory. More is read later.
 const FRAMES: (u32, u32) = (2000, 100);
@@ -86,6 +89,7 @@ pub(in crate::api) async fn agent(
         .into());
     }
     Ok(upgrade
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(FRAME_MAX)
         .max_frame_size(FRAME_MAX)
         .on_upgrade(move |socket| async move {

@@ -1,8 +1,8 @@
 //! Names, each kind with its own type, so that one cannot be passed as another. A name that was
-//! parsed or deserialized is well formed.
+//! parsed or deserialized is well formed. A clone shares the text.
 
-use serde::{Deserialize, Serialize};
-use std::{borrow::Borrow, fmt, str::FromStr};
+use serde::{Deserialize, Serialize, Serializer};
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 /// A refused name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,13 +47,14 @@ fn check(kind: &'static str, name: &str, max: usize) -> Result<(), NameError> {
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $kind:literal, $max:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, utoipa::ToSchema)]
         #[serde(try_from = "String")]
-        pub struct $type(String);
+        #[schema(value_type = String)]
+        pub struct $type(Arc<str>);
 
         impl $type {
             /// Takes a name that is known to be valid, such as one made by us.
-            pub fn trusted(name: impl Into<String>) -> Self {
+            pub fn trusted(name: impl Into<Arc<str>>) -> Self {
                 Self(name.into())
             }
             /// The name as text.
@@ -65,14 +66,19 @@ macro_rules! name {
         impl FromStr for $type {
             type Err = NameError;
             fn from_str(name: &str) -> Result<Self, NameError> {
-                name.to_owned().try_into()
+                check($kind, name, $max)?;
+                Ok(Self(name.into()))
             }
         }
         impl TryFrom<String> for $type {
             type Error = NameError;
             fn try_from(name: String) -> Result<Self, NameError> {
-                check($kind, &name, $max)?;
-                Ok(Self(name))
+                name.parse()
+            }
+        }
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
         impl fmt::Display for $type {

@@ -32,6 +32,9 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
+    if std::env::args().any(|argument| argument == "batch") {
+        return batch();
+    }
     let sizes = [(10, 100), (100, 1000), (1000, 10_000), (10_000, 100_000)];
     for (machines, containers) in sizes {
         let mut cluster = Cluster::settled(machines, containers);
@@ -60,6 +63,38 @@ fn main() {
             Event::Request(0, Request::Learn(used.clone()))
         });
     }
+}
+
+/// One launch of many copies, on machines without containers.
+fn batch() {
+    let (machines, copies) = (1000, 10_000);
+    let cluster = Cluster::settled(machines, 0);
+    let launch = LaunchRequest {
+        copies: NonZeroU32::new(copies).expect("some"),
+        ..launch(0)
+    };
+    let event = Event::Request(0, Request::Launch(Box::new(launch), facts()));
+    let mut times: Vec<Duration> = (0..RUNS)
+        .map(|_| {
+            let (mut core, event) = (cluster.core.clone(), event.clone());
+            let begin = Instant::now();
+            black_box(core.handle(cluster.now, event));
+            begin.elapsed()
+        })
+        .collect();
+    report(
+        &format!("{machines} machines: a launch of {copies} copies"),
+        &mut times,
+    );
+}
+
+fn report(what: &str, times: &mut [Duration]) {
+    times.sort();
+    println!(
+        "{what}: median {:.2} ms (max {:.2})",
+        times[times.len() / 2].as_secs_f64() * 1e3,
+        times[times.len() - 1].as_secs_f64() * 1e3
+    );
 }
 
 /// A launch of a new client's service.
@@ -185,12 +220,7 @@ impl Cluster {
                 begin.elapsed()
             })
             .collect();
-        times.sort();
-        println!(
-            "{what}: median {:.2} ms (max {:.2})",
-            times[RUNS / 2].as_secs_f64() * 1e3,
-            times[RUNS - 1].as_secs_f64() * 1e3
-        );
+        report(what, &mut times);
     }
 }
 

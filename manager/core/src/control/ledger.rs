@@ -9,13 +9,18 @@ use crate::{
     model::{Container, Decision, Image, Instance, Service, Setting},
     store::{Change, Contents, Kind, Record, Version},
 };
+use ahash::HashMap;
 use micado_api::{ContainerName, InstanceId, ServiceName};
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::Hash,
+};
 
 /// Records of one kind.
 #[derive(Debug, Clone)]
 pub(super) struct Table<R: Kind> {
-    rows: BTreeMap<R::Id, (R, Version)>,
+    rows: HashMap<R::Id, (R, Version)>,
+    order: BTreeSet<R::Id>,
     /// Rows and versions before the first edit since the last commit.
     before: BTreeMap<R::Id, Option<(R, Version)>>,
 }
@@ -23,24 +28,25 @@ pub(super) struct Table<R: Kind> {
 impl<R: Kind> Default for Table<R> {
     fn default() -> Self {
         Self {
-            rows: BTreeMap::new(),
+            rows: HashMap::default(),
+            order: BTreeSet::new(),
             before: BTreeMap::new(),
         }
     }
 }
 
 impl<R: Kind> Table<R> {
-    pub(super) fn get<Q: Ord + ?Sized>(&self, id: &Q) -> Option<&R>
+    pub(super) fn get<Q: Eq + Hash + ?Sized>(&self, id: &Q) -> Option<&R>
     where
         R::Id: std::borrow::Borrow<Q>,
     {
         self.rows.get(id).map(|(record, _)| record)
     }
     pub(super) fn values(&self) -> impl DoubleEndedIterator<Item = &R> {
-        self.rows.values().map(|(record, _)| record)
+        self.order.iter().map(|id| &self.rows[id].0)
     }
     pub(super) fn keys(&self) -> impl Iterator<Item = &R::Id> {
-        self.rows.keys()
+        self.order.iter()
     }
     pub(super) fn len(&self) -> usize {
         self.rows.len()
@@ -58,15 +64,18 @@ impl<R: Kind> Table<R> {
         let old = self.rows.get(&id).cloned();
         let version = old.as_ref().map_or(0, |(_, version)| *version);
         self.before.entry(id.clone()).or_insert(old);
+        self.order.insert(id.clone());
         self.rows.insert(id, (record, version));
     }
     pub(super) fn remove(&mut self, id: &R::Id) -> Option<R> {
         let old = self.rows.remove(id)?;
+        self.order.remove(id);
         let record = old.0.clone();
         self.before.entry(id.clone()).or_insert(Some(old));
         Some(record)
     }
     fn load(&mut self, record: R, version: Version) {
+        self.order.insert(record.id());
         self.rows.insert(record.id(), (record, version));
     }
     fn take_changes(&mut self) -> Vec<Change> {

@@ -4,6 +4,7 @@ use crate::model::{Container, Decision, Image, Instance, Service, Setting};
 use micado_api::{ContainerName, InstanceId, ServiceName};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Error;
+use std::hash::Hash;
 
 /// A kind of record, with a table or collection of its own. All kinds are in the list below.
 pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
@@ -30,7 +31,7 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
 }
 
 /// An id, which has a text in every store.
-pub trait Id: Ord + Clone {
+pub trait Id: Ord + Hash + Clone {
     /// Text of the id. Numbers are padded with zeros, so that texts sort as the numbers do.
     fn text(&self) -> String;
 }

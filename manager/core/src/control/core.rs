@@ -291,6 +291,7 @@ impl Core {
         self.nodes_changed(back, &touched);
         if back {
             self.nodes.seen_since = Some(self.now);
+            self.reports.sight_is_back(self.now);
             self.mark_all();
             return;
         }

@@ -18,6 +18,9 @@ use std::{
 /// Upper bound for the Swarm to show what an agent reported.
 const SWARM_FOLLOWS: Duration = Duration::from_secs(5);
 
+/// The same once the engine answers again: its nodes have to find it first.
+const SWARM_RETURNS: Duration = Duration::from_secs(30);
+
 /// Upper bound for remembered events of one Swarm service, to recognise repetitions.
 const EVENTS: usize = 16;
 
@@ -42,6 +45,13 @@ impl Reports {
     /// Swarm services with a report that the Swarm has not shown yet.
     pub(super) fn awaited(&self) -> impl Iterator<Item = &String> {
         self.awaited.keys()
+    }
+
+    /// Gives the Swarm time to show what was reported while it could not be observed.
+    pub(super) fn sight_is_back(&mut self, now: Timestamp) {
+        for (until, _) in self.awaited.values_mut() {
+            *until = now.plus(SWARM_RETURNS);
+        }
     }
 
     /// Returns true if they changed since the last call.
@@ -100,7 +110,8 @@ impl Core {
         if self.reports.awaited.is_empty() {
             return;
         }
-        let Some(observed) = &self.observed else {
+        // What was reported while the engine does not answer is awaited until it does.
+        let Some(observed) = self.observed.as_ref().filter(|_| self.blind.is_none()) else {
             return;
         };
         let now = self.now;

@@ -108,6 +108,23 @@ fn the_swarm_is_not_asked_for_ever() {
 }
 
 #[test]
+fn what_was_reported_while_the_engine_was_away_is_asked_for_when_it_is_back() {
+    let (mut bench, id, name) = running();
+    bench.event(Event::Blind("connection refused".to_owned()));
+    bench.event(Event::Happened(id, died(&name, 0, false)));
+    bench.now = Timestamp(bench.now.0 + 60_000);
+    bench.event(Event::Wake);
+    // The engine still shows what it knew before.
+    bench.look();
+    bench.now = Timestamp(bench.now.0 + 20_000);
+    bench.event(Event::Wake);
+    assert_eq!(bench.core.polled().first(), Some(&name));
+    bench.now = Timestamp(bench.now.0 + 20_000);
+    bench.event(Event::Wake);
+    assert!(bench.core.polled().is_empty(), "not for ever");
+}
+
+#[test]
 fn an_agent_speaks_for_its_own_machine_only() {
     let (mut bench, id, name) = running();
     bench.event(Event::Happened(

@@ -73,7 +73,7 @@ pub async fn wait<T>(what: &str, seconds: u64, mut attempt: impl AsyncFnMut() ->
     }
 }
 
-/// Whether this is a long run: `scripts/test --full`.
+/// Returns true in a long run: `scripts/test --full`.
 #[must_use]
 pub fn is_full() -> bool {
     std::env::var_os("MICADO_TEST_FULL").is_some()

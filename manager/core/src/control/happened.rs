@@ -110,7 +110,7 @@ impl Core {
         if self.reports.awaited.is_empty() {
             return;
         }
-        // What was reported while the engine does not answer is awaited until it does.
+        // Reports made while the engine does not answer are awaited until it does.
         let Some(observed) = self.observed.as_ref().filter(|_| self.blind.is_none()) else {
             return;
         };

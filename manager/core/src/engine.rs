@@ -54,7 +54,7 @@ pub struct SwarmService {
 }
 
 /// State of a Swarm task, reduced to the classes that matter here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TaskState {
     /// Not assigned to a node.
     Pending,
@@ -71,7 +71,7 @@ pub enum TaskState {
 }
 
 /// A Swarm task, of a service of ours or a foreign one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SwarmTask {
     pub id: String,
     /// Swarm id of its service.

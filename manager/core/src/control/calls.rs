@@ -55,9 +55,9 @@ impl Calls {
         self.retry.insert(key.clone(), (failures, now.plus(wait)));
     }
 
-    /// Allows an immediate repetition of a failed call.
-    pub(super) fn forgive(&mut self, key: &CallKey) {
-        self.retry.remove(key);
+    /// Allows an immediate repetition of a failed call. Returns true if it had failed.
+    pub(super) fn forgive(&mut self, key: &CallKey) -> bool {
+        self.retry.remove(key).is_some()
     }
 
     pub(super) fn ended(&mut self, key: &CallKey) {

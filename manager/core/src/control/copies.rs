@@ -125,6 +125,11 @@ impl Core {
             self.placing.waits(name, None);
             return;
         };
+        if container.desired != Desired::Removed
+            && let Some(observed) = &mut self.observed
+        {
+            observed.drop_records(name);
+        }
         let live = container.copies.iter().filter(|copy| copy.is_live());
         let live: Vec<u32> = live.map(|copy| copy.generation).collect();
         for generation in live {

@@ -244,8 +244,11 @@ impl Ledger {
 
     /// Adds a service, or replaces one without containers that are wanted.
     pub(super) fn insert_service(&mut self, service: Service) {
-        let theirs: Vec<_> = self.index.of_service(&service.name).cloned().collect();
-        self.forget_gauges(&theirs);
+        let old = self.services.get(&service.name);
+        if old.is_some_and(|old| (&old.spec, &old.pull) != (&service.spec, &service.pull)) {
+            let theirs: Vec<_> = self.index.of_service(&service.name).cloned().collect();
+            self.forget_gauges(&theirs);
+        }
         self.services.insert(service);
     }
 
@@ -267,41 +270,31 @@ impl Ledger {
         name: &ContainerName,
         change: impl FnOnce(&mut Container) -> R,
     ) -> Option<R> {
-        let row = self.containers.edit(name)?;
+        let Self {
+            containers,
+            index,
+            dirty,
+            ..
+        } = self;
+        let row = containers.edit(name)?;
         let old = row.clone();
         let done = change(row);
         if *row != old {
-            let new = row.clone();
-            self.container_changed(Some(&old), Some(&new));
+            container_changed(index, dirty, Some(&old), Some(row));
         }
         Some(done)
     }
 
     pub(super) fn insert_container(&mut self, container: Container) {
-        let old = self.containers.get(&container.name).cloned();
-        self.container_changed(old.as_ref(), Some(&container));
+        let old = self.containers.get(&container.name);
+        container_changed(&mut self.index, &mut self.dirty, old, Some(&container));
         self.containers.insert(container);
     }
 
     pub(super) fn remove_container(&mut self, name: &ContainerName) {
         if let Some(old) = self.containers.remove(name) {
-            self.container_changed(Some(&old), None);
+            container_changed(&mut self.index, &mut self.dirty, Some(&old), None);
             self.dirty.adopt = true;
-        }
-    }
-
-    fn container_changed(&mut self, old: Option<&Container>, new: Option<&Container>) {
-        if let Some(it) = new.or(old) {
-            self.dirty.containers.insert(it.name.clone());
-        }
-        if index::moved(old, new) {
-            for it in old.into_iter().chain(new) {
-                let on = it.copies.iter().map(|copy| &copy.instance);
-                self.dirty.instances.extend(on.chain(&it.bound_to).cloned());
-            }
-            self.index.container(old, new);
-        } else if old.map(|it| it.removed_at) != new.map(|it| it.removed_at) {
-            self.index.container(old, new);
         }
     }
 
@@ -316,5 +309,25 @@ impl Ledger {
             self.settings.take_changes(),
         ];
         tables.into_iter().flatten().collect()
+    }
+}
+
+fn container_changed(
+    index: &mut Index,
+    dirty: &mut Dirty,
+    old: Option<&Container>,
+    new: Option<&Container>,
+) {
+    if let Some(it) = new.or(old) {
+        dirty.containers.insert(it.name.clone());
+    }
+    if index::moved(old, new) {
+        for it in old.into_iter().chain(new) {
+            let on = it.copies.iter().map(|copy| &copy.instance);
+            dirty.instances.extend(on.chain(&it.bound_to).cloned());
+        }
+        index.container(old, new);
+    } else if old.map(|it| it.removed_at) != new.map(|it| it.removed_at) {
+        index.container(old, new);
     }
 }

@@ -66,7 +66,7 @@ impl Observed {
     }
 
     fn replace_services(&mut self, seen: Vec<SwarmService>, touched: &mut Touched) {
-        let changed = |service: &SwarmService| self.services.get(&service.name) != Some(service);
+        let changed = |service: &SwarmService| !self.has_same(&service.name, Some(service));
         let unchanged = seen.iter().filter(|service| !changed(service)).count();
         if unchanged == seen.len() && unchanged == self.services.len() {
             return;
@@ -78,7 +78,7 @@ impl Observed {
             self.set_service(&name, None, touched);
         }
         for service in seen {
-            if self.services.get(&service.name) != Some(&service) {
+            if !self.has_same(&service.name, Some(&service)) {
                 self.set_service(&service.name.clone(), Some(service), touched);
             }
         }
@@ -121,7 +121,7 @@ impl Observed {
             }
         }
         for (name, service) in delta.services {
-            if self.services.get(&name) != service.as_ref() {
+            if !self.has_same(&name, service.as_ref()) {
                 self.set_service(&name, service, &mut touched);
             }
         }
@@ -162,6 +162,35 @@ impl Observed {
             touched.instances.insert(old);
         } else if let Some(same) = claimed {
             touched.instances.insert(same.clone());
+        }
+    }
+
+    /// Returns true if this is known of a service. Its records never change while it exists.
+    fn has_same(&self, name: &str, service: Option<&SwarmService>) -> bool {
+        let (Some(known), Some(seen)) = (self.services.get(name), service) else {
+            return service.is_none() && !self.services.contains_key(name);
+        };
+        let SwarmService {
+            id,
+            name,
+            container,
+            instance,
+            node,
+            generation,
+            records: _,
+        } = known;
+        let same_place = *instance == seen.instance && *node == seen.node;
+        let same_copy = *container == seen.container && *generation == seen.generation;
+        *id == seen.id && *name == seen.name && same_place && same_copy
+    }
+
+    /// Drops the records of a container's services: they are most of an observation, and needed
+    /// only to adopt a container without a record.
+    pub(super) fn drop_records(&mut self, container: &ContainerName) {
+        for name in self.of_container.get(container).into_iter().flatten() {
+            if let Some(service) = self.services.get_mut(name) {
+                service.records = None;
+            }
         }
     }
 

@@ -67,9 +67,10 @@ impl Core {
         let origin = self.refuse_impossible(&mut service, &first, sent)?;
         // Launching again is what a person does after mending an image that could not be pushed.
         let push = CallKey::Image(name.clone(), service.created_at);
-        self.calls.forgive(&push);
-        let waiting = self.ledger.index.of_service(&name).cloned();
-        self.ledger.dirty.containers.extend(waiting);
+        if self.calls.forgive(&push) {
+            let waiting = self.ledger.index.of_service(&name).cloned();
+            self.ledger.dirty.containers.extend(waiting);
+        }
         let numbers = service.next_number..service.next_number + launch.copies.get();
         service.next_number = numbers.end;
         self.ledger.insert_service(service);

@@ -36,7 +36,7 @@ use tokio::{
 const FRAME_MAX: usize = 2 << 20;
 /// Read buffer of each agent's connection, in bytes. Larger frames take several reads; the library's
 /// 128 KiB would be most of the manager's memory with many machines.
-const READ_BUFFER: usize = 8 << 10;
+const READ_BUFFER: usize = 4 << 10;
 /// Frames that an agent may send at once, and in a second from then on. After an outage it sends
 /// what it kept, which takes 2 MiB of its memory. More is read later.
 const FRAMES: (u32, u32) = (2000, 100);
@@ -134,15 +134,13 @@ async fn serve(
     mut socket: WebSocket,
     mut orders: mpsc::Receiver<ToAgent>,
 ) -> &'static str {
-    let Ok(Some(Ok(Message::Text(hello)))) = timeout(DEAD, socket.recv()).await else {
-        return "it did not say hello";
-    };
-    let run = match serde_json::from_str(&hello) {
-        Ok(FromAgent::Hello { run, .. }) if is_id(&run) => run,
-        _ => {
+    let run = match hello(&mut socket).await {
+        Ok(Some(run)) => run,
+        Ok(None) => {
             state.agents.blame(instance);
             return "its hello is not to be understood";
         }
+        Err(end) => return end,
     };
     let mut stream = AgentStream {
         state,
@@ -193,6 +191,18 @@ async fn serve(
             return "the connection broke";
         }
     }
+}
+
+/// Reads the first message: the agent's run, if it is one. The message is dropped here: it shares the
+/// connection's read buffer, which would have to be replaced as long as it exists.
+async fn hello(socket: &mut WebSocket) -> Result<Option<String>, &'static str> {
+    let Ok(Some(Ok(Message::Text(hello)))) = timeout(DEAD, socket.recv()).await else {
+        return Err("it did not say hello");
+    };
+    Ok(match serde_json::from_str(&hello) {
+        Ok(FromAgent::Hello { run, .. }) => Some(run).filter(|run| is_id(run)),
+        _ => None,
+    })
 }
 
 /// Size of a frame, rounded up.

@@ -8,6 +8,7 @@ use crate::{
 use futures_util::{FutureExt, StreamExt, stream::BoxStream};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
@@ -113,7 +114,7 @@ struct WatchTask {
     /// Swarm ids of observed services, by name. A removed one stays until its tasks are gone.
     ids: HashMap<String, String>,
     /// Tasks as last observed, by id of their service.
-    tasks: HashMap<String, Vec<SwarmTask>>,
+    tasks: HashMap<String, SeenTasks>,
     /// Number of the last requested observation.
     number: u64,
     sender: mpsc::Sender<Event>,
@@ -312,9 +313,8 @@ impl WatchTask {
         if nodes.is_empty() {
             return Some(BTreeSet::new());
         }
-        let is_on = |task: &SwarmTask| task.node.as_ref().is_some_and(|it| nodes.contains(it));
         let known = self.tasks.iter();
-        let known = known.filter(|(_, tasks)| tasks.iter().any(is_on));
+        let known = known.filter(|(_, tasks)| tasks.nodes.iter().any(|it| nodes.contains(it)));
         let mut ids: HashSet<String> = known.map(|(id, _)| id.clone()).collect();
         for node in nodes {
             let tasks = self.engine.tasks_on(node).await.ok()?;
@@ -344,16 +344,14 @@ impl WatchTask {
     }
 
     fn take_over(&mut self, seen: &Observation) {
-        let mut tasks: HashMap<String, Vec<SwarmTask>> = HashMap::new();
+        let mut tasks: HashMap<&str, Vec<&SwarmTask>> = HashMap::new();
         for task in &seen.tasks {
-            match tasks.get_mut(&task.service) {
-                Some(of_service) => of_service.push(task.clone()),
-                None => drop(tasks.insert(task.service.clone(), vec![task.clone()])),
-            }
+            tasks.entry(&task.service).or_default().push(task);
         }
-        for of_service in tasks.values_mut() {
-            of_service.sort_by(|a, b| a.id.cmp(&b.id));
-        }
+        let tasks: HashMap<String, SeenTasks> = tasks
+            .into_iter()
+            .map(|(id, of_service)| (id.to_owned(), SeenTasks::of(of_service)))
+            .collect();
         let services = seen.services.iter();
         self.ids.retain(|_, id| tasks.contains_key(id));
         self.ids
@@ -380,11 +378,11 @@ impl WatchTask {
             }
         }
         for (id, of_service) in &mut by_service {
-            of_service.sort_by(|a, b| a.id.cmp(&b.id));
             if of_service.is_empty() {
                 self.tasks.remove(id);
             } else {
-                self.tasks.insert(id.clone(), of_service.clone());
+                self.tasks
+                    .insert(id.clone(), SeenTasks::of(of_service.iter()));
             }
         }
         by_service.into_iter().collect()
@@ -396,14 +394,13 @@ impl WatchTask {
         let Ok(fresh) = self.engine.tasks(&names).await else {
             return Some(self.look().await);
         };
-        let known: HashMap<String, Vec<SwarmTask>> = names
-            .iter()
-            .filter_map(|name| self.ids.get(name))
-            .map(|id| (id.clone(), self.tasks.get(id).cloned().unwrap_or_default()))
+        let ids = names.iter().filter_map(|name| self.ids.get(name));
+        let known: HashMap<String, Option<SeenTasks>> = ids
+            .map(|id| (id.clone(), self.tasks.get(id).cloned()))
             .collect();
         self.looked = Instant::now();
         let mut tasks = self.tasks_of(names.iter(), fresh);
-        tasks.retain(|(id, tasks)| known.get(id) != Some(tasks));
+        tasks.retain(|(id, _)| known.get(id).map(Option::as_ref) != Some(self.tasks.get(id)));
         if tasks.is_empty() {
             return None;
         }
@@ -414,6 +411,27 @@ impl WatchTask {
             tasks,
             ..Delta::default()
         }))
+    }
+}
+
+/// Tasks of a service as last observed: enough to notice a change, without a second copy of them
+/// beside the core's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SeenTasks {
+    digest: u64,
+    nodes: Vec<String>,
+}
+
+impl SeenTasks {
+    fn of<'a>(tasks: impl IntoIterator<Item = &'a SwarmTask>) -> Self {
+        let mut tasks: Vec<&SwarmTask> = tasks.into_iter().collect();
+        tasks.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut hasher = DefaultHasher::new();
+        tasks.hash(&mut hasher);
+        Self {
+            digest: hasher.finish(),
+            nodes: tasks.iter().filter_map(|task| task.node.clone()).collect(),
+        }
     }
 }
 

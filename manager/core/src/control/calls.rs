@@ -67,7 +67,8 @@ impl Calls {
 
 impl Core {
     /// Makes a call, unless the same one is in flight or has failed a moment ago.
-    pub(super) fn call(&mut self, key: CallKey, call: Call) {
+    pub(super) fn call(&mut self, call: Call) {
+        let key = call.key();
         match self.calls.retry.get(&key) {
             Some((_, at)) if *at > self.now => self.wake(*at),
             _ if self.calls.in_flight.insert(key.clone()) => self.calls.out.push((key, call)),
@@ -110,6 +111,6 @@ impl Core {
             number: self.calls.looks,
             services: (!whole).then(|| services.into_iter().collect()),
         };
-        self.call(CallKey::Observe, call);
+        self.call(call);
     }
 }

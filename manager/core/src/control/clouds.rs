@@ -116,7 +116,7 @@ impl Core {
         }
         record.asked = now;
         let cloud = cloud.clone();
-        self.call(key, Call::ListMachines { cloud });
+        self.call(Call::ListMachines { cloud });
     }
 
     /// Time until which nothing is rented because a cloud has not answered yet.

@@ -159,6 +159,8 @@ pub enum Call {
     PushImage {
         /// Service that needs it.
         service: ServiceName,
+        /// Creation time of that service.
+        made: Timestamp,
         /// Name of the image in the manager's engine.
         image: String,
     },
@@ -232,6 +234,24 @@ pub enum Action {
 }
 
 impl Call {
+    /// Subject of the call.
+    #[must_use]
+    pub fn key(&self) -> CallKey {
+        match self {
+            Self::LaunchMachine { instance, .. } | Self::TerminateMachine { instance, .. } => {
+                CallKey::Machine(instance.clone())
+            }
+            Self::ListMachines { cloud } => CallKey::List(cloud.clone()),
+            Self::CreateService { copy, .. } => CallKey::Service(copy.swarm_name.clone()),
+            Self::RemoveService { name, .. } => CallKey::Service(name.clone()),
+            Self::SetActive { node, .. } | Self::RemoveNode { node } => CallKey::Node(node.clone()),
+            Self::RotateToken => CallKey::Token,
+            Self::PushImage { service, made, .. } => CallKey::Image(service.clone(), *made),
+            Self::SaveLog { container, .. } => CallKey::Log(container.clone()),
+            Self::Observe { .. } => CallKey::Observe,
+        }
+    }
+
     /// Short name for logs and fault points.
     #[must_use]
     pub fn kind(&self) -> &'static str {

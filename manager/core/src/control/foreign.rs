@@ -76,7 +76,7 @@ impl Core {
             });
             self.token_is_known();
         }
-        self.call(key, Call::RemoveNode { node });
+        self.call(Call::RemoveNode { node });
     }
 }
 

@@ -94,7 +94,7 @@ impl Core {
         if self.is_due(&CallKey::Token) {
             self.token_told = false;
         }
-        self.call(CallKey::Token, Call::RotateToken);
+        self.call(Call::RotateToken);
     }
 
     /// Returns true if a machine received the token and may still be about to use it.

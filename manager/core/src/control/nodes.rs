@@ -165,10 +165,7 @@ impl Core {
             .node(id)
             .filter(|node| node.ready && node.active != active);
         if let Some(node) = node.map(|node| node.id.clone()) {
-            self.call(
-                CallKey::Node(node.clone()),
-                Call::SetActive { node, active },
-            );
+            self.call(Call::SetActive { node, active });
         }
     }
 
@@ -181,7 +178,7 @@ impl Core {
         let left = claimants.filter(|node| !node.ready && owner(node).is_none());
         let nodes: BTreeSet<String> = left.map(|node| node.id.clone()).chain(own).collect();
         for node in nodes {
-            self.call(CallKey::Node(node.clone()), Call::RemoveNode { node });
+            self.call(Call::RemoveNode { node });
         }
     }
 
@@ -202,11 +199,10 @@ impl Core {
             .map(|node| (node.id.clone(), node.ready, node.active))
             .collect();
         for (node, ready, active) in others {
-            let key = CallKey::Node(node.clone());
             if !ready {
-                self.call(key, Call::RemoveNode { node });
+                self.call(Call::RemoveNode { node });
             } else if active {
-                if self.is_due(&key) {
+                if self.is_due(&CallKey::Node(node.clone())) {
                     let text = format!(
                         "node {node} claims to be {}, which is another node: it is closed",
                         self.tag_of(id)
@@ -214,7 +210,7 @@ impl Core {
                     self.decide(None, Some(id), text);
                 }
                 let active = false;
-                self.call(key, Call::SetActive { node, active });
+                self.call(Call::SetActive { node, active });
             }
         }
     }

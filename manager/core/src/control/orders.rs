@@ -66,7 +66,7 @@ impl Core {
             flavour: instance.flavour.clone(),
             files: instance.files.clone(),
         };
-        self.call(CallKey::Machine(id.clone()), call);
+        self.call(call);
     }
 
     pub(super) fn return_machine(&mut self, id: &InstanceId) {
@@ -77,7 +77,7 @@ impl Core {
             cloud: instance.cloud.clone(),
             instance: id.clone(),
         };
-        self.call(CallKey::Machine(id.clone()), call);
+        self.call(call);
     }
 
     /// The broker's last message about an instance that it has neither accepted nor refused, or not

@@ -47,13 +47,11 @@ impl Core {
         let service = self.ledger.service_of(container).clone();
         if service.pull.is_none() {
             let image = service.spec.image.clone();
-            return self.call(
-                CallKey::Image(service.name.clone(), service.created_at),
-                Call::PushImage {
-                    service: service.name,
-                    image,
-                },
-            );
+            return self.call(Call::PushImage {
+                service: service.name,
+                made: service.created_at,
+                image,
+            });
         }
         let Some(node) = self.node(&copy.instance).map(|node| node.id.clone()) else {
             return;
@@ -64,15 +62,12 @@ impl Core {
             Some(at) if at > self.now => return self.wake(at),
             Some(_) => {}
         }
-        self.call(
-            CallKey::Service(copy.swarm_name.clone()),
-            Call::CreateService {
-                service: Box::new(service),
-                container,
-                copy,
-                node,
-            },
-        );
+        self.call(Call::CreateService {
+            service: Box::new(service),
+            container,
+            copy,
+            node,
+        });
     }
 
     /// Time from which a container may be made on an instance, if that has joined. Where one runs,
@@ -146,22 +141,16 @@ impl Core {
         for service in unwanted {
             if self.wants_log(name, &service) {
                 let container = name.clone();
-                self.call(
-                    CallKey::Log(container.clone()),
-                    Call::SaveLog {
-                        container,
-                        name: service,
-                    },
-                );
+                self.call(Call::SaveLog {
+                    container,
+                    name: service,
+                });
             } else {
                 let log_of = self.keeps_log(name, &service).then(|| name.clone());
-                self.call(
-                    CallKey::Service(service.clone()),
-                    Call::RemoveService {
-                        name: service,
-                        log_of,
-                    },
-                );
+                self.call(Call::RemoveService {
+                    name: service,
+                    log_of,
+                });
             }
         }
     }

@@ -210,7 +210,10 @@ impl Core {
         state: ContainerState,
         reason: Option<String>,
     ) -> (String, Option<Settled>) {
-        let place = self.placed(name).map_or_else(String::new, |(_, copy)| {
+        let container = self.ledger.container(name);
+        // One that is being stopped has no copy left that is to run.
+        let copy = container.and_then(|it| it.primary().or(it.copies.last()));
+        let place = copy.map_or_else(String::new, |copy| {
             format!(" on {}", self.tag_of(&copy.instance))
         });
         let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));

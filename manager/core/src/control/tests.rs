@@ -646,6 +646,23 @@ fn stop_is_refused_for_a_volume_and_forced() {
 }
 
 #[test]
+fn a_container_that_stops_says_where() {
+    let mut bench = Bench::new(|_| {});
+    bench
+        .launch(spec("a", 256), None)
+        .expect("room can be rented");
+    bench.machine_comes();
+    bench.settle();
+    let (reply, actions) = bench.ask(Request::Quit {
+        name: "a_web.1".to_owned(),
+        remove: false,
+    });
+    assert!(reply.is_ok());
+    let says = |action: &Action| matches!(action, Action::Progress(progress) if progress.text == "stopping on application01");
+    assert!(actions.iter().any(says), "{actions:?}");
+}
+
+#[test]
 fn a_dead_machine_is_given_up_at_once_and_its_containers_planned_anew() {
     let mut bench = Bench::new(|_| {});
     bench

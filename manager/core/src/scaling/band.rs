@@ -115,7 +115,7 @@ impl BandState {
         let hidden = f64::from(copies.blind);
         // Blind copies count as idle for a step up, and as the busiest for a step down.
         let low = sums.warm / (seen + hidden) / whole;
-        let high = (sums.warm + hidden * sums.busiest.max(policy.down * whole)) / (seen + hidden);
+        let high = (sums.warm + hidden * sums.busiest.max(policy.up * whole)) / (seen + hidden);
         let high = high / whole;
         note(&mut self.above_since, low > policy.up, frame.at);
         note(&mut self.below_since, high < policy.down, frame.at);

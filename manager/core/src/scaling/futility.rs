@@ -9,6 +9,8 @@ const LEAST_EFFECT: f64 = 0.25;
 const JUDGED_FROM: f64 = 1.2;
 /// Growths without effect in a row after which growth pauses.
 const IN_A_ROW: u8 = 3;
+/// The same for memory, which new copies rarely relieve.
+const OF_MEMORY: u8 = 2;
 
 /// A growth that is under way.
 #[derive(Debug, Clone, Copy)]
@@ -20,14 +22,35 @@ struct Growth {
 }
 
 /// Effect of the last growths.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Futility {
     open: Option<Growth>,
     in_a_row: u8,
+    most: u8,
     paused_until: Option<Timestamp>,
 }
 
+impl Default for Futility {
+    fn default() -> Self {
+        Self {
+            open: None,
+            in_a_row: 0,
+            most: IN_A_ROW,
+            paused_until: None,
+        }
+    }
+}
+
 impl Futility {
+    /// For the critical usage of memory: two growths without effect are enough.
+    #[must_use]
+    pub fn of_memory() -> Self {
+        Self {
+            most: OF_MEMORY,
+            ..Self::default()
+        }
+    }
+
     /// Takes the present load; judges the growth under way once all its copies are warm.
     pub fn check(
         &mut self,
@@ -73,11 +96,11 @@ impl Futility {
             .zip(requests)
             .is_some_and(|(before, after)| after >= before * (1.0 + (factor - 1.0) / 2.0));
         if fall >= LEAST_EFFECT * expected || confirmed {
-            *self = Self::default();
+            (self.in_a_row, self.paused_until) = (0, None);
             return;
         }
         self.in_a_row = self.in_a_row.saturating_add(1);
-        if self.in_a_row >= IN_A_ROW {
+        if self.in_a_row >= self.most {
             self.paused_until = Some(Timestamp(now.0.saturating_add(look_back)));
         }
     }

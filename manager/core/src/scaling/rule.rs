@@ -2,7 +2,7 @@
 
 use super::{
     band::BandState,
-    critical::CriticalState,
+    critical::{CriticalState, Resource},
     frame::{Frame, Limits},
     futility::Futility,
     policy::{Policies, Policy},
@@ -51,10 +51,13 @@ impl Rule {
             Policy::Query(_) => State::Query(QueryState::default()),
             Policy::Schedule(_) => State::Schedule,
         };
-        Self {
-            state,
-            futility: Futility::default(),
-        }
+        let futility = match policy {
+            Policy::Critical(critical) if critical.resource == Resource::Memory => {
+                Futility::of_memory()
+            }
+            _ => Futility::default(),
+        };
+        Self { state, futility }
     }
 
     /// Count that the policy wants; `None` for a schedule, which is a bound and no signal.
@@ -119,7 +122,10 @@ impl Rule {
     }
 }
 
-/// True if the policy compares CPU or memory with a target, so that saturation hides demand from it.
+/// True if the policy compares CPU or memory with a target: saturation hides demand from it.
 pub(super) fn can_saturate(policy: &Policy) -> bool {
-    matches!(policy, Policy::Target(target) if matches!(target.metric, Metric::Cpu | Metric::Memory))
+    match policy {
+        Policy::Target(target) => matches!(target.metric, Metric::Cpu | Metric::Memory),
+        _ => false,
+    }
 }

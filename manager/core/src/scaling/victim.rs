@@ -7,7 +7,7 @@ use std::{cmp::Reverse, collections::BTreeSet};
 pub struct Candidate {
     /// Index of its machine; `None` while it waits for one.
     pub machine: Option<u32>,
-    /// It waits, or ends again and again.
+    /// Set if it waits, or ends again and again.
     pub is_useless: bool,
     /// Never goes: `keep`, bound to a volume, or on a blind machine.
     pub is_protected: bool,

@@ -194,6 +194,19 @@ impl fmt::Display for Amount {
     }
 }
 
+/// A moment in UTC, to the second.
+struct Clock(Timestamp);
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let second = i64::try_from(self.0.0 / 1_000).unwrap_or(i64::MAX);
+        match jiff::Timestamp::from_second(second) {
+            Ok(at) => write!(f, "{at}"),
+            Err(_) => f.write_str("a far day"),
+        }
+    }
+}
+
 /// The sentence for people.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -292,10 +305,10 @@ impl Verdict {
             ),
             Cause::Forecast { floor } => write!(f, "the forecast needs {floor}"),
             Cause::Schedule { opens_at } => {
-                write!(f, "the schedule's window of {} needs it", opens_at.0 / 1000)
+                write!(f, "the window of {} needs it", Clock(opens_at))
             }
             Cause::Manual { until } => {
-                write!(f, "set by hand until {}", until.0 / 1000)
+                write!(f, "set by hand until {}", Clock(until))
             }
             Cause::Woken { load } => write!(f, "{load:.1} requests wait, and no copy runs"),
             Cause::Minimum => write!(f, "the minimum"),
@@ -316,7 +329,7 @@ impl fmt::Display for Stop {
             }
             Self::Saturated => f.write_str("held: copies are saturated"),
             Self::LookBack { until } => {
-                write!(f, "held until the look-back is full at {}", until.0 / 1000)
+                write!(f, "held until the look-back is full at {}", Clock(*until))
             }
             Self::ScheduleCeiling { max } => write!(f, "the schedule allows {max}"),
             Self::Futile { growths, .. } => write!(
@@ -327,7 +340,7 @@ impl fmt::Display for Stop {
             Self::Minimum { min } => write!(f, "the minimum is {min}"),
             Self::Maximum { max } => write!(f, "the maximum is {max}"),
             Self::Quota { may } => write!(f, "may have {may}"),
-            Self::CoolDown { until } => write!(f, "held: cools down until {}", until.0 / 1000),
+            Self::CoolDown { until } => write!(f, "held: cools down until {}", Clock(*until)),
             Self::Draining => f.write_str("held: a drain moves copies of it"),
             Self::NotQuiet { quiet } => write!(f, "held: only {quiet} copies are quiet"),
             Self::Pinned => f.write_str("pinned"),

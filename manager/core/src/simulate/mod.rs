@@ -6,9 +6,11 @@ mod csv;
 mod options;
 mod ours;
 mod peer;
+mod plot;
 mod random;
 mod report;
 mod shape;
+mod table;
 mod tally;
 mod world;
 
@@ -17,13 +19,16 @@ pub use csv::{CsvError, demand};
 pub use options::{Billing, Options};
 pub use ours::Ours;
 pub use peer::Peer;
+pub use plot::plot;
 pub use random::Random;
 pub use report::{Bounds, Elasticity, Judgement, Report};
 pub use shape::{SIX, Shape, ShapeError, names};
+pub use table::{MEAN, Means, Row, table};
 pub use tally::Point;
 pub use world::{Copy, Machine, Side, World};
 
 use crate::scaling::{PolicyError, Verdict};
+use jiff::tz::TimeZone;
 
 /// Seconds over which the demand is averaged before copies are counted: noise is not need.
 const MINUTE: usize = 60;
@@ -37,13 +42,19 @@ pub struct Run {
     pub changes: Vec<Verdict>,
 }
 
-/// Runs the production scaler under a demand of one value a second.
+/// Runs the production scaler under a demand of one value a second. `zone` finds the time zones of
+/// schedules; the run begins on a Monday at 00:00 UTC.
 ///
 /// # Errors
-/// If a policy is invalid.
-pub fn run_ours(demand: &[f64], options: &Options, optimum: f64) -> Result<Run, PolicyError> {
+/// If a policy is invalid, or its time zone is unknown.
+pub fn run_ours(
+    demand: &[f64],
+    options: &Options,
+    optimum: f64,
+    zone: impl Fn(&str) -> Option<TimeZone>,
+) -> Result<Run, PolicyError> {
     let mut world = World::new(options, first(demand));
-    let mut side = Ours::new(&world)?;
+    let mut side = Ours::new(&world, zone)?;
     let run = run(demand, &mut world, &mut side, optimum);
     let changes = side.changes;
     Ok(Run { changes, ..run })
@@ -94,10 +105,17 @@ pub fn bounds(demand: &[f64], options: &Options) -> Bounds {
         memory: f64::from(options.slots),
         price: options.price / 3_600.0,
     };
+    // The machines of the first second are there already, with all their slots.
+    let first = needed
+        .first()
+        .map_or(0, |machines| machines * options.slots);
     let at = |target: f64| {
-        let promised: Vec<(f64, f64)> = copies(target)
+        let mut promised: Vec<(f64, f64)> = copies(target)
             .map(|copies| (f64::from(copies) * options.cores, f64::from(copies)))
             .collect();
+        if let Some(promise) = promised.first_mut() {
+            *promise = (f64::from(first) * options.cores, f64::from(first));
+        }
         bound(&promised, &[flavour], boot)
     };
     Bounds {

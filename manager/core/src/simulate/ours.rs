@@ -1,7 +1,10 @@
 //! This side: the production scaler, tight placement with a floor of two machines, and the hold
 //! rule for machines.
 
-use super::world::{Side, World};
+use super::{
+    options::Billing,
+    world::{Machine, Side, World},
+};
 use crate::scaling::{
     Candidate, Copies, Frame, Host, Limits, PolicyError, ServiceScaling, Span, Sums, Verdict, Wish,
     lead, victims,
@@ -16,7 +19,7 @@ const HOLD: (u64, u64) = (60, 900);
 /// Time before the end of a paid hour at which an unneeded machine is returned, in seconds.
 const BEFORE_HOUR: u64 = 60;
 
-/// First moment of a run: windows of a schedule count from midnight UTC of a Monday.
+/// First moment of a run: a Monday, 00:00 UTC.
 const BEGIN: u64 = 1_767_571_200_000;
 
 /// The production scaler in the world of the simulation.
@@ -37,8 +40,11 @@ impl Ours {
     /// Makes the scaler for the policies of the options.
     ///
     /// # Errors
-    /// If a policy is invalid.
-    pub fn new(world: &World) -> Result<Self, PolicyError> {
+    /// If a policy is invalid, or its time zone is unknown.
+    pub fn new(
+        world: &World,
+        zone: impl Fn(&str) -> Option<TimeZone>,
+    ) -> Result<Self, PolicyError> {
         let options = &world.options;
         let scaling = ServiceScaling::new(Arc::new(options.policies.clone()), zone)?;
         let limits = Limits {
@@ -88,13 +94,15 @@ impl Ours {
         }
     }
 
-    /// True if the billing makes it sensible to return a machine now.
-    fn may_return(&self, world: &World, ordered_at: u64) -> bool {
+    /// True if an empty machine is to be returned now: after the hold, or at the end of an hour
+    /// that is paid anyway.
+    fn may_return(&self, world: &World, machine: &Machine) -> bool {
+        let idle = world.second - machine.empty_since.max(machine.ready_at);
         match world.options.billing {
-            super::Billing::Second => true,
-            super::Billing::Hour => {
-                let paid_until = (world.second - ordered_at).max(1).next_multiple_of(3_600);
-                paid_until - (world.second - ordered_at) <= BEFORE_HOUR
+            Billing::Second => idle >= self.hold,
+            Billing::Hour => {
+                let used = (world.second - machine.ordered_at).max(1);
+                used.next_multiple_of(3_600) - used <= BEFORE_HOUR
             }
         }
     }
@@ -102,11 +110,6 @@ impl Ours {
 
 fn moment(second: u64) -> Timestamp {
     Timestamp(BEGIN + second * 1_000)
-}
-
-/// Zones by UTC only: the time-zone database is outside of the core. See [`super::run`].
-fn zone(name: &str) -> Option<TimeZone> {
-    (name == "UTC").then_some(TimeZone::UTC)
 }
 
 impl Side for Ours {
@@ -183,11 +186,9 @@ impl Side for Ours {
             return;
         }
         while world.waiting() == 0 && world.has_spare() {
-            let idle = world.ready().find(|(_, machine)| {
-                machine.copies == 0
-                    && world.second - machine.empty_since.max(machine.ready_at) >= self.hold
-                    && self.may_return(world, machine.ordered_at)
-            });
+            let idle = world
+                .ready()
+                .find(|(_, machine)| machine.copies == 0 && self.may_return(world, machine));
             let Some((at, _)) = idle else {
                 return;
             };

@@ -1,7 +1,10 @@
 //! Report of a run: cost, missed demand, delays, changes, and the measures of elasticity of Herbst
 //! et al. (SPEC RG).
 
-use super::{options::Options, tally::Tally};
+use super::{
+    options::Options,
+    tally::{POINT_EVERY, Point, Tally},
+};
 use serde::Serialize;
 
 /// Figures of one side.
@@ -118,9 +121,15 @@ impl Elasticity {
         let mut sums = Self::default();
         let mut before: Option<(f64, f64)> = None;
         let share = options.target * options.cores;
-        for point in &tally.points {
-            let need = (point.demand / share).ceil().max(1.0);
-            let have = point.capacity / options.cores;
+        // Means of a minute: noise is not need.
+        let minutes = tally.points.chunks(60 / POINT_EVERY as usize);
+        let count = minutes.len().max(1);
+        for points in minutes {
+            let mean = |value: fn(&Point) -> f64| {
+                points.iter().map(value).sum::<f64>() / points.len() as f64
+            };
+            let need = (mean(|point| point.demand) / share).ceil().max(1.0);
+            let have = mean(|point| point.capacity) / options.cores;
             sums.under_percent += ((need - have) / need).max(0.0);
             sums.over_percent += ((have - need) / need).max(0.0);
             sums.under_time_percent += f64::from(u8::from(have < need));
@@ -131,7 +140,7 @@ impl Elasticity {
             }
             before = Some((need, have));
         }
-        let percent = 100.0 / tally.points.len().max(1) as f64;
+        let percent = 100.0 / count as f64;
         sums.under_percent *= percent;
         sums.over_percent *= percent;
         sums.under_time_percent *= percent;

@@ -141,7 +141,10 @@ pub struct Shape {
 /// A refused shape.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShapeError {
-    #[error("load `{0}` is neither a file nor a shape; shapes are {list}", list = names().join(", "))]
+    #[error(
+        "load `{0}` is neither a file nor a shape; shapes are {list}",
+        list = names().join(", ")
+    )]
     Name(String),
     #[error("shape `{shape}` has no value `{key}`; it has {keys}")]
     Key {

@@ -35,7 +35,10 @@ proptest! {
             let look_back = if at < doubles_at { 180_000 } else { 1_800_000 };
             let now = 1_000_000 + 2_000 * at as u64;
             peak.add(Timestamp(now), *value, look_back);
-            highest = if at < doubles_at { peak.value().expect("one") } else { highest.max(*value) };
+            highest = match at < doubles_at {
+                true => peak.value().expect("one"),
+                false => highest.max(*value),
+            };
             prop_assert!(peak.value().expect("one") >= highest);
             prop_assert!(peak.entries.len() <= MOST);
         }

@@ -343,3 +343,29 @@ fn shrink_makes_overload_makes_growth() {
     // Each step is one of the way down; none goes up again.
     assert_eq!(counts(&changes), [12]);
 }
+
+#[test]
+fn memory_that_only_grows() {
+    // Each copy fills its memory, however many there are.
+    let critical = Critical {
+        resource: Resource::Memory,
+        usage: 100.0,
+    };
+    let mut rig = Rig::new(only(Policy::Critical(critical)), 2);
+    let mut last = rig.feed(0.5);
+    for _ in 0..300 {
+        let mut frame = rig.frame(0.5);
+        frame.memory = Sums {
+            warm: 120.0 * f64::from(frame.copies.warm),
+            young: 120.0 * f64::from(frame.copies.young),
+            busiest: 120.0,
+            ..Sums::default()
+        };
+        last = rig.check(&frame);
+    }
+    assert!(rig.count() < 10, "{}", rig.count());
+    assert!(
+        last.to_string().contains("adding copies does not help"),
+        "{last}"
+    );
+}

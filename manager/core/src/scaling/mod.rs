@@ -8,8 +8,10 @@ mod band;
 mod combine;
 mod critical;
 mod cron;
+mod forecast;
 mod frame;
 mod futility;
+mod gate;
 mod ladder;
 mod lead;
 mod load;
@@ -32,7 +34,9 @@ mod why;
 pub use band::Band;
 pub use critical::{Critical, Resource};
 pub use cron::{Cron, CronError};
+pub use forecast::{Class, Day, Expected, Profile, SLOT_MS, SLOTS, Slot, floor, pinball};
 pub use frame::{Copies, Frame, Limits, Manual, Sums};
+pub use gate::{Gate, Loss, Replay, replay};
 pub use lead::{Learned, lead, warm_up};
 pub use policy::{Importance, Policies, Policy, PolicyError, Step};
 pub use query::{As, Query};
@@ -59,8 +63,8 @@ const GAP: u64 = 10_000;
 
 const MINUTE: u64 = 60_000;
 
-/// State of the scaling of one service: rings, timers and learned look-back. It is not stored: after
-/// a restart it only waits longer before it shrinks.
+/// State of the scaling of one service: rings, timers and learned look-back. It is not stored:
+/// after a restart it only waits longer before it shrinks.
 #[derive(Debug, Clone)]
 pub struct ServiceScaling {
     policies: Arc<Policies>,

@@ -99,10 +99,12 @@ fn a_schedule_has_its_machines_when_its_window_opens() {
         r#"{"kind": "schedule", "start": "0 1 * * *", "duration": "1h", "zone": "UTC", "min": 12}"#,
     )
     .expect("a schedule");
-    let mut options = Options::default();
-    options.policies = Policies {
-        policies: vec![Policy::Target(Target::default()), schedule],
-        ..Policies::standard(40)
+    let options = Options {
+        policies: Policies {
+            policies: vec![Policy::Target(Target::default()), schedule],
+            ..Policies::standard(40)
+        },
+        ..Options::default()
     };
     let demand = "steady:level=2,noise=0,hours=2"
         .parse::<Shape>()

@@ -4,6 +4,8 @@
 mod execute;
 #[path = "cli/logs.rs"]
 mod logs;
+#[path = "cli/simulate.rs"]
+mod simulate;
 
 use axum::{
     Json, Router,

@@ -23,6 +23,7 @@ mod page;
 mod printer;
 mod quit;
 mod remove;
+mod simulate;
 mod start;
 mod status;
 mod stop;
@@ -64,6 +65,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<(), Failure> {
     match cli.verb {
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Manager(args) => manager(*args, printer),
+        Verb::Simulate(args) => simulate::simulate(&args, printer),
         Verb::Store(args::StoreVerb::Copy(args)) => {
             install_cryptography();
             block_on(
@@ -108,7 +110,11 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
         Verb::Status => status::status(client, printer).await,
         Verb::Explain(args) => explain::explain(args, client, printer).await,
         // Needs no manager: handled before.
-        Verb::Cloud(_) | Verb::Completions { .. } | Verb::Manager(_) | Verb::Store(_) => Ok(()),
+        Verb::Cloud(_)
+        | Verb::Completions { .. }
+        | Verb::Manager(_)
+        | Verb::Simulate(_)
+        | Verb::Store(_) => Ok(()),
     }
 }
 

@@ -3,12 +3,14 @@
 
 mod cloud;
 mod daemon;
+mod simulate;
 mod usage;
 mod values;
 mod verbs;
 
 pub use cloud::{CheckArgs, CloudVerb, SetupFile};
 pub use daemon::{ManagerArgs, UnknownNodes};
+pub use simulate::{Against, BillingUnit, SimulateArgs};
 pub use usage::{EventsArgs, Fineness, HistoryArgs, ImageVerb, SetImageArgs, Sort, TopArgs};
 pub use values::{CopyPlace, HostPort, Port, Since, Tick, Volume};
 pub use verbs::*;
@@ -136,6 +138,9 @@ pub enum Verb {
     /// Show what `cloudsetup.xml` says, or check it against the clouds. Needs no manager.
     #[command(subcommand)]
     Cloud(CloudVerb),
+    /// Show the cost of scaling policies under a load, beside a model of Kubernetes' autoscalers.
+    /// Needs no manager.
+    Simulate(Box<SimulateArgs>),
     /// Look after the store of a manager that does not run.
     #[command(subcommand)]
     Store(StoreVerb),

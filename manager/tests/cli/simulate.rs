@@ -1,0 +1,78 @@
+//! `micado simulate`, which needs no manager.
+
+use super::{Ended, micado};
+
+async fn simulated(line: &str) -> Ended {
+    micado("unix:///nowhere", line)
+        .output()
+        .await
+        .expect("it runs")
+        .into()
+}
+
+#[tokio::test]
+async fn a_load_is_reported_for_people_and_programs() {
+    let ended = simulated("simulate --load flash:hours=1.2 --changes").await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    assert!(ended.out.contains("cost / optimum"), "{}", ended.out);
+    assert!(
+        ended.out.contains("01:00:03 grew 12 -> 17: "),
+        "{}",
+        ended.out
+    );
+
+    let ended = simulated("simulate --load flash:hours=1.2 --against none --output json").await;
+    let report: serde_json::Value = serde_json::from_str(&ended.out).expect("JSON");
+    assert!(
+        report["micado"]["relative"]
+            .as_f64()
+            .is_some_and(|cost| cost > 0.5)
+    );
+    assert!(report.get("peer").is_none());
+}
+
+#[tokio::test]
+async fn files_are_read_and_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("load.csv"), "seconds,cores\n0,1\n600,6\n1200,1\n").expect("written");
+    let policy = r#"{"min": 3, "max": 5, "policies": [{"kind": "target", "target": 0.5}]}"#;
+    std::fs::write(path("policy.json"), policy).expect("written");
+    let (load, file, plot) = (path("load.csv"), path("policy.json"), path("plot.svg"));
+    let line = format!("simulate --load {load} --policy {file} --plot {plot} --csv");
+    let ended = simulated(&line).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let capacities: Vec<f64> = ended
+        .out
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split(',').nth(2)?.parse().ok())
+        .collect();
+    assert_eq!(capacities.len(), 120);
+    assert!(capacities.iter().all(|cores| (3.0..=5.0).contains(cores)));
+    let svg = std::fs::read_to_string(&plot).expect("a plot");
+    assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+}
+
+#[tokio::test]
+async fn wrong_loads_and_policies_are_refused_with_the_next_step() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("policy.json").display().to_string();
+    std::fs::write(&file, r#"{"min": 9, "max": 5}"#).expect("written");
+    let ended = simulated(&format!("simulate --load steady --policy {file}")).await;
+    assert_eq!(ended.code, Some(2));
+    assert_eq!(
+        ended.err,
+        "error: limits: min 9 is above max 5\n\
+         hint: set min to at most max, and max to at least 1\n"
+    );
+    let ended = simulated("simulate --load all --csv").await;
+    assert_eq!(ended.code, Some(2));
+    let ended = simulated("simulate --load saw:top=3").await;
+    assert_eq!(ended.code, Some(2));
+    assert!(
+        ended.err.contains("shape `saw` has no value `top`"),
+        "{}",
+        ended.err
+    );
+}

@@ -8,4 +8,6 @@ pub mod lease;
 pub mod metrics;
 pub mod model;
 pub mod planner;
+pub mod scaling;
+pub mod simulate;
 pub mod store;

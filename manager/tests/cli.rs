@@ -4,6 +4,8 @@
 mod execute;
 #[path = "cli/logs.rs"]
 mod logs;
+#[path = "cli/scaling.rs"]
+mod scaling;
 
 use axum::{
     Json, Router,

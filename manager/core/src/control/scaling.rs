@@ -9,13 +9,14 @@ use super::{
 use crate::{
     model::{Container, Copy, Desired, ServicePolicy},
     scaling::{
-        Candidate, Cause, Frame, HeldSpan, Host, Limits, Metric, Policies, Policy, ServiceScaling,
-        Verdict, Wish, victims,
+        Candidate, Cause, Frame, HeldSpan, Host, Limits, Metric, Policies, Policy, Resource,
+        ServiceScaling, Verdict, Wish, victims,
     },
 };
 use jiff::tz::TimeZone;
 use micado_api::{
-    ContainerName, Critical, ErrorBody, InstanceId, ServiceName, Timestamp, VerdictView,
+    ContainerName, Critical, ErrorBody, InstanceId, MemoryBytes, NanoCpus, ServiceName, Timestamp,
+    VerdictView,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,7 +52,7 @@ pub struct ScaledService {
     pub cpu: f64,
     /// Memory limit of a copy, in bytes.
     pub memory: f64,
-    /// Critical usage of its image, if a person set it.
+    /// Critical usage of a copy, if a policy names one.
     pub critical: Critical,
     /// True if only copies without work may go.
     pub only_quiet: bool,
@@ -435,15 +436,13 @@ impl Core {
             .filter(|container| container.wants_room())
             .filter_map(|container| self.running_copy(container))
             .map(|copy| (copy.swarm_name.clone(), copy.instance.clone()));
-        let service = self.ledger.service(name);
-        let image = service.and_then(|service| self.ledger.images.get(&service.spec.image));
         ScaledService {
             service: name.clone(),
             cpu_share: share(&policy.policies, Metric::Cpu, &limits),
             memory_share: share(&policy.policies, Metric::Memory, &limits),
             cpu: limits.cpu,
             memory: limits.memory,
-            critical: image.map(|image| image.critical).unwrap_or_default(),
+            critical: critical(&policy.policies),
             only_quiet: policy.policies.stops_only_quiet(),
             copies: copies.collect(),
         }
@@ -521,6 +520,20 @@ impl Core {
 /// A service that a person stopped: no copy is wanted, and no policy keeps it at none.
 fn is_off(policy: &ServicePolicy, counts: &Counts) -> bool {
     counts.wanted() == 0 && policy.policies.min > 0
+}
+
+/// Critical usage of the first policies that name one.
+fn critical(policies: &Policies) -> Critical {
+    let usage = |of: Resource| {
+        policies.policies.iter().find_map(|policy| match policy {
+            Policy::Critical(critical) if critical.resource == of => Some(critical.usage),
+            _ => None,
+        })
+    };
+    Critical {
+        memory: usage(Resource::Memory).map(|bytes| MemoryBytes(bytes as u64)),
+        cpu: usage(Resource::Cpu).map(|cores| NanoCpus((cores * NANO) as u64)),
+    }
 }
 
 /// Load that one copy carries at the first target of this metric.

@@ -3,12 +3,14 @@
 
 mod cloud;
 mod daemon;
+mod scaling;
 mod usage;
 mod values;
 mod verbs;
 
 pub use cloud::{CheckArgs, CloudVerb, SetupFile};
 pub use daemon::{ManagerArgs, UnknownNodes};
+pub use scaling::{PolicyArgs, PolicyVerb, ScaleArgs, Share, Weight};
 pub use usage::{EventsArgs, Fineness, HistoryArgs, ImageVerb, SetImageArgs, Sort, TopArgs};
 pub use values::{CopyPlace, HostPort, Port, Since, Tick, Volume};
 pub use verbs::*;
@@ -128,6 +130,11 @@ pub enum Verb {
     /// Show what was learned of images, or set their critical usage.
     #[command(subcommand)]
     Image(ImageVerb),
+    /// Set, show, check or remove the scaling policy of a service.
+    #[command(subcommand)]
+    Policy(PolicyVerb),
+    /// Set how many containers a service has, or keep their number as it is.
+    Scale(ScaleArgs),
     /// Show the cluster on one screen.
     #[command(after_help = "Example: micado status")]
     Status,

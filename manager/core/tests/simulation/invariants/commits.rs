@@ -109,7 +109,7 @@ fn healthy_machine_kept(
         it.id != after.id && matches!(it.state, InstanceState::Active | InstanceState::Draining)
     };
     let alone = world.store.instances().filter(in_use).count() == 0;
-    if machine.hurt.is_none() && in_time && !(alone && !world.answers(after)) {
+    if machine.hurt.is_none() && in_time && (!alone || world.answers(after)) {
         return broken(
             "healthy_machine_kept",
             format!("{} is healthy and given up: {:?}", after.id, after.reason),

@@ -4,6 +4,8 @@
 mod execute;
 #[path = "cli/logs.rs"]
 mod logs;
+#[path = "cli/scaling.rs"]
+mod scaling;
 #[path = "cli/simulate.rs"]
 mod simulate;
 

@@ -10,8 +10,8 @@ pub use session::{Session, SessionInput, SessionOutput, SessionPiece};
 
 use crate::{
     ContainerView, ErrorBody, EventQuery, EventView, Explanation, History, HistoryQuery, ImageView,
-    InstanceView, LaunchRequest, LogQuery, Progress, ServiceView, SetImageRequest, StartRequest,
-    StatusView,
+    InstanceView, LaunchRequest, LogQuery, Progress, ScaleRequest, ScalingView, ServiceView,
+    SetImageRequest, StartRequest, StatusView, VerdictView,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
@@ -161,6 +161,70 @@ impl Client {
     /// See [`ClientError`].
     pub async fn explain(&self, name: &str) -> Result<Vec<Explanation>, ClientError> {
         self.get(&["v1", "explain", name], &[]).await
+    }
+
+    /// Scaling of a service: counts, policy and the last verdict.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn scaling(&self, name: &str) -> Result<ScalingView, ClientError> {
+        self.get(&["v1", "services", name, "scaling"], &[]).await
+    }
+
+    /// The policy of a service.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn policy<P: DeserializeOwned>(&self, name: &str) -> Result<P, ClientError> {
+        self.get(&["v1", "services", name, "policy"], &[]).await
+    }
+
+    /// Sets the policy of a service.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_policy(
+        &self,
+        name: &str,
+        policy: &(impl Serialize + Sync),
+    ) -> Result<ScalingView, ClientError> {
+        let path = ["v1", "services", name, "policy"];
+        self.ask(Method::PUT, &path, &[], Some(policy)).await
+    }
+
+    /// Checks a policy on the present load of a service that has one.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn check_policy(
+        &self,
+        name: &str,
+        policy: &(impl Serialize + Sync),
+    ) -> Result<Option<VerdictView>, ClientError> {
+        let path = ["v1", "services", name, "policy", "check"];
+        self.ask(Method::POST, &path, &[], Some(policy)).await
+    }
+
+    /// Removes the policy of a service.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn remove_policy(&self, name: &str) -> Result<ScalingView, ClientError> {
+        let path = ["v1", "services", name, "policy"];
+        self.ask(Method::DELETE, &path, &[], None::<&()>).await
+    }
+
+    /// Sets the count of a service, or pins it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn scale(
+        &self,
+        name: &str,
+        request: &ScaleRequest,
+    ) -> Result<ScalingView, ClientError> {
+        let path = ["v1", "services", name, "scale"];
+        self.ask(Method::POST, &path, &[], Some(request)).await
     }
 
     /// Images, and the footprints learned from them.

@@ -15,6 +15,7 @@ pub mod names;
 pub mod placement;
 pub mod query;
 pub mod restart;
+pub mod scaling;
 pub mod types;
 pub mod units;
 pub mod usage;
@@ -33,6 +34,7 @@ pub use names::{
 pub use placement::{AntiAffinity, Platform, PlatformError};
 pub use query::{AllQuery, CopyQuery, EventQuery, HistoryQuery, LogQuery, QuitQuery, StopQuery};
 pub use restart::RestartPolicy;
+pub use scaling::{ManualFloor, ScaleRequest, ScalingView, VerdictView};
 pub use types::{
     ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, InstanceState,
     InstanceView, LaunchRequest, Origin, PortMapping, Progress, Protocol, ServiceSpec, ServiceView,

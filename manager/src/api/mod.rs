@@ -16,6 +16,7 @@ mod openapi;
 mod peer;
 mod progress;
 mod refusal;
+mod scaling;
 mod server;
 mod services;
 mod status;
@@ -103,6 +104,7 @@ fn guarded_routes() -> Routes {
         .merge(logs::routes())
         .merge(agents::session_routes())
         .merge(services::routes())
+        .merge(scaling::routes())
         .merge(images::routes())
         .merge(history::routes())
         .merge(events::routes())

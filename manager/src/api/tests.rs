@@ -25,9 +25,10 @@ use futures_util::{
 use micado_api::{
     Client, ClientError, ClusterId, ConnectOptions, ContainerState, Critical, ErrorBody, ErrorCode,
     HistoryQuery, LaunchRequest, LogQuery, MemoryBytes, NanoCpus, PortMapping, Progress, Protocol,
-    Resources, ServiceSpec, SetImageRequest, Settled, StartRequest,
+    Resources, ScaleRequest, ServiceSpec, SetImageRequest, Settled, StartRequest,
 };
 use micado_cloudsetup::CloudSetup;
+use micado_core::scaling::Policies;
 use std::{
     collections::BTreeMap,
     fs,
@@ -629,6 +630,45 @@ async fn the_critical_usage_of_an_image_is_set_once_it_was_launched() {
             .critical,
         Critical::default()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_is_set_shown_and_removed_and_a_count_is_kept_within_it() {
+    let manager = Manager::start();
+    let client = manager.by_socket();
+    let policies = Policies {
+        min: 2,
+        ..Policies::standard(4)
+    };
+    let unknown = refusal(client.set_policy("acme_web", &policies).await);
+    assert_eq!(unknown.code, ErrorCode::NotFound);
+    client.launch(&launch("web")).await.expect("launched");
+    let none = refusal(client.policy::<Policies>("acme_web").await);
+    assert_eq!(none.code, ErrorCode::NotFound);
+    let view = client.set_policy("acme_web", &policies).await;
+    assert_eq!(view.expect("set").count, 2, "the minimum");
+    assert_eq!(client.policy("acme_web").await, Ok(policies.clone()));
+    assert_eq!(client.check_policy("acme_web", &policies).await, Ok(None));
+    let to = |count| ScaleRequest {
+        count: Some(count),
+        ..ScaleRequest::default()
+    };
+    let outside = refusal(client.scale("acme_web", &to(5)).await);
+    assert_eq!(
+        (outside.code, outside.hint.as_deref()),
+        (
+            ErrorCode::Conflict,
+            Some("`micado policy set acme_web --max 5` first")
+        )
+    );
+    let scaled = client.scale("acme_web", &to(3)).await.expect("scaled");
+    assert_eq!(scaled.manual.map(|manual| manual.floor), Some(3));
+    assert_eq!(client.scaling("acme_web").await.expect("a view").count, 3);
+    let bad = serde_json::json!({"maximum": 3});
+    let refused = refusal(client.set_policy("acme_web", &bad).await);
+    assert_eq!(refused.code, ErrorCode::BadRequest);
+    let removed = client.remove_policy("acme_web").await.expect("removed");
+    assert_eq!((removed.policy, removed.count), (None, 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,9 +20,11 @@ mod log;
 mod logs;
 mod outlet;
 mod page;
+mod policy;
 mod printer;
 mod quit;
 mod remove;
+mod scale;
 mod simulate;
 mod start;
 mod status;
@@ -107,6 +109,8 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
         Verb::Events(args) => events::events(args, client, printer).await,
         Verb::History(args) => history::history(args, client, printer).await,
         Verb::Image(verb) => image::image(verb, client, printer).await,
+        Verb::Policy(verb) => policy::policy(verb, client, printer).await,
+        Verb::Scale(args) => scale::scale(args, client, printer).await,
         Verb::Status => status::status(client, printer).await,
         Verb::Explain(args) => explain::explain(args, client, printer).await,
         // Needs no manager: handled before.

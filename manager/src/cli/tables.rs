@@ -8,7 +8,7 @@ use super::page::{Page, age, moment};
 use comfy_table::Table;
 use micado_api::{
     ContainerState, ContainerView, Explanation, InstanceState, InstanceView, Resources,
-    ServiceView, StatusView, Timestamp,
+    ScalingView, ServiceView, StatusView, Timestamp,
 };
 use std::{collections::BTreeMap, fmt::Display};
 
@@ -292,6 +292,50 @@ pub(super) fn explanations(all: &[Explanation]) -> Page {
         }
     }
     page
+}
+
+/// Scaling of a service.
+pub(super) fn scaling(view: &ScalingView) -> Page {
+    let mut table = Page::table(&[]);
+    let count = format!("{} ({} running)", view.count, view.running);
+    table
+        .add_row(["service", view.service.as_str()])
+        .add_row(["containers", &count]);
+    let limit = |name: &str| {
+        let value = view.policy.as_ref()?.get(name)?.as_u64()?;
+        Some(value.to_string())
+    };
+    match limit("min").zip(limit("max")) {
+        Some((min, max)) => table.add_row(["policy", &format!("{min} to {max}")]),
+        None => table.add_row(["policy", "none"]),
+    };
+    let floor = view.manual.as_ref();
+    let optional =
+        [
+            (
+                "by hand",
+                text(floor.map(|manual| {
+                    format!("at least {} until {}", manual.floor, moment(manual.until))
+                })),
+            ),
+            ("pinned", text(view.pinned.then_some("yes"))),
+            (
+                "verdict",
+                text(view.verdict.as_ref().map(|verdict| &verdict.text)),
+            ),
+            (
+                "last change",
+                text(
+                    view.last_change
+                        .as_ref()
+                        .map(|verdict| format!("{} {}", moment(verdict.at), verdict.text)),
+                ),
+            ),
+        ];
+    for (name, value) in optional.into_iter().filter(|(_, value)| !value.is_empty()) {
+        table.add_row([name, &value]);
+    }
+    Page::default().with(table)
 }
 
 fn text(value: Option<impl Display>) -> String {

@@ -2,6 +2,7 @@
 //! write into it; views and the refresh job read it.
 
 mod dirty;
+mod load;
 mod past;
 mod places;
 mod refresh;
@@ -10,6 +11,7 @@ mod skew;
 mod usage;
 mod waiting;
 
+pub use load::LoadWatch;
 pub use micado_core::metrics::*;
 pub use refresh::Refresh;
 pub use rollup::Rollup;

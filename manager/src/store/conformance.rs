@@ -9,14 +9,17 @@ pub use history::*;
 use super::{Change, Contents, Key, Kind, Record, Store, StoreError};
 use crate::model::{
     Container, Copy, Decision, Desired, End, Image, Instance, Learned, Outcome, Phase, Service,
-    Setting, SpecVersion, Trade, Window,
+    ServicePolicy, Setting, SpecVersion, Trade, Window,
 };
 use micado_api::{
     CloudName, ContainerName, Critical, FlavourName, InstanceId, InstanceState, Location,
     MemoryBytes, NanoCpus, Origin, Platform, PortMapping, PricePerHour, Protocol, Resources,
     ServiceName, ServiceSpec, Tag, Timestamp, VolumeMount,
 };
-use micado_core::metrics::History;
+use micado_core::{
+    metrics::History,
+    scaling::{Band, Manual, Policies, Policy, Span, Step, Target},
+};
 use std::sync::Arc;
 
 /// An empty location where a store can be opened, and opened again after it was dropped.
@@ -87,6 +90,7 @@ pub async fn every_kind_of_record_comes_back<H: Home>() {
     let records = [
         instance(),
         service(),
+        policy(),
         container(),
         image(),
         decision(7),
@@ -390,7 +394,33 @@ pub fn decision(sequence: u64) -> Record {
         at: Timestamp(1_700_000_000_000),
         container: Some(ContainerName::trusted("alice_web.1")),
         instance: None,
+        service: None,
         text: "no room for alice_web.1: needs 600 MiB, application01 has 210 MiB left".into(),
+    })
+}
+
+/// A policy with every limit set, and one policy of each kind that has numbers.
+pub fn policy() -> Record {
+    let policies = Policies {
+        min: 2,
+        step_up: Some(Step {
+            percent: 12.5,
+            per: Span::seconds(15),
+        }),
+        stop_when_quiet: true,
+        policies: vec![
+            Policy::Target(Target::default()),
+            Policy::Band(Band::default()),
+        ],
+        ..Policies::default()
+    };
+    Record::ServicePolicy(ServicePolicy {
+        manual: Some(Manual {
+            floor: 3,
+            until: Timestamp(1_700_000_000_000),
+        }),
+        is_pinned: true,
+        ..ServicePolicy::new(ServiceName::trusted("alice_web"), policies, Timestamp(7))
     })
 }
 

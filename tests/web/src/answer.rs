@@ -4,9 +4,10 @@ use std::{
     fmt::Display,
     str::FromStr,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -24,9 +25,10 @@ pub struct Server {
     host: String,
     requests: AtomicU64,
     held: Mutex<Vec<u8>>,
+    load: Load,
 }
 
-const HELP: &str = "GET / | /healthz | /burn?ms=N | /alloc?mib=N (0 frees) | /exit?code=N\n";
+const HELP: &str = "GET / | /healthz | /burn?ms=N | /load?millicores=N (0 ends it) | /alloc?mib=N (0 frees) | /exit?code=N\n";
 
 impl Server {
     /// A server on the host of this name.
@@ -35,6 +37,7 @@ impl Server {
             host,
             requests: AtomicU64::new(0),
             held: Mutex::new(Vec::new()),
+            load: Load::default(),
         }
     }
 
@@ -64,6 +67,7 @@ impl Server {
             )),
             "/healthz" => Ok("ok\n".into()),
             "/burn" => parameter(query, "ms").map(burn),
+            "/load" => parameter(query, "millicores").map(|millis| self.load.set(millis)),
             "/alloc" => parameter(query, "mib").and_then(|mib| self.hold(mib)),
             "/exit" => return exit(query),
             _ => {
@@ -98,6 +102,39 @@ impl Server {
             .map_err(|error| format!("{mib} MiB: {error}\n"))?;
         held.resize(bytes, 1);
         Ok(format!("{} holds {mib} MiB\n", self.host))
+    }
+}
+
+/// Steady use of a part of one core, in the background.
+#[derive(Default)]
+struct Load {
+    /// Thousandths of a core.
+    millis: Arc<AtomicU64>,
+    started: OnceLock<()>,
+}
+
+/// Time in which the load is busy for its share, and rests for the others.
+const SLICE: Duration = Duration::from_millis(20);
+
+impl Load {
+    fn set(&self, millis: u64) -> String {
+        self.millis.store(millis.min(1000), Ordering::Relaxed);
+        self.started.get_or_init(|| {
+            let millis = Arc::clone(&self.millis);
+            thread::spawn(move || slices(&millis));
+        });
+        format!("uses {} thousandths of a core\n", millis.min(1000))
+    }
+}
+
+fn slices(millis: &AtomicU64) {
+    loop {
+        let started = Instant::now();
+        let busy = SLICE * u32::try_from(millis.load(Ordering::Relaxed)).unwrap_or(0) / 1000;
+        while started.elapsed() < busy {
+            std::hint::black_box(started);
+        }
+        thread::sleep(SLICE.saturating_sub(started.elapsed()));
     }
 }
 
@@ -164,6 +201,10 @@ mod tests {
         let started = Instant::now();
         assert!(ask(&server, "GET /burn?ms=30").0.starts_with("burnt 30 ms"));
         assert!(started.elapsed() >= Duration::from_millis(30));
+        assert_eq!(
+            ask(&server, "GET /load?millicores=5").0,
+            "uses 5 thousandths of a core\n"
+        );
         assert_eq!(ask(&server, "GET /alloc?mib=3").0, "web-1 holds 3 MiB\n");
         assert_eq!(server.held.lock().expect("lock").len(), 3 << 20);
         assert_eq!(ask(&server, "GET /alloc?mib=0").0, "web-1 holds 0 MiB\n");

@@ -504,6 +504,7 @@ impl Core {
             self.ledger.remove_container(&name);
             if let Some(service) = service
                 && self.ledger.index.of_service(&service).next().is_none()
+                && self.ledger.policies.get(&service).is_none()
             {
                 self.ledger.remove_service(&service);
             }

@@ -15,6 +15,7 @@ use super::{
     observed::{Observed, Touched},
     orders::Orders,
     placing::Placing,
+    scaling::Scaling,
     silent::Silent,
 };
 use crate::{model::Instance, store::Contents};
@@ -54,6 +55,7 @@ pub struct Core {
     pub(super) silent: Silent,
     pub(super) foreign: Foreign,
     pub(super) learning: Learning,
+    pub(super) scaling: Scaling,
     /// True if the worker token was given to somebody since its last rotation was requested.
     pub(super) token_told: bool,
     /// Subject that the present pass visits.
@@ -89,6 +91,7 @@ impl Core {
             silent: Silent::default(),
             foreign: Foreign::default(),
             learning: Learning::default(),
+            scaling: Scaling::default(),
             token_told: false,
             visiting: Subject::Plan,
             full_pass_at: Timestamp(0),
@@ -123,6 +126,7 @@ impl Core {
             Event::Tick => {
                 self.list_clouds();
                 self.look_at_failing();
+                self.enforce_floors();
                 self.prune();
                 if self.now.since(self.full_pass_at) >= FULL_PASS {
                     self.mark_all();
@@ -163,6 +167,7 @@ impl Core {
                 instance,
                 connected,
             } => self.agent_is(instance, connected),
+            Event::Load(loads) => self.loads(loads),
             Event::LastWords(container, log) => self.last_words(&container, &log),
             Event::Answered(key, answer) => self.answered(&key, answer),
         }

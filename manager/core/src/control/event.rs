@@ -1,15 +1,17 @@
 //! Input of the core (events) and its output (actions).
 
+use super::ServiceLoad;
 use crate::{
     engine::{Delta, EngineError, ImageFacts, Observation},
     metrics::Used,
     model::{Container, Copy, Service},
+    scaling::Policies,
     store::Change,
 };
 use micado_api::{
     CloudName, ContainerName, ContainerView, Critical, ErrorBody, FlavourName, ImageView,
-    InstanceId, InstanceView, LaunchRequest, Location, Progress, ServiceName, StartRequest, Tag,
-    Timestamp, agent::ContainerEvent,
+    InstanceId, InstanceView, LaunchRequest, Location, Progress, ScaleRequest, ScalingView,
+    ServiceName, StartRequest, Tag, Timestamp, agent::ContainerEvent,
 };
 use micado_cloudsetup::{BrokerError, Machine};
 use std::collections::BTreeMap;
@@ -38,6 +40,8 @@ pub enum Event {
         instance: InstanceId,
         connected: bool,
     },
+    /// Loads of services with a policy, once a second. They cause no pass unless a count changes.
+    Load(Vec<(ServiceName, ServiceLoad)>),
     /// Output of a container's copy while it ended. It begins with lines that were saved before.
     LastWords(ContainerName, String),
     /// Answer to a call.
@@ -75,6 +79,18 @@ pub enum Request {
         image: String,
         critical: Critical,
     },
+    /// Set the scaling policy of a service.
+    SetPolicy {
+        service: String,
+        policies: Box<Policies>,
+    },
+    /// Remove the scaling policy of a service.
+    RemovePolicy { service: String },
+    /// Set the count of a service, or pin it.
+    Scale {
+        service: String,
+        scale: ScaleRequest,
+    },
     /// Trade of a rented machine. Its credential is verified.
     Join {
         /// Instance that the credential was made for.
@@ -95,6 +111,8 @@ pub enum Reply {
     Containers(Vec<ContainerView>),
     /// Present state of this instance.
     Instance(Box<InstanceView>),
+    /// Present scaling of this service.
+    Scaling(Box<ScalingView>),
     /// Present state of this image.
     Image(Box<ImageView>),
     /// The machine may receive the worker token and a signed certificate.

@@ -2,7 +2,9 @@
 
 use super::{Core, ledger::Ledger};
 use crate::model::{Decision, Instance};
-use micado_api::{ContainerName, ContainerState, InstanceId, InstanceState, Progress, Settled};
+use micado_api::{
+    ContainerName, ContainerState, InstanceId, InstanceState, Progress, ServiceName, Settled,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Upper bound for stored decisions.
@@ -75,20 +77,40 @@ impl Core {
         instance: Option<&InstanceId>,
         text: String,
     ) {
+        self.record_decision(Decision {
+            sequence: 0,
+            at: self.now,
+            container: container.cloned(),
+            instance: instance.cloned(),
+            service: None,
+            text,
+        });
+    }
+
+    /// Records a decision about a service as a whole.
+    pub(super) fn decide_service(&mut self, service: &ServiceName, text: String) {
+        self.record_decision(Decision {
+            sequence: 0,
+            at: self.now,
+            container: None,
+            instance: None,
+            service: Some(service.clone()),
+            text,
+        });
+    }
+
+    /// Records a decision under the next number.
+    fn record_decision(&mut self, decision: Decision) {
         let sequence = self
             .ledger
             .decisions
             .values()
             .next_back()
             .map_or(1, |last| last.sequence + 1);
-        let decision = Decision {
+        self.ledger.decisions.insert(Decision {
             sequence,
-            at: self.now,
-            container: container.cloned(),
-            instance: instance.cloned(),
-            text,
-        };
-        self.ledger.decisions.insert(decision);
+            ..decision
+        });
         if self.ledger.decisions.len() > DECISIONS {
             let oldest = self.ledger.decisions.values().next().map(|it| it.sequence);
             if let Some(oldest) = oldest {

@@ -6,7 +6,7 @@ use super::{
     index::{self, Index},
 };
 use crate::{
-    model::{Container, Decision, Image, Instance, Service, Setting},
+    model::{Container, Decision, Image, Instance, Service, ServicePolicy, Setting},
     store::{Change, Contents, Kind, Record, Version},
 };
 use ahash::HashMap;
@@ -107,6 +107,7 @@ pub(super) struct Ledger {
     instances: Table<Instance>,
     services: Table<Service>,
     containers: Table<Container>,
+    pub(super) policies: Table<ServicePolicy>,
     pub(super) images: Table<Image>,
     pub(super) decisions: Table<Decision>,
     pub(super) settings: Table<Setting>,
@@ -129,6 +130,7 @@ impl Ledger {
                     ledger.index.container(None, Some(&it));
                     ledger.containers.load(it, version);
                 }
+                Record::ServicePolicy(it) => ledger.policies.load(it, version),
                 Record::Image(it) => ledger.images.load(it, version),
                 Record::Decision(it) => ledger.decisions.load(it, version),
                 Record::Setting(it) => ledger.settings.load(it, version),
@@ -304,6 +306,7 @@ impl Ledger {
             self.instances.take_changes(),
             self.services.take_changes(),
             self.containers.take_changes(),
+            self.policies.take_changes(),
             self.images.take_changes(),
             self.decisions.take_changes(),
             self.settings.take_changes(),

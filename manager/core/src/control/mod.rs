@@ -25,7 +25,9 @@ mod observed;
 mod orders;
 mod owner;
 mod placing;
+mod policies;
 mod requests;
+mod scaling;
 mod services;
 mod silent;
 #[cfg(test)]
@@ -36,3 +38,4 @@ pub use self::core::Core;
 pub use config::{Config, DOWN_TIMEOUT, heartbeat_for};
 pub use event::{Action, Answer, Call, CallKey, Event, Reply, Request, Ticket};
 pub use lookup::{LogSource, SessionPlace};
+pub use scaling::{ScaledService, ServiceLoad};

@@ -7,8 +7,8 @@ use crate::{
     planner::{self, Demand, HostPort, Limits, Node, Offer, Pool, Readiness, Step, Waiting},
 };
 use micado_api::{
-    CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin, Tag,
-    Timestamp,
+    CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin,
+    ServiceName, Tag, Timestamp,
 };
 use micado_cloudsetup::{Application, Role};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,6 +108,30 @@ impl Core {
             Step::Refuse { reason, .. } => Some(reason),
             _ => None,
         })
+    }
+
+    /// Number of further copies of a service, up to `count`, that machines can hold, present or to
+    /// rent, after everything that waits already.
+    pub(super) fn room_for(&mut self, name: &ServiceName, count: u32) -> u32 {
+        let Some(service) = self.ledger.service(name).cloned() else {
+            return 0;
+        };
+        let waiting = self.placing.waiting.iter();
+        let mut waiting: Vec<Waiting> = waiting
+            .filter_map(|(_, name)| Some(self.as_waiting(self.ledger.container(name)?)))
+            .collect();
+        let numbers = service.next_number..service.next_number.saturating_add(count);
+        let fresh = numbers.map(|number| ContainerName::trusted(format!("{name}.{number}")));
+        let fresh: BTreeSet<ContainerName> = fresh.collect();
+        waiting.extend(fresh.iter().map(|name| self.kind_of(name, &service)));
+        let plan = self.ask_planner(&waiting);
+        let left_out = plan.iter().filter(|step| match step {
+            Step::Wait { container, .. } | Step::Refuse { container, .. } => {
+                fresh.contains(container)
+            }
+            Step::Place { .. } | Step::Rent { .. } => false,
+        });
+        count.saturating_sub(u32::try_from(left_out.count()).unwrap_or(u32::MAX))
     }
 
     /// Notes whether a container needs a place: it has none, or its machine is drained.

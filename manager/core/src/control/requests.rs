@@ -20,6 +20,9 @@ impl Core {
             Request::Start(start) => self.start(start),
             Request::Stop { tag, force } => self.stop(&tag, force),
             Request::SetImage { image, critical } => self.set_image(image, critical),
+            Request::SetPolicy { service, policies } => self.set_policy(&service, *policies),
+            Request::RemovePolicy { service } => self.remove_policy(&service),
+            Request::Scale { service, scale } => self.scale(&service, &scale),
             Request::Join { instance, key } => self.trade(&instance, key),
             Request::Learn(used) => {
                 self.learn(&used);
@@ -65,31 +68,50 @@ impl Core {
         let first = ContainerName::trusted(format!("{name}.{}", service.next_number));
         let sent = learned.map(|_| launch.spec.reservation);
         let origin = self.refuse_impossible(&mut service, &first, sent)?;
+        self.launch_with_policy(&name, launch.copies.get())?;
         // Launching again is what a person does after mending an image that could not be pushed.
         let push = CallKey::Image(name.clone(), service.created_at);
         if self.calls.forgive(&push) {
             let waiting = self.ledger.index.of_service(&name).cloned();
             self.ledger.dirty.containers.extend(waiting);
         }
-        let numbers = service.next_number..service.next_number + launch.copies.get();
-        service.next_number = numbers.end;
         self.ledger.insert_service(service);
         self.ledger.images.insert(image);
-        let made: Vec<ContainerName> = numbers
-            .map(|number| ContainerName::trusted(format!("{name}.{number}")))
-            .collect();
+        let made = self.add_containers(&name, launch.copies.get(), launch.request.as_deref());
         for container in &made {
-            let record = Container {
-                request: launch.request.clone(),
-                ..Container::new(container.clone(), name.clone(), self.now)
-            };
-            self.ledger.insert_container(record);
-            self.journal.begin_container(container);
             if let Some(origin) = &origin {
                 self.decide(Some(container), None, origin.clone());
             }
         }
         Ok(self.containers_reply(&made))
+    }
+
+    /// Adds containers to a service that is in the ledger.
+    pub(super) fn add_containers(
+        &mut self,
+        service: &ServiceName,
+        count: u32,
+        request: Option<&str>,
+    ) -> Vec<ContainerName> {
+        let numbers = self.ledger.edit_service(service, |service| {
+            let first = service.next_number;
+            service.next_number += count;
+            first..service.next_number
+        });
+        let made: Vec<ContainerName> = numbers
+            .into_iter()
+            .flatten()
+            .map(|number| ContainerName::trusted(format!("{service}.{number}")))
+            .collect();
+        for container in &made {
+            let record = Container {
+                request: request.map(str::to_owned),
+                ..Container::new(container.clone(), service.clone(), self.now)
+            };
+            self.ledger.insert_container(record);
+            self.journal.begin_container(container);
+        }
+        made
     }
 
     /// A service with these settings, of which no container is kept. Copies of removed containers
@@ -167,7 +189,14 @@ impl Core {
 
     fn quit(&mut self, name: &str, remove: bool) -> Result<Reply, ErrorBody> {
         let names = self.containers_named(name)?;
-        for name in &names {
+        self.quit_containers(&names, remove);
+        self.lower_floor(&names);
+        Ok(self.containers_reply(&names))
+    }
+
+    /// Stops containers; with `remove`, also drops their records.
+    pub(super) fn quit_containers(&mut self, names: &[ContainerName], remove: bool) {
+        for name in names {
             self.ledger.edit_container(name, |container| {
                 container.desired = match (remove, container.desired) {
                     (true, _) => Desired::Removed,
@@ -179,7 +208,6 @@ impl Core {
             self.journal.begin_container(name);
             self.ledger.dirty.containers.insert(name.clone());
         }
-        Ok(self.containers_reply(&names))
     }
 
     fn remove(&mut self, name: &str) -> Result<Reply, ErrorBody> {

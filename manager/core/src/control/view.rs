@@ -362,11 +362,13 @@ impl Core {
     /// # Errors
     /// `NotFound`.
     pub fn explain(&self, name: &str) -> Result<Vec<Explanation>, ErrorBody> {
+        let scaling = self.explain_scaling(name);
         if let Ok(names) = self.containers_named(name) {
-            return Ok(names
-                .iter()
-                .map(|name| self.explain_container(name))
-                .collect());
+            let containers = names.iter().map(|name| self.explain_container(name));
+            return Ok(scaling.into_iter().chain(containers).collect());
+        }
+        if let Some(scaling) = scaling {
+            return Ok(vec![scaling]);
         }
         let instance = self.tagged(name).ok_or_else(|| {
             ErrorBody::new(

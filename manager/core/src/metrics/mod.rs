@@ -7,6 +7,7 @@ mod history;
 mod meter;
 mod point;
 mod rollup;
+mod sums;
 
 pub use event::{EVENTS_KEPT, EVENTS_MOST, EventRecord, Identity, Order, Placed, RecallEvents};
 pub use footprint::{LEARN_AFTER, Seen, Used};
@@ -14,3 +15,4 @@ pub use history::{History, Recall, Series};
 pub use meter::Meter;
 pub use point::{ContainerPoint, MachinePoint, Point, Resolution, per_second};
 pub use rollup::roll_up;
+pub use sums::{Sample, Summing};

@@ -4,14 +4,16 @@
 mod container;
 mod image;
 mod instance;
+mod policy;
 mod service;
 
 pub use container::{Container, Copy, Desired, End, Outcome, Phase};
 pub use image::{Image, Learned, Window};
 pub use instance::{Instance, Trade};
+pub use policy::ServicePolicy;
 pub use service::{Service, SpecVersion, service_name};
 
-use micado_api::{ContainerName, InstanceId, Timestamp};
+use micado_api::{ContainerName, InstanceId, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A decision and its reason, kept for `micado explain`.
@@ -24,6 +26,9 @@ pub struct Decision {
     pub container: Option<ContainerName>,
     /// Instance that it concerns, if any.
     pub instance: Option<InstanceId>,
+    /// Service that it concerns as a whole, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
     /// Decision and reason, one line for people.
     pub text: String,
 }

@@ -2,6 +2,7 @@
 
 use super::Span;
 use micado_api::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Use of one resource, summed over the copies of a service. Units: cores, bytes, requests in
 /// flight (their time integral over the interval), or requests per second.
@@ -74,7 +75,7 @@ pub struct Frame {
 }
 
 /// Lower bound for the count that a person set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manual {
     pub floor: u32,
     pub until: Timestamp,

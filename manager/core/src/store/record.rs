@@ -1,6 +1,6 @@
 //! Records: their kinds, keys and encoding, the same for every store.
 
-use crate::model::{Container, Decision, Image, Instance, Service, Setting};
+use crate::model::{Container, Decision, Image, Instance, Service, ServicePolicy, Setting};
 use micado_api::{ContainerName, InstanceId, ServiceName};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Error;
@@ -150,6 +150,7 @@ kinds! {
     Instance as "instance" by id: InstanceId;
     Image as "imagecontainer" by name: String;
     Service as "service" by name: ServiceName;
+    ServicePolicy as "policy" by service: ServiceName;
     Decision as "decision" by sequence: u64;
     Setting as "setting" by name: String;
 }
@@ -183,6 +184,7 @@ mod tests {
             at: Timestamp(1),
             container: None,
             instance: None,
+            service: None,
             text: String::new(),
         }
     }

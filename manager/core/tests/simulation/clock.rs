@@ -49,6 +49,8 @@ pub enum Happening {
     Agents,
     /// The manager notices that a machine's agent connected or disconnected.
     Agent(InstanceId, bool),
+    /// The load of services with a policy is summed up.
+    Load,
     /// A fault of the environment.
     Trouble,
     /// A cloud answers again.

@@ -19,6 +19,7 @@ pub fn reached(world: &World) -> Result<(), String> {
     for instance in world.store.instances() {
         instance_settled(world, instance).map_err(|why| format!("{}: {why}", instance.id))?;
     }
+    crate::invariants::counts::settled(world)?;
     nothing_left_over(world)
 }
 

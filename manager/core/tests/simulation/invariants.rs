@@ -2,6 +2,7 @@
 
 pub mod calls;
 pub mod commits;
+pub mod counts;
 pub mod ends;
 pub mod images;
 pub mod replies;

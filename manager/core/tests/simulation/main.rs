@@ -14,6 +14,7 @@ mod machines;
 mod manager;
 mod people;
 mod run;
+mod scaling;
 mod scenarios;
 mod setup;
 mod store;

@@ -234,6 +234,7 @@ impl World {
         match self.store.commit(changes) {
             Ok(written) => {
                 self.tally.moved += written.iter().filter(|it| self.begins_move(it)).count() as u64;
+                self.note_scaling(&written);
                 self.check(commits::check(self, &written));
             }
             Err(key) => self.check(Err(commits::conflict(&key))),

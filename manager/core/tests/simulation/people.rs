@@ -1,7 +1,7 @@
 //! People who use the cluster: they launch, quit, remove, start and stop, and repeat requests
 //! without a reply.
 
-use crate::{clock::Dice, world::World};
+use crate::{clock::Dice, scaling::CLIENT, world::World};
 use micado_api::{
     AntiAffinity, CloudName, ContainerName, Critical, FlavourName, InstanceId, LaunchRequest,
     Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, RestartPolicy, ServiceSpec,
@@ -54,18 +54,25 @@ impl People {
             ..Self::default()
         }
     }
-    /// Three clients with services of their own, and an operator.
+    /// Three clients with services of their own, an operator, and one whose services have policies.
     pub fn drawn(dice: &mut Dice) -> Self {
         let clients = ["ann", "bob", "cyd"].map(|client| Person {
             services: services(client, dice),
             open: None,
         });
+        let scaler = Person {
+            services: services(CLIENT, dice)
+                .into_iter()
+                .filter(|(launch, _)| launch.spec.image != "job")
+                .collect(),
+            open: None,
+        };
         let operator = Person {
             services: Vec::new(),
             open: None,
         };
         Self {
-            persons: clients.into_iter().chain([operator]).collect(),
+            persons: clients.into_iter().chain([operator, scaler]).collect(),
             ..Self::default()
         }
     }
@@ -233,7 +240,27 @@ impl World {
                 .within(500, 5_000, crate::clock::Happening::Person(person));
         }
         self.note_asked(person, &request);
+        self.loads.by_person = self.is_scaler(person);
         self.ask(person, request);
+        self.loads.by_person = false;
+    }
+
+    fn is_scaler(&self, person: usize) -> bool {
+        let services = &self.people.persons[person].services;
+        services
+            .first()
+            .is_some_and(|(launch, _)| launch.spec.client == CLIENT)
+    }
+
+    /// A launch of the person whose services have policies.
+    pub fn scalers_launch(&mut self, serial: u64) -> Option<Request> {
+        let scaler = self.people.persons.last()?;
+        let (launch, facts) = self.clock.dice.pick(&scaler.services)?.clone();
+        let request = Some(format!("r{serial}"));
+        Some(Request::Launch(
+            Box::new(LaunchRequest { request, ..launch }),
+            facts,
+        ))
     }
 
     /// Makes a request for a directed scenario.
@@ -268,6 +295,9 @@ impl World {
             }
             Request::Start(_)
             | Request::SetImage { .. }
+            | Request::SetPolicy { .. }
+            | Request::RemovePolicy { .. }
+            | Request::Scale { .. }
             | Request::Join { .. }
             | Request::Learn(_)
             | Request::Happened(_) => {}
@@ -277,6 +307,9 @@ impl World {
     fn new_wish(&mut self, person: usize) -> Option<Request> {
         if self.people.persons[person].services.is_empty() {
             return self.operators_wish();
+        }
+        if self.is_scaler(person) {
+            return self.scalers_wish();
         }
         let running = self.people.theirs(person, |it| it == Desired::Running);
         let kept = self.people.theirs(person, |it| it != Desired::Removed);
@@ -394,6 +427,10 @@ impl World {
         };
         self.clock
             .within(300, 20_000, crate::clock::Happening::Person(person));
+        if self.is_scaler(person) {
+            self.tally.scaled += u64::from(matches!(reply, Ok(Reply::Scaling(_))));
+            return self.check(replies::scaled(&request, &reply));
+        }
         self.check(replies::check(self, &request, &reply));
         self.take_note(person, &request, &reply);
     }

@@ -2,7 +2,7 @@
 
 use micado_api::{ContainerName, InstanceId, ServiceName};
 use micado_core::{
-    model::{Container, Image, Instance, Service},
+    model::{Container, Decision, Image, Instance, Service, ServicePolicy},
     store::{Change, Contents, Key, Record, Version},
 };
 use std::collections::BTreeMap;
@@ -72,6 +72,18 @@ impl Store {
     pub fn service(&self, name: &ServiceName) -> Option<&Service> {
         match self.records.get(&Key::Service(name.clone())) {
             Some((Record::Service(it), _)) => Some(it),
+            _ => None,
+        }
+    }
+    pub fn policy(&self, name: &ServiceName) -> Option<&ServicePolicy> {
+        match self.records.get(&Key::ServicePolicy(name.clone())) {
+            Some((Record::ServicePolicy(it), _)) => Some(it),
+            _ => None,
+        }
+    }
+    pub fn decision(&self, sequence: u64) -> Option<&Decision> {
+        match self.records.get(&Key::Decision(sequence)) {
+            Some((Record::Decision(it), _)) => Some(it),
             _ => None,
         }
     }

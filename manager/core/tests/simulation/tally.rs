@@ -30,6 +30,10 @@ pub struct Tally {
     pub agents_gone: u64,
     pub learned: u64,
     pub criticals: u64,
+    pub frames: u64,
+    pub scaled: u64,
+    pub grown: u64,
+    pub shrunk: u64,
     pub troubles: BTreeMap<Trouble, u64>,
 }
 
@@ -67,6 +71,10 @@ impl Tally {
             agents_gone,
             learned,
             criticals,
+            frames,
+            scaled,
+            grown,
+            shrunk,
             ..
         } = other;
         self.steps += steps;
@@ -93,6 +101,10 @@ impl Tally {
         self.agents_gone += agents_gone;
         self.learned += learned;
         self.criticals += criticals;
+        self.frames += frames;
+        self.scaled += scaled;
+        self.grown += grown;
+        self.shrunk += shrunk;
         for (trouble, times) in troubles {
             *self.troubles.entry(*trouble).or_default() += times;
         }
@@ -122,6 +134,10 @@ impl Tally {
             ("an agent that was gone", self.agents_gone),
             ("a launch with a learned reservation", self.learned),
             ("a critical usage set by hand", self.criticals),
+            ("a frame of load", self.frames),
+            ("a request about scaling", self.scaled),
+            ("a growth by a policy", self.grown),
+            ("a shrink by a policy", self.shrunk),
         ];
         let never = counts
             .into_iter()

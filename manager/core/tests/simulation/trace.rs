@@ -56,6 +56,7 @@ impl Trace {
                 "agent of {instance} {}",
                 if *connected { "connected" } else { "gone" }
             ),
+            Event::Load(loads) => format!("load: {loads:?}"),
             Event::LastWords(container, log) => format!("last words of {container}: {log}"),
             Event::Answered(key, answer) => {
                 format!("answer {} {}", self::key(key), self::answer(answer))

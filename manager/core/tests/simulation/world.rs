@@ -8,6 +8,7 @@ use crate::{
     machine::{Cloud, Machine},
     manager::Manager,
     people::People,
+    scaling::Loads,
     setup,
     store::Store,
     swarm::Swarm,
@@ -31,6 +32,7 @@ pub struct World {
     pub flights: BTreeMap<u64, Flight>,
     pub people: People,
     pub agents: Agents,
+    pub loads: Loads,
     pub trace: Trace,
     pub tally: Tally,
     /// End of a cut between the manager and all machines.
@@ -73,6 +75,7 @@ impl World {
         }
         world.clock.within(1_000, 30_000, Happening::Trouble);
         world.clock.within(5_000, 40_000, Happening::Agents);
+        world.clock.within(0, 2_000, Happening::Load);
         world
     }
 
@@ -116,6 +119,7 @@ impl World {
             flights: BTreeMap::new(),
             people,
             agents: Agents::default(),
+            loads: Loads::default(),
             trace,
             tally: Tally::default(),
             cut_until: 0,
@@ -131,7 +135,16 @@ impl World {
     /// # Errors
     /// The first violation.
     pub fn step(&mut self) -> Result<(), Broken> {
-        let Some(happening) = self.clock.next() else {
+        let mut happening = self.clock.next();
+        // Frames are no steps of their own: they would be most of them.
+        while matches!(happening, Some(Happening::Load)) {
+            self.load_frame();
+            if self.broken.is_some() {
+                break;
+            }
+            happening = self.clock.next();
+        }
+        let Some(happening) = happening else {
             return Ok(());
         };
         self.tally.steps += 1;
@@ -163,6 +176,7 @@ impl World {
             Happening::Person(person) => self.person_acts(person),
             Happening::Agents => self.agents_speak(),
             Happening::Agent(instance, connected) => self.agent_is(instance, connected),
+            Happening::Load => self.load_frame(),
             Happening::Trouble => self.trouble(),
             Happening::CloudBack(cloud) => self.clouds[cloud].down = false,
             Happening::CloudAccepts(cloud) => self.clouds[cloud].refuses = None,

@@ -3,6 +3,7 @@
 
 mod cloud;
 mod daemon;
+mod scaling;
 mod simulate;
 mod usage;
 mod values;
@@ -10,6 +11,7 @@ mod verbs;
 
 pub use cloud::{CheckArgs, CloudVerb, SetupFile};
 pub use daemon::{ManagerArgs, UnknownNodes};
+pub use scaling::{PolicyArgs, PolicyVerb, ScaleArgs, Share, Weight};
 pub use simulate::{Against, BillingUnit, SimulateArgs};
 pub use usage::{EventsArgs, Fineness, HistoryArgs, ImageVerb, SetImageArgs, Sort, TopArgs};
 pub use values::{CopyPlace, HostPort, Port, Since, Tick, Volume};
@@ -130,6 +132,11 @@ pub enum Verb {
     /// Show what was learned of images, or set their critical usage.
     #[command(subcommand)]
     Image(ImageVerb),
+    /// Set, show, check or remove the scaling policy of a service.
+    #[command(subcommand)]
+    Policy(PolicyVerb),
+    /// Set how many containers a service has, or keep their number as it is.
+    Scale(ScaleArgs),
     /// Show the cluster on one screen.
     #[command(after_help = "Example: micado status")]
     Status,

@@ -1,7 +1,7 @@
 //! Invariants of every write to the store.
 
-use super::{Broken, broken, images::nothing_unlearned};
-use crate::{store::Written, world::World};
+use super::{Broken, broken, counts, images::nothing_unlearned};
+use crate::{scaling::is_scaled, store::Written, world::World};
 use micado_api::{InstanceState, Origin, Resources};
 use micado_core::{
     model::{Container, Copy, Desired, Instance},
@@ -21,6 +21,7 @@ pub fn conflict(key: &Key) -> Broken {
 /// # Errors
 /// The first violation.
 pub fn check(world: &World, written: &[Written]) -> Result<(), Broken> {
+    counts::changed(world, written)?;
     for one in written {
         match (&one.key, &one.before) {
             (Key::Instance(id), before) => {
@@ -102,12 +103,13 @@ fn healthy_machine_kept(
     let in_time = machine.joined_at.is_some_and(|at| {
         at + 15_000 < after.created_at.0 + patience && at + 2_000 < world.clock.now
     });
-    // With a single machine, a cut of the machine and a cut of the manager cannot be distinguished.
+    // With a single machine, a cut of the machine and a cut of the manager cannot be distinguished,
+    // until its node has reconnected after the cut.
     let in_use = |it: &&Instance| {
         it.id != after.id && matches!(it.state, InstanceState::Active | InstanceState::Draining)
     };
     let alone = world.store.instances().filter(in_use).count() == 0;
-    if machine.hurt.is_none() && in_time && !(machine.silent && alone) {
+    if machine.hurt.is_none() && in_time && (!alone || world.answers(after)) {
         return broken(
             "healthy_machine_kept",
             format!("{} is healthy and given up: {:?}", after.id, after.reason),
@@ -182,7 +184,8 @@ fn no_launch_doubled(
     before: Option<&Container>,
     after: &Container,
 ) -> Result<(), Broken> {
-    if before.is_some() {
+    // Copies that a policy adds have no request.
+    if before.is_some() || is_scaled(&after.name) {
         return Ok(());
     }
     let Some(request) = after
@@ -236,7 +239,8 @@ fn changes_were_asked_for(
     before: Option<&Container>,
     after: Option<&Container>,
 ) -> Result<(), Broken> {
-    let Some(before) = before.filter(|it| it.desired == Desired::Running) else {
+    let by_person = |it: &&Container| it.desired == Desired::Running && !is_scaled(&it.name);
+    let Some(before) = before.filter(by_person) else {
         return Ok(());
     };
     let stops = after.is_none_or(|it| it.desired != Desired::Running);

@@ -46,6 +46,16 @@ pub fn check(
     }
 }
 
+/// Requests about scaling are well-formed, so only the state of the service refuses them.
+pub fn scaled(request: &Request, reply: &Result<Reply, ErrorBody>) -> Result<(), Broken> {
+    match reply {
+        Err(error) if matches!(error.code, ErrorCode::Internal | ErrorCode::BadRequest) => {
+            broken("answered_truly", format!("{request:?}: {}", error.message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Reports of agents are never refused.
 pub fn recorded(reply: &Result<Reply, ErrorBody>) -> Result<(), Broken> {
     match reply {

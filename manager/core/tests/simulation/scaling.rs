@@ -1,0 +1,227 @@
+//! Services with a policy: their person, their load, and the frames that the manager makes of it.
+
+use crate::{
+    clock::{Dice, Happening},
+    invariants::counts,
+    store::Written,
+    world::World,
+};
+use micado_api::{
+    ContainerName, ContainerUsage, InstanceId, MemoryBytes, NanoCpus, ScaleRequest, ServiceName,
+    Timestamp,
+};
+use micado_core::{
+    control::{Event, Request, ScaledService, ServiceLoad},
+    metrics::{Sample, Summing},
+    model::ServicePolicy,
+    scaling::{Band, Critical, Policies, Policy, Resource, Span, Target},
+    store::Key,
+};
+use std::time::Duration;
+
+/// Client of the services that have policies.
+pub const CLIENT: &str = "sca";
+
+/// Time between two frames while there are faults, and afterwards, in milliseconds.
+const FRAME_EVERY: (u64, u64) = (2_000, 4_000);
+
+/// Use of the services with a policy, and the manager's watch of it.
+#[derive(Default)]
+pub struct Loads {
+    /// Demand of each service, in thousandths of a core.
+    demand: u64,
+    summing: Summing,
+    /// Life of the manager that `summing` belongs to.
+    epoch: u64,
+    /// The event that is delivered is a request of the services' person.
+    pub by_person: bool,
+}
+
+/// Returns true if a container belongs to a service that may have a policy.
+pub fn is_scaled(name: &ContainerName) -> bool {
+    name.as_str().starts_with("sca_")
+}
+
+/// A random policy for a running cluster.
+pub fn policies(dice: &mut Dice) -> Policies {
+    let min = u32::try_from(dice.between(1, 3)).unwrap_or(1);
+    let more = u32::try_from(dice.between(0, 4)).unwrap_or(0);
+    let mut policies = vec![Policy::Target(Target {
+        target: Some(dice.between(3, 9) as f64 / 10.0),
+        ..Target::default()
+    })];
+    if dice.per_mille(200) {
+        policies.push(Policy::Band(Band::default()));
+    }
+    if dice.per_mille(200) {
+        policies.push(Policy::Critical(Critical {
+            resource: Resource::Cpu,
+            usage: 0.4,
+        }));
+    }
+    Policies {
+        min,
+        max: min + more,
+        look_back: Span::seconds(dice.between(60, 180)),
+        stop_when_quiet: dice.per_mille(150),
+        policies,
+        ..Policies::default()
+    }
+}
+
+impl World {
+    /// A request of the person whose services have policies.
+    pub fn scalers_wish(&mut self) -> Option<Request> {
+        let services: Vec<ServiceName> = ["sca_web", "sca_db"]
+            .into_iter()
+            .map(ServiceName::trusted)
+            .filter(|name| counts::recorded(self, name) > 0 || self.store.policy(name).is_some())
+            .collect();
+        let serial = self.clock.serial();
+        let dice = &mut self.clock.dice;
+        if services.is_empty() || dice.per_mille(150) {
+            return self.scalers_launch(serial);
+        }
+        let service = dice.pick(&services)?.to_string();
+        let scale = |scale| Request::Scale {
+            service: service.clone(),
+            scale,
+        };
+        Some(match dice.below(20) {
+            0..8 => Request::SetPolicy {
+                policies: Box::new(policies(dice)),
+                service,
+            },
+            8..14 => scale(ScaleRequest {
+                count: u32::try_from(dice.between(0, 6)).ok(),
+                for_ms: dice.per_mille(300).then(|| dice.between(1_000, 600_000)),
+                pin: None,
+            }),
+            14..18 => scale(ScaleRequest {
+                pin: Some(dice.per_mille(400)),
+                ..ScaleRequest::default()
+            }),
+            18 => Request::RemovePolicy { service },
+            _ => Request::Quit {
+                name: service,
+                remove: true,
+            },
+        })
+    }
+
+    /// Makes a frame of the present load, as the manager's watch does, and delivers it.
+    pub fn load_frame(&mut self) {
+        let every = match self.calm {
+            true => FRAME_EVERY.1,
+            false => FRAME_EVERY.0,
+        };
+        self.clock.at(self.clock.now + every, Happening::Load);
+        if !self.calm && self.clock.dice.per_mille(20) {
+            self.loads.demand = self.clock.dice.between(0, 4_000);
+        }
+        let Some(core) = &self.manager.core else {
+            return;
+        };
+        let services = core.scaled_services();
+        if services.is_empty() {
+            return;
+        }
+        let frame = self.sum(&services, Duration::from_millis(every.min(3_000)));
+        let names = services.iter().map(|service| service.service.clone());
+        let loads: Vec<(ServiceName, ServiceLoad)> = names.zip(frame).collect();
+        self.tally.frames += 1;
+        let before = counts::of_all(self);
+        let epoch = self.manager.epoch;
+        self.deliver(Event::Load(loads.clone()));
+        if self.manager.epoch == epoch {
+            self.check(counts::unknown_holds(self, &before, &loads));
+        }
+        if !self.calm && self.manager.epoch == epoch && self.clock.dice.per_mille(100) {
+            let revision = self.store.revision;
+            self.deliver(Event::Load(loads));
+            self.check(counts::repetition_changes_nothing(self, revision));
+        }
+    }
+
+    /// Sums up the demand, shared evenly by the copies that run; some have no sample.
+    fn sum(&mut self, services: &[ScaledService], interval: Duration) -> Vec<ServiceLoad> {
+        if self.loads.epoch != self.manager.epoch {
+            self.loads.epoch = self.manager.epoch;
+            self.loads.summing = Summing::default();
+        }
+        let mut summing = std::mem::take(&mut self.loads.summing);
+        let blind = match (self.calm, self.clock.dice.below(20)) {
+            (false, 0) => 1_000,
+            (false, 1) => 300,
+            _ => 0,
+        };
+        let demand = self.loads.demand;
+        let (swarm, dice) = (&self.swarm, &mut self.clock.dice);
+        let running = |copies: &[(String, InstanceId)]| {
+            let up = copies.iter().filter(|(name, _)| swarm.runs(name));
+            up.count().max(1) as u64
+        };
+        let shares: Vec<u64> = services
+            .iter()
+            .map(|service| demand / running(&service.copies))
+            .collect();
+        let share_of = |name: &str| {
+            let of = services.iter().zip(&shares);
+            let mut of = of.filter(|(service, _)| service.copies.iter().any(|it| it.0 == name));
+            of.next().map_or(0, |(_, share)| *share)
+        };
+        let loads = summing.sum(
+            Timestamp(self.clock.now),
+            interval,
+            services,
+            |(name, _)| {
+                let is_seen = swarm.runs(name) && !dice.per_mille(blind);
+                is_seen.then(|| sample(share_of(name).min(2_000)))
+            },
+        );
+        self.loads.summing = summing;
+        loads
+    }
+
+    /// Counts changes by policies.
+    pub fn note_scaling(&mut self, written: &[Written]) {
+        for one in written {
+            let Key::Decision(sequence) = one.key else {
+                continue;
+            };
+            let decision = self.store.decision(sequence);
+            let Some(decision) = decision.filter(|it| it.service.is_some()) else {
+                continue;
+            };
+            let starts = |word| u64::from(decision.text.starts_with(word));
+            let (grown, shrunk) = (starts("grew"), starts("shrank"));
+            self.tally.grown += grown;
+            self.tally.shrunk += shrunk;
+        }
+    }
+
+    /// The policy of a service, if it has one.
+    pub fn policy_of(&self, name: &ServiceName) -> Option<&ServicePolicy> {
+        self.store.policy(name)
+    }
+}
+
+fn sample(millis: u64) -> Sample {
+    Sample {
+        usage: ContainerUsage {
+            at: Timestamp(0),
+            memory: MemoryBytes::mib(40),
+            memory_peak: MemoryBytes::mib(40),
+            cpu: Some(NanoCpus::millis(millis)),
+            cpu_peak: NanoCpus::millis(millis),
+            oom_kills: 0,
+            memory_pressure: None,
+            cpu_pressure: None,
+            received: 0,
+            sent: 0,
+            read: 0,
+            written: 0,
+        },
+        machine_busy: None,
+    }
+}

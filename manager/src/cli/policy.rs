@@ -83,7 +83,8 @@ async fn wanted(args: &PolicyArgs, client: &Client) -> Result<Policies, Failure>
     Ok(changed(base, args))
 }
 
-fn read(file: &Path) -> Result<Policies, ErrorBody> {
+/// Reads a policy file.
+pub(super) fn read(file: &Path) -> Result<Policies, ErrorBody> {
     let refuse = |cause: String| {
         ErrorBody::new(
             ErrorCode::BadRequest,

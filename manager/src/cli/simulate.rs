@@ -5,6 +5,7 @@ use super::{
     args::{Against, BillingUnit, SimulateArgs},
     failure::Failure,
     page::Page,
+    policy,
     printer::Printer,
 };
 use jiff::tz::TimeZone;
@@ -94,9 +95,7 @@ fn options(args: &SimulateArgs) -> Result<Options, ErrorBody> {
         ..Options::default()
     };
     if let Some(file) = &args.policy {
-        let text = read(file)?;
-        let policies: Policies = serde_json::from_str(&text)
-            .map_err(|error| bad(format!("policy `{}`: {error}", file.display())))?;
+        let policies = policy::read(file)?;
         policies.validate().map_err(refused)?;
         options.target = cpu_target(&policies).unwrap_or(options.target);
         options.policies = policies;

@@ -36,9 +36,9 @@ async fn files_are_read_and_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).display().to_string();
     std::fs::write(path("load.csv"), "seconds,cores\n0,1\n600,6\n1200,1\n").expect("written");
-    let policy = r#"{"min": 3, "max": 5, "policies": [{"kind": "target", "target": 0.5}]}"#;
-    std::fs::write(path("policy.json"), policy).expect("written");
-    let (load, file, plot) = (path("load.csv"), path("policy.json"), path("plot.svg"));
+    let policy = "min = 3\nmax = 5\n[[policies]]\nkind = \"target\"\ntarget = 0.5\n";
+    std::fs::write(path("policy.toml"), policy).expect("written");
+    let (load, file, plot) = (path("load.csv"), path("policy.toml"), path("plot.svg"));
     let line = format!("simulate --load {load} --policy {file} --plot {plot} --csv");
     let ended = simulated(&line).await;
     assert_eq!(ended.code, Some(0), "{}", ended.err);
@@ -57,8 +57,8 @@ async fn files_are_read_and_written() {
 #[tokio::test]
 async fn wrong_loads_and_policies_are_refused_with_the_next_step() {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("policy.json").display().to_string();
-    std::fs::write(&file, r#"{"min": 9, "max": 5}"#).expect("written");
+    let file = folder.path().join("policy.toml").display().to_string();
+    std::fs::write(&file, "min = 9\nmax = 5\n").expect("written");
     let ended = simulated(&format!("simulate --load steady --policy {file}")).await;
     assert_eq!(ended.code, Some(2));
     assert_eq!(

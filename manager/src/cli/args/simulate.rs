@@ -11,13 +11,13 @@ use std::path::PathBuf;
                   `all` prints a table.\n\
                   Examples: micado simulate --load flash\n          \
                   micado simulate --load saw:high=40,rise=600 --boot 3m --plot saw.svg\n          \
-                  micado simulate --load demand.csv --policy policy.json --billing hour"
+                  micado simulate --load demand.csv --policy policy.toml --billing hour"
 )]
 pub struct SimulateArgs {
     /// The load: a CSV file with lines `seconds,cores`, a shape, or `all`.
     #[arg(long, value_name = "FILE.csv|SHAPE[:KEY=VALUE,...]|all")]
     pub load: String,
-    /// JSON file with the scaling policies [default: 0.70 of CPU, up to 400 copies].
+    /// TOML file with the scaling policies [default: 0.70 of CPU, up to 400 copies].
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
     /// Compare with a model of Kubernetes' autoscalers, or not.

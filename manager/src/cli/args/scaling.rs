@@ -4,7 +4,7 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use micado_core::scaling::{Importance, Span};
 use std::{path::PathBuf, str::FromStr};
 
-/// What may be done with a policy.
+/// Operations on the policy of a service.
 #[derive(Debug, Subcommand)]
 pub enum PolicyVerb {
     /// Set the scaling policy of a service; settings that are not named stay as they are.

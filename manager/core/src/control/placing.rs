@@ -20,6 +20,8 @@ pub(super) struct Placing {
     /// Oldest first.
     waiting: BTreeSet<(Timestamp, ContainerName)>,
     since: BTreeMap<ContainerName, Timestamp>,
+    /// Instances with a placement that the pool does not show yet.
+    placed_on: BTreeSet<InstanceId>,
 }
 
 impl Placing {
@@ -184,8 +186,11 @@ impl Core {
             return;
         };
         let node = instance.is_live().then(|| self.planner_node(instance));
+        let placed = self.placing.placed_on.remove(id);
         let old = self.placing.pool.node(id);
         if old == node.as_ref() {
+            // As much was placed there as ended meanwhile: the plan did not know of that room.
+            self.ledger.dirty.plan |= placed && !self.placing.waiting.is_empty();
             return;
         }
         let readiness = old.map(|old| old.readiness);
@@ -412,6 +417,7 @@ impl Core {
             phase: Phase::Starting,
             last_end: None,
         };
+        self.placing.placed_on.insert(instance.clone());
         self.ledger.edit_container(name, |container| {
             container.next_generation += 1;
             container.copies.push(copy);

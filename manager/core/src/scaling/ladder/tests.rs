@@ -1,4 +1,4 @@
-//! Which excess grows a service, and how fast.
+//! Growth windows at work: the excess that grows a service, and the time it takes.
 
 use super::*;
 use crate::simulate::Random;

@@ -31,7 +31,7 @@ pub struct MachineUsage {
 }
 
 /// Usage of a container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ContainerUsage {
     /// Time of measurement, by its machine's clock.
     pub at: Timestamp,

@@ -236,18 +236,11 @@ mod tests {
     fn sample(millis: u64) -> Sample {
         Sample {
             usage: ContainerUsage {
-                at: Timestamp(0),
                 memory: MemoryBytes(50),
                 memory_peak: MemoryBytes(50),
                 cpu: Some(NanoCpus::millis(millis)),
                 cpu_peak: NanoCpus::millis(millis),
-                oom_kills: 0,
-                memory_pressure: None,
-                cpu_pressure: None,
-                received: 0,
-                sent: 0,
-                read: 0,
-                written: 0,
+                ..ContainerUsage::default()
             },
             machine_busy: Some(0.5),
         }

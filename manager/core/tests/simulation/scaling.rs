@@ -209,18 +209,11 @@ impl World {
 fn sample(millis: u64) -> Sample {
     Sample {
         usage: ContainerUsage {
-            at: Timestamp(0),
             memory: MemoryBytes::mib(40),
             memory_peak: MemoryBytes::mib(40),
             cpu: Some(NanoCpus::millis(millis)),
             cpu_peak: NanoCpus::millis(millis),
-            oom_kills: 0,
-            memory_pressure: None,
-            cpu_pressure: None,
-            received: 0,
-            sent: 0,
-            read: 0,
-            written: 0,
+            ..ContainerUsage::default()
         },
         machine_busy: None,
     }

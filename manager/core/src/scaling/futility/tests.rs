@@ -1,4 +1,4 @@
-//! When growth counts as without effect.
+//! Growth without effect: the pause, and its end.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! When a forecast counts.
+//! The gate of the forecast: on by skill, off by failure.
 
 use super::*;
 use crate::scaling::forecast::Slot;

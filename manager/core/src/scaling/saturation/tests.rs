@@ -1,4 +1,4 @@
-//! When copies count as saturated, and how often they double.
+//! Saturation: its evidence, and the doublings that follow.
 
 use super::*;
 use crate::scaling::Copies;

@@ -3,7 +3,7 @@
 use super::{Core, Reply};
 use crate::{
     model::ServicePolicy,
-    scaling::{Manual, Metric, Policies, Policy, PolicyError, Span},
+    scaling::{MOST_COPIES, Manual, Metric, Policies, Policy, PolicyError, Span},
 };
 use micado_api::{
     ContainerName, DecisionView, ErrorBody, ErrorCode, Explanation, ManualFloor, ScaleRequest,
@@ -70,6 +70,17 @@ impl Core {
                 "micado scale NAME N, or --pin, or --unpin",
             ));
         }
+        if let Some(count) = request.count.filter(|count| *count > MOST_COPIES) {
+            return Err(bad(
+                format!("{count} copies of `{name}` are more than {MOST_COPIES}"),
+                "ask for fewer, or launch a second service",
+            ));
+        }
+        // Refused before anything is noted.
+        let gone = match request.count {
+            Some(count) => self.surplus(&name, count)?,
+            None => Vec::new(),
+        };
         match self.ledger.policies.get(&name).cloned() {
             None if request.pin.is_some() || request.for_ms.is_some() => {
                 return Err(ErrorBody::new(
@@ -84,7 +95,7 @@ impl Core {
             Some(policy) => self.hold(policy, request)?,
         }
         if let Some(count) = request.count {
-            self.scale_to(&name, count)?;
+            self.scale_to(&name, count, &gone);
         }
         Ok(self.scaling_reply(&name))
     }
@@ -113,31 +124,41 @@ impl Core {
         Ok(())
     }
 
-    /// Adds or removes copies until the service has this many.
-    fn scale_to(&mut self, name: &ServiceName, count: u32) -> Result<(), ErrorBody> {
+    /// Copies above this count that may go.
+    fn surplus(&self, name: &ServiceName, count: u32) -> Result<Vec<ContainerName>, ErrorBody> {
         let present = self.count_of(name);
-        let text = format!("scaled {present} -> {count} by hand");
-        if count > present {
-            if self.ledger.service(name).is_none() {
-                return Err(no_service(name.as_str()));
-            }
-            self.decide_service(name, text);
-            self.add_containers(name, count - present, None);
-        } else if count < present {
-            let gone = self.shrink_by(name, present - count, &[], None);
-            if gone.is_empty() {
-                return Err(ErrorBody::new(
-                    ErrorCode::Conflict,
-                    format!("no copy of `{name}` may go: volumes bind them to their machines"),
-                )
-                .hint(format!(
-                    "`micado quit -n {name}.N` stops the one that you name"
-                )));
-            }
-            self.decide_service(name, text);
-            self.quit_containers(&gone, true);
+        if count > present && self.ledger.service(name).is_none() {
+            return Err(no_service(name.as_str()));
         }
-        Ok(())
+        let surplus = present.saturating_sub(count);
+        let gone = self.shrink_by(name, surplus, &[], None);
+        if surplus > 0 && gone.is_empty() {
+            return Err(ErrorBody::new(
+                ErrorCode::Conflict,
+                format!("no copy of `{name}` may go: volumes bind them to their machines"),
+            )
+            .hint(format!(
+                "`micado quit -n {name}.N` stops the one that you name"
+            )));
+        }
+        Ok(gone)
+    }
+
+    /// Adds copies until the service has this many, or removes these.
+    fn scale_to(&mut self, name: &ServiceName, count: u32, gone: &[ContainerName]) {
+        let present = self.count_of(name);
+        if count > present {
+            self.decide_service(name, format!("scaled {present} -> {count} by hand"));
+            self.add_containers(name, count - present, None);
+        } else if !gone.is_empty() {
+            let left = present.saturating_sub(u32::try_from(gone.len()).unwrap_or(u32::MAX));
+            let mut text = format!("scaled {present} -> {left} by hand");
+            if left > count {
+                text += &format!("; {count} were asked for, but the others may not go");
+            }
+            self.decide_service(name, text);
+            self.quit_containers(gone, true);
+        }
     }
 
     /// Refuses a launch that takes a service above the limit of its policy, and makes the new count

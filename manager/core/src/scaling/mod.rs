@@ -38,7 +38,7 @@ pub use forecast::{Class, Day, Expected, Profile, SLOT_MS, SLOTS, Slot, floor, p
 pub use frame::{Copies, Frame, Limits, Manual, Sums};
 pub use gate::{Gate, Loss, Replay, replay};
 pub use lead::{Learned, lead, warm_up};
-pub use policy::{Importance, Policies, Policy, PolicyError, Step};
+pub use policy::{Importance, MOST_COPIES, Policies, Policy, PolicyError, Step};
 pub use query::{As, Query};
 pub use queue::{Queue, QueueSignal};
 pub use saturation::{Ceiling, is_saturated};

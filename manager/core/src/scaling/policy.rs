@@ -33,6 +33,9 @@ impl Policy {
     }
 }
 
+/// Upper bound for the copies of a service: of its policy, and of a count that a person sets.
+pub const MOST_COPIES: u32 = 10_000;
+
 /// Weight of missed demand against idle capacity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -180,6 +183,13 @@ impl Policies {
                 "limits",
                 format!("min {} is above max {}", self.min, self.max),
                 "set min to at most max, and max to at least 1",
+            ));
+        }
+        if self.max > MOST_COPIES {
+            return Err(PolicyError::new(
+                "limits",
+                format!("max {} is above {MOST_COPIES}", self.max),
+                "set max to at most that",
             ));
         }
         let wakes = |policy: &Policy| {

@@ -5,7 +5,7 @@ use crate::control::{
     Action, Event, Reply, Request,
     tests::{Bench, refusal, spec},
 };
-use crate::scaling::{Copies, Span, Sums, Target};
+use crate::scaling::{Copies, MOST_COPIES, Span, Sums, Target};
 use micado_api::{ErrorCode, ScaleRequest};
 
 const WEB: &str = "a_web";
@@ -373,4 +373,27 @@ fn volumes_and_blind_machines_protect_copies() {
     let gone = bench.core.shrink_by(&name, 2, &copies[..2], None);
     assert_eq!(gone.len(), 1, "only the seen one");
     assert_eq!(bench.core.shrink_by(&name, 2, &[], Some(&[])), []);
+}
+
+#[test]
+fn a_refused_count_changes_nothing() {
+    let mut bench = scaled(policies(1, 10));
+    scale(&mut bench, to(2)).expect("scaled");
+    bench.settle();
+    let names: Vec<_> = bench.core.ledger.containers().keys().cloned().collect();
+    for name in &names {
+        bench.core.ledger.edit_container(name, |container| {
+            let primary = container.primary().map(|copy| copy.instance.clone());
+            container.bound_to = primary;
+        });
+    }
+    let before = bench.core.scaling(WEB).expect("a service");
+    for count in [1, MOST_COPIES + 1, u32::MAX] {
+        assert!(scale(&mut bench, to(count)).is_err(), "{count}");
+        let after = bench.core.scaling(WEB).expect("a service");
+        assert_eq!((after.count, after.manual), (before.count, before.manual));
+    }
+    let refused = set(&mut bench, policies(1, MOST_COPIES + 1));
+    let refused = refused.expect_err("it is above the bound");
+    assert!(refused.message.contains("is above 10000"), "{refused:?}");
 }

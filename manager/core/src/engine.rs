@@ -56,7 +56,9 @@ pub struct SwarmService {
 /// State of a Swarm task, reduced to the classes that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TaskState {
-    /// Not assigned to a node.
+    /// Made, and not looked at by the scheduler yet. A loaded engine takes seconds for that.
+    New,
+    /// The scheduler finds no node for it.
     Pending,
     /// Being pulled, created or started on its node, or started and not healthy yet.
     Starting,

@@ -126,9 +126,14 @@ impl Core {
             self.mark_down();
         }
         self.ledger.dirty.instances.insert(id.clone());
+        self.mark_containers_on(id);
+        self.ledger.dirty.token = true;
+    }
+
+    /// Marks containers with a copy on an instance.
+    pub(super) fn mark_containers_on(&mut self, id: &InstanceId) {
         let on = self.ledger.index.on(id).cloned();
         self.ledger.dirty.containers.extend(on);
-        self.ledger.dirty.token = true;
     }
 
     /// Marks containers with a retiring copy on an instance: its end may just have been observed.

@@ -196,8 +196,7 @@ impl Core {
         let readiness = old.map(|old| old.readiness);
         self.ledger.dirty.plan |= !self.placing.waiting.is_empty();
         if readiness != node.as_ref().map(|node| node.readiness) {
-            let on = self.ledger.index.on(id).cloned();
-            self.ledger.dirty.containers.extend(on);
+            self.mark_containers_on(id);
         }
         match node {
             Some(node) => self.placing.pool.put(node),

@@ -22,6 +22,9 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Silent {
     /// Machines with an agent that was connected and is not any more.
     since: BTreeMap<InstanceId, Timestamp>,
+    /// Of these, the machines that views show as doubtful. Their containers are marked when the
+    /// doubt ends.
+    doubted: BTreeSet<InstanceId>,
     connected: BTreeSet<InstanceId>,
     /// The set of containers without an agent may have changed.
     changed: bool,
@@ -31,6 +34,7 @@ impl Owner for Silent {
     fn prune(&mut self, known: &Known<'_>) {
         let live = |id: &InstanceId| known.ledger.instance(id).is_some_and(Instance::is_live);
         self.since.retain(|id, _| live(id));
+        self.doubted.retain(live);
         self.connected.retain(live);
     }
 }
@@ -42,14 +46,17 @@ impl Core {
         self.silent.changed = true;
         if connected {
             self.silent.since.remove(&instance);
+            self.silent.doubted.remove(&instance);
             self.silent.connected.insert(instance.clone());
         } else {
             self.silent.connected.remove(&instance);
             let since = &mut self.silent.since;
             since.entry(instance.clone()).or_insert(self.now);
+            self.silent.doubted.insert(instance.clone());
         }
         self.ledger.dirty.silent = true;
-        self.mark_silent(&instance);
+        self.mark_containers_on(&instance);
+        self.ledger.dirty.instances.insert(instance);
     }
 
     /// Instances with an agent that is connected, or was: true if it is.
@@ -84,12 +91,6 @@ impl Core {
         Some(copies.map(|copy| copy.swarm_name.clone()).collect())
     }
 
-    fn mark_silent(&mut self, instance: &InstanceId) {
-        self.ledger.dirty.instances.insert(instance.clone());
-        let on = self.ledger.index.on(instance).cloned();
-        self.ledger.dirty.containers.extend(on);
-    }
-
     /// Time after which the Swarm would have taken a machine for down, too: if it has not, only the
     /// agent is dead.
     fn doubtful(&self) -> Duration {
@@ -102,12 +103,16 @@ impl Core {
         since.is_some_and(|since| self.now.since(*since) < self.doubtful())
     }
 
-    /// Wakes the visited instance when the doubt about it ends.
+    /// Wakes the visited instance when the doubt about it ends; then marks its containers.
     pub(super) fn wake_for_silence(&mut self, instance: &InstanceId) {
-        let since = self.silent.since.get(instance);
-        let over = since.map(|since| since.plus(self.doubtful()));
-        if let Some(over) = over.filter(|over| *over > self.now) {
+        let Some(since) = self.silent.since.get(instance) else {
+            return;
+        };
+        let over = since.plus(self.doubtful());
+        if over > self.now {
             self.wake(over);
+        } else if self.silent.doubted.remove(instance) {
+            self.mark_containers_on(instance);
         }
     }
 

@@ -38,8 +38,8 @@ pub struct People {
     pub requests: BTreeMap<String, Option<ContainerName>>,
     /// Containers that were asked to stop or to be removed, with or without a reply.
     pub let_go: BTreeSet<ContainerName>,
-    /// Reservation of each container in its first reply.
-    pub promised: BTreeMap<ContainerName, Resources>,
+    /// Reservation in the first reply to each launch request.
+    pub promised: BTreeMap<String, Resources>,
     /// Instances that were asked to stop, and if by force.
     pub given_back: BTreeMap<InstanceId, bool>,
 }
@@ -454,7 +454,7 @@ impl World {
                     .flatten();
                 self.people
                     .promised
-                    .entry(made.name.clone())
+                    .entry(request.clone())
                     .or_insert(made.reservation);
                 if known.is_none() {
                     self.tally.launched += 1;

@@ -157,13 +157,20 @@ impl Swarm {
 
     /// Returns true if a service's present task really runs on a machine that answers.
     pub fn runs(&self, service: &str) -> bool {
+        self.runs_on(service, |node| !node.silent)
+    }
+
+    /// As `runs`, as far as the Swarm knows: it has not missed a silent node yet.
+    pub fn shows_running(&self, service: &str) -> bool {
+        self.runs_on(service, |_| true)
+    }
+
+    fn runs_on(&self, service: &str, on: impl Fn(&Node) -> bool) -> bool {
         self.task_of(service).is_some_and(|task| {
+            let node = task.node.and_then(|id| self.nodes.get(&id));
             task.view.state == TaskState::Running
                 && task.view.wanted
-                && task
-                    .node
-                    .and_then(|id| self.nodes.get(&id))
-                    .is_some_and(|node| !node.silent && node.view.ready)
+                && node.is_some_and(|node| node.view.ready && on(node))
         })
     }
 
@@ -337,7 +344,7 @@ impl Swarm {
         let pending: Vec<u64> = self
             .tasks
             .iter()
-            .filter(|(_, it)| it.view.state == TaskState::Pending && it.view.wanted)
+            .filter(|(_, it)| it.view.state <= TaskState::Pending && it.view.wanted)
             .map(|(id, _)| *id)
             .collect();
         for id in pending {
@@ -356,7 +363,10 @@ impl Swarm {
                         self.moved.insert(service);
                     }
                 }
-                Err(message) => task.view.message = Some(message.to_owned()),
+                Err(message) => {
+                    task.view.state = TaskState::Pending;
+                    task.view.message = Some(message.to_owned());
+                }
             }
         }
     }

@@ -36,7 +36,7 @@ impl Task {
         let view = SwarmTask {
             id: format!("t{serial}"),
             node: None,
-            state: TaskState::Pending,
+            state: TaskState::New,
             wanted: true,
             version: self.view.version + 1,
             message: None,
@@ -62,7 +62,7 @@ impl Task {
             id: format!("t{serial}"),
             service: service.0,
             node: None,
-            state: TaskState::Pending,
+            state: TaskState::New,
             wanted: true,
             version: 1,
             message: None,

@@ -69,11 +69,9 @@ impl World {
             .filter(|copy| copy.is_live() && copy.instance != *than);
         others.any(|copy| {
             let name = &copy.swarm_name;
-            let ran = || {
-                self.manager.said_to_run.contains(&container.name)
-                    && self.swarm.services.get(name).is_some_and(|it| it.has_run)
-            };
-            self.swarm.runs(name) || ran()
+            let has_run = self.swarm.services.get(name).is_some_and(|it| it.has_run);
+            let said = self.manager.said_to_run.contains(&container.name);
+            self.swarm.runs(name) || self.swarm.shows_running(name) || said && has_run
         })
     }
 

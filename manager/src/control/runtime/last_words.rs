@@ -66,7 +66,6 @@ pub(super) async fn follow(
 
 /// True if no process of a Swarm service runs or may run.
 async fn has_ended(engine: &dyn Engine, name: &str) -> bool {
-    let running = [TaskState::Pending, TaskState::Starting, TaskState::Running];
     let tasks = engine.tasks(&[name.to_owned()]).await;
-    tasks.is_ok_and(|tasks| tasks.iter().all(|task| !running.contains(&task.state)))
+    tasks.is_ok_and(|tasks| tasks.iter().all(|task| task.state > TaskState::Running))
 }

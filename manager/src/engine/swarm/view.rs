@@ -97,7 +97,7 @@ fn said(labels: &HashMap<String, String>) -> Option<(ContainerName, InstanceId, 
 pub(super) fn task(task: models::Task) -> Option<SwarmTask> {
     use models::TaskState as Swarm;
     let status = task.status.unwrap_or_default();
-    let state = class(status.state);
+    let state = class(&status);
     let ended = matches!(
         state,
         TaskState::Complete | TaskState::Failed | TaskState::Stopped
@@ -150,10 +150,14 @@ pub(super) fn task(task: models::Task) -> Option<SwarmTask> {
 /// Upper bound for a message about a task, in characters.
 const MESSAGE: usize = 1000;
 
-fn class(state: Option<models::TaskState>) -> TaskState {
+/// The scheduler leaves an error on a task that it finds no node for; without one, the task waits
+/// for its turn.
+fn class(status: &TaskStatus) -> TaskState {
     use models::TaskState as Swarm;
-    match state {
-        None | Some(Swarm::NEW | Swarm::ALLOCATED | Swarm::PENDING) => TaskState::Pending,
+    let is_refused = status.err.as_ref().is_some_and(|error| !error.is_empty());
+    match status.state {
+        Some(Swarm::PENDING) if is_refused => TaskState::Pending,
+        None | Some(Swarm::NEW | Swarm::ALLOCATED | Swarm::PENDING) => TaskState::New,
         Some(
             Swarm::ASSIGNED | Swarm::ACCEPTED | Swarm::PREPARING | Swarm::READY | Swarm::STARTING,
         ) => TaskState::Starting,
@@ -229,7 +233,7 @@ mod tests {
     #[test]
     fn every_swarm_state_has_its_class() {
         let classes = [
-            (TaskState::Pending, vec!["new", "allocated", "pending"]),
+            (TaskState::New, vec!["new", "allocated", "pending"]),
             (
                 TaskState::Starting,
                 vec!["assigned", "accepted", "preparing", "ready", "starting"],
@@ -246,6 +250,9 @@ mod tests {
                 assert_eq!(seen.state, class, "{state}");
             }
         }
+        let refused = json!({"State": "pending", "Err": "no suitable node (port in use)"});
+        let refused = task(read(json!({"ID": "t", "Status": refused}))).expect("a task");
+        assert_eq!(refused.state, TaskState::Pending);
     }
 
     #[test]
@@ -359,7 +366,7 @@ mod tests {
         assert_eq!(task(read(json!({}))), None);
         assert!(
             task(read(json!({"ID": "t"})))
-                .is_some_and(|task| task.state == TaskState::Pending && !task.wanted)
+                .is_some_and(|task| task.state == TaskState::New && !task.wanted)
         );
         assert_eq!(service(&cluster, read(json!({"ID": "s"}))), None);
         assert_eq!(

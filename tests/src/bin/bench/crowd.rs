@@ -40,6 +40,10 @@ pub async fn crowd() {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for round in 0..RUNS {
         bare.push(replicas(&cluster, &engine, &image, &format!("bare{round}"), COPIES).await);
+        println!(
+            "run {round}: {COPIES} replicas run after {:.1} s",
+            bare[round].as_secs_f64()
+        );
         let Some(time) = launch(&cluster, &engine, &format!("crowd{round}")).await else {
             println!(
                 "micado launch --copies {COPIES} of 8 MiB: not all run within {} s",
@@ -47,6 +51,10 @@ pub async fn crowd() {
             );
             return;
         };
+        println!(
+            "run {round}: {COPIES} copies run after {:.1} s",
+            time.as_secs_f64()
+        );
         ours.push(time);
     }
     let (bare, ours) = (

@@ -82,7 +82,10 @@ fn reserved_truly(
             let Some((name, promised)) = told.first().map(|it| (&it.name, it.reservation)) else {
                 return wrong("made nothing".to_owned());
             };
-            let before = world.people.promised.get(name);
+            let before = launch
+                .request
+                .as_ref()
+                .and_then(|it| world.people.promised.get(it));
             if before.is_some_and(|before| *before != promised) {
                 return wrong(format!("{name} was promised {before:?} and now {promised}"));
             }

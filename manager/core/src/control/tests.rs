@@ -729,6 +729,27 @@ fn a_task_waits_for_the_room_of_the_one_before_it_that_ends() {
 }
 
 #[test]
+fn a_task_that_the_scheduler_has_not_looked_at_is_not_given_up() {
+    let mut bench = Bench::new(|_| {});
+    bench
+        .launch(spec("a", 256), None)
+        .expect("room can be rented");
+    bench.machine_comes();
+    bench.settle();
+    (bench.seen.tasks[0].state, bench.seen.tasks[0].node) = (TaskState::New, None);
+    (0..10).for_each(|_| drop(bench.look()));
+    assert_eq!(bench.state("a_web.1"), "starting");
+    bench.seen.tasks[0].state = TaskState::Pending;
+    (0..10).for_each(|_| drop(bench.look()));
+    let why = bench.core.explain("a_web.1").expect("known").remove(0);
+    let mut texts = why.decisions.iter().map(|it| &it.text);
+    assert!(
+        texts.any(|text| text.contains("does not take it")),
+        "{why:?}"
+    );
+}
+
+#[test]
 fn while_the_engine_does_not_answer_nothing_is_decided() {
     let mut bench = Bench::new(|_| {});
     bench

@@ -341,6 +341,11 @@ impl Cluster {
         self.engine.nodes().await
     }
 
+    /// Instances that the Swarm's engines claim to be, by their labels.
+    pub async fn claims(&self) -> Vec<String> {
+        self.engine.claims().await
+    }
+
     /// Removes all containers, stops all instances, and waits until none of either is left.
     pub async fn empty(&self) {
         let view = self.look().await.expect("a manager that answers");

@@ -4,7 +4,7 @@
 use crate::{host::Host, run, view::wait};
 use bollard::{
     API_DEFAULT_VERSION, Docker, body_try_stream,
-    models::{ContainerCreateBody, HostConfig, TaskState},
+    models::{ContainerCreateBody, HostConfig, NodeDescription, TaskState},
     query_parameters::{
         CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ImportImageOptions,
         ListNodesOptions, ListServicesOptions, ListTasksOptions,
@@ -226,15 +226,20 @@ impl Engine {
 
     /// Host names of all nodes, including the manager's own.
     pub(crate) async fn nodes(&self) -> Vec<String> {
-        let nodes = self
-            .docker
-            .list_nodes(None::<ListNodesOptions>)
-            .await
-            .expect("nodes");
-        nodes
-            .into_iter()
-            .filter_map(|node| node.description?.hostname)
+        let described = self.descriptions().await.into_iter();
+        described.filter_map(|node| node.hostname).collect()
+    }
+    pub(crate) async fn claims(&self) -> Vec<String> {
+        let described = self.descriptions().await.into_iter();
+        let labels = described.filter_map(|node| node.engine?.labels);
+        labels
+            .filter_map(|mut labels| labels.remove(micado_api::labels::INSTANCE))
             .collect()
+    }
+    async fn descriptions(&self) -> Vec<NodeDescription> {
+        let nodes = self.docker.list_nodes(None::<ListNodesOptions>).await;
+        let nodes = nodes.expect("nodes").into_iter();
+        nodes.filter_map(|node| node.description).collect()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Input of a cluster: its `cloudsetup.xml`, and common requests.
 
 use micado_api::{
-    LaunchRequest, Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, ServiceSpec,
-    VolumeMount,
+    CloudName, FlavourName, LaunchRequest, Location, MemoryBytes, NanoCpus, PortMapping, Protocol,
+    Resources, ServiceSpec, StartRequest, Tag, VolumeMount,
 };
+use std::collections::BTreeMap;
 
 /// The image that most tests launch.
 const WEB: &str = "micado-web";
@@ -100,6 +101,20 @@ pub fn tools(client: &str) -> LaunchRequest {
     request.spec.arguments = ["sleep", "1000000"].map(str::to_owned).to_vec();
     request.publish_all = false;
     request
+}
+
+/// A machine of the flavour of [`Setup::small`].
+#[must_use]
+pub fn small_machine(tag: &str) -> StartRequest {
+    StartRequest {
+        cloud: CloudName::trusted("local"),
+        application: "Node".to_owned(),
+        flavour: FlavourName::trusted("small"),
+        tag: Tag::trusted(tag),
+        location: Location::default(),
+        first: false,
+        files: BTreeMap::new(),
+    }
 }
 
 /// Changes to a request, for short tests.

@@ -1,10 +1,10 @@
 //! Machines lose power: their containers run elsewhere, on machines with room or on new ones.
 
-use micado_api::{
-    CloudName, ContainerState, FlavourName, InstanceState, Location, StartRequest, Tag,
+use micado_api::{ContainerState, InstanceState};
+use micado_tests::{
+    Cluster, Options, Request, Setup, View, measured, small_machine, tools, wait, web,
 };
-use micado_tests::{Cluster, Options, Request, Setup, View, measured, tools, wait, web};
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 /// Upper bound for the absence of a container if another machine has room for it, in seconds.
 const AWAY: u64 = 30;
@@ -17,7 +17,7 @@ async fn containers_of_a_machine_that_lost_power_run_elsewhere_within_30_s() {
     })
     .await;
     for tag in ["first", "second"] {
-        cluster.api.start(&start(tag)).await.expect("start");
+        cluster.api.start(&small_machine(tag)).await.expect("start");
         cluster.until_instance(tag, InstanceState::Active, 60).await;
     }
     let name = cluster.launch(&web("acme")).await.name.to_string();
@@ -58,7 +58,7 @@ async fn requests_by_name_do_not_go_to_a_machine_that_lost_power_for_long() {
     .await;
     cluster.load_tools().await;
     for tag in ["first", "second"] {
-        cluster.api.start(&start(tag)).await.expect("start");
+        cluster.api.start(&small_machine(tag)).await.expect("start");
         cluster.until_instance(tag, InstanceState::Active, 60).await;
     }
     let copies = [
@@ -214,16 +214,4 @@ async fn check_that_it_failed_and_is_cleaned_up(cluster: &Cluster, tag: &str) {
             .then_some(())
     })
     .await;
-}
-
-fn start(tag: &str) -> StartRequest {
-    StartRequest {
-        cloud: CloudName::trusted("local"),
-        application: "Node".to_owned(),
-        flavour: FlavourName::trusted("small"),
-        tag: Tag::trusted(tag),
-        location: Location::default(),
-        first: false,
-        files: BTreeMap::new(),
-    }
 }

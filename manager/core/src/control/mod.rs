@@ -35,6 +35,7 @@ mod returns;
 mod scaling;
 mod services;
 mod silent;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod view;

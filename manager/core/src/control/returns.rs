@@ -11,26 +11,18 @@ use super::{
 };
 use crate::{
     model::{BegunBy, Container, Desired, Instance, Phase},
-    planner::{self, Consolidation, Readiness, Spare, Waiting},
+    planner::Readiness,
 };
 use micado_api::{
-    ContainerName, InstanceId, InstanceState, Location, Origin, PricePerHour, ReturnView,
-    ServiceName, Timestamp,
+    ContainerName, InstanceId, InstanceState, Location, Origin, ReturnView, Timestamp,
 };
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 /// Time between two checks.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
 
 /// Lower bound for the time between two checks, however many machines fall empty.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
-
-/// Machines that one check looks at, those with the fewest containers first.
-const LOOKED_AT: usize = 300;
 
 /// Whole observations of the engine, and lists of a cloud, before anything is returned.
 const LOOKS: u32 = 2;
@@ -43,9 +35,6 @@ const LONGEST_REST: Duration = Duration::from_secs(6 * 3600);
 const MOVE: Duration = Duration::from_secs(45);
 const SPARE: Duration = Duration::from_secs(60);
 
-/// Part of a service's copies that room is kept for, as a divisor; at least one.
-const SLACK_PART: u32 = 20;
-
 /// Notes about machines that may be returned.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Returns {
@@ -54,7 +43,7 @@ pub(super) struct Returns {
     /// Machines that nothing needs, and since when.
     spare_since: BTreeMap<InstanceId, Timestamp>,
     /// Why the others that were looked at stay, by the last check.
-    kept: BTreeMap<InstanceId, Kept>,
+    pub(super) kept: BTreeMap<InstanceId, Kept>,
     /// Machines with failed drains: their number, and until when each is left alone.
     rests: BTreeMap<InstanceId, (u32, Timestamp)>,
     pub(super) failures: BTreeMap<Location, Failures>,
@@ -90,15 +79,6 @@ impl Returns {
     pub(super) fn spare(&self) -> impl Iterator<Item = &InstanceId> {
         self.spare_since.keys()
     }
-}
-
-/// Machines of one location that may be returned, and the containers that would move.
-#[derive(Default)]
-struct Question {
-    asks: Vec<Waiting>,
-    of_service: BTreeMap<ServiceName, usize>,
-    machines: Vec<Spare>,
-    slack: Vec<(usize, usize)>,
 }
 
 impl Core {
@@ -205,126 +185,8 @@ impl Core {
         Some((since, since.plus(self.hold_of(instance))))
     }
 
-    /// Machines of a location that could be returned together, the first to go, first.
-    fn spare_machines(&mut self, location: &Location, mut ids: Vec<InstanceId>) -> Vec<InstanceId> {
-        let machine = |id: &InstanceId| {
-            let containers = self.placing.pool.node(id).map_or(0, |node| node.containers);
-            let instance = self.ledger.instance(id);
-            let price = instance.map_or(PricePerHour(0), |instance| instance.price);
-            (
-                containers,
-                price,
-                instance.map(|instance| instance.created_at),
-            )
-        };
-        ids.sort_by_cached_key(|id| {
-            let (containers, price, created) = machine(id);
-            (containers, Reverse(price), Reverse(created))
-        });
-        let totals = ids.iter().map(machine);
-        let (price, disruption) = totals.fold((0.0, 0.0), |(price, disruption), (on, cost, _)| {
-            (price + weight(cost), disruption + 1.0 + f64::from(on))
-        });
-        let mut question = Question::default();
-        for id in ids.into_iter().take(LOOKED_AT) {
-            let (containers, cost, _) = machine(&id);
-            let (saved, moved) = (
-                weight(cost) / price,
-                (1.0 + f64::from(containers)) / disruption,
-            );
-            let kept = match self.stays(&id) {
-                None if !planner::is_worth(saved, moved) => Some(Kept::Needed),
-                kept => kept,
-            };
-            match kept {
-                Some(kept) => drop(self.returns.kept.insert(id, kept)),
-                None => self.ask_about(&mut question, id),
-            }
-        }
-        self.keep_slack(&mut question, location);
-        let spread: Vec<u32> = question
-            .asks
-            .iter()
-            .map(|ask| self.machines_of(&ask.service))
-            .collect();
-        let consolidation = Consolidation {
-            offers: &self.offers(),
-            asks: &question.asks,
-            spread: &spread,
-            slack: &question.slack,
-            machines: &question.machines,
-        };
-        let chosen = planner::spare(&mut self.placing.pool, &consolidation);
-        let chosen: BTreeSet<usize> = chosen.into_iter().collect();
-        let mut spare = Vec::new();
-        for (at, machine) in question.machines.into_iter().enumerate() {
-            if chosen.contains(&at) {
-                spare.push(machine.instance);
-            } else {
-                self.returns.kept.insert(machine.instance, Kept::Needed);
-            }
-        }
-        spare
-    }
-
-    /// Adds a machine and the containers on it.
-    fn ask_about(&self, question: &mut Question, id: InstanceId) {
-        let mut holds: BTreeMap<usize, usize> = BTreeMap::new();
-        for container in self.ledger.containers_on(&id) {
-            if let Some(ask) = self.ask_of(question, &container.service) {
-                *holds.entry(ask).or_default() += 1;
-            }
-        }
-        question.machines.push(Spare {
-            instance: id,
-            holds: holds.into_iter().collect(),
-        });
-    }
-
-    /// Position of a service in the question.
-    fn ask_of(&self, question: &mut Question, service: &ServiceName) -> Option<usize> {
-        if let Some(ask) = question.of_service.get(service) {
-            return Some(*ask);
-        }
-        let record = self.ledger.service(service)?;
-        let any = ContainerName::trusted(service.as_str());
-        question.asks.push(self.kind_of(&any, record));
-        let ask = question.asks.len() - 1;
-        question.of_service.insert(service.clone(), ask);
-        Some(ask)
-    }
-
-    /// Keeps room for one more copy, or 5 %, of each service with a policy that may grow.
-    fn keep_slack(&self, question: &mut Question, location: &Location) {
-        for policy in self.ledger.policies.values() {
-            let service = self.ledger.service(&policy.service);
-            let here = service.is_some_and(|service| service.spec.location == *location);
-            let count = if here {
-                self.count_of(&policy.service)
-            } else {
-                0
-            };
-            let more = policy.policies.max.saturating_sub(count);
-            let slack = count.div_ceil(SLACK_PART).min(more);
-            if slack > 0
-                && !policy.is_pinned
-                && let Some(ask) = self.ask_of(question, &policy.service)
-            {
-                question.slack.push((ask, slack as usize));
-            }
-        }
-    }
-
-    /// Number of machines with copies of a service.
-    fn machines_of(&self, service: &ServiceName) -> u32 {
-        let names = self.ledger.index.of_service(service);
-        let copies = names.filter_map(|name| Some(&self.placed(name)?.1.instance));
-        let machines: BTreeSet<&InstanceId> = copies.collect();
-        u32::try_from(machines.len()).unwrap_or(u32::MAX)
-    }
-
     /// Reason for which a machine stays, whatever room there is elsewhere.
-    fn stays(&self, id: &InstanceId) -> Option<Kept> {
+    pub(super) fn stays(&self, id: &InstanceId) -> Option<Kept> {
         let instance = self.ledger.instance(id)?;
         let cloud = self.clouds.get(&instance.cloud);
         let lists = cloud.and_then(|cloud| cloud.steady);
@@ -435,11 +297,6 @@ impl Core {
         let kept = kept.or_else(|| self.returns.kept.get(&instance.id).cloned());
         Some(kept.unwrap_or(Kept::Needed).view())
     }
-}
-
-/// Weight of a machine in shares of the price: flavours without prices count as machines.
-fn weight(price: PricePerHour) -> f64 {
-    price.0.max(1) as f64
 }
 
 #[cfg(test)]

@@ -186,7 +186,7 @@ pub struct ManagerArgs {
         hide_env_values = true,
         default_value_t = true,
         action = clap::ArgAction::Set,
-        value_name = "true|false"
+        value_name = "BOOL"
     )]
     pub return_machines: bool,
     /// How long a machine is kept at least after it was needed last: `60s`, `10m`, from 60s to 24h.

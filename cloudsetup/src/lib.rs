@@ -16,4 +16,6 @@ pub use cloudbroker::{CloudBroker, Finding};
 pub use local::{LocalCloud, LocalConfig};
 pub use lookup::LookupError;
 pub use reader::SetupError;
-pub use setup::{Application, BrokerKind, Cloud, CloudSetup, Extra, Flavour, Rent, Role, Wire};
+pub use setup::{
+    Application, Billing, BrokerKind, Cloud, CloudSetup, Extra, Flavour, Rent, Role, Wire,
+};

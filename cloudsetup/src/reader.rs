@@ -1,10 +1,10 @@
 //! Reads `cloudsetup.xml`. The layout is the original's, with child elements of our own that old
-//! files lack: a flavour's `memory`, `cores` and `price`; a cloud's `broker`, `endpoint`,
+//! files lack: a flavour's `memory`, `cores`, `price` and `billing`; a cloud's `broker`, `endpoint`,
 //! `credentials`, `ca`, `join_timeout`, `send`, `call_timeout`, `calls_per_second` and `extra`; an
 //! application's `role`, `rent` and `extra`.
 
 use crate::{
-    Application, BrokerKind, Cloud, CloudSetup, Extra, Flavour, Rent, Role, Wire,
+    Application, Billing, BrokerKind, Cloud, CloudSetup, Extra, Flavour, Rent, Role, Wire,
     dom::{self, Element, Place},
 };
 use micado_api::{CloudName, FlavourName, PricePerHour, Resources};
@@ -291,7 +291,14 @@ impl Reader<'_> {
         let price = self
             .value(element, &thing, "price", parsed::<PricePerHour>)?
             .unwrap_or_default();
+        let units = [
+            ("second", Billing::Second),
+            ("5m", Billing::FiveMinutes),
+            ("hour", Billing::Hour),
+        ];
+        let billing = self.word(element, &thing, "billing", &units)?;
         Ok(Flavour {
+            billing: billing.unwrap_or_default(),
             id: id.to_owned(),
             size,
             price,

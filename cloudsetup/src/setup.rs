@@ -107,6 +107,29 @@ pub struct Flavour {
     pub size: Option<Resources>,
     /// Price; nothing if the file does not say.
     pub price: PricePerHour,
+    /// Unit that is paid whole.
+    pub billing: Billing,
+}
+
+/// Unit of time in which machines are paid, from their order on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Billing {
+    #[default]
+    Second,
+    FiveMinutes,
+    Hour,
+}
+
+impl Billing {
+    /// Period that is paid whole; `None` if a machine may be returned at any time.
+    #[must_use]
+    pub const fn period(self) -> Option<Duration> {
+        match self {
+            Self::Second => None,
+            Self::FiveMinutes => Some(Duration::from_secs(5 * 60)),
+            Self::Hour => Some(Duration::from_secs(3600)),
+        }
+    }
 }
 
 /// Purpose of an application's machines.

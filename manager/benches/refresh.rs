@@ -270,6 +270,7 @@ fn machines(run: u64) -> Vec<InstanceView> {
         price: PricePerHour(50_000),
         created_at: now(),
         joined_after_ms: None,
+        returns: None,
         usage: Some(MachineUsage {
             at: now(),
             memory_total: MemoryBytes::mib(8192),

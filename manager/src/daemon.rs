@@ -194,6 +194,8 @@ fn config(args: &ManagerArgs, swarm: &Swarm, setup: CloudSetup) -> Config {
         max_instances: Some(args.max_instances),
         max_price: args.max_price,
         remove_unknown_nodes: args.unknown_nodes == UnknownNodes::Remove,
+        return_machines: args.return_machines,
+        hold: args.hold,
         down_timeout: args.down_timeout,
         heartbeat: swarm.heartbeat(),
         ..Config::new(swarm.cluster().clone(), setup)

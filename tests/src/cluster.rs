@@ -32,6 +32,8 @@ pub struct Options {
     pub rented: Option<Rented>,
     /// Interval of the manager's ticks, in seconds.
     pub tick: u32,
+    /// Let the manager return machines by itself. Off for most tests: machines stay while they look.
+    pub returns: bool,
     pub store: Store,
 }
 
@@ -43,6 +45,7 @@ impl Default for Options {
             faulty: false,
             rented: None,
             tick: 2,
+            returns: false,
             store: Store::default(),
         }
     }
@@ -116,6 +119,8 @@ impl Cluster {
                 &network,
                 "--tick",
                 &options.tick.to_string(),
+                "--return-machines",
+                &options.returns.to_string(),
             ]
             .map(str::to_owned),
         );

@@ -9,6 +9,7 @@ fn flavour(name: &str, id: &str) -> Flavour {
         id: id.to_owned(),
         size: None,
         price: PricePerHour(0),
+        billing: Billing::Second,
     }
 }
 
@@ -128,7 +129,7 @@ const GOOD: &str = "<setup>
 <ca>ca.pem</ca><send>names</send><call_timeout>20</call_timeout><calls-per-second>4</calls-per-second>
 <extra><isolated>true</isolated><dns_names><dns_name>a&amp;b</dns_name></dns_names></extra>
 <flavours>
-<f><size>small</size><id>S</id><memory>1.5G</memory><cores>0.5</cores><price>0.05</price></f>
+<f><size>small</size><id>S</id><memory>1.5G</memory><cores>0.5</cores><price>0.05</price><billing>hour</billing></f>
 <f><size>medium</size><id>M</id></f>
 </flavours>
 </cloud>
@@ -164,6 +165,8 @@ fn our_own_elements_are_read() {
         (cloud.flavours[0].price, cloud.flavours[1].size),
         (PricePerHour(50_000), None)
     );
+    let periods = [0, 1].map(|at: usize| cloud.flavours[at].billing.period());
+    assert_eq!(periods, [Some(Duration::from_secs(3600)), None]);
     assert_eq!(
         (setup.applications[0].role, setup.applications[0].rent),
         (Role::Proxy, Rent::Instances)

@@ -163,6 +163,25 @@ impl Client {
         self.get(&["v1", "explain", name], &[]).await
     }
 
+    /// Protects an instance, a container or the containers of a service from the manager's own
+    /// returns, moves and shrinks; or ends that.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn protect(
+        &self,
+        name: &str,
+        protected: bool,
+    ) -> Result<Vec<Explanation>, ClientError> {
+        let method = if protected {
+            Method::PUT
+        } else {
+            Method::DELETE
+        };
+        self.ask(method, &["v1", "protected", name], &[], None::<&()>)
+            .await
+    }
+
     /// Scaling of a service: counts, policy and the last verdict.
     ///
     /// # Errors

@@ -37,8 +37,8 @@ pub use restart::RestartPolicy;
 pub use scaling::{ManualFloor, ScaleRequest, ScalingView, VerdictView};
 pub use types::{
     ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, InstanceState,
-    InstanceView, LaunchRequest, Origin, PortMapping, Progress, Protocol, ServiceSpec, ServiceView,
-    Settled, StartRequest, StatusView, Unnamed, VolumeMount,
+    InstanceView, LaunchRequest, Origin, PortMapping, Progress, Protocol, ReturnView, ServiceSpec,
+    ServiceView, Settled, StartRequest, StatusView, Unnamed, VolumeMount,
 };
 pub use units::{Hundredths, MemoryBytes, NanoCpus, PricePerHour, Resources, Timestamp};
 pub use usage::{

@@ -292,9 +292,22 @@ pub struct InstanceView {
     pub released: bool,
     /// Time from the request to joining, in milliseconds, once it has joined.
     pub joined_after_ms: Option<u64>,
+    /// Why it is not returned, while it is in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returns: Option<ReturnView>,
     /// Current usage; absent while it is blind (its agent is not connected, or silent).
     #[serde(default)]
     pub usage: Option<MachineUsage>,
+}
+
+/// Why a machine in use is not returned: a sentence for people, and the same as values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ReturnView {
+    /// The sentence.
+    pub text: String,
+    /// The reason and its values.
+    #[schema(value_type = Object)]
+    pub detail: serde_json::Value,
 }
 
 /// A container, as shown.

@@ -37,7 +37,7 @@ fn main() {
     }
     let sizes = [(10, 100), (100, 1000), (1000, 10_000), (10_000, 100_000)];
     for (machines, containers) in sizes {
-        let mut cluster = Cluster::settled(machines, containers);
+        let mut cluster = Cluster::settled(machines, containers, false);
         let name = format!("{machines} machines, {containers} containers");
         let listed = cluster.listed();
         cluster.measure(&format!("{name}: a launch"), |number| {
@@ -62,13 +62,18 @@ fn main() {
         cluster.measure(&format!("{name}: usage of all containers"), |_| {
             Event::Request(0, Request::Learn(used.clone()))
         });
+        let mut cluster = Cluster::settled(machines, containers, true);
+        cluster.step = Duration::from_secs(31);
+        cluster.measure(&format!("{name}: a tick with a check for returns"), |_| {
+            Event::Tick
+        });
     }
 }
 
 /// One launch of many copies, on machines without containers.
 fn batch() {
     let (machines, copies) = (1000, 10_000);
-    let cluster = Cluster::settled(machines, 0);
+    let cluster = Cluster::settled(machines, 0, false);
     let launch = LaunchRequest {
         copies: NonZeroU32::new(copies).expect("some"),
         ..launch(0)
@@ -140,13 +145,18 @@ struct Cluster {
     now: Timestamp,
     machines: Vec<Machine>,
     observation: Observation,
+    /// Time between two events.
+    step: Duration,
 }
 
 impl Cluster {
-    /// A core that has adopted all of these, as after a lost store, and is settled.
-    fn settled(machines: usize, containers: usize) -> Self {
+    /// A core that has adopted all of these, as after a lost store, and is settled. With `returns`,
+    /// it looks for machines that nothing needs, and holds them for longer than it is measured.
+    fn settled(machines: usize, containers: usize, returns: bool) -> Self {
         let config = Config {
             max_instances: None,
+            return_machines: returns,
+            hold: Duration::from_secs(24 * 3600),
             ..Config::new(
                 ClusterId::trusted("bench"),
                 CloudSetup::parse(SETUP, "bench").expect("a good file"),
@@ -169,9 +179,11 @@ impl Cluster {
             now: Timestamp(1_000_000),
             machines: instances.iter().map(machine).collect(),
             observation,
+            step: Duration::from_secs(10),
         };
         for event in [
             Event::Tick,
+            cluster.listed(),
             cluster.listed(),
             Event::Observed(cluster.observation.clone()),
             Event::Wake,
@@ -207,7 +219,7 @@ impl Cluster {
     }
 
     fn handle(&mut self, event: Event) -> Vec<Action> {
-        self.now = self.now.plus(Duration::from_secs(10));
+        self.now = self.now.plus(self.step);
         self.core.handle(self.now, event)
     }
 

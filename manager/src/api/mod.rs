@@ -15,6 +15,7 @@ mod logs;
 mod openapi;
 mod peer;
 mod progress;
+mod protect;
 mod refusal;
 mod scaling;
 mod server;
@@ -100,6 +101,7 @@ fn guarded_routes() -> Routes {
         .merge(openapi::routes())
         .merge(status::routes())
         .merge(instances::routes())
+        .merge(protect::routes())
         .merge(containers::routes())
         .merge(logs::routes())
         .merge(agents::session_routes())

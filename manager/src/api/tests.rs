@@ -502,6 +502,21 @@ async fn a_launch_is_recorded_once_and_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_container_is_protected_until_that_is_ended() {
+    let manager = Manager::start();
+    let client = manager.by_socket();
+    client.launch(&launch("web")).await.expect("launched");
+    let now = async |protected| {
+        let explained = client.protect("acme_web", protected).await;
+        explained.expect("it is known")[0].now.clone()
+    };
+    assert!(now(true).await.ends_with("; protected"));
+    assert!(!now(false).await.contains("protected"));
+    let unknown = refusal(client.protect("nobody", true).await);
+    assert_eq!(unknown.code, ErrorCode::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_service_needs_its_image_on_the_engine_only_once() {
     let manager = Manager::start();
     let client = manager.by_socket();

@@ -22,6 +22,7 @@ mod outlet;
 mod page;
 mod policy;
 mod printer;
+mod protect;
 mod quit;
 mod remove;
 mod scale;
@@ -111,6 +112,7 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
         Verb::Image(verb) => image::image(verb, client, printer).await,
         Verb::Policy(verb) => policy::policy(verb, client, printer).await,
         Verb::Scale(args) => scale::scale(args, client, printer).await,
+        Verb::Protect(args) => protect::protect(args, client, printer).await,
         Verb::Status => status::status(client, printer).await,
         Verb::Explain(args) => explain::explain(args, client, printer).await,
         // Needs no manager: handled before.

@@ -25,6 +25,7 @@ fn made(cores: u64, host: &Host) -> ContainerCreateBody {
             NanoCpus::cores(cores),
         )),
         price: PricePerHour(0),
+        billing: crate::Billing::default(),
     };
     let config = LocalConfig {
         network: "net".to_owned(),

@@ -24,6 +24,8 @@ pub(super) struct CloudRecord {
     pub(super) listed: Option<Timestamp>,
     /// The broker's message, while it does not answer.
     pub(super) error: Option<String>,
+    /// First of its answers without a failure since, and their number.
+    pub(super) steady: Option<(Timestamp, u32)>,
     /// Time at which each machine last certainly existed, by the answer to its order.
     known: BTreeMap<InstanceId, Timestamp>,
     /// First and last list that lacked an expected machine.
@@ -147,10 +149,12 @@ impl Core {
         let again = std::mem::take(&mut record.again);
         let (error, first) = (record.error.clone(), !record.was_asked());
         match result {
-            Err(error) => record.error = Some(error.to_string()),
+            Err(error) => (record.error, record.steady) = (Some(error.to_string()), None),
             Ok(machines) => {
                 let asked = record.asked;
                 record.error = None;
+                let (since, lists) = record.steady.unwrap_or((self.now, 0));
+                record.steady = Some((since, lists.saturating_add(1)));
                 let unheard = record.listed.replace(asked).is_none();
                 let changed = record.replace(machines);
                 if unheard {

@@ -1,11 +1,15 @@
 //! Settings of the control core.
 
+use crate::model::Instance;
 use micado_api::{ClusterId, MemoryBytes, PricePerHour};
 use micado_cloudsetup::CloudSetup;
 use std::time::Duration;
 
 /// Default of [`Config::down_timeout`].
 pub const DOWN_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Default and lower bound of [`Config::hold`]: shorter ones would return and rent in turns.
+pub const HOLD: Duration = Duration::from_secs(60);
 
 /// Upper bound for the difference of the Swarm's time-outs of two nodes apart from their
 /// heartbeats, which it spreads by half a second each.
@@ -42,6 +46,11 @@ pub struct Config {
     pub keep_gone: Duration,
     /// Remove foreign nodes from the Swarm.
     pub remove_unknown_nodes: bool,
+    /// Return machines that nothing needs.
+    pub return_machines: bool,
+    /// Lower bound for the time that a machine must be unneeded before it is returned; at least
+    /// [`HOLD`].
+    pub hold: Duration,
 }
 
 impl Config {
@@ -60,7 +69,18 @@ impl Config {
             backoff_max: Duration::from_secs(300),
             keep_gone: Duration::from_secs(24 * 3600),
             remove_unknown_nodes: false,
+            return_machines: true,
+            hold: HOLD,
         }
+    }
+
+    /// Period that is paid whole for a machine, if there is one.
+    pub(super) fn billing(&self, instance: &Instance) -> Option<Duration> {
+        let clouds = self.setup.clouds.iter();
+        let cloud = clouds.into_iter().find(|it| it.name == instance.cloud)?;
+        let mut flavours = cloud.flavours.iter();
+        let flavour = flavours.find(|it| it.name == instance.flavour)?;
+        flavour.billing.period()
     }
 
     /// Time for which a node must have been down in the Swarm before its machine fails: then it was

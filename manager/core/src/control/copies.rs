@@ -48,6 +48,9 @@ pub(super) struct Copies {
     polled_changed: bool,
     /// Swarm services whose process keeps ending, by container: looked at with every tick.
     failing: BTreeMap<ContainerName, Vec<String>>,
+    /// Containers that leave a machine without hurry: generation of the new copy, and since when it
+    /// has been observed to run.
+    pub(super) warming: BTreeMap<ContainerName, (u32, Timestamp)>,
     /// Containers that wait until gossip has dropped a lost machine.
     pub(super) gossiping: BTreeSet<ContainerName>,
 }
@@ -56,6 +59,7 @@ impl Owner for Copies {
     fn lost_sight(&mut self) {
         self.settling.clear();
         self.pending_since.clear();
+        self.warming.clear();
     }
     fn prune(&mut self, known: &Known<'_>) {
         let there = |name: &String| known.observed.has_service(name);
@@ -64,6 +68,8 @@ impl Owner for Copies {
         self.refused
             .retain(|name, _| known.ledger.index.by_swarm_name(name).is_some());
         self.shunned.retain(|_, (_, until)| *until > known.now);
+        self.warming
+            .retain(|name, _| known.ledger.container(name).is_some());
         self.push_errors
             .retain(|name, _| known.ledger.service(name).is_some());
     }
@@ -123,6 +129,7 @@ impl Core {
             self.copies.poll(name, Vec::new());
             self.copies.failing.remove(name);
             self.placing.waits(name, None);
+            self.placing.leaving.remove(name);
             return;
         };
         if container.desired != Desired::Removed
@@ -279,7 +286,7 @@ impl Core {
             Some((InstanceState::Draining, true)) if falls_back => {
                 self.give_up(name, generation, &format!("{tag} is stopped by force"));
             }
-            Some((InstanceState::Draining, _)) if !holds => {
+            Some((InstanceState::Draining, _)) if !holds && !self.can_stay(&instance) => {
                 self.give_up(name, generation, &format!("{tag} is being drained"));
             }
             Some(_) if replaced => {

@@ -10,11 +10,13 @@ use super::{
     happened::Reports,
     images::Learning,
     journal::Journal,
+    leads::Leads,
     ledger::Ledger,
     nodes::Nodes,
     observed::{Observed, Touched},
     orders::Orders,
     placing::Placing,
+    returns::Returns,
     scaling::Scaling,
     silent::Silent,
 };
@@ -56,6 +58,8 @@ pub struct Core {
     pub(super) foreign: Foreign,
     pub(super) learning: Learning,
     pub(super) scaling: Scaling,
+    pub(super) leads: Leads,
+    pub(super) returns: Returns,
     /// True if the worker token was given to somebody since its last rotation was requested.
     pub(super) token_told: bool,
     /// Subject that the present pass visits.
@@ -74,10 +78,13 @@ impl Core {
         let clouds = clouds
             .map(|cloud| (cloud.name.clone(), CloudRecord::default()))
             .collect();
+        let mut ledger = Ledger::new(contents);
+        ledger.dirty.returns = config.return_machines;
         Self {
             config,
             now: Timestamp(0),
-            ledger: Ledger::new(contents),
+            leads: Leads::new(&ledger),
+            ledger,
             journal: Journal::default(),
             observed: None,
             blind: None,
@@ -92,6 +99,7 @@ impl Core {
             foreign: Foreign::default(),
             learning: Learning::default(),
             scaling: Scaling::default(),
+            returns: Returns::default(),
             token_told: false,
             visiting: Subject::Plan,
             full_pass_at: Timestamp(0),
@@ -138,6 +146,7 @@ impl Core {
                 if as_of >= self.calls.looks {
                     self.calls.ended(&CallKey::Observe);
                 }
+                self.returns.looked();
                 let touched = self.observed.get_or_insert_default().replace(observation);
                 self.saw(as_of, None, touched);
             }
@@ -237,6 +246,7 @@ impl Core {
         if std::mem::take(&mut self.ledger.dirty.plan) {
             self.visit(Subject::Plan);
             self.plan();
+            self.plan_moves();
         }
         if std::mem::take(&mut self.ledger.dirty.foreign) {
             self.visit(Subject::Foreign);
@@ -245,6 +255,13 @@ impl Core {
         if std::mem::take(&mut self.ledger.dirty.token) {
             self.visit(Subject::Token);
             self.renew_token();
+        }
+        let dirty = &mut self.ledger.dirty;
+        // The pool shows every placement.
+        let settled = dirty.instances.is_empty() && !dirty.plan;
+        if settled && std::mem::take(&mut dirty.returns) {
+            self.visit(Subject::Returns);
+            self.check_returns();
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) enum Subject {
     Silent,
     /// Swarm services with an agent's report that the Swarm has not confirmed.
     Awaited,
+    /// Machines that may be returned. Not part of a full pass: it judges by time.
+    Returns,
 }
 
 /// Marked subjects, and wake-up times of others.
@@ -31,6 +33,7 @@ pub(super) struct Dirty {
     pub(super) foreign: bool,
     pub(super) silent: bool,
     pub(super) awaited: bool,
+    pub(super) returns: bool,
     /// A machine or a Swarm service without a record may exist.
     pub(super) adopt: bool,
     due: BTreeSet<(Timestamp, Subject)>,
@@ -47,6 +50,7 @@ impl Dirty {
             Subject::Foreign => self.foreign = true,
             Subject::Silent => self.silent = true,
             Subject::Awaited => self.awaited = true,
+            Subject::Returns => self.returns = true,
         }
     }
 
@@ -63,6 +67,7 @@ impl Dirty {
             || self.plan
             || self.token
             || self.foreign
+            || self.returns
             || self.adopt
     }
 

@@ -1,11 +1,51 @@
-//! Draining of a machine: conditions for its begin, containers to move, its end, and `--force`.
+//! Draining of a machine: conditions for its begin, containers to move, its end, and `--force`. A
+//! drain of the manager's own never stops a container: it is cancelled instead.
 
 use super::{Core, Reply};
 use crate::{
-    model::Container,
+    model::{BegunBy, Container, Drain},
     planner::{self, Step},
 };
 use micado_api::{ContainerName, ErrorBody, ErrorCode, InstanceId, InstanceState, Tag};
+use std::{fmt, time::Duration};
+
+/// Time after which a drain of the manager's own is cancelled.
+const DEADLINE: Duration = Duration::from_secs(600);
+
+/// Cause for which the manager gives up a drain of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cancelled {
+    /// A waiting container takes its room.
+    Needed(ContainerName),
+    /// No other machine has room for a container on it.
+    NoRoom(ContainerName),
+    /// A person protects this machine, or this container on it.
+    Protected(String),
+    /// The machine does not answer.
+    Silent,
+    Deadline,
+}
+
+impl Cancelled {
+    /// Returns true if the same drain would fail again soon.
+    pub(super) const fn is_failure(&self) -> bool {
+        matches!(self, Self::NoRoom(_) | Self::Deadline)
+    }
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Needed(container) => write!(f, "its room is needed for {container}"),
+            Self::NoRoom(container) => write!(f, "no other machine has room for {container}"),
+            Self::Protected(name) => write!(f, "{name} is protected"),
+            Self::Silent => write!(f, "it does not answer"),
+            Self::Deadline => {
+                write!(f, "not all had moved after {} min", DEADLINE.as_secs() / 60)
+            }
+        }
+    }
+}
 
 impl Core {
     /// Starts to drain the machine with this tag. Idempotent; does nothing for one that is gone.
@@ -18,7 +58,8 @@ impl Core {
             .hint("`micado list -i` shows all tags"));
         };
         let (id, state, live) = (instance.id.clone(), instance.state, instance.is_live());
-        if instance.accepts_work() && !force {
+        let takes_over = instance.can_stay();
+        if (instance.accepts_work() || takes_over) && !force {
             self.refuse_homeless(&id, tag)?;
         }
         if live && force {
@@ -28,36 +69,97 @@ impl Core {
         if force && matches!(state, InstanceState::Failed | InstanceState::Gone) {
             self.give_volumes_up(&id);
         }
-        if may_drain(state) {
-            self.begin_drain(&id, tag, force);
+        if may_drain(state) || takes_over {
+            let why = format!("returned: `stop{}`", if force { " --force" } else { "" });
+            self.begin_drain(&id, why, BegunBy::Person);
         }
         Ok(self.instance_reply(&id))
     }
 
-    fn begin_drain(&mut self, id: &InstanceId, tag: &Tag, force: bool) {
-        self.journal.begin_instance(id, tag.as_str());
+    /// Begins a drain. One of the manager's own has a deadline.
+    pub(super) fn begin_drain(&mut self, id: &InstanceId, why: String, begun_by: BegunBy) {
+        let tag = self.tag_of(id);
+        self.journal.begin_instance(id, &tag);
         self.set_state(id, InstanceState::Draining);
-        let why = format!("returned: `stop{}`", if force { " --force" } else { "" });
         self.decide(None, Some(id), format!("{tag} is {why}"));
-        self.ledger
-            .edit_instance(id, |instance| instance.reason = Some(why));
+        let since = self.now;
+        let deadline = (begun_by == BegunBy::Manager).then(|| since.plus(DEADLINE));
+        self.ledger.edit_instance(id, |instance| {
+            instance.reason = Some(why.clone());
+            instance.drain = Some(Drain {
+                why,
+                since,
+                deadline,
+                begun_by,
+            });
+        });
     }
 
-    /// Returns true if a container has to move because its machine is drained. Volumes hold it
-    /// there.
-    pub(super) fn must_move(&self, container: &Container) -> bool {
-        let drains = container.primary().is_some_and(|copy| {
-            self.ledger
-                .instance(&copy.instance)
-                .is_some_and(|instance| instance.state == InstanceState::Draining)
+    /// Takes a machine back that the manager drained. Containers that have not moved stay, those
+    /// half moved go on.
+    pub(super) fn cancel_drain(&mut self, id: &InstanceId, cause: &Cancelled) {
+        let tag = self.tag_of(id);
+        self.journal.begin_instance(id, &tag);
+        self.set_state(id, InstanceState::Active);
+        self.ledger.edit_instance(id, |instance| {
+            (instance.reason, instance.drain) = (None, None)
         });
-        drains && container.bound_to.is_none() && container.replaced().next().is_none()
+        let mut text = format!("{tag} is in use again: {cause}");
+        if let Some(until) = self.drain_ended(id, cause) {
+            let left = until.since(self.now).as_secs() / 60;
+            text = format!("{text}; it is left alone for {left} min");
+        }
+        self.decide(None, Some(id), text);
+    }
+
+    /// A container is placed on this machine.
+    pub(super) fn needs(&mut self, id: &InstanceId, container: &ContainerName) {
+        self.returns.needed(id);
+        if self.can_stay(id) {
+            self.cancel_drain(id, &Cancelled::Needed(container.clone()));
+        }
+    }
+
+    /// Returns true if the manager drains this machine, and may take it back.
+    pub(super) fn can_stay(&self, id: &InstanceId) -> bool {
+        let instance = self.ledger.instance(id);
+        instance.is_some_and(|instance| instance.can_stay())
+    }
+
+    /// Returns true if a container has to move because a person returns its machine.
+    pub(super) fn must_move(&self, container: &Container) -> bool {
+        self.drained_by(container) == Some(BegunBy::Person)
+    }
+
+    /// Returns true if a container is to move because the manager drains its machine.
+    pub(super) fn may_move(&self, container: &Container) -> bool {
+        container.wants_room() && self.drained_by(container) == Some(BegunBy::Manager)
+    }
+
+    /// Who drains the machine of a container that does not move yet. Volumes hold it there.
+    fn drained_by(&self, container: &Container) -> Option<BegunBy> {
+        let copy = container.primary()?;
+        let instance = self.ledger.instance(&copy.instance)?;
+        let moves = instance.state == InstanceState::Draining
+            && container.bound_to.is_none()
+            && container.replaced().next().is_none();
+        let drain = instance.drain.as_ref();
+        moves.then(|| drain.map_or(BegunBy::Person, |drain| drain.begun_by))
     }
 
     /// Returns the machine once no copy takes room on it.
     pub(super) fn end_drain(&mut self, id: &InstanceId) {
         if self.ledger.containers_on(id).next().is_none() {
-            self.set_state(id, InstanceState::Stopping);
+            self.drain_succeeded(id);
+            return self.set_state(id, InstanceState::Stopping);
+        }
+        let deadline = self.ledger.instance(id);
+        let deadline = deadline.and_then(|instance| instance.drain.as_ref()?.deadline);
+        match deadline {
+            Some(_) if !self.joins(id) => self.cancel_drain(id, &Cancelled::Silent),
+            Some(at) if at <= self.now => self.cancel_drain(id, &Cancelled::Deadline),
+            Some(at) => self.wake(at),
+            None => {}
         }
     }
 

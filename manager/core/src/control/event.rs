@@ -72,6 +72,8 @@ pub enum Request {
         /// Even with containers that cannot move.
         force: bool,
     },
+    /// Protect an instance by its tag, a container or the containers of a service.
+    Protect { name: String, protected: bool },
     /// Set the critical usage of an image; a value of `None` is suggested by the learned footprint
     /// from then on.
     SetImage {

@@ -26,6 +26,7 @@ impl Core {
             self.nodes.down_since.remove(id);
             return;
         }
+        self.note_work(id);
         self.advance_instance(id);
         self.drive_instance(id);
         self.wake_for_silence(id);
@@ -108,8 +109,9 @@ impl Core {
             "{} answers again, and holds volumes that are wanted: in use again",
             instance.tag
         );
-        self.ledger
-            .edit_instance(id, |instance| instance.reason = None);
+        self.ledger.edit_instance(id, |instance| {
+            (instance.reason, instance.drain) = (None, None)
+        });
         self.set_state(id, InstanceState::Active);
         self.decide(None, Some(id), text);
     }
@@ -334,6 +336,7 @@ impl Core {
         if let Some(text) = text {
             self.decide(None, Some(id), text);
         }
+        self.learn_lead(id);
         self.mark_down();
     }
 

@@ -44,6 +44,11 @@ impl Nodes {
         true
     }
 
+    /// Time since which a node answers.
+    pub(super) fn answers_since(&self, id: &InstanceId) -> Option<Timestamp> {
+        self.ready_since.get(id).copied()
+    }
+
     /// Instances with answering nodes, and since when; the longest first.
     pub(super) fn ready(&self) -> impl Iterator<Item = (Timestamp, &InstanceId)> {
         self.ready_order.iter().map(|(since, id)| (*since, id))

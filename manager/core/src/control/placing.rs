@@ -20,8 +20,10 @@ pub(super) struct Placing {
     /// Oldest first.
     waiting: BTreeSet<(Timestamp, ContainerName)>,
     since: BTreeMap<ContainerName, Timestamp>,
+    /// Containers that leave a machine which the manager drains.
+    pub(super) leaving: BTreeSet<ContainerName>,
     /// Instances with a placement that the pool does not show yet.
-    placed_on: BTreeSet<InstanceId>,
+    pub(super) placed_on: BTreeSet<InstanceId>,
 }
 
 impl Placing {
@@ -34,6 +36,11 @@ impl Placing {
             self.since.insert(name.clone(), since);
             self.waiting.insert((since, name.clone()));
         }
+    }
+
+    /// Returns true if no container needs a place.
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.leaving.is_empty()
     }
 
     /// An instance that has no record any more.
@@ -143,7 +150,13 @@ impl Core {
             .filter(|container| container.wants_room())
             .filter(|container| container.primary().is_none() || self.must_move(container))
             .map(|container| container.created_at);
-        self.ledger.dirty.plan |= waits.is_some();
+        let leaves = container.is_some_and(|container| self.may_move(container));
+        self.ledger.dirty.plan |= waits.is_some() || leaves;
+        if leaves {
+            self.placing.leaving.insert(name.clone());
+        } else {
+            self.placing.leaving.remove(name);
+        }
         if waits.as_ref() != self.placing.since.get(name) {
             self.placing.waits(name, waits);
         }
@@ -190,11 +203,14 @@ impl Core {
         let old = self.placing.pool.node(id);
         if old == node.as_ref() {
             // As much was placed there as ended meanwhile: the plan did not know of that room.
-            self.ledger.dirty.plan |= placed && !self.placing.waiting.is_empty();
+            self.ledger.dirty.plan |= placed && !self.placing.is_idle();
             return;
         }
         let readiness = old.map(|old| old.readiness);
-        self.ledger.dirty.plan |= !self.placing.waiting.is_empty();
+        let was_used = old.is_some_and(|old| old.containers > 0);
+        let falls_empty = was_used && node.as_ref().is_some_and(|node| node.containers == 0);
+        self.ledger.dirty.returns |= falls_empty && self.config.return_machines;
+        self.ledger.dirty.plan |= !self.placing.is_idle();
         if readiness != node.as_ref().map(|node| node.readiness) {
             self.mark_containers_on(id);
         }
@@ -217,7 +233,9 @@ impl Core {
                 Readiness::Silent
             }
             InstanceState::Active if up && open => Readiness::Ready,
-            InstanceState::Active if up => Readiness::Draining,
+            // It is being opened.
+            InstanceState::Active if up => Readiness::Arriving,
+            InstanceState::Draining if up && instance.can_stay() => Readiness::Leaving,
             InstanceState::Draining | InstanceState::Stopping => Readiness::Draining,
             _ => Readiness::Down,
         };
@@ -275,7 +293,7 @@ impl Core {
     }
 
     /// What can be rented, each flavour with the size that its machines were last seen to have.
-    fn offers(&self) -> Vec<Offer> {
+    pub(super) fn offers(&self) -> Vec<Offer> {
         if self.node_application().is_none() {
             return Vec::new();
         }
@@ -401,7 +419,7 @@ impl Core {
     }
 
     /// Assigns a container to an instance; a copy that runs goes on until the new one does.
-    fn place(&mut self, name: &ContainerName, instance: &InstanceId, reason: String) {
+    pub(super) fn place(&mut self, name: &ContainerName, instance: &InstanceId, reason: String) {
         let Some(container) = self.ledger.container(name) else {
             return;
         };
@@ -417,6 +435,7 @@ impl Core {
             last_end: None,
         };
         self.placing.placed_on.insert(instance.clone());
+        self.needs(instance, name);
         self.ledger.edit_container(name, |container| {
             container.next_generation += 1;
             container.copies.push(copy);

@@ -19,6 +19,7 @@ impl Core {
             Request::Remove { name } => self.remove(&name),
             Request::Start(start) => self.start(start),
             Request::Stop { tag, force } => self.stop(&tag, force),
+            Request::Protect { name, protected } => self.protect(&name, protected),
             Request::SetImage { image, critical } => self.set_image(image, critical),
             Request::SetPolicy { service, policies } => self.set_policy(&service, *policies),
             Request::RemovePolicy { service } => self.remove_policy(&service),

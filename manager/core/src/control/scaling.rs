@@ -413,6 +413,7 @@ impl Core {
             manual: policy.manual,
             is_pinned: policy.is_pinned,
             is_draining: counts.is_moving,
+            lead: self.lead_of(reservation).unwrap_or(Limits::default().lead),
             ..Limits::default()
         }
     }
@@ -476,6 +477,7 @@ impl Core {
                     machine: placed.map(|copy| self.host_index(&mut hosts, &copy.instance)),
                     is_useless: copy.is_none(),
                     is_protected: container.bound_to.is_some()
+                        || container.protected
                         || is_named(&blind)
                         || copy.is_some_and(|copy| self.is_silent(&copy.instance)),
                     is_quiet: is_named(&quiet_copies),

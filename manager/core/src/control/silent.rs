@@ -50,6 +50,7 @@ impl Core {
             self.silent.connected.insert(instance.clone());
         } else {
             self.silent.connected.remove(&instance);
+            self.returns.needed(&instance);
             let since = &mut self.silent.since;
             since.entry(instance.clone()).or_insert(self.now);
             self.silent.doubted.insert(instance.clone());
@@ -101,6 +102,11 @@ impl Core {
     pub(super) fn is_silent(&self, instance: &InstanceId) -> bool {
         let since = self.silent.since.get(instance);
         since.is_some_and(|since| self.now.since(*since) < self.doubtful())
+    }
+
+    /// Returns true if nobody reports about a machine: its agent was connected and is not any more.
+    pub(super) fn is_unreported(&self, instance: &InstanceId) -> bool {
+        self.silent.since.contains_key(instance)
     }
 
     /// Wakes the visited instance when the doubt about it ends; then marks its containers.

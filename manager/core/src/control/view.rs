@@ -136,6 +136,7 @@ impl Core {
             joined_after_ms: it
                 .joined_at
                 .map(|at| u64::try_from(at.since(it.created_at).as_millis()).unwrap_or(u64::MAX)),
+            returns: self.return_view(it),
             usage: None,
         }
     }
@@ -390,6 +391,9 @@ impl Core {
             .reason
             .as_ref()
             .map_or(now.clone(), |reason| format!("{now}: {reason}"));
+        let now = self.return_view(instance).map_or(now.clone(), |kept| {
+            format!("{now}; not returned: {}", kept.text)
+        });
         Ok(vec![Explanation {
             name: name.to_owned(),
             now,
@@ -410,6 +414,11 @@ impl Core {
             format!(" on {}", self.tag_of(&copy.instance))
         });
         let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        let record = self.ledger.container(name);
+        let protected = match record.is_some_and(|record| record.protected) {
+            true => "; protected",
+            false => "",
+        };
         let decisions = self
             .ledger
             .decisions
@@ -423,7 +432,7 @@ impl Core {
             .collect();
         Explanation {
             name: name.to_string(),
-            now: format!("{state}{place}{because}"),
+            now: format!("{state}{place}{because}{protected}"),
             decisions,
         }
     }

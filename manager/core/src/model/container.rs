@@ -117,6 +117,9 @@ pub struct Container {
     pub request: Option<String>,
     /// End of its log, saved before its engine containers are removed.
     pub log_tail: Option<String>,
+    /// Only a person moves or stops it (`protect`).
+    #[serde(default)]
+    pub protected: bool,
     /// Time of launch.
     pub created_at: Timestamp,
     /// Time at which `remove` was complete. The record stays for a while, so that a call that takes
@@ -139,6 +142,7 @@ impl Container {
             reason: None,
             request: None,
             log_tail: None,
+            protected: false,
             created_at: now,
             removed_at: None,
         }

@@ -1,5 +1,6 @@
 //! One rented machine, from the request to its return.
 
+use super::{BegunBy, Drain};
 use micado_api::{
     CloudName, FlavourName, InstanceId, InstanceState, Location, Origin, Platform, PricePerHour,
     Resources, Tag, Timestamp,
@@ -45,6 +46,15 @@ pub struct Instance {
     pub node: Option<String>,
     /// Return the machine even if it holds volumes or containers that cannot move (`stop --force`).
     pub force: bool,
+    /// Its last drain, until it is in use again.
+    #[serde(default)]
+    pub drain: Option<Drain>,
+    /// Only a person returns it (`protect`).
+    #[serde(default)]
+    pub protected: bool,
+    /// A container has run on it.
+    #[serde(default)]
+    pub worked: bool,
     pub created_at: Timestamp,
     /// Begin of the present state.
     pub state_since: Timestamp,
@@ -123,6 +133,9 @@ impl Instance {
             broker_id: None,
             node: None,
             force: false,
+            drain: None,
+            protected: false,
+            worked: false,
             created_at: now,
             state_since: now,
             joined_at: None,
@@ -141,6 +154,22 @@ impl Instance {
     #[must_use]
     pub fn accepts_work(&self) -> bool {
         self.is_arriving() || self.state == InstanceState::Active
+    }
+
+    /// Returns true while the manager drains it, or returns it after such a drain, without a person.
+    #[must_use]
+    pub fn goes_by_itself(&self) -> bool {
+        let drain = self.drain.as_ref();
+        matches!(
+            self.state,
+            InstanceState::Draining | InstanceState::Stopping
+        ) && drain.is_some_and(|drain| drain.begun_by == BegunBy::Manager)
+    }
+
+    /// Returns true while a drain can be cancelled: the manager began it.
+    #[must_use]
+    pub fn can_stay(&self) -> bool {
+        self.state == InstanceState::Draining && self.goes_by_itself()
     }
 
     /// Returns true while it is expected and not in the Swarm yet.

@@ -2,12 +2,14 @@
 //! are decided in `control`.
 
 mod container;
+mod drain;
 mod image;
 mod instance;
 mod policy;
 mod service;
 
 pub use container::{Container, Copy, Desired, End, Outcome, Phase};
+pub use drain::{BegunBy, Drain};
 pub use image::{Image, Learned, Window};
 pub use instance::{Instance, Trade};
 pub use policy::ServicePolicy;

@@ -16,6 +16,7 @@
 //! | `few` | machines to rent for up to ten containers: every way is tried |
 //! | `bins`, `many` | machines to rent for more: the cheapest of several good orders, improved |
 //! | `spread` | copies of one service change places, so that they are apart |
+//! | `consolidate` | machines that could be returned together |
 //! | `solve` | one set of containers served whole |
 //! | `serve` | the containers that are served when not all can be |
 //! | `explain`, `report` | the result as steps and words |
@@ -23,10 +24,11 @@
 //! What is wanted, in this order: serve the head of the waiting list; pay the least per hour; rent
 //! the fewest machines, and the smallest of those (without prices, the fewest machines come first);
 //! start on machines that run rather than on those on their way, and on those rather than where the
-//! agent has gone; keep copies of one service apart; leave the least room on the machine that is
+//! agent has gone or a drain would have to be cancelled; keep copies of one service apart; leave the least room on the machine that is
 //! chosen.
 
 mod bins;
+mod consolidate;
 mod explain;
 mod few;
 mod free_index;
@@ -48,10 +50,13 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+pub use consolidate::{Consolidation, Spare, is_worth, spare};
 pub use pool::Pool;
 pub use room::{ENGINE, MOST_CONTAINERS, PER_CONTAINER};
 pub use snapshot::{Demand, HostPort, Limits, Node, Offer, Readiness, Snapshot, Waiting};
 pub use step::Step;
+
+use micado_api::InstanceId;
 
 /// Plans for everything that waits. The steps are in order of the waiting list, and every container
 /// is in exactly one. The pool is as before when it returns.
@@ -64,6 +69,37 @@ pub fn plan(pool: &mut Pool, demand: &Demand<'_>) -> Vec<Step> {
     let before = pool.mark();
     let layout = serve::serve(&problem, pool);
     let steps = report::steps(&problem, pool, &layout);
+    pool.roll_back(before);
+    steps
+}
+
+/// Plans for containers that run and leave their machines. They go to machines that are there, and
+/// to none of the closed ones. The pool is as before when it returns.
+#[must_use]
+pub fn plan_moves(
+    pool: &mut Pool,
+    moving: &[Waiting],
+    offers: &[Offer],
+    closed: &[InstanceId],
+) -> Vec<Step> {
+    let before = pool.mark();
+    for number in closed
+        .iter()
+        .filter_map(|id| pool.number(id))
+        .collect::<Vec<_>>()
+    {
+        pool.close(number);
+    }
+    let nothing = Limits {
+        max_instances: Some(0),
+        ..Limits::default()
+    };
+    let demand = Demand {
+        waiting: moving,
+        offers,
+        limits: &nothing,
+    };
+    let steps = plan(pool, &demand);
     pool.roll_back(before);
     steps
 }

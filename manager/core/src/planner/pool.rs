@@ -15,8 +15,8 @@ use micado_api::{InstanceId, Location, MemoryBytes, NanoCpus, Resources};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of classes of open machines, the class that is filled first, first: running, on their
-/// way, without their agent, rented by this plan.
-pub(super) const CLASSES: usize = 4;
+/// way, without their agent, leaving, rented by this plan.
+pub(super) const CLASSES: usize = 5;
 
 /// See [`Pool::order`]; the last part is the machine's number.
 pub(super) type Order = (bool, u64, usize);
@@ -68,6 +68,7 @@ struct Sizes {
 enum Undo {
     Put(usize, Taken),
     Rent,
+    Close(usize, Readiness),
 }
 
 impl Pool {
@@ -273,12 +274,25 @@ impl Pool {
         number
     }
 
+    /// Closes a machine, until it is taken back.
+    pub(super) fn close(&mut self, number: usize) {
+        let before = self.machines[number].site.readiness;
+        self.set_readiness(number, Readiness::Draining);
+        self.undo.push(Undo::Close(number, before));
+    }
+
+    fn set_readiness(&mut self, number: usize, readiness: Readiness) {
+        self.unindex(number);
+        self.machines[number].site.readiness = readiness;
+        self.index(number);
+    }
+
     /// The state that [`Self::roll_back`] returns to.
     pub(super) fn mark(&self) -> usize {
         self.undo.len()
     }
 
-    /// Takes back all that was placed and rented since the mark.
+    /// Takes back all that was placed, rented and closed since the mark.
     pub(super) fn roll_back(&mut self, mark: usize) {
         while self.undo.len() > mark
             && let Some(undo) = self.undo.pop()
@@ -289,6 +303,7 @@ impl Pool {
                     self.machines[number].room.give_back(taken);
                     self.index(number);
                 }
+                Undo::Close(number, readiness) => self.set_readiness(number, readiness),
                 Undo::Rent => {
                     self.unindex(self.machines.len() - 1);
                     self.machines.pop();
@@ -330,6 +345,7 @@ impl Machine {
             Readiness::Arriving if self.rented => Some(CLASSES - 1),
             Readiness::Arriving => Some(1),
             Readiness::Silent => Some(2),
+            Readiness::Leaving => Some(3),
             Readiness::Draining | Readiness::Down => None,
         }
     }

@@ -64,6 +64,7 @@ fn why_there(pool: &Pool, machine: usize, bound: bool) -> String {
     let why = match (bound, machine.site.readiness) {
         (true, _) => "its volume is there",
         (false, Readiness::Arriving) => "best fit among the machines on their way",
+        (false, Readiness::Leaving) => "best fit among the machines that were to be returned",
         (false, _) => "best fit",
     };
     format!(

@@ -20,7 +20,9 @@ pub enum Readiness {
     Arriving,
     /// Up and open as far as the engine knows, but its agent has gone: it may be cut off, or dead.
     Silent,
-    /// Being emptied.
+    /// Drained by the manager, which takes it back when its room is needed.
+    Leaving,
+    /// Drained for good.
     Draining,
     /// Not answering.
     Down,
@@ -30,7 +32,10 @@ impl Readiness {
     /// Whether containers may be placed on it.
     #[must_use]
     pub fn is_open(self) -> bool {
-        matches!(self, Self::Ready | Self::Arriving | Self::Silent)
+        matches!(
+            self,
+            Self::Ready | Self::Arriving | Self::Silent | Self::Leaving
+        )
     }
 }
 

@@ -46,6 +46,7 @@ pub use schedule::{Bounds, Schedule, Window};
 pub use span::{Span, SpanError};
 pub use target::{Metric, Of, Target};
 pub use victim::{Candidate, Host, Wish, victims};
+pub(crate) use why::Clock;
 pub use why::{Cause, HeldSpan, Stop, Unknown, Verdict};
 
 use combine::Draft;

@@ -195,7 +195,7 @@ impl fmt::Display for Amount {
 }
 
 /// A moment in UTC, to the second.
-struct Clock(Timestamp);
+pub(crate) struct Clock(pub(crate) Timestamp);
 
 impl fmt::Display for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

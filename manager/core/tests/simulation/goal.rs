@@ -225,7 +225,7 @@ fn instance_settled(world: &World, instance: &Instance) -> Result<(), String> {
                 .node_of(&instance.id)
                 .is_some_and(|(_, it)| it.view.active);
             if open {
-                Ok(())
+                crate::invariants::returns::settled(world, instance)
             } else {
                 Err("it is active and its node is closed".to_owned())
             }

@@ -6,6 +6,7 @@ pub mod counts;
 pub mod ends;
 pub mod images;
 pub mod replies;
+pub mod returns;
 pub mod trades;
 
 use crate::world::World;
@@ -42,6 +43,7 @@ pub fn check(world: &World) -> Result<(), Broken> {
     no_machine_forgotten(world)?;
     one_machine_per_instance(world)?;
     one_service_per_container(world)?;
+    returns::drains_end(world)?;
     every_request_answered(world)
 }
 

@@ -13,6 +13,7 @@ mod machine;
 mod machines;
 mod manager;
 mod people;
+mod returning;
 mod run;
 mod scaling;
 mod scenarios;

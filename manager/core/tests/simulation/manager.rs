@@ -65,6 +65,8 @@ pub struct Manager {
     pub said_to_run: BTreeSet<ContainerName>,
     /// Number of boundaries between actions that were passed, over all lives.
     pub boundaries: u64,
+    /// Begin of the present life.
+    pub started_at: u64,
     /// Time at which it last did more than observe.
     pub last_moved: u64,
     next_ticket: Ticket,
@@ -81,6 +83,7 @@ impl World {
         let seed = self.clock.dice.next();
         self.manager.core = Some(Core::new(self.config.clone(), self.store.contents(), seed));
         self.manager.blind = true;
+        self.manager.started_at = self.clock.now;
         self.agents.unseen();
         self.clock
             .at(self.clock.now + TICK_EVERY, Happening::TickDue(epoch));
@@ -235,6 +238,7 @@ impl World {
             Ok(written) => {
                 self.tally.moved += written.iter().filter(|it| self.begins_move(it)).count() as u64;
                 self.note_scaling(&written);
+                self.note_returns(&written);
                 self.check(commits::check(self, &written));
             }
             Err(key) => self.check(Err(commits::conflict(&key))),

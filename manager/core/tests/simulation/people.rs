@@ -294,6 +294,7 @@ impl World {
                 }
             }
             Request::Start(_)
+            | Request::Protect { .. }
             | Request::SetImage { .. }
             | Request::SetPolicy { .. }
             | Request::RemovePolicy { .. }
@@ -391,6 +392,13 @@ impl World {
                 critical: Critical { memory, cpu: None },
             });
         }
+        if dice.per_mille(100) {
+            let tags: Vec<&Tag> = self.store.instances().map(|it| &it.tag).collect();
+            return Some(Request::Protect {
+                name: dice.pick(&tags)?.to_string(),
+                protected: dice.per_mille(300),
+            });
+        }
         if few && dice.per_mille(300) {
             let cloud = dice.pick(&self.config.setup.clouds)?;
             let flavour = dice.pick(&cloud.flavours)?.name.clone();
@@ -404,7 +412,7 @@ impl World {
         let tags: Vec<Tag> = self
             .store
             .instances()
-            .filter(|it| it.accepts_work())
+            .filter(|it| it.accepts_work() || it.can_stay())
             .map(|it| it.tag.clone())
             .collect();
         if dice.per_mille(500) {

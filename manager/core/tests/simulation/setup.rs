@@ -4,7 +4,7 @@ use crate::{clock::Dice, machine::Cloud};
 use micado_api::{
     CloudName, ClusterId, FlavourName, MemoryBytes, NanoCpus, PricePerHour, Resources,
 };
-use micado_cloudsetup::{Application, BrokerKind, CloudSetup, Flavour, Role};
+use micado_cloudsetup::{Application, Billing, BrokerKind, CloudSetup, Flavour, Role};
 use micado_core::{
     control::{Config, heartbeat_for},
     engine::SwarmNode,
@@ -17,6 +17,9 @@ pub fn config(dice: &mut Dice) -> Config {
     for cloud in &mut config.setup.clouds {
         cloud.join_timeout = Duration::from_secs(dice.between(60, 240));
         for flavour in &mut cloud.flavours {
+            flavour.billing = *dice
+                .pick(&[Billing::Second, Billing::FiveMinutes, Billing::Hour])
+                .unwrap_or(&Billing::Second);
             flavour.price = PricePerHour(flavour.price.0 * dice.between(50, 150) / 100);
         }
     }
@@ -102,6 +105,7 @@ fn flavour(name: &str, gib: Option<u64>, price: u64) -> Flavour {
         id: name.to_owned(),
         size,
         price: PricePerHour(price),
+        billing: Billing::Second,
     }
 }
 

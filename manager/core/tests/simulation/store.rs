@@ -93,6 +93,13 @@ impl Store {
             _ => None,
         }
     }
+    pub fn policies(&self) -> impl Iterator<Item = &ServicePolicy> {
+        let records = self.records.values();
+        records.filter_map(|(record, _)| match record {
+            Record::ServicePolicy(it) => Some(it),
+            _ => None,
+        })
+    }
     // Keys are ordered by kind first: each kind is one range of the map.
     pub fn instances(&self) -> impl Iterator<Item = &Instance> {
         let first = Key::Instance(InstanceId::trusted(""));

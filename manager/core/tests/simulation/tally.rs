@@ -1,6 +1,8 @@
 //! Counts over all worlds: proof that the simulation reaches all cases that it is meant for.
 
-use crate::weather::Trouble;
+use crate::{clock::Happening, store::Written, weather::Trouble, world::World};
+use micado_api::InstanceState;
+use micado_core::store::{Key, Record};
 use std::collections::BTreeMap;
 
 /// Counts of one world, or of many.
@@ -34,6 +36,9 @@ pub struct Tally {
     pub scaled: u64,
     pub grown: u64,
     pub shrunk: u64,
+    pub returned: u64,
+    pub consolidated: u64,
+    pub drains_cancelled: u64,
     pub troubles: BTreeMap<Trouble, u64>,
 }
 
@@ -75,6 +80,9 @@ impl Tally {
             scaled,
             grown,
             shrunk,
+            returned,
+            consolidated,
+            drains_cancelled,
             ..
         } = other;
         self.steps += steps;
@@ -105,6 +113,9 @@ impl Tally {
         self.scaled += scaled;
         self.grown += grown;
         self.shrunk += shrunk;
+        self.returned += returned;
+        self.consolidated += consolidated;
+        self.drains_cancelled += drains_cancelled;
         for (trouble, times) in troubles {
             *self.troubles.entry(*trouble).or_default() += times;
         }
@@ -138,6 +149,9 @@ impl Tally {
             ("a request about scaling", self.scaled),
             ("a growth by a policy", self.grown),
             ("a shrink by a policy", self.shrunk),
+            ("a machine that the manager returned", self.returned),
+            ("a machine that it emptied first", self.consolidated),
+            ("a drain that it cancelled", self.drains_cancelled),
         ];
         let never = counts
             .into_iter()
@@ -151,5 +165,32 @@ impl Tally {
                     .map(|it| format!("{it:?}")),
             )
             .collect()
+    }
+}
+
+impl World {
+    /// Counts drains that the manager began or cancelled by itself.
+    pub fn note_returns(&mut self, written: &[Written]) {
+        for one in written {
+            let (Key::Instance(id), Some(Record::Instance(before))) = (&one.key, &one.before)
+            else {
+                continue;
+            };
+            let Some(after) = self.store.instance(id) else {
+                continue;
+            };
+            let active = InstanceState::Active;
+            let begins = before.state == active && after.goes_by_itself();
+            let cancels = before.can_stay() && after.state == active;
+            self.tally.returned += u64::from(begins);
+            self.tally.consolidated += u64::from(begins && after.can_stay());
+            self.tally.drains_cancelled += u64::from(cancels);
+            if begins && after.can_stay() && !self.calm {
+                // Drains are short: somebody acts in the middle of it.
+                for person in 0..self.people.count() {
+                    self.clock.within(0, 1_000, Happening::Person(person));
+                }
+            }
+        }
     }
 }

@@ -75,6 +75,17 @@ impl World {
         })
     }
 
+    /// Number of tasks on this instance that are none of ours.
+    pub fn foreign_on(&self, instance: &InstanceId) -> usize {
+        let Some((node, _)) = self.swarm.node_of(instance) else {
+            return 0;
+        };
+        let tasks = self.swarm.tasks.values();
+        tasks
+            .filter(|it| it.service.is_none() && it.node == Some(*node))
+            .count()
+    }
+
     /// Returns true if a write begins a move of a container.
     pub fn begins_move(&self, written: &Written) -> bool {
         let (Key::Container(name), Some(Record::Container(before))) =

@@ -4,6 +4,7 @@ use super::{HostPort, STATE, Tick};
 use crate::store::Place;
 use clap::{Args, ValueEnum};
 use micado_api::PricePerHour;
+use micado_core::control::HOLD;
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 /// What is done with nodes of the Swarm that are no machine of ours.
@@ -178,6 +179,20 @@ pub struct ManagerArgs {
         value_name = "X"
     )]
     pub max_price: Option<PricePerHour>,
+    /// Return machines that nothing needs. With `false`, only `micado stop` returns one.
+    #[arg(
+        long,
+        env = "MICADO_RETURN_MACHINES",
+        hide_env_values = true,
+        default_value_t = true,
+        action = clap::ArgAction::Set,
+        value_name = "BOOL"
+    )]
+    pub return_machines: bool,
+    /// How long a machine is kept at least after it was needed last: `60s`, `10m`, from 60s to 24h.
+    /// If machines of its kind take longer to join, it is kept that long, up to 15m.
+    #[arg(long, env = "MICADO_HOLD", hide_env_values = true, default_value = "60s", value_name = "TIME", value_parser = hold)]
+    pub hold: Duration,
     /// How long a machine may be silent before it is given up and its containers run elsewhere, if
     /// its cloud says that it runs: `90s`, `5m`, from 15s to 1h.
     #[arg(long, env = "MICADO_DOWN_TIMEOUT", hide_env_values = true, default_value = "2m", value_name = "TIME", value_parser = down_timeout)]
@@ -216,6 +231,11 @@ pub struct ManagerArgs {
 /// heartbeats of some seconds. The upper one is longer than any intended absence of containers.
 fn down_timeout(text: &str) -> Result<Duration, String> {
     time_within(text, 15..=3600, "not from `15s` to `1h`")
+}
+
+/// The lower bound keeps machines from being rented and returned in turns.
+fn hold(text: &str) -> Result<Duration, String> {
+    time_within(text, HOLD.as_secs()..=24 * 3600, "not from `60s` to `24h`")
 }
 
 /// The lower bound leaves time for three renewals. The upper one limits the wait for adoption.

@@ -137,6 +137,8 @@ pub enum Verb {
     Policy(PolicyVerb),
     /// Set how many containers a service has, or keep their number as it is.
     Scale(ScaleArgs),
+    /// Keep the manager from returning a machine, or moving or stopping a container.
+    Protect(ProtectArgs),
     /// Show the cluster on one screen.
     #[command(after_help = "Example: micado status")]
     Status,

@@ -264,6 +264,18 @@ fn the_time_that_a_machine_may_be_silent_has_a_unit_and_bounds() {
 }
 
 #[test]
+fn a_hold_is_a_minute_at_least() {
+    for (wrong, words) in [
+        ("59s", "not from `60s` to `24h`"),
+        ("25h", "not from `60s` to `24h`"),
+        ("60", "such as `90s`"),
+    ] {
+        let refused = refusal(&format!("micado manager --hold {wrong}"));
+        assert!(refused.contains(words), "{refused}");
+    }
+}
+
+#[test]
 fn the_tick_is_seconds_or_cron() {
     assert_eq!(
         "10".parse(),

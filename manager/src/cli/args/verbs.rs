@@ -249,6 +249,17 @@ pub struct ExplainArgs {
     pub name: String,
 }
 
+/// The flags of `protect`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado protect application01")]
+pub struct ProtectArgs {
+    /// An instance's tag, or a container's or a service's name.
+    pub name: String,
+    /// Do not protect it any more.
+    #[arg(long)]
+    pub off: bool,
+}
+
 /// The flags of `store copy`.
 #[derive(Debug, Args)]
 pub struct CopyStoreArgs {

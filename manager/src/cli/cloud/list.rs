@@ -29,7 +29,7 @@ fn cloud(it: &Cloud) -> Value {
         "credentials": it.credentials,
         "ca": it.authority,
         "join_timeout_ms": u64::try_from(it.join_timeout.as_millis()).unwrap_or(u64::MAX),
-        "flavours": it.flavours.iter().map(|it| json!({ "name": it.name, "id": it.id, "size": it.size, "price": it.price })).collect::<Vec<_>>(),
+        "flavours": it.flavours.iter().map(|it| json!({ "name": it.name, "id": it.id, "size": it.size, "price": it.price, "billing_seconds": it.billing.period().map_or(1, |period| period.as_secs()) })).collect::<Vec<_>>(),
     })
 }
 

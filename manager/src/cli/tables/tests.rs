@@ -36,6 +36,7 @@ pub(in crate::cli) fn instance(tag: &str, state: InstanceState) -> InstanceView 
         state_since: earlier(120),
         released: false,
         joined_after_ms: Some(3100),
+        returns: None,
         usage: None,
     }
 }

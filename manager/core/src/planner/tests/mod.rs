@@ -10,6 +10,7 @@ use micado_api::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+mod consolidate;
 mod exhaustive;
 mod mixes;
 mod properties;

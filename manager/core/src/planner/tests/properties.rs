@@ -4,11 +4,12 @@ use super::*;
 use proptest::prelude::*;
 
 const LOCATIONS: [&str; 3] = ["application", "database", "cache"];
-const STATES: [Readiness; 6] = [
+const STATES: [Readiness; 7] = [
     Readiness::Ready,
     Readiness::Ready,
     Readiness::Arriving,
     Readiness::Silent,
+    Readiness::Leaving,
     Readiness::Draining,
     Readiness::Down,
 ];

@@ -1,6 +1,6 @@
 //! Invariants of every write to the store.
 
-use super::{Broken, broken, counts, images::nothing_unlearned};
+use super::{Broken, broken, counts, images::nothing_unlearned, returns};
 use crate::{scaling::is_scaled, store::Written, world::World};
 use micado_api::{InstanceState, Origin, Resources};
 use micado_core::{
@@ -37,6 +37,7 @@ pub fn check(world: &World, written: &[Written]) -> Result<(), Broken> {
                 blind_holds(world, before, after)?;
                 joined_truly(world, before, after)?;
                 key_kept(before, after)?;
+                returns::check(world, written, before, after)?;
             }
             (Key::Container(name), before) => {
                 let before = match before {

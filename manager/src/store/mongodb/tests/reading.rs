@@ -62,6 +62,7 @@ fn instance_view() -> InstanceView {
         price: PricePerHour(50_000),
         created_at: Timestamp(1),
         joined_after_ms: None,
+        returns: None,
         usage: Some(MachineUsage {
             at: Timestamp(89_000),
             memory_total: MemoryBytes::mib(1024),

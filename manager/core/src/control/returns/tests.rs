@@ -1,0 +1,405 @@
+//! Returns of machines event by event: hold, drain, cancellation and reasons.
+
+use super::*;
+use crate::{
+    control::{
+        Answer, CallKey, Event, Request,
+        tests::{Bench, machine, node, spec, start},
+    },
+    model::Setting,
+    store::{Change, Contents, Record},
+};
+use micado_api::{Explanation, InstanceView};
+use micado_cloudsetup::MachineState;
+
+/// Lets time pass: ticks, looks and all that the engine is asked for, every ten seconds.
+fn pass(bench: &mut Bench, seconds: u64) {
+    let until = bench.now.0 + seconds * 1_000;
+    while bench.now.0 < until {
+        bench.now.0 += 8_000;
+        bench.tick();
+        bench.settle();
+    }
+}
+
+fn view(bench: &Bench, tag: &str) -> InstanceView {
+    let all = bench.core.instances(true);
+    let found = all.into_iter().find(|it| it.tag.as_str() == tag);
+    found.expect("it is listed")
+}
+
+fn kept(bench: &Bench, tag: &str) -> String {
+    let kept = view(bench, tag).returns.expect("it is in use");
+    kept.detail["kept"].as_str().expect("a word").to_owned()
+}
+
+fn state(bench: &Bench, tag: &str) -> InstanceState {
+    view(bench, tag).state
+}
+
+fn explained(bench: &Bench, tag: &str) -> Explanation {
+    bench.core.explain(tag).expect("it is known").remove(0)
+}
+
+/// A bench with one machine of the smaller flavour, on which one container runs. It has joined
+/// within seconds.
+fn one_machine() -> Bench {
+    let mut bench = Bench::new(|_| {});
+    bench.launch(spec("a", 64), None).expect("room is rented");
+    bench.machine_comes();
+    bench.settle();
+    assert_eq!(bench.state("a_web.1"), "running");
+    // The cloud is listed twice.
+    pass(&mut bench, 30);
+    bench
+}
+
+/// A machine that was ordered has joined.
+fn comes(bench: &mut Bench, tag: &str) {
+    let id = view(bench, tag).id;
+    let machine = machine(&id, MachineState::Running);
+    bench.machines.push(machine.clone());
+    let key = CallKey::Machine(id.clone());
+    bench.event(Event::Answered(key, Answer::Launched(Ok(machine))));
+    bench.seen.nodes.push(node(&id));
+    bench.settle();
+}
+
+/// A bench with two machines: one container on the first, the second with none that remains.
+fn two_machines() -> Bench {
+    let mut bench = one_machine();
+    bench
+        .ask(Request::Start(start("second")))
+        .0
+        .expect("rented");
+    comes(&mut bench, "second");
+    bench
+}
+
+fn quit(bench: &mut Bench, name: &str) {
+    let quit = Request::Quit {
+        name: name.to_owned(),
+        remove: true,
+    };
+    bench.ask(quit).0.expect("it is there");
+    bench.settle();
+}
+
+#[test]
+fn an_empty_machine_is_returned_after_its_hold() {
+    let mut bench = one_machine();
+    quit(&mut bench, "a_web.1");
+    let emptied = bench.now;
+    assert_eq!(state(&bench, "application01"), InstanceState::Active);
+    pass(&mut bench, 40);
+    assert_eq!(kept(&bench, "application01"), "held");
+    assert_eq!(state(&bench, "application01"), InstanceState::Active);
+    pass(&mut bench, 40);
+    let after = bench.now.since(emptied).as_secs();
+    assert!((60..120).contains(&after), "after {after} s");
+    assert_eq!(state(&bench, "application01"), InstanceState::Stopping);
+    let said = explained(&bench, "application01").decisions;
+    let text = &said.last().expect("a decision").text;
+    assert!(text.contains("is returned: not needed for"), "{text}");
+}
+
+#[test]
+fn a_hold_of_less_than_a_minute_is_one_of_a_minute() {
+    // zero_hold_flaps
+    let mut bench = Bench::new(|config| config.hold = Duration::ZERO);
+    bench.launch(spec("a", 64), None).expect("room is rented");
+    let id = bench.machine_comes();
+    let instance = bench.core.ledger.instance(&id).expect("a record");
+    assert_eq!(bench.core.hold_of(instance).as_secs(), 60);
+}
+
+#[test]
+fn nothing_is_returned_if_that_is_off() {
+    let mut bench = Bench::new(|config| config.return_machines = false);
+    bench.launch(spec("a", 64), None).expect("room is rented");
+    bench.machine_comes();
+    bench.settle();
+    quit(&mut bench, "a_web.1");
+    pass(&mut bench, 600);
+    assert_eq!(kept(&bench, "application01"), "off");
+    assert_eq!(state(&bench, "application01"), InstanceState::Active);
+}
+
+#[test]
+fn a_machine_that_a_person_started_stays_until_it_has_been_used() {
+    let mut bench = two_machines();
+    // Otherwise its container goes to the second, which is used then.
+    protect(&mut bench, "a_web.1", true);
+    pass(&mut bench, 600);
+    assert_eq!(kept(&bench, "second"), "unused");
+    assert_eq!(state(&bench, "second"), InstanceState::Active);
+}
+
+#[test]
+fn a_gap_in_what_is_seen_begins_the_hold_anew() {
+    let mut bench = one_machine();
+    quit(&mut bench, "a_web.1");
+    pass(&mut bench, 50);
+    bench.event(Event::Blind("it does not answer".to_owned()));
+    bench.now.0 += 600_000;
+    bench.look();
+    assert_eq!(kept(&bench, "application01"), "unsure");
+    pass(&mut bench, 50);
+    assert_eq!(state(&bench, "application01"), InstanceState::Active);
+    pass(&mut bench, 70);
+    assert_eq!(state(&bench, "application01"), InstanceState::Stopping);
+}
+
+#[test]
+fn a_volume_keeps_its_machine_and_is_named() {
+    let mut bench = Bench::new(|_| {});
+    let mut keeper = spec("a", 64);
+    keeper.volumes.push(micado_api::VolumeMount {
+        name: "data".to_owned(),
+        path: "/data".to_owned(),
+        shared: false,
+    });
+    bench.launch(keeper, None).expect("room is rented");
+    bench.machine_comes();
+    bench.settle();
+    let stop = Request::Quit {
+        name: "a_web.1".to_owned(),
+        remove: false,
+    };
+    bench.ask(stop).0.expect("it is there");
+    bench.settle();
+    pass(&mut bench, 600);
+    assert_eq!(state(&bench, "application01"), InstanceState::Active);
+    let now = explained(&bench, "application01").now;
+    assert!(
+        now.ends_with("not returned: the volume of a_web.1 is there"),
+        "{now}"
+    );
+}
+
+/// Two machines with one container each, where one machine would do: `a_web.1` on the first,
+/// `b_web.1` on the second.
+fn too_many() -> Bench {
+    let mut bench = two_machines();
+    // The first has no room for this one.
+    bench.launch(spec("big", 280), None).expect("room is there");
+    bench.launch(spec("b", 64), None).expect("room is there");
+    bench.settle();
+    bench
+}
+
+fn place(bench: &Bench, name: &str) -> String {
+    let all = bench.core.containers(true);
+    let found = all.iter().find(|it| it.name.as_str() == name);
+    let place = found.and_then(|it| it.instance.as_ref());
+    place.expect("a place").to_string()
+}
+
+#[test]
+fn a_machine_whose_containers_fit_elsewhere_is_emptied_and_returned() {
+    let mut bench = too_many();
+    quit(&mut bench, "big_web.1");
+    pass(&mut bench, 200);
+    let all = bench.core.instances(true);
+    let active: Vec<_> = all
+        .iter()
+        .filter(|it| it.state == InstanceState::Active)
+        .collect();
+    assert_eq!(active.len(), 1, "{all:?}");
+    for name in ["a_web.1", "b_web.1"] {
+        assert_eq!(bench.state(name), "running");
+        assert_eq!(place(&bench, name), active[0].tag.to_string());
+    }
+}
+
+/// A bench in which the manager has just begun to drain a machine with one container, and its tag.
+fn drained() -> (Bench, String) {
+    let mut bench = too_many();
+    quit(&mut bench, "big_web.1");
+    for _ in 0..40 {
+        let all = bench.core.instances(false);
+        if let Some(drained) = all.iter().find(|it| it.state == InstanceState::Draining) {
+            let tag = drained.tag.to_string();
+            bench.look();
+            return (bench, tag);
+        }
+        bench.now.0 += 4_000;
+        bench.tick();
+    }
+    panic!("nothing is drained: {:?}", bench.core.instances(false));
+}
+
+#[test]
+fn a_launch_that_needs_the_room_takes_a_draining_machine_back_and_rents_none() {
+    let (mut bench, drained) = drained();
+    let machines = bench.core.instances(false).len();
+    // The copies of the move take the other one's room.
+    let name = bench.launch(spec("big", 280), None).expect("room is there");
+    assert_eq!(place(&bench, &name), drained);
+    assert_eq!(state(&bench, &drained), InstanceState::Active);
+    assert_eq!(bench.core.instances(false).len(), machines);
+    let text = format!("{drained} is in use again: its room is needed for {name}");
+    let said = explained(&bench, &drained).decisions;
+    assert!(said.iter().any(|it| it.text == text), "{said:?}");
+}
+
+#[test]
+fn an_old_copy_stays_until_the_new_one_has_run_for_a_while() {
+    let (mut bench, drained) = drained();
+    bench.settle();
+    let copies = |bench: &Bench| bench.seen.services.len();
+    assert_eq!(copies(&bench), 3, "one of the two has two copies");
+    pass(&mut bench, 10);
+    assert_eq!(copies(&bench), 3);
+    assert_eq!(state(&bench, &drained), InstanceState::Draining);
+    pass(&mut bench, 50);
+    assert_eq!(copies(&bench), 2);
+    assert_eq!(state(&bench, &drained), InstanceState::Stopping);
+}
+
+#[test]
+fn a_drain_is_cancelled_at_its_deadline_and_its_machine_left_alone() {
+    let (mut bench, drained) = drained();
+    // The new copy never runs: nothing is settled.
+    for _ in 0..70 {
+        bench.now.0 += 8_000;
+        bench.tick();
+    }
+    assert_eq!(state(&bench, &drained), InstanceState::Active);
+    assert_eq!(kept(&bench, &drained), "rests");
+    let said = explained(&bench, &drained).decisions;
+    let text = format!(
+        "{drained} is in use again: not all had moved after 10 min; it is left alone for 30 min"
+    );
+    assert!(said.iter().any(|it| it.text == text), "{said:?}");
+    bench.settle();
+    pass(&mut bench, 300);
+    let words = "what was half moved has moved on, and the machine fell empty";
+    assert_eq!(state(&bench, &drained), InstanceState::Stopping, "{words}");
+}
+
+fn protect(bench: &mut Bench, name: &str, protected: bool) {
+    let request = Request::Protect {
+        name: name.to_owned(),
+        protected,
+    };
+    bench.ask(request).0.expect("it is known");
+}
+
+#[test]
+fn what_is_protected_stays() {
+    let mut bench = one_machine();
+    quit(&mut bench, "a_web.1");
+    protect(&mut bench, "application01", true);
+    pass(&mut bench, 300);
+    assert_eq!(kept(&bench, "application01"), "protected");
+    protect(&mut bench, "application01", false);
+    pass(&mut bench, 100);
+    assert_eq!(state(&bench, "application01"), InstanceState::Stopping);
+
+    let mut bench = too_many();
+    quit(&mut bench, "big_web.1");
+    for name in ["a_web", "b_web.1"] {
+        protect(&mut bench, name, true);
+    }
+    pass(&mut bench, 300);
+    assert_eq!(kept(&bench, "application01"), "container");
+    assert_eq!(kept(&bench, "second"), "container");
+    let missing = bench.ask(Request::Protect {
+        name: "nobody".to_owned(),
+        protected: true,
+    });
+    assert!(missing.0.is_err());
+}
+
+#[test]
+fn a_machine_that_is_paid_for_stays_until_shortly_before_the_end_of_its_hour() {
+    let mut bench = Bench::new(|config| {
+        let flavours = &mut config.setup.clouds[0].flavours;
+        flavours
+            .iter_mut()
+            .for_each(|it| it.billing = micado_cloudsetup::Billing::Hour);
+    });
+    bench.launch(spec("a", 64), None).expect("room is rented");
+    bench.machine_comes();
+    bench.settle();
+    let created = view(&bench, "application01").created_at;
+    quit(&mut bench, "a_web.1");
+    pass(&mut bench, 600);
+    assert_eq!(kept(&bench, "application01"), "paid");
+    for _ in 0..500 {
+        if state(&bench, "application01") != InstanceState::Active {
+            break;
+        }
+        pass(&mut bench, 5);
+    }
+    let after = bench.now.since(created).as_secs();
+    assert!((3540..3600).contains(&after), "after {after} s");
+}
+
+#[test]
+fn nothing_is_returned_while_a_location_is_sick() {
+    let mut bench = two_machines();
+    bench.launch(spec("big", 280), None).expect("room is there");
+    bench.launch(spec("b", 64), None).expect("room is there");
+    bench.settle();
+    for name in ["b_web.1", "big_web.1"] {
+        quit(&mut bench, name);
+    }
+    bench.ask(Request::Start(start("third"))).0.expect("rented");
+    comes(&mut bench, "third");
+    // The third machine dies.
+    let third = view(&bench, "third").id;
+    bench.machines.retain(|it| it.instance != third);
+    bench.machines.push(machine(&third, MachineState::Dead));
+    pass(&mut bench, 120);
+    assert_eq!(state(&bench, "third"), InstanceState::Failed);
+    assert_eq!(kept(&bench, "second"), "sick");
+    let now = explained(&bench, "second").now;
+    assert!(now.contains("a machine of its location was lost"), "{now}");
+    bench
+        .seen
+        .nodes
+        .retain(|it| it.instance.as_ref() != Some(&third));
+    pass(&mut bench, 400);
+    assert_eq!(state(&bench, "second"), InstanceState::Stopping);
+}
+
+/// The records of a bench's core, as a store would hold them.
+fn contents(changes: &[Change]) -> Contents {
+    let records = changes.iter().filter_map(|it| it.record.clone());
+    records.map(|record| (record, 1)).collect()
+}
+
+#[test]
+fn lead_times_are_learned_and_read_again() {
+    let lead = |bench: &Bench| {
+        let id = bench.core.instances(false)[0].id.clone();
+        let instance = bench.core.ledger.instance(&id).expect("a record");
+        bench.core.hold_of(instance)
+    };
+    let mut slow = Bench::new(|_| {});
+    slow.launch(spec("a", 64), None).expect("room is rented");
+    assert_eq!(lead(&slow).as_secs(), 90, "before anything is known");
+    slow.now.0 += 100_000;
+    slow.machine_comes();
+    let learned = lead(&slow);
+    assert!((101..115).contains(&learned.as_secs()), "{learned:?}");
+    let settings = slow.core.ledger.settings.values();
+    let setting: Vec<&Setting> = settings.filter(|it| it.name.starts_with("lead:")).collect();
+    assert_eq!(setting.len(), 1);
+    assert_eq!(setting[0].name, "lead:near/small");
+    let change = Change {
+        key: crate::store::Key::Setting(setting[0].name.clone()),
+        expected: 0,
+        record: Some(Record::Setting(setting[0].clone())),
+    };
+    let config = slow.core.config.clone();
+    let again = Bench::of(config, contents(&[change]));
+    let of = again.core.lead_of(spec("a", 64).reservation);
+    let seconds = of.expect("it was learned").0 / 1_000;
+    let most = learned.as_secs() + 32;
+    assert_eq!(seconds, most, "boot, warm-up and one pass");
+    let unknown = again.core.lead_of(spec("a", 9_000).reservation);
+    assert_eq!(unknown, None, "no flavour holds it");
+}

@@ -1,0 +1,170 @@
+//! Search for machines of a location that nothing needs: records in, the planner's question out.
+
+use super::{Core, kept::Kept};
+use crate::planner::{self, Consolidation, Spare, Waiting};
+use micado_api::{ContainerName, InstanceId, InstanceState, Location, PricePerHour, ServiceName};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+/// Machines that one check looks at, those with the fewest containers first.
+const LOOKED_AT: usize = 300;
+
+/// Part of a service's copies that room is kept for, as a divisor; at least one.
+const SLACK_PART: u32 = 20;
+
+/// Machines of one location that may be returned, and the containers that would move.
+#[derive(Default)]
+struct Question {
+    asks: Vec<Waiting>,
+    of_service: BTreeMap<ServiceName, usize>,
+    machines: Vec<Spare>,
+    slack: Vec<(usize, usize)>,
+}
+
+impl Core {
+    /// Machines of a location that could be returned together, the first to go, first.
+    pub(super) fn spare_machines(
+        &mut self,
+        location: &Location,
+        mut ids: Vec<InstanceId>,
+    ) -> Vec<InstanceId> {
+        let machine = |id: &InstanceId| {
+            let containers = self.placing.pool.node(id).map_or(0, |node| node.containers);
+            let instance = self.ledger.instance(id);
+            let price = instance.map_or(PricePerHour(0), |instance| instance.price);
+            (
+                containers,
+                price,
+                instance.map(|instance| instance.created_at),
+            )
+        };
+        ids.sort_by_cached_key(|id| {
+            let (containers, price, created) = machine(id);
+            (containers, Reverse(price), Reverse(created))
+        });
+        let totals = ids.iter().map(machine);
+        let (price, disruption) = totals.fold((0.0, 0.0), |(price, disruption), (on, cost, _)| {
+            (price + weight(cost), disruption + 1.0 + f64::from(on))
+        });
+        let mut question = self.leaving_machines(location);
+        for id in ids.into_iter().take(LOOKED_AT) {
+            let (containers, cost, _) = machine(&id);
+            let (saved, moved) = (
+                weight(cost) / price,
+                (1.0 + f64::from(containers)) / disruption,
+            );
+            let kept = match self.stays(&id) {
+                None if !planner::is_worth(saved, moved) => Some(Kept::Needed),
+                kept => kept,
+            };
+            match kept {
+                Some(kept) => drop(self.returns.kept.insert(id, kept)),
+                None => self.ask_about(&mut question, id),
+            }
+        }
+        self.keep_slack(&mut question, location);
+        let spread: Vec<u32> = question
+            .asks
+            .iter()
+            .map(|ask| self.machines_of(&ask.service))
+            .collect();
+        let consolidation = Consolidation {
+            offers: &self.offers(),
+            asks: &question.asks,
+            spread: &spread,
+            slack: &question.slack,
+            machines: &question.machines,
+        };
+        let chosen = planner::spare(&mut self.placing.pool, &consolidation);
+        let chosen: BTreeSet<usize> = chosen.into_iter().collect();
+        let mut spare = Vec::new();
+        for (at, machine) in question.machines.into_iter().enumerate() {
+            if self.can_stay(&machine.instance) {
+                continue;
+            }
+            if chosen.contains(&at) {
+                spare.push(machine.instance);
+            } else {
+                self.returns.kept.insert(machine.instance, Kept::Needed);
+            }
+        }
+        spare
+    }
+
+    /// Machines of a location that the manager drains: their containers need room on the others.
+    fn leaving_machines(&self, location: &Location) -> Question {
+        let mut question = Question::default();
+        let draining = self.ledger.index.in_state(InstanceState::Draining);
+        for id in draining.filter(|id| self.can_stay(id)) {
+            let instance = self.ledger.instance(id);
+            if instance.is_some_and(|instance| instance.location == *location) {
+                self.ask_about(&mut question, id.clone());
+            }
+        }
+        question
+    }
+
+    /// Adds a machine and the containers on it that have not begun to move.
+    fn ask_about(&self, question: &mut Question, id: InstanceId) {
+        let mut holds: BTreeMap<usize, usize> = BTreeMap::new();
+        let here = self.ledger.containers_on(&id);
+        for container in here.filter(|it| it.replaced().next().is_none()) {
+            if let Some(ask) = self.ask_of(question, &container.service) {
+                *holds.entry(ask).or_default() += 1;
+            }
+        }
+        question.machines.push(Spare {
+            instance: id,
+            holds: holds.into_iter().collect(),
+        });
+    }
+
+    /// Position of a service in the question.
+    fn ask_of(&self, question: &mut Question, service: &ServiceName) -> Option<usize> {
+        if let Some(ask) = question.of_service.get(service) {
+            return Some(*ask);
+        }
+        let record = self.ledger.service(service)?;
+        let any = ContainerName::trusted(service.as_str());
+        question.asks.push(self.kind_of(&any, record));
+        let ask = question.asks.len() - 1;
+        question.of_service.insert(service.clone(), ask);
+        Some(ask)
+    }
+
+    /// Keeps room for one more copy, or 5 %, of each service with a policy that may grow.
+    fn keep_slack(&self, question: &mut Question, location: &Location) {
+        for policy in self.ledger.policies.values() {
+            let service = self.ledger.service(&policy.service);
+            let here = service.is_some_and(|service| service.spec.location == *location);
+            let count = if here {
+                self.count_of(&policy.service)
+            } else {
+                0
+            };
+            let more = policy.policies.max.saturating_sub(count);
+            let slack = count.div_ceil(SLACK_PART).min(more);
+            if slack > 0
+                && !policy.is_pinned
+                && let Some(ask) = self.ask_of(question, &policy.service)
+            {
+                question.slack.push((ask, slack as usize));
+            }
+        }
+    }
+
+    /// Number of machines with copies of a service.
+    fn machines_of(&self, service: &ServiceName) -> u32 {
+        let names = self.ledger.index.of_service(service);
+        let copies = names.filter_map(|name| Some(&self.placed(name)?.1.instance));
+        let machines: BTreeSet<&InstanceId> = copies.collect();
+        u32::try_from(machines.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Weight of a machine in shares of the price: flavours without prices count as machines.
+fn weight(price: PricePerHour) -> f64 {
+    price.0.max(1) as f64
+}

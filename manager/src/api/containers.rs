@@ -22,6 +22,7 @@ pub(super) fn routes() -> Routes {
         .routes(routes!(list, launch))
         .routes(routes!(remove))
         .routes(routes!(quit))
+        .routes(routes!(keep, release))
 }
 
 /// Containers, by name.
@@ -134,6 +135,36 @@ async fn remove(
     Name(name): Name,
 ) -> Answer<Json<Vec<ContainerView>>> {
     let reply = state.handle.request(Request::Remove { name }).await?;
+    Ok(Json(containers(reply)?))
+}
+
+/// Keeps the containers of this name when their service shrinks: no policy and no smaller count
+/// stops them.
+#[utoipa::path(put, path = "/v1/containers/{name}/keep", operation_id = "keep_containers", tag = "containers",
+    params(("name" = String, Path, description = "A service's or a container's name.")),
+    responses(
+        (status = 200, description = "The containers.", body = Vec<ContainerView>),
+        (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+async fn keep(State(state): State<ApiState>, Name(name): Name) -> Answer<Json<Vec<ContainerView>>> {
+    let keep = true;
+    let reply = state.handle.request(Request::Keep { name, keep }).await?;
+    Ok(Json(containers(reply)?))
+}
+
+/// Lets the containers of this name go again when their service shrinks.
+#[utoipa::path(delete, path = "/v1/containers/{name}/keep", operation_id = "release_containers", tag = "containers",
+    params(("name" = String, Path, description = "A service's or a container's name.")),
+    responses(
+        (status = 200, description = "The containers.", body = Vec<ContainerView>),
+        (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+async fn release(
+    State(state): State<ApiState>,
+    Name(name): Name,
+) -> Answer<Json<Vec<ContainerView>>> {
+    let keep = false;
+    let reply = state.handle.request(Request::Keep { name, keep }).await?;
     Ok(Json(containers(reply)?))
 }
 

@@ -14,6 +14,7 @@ mod follow;
 mod history;
 mod image;
 mod info;
+mod keep;
 mod launch;
 mod list;
 mod log;
@@ -110,6 +111,7 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
         Verb::History(args) => history::history(args, client, printer).await,
         Verb::Image(verb) => image::image(verb, client, printer).await,
         Verb::Policy(verb) => policy::policy(verb, client, printer).await,
+        Verb::Keep(args) => keep::keep(args, client, printer).await,
         Verb::Scale(args) => scale::scale(args, client, printer).await,
         Verb::Status => status::status(client, printer).await,
         Verb::Explain(args) => explain::explain(args, client, printer).await,

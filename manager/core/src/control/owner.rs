@@ -4,7 +4,7 @@
 use super::{
     Core, calls::Calls, copies::Copies, foreign::Foreign, happened::Reports, images::Learning,
     ledger::Ledger, nodes::Nodes, observed::Observed, orders::Orders, scaling::Scaling,
-    silent::Silent,
+    silent::Silent, tally::Tallies,
 };
 use micado_api::Timestamp;
 
@@ -25,15 +25,16 @@ pub(super) trait Owner {
 
 impl Core {
     /// Every owner of notes. A new one is added here.
-    fn owners(&mut self) -> [&mut dyn Owner; 9] {
+    fn owners(&mut self) -> [&mut dyn Owner; 10] {
         let (calls, orders): (&mut Calls, &mut Orders) = (&mut self.calls, &mut self.orders);
         let (nodes, copies): (&mut Nodes, &mut Copies) = (&mut self.nodes, &mut self.copies);
         let (reports, silent): (&mut Reports, &mut Silent) = (&mut self.reports, &mut self.silent);
         let (foreign, learning): (&mut Foreign, &mut Learning) =
             (&mut self.foreign, &mut self.learning);
-        let scaling: &mut Scaling = &mut self.scaling;
+        let (scaling, tallies): (&mut Scaling, &mut Tallies) =
+            (&mut self.scaling, &mut self.tallies);
         [
-            calls, orders, nodes, copies, reports, silent, foreign, learning, scaling,
+            calls, orders, nodes, copies, reports, silent, foreign, learning, scaling, tallies,
         ]
     }
 

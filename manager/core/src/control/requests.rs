@@ -23,6 +23,7 @@ impl Core {
             Request::SetPolicy { service, policies } => self.set_policy(&service, *policies),
             Request::RemovePolicy { service } => self.remove_policy(&service),
             Request::Scale { service, scale } => self.scale(&service, &scale),
+            Request::Keep { name, keep } => self.keep(&name, keep),
             Request::Join { instance, key } => self.trade(&instance, key),
             Request::Learn(used) => {
                 self.learn(&used);
@@ -208,6 +209,24 @@ impl Core {
             self.journal.begin_container(name);
             self.ledger.dirty.containers.insert(name.clone());
         }
+    }
+
+    /// Keeps the containers of this name when their service shrinks, or no longer.
+    fn keep(&mut self, name: &str, keep: bool) -> Result<Reply, ErrorBody> {
+        let names = self.containers_named(name)?;
+        for name in &names {
+            let was = self.ledger.edit_container(name, |container| {
+                std::mem::replace(&mut container.keep, keep)
+            });
+            if was != Some(keep) {
+                let text = match keep {
+                    true => "a person keeps it when its service shrinks",
+                    false => "it may go again when its service shrinks",
+                };
+                self.decide(Some(name), None, text.to_owned());
+            }
+        }
+        Ok(self.containers_reply(&names))
     }
 
     fn remove(&mut self, name: &str) -> Result<Reply, ErrorBody> {

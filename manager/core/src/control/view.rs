@@ -181,6 +181,7 @@ impl Core {
             address: instance.and_then(|it| it.address.clone()),
             ports: published.unwrap_or_else(|| spec.ports.clone()),
             reservation: spec.reservation,
+            keep: it.keep,
             created_at: it.created_at,
             usage: None,
         })
@@ -399,6 +400,7 @@ impl Core {
                     text: it.text.clone(),
                 })
                 .collect(),
+            verdicts: Vec::new(),
         }])
     }
 
@@ -410,11 +412,17 @@ impl Core {
             format!(" on {}", self.tag_of(&copy.instance))
         });
         let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        let kept = self.ledger.container(name).is_some_and(|it| it.keep);
+        let kept = if kept {
+            "; kept when its service shrinks"
+        } else {
+            ""
+        };
         let decisions = self
             .ledger
             .decisions
             .values()
-            .filter(|it| it.container.as_ref() == Some(name));
+            .filter(|it| it.concerns(name));
         let decisions = decisions
             .map(|it| DecisionView {
                 at: it.at,
@@ -423,8 +431,9 @@ impl Core {
             .collect();
         Explanation {
             name: name.to_string(),
-            now: format!("{state}{place}{because}"),
+            now: format!("{state}{place}{because}{kept}"),
             decisions,
+            verdicts: Vec::new(),
         }
     }
 

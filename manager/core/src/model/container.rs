@@ -106,6 +106,9 @@ pub struct Container {
     pub copies: Vec<Copy>,
     /// Generation of the next copy.
     pub next_generation: u32,
+    /// A person's word: no policy and no smaller count stops it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
     /// Instance that holds its volumes, once it has run there.
     pub bound_to: Option<InstanceId>,
     /// Set when its process ended by itself and its restart policy does not start it again.
@@ -134,6 +137,7 @@ impl Container {
             desired: Desired::Running,
             copies: Vec::new(),
             next_generation: 1,
+            keep: false,
             bound_to: None,
             outcome: None,
             reason: None,

@@ -298,6 +298,7 @@ impl World {
             | Request::SetPolicy { .. }
             | Request::RemovePolicy { .. }
             | Request::Scale { .. }
+            | Request::Keep { .. }
             | Request::Join { .. }
             | Request::Learn(_)
             | Request::Happened(_) => {}

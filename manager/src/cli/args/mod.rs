@@ -11,10 +11,10 @@ mod verbs;
 
 pub use cloud::{CheckArgs, CloudVerb, SetupFile};
 pub use daemon::{ManagerArgs, UnknownNodes};
-pub use scaling::{PolicyArgs, PolicyVerb, ScaleArgs, Share, Weight};
+pub use scaling::{KeepArgs, LimitFlags, PolicyArgs, PolicyVerb, ScaleArgs, Share, Weight};
 pub use simulate::{Against, BillingUnit, SimulateArgs};
 pub use usage::{EventsArgs, Fineness, HistoryArgs, ImageVerb, SetImageArgs, Sort, TopArgs};
-pub use values::{CopyPlace, HostPort, Port, Since, Tick, Volume};
+pub use values::{CopyPlace, CpuFlag, HostPort, MemoryFlag, Moment, Port, Since, Tick, Volume};
 pub use verbs::*;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -137,6 +137,8 @@ pub enum Verb {
     Policy(PolicyVerb),
     /// Set how many containers a service has, or keep their number as it is.
     Scale(ScaleArgs),
+    /// Keep a container when its service shrinks.
+    Keep(KeepArgs),
     /// Show the cluster on one screen.
     #[command(after_help = "Example: micado status")]
     Status,

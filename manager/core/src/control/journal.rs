@@ -179,9 +179,10 @@ impl Core {
     fn record_decision(&mut self, decision: Decision) {
         let decisions = &mut self.ledger.decisions;
         let journal = &mut self.journal;
+        let mut old = Vec::new();
         if journal.last == 0 {
             for known in decisions.values() {
-                journal.subjects.add(known);
+                old.extend(journal.subjects.add(known));
                 journal.last = journal.last.max(known.sequence);
             }
         }
@@ -190,14 +191,16 @@ impl Core {
             sequence: journal.last,
             ..decision
         };
-        let old = journal.subjects.add(&decision);
+        old.extend(journal.subjects.add(&decision));
         decisions.insert(decision);
         for sequence in old {
             decisions.remove(&sequence);
         }
         if decisions.len() > DECISIONS {
             let oldest = decisions.keys().next().copied();
-            oldest.map(|oldest| decisions.remove(&oldest));
+            if let Some(oldest) = oldest {
+                decisions.remove(&oldest);
+            }
         }
     }
 

@@ -155,7 +155,10 @@ fn hosts_are_read_with_and_without_a_port() {
 fn a_time_of_day_is_the_last_one() {
     // 1970-01-12 13:46:40 UTC.
     let now = micado_api::Timestamp(1_000_000_000);
-    let seconds = |text: &str| text.parse::<Moment>().map(|moment| moment.at(now).0 / 1_000);
+    let seconds = |text: &str| {
+        text.parse::<Moment>()
+            .map(|moment| moment.at(now).0 / 1_000)
+    };
     assert_eq!(seconds("13:46"), Ok(999_960));
     assert_eq!(seconds("13:46:41"), Ok(1_000_001 - 86_400));
     assert_eq!(seconds("-5m"), Ok(999_700));

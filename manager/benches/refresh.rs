@@ -310,6 +310,7 @@ fn views(run: u64) -> Vec<ContainerView> {
             oom_kills: 0,
             memory_pressure: None,
             cpu_pressure: None,
+            throttled: None,
             received: drawn(10_000),
             sent: drawn(100_000),
             read: 0,

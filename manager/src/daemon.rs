@@ -22,6 +22,7 @@ use crate::{
     metrics::{History, LoadWatch, Metrics, Refresh, Rollup},
     model::Setting,
     pki::Pki,
+    query::QueryWatch,
     store::{Change, EmbeddedStore, Key, KeyFile, Kind, MongoStore, Place, Record, Store},
 };
 use anyhow::{Context, Result, anyhow};
@@ -173,11 +174,15 @@ async fn start_jobs(
         metrics: refresh.metrics.clone(),
         handle: refresh.handle.clone(),
     };
+    let queries = QueryWatch {
+        handle: refresh.handle.clone(),
+    };
     let schedule = Schedule::new().await?;
     let ticks = schedule.ticks(&args.tick).await?;
     tokio::spawn(refresh.clone().run(schedule.ticks(&args.refresh).await?));
     tokio::spawn(rollup.run(schedule.ticks(&Tick::Every(ROLL_UP)).await?));
     tokio::spawn(loads.run());
+    tokio::spawn(queries.run());
     schedule.start().await?;
     Ok((schedule, ticks))
 }

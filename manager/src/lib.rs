@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod engine;
 pub mod metrics;
 pub mod pki;
+pub mod query;
 pub mod registry;
 pub mod store;
 

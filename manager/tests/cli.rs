@@ -102,6 +102,7 @@ fn container(state: ContainerState) -> ContainerView {
         reason: None,
         exit_code: None,
         instance: Some(Tag::trusted("application01")),
+        protected: false,
         location: Location::default(),
         address: Some("172.20.0.3".to_owned()),
         ports: vec![PortMapping {
@@ -300,6 +301,7 @@ fn measured() -> ContainerView {
         oom_kills: 0,
         memory_pressure: None,
         cpu_pressure: None,
+        throttled: None,
         received: 1500,
         sent: 300,
         read: 0,

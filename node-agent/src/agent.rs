@@ -10,7 +10,7 @@ use crate::{
     renewal,
     sampler::{Sampler, files::Kernel},
     session::Sessions,
-    settings::Settings,
+    settings::{SHORTEST_INTERVAL_MS, Settings},
     watch::Watch,
 };
 use micado_api::{
@@ -24,8 +24,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::Notify,
-    time::{MissedTickBehavior, interval, timeout},
+    sync::{Notify, watch},
+    time::{MissedTickBehavior, interval, interval_at, timeout},
 };
 
 /// Time that the first sweep waits for the engine's list: a batch without containers would mean
@@ -69,6 +69,8 @@ pub async fn run(settings: Settings) -> io::Result<Infallible> {
         Arc::clone(&renewed),
     ));
     let sessions = Sessions::new(engine, Arc::clone(&dialer));
+    let pace = watch::Sender::new(None);
+    let mut paced = pace.subscribe();
     tokio::spawn(
         Link {
             dialer,
@@ -76,6 +78,7 @@ pub async fn run(settings: Settings) -> io::Result<Infallible> {
             hello,
             sessions,
             renewed,
+            pace,
         }
         .keep(),
     );
@@ -85,17 +88,39 @@ pub async fn run(settings: Settings) -> io::Result<Infallible> {
         &sampler,
         &mailbox,
         Duration::from_millis(settings.interval_ms),
+        &mut paced,
     )
     .await)
 }
 
-async fn sweep(sampler: &Mutex<Sampler>, mailbox: &Mailbox, every: Duration) -> Infallible {
-    let mut ticks = interval(every);
+/// Interval between sweeps: the agent's own, or a shorter one that the manager asks for.
+fn shorter(own: Duration, asked: Option<Duration>) -> Duration {
+    let asked = asked.map(|asked| asked.max(Duration::from_millis(SHORTEST_INTERVAL_MS)));
+    asked.map_or(own, |asked| own.min(asked))
+}
+
+async fn sweep(
+    sampler: &Mutex<Sampler>,
+    mailbox: &Mailbox,
+    own: Duration,
+    paced: &mut watch::Receiver<Option<Duration>>,
+) -> Infallible {
+    let mut ticks = interval(own);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let start = Instant::now();
     let mut sequence = 0;
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            Ok(()) = paced.changed() => {
+                let every = shorter(own, *paced.borrow_and_update());
+                if every != ticks.period() {
+                    ticks = interval_at(tokio::time::Instant::now() + every, every);
+                    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+                }
+                continue;
+            }
+        }
         let at = Timestamp(now_ns() / NS_PER_MS);
         let steady_ms = u64::try_from(start.elapsed().as_millis()).ok();
         let (machine, containers) = sampler
@@ -113,5 +138,24 @@ async fn sweep(sampler: &Mutex<Sampler>, mailbox: &Mailbox, every: Duration) -> 
             },
             containers,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shorter_interval_counts_and_none_is_too_short() {
+        let ms = Duration::from_millis;
+        let cases = [
+            (None, 2000),
+            (Some(1000), 1000),
+            (Some(5000), 2000),
+            (Some(0), 100),
+        ];
+        for (asked, expected) in cases {
+            assert_eq!(shorter(ms(2000), asked.map(ms)), ms(expected), "{asked:?}");
+        }
     }
 }

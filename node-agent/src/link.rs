@@ -10,7 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use micado_api::agent::{FromAgent, ToAgent};
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -33,6 +33,8 @@ pub struct Link {
     pub sessions: Sessions,
     /// Notified of a new certificate: reconnect with it.
     pub renewed: Arc<Notify>,
+    /// Interval between sweeps that the manager asks for; `None` while there is no connection.
+    pub pace: watch::Sender<Option<Duration>>,
 }
 
 /// End of a connection.
@@ -59,6 +61,7 @@ impl Link {
         loop {
             let Err(end) = self.once(&mut backoff).await;
             self.mailbox.outbox().disconnected();
+            self.pace.send_replace(None);
             if matches!(end, End::Renewed) {
                 tracing::info!("{end}: connecting with it");
                 continue;
@@ -133,6 +136,10 @@ impl Link {
                 self.mailbox.outbox().acknowledged(sequence);
             }
             Ok(ToAgent::Session { id, work }) => self.sessions.open(id, work),
+            Ok(ToAgent::Pace { interval_ms }) => {
+                self.pace
+                    .send_replace(interval_ms.map(Duration::from_millis));
+            }
             Err(error) => tracing::warn!(
                 "the manager said something that this agent (version {}) does not understand: {error}",
                 env!("CARGO_PKG_VERSION")

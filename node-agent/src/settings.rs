@@ -4,7 +4,7 @@ use micado_api::agent::LONGEST_INTERVAL_MS;
 use std::path::PathBuf;
 
 /// The shortest interval between two sweeps that this machine bears.
-const SHORTEST_INTERVAL_MS: u64 = 100;
+pub const SHORTEST_INTERVAL_MS: u64 = 100;
 
 /// Measures this machine and its containers, reports to the manager, and opens exec, copy and log
 /// sessions at the manager's request. Nothing listens here.

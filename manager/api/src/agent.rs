@@ -52,6 +52,11 @@ pub enum ToAgent {
         /// The work.
         work: SessionWork,
     },
+    /// Sweep at this interval until the connection ends, if it is shorter than the agent's own.
+    Pace {
+        /// Milliseconds; absent for the agent's own interval.
+        interval_ms: Option<u64>,
+    },
 }
 
 /// One sweep over the machine and its containers.

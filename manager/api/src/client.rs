@@ -11,7 +11,7 @@ pub use session::{Session, SessionInput, SessionOutput, SessionPiece};
 use crate::{
     ContainerView, ErrorBody, EventQuery, EventView, Explanation, History, HistoryQuery, ImageView,
     InstanceView, LaunchRequest, LogQuery, Progress, ScaleRequest, ScalingView, ServiceView,
-    SetImageRequest, StartRequest, StatusView, VerdictView,
+    SetImageRequest, StartRequest, StatusView, Timestamp, VerdictQuery, VerdictSpan, VerdictView,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
@@ -180,6 +180,35 @@ impl Client {
         };
         self.ask(method, &["v1", "protected", name], &[], None::<&()>)
             .await
+    }
+
+    /// The verdict of the scaling on a service at a moment, with those around it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn explain_at(
+        &self,
+        name: &str,
+        at: Timestamp,
+    ) -> Result<Vec<Explanation>, ClientError> {
+        let at = [("at", at.0.to_string())];
+        self.get(&["v1", "explain", name], &at).await
+    }
+
+    /// Verdicts of the scaling, oldest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn verdicts(&self, query: &VerdictQuery) -> Result<Vec<VerdictSpan>, ClientError> {
+        let pairs: Vec<_> = [
+            ("service", query.service.clone()),
+            ("since", query.since.map(|since| since.to_string())),
+            ("limit", query.limit.map(|limit| limit.to_string())),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect();
+        self.get(&["v1", "verdicts"], &pairs).await
     }
 
     /// Scaling of a service: counts, policy and the last verdict.

@@ -32,9 +32,12 @@ pub use names::{
     ServiceName, Tag,
 };
 pub use placement::{AntiAffinity, Platform, PlatformError};
-pub use query::{AllQuery, CopyQuery, EventQuery, HistoryQuery, LogQuery, QuitQuery, StopQuery};
+pub use query::{
+    AllQuery, CopyQuery, EventQuery, ExplainQuery, HistoryQuery, LogQuery, QuitQuery, StopQuery,
+    VerdictQuery,
+};
 pub use restart::RestartPolicy;
-pub use scaling::{ManualFloor, ScaleRequest, ScalingView, VerdictView};
+pub use scaling::{ManualFloor, ScaleRequest, ScalingView, VerdictSpan, VerdictView};
 pub use types::{
     ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, InstanceState,
     InstanceView, LaunchRequest, Origin, PortMapping, Progress, Protocol, ReturnView, ServiceSpec,

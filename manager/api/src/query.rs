@@ -72,6 +72,32 @@ pub struct EventQuery {
     pub limit: Option<u32>,
 }
 
+/// The moment of an explanation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ExplainQuery {
+    /// Explain how the service was scaled at this moment, in milliseconds since the Unix epoch;
+    /// without it, how it is now.
+    #[param(maximum = 253_402_300_799_999_u64)]
+    pub at: Option<u64>,
+}
+
+/// Selection of verdicts of the scaling.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct VerdictQuery {
+    /// Only verdicts on this service.
+    pub service: Option<String>,
+    /// Only verdicts that began at this moment or later, in milliseconds since the Unix epoch.
+    #[param(maximum = 253_402_300_799_999_u64)]
+    pub since: Option<u64>,
+    /// Number of the latest verdicts, at most 10,000. Default: 50.
+    #[param(minimum = 1, maximum = 10_000)]
+    pub limit: Option<u32>,
+}
+
 /// Selection of log lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]

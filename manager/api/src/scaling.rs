@@ -69,3 +69,16 @@ pub struct VerdictView {
     #[schema(value_type = Object)]
     pub detail: serde_json::Value,
 }
+
+/// A verdict that repeated, with its first and last check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct VerdictSpan {
+    /// The service.
+    pub service: ServiceName,
+    /// The first check.
+    pub first: VerdictView,
+    /// The last check.
+    pub last: VerdictView,
+    /// Number of checks.
+    pub times: u32,
+}

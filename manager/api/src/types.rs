@@ -3,7 +3,7 @@
 use crate::{
     AntiAffinity, CloudName, ClusterId, ContainerName, ContainerUsage, FlavourName, ImageView,
     InstanceId, Location, MachineUsage, MemoryBytes, PricePerHour, Resources, RestartPolicy,
-    ServiceName, Tag, Timestamp,
+    ServiceName, Tag, Timestamp, VerdictSpan,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, num::NonZeroU32};
@@ -335,6 +335,9 @@ pub struct ContainerView {
     pub ports: Vec<PortMapping>,
     /// Memory and CPU promised to it.
     pub reservation: Resources,
+    /// Set if only a person moves or stops it (`protect`).
+    #[serde(default)]
+    pub protected: bool,
     /// Time of the launch.
     pub created_at: Timestamp,
     /// Current usage; absent if it does not run or its machine is blind.
@@ -423,6 +426,9 @@ pub struct Explanation {
     pub now: String,
     /// Decisions about it, oldest first.
     pub decisions: Vec<DecisionView>,
+    /// Verdicts of the scaling around the moment that was asked for, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<VerdictSpan>,
 }
 
 /// A step of a long operation. The last one of a stream has `settled` set.

@@ -51,6 +51,10 @@ pub struct ContainerUsage {
     pub memory_pressure: Option<Hundredths>,
     /// The same for CPU.
     pub cpu_pressure: Option<Hundredths>,
+    /// Percent of the time between the last two sweeps in which it was throttled, added over its
+    /// cores; absent until there were two.
+    #[serde(default)]
+    pub throttled: Option<Hundredths>,
     /// Bytes received per second.
     pub received: u64,
     /// Bytes sent per second.

@@ -1,22 +1,25 @@
 //! Cost of one event for the control core when nothing changes: a list of machines, an observation
-//! of the engine, a tick, reported use of containers.
+//! of the engine, a tick, reported use of containers, a frame of loads.
 //!
 //! `cargo bench -p micado-core --bench control`
 
 use micado_api::{
     CloudName, ClusterId, ContainerName, FlavourName, InstanceId, LaunchRequest, Location,
     MemoryBytes, NanoCpus, Resources, ServiceName, ServiceSpec, Tag, Timestamp, Unnamed,
+    agent::{ContainerSample, MachineSample, SampleBatch},
 };
 use micado_cloudsetup::{CloudSetup, Machine, MachineState};
 use micado_core::{
-    control::{Action, Answer, CallKey, Config, Core, Event, Request},
+    control::{Action, Answer, CallKey, Config, Core, Event, Request, ServiceLoad},
     engine::{
         Delta, ImageFacts, Observation, SwarmNode, SwarmService, SwarmTask, TaskState, swarm_name,
     },
-    metrics::{Placed, Used},
+    metrics::{Meter, Placed, Sample, Summing, Used},
     model::{Container, Copy, Phase, Service},
+    scaling::{Frame, Policies},
 };
 use std::{
+    collections::{BTreeMap, BTreeSet},
     hint::black_box,
     num::NonZeroU32,
     time::{Duration, Instant},
@@ -62,6 +65,7 @@ fn main() {
         cluster.measure(&format!("{name}: usage of all containers"), |_| {
             Event::Request(0, Request::Learn(used.clone()))
         });
+        cluster.measure_loads(&name);
         let mut cluster = Cluster::settled(machines, containers, true);
         cluster.step = Duration::from_secs(31);
         cluster.measure(&format!("{name}: a tick with a check for returns"), |_| {
@@ -223,6 +227,65 @@ impl Cluster {
         self.core.handle(self.now, event)
     }
 
+    /// A frame of all services, each with a policy: summed from the agents' samples, and checked.
+    fn measure_loads(&mut self, name: &str) {
+        let placed = self.core.placed_copies();
+        let services: BTreeSet<String> =
+            placed.iter().map(|copy| copy.service.to_string()).collect();
+        let policies = Box::new(Policies::standard(1_000));
+        let before = resident();
+        for (number, service) in (0..).zip(&services) {
+            let request = Request::SetPolicy {
+                service: service.clone(),
+                policies: policies.clone(),
+            };
+            self.handle(Event::Request(number, request));
+        }
+        // The first frame makes the state.
+        let empty = services.iter().map(|service| {
+            let frame = Frame {
+                at: self.now,
+                interval_ms: 1_000,
+                ..Frame::default()
+            };
+            let load = ServiceLoad {
+                frame,
+                ..ServiceLoad::default()
+            };
+            (ServiceName::trusted(service.as_str()), load)
+        });
+        let empty = Event::Load(empty.collect());
+        self.handle(empty);
+        println!(
+            "{name}: memory of a service with a policy: {} bytes",
+            resident().saturating_sub(before) / services.len()
+        );
+        let mut meter = Meter::default();
+        let mut summing = Summing::default();
+        let changes = self.core.scaled_since(None).expect("it sees the engine");
+        summing.follow(changes);
+        let (mut sums, mut checks) = (Vec::new(), Vec::new());
+        for round in 1..=RUNS as u64 {
+            self.now = self.now.plus(Duration::from_secs(1));
+            sample(&mut meter, self.now, round, &placed);
+            let begin = Instant::now();
+            let loads = summing.sum(self.now, Duration::from_secs(1), |service, machine| {
+                let (usage, machine_busy) = meter.on(self.now, machine, service)?;
+                Some(Sample {
+                    usage,
+                    machine_busy,
+                })
+            });
+            sums.push(begin.elapsed());
+            let begin = Instant::now();
+            let actions = self.core.handle(self.now, Event::Load(loads));
+            checks.push(begin.elapsed());
+            assert!(actions.is_empty(), "{:?}", actions.first());
+        }
+        report(&format!("{name}: the sums of a frame"), &mut sums);
+        report(&format!("{name}: the check of a frame"), &mut checks);
+    }
+
     fn measure(&mut self, what: &str, event: impl Fn(u64) -> Event) {
         let mut times: Vec<Duration> = (0..RUNS as u64)
             .map(|number| {
@@ -248,6 +311,48 @@ fn machine(instance: &InstanceId) -> Machine {
         application: Some("Node".to_owned()),
         flavour: Some(FlavourName::trusted("large")),
         detail: None,
+    }
+}
+
+/// Resident memory of this process, in bytes.
+fn resident() -> usize {
+    const PAGE: usize = 4_096;
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<usize>().ok());
+    pages.expect("a number of pages") * PAGE
+}
+
+/// Samples of all copies, one second after those before.
+fn sample(meter: &mut Meter, now: Timestamp, round: u64, placed: &[Placed]) {
+    const SECOND: u64 = 1_000_000_000;
+    let mut machines: BTreeMap<&InstanceId, Vec<ContainerSample>> = BTreeMap::new();
+    for copy in placed {
+        let sample = ContainerSample {
+            id: copy.swarm_service.clone(),
+            service: Some(copy.swarm_service.clone()),
+            cpu_ns: round * SECOND / 10,
+            working_set: MemoryBytes::mib(100),
+            ..ContainerSample::default()
+        };
+        machines.entry(&copy.instance).or_default().push(sample);
+    }
+    for (instance, containers) in machines {
+        let batch = SampleBatch {
+            sequence: round,
+            at: now,
+            late: false,
+            machine: MachineSample {
+                steady_ms: Some(round * 1_000),
+                cpu_ns: round * SECOND,
+                cores: 8 * SECOND,
+                ..MachineSample::default()
+            },
+            containers,
+        };
+        meter.take(now, instance, "bench", batch);
     }
 }
 

@@ -23,6 +23,7 @@ mod services;
 mod status;
 mod token;
 pub mod validate;
+mod verdicts;
 
 pub use join::{Gate, PATH as JOIN_PATH};
 pub use openapi::document;
@@ -110,6 +111,7 @@ fn guarded_routes() -> Routes {
         .merge(images::routes())
         .merge(history::routes())
         .merge(events::routes())
+        .merge(verdicts::routes())
         .merge(progress::routes())
 }
 

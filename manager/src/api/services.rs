@@ -1,8 +1,13 @@
 //! Services, and explanations of states.
 
-use super::{ApiState, Routes, extract::Name, refusal::Answer};
+use super::{
+    ApiState, Routes,
+    extract::{Name, Query},
+    refusal::Answer,
+    verdicts::explain_at,
+};
 use axum::{Json, extract::State};
-use micado_api::{ErrorBody, ErrorCode, Explanation, ServiceView};
+use micado_api::{ErrorBody, ErrorCode, ExplainQuery, Explanation, ServiceView, Timestamp};
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> Routes {
@@ -45,7 +50,7 @@ async fn show(State(state): State<ApiState>, Name(name): Name) -> Answer<Json<Se
 
 /// Why a container, the containers of a service, or an instance are where and how they are.
 #[utoipa::path(get, path = "/v1/explain/{name}", operation_id = "explain", tag = "services",
-    params(("name" = String, Path, description = "A service's or a container's name, or an instance's tag.")),
+    params(("name" = String, Path, description = "A service's or a container's name, or an instance's tag."), ExplainQuery),
     responses(
         (status = 200, description = "One explanation for each.", body = Vec<Explanation>),
         (status = "default", description = "A refusal.", body = ErrorBody),
@@ -53,8 +58,10 @@ async fn show(State(state): State<ApiState>, Name(name): Name) -> Answer<Json<Se
 async fn explain(
     State(state): State<ApiState>,
     Name(name): Name,
+    Query(query): Query<ExplainQuery>,
 ) -> Answer<Json<Vec<Explanation>>> {
-    Ok(Json(
-        state.handle.read(move |core| core.explain(&name)).await??,
-    ))
+    Ok(Json(match query.at {
+        Some(at) => explain_at(&state, name, Timestamp(at)).await?,
+        None => state.handle.read(move |core| core.explain(&name)).await??,
+    }))
 }

@@ -1,6 +1,13 @@
 //! `micado launch`: run more containers of an image.
 
-use super::{args::LaunchArgs, failure::Failure, follow::follow, page::Page, printer::Printer};
+use super::{
+    args::{CpuFlag, LaunchArgs, MemoryFlag},
+    failure::Failure,
+    follow::follow,
+    page::Page,
+    policy::{self, Named},
+    printer::Printer,
+};
 use micado_api::{
     Client, ContainerView, LaunchRequest, MemoryBytes, NanoCpus, Resources, ServiceSpec, Unnamed,
 };
@@ -13,10 +20,19 @@ pub(super) async fn launch(
     client: &Client,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let detach = args.detach;
+    let (detach, named) = (args.detach, named(&args));
     let request = request(args);
     crate::api::validate::launch(&request)?;
+    if named.is_any() {
+        policy::check_policies(&policy::changed(None, &named))?;
+    }
     let launched = client.launch(&request).await?;
+    if let Some(first) = launched.first().filter(|_| named.is_any()) {
+        let service = first.service.as_str();
+        let present = policy::present(service, client).await?;
+        let policies = policy::changed(present, &named);
+        client.set_policy(service, &policies).await?;
+    }
     if let Some(domain) = &request.spec.domain {
         printer.note(&format!(
             "note: `{domain}` is stored, but nothing serves it yet"
@@ -53,11 +69,36 @@ fn show(launched: &[ContainerView], names: &[String], printer: &Printer) -> Resu
     Ok(())
 }
 
+/// Targets and limits of the policy.
+fn named(args: &LaunchArgs) -> Named {
+    let cpu = args.cpu.iter().rev().find_map(|flag| match flag {
+        CpuFlag::Target(share) => Some(*share),
+        CpuFlag::Promise(_) => None,
+    });
+    let memory = args.memory.iter().rev().find_map(|flag| match flag {
+        MemoryFlag::Target(share) => Some(*share),
+        MemoryFlag::Promise(_) => None,
+    });
+    Named {
+        cpu,
+        memory,
+        limits: args.limits.clone(),
+    }
+}
+
 fn request(args: LaunchArgs) -> LaunchRequest {
     let publish_all = args.ports.is_empty();
+    let cpu = args.cpu.iter().rev().find_map(|flag| match flag {
+        CpuFlag::Promise(cores) => Some(*cores),
+        CpuFlag::Target(_) => None,
+    });
+    let memory = args.memory.iter().rev().find_map(|flag| match flag {
+        MemoryFlag::Promise(bytes) => Some(*bytes),
+        MemoryFlag::Target(_) => None,
+    });
     let unnamed = Unnamed {
-        memory: args.memory.is_none(),
-        cpu: args.cpu.is_none(),
+        memory: memory.is_none(),
+        cpu: cpu.is_none(),
     };
     let spec = ServiceSpec {
         image: args.image,
@@ -69,8 +110,8 @@ fn request(args: LaunchArgs) -> LaunchRequest {
         ports: args.ports.into_iter().map(|port| port.0).collect(),
         domain: args.domain,
         reservation: Resources::new(
-            args.memory.unwrap_or(PROMISED.memory),
-            args.cpu.unwrap_or(PROMISED.cpu),
+            memory.unwrap_or(PROMISED.memory),
+            cpu.unwrap_or(PROMISED.cpu),
         ),
         volumes: args.volumes.into_iter().map(|volume| volume.0).collect(),
         restart: args.restart,
@@ -138,6 +179,28 @@ mod tests {
         let it = asked("micado launch -i web -n acme --volume shared:/data");
         assert_eq!(it.spec.restart.to_string(), "always");
         assert!(!it.spec.volumes[0].shared && it.spec.volumes[0].name == "shared");
+    }
+
+    #[test]
+    fn shares_and_limits_are_of_the_policy() {
+        let parsed = Cli::try_parse_from(
+            "micado launch -i web -n acme --cpu 0.5 --cpu 70% --memory 80% --min 2 --max 20"
+                .split(' '),
+        );
+        let Ok(Verb::Launch(args)) = parsed.map(|cli| cli.verb) else {
+            panic!("it is a launch");
+        };
+        let named = named(&args);
+        let policies = policy::changed(None, &named);
+        assert_eq!((policies.min, policies.max), (2, 20));
+        assert_eq!(policies.policies.len(), 2);
+        let request = request(args);
+        assert_eq!(
+            request.spec.reservation.to_string(),
+            "256 MiB and 0.5 cores"
+        );
+        assert!(request.unnamed.memory && !request.unnamed.cpu);
+        assert!(!Named::default().is_any());
     }
 
     #[test]

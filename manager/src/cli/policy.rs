@@ -1,14 +1,17 @@
 //! `micado policy`: the scaling policy of a service.
 
 use super::{
-    args::{PolicyArgs, PolicyVerb},
+    args::{LimitFlags, PolicyArgs, PolicyVerb, Share},
     failure::Failure,
     page::Page,
     printer::Printer,
     tables,
 };
 use micado_api::{Client, ErrorBody, ErrorCode};
-use micado_core::scaling::{Metric, Policies, Policy, Target};
+use micado_core::{
+    control::refused,
+    scaling::{Metric, Policies, Policy, Target},
+};
 use std::path::Path;
 
 pub(super) async fn policy(
@@ -65,22 +68,27 @@ async fn show(name: &str, client: &Client, printer: &Printer) -> Result<(), Fail
 async fn wanted(args: &PolicyArgs, client: &Client) -> Result<Policies, Failure> {
     let base = match &args.file {
         Some(file) => Some(read(file)?),
-        None => {
-            let present = client.scaling(&args.name).await?.policy;
-            let present = present.map(serde_json::from_value).transpose();
-            present.map_err(|error| {
-                ErrorBody::new(
-                    ErrorCode::Conflict,
-                    format!(
-                        "the present policy of `{}` is not one of this micado: {error}",
-                        args.name
-                    ),
-                )
-                .hint("give all of it with --file")
-            })?
-        }
+        None => present(&args.name, client).await?,
     };
-    Ok(changed(base, args))
+    let named = Named {
+        cpu: args.cpu,
+        memory: args.memory,
+        limits: args.limits.clone(),
+    };
+    Ok(changed(base, &named))
+}
+
+/// The present policy of a service.
+pub(super) async fn present(name: &str, client: &Client) -> Result<Option<Policies>, Failure> {
+    let present = client.scaling(name).await?.policy;
+    let present = present.map(serde_json::from_value).transpose();
+    Ok(present.map_err(|error| {
+        ErrorBody::new(
+            ErrorCode::Conflict,
+            format!("the present policy of `{name}` is not one of this micado: {error}"),
+        )
+        .hint("give all of it with --file")
+    })?)
 }
 
 /// Reads a policy file.
@@ -98,17 +106,38 @@ pub(super) fn read(file: &Path) -> Result<Policies, ErrorBody> {
     })
 }
 
-fn changed(base: Option<Policies>, args: &PolicyArgs) -> Policies {
-    let named = args.cpu.is_some() || args.memory.is_some();
-    let mut policies = base.unwrap_or_else(|| match named {
+/// Checks a policy before anything is asked for.
+pub(super) fn check_policies(policies: &Policies) -> Result<(), ErrorBody> {
+    policies.validate().map_err(|error| refused(&error))
+}
+
+/// Targets and limits that flags name.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Named {
+    pub(super) cpu: Option<Share>,
+    pub(super) memory: Option<Share>,
+    pub(super) limits: LimitFlags,
+}
+
+impl Named {
+    pub(super) fn is_any(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+/// A policy, or the default, changed by flags.
+pub(super) fn changed(base: Option<Policies>, named: &Named) -> Policies {
+    let has_target = named.cpu.is_some() || named.memory.is_some();
+    let mut policies = base.unwrap_or_else(|| match has_target {
         true => Policies::default(),
         false => Policies::standard(Policies::default().max),
     });
-    policies.min = args.min.unwrap_or(policies.min);
-    policies.max = args.max.unwrap_or(policies.max);
-    policies.importance = args.importance.map_or(policies.importance, Into::into);
-    policies.look_back = args.look_back.unwrap_or(policies.look_back);
-    for (metric, share) in [(Metric::Cpu, args.cpu), (Metric::Memory, args.memory)] {
+    let limits = &named.limits;
+    policies.min = limits.min.unwrap_or(policies.min);
+    policies.max = limits.max.unwrap_or(policies.max);
+    policies.importance = limits.importance.map_or(policies.importance, Into::into);
+    policies.look_back = limits.look_back.unwrap_or(policies.look_back);
+    for (metric, share) in [(Metric::Cpu, named.cpu), (Metric::Memory, named.memory)] {
         let Some(share) = share else { continue };
         let target = policies
             .policies

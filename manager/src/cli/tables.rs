@@ -2,13 +2,13 @@
 
 pub(super) mod usage;
 
-pub(super) use usage::{events, history, images};
+pub(super) use usage::{happenings, history, images};
 
 use super::page::{Page, age, moment};
 use comfy_table::Table;
 use micado_api::{
     ContainerState, ContainerView, Explanation, InstanceState, InstanceView, Resources,
-    ScalingView, ServiceView, StatusView, Timestamp,
+    ScalingView, ServiceView, StatusView, Timestamp, VerdictSpan,
 };
 use std::{collections::BTreeMap, fmt::Display};
 
@@ -290,8 +290,30 @@ pub(super) fn explanations(all: &[Explanation]) -> Page {
             });
             page = page.with(table);
         }
+        if !it.verdicts.is_empty() {
+            page = page.with(verdicts(&it.verdicts));
+        }
     }
     page
+}
+
+/// Verdicts with the time of their first and last check.
+fn verdicts(spans: &[VerdictSpan]) -> Table {
+    let mut table = Page::table(&[]);
+    for span in spans {
+        let checks = match span.times {
+            1 => "1 check".to_owned(),
+            times => format!("{times} checks"),
+        };
+        let first = format!("  {}", moment(span.first.at));
+        _ = table.add_row([
+            first,
+            format!("to {}", moment(span.last.at)),
+            checks,
+            span.last.text.clone(),
+        ]);
+    }
+    table
 }
 
 /// Scaling of a service.

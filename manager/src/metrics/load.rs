@@ -4,10 +4,10 @@
 use super::{Metrics, Sample, Summing};
 use crate::{
     clock,
-    control::{Event, Handle, ScaledService, ServiceLoad},
+    control::{Event, Handle, ServiceLoad},
 };
-use micado_api::InstanceId;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use micado_api::ServiceName;
+use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// Time between two frames.
@@ -39,43 +39,25 @@ impl LoadWatch {
 
     /// Sends one frame. Without services with a policy, and while there is no core, none is sent.
     async fn frame(&self, summing: &mut Summing, covers: Duration) {
-        let read = self.handle.read(|core| core.scaled_services()).await;
-        let Ok(services) = read else { return };
-        if services.is_empty() {
-            return;
+        let seen = summing.version();
+        let read = self.handle.read(move |core| core.scaled_since(seen)).await;
+        let Ok(Some(changes)) = read else { return };
+        if summing.follow(changes) {
+            self.metrics.pace(summing.machines());
         }
-        let loads = self.metrics.loads(summing, covers, &services);
-        let names = services.into_iter().map(|service| service.service);
-        self.handle
-            .tell(Event::Load(names.zip(loads).collect()))
-            .await;
+        if !summing.is_empty() {
+            let loads = self.metrics.loads(summing, covers);
+            self.handle.tell(Event::Load(loads)).await;
+        }
     }
 }
 
 impl Metrics {
-    /// Sums up the present use of these services.
-    fn loads(
-        &self,
-        summing: &mut Summing,
-        covers: Duration,
-        services: &[ScaledService],
-    ) -> Vec<ServiceLoad> {
+    /// Sums up the present use of the watched services.
+    fn loads(&self, summing: &mut Summing, covers: Duration) -> Vec<(ServiceName, ServiceLoad)> {
         let (inner, now) = (self.inner(), clock::now());
-        let mut busy: HashMap<InstanceId, Option<f64>> = HashMap::new();
-        summing.sum(now, covers, services, |(service, instance)| {
-            let usage = inner.meter.container(now, service)?;
-            let machine_busy = match busy.get(instance) {
-                Some(share) => *share,
-                None => {
-                    let machine = inner.meter.machine(now, instance);
-                    let share = machine.and_then(|machine| {
-                        let cores = machine.cores.0.max(1) as f64;
-                        Some(machine.cpu?.0 as f64 / cores)
-                    });
-                    busy.insert(instance.clone(), share);
-                    share
-                }
-            };
+        summing.sum(now, covers, |service, machine| {
+            let (usage, machine_busy) = inner.meter.on(now, machine, service)?;
             Some(Sample {
                 usage,
                 machine_busy,

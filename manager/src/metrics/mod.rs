@@ -9,6 +9,7 @@ mod refresh;
 mod rollup;
 mod skew;
 mod usage;
+mod verdicts;
 mod waiting;
 
 pub use load::LoadWatch;
@@ -23,14 +24,19 @@ use micado_api::{
     agent::{ContainerEvent, SampleBatch, is_id},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::sync::watch;
 use waiting::{Told, Waiting, Watermark};
 
 /// Reason for which a batch or an event is refused.
 const NO_ROOM: &str = "no room for more figures and events until the store answers";
+
+/// Interval between sweeps of machines with a copy of a service that has a policy.
+pub const PACE: Duration = Duration::from_secs(1);
+
 /// Metrics and events of all agents that are still of use.
 #[derive(Debug)]
 pub struct Metrics {
@@ -41,6 +47,9 @@ pub struct Metrics {
     recording: tokio::sync::Mutex<()>,
     /// Changes after every recording.
     turn: watch::Sender<()>,
+    verdicts: tokio::sync::Mutex<verdicts::Recorded>,
+    /// Machines that sweep at [`PACE`].
+    paced: watch::Sender<HashSet<InstanceId>>,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +86,8 @@ impl Metrics {
             inner: Mutex::default(),
             recording: tokio::sync::Mutex::default(),
             turn: watch::Sender::new(()),
+            verdicts: tokio::sync::Mutex::default(),
+            paced: watch::Sender::default(),
         }
     }
 
@@ -193,6 +204,21 @@ impl Metrics {
             .get(instance)
             .filter(|watermark| watermark.run == run)
             .map(|watermark| watermark.sequence)
+    }
+
+    /// Sets the machines that sweep at [`PACE`]; all others keep their own interval.
+    pub fn pace(&self, machines: HashSet<InstanceId>) {
+        self.paced.send_if_modified(|paced| {
+            let is_news = *paced != machines;
+            *paced = machines;
+            is_news
+        });
+    }
+
+    /// The machines that sweep at [`PACE`].
+    #[must_use]
+    pub fn paced(&self) -> watch::Receiver<HashSet<InstanceId>> {
+        self.paced.subscribe()
     }
 
     /// Changes whenever more may be durable.

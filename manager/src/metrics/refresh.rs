@@ -46,6 +46,10 @@ impl Refresh {
     pub(super) async fn turn(&self, outage: &mut Outage) {
         let recorded = self.record().await;
         outage.tell(&recorded);
+        let verdicts = self.metrics.record_verdicts(&self.handle, &*self.history);
+        if let Err(error) = verdicts.await {
+            tracing::debug!(%error, "verdicts could not be recorded; it is tried again at the next turn");
+        }
         self.metrics.forget_ended();
         let used = self.metrics.inner().meter.used();
         if !used.is_empty() {

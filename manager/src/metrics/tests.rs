@@ -7,7 +7,7 @@ use crate::{
     store::StoreError,
 };
 use micado_api::{
-    ContainerName, ErrorBody, ErrorCode, ServiceName, Tag, Timestamp,
+    ContainerName, ErrorBody, ErrorCode, ServiceName, Tag, Timestamp, VerdictSpan,
     agent::{ContainerHappening, ContainerSample, MachineSample},
 };
 use std::{
@@ -23,6 +23,7 @@ use std::{
 pub(crate) struct Kept {
     pub(crate) points: Mutex<BTreeMap<(Timestamp, InstanceId, Resolution), Point>>,
     pub(crate) events: Mutex<Vec<EventRecord>>,
+    pub(crate) verdicts: Mutex<Vec<VerdictSpan>>,
     /// Does not answer.
     pub(crate) silent: AtomicBool,
     /// Accepts no events.
@@ -109,6 +110,21 @@ impl History for Kept {
     async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<EventRecord>, StoreError> {
         self.answers()?;
         Ok(wanted.of(self.events.lock().expect("nobody panicked").clone()))
+    }
+    async fn record_verdicts(&self, spans: &[VerdictSpan]) -> Result<(), StoreError> {
+        self.answers()?;
+        self.verdicts
+            .lock()
+            .expect("nobody panicked")
+            .extend_from_slice(spans);
+        Ok(())
+    }
+    async fn recall_verdicts(
+        &self,
+        wanted: &RecallVerdicts,
+    ) -> Result<Vec<VerdictSpan>, StoreError> {
+        self.answers()?;
+        Ok(wanted.of(self.verdicts.lock().expect("nobody panicked").clone()))
     }
     async fn forget(&self, now: Timestamp) -> Result<(), StoreError> {
         self.answers()?;

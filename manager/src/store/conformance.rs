@@ -2,14 +2,16 @@
 
 mod events;
 mod history;
+mod verdicts;
 
 pub use events::*;
 pub use history::*;
+pub use verdicts::*;
 
 use super::{Change, Contents, Key, Kind, Record, Store, StoreError};
 use crate::model::{
-    Container, Copy, Decision, Desired, End, Image, Instance, Learned, Outcome, Phase, Service,
-    ServicePolicy, Setting, SpecVersion, Trade, Window,
+    Container, Copy, CopyTimes, Decision, Desired, End, Image, Instance, Learned, Outcome, Phase,
+    Service, ServicePolicy, Setting, SpecVersion, Trade, Window,
 };
 use micado_api::{
     CloudName, ContainerName, Critical, FlavourName, InstanceId, InstanceState, Location,
@@ -62,7 +64,10 @@ macro_rules! conformance {
             an_event_that_is_written_again_is_the_same,
             only_events_that_are_asked_for_are_recalled,
             many_events_at_once,
-            events_are_neither_records_nor_points);
+            events_are_neither_records_nor_points,
+            verdicts_come_back_in_order_from_either_end,
+            a_verdict_that_goes_on_replaces_itself,
+            recent_verdicts_stay);
     };
     ($home:ty: $($rule:ident),+) => {
         $(
@@ -390,6 +395,7 @@ pub fn setting(name: &str, value: &str) -> Record {
 
 pub fn decision(sequence: u64) -> Record {
     Record::Decision(Decision {
+        others: vec![ContainerName::trusted("acme_web.2")],
         sequence,
         at: Timestamp(1_700_000_000_000),
         container: Some(ContainerName::trusted("alice_web.1")),
@@ -530,6 +536,7 @@ pub fn container() -> Record {
             copy(2, "k3x9", Phase::Serving),
         ],
         next_generation: 3,
+        protected: true,
         bound_to: Some(InstanceId::trusted("k3x9")),
         outcome: Some(Outcome {
             exit_code: -1,
@@ -557,6 +564,7 @@ pub fn image() -> Record {
             cpu: None,
         },
         learned: vec![Learned {
+            times: CopyTimes::default(),
             digest: "sha256:0123".into(),
             measured_ms: u64::MAX,
             windows: vec![window],

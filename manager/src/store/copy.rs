@@ -49,9 +49,10 @@ pub async fn copy(from: Place, to: Place, state: &Path) -> Result<Copied, StoreE
     }
     // Before the records: without those the target is an empty store, so that an interrupted copy
     // can be started again.
-    let (points, events) = (
+    let (points, events, verdicts) = (
         past::points(&*past, &*history, clock::now()).await?,
         past::events(&*past, &*history).await?,
+        past::verdicts(&*past, &*history).await?,
     );
     let changes: Vec<Change> = contents
         .iter()
@@ -85,7 +86,11 @@ pub async fn copy(from: Place, to: Place, state: &Path) -> Result<Copied, StoreE
         records: KINDS
             .into_iter()
             .map(count)
-            .chain([("samples", points.copied), ("events", events)])
+            .chain([
+                ("samples", points.copied),
+                ("events", events),
+                ("verdicts", verdicts),
+            ])
             .chain(unreadable)
             .collect(),
     })

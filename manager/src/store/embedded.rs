@@ -7,6 +7,7 @@ mod schema;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 use super::{Change, Contents, IfNone, KINDS, Key, KeyFile, Record, Store, StoreError, Version};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};

@@ -10,6 +10,7 @@ mod send;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod verdicts;
 mod view;
 
 use super::{Change, Contents, IfNone, KINDS, KeyFile, Store, StoreError, Url};

@@ -162,6 +162,7 @@ impl Core {
             (copy.instance.clone(), copy.swarm_name.clone(), copy.phase);
         let spec = self.ledger.service_of(container).spec_at(copy.spec);
         let (has_volumes, restart) = (!spec.volumes.is_empty(), spec.restart);
+        let service = container.service.clone();
         let Some(observed) = &self.observed else {
             return;
         };
@@ -201,6 +202,9 @@ impl Core {
                             copy.phase = Phase::Serving;
                         }
                     });
+                    if runs {
+                        self.copy_started(&service, &swarm_name);
+                    }
                 }
             }
             TaskState::Pending | TaskState::Stopped if open => {

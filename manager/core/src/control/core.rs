@@ -19,6 +19,7 @@ use super::{
     returns::Returns,
     scaling::Scaling,
     silent::Silent,
+    tally::Tallies,
 };
 use crate::{model::Instance, store::Contents};
 use micado_api::{
@@ -60,11 +61,14 @@ pub struct Core {
     pub(super) scaling: Scaling,
     pub(super) leads: Leads,
     pub(super) returns: Returns,
+    pub(super) tallies: Tallies,
     /// True if the worker token was given to somebody since its last rotation was requested.
     pub(super) token_told: bool,
     /// Subject that the present pass visits.
     visiting: Subject,
     full_pass_at: Timestamp,
+    /// Tells this core from those before it.
+    pub(super) seed: u64,
     random: u64,
     replies: Vec<(Ticket, Result<Reply, ErrorBody>)>,
 }
@@ -100,6 +104,8 @@ impl Core {
             learning: Learning::default(),
             scaling: Scaling::default(),
             returns: Returns::default(),
+            tallies: Tallies::default(),
+            seed,
             token_told: false,
             visiting: Subject::Plan,
             full_pass_at: Timestamp(0),
@@ -135,6 +141,7 @@ impl Core {
                 self.list_clouds();
                 self.look_at_failing();
                 self.enforce_floors();
+                self.ledger.dirty.scaled = self.ledger.policies.keys().cloned().collect();
                 self.prune();
                 if self.now.since(self.full_pass_at) >= FULL_PASS {
                     self.mark_all();
@@ -177,6 +184,7 @@ impl Core {
                 connected,
             } => self.agent_is(instance, connected),
             Event::Load(loads) => self.loads(loads),
+            Event::Signal(signal) => self.signal(&signal),
             Event::LastWords(container, log) => self.last_words(&container, &log),
             Event::Answered(key, answer) => self.answered(&key, answer),
         }
@@ -238,11 +246,16 @@ impl Core {
         }
         all_instances.extend(instances);
         let containers = std::mem::take(&mut self.ledger.dirty.containers);
+        self.tally(&containers);
         for name in &containers {
             self.visit(Subject::Container(name.clone()));
             self.visit_container(name);
         }
         all_containers.extend(containers);
+        for name in std::mem::take(&mut self.ledger.dirty.scaled) {
+            self.visit(Subject::Scaled(name.clone()));
+            self.check_unseen(&name);
+        }
         if std::mem::take(&mut self.ledger.dirty.plan) {
             self.visit(Subject::Plan);
             self.plan();

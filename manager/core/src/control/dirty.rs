@@ -1,7 +1,7 @@
 //! The dirty set: subjects touched by an event, and those with a wake-up time. The cost of a
 //! reconcile pass is the size of this set.
 
-use micado_api::{ContainerName, InstanceId, Timestamp};
+use micado_api::{ContainerName, InstanceId, ServiceName, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A subject that a reconcile pass visits.
@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) enum Subject {
     Instance(InstanceId),
     Container(ContainerName),
+    /// A service with a policy.
+    Scaled(ServiceName),
     /// All containers without a placement.
     Plan,
     /// The worker token.
@@ -28,6 +30,7 @@ pub(super) enum Subject {
 pub(super) struct Dirty {
     pub(super) instances: BTreeSet<InstanceId>,
     pub(super) containers: BTreeSet<ContainerName>,
+    pub(super) scaled: BTreeSet<ServiceName>,
     pub(super) plan: bool,
     pub(super) token: bool,
     pub(super) foreign: bool,
@@ -45,6 +48,7 @@ impl Dirty {
         match subject {
             Subject::Instance(id) => drop(self.instances.insert(id)),
             Subject::Container(name) => drop(self.containers.insert(name)),
+            Subject::Scaled(name) => drop(self.scaled.insert(name)),
             Subject::Plan => self.plan = true,
             Subject::Token => self.token = true,
             Subject::Foreign => self.foreign = true,
@@ -64,6 +68,7 @@ impl Dirty {
     pub(super) fn any(&self) -> bool {
         !self.instances.is_empty()
             || !self.containers.is_empty()
+            || !self.scaled.is_empty()
             || self.plan
             || self.token
             || self.foreign

@@ -1,6 +1,6 @@
 //! Input of the core (events) and its output (actions).
 
-use super::ServiceLoad;
+use super::{ServiceLoad, Signal};
 use crate::{
     engine::{Delta, EngineError, ImageFacts, Observation},
     metrics::Used,
@@ -42,6 +42,8 @@ pub enum Event {
     },
     /// Loads of services with a policy, once a second. They cause no pass unless a count changes.
     Load(Vec<(ServiceName, ServiceLoad)>),
+    /// Answer of the source of a policy.
+    Signal(Signal),
     /// Output of a container's copy while it ended. It begins with lines that were saved before.
     LastWords(ContainerName, String),
     /// Answer to a call.

@@ -73,10 +73,13 @@ impl Core {
             return;
         };
         let is_its = |copy: &Copy| copy.swarm_name == name && copy.instance == *instance;
-        let record = self.ledger.container(&container);
-        if !record.is_some_and(|record| record.copies.iter().any(is_its)) {
+        let Some(record) = self.ledger.container(&container) else {
+            return;
+        };
+        if !record.copies.iter().any(is_its) {
             return;
         }
+        let service = record.service.clone();
         let events = self.reports.of.entry(name.clone()).or_default();
         if events.contains(&event) {
             return;
@@ -92,9 +95,12 @@ impl Core {
                 }
             });
         }
-        events.push_back(event);
+        events.push_back(event.clone());
         if events.len() > EVENTS {
             events.pop_front();
+        }
+        if let ContainerHappening::Died { oom: true, .. } = event.what {
+            self.was_killed(&service, event.at);
         }
         let observed = self.observed.as_ref();
         let tasks = observed.map_or(&[][..], |observed| observed.tasks_of(&name));

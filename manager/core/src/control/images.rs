@@ -3,7 +3,8 @@
 use super::{
     Core, Reply,
     index::{Build, Gauge},
-    owner::Owner,
+    owner::{Known, Owner},
+    warming::Warming,
 };
 use crate::{
     metrics::{Seen, Used},
@@ -27,6 +28,7 @@ pub(super) struct Learning {
     unwritten: BTreeMap<Arc<Build>, u64>,
     /// Builds of all gauges, once each.
     builds: BTreeSet<Arc<Build>>,
+    pub(super) warming: Warming,
 }
 
 impl Learning {
@@ -41,10 +43,17 @@ impl Learning {
     }
 }
 
-impl Owner for Learning {}
+impl Owner for Learning {
+    fn prune(&mut self, known: &Known<'_>) {
+        let ledger = known.ledger;
+        let is_known = |name: &str| ledger.index.by_swarm_name(name).is_some();
+        self.warming
+            .retain(is_known, |image| ledger.images.get(image).is_some());
+    }
+}
 
 /// The digest in a reference that nodes pull.
-fn digest(pull: &str) -> Option<&str> {
+pub(super) fn digest(pull: &str) -> Option<&str> {
     pull.rsplit_once('@').map(|(_, digest)| digest)
 }
 

@@ -4,11 +4,16 @@ use super::{Core, ledger::Ledger};
 use crate::model::{Decision, Instance};
 use micado_api::{
     ContainerName, ContainerState, InstanceId, InstanceState, Progress, ServiceName, Settled,
+    Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Upper bound for stored decisions.
-const DECISIONS: usize = 2000;
+/// Upper bound for stored decisions of all subjects.
+const DECISIONS: usize = 50_000;
+
+/// Upper bound for stored decisions of one service with its containers, and of one machine.
+const OF_SERVICE: usize = 200;
+const OF_MACHINE: usize = 50;
 
 /// Upper bound for stored lines of progress of one subject.
 const LINES: usize = 64;
@@ -20,6 +25,51 @@ pub(super) struct Journal {
     instances: BTreeMap<InstanceId, (InstanceState, Option<String>)>,
     lines: BTreeMap<String, VecDeque<Progress>>,
     fresh: Vec<Progress>,
+    subjects: Subjects,
+    /// Number of the last decision; 0 before the first.
+    last: u64,
+    /// Numbers of the decisions of this moment, by what makes them the same.
+    together: (
+        Timestamp,
+        BTreeMap<(Option<ServiceName>, Option<InstanceId>, String), u64>,
+    ),
+}
+
+/// Subject of a decision: a service with its containers, or a machine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Service(String),
+    Machine(InstanceId),
+    Cluster,
+}
+
+/// Numbers of the decisions of each subject, oldest first.
+#[derive(Debug, Clone, Default)]
+struct Subjects(BTreeMap<Subject, VecDeque<u64>>);
+
+impl Subjects {
+    /// Adds a decision; returns those that are too many.
+    fn add(&mut self, decision: &Decision) -> Vec<u64> {
+        let of_container = |name: &ContainerName| {
+            let service = name.as_str().rsplit_once('.').map(|(service, _)| service);
+            Subject::Service(service.unwrap_or(name.as_str()).to_owned())
+        };
+        let of_service = |name: &ServiceName| Subject::Service(name.to_string());
+        let of_machine = |id: &InstanceId| Subject::Machine(id.clone());
+        let subject = None
+            .or(decision.service.as_ref().map(of_service))
+            .or(decision.container.as_ref().map(of_container))
+            .or(decision.instance.as_ref().map(of_machine))
+            .unwrap_or(Subject::Cluster);
+        let most = match subject {
+            Subject::Service(_) | Subject::Cluster => OF_SERVICE,
+            Subject::Machine(_) => OF_MACHINE,
+        };
+        let numbers = self.0.entry(subject).or_default();
+        numbers.push_back(decision.sequence);
+        let surplus = numbers.len().saturating_sub(most);
+        numbers.drain(..surplus).collect()
+    }
 }
 
 impl Journal {
@@ -70,51 +120,86 @@ impl Journal {
 }
 
 impl Core {
-    /// Records a decision with its reason.
+    /// Records a decision with its reason. The same decision on several containers of a service at
+    /// one moment is one record.
     pub(super) fn decide(
         &mut self,
         container: Option<&ContainerName>,
         instance: Option<&InstanceId>,
         text: String,
     ) {
+        let (at, instance) = (self.now, instance.cloned());
+        let Some(container) = container else {
+            let decision = Decision::of_instance(at, instance, text);
+            return self.record_decision(decision);
+        };
+        let service = self.ledger.container(container);
+        let service = service.map(|container| container.service.clone());
+        let together = (service, instance.clone(), text.clone());
+        if self.journal.together.0 != at {
+            self.journal.together = (at, BTreeMap::new());
+        }
+        if let Some(sequence) = self.journal.together.1.get(&together)
+            && let Some(decision) = self.ledger.decisions.edit(sequence)
+        {
+            if !decision.concerns(container) {
+                decision.others.push(container.clone());
+            }
+            return;
+        }
         self.record_decision(Decision {
-            sequence: 0,
-            at: self.now,
-            container: container.cloned(),
-            instance: instance.cloned(),
-            service: None,
-            text,
+            container: Some(container.clone()),
+            ..Decision::of_instance(at, instance, text)
         });
+        let sequence = self.journal.last;
+        self.journal.together.1.insert(together, sequence);
     }
 
     /// Records a decision about a service as a whole.
     pub(super) fn decide_service(&mut self, service: &ServiceName, text: String) {
+        self.decide_growth(service, text, Vec::new());
+    }
+
+    /// Records a decision about a service, with the containers that it made.
+    pub(super) fn decide_growth(
+        &mut self,
+        service: &ServiceName,
+        text: String,
+        made: Vec<ContainerName>,
+    ) {
         self.record_decision(Decision {
-            sequence: 0,
-            at: self.now,
-            container: None,
-            instance: None,
             service: Some(service.clone()),
-            text,
+            others: made,
+            ..Decision::of_instance(self.now, None, text)
         });
     }
 
-    /// Records a decision under the next number.
+    /// Records a decision under the next number, and drops the oldest of its subject if that has
+    /// too many.
     fn record_decision(&mut self, decision: Decision) {
-        let sequence = self
-            .ledger
-            .decisions
-            .values()
-            .next_back()
-            .map_or(1, |last| last.sequence + 1);
-        self.ledger.decisions.insert(Decision {
-            sequence,
+        let decisions = &mut self.ledger.decisions;
+        let journal = &mut self.journal;
+        let mut old = Vec::new();
+        if journal.last == 0 {
+            for known in decisions.values() {
+                old.extend(journal.subjects.add(known));
+                journal.last = journal.last.max(known.sequence);
+            }
+        }
+        journal.last += 1;
+        let decision = Decision {
+            sequence: journal.last,
             ..decision
-        });
-        if self.ledger.decisions.len() > DECISIONS {
-            let oldest = self.ledger.decisions.values().next().map(|it| it.sequence);
+        };
+        old.extend(journal.subjects.add(&decision));
+        decisions.insert(decision);
+        for sequence in old {
+            decisions.remove(&sequence);
+        }
+        if decisions.len() > DECISIONS {
+            let oldest = decisions.keys().next().copied();
             if let Some(oldest) = oldest {
-                self.ledger.decisions.remove(&oldest);
+                decisions.remove(&oldest);
             }
         }
     }

@@ -4,7 +4,7 @@
 use super::{
     Core, calls::Calls, copies::Copies, foreign::Foreign, happened::Reports, images::Learning,
     ledger::Ledger, nodes::Nodes, observed::Observed, orders::Orders, returns::Returns,
-    scaling::Scaling, silent::Silent,
+    scaling::Scaling, silent::Silent, tally::Tallies,
 };
 use micado_api::Timestamp;
 
@@ -31,10 +31,12 @@ impl Core {
         let (reports, silent): (&mut Reports, &mut Silent) = (&mut self.reports, &mut self.silent);
         let (foreign, learning): (&mut Foreign, &mut Learning) =
             (&mut self.foreign, &mut self.learning);
-        let (scaling, returns): (&mut Scaling, &mut Returns) =
-            (&mut self.scaling, &mut self.returns);
+        let (scaling, tallies): (&mut Scaling, &mut Tallies) =
+            (&mut self.scaling, &mut self.tallies);
+        let returns: &mut Returns = &mut self.returns;
         [
-            calls, orders, nodes, copies, reports, silent, foreign, learning, scaling, returns,
+            calls, orders, nodes, copies, reports, silent, foreign, learning, scaling, tallies,
+            returns,
         ]
     }
 

@@ -3,7 +3,7 @@
 use super::{Core, Reply};
 use crate::{
     model::ServicePolicy,
-    scaling::{MOST_COPIES, Manual, Metric, Policies, Policy, PolicyError, Span},
+    scaling::{CopyCount, MOST_COPIES, Manual, Metric, Policies, Policy, PolicyError, Span},
 };
 use micado_api::{
     ContainerName, DecisionView, ErrorBody, ErrorCode, Explanation, ManualFloor, ScaleRequest,
@@ -39,7 +39,10 @@ impl Core {
                 ..fresh
             });
             self.decide_service(&name, text.to_owned());
+            self.tallies.changed(&name);
+            self.ledger.dirty.scaled.insert(name.clone());
         }
+        self.tally_pending();
         self.enforce_floor(&name);
         Ok(self.scaling_reply(&name))
     }
@@ -48,6 +51,8 @@ impl Core {
     pub(super) fn remove_policy(&mut self, service: &str) -> Result<Reply, ErrorBody> {
         let name = self.policied(service)?;
         self.ledger.policies.remove(&name);
+        self.scaling.forget(&name);
+        self.tallies.changed(&name);
         self.decide_service(&name, "its policy was removed".to_owned());
         let reply = self.scaling_reply(&name);
         if self.ledger.index.of_service(&name).next().is_none() {
@@ -148,8 +153,9 @@ impl Core {
     fn scale_to(&mut self, name: &ServiceName, count: u32, gone: &[ContainerName]) {
         let present = self.count_of(name);
         if count > present {
-            self.decide_service(name, format!("scaled {present} -> {count} by hand"));
-            self.add_containers(name, count - present, None);
+            let made = self.add_containers(name, count - present, None);
+            let text = format!("scaled {present} -> {count} by hand");
+            self.decide_growth(name, text, made);
         } else if !gone.is_empty() {
             let left = present.saturating_sub(u32::try_from(gone.len()).unwrap_or(u32::MAX));
             let mut text = format!("scaled {present} -> {left} by hand");
@@ -244,17 +250,14 @@ impl Core {
     /// Scaling of a service with a policy (by its name or a container's), with the changes of its
     /// count.
     pub(super) fn explain_scaling(&self, name: &str) -> Option<Explanation> {
-        let container = self.ledger.container(&ContainerName::trusted(name));
-        let service = container.map_or_else(
-            || ServiceName::trusted(name),
-            |container| container.service.clone(),
-        );
+        let service = self.service_named(name);
         let policy = self.ledger.policies.get(&service)?;
         let Policies { min, max, .. } = policy.policies;
         let view = self.scaling_view(&service);
+        let copies = CopyCount(view.count);
         let mut now = format!(
-            "{} copies, {min} to {max} by its policy, {} running",
-            view.count, view.running
+            "{copies}, {min} to {max} by its policy, {} running",
+            view.running
         );
         if let Some(manual) = view.manual {
             let left = Span(manual.until.0.saturating_sub(self.now.0) / 1000 * 1000);
@@ -282,6 +285,7 @@ impl Core {
                     text: decision.text.clone(),
                 })
                 .collect(),
+            verdicts: Vec::new(),
         })
     }
 
@@ -361,9 +365,13 @@ fn refuse_outside(policy: &ServicePolicy, count: u32) -> Result<(), ErrorBody> {
 fn outside(policy: &ServicePolicy, count: u32) -> ErrorBody {
     let (Policies { min, max, .. }, name) = (&policy.policies, &policy.service);
     let flag = if count > *max { "max" } else { "min" };
+    let copies = CopyCount(count);
     ErrorBody::new(
         ErrorCode::Conflict,
-        format!("{count} copies of `{name}` are outside the {min} to {max} of its policy"),
+        format!(
+            "{copies} of `{name}` {} outside the {min} to {max} of its policy",
+            copies.are()
+        ),
     )
     .hint(format!("`micado policy set {name} --{flag} {count}` first"))
 }
@@ -371,24 +379,43 @@ fn outside(policy: &ServicePolicy, count: u32) -> ErrorBody {
 /// Checks a policy for use on a running cluster.
 fn check(policies: &Policies) -> Result<(), ErrorBody> {
     policies.validate().map_err(|error| refused(&error))?;
-    let unfed = policies.policies.iter().find_map(|policy| match policy {
-        Policy::Queue(_) | Policy::Query(_) => Some(policy.kind()),
-        Policy::Target(target) => match target.metric {
-            Metric::Requests | Metric::Concurrency => Some("target of requests"),
-            Metric::Cpu | Metric::Memory => None,
-        },
-        _ => None,
-    });
-    match unfed {
-        None => Ok(()),
-        Some(kind) => Err(bad(
-            format!("policy `{kind}`: no source feeds it on a running cluster yet"),
-            "use a target of cpu or memory, critical, band or schedule; `micado simulate` takes all",
+    for policy in &policies.policies {
+        match policy {
+            Policy::Queue(_) => return Err(unfed("queue")),
+            Policy::Target(target)
+                if matches!(target.metric, Metric::Requests | Metric::Concurrency) =>
+            {
+                return Err(unfed("target of requests"));
+            }
+            Policy::Query(query) => check_server(query.server.as_deref())?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn unfed(kind: &str) -> ErrorBody {
+    bad(
+        format!("policy `{kind}`: no source feeds it on a running cluster yet"),
+        "use another policy; `micado simulate` takes all",
+    )
+}
+
+/// Checks the address of a Prometheus.
+fn check_server(server: Option<&str>) -> Result<(), ErrorBody> {
+    let hint = "set `server` to the address of a Prometheus, such as `http://prometheus:9090`";
+    match server {
+        None => Err(bad("policy `query` names no server".to_owned(), hint)),
+        Some(server) if server.starts_with("http://") || server.starts_with("https://") => Ok(()),
+        Some(server) => Err(bad(
+            format!("policy `query`: server `{server}` is no http address"),
+            hint,
         )),
     }
 }
 
 /// A refused policy: thing and cause, and the next step as the hint.
-pub(super) fn refused(error: &PolicyError) -> ErrorBody {
+#[must_use]
+pub fn refused(error: &PolicyError) -> ErrorBody {
     bad(format!("{}: {}", error.thing, error.cause), &error.next)
 }

@@ -62,6 +62,7 @@ impl Core {
             Some(at) if at > self.now => return self.wake(at),
             Some(_) => {}
         }
+        self.learning.warming.ordered(&copy.swarm_name, self.now);
         self.call(Call::CreateService {
             service: Box::new(service),
             container,

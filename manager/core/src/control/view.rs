@@ -182,6 +182,7 @@ impl Core {
             address: instance.and_then(|it| it.address.clone()),
             ports: published.unwrap_or_else(|| spec.ports.clone()),
             reservation: spec.reservation,
+            protected: it.protected,
             created_at: it.created_at,
             usage: None,
         })
@@ -403,6 +404,7 @@ impl Core {
                     text: it.text.clone(),
                 })
                 .collect(),
+            verdicts: Vec::new(),
         }])
     }
 
@@ -423,7 +425,7 @@ impl Core {
             .ledger
             .decisions
             .values()
-            .filter(|it| it.container.as_ref() == Some(name));
+            .filter(|it| it.concerns(name));
         let decisions = decisions
             .map(|it| DecisionView {
                 at: it.at,
@@ -434,6 +436,7 @@ impl Core {
             name: name.to_string(),
             now: format!("{state}{place}{because}{protected}"),
             decisions,
+            verdicts: Vec::new(),
         }
     }
 

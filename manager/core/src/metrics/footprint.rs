@@ -1,6 +1,6 @@
 //! The learned footprint: resources that a container of an image needs, from measured use.
 
-use crate::model::{Image, Learned, Window};
+use crate::model::{CopyTimes, Image, Learned, Window};
 use micado_api::{Critical, ImageView, MemoryBytes, NanoCpus, Resources, Timestamp};
 use std::sync::Arc;
 
@@ -72,6 +72,7 @@ impl Learned {
             digest: digest.to_owned(),
             measured_ms: 0,
             windows: Vec::new(),
+            times: CopyTimes::default(),
         }
     }
 
@@ -209,6 +210,14 @@ impl Image {
             .iter_mut()
             .filter(|it| it.digest == digest)
             .for_each(|it| it.learn(now, seen));
+    }
+
+    /// Sets the measured times of a digest.
+    pub fn took(&mut self, digest: &str, times: CopyTimes) {
+        let mut learned = self.learned.iter_mut();
+        if let Some(learned) = learned.find(|learned| learned.digest == digest) {
+            learned.times = times;
+        }
     }
 
     /// Returns the learned resources of a container: of the present digest, or of the previous one

@@ -1,8 +1,8 @@
 //! Storage of points and events: a trait that every store implements beside the records.
 
-use super::{EventRecord, Point, RecallEvents, Resolution};
+use super::{EventRecord, Point, RecallEvents, RecallVerdicts, Resolution};
 use crate::store::StoreError;
-use micado_api::{InstanceId, Timestamp};
+use micado_api::{InstanceId, Timestamp, VerdictSpan};
 
 /// A series of points: of one instance or one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,9 +79,27 @@ pub trait History: Send + Sync + std::fmt::Debug {
     /// If the store cannot be read.
     async fn recall_events(&self, wanted: &RecallEvents) -> Result<Vec<EventRecord>, StoreError>;
 
-    /// Deletes points older than the retention of their resolution, and events that are older than
-    /// [`EVENTS_KEPT`](super::EVENTS_KEPT) or not among the newest
-    /// [`EVENTS_MOST`](super::EVENTS_MOST). A store may do that by itself and up to an hour late. A
+    /// Writes verdicts, durably before it returns. A span of the same service and first check is
+    /// replaced, so repeating the call changes nothing.
+    ///
+    /// # Errors
+    /// If the store does not accept them; some may have been written.
+    async fn record_verdicts(&self, spans: &[VerdictSpan]) -> Result<(), StoreError>;
+
+    /// Returns verdicts by their first check and then by service, from the end that the query
+    /// names.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn recall_verdicts(
+        &self,
+        wanted: &RecallVerdicts,
+    ) -> Result<Vec<VerdictSpan>, StoreError>;
+
+    /// Deletes points older than the retention of their resolution, and events and verdicts that
+    /// are older than theirs ([`EVENTS_KEPT`](super::EVENTS_KEPT),
+    /// [`VERDICTS_KEPT`](super::VERDICTS_KEPT)) or not among the newest
+    /// [`EVENTS_MOST`](super::EVENTS_MOST) or [`VERDICTS_MOST`](super::VERDICTS_MOST). A store may do that by itself and up to an hour late. A
     /// MongoDB deletes points of ten minutes up to a day late, because it keeps a day of them in
     /// one bucket.
     ///

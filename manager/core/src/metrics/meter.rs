@@ -78,6 +78,23 @@ impl Meter {
             .cloned()
     }
 
+    /// Returns the use of a Swarm service's container on this machine, and the busy share of the
+    /// machine; `None` if it does not run there or the machine is blind.
+    #[must_use]
+    pub fn on(
+        &self,
+        now: Timestamp,
+        instance: &InstanceId,
+        service: &str,
+    ) -> Option<(&ContainerUsage, Option<f64>)> {
+        let machine = self.seeing(now, instance)?;
+        let busy = machine.usage.as_ref().and_then(|usage| {
+            let cores = usage.cores.0.max(1) as f64;
+            Some(usage.cpu?.0 as f64 / cores)
+        });
+        Some((machine.container(service)?, busy))
+    }
+
     /// Returns the use of containers since the last call, by Swarm service.
     pub fn used(&mut self) -> Vec<Used> {
         std::mem::take(&mut self.used).into_values().collect()

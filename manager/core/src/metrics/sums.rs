@@ -1,14 +1,14 @@
 //! Load of one service: the use of its copies, summed into a frame for the scaling.
 
 use crate::{
-    control::{ScaledService, ServiceLoad},
-    scaling::{Ceiling, Frame, Sums, is_saturated},
+    control::{ScaledChanges, ScaledService, ServiceLoad, Version},
+    scaling::{Ceiling, Frame, Span, Sums, is_saturated, warm_up},
 };
-use micado_api::{ContainerUsage, Timestamp};
-use std::{collections::HashMap, time::Duration};
-
-/// Age from which on the use of a copy is no start-up work any more.
-const WARM_UP: Duration = Duration::from_secs(30);
+use micado_api::{ContainerUsage, InstanceId, ServiceName, Timestamp};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
 
 /// CPU below this share of what a copy carries is no work.
 const QUIET_SHARE: f64 = 0.05;
@@ -16,15 +16,35 @@ const QUIET_SHARE: f64 = 0.05;
 /// Time without work after which a copy is quiet.
 const QUIET_FOR: Duration = Duration::from_secs(30);
 
+/// Time after an OOM kill in a copy for which it counts as saturated.
+const KILLED_FOR: Duration = Duration::from_secs(10);
+
+/// Age up to which the use of a new copy is recorded, to learn its warm-up.
+const LEARNED_IN: Duration = Duration::from_secs(120);
+
+/// Throttled share of the time from which on a copy wants more CPU, in percent.
+const THROTTLED: f64 = 20.0;
+
 /// Billionths of a core in a core.
 const NANO: f64 = 1e9;
 
 /// Current metrics of one copy and its machine.
-#[derive(Debug, Clone)]
-pub struct Sample {
-    pub usage: ContainerUsage,
+#[derive(Debug, Clone, Copy)]
+pub struct Sample<'a> {
+    pub usage: &'a ContainerUsage,
     /// Busy share of its machine, 0 to 1.
     pub machine_busy: Option<f64>,
+}
+
+/// A running copy, and what was seen of it.
+#[derive(Debug, Clone)]
+struct Slot {
+    name: String,
+    machine: InstanceId,
+    seen: Option<Seen>,
+    /// Age and CPU of a new copy until its warm-up is known; `None` for one that may be older than
+    /// this watch.
+    curve: Option<Vec<(Span, f64)>>,
 }
 
 /// Age and last work of a copy.
@@ -32,15 +52,23 @@ pub struct Sample {
 struct Seen {
     first_at: Timestamp,
     worked_at: Timestamp,
-    /// Number of the last frame with it.
-    frame: u64,
+    oom_kills: u64,
+    killed_at: Option<Timestamp>,
 }
 
-/// Sums frames, and remembers the age of each copy: since its first sample, by this clock.
+/// Copies of one service.
+#[derive(Debug, Clone)]
+struct Watched {
+    service: ScaledService,
+    slots: Vec<Slot>,
+}
+
+/// Sums frames, and remembers the age of each copy: since its first sample, by this clock. A frame
+/// costs one look at each copy; which copies there are is told only when it changes.
 #[derive(Debug, Clone, Default)]
 pub struct Summing {
-    seen: HashMap<String, Seen>,
-    frame: u64,
+    services: BTreeMap<ServiceName, Watched>,
+    version: Option<Version>,
 }
 
 /// Values of the copies of one service.
@@ -54,92 +82,172 @@ struct Values {
 }
 
 impl Summing {
+    /// Version of the last changes.
+    #[must_use]
+    pub const fn version(&self) -> Option<Version> {
+        self.version
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty()
+    }
+
+    /// Takes changes of the copies. Returns true if there were any.
+    pub fn follow(&mut self, changes: ScaledChanges) -> bool {
+        let ScaledChanges {
+            version,
+            names,
+            changed,
+        } = changes;
+        if self.version == Some(version) {
+            return false;
+        }
+        self.version = Some(version);
+        self.services.retain(|service, _| names.contains(service));
+        for mut service in changed {
+            let before = self.services.remove(&service.service);
+            let is_watched = before.is_some();
+            let mut known: HashMap<String, Slot> = before
+                .into_iter()
+                .flat_map(|watched| watched.slots)
+                .map(|slot| (slot.name.clone(), slot))
+                .collect();
+            let slots = std::mem::take(&mut service.copies).into_iter();
+            let slots = slots.map(|(name, machine)| match known.remove(&name) {
+                Some(slot) => Slot { machine, ..slot },
+                None => Slot {
+                    name,
+                    machine,
+                    seen: None,
+                    curve: is_watched.then(Vec::new),
+                },
+            });
+            let slots = slots.collect();
+            let name = service.service.clone();
+            self.services.insert(name, Watched { service, slots });
+        }
+        true
+    }
+
+    /// Swarm services of the running copies, service by service.
+    pub fn copies(&self) -> impl Iterator<Item = impl Iterator<Item = &String>> {
+        let services = self.services.values();
+        services.map(|watched| watched.slots.iter().map(|slot| &slot.name))
+    }
+
+    /// Machines with a copy.
+    #[must_use]
+    pub fn machines(&self) -> HashSet<InstanceId> {
+        let slots = self.services.values().flat_map(|watched| &watched.slots);
+        slots.map(|slot| slot.machine.clone()).collect()
+    }
+
     /// Sums the loads of one moment. `sample` returns the metrics of a Swarm service on its
     /// machine, if they are fresh.
-    pub fn sum(
+    pub fn sum<'a>(
         &mut self,
         now: Timestamp,
         interval: Duration,
-        services: &[ScaledService],
-        mut sample: impl FnMut(&(String, micado_api::InstanceId)) -> Option<Sample>,
-    ) -> Vec<ServiceLoad> {
-        self.frame += 1;
-        let interval_ms = u32::try_from(interval.as_millis()).unwrap_or(u32::MAX);
-        let loads = services
-            .iter()
-            .map(|service| self.load(now, interval_ms, service, &mut sample))
-            .collect();
-        let frame = self.frame;
-        self.seen.retain(|_, seen| seen.frame == frame);
-        loads
+        mut sample: impl FnMut(&str, &InstanceId) -> Option<Sample<'a>>,
+    ) -> Vec<(ServiceName, ServiceLoad)> {
+        let frame = Frame {
+            at: now,
+            interval_ms: u32::try_from(interval.as_millis()).unwrap_or(u32::MAX),
+            ..Frame::default()
+        };
+        let services = self.services.iter_mut();
+        services
+            .map(|(name, watched)| (name.clone(), watched.load(frame, &mut sample)))
+            .collect()
     }
+}
 
-    fn load(
+impl Watched {
+    fn load<'a>(
         &mut self,
-        now: Timestamp,
-        interval_ms: u32,
-        service: &ScaledService,
-        sample: &mut impl FnMut(&(String, micado_api::InstanceId)) -> Option<Sample>,
+        frame: Frame,
+        sample: &mut impl FnMut(&str, &InstanceId) -> Option<Sample<'a>>,
     ) -> ServiceLoad {
+        let Self { service, slots } = self;
+        let now = frame.at;
         let mut load = ServiceLoad {
-            frame: Frame {
-                at: now,
-                interval_ms,
-                ..Frame::default()
-            },
+            frame,
             ..ServiceLoad::default()
         };
         let mut values = Values::default();
-        for copy in &service.copies {
-            let measured = sample(copy).filter(|sample| sample.usage.cpu.is_some());
-            let Some(measured) = measured else {
-                // Its age and work stay known through a short gap.
-                if let Some(seen) = self.seen.get_mut(&copy.0) {
-                    seen.frame = self.frame;
+        for slot in slots {
+            let measured = sample(&slot.name, &slot.machine);
+            let Some(measured) = measured.filter(|sample| sample.usage.cpu.is_some()) else {
+                // Without a sample, nobody knows that it does not work.
+                if let Some(seen) = &mut slot.seen {
                     seen.worked_at = now;
                 }
-                load.blind.push(copy.0.clone());
+                load.blind.push(slot.name.clone());
                 continue;
             };
-            let seen = self.see(now, &copy.0, &measured, service);
-            if now.since(seen.first_at) < WARM_UP {
+            let seen = slot.see(now, measured.usage, service);
+            load.warm_ups
+                .extend(slot.learn(now, measured.usage, service));
+            if now.since(seen.first_at) < Duration::from_millis(service.warm_up.0) {
                 values.add_young(service, &measured);
                 load.frame.copies.young += 1;
                 continue;
             }
             load.frame.copies.warm += 1;
-            values.add_warm(service, &measured, &mut load.frame);
+            let was_killed = seen.killed_at.is_some_and(|at| now.since(at) < KILLED_FOR);
+            values.add_warm(service, &measured, was_killed, &mut load.frame);
             if now.since(seen.worked_at) >= QUIET_FOR {
                 load.frame.quiet += 1;
                 if service.only_quiet {
-                    load.quiet.push(copy.0.clone());
+                    load.quiet.push(slot.name.clone());
                 }
             }
         }
         values.finish(&mut load.frame);
         load
     }
+}
 
-    /// Notes the first sample and the last work of a copy.
-    fn see(&mut self, now: Timestamp, name: &str, sample: &Sample, of: &ScaledService) -> Seen {
-        let usage = &sample.usage;
+impl Slot {
+    /// Notes the first sample, the last work and OOM kills of a copy.
+    fn see(&mut self, now: Timestamp, usage: &ContainerUsage, of: &ScaledService) -> Seen {
         let works = cores(usage) >= QUIET_SHARE * of.cpu_share.unwrap_or(of.cpu)
             || usage.received > 0
             || usage.sent > 0;
-        let fresh = Seen {
+        let seen = self.seen.get_or_insert(Seen {
             first_at: now,
             worked_at: now,
-            frame: self.frame,
-        };
-        let seen = match self.seen.get_mut(name) {
-            Some(seen) => seen,
-            None => self.seen.entry(name.to_owned()).or_insert(fresh),
-        };
-        seen.frame = self.frame;
+            oom_kills: usage.oom_kills,
+            killed_at: None,
+        });
         if works {
             seen.worked_at = now;
         }
+        if usage.oom_kills > seen.oom_kills {
+            seen.killed_at = Some(now);
+        }
+        seen.oom_kills = usage.oom_kills;
         *seen
+    }
+
+    /// Records the use of a new copy. Returns its warm-up once that is known.
+    fn learn(
+        &mut self,
+        now: Timestamp,
+        usage: &ContainerUsage,
+        of: &ScaledService,
+    ) -> Option<Span> {
+        let curve = self.curve.as_mut()?;
+        let age = now.since(self.seen?.first_at);
+        let span = Span(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        curve.push((span, cores(usage)));
+        let noise = QUIET_SHARE * of.cpu_share.unwrap_or(of.cpu);
+        let learned = warm_up(curve, noise);
+        if learned.is_some() || age > LEARNED_IN {
+            self.curve = None;
+        }
+        learned
     }
 }
 
@@ -148,15 +256,21 @@ fn cores(usage: &ContainerUsage) -> f64 {
 }
 
 impl Values {
-    fn add_young(&mut self, service: &ScaledService, sample: &Sample) {
+    fn add_young(&mut self, service: &ScaledService, sample: &Sample<'_>) {
         let cut = |used: f64, share: Option<f64>| share.map_or(used, |share| used.min(share));
-        self.young_cpu += cut(cores(&sample.usage), service.cpu_share);
+        self.young_cpu += cut(cores(sample.usage), service.cpu_share);
         self.young_memory += cut(sample.usage.memory.0 as f64, service.memory_share);
         self.note_machine(sample);
     }
 
-    fn add_warm(&mut self, service: &ScaledService, sample: &Sample, frame: &mut Frame) {
-        let usage = &sample.usage;
+    fn add_warm(
+        &mut self,
+        service: &ScaledService,
+        sample: &Sample<'_>,
+        was_oom_killed: bool,
+        frame: &mut Frame,
+    ) {
+        let usage = sample.usage;
         let (cpu, memory) = (cores(usage), usage.memory.0 as f64);
         self.cpu.push(cpu);
         self.memory.push(memory);
@@ -165,9 +279,12 @@ impl Values {
             cpu,
             reservation: service.cpu,
             machine_busy: sample.machine_busy.unwrap_or(0.0),
-            cpu_pressure: usage.cpu_pressure.map(|share| f64::from(share.0) / 100.0),
+            is_throttled: usage
+                .throttled
+                .is_some_and(|share| f64::from(share) >= THROTTLED),
+            cpu_pressure: usage.cpu_pressure.map(f64::from),
             memory_share: memory / service.memory.max(1.0),
-            ..Ceiling::default()
+            was_oom_killed,
         };
         frame.saturated += u32::from(is_saturated(&ceiling));
         let critical = &service.critical;
@@ -179,7 +296,7 @@ impl Values {
         frame.critical += u32::from(is_critical);
     }
 
-    fn note_machine(&mut self, sample: &Sample) {
+    fn note_machine(&mut self, sample: &Sample<'_>) {
         if let Some(busy) = sample.machine_busy {
             self.busy.0 += busy;
             self.busy.1 += 1;
@@ -211,111 +328,4 @@ fn sums(warm: &mut [f64], young: f64) -> Sums {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use micado_api::{
-        Critical, Hundredths, InstanceId, MemoryBytes, NanoCpus, ServiceName, Timestamp,
-    };
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn service(copies: u32) -> ScaledService {
-        let place = |number| (format!("c{number}"), InstanceId::trusted("i1"));
-        ScaledService {
-            service: ServiceName::trusted("acme_web"),
-            cpu_share: Some(0.7),
-            memory_share: None,
-            cpu: 1.0,
-            memory: 100.0,
-            critical: Critical::default(),
-            only_quiet: true,
-            copies: (0..copies).map(place).collect(),
-        }
-    }
-
-    fn sample(millis: u64) -> Sample {
-        Sample {
-            usage: ContainerUsage {
-                memory: MemoryBytes(50),
-                memory_peak: MemoryBytes(50),
-                cpu: Some(NanoCpus::millis(millis)),
-                cpu_peak: NanoCpus::millis(millis),
-                ..ContainerUsage::default()
-            },
-            machine_busy: Some(0.5),
-        }
-    }
-
-    /// Loads after the copies were seen for 30 s with this use.
-    fn settled(service: &ScaledService, each: impl Fn(&str) -> Option<Sample>) -> ServiceLoad {
-        let mut summing = Summing::default();
-        let services = std::slice::from_ref(service);
-        let mut last = Vec::new();
-        for second in 0..=30 {
-            let now = Timestamp(1_000 * second);
-            last = summing.sum(now, SECOND, services, |(name, _)| {
-                match (second, each(name)) {
-                    (0, None) => None,
-                    (_, sample) => sample,
-                }
-            });
-        }
-        last.remove(0)
-    }
-
-    #[test]
-    fn warm_copies_are_summed_and_blind_ones_named() {
-        let load = settled(&service(4), |name| match name {
-            "c0" => None,
-            "c1" => Some(sample(900)),
-            _ => Some(sample(300)),
-        });
-        assert_eq!((load.frame.copies.warm, load.frame.copies.young), (3, 0));
-        assert_eq!(load.blind, ["c0"]);
-        let cpu = load.frame.cpu;
-        assert!((cpu.warm - 1.5).abs() < 1e-9 && (cpu.busiest - 0.9).abs() < 1e-9);
-        assert_eq!((cpu.median, cpu.p90), (Some(0.3), Some(0.9)));
-        assert_eq!(load.frame.machines_busy, Some(0.5));
-        assert_eq!(load.frame.quiet, 0);
-    }
-
-    #[test]
-    fn a_young_copy_counts_up_to_its_share() {
-        let mut summing = Summing::default();
-        let services = [service(1)];
-        let loads = summing.sum(Timestamp(0), SECOND, &services, |_| Some(sample(2_000)));
-        assert_eq!(loads[0].frame.copies.young, 1);
-        assert!((loads[0].frame.cpu.young - 0.7).abs() < 1e-9);
-        assert!(loads[0].frame.cpu.warm.abs() < 1e-9);
-    }
-
-    #[test]
-    fn copies_without_work_are_quiet_after_a_time() {
-        let load = settled(&service(2), |name| {
-            Some(sample(if name == "c0" { 10 } else { 500 }))
-        });
-        assert_eq!((load.frame.quiet, load.quiet), (1, vec!["c0".to_owned()]));
-    }
-
-    #[test]
-    fn pressure_and_full_memory_are_saturation() {
-        let load = settled(&service(3), |name| {
-            let mut sample = sample(500);
-            match name {
-                "c0" => sample.usage.cpu_pressure = Some(Hundredths(2_500)),
-                "c1" => sample.usage.memory = MemoryBytes(98),
-                _ => {}
-            }
-            Some(sample)
-        });
-        assert_eq!(load.frame.saturated, 2);
-    }
-
-    #[test]
-    fn removed_copies_are_forgotten() {
-        let mut summing = Summing::default();
-        summing.sum(Timestamp(0), SECOND, &[service(5)], |_| Some(sample(1)));
-        summing.sum(Timestamp(1), SECOND, &[service(1)], |_| Some(sample(1)));
-        assert_eq!(summing.seen.len(), 1);
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! An image that services run or ran: settings by people, and the learned footprint of each of its
 //! digests.
 
+use crate::scaling;
 use micado_api::{Critical, MemoryBytes, NanoCpus, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,17 @@ pub struct Learned {
     pub measured_ms: u64,
     /// Peaks, oldest first. Hours without a measurement have none.
     pub windows: Vec<Window>,
+    #[serde(default)]
+    pub times: CopyTimes,
+}
+
+/// Measured times of copies.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyTimes {
+    /// From the order of a copy until it ran.
+    pub starts: scaling::Learned,
+    /// Ages at which the use of copies had settled.
+    pub warm_ups: scaling::Learned,
 }
 
 /// Peaks of an hour.

@@ -10,7 +10,7 @@ mod service;
 
 pub use container::{Container, Copy, Desired, End, Outcome, Phase};
 pub use drain::{BegunBy, Drain};
-pub use image::{Image, Learned, Window};
+pub use image::{CopyTimes, Image, Learned, Window};
 pub use instance::{Instance, Trade};
 pub use policy::ServicePolicy;
 pub use service::{Service, SpecVersion, service_name};
@@ -28,11 +28,36 @@ pub struct Decision {
     pub container: Option<ContainerName>,
     /// Instance that it concerns, if any.
     pub instance: Option<InstanceId>,
+    /// Further containers that it concerns: of one growth, or placed together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<ContainerName>,
     /// Service that it concerns as a whole, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
     /// Decision and reason, one line for people.
     pub text: String,
+}
+
+impl Decision {
+    /// A decision about an instance, or about none.
+    #[must_use]
+    pub fn of_instance(at: Timestamp, instance: Option<InstanceId>, text: String) -> Self {
+        Self {
+            sequence: 0,
+            at,
+            container: None,
+            instance,
+            others: Vec::new(),
+            service: None,
+            text,
+        }
+    }
+
+    /// Returns true if it concerns this container.
+    #[must_use]
+    pub fn concerns(&self, name: &ContainerName) -> bool {
+        self.container.as_ref() == Some(name) || self.others.contains(name)
+    }
 }
 
 /// A value that the manager keeps for itself.

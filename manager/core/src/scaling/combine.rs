@@ -181,7 +181,7 @@ pub(super) fn floors(
     }
 }
 
-/// Applies the limits: steps, minimum and maximum, quota, quiet copies, cool-downs, drains, pins.
+/// Applies the limits: steps, minimum and maximum, quiet copies, cool-downs, drains, pins.
 pub(super) fn limits(
     draft: &mut Draft,
     policies: &Policies,
@@ -202,12 +202,6 @@ pub(super) fn limits(
     if draft.count > policies.max {
         draft.limit(policies.max, Stop::Maximum { max: policies.max });
     }
-    if let Some(may) = limits
-        .quota
-        .filter(|may| draft.grows() && draft.count > *may)
-    {
-        draft.limit(may.max(draft.from), Stop::Quota { may });
-    }
     if policies.stops_only_quiet() && draft.shrinks() && draft.from <= policies.max {
         let quiet = frame.quiet + frame.copies.starting + frame.copies.failing;
         let least = draft.from.saturating_sub(quiet);
@@ -223,6 +217,16 @@ pub(super) fn limits(
     }
     if limits.is_pinned {
         draft.hold(Stop::Pinned);
+    }
+}
+
+/// Limits a growth to what machines, present or to rent, can hold.
+pub(super) fn quota(draft: &mut Draft, room: impl FnOnce(u32) -> u32) {
+    if draft.grows() {
+        let may = room(draft.count);
+        if may < draft.count {
+            draft.limit(may.max(draft.from), Stop::Quota { may });
+        }
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Frame {
     pub copies: Copies,
     /// Number of warm copies that cannot have more: see [`super::is_saturated`].
     pub saturated: u32,
+    /// Number of copies that were OOM-killed since the frame before.
+    pub oom_killed: u32,
     /// Number of warm copies above the critical memory or CPU of their image.
     pub critical: u32,
     /// Number of warm copies with CPU below 5 % of their share and no traffic for 30 s.
@@ -92,8 +94,6 @@ pub struct Limits {
     pub memory: f64,
     /// Learned lead time of one more copy, a machine included if one must be rented.
     pub lead: Span,
-    /// Upper bound from the place quota (`--max-instances`, `--max-price`).
-    pub quota: Option<u32>,
     /// Count that the forecast wants at least.
     pub forecast: Option<u32>,
     /// Floor that a person set.
@@ -111,7 +111,6 @@ impl Default for Limits {
             cpu_most: 1.0,
             memory: 256.0 * 1024.0 * 1024.0,
             lead: Span::seconds(90),
-            quota: None,
             forecast: None,
             manual: None,
             is_pinned: false,

@@ -35,15 +35,22 @@ impl Learned {
         (after - before).abs() > NEWS * before
     }
 
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
     /// Returns the 90th percentile, the highest of fewer than five, or the default.
     #[must_use]
     pub fn value(&self, default: Span) -> Span {
-        let mut sorted = self.times.clone();
-        sorted.sort_unstable();
-        match sorted.len() {
+        let count = self.times.len().min(KEPT);
+        let mut sorted = [Span(0); KEPT];
+        sorted[..count].copy_from_slice(&self.times[..count]);
+        sorted[..count].sort_unstable();
+        match count {
             0 => default,
-            count if count < ENOUGH => sorted[count - 1],
-            count => sorted[(count * 9).div_ceil(10) - 1],
+            1..ENOUGH => sorted[count - 1],
+            _ => sorted[(count * 9).div_ceil(10) - 1],
         }
     }
 }
@@ -60,10 +67,10 @@ pub const fn lead(boot: Option<Span>, start: Span, warm_up: Span) -> Span {
 }
 
 /// Returns the warm-up of one copy from its use: the age at which three samples in a row lie within
-/// 25 % of the mean of its second minute. `samples` holds age and use, oldest first. `None` if the
-/// second minute is not there yet.
+/// 25 % of the mean of its second minute, or within `noise` of it. `samples` holds age and use,
+/// oldest first. `None` if the second minute is not there yet.
 #[must_use]
-pub fn warm_up(samples: &[(Span, f64)]) -> Option<Span> {
+pub fn warm_up(samples: &[(Span, f64)], noise: f64) -> Option<Span> {
     let second = || {
         samples
             .iter()
@@ -74,7 +81,7 @@ pub fn warm_up(samples: &[(Span, f64)]) -> Option<Span> {
         return None;
     }
     let mean = second().sum::<f64>() / second().count() as f64;
-    let is_settled = |used: f64| (used - mean).abs() <= SETTLED * mean;
+    let is_settled = |used: f64| (used - mean).abs() <= (SETTLED * mean).max(noise);
     let first = samples
         .windows(3)
         .find(|three| three.iter().all(|(_, used)| is_settled(*used)))

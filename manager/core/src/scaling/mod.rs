@@ -47,12 +47,12 @@ pub use span::{Span, SpanError};
 pub use target::{Metric, Of, Target};
 pub use victim::{Candidate, Host, Wish, victims};
 pub(crate) use why::Clock;
-pub use why::{Cause, HeldSpan, Stop, Unknown, Verdict};
+pub use why::{Cause, CopyCount, HeldSpan, Stop, Unknown, Verdict};
 
 use combine::Draft;
 use jiff::tz::TimeZone;
 use micado_api::Timestamp;
-use rule::{Rule, Sight, State, can_saturate};
+use rule::{Rule, Sight, State, can_saturate, wants_memory};
 use saturation::Saturation;
 use schedule::Calendar;
 use shrink::LookBack;
@@ -76,6 +76,8 @@ pub struct ServiceScaling {
     steps: Steps,
     /// First frame since the start or the last gap.
     since: Option<Timestamp>,
+    /// A frame with metrics came since the start.
+    has_seen: bool,
     /// Last growth for want of any metrics.
     unseen_growth_at: Option<Timestamp>,
     last: Option<Verdict>,
@@ -111,6 +113,7 @@ impl ServiceScaling {
             look_back: LookBack::new(policies.look_back.0),
             steps: Steps::default(),
             since: None,
+            has_seen: false,
             unseen_growth_at: None,
             last: None,
             policies,
@@ -126,6 +129,12 @@ impl ServiceScaling {
     #[must_use]
     pub const fn look_back(&self) -> Span {
         Span(self.look_back.ms())
+    }
+
+    /// Next time at which a schedule may change its bounds.
+    #[must_use]
+    pub fn next_edge(&self, now: Timestamp, lead: Span) -> Option<Timestamp> {
+        self.calendar.next_edge(now, lead)
     }
 
     /// Load that one copy carries at the target of the first CPU or memory target. The use of a
@@ -155,9 +164,21 @@ impl ServiceScaling {
         }
     }
 
-    /// Decides the count of copies. A frame that was checked already gives the same verdict and
-    /// changes nothing.
+    /// Decides the count of copies, as [`Self::check_within`] with room for all.
     pub fn check(&mut self, frame: &Frame, limits: &Limits, now: Timestamp) -> Verdict {
+        self.check_within(frame, limits, now, |count| count)
+    }
+
+    /// Decides the count of copies. A frame that was checked already gives the same verdict and
+    /// changes nothing. `room` returns the part of a higher count that machines, present or to rent
+    /// within the place quota, can hold. It is asked only if nothing else stops the growth.
+    pub fn check_within(
+        &mut self,
+        frame: &Frame,
+        limits: &Limits,
+        now: Timestamp,
+        room: impl FnOnce(u32) -> u32,
+    ) -> Verdict {
         if let Some(last) = self.last
             && last.at == frame.at
         {
@@ -174,6 +195,7 @@ impl ServiceScaling {
         };
         combine::floors(&mut draft, limits, schedule, now);
         combine::limits(&mut draft, &self.policies, &self.steps, frame, limits, now);
+        combine::quota(&mut draft, room);
         if draft.count != draft.from {
             self.changed(&draft, frame, limits, now);
         }
@@ -190,10 +212,11 @@ impl ServiceScaling {
         let is_gap = self
             .last
             .is_some_and(|last| frame.at < last.at || frame.at.0 - last.at.0 > GAP);
-        if self.since.is_none() {
+        if !self.has_seen {
+            // There is nothing that a gap could interrupt.
             self.since = Some(frame.at);
-        }
-        if is_dark || is_gap {
+            self.has_seen = !is_dark;
+        } else if is_dark || is_gap {
             // The mean of a whole minute must lie behind the gap.
             self.since = Some(Timestamp(frame.at.0 + MINUTE));
             for rule in &mut self.rules {
@@ -230,6 +253,7 @@ impl ServiceScaling {
             draft.count = policies.min.min(draft.from);
         }
         self.saturate(draft, frame, now);
+        self.replace_killed(draft, frame);
         self.grow_unseen(draft, frame, limits, now);
     }
 
@@ -256,6 +280,22 @@ impl ServiceScaling {
             saturated: frame.saturated,
             warm: frame.copies.warm,
         };
+    }
+
+    /// Adds one copy for each that was OOM-killed: the memory that it wanted is more than it may
+    /// have. Not again until these copies are warm.
+    fn replace_killed(&mut self, draft: &mut Draft, frame: &Frame) {
+        let by = self.policies.policies.iter().position(wants_memory);
+        let Some(by) = by.filter(|_| frame.oom_killed > 0 && self.saturation.is_open(frame)) else {
+            return;
+        };
+        let count = draft.from + frame.oom_killed;
+        if count > draft.count {
+            (draft.count, draft.asked, draft.by, draft.stop) = (count, count, Some(by), None);
+            draft.cause = Cause::OomKilled {
+                copies: frame.oom_killed,
+            };
+        }
     }
 
     /// Adds one copy per lead time while all copies are blind on busy machines.
@@ -297,7 +337,7 @@ impl ServiceScaling {
                     && frame.saturated > 0
                     && frame.saturated * 2 >= frame.copies.warm;
             }
-            Cause::Saturated { .. } => {
+            Cause::Saturated { .. } | Cause::OomKilled { .. } => {
                 is_hurt = true;
                 self.saturation.grew(now, limits.lead);
             }

@@ -26,6 +26,9 @@ pub enum As {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Query {
+    /// Address of the Prometheus, such as `http://prometheus:9090`. A running cluster needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
     pub query: String,
     #[serde(rename = "as")]
     pub meaning: As,

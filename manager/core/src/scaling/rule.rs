@@ -122,6 +122,16 @@ impl Rule {
     }
 }
 
+/// True if the policy looks at memory.
+pub(super) fn wants_memory(policy: &Policy) -> bool {
+    match policy {
+        Policy::Target(target) => target.metric == Metric::Memory,
+        Policy::Critical(critical) => critical.resource == Resource::Memory,
+        Policy::Band(band) => band.metric == Metric::Memory,
+        _ => false,
+    }
+}
+
 /// True if the policy compares CPU or memory with a target: saturation hides demand from it.
 pub(super) fn can_saturate(policy: &Policy) -> bool {
     match policy {

@@ -49,14 +49,19 @@ impl Saturation {
             true => self.for_ms + u64::from(frame.interval_ms),
             false => 0,
         };
-        if let Some(until) = self.open_until {
-            let is_settled = copies.starting == 0 && copies.young == 0;
-            if !is_settled && frame.at < until {
-                return None;
-            }
-            self.open_until = None;
+        if !self.is_open(frame) {
+            return None;
         }
+        self.open_until = None;
         (self.for_ms >= FOR).then(|| (f64::from(copies.running()) * factor).ceil() as u32)
+    }
+
+    /// True if the last growth has taken effect, or had the time for it.
+    #[must_use]
+    pub fn is_open(&self, frame: &Frame) -> bool {
+        let is_settled = frame.copies.starting == 0 && frame.copies.young == 0;
+        self.open_until
+            .is_none_or(|until| is_settled || frame.at >= until)
     }
 
     /// Notes a growth that saturation caused: none follows until its copies are warm, or twice the

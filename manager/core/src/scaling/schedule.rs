@@ -230,6 +230,15 @@ impl Calendar {
         self.windows.is_empty()
     }
 
+    /// Next time at which the bounds may change: windows open and close at whole minutes, and
+    /// floors rise one lead time before.
+    #[must_use]
+    pub fn next_edge(&self, now: Timestamp, lead: Span) -> Option<Timestamp> {
+        let after = |ms: u64| (ms / MINUTE + 1) * MINUTE;
+        let edge = after(now.0).min(after(now.0 + lead.0) - lead.0);
+        (!self.is_empty()).then_some(Timestamp(edge))
+    }
+
     /// Returns the bounds at `now`. A ceiling below the floor of another window is raised to it.
     /// Windows open and close at whole minutes, so the bounds of a minute are evaluated once.
     pub fn bounds(&mut self, now: Timestamp, lead: Span) -> Together {

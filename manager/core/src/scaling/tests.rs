@@ -82,7 +82,14 @@ impl Rig {
 
     /// Checks a frame, and carries the verdict out.
     fn check(&mut self, frame: &Frame) -> Verdict {
-        let verdict = self.scaling.check(frame, &self.limits, frame.at);
+        self.check_within(frame, u32::MAX)
+    }
+
+    /// As [`Self::check`], while machines can hold this many copies.
+    fn check_within(&mut self, frame: &Frame, may: u32) -> Verdict {
+        let room = |count: u32| count.min(may);
+        let scaling = &mut self.scaling;
+        let verdict = scaling.check_within(frame, &self.limits, frame.at, room);
         self.copies.resize(verdict.count as usize, self.now);
         self.now += EVERY;
         verdict
@@ -91,6 +98,11 @@ impl Rig {
     fn feed(&mut self, load: f64) -> Verdict {
         let frame = self.frame(load);
         self.check(&frame)
+    }
+
+    fn feed_within(&mut self, load: f64, may: u32) -> Verdict {
+        let frame = self.frame(load);
+        self.check_within(&frame, may)
     }
 
     /// Feeds a constant load for a time; returns all changes.
@@ -162,17 +174,15 @@ fn growth_is_told_in_numbers_and_in_a_sentence() {
 fn a_pin_and_a_quota_are_named() {
     let mut rig = Rig::standard(4);
     rig.soak(2.0, 300);
-    rig.limits.quota = Some(5);
     let mut other = rig.clone();
-    let verdict = rig.feed(3.8);
+    let verdict = rig.feed_within(3.8, 5);
     assert_eq!(
         (verdict.count, verdict.asked, verdict.stop),
         (5, 6, Some(Stop::Quota { may: 5 }))
     );
     other.limits.is_pinned = true;
-    let verdict = other.feed(3.8);
+    let verdict = other.feed_within(3.8, 0);
     assert_eq!((verdict.count, verdict.stop), (4, Some(Stop::Pinned)));
-    other.limits.quota = None;
     let verdict = other.feed(3.8);
     assert_eq!(
         (verdict.count, verdict.asked, verdict.stop),

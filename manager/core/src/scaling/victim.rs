@@ -1,6 +1,9 @@
 //! The copies that go when a service shrinks.
 
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::{BTreeMap, BinaryHeap},
+};
 
 /// A copy of the service.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -47,49 +50,113 @@ pub struct Wish {
 /// busy. `hosts` is indexed by [`Candidate::machine`].
 #[must_use]
 pub fn victims(copies: &[Candidate], hosts: &[Host], wish: Wish) -> Vec<usize> {
-    let mut hosts = hosts.to_vec();
-    let mut left: Vec<usize> = (0..copies.len()).collect();
-    let mut gone = Vec::with_capacity(wish.count as usize);
-    let floor = machines_after(copies, &left, wish);
-    for _ in 0..wish.count {
-        let best = left
-            .iter()
-            .copied()
-            .filter(|at| may_go(&copies[*at], wish.only_quiet))
-            .filter(|at| !leaves_too_few(copies, &left, *at, floor))
-            .min_by(|one, other| compare(&copies[*one], &copies[*other], &hosts));
-        let Some(best) = best else {
-            break;
-        };
-        if let Some(host) = host_of(&copies[best]) {
-            hosts[host].containers = hosts[host].containers.saturating_sub(1);
+    let mut groups: BTreeMap<Option<u32>, Group> = BTreeMap::new();
+    for (at, copy) in copies.iter().enumerate() {
+        let group = groups.entry(copy.machine).or_insert_with(|| Group {
+            host: host_of(copy).map(|at| hosts[at]).unwrap_or_default(),
+            machine: copy.machine,
+            copies: 0,
+            may_go: Vec::new(),
+        });
+        group.copies += 1;
+        if may_go(copy, wish.only_quiet) {
+            group.may_go.push((at, *copy));
         }
-        left.retain(|at| *at != best);
-        gone.push(best);
+    }
+    let mut machines = groups.keys().flatten().count();
+    let stay = copies.len().saturating_sub(wish.count as usize);
+    let floor = stay.min(wish.machines as usize).min(machines);
+    let mut heap: BinaryHeap<Group> = groups.into_values().filter_map(Group::sorted).collect();
+    let mut gone = Vec::with_capacity(wish.count as usize);
+    while gone.len() < wish.count as usize
+        && let Some(mut group) = heap.pop()
+    {
+        let is_last = group.machine.is_some() && group.copies == 1;
+        if is_last && machines <= floor {
+            continue;
+        }
+        let Some((at, _)) = group.may_go.pop() else {
+            continue;
+        };
+        gone.push(at);
+        machines -= usize::from(is_last);
+        group.copies -= 1;
+        if group.machine.is_some() {
+            group.host.containers = group.host.containers.saturating_sub(1);
+        }
+        if !group.may_go.is_empty() {
+            heap.push(group);
+        }
     }
     gone
 }
 
-/// Lower bound for the machines of the service afterwards: as many as wished for, if so many copies
-/// stay and it has them now.
-fn machines_after(copies: &[Candidate], left: &[usize], wish: Wish) -> usize {
-    let stay = copies.len().saturating_sub(wish.count as usize);
-    stay.min(wish.machines as usize)
-        .min(machines(copies, left, None))
+/// Copies of the service on one machine, or those that wait for one.
+#[derive(Debug, Clone)]
+struct Group {
+    machine: Option<u32>,
+    host: Host,
+    /// All copies of the service on it that stay so far.
+    copies: u32,
+    /// Copies that may go, the first to go last.
+    may_go: Vec<(usize, Candidate)>,
 }
 
-fn machines(copies: &[Candidate], left: &[usize], without: Option<usize>) -> usize {
-    let on: BTreeSet<u32> = left
-        .iter()
-        .filter(|at| Some(**at) != without)
-        .filter_map(|at| copies[*at].machine)
-        .collect();
-    on.len()
+impl Group {
+    /// Sorts its copies; `None` if none of them may go.
+    fn sorted(mut self) -> Option<Self> {
+        self.may_go
+            .sort_unstable_by(|one, other| on_one_machine(other, one));
+        (!self.may_go.is_empty()).then_some(self)
+    }
+
+    /// Order between machines: with a useless copy, draining, falling empty soonest (fewest
+    /// containers, then dearest, then youngest).
+    fn compare(&self, other: &Self) -> Ordering {
+        let key = |group: &Self| {
+            let first = group.may_go.last();
+            let is_useless = first.is_some_and(|(_, copy)| copy.is_useless);
+            (!is_useless, !group.host.is_draining, group.host.containers)
+        };
+        let age = |group: &Self| (Reverse(group.host.ordered_at), group.machine);
+        key(self)
+            .cmp(&key(other))
+            .then_with(|| other.host.price.total_cmp(&self.host.price))
+            .then_with(|| age(self).cmp(&age(other)))
+    }
 }
 
-fn leaves_too_few(copies: &[Candidate], left: &[usize], at: usize, floor: usize) -> bool {
-    copies[at].machine.is_some() && machines(copies, left, Some(at)) < floor
+/// Order of going on one machine: useless, fewest requests in flight, least CPU, youngest.
+fn on_one_machine((at, one): &(usize, Candidate), (than, other): &(usize, Candidate)) -> Ordering {
+    one.is_useless
+        .cmp(&other.is_useless)
+        .reverse()
+        .then_with(|| one.in_flight.total_cmp(&other.in_flight))
+        .then_with(|| one.cpu.total_cmp(&other.cpu))
+        .then_with(|| other.started_at.cmp(&one.started_at))
+        .then_with(|| at.cmp(than))
 }
+
+/// The heap returns the greatest group: the first to go.
+impl Ord for Group {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.compare(self)
+    }
+}
+
+impl PartialOrd for Group {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Group {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Group {}
 
 const fn may_go(copy: &Candidate, only_quiet: bool) -> bool {
     !copy.is_protected && (!only_quiet || copy.is_quiet || copy.is_useless)
@@ -97,24 +164,6 @@ const fn may_go(copy: &Candidate, only_quiet: bool) -> bool {
 
 fn host_of(copy: &Candidate) -> Option<usize> {
     copy.machine.map(|machine| machine as usize)
-}
-
-/// Order of going: useless, on a draining machine, on the machine that falls empty soonest (fewest
-/// containers, then dearest, then youngest), fewest requests in flight, least CPU, youngest.
-fn compare(one: &Candidate, other: &Candidate, hosts: &[Host]) -> std::cmp::Ordering {
-    let host = |copy: &Candidate| host_of(copy).map(|at| hosts[at]).unwrap_or_default();
-    let key = |copy: &Candidate| {
-        let on = host(copy);
-        (!copy.is_useless, !on.is_draining, on.containers)
-    };
-    key(one)
-        .cmp(&key(other))
-        .then_with(|| host(other).price.total_cmp(&host(one).price))
-        .then_with(|| Reverse(host(one).ordered_at).cmp(&Reverse(host(other).ordered_at)))
-        .then_with(|| one.machine.cmp(&other.machine))
-        .then_with(|| one.in_flight.total_cmp(&other.in_flight))
-        .then_with(|| one.cpu.total_cmp(&other.cpu))
-        .then_with(|| Reverse(one.started_at).cmp(&Reverse(other.started_at)))
 }
 
 #[cfg(test)]

@@ -37,6 +37,10 @@ pub enum Cause {
         saturated: u32,
         warm: u32,
     },
+    /// Copies were OOM-killed since the last frame.
+    OomKilled {
+        copies: u32,
+    },
     /// A request arrived while there was no copy.
     Woken {
         load: f64,
@@ -151,6 +155,9 @@ impl Verdict {
     }
 }
 
+/// Longest time of a span, in milliseconds.
+const LONGEST_SPAN: u64 = 1_800_000;
+
 /// A verdict that repeats, as one record.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct HeldSpan {
@@ -169,9 +176,11 @@ impl HeldSpan {
         }
     }
 
-    /// Adds a verdict if it repeats; returns false if it begins another span.
+    /// Adds a verdict if it repeats; returns false if it begins another span. One does at the
+    /// latest after half an hour, so that a crash loses no more.
     pub fn extend(&mut self, verdict: Verdict) -> bool {
-        let repeats = self.last.repeats(&verdict);
+        let lasts = verdict.at.0.saturating_sub(self.first.at.0);
+        let repeats = self.last.repeats(&verdict) && lasts < LONGEST_SPAN;
         if repeats {
             self.last = verdict;
             self.times = self.times.saturating_add(1);
@@ -192,6 +201,29 @@ impl fmt::Display for Amount {
             Metric::Concurrency => write!(f, "{:.1} requests in flight", self.1),
         }
     }
+}
+
+/// A number of copies: "1 copy", "2 copies".
+#[derive(Debug, Clone, Copy)]
+pub struct CopyCount(pub u32);
+
+impl CopyCount {
+    /// The verb for so many.
+    #[must_use]
+    pub const fn are(self) -> &'static str {
+        number(self.0, "is", "are")
+    }
+}
+
+impl fmt::Display for CopyCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, number(self.0, "copy", "copies"))
+    }
+}
+
+/// The word for one, or for several.
+const fn number(count: u32, one: &'static str, several: &'static str) -> &'static str {
+    if count == 1 { one } else { several }
 }
 
 /// A moment in UTC, to the second.
@@ -236,15 +268,21 @@ impl Verdict {
                 ..
             } => write!(
                 f,
-                "{} over {} is {:.2} of what {} copies may carry ({} each)",
+                "{} over {} is {:.2} of what {} may carry ({} each)",
                 Amount(metric, load),
                 Span(window_ms.into()),
                 load / (share * f64::from(self.from.max(1))),
-                self.from,
+                CopyCount(self.from),
                 Amount(metric, share),
             ),
             Cause::Saturated { saturated, warm } => {
-                write!(f, "{saturated} of {warm} warm copies use all they can have")
+                let unit = number(warm, "copy", "copies");
+                let use_all = number(saturated, "uses all it can", "use all they can");
+                write!(f, "{saturated} of {warm} warm {unit} {use_all} have")
+            }
+            Cause::OomKilled { copies } => {
+                let was = number(copies, "was", "were");
+                write!(f, "{} {was} OOM-killed", CopyCount(copies))
             }
             Cause::Peak {
                 metric,
@@ -258,7 +296,8 @@ impl Verdict {
             ),
             Cause::Busiest { busiest, count } => write!(
                 f,
-                "the busiest copy uses {busiest:.2}, too much for {count} copies"
+                "the busiest copy uses {busiest:.2}, too much for {}",
+                CopyCount(count)
             ),
             Cause::Critical {
                 copies,
@@ -266,7 +305,9 @@ impl Verdict {
                 of,
             } => write!(
                 f,
-                "{copies} copies are above the critical usage in {samples} of {of} samples"
+                "{} {} above the critical usage in {samples} of {of} samples",
+                CopyCount(copies),
+                number(copies, "is", "are"),
             ),
             Cause::BelowCritical { highest_share } => write!(
                 f,
@@ -323,9 +364,17 @@ impl fmt::Display for Stop {
             Self::Unknown { policy, reason } => {
                 write!(f, "held: policy {} is unknown ({reason})", policy + 1)
             }
-            Self::Blind { blind, of } => write!(f, "held: {blind} of {of} copies are blind"),
+            Self::Blind { blind, of } => {
+                let (unit, are) = (number(*of, "copy", "copies"), number(*blind, "is", "are"));
+                write!(f, "held: {blind} of {of} {unit} {are} blind")
+            }
             Self::Moving { starting, failing } => {
-                write!(f, "held: {starting} copies are starting, {failing} failing")
+                let are = number(*starting, "is", "are");
+                write!(
+                    f,
+                    "held: {} {are} starting, {failing} failing",
+                    CopyCount(*starting)
+                )
             }
             Self::Saturated => f.write_str("held: copies are saturated"),
             Self::LookBack { until } => {
@@ -334,7 +383,7 @@ impl fmt::Display for Stop {
             Self::ScheduleCeiling { max } => write!(f, "the schedule allows {max}"),
             Self::Futile { growths, .. } => write!(
                 f,
-                "held: adding copies does not help ({growths} growths without effect)"
+                "held: adding copies does not help ({growths} growths without effect)",
             ),
             Self::Step { percent, .. } => write!(f, "limited to a step of {percent} %"),
             Self::Minimum { min } => write!(f, "the minimum is {min}"),
@@ -342,7 +391,10 @@ impl fmt::Display for Stop {
             Self::Quota { may } => write!(f, "may have {may}"),
             Self::CoolDown { until } => write!(f, "held: cools down until {}", Clock(*until)),
             Self::Draining => f.write_str("held: a drain moves copies of it"),
-            Self::NotQuiet { quiet } => write!(f, "held: only {quiet} copies are quiet"),
+            Self::NotQuiet { quiet } => {
+                let are = number(*quiet, "is", "are");
+                write!(f, "held: only {} {are} quiet", CopyCount(*quiet))
+            }
             Self::Pinned => f.write_str("pinned"),
         }
     }

@@ -180,6 +180,7 @@ mod tests {
 
     fn decision(sequence: u64) -> Decision {
         Decision {
+            others: Vec::new(),
             sequence,
             at: Timestamp(1),
             container: None,

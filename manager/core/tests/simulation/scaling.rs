@@ -7,17 +7,16 @@ use crate::{
     world::World,
 };
 use micado_api::{
-    ContainerName, ContainerUsage, InstanceId, MemoryBytes, NanoCpus, ScaleRequest, ServiceName,
-    Timestamp,
+    ContainerName, ContainerUsage, MemoryBytes, NanoCpus, ScaleRequest, ServiceName, Timestamp,
 };
 use micado_core::{
-    control::{Event, Request, ScaledService, ServiceLoad},
+    control::{Event, Request, ServiceLoad},
     metrics::{Sample, Summing},
     model::ServicePolicy,
     scaling::{Band, Critical, Policies, Policy, Resource, Span, Target},
     store::Key,
 };
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 /// Client of the services that have policies.
 pub const CLIENT: &str = "sca";
@@ -122,13 +121,18 @@ impl World {
         let Some(core) = &self.manager.core else {
             return;
         };
-        let services = core.scaled_services();
-        if services.is_empty() {
+        if self.loads.epoch != self.manager.epoch {
+            self.loads.epoch = self.manager.epoch;
+            self.loads.summing = Summing::default();
+        }
+        let Some(changes) = core.scaled_since(self.loads.summing.version()) else {
+            return;
+        };
+        self.loads.summing.follow(changes);
+        if self.loads.summing.is_empty() {
             return;
         }
-        let frame = self.sum(&services, Duration::from_millis(every.min(3_000)));
-        let names = services.iter().map(|service| service.service.clone());
-        let loads: Vec<(ServiceName, ServiceLoad)> = names.zip(frame).collect();
+        let loads = self.sum(Duration::from_millis(every.min(3_000)));
         self.tally.frames += 1;
         let before = counts::of_all(self);
         let epoch = self.manager.epoch;
@@ -144,11 +148,7 @@ impl World {
     }
 
     /// Sums up the demand, shared evenly by the copies that run; some have no sample.
-    fn sum(&mut self, services: &[ScaledService], interval: Duration) -> Vec<ServiceLoad> {
-        if self.loads.epoch != self.manager.epoch {
-            self.loads.epoch = self.manager.epoch;
-            self.loads.summing = Summing::default();
-        }
+    fn sum(&mut self, interval: Duration) -> Vec<(ServiceName, ServiceLoad)> {
         let mut summing = std::mem::take(&mut self.loads.summing);
         let blind = match (self.calm, self.clock.dice.below(20)) {
             (false, 0) => 1_000,
@@ -157,28 +157,20 @@ impl World {
         };
         let demand = self.loads.demand;
         let (swarm, dice) = (&self.swarm, &mut self.clock.dice);
-        let running = |copies: &[(String, InstanceId)]| {
-            let up = copies.iter().filter(|(name, _)| swarm.runs(name));
-            up.count().max(1) as u64
-        };
-        let shares: Vec<u64> = services
-            .iter()
-            .map(|service| demand / running(&service.copies))
-            .collect();
-        let share_of = |name: &str| {
-            let of = services.iter().zip(&shares);
-            let mut of = of.filter(|(service, _)| service.copies.iter().any(|it| it.0 == name));
-            of.next().map_or(0, |(_, share)| *share)
-        };
-        let loads = summing.sum(
-            Timestamp(self.clock.now),
-            interval,
-            services,
-            |(name, _)| {
-                let is_seen = swarm.runs(name) && !dice.per_mille(blind);
-                is_seen.then(|| sample(share_of(name).min(2_000)))
-            },
-        );
+        let mut usages: HashMap<String, ContainerUsage> = HashMap::new();
+        for copies in summing.copies() {
+            let up: Vec<&String> = copies.filter(|name| swarm.runs(name)).collect();
+            let share = demand / up.len().max(1) as u64;
+            let seen = up.into_iter().filter(|_| !dice.per_mille(blind));
+            usages.extend(seen.map(|name| (name.clone(), usage(share.min(2_000)))));
+        }
+        let loads = summing.sum(Timestamp(self.clock.now), interval, |name, _| {
+            let usage = usages.get(name)?;
+            Some(Sample {
+                usage,
+                machine_busy: None,
+            })
+        });
         self.loads.summing = summing;
         loads
     }
@@ -206,15 +198,12 @@ impl World {
     }
 }
 
-fn sample(millis: u64) -> Sample {
-    Sample {
-        usage: ContainerUsage {
-            memory: MemoryBytes::mib(40),
-            memory_peak: MemoryBytes::mib(40),
-            cpu: Some(NanoCpus::millis(millis)),
-            cpu_peak: NanoCpus::millis(millis),
-            ..ContainerUsage::default()
-        },
-        machine_busy: None,
+fn usage(millis: u64) -> ContainerUsage {
+    ContainerUsage {
+        memory: MemoryBytes::mib(40),
+        memory_peak: MemoryBytes::mib(40),
+        cpu: Some(NanoCpus::millis(millis)),
+        cpu_peak: NanoCpus::millis(millis),
+        ..ContainerUsage::default()
     }
 }

@@ -56,6 +56,7 @@ impl Trace {
                 "agent of {instance} {}",
                 if *connected { "connected" } else { "gone" }
             ),
+            Event::Signal(signal) => format!("signal: {signal:?}"),
             Event::Load(loads) => format!("load: {loads:?}"),
             Event::LastWords(container, log) => format!("last words of {container}: {log}"),
             Event::Answered(key, answer) => {

@@ -11,7 +11,7 @@ use super::{
     budget::Budget,
     silence::Socket,
 };
-use crate::{control::Event, pki::Csr};
+use crate::{control::Event, metrics::PACE, pki::Csr};
 use axum::{
     Json,
     extract::{
@@ -150,6 +150,8 @@ async fn serve(
         acknowledged: 0,
     };
     let (mut turns, mut alive) = (state.metrics.turns(), Instant::now());
+    let (mut paced, mut is_paced) = (state.metrics.paced(), false);
+    paced.mark_changed();
     let (mut frames, mut kib) = (Budget::new(FRAMES.0, FRAMES.1), Budget::new(KIB.0, KIB.1));
     loop {
         let ready = frames.ready().max(kib.ready());
@@ -163,6 +165,11 @@ async fn serve(
                 None => return "it has connected anew",
             },
             Ok(()) = turns.changed() => stream.acknowledgement(),
+            Ok(()) = paced.changed() => {
+                let is_listed = paced.borrow_and_update().contains(instance);
+                let is_news = std::mem::replace(&mut is_paced, is_listed) != is_listed;
+                is_news.then(|| pace(is_listed))
+            }
             message = timeout_at(alive.max(ready) + DEAD, next) => match message {
                 Err(_) => return "nothing came from it any more",
                 Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => return "the connection has ended",
@@ -190,6 +197,14 @@ async fn serve(
         if socket.send(Message::text(text)).await.is_err() {
             return "the connection broke";
         }
+    }
+}
+
+/// Asks an agent for the interval of machines with a policy, or for its own.
+fn pace(is_paced: bool) -> ToAgent {
+    let interval_ms = u64::try_from(PACE.as_millis()).ok();
+    ToAgent::Pace {
+        interval_ms: interval_ms.filter(|_| is_paced),
     }
 }
 

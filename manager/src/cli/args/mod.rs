@@ -11,10 +11,10 @@ mod verbs;
 
 pub use cloud::{CheckArgs, CloudVerb, SetupFile};
 pub use daemon::{ManagerArgs, UnknownNodes};
-pub use scaling::{PolicyArgs, PolicyVerb, ScaleArgs, Share, Weight};
+pub use scaling::{LimitFlags, PolicyArgs, PolicyVerb, ScaleArgs, Share, Weight};
 pub use simulate::{Against, BillingUnit, SimulateArgs};
 pub use usage::{EventsArgs, Fineness, HistoryArgs, ImageVerb, SetImageArgs, Sort, TopArgs};
-pub use values::{CopyPlace, HostPort, Port, Since, Tick, Volume};
+pub use values::{CopyPlace, CpuFlag, HostPort, MemoryFlag, Moment, Port, Since, Tick, Volume};
 pub use verbs::*;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

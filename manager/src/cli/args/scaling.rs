@@ -40,6 +40,16 @@ pub struct PolicyArgs {
     /// Memory that a container uses at the target, as a share of its limit.
     #[arg(long, value_name = "SHARE")]
     pub memory: Option<Share>,
+    #[command(flatten)]
+    pub limits: LimitFlags,
+    /// A TOML file with the whole policy; other flags change it.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// The limits of a policy: flags of `policy set`, `policy check` and `launch`.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+pub struct LimitFlags {
     /// Lower bound for the number of containers [default: 1].
     #[arg(long, value_name = "COUNT")]
     pub min: Option<u32>,
@@ -52,9 +62,6 @@ pub struct PolicyArgs {
     /// Time whose busiest minute the containers must still carry after a removal [default: 3m].
     #[arg(long, value_name = "TIME")]
     pub look_back: Option<Span>,
-    /// A TOML file with the whole policy; other flags change it.
-    #[arg(long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
 }
 
 /// Weight of missed demand.

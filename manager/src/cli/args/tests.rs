@@ -152,15 +152,30 @@ fn hosts_are_read_with_and_without_a_port() {
 }
 
 #[test]
+fn a_time_of_day_is_the_last_one() {
+    // 1970-01-12 13:46:40 UTC.
+    let now = micado_api::Timestamp(1_000_000_000);
+    let seconds = |text: &str| {
+        text.parse::<Moment>()
+            .map(|moment| moment.at(now).0 / 1_000)
+    };
+    assert_eq!(seconds("13:46"), Ok(999_960));
+    assert_eq!(seconds("13:46:41"), Ok(1_000_001 - 86_400));
+    assert_eq!(seconds("-5m"), Ok(999_700));
+    assert_eq!(seconds("1970-01-01T00:01:00Z"), Ok(60));
+    assert!(seconds("25:00").is_err() && seconds("yesterday").is_err());
+}
+
+#[test]
 fn quantities_are_refused_by_name() {
     let memory = |value: &str| refusal(&format!("micado launch -i web -n acme --memory {value}"));
     assert_eq!(
         memory("0"),
-        "error: invalid value '0' for '--memory <MEMORY>': memory `0` is zero"
+        "error: invalid value '0' for '--memory <MEMORY|SHARE>': memory `0` is zero"
     );
     assert_eq!(
         memory("-1"),
-        "error: invalid value '-1' for '--memory <MEMORY>': memory `-1` is negative"
+        "error: invalid value '-1' for '--memory <MEMORY|SHARE>': memory `-1` is negative"
     );
     assert!(memory("10X").ends_with("memory `10X` is not an amount such as `256M` or `1G`"));
     assert!(refusal("micado launch -i web -n acme --cpu -1").ends_with("cpu `-1` is negative"));

@@ -63,6 +63,9 @@ pub struct EventsArgs {
     /// Only the last so many, 10,000 at most.
     #[arg(long, default_value_t = 50, value_name = "EVENTS")]
     pub tail: u32,
+    /// Go on as more happens.
+    #[arg(long)]
+    pub follow: bool,
 }
 
 /// How long a line of `history` stands for.

@@ -1,6 +1,7 @@
 //! Values of flags with a syntax of their own: ports, hosts, volumes, times, intervals.
 
-use micado_api::{PortMapping, Protocol, Timestamp, VolumeMount};
+use super::Share;
+use micado_api::{MemoryBytes, NanoCpus, PortMapping, Protocol, Timestamp, VolumeMount};
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 /// `HOST[:CONTAINER][/tcp|/udp]`.
@@ -142,6 +143,90 @@ impl FromStr for Since {
             .ok()
             .and_then(|ago| Duration::try_from(ago).ok());
         ago.map(Self::Ago).ok_or_else(|| "expected how long ago (`10m`, `2h`), a moment (`2026-11-03T10:00:00Z`) or Unix seconds".to_owned())
+    }
+}
+
+/// `--cpu` of `launch`: cores to promise, or a share to aim at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum CpuFlag {
+    Promise(NanoCpus),
+    Target(Share),
+}
+
+/// `--memory` of `launch`: memory to promise, or a share to aim at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MemoryFlag {
+    Promise(MemoryBytes),
+    Target(Share),
+}
+
+impl FromStr for CpuFlag {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.ends_with('%') {
+            true => text.parse().map(Self::Target),
+            false => text.parse().map(Self::Promise).map_err(said),
+        }
+    }
+}
+
+impl FromStr for MemoryFlag {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.ends_with('%') {
+            true => text.parse().map(Self::Target),
+            false => text.parse().map(Self::Promise).map_err(said),
+        }
+    }
+}
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// A past moment: relative to now, a time of day, or a date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// `10:42` or `10:42:06`, in UTC: the last one.
+    OfDay {
+        /// Seconds since midnight.
+        seconds: u64,
+    },
+    /// `-5m` or a date.
+    Since(Since),
+}
+
+impl Moment {
+    /// Converts to a time.
+    #[must_use]
+    pub fn at(self, now: Timestamp) -> Timestamp {
+        const DAY: u64 = 86_400;
+        let now_s = now.0 / 1_000;
+        let seconds = match self {
+            Self::OfDay { seconds } if seconds <= now_s % DAY => now_s / DAY * DAY + seconds,
+            Self::OfDay { seconds } => (now_s / DAY).saturating_sub(1) * DAY + seconds,
+            Self::Since(since) => u64::try_from(since.seconds(now)).unwrap_or(0),
+        };
+        Timestamp(seconds.saturating_mul(1_000))
+    }
+}
+
+impl FromStr for Moment {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let of_day = text
+            .parse::<jiff::civil::Time>()
+            .ok()
+            .filter(|_| text.contains(':'));
+        if let Some(time) = of_day {
+            let number = |part: i8| u64::try_from(part).unwrap_or(0);
+            let (hour, minute) = (number(time.hour()), number(time.minute()));
+            let seconds = hour * 3_600 + minute * 60 + number(time.second());
+            return Ok(Self::OfDay { seconds });
+        }
+        let since = text.strip_prefix('-').unwrap_or(text).parse();
+        let expected = "expected a time of day in UTC (`10:42`), how long ago (`-5m`) or a moment (`2026-11-03T10:42:00Z`)";
+        since.map(Self::Since).map_err(|_| expected.to_owned())
     }
 }
 

@@ -1,11 +1,9 @@
 //! The flags of the verbs.
 
-use super::{CopyPlace, Port, STATE, Since, Volume};
+use super::{CopyPlace, CpuFlag, LimitFlags, MemoryFlag, Moment, Port, STATE, Since, Volume};
 use crate::store::Place;
 use clap::{Args, ValueEnum};
-use micado_api::{
-    AntiAffinity, CloudName, FlavourName, Location, MemoryBytes, NanoCpus, RestartPolicy, Tag,
-};
+use micado_api::{AntiAffinity, CloudName, FlavourName, Location, RestartPolicy, Tag};
 use std::{num::NonZeroU32, path::PathBuf};
 
 /// The flags of `start`.
@@ -84,12 +82,15 @@ pub struct LaunchArgs {
     #[arg(short, long, num_args = 1.., value_name = "ARGUMENT")]
     pub arguments: Vec<String>,
     /// Memory it is promised, and may use at most [default: what was learned of the image, else
-    /// 256M].
-    #[arg(long, allow_hyphen_values = true)]
-    pub memory: Option<MemoryBytes>,
-    /// CPU cores it is promised [default: what was learned of the image, else 0.25].
-    #[arg(long, allow_hyphen_values = true, value_name = "CORES")]
-    pub cpu: Option<NanoCpus>,
+    /// 256M]. As a share (`80%`), the use that its policy aims at. Both may be given.
+    #[arg(long, allow_hyphen_values = true, value_name = "MEMORY|SHARE")]
+    pub memory: Vec<MemoryFlag>,
+    /// CPU cores it is promised [default: what was learned of the image, else 0.25]. As a share
+    /// (`70%`), the use that its policy aims at. Both may be given.
+    #[arg(long, allow_hyphen_values = true, value_name = "CORES|SHARE")]
+    pub cpu: Vec<CpuFlag>,
+    #[command(flatten)]
+    pub limits: LimitFlags,
     /// Mount a named volume of the service; repeat for more. The container stays on the machine
     /// that holds it. `shared:` mounts the one of that name that all services may mount.
     #[arg(long = "volume", value_name = "[shared:]NAME:PATH")]
@@ -243,10 +244,16 @@ pub struct InfoArgs {
 
 /// What `explain` takes.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: micado explain acme_nginx.1")]
+#[command(
+    after_help = "Example: micado explain acme_nginx.1\n         micado explain acme_nginx --at 10:42"
+)]
 pub struct ExplainArgs {
     /// A service's or a container's name, or an instance's tag.
     pub name: String,
+    /// Explain how the service was scaled at a moment of the last 30 days: `10:42` (UTC), `-5m`, or
+    /// `2026-11-03T10:42:00Z`.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub at: Option<Moment>,
 }
 
 /// The flags of `protect`.

@@ -1,11 +1,12 @@
 //! Rendered tables, from views with every field set.
 
-use super::*;
+use super::{super::events::Happening, *};
 use micado_api::{
     CloudName, ClusterId, ContainerName, ContainerUsage, Critical, DecisionView, EventView,
     FlavourName, ForeignNodeView, History, HistoryPoint, Hundredths, ImageView, InstanceId,
     InstanceState, Location, MachineUsage, MemoryBytes, NanoCpus, Origin, PortMapping,
-    PricePerHour, Protocol, ServiceName, ServiceSpec, Tag, VolumeMount, agent::ContainerHappening,
+    PricePerHour, Protocol, ServiceName, ServiceSpec, Tag, VerdictView, VolumeMount,
+    agent::ContainerHappening,
 };
 
 pub(in crate::cli) const NOW: Timestamp = Timestamp(1_793_700_000_000);
@@ -50,6 +51,7 @@ pub(in crate::cli) fn container(name: &str, state: ContainerState) -> ContainerV
         reason: None,
         exit_code: None,
         instance: Some(Tag::trusted("application01")),
+        protected: false,
         location: Location::default(),
         address: Some("172.20.0.3".to_owned()),
         ports: vec![
@@ -81,6 +83,7 @@ pub(in crate::cli) fn measured(mib: u64, millis: u64) -> ContainerUsage {
         oom_kills: 0,
         memory_pressure: None,
         cpu_pressure: None,
+        throttled: None,
         received: 1500,
         sent: 300,
         read: 0,
@@ -305,11 +308,13 @@ fn why_things_are_as_they_are() {
         name: "acme_web.1".to_owned(),
         now: "running on application02".to_owned(),
         decisions,
+        verdicts: vec![],
     };
     let other = Explanation {
         name: "acme_web.2".to_owned(),
         now: "waiting: it is being planned".to_owned(),
         decisions: vec![],
+        verdicts: vec![],
     };
     insta::assert_snapshot!("explanations", explanations(&[one, other]).text(false));
 }
@@ -391,6 +396,33 @@ fn images_with_what_was_learned() {
     );
 }
 
+/// A verdict that was repeated for nine seconds.
+fn span() -> VerdictSpan {
+    let view = |seconds| VerdictView {
+        at: earlier(seconds),
+        since: earlier(50),
+        text: "kept 4: the load fits; wants 3, held: copies are saturated".to_owned(),
+        detail: serde_json::Value::Null,
+    };
+    VerdictSpan {
+        service: ServiceName::trusted("acme_web"),
+        first: view(50),
+        last: view(41),
+        times: 10,
+    }
+}
+
+#[test]
+fn verdicts_at_a_moment() {
+    let one = Explanation {
+        name: "acme_web".to_owned(),
+        now: "kept 4: the load fits".to_owned(),
+        decisions: vec![],
+        verdicts: vec![VerdictSpan { times: 1, ..span() }, span()],
+    };
+    insta::assert_snapshot!("explained_at", explanations(&[one]).text(false));
+}
+
 #[test]
 fn what_happened() {
     let event = |seconds, what| EventView {
@@ -409,12 +441,13 @@ fn what_happened() {
         died(137, true),
         died(-1, false),
     ];
-    let all: Vec<_> = all
+    let mut all: Vec<_> = all
         .into_iter()
         .zip(0..)
-        .map(|(what, number)| event(60 - number, what))
+        .map(|(what, number)| Happening::Event(event(60 - number, what)))
         .collect();
-    insta::assert_snapshot!("events", shown(events(&all)));
+    all.push(Happening::Verdict(span()));
+    insta::assert_snapshot!("events", shown(happenings(&all)));
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! Measured usage of machines and containers, as cells and tables.
 
 use super::{
-    super::page::{Page, moment},
+    super::{
+        events::Happening,
+        page::{Page, moment},
+    },
     text,
 };
 use comfy_table::Table;
 use micado_api::{
-    ContainerUsage, ContainerView, Critical, EventView, History, ImageView, InstanceState,
-    InstanceView, MemoryBytes, NanoCpus, Resources, agent::ContainerHappening,
+    ContainerUsage, ContainerView, Critical, History, ImageView, InstanceState, InstanceView,
+    MemoryBytes, NanoCpus, Resources, agent::ContainerHappening,
 };
 use std::time::Duration;
 
@@ -180,15 +183,22 @@ pub(in crate::cli) fn history(view: &History) -> Table {
 }
 
 /// Events, one a line.
-pub(in crate::cli) fn events(views: &[EventView]) -> Table {
-    let mut table = Page::table(&["TIME", "CONTAINER", "INSTANCE", "EVENT"]);
-    for it in views {
-        table.add_row([
-            moment(it.at),
-            it.container.to_string(),
-            it.instance.to_string(),
-            what(it.what),
-        ]);
+pub(in crate::cli) fn happenings(all: &[Happening]) -> Table {
+    let mut table = Page::table(&["TIME", "NAME", "INSTANCE", "EVENT"]);
+    for one in all {
+        let at = moment(one.at());
+        table.add_row(match one {
+            Happening::Event(event) => [
+                at,
+                event.container.to_string(),
+                event.instance.to_string(),
+                what(event.what),
+            ],
+            Happening::Verdict(span) => {
+                let name = span.service.to_string();
+                [at, name, "-".to_owned(), span.first.text.clone()]
+            }
+        });
     }
     table
 }

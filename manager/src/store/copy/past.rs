@@ -2,7 +2,9 @@
 
 use crate::store::StoreError;
 use micado_api::Timestamp;
-use micado_core::metrics::{History, Order, Recall, RecallEvents, Resolution, Series};
+use micado_core::metrics::{
+    History, Order, Recall, RecallEvents, RecallVerdicts, Resolution, Series,
+};
 use std::time::Duration;
 
 /// Number of an instance's points in a piece, at the default measuring interval.
@@ -121,6 +123,31 @@ pub(super) async fn events(from: &dyn History, to: &dyn History) -> Result<usize
         // There may be more events of the last time.
         piece.truncate(next.map_or(piece.len(), |next| piece.partition_point(|it| it.at < next)));
         to.record_events(&piece).await?;
+        copied += piece.len();
+        match next {
+            None => return Ok(copied),
+            Some(_) if piece.is_empty() => wanted.most *= 2,
+            Some(next) => wanted.from = next,
+        }
+    }
+}
+
+/// Copies all verdicts and returns their number.
+///
+/// # Errors
+/// If one of the stores fails.
+pub(super) async fn verdicts(from: &dyn History, to: &dyn History) -> Result<usize, StoreError> {
+    let (mut wanted, mut copied) = (RecallVerdicts::any(Order::OldestFirst, EVENTS), 0);
+    loop {
+        let mut piece = from.recall_verdicts(&wanted).await?;
+        let next = piece
+            .last()
+            .map(|span| span.first.at)
+            .filter(|_| piece.len() == wanted.most);
+        // There may be more of the last time.
+        let whole = |next| piece.partition_point(|span| span.first.at < next);
+        piece.truncate(next.map_or(piece.len(), whole));
+        to.record_verdicts(&piece).await?;
         copied += piece.len();
         match next {
             None => return Ok(copied),

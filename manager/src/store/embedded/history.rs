@@ -1,11 +1,12 @@
 //! Points in a table of their own, by resolution, instance and time: points of one machine are
 //! adjacent, as the roll-up reads them.
 
-use super::{EmbeddedStore, blocking, events};
+use super::{EmbeddedStore, blocking, events, verdicts};
 use crate::store::{StoreError, points};
-use micado_api::{InstanceId, Timestamp};
+use micado_api::{InstanceId, Timestamp, VerdictSpan};
 use micado_core::metrics::{
-    EVENTS_MOST, EventRecord, History, Point, Recall, RecallEvents, Resolution, Series,
+    EVENTS_MOST, EventRecord, History, Point, Recall, RecallEvents, RecallVerdicts, Resolution,
+    Series, VERDICTS_MOST,
 };
 use redb::{Database, Durability, ReadableDatabase, TableDefinition, WriteTransaction};
 
@@ -60,6 +61,28 @@ impl History for EmbeddedStore {
         .await
     }
 
+    async fn record_verdicts(&self, spans: &[VerdictSpan]) -> Result<(), StoreError> {
+        if spans.is_empty() {
+            return Ok(());
+        }
+        let spans = spans.to_vec();
+        self.write(move |store| store.record_all_verdicts(&spans))
+            .await
+    }
+
+    async fn recall_verdicts(
+        &self,
+        wanted: &RecallVerdicts,
+    ) -> Result<Vec<VerdictSpan>, StoreError> {
+        let (store, wanted) = (self.clone(), wanted.clone());
+        blocking(move || {
+            store
+                .database
+                .with(|database| verdicts::recall(database, &wanted))
+        })
+        .await
+    }
+
     /// Deletes in pieces, so that others can write in between.
     async fn forget(&self, now: Timestamp) -> Result<(), StoreError> {
         for resolution in Resolution::ALL {
@@ -76,6 +99,10 @@ impl History for EmbeddedStore {
         // The last commit makes those before it durable.
         while self
             .write(move |store| store.forget_some_events(now, EVENTS_MOST))
+            .await?
+        {}
+        while self
+            .write(move |store| store.forget_some_verdicts(now, VERDICTS_MOST))
             .await?
         {}
         Ok(())

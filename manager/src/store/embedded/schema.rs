@@ -1,6 +1,6 @@
 //! The embedded store's schema: its version, and proof of the key that its records are sealed with.
 
-use super::{Table, events, explain, history};
+use super::{Table, events, explain, history, verdicts};
 use crate::store::{KINDS, KeyFile, StoreError};
 use redb::{Database, ReadableDatabase, TableDefinition, TableHandle};
 use std::path::Path;
@@ -57,6 +57,7 @@ pub(super) fn create(path: &Path, database: &Database, keys: &KeyFile) -> Result
         }
         history::create(&transaction)?;
         events::create(&transaction)?;
+        verdicts::create(&transaction)?;
         transaction
             .open_table(KEY)?
             .insert(PROOF_ROW, proof.as_slice())?;

@@ -59,7 +59,12 @@ impl Inner {
 
     /// Deletes events that are not among the newest `most`.
     pub(super) async fn forget_events(&self, most: u64) -> Result<(), StoreError> {
-        let events = self.database.collection::<Document>(COLLECTION);
+        self.forget_older(COLLECTION, most).await
+    }
+
+    /// Deletes documents of a collection, by their time `at`, that are not among the newest `most`.
+    pub(super) async fn forget_older(&self, collection: &str, most: u64) -> Result<(), StoreError> {
+        let events = self.database.collection::<Document>(collection);
         let first_to_stay = async {
             // An estimate is free.
             if events.estimated_document_count().await? <= most {
@@ -83,7 +88,7 @@ impl Inner {
         }
         let older = doc! { "q": { "at": { "$lt": *at } }, "limit": 0 };
         self.send(
-            doc! { "delete": COLLECTION, "deletes": [older], "writeConcern": { "w": "majority" } },
+            doc! { "delete": collection, "deletes": [older], "writeConcern": { "w": "majority" } },
         )
         .await
     }

@@ -12,9 +12,10 @@ use ::mongodb::{
     options::IndexOptions,
 };
 use futures_util::TryStreamExt;
-use micado_api::{InstanceId, Timestamp};
+use micado_api::{InstanceId, Timestamp, VerdictSpan};
 use micado_core::metrics::{
-    EVENTS_MOST, EventRecord, History, Point, Recall, RecallEvents, Resolution, Series,
+    EVENTS_MOST, EventRecord, History, Point, Recall, RecallEvents, RecallVerdicts, Resolution,
+    Series, VERDICTS_MOST,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -74,9 +75,22 @@ impl History for MongoStore {
         self.inner.within(self.inner.recall_events(wanted)).await
     }
 
+    /// As for points, does not delay commits.
+    async fn record_verdicts(&self, spans: &[VerdictSpan]) -> Result<(), StoreError> {
+        self.inner.record_verdicts(spans).await
+    }
+
+    async fn recall_verdicts(
+        &self,
+        wanted: &RecallVerdicts,
+    ) -> Result<Vec<VerdictSpan>, StoreError> {
+        self.inner.within(self.inner.recall_verdicts(wanted)).await
+    }
+
     /// Does nothing: the server deletes expired documents by itself.
     async fn forget(&self, _now: Timestamp) -> Result<(), StoreError> {
-        self.inner.forget_events(EVENTS_MOST).await
+        self.inner.forget_events(EVENTS_MOST).await?;
+        self.inner.forget_verdicts(VERDICTS_MOST).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Schema of a database: its version, and proof of the key that its records are sealed with.
 
-use super::{Inner, StoreError, document, events, history};
+use super::{Inner, StoreError, document, events, history, verdicts};
 use crate::store::KINDS;
 use ::mongodb::{
     bson::{Document, doc, spec::BinarySubtype},
@@ -35,10 +35,12 @@ pub(super) async fn check(inner: &Inner) -> Result<bool, StoreError> {
         .await
         .map_err(failed)?;
     let Some(schema) = schema else {
-        for kind in KINDS
-            .into_iter()
-            .chain([history::COLLECTION, events::COLLECTION])
-        {
+        let series = [
+            history::COLLECTION,
+            events::COLLECTION,
+            verdicts::COLLECTION,
+        ];
+        for kind in KINDS.into_iter().chain(series) {
             if inner
                 .database
                 .collection::<Document>(kind)
@@ -113,6 +115,11 @@ async fn make_collections(inner: &Inner) -> Result<(), StoreError> {
     let events = inner.database.collection::<Document>(events::COLLECTION);
     events
         .create_indexes(events::indexes())
+        .await
+        .map_err(|error| inner.failed(&error))?;
+    let verdicts = inner.database.collection::<Document>(verdicts::COLLECTION);
+    verdicts
+        .create_indexes(verdicts::indexes())
         .await
         .map(drop)
         .map_err(|error| inner.failed(&error))

@@ -1,8 +1,9 @@
 //! End-to-end measurements on real engines, compared with the engine alone: medians of repeated
 //! runs. `scripts/bench` runs it on a release build. `bench local`, `bench cloudbroker` or `bench
-//! agent` runs a part of it; `bench crowd` and `bench services` run only by name.
+//! agent` runs a part of it; `bench crowd`, `bench scaling` and `bench services` run only by name.
 
 mod crowd;
+mod scaling;
 mod services;
 
 use bollard::{
@@ -45,6 +46,7 @@ async fn main() {
     }
     match part.as_deref() {
         Some("crowd") => crowd::crowd().await,
+        Some("scaling") => scaling::scaling().await,
         Some("services") => services::services().await,
         _ => {}
     }

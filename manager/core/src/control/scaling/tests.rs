@@ -5,8 +5,10 @@ use crate::control::{
     Action, Event, Reply, Request,
     tests::{Bench, refusal, spec},
 };
-use crate::scaling::{Copies, MOST_COPIES, Span, Sums, Target};
+use crate::scaling::{Copies, MOST_COPIES, Policy, Sums, Target};
 use micado_api::{ErrorCode, ScaleRequest};
+
+mod reasons;
 
 const WEB: &str = "a_web";
 
@@ -363,12 +365,9 @@ fn volumes_and_blind_machines_protect_copies() {
     scale(&mut bench, to(3)).expect("scaled");
     bench.settle();
     let name = ServiceName::trusted(WEB);
-    let services = bench.core.scaled_services();
-    let copies: Vec<String> = services[0]
-        .copies
-        .iter()
-        .map(|(it, _)| it.clone())
-        .collect();
+    let changes = bench.core.scaled_since(None).expect("it sees");
+    let copies = changes.changed[0].copies.iter();
+    let copies: Vec<String> = copies.map(|(name, _)| name.clone()).collect();
     assert_eq!(copies.len(), 3);
     let gone = bench.core.shrink_by(&name, 2, &copies[..2], None);
     assert_eq!(gone.len(), 1, "only the seen one");

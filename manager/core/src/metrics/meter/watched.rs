@@ -262,6 +262,11 @@ impl Watched {
     }
 }
 
+/// Percent of the time, from nanoseconds in a second.
+fn percent_of_time(ns: u64) -> Hundredths {
+    Hundredths::from(ns as f64 / 1e7)
+}
+
 impl Known {
     /// Adds the next point, and returns the mean CPU of a minute once one is complete. An ended
     /// container uses nothing afterwards, so its last minute is complete.
@@ -289,6 +294,7 @@ impl Known {
             oom_kills: self.sample.oom_kills,
             memory_pressure: self.sample.memory_pressure.map(Hundredths::from),
             cpu_pressure: self.sample.cpu_pressure.map(Hundredths::from),
+            throttled: per_second(point.throttled_ns, point.measured_ms).map(percent_of_time),
             received: rate(point.received),
             sent: rate(point.sent),
             read: rate(point.read),

@@ -52,7 +52,8 @@ fn a_copy_is_warm_once_its_use_has_settled() {
             })
             .collect()
     };
-    assert_eq!(warm_up(&use_at(20)), Some(Span::seconds(20)));
-    assert_eq!(warm_up(&use_at(0)), Some(Span::seconds(5)), "clamped");
-    assert_eq!(warm_up(&use_at(20)[..40]), None, "too early to tell");
+    assert_eq!(warm_up(&use_at(20), 0.0), Some(Span::seconds(20)));
+    assert_eq!(warm_up(&use_at(0), 0.0), Some(Span::seconds(5)), "clamped");
+    assert_eq!(warm_up(&use_at(20)[..40], 0.0), None, "too early to tell");
+    assert_eq!(warm_up(&use_at(20), 0.6), Some(Span::seconds(5)), "noise");
 }

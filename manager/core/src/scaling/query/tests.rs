@@ -14,6 +14,7 @@ fn copies(warm: u32, young: u32) -> Copies {
 
 fn query(meaning: As) -> Query {
     Query {
+        server: None,
         query: "jobs".to_owned(),
         meaning,
         target: 10.0,

@@ -149,6 +149,7 @@ fn answers() -> impl Strategy<Value = Vec<Answer>> {
 fn unknown(answers: &[Answer], count: u32) -> Result<(), TestCaseError> {
     let mut policies = Policies::standard(100);
     policies.policies.push(Policy::Query(Query {
+        server: None,
         query: "jobs".to_owned(),
         meaning: As::Total,
         target: 10.0,

@@ -10,6 +10,7 @@ fn with(policy: Policy) -> Policies {
 
 fn query(meaning: As) -> Query {
     Query {
+        server: None,
         query: "jobs".to_owned(),
         meaning,
         target: 10.0,

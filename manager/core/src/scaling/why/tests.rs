@@ -53,6 +53,11 @@ fn every_cause_and_stage_has_a_sentence() {
         said(2, 4, schedule, None),
         "grew 2 -> 4: the window of 2026-01-05T08:00:00Z needs it"
     );
+    let killed = Cause::OomKilled { copies: 1 };
+    assert_eq!(
+        said(1, 2, killed, None),
+        "grew 1 -> 2: 1 copy was OOM-killed"
+    );
     let queue = Cause::Queue {
         items: 30.0,
         left_ms: 60_000,

@@ -15,7 +15,10 @@ use micado_api::{
     ServiceSpec, Timestamp,
     agent::{ContainerEvent, ContainerHappening, ContainerSample, MachineSample, SampleBatch},
 };
-use std::sync::{LazyLock, atomic::Ordering};
+use std::{
+    collections::HashSet,
+    sync::{LazyLock, atomic::Ordering},
+};
 
 /// The batch of this sequence: one every two seconds, half a core in use.
 pub(super) fn batch(sequence: u64, containers: Vec<ContainerSample>) -> FromAgent {
@@ -500,4 +503,23 @@ async fn what_was_measured_by_a_wrong_clock_is_shown_and_not_kept() {
     ticker.tick();
     assert_eq!(agent.answer().await, ToAgent::Ack { sequence: 1 });
     assert_eq!(manager.history.all(), [], "tomorrow");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_with_a_policied_copy_is_asked_to_sweep_each_second() {
+    let (manager, instance) = renting(0);
+    let mut agent = Agent::of(&manager, &instance, "a").await;
+    assert_eq!(agent.heard().await, [], "its own interval holds");
+    manager.metrics.pace([instance.clone()].into());
+    let pace = |interval_ms| ToAgent::Pace { interval_ms };
+    assert_eq!(agent.answer().await, pace(Some(1_000)));
+    manager.metrics.pace([instance.clone()].into());
+    assert_eq!(agent.heard().await, [], "nothing is said twice");
+
+    // A new connection begins with the agent's own interval.
+    drop(agent);
+    let mut agent = Agent::of(&manager, &instance, "a").await;
+    assert_eq!(agent.answer().await, pace(Some(1_000)));
+    manager.metrics.pace(HashSet::new());
+    assert_eq!(agent.answer().await, pace(None));
 }

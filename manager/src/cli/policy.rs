@@ -107,6 +107,7 @@ fn changed(base: Option<Policies>, args: &PolicyArgs) -> Policies {
     policies.min = args.min.unwrap_or(policies.min);
     policies.max = args.max.unwrap_or(policies.max);
     policies.importance = args.importance.map_or(policies.importance, Into::into);
+    policies.forecast = args.forecast.map_or(policies.forecast, Into::into);
     policies.look_back = args.look_back.unwrap_or(policies.look_back);
     for (metric, share) in [(Metric::Cpu, args.cpu), (Metric::Memory, args.memory)] {
         let Some(share) = share else { continue };

@@ -168,6 +168,7 @@ impl Core {
                 connected,
             } => self.agent_is(instance, connected),
             Event::Load(loads) => self.loads(loads),
+            Event::Profile(service, past) => self.take_past(&service, past),
             Event::LastWords(container, log) => self.last_words(&container, &log),
             Event::Answered(key, answer) => self.answered(&key, answer),
         }

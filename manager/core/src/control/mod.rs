@@ -38,4 +38,4 @@ pub use self::core::Core;
 pub use config::{Config, DOWN_TIMEOUT, heartbeat_for};
 pub use event::{Action, Answer, Call, CallKey, Event, Reply, Request, Ticket};
 pub use lookup::{LogSource, SessionPlace};
-pub use scaling::{ScaledService, ServiceLoad};
+pub use scaling::{Foreseen, ScaledService, ServiceLoad};

@@ -263,6 +263,9 @@ impl Core {
         if view.pinned {
             now += "; pinned";
         }
+        if let Some(text) = self.forecast_text(&service) {
+            now += &format!("; {text}");
+        }
         now += "; ";
         now += &match view.verdict {
             _ if view.count == 0 && min > 0 => {
@@ -383,7 +386,7 @@ fn check(policies: &Policies) -> Result<(), ErrorBody> {
         None => Ok(()),
         Some(kind) => Err(bad(
             format!("policy `{kind}`: no source feeds it on a running cluster yet"),
-            "use a target of cpu or memory, critical, band or schedule; `micado simulate` takes all",
+            "use a target of cpu or memory, critical, band or schedule",
         )),
     }
 }

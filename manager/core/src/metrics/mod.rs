@@ -8,6 +8,7 @@ mod meter;
 mod point;
 mod rollup;
 mod sums;
+mod total;
 
 pub use event::{EVENTS_KEPT, EVENTS_MOST, EventRecord, Identity, Order, Placed, RecallEvents};
 pub use footprint::{LEARN_AFTER, Seen, Used};
@@ -16,3 +17,4 @@ pub use meter::Meter;
 pub use point::{ContainerPoint, MachinePoint, Point, Resolution, per_second};
 pub use rollup::roll_up;
 pub use sums::{Sample, Summing};
+pub use total::{cpu_slots, totals};

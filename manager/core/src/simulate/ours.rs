@@ -1,31 +1,29 @@
 //! This side: the production control core with its planner and scaler, on a virtual clock. It runs
 //! against a lean engine and cloud, and gets frames as node agents would report them.
 
+mod frames;
+mod launch;
+
 use super::{
     Load, Side,
     bill::Bill,
-    cloud::{self, APPLICATION, BEGIN, CLOUD, Cloud, FLAVOUR, MEMORY, node_id},
+    cloud::{self, BEGIN, Cloud, node_id},
     engine::Engine,
     faults::Faults,
     fluid::Fluid,
     options::Options,
 };
 use crate::{
-    control::{Action, Answer, Call, Core, Event, Reply, Request, ServiceLoad},
-    engine::ImageFacts,
-    scaling::{Copies, Frame, Past, Slot, Slotting, Sums},
+    control::{Action, Answer, Call, Core, Event, Reply, Request},
+    scaling::{Past, Slot, Slotting},
     store::{Change, Record},
 };
 use jiff::tz::TimeZone;
-use micado_api::{
-    CloudName, ErrorBody, FlavourName, InstanceId, LaunchRequest, Location, NanoCpus, Resources,
-    ServiceName, ServiceSpec, StartRequest, Tag, Timestamp, Unnamed, VerdictView,
-};
+use micado_api::{ErrorBody, InstanceId, ServiceName, Tag, Timestamp, VerdictView};
 use micado_cloudsetup::MachineState;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
-    num::NonZeroU32,
     sync::Arc,
     time::Duration,
 };
@@ -133,64 +131,6 @@ impl Ours {
         }
     }
 
-    /// Rents the first machines, and launches the services with their policies.
-    fn launch(&mut self, demands: &[f64]) {
-        let counts: Vec<u32> = demands
-            .iter()
-            .map(|demand| self.options.copies(*demand))
-            .collect();
-        for number in 1..=self.options.machines(counts.iter().sum()) {
-            self.request(Request::Start(machine(number)));
-        }
-        self.advance(Timestamp(self.now.0 + 10_000));
-        for (number, count) in (1..).zip(counts) {
-            let name = format!("load{number}");
-            self.services.push(Service {
-                name: ServiceName::trusted(format!("{CLIENT}_{name}")),
-                used: 0.0,
-                slotting: Slotting::default(),
-                slots: Vec::new(),
-            });
-            self.request(self.launch_of(&name, count));
-        }
-        for at in 0..self.services.len() {
-            self.request(Request::SetPolicy {
-                service: self.services[at].name.to_string(),
-                policies: Box::new(self.options.policies.clone()),
-            });
-        }
-    }
-
-    fn launch_of(&self, image: &str, count: u32) -> Request {
-        let spec = ServiceSpec {
-            image: image.to_owned(),
-            client: CLIENT.to_owned(),
-            location: Location::default(),
-            entrypoint: None,
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            ports: Vec::new(),
-            domain: None,
-            reservation: Resources::new(MEMORY, NanoCpus((self.options.cores * 1e9) as u64)),
-            volumes: Vec::new(),
-            restart: Default::default(),
-            anti_affinity: Default::default(),
-        };
-        let facts = ImageFacts {
-            pull: Some(format!("{image}@sha256:0")),
-            exposed: Vec::new(),
-            platforms: Default::default(),
-        };
-        let launch = LaunchRequest {
-            spec,
-            publish_all: false,
-            request: None,
-            copies: NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN),
-            unnamed: Unnamed::default(),
-        };
-        Request::Launch(Box::new(launch), facts)
-    }
-
     /// Sends a request of a person, and keeps the first refusal.
     fn request(&mut self, request: Request) {
         self.deliver(Event::Request(0, request));
@@ -237,7 +177,10 @@ impl Ours {
             };
             let number = |key: &str| change.detail.get(key).and_then(serde_json::Value::as_u64);
             let is_growth = number("count") > number("from");
-            let at = self.services.iter().position(|it| it.name == name);
+            let at = self
+                .services
+                .iter()
+                .position(|service| service.name == name);
             if let Some(fluid) = at.and_then(|at| self.fluids.get_mut(at)) {
                 fluid.tally.growths += u32::from(is_growth);
                 fluid.tally.shrinks += u32::from(!is_growth);
@@ -317,7 +260,10 @@ impl Ours {
     }
 
     fn tally_of(&mut self, name: &ServiceName, change: impl FnOnce(&mut super::tally::Tally)) {
-        let at = self.services.iter().position(|it| it.name == *name);
+        let at = self
+            .services
+            .iter()
+            .position(|service| service.name == *name);
         if let Some(fluid) = at.and_then(|at| self.fluids.get_mut(at)) {
             change(&mut fluid.tally);
         }
@@ -386,7 +332,7 @@ impl Ours {
     fn foretell(&mut self) {
         for foreseen in self.core.foreseen() {
             let mut services = self.services.iter();
-            let Some(service) = services.find(|it| it.name == foreseen.service) else {
+            let Some(service) = services.find(|service| service.name == foreseen.service) else {
                 continue;
             };
             let slots = service.slots.iter().copied();
@@ -409,80 +355,6 @@ impl Ours {
             instance: id.clone(),
             connected: true,
         });
-    }
-
-    /// Sends a frame of the past seconds, once enough are covered.
-    fn send_frame(&mut self) {
-        self.covered += 1;
-        if self.covered * 1_000 < self.options.frame.0 {
-            return;
-        }
-        let hides = self.cloud.faults.hides(self.cloud.second(self.now));
-        let loads = (0..self.services.len()).map(|at| {
-            let name = self.services[at].name.clone();
-            let load = match hides {
-                true => self.no_samples(&name),
-                false => self.load(at),
-            };
-            (name, load)
-        });
-        let loads = loads.collect();
-        self.deliver(Event::Load(loads));
-        self.covered = 0;
-        self.services.iter_mut().for_each(|it| it.used = 0.0);
-    }
-
-    /// Metrics of the copies of a service. All copies have the same load.
-    fn load(&self, at: usize) -> ServiceLoad {
-        let options = &self.options;
-        let service = &self.services[at];
-        let used = service.used / self.covered as f64;
-        let warm_up = Duration::from_millis(options.warm_up.0);
-        let mut copies = Copies::default();
-        for (_, task) in self.engine.tasks() {
-            let is_its = task.service == service.name;
-            if let Some(since) = task.ran_at.filter(|_| is_its) {
-                match self.now.since(since) >= warm_up {
-                    true => copies.warm += 1,
-                    false => copies.young += 1,
-                }
-            }
-        }
-        let share = options.target * options.cores;
-        let is_full = used >= 0.97 * options.cores;
-        ServiceLoad {
-            frame: Frame {
-                copies,
-                saturated: if is_full { copies.warm } else { 0 },
-                cpu: Sums {
-                    warm: used * f64::from(copies.warm),
-                    young: used.min(share) * f64::from(copies.young),
-                    busiest: used,
-                    ..Sums::default()
-                },
-                ..self.blank()
-            },
-            ..ServiceLoad::default()
-        }
-    }
-
-    fn blank(&self) -> Frame {
-        Frame {
-            at: self.now,
-            interval_ms: self.covered as u32 * 1_000,
-            ..Frame::default()
-        }
-    }
-
-    /// The same while all samples are lost.
-    fn no_samples(&self, name: &ServiceName) -> ServiceLoad {
-        let tasks = self.engine.tasks();
-        let blind = tasks.filter(|(_, task)| task.service == *name && task.ran_at.is_some());
-        ServiceLoad {
-            frame: self.blank(),
-            blind: blind.map(|(swarm_name, _)| swarm_name.clone()).collect(),
-            ..ServiceLoad::default()
-        }
     }
 
     /// Lets a machine die, if one does now. Its copies end; agent and cloud show it.
@@ -575,7 +447,7 @@ impl Ours {
     /// True if every wanted copy runs.
     pub fn is_settled(&self) -> bool {
         let views = self.services.iter();
-        let mut views = views.filter_map(|it| self.core.scaling(it.name.as_str()).ok());
+        let mut views = views.filter_map(|service| self.core.scaling(service.name.as_str()).ok());
         views.all(|view| view.count == view.running)
     }
 
@@ -588,18 +460,6 @@ impl Ours {
 enum Reaction {
     Answer(Answer),
     Event(Event),
-}
-
-fn machine(number: u32) -> StartRequest {
-    StartRequest {
-        cloud: CloudName::trusted(CLOUD),
-        application: APPLICATION.to_owned(),
-        flavour: FlavourName::trusted(FLAVOUR),
-        tag: Tag::trusted(format!("first{number:02}")),
-        location: Location::default(),
-        files: BTreeMap::new(),
-        first: false,
-    }
 }
 
 impl Side for Ours {

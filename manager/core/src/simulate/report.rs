@@ -160,8 +160,8 @@ pub(super) fn merged(side: &impl Side) -> Tally {
     let mut services = side.services().iter();
     let mut sum = services
         .next()
-        .map_or_else(Tally::default, |it| it.tally.clone());
-    services.for_each(|it| sum.merge(&it.tally));
+        .map_or_else(Tally::default, |service| service.tally.clone());
+    services.for_each(|service| sum.merge(&service.tally));
     sum
 }
 

@@ -92,3 +92,59 @@ impl Foresight {
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        control::{Config, Core, Input},
+        metrics::tests::Kept,
+        model::ServicePolicy,
+        store::Kind,
+    };
+    use micado_api::{ClusterId, ServiceName};
+    use micado_cloudsetup::CloudSetup;
+    use micado_core::scaling::Policies;
+
+    /// A core with one policy.
+    fn core(name: &ServiceName) -> Core {
+        let setup = CloudSetup {
+            clouds: Vec::new(),
+            applications: Vec::new(),
+        };
+        let config = Config::new(ClusterId::trusted("c"), setup);
+        let policy = ServicePolicy::new(name.clone(), Policies::standard(10), Timestamp(1));
+        Core::new(config, vec![(policy.into_record(), 1)], 1)
+    }
+
+    #[tokio::test]
+    async fn the_past_of_each_service_reaches_the_core() {
+        let name = ServiceName::trusted("acme_web");
+        let (handle, mut inputs, _) = Handle::new();
+        let core = core(&name);
+        let told = tokio::spawn(async move {
+            loop {
+                match inputs.recv().await? {
+                    Input::Read(read) => read(Ok(&core)),
+                    Input::Tell(event) => return Some(*event),
+                    Input::Request(..) => {}
+                }
+            }
+        });
+        let kept = Arc::new(Kept::default());
+        let foresight = Foresight {
+            metrics: Arc::new(Metrics::new(handle.facts().clone())),
+            handle,
+            history: kept.clone(),
+        };
+        kept.silent.store(true, std::sync::atomic::Ordering::SeqCst);
+        let silent = foresight.turn(clock::now()).await;
+        assert!(matches!(silent, Ok(Err(_))), "the store is silent");
+        kept.silent
+            .store(false, std::sync::atomic::Ordering::SeqCst);
+        let turn = foresight.turn(clock::now()).await;
+        assert!(matches!(turn, Ok(Ok(()))));
+        let event = told.await.expect("nobody panicked");
+        assert!(matches!(event, Some(Event::Profile(service, _)) if service == name));
+    }
+}

@@ -296,6 +296,7 @@ fn views(run: u64) -> Vec<ContainerView> {
         reason: None,
         exit_code: None,
         instance: Some(Tag::trusted(format!("application{}", number / EACH))),
+        protected: false,
         location: Location::default(),
         address: Some("10.1.0.3".into()),
         ports: vec![],

@@ -19,7 +19,7 @@ use crate::{
         Engine,
         swarm::{Claim, Leadership, Swarm, SwarmConfig},
     },
-    metrics::{History, LoadWatch, Metrics, Refresh, Rollup},
+    metrics::{Foresight, History, LoadWatch, Metrics, Refresh, Rollup},
     model::Setting,
     pki::Pki,
     query::QueryWatch,
@@ -160,7 +160,8 @@ impl Daemon {
 /// Interval of the roll-up.
 const ROLL_UP: Duration = Duration::from_secs(60);
 
-/// Starts the jobs: refresh, roll-up and the watch of loads as tasks, and the ticks of the control loop.
+/// Starts the jobs: refresh, roll-up, the watch of loads and the forecast as tasks, and the ticks of
+/// the control loop.
 async fn start_jobs(
     args: &ManagerArgs,
     refresh: &Refresh,
@@ -177,12 +178,18 @@ async fn start_jobs(
     let queries = QueryWatch {
         handle: refresh.handle.clone(),
     };
+    let foresight = Foresight {
+        metrics: refresh.metrics.clone(),
+        handle: refresh.handle.clone(),
+        history: refresh.history.clone(),
+    };
     let schedule = Schedule::new().await?;
     let ticks = schedule.ticks(&args.tick).await?;
     tokio::spawn(refresh.clone().run(schedule.ticks(&args.refresh).await?));
     tokio::spawn(rollup.run(schedule.ticks(&Tick::Every(ROLL_UP)).await?));
     tokio::spawn(loads.run());
     tokio::spawn(queries.run());
+    tokio::spawn(foresight.run());
     schedule.start().await?;
     Ok((schedule, ticks))
 }

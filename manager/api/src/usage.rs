@@ -104,7 +104,7 @@ pub struct SetImageRequest {
 /// Past usage of a container or an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct History {
-    /// The container's name or the instance's tag.
+    /// The container's or service's name, or the instance's tag.
     pub name: String,
     /// Time that each point covers, in seconds.
     pub resolution: u32,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock,
-    metrics::{Point, Recall, Resolution, Series, roll_up},
+    metrics::{ContainerPoint, Point, Recall, Resolution, Series, roll_up, totals},
     store::StoreError,
 };
 use axum::{Json, extract::State};
@@ -28,10 +28,10 @@ pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(history))
 }
 
-/// What a container or an instance used: as it was measured for the last hour, by the minute for a
+/// What a container, a service or an instance used: as it was measured for the last hour, by the minute for a
 /// day, by ten minutes for 30 days.
 #[utoipa::path(get, path = "/v1/history/{name}", operation_id = "show_history", tag = "history",
-    params(("name" = String, Path, description = "A container's name, or that of a service with one container, or an instance's tag."), HistoryQuery),
+    params(("name" = String, Path, description = "A container's name, a service's (the sum of its containers), or an instance's tag."), HistoryQuery),
     responses(
         (status = 200, description = "The figures, oldest first.", body = History),
         (status = "default", description = "A refusal.", body = ErrorBody),
@@ -77,7 +77,14 @@ async fn history(
                 .filter_map(|it| self::container(it, &container))
                 .collect(),
         ),
-        _ => (name, points.iter().map(machine).collect()),
+        Series::Service(_) => {
+            let totals = totals(&points).into_iter();
+            (
+                name,
+                totals.map(|(at, total)| figures(at, &total)).collect(),
+            )
+        }
+        Series::Instance(_) => (name, points.iter().map(machine).collect()),
     };
     Ok(Json(History {
         name,
@@ -158,8 +165,11 @@ fn machine(point: &Point) -> HistoryPoint {
 }
 
 fn container(point: &Point, name: &str) -> Option<HistoryPoint> {
-    let it = point.containers.get(name)?;
-    Some(HistoryPoint {
+    Some(figures(point.at, point.containers.get(name)?))
+}
+
+fn figures(at: Timestamp, it: &ContainerPoint) -> HistoryPoint {
+    HistoryPoint {
         memory: it.memory,
         memory_peak: it.memory_peak,
         cpu_peak: it.cpu_peak,
@@ -168,8 +178,8 @@ fn container(point: &Point, name: &str) -> Option<HistoryPoint> {
         sent: it.sent,
         read: it.read,
         written: it.written,
-        ..blank(point.at, it.measured_ms, it.cpu_ns)
-    })
+        ..blank(at, it.measured_ms, it.cpu_ns)
+    }
 }
 
 /// A point with CPU only, as the mean over the measured time.
@@ -203,7 +213,6 @@ fn seconds(resolution: Resolution) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::ContainerPoint;
 
     const NOW: Timestamp = Timestamp(1_793_700_000_000);
     const HOUR: u64 = 3_600_000;

@@ -719,8 +719,8 @@ async fn past_figures_are_of_what_is_or_was_there() {
     let of_service = client
         .history("acme_web", &HistoryQuery::default())
         .await
-        .expect("it has one container");
-    assert_eq!(of_service.name, "acme_web.1");
+        .expect("the sum of its containers");
+    assert_eq!(of_service.name, "acme_web");
     let hour_ago = clock::now().0 / 1000 * 1000 - 3_600_000;
     assert_eq!(
         client

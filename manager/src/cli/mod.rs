@@ -68,7 +68,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<(), Failure> {
     match cli.verb {
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Manager(args) => manager(*args, printer),
-        Verb::Simulate(args) => simulate::simulate(&args, printer),
+        Verb::Simulate(args) => simulate::simulate(&args, &cli.common, printer),
         Verb::Store(args::StoreVerb::Copy(args)) => {
             install_cryptography();
             block_on(
@@ -149,10 +149,10 @@ fn install_cryptography() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-fn block_on(
+fn block_on<T>(
     runtime: &mut Builder,
-    work: impl Future<Output = Result<(), Failure>>,
-) -> Result<(), Failure> {
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     let runtime = runtime
         .enable_all()
         .build()

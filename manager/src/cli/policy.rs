@@ -136,6 +136,7 @@ pub(super) fn changed(base: Option<Policies>, named: &Named) -> Policies {
     policies.min = limits.min.unwrap_or(policies.min);
     policies.max = limits.max.unwrap_or(policies.max);
     policies.importance = limits.importance.map_or(policies.importance, Into::into);
+    policies.forecast = limits.forecast.map_or(policies.forecast, Into::into);
     policies.look_back = limits.look_back.unwrap_or(policies.look_back);
     for (metric, share) in [(Metric::Cpu, named.cpu), (Metric::Memory, named.memory)] {
         let Some(share) = share else { continue };

@@ -1,18 +1,19 @@
-//! `micado simulate`: scaling under a load, on a virtual clock, beside a peer and a bound. Needs no
-//! manager.
+//! `micado simulate`: scaling under loads, on a virtual clock, beside an opponent and a bound. Needs
+//! a manager only for the history of its cluster.
+
+mod report;
 
 use super::{
-    args::{Against, BillingUnit, SimulateArgs},
+    args::{Against, BillingUnit, Common, SimulateArgs},
     failure::Failure,
-    page::Page,
     policy,
     printer::Printer,
 };
-use jiff::tz::TimeZone;
-use micado_api::{ErrorBody, ErrorCode};
+use crate::clock;
+use micado_api::{Client, ErrorBody, ErrorCode, HistoryQuery, VerdictView};
 use micado_core::{
-    scaling::{Metric, Policies, Policy, Verdict},
-    simulate::{self, Billing, Bounds, Judgement, Options, Report, Row, Run, Shape},
+    scaling::{Metric, Policies, Policy, PolicyError},
+    simulate::{self, Billing, Bounds, Judgement, Load, Options, Report, Run, Shape},
 };
 use serde::Serialize;
 use std::{
@@ -21,6 +22,10 @@ use std::{
     io::{self, Write},
     path::Path,
 };
+use tokio::runtime::Builder;
+
+/// Resolution of the history that a load is made of, in seconds: the finest that is kept for days.
+const HISTORY: u32 = 600;
 
 /// Result for programs.
 #[derive(Debug, Serialize)]
@@ -29,78 +34,128 @@ struct Outcome<'a> {
     bounds: Bounds,
     micado: &'a Report,
     #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<&'a Report>,
+    against: Option<&'a Report>,
     #[serde(skip_serializing_if = "Option::is_none")]
     judgement: Option<Judgement>,
-    #[serde(skip_serializing_if = "<[Verdict]>::is_empty")]
-    changes: &'a [Verdict],
+    #[serde(skip_serializing_if = "<[VerdictView]>::is_empty")]
+    changes: &'a [VerdictView],
 }
 
-pub(super) fn simulate(args: &SimulateArgs, printer: &Printer) -> Result<(), Failure> {
+/// The loads of services, and their common name.
+struct Loads {
+    name: String,
+    loads: Vec<Load>,
+}
+
+pub(super) fn simulate(
+    args: &SimulateArgs,
+    common: &Common,
+    printer: &Printer,
+) -> Result<(), Failure> {
     let options = options(args)?;
-    let is_all = args.load == "all";
-    if is_all && (args.csv || args.changes || args.plot.is_some()) {
-        return Err(bad(
-            "`--csv`, `--changes` and `--plot` are for one load, not for `all`".to_owned(),
-        )
-        .into());
+    if args.load == ["all"] {
+        return all_shapes(args, &options, printer);
     }
-    if !is_all && !args.boots.is_empty() {
-        return Err(bad("`--boots` is for `--load all`; one load has `--boot`".to_owned()).into());
+    if !args.boots.is_empty() {
+        return Err(bad("`--boots` is for `--load all`; others have `--boot`".to_owned()).into());
     }
-    if is_all {
-        let boots = match args.boots.as_slice() {
-            [] => &[args.boot][..],
-            boots => boots,
-        };
-        let rows = simulate::table(boots, args.seed, &options, zone).map_err(refused)?;
-        printer.data(&rows, || table(&rows))?;
-        return Ok(());
-    }
-    let demand = demand(args)?;
-    let bounds = simulate::bounds(&demand, &options);
-    let ours = simulate::run_ours(&demand, &options, bounds.optimum, zone).map_err(refused)?;
-    let peer = (args.against == Against::Peer)
-        .then(|| simulate::run_peer(&demand, &options, bounds.optimum));
+    let Loads { name, loads } = match &args.from_history {
+        Some(service) => {
+            let client = super::connect(common)?;
+            let past = history(args, service, &client);
+            super::block_on(&mut Builder::new_current_thread(), past)?
+        }
+        None => loads(args)?,
+    };
+    refuse_empty(&loads, args.past)?;
+    let bounds = simulate::bounds(&loads, &options);
+    let ours = simulate::run_ours(&loads, &options, bounds.optimum)?;
+    let other = opponent(args, &loads, &options, bounds.optimum)?;
     if let Some(file) = &args.plot {
-        write_plot(file, &args.load, &ours, peer.as_ref())?;
+        write_plot(file, &name, &ours, other.as_ref())?;
     }
     if args.csv {
         return Ok(io::stdout()
             .lock()
-            .write_all(csv(&ours, peer.as_ref()).as_bytes())?);
+            .write_all(csv(&ours, other.as_ref()).as_bytes())?);
     }
     let changes = if args.changes { &ours.changes[..] } else { &[] };
     let outcome = Outcome {
-        load: &args.load,
+        load: &name,
         bounds,
         micado: &ours.report,
-        peer: peer.as_ref().map(|run| &run.report),
-        judgement: peer.as_ref().map(|run| ours.report.against(&run.report)),
+        against: other.as_ref().map(|run| &run.report),
+        judgement: other.as_ref().map(|run| ours.report.against(&run.report)),
         changes,
     };
-    printer.data(&outcome, || page(&outcome))?;
+    printer.data(&outcome, || report::page(&outcome))?;
     Ok(())
 }
 
+fn all_shapes(args: &SimulateArgs, options: &Options, printer: &Printer) -> Result<(), Failure> {
+    if args.csv || args.changes || args.plot.is_some() {
+        let text = "`--csv`, `--changes` and `--plot` are for one load, not for `all`";
+        return Err(bad(text.to_owned()).into());
+    }
+    if args.against != Against::Peer {
+        return Err(bad("`--load all` compares with the peer only".to_owned()).into());
+    }
+    let boots = match args.boots.as_slice() {
+        [] => &[args.boot][..],
+        boots => boots,
+    };
+    let rows = simulate::table(boots, args.seed, options)?;
+    printer.data(&rows, || report::table(&rows))?;
+    Ok(())
+}
+
+/// Runs the other side, if there is one.
+fn opponent(
+    args: &SimulateArgs,
+    loads: &[Load],
+    options: &Options,
+    optimum: f64,
+) -> Result<Option<Run>, ErrorBody> {
+    match &args.against {
+        Against::Nothing => Ok(None),
+        Against::Peer => Ok(Some(simulate::run_peer(loads, options, optimum))),
+        Against::Policies(file) => {
+            let other = with_policies(options.clone(), file)?;
+            let mut run = simulate::run_ours(loads, &other, optimum)?;
+            run.report.side = file.display().to_string();
+            Ok(Some(run))
+        }
+    }
+}
+
 fn options(args: &SimulateArgs) -> Result<Options, ErrorBody> {
-    let mut options = Options {
+    let options = Options {
         boot: args.boot,
         billing: match args.billing {
             BillingUnit::Second => Billing::Second,
+            BillingUnit::FiveMinutes => Billing::FiveMinutes,
             BillingUnit::Hour => Billing::Hour,
         },
+        price: args.price,
         slots: args.slots,
         least_machines: args.machines,
+        faults: args.faults.then_some(args.seed),
         ..Options::default()
     };
-    if let Some(file) = &args.policy {
-        let policies = policy::read(file)?;
-        policies.validate().map_err(refused)?;
-        options.target = cpu_target(&policies).unwrap_or(options.target);
-        options.policies = policies;
+    match &args.policy {
+        Some(file) => with_policies(options, file),
+        None => Ok(options),
     }
-    Ok(options)
+}
+
+fn with_policies(options: Options, file: &Path) -> Result<Options, ErrorBody> {
+    let policies = policy::read(file)?;
+    policies.validate().map_err(refused)?;
+    Ok(Options {
+        target: cpu_target(&policies).unwrap_or(options.target),
+        policies,
+        ..options
+    })
 }
 
 fn cpu_target(policies: &Policies) -> Option<f64> {
@@ -110,22 +165,62 @@ fn cpu_target(policies: &Policies) -> Option<f64> {
     })
 }
 
-fn demand(args: &SimulateArgs) -> Result<Vec<f64>, ErrorBody> {
-    let path = Path::new(&args.load);
-    if path.extension().is_some_and(|ending| ending == "csv") {
-        return simulate::demand(&read(path)?)
-            .map_err(|error| bad(format!("load `{}`: {error}", args.load)));
-    }
-    let shape: Shape = args
-        .load
-        .parse()
-        .map_err(|error: simulate::ShapeError| bad(error.to_string()))?;
-    Ok(shape.demand(args.seed))
+fn loads(args: &SimulateArgs) -> Result<Loads, ErrorBody> {
+    let of = |load: &String| Ok(Load::new(demand(load, args.seed)?, args.past));
+    Ok(Loads {
+        loads: args.load.iter().map(of).collect::<Result<_, ErrorBody>>()?,
+        name: args.load.join(" + "),
+    })
 }
 
-/// Time zones of the system's database.
-fn zone(name: &str) -> Option<TimeZone> {
-    TimeZone::get(name).ok()
+fn demand(load: &str, seed: u64) -> Result<Vec<f64>, ErrorBody> {
+    if load == "all" {
+        return Err(bad("`--load all` stands alone".to_owned()));
+    }
+    let path = Path::new(load);
+    if path.extension().is_some_and(|ending| ending == "csv") {
+        return simulate::demand(&read(path)?)
+            .map_err(|error| bad(format!("load `{load}`: {error}")));
+    }
+    let shape: Shape = load
+        .parse()
+        .map_err(|error: simulate::ShapeError| bad(error.to_string()))?;
+    Ok(shape.demand(seed))
+}
+
+/// The load that a service had, from the cluster's history.
+async fn history(args: &SimulateArgs, service: &str, client: &Client) -> Result<Loads, Failure> {
+    let from = clock::now().0 - u64::from(args.days) * 86_400_000;
+    let query = HistoryQuery {
+        from: Some(from),
+        until: None,
+        resolution: Some(HISTORY),
+    };
+    let history = client.history(service, &query).await?;
+    let points = history.points.iter();
+    let points: Vec<(f64, f64)> = points
+        .map(|point| (point.at.0 as f64 / 1_000.0, point.cpu.0 as f64 / 1e9))
+        .collect();
+    let demand = simulate::filled(&points);
+    if demand.len() < HISTORY as usize {
+        let text = format!("`{service}` has no history of {} days", args.days);
+        let hint = "metrics are kept by ten minutes for 30 days; `micado history` shows them";
+        return Err(ErrorBody::new(ErrorCode::NotFound, text).hint(hint).into());
+    }
+    Ok(Loads {
+        name: service.to_owned(),
+        loads: vec![Load::new(demand, args.past)],
+    })
+}
+
+/// Refuses a past that leaves nothing to run.
+fn refuse_empty(loads: &[Load], days: u32) -> Result<(), ErrorBody> {
+    match loads.iter().all(|load| load.demand.is_empty()) {
+        true => Err(bad(format!(
+            "the load has no more than {days} days: `--past` takes all"
+        ))),
+        false => Ok(()),
+    }
 }
 
 fn read(file: &Path) -> Result<String, ErrorBody> {
@@ -138,7 +233,7 @@ fn bad(message: String) -> ErrorBody {
         .hint("`micado simulate --help` lists the shapes and flags")
 }
 
-fn refused(error: micado_core::scaling::PolicyError) -> ErrorBody {
+fn refused(error: PolicyError) -> ErrorBody {
     ErrorBody::new(
         ErrorCode::BadRequest,
         format!("{}: {}", error.thing, error.cause),
@@ -146,9 +241,9 @@ fn refused(error: micado_core::scaling::PolicyError) -> ErrorBody {
     .hint(error.next)
 }
 
-fn write_plot(file: &Path, load: &str, ours: &Run, peer: Option<&Run>) -> Result<(), ErrorBody> {
+fn write_plot(file: &Path, load: &str, ours: &Run, other: Option<&Run>) -> Result<(), ErrorBody> {
     let mut sides = vec![("micado", ours.points.as_slice())];
-    sides.extend(peer.map(|run| ("peer", run.points.as_slice())));
+    sides.extend(other.map(|run| (run.report.side.as_str(), run.points.as_slice())));
     fs::write(file, simulate::plot(load, &sides)).map_err(|error| {
         ErrorBody::new(
             ErrorCode::Internal,
@@ -157,135 +252,42 @@ fn write_plot(file: &Path, load: &str, ours: &Run, peer: Option<&Run>) -> Result
     })
 }
 
-fn csv(ours: &Run, peer: Option<&Run>) -> String {
+/// Columns of both sides. The other one is `peer`, or `other` for another policy.
+fn csv(ours: &Run, other: Option<&Run>) -> String {
     let mut text = "seconds,demand,micado_capacity,micado_machines,micado_missed".to_owned();
-    text += match peer {
-        Some(_) => ",peer_capacity,peer_machines,peer_missed\n",
-        None => "\n",
+    if let Some(run) = other {
+        let side = if run.report.side == "peer" {
+            "peer"
+        } else {
+            "other"
+        };
+        _ = write!(text, ",{side}_capacity,{side}_machines,{side}_missed");
+    }
+    text.push('\n');
+    let machines = |run: &Run, second: u64| {
+        let machines = run.machines.get(second as usize);
+        machines.copied().unwrap_or_default()
     };
     for (at, point) in ours.points.iter().enumerate() {
         _ = write!(
             text,
-            "{},{:.3},{:.1},{:.1},{:.3}",
-            point.second, point.demand, point.capacity, point.machines, point.missed
+            "{},{:.3},{:.1},{},{:.3}",
+            point.second,
+            point.demand,
+            point.capacity,
+            machines(ours, point.second),
+            point.missed
         );
-        if let Some(point) = peer.and_then(|run| run.points.get(at)) {
+        if let Some((run, point)) = other.and_then(|run| Some((run, run.points.get(at)?))) {
             _ = write!(
                 text,
-                ",{:.1},{:.1},{:.3}",
-                point.capacity, point.machines, point.missed
+                ",{:.1},{},{:.3}",
+                point.capacity,
+                machines(run, point.second),
+                point.missed
             );
         }
         text.push('\n');
     }
     text
-}
-
-/// A line of the report: its name, and its value on a side.
-type Line = (&'static str, fn(&Report) -> String);
-
-const LINES: [Line; 14] = [
-    ("cost", |side| format!("{:.2}", side.cost)),
-    ("cost / optimum", |side| format!("{:.3}", side.relative)),
-    ("machine hours", |side| format!("{:.2}", side.machine_hours)),
-    ("container hours", |side| format!("{:.1}", side.copy_hours)),
-    ("missed", |side| {
-        format!(
-            "{:.0} core-seconds, {:.2} %",
-            side.missed_core_seconds, side.missed_percent
-        )
-    }),
-    ("delay p50, p95, p99", |side| {
-        format!(
-            "{}, {}, {} ms",
-            side.delay_p50_ms, side.delay_p95_ms, side.delay_p99_ms
-        )
-    }),
-    ("time above 90 % use", |side| {
-        format!("{} s", side.seconds_above_90_percent)
-    }),
-    ("changes up, down", |side| {
-        format!("{}, {}", side.growths, side.shrinks)
-    }),
-    ("starts, stops, moves", |side| {
-        format!("{}, {}, {}", side.starts, side.stops, side.moves)
-    }),
-    ("machines ordered", |side| side.orders.to_string()),
-    ("lack, excess", |side| {
-        format!(
-            "{:.1} %, {:.1} %",
-            side.elasticity.under_percent, side.elasticity.over_percent
-        )
-    }),
-    ("time with lack, excess", |side| {
-        format!(
-            "{:.1} %, {:.1} %",
-            side.elasticity.under_time_percent, side.elasticity.over_time_percent
-        )
-    }),
-    ("instability", |side| {
-        format!("{:.1} %", side.elasticity.instability_percent)
-    }),
-    ("priced total / optimum", |side| {
-        format!("{:.3}", side.priced_relative)
-    }),
-];
-
-fn page(outcome: &Outcome<'_>) -> Page {
-    let mut header = vec!["", "MICADO"];
-    header.extend(outcome.peer.map(|_| "PEER"));
-    let mut lines = Page::table(&header);
-    for (name, value) in LINES {
-        let mut row = vec![name.to_owned(), value(outcome.micado)];
-        row.extend(outcome.peer.map(value));
-        lines.add_row(row);
-    }
-    let bounds = outcome.bounds;
-    let mut page = Page::default().with(lines).line("").line(format!(
-        "optimum with hindsight {:.2}, bound for any policy {:.2}, without headroom {:.2}",
-        bounds.optimum, bounds.bound, bounds.floor
-    ));
-    if let Some(judgement) = outcome.judgement {
-        page = page.line(match judgement {
-            Judgement::Better => "micado costs no more and misses no more",
-            Judgement::TradeWon => {
-                "a trade of cost and missed demand; micado's priced total is lower"
-            }
-            Judgement::TradeLost => {
-                "a trade of cost and missed demand; the peer's priced total is lower"
-            }
-            Judgement::Worse => "micado costs more and misses more",
-        });
-    }
-    let begin = outcome
-        .changes
-        .first()
-        .map_or(0, |change| change.at.0 / 86_400_000);
-    for change in outcome.changes {
-        let seconds = change.at.0 / 1_000 - begin * 86_400;
-        let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
-        page = page.line(format!(
-            "{hours:02}:{minutes:02}:{:02} {change}",
-            seconds % 60
-        ));
-    }
-    page
-}
-
-fn table(rows: &[Row]) -> Page {
-    let mut lines = Page::table(&[
-        "BOOT", "SHAPE", "MICADO", "MISSED", "PRICED", "PEER", "MISSED", "PRICED",
-    ]);
-    for row in rows {
-        let mut cells = vec![format!("{}s", row.boot_s), row.shape.to_owned()];
-        for side in [row.micado, row.peer] {
-            cells.push(format!("{:.3}", side.relative));
-            cells.push(format!("{:.2} %", side.missed_percent));
-            cells.push(format!("{:.3}", side.priced));
-        }
-        lines.add_row(cells);
-    }
-    Page::default().with(lines).line("").line(
-        "costs and priced totals relative to the optimum with hindsight; means of three seeds",
-    )
 }

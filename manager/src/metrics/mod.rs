@@ -2,6 +2,7 @@
 //! write into it; views and the refresh job read it.
 
 mod dirty;
+mod foresight;
 mod load;
 mod past;
 mod places;
@@ -12,6 +13,7 @@ mod usage;
 mod verdicts;
 mod waiting;
 
+pub use foresight::Foresight;
 pub use load::LoadWatch;
 pub use micado_core::metrics::*;
 pub use refresh::Refresh;

@@ -185,6 +185,7 @@ impl Core {
             } => self.agent_is(instance, connected),
             Event::Load(loads) => self.loads(loads),
             Event::Signal(signal) => self.signal(&signal),
+            Event::Profile(service, past) => self.take_past(&service, past),
             Event::LastWords(container, log) => self.last_words(&container, &log),
             Event::Answered(key, answer) => self.answered(&key, answer),
         }

@@ -5,7 +5,7 @@ use crate::{
     engine::{Delta, EngineError, ImageFacts, Observation},
     metrics::Used,
     model::{Container, Copy, Service},
-    scaling::Policies,
+    scaling::{Past, Policies},
     store::Change,
 };
 use micado_api::{
@@ -14,7 +14,7 @@ use micado_api::{
     ServiceName, StartRequest, Tag, Timestamp, agent::ContainerEvent,
 };
 use micado_cloudsetup::{BrokerError, Machine};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Identifies a request and its reply.
 pub type Ticket = u64;
@@ -44,6 +44,8 @@ pub enum Event {
     Load(Vec<(ServiceName, ServiceLoad)>),
     /// Answer of the source of a policy.
     Signal(Signal),
+    /// Load of a service on earlier days, at its start and once an hour.
+    Profile(ServiceName, Arc<Past>),
     /// Output of a container's copy while it ended. It begins with lines that were saved before.
     LastWords(ContainerName, String),
     /// Answer to a call.

@@ -3,7 +3,7 @@
 use super::{Core, HOLD, ledger::Ledger};
 use crate::{
     model::{Instance, Setting},
-    scaling::{self, Learned, Span},
+    scaling::{Learned, Span},
 };
 use micado_api::{CloudName, FlavourName, InstanceId, Origin, Resources};
 use std::{collections::BTreeMap, time::Duration};
@@ -13,9 +13,6 @@ const SETTING: &str = "lead:";
 
 /// Lead time of a flavour of which no machine has joined.
 const UNKNOWN: Span = Span::seconds(90);
-
-/// Time from the start of a copy until it is warm.
-const WARM_UP: Span = Span::seconds(30);
 
 /// Upper bound for the time that a machine is held, unless people set a longer one.
 const LONGEST_HOLD: Duration = Duration::from_secs(900);
@@ -81,9 +78,12 @@ impl Core {
         lead.clamp(least, LONGEST_HOLD.max(least))
     }
 
-    /// Lead time of one more copy with this reservation, on a machine of the cheapest flavour that
-    /// holds it, if that has been learned.
-    pub(super) fn lead_of(&self, reservation: Resources) -> Option<Span> {
+    /// Boot time of a machine of the cheapest flavour that holds this reservation.
+    pub(super) fn boot_for(&self, reservation: Resources) -> Span {
+        self.learned_boot(reservation).unwrap_or(UNKNOWN)
+    }
+
+    fn learned_boot(&self, reservation: Resources) -> Option<Span> {
         let clouds = self.config.setup.clouds.iter();
         let flavours = clouds.flat_map(|cloud| cloud.flavours.iter().map(move |it| (cloud, it)));
         let holding = flavours.filter(|(_, flavour)| {
@@ -91,7 +91,6 @@ impl Core {
             size.is_some_and(|size| reservation.fits_in(&size))
         });
         let (cloud, flavour) = holding.min_by_key(|(_, flavour)| flavour.price)?;
-        let boot = self.leads.of(&cloud.name, &flavour.name)?;
-        Some(scaling::lead(Some(boot), Span(0), WARM_UP))
+        self.leads.of(&cloud.name, &flavour.name)
     }
 }

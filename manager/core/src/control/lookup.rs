@@ -6,7 +6,7 @@ use crate::{
     metrics::{Placed, Series},
     model::{Container, Copy},
 };
-use micado_api::{ContainerName, ErrorBody, ErrorCode, InstanceId, Tag};
+use micado_api::{ContainerName, ErrorBody, ErrorCode, InstanceId, ServiceName, Tag};
 
 /// Place of a container's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,31 +62,27 @@ impl Core {
         }
     }
 
-    /// Series of a container, of an instance by its tag, or of the only container of a service.
+    /// Series of a container, of an instance by its tag, or of a service.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` when the service has several containers.
+    /// `NotFound`.
     pub fn measured(&self, name: &str) -> Result<Series, ErrorBody> {
-        let of = |container: &ContainerName| Ok(Series::Container(container.to_string()));
         let own = self.ledger.containers().get(name);
         if let Some(own) = own.filter(|it| it.removed_at.is_none()) {
-            return of(&own.name);
+            return Ok(Series::Container(own.name.to_string()));
         }
         if let Some(instance) = self.tagged(name) {
             return Ok(Series::Instance(instance.id.clone()));
         }
-        let named = self.containers_named(name)?;
-        let (all, placed): (Vec<_>, Vec<_>) = (
-            named.iter().collect(),
-            named
-                .iter()
-                .filter(|it| self.placed(it).is_some())
-                .collect(),
-        );
-        match (&all[..], &placed[..]) {
-            ([only], _) | (_, [only]) => of(only),
-            _ => Err(several(name, &named)),
+        let service = ServiceName::trusted(name);
+        if self.ledger.service(&service).is_some() {
+            return Ok(Series::Service(service));
         }
+        Err(ErrorBody::new(
+            ErrorCode::NotFound,
+            format!("no container, service or instance `{name}`"),
+        )
+        .hint("`micado list --all` shows all names"))
     }
 
     /// The running copy: of two, the new one.

@@ -37,8 +37,8 @@ mod scaling;
 mod services;
 mod signals;
 mod silent;
-mod spare;
 mod spans;
+mod spare;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -50,6 +50,6 @@ pub use config::{Config, DOWN_TIMEOUT, HOLD, heartbeat_for};
 pub use event::{Action, Answer, Call, CallKey, Event, Reply, Request, Ticket};
 pub use lookup::{LogSource, SessionPlace};
 pub use policies::refused;
-pub use scaling::ServiceLoad;
+pub use scaling::{Foreseen, ServiceLoad};
 pub use signals::{Signal, Source};
 pub use tally::{ScaledChanges, ScaledService, Version};

@@ -266,6 +266,9 @@ impl Core {
         if view.pinned {
             now += "; pinned";
         }
+        if let Some(text) = self.forecast_text(&service) {
+            now += &format!("; {text}");
+        }
         now += "; ";
         now += &match view.verdict {
             _ if view.count == 0 && min > 0 => {

@@ -1,6 +1,10 @@
 //! Scaling of services by their load: frames of metrics in, copies added or removed. Costs nothing
 //! beyond the check while no count changes.
 
+mod foresight;
+
+pub use foresight::Foreseen;
+
 use super::{
     Core,
     dirty::Subject,
@@ -11,7 +15,7 @@ use super::{
 };
 use crate::{
     model::ServicePolicy,
-    scaling::{Cause, Frame, HeldSpan, Limits, Policies, ServiceScaling, Span, Verdict},
+    scaling::{Cause, Frame, HeldSpan, Limits, Outlook, Policies, ServiceScaling, Span, Verdict},
 };
 use jiff::tz::TimeZone;
 use micado_api::{ErrorBody, ServiceName, Timestamp, VerdictView};
@@ -49,6 +53,7 @@ pub(super) struct Scaling {
 struct Note {
     /// Boxed: the rings are large beside the rest.
     scaling: Box<ServiceScaling>,
+    outlook: Outlook,
     /// The last frame: an earlier one, or one of the same time, is a repetition.
     frame: Option<Frame>,
     /// Time of the last frame with metrics.
@@ -77,12 +82,14 @@ impl Scaling {
                 let before = before.map(|(_, note)| note);
                 let span = before.as_ref().and_then(|note| note.span);
                 self.spans.ended(&policy.service, span);
-                let note = Note {
-                    scaling: Box::new(fresh(policy)?),
-                    frame: before.as_ref().and_then(|note| note.frame),
-                    measured_at: before.as_ref().and_then(|note| note.measured_at),
-                    span: None,
-                    last_change: before.and_then(|note| note.last_change),
+                let scaling = Box::new(fresh(policy)?);
+                let note = match before {
+                    None => Note::new(scaling),
+                    Some(before) => Note {
+                        scaling,
+                        span: None,
+                        ..before
+                    },
                 };
                 Ok((policy.service.clone(), note))
             }
@@ -133,6 +140,17 @@ impl Scaling {
 }
 
 impl Note {
+    fn new(scaling: Box<ServiceScaling>) -> Self {
+        Self {
+            scaling,
+            outlook: Outlook::default(),
+            frame: None,
+            measured_at: None,
+            span: None,
+            last_change: None,
+        }
+    }
+
     /// Notes a verdict. Returns the span that it ends.
     fn took(&mut self, verdict: Verdict, is_changed: bool) -> Option<HeldSpan> {
         if is_changed {
@@ -186,7 +204,7 @@ impl Core {
         if is_off(policy, &counts) {
             return;
         }
-        let limits = self.limits_of(policy, &counts);
+        let mut limits = self.limits_of(policy, &counts);
         let Ok((name, mut note)) = self.scaling.take(policy) else {
             return;
         };
@@ -197,6 +215,7 @@ impl Core {
         counts.fill(&mut frame);
         frame.oom_killed = self.scaling.killed.remove(service).unwrap_or(0);
         note.frame = Some(frame);
+        limits.forecast = note.foresee(&policy.policies, &frame, &limits);
         let now = self.now;
         let verdict = note.scaling.check_within(&frame, &limits, now, |count| {
             let from = frame.copies.wanted();
@@ -354,7 +373,6 @@ impl Core {
             manual: policy.manual,
             is_pinned: policy.is_pinned,
             is_draining: counts.is_moving,
-            lead: self.lead_of(reservation).unwrap_or(Limits::default().lead),
             ..Limits::default()
         }
     }

@@ -300,7 +300,7 @@ fn critical(policies: &Policies) -> Critical {
 }
 
 /// Load that one copy carries at the first target of this metric.
-fn share(policies: &Policies, metric: Metric, limits: &Limits) -> Option<f64> {
+pub(super) fn share(policies: &Policies, metric: Metric, limits: &Limits) -> Option<f64> {
     policies.policies.iter().find_map(|policy| match policy {
         Policy::Target(target) if target.metric == metric => Some(target.share(limits)),
         _ => None,

@@ -14,9 +14,6 @@ const WARM_UP: Span = Span::seconds(30);
 /// Start of an image that none was measured of.
 const START: Span = Span::seconds(5);
 
-/// Boot of a machine: from its order until it has joined.
-const BOOT: Span = Span::seconds(90);
-
 /// Times of all builds that were measured since the start of the manager. A record is written only
 /// after a change that matters.
 #[derive(Debug, Clone, Default)]
@@ -50,8 +47,10 @@ impl Core {
 
     /// Time from a decision until one more copy is warm, on a machine that must be rented.
     pub(super) fn lead_of(&self, service: &ServiceName) -> Span {
+        let record = self.ledger.service(service);
+        let boot = record.map(|record| self.boot_for(record.spec.reservation));
         let start = self.learned_time(service, START, |times| &times.starts);
-        lead(Some(BOOT), start, self.warm_up_of(service))
+        lead(boot, start, self.warm_up_of(service))
     }
 
     /// Time of the digest that a service runs; of the one before it while none is measured.

@@ -2,14 +2,33 @@
 
 use super::{EventRecord, Point, RecallEvents, RecallVerdicts, Resolution};
 use crate::store::StoreError;
-use micado_api::{InstanceId, Timestamp, VerdictSpan};
+use micado_api::{InstanceId, ServiceName, Timestamp, VerdictSpan};
+use std::collections::BTreeMap;
 
-/// A series of points: of one instance or one container.
+/// A series of points: of one instance, one container or one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Series {
     Instance(InstanceId),
     /// One container by name, on any instance. Points then hold that container only.
     Container(String),
+    /// All containers of a service, removed ones included, on any instance. Points then hold these
+    /// only; [`totals`](super::totals) sums them up.
+    Service(ServiceName),
+}
+
+impl Series {
+    /// Returns true if the points of the series hold this container.
+    #[must_use]
+    pub fn has(&self, container: &str) -> bool {
+        match self {
+            Self::Instance(_) => true,
+            Self::Container(name) => container == name,
+            Self::Service(name) => container
+                .strip_prefix(name.as_str())
+                .and_then(|rest| rest.strip_prefix('.'))
+                .is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())),
+        }
+    }
 }
 
 /// A query for points.
@@ -30,17 +49,19 @@ impl Recall {
         if point.resolution != self.resolution || point.at < self.from || point.at >= self.until {
             return None;
         }
-        match &self.series {
-            Series::Instance(instance) => (point.instance == *instance).then(|| point.clone()),
-            Series::Container(name) => {
-                let containers = [(name.clone(), *point.containers.get(name)?)].into();
-                Some(Point {
-                    instance: point.instance.clone(),
-                    containers,
-                    ..*point
-                })
-            }
+        if let Series::Instance(instance) = &self.series {
+            return (point.instance == *instance).then(|| point.clone());
         }
+        let containers = point.containers.iter();
+        let containers: BTreeMap<_, _> = containers
+            .filter(|(name, _)| self.series.has(name))
+            .map(|(name, figures)| (name.clone(), *figures))
+            .collect();
+        (!containers.is_empty()).then(|| Point {
+            instance: point.instance.clone(),
+            containers,
+            ..*point
+        })
     }
 }
 

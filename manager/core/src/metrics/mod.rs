@@ -8,6 +8,7 @@ mod meter;
 mod point;
 mod rollup;
 mod sums;
+mod total;
 mod verdict;
 
 pub use event::{EVENTS_KEPT, EVENTS_MOST, EventRecord, Identity, Order, Placed, RecallEvents};
@@ -17,4 +18,5 @@ pub use meter::Meter;
 pub use point::{ContainerPoint, MachinePoint, Point, Resolution, per_second};
 pub use rollup::roll_up;
 pub use sums::{Sample, Summing};
+pub use total::{cpu_slots, totals};
 pub use verdict::{RecallVerdicts, VERDICTS_KEPT, VERDICTS_MOST};

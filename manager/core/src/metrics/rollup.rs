@@ -94,8 +94,14 @@ impl<'p> Sum<'p> {
 
 /// Adds counts and peaks. The caller computes the mean.
 fn add(sum: &mut ContainerPoint, more: &ContainerPoint) {
+    add_counts(sum, more);
+    sum.measured_ms = sum.measured_ms.saturating_add(more.measured_ms);
+    sum.cpu_peak = sum.cpu_peak.max(more.cpu_peak);
+    sum.memory_peak = sum.memory_peak.max(more.memory_peak);
+}
+
+pub(super) fn add_counts(sum: &mut ContainerPoint, more: &ContainerPoint) {
     let counts = [
-        (&mut sum.measured_ms, more.measured_ms),
         (&mut sum.cpu_ns, more.cpu_ns),
         (&mut sum.throttled_ns, more.throttled_ns),
         (&mut sum.oom_kills, more.oom_kills),
@@ -107,8 +113,6 @@ fn add(sum: &mut ContainerPoint, more: &ContainerPoint) {
     for (sum, more) in counts {
         *sum = sum.saturating_add(more);
     }
-    sum.cpu_peak = sum.cpu_peak.max(more.cpu_peak);
-    sum.memory_peak = sum.memory_peak.max(more.memory_peak);
 }
 
 /// A mean weighted by time, or the plain mean if no time was measured at all.

@@ -26,7 +26,7 @@ const AFTER_JUMP: u64 = 86_400_000;
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Loss {
     pub forecast: f64,
-    /// Loss of the load as it is at each slot, taken as a forecast.
+    /// Loss of the load as it is when a slot begins, taken as a forecast.
     pub present: f64,
 }
 
@@ -84,7 +84,11 @@ fn loss(profile: &Profile, day: &Day, class: Class, quantile: f64, horizon: Span
     let mut count = 0;
     for slot in 0..SLOTS {
         let expected = profile.expect(day, slot, horizon, quantile, class);
-        let now = profile.actual(day.number, slot, Span(0));
+        // The slot that has just ended: of the one that begins, nothing is known.
+        let now = match slot.checked_sub(1) {
+            Some(before) => profile.actual(day.number, before, Span(0)),
+            None => profile.actual(day.number - 1, SLOTS - 1, Span(0)),
+        };
         let actual = profile.actual(day.number, slot, horizon);
         if let (Some(expected), Some(now), Some(actual)) = (expected, now, actual) {
             sum.forecast += pinball(quantile, actual, expected.load);

@@ -16,6 +16,7 @@ mod ladder;
 mod lead;
 mod load;
 mod noise;
+mod outlook;
 mod peak;
 mod policy;
 mod query;
@@ -38,7 +39,8 @@ pub use forecast::{Class, Day, Expected, Profile, SLOT_MS, SLOTS, Slot, floor, p
 pub use frame::{Copies, Frame, Limits, Manual, Sums};
 pub use gate::{Gate, Loss, Replay, replay};
 pub use lead::{Learned, lead, warm_up};
-pub use policy::{Importance, MOST_COPIES, Policies, Policy, PolicyError, Step};
+pub use outlook::{Foresight, Outlook, Past, Slotting};
+pub use policy::{Forecast, Importance, MOST_COPIES, Policies, Policy, PolicyError, Step};
 pub use query::{As, Query};
 pub use queue::{Queue, QueueSignal};
 pub use saturation::{Ceiling, is_saturated};

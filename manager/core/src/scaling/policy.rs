@@ -71,6 +71,18 @@ impl Importance {
     }
 }
 
+/// Use of the forecast: the load of the same time on earlier days.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forecast {
+    Off,
+    /// Show what it wants, and change nothing.
+    Show,
+    /// A floor, while a replay of the last days shows that it is better than the present load.
+    #[default]
+    Auto,
+}
+
 /// Largest step in one direction within a time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -87,6 +99,7 @@ pub struct Policies {
     pub min: u32,
     pub max: u32,
     pub importance: Importance,
+    pub forecast: Forecast,
     /// Look-back at first: nothing shrinks below what the busiest minute of it needed.
     pub look_back: Span,
     pub step_up: Option<Step>,
@@ -104,6 +117,7 @@ impl Default for Policies {
             min: 1,
             max: 10,
             importance: Importance::Normal,
+            forecast: Forecast::Auto,
             look_back: Span(SHORTEST),
             step_up: None,
             step_down: Some(Step {

@@ -46,7 +46,7 @@ pub fn demand(text: &str) -> Result<Vec<f64>, CsvError> {
     if length > LONGEST {
         return Err(CsvError::Long(length as u64));
     }
-    Ok(filled(&points, length as usize + 1))
+    Ok(filled(&points))
 }
 
 fn point(line: &str) -> Option<(f64, f64)> {
@@ -56,11 +56,18 @@ fn point(line: &str) -> Option<(f64, f64)> {
     (is_sound(point.0) && is_sound(point.1)).then_some(point)
 }
 
-fn filled(points: &[(f64, f64)], count: usize) -> Vec<f64> {
+/// Returns one value a second for points of seconds and demand, in order of time. Between two points
+/// the demand changes linearly.
+#[must_use]
+pub fn filled(points: &[(f64, f64)]) -> Vec<f64> {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+        return Vec::new();
+    };
+    let count = (last.0 - first.0) as usize + 1;
     let mut next = 0;
     (0..count)
         .map(|second| {
-            let at = points[0].0 + second as f64;
+            let at = first.0 + second as f64;
             while next + 1 < points.len() && points[next + 1].0 <= at {
                 next += 1;
             }

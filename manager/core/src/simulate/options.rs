@@ -8,28 +8,40 @@ pub enum Billing {
     /// By the second, 60 s at least.
     #[default]
     Second,
+    /// By the begun five minutes.
+    FiveMinutes,
     /// By the begun hour.
     Hour,
 }
 
 impl Billing {
+    /// Seconds of a paid period; `None` if every second is paid alone.
+    #[must_use]
+    pub const fn period(self) -> Option<u64> {
+        match self {
+            Self::Second => None,
+            Self::FiveMinutes => Some(300),
+            Self::Hour => Some(3_600),
+        }
+    }
+
     /// Seconds that are paid for `used` seconds.
     #[must_use]
     pub fn paid(self, used: u64) -> u64 {
-        match self {
-            Self::Second => used.max(60),
-            Self::Hour => used.max(1).next_multiple_of(3_600),
+        match self.period() {
+            None => used.max(60),
+            Some(period) => used.max(1).next_multiple_of(period),
         }
     }
 }
 
-/// World of a run. One service; machines of one flavour, each with room for `slots` copies.
+/// World of a run. Machines of one flavour, each with room for `slots` copies.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     pub policies: Policies,
     /// Time from the order of a machine until it takes copies.
     pub boot: Span,
-    /// Time from the placement of a copy until it runs.
+    /// Time from the creation of a copy until it runs.
     pub start: Span,
     /// Time that a copy runs before it counts as warm.
     pub warm_up: Span,
@@ -54,6 +66,8 @@ pub struct Options {
     pub lambda: f64,
     /// Price of a machine per hour.
     pub price: f64,
+    /// Seed of the faults of a run with faults.
+    pub faults: Option<u64>,
 }
 
 impl Default for Options {
@@ -73,6 +87,7 @@ impl Default for Options {
             service_time: 0.1,
             lambda: 10.0,
             price: 1.0,
+            faults: None,
         }
     }
 }
@@ -83,5 +98,12 @@ impl Options {
     pub fn machines(&self, copies: u32) -> u32 {
         let least = self.least_machines.min(copies);
         copies.div_ceil(self.slots).max(least)
+    }
+
+    /// Copies that carry a demand at the target, within the limits of the policies.
+    #[must_use]
+    pub fn copies(&self, demand: f64) -> u32 {
+        let share = self.target * self.cores;
+        ((demand / share).ceil() as u32).clamp(self.policies.min.max(1), self.policies.max)
     }
 }

@@ -2,6 +2,7 @@
 //! et al. (SPEC RG).
 
 use super::{
+    Side,
     options::Options,
     tally::{POINT_EVERY, Point, Tally},
 };
@@ -10,7 +11,8 @@ use serde::Serialize;
 /// Figures of one side.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
-    pub side: &'static str,
+    /// Name of the side: `micado`, `peer`, or a file of policies.
+    pub side: String,
     pub cost: f64,
     /// Cost relative to the integer optimum.
     pub relative: f64,
@@ -33,6 +35,36 @@ pub struct Report {
     pub priced_total: f64,
     /// Priced total relative to the integer optimum.
     pub priced_relative: f64,
+    /// Each service apart, in the order of the loads.
+    pub services: Vec<ServiceReport>,
+}
+
+/// Figures of one service: machines are shared, so it has no cost of its own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ServiceReport {
+    pub copy_hours: f64,
+    pub missed_core_seconds: f64,
+    pub missed_percent: f64,
+    pub delay_p50_ms: u32,
+    pub delay_p95_ms: u32,
+    pub delay_p99_ms: u32,
+    pub growths: u32,
+    pub shrinks: u32,
+}
+
+impl ServiceReport {
+    fn new(tally: &Tally) -> Self {
+        Self {
+            copy_hours: tally.copy_seconds as f64 / 3_600.0,
+            missed_core_seconds: tally.missed,
+            missed_percent: 100.0 * tally.missed / tally.demand.max(f64::MIN_POSITIVE),
+            delay_p50_ms: tally.delay_at(0.50),
+            delay_p95_ms: tally.delay_at(0.95),
+            delay_p99_ms: tally.delay_at(0.99),
+            growths: tally.growths,
+            shrinks: tally.shrinks,
+        }
+    }
 }
 
 /// Measures of elasticity: capacity against the demand at the target.
@@ -73,32 +105,39 @@ pub enum Judgement {
 }
 
 impl Report {
-    pub(super) fn new(side: &'static str, tally: &Tally, options: &Options, optimum: f64) -> Self {
-        let cost = tally.paid_seconds as f64 / 3_600.0 * options.price;
+    pub(super) fn new(side: &impl Side, options: &Options, optimum: f64) -> Self {
+        let (bill, tally) = (side.bill(), merged(side));
+        let all = ServiceReport::new(&tally);
+        let cost = bill.cost(options);
         let core_second = options.price / 3_600.0 / (f64::from(options.slots) * options.cores);
         let priced_total = cost + options.lambda * core_second * tally.missed;
         let relative = |amount: f64| if optimum > 0.0 { amount / optimum } else { 0.0 };
         Self {
-            side,
+            side: side.name().to_owned(),
             cost,
             relative: relative(cost),
-            machine_hours: tally.machine_seconds as f64 / 3_600.0,
-            copy_hours: tally.copy_seconds as f64 / 3_600.0,
-            missed_core_seconds: tally.missed,
-            missed_percent: 100.0 * tally.missed / tally.demand.max(f64::MIN_POSITIVE),
-            delay_p50_ms: tally.delay_at(0.50),
-            delay_p95_ms: tally.delay_at(0.95),
-            delay_p99_ms: tally.delay_at(0.99),
+            machine_hours: bill.machine_seconds as f64 / 3_600.0,
+            copy_hours: all.copy_hours,
+            missed_core_seconds: all.missed_core_seconds,
+            missed_percent: all.missed_percent,
+            delay_p50_ms: all.delay_p50_ms,
+            delay_p95_ms: all.delay_p95_ms,
+            delay_p99_ms: all.delay_p99_ms,
             seconds_above_90_percent: tally.busy_seconds,
-            moves: tally.moves,
+            moves: bill.moves,
             starts: tally.starts,
             stops: tally.stops,
-            orders: tally.orders,
-            growths: tally.growths,
-            shrinks: tally.shrinks,
-            elasticity: Elasticity::new(tally, options),
+            orders: bill.orders,
+            growths: all.growths,
+            shrinks: all.shrinks,
+            elasticity: Elasticity::new(&tally, options),
             priced_total,
             priced_relative: relative(priced_total),
+            services: side
+                .services()
+                .iter()
+                .map(|service| ServiceReport::new(&service.tally))
+                .collect(),
         }
     }
 
@@ -114,6 +153,16 @@ impl Report {
             _ => Judgement::TradeLost,
         }
     }
+}
+
+/// Sums of all services of a side.
+pub(super) fn merged(side: &impl Side) -> Tally {
+    let mut services = side.services().iter();
+    let mut sum = services
+        .next()
+        .map_or_else(Tally::default, |service| service.tally.clone());
+    services.for_each(|service| sum.merge(&service.tally));
+    sum
 }
 
 impl Elasticity {

@@ -1,8 +1,8 @@
 //! Table of all shapes: both sides, as means over seeds.
 
-use super::{Options, Report, SIX, Shape, bounds, run_ours, run_peer};
-use crate::scaling::{PolicyError, Span};
-use jiff::tz::TimeZone;
+use super::{Load, Options, Report, SIX, Shape, bounds, run_ours, run_peer};
+use crate::scaling::Span;
+use micado_api::ErrorBody;
 use serde::Serialize;
 
 /// Means of one side.
@@ -54,13 +54,8 @@ impl Means {
 /// `seed + 2`.
 ///
 /// # Errors
-/// If a policy is invalid.
-pub fn table(
-    boots: &[Span],
-    seed: u64,
-    options: &Options,
-    zone: impl Fn(&str) -> Option<TimeZone> + Copy,
-) -> Result<Vec<Row>, PolicyError> {
+/// If the core refuses the policies.
+pub fn table(boots: &[Span], seed: u64, options: &Options) -> Result<Vec<Row>, ErrorBody> {
     const SEEDS: u64 = 3;
     let mut rows = Vec::new();
     for boot in boots {
@@ -82,10 +77,10 @@ pub fn table(
                 let Ok(shape) = name.parse::<Shape>() else {
                     continue;
                 };
-                let demand = shape.demand(seed);
-                let best = bounds(&demand, &options).optimum;
-                let ours = run_ours(&demand, &options, best, zone)?.report;
-                let peer = run_peer(&demand, &options, best).report;
+                let loads = [Load::new(shape.demand(seed), 0)];
+                let best = bounds(&loads, &options).optimum;
+                let ours = run_ours(&loads, &options, best)?.report;
+                let peer = run_peer(&loads, &options, best).report;
                 sums.micado.add(&ours, 1.0 / SEEDS as f64);
                 sums.peer.add(&peer, 1.0 / SEEDS as f64);
             }

@@ -11,7 +11,6 @@ pub struct Second {
     pub missed: f64,
     pub backlog: f64,
     pub copies: u32,
-    pub machines: u32,
 }
 
 /// Seconds between two points of the plot and of the elasticity measures.
@@ -23,7 +22,6 @@ pub struct Point {
     pub second: u64,
     pub demand: f64,
     pub capacity: f64,
-    pub machines: f64,
     pub missed: f64,
 }
 
@@ -34,8 +32,6 @@ const LONGEST_DELAY: usize = 20_000;
 #[derive(Debug, Clone)]
 pub struct Tally {
     pub seconds: u64,
-    pub machine_seconds: u64,
-    pub paid_seconds: u64,
     pub copy_seconds: u64,
     pub demand: f64,
     pub missed: f64,
@@ -43,9 +39,6 @@ pub struct Tally {
     pub busy_seconds: u64,
     pub starts: u32,
     pub stops: u32,
-    pub moves: u32,
-    pub orders: u32,
-    pub returns: u32,
     pub growths: u32,
     pub shrinks: u32,
     pub points: Vec<Point>,
@@ -58,17 +51,12 @@ impl Default for Tally {
     fn default() -> Self {
         Self {
             seconds: 0,
-            machine_seconds: 0,
-            paid_seconds: 0,
             copy_seconds: 0,
             demand: 0.0,
             missed: 0.0,
             busy_seconds: 0,
             starts: 0,
             stops: 0,
-            moves: 0,
-            orders: 0,
-            returns: 0,
             growths: 0,
             shrinks: 0,
             points: Vec::new(),
@@ -88,7 +76,6 @@ impl Tally {
         let share = 1.0 / POINT_EVERY as f64;
         self.point.demand += second.demand * share;
         self.point.capacity += second.capacity * share;
-        self.point.machines += f64::from(second.machines) * share;
         self.point.missed += second.missed * share;
         self.seconds += 1;
         if self.seconds.is_multiple_of(POINT_EVERY) {
@@ -110,6 +97,26 @@ impl Tally {
         let wait = second.backlog / second.capacity;
         let ms = ((sharing + wait) * 1_000.0) as usize;
         self.delays[ms.min(LONGEST_DELAY)] += second.served;
+    }
+
+    /// Adds the sums of another service over the same time.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.copy_seconds += other.copy_seconds;
+        self.demand += other.demand;
+        self.missed += other.missed;
+        self.busy_seconds = self.busy_seconds.max(other.busy_seconds);
+        self.starts += other.starts;
+        self.stops += other.stops;
+        self.growths += other.growths;
+        self.shrinks += other.shrinks;
+        for (sum, more) in self.points.iter_mut().zip(&other.points) {
+            sum.demand += more.demand;
+            sum.capacity += more.capacity;
+            sum.missed += more.missed;
+        }
+        for (sum, more) in self.delays.iter_mut().zip(&other.delays) {
+            *sum += more;
+        }
     }
 
     /// Delay in milliseconds below which `share` of the served demand stays.

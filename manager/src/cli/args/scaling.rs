@@ -1,7 +1,7 @@
 //! Flags of the verbs about scaling.
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
-use micado_core::scaling::{Importance, Span};
+use micado_core::scaling::{Forecast, Importance, Span};
 use std::{path::PathBuf, str::FromStr};
 
 /// Operations on the policy of a service.
@@ -59,6 +59,9 @@ pub struct LimitFlags {
     /// Weight of missed demand against idle containers [default: normal].
     #[arg(long, value_enum, value_name = "WEIGHT")]
     pub importance: Option<Weight>,
+    /// Use of the load at the same time of earlier days [default: auto].
+    #[arg(long, value_enum, value_name = "USE")]
+    pub forecast: Option<ForecastUse>,
     /// Time whose busiest minute the containers must still carry after a removal [default: 3m].
     #[arg(long, value_name = "TIME")]
     pub look_back: Option<Span>,
@@ -81,6 +84,27 @@ impl From<Weight> for Importance {
             Weight::Low => Self::Low,
             Weight::Normal => Self::Normal,
             Weight::High => Self::High,
+        }
+    }
+}
+
+/// Use of the forecast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ForecastUse {
+    /// None.
+    Off,
+    /// `explain` shows what it wants; no count follows.
+    Show,
+    /// A lower bound, while it is better than the present load.
+    Auto,
+}
+
+impl From<ForecastUse> for Forecast {
+    fn from(usage: ForecastUse) -> Self {
+        match usage {
+            ForecastUse::Off => Self::Off,
+            ForecastUse::Show => Self::Show,
+            ForecastUse::Auto => Self::Auto,
         }
     }
 }

@@ -35,7 +35,7 @@ pub enum Sort {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: micado history -n acme_nginx.1 --since 6h")]
 pub struct HistoryArgs {
-    /// A container's name, or that of a service with one container, or an instance's tag.
+    /// A container's name, a service's (the sum of its containers), or an instance's tag.
     #[arg(short, long)]
     pub name: String,
     /// Only what is later: `10m` ago, a moment, or Unix seconds.

@@ -2,7 +2,7 @@
 
 use super::{Home, put, setting};
 use crate::clock;
-use micado_api::{InstanceId, MemoryBytes, NanoCpus, Timestamp};
+use micado_api::{InstanceId, MemoryBytes, NanoCpus, ServiceName, Timestamp};
 use micado_core::metrics::{
     ContainerPoint, History, MachinePoint, Point, Recall, Resolution, Series,
 };
@@ -125,6 +125,13 @@ pub async fn points_come_back_by_time_and_then_by_instance<H: Home>() {
         Ok(wanted.clone())
     );
     assert_eq!(samples(&*history, "a2").await, a2);
+    let service = |name| all(Series::Service(ServiceName::trusted(name)));
+    assert_eq!(
+        history.recall(&service("alice_web")).await,
+        Ok(wanted.clone()),
+        "by service"
+    );
+    assert_eq!(history.recall(&service("alice_we")).await, Ok(vec![]));
     drop(history);
     let history = home.history().await;
     assert_eq!(

@@ -129,7 +129,7 @@ impl EmbeddedStore {
         let instances = match &wanted.series {
             _ if wanted.from >= wanted.until => vec![],
             Series::Instance(instance) => vec![instance.clone()],
-            Series::Container(_) => self.instances_of(wanted.resolution)?,
+            Series::Container(_) | Series::Service(_) => self.instances_of(wanted.resolution)?,
         };
         let mut points = Vec::new();
         for instance in &instances {
@@ -144,7 +144,7 @@ impl EmbeddedStore {
         Ok(points)
     }
 
-    /// `None` if the point lacks the selected container.
+    /// `None` if the point lacks the selected containers.
     fn point(
         &self,
         wanted: &Recall,
@@ -152,9 +152,12 @@ impl EmbeddedStore {
         at: Timestamp,
         figures: &[u8],
     ) -> Result<Option<Point>, StoreError> {
-        if let Series::Container(name) = &wanted.series
-            && !points::may_hold(figures, name)
-        {
+        let of_containers = match &wanted.series {
+            Series::Instance(_) => None,
+            Series::Container(name) => Some(name.as_str()),
+            Series::Service(name) => Some(name.as_str()),
+        };
+        if of_containers.is_some_and(|name| !points::may_hold(figures, name)) {
             return Ok(None);
         }
         let unreadable = || {
@@ -165,8 +168,8 @@ impl EmbeddedStore {
             ))
         };
         let (machine, mut containers) = points::decode(figures).ok_or_else(unreadable)?;
-        if let Series::Container(name) = &wanted.series {
-            containers.retain(|it, _| it == name);
+        if of_containers.is_some() {
+            containers.retain(|name, _| wanted.series.has(name));
             if containers.is_empty() {
                 return Ok(None);
             }

@@ -102,6 +102,11 @@ impl Inner {
         match &wanted.series {
             Series::Instance(id) => drop(filter.insert("instance", id.as_str())),
             Series::Container(name) => drop(filter.insert("containers", name)),
+            // Names of its containers: `/` follows `.`.
+            Series::Service(name) => {
+                let within = doc! { "$gte": format!("{name}."), "$lt": format!("{name}/") };
+                filter.insert("containers", doc! { "$elemMatch": within });
+            }
         }
         let samples = self.database.collection::<Document>(COLLECTION);
         let mut cursor = samples
@@ -246,8 +251,8 @@ fn read(wanted: &Recall, document: &Document) -> Option<Vec<Point>> {
             return None;
         };
         let (machine, mut containers) = points::decode(&figures.bytes)?;
-        if let Series::Container(name) = &wanted.series {
-            containers.retain(|it, _| it == name);
+        if !matches!(wanted.series, Series::Instance(_)) {
+            containers.retain(|name, _| wanted.series.has(name));
             if containers.is_empty() {
                 continue;
             }

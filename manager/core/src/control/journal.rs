@@ -18,6 +18,9 @@ const OF_MACHINE: usize = 50;
 /// Upper bound for stored lines of progress of one subject.
 const LINES: usize = 64;
 
+/// Service, instance and text of decisions that are one, with its number.
+type Together = BTreeMap<(Option<ServiceName>, Option<InstanceId>, String), u64>;
+
 /// Last reported state of each subject, so that only changes are reported.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Journal {
@@ -29,10 +32,7 @@ pub(super) struct Journal {
     /// Number of the last decision; 0 before the first.
     last: u64,
     /// Numbers of the decisions of this moment, by what makes them the same.
-    together: (
-        Timestamp,
-        BTreeMap<(Option<ServiceName>, Option<InstanceId>, String), u64>,
-    ),
+    together: (Timestamp, Together),
 }
 
 /// Subject of a decision: a service with its containers, or a machine.

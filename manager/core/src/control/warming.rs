@@ -65,8 +65,8 @@ impl Core {
         let builds = image
             .into_iter()
             .flat_map(|image| image.learned.iter().rev());
-        let learned = builds.map(|build| times(&build.times));
-        let known = learned.into_iter().find(|times| !times.is_empty());
+        let mut learned = builds.map(|build| times(&build.times));
+        let known = learned.find(|times| !times.is_empty());
         known.map_or(default, |times| times.value(default))
     }
 

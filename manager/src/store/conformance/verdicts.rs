@@ -72,7 +72,7 @@ pub async fn recent_verdicts_stay<H: Home>() {
     let history = home.history().await;
     let present = span("acme_web", 0, 1);
     history
-        .record_verdicts(&[present.clone()])
+        .record_verdicts(std::slice::from_ref(&present))
         .await
         .expect("recorded");
     history.forget(clock::now()).await.expect("forgotten");

@@ -80,7 +80,8 @@ impl Watch {
         count: u32,
         each: impl Fn(&str) -> Option<ContainerUsage> + Copy,
     ) -> ServiceLoad {
-        (0..count).map(|_| self.frame(each)).last().expect("some")
+        (1..count).for_each(|_| drop(self.frame(each)));
+        self.frame(each)
     }
 }
 

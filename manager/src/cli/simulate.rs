@@ -249,6 +249,7 @@ fn write_plot(file: &Path, load: &str, ours: &Run, other: Option<&Run>) -> Resul
             ErrorCode::Internal,
             format!("cannot write `{}`: {error}", file.display()),
         )
+        .hint("name a file in a folder that you may write to")
     })
 }
 

@@ -10,8 +10,8 @@ pub use verdicts::*;
 
 use super::{Change, Contents, Key, Kind, Record, Store, StoreError};
 use crate::model::{
-    Container, Copy, CopyTimes, Decision, Desired, End, Image, Instance, Learned, Outcome, Phase,
-    Service, ServicePolicy, Setting, SpecVersion, Trade, Window,
+    BegunBy, Container, Copy, CopyTimes, Decision, Desired, Drain, End, Image, Instance, Learned,
+    Outcome, Phase, Service, ServicePolicy, Setting, SpecVersion, Trade, Window,
 };
 use micado_api::{
     CloudName, ContainerName, Critical, FlavourName, InstanceId, InstanceState, Location,
@@ -451,6 +451,14 @@ pub fn instance() -> Record {
         broker_id: Some("job-17".into()),
         node: Some("n1".into()),
         force: true,
+        drain: Some(Drain {
+            why: "drained: others had room".into(),
+            since: Timestamp(7),
+            deadline: Some(Timestamp(8)),
+            begun_by: BegunBy::Manager,
+        }),
+        protected: true,
+        worked: true,
         created_at: Timestamp(1),
         state_since: Timestamp(2),
         joined_at: Some(Timestamp(u64::MAX)),
@@ -545,6 +553,7 @@ pub fn container() -> Record {
         reason: Some("waits for application02".into()),
         request: Some("r-1".into()),
         log_tail: Some("line 1\nline 2\n".into()),
+        protected: true,
         created_at: Timestamp(5),
     })
 }

@@ -68,19 +68,6 @@ impl Trouble {
         Self::ManagerDies,
         Self::ManagerCutOff,
     ];
-
-    /// Returns true if a machine may be lost or look so: then nothing voluntary happens for a while.
-    fn makes_sick(self) -> bool {
-        !matches!(
-            self,
-            Self::CloudRefuses
-                | Self::ForeignService
-                | Self::CredentialStolen
-                | Self::ProcessEnds
-                | Self::ProcessFails
-                | Self::ManagerDies
-        )
-    }
 }
 
 impl Weather {
@@ -103,18 +90,15 @@ impl Weather {
         let (crash, commit, lost_before, lost_after, late, boot) =
             (some(8), some(12), some(60), some(60), some(40), some(300));
         let many = dice.between(1, 1000);
-        // In some worlds machines last, so that the manager returns some in the middle of things.
-        let lasting = dice.per_mille(250);
         Self {
             crash,
             commit,
             lost_before,
             lost_after,
             late,
-            boot: if lasting { 0 } else { boot },
+            boot,
             troubles: Trouble::ALL
                 .into_iter()
-                .filter(|trouble| !lasting || !trouble.makes_sick())
                 .filter(|_| dice.per_mille(many))
                 .collect(),
             trouble_every: dice.between(8_000, 60_000),

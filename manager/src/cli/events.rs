@@ -54,11 +54,14 @@ pub(super) async fn events(
     };
     let mut last = ask(&query, client).await?;
     printer.data(&last, || page(&last))?;
-    if last.is_empty() && !args.follow {
-        printer.note("nothing happened then");
+    if !args.follow {
+        if last.is_empty() {
+            printer.note("nothing happened then");
+        }
+        return Ok(());
     }
     query.limit = None;
-    while args.follow {
+    loop {
         tokio::time::sleep(PAUSE).await;
         // Machines report late, and by their own clocks.
         let latest = last.last().map_or(clock::now(), Happening::at);
@@ -72,7 +75,6 @@ pub(super) async fn events(
         last.sort_by_key(Happening::at);
         last.drain(..last.len().saturating_sub(REMEMBERED));
     }
-    Ok(())
 }
 
 /// Delay of an event, in milliseconds, with which it is still shown.

@@ -544,7 +544,6 @@ pub fn container() -> Record {
             copy(2, "k3x9", Phase::Serving),
         ],
         next_generation: 3,
-        protected: true,
         bound_to: Some(InstanceId::trusted("k3x9")),
         outcome: Some(Outcome {
             exit_code: -1,

@@ -129,6 +129,8 @@ impl Core {
         if going.is_empty() {
             return;
         }
+        // Another container may begin to move now.
+        self.ledger.dirty.plan |= !self.placing.leaving.is_empty();
         let since = self.now;
         self.ledger.edit_container(name, |container| {
             for copy in &mut container.copies {

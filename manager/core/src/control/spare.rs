@@ -11,16 +11,12 @@ use std::{
 /// Machines that one check looks at, those with the fewest containers first.
 const LOOKED_AT: usize = 300;
 
-/// Part of a service's copies that room is kept for, as a divisor; at least one.
-const SLACK_PART: u32 = 20;
-
 /// Machines of one location that may be returned, and the containers that would move.
 #[derive(Default)]
 struct Question {
     asks: Vec<Waiting>,
     of_service: BTreeMap<ServiceName, usize>,
     machines: Vec<Spare>,
-    slack: Vec<(usize, usize)>,
 }
 
 impl Core {
@@ -64,7 +60,6 @@ impl Core {
                 None => self.ask_about(&mut question, id),
             }
         }
-        self.keep_slack(&mut question, location);
         let spread: Vec<u32> = question
             .asks
             .iter()
@@ -74,7 +69,6 @@ impl Core {
             offers: &self.offers(),
             asks: &question.asks,
             spread: &spread,
-            slack: &question.slack,
             machines: &question.machines,
         };
         let chosen = planner::spare(&mut self.placing.pool, &consolidation);
@@ -132,27 +126,6 @@ impl Core {
         let ask = question.asks.len() - 1;
         question.of_service.insert(service.clone(), ask);
         Some(ask)
-    }
-
-    /// Keeps room for one more copy, or 5 %, of each service with a policy that may grow.
-    fn keep_slack(&self, question: &mut Question, location: &Location) {
-        for policy in self.ledger.policies.values() {
-            let service = self.ledger.service(&policy.service);
-            let here = service.is_some_and(|service| service.spec.location == *location);
-            let count = if here {
-                self.count_of(&policy.service)
-            } else {
-                0
-            };
-            let more = policy.policies.max.saturating_sub(count);
-            let slack = count.div_ceil(SLACK_PART).min(more);
-            if slack > 0
-                && !policy.is_pinned
-                && let Some(ask) = self.ask_of(question, &policy.service)
-            {
-                question.slack.push((ask, slack as usize));
-            }
-        }
     }
 
     /// Number of machines with copies of a service.

@@ -2,7 +2,7 @@
 
 use super::{Demand, Limits, Offer, Pool, Waiting, kind::Kind, problem::Problem};
 use micado_api::InstanceId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Lower bound for the saved share of the price over the share of disruption.
 const WORTH: f64 = 0.5;
@@ -18,7 +18,7 @@ pub struct Spare {
     pub holds: Vec<(usize, usize)>,
 }
 
-/// Machines of one location, and what must keep its room.
+/// Machines of one location.
 #[derive(Debug, Clone, Copy)]
 pub struct Consolidation<'a> {
     /// All offers: machines are ranked on one scale with them.
@@ -27,8 +27,6 @@ pub struct Consolidation<'a> {
     pub asks: &'a [Waiting],
     /// Number of machines with copies of each.
     pub spread: &'a [u32],
-    /// Room for growth that stays free, as far as it is there: position in `asks`, and number.
-    pub slack: &'a [(usize, usize)],
     /// Machines that may be returned, the first to go, first.
     pub machines: &'a [Spare],
 }
@@ -59,13 +57,8 @@ pub fn spare(pool: &mut Pool, consolidation: &Consolidation<'_>) -> Vec<usize> {
     let mut search = Search {
         problem: &problem,
         spread: consolidation.spread.to_vec(),
-        slack: BTreeMap::new(),
         received: BTreeSet::new(),
     };
-    for &(ask, count) in consolidation.slack {
-        let (placed, _) = search.put(pool, ask, count);
-        search.keep(ask, placed);
-    }
     let machines = consolidation.machines.iter().enumerate();
     let chosen = machines.filter(|(_, machine)| search.frees(pool, machine));
     let chosen = chosen.map(|(at, _)| at).collect();
@@ -77,8 +70,6 @@ struct Search<'p, 's> {
     problem: &'p Problem<'s>,
     /// Number of machines with copies of each ask.
     spread: Vec<u32>,
-    /// Room that is kept free on each machine: ask, and number.
-    slack: BTreeMap<usize, Vec<(usize, usize)>>,
     /// Machines with a tentative place.
     received: BTreeSet<usize>,
 }
@@ -111,21 +102,6 @@ impl Search<'_, '_> {
             }
             received.extend(placed);
         }
-        let slack = self.slack.get(&number).cloned().unwrap_or_default();
-        let mut moved = Vec::new();
-        for (ask, count) in slack {
-            let (placed, _) = self.put(pool, ask, count);
-            if placed.iter().map(|(_, count)| count).sum::<usize>() < count {
-                pool.roll_back(mark);
-                self.spread = spread;
-                return false;
-            }
-            moved.push((ask, placed));
-        }
-        self.slack.remove(&number);
-        for (ask, placed) in moved {
-            self.keep(ask, placed);
-        }
         self.received
             .extend(received.into_iter().map(|(machine, _)| machine));
         true
@@ -149,11 +125,5 @@ impl Search<'_, '_> {
             pool.place(kind, machine, count);
         }
         (places, fresh)
-    }
-
-    fn keep(&mut self, ask: usize, placed: Places) {
-        for (machine, count) in placed {
-            self.slack.entry(machine).or_default().push((ask, count));
-        }
     }
 }

@@ -36,9 +36,8 @@ pub struct Machine {
     pub ordered_at: Timestamp,
     pub joined_at: Option<Timestamp>,
     pub state: MachineState,
-    /// Swarm services on it, and the time since which there are none.
+    /// Swarm services on it.
     pub copies: u32,
-    pub empty_since: Timestamp,
 }
 
 /// The machines that are paid for.
@@ -61,7 +60,7 @@ pub fn config(options: &Options) -> Config {
         id: FLAVOUR.to_owned(),
         size: Some(size(options)),
         price: PricePerHour((options.price * PRICE_UNIT) as u64),
-        billing: Default::default(),
+        billing: options.billing.unit(),
     };
     let cloud = micado_cloudsetup::Cloud {
         name: CloudName::trusted(CLOUD),
@@ -134,7 +133,6 @@ impl Cloud {
             joined_at: None,
             state: MachineState::Pending,
             copies: 0,
-            empty_since: now,
         };
         self.bill.orders += 1;
         let listed = self.listed(id, &machine);

@@ -15,6 +15,16 @@ pub enum Billing {
 }
 
 impl Billing {
+    /// The same for a flavour of `cloudsetup.xml`.
+    pub(super) const fn unit(self) -> micado_cloudsetup::Billing {
+        use micado_cloudsetup::Billing;
+        match self {
+            Self::Second => Billing::Second,
+            Self::FiveMinutes => Billing::FiveMinutes,
+            Self::Hour => Billing::Hour,
+        }
+    }
+
     /// Seconds of a paid period; `None` if every second is paid alone.
     #[must_use]
     pub const fn period(self) -> Option<u64> {

@@ -117,6 +117,9 @@ impl Ours {
         side.deliver(Event::Observed(first));
         side.launch(&super::first(loads));
         side.advance(begin);
+        // The core returns no machine before its second look at everything.
+        let again = side.engine.observe();
+        side.deliver(Event::Observed(again));
         // Only what happens from now on counts.
         side.cloud.faults = faults;
         side.cloud.bill = Bill::default();
@@ -276,7 +279,6 @@ impl Ours {
         self.tally_of(&task.service, |tally| tally.stops += 1);
         if let Some(machine) = self.cloud.machines.get_mut(task.instance()) {
             machine.copies -= 1;
-            machine.empty_since = self.now;
         }
     }
 
@@ -381,43 +383,6 @@ impl Ours {
         });
     }
 
-    /// Returns machines that were empty for the hold, as a person would: the core does not yet
-    /// return them by itself.
-    fn return_unneeded(&mut self) {
-        /// Bounds of the hold, in seconds.
-        const HOLD: (u64, u64) = (60, 900);
-        /// Time before the end of a paid period at which a machine is returned, in seconds.
-        const BEFORE_END: u64 = 60;
-        let hold = (self.options.boot.0 / 1_000).clamp(HOLD.0, HOLD.1);
-        let copies = self.engine.tasks().count() as u32;
-        let least = self.options.least_machines.min(copies) as usize;
-        let spare = self.cloud.machines.len().saturating_sub(least);
-        let may_go = |machine: &cloud::Machine| {
-            let Some(joined_at) = machine.joined_at.filter(|_| machine.copies == 0) else {
-                return false;
-            };
-            match self.options.billing.period() {
-                None => {
-                    let idle = self.now.since(machine.empty_since.max(joined_at));
-                    idle.as_secs() >= hold
-                }
-                Some(period) => {
-                    let used = machine.used(self.cloud.begin, self.now).max(1);
-                    used.next_multiple_of(period) - used <= BEFORE_END
-                }
-            }
-        };
-        let machines = self.cloud.machines.values();
-        let tags: Vec<Tag> = machines
-            .filter(|machine| machine.state == MachineState::Running && may_go(machine))
-            .take(spare)
-            .map(|machine| machine.tag.clone())
-            .collect();
-        for tag in tags {
-            self.request(Request::Stop { tag, force: false });
-        }
-    }
-
     fn serve(&mut self, demands: &[f64]) {
         let mut counts: BTreeMap<&ServiceName, (u32, u32)> = BTreeMap::new();
         for (_, task) in self.engine.tasks() {
@@ -472,7 +437,6 @@ impl Side for Ours {
         self.serve(demands);
         self.advance(Timestamp(self.now.0 + 1_000));
         self.send_frame();
-        self.return_unneeded();
     }
 
     fn end(&mut self) {

@@ -27,9 +27,8 @@ fn pool(nodes: Vec<Node>) -> Pool {
     pool
 }
 
-/// Tags of the machines that can go together, asked about in this order. Every service has one ask;
-/// `slack` is room for further copies of the first.
-fn returnable(nodes: &[Node], order: &[&str], slack: usize) -> Vec<String> {
+/// Tags of the machines that can go together, asked about in this order. Every service has one ask.
+fn returnable(nodes: &[Node], order: &[&str]) -> Vec<String> {
     let mut names: Vec<&ServiceName> = nodes.iter().flat_map(|it| it.services.keys()).collect();
     names.sort();
     names.dedup();
@@ -67,7 +66,6 @@ fn returnable(nodes: &[Node], order: &[&str], slack: usize) -> Vec<String> {
             offers: &[],
             asks: &asks,
             spread: &spread,
-            slack: &[(0, slack)],
             machines: &machines,
         },
     );
@@ -84,8 +82,8 @@ fn two_candidates_do_not_count_on_one_room() {
         holding("n3", 1024, &[("c", 3)]),
     ];
     // n1 goes to n3. Then n2 has no room left to go to.
-    assert_eq!(returnable(&nodes, &["n1", "n2"], 0), ["n1"]);
-    assert_eq!(returnable(&nodes, &["n2", "n1"], 0), ["n2"]);
+    assert_eq!(returnable(&nodes, &["n1", "n2"]), ["n1"]);
+    assert_eq!(returnable(&nodes, &["n2", "n1"]), ["n2"]);
 }
 
 #[test]
@@ -94,7 +92,7 @@ fn a_machine_that_receives_a_container_stays() {
         holding("n1", 1024, &[("a", 1)]),
         holding("n2", 1024, &[("b", 1)]),
     ];
-    assert_eq!(returnable(&nodes, &["n1", "n2"], 0), ["n1"]);
+    assert_eq!(returnable(&nodes, &["n1", "n2"]), ["n1"]);
 }
 
 #[test]
@@ -104,23 +102,13 @@ fn one_that_cannot_go_does_not_hold_up_the_next() {
         holding("n2", 512, &[]),
         holding("n3", 1024, &[("b", 4)]),
     ];
-    assert_eq!(returnable(&nodes, &["n1", "n2"], 0), ["n1"], "a goes to n2");
+    assert_eq!(returnable(&nodes, &["n1", "n2"]), ["n1"], "a goes to n2");
     let full = [
         holding("n1", 1024, &[("a", 3)]),
         holding("n2", 512, &[]),
         holding("n3", 1024, &[("b", 4)]),
     ];
-    assert_eq!(returnable(&full, &["n1", "n2"], 0), ["n2"]);
-}
-
-#[test]
-fn room_for_growth_stays() {
-    let nodes = [holding("n1", 512, &[]), holding("n2", 1024, &[("a", 3)])];
-    assert_eq!(returnable(&nodes, &["n1"], 1), ["n1"], "n2 has room for it");
-    assert_eq!(returnable(&nodes, &["n1"], 2), [] as [&str; 0]);
-    let full = [holding("n1", 128, &[]), holding("n2", 1024, &[("a", 4)])];
-    let words = "room that is nowhere keeps no machine that could not give it";
-    assert_eq!(returnable(&full, &["n1"], 1), ["n1"], "{words}");
+    assert_eq!(returnable(&full, &["n1", "n2"]), ["n2"]);
 }
 
 #[test]
@@ -129,10 +117,10 @@ fn a_service_on_two_machines_is_not_pressed_onto_one() {
         holding("n1", 1024, &[("a", 1)]),
         holding("n2", 1024, &[("a", 1)]),
     ];
-    assert_eq!(returnable(&nodes, &["n1"], 0), [] as [&str; 0]);
+    assert_eq!(returnable(&nodes, &["n1"]), [] as [&str; 0]);
     let third = [nodes.as_slice(), &[holding("n3", 512, &[("b", 1)])]].concat();
     // Best fit would be n3, which is a second machine for it.
-    assert_eq!(returnable(&third, &["n1"], 0), ["n1"]);
+    assert_eq!(returnable(&third, &["n1"]), ["n1"]);
 }
 
 #[test]

@@ -536,7 +536,9 @@ async fn events_are_asked_for_as_it_is_typed() {
             other => panic!("{other:?}"),
         }
     };
-    let rote = Rote::new(Router::new().route("/v1/events", get(all)));
+    let verdicts = async || Json::<Vec<()>>(Vec::new());
+    let routes = Router::new().route("/v1/events", get(all));
+    let rote = Rote::new(routes.route("/v1/verdicts", get(verdicts)));
     let shown = rote.run("events").await;
     assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""));
     insta::assert_snapshot!(shown.out, @r"

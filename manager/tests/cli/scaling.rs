@@ -108,6 +108,7 @@ async fn policies_are_shown_as_files_and_checked() {
     min = 2
     max = 10
     importance = "normal"
+    forecast = "auto"
     look-back = "3m"
     cool-down-up = "0s"
     cool-down-down = "0s"

@@ -542,7 +542,7 @@ async fn events_are_asked_for_as_it_is_typed() {
     let shown = rote.run("events").await;
     assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""));
     insta::assert_snapshot!(shown.out, @r"
-    TIME                  CONTAINER   INSTANCE       EVENT
+    TIME                  NAME        INSTANCE       EVENT
     1970-01-01 00:00:05Z  acme_web.1  application01  died: exit code 137, OOM-killed
     ");
     let none = rote

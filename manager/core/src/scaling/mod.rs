@@ -78,8 +78,6 @@ pub struct ServiceScaling {
     steps: Steps,
     /// First frame since the start or the last gap.
     since: Option<Timestamp>,
-    /// A frame with metrics came since the start.
-    has_seen: bool,
     /// Last growth for want of any metrics.
     unseen_growth_at: Option<Timestamp>,
     last: Option<Verdict>,
@@ -115,7 +113,6 @@ impl ServiceScaling {
             look_back: LookBack::new(policies.look_back.0),
             steps: Steps::default(),
             since: None,
-            has_seen: false,
             unseen_growth_at: None,
             last: None,
             policies,
@@ -214,11 +211,10 @@ impl ServiceScaling {
         let is_gap = self
             .last
             .is_some_and(|last| frame.at < last.at || frame.at.0 - last.at.0 > GAP);
-        if !self.has_seen {
-            // There is nothing that a gap could interrupt.
+        if self.since.is_none() {
             self.since = Some(frame.at);
-            self.has_seen = !is_dark;
-        } else if is_dark || is_gap {
+        }
+        if is_dark || is_gap {
             // The mean of a whole minute must lie behind the gap.
             self.since = Some(Timestamp(frame.at.0 + MINUTE));
             for rule in &mut self.rules {

@@ -129,7 +129,7 @@ fn less_load_removes_copies_after_the_look_back() {
     run(&mut bench, 4, 0.5);
     run(&mut bench, 58, 0.01);
     assert_eq!(count(&bench), 3, "the look-back holds it");
-    run(&mut bench, 130, 0.01);
+    run(&mut bench, 190, 0.01);
     assert_eq!(count(&bench), 1);
     let texts = decisions(&bench);
     let shrank = texts.iter().filter(|text| text.starts_with("shrank"));

@@ -73,7 +73,7 @@ async fn launch(cluster: &Cluster) {
     let request = request.memory_mib(32);
     let name = cluster.launch(&request).await.name.to_string();
     cluster
-        .until_container(&name, ContainerState::Running, 60)
+        .until_container(&name, ContainerState::Running, 120)
         .await;
 }
 

@@ -28,7 +28,7 @@ pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(history))
 }
 
-/// What a container, a service or an instance used: as it was measured for the last hour, by the
+/// Use of a container, a service or an instance: as it was measured for the last hour, by the
 /// minute for a day, by ten minutes for 30 days.
 #[utoipa::path(get, path = "/v1/history/{name}", operation_id = "show_history", tag = "history",
     params(("name" = String, Path, description = "A container's name, a service's (the sum of its containers), or an instance's tag."), HistoryQuery),

@@ -136,7 +136,8 @@ impl Core {
         container.wants_room() && self.drained_by(container) == Some(BegunBy::Manager)
     }
 
-    /// Who drains the machine of a container that does not move yet. Volumes hold it there.
+    /// Origin of the drain of a container's machine, if the container does not move yet. Volumes hold
+    /// it there.
     fn drained_by(&self, container: &Container) -> Option<BegunBy> {
         let copy = container.primary()?;
         let instance = self.ledger.instance(&copy.instance)?;

@@ -22,7 +22,7 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Silent {
     /// Machines with an agent that was connected and is not any more.
     since: BTreeMap<InstanceId, Timestamp>,
-    /// Of these, the machines that views show as doubtful. Their containers are marked when the
+    /// Machines among these that views show as doubtful. Their containers are marked when the
     /// doubt ends.
     doubted: BTreeSet<InstanceId>,
     connected: BTreeSet<InstanceId>,

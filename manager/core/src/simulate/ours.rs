@@ -421,7 +421,7 @@ impl Ours {
     }
 }
 
-/// What a call causes at once.
+/// Immediate effect of a call.
 enum Reaction {
     Answer(Answer),
     Event(Event),

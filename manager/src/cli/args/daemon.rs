@@ -189,7 +189,7 @@ pub struct ManagerArgs {
         value_name = "BOOL"
     )]
     pub return_machines: bool,
-    /// How long a machine is kept at least after it was needed last: `60s`, `10m`, from 60s to 24h.
+    /// Lower bound for the time for which an unneeded machine is kept: `60s`, `10m`, 60s to 24h.
     /// If machines of its kind take longer to join, it is kept that long, up to 15m.
     #[arg(long, env = "MICADO_HOLD", hide_env_values = true, default_value = "60s", value_name = "TIME", value_parser = hold)]
     pub hold: Duration,

@@ -125,7 +125,7 @@ fn a_service_on_two_machines_is_not_pressed_onto_one() {
 
 #[test]
 fn a_return_must_save_enough_for_what_it_moves() {
-    // Of four machines at one price with four containers in all, one that has them all.
+    // Four machines at one price hold four containers: one of them has all.
     assert!(is_worth(0.25, 1.0 / 8.0));
     assert!(!is_worth(0.25, 5.0 / 8.0));
 }

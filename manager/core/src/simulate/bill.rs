@@ -1,6 +1,6 @@
 //! Machines of a run: what they cost, and how often they changed.
 
-use super::options::Options;
+use super::options::{Options, paid};
 
 /// Sums over all machines of one side.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ impl Bill {
     /// Pays for a machine that was used for this many seconds.
     pub fn pay(&mut self, used: u64, options: &Options) {
         self.machine_seconds += used;
-        self.paid_seconds += options.billing.paid(used);
+        self.paid_seconds += paid(options.billing, used);
     }
 
     /// Cost in money.

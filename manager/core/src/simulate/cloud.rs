@@ -60,7 +60,7 @@ pub fn config(options: &Options) -> Config {
         id: FLAVOUR.to_owned(),
         size: Some(size(options)),
         price: PricePerHour((options.price * PRICE_UNIT) as u64),
-        billing: options.billing.unit(),
+        billing: options.billing,
     };
     let cloud = micado_cloudsetup::Cloud {
         name: CloudName::trusted(CLOUD),

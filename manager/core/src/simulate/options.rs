@@ -1,47 +1,14 @@
 //! Options of a run: the same for both sides.
 
 use crate::scaling::{Policies, Span};
+pub use micado_cloudsetup::Billing;
 
-/// Payment for a machine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Billing {
-    /// By the second, 60 s at least.
-    #[default]
-    Second,
-    /// By the begun five minutes.
-    FiveMinutes,
-    /// By the begun hour.
-    Hour,
-}
-
-impl Billing {
-    /// The same for a flavour of `cloudsetup.xml`.
-    pub(super) const fn unit(self) -> micado_cloudsetup::Billing {
-        use micado_cloudsetup::Billing;
-        match self {
-            Self::Second => Billing::Second,
-            Self::FiveMinutes => Billing::FiveMinutes,
-            Self::Hour => Billing::Hour,
-        }
-    }
-
-    /// Seconds of a paid period; `None` if every second is paid alone.
-    #[must_use]
-    pub const fn period(self) -> Option<u64> {
-        match self {
-            Self::Second => None,
-            Self::FiveMinutes => Some(300),
-            Self::Hour => Some(3_600),
-        }
-    }
-
-    /// Seconds that are paid for `used` seconds.
-    #[must_use]
-    pub fn paid(self, used: u64) -> u64 {
-        match self.period() {
-            None => used.max(60),
-            Some(period) => used.max(1).next_multiple_of(period),
-        }
+/// Seconds that are paid for `used` seconds of a machine: whole periods, or 60 s at least.
+#[must_use]
+pub fn paid(billing: Billing, used: u64) -> u64 {
+    match billing.period() {
+        None => used.max(60),
+        Some(period) => used.max(1).next_multiple_of(period.as_secs()),
     }
 }
 

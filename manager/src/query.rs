@@ -14,6 +14,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Time-out of a query.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Upper bound for an answer, in bytes.
+const MOST: usize = 1 << 20;
+
 /// Asks the sources of all policies.
 #[derive(Debug)]
 pub struct QueryWatch {
@@ -71,8 +74,13 @@ async fn values(source: &Source) -> anyhow::Result<Vec<f64>> {
         .build()?;
     let address = format!("{}/api/v1/query", source.server.trim_end_matches('/'));
     let url = reqwest::Url::parse_with_params(&address, [("query", &source.query)])?;
-    let answer = http.get(url).send().await?.error_for_status()?;
-    Ok(answer.json::<Reply>().await?.values())
+    let mut answer = http.get(url).send().await?.error_for_status()?;
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await? {
+        anyhow::ensure!(body.len() + piece.len() <= MOST, "it is larger than 1 MiB");
+        body.extend_from_slice(&piece);
+    }
+    Ok(serde_json::from_slice::<Reply>(&body)?.values())
 }
 
 /// Answer of Prometheus' HTTP API to an instant query.

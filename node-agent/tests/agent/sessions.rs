@@ -94,12 +94,25 @@ async fn exec_with_pipes() {
 async fn exec_with_a_terminal() {
     with_agent(1000, async |bed, agent| {
         let id = bed.shell().await;
-        let mut session =
-            bed.manager.session(agent, exec(&id, "trap 'stty size' WINCH; tty; echo ready; while :; do read -t 0.1 line && echo got $line; done", true)).await;
-        session.note(&SessionNote::Resize { columns: 91, rows: 37 }).await;
+        // `read -t` would drop what it has read of a line when its time is up.
+        let command = "tty; echo ready
+            until [ \"$(stty size)\" = '45 123' ]; do sleep 0.05; done
+            echo resized; while read line; do echo got $line; done";
+        let mut session = bed.manager.session(agent, exec(&id, command, true)).await;
+        session
+            .note(&SessionNote::Resize {
+                columns: 91,
+                rows: 37,
+            })
+            .await;
         session.until("ready").await;
-        session.note(&SessionNote::Resize { columns: 123, rows: 45 }).await;
-        session.until("45 123").await;
+        session
+            .note(&SessionNote::Resize {
+                columns: 123,
+                rows: 45,
+            })
+            .await;
+        session.until("resized").await;
         session.input(b"some words\n").await;
         session.until("got some words").await;
         // Ctrl-C, as a key.

@@ -48,19 +48,22 @@ enum Subject {
 struct Subjects(BTreeMap<Subject, VecDeque<u64>>);
 
 impl Subjects {
-    /// Adds a decision; returns those that are too many.
-    fn add(&mut self, decision: &Decision) -> Vec<u64> {
+    fn of(decision: &Decision) -> Subject {
         let of_container = |name: &ContainerName| {
             let service = name.as_str().rsplit_once('.').map(|(service, _)| service);
             Subject::Service(service.unwrap_or(name.as_str()).to_owned())
         };
         let of_service = |name: &ServiceName| Subject::Service(name.to_string());
         let of_machine = |id: &InstanceId| Subject::Machine(id.clone());
-        let subject = None
-            .or(decision.service.as_ref().map(of_service))
+        None.or(decision.service.as_ref().map(of_service))
             .or(decision.container.as_ref().map(of_container))
             .or(decision.instance.as_ref().map(of_machine))
-            .unwrap_or(Subject::Cluster);
+            .unwrap_or(Subject::Cluster)
+    }
+
+    /// Adds a decision; returns those that are too many.
+    fn add(&mut self, decision: &Decision) -> Vec<u64> {
+        let subject = Self::of(decision);
         let most = match subject {
             Subject::Service(_) | Subject::Cluster => OF_SERVICE,
             Subject::Machine(_) => OF_MACHINE,
@@ -69,6 +72,17 @@ impl Subjects {
         numbers.push_back(decision.sequence);
         let surplus = numbers.len().saturating_sub(most);
         numbers.drain(..surplus).collect()
+    }
+
+    /// Forgets the oldest decision of a subject, which is gone.
+    fn forget(&mut self, decision: &Decision) {
+        let subject = Self::of(decision);
+        if let Some(numbers) = self.0.get_mut(&subject) {
+            numbers.retain(|number| *number != decision.sequence);
+            if numbers.is_empty() {
+                self.0.remove(&subject);
+            }
+        }
     }
 }
 
@@ -198,8 +212,8 @@ impl Core {
         }
         if decisions.len() > DECISIONS {
             let oldest = decisions.keys().next().copied();
-            if let Some(oldest) = oldest {
-                decisions.remove(&oldest);
+            if let Some(gone) = oldest.and_then(|oldest| decisions.remove(&oldest)) {
+                journal.subjects.forget(&gone);
             }
         }
     }

@@ -1,5 +1,5 @@
 //! The load watch: once a second it sums up the use of each service with a policy, and sends it to
-//! the core.
+//! the core. It does so when a machine has just been measured: a sample does not wait for its frame.
 
 use super::{Metrics, Sample, Summing};
 use crate::{
@@ -8,10 +8,11 @@ use crate::{
 };
 use micado_api::ServiceName;
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep, timeout};
 
-/// Time between two frames.
-const FRAME: Duration = Duration::from_secs(1);
+/// Bounds for the time between two frames: after the first, the next batch of a machine that
+/// sweeps at [`PACE`](super::PACE) makes one; after the second, nothing is waited for.
+const FRAME: (Duration, Duration) = (Duration::from_millis(900), Duration::from_millis(1_100));
 
 /// Bounds for the time that a frame covers: a longer one is a gap, which its time shows.
 const COVERS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
@@ -25,12 +26,13 @@ pub struct LoadWatch {
 impl LoadWatch {
     /// Sends frames until the runtime ends.
     pub async fn run(self) {
-        let mut ticks = interval(FRAME);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut summing = Summing::default();
         let mut last = Instant::now();
         loop {
-            let at = ticks.tick().await;
+            sleep(FRAME.0).await;
+            let sampled = self.metrics.sampled.notified();
+            let _ = timeout(FRAME.1 - FRAME.0, sampled).await;
+            let at = Instant::now();
             let covers = at.duration_since(last).clamp(COVERS.0, COVERS.1);
             last = at;
             self.frame(&mut summing, covers).await;

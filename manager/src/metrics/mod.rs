@@ -30,7 +30,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use waiting::{Told, Waiting, Watermark};
 
 /// Reason for which a batch or an event is refused.
@@ -52,6 +52,8 @@ pub struct Metrics {
     verdicts: tokio::sync::Mutex<verdicts::Recorded>,
     /// Machines that sweep at [`PACE`].
     paced: watch::Sender<HashSet<InstanceId>>,
+    /// Told of each batch of such a machine.
+    sampled: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +92,7 @@ impl Metrics {
             turn: watch::Sender::new(()),
             verdicts: tokio::sync::Mutex::default(),
             paced: watch::Sender::default(),
+            sampled: Notify::new(),
         }
     }
 
@@ -124,6 +127,9 @@ impl Metrics {
         let Some(point) = inner.meter.take(now, instance, run, batch) else {
             return Ok(());
         };
+        if self.paced.borrow().contains(instance) {
+            self.sampled.notify_waiters();
+        }
         match doubt {
             None => {
                 let point = places::renamed(&facts, point);

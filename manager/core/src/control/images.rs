@@ -64,14 +64,17 @@ impl Core {
         // By address of the build: there is one of each.
         let mut sums: HashMap<*const Build, (Arc<Build>, Seen)> = HashMap::default();
         for used in used {
-            if !self.ledger.index.gauges.contains_key(&*used.service) {
-                let Some(gauge) = self.gauge(&used.service) else {
-                    continue;
-                };
-                let gauges = &mut self.ledger.index.gauges;
-                gauges.insert(used.service.to_string(), gauge);
-            }
-            let gauge = &self.ledger.index.gauges[&*used.service];
+            let at = match self.ledger.index.gauges.get_index_of(&*used.service) {
+                Some(at) => at,
+                None => {
+                    let Some(gauge) = self.gauge(&used.service) else {
+                        continue;
+                    };
+                    let gauges = &mut self.ledger.index.gauges;
+                    gauges.insert_full(used.service.to_string(), gauge).0
+                }
+            };
+            let gauge = &self.ledger.index.gauges[at];
             let sum = sums.entry(Arc::as_ptr(&gauge.build));
             let (_, seen) = sum.or_insert_with(|| (gauge.build.clone(), Seen::default()));
             seen.add(used, gauge.limit);

@@ -65,6 +65,7 @@ fn main() {
         cluster.measure(&format!("{name}: usage of all containers"), |_| {
             Event::Request(0, Request::Learn(used.clone()))
         });
+        cluster.measure_list(&name);
         cluster.measure_loads(&name);
         let mut cluster = Cluster::settled(machines, containers, true);
         cluster.step = Duration::from_secs(31);
@@ -284,6 +285,18 @@ impl Cluster {
         }
         report(&format!("{name}: the sums of a frame"), &mut sums);
         report(&format!("{name}: the check of a frame"), &mut checks);
+    }
+
+    /// A list of all containers, for which the core handles nothing else.
+    fn measure_list(&self, name: &str) {
+        let mut times: Vec<Duration> = (0..RUNS)
+            .map(|_| {
+                let begin = Instant::now();
+                black_box(self.core.containers(true));
+                begin.elapsed()
+            })
+            .collect();
+        report(&format!("{name}: a list of all containers"), &mut times);
     }
 
     fn measure(&mut self, what: &str, event: impl Fn(u64) -> Event) {

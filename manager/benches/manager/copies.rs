@@ -7,7 +7,7 @@ use crate::{
 use micado_api::{Client, ConnectOptions};
 use micado_manager::{
     clock,
-    control::{Action, Core, Event, Request},
+    control::{Action, Core, Event, Reply, Request},
     engine::Engine,
     store::{EmbeddedStore, KeyFile, Store},
 };
@@ -30,7 +30,10 @@ pub async fn run() {
         core.push(took);
         commit.push(commit_alone(actions).await);
         let begun = Instant::now();
-        rig.handle.request(request).await.expect("launched");
+        rig.handle
+            .request::<Reply>(request)
+            .await
+            .expect("launched");
         whole.push(begun.elapsed());
         rig.until_running(COPIES).await;
         all_run.push(begun.elapsed());

@@ -9,7 +9,7 @@ use crate::{
 use micado_api::ContainerName;
 use micado_manager::{
     clock,
-    control::Request,
+    control::{Reply, Request},
     engine::{Engine, swarm_name},
     model::{Container, Copy, Phase, Service},
 };
@@ -44,7 +44,10 @@ pub async fn run() {
         );
         let facts = rig.engine.image(&request.spec.image).await;
         let request = Request::Launch(Box::new(request), facts.expect("an image"));
-        rig.handle.request(request).await.expect("launched");
+        rig.handle
+            .request::<Reply>(request)
+            .await
+            .expect("launched");
     }
     rig.until_running(SERVICES * EACH).await;
     let containers = status("RssAnon");

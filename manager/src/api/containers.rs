@@ -7,14 +7,12 @@ use super::{
     validate,
 };
 use crate::{
-    control::{Reply, Request},
+    control::Request,
     engine::{EngineError, ImageFacts},
     model::service_name,
 };
 use axum::{Json, extract::State, http::StatusCode};
-use micado_api::{
-    AllQuery, ContainerView, ErrorBody, ErrorCode, LaunchRequest, QuitQuery, ServiceSpec,
-};
+use micado_api::{AllQuery, ContainerView, ErrorBody, LaunchRequest, QuitQuery, ServiceSpec};
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> Routes {
@@ -69,14 +67,9 @@ async fn launch(
     if request.publish_all {
         request.spec.ports = validate::publish_exposed(image, &facts.exposed)?;
     }
-    match state
-        .handle
-        .request(Request::Launch(Box::new(request), facts))
-        .await?
-    {
-        Reply::Containers(views) => Ok((StatusCode::ACCEPTED, Json(views))),
-        _ => Err(mixed_up().into()),
-    }
+    let launch = Request::Launch(Box::new(request), facts);
+    let views = state.handle.request(launch).await?;
+    Ok((StatusCode::ACCEPTED, Json(views)))
 }
 
 /// Returns the image facts recorded for an existing service: nodes pull the image from the
@@ -112,14 +105,9 @@ async fn quit(
     Name(name): Name,
     Query(query): Query<QuitQuery>,
 ) -> Answer<(StatusCode, Json<Vec<ContainerView>>)> {
-    let reply = state
-        .handle
-        .request(Request::Quit {
-            name,
-            remove: query.remove,
-        })
-        .await?;
-    Ok((StatusCode::ACCEPTED, Json(containers(reply)?)))
+    let remove = query.remove;
+    let views = state.handle.request(Request::Quit { name, remove }).await?;
+    Ok((StatusCode::ACCEPTED, Json(views)))
 }
 
 /// Forgets stopped containers of this name, logs included.
@@ -133,20 +121,6 @@ async fn remove(
     State(state): State<ApiState>,
     Name(name): Name,
 ) -> Answer<Json<Vec<ContainerView>>> {
-    let reply = state.handle.request(Request::Remove { name }).await?;
-    Ok(Json(containers(reply)?))
-}
-
-fn containers(reply: Reply) -> Result<Vec<ContainerView>, ErrorBody> {
-    match reply {
-        Reply::Containers(views) => Ok(views),
-        _ => Err(mixed_up()),
-    }
-}
-
-fn mixed_up() -> ErrorBody {
-    ErrorBody::new(
-        ErrorCode::Internal,
-        "the core answered for something else when asked for containers",
-    )
+    let removed = state.handle.request(Request::Remove { name }).await?;
+    Ok(Json(removed))
 }

@@ -1,9 +1,9 @@
 //! Images: their learned footprints, and the critical usage that a person sets.
 
 use super::{ApiState, Routes, extract::Body, refusal::Answer, validate};
-use crate::control::{Reply, Request};
+use crate::control::Request;
 use axum::{Json, extract::State};
-use micado_api::{ErrorBody, ErrorCode, ImageView, SetImageRequest};
+use micado_api::{ErrorBody, ImageView, SetImageRequest};
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> Routes {
@@ -30,19 +30,9 @@ async fn set(
     Body(request): Body<SetImageRequest>,
 ) -> Answer<Json<ImageView>> {
     validate::critical(&request.critical)?;
-    match state
-        .handle
-        .request(Request::SetImage {
-            image: request.image,
-            critical: request.critical,
-        })
-        .await?
-    {
-        Reply::Image(view) => Ok(Json(*view)),
-        _ => Err(ErrorBody::new(
-            ErrorCode::Internal,
-            "the core answered for something else when asked for an image",
-        )
-        .into()),
-    }
+    let set = Request::SetImage {
+        image: request.image,
+        critical: request.critical,
+    };
+    Ok(Json(state.handle.request(set).await?))
 }

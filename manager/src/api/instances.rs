@@ -6,9 +6,9 @@ use super::{
     refusal::Answer,
     validate,
 };
-use crate::control::{Reply, Request};
+use crate::control::Request;
 use axum::{Json, extract::State, http::StatusCode};
-use micado_api::{AllQuery, ErrorBody, ErrorCode, InstanceView, StartRequest, StopQuery, Tag};
+use micado_api::{AllQuery, ErrorBody, InstanceView, StartRequest, StopQuery, Tag};
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> Routes {
@@ -44,8 +44,8 @@ async fn start(
     Body(request): Body<StartRequest>,
 ) -> Answer<(StatusCode, Json<InstanceView>)> {
     validate::start(&request)?;
-    let reply = state.handle.request(Request::Start(request)).await?;
-    Ok((StatusCode::ACCEPTED, Json(instance(reply)?)))
+    let view = state.handle.request(Request::Start(request)).await?;
+    Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
 /// Empties a machine and gives it back. Answered when that is recorded; `/v1/progress/{tag}` tells
@@ -59,22 +59,7 @@ async fn stop(
     Name(tag): Name<Tag>,
     Query(query): Query<StopQuery>,
 ) -> Answer<(StatusCode, Json<InstanceView>)> {
-    let reply = state
-        .handle
-        .request(Request::Stop {
-            tag,
-            force: query.force,
-        })
-        .await?;
-    Ok((StatusCode::ACCEPTED, Json(instance(reply)?)))
-}
-
-fn instance(reply: Reply) -> Result<InstanceView, ErrorBody> {
-    match reply {
-        Reply::Instance(view) => Ok(*view),
-        _ => Err(ErrorBody::new(
-            ErrorCode::Internal,
-            "the core answered for something else when asked for an instance",
-        )),
-    }
+    let force = query.force;
+    let view = state.handle.request(Request::Stop { tag, force }).await?;
+    Ok((StatusCode::ACCEPTED, Json(view)))
 }

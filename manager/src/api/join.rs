@@ -7,7 +7,7 @@ use super::{
     refusal::{Answer, Refusal},
 };
 use crate::{
-    control::Request,
+    control::{Reply, Request},
     pki::{CredentialKey, Csr, Pki},
     registry::Registry,
 };
@@ -116,7 +116,7 @@ async fn trade(state: &ApiState, request: &JoinRequest) -> Result<JoinAnswer, Er
     let csr = Csr::parse(&request.csr).map_err(unusable)?;
     state
         .handle
-        .request(Request::Join {
+        .request::<Reply>(Request::Join {
             instance: instance.clone(),
             key: csr.key_hash(),
         })

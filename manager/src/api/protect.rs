@@ -1,7 +1,7 @@
 //! Protection of machines and containers from what the manager does by itself.
 
 use super::{ApiState, Routes, extract::Name, refusal::Answer};
-use crate::control::Request;
+use crate::control::{Reply, Request};
 use axum::{Json, extract::State};
 use micado_api::{ErrorBody, Explanation};
 use utoipa_axum::routes;
@@ -40,7 +40,7 @@ async fn set(state: &ApiState, name: String, protected: bool) -> Answer<Json<Vec
         name: name.clone(),
         protected,
     };
-    state.handle.request(request).await?;
+    state.handle.request::<Reply>(request).await?;
     let read = state.handle.read(move |core| core.explain(&name));
     Ok(Json(read.await??))
 }

@@ -5,9 +5,9 @@ use super::{
     extract::{Body, Name},
     refusal::Answer,
 };
-use crate::control::{Reply, Request};
+use crate::control::Request;
 use axum::{Json, extract::State};
-use micado_api::{ErrorBody, ErrorCode, ScaleRequest, ScalingView, ServiceName, VerdictView};
+use micado_api::{ErrorBody, ScaleRequest, ScalingView, ServiceName, VerdictView};
 use micado_core::scaling::Policies;
 use utoipa_axum::routes;
 
@@ -124,12 +124,5 @@ async fn scaling(
 }
 
 async fn request(state: &ApiState, request: Request) -> Answer<Json<ScalingView>> {
-    match state.handle.request(request).await? {
-        Reply::Scaling(view) => Ok(Json(*view)),
-        _ => Err(ErrorBody::new(
-            ErrorCode::Internal,
-            "the core answered for something else when asked for the scaling of a service",
-        )
-        .into()),
-    }
+    Ok(Json(state.handle.request(request).await?))
 }

@@ -62,19 +62,22 @@ impl Handle {
         &self.facts
     }
 
-    /// Sends a request; returns once its effect is durable.
+    /// Sends a request; returns its reply once its effect is durable. `T` is the reply that such a
+    /// request has, or [`Reply`] for any.
     ///
     /// # Errors
     /// The core's refusal, or `Unavailable` if the manager is stopping or had to reload its store.
-    /// The outcome is unknown then.
-    pub async fn request(&self, request: Request) -> Result<Reply, ErrorBody> {
+    /// The outcome is unknown then. `Internal` if such a request has another reply.
+    pub async fn request<T: TryFrom<Reply>>(&self, request: Request) -> Result<T, ErrorBody> {
         let ticket = NEXT_TICKET.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         self.inbox
             .send(Input::Request(ticket, Box::new(request), answer))
             .await
             .map_err(|_| stopping())?;
-        answered.await.map_err(|_| stopping())?
+        let reply = answered.await.map_err(|_| stopping())??;
+        let other = |_| ErrorBody::new(ErrorCode::Internal, "the core gave another kind of reply");
+        T::try_from(reply).map_err(other)
     }
 
     /// Reads from the core.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     clock,
-    control::{Handle, Request},
+    control::{Handle, Reply, Request},
     store::{MongoStore, StoreError},
 };
 use micado_api::{
@@ -55,7 +55,7 @@ impl Refresh {
         if !used.is_empty() {
             let learn = Request::Learn(used.clone());
             // While the store does not answer there is no core either, and the runtime logs that.
-            if self.handle.request(learn).await.is_err() {
+            if self.handle.request::<Reply>(learn).await.is_err() {
                 return self.metrics.inner().meter.give_back(used);
             }
         }
@@ -195,7 +195,7 @@ impl Refresh {
             return Ok(());
         }
         let report = Request::Happened(ends.into_values().collect());
-        let reported = self.handle.request(report).await;
+        let reported = self.handle.request::<Reply>(report).await;
         reported
             .map(drop)
             .map_err(|error| StoreError::Failed(error.message))

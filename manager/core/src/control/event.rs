@@ -127,6 +127,25 @@ pub enum Reply {
     Recorded,
 }
 
+/// What a caller gets of a [`Reply`]: the type of its request's reply.
+macro_rules! reply {
+    ($reply:pat => $value:expr, $type:ty) => {
+        impl TryFrom<Reply> for $type {
+            type Error = Reply;
+            fn try_from(reply: Reply) -> Result<Self, Reply> {
+                match reply {
+                    $reply => Ok($value),
+                    other => Err(other),
+                }
+            }
+        }
+    };
+}
+reply!(Reply::Containers(views) => views, Vec<ContainerView>);
+reply!(Reply::Instance(view) => *view, InstanceView);
+reply!(Reply::Scaling(view) => *view, ScalingView);
+reply!(Reply::Image(view) => *view, ImageView);
+
 /// A call to the outside. At most one with the same [`CallKey`] is in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {

@@ -2,7 +2,7 @@
 
 use super::{Contents, ErrorCode, Event, InstanceId, Instant, Store, StoreError, load_again};
 use crate::{
-    control::{Handle, Request},
+    control::{Handle, Reply, Request},
     store::Change,
 };
 use std::{
@@ -64,7 +64,7 @@ async fn it_is_asked_again_and_everybody_is_told_why() {
             agent("i2", false).await;
             agent("i2", true).await;
             let refused = handle
-                .request(Request::Quit {
+                .request::<Reply>(Request::Quit {
                     name: "acme_web.1".into(),
                     remove: false,
                 })

@@ -1,8 +1,12 @@
 //! Machines that nothing needs are returned by themselves.
 
 use micado_api::{ContainerState, InstanceState, LaunchRequest};
-use micado_tests::{Cluster, Options, measured, wait, web};
-use std::{num::NonZeroU32, time::Instant};
+use micado_tests::{Cluster, Options, Setup, measured, wait, web};
+use std::{
+    collections::BTreeSet,
+    num::NonZeroU32,
+    time::{Instant, SystemTime},
+};
 
 /// Launches these and waits until all of them run; returns their names.
 async fn launch(cluster: &Cluster, client: &str, copies: u32) -> Vec<String> {
@@ -28,13 +32,40 @@ async fn quit(cluster: &Cluster, names: &[String]) {
     }
 }
 
-/// A cluster whose manager returns machines, on flavours for two and for four containers.
+/// A cluster whose manager returns machines, all of one flavour with room for four containers.
 async fn cluster() -> Cluster {
     Cluster::start(Options {
+        setup: Setup {
+            flavours: vec![("medium", "1216M", "2", "0.09")],
+            ..Setup::default()
+        },
         returns: true,
         ..Options::default()
     })
     .await
+}
+
+/// Two containers on each of two machines, when the drain of the second one begins.
+async fn draining() -> Cluster {
+    let cluster = cluster().await;
+    let stays = launch(&cluster, "stays", 4).await;
+    launch(&cluster, "goes", 2).await;
+    quit(&cluster, &stays[2..]).await;
+    let begin = Instant::now();
+    cluster
+        .until_instance("application02", InstanceState::Draining, 180)
+        .await;
+    measured(
+        "from the room for all on one machine to the drain",
+        begin.elapsed(),
+    );
+    cluster
+}
+
+/// Ids of the containers that run on a machine.
+async fn on(cluster: &Cluster, tag: &str) -> BTreeSet<String> {
+    let ids = cluster.on_machine(tag, "docker ps -q").await;
+    ids.split_whitespace().map(str::to_owned).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +73,7 @@ async fn a_machine_that_falls_empty_is_returned_after_its_hold() {
     let cluster = cluster().await;
     launch(&cluster, "stays", 4).await;
     let goes = launch(&cluster, "goes", 1).await;
-    let processes = cluster.on_machine("application01", "docker ps -q").await;
+    let processes = on(&cluster, "application01").await;
     let begin = Instant::now();
     quit(&cluster, &goes).await;
     wait("explain says that it is held", 30, async || {
@@ -59,8 +90,67 @@ async fn a_machine_that_falls_empty_is_returned_after_its_hold() {
     let view = cluster.look().await.expect("a view");
     assert_eq!(view.in_use().len(), 1);
     assert_eq!(
-        cluster.on_machine("application01", "docker ps -q").await,
+        on(&cluster, "application01").await,
         processes,
         "the others were left alone"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_comes_back_cancels_a_drain() {
+    let cluster = draining().await;
+    let (before, since) = (on(&cluster, "application02").await, SystemTime::now());
+    let begin = Instant::now();
+    launch(&cluster, "more", 2).await;
+    cluster
+        .until_instance("application02", InstanceState::Active, 10)
+        .await;
+    measured("from the launch to the end of the drain", begin.elapsed());
+    let why = cluster.micado(&["explain", "application02"]).await.ok();
+    println!("{}", why.stdout);
+    assert_eq!(
+        cluster.machines_booted_since(since),
+        0,
+        "nothing was rented"
+    );
+    let after = on(&cluster, "application02").await;
+    assert!(
+        before.intersection(&after).next().is_some(),
+        "one at a time moves: the other one stays, {before:?} and {after:?}"
+    );
+    let view = cluster.look().await.expect("a view");
+    assert_eq!(view.containers.len(), 6);
+    assert_eq!(view.in_use().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_goes_on_after_the_manager_was_killed() {
+    let mut cluster = draining().await;
+    let stay = on(&cluster, "application01").await;
+    // At the beginning, while each of the two has a copy on either machine, and between them.
+    for (moved, left) in [(0, 2), (1, 2), (1, 1), (2, 1)] {
+        wait(
+            &format!("{moved} have a copy, {left} are left"),
+            120,
+            async || {
+                let there = on(&cluster, "application01").await.len() - stay.len();
+                let here = on(&cluster, "application02").await.len();
+                assert!(there + here >= 2, "both run somewhere");
+                (there >= moved && here <= left).then_some(())
+            },
+        )
+        .await;
+        cluster.kill_manager().await;
+        cluster.start_manager(&[]).await;
+    }
+    cluster
+        .until_instance("application02", InstanceState::Gone, 120)
+        .await;
+    wait("the cloud has one machine", 60, async || {
+        (cluster.machines().await.len() == 1).then_some(())
+    })
+    .await;
+    let all = on(&cluster, "application01").await;
+    assert_eq!(all.len(), 4);
+    assert!(stay.is_subset(&all), "those that were there stay");
 }

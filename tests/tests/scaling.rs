@@ -1,8 +1,8 @@
 //! Services with a policy: copies come with the load and go after it, memory and OOM kills add some,
 //! and what is unknown changes nothing.
 
-use micado_api::{ContainerState, MemoryBytes};
-use micado_tests::{Cluster, Options, Prometheus, Reply, Setup, is_full, measured, wait, web};
+use micado_api::{ContainerState, MemoryBytes, NanoCpus};
+use micado_tests::{Cluster, Options, Prometheus, Setup, is_full, measured, wait, web};
 use std::time::{Duration, Instant};
 
 const SERVICE: &str = "acme_micado-web";
@@ -132,12 +132,12 @@ async fn memory_and_an_oom_kill_add_copies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_signal_holds_and_the_highest_policy_wins() {
-    let prometheus = Prometheus::start("3");
+    let mut prometheus = Prometheus::start("3");
     let file = tempfile::NamedTempFile::new().expect("a file");
     let policy = format!(
         "max = 5\nlook-back = \"60s\"\n\
          [[policies]]\nkind = \"target\"\nmetric = \"cpu\"\ntarget = 0.7\n\
-         [[policies]]\nkind = \"query\"\nserver = \"{}\"\nquery = \"sum(jobs)\"\n\
+         [[policies]]\nkind = \"query\"\nserver = \"{}\"\nquery = \"jobs\"\n\
          as = \"total\"\ntarget = 1.0\ninterval = \"1s\"\n",
         prometheus.url()
     );
@@ -149,26 +149,29 @@ async fn an_unknown_signal_holds_and_the_highest_policy_wins() {
     scaled.running(3, 60).await;
 
     let unknown = "policy 2 is unknown (its source gives no single number)";
-    for reply in [
-        Reply::Values(vec![]),
-        Reply::Values(vec!["NaN"]),
-        Reply::Failure,
-        Reply::Values(vec!["1", "2"]),
-    ] {
-        prometheus.answer(Reply::Values(vec!["3"]));
+    let known = async || {
         wait("the signal is known", 10, async || {
             let verdict = cluster.api.scaling(SERVICE).await.ok()?.verdict?;
             (!verdict.text.contains("unknown")).then_some(())
         })
         .await;
-        println!("{reply:?}");
-        prometheus.answer(reply);
+    };
+    let values: [&[&str]; 3] = [&[], &["NaN"], &["1", "2"]];
+    for values in values {
+        prometheus.expose(&["3"]);
+        known().await;
+        println!("{values:?}");
+        prometheus.expose(values);
         scaled.verdict(unknown, 10).await;
         assert_eq!(scaled.count().await, 3);
     }
+    prometheus.expose(&["3"]);
+    known().await;
+    prometheus.fail();
+    scaled.verdict(unknown, 10).await;
 
     // Without samples, the count stays, and another policy still adds copies.
-    prometheus.answer(Reply::Values(vec!["3"]));
+    prometheus.expose(&["3"]);
     let tags = cluster.look().await.expect("a manager that answers");
     let tags: Vec<String> = tags.in_use().iter().map(|it| it.tag.to_string()).collect();
     for tag in &tags {
@@ -182,11 +185,54 @@ async fn an_unknown_signal_holds_and_the_highest_policy_wins() {
     .await;
     measured("from the cut to an explanation that says so", cut.elapsed());
     assert_eq!(scaled.count().await, 3);
-    prometheus.answer(Reply::Values(vec!["4"]));
+    prometheus.expose(&["4"]);
     scaled.running(4, 30).await;
     for tag in &tags {
         cluster.mend_agent(tag).await;
     }
+
+    prometheus.kill();
+    scaled.verdict(unknown, 10).await;
+    assert_eq!(scaled.count().await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn load_beyond_the_room_rents_machines() {
+    let cluster = Cluster::start(Options {
+        setup: Setup::small(),
+        ..Options::default()
+    })
+    .await;
+    let mut request = web("acme");
+    request.spec.reservation.cpu = NanoCpus::millis(50);
+    let first = cluster.launch(&request).await.name.to_string();
+    cluster
+        .until_container(&first, ContainerState::Running, 60)
+        .await;
+    let set = ["policy", "set", SERVICE, "--cpu", "70%", "--max", "5"];
+    cluster.micado(&set).await.ok();
+    let scaled = Scaled { cluster, first };
+    scaled.warm().await;
+    let (cluster, first) = (&scaled.cluster, &scaled.first);
+
+    // More than five copies carry at 70 % of 0.05 cores; a machine has room for two.
+    let step = Instant::now();
+    cluster.ask(first, "/load?millicores=300").await;
+    wait("all copies are wanted", 30, async || {
+        (scaled.count().await == 5).then_some(())
+    })
+    .await;
+    measured("from the load step to five copies wanted", step.elapsed());
+    cluster
+        .until("two machines are ordered", 10, |view| {
+            (view.in_use().len() == 3).then_some(())
+        })
+        .await;
+    measured("from the load step to the orders", step.elapsed());
+    scaled.running(5, 60).await;
+    measured("from the load step to five running copies", step.elapsed());
+    let view = cluster.look().await.expect("a manager that answers");
+    assert_eq!(view.in_use().len(), 3, "as many as five copies need");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,6 +48,14 @@ impl View {
             .collect()
     }
 
+    /// Without measured values, which change by themselves.
+    #[must_use]
+    pub fn without_usage(mut self) -> Self {
+        self.instances.iter_mut().for_each(|it| it.usage = None);
+        self.containers.iter_mut().for_each(|it| it.usage = None);
+        self
+    }
+
     /// Tag of the instance of the container with this name.
     #[must_use]
     pub fn place_of(&self, name: &str) -> Option<String> {

@@ -45,6 +45,15 @@ async fn cluster(options: Options, script: &str) -> (Cluster, [String; 2], [Stri
             .await;
         cluster.until_reached(name, 60).await;
     }
+    // An agent finds a new container with its first or its second sweep.
+    cluster
+        .until("all containers are measured", 30, |view| {
+            let mut usages = view.containers.iter().map(|it| it.usage.as_ref());
+            usages
+                .all(|usage| usage.is_some_and(|usage| usage.cpu.is_some()))
+                .then_some(())
+        })
+        .await;
     let view = cluster.look().await.expect("a view");
     let tags = [0, 1].map(|number: usize| view.place_of(&names[number]).expect("a place"));
     assert_ne!(tags[0], tags[1]);

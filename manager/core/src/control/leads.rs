@@ -74,8 +74,12 @@ impl Core {
     pub(super) fn hold_of(&self, instance: &Instance) -> Duration {
         let lead = self.leads.of(&instance.cloud, &instance.flavour);
         let lead = Duration::from_millis(lead.unwrap_or(UNKNOWN).0);
-        let least = self.config.hold.max(HOLD);
+        let least = self.least_hold();
         lead.clamp(least, LONGEST_HOLD.max(least))
+    }
+
+    pub(super) fn least_hold(&self) -> Duration {
+        self.config.hold.max(HOLD)
     }
 
     /// Boot time of a machine of the cheapest flavour that holds this reservation.

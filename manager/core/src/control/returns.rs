@@ -31,6 +31,10 @@ const LOOKS: u32 = 2;
 const REST: Duration = Duration::from_secs(30 * 60);
 const LONGEST_REST: Duration = Duration::from_secs(6 * 3600);
 
+/// Upper bound for the time from a shrink until its machine is found spare: its copies stop, and the
+/// next check comes.
+const SHED: Duration = Duration::from_secs(60);
+
 /// Estimated time of one round of moves, and time to spare at the end of a paid period.
 const MOVE: Duration = Duration::from_secs(45);
 const SPARE: Duration = Duration::from_secs(60);
@@ -42,6 +46,8 @@ pub(super) struct Returns {
     looks: u32,
     /// Machines that nothing needs, and since when.
     spare_since: BTreeMap<InstanceId, Timestamp>,
+    /// Machines that shed load last: when, and since when that load was gone.
+    shed: BTreeMap<InstanceId, (Timestamp, Timestamp)>,
     /// Why the others that were looked at stay, by the last check.
     pub(super) kept: BTreeMap<InstanceId, Kept>,
     /// Machines with failed drains: their number, and until when each is left alone.
@@ -54,6 +60,7 @@ impl Owner for Returns {
     fn lost_sight(&mut self) {
         self.looks = 0;
         self.spare_since.clear();
+        self.shed.clear();
         self.kept.clear();
     }
     fn prune(&mut self, known: &Known<'_>) {
@@ -61,6 +68,7 @@ impl Owner for Returns {
         self.rests.retain(|id, _| live(id));
         self.kept.retain(|id, _| live(id));
         self.spare_since.retain(|id, _| live(id));
+        self.shed.retain(|id, _| live(id));
     }
 }
 
@@ -73,6 +81,7 @@ impl Returns {
     /// Something needs a machine, or it is blind: its time begins anew.
     pub(super) fn needed(&mut self, id: &InstanceId) {
         self.spare_since.remove(id);
+        self.shed.remove(id);
     }
 
     /// Machines that nothing needs at present.
@@ -170,19 +179,24 @@ impl Core {
     }
 
     /// Time since which nothing has needed a machine, without a gap in what was seen, and the end
-    /// of its hold.
+    /// of its hold. The look-back of the shrink that freed it is a part of the hold.
     fn held_until(&self, id: &InstanceId) -> Option<(Timestamp, Timestamp)> {
         let instance = self.ledger.instance(id)?;
         let steady = self.clouds.get(&instance.cloud)?.steady;
-        let times = [
-            self.returns.spare_since.get(id).copied(),
+        let gaps = [
             self.nodes.seen_since,
             self.nodes.answers_since(id),
             steady.map(|(since, _)| since),
             instance.joined_at,
         ];
-        let since = times.into_iter().flatten().max()?;
-        Some((since, since.plus(self.hold_of(instance))))
+        let seen_since = gaps.into_iter().flatten().max().unwrap_or_default();
+        let spare_since = *self.returns.spare_since.get(id)?;
+        let since = spare_since.max(seen_since);
+        let shed = self.returns.shed.get(id);
+        let shed = shed.filter(|(at, _)| spare_since.since(*at) <= SHED);
+        let idle_since = shed.map_or(spare_since, |(_, gone)| spare_since.min(*gone));
+        let until = idle_since.max(seen_since).plus(self.hold_of(instance));
+        Some((since, until.max(since.plus(self.least_hold()))))
     }
 
     /// Reason for which a machine stays, whatever room there is elsewhere.
@@ -248,6 +262,17 @@ impl Core {
             && container
                 .primary()
                 .is_some_and(|copy| copy.phase == Phase::Serving && self.copy_runs(copy))
+    }
+
+    /// Notes that a shrink takes these containers, and since when their load has been gone.
+    pub(super) fn shed(&mut self, names: &[ContainerName], since: Timestamp) {
+        for name in names {
+            let container = self.ledger.container(name);
+            if let Some(copy) = container.and_then(Container::primary) {
+                let id = copy.instance.clone();
+                self.returns.shed.insert(id, (self.now, since));
+            }
+        }
     }
 
     /// Notes that a container has run on a machine.

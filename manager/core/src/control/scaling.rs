@@ -221,7 +221,8 @@ impl Core {
             let from = frame.copies.wanted();
             from + self.room_for(service, count - from)
         });
-        let is_changed = self.apply(service, &counts, &verdict, load);
+        let unneeded_for = note.scaling.unneeded_for();
+        let is_changed = self.apply(service, &counts, &verdict, load, unneeded_for);
         let ended = note.took(verdict, is_changed);
         self.scaling.spans.ended(&name, ended);
         if let Some(at) = note.scaling.next_edge(now, limits.lead) {
@@ -265,6 +266,7 @@ impl Core {
         counts: &Counts,
         verdict: &Verdict,
         load: &ServiceLoad,
+        unneeded_for: Span,
     ) -> bool {
         if verdict.count > verdict.from {
             // Work that has ended is not begun again for the minimum.
@@ -291,6 +293,10 @@ impl Core {
             text = format!("{text}; the others may not go, {} did", gone.len());
         }
         self.decide_service(name, text);
+        if matches!(verdict.cause, Cause::Peak { .. }) {
+            let since = Timestamp(self.now.0.saturating_sub(unneeded_for.0));
+            self.shed(&gone, since);
+        }
         self.quit_containers(&gone, true);
         true
     }

@@ -130,6 +130,13 @@ impl ServiceScaling {
         Span(self.look_back.ms())
     }
 
+    /// Time for which the load has not needed the copies that a shrink lets go: the look-back, and
+    /// the minute whose mean is the oldest in it.
+    #[must_use]
+    pub const fn unneeded_for(&self) -> Span {
+        Span(self.look_back.ms() + MINUTE)
+    }
+
     /// Next time at which a schedule may change its bounds.
     #[must_use]
     pub fn next_edge(&self, now: Timestamp, lead: Span) -> Option<Timestamp> {
@@ -342,8 +349,10 @@ impl ServiceScaling {
             Cause::MachinesBusy { .. } => self.unseen_growth_at = Some(now),
             _ => {}
         }
-        if is_hurt {
-            self.look_back.hurt(now);
+        // With copies on the way, the load was seen to come: the shrink was not wrong.
+        if is_hurt && frame.copies.starting == 0 {
+            let longest = self.policies.importance.longest_look_back(limits.lead);
+            self.look_back.hurt(now, longest);
         }
         let look_back = self.look_back.ms();
         let Some(by) = draft.by else {

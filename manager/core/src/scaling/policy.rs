@@ -1,8 +1,14 @@
 //! Scaling policies of a service as people write them: types, defaults and validation.
 
 use super::{
-    band::Band, critical::Critical, query::Query, queue::Queue, schedule::Schedule,
-    shrink::SHORTEST, span::Span, target::Target,
+    band::Band,
+    critical::Critical,
+    query::Query,
+    queue::Queue,
+    schedule::Schedule,
+    shrink::{LONGEST, SHORTEST},
+    span::Span,
+    target::Target,
 };
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +66,13 @@ impl Importance {
     #[must_use]
     pub const fn quantile(self) -> f64 {
         self.lambda() / (1.0 + self.lambda())
+    }
+    /// Longest look-back after regrets. A copy that is missed costs its lead time, paid for while
+    /// it boots, and as much demand: keeping one for longer than both are worth does not pay.
+    #[must_use]
+    pub fn longest_look_back(self, lead: Span) -> Span {
+        let worth = (1.0 + self.lambda()) * lead.0 as f64;
+        Span((worth as u64).min(LONGEST))
     }
     /// Factor of a growth when the copies are saturated.
     #[must_use]

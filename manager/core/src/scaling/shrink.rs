@@ -1,10 +1,11 @@
 //! Shrinking: the look-back W and its regret.
 
+use super::span::Span;
 use micado_api::Timestamp;
 
 /// Shortest look-back, and the one at first.
 pub const SHORTEST: u64 = 180_000;
-/// Longest look-back.
+/// Upper bound for the longest look-back.
 pub const LONGEST: u64 = 1_800_000;
 /// Time after a shrink within which a hasty growth is regretted.
 const REGRETTED_WITHIN: u64 = 1_800_000;
@@ -43,14 +44,15 @@ impl LookBack {
     }
 
     /// Notes a growth of saturated copies. Soon after a shrink it doubles the look-back, once per
-    /// shrink. A growth of copies that had room to spare hurt nobody, so it is no regret.
-    pub fn hurt(&mut self, now: Timestamp) {
+    /// shrink, up to `longest`. A growth of copies that had room to spare hurt nobody, so it is no
+    /// regret.
+    pub fn hurt(&mut self, now: Timestamp, longest: Span) {
         let is_regretted = self
             .shrunk_at
             .is_some_and(|at| now.0.saturating_sub(at.0) <= REGRETTED_WITHIN);
         if is_regretted {
             self.shrunk_at = None;
-            self.ms = (self.ms * 2).min(LONGEST.max(self.shortest_ms));
+            self.ms = (self.ms * 2).min(longest.0).max(self.ms);
             self.changed_at = Some(now);
         }
     }

@@ -216,6 +216,23 @@ fn a_shrink_waits_for_the_look_back() {
 }
 
 #[test]
+fn a_load_that_was_seen_to_come_is_no_regret() {
+    for (starting, minutes) in [(0, 6), (3, 3)] {
+        let mut rig = Rig::standard(20);
+        let changes = rig.soak(3.0, 900);
+        assert!(changes.iter().any(|verdict| verdict.count < verdict.from));
+        let grew = (0..5).find_map(|_| {
+            let mut frame = rig.frame(30.0);
+            frame.copies.starting = starting;
+            let verdict = rig.check(&frame);
+            (verdict.count > verdict.from).then_some(verdict)
+        });
+        assert!(grew.is_some(), "its copies are saturated");
+        assert_eq!(rig.scaling.look_back(), Span::minutes(minutes));
+    }
+}
+
+#[test]
 fn repeated_verdicts_are_one_span() {
     let mut rig = Rig::standard(4);
     let mut spans: Vec<HeldSpan> = Vec::new();

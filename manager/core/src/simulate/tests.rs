@@ -11,7 +11,7 @@ fn load_of(shape: &str, seed: u64) -> [Load; 1] {
 
 /// Boots of the printed table, in seconds: `SIMULATE_BOOTS=40,90 cargo test ... -- --nocapture`.
 fn boots() -> Vec<Span> {
-    let text = std::env::var("SIMULATE_BOOTS").unwrap_or_else(|_| "90".to_owned());
+    let text = std::env::var("SIMULATE_BOOTS").unwrap_or_else(|_| "90,300".to_owned());
     text.split(',').filter_map(|one| one.parse().ok()).collect()
 }
 
@@ -21,22 +21,22 @@ fn missed_goals(row: &Row) -> Vec<&'static str> {
     let is_mean = row.shape == MEAN;
     // Equal by construction: both keep the same copies.
     let is_steady = row.shape == "steady";
-    let is_bursts = row.shape == "bursts";
+    let most = if row.boot_s < 90 { 1.11 } else { 1.09 };
+    // Each return hurts: less cost for more missed demand where boots are long.
+    let (missed, priced) = match row.shape {
+        "bursts" if row.boot_s > 90 => (1.15, 1.03),
+        _ => (1.0, 1.0),
+    };
     let is_wavy = ["ramp", "day", "flash", "saw"].contains(&row.shape);
     let goals = [
-        ("mean above 1.15", !is_mean || ours.relative <= 1.15),
+        ("mean too dear", !is_mean || ours.relative <= most),
         (
             "more missed",
-            ours.missed_percent <= peer.missed_percent + 1e-9,
+            ours.missed_percent <= missed * peer.missed_percent + 1e-9,
         ),
-        // A trade: less than half is missed for a few percent more.
         (
             "dearer than the peer",
-            is_bursts || ours.relative <= 1.02 * peer.relative,
-        ),
-        (
-            "no fair trade",
-            !is_bursts || ours.missed_percent < 0.5 * peer.missed_percent,
+            ours.relative <= 1.02 * peer.relative,
         ),
         (
             "not 10 % cheaper",
@@ -44,7 +44,7 @@ fn missed_goals(row: &Row) -> Vec<&'static str> {
         ),
         (
             "priced above the peer",
-            is_steady || ours.priced < peer.priced,
+            is_steady || ours.priced < priced * peer.priced,
         ),
     ];
     let missed = goals.into_iter().filter(|(_, is_met)| !is_met);
@@ -70,7 +70,7 @@ fn the_shapes_cost_little_and_miss_little() {
             missed_goals(row),
         );
     }
-    for row in rows.iter().filter(|row| row.boot_s == 90) {
+    for row in &rows {
         assert_eq!(missed_goals(row), [""; 0], "{row:?}");
     }
 }

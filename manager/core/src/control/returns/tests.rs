@@ -103,6 +103,33 @@ fn an_empty_machine_is_returned_after_its_hold() {
     assert!(text.contains("is returned: not needed for"), "{text}");
 }
 
+/// State of a machine that took 100 s to boot, 80 s after its container ended. Some time before,
+/// a shrink took a container whose load was gone for four minutes.
+fn held_after_a_shrink(later: u64) -> InstanceState {
+    let mut bench = Bench::new(|_| {});
+    bench.launch(spec("a", 64), None).expect("room is rented");
+    bench.now.0 += 100_000;
+    bench.machine_comes();
+    bench.settle();
+    pass(&mut bench, 300);
+    let name = ContainerName::trusted("a_web.1");
+    let gone = Timestamp(bench.now.0 - 240_000);
+    bench.core.shed(&[name], gone);
+    pass(&mut bench, later);
+    quit(&mut bench, "a_web.1");
+    pass(&mut bench, 30);
+    assert_eq!(kept(&bench, "application01"), "held", "a minute at least");
+    pass(&mut bench, 50);
+    state(&bench, "application01")
+}
+
+#[test]
+fn the_look_back_of_a_shrink_is_a_part_of_the_hold() {
+    assert_eq!(held_after_a_shrink(0), InstanceState::Stopping);
+    // It was needed until then.
+    assert_eq!(held_after_a_shrink(120), InstanceState::Active);
+}
+
 #[test]
 fn a_hold_of_less_than_a_minute_is_one_of_a_minute() {
     // zero_hold_flaps

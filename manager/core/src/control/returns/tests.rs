@@ -313,6 +313,35 @@ fn what_is_protected_stays() {
 }
 
 #[test]
+fn a_location_keeps_its_minimum() {
+    let mut bench = two_machines();
+    bench.launch(spec("big", 280), None).expect("room is there");
+    bench.launch(spec("b", 64), None).expect("room is there");
+    bench.settle();
+    for name in ["a_web.1", "big_web.1", "b_web.1"] {
+        quit(&mut bench, name);
+    }
+    bench.core.config.setup.locations = vec![micado_cloudsetup::Bounds {
+        location: Location::default(),
+        min_machines: 1,
+        max_machines: None,
+        max_price: None,
+    }];
+    pass(&mut bench, 600);
+    let all = bench.core.instances(false);
+    let active = all.iter().filter(|it| it.state == InstanceState::Active);
+    let [left] = active.collect::<Vec<_>>()[..] else {
+        panic!("one stays: {all:?}");
+    };
+    assert_eq!(kept(&bench, left.tag.as_str()), "minimum");
+    let now = explained(&bench, left.tag.as_str()).now;
+    assert!(
+        now.ends_with("not returned: not needed; the minimum of its location is 1"),
+        "{now}"
+    );
+}
+
+#[test]
 fn a_machine_that_is_paid_for_stays_until_shortly_before_the_end_of_its_hour() {
     let mut bench = Bench::new(|config| {
         let flavours = &mut config.setup.clouds[0].flavours;

@@ -294,6 +294,7 @@ mod clouds;
 mod happened;
 mod images;
 mod limits;
+mod named;
 mod restart;
 
 #[test]

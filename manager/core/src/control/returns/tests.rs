@@ -103,9 +103,9 @@ fn an_empty_machine_is_returned_after_its_hold() {
     assert!(text.contains("is returned: not needed for"), "{text}");
 }
 
+/// A hold of less than a minute is one of a minute.
 #[test]
-fn a_hold_of_less_than_a_minute_is_one_of_a_minute() {
-    // zero_hold_flaps
+fn zero_hold_flaps() {
     let mut bench = Bench::new(|config| config.hold = Duration::ZERO);
     bench.launch(spec("a", 64), None).expect("room is rented");
     let id = bench.machine_comes();

@@ -17,5 +17,5 @@ pub use local::{LocalCloud, LocalConfig};
 pub use lookup::LookupError;
 pub use reader::SetupError;
 pub use setup::{
-    Application, Billing, BrokerKind, Cloud, CloudSetup, Extra, Flavour, Rent, Role, Wire,
+    Application, Billing, Bounds, BrokerKind, Cloud, CloudSetup, Extra, Flavour, Rent, Role, Wire,
 };

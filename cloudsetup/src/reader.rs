@@ -1,13 +1,13 @@
 //! Reads `cloudsetup.xml`. The layout is the original's, with child elements of our own that old
 //! files lack: a flavour's `memory`, `cores`, `price` and `billing`; a cloud's `broker`, `endpoint`,
 //! `credentials`, `ca`, `join_timeout`, `send`, `call_timeout`, `calls_per_second` and `extra`; an
-//! application's `role`, `rent` and `extra`.
+//! application's `role`, `rent` and `extra`; and the section `locations`.
 
 use crate::{
-    Application, Billing, BrokerKind, Cloud, CloudSetup, Extra, Flavour, Rent, Role, Wire,
+    Application, Billing, Bounds, BrokerKind, Cloud, CloudSetup, Extra, Flavour, Rent, Role, Wire,
     dom::{self, Element, Place},
 };
-use micado_api::{CloudName, FlavourName, PricePerHour, Resources};
+use micado_api::{CloudName, FlavourName, Location, PricePerHour, Resources};
 use std::{collections::HashMap, fmt, fs, io, path::Path, str::FromStr, time::Duration};
 
 /// The longest accepted time: a day.
@@ -120,6 +120,8 @@ impl CloudSetup {
         let thing = format!("<{}>", root.name);
         let clouds = &reader.section(&root, &thing, "clouds")?.children;
         let applications = &reader.section(&root, &thing, "applications")?.children;
+        let locations = root.child("locations");
+        let locations = locations.map_or(&[][..], |section| &section.children);
         let setup = Self {
             clouds: clouds
                 .iter()
@@ -129,9 +131,14 @@ impl CloudSetup {
                 .iter()
                 .map(|element| reader.application(element))
                 .collect::<Result<_, _>>()?,
+            locations: locations
+                .iter()
+                .map(|element| reader.bounds(element))
+                .collect::<Result<_, _>>()?,
         };
         reader.unique(clouds, "name", |name| format!("cloud `{name}`"))?;
         reader.unique(applications, "name", |name| format!("application `{name}`"))?;
+        reader.unique(locations, "name", |name| format!("location `{name}`"))?;
         Ok(setup)
     }
 }
@@ -336,6 +343,39 @@ impl Reader<'_> {
                 .unwrap_or_default(),
             extra: self.extra(element, &thing)?,
             name,
+        })
+    }
+
+    fn bounds(&self, element: &Element) -> Result<Bounds, SetupError> {
+        let location: Location = self.name(element, "a location", "name")?;
+        let thing = format!("location `{location}`");
+        let min_machines = self.machines(element, &thing, "min_machines")?;
+        let min_machines = min_machines.unwrap_or_default();
+        let max_machines = self.machines(element, &thing, "max_machines")?;
+        if let Some(max) = max_machines.filter(|max| *max < min_machines) {
+            return Err(SetupError::Bad {
+                at: self.at(element.place),
+                thing,
+                cause: format!("min_machines {min_machines} is above max_machines {max}"),
+            });
+        }
+        Ok(Bounds {
+            min_machines,
+            max_machines,
+            max_price: self.value(element, &thing, "max_price", parsed)?,
+            location,
+        })
+    }
+
+    fn machines(
+        &self,
+        element: &Element,
+        thing: &str,
+        part: &'static str,
+    ) -> Result<Option<u32>, SetupError> {
+        self.value(element, thing, part, |text| {
+            let number = text.parse();
+            number.map_err(|_| format!("{part} `{text}` is not a number of machines such as `4`"))
         })
     }
 

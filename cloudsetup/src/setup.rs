@@ -1,7 +1,7 @@
 //! Content of `cloudsetup.xml`: the clouds with their flavours, and the applications that machines
 //! run.
 
-use micado_api::{CloudName, FlavourName, PricePerHour, Resources};
+use micado_api::{CloudName, FlavourName, Location, PricePerHour, Resources};
 use std::{path::PathBuf, time::Duration};
 
 /// The whole file.
@@ -11,6 +11,29 @@ pub struct CloudSetup {
     pub clouds: Vec<Cloud>,
     /// Applications for machines, in the file's order.
     pub applications: Vec<Application>,
+    /// Bounds of locations, in the file's order. A location that is not here has none.
+    pub locations: Vec<Bounds>,
+}
+
+impl CloudSetup {
+    /// The bounds of a location, if it has any.
+    #[must_use]
+    pub fn bounds(&self, location: &Location) -> Option<&Bounds> {
+        let mut all = self.locations.iter();
+        all.find(|bounds| bounds.location == *location)
+    }
+}
+
+/// Bounds on the machines of one location.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bounds {
+    pub location: Location,
+    /// Machines that are not returned although nothing needs them (`min_machines`).
+    pub min_machines: u32,
+    /// Upper bound for live machines (`max_machines`).
+    pub max_machines: Option<u32>,
+    /// Upper bound for the price per hour of all of them (`max_price`).
+    pub max_price: Option<PricePerHour>,
 }
 
 /// API that a cloud is rented through.

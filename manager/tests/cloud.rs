@@ -147,6 +147,19 @@ async fn an_old_file_is_shown_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bounds_of_locations_are_listed() {
+    let bounds =
+        "<locations><l><name>database</name><max_machines>4</max_machines></l></locations>";
+    let place = Place::new(&LOCAL.replace("</setup>", &format!("{bounds}</setup>")));
+    let listed = place.run("cloud list").await;
+    let table = listed.out.split("\n\n").last().expect("a table");
+    insta::assert_snapshot!(table, @r"
+    LOCATION  MIN MACHINES  MAX MACHINES  MAX PRICE
+    database  0             4             -
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_not_good_is_refused_by_both() {
     let place = Place::new(&LOCAL.replace("<size>small</size>", "<size>small"));
     for verb in ["list", "check"] {

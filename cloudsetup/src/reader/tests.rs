@@ -73,6 +73,7 @@ fn an_old_file_still_loads() {
             application("worker", "worker image", Some("-start %s"), Role::Node),
             application("Proxy01", "proxy image", None, Role::Proxy),
         ],
+        locations: Vec::new(),
     };
     assert_eq!(
         CloudSetup::read(&in_repository("tests/data/old.xml")).expect("a good file"),
@@ -137,6 +138,10 @@ const GOOD: &str = "<setup>
 <applications>
 <a><name>Node</name><sname>n</sname><executable>e</executable><role>proxy</role><rent>instances</rent><extra><opened_port>22,80</opened_port></extra></a>
 </applications>
+<locations>
+<l><name>database</name><min-machines>1</min-machines><max_machines>4</max_machines><max-price>0.5</max-price></l>
+<l><name>cache</name><max_machines>2</max_machines></l>
+</locations>
 </setup>";
 
 #[test]
@@ -171,6 +176,25 @@ fn our_own_elements_are_read() {
         (setup.applications[0].role, setup.applications[0].rent),
         (Role::Proxy, Rent::Instances)
     );
+}
+
+#[test]
+fn bounds_of_locations_are_read() {
+    let setup = CloudSetup::parse(GOOD, "cloudsetup.xml").expect("a good file");
+    let bounds = |name: &str| setup.bounds(&Location::trusted(name));
+    let database = Bounds {
+        location: Location::trusted("database"),
+        min_machines: 1,
+        max_machines: Some(4),
+        max_price: Some(PricePerHour(500_000)),
+    };
+    assert_eq!(bounds("database"), Some(&database));
+    let cache = bounds("cache").expect("it is in the file");
+    assert_eq!(
+        (cache.min_machines, cache.max_machines, cache.max_price),
+        (0, Some(2), None)
+    );
+    assert_eq!(bounds("application"), None);
 }
 
 fn extra(name: &str, text: &str, children: Vec<Extra>) -> Extra {
@@ -308,6 +332,18 @@ fn what_is_wrong_is_named_with_its_place_and_the_next_step() {
         (
             (">proxy<", ">cook<"),
             "20:63: application `Node`: role `cook` is not known: write `node` or `proxy`",
+        ),
+        (
+            ("<max_machines>4<", "<max_machines>0<"),
+            "23:1: location `database`: min_machines 1 is above max_machines 0",
+        ),
+        (
+            (">1</min-machines>", ">one</min-machines>"),
+            "23:25: location `database`: min_machines `one` is not a number of machines such as `4`",
+        ),
+        (
+            ("<name>cache</name>", "<name>database</name>"),
+            "24:1: location `database` is there twice (first in line 23): rename or remove one",
         ),
         (
             ("<sname>n</sname>", "<sname/>"),

@@ -234,6 +234,7 @@ fn snapshot(
         waiting,
         offers: offers(),
         limits: Limits::default(),
+        limits_at: BTreeMap::new(),
     }
 }
 

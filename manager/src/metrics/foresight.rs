@@ -108,11 +108,7 @@ mod tests {
 
     /// A core with one policy.
     fn core(name: &ServiceName) -> Core {
-        let setup = CloudSetup {
-            clouds: Vec::new(),
-            applications: Vec::new(),
-        };
-        let config = Config::new(ClusterId::trusted("c"), setup);
+        let config = Config::new(ClusterId::trusted("c"), CloudSetup::default());
         let policy = ServicePolicy::new(name.clone(), Policies::standard(10), Timestamp(1));
         Core::new(config, vec![(policy.into_record(), 1)], 1)
     }

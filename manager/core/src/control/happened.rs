@@ -76,9 +76,10 @@ impl Core {
         let Some(record) = self.ledger.container(&container) else {
             return;
         };
-        if !record.copies.iter().any(is_its) {
+        let Some(copy) = record.copies.iter().find(|copy| is_its(copy)) else {
             return;
-        }
+        };
+        let is_wanted = record.wants_room() && copy.is_live();
         let service = record.service.clone();
         let events = self.reports.of.entry(name.clone()).or_default();
         if events.contains(&event) {
@@ -94,6 +95,10 @@ impl Core {
                     copy.ended(end);
                 }
             });
+            // It is started again, which no look may show.
+            if is_wanted {
+                self.returns.needed(instance);
+            }
         }
         events.push_back(event.clone());
         if events.len() > EVENTS {

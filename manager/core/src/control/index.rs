@@ -57,6 +57,8 @@ pub(super) struct Index {
     pub(super) trading: BTreeSet<InstanceId>,
     live: BTreeSet<InstanceId>,
     price: u64,
+    /// Number and total price of the live instances of each location.
+    live_at: BTreeMap<Location, (u32, u64)>,
     /// Number below which all tags are taken.
     tag_hint: BTreeMap<Location, u32>,
 }
@@ -143,6 +145,10 @@ impl Index {
             if old.is_live() {
                 self.live.remove(id);
                 self.price -= old.price.0;
+                if let Some((machines, price)) = self.live_at.get_mut(&old.location) {
+                    *machines -= 1;
+                    *price -= old.price.0;
+                }
             } else {
                 self.ended.remove(&(old.state_since, id.clone()));
             }
@@ -167,6 +173,9 @@ impl Index {
         if new.is_live() {
             self.live.insert(id);
             self.price += new.price.0;
+            let (machines, price) = self.live_at.entry(new.location.clone()).or_default();
+            *machines += 1;
+            *price += new.price.0;
         } else {
             self.ended.insert((new.state_since, id));
         }
@@ -256,6 +265,12 @@ impl Index {
     /// Their total price.
     pub(super) fn price(&self) -> PricePerHour {
         PricePerHour(self.price)
+    }
+
+    /// Number and total price of those of a location.
+    pub(super) fn live_at(&self, location: &Location) -> (u32, PricePerHour) {
+        let (machines, price) = self.live_at.get(location).copied().unwrap_or_default();
+        (machines, PricePerHour(price))
     }
 
     /// First tag that no record has: `application01` and so on.

@@ -36,6 +36,8 @@ pub(super) enum Kept {
     Held { since: Timestamp, until: Timestamp },
     /// Nothing needs it; it is paid for until shortly after then.
     Paid { until: Timestamp },
+    /// Its location keeps so many machines.
+    Minimum { machines: u32 },
     /// Other machines of its location are being returned.
     Budget,
     /// Its location is sick.
@@ -70,6 +72,9 @@ impl fmt::Display for Kept {
             }
             Self::Paid { until } => {
                 write!(f, "not needed, and paid for: kept until {}", Clock(*until))
+            }
+            Self::Minimum { machines } => {
+                write!(f, "not needed; the minimum of its location is {machines}")
             }
             Self::Budget => write!(f, "not needed; others of its location are returned first"),
             Self::Sick { sick } => write!(f, "not needed; nothing is returned while {sick}"),

@@ -78,6 +78,8 @@ impl Failures {
 pub(super) struct Pace {
     pub(super) used: usize,
     pub(super) empty: usize,
+    /// Upper bound for both together: the location keeps its minimum.
+    pub(super) above_minimum: usize,
 }
 
 impl Core {
@@ -119,10 +121,18 @@ impl Core {
             }
         }
         let most = (self.in_use(location).len() / PART).max(1);
+        let active = self.in_location(InstanceState::Active, location).count();
         Pace {
             used: if used == 0 { most } else { 0 },
             empty: EMPTY.saturating_sub(empty),
+            above_minimum: active.saturating_sub(self.minimum_of(location) as usize),
         }
+    }
+
+    /// Machines that a location keeps although nothing needs them.
+    pub(super) fn minimum_of(&self, location: &Location) -> u32 {
+        let bounds = self.config.setup.bounds(location);
+        bounds.map_or(0, |bounds| bounds.min_machines)
     }
 
     fn in_use<'a>(&'a self, location: &'a Location) -> Vec<&'a Instance> {

@@ -10,7 +10,7 @@ use micado_api::{
     CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin,
     ServiceName, Tag, Timestamp,
 };
-use micado_cloudsetup::{Application, Role};
+use micado_cloudsetup::{Application, Bounds, Role};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The planner's view of the machines, and the containers that wait for a place.
@@ -88,10 +88,13 @@ impl Core {
 
     fn ask_planner(&mut self, waiting: &[Waiting]) -> Vec<Step> {
         let (offers, limits) = (self.offers(), self.limits());
+        let bounds = self.config.setup.locations.iter();
+        let limits_at = bounds.map(|bounds| (bounds.location.clone(), self.limits_at(bounds)));
         let demand = Demand {
             waiting,
             offers: &offers,
             limits: &limits,
+            limits_at: &limits_at.collect(),
         };
         planner::plan(&mut self.placing.pool, &demand)
     }
@@ -415,6 +418,17 @@ impl Core {
             instances: u32::try_from(live.len()).unwrap_or(u32::MAX),
             max_price: self.config.max_price,
             price: self.ledger.index.price(),
+        }
+    }
+
+    /// Limits of one location alone.
+    pub(super) fn limits_at(&self, bounds: &Bounds) -> Limits {
+        let (instances, price) = self.ledger.index.live_at(&bounds.location);
+        Limits {
+            max_instances: bounds.max_machines,
+            instances,
+            max_price: bounds.max_price,
+            price,
         }
     }
 

@@ -4,11 +4,11 @@ use super::{CallKey, Core, Reply, Request};
 use crate::{
     engine::ImageFacts,
     model::{Container, Desired, Instance, Service},
-    planner,
+    planner::{self, Limits},
 };
 use micado_api::{
-    ContainerName, ErrorBody, ErrorCode, InstanceId, LaunchRequest, Origin, Resources, ServiceName,
-    ServiceSpec, StartRequest,
+    ContainerName, ErrorBody, ErrorCode, InstanceId, LaunchRequest, Origin, PricePerHour,
+    Resources, ServiceName, ServiceSpec, StartRequest,
 };
 
 impl Core {
@@ -279,27 +279,12 @@ impl Core {
         if start.first {
             self.begin_afresh()?;
         }
-        let limits = self.limits();
-        if let Some(max) = limits.max_instances.filter(|max| limits.instances >= *max) {
-            return Err(ErrorBody::new(
-                ErrorCode::Conflict,
-                format!("{} of {max} instances are in use", limits.instances),
-            )
-            .hint("stop one, or raise --max-instances"));
+        if let Some(bounds) = self.config.setup.bounds(&start.location) {
+            let names = ["max_machines of the location", "max_price of the location"];
+            within(&self.limits_at(bounds), &start, price, names)?;
         }
-        if let Some(max) = limits
-            .max_price
-            .filter(|max| limits.price.0 + price.0 > max.0)
-        {
-            return Err(ErrorBody::new(
-                ErrorCode::Conflict,
-                format!(
-                    "`{}` at {price} an hour would exceed {max} an hour ({} are in use)",
-                    start.flavour, limits.price
-                ),
-            )
-            .hint("stop an instance, or raise --max-price"));
-        }
+        let names = ["--max-instances", "--max-price"];
+        within(&self.limits(), &start, price, names)?;
         let id = self.request_instance(
             &start.cloud,
             &start.flavour,
@@ -479,4 +464,31 @@ fn differences(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
         found.push("the volumes differ".to_owned());
     }
     found
+}
+
+/// Refuses one more machine of this price above these limits. `names` are those of the settings for
+/// the number and the price.
+fn within(
+    limits: &Limits,
+    start: &StartRequest,
+    price: PricePerHour,
+    names: [&str; 2],
+) -> Result<(), ErrorBody> {
+    let refuse = |what: String, name: &str| {
+        let error = ErrorBody::new(ErrorCode::Conflict, what);
+        Err(error.hint(format!("stop an instance, or raise {name}")))
+    };
+    if let Some(max) = limits.max_instances.filter(|max| limits.instances >= *max) {
+        let what = format!("{} of {max} instances are in use", limits.instances);
+        return refuse(what, names[0]);
+    }
+    let exceeded = |max: &PricePerHour| limits.price.0 + price.0 > max.0;
+    if let Some(max) = limits.max_price.filter(exceeded) {
+        let what = format!(
+            "`{}` at {price} an hour would exceed {max} an hour ({} are in use)",
+            start.flavour, limits.price
+        );
+        return refuse(what, names[1]);
+    }
+    Ok(())
 }

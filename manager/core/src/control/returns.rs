@@ -146,6 +146,11 @@ impl Core {
                 self.returns.kept.insert(id, Kept::Paid { until });
                 continue;
             }
+            if pace.above_minimum == 0 {
+                let machines = self.minimum_of(location);
+                self.returns.kept.insert(id, Kept::Minimum { machines });
+                continue;
+            }
             let left = match containers {
                 0 => &mut pace.empty,
                 _ => &mut pace.used,
@@ -155,6 +160,7 @@ impl Core {
                 continue;
             }
             *left -= 1;
+            pace.above_minimum -= 1;
             let time = self.now.since(since).as_secs();
             let why = match containers {
                 0 => format!("returned: not needed for {time} s"),

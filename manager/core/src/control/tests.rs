@@ -119,9 +119,11 @@ impl Bench {
             _ => unreachable!("a launch is answered with containers"),
         })
     }
-    /// The one ordered machine exists, has joined and is settled.
+    /// The first ordered machine that is not there yet exists, has joined and is settled.
     pub(super) fn machine_comes(&mut self) -> InstanceId {
-        let id = self.core.instances(false)[0].id.clone();
+        let ordered = self.core.instances(false).into_iter().map(|it| it.id);
+        let mut missing = ordered.filter(|id| self.machines.iter().all(|it| it.instance != *id));
+        let id = missing.next().expect("a machine is ordered");
         let machine = machine(&id, MachineState::Running);
         self.machines.push(machine.clone());
         self.event(Event::Answered(
@@ -291,6 +293,8 @@ pub(super) fn refusal(answer: Result<Reply, ErrorBody>) -> (ErrorCode, String) {
 mod clouds;
 mod happened;
 mod images;
+mod limits;
+mod named;
 mod restart;
 
 #[test]

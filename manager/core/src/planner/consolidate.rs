@@ -2,7 +2,7 @@
 
 use super::{Demand, Limits, Offer, Pool, Waiting, kind::Kind, problem::Problem};
 use micado_api::InstanceId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Lower bound for the saved share of the price over the share of disruption.
 const WORTH: f64 = 0.5;
@@ -51,6 +51,7 @@ pub fn spare(pool: &mut Pool, consolidation: &Consolidation<'_>) -> Vec<usize> {
         waiting: consolidation.asks,
         offers: consolidation.offers,
         limits: &Limits::default(),
+        limits_at: &BTreeMap::new(),
     };
     let problem = Problem::new(pool, &demand);
     let before = pool.mark();

@@ -2,14 +2,14 @@
 //! it.
 
 use super::{
-    HostPort, Offer, Pool,
+    HostPort, Limits, Offer, Pool,
     kind::{Ask, Binding, Kind},
-    problem::{Problem, allowed},
+    problem::{Cost, Problem, allowed},
     room::{Lack, Room},
     rule,
     solve::Layout,
 };
-use micado_api::{PricePerHour, Resources, ServiceName};
+use micado_api::{Location, PricePerHour, Resources, ServiceName};
 use std::collections::{BTreeSet, HashMap};
 
 /// How many machines or flavours a reason names before it counts the rest.
@@ -73,7 +73,7 @@ impl<'p, 's> Explainer<'p, 's> {
         verdict
     }
 
-    fn judge(&self, kind: &Kind<'_>) -> Verdict {
+    fn judge(&self, kind: &Kind<'s>) -> Verdict {
         match (kind.binding, kind.ask.bound_to) {
             (Binding::Lost, Some(instance)) => {
                 return Verdict::Wait(format!(
@@ -148,7 +148,7 @@ impl<'p, 's> Explainer<'p, 's> {
         (lack, named(&refusals, more))
     }
 
-    fn why_none_is_rented(&self, kind: &Kind<'_>) -> String {
+    fn why_none_is_rented(&self, kind: &Kind<'s>) -> String {
         let offers = self.problem.all_offers;
         if offers.is_empty() {
             return "no flavour can be rented".to_owned();
@@ -156,11 +156,9 @@ impl<'p, 's> Explainer<'p, 's> {
         if let Some((_, reason)) = no_offer(offers, kind) {
             return reason;
         }
-        let limits = self.problem.limits;
-        let spent = self.layout.cost(self.problem);
-        let instances = limits.instances.saturating_add(spent.machines);
-        if let Some(max) = limits.max_instances.filter(|&max| instances >= max) {
-            return format!("would need a machine: {instances} of {max} instances are in use");
+        let budgets = self.budgets(kind);
+        if let Some(full) = budgets.iter().find_map(Budget::full) {
+            return format!("would need a machine: {full}");
         }
         let mut obstacles: Vec<String> = Vec::new();
         for offer in offers.iter().filter(|offer| could_hold(kind, offer)) {
@@ -171,19 +169,64 @@ impl<'p, 's> Explainer<'p, 's> {
                 unavailable,
                 ..
             } = offer;
-            obstacles.push(match (unavailable, limits.max_price) {
-                (Some(reason), _) => format!("{flavour} on {cloud} cannot be had ({reason})"),
-                (None, Some(max)) => {
-                    let in_use = PricePerHour(limits.price.0.saturating_add(spent.price));
-                    let costs = format!("{flavour} on {cloud} costs {price} per hour");
-                    format!("{costs}, and {in_use} of {max} are in use")
-                }
-                (None, None) => continue,
+            let costs = || format!("{flavour} on {cloud} costs {price} per hour");
+            let too_dear = || budgets.iter().find_map(|budget| budget.too_dear(*price));
+            obstacles.extend(match unavailable {
+                Some(reason) => Some(format!("{flavour} on {cloud} cannot be had ({reason})")),
+                None => too_dear().map(|reason| format!("{}, and {reason}", costs())),
             });
         }
         let more = obstacles.len().saturating_sub(NAMED);
         obstacles.truncate(NAMED);
         format!("would need a machine: {}", named(&obstacles, more))
+    }
+
+    /// All limits for machines of this kind, those of its location first.
+    fn budgets(&self, kind: &Kind<'s>) -> Vec<Budget<'s>> {
+        let rented = &self.layout.rented;
+        let here = self.problem.limits_at(kind.location).map(|limits| Budget {
+            limits,
+            spent: self.problem.cost_at(kind.location, rented),
+            location: Some(kind.ask.location),
+        });
+        let in_all = Budget {
+            limits: self.problem.limits,
+            spent: self.layout.cost(self.problem),
+            location: None,
+        };
+        here.into_iter().chain([in_all]).collect()
+    }
+}
+
+/// Limits, and how much of them the plan uses up.
+struct Budget<'s> {
+    limits: &'s Limits,
+    spent: Cost,
+    /// The one location that they are for.
+    location: Option<&'s Location>,
+}
+
+impl Budget<'_> {
+    /// Why no further machine may be rented, whatever it costs.
+    fn full(&self) -> Option<String> {
+        let instances = self.limits.instances.saturating_add(self.spent.machines);
+        let max = self.limits.max_instances.filter(|&max| instances >= max)?;
+        let of = self.of();
+        Some(format!("{instances} of {max} instances{of} are in use"))
+    }
+
+    /// Why none of this price may be rented.
+    fn too_dear(&self, price: PricePerHour) -> Option<String> {
+        let in_use = self.limits.price.0.saturating_add(self.spent.price);
+        let exceeds = |max: &PricePerHour| in_use.saturating_add(price.0) > max.0;
+        let max = self.limits.max_price.filter(exceeds)?;
+        let (in_use, of) = (PricePerHour(in_use), self.of());
+        Some(format!("{in_use} of {max}{of} are in use"))
+    }
+
+    fn of(&self) -> String {
+        let name = |location| format!(" for location {location}");
+        self.location.map(name).unwrap_or_default()
     }
 }
 

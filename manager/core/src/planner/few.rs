@@ -36,6 +36,22 @@ struct Way {
     last: Set,
 }
 
+/// Containers whose new machines are limited together.
+struct Budget {
+    /// A location with limits of its own; `None` for all others.
+    location: Option<usize>,
+    set: Set,
+    /// Number of machines at most.
+    most: usize,
+}
+
+/// New machines within the limits: their cost, and how many there are of each budget at most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Choice {
+    cost: Cost,
+    machines: [usize; MOST],
+}
+
 /// The cheapest machines within the limits that serve all of these, along with the machines that
 /// are there; `None` if there are none.
 pub(super) fn best(problem: &Problem<'_>, pool: &Pool, runs: &[Run]) -> Option<Packing> {
@@ -45,14 +61,12 @@ pub(super) fn best(problem: &Problem<'_>, pool: &Pool, runs: &[Run]) -> Option<P
     let all = (1 << run_of.len()) - 1;
     let reached = sets.on_machines_there(pool);
     let ways = sets.on_new_machines();
-    let cheapest = ways.last()?;
-    let (_, _, there) = (0..=all)
+    let budgets = sets.budgets(&ways);
+    let cheapest = |rest: Set| sets.cheapest(&ways, &budgets, rest, Choice::default());
+    let (choice, _, there) = (0..=all)
         .filter(|&there| reached[there].is_some())
-        .filter_map(|there| {
-            cheapest[all ^ there].map(|way| (way.cost, (all ^ there).count_ones(), there))
-        })
-        .filter(|&(cost, ..)| problem.allows(cost))
-        .min()?;
+        .filter_map(|there| Some((cheapest(all ^ there)?, (all ^ there).count_ones(), there)))
+        .min_by_key(|(choice, number, there)| (choice.cost, *number, *there))?;
     let one_each = |set, machine| {
         members(set)
             .map(move |bit| (bit, machine))
@@ -65,7 +79,10 @@ pub(super) fn best(problem: &Problem<'_>, pool: &Pool, runs: &[Run]) -> Option<P
         places.extend(one_each(set ^ before, machine));
         set = before;
     }
-    for (offer, set) in sets.machines(&ways, all ^ there) {
+    let machines = budgets.iter().zip(choice.machines);
+    let machines = machines
+        .flat_map(|(budget, most)| sets.machines(&ways[..=most], (all ^ there) & budget.set));
+    for (offer, set) in machines {
         places.extend(one_each(set, pool.next_number() + packing.rented.len()));
         let first = sets.kinds[set.trailing_zeros() as usize];
         packing.rented.push(Rented {
@@ -176,10 +193,7 @@ impl<'p, 's> Sets<'p, 's> {
             last: 0,
         });
         for machines in 1..=self.kinds.len() {
-            if !self.problem.allows(Cost {
-                machines: u32::try_from(machines).unwrap_or(u32::MAX),
-                ..Cost::default()
-            }) {
+            if !self.problem.allows(Cost::of_machines(machines)) {
                 break;
             }
             let before = &layers[machines - 1];
@@ -192,6 +206,61 @@ impl<'p, 's> Sets<'p, 's> {
             layers.push(layer);
         }
         layers
+    }
+
+    /// One budget for each location with limits of its own, and one for all others.
+    fn budgets(&self, layers: &[Vec<Option<Way>>]) -> Vec<Budget> {
+        let most = layers.len() - 1;
+        let mut budgets: Vec<Budget> = Vec::new();
+        for bit in 0..self.kinds.len() {
+            let location = self.kind(bit).location;
+            let location = self.problem.limits_at(location).map(|_| location);
+            let mut known = budgets.iter_mut();
+            if let Some(budget) = known.find(|budget| budget.location == location) {
+                budget.set |= 1 << bit;
+                continue;
+            }
+            let allowed = |machines: &usize| {
+                let cost = Cost::of_machines(*machines);
+                location.is_none_or(|location| self.problem.allows_at(location, cost))
+            };
+            budgets.push(Budget {
+                location,
+                set: 1 << bit,
+                most: (1..=most).take_while(allowed).count(),
+            });
+        }
+        budgets
+    }
+
+    /// The cheapest new machines for a set within the limits, given a choice for all budgets but
+    /// these.
+    fn cheapest(
+        &self,
+        layers: &[Vec<Option<Way>>],
+        budgets: &[Budget],
+        set: Set,
+        before: Choice,
+    ) -> Option<Choice> {
+        let Some((budget, others)) = budgets.split_last() else {
+            return self.problem.allows(before.cost).then_some(before);
+        };
+        let mut choices = (0..=budget.most).rev().filter_map(|most| {
+            let cost = layers[most][set & budget.set]?.cost;
+            let location = budget.location;
+            if location.is_some_and(|location| !self.problem.allows_at(location, cost)) {
+                return None;
+            }
+            let mut choice = before;
+            choice.cost = choice.cost + cost;
+            choice.machines[others.len()] = most;
+            self.cheapest(layers, others, set, choice)
+        });
+        // Fewer machines cost no less.
+        match others {
+            [] => choices.next(),
+            _ => choices.min(),
+        }
     }
 
     /// The machines of a way: the offer and the containers of each.

@@ -51,16 +51,24 @@ pub(super) fn best(
             .or_default()
             .push((run, count));
     }
-    let least = by_location
-        .values()
-        .map(|left| least(problem, runs, left))
-        .fold(Cost::default(), Cost::add);
-    if !problem.allows(least) {
+    let mut least_of_all = Cost::default();
+    for (&location, left) in &by_location {
+        let least = least(problem, runs, left);
+        if !problem.allows_at(location, least) {
+            return None;
+        }
+        least_of_all = least_of_all + least;
+    }
+    if !problem.allows(least_of_all) {
         return None;
     }
     let choices = by_location
-        .values()
-        .map(|left| choices(problem, runs, left))
+        .iter()
+        .map(|(&location, left)| {
+            let mut choices = choices(problem, runs, left)?;
+            choices.retain(|choice| problem.allows_at(location, choice.cost));
+            (!choices.is_empty()).then_some(choices)
+        })
         .collect::<Option<Vec<_>>>()?;
     let mut packing = Packing {
         rented: Vec::new(),

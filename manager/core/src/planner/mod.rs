@@ -57,6 +57,7 @@ pub use snapshot::{Demand, HostPort, Limits, Node, Offer, Readiness, Snapshot, W
 pub use step::Step;
 
 use micado_api::InstanceId;
+use std::collections::BTreeMap;
 
 /// Plans for everything that waits. The steps are in order of the waiting list, and every container
 /// is in exactly one. The pool is as before when it returns.
@@ -98,6 +99,7 @@ pub fn plan_moves(
         waiting: moving,
         offers,
         limits: &nothing,
+        limits_at: &BTreeMap::new(),
     };
     let steps = plan(pool, &demand);
     pool.roll_back(before);

@@ -29,6 +29,8 @@ pub(super) struct Problem<'s> {
     /// All offers, also those that cannot be had now.
     pub all_offers: &'s [Offer],
     pub limits: &'s Limits,
+    /// Limits of single locations, by the location's number.
+    limits_at: Vec<(usize, &'s Limits)>,
     /// In packing order: those with the least choice first, then the largest.
     pub kinds: Vec<Kind<'s>>,
     /// Position in the waiting list to kind.
@@ -94,10 +96,14 @@ impl<'s> Problem<'s> {
                     .map(|(holds, offer)| holds && allowed(kind, offer)),
             );
         }
+        let limits_at = demand.limits_at.iter();
+        let limits_at = limits_at.map(|(name, limits)| (pool.location(name), limits));
+        let limits_at = limits_at.collect();
         Self {
             waiting: demand.waiting,
             all_offers: demand.offers,
             limits: demand.limits,
+            limits_at,
             kinds,
             kind_of,
             offers,
@@ -149,18 +155,28 @@ impl<'s> Problem<'s> {
         costs.fold(Cost::default(), Cost::add)
     }
 
-    /// True if the limits allow to rent this much.
+    /// Cost of those of these machines that are at this location.
+    pub fn cost_at(&self, location: usize, rented: &[Rented]) -> Cost {
+        let here = rented.iter().filter(|rented| rented.location == location);
+        let costs = here.map(|rented| self.cost(rented.offer));
+        costs.fold(Cost::default(), Cost::add)
+    }
+
+    /// Limits of this location alone, if it has any.
+    pub fn limits_at(&self, location: usize) -> Option<&'s Limits> {
+        let mut all = self.limits_at.iter();
+        all.find_map(|&(number, limits)| (number == location).then_some(limits))
+    }
+
+    /// True if the limits in all allow to rent this much.
     pub fn allows(&self, cost: Cost) -> bool {
-        let Limits {
-            max_instances,
-            instances,
-            max_price,
-            price,
-        } = self.limits;
-        max_instances
-            .is_none_or(|max| cost.machines == 0 || instances.saturating_add(cost.machines) <= max)
-            && max_price
-                .is_none_or(|max| cost.price == 0 || price.0.saturating_add(cost.price) <= max.0)
+        allow(self.limits, cost)
+    }
+
+    /// True if the limits of this location alone allow to rent this much there.
+    pub fn allows_at(&self, location: usize, cost: Cost) -> bool {
+        let limits = self.limits_at(location);
+        limits.is_none_or(|limits| allow(limits, cost))
     }
 
     /// Rents and places on the pool, until it is rolled back.
@@ -175,9 +191,32 @@ impl<'s> Problem<'s> {
     }
 }
 
+fn allow(limits: &Limits, cost: Cost) -> bool {
+    let Limits {
+        max_instances,
+        instances,
+        max_price,
+        price,
+    } = limits;
+    max_instances
+        .is_none_or(|max| cost.machines == 0 || instances.saturating_add(cost.machines) <= max)
+        && max_price
+            .is_none_or(|max| cost.price == 0 || price.0.saturating_add(cost.price) <= max.0)
+}
+
 /// True if the rules allow a machine of this offer for one of this kind.
 pub(super) fn allowed(kind: &Kind<'_>, offer: &Offer) -> bool {
     rule::broken(&kind.ask, &Site::of_offer(offer, kind.ask.location)).is_none()
+}
+
+impl Cost {
+    /// So many machines, whatever they cost.
+    pub fn of_machines(machines: usize) -> Self {
+        Self {
+            machines: u32::try_from(machines).unwrap_or(u32::MAX),
+            ..Self::default()
+        }
+    }
 }
 
 impl Add for Cost {

@@ -3,7 +3,6 @@
 
 use super::{
     Pool,
-    kind::Kind,
     place::{Manner, place},
     problem::{Packing, Problem, Rented, Run},
     solve::{Layout, solve},
@@ -52,9 +51,14 @@ pub(super) fn serve(problem: &Problem<'_>, pool: &mut Pool) -> Layout {
 
 /// True if a container would be served if it were the only one.
 fn could_be_served_alone(problem: &Problem<'_>, pool: &Pool, kind: usize) -> bool {
+    let location = problem.kinds[kind].location;
+    let affordable = |offer: usize| {
+        let cost = problem.cost(offer);
+        problem.allows(cost) && problem.allows_at(location, cost)
+    };
     let mut offers = 0..problem.offers.len();
     pool.has_room_for(&problem.kinds[kind])
-        || offers.any(|offer| problem.suits(kind, offer) && problem.allows(problem.cost(offer)))
+        || offers.any(|offer| problem.suits(kind, offer) && affordable(offer))
 }
 
 struct Admission<'p, 's> {
@@ -140,18 +144,19 @@ impl Admission<'_, '_> {
         if let Some(placed) = part.placed.first() {
             return Some(placed.machine);
         }
+        let location = problem.kinds[kind].location;
         let spent = layout.cost(problem);
+        let spent_here = problem.cost_at(location, &layout.rented);
         let affordable = |&offer: &usize| {
-            problem.suits(kind, offer) && problem.allows(spent + problem.cost(offer))
+            let cost = problem.cost(offer);
+            problem.suits(kind, offer)
+                && problem.allows(spent + cost)
+                && problem.allows_at(location, spent_here + cost)
         };
         let offer = (0..problem.offers.len()).find(affordable)?;
-        let kind: &Kind<'_> = &problem.kinds[kind];
-        layout.rented.push(Rented {
-            offer,
-            location: kind.location,
-        });
-        let machine = pool.rent(problem.offers[offer], kind.location);
-        pool.place(kind, machine, 1);
+        layout.rented.push(Rented { offer, location });
+        let machine = pool.rent(problem.offers[offer], location);
+        pool.place(&problem.kinds[kind], machine, 1);
         Some(machine)
     }
 

@@ -112,7 +112,7 @@ pub struct Offer {
     pub unavailable: Option<String>,
 }
 
-/// What may be rented at most, and how much of that is in use.
+/// What may be rented at most, in all or at one location, and how much of that is in use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Instances at most.
@@ -152,6 +152,8 @@ pub struct Demand<'a> {
     pub offers: &'a [Offer],
     /// What may be rented.
     pub limits: &'a Limits,
+    /// What may be rented at single locations; the others have no limits of their own.
+    pub limits_at: &'a BTreeMap<Location, Limits>,
 }
 
 /// Everything the planner looks at, for a single plan.
@@ -165,6 +167,8 @@ pub struct Snapshot {
     pub offers: Vec<Offer>,
     /// What may be rented.
     pub limits: Limits,
+    /// What may be rented at single locations.
+    pub limits_at: BTreeMap<Location, Limits>,
 }
 
 impl Snapshot {
@@ -183,6 +187,7 @@ impl Snapshot {
             waiting: &self.waiting,
             offers: &self.offers,
             limits: &self.limits,
+            limits_at: &self.limits_at,
         }
     }
 }

@@ -86,6 +86,7 @@ pub fn config(options: &Options) -> Config {
     let setup = CloudSetup {
         clouds: vec![cloud],
         applications: vec![node],
+        locations: Vec::new(),
     };
     Config {
         max_instances: None,

@@ -63,6 +63,7 @@ pub enum Happening {
 
 /// A small seeded generator (`SplitMix64`, Steele, Lea and Flood 2014): the same numbers on every
 /// machine and in every release.
+#[derive(Clone)]
 pub struct Dice(u64);
 
 impl Dice {

@@ -129,8 +129,6 @@ fn could_run(world: &World, container: &Container, but_on: Option<&Instance>) ->
             .filter(|it| it.state == InstanceState::Failed && it.is_live() && world.answers(it))
             .map(|it| format!("{}, which answers again,", it.id));
     }
-    let (count, price) = world.live();
-    let more = world.config.max_instances.is_none_or(|max| count < max);
     let mut flavours = world
         .config
         .setup
@@ -143,15 +141,10 @@ fn could_run(world: &World, container: &Container, but_on: Option<&Instance>) ->
             .fits_in(&less_reserve(world, shortened(world, size)))
     };
     let found = flavours.find(|it| {
-        it.size.is_some_and(fits)
-            && world
-                .config
-                .max_price
-                .is_none_or(|max| price + it.price.0 <= max.0)
+        let within = world.within_limits(&spec.location, Some(it.price.0));
+        it.size.is_some_and(fits) && within.is_ok()
     });
-    found
-        .filter(|_| more)
-        .map(|it| format!("a new {}", it.name))
+    found.map(|it| format!("a new {}", it.name))
 }
 
 /// Machines may have less memory than their flavour promises.

@@ -6,12 +6,14 @@
 
 mod agents;
 mod clock;
+mod directed;
 mod flight;
 mod goal;
 mod invariants;
 mod machine;
 mod machines;
 mod manager;
+mod named;
 mod people;
 mod returning;
 mod run;

@@ -2,9 +2,9 @@
 
 use crate::{clock::Dice, machine::Cloud};
 use micado_api::{
-    CloudName, ClusterId, FlavourName, MemoryBytes, NanoCpus, PricePerHour, Resources,
+    CloudName, ClusterId, FlavourName, Location, MemoryBytes, NanoCpus, PricePerHour, Resources,
 };
-use micado_cloudsetup::{Application, Billing, BrokerKind, CloudSetup, Flavour, Role};
+use micado_cloudsetup::{Application, Billing, Bounds, BrokerKind, CloudSetup, Flavour, Role};
 use micado_core::{
     control::{Config, heartbeat_for},
     engine::SwarmNode,
@@ -37,7 +37,29 @@ pub fn config(dice: &mut Dice) -> Config {
     };
     config.remove_unknown_nodes = dice.per_mille(500);
     config.keep_gone = Duration::from_secs(if dice.per_mille(300) { 300 } else { 24 * 3600 });
+    // From a copy: a world without bounds is the same as if bounds were not drawn.
+    let dice = &mut dice.clone();
+    for location in [Location::default(), Location::trusted("database")] {
+        if dice.per_mille(200) {
+            config.setup.locations.push(bounds(location, dice));
+        }
+    }
     config
+}
+
+fn bounds(location: Location, dice: &mut Dice) -> Bounds {
+    let number = |dice: &mut Dice| u32::try_from(dice.below(3)).unwrap_or(0);
+    let min_machines = number(dice);
+    Bounds {
+        location,
+        min_machines,
+        max_machines: dice
+            .per_mille(700)
+            .then(|| min_machines.max(1) + number(dice)),
+        max_price: dice
+            .per_mille(300)
+            .then(|| PricePerHour(dice.between(30_000, 150_000))),
+    }
 }
 
 /// Two clouds with three sizes each, one of them unknown in size.
@@ -77,6 +99,7 @@ pub fn plain() -> Config {
         CloudSetup {
             clouds: vec![east, west],
             applications: vec![node, proxy],
+            locations: Vec::new(),
         },
     );
     config.max_instances = Some(10);

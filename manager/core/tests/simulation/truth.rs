@@ -2,7 +2,8 @@
 
 use crate::{store::Written, swarm::Service, world::World};
 use micado_api::{
-    AntiAffinity, InstanceId, InstanceState, MemoryBytes, NanoCpus, Resources, ServiceSpec,
+    AntiAffinity, InstanceId, InstanceState, Location, MemoryBytes, NanoCpus, Resources,
+    ServiceSpec,
 };
 use micado_core::{
     control::CallKey,
@@ -13,11 +14,36 @@ use micado_core::{
 
 impl World {
     /// Number and price of live instances.
-    pub fn live(&self) -> (u32, u64) {
-        self.store
-            .instances()
-            .filter(|it| it.is_live())
+    pub fn live(&self, counts: impl Fn(&Instance) -> bool) -> (u32, u64) {
+        let live = self.store.instances().filter(|it| it.is_live());
+        live.filter(|it| counts(it))
             .fold((0, 0), |(count, price), it| (count + 1, price + it.price.0))
+    }
+
+    /// Checks the limits, in all and of this location, for the live instances and one more of this
+    /// price.
+    ///
+    /// # Errors
+    /// The first that is exceeded.
+    pub fn within_limits(&self, location: &Location, more: Option<u64>) -> Result<(), String> {
+        let in_all = (self.config.max_instances, self.config.max_price);
+        let here = self.config.setup.bounds(location);
+        let here = here.map(|it| (it.max_machines, it.max_price));
+        for (whose, (count, price), (max, max_price)) in [
+            ("there are", self.live(|_| true), in_all),
+            (
+                "its location has",
+                self.live(|it| it.location == *location),
+                here.unwrap_or_default(),
+            ),
+        ] {
+            let count = count + u32::from(more.is_some());
+            let price = price + more.unwrap_or_default();
+            if max.is_some_and(|max| count > max) || max_price.is_some_and(|max| price > max.0) {
+                return Err(format!("{whose} {count} live instances at {price} an hour"));
+            }
+        }
+        Ok(())
     }
 
     /// Containers with a copy on this instance that has not ended.

@@ -83,6 +83,7 @@ fn accounts(setup: &CloudSetup) -> (Vec<CloudBroker>, Vec<Finding>) {
         let alone = CloudSetup {
             clouds: vec![cloud.clone()],
             applications: setup.applications.clone(),
+            ..CloudSetup::default()
         };
         match CloudBroker::all(&alone) {
             Ok(broker) => brokers.extend(broker),

@@ -1,11 +1,11 @@
-//! `micado cloud list`: the clouds with their flavours, and the applications.
+//! `micado cloud list`: the clouds with their flavours, the applications, and bounds of locations.
 
 use super::{
     super::{failure::Failure, page::Page, printer::Printer},
     word,
 };
 use comfy_table::Table;
-use micado_cloudsetup::{Application, BrokerKind, Cloud, CloudSetup, Flavour, Rent, Role};
+use micado_cloudsetup::{Application, Bounds, BrokerKind, Cloud, CloudSetup, Flavour, Rent, Role};
 use serde_json::{Value, json};
 use std::fmt::Display;
 
@@ -13,6 +13,7 @@ pub(super) fn list(setup: &CloudSetup, printer: &Printer) -> Result<(), Failure>
     let machine = json!({
         "clouds": setup.clouds.iter().map(cloud).collect::<Vec<_>>(),
         "applications": setup.applications.iter().map(application).collect::<Vec<_>>(),
+        "locations": setup.locations.iter().map(bounds).collect::<Vec<_>>(),
     });
     printer.data(&machine, || page(setup))?;
     Ok(())
@@ -44,6 +45,15 @@ fn application(it: &Application) -> Value {
     })
 }
 
+fn bounds(it: &Bounds) -> Value {
+    json!({
+        "name": it.location,
+        "min_machines": it.min_machines,
+        "max_machines": it.max_machines,
+        "max_price": it.max_price,
+    })
+}
+
 fn page(setup: &CloudSetup) -> Page {
     let mut clouds = Page::table(&[
         "CLOUD", "BROKER", "PROVIDER", "REGION", "FLAVOUR", "ID", "MEMORY", "CORES", "PRICE",
@@ -55,16 +65,22 @@ fn page(setup: &CloudSetup) -> Page {
     {
         clouds.add_row(row(cloud, flavour));
     }
-    Page::default()
+    let page = Page::default()
         .with(clouds)
         .line("")
-        .with(applications(setup))
+        .with(applications(setup));
+    match setup.locations[..] {
+        [] => page,
+        _ => page.line("").with(locations(setup)),
+    }
+}
+
+fn or_dash(value: Option<&dyn Display>) -> String {
+    value.map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
 /// `-` stands for values that an old file lacks.
 fn row(cloud: &Cloud, it: &Flavour) -> [String; 9] {
-    let or_dash =
-        |value: Option<&dyn Display>| value.map_or_else(|| "-".to_owned(), ToString::to_string);
     [
         cloud.name.to_string(),
         word(cloud.broker).to_owned(),
@@ -95,6 +111,20 @@ fn applications(setup: &CloudSetup) -> Table {
         ];
         row.extend(chosen.then(|| rent(it.rent).to_owned()));
         table.add_row(row);
+    }
+    table
+}
+
+/// Bounds of locations; `-` stands for none.
+fn locations(setup: &CloudSetup) -> Table {
+    let mut table = Page::table(&["LOCATION", "MIN MACHINES", "MAX MACHINES", "MAX PRICE"]);
+    for it in &setup.locations {
+        table.add_row([
+            it.location.to_string(),
+            it.min_machines.to_string(),
+            or_dash(it.max_machines.as_ref().map(|max| max as &dyn Display)),
+            or_dash(it.max_price.as_ref().map(|max| max as &dyn Display)),
+        ]);
     }
     table
 }

@@ -9,7 +9,10 @@ use crate::{
     model::Setting,
     store::{Change, Contents, Record},
 };
-use micado_api::{Explanation, InstanceView};
+use micado_api::{
+    Explanation, InstanceView,
+    agent::{ContainerEvent, ContainerHappening},
+};
 use micado_cloudsetup::MachineState;
 
 /// Lets time pass: ticks, looks and all that the engine is asked for, every ten seconds.
@@ -130,9 +133,9 @@ fn the_look_back_of_a_shrink_is_a_part_of_the_hold() {
     assert_eq!(held_after_a_shrink(120), InstanceState::Active);
 }
 
+/// A hold of less than a minute is one of a minute.
 #[test]
-fn a_hold_of_less_than_a_minute_is_one_of_a_minute() {
-    // zero_hold_flaps
+fn zero_hold_flaps() {
     let mut bench = Bench::new(|config| config.hold = Duration::ZERO);
     bench.launch(spec("a", 64), None).expect("room is rented");
     let id = bench.machine_comes();
@@ -340,6 +343,35 @@ fn what_is_protected_stays() {
 }
 
 #[test]
+fn a_location_keeps_its_minimum() {
+    let mut bench = two_machines();
+    bench.launch(spec("big", 280), None).expect("room is there");
+    bench.launch(spec("b", 64), None).expect("room is there");
+    bench.settle();
+    for name in ["a_web.1", "big_web.1", "b_web.1"] {
+        quit(&mut bench, name);
+    }
+    bench.core.config.setup.locations = vec![micado_cloudsetup::Bounds {
+        location: Location::default(),
+        min_machines: 1,
+        max_machines: None,
+        max_price: None,
+    }];
+    pass(&mut bench, 600);
+    let all = bench.core.instances(false);
+    let active = all.iter().filter(|it| it.state == InstanceState::Active);
+    let [left] = active.collect::<Vec<_>>()[..] else {
+        panic!("one stays: {all:?}");
+    };
+    assert_eq!(kept(&bench, left.tag.as_str()), "minimum");
+    let now = explained(&bench, left.tag.as_str()).now;
+    assert!(
+        now.ends_with("not returned: not needed; the minimum of its location is 1"),
+        "{now}"
+    );
+}
+
+#[test]
 fn a_machine_that_is_paid_for_stays_until_shortly_before_the_end_of_its_hour() {
     let mut bench = Bench::new(|config| {
         let flavours = &mut config.setup.clouds[0].flavours;
@@ -390,6 +422,43 @@ fn nothing_is_returned_while_a_location_is_sick() {
         .retain(|it| it.instance.as_ref() != Some(&third));
     pass(&mut bench, 400);
     assert_eq!(state(&bench, "second"), InstanceState::Stopping);
+}
+
+/// The state of a machine whose only container fits elsewhere, minutes later. Its process ends every
+/// 16 s, or never, and the Swarm starts it again before anybody looks.
+fn after_minutes(crashes: bool) -> InstanceState {
+    let mut bench = two_machines();
+    bench.launch(spec("big", 280), None).expect("room is there");
+    bench.launch(spec("b", 64), None).expect("room is there");
+    bench.settle();
+    quit(&mut bench, "big_web.1");
+    let id = view(&bench, "second").id;
+    let name = ContainerName::trusted("b_web.1");
+    let container = bench.core.ledger.container(&name).expect("a record");
+    let copy = container.primary().expect("it is placed").clone();
+    assert_eq!(copy.instance, id);
+    for round in 0..20 {
+        pass(&mut bench, 16);
+        if crashes {
+            let died = ContainerEvent {
+                id: format!("run{round}"),
+                service: Some(copy.swarm_name.clone()),
+                at: bench.now,
+                what: ContainerHappening::Died {
+                    exit_code: 1,
+                    oom: false,
+                },
+            };
+            bench.event(Event::Happened(id.clone(), died));
+        }
+    }
+    state(&bench, "second")
+}
+
+#[test]
+fn restart_looks_empty() {
+    assert_eq!(after_minutes(true), InstanceState::Active);
+    assert_ne!(after_minutes(false), InstanceState::Active);
 }
 
 /// The records of a bench's core, as a store would hold them.

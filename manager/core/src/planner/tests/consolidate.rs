@@ -123,6 +123,28 @@ fn a_service_on_two_machines_is_not_pressed_onto_one() {
     assert_eq!(returnable(&third, &["n1"]), ["n1"]);
 }
 
+/// Machines that are closed, or not up yet, are no room for what another machine holds.
+#[test]
+fn remaining_all_closed() {
+    let left = |readiness| {
+        let n2 = Node {
+            readiness,
+            ..node("n2", 1024, 8000)
+        };
+        returnable(&[holding("n1", 1024, &[("a", 1)]), n2], &["n1"])
+    };
+    for closed in [
+        Readiness::Arriving,
+        Readiness::Silent,
+        Readiness::Leaving,
+        Readiness::Draining,
+        Readiness::Down,
+    ] {
+        assert!(left(closed).is_empty(), "{closed:?}");
+    }
+    assert_eq!(left(Readiness::Ready), ["n1"]);
+}
+
 #[test]
 fn a_return_must_save_enough_for_what_it_moves() {
     // Four machines at one price hold four containers: one of them has all.

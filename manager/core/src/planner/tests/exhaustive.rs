@@ -92,26 +92,28 @@ impl Search<'_> {
 
     /// What the new machines cost, if each can be had and the limits allow them together.
     fn cost(&self, machines: &[Machine]) -> Option<(u64, u32)> {
-        let limits = &self.snapshot.limits;
-        let prices: Option<Vec<u64>> = machines
-            .iter()
-            .filter(|machine| machine.new)
-            .map(|machine| self.price_of(&machine.amount))
+        let new = machines.iter().filter(|machine| machine.new);
+        let prices: Option<Vec<(&Location, u64)>> = new
+            .map(|machine| Some((&machine.location, self.price_of(&machine.amount)?)))
             .collect();
-        let (price, count) = prices.map(|prices| {
-            (
-                prices.iter().sum::<u64>(),
-                u32::try_from(prices.len()).unwrap_or(u32::MAX),
-            )
-        })?;
-        let allowed = limits
-            .max_instances
-            .is_none_or(|max| count == 0 || limits.instances + count <= max)
-            && limits
-                .max_price
-                .is_none_or(|max| price == 0 || limits.price.0 + price <= max.0);
-        allowed.then_some((price, count))
+        let prices = prices?;
+        let sum = |counts: &dyn Fn(&Location) -> bool| {
+            let counted = prices.iter().filter(|(location, _)| counts(location));
+            counted.fold((0, 0), |(sum, count), (_, price)| (sum + price, count + 1))
+        };
+        let in_all = sum(&|_| true);
+        let mut single = self.snapshot.limits_at.iter();
+        let allowed = allow(&self.snapshot.limits, in_all)
+            && single.all(|(location, limits)| allow(limits, sum(&|other| other == location)));
+        allowed.then_some(in_all)
     }
+}
+
+fn allow(limits: &Limits, (price, count): (u64, u32)) -> bool {
+    let money = limits.max_price;
+    let machines = limits.max_instances;
+    machines.is_none_or(|max| count == 0 || limits.instances + count <= max)
+        && money.is_none_or(|max| price == 0 || limits.price.0 + price <= max.0)
 }
 
 /// The least price and then the fewest machines that serve all of these within the limits.
@@ -224,8 +226,12 @@ proptest! {
     #[test]
     fn the_head_of_the_list_is_served_and_then_whoever_can_be(
         waiting in containers(6), offers in flavours(3), nodes in machines(3), slots in 0..4_u32, money in 0..200_u64,
+        at in proptest::option::of((0..3_u32, 0..150_u64)),
     ) {
         let mut snapshot = snapshot(nodes, waiting, offers);
+        snapshot.limits_at = at.into_iter().map(|(slots, money)| {
+            (Location::default(), Limits { max_instances: Some(2 + slots), instances: 2, max_price: Some(PricePerHour(money * 1000)), price: PricePerHour(0) })
+        }).collect();
         snapshot.limits = Limits { max_instances: Some(5 + slots), instances: 5, max_price: Some(PricePerHour(money * 1000)), price: PricePerHour(0) };
         let mut expected = Vec::new();
         for container in everybody(&snapshot) {

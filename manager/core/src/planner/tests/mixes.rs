@@ -151,3 +151,23 @@ fn web() {
 fn random() {
     no_worse(|random| (64 + random.below(3000), 50 + random.below(1500)));
 }
+
+/// A plan for 40,000 waiting containers ends in seconds even without optimisation; `cargo bench`
+/// measures it.
+#[test]
+fn solver_33_minutes() {
+    let mut random = Random(1);
+    let containers = (0..40_000).map(|number| {
+        let (mib, millis) = (64 * (1 + random.below(16)), 50 * (1 + random.below(20)));
+        waiting(&format!("s{}.{number}", number % 500), mib, millis)
+    });
+    let offers = vec![
+        offer("small", 1920, 1000, 10),
+        offer("medium", 8064, 4000, 38),
+        offer("large", 16_256, 8000, 75),
+    ];
+    let snapshot = snapshot(vec![], containers.collect(), offers);
+    let steps = snapshot.plan();
+    let rent = |step: &Step| matches!(step, Step::Rent { .. });
+    assert!(steps.iter().all(rent), "all are served");
+}

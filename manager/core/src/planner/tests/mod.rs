@@ -84,6 +84,7 @@ pub fn snapshot(nodes: Vec<Node>, waiting: Vec<Waiting>, offers: Vec<Offer>) -> 
         waiting,
         offers,
         limits: Limits::default(),
+        limits_at: BTreeMap::new(),
     }
 }
 
@@ -129,6 +130,15 @@ pub fn reasons(snapshot: &Snapshot) -> Vec<String> {
 
 /// Price in millionths and number of what a plan rents.
 pub fn rented(snapshot: &Snapshot, steps: &[Step]) -> (u64, u32) {
+    rented_where(snapshot, steps, |_| true)
+}
+
+/// As [`rented`], at some locations.
+pub fn rented_where(
+    snapshot: &Snapshot,
+    steps: &[Step],
+    counts: impl Fn(&Location) -> bool,
+) -> (u64, u32) {
     let price = |name: &FlavourName| {
         snapshot
             .offers
@@ -137,8 +147,11 @@ pub fn rented(snapshot: &Snapshot, steps: &[Step]) -> (u64, u32) {
             .map_or(0, |offer| offer.price.0)
     };
     let prices = steps.iter().filter_map(|step| {
-        if let Step::Rent { flavour, .. } = step {
-            Some(price(flavour))
+        if let Step::Rent {
+            flavour, location, ..
+        } = step
+        {
+            counts(location).then(|| price(flavour))
         } else {
             None
         }

@@ -170,11 +170,17 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 fn snapshots() -> impl Strategy<Value = Snapshot> {
-    (nodes(), queue(), offers(), limits()).prop_map(|(nodes, waiting, offers, limits)| Snapshot {
+    let limits_at = proptest::collection::btree_map(0..LOCATIONS.len(), limits(), 0..=2);
+    let all = (nodes(), queue(), offers(), limits(), limits_at);
+    all.prop_map(|(nodes, waiting, offers, limits, limits_at)| Snapshot {
         nodes,
         waiting,
         offers,
         limits,
+        limits_at: limits_at
+            .into_iter()
+            .map(|(at, limits)| (Location::trusted(LOCATIONS[at]), limits))
+            .collect(),
     })
 }
 
@@ -349,13 +355,29 @@ fn carry_out(snapshot: &Snapshot, steps: &[Step]) -> Vec<After> {
     machines
 }
 
-fn within_limits(snapshot: &Snapshot, (price, machines): (u64, u32)) -> bool {
+/// True if the limits, in all and of each location, allow what a plan rents and these machines of
+/// one location more: their price and number.
+fn within_limits(snapshot: &Snapshot, steps: &[Step], more: Option<(&Location, u64)>) -> bool {
+    let with = |(price, machines): (u64, u32), counts: &dyn Fn(&Location) -> bool| match more {
+        Some((location, cost)) if counts(location) => (price + cost, machines + 1),
+        _ => (price, machines),
+    };
+    let mut single = snapshot.limits_at.iter();
+    allow(&snapshot.limits, with(rented(snapshot, steps), &|_| true))
+        && single.all(|(location, limits)| {
+            let here = |other: &Location| other == location;
+            let rented = rented_where(snapshot, steps, here);
+            allow(limits, with(rented, &here))
+        })
+}
+
+fn allow(limits: &Limits, (price, machines): (u64, u32)) -> bool {
     let Limits {
         max_instances,
         instances,
         max_price,
         price: spent,
-    } = &snapshot.limits;
+    } = limits;
     max_instances.is_none_or(|max| machines == 0 || instances + machines <= max)
         && max_price.is_none_or(|max| price == 0 || spent.0 + price <= max.0)
 }
@@ -367,7 +389,7 @@ proptest! {
     fn nothing_is_where_it_may_not_be_and_limits_are_kept(snapshot in snapshots()) {
         let steps = snapshot.plan();
         carry_out(&snapshot, &steps);
-        prop_assert!(within_limits(&snapshot, rented(&snapshot, &steps)));
+        prop_assert!(within_limits(&snapshot, &steps, None));
     }
 
     #[test]
@@ -420,13 +442,12 @@ proptest! {
     fn nobody_waits_who_could_be_served(snapshot in snapshots()) {
         let steps = snapshot.plan();
         let machines = carry_out(&snapshot, &steps);
-        let (price, count) = rented(&snapshot, &steps);
         for step in &steps {
             let Step::Wait { container, .. } = step else { continue };
             let waiting = snapshot.waiting.iter().find(|waiting| waiting.container == *container).expect("a container that waits");
             prop_assert!(machines.iter().all(|machine| machine.refuses(waiting).is_some()), "{} has room somewhere", container);
             let rentable = |offer: &&Offer| {
-                offer.unavailable.is_none() && After::of_offer(offer, &waiting.location).could_hold(waiting) && within_limits(&snapshot, (price + offer.price.0, count + 1))
+                offer.unavailable.is_none() && After::of_offer(offer, &waiting.location).could_hold(waiting) && within_limits(&snapshot, &steps, Some((&waiting.location, offer.price.0)))
             };
             prop_assert!(waiting.bound_to.is_some() || !snapshot.offers.iter().any(|offer| rentable(&offer)), "a machine could be rented for {}", container);
         }

@@ -200,6 +200,43 @@ fn limits_are_named() {
 }
 
 #[test]
+fn limits_of_a_location_are_named_before_those_in_all() {
+    let mut snapshot = snapshot(
+        vec![],
+        vec![waiting("a.1", 600, 250)],
+        vec![offer("small", 900, 1000, 50)],
+    );
+    snapshot.limits = Limits {
+        max_instances: Some(10),
+        instances: 10,
+        ..Limits::default()
+    };
+    let at = |limits| BTreeMap::from([(Location::default(), limits)]);
+    snapshot.limits_at = at(Limits {
+        max_instances: Some(2),
+        instances: 2,
+        ..Limits::default()
+    });
+    assert_eq!(
+        reason(&snapshot),
+        "needs 600 MiB: would need a machine: 2 of 2 instances for location application are in use"
+    );
+    snapshot.limits = Limits::default();
+    snapshot.limits_at = at(Limits {
+        max_price: Some(PricePerHour(100_000)),
+        price: PricePerHour(60_000),
+        ..Limits::default()
+    });
+    assert_eq!(
+        reason(&snapshot),
+        "needs 600 MiB: would need a machine: small on local costs 0.0500 per hour, and 0.0600 of 0.1000 \
+         for location application are in use"
+    );
+    snapshot.waiting[0].location = Location::trusted("database");
+    assert_eq!(outline(&snapshot), ["rent small for a.1"]);
+}
+
+#[test]
 fn machines_rented_by_the_plan_count() {
     let containers = vec![waiting("a.1", 600, 250), waiting("a.2", 600, 250)];
     let mut snapshot = snapshot(vec![], containers, vec![offer("small", 900, 1000, 50)]);

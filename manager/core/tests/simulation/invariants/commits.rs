@@ -69,17 +69,9 @@ fn limits_kept(world: &World, before: Option<&Instance>, after: &Instance) -> Re
     if before.is_some() || after.origin == Origin::Adopted {
         return Ok(());
     }
-    let (count, price) = world.live();
-    if world.config.max_instances.is_some_and(|max| count > max) {
-        return broken(
-            "limits_kept",
-            format!("{} makes {count} live instances", after.id),
-        );
-    }
-    if world.config.max_price.is_some_and(|max| price > max.0) {
-        return broken("limits_kept", format!("{} makes {price} an hour", after.id));
-    }
-    Ok(())
+    world
+        .within_limits(&after.location, None)
+        .or_else(|what| broken("limits_kept", format!("with {} {what}", after.id)))
 }
 
 /// A machine without faults that joined in time does not fail.

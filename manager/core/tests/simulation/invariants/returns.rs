@@ -47,6 +47,9 @@ pub fn check(
         return wrong("a person started it, and nothing has run there".to_owned());
     }
     paid_out(world, after)?;
+    if active_at(world, &after.location) < minimum_of(world, &after.location) {
+        return wrong("its location has fewer than its minimum".to_owned());
+    }
     if after.protected {
         return wrong("it is protected".to_owned());
     }
@@ -141,6 +144,19 @@ fn one_decision(world: &World, written: &[Written], after: &Instance) -> Result<
     }
 }
 
+fn active_at(world: &World, location: &Location) -> usize {
+    let here = world
+        .store
+        .instances()
+        .filter(|it| it.location == *location);
+    here.filter(|it| it.state == InstanceState::Active).count()
+}
+
+fn minimum_of(world: &World, location: &Location) -> usize {
+    let bounds = world.config.setup.bounds(location);
+    bounds.map_or(0, |bounds| bounds.min_machines as usize)
+}
+
 /// Every drain of the manager's own ends by its deadline while it sees the engine.
 ///
 /// # Errors
@@ -189,6 +205,9 @@ pub fn settled(world: &World, instance: &Instance) -> Result<(), String> {
         Some("foreign") => world.foreign_on(&instance.id) > 0,
         // Room for the growth of a service with a policy.
         Some("needed") => world.store.policies().next().is_some(),
+        Some("minimum") => {
+            active_at(world, &instance.location) <= minimum_of(world, &instance.location)
+        }
         Some("sick" | "paid") => true,
         _ => false,
     };

@@ -127,7 +127,7 @@ pub enum Reply {
     Recorded,
 }
 
-/// What a caller gets of a [`Reply`]: the type of its request's reply.
+/// Conversion of a [`Reply`] to the type of one request's reply.
 macro_rules! reply {
     ($reply:pat => $value:expr, $type:ty) => {
         impl TryFrom<Reply> for $type {

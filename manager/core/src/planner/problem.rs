@@ -210,7 +210,7 @@ pub(super) fn allowed(kind: &Kind<'_>, offer: &Offer) -> bool {
 }
 
 impl Cost {
-    /// So many machines, whatever they cost.
+    /// Cost of this number of machines, without a price.
     pub fn of_machines(machines: usize) -> Self {
         Self {
             machines: u32::try_from(machines).unwrap_or(u32::MAX),

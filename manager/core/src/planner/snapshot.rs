@@ -112,7 +112,7 @@ pub struct Offer {
     pub unavailable: Option<String>,
 }
 
-/// What may be rented at most, in all or at one location, and how much of that is in use.
+/// Upper bounds for renting, in all or at one location, and the part of them that is in use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Instances at most.
@@ -150,9 +150,9 @@ pub struct Demand<'a> {
     pub waiting: &'a [Waiting],
     /// What can be rented.
     pub offers: &'a [Offer],
-    /// What may be rented.
+    /// Limits in all.
     pub limits: &'a Limits,
-    /// What may be rented at single locations; the others have no limits of their own.
+    /// Limits of single locations; the others have none of their own.
     pub limits_at: &'a BTreeMap<Location, Limits>,
 }
 
@@ -165,9 +165,9 @@ pub struct Snapshot {
     pub waiting: Vec<Waiting>,
     /// What can be rented.
     pub offers: Vec<Offer>,
-    /// What may be rented.
+    /// Limits in all.
     pub limits: Limits,
-    /// What may be rented at single locations.
+    /// Limits of single locations.
     pub limits_at: BTreeMap<Location, Limits>,
 }
 

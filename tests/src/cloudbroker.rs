@@ -6,7 +6,6 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 pub const USER: &str = "tester@example.net";
@@ -128,30 +127,11 @@ pub fn write_credentials(folder: &Path, password: &str) {
 
 /// Path of the agent for machines with an image that lacks it.
 pub(crate) fn agent() -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/node-agent/build");
-    let done = Command::new(&script)
-        .output()
-        .expect("scripts/node-agent/build");
-    assert!(
-        done.status.success(),
-        "scripts/node-agent/build: {}",
-        String::from_utf8_lossy(&done.stderr)
-    );
-    String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    run::script("node-agent/build", &[])
 }
 
 /// Makes the package of a node, as an administrator would.
 fn package(folder: &Path) -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/package");
-    let done = Command::new(&script)
-        .args(["node", "--out"])
-        .arg(folder)
-        .output()
-        .expect("scripts/package");
-    assert!(
-        done.status.success(),
-        "scripts/package: {}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+    run::script("package", &["node", "--out", &folder.display().to_string()]);
     folder.to_owned()
 }

@@ -5,7 +5,6 @@ use std::{
     fs::File,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -43,7 +42,7 @@ impl Prometheus {
         );
         std::fs::write(&config, text).expect("its configuration");
         let log = File::create(folder.path().join("log")).expect("its log");
-        let server = Command::new(binary())
+        let server = Command::new(run::script("prometheus", &[]))
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
@@ -93,20 +92,6 @@ impl Drop for Prometheus {
         drop(self.server.kill());
         drop(self.server.wait());
     }
-}
-
-/// Path of the server, which `scripts/prometheus` downloads if it is missing.
-fn binary() -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/prometheus");
-    let found = Command::new(&script)
-        .output()
-        .expect("scripts/prometheus runs");
-    assert!(
-        found.status.success(),
-        "scripts/prometheus: {}",
-        String::from_utf8_lossy(&found.stderr)
-    );
-    String::from_utf8_lossy(&found.stdout).trim().to_owned()
 }
 
 /// Starts the exporter; returns its port.

@@ -1,6 +1,10 @@
-//! Identity of a test run: the label on everything it makes, and the folder with its state.
+//! A test run: the label on everything it makes, the folder with its state, and our scripts.
 
-use std::{path::PathBuf, sync::LazyLock};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
+};
 
 /// Label on everything that tests make on the host's engine: the run.
 pub(crate) const RUN_LABEL: &str = "micado.test";
@@ -50,4 +54,19 @@ fn start_of(pid: u32) -> Option<String> {
         .split_whitespace()
         .nth(19)
         .map(str::to_owned)
+}
+
+/// Output of one of our scripts, without the white space around it.
+///
+/// # Panics
+/// If it fails.
+pub(crate) fn script(name: &str, arguments: &[&str]) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
+    let done = Command::new(path.join(name))
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("scripts/{name}: {error}"));
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "scripts/{name}: {said}");
+    String::from_utf8_lossy(&done.stdout).trim().to_owned()
 }

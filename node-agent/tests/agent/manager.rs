@@ -239,6 +239,10 @@ impl Session {
             .expect("sent");
     }
 
+    pub async fn resize(&mut self, columns: u16, rows: u16) {
+        self.note(&SessionNote::Resize { columns, rows }).await;
+    }
+
     /// The next data, with its channel; `None` after the last note, which goes into `outcome`.
     pub async fn next(&mut self, outcome: &mut Outcome) -> Option<(u8, Bytes)> {
         loop {

@@ -99,19 +99,9 @@ async fn exec_with_a_terminal() {
             until [ \"$(stty size)\" = '45 123' ]; do sleep 0.05; done
             echo resized; while read line; do echo got $line; done";
         let mut session = bed.manager.session(agent, exec(&id, command, true)).await;
-        session
-            .note(&SessionNote::Resize {
-                columns: 91,
-                rows: 37,
-            })
-            .await;
+        session.resize(91, 37).await;
         session.until("ready").await;
-        session
-            .note(&SessionNote::Resize {
-                columns: 123,
-                rows: 45,
-            })
-            .await;
+        session.resize(123, 45).await;
         session.until("resized").await;
         session.input(b"some words\n").await;
         session.until("got some words").await;

@@ -4,10 +4,14 @@
 mod execute;
 #[path = "cli/logs.rs"]
 mod logs;
+#[path = "cli/rote.rs"]
+mod rote;
 #[path = "cli/scaling.rs"]
 mod scaling;
 #[path = "cli/simulate.rs"]
 mod simulate;
+#[path = "cli/top.rs"]
+mod top;
 
 use axum::{
     Json, Router,
@@ -22,75 +26,18 @@ use micado_api::{
     NanoCpus, PortMapping, PricePerHour, Progress, Protocol, Resources, ServiceName, ServiceView,
     SetImageRequest, Settled, StatusView, Tag, Timestamp, agent::ContainerHappening,
 };
+use rote::{Ended, Rote, micado};
 use std::{
-    os::unix::net::UnixListener,
-    process::{Output, Stdio},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
 };
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     process::Command,
 };
-
-/// A manager with scripted answers, dropped with the test.
-struct Rote(TempDir);
-
-impl Rote {
-    fn new(routes: Router) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let listener = UnixListener::bind(folder.path().join("s")).expect("bound");
-        listener.set_nonblocking(true).expect("set");
-        tokio::spawn(
-            axum_server::from_unix(listener)
-                .expect("a listener")
-                .serve(routes.into_make_service()),
-        );
-        Self(folder)
-    }
-    fn manager(&self) -> String {
-        format!("unix://{}", self.0.path().join("s").display())
-    }
-    fn command(&self, line: &str) -> Command {
-        micado(&self.manager(), line)
-    }
-    async fn run(&self, line: &str) -> Ended {
-        self.command(line).output().await.expect("it runs").into()
-    }
-}
-
-fn micado(manager: &str, line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_micado"));
-    command
-        .args(line.split_whitespace())
-        .env_clear()
-        .env("MICADO_MANAGER", manager)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    command
-}
-
-/// Exit and output of a run.
-#[derive(Debug, PartialEq, Eq)]
-struct Ended {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl From<Output> for Ended {
-    fn from(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).expect("text");
-        Self {
-            code: output.status.code(),
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
-    }
-}
 
 fn container(state: ContainerState) -> ContainerView {
     let three_hours_ago = Timestamp(micado_manager::clock::now().0 - (3 * 3600 + 60) * 1000);
@@ -289,152 +236,6 @@ async fn lists_are_tables_for_people_and_json_for_programs() {
     assert_eq!(json.err, "");
     let one = rote.run("list -i --output=json").await;
     assert_eq!(one.out, "{\n  \"instances\": []\n}\n");
-}
-
-fn measured() -> ContainerView {
-    let usage = ContainerUsage {
-        at: Timestamp(1),
-        memory: MemoryBytes::mib(105),
-        memory_peak: MemoryBytes::mib(130),
-        cpu: Some(NanoCpus::millis(120)),
-        cpu_peak: NanoCpus::millis(700),
-        oom_kills: 0,
-        memory_pressure: None,
-        cpu_pressure: None,
-        throttled: None,
-        received: 1500,
-        sent: 300,
-        read: 0,
-        written: 0,
-    };
-    ContainerView {
-        usage: Some(usage),
-        ..container(ContainerState::Running)
-    }
-}
-
-/// A manager with one container, which answers this many queries of `top`.
-fn busy(looks: u32) -> Rote {
-    let left = Arc::new(AtomicU32::new(looks));
-    let status = async move || match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-        left.checked_sub(1)
-    }) {
-        Ok(_) => Ok(Json(StatusView {
-            cluster: ClusterId::trusted("k3v9"),
-            version: "1".to_owned(),
-            blind: None,
-            cloud_errors: Default::default(),
-            instances: Default::default(),
-            containers: Default::default(),
-            capacity: Resources::default(),
-            reserved: Resources::default(),
-            price: PricePerHour(50_000),
-            max_instances: None,
-            max_price: None,
-            foreign_nodes: vec![],
-            blind_instances: vec![],
-        })),
-        Err(_) => Err((
-            StatusCode::SERVICE_UNAVAILABLE,
-            Json(ErrorBody::new(
-                ErrorCode::Unavailable,
-                "the store does not answer",
-            )),
-        )),
-    };
-    let routes = Router::new()
-        .route(
-            "/v1/instances",
-            get(async || Json(Vec::<InstanceView>::new())),
-        )
-        .route("/v1/status", get(status));
-    Rote::new(routes.route("/v1/containers", get(async || Json(vec![measured()]))))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn top_without_a_terminal_is_one_table_or_one_document() {
-    let ended = busy(1).run("top").await;
-    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
-    let (first, rest) = ended.out.split_once('\n').expect("lines");
-    assert!(
-        first.starts_with("micado k3v9: 0 machines, 1 container, 0.0500 per hour, "),
-        "{first}"
-    );
-    insta::assert_snapshot!(rest, @r"
-    cpu 0 of 0 cores used, 0 left; memory 0 B of 0 B used, 0 B left
-
-    TAG  STATE  CPU  MEMORY  DISK LEFT  LOAD  CONTAINERS  PRICE
-
-    NAME        STATE    INSTANCE       CPU   MEMORY / PEAK / LIMIT              NET IN/OUT PER S  BLOCK IN/OUT PER S
-    acme_web.1  running  application01  0.12  105 MiB / 130 MiB / 256 MiB (41%)  1 KiB / 300 B     0 B / 0 B
-    ");
-    let json = busy(1).run("top --output json").await;
-    let seen: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
-    assert_eq!(
-        (
-            &seen["status"]["cluster"],
-            &seen["containers"][0]["usage"]["cpu"]
-        ),
-        (&"k3v9".into(), &120_000_000.into())
-    );
-    let silent = busy(0).run("top --once").await;
-    assert_eq!(
-        (silent.code, silent.err.as_str()),
-        (Some(1), "error: the store does not answer\n")
-    );
-}
-
-/// `script` gives its child a terminal.
-#[tokio::test(flavor = "multi_thread")]
-async fn top_draws_on_a_screen_of_its_own_goes_on_without_an_answer_and_leaves_the_terminal_as_it_was()
- {
-    for key in ["q", "\u{3}"] {
-        let rote = busy(1);
-        let line = format!(
-            "stty rows 30 cols 150; {} top --interval 1; echo ended with $?; stty -a",
-            env!("CARGO_BIN_EXE_micado")
-        );
-        let mut script = Command::new("script");
-        script
-            .args(["-qec", &line, "/dev/null"])
-            .env("MICADO_MANAGER", rote.manager())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child = script.spawn().expect("it runs");
-        let (mut keys, mut shown) = (
-            child.stdin.take().expect("piped"),
-            child.stdout.take().expect("piped"),
-        );
-        let mut text = String::new();
-        while !text.contains("the manager does not answer since") {
-            let mut piece = [0; 4096];
-            let length = shown.read(&mut piece).await.expect("readable");
-            assert_ne!(length, 0, "it ended: {text}");
-            text.push_str(&String::from_utf8_lossy(&piece[..length]));
-        }
-        keys.write_all(key.as_bytes()).await.expect("typed");
-        let mut rest = String::new();
-        shown.read_to_string(&mut rest).await.expect("readable");
-        assert!(child.wait().await.expect("it ends").success());
-        let (drawn, after) = (text.clone() + &rest)
-            .split_once("\u{1b}[?1049l")
-            .map(|(drawn, after)| (drawn.to_owned(), after.to_owned()))
-            .expect("it left its screen");
-        assert!(
-            drawn.contains("\u{1b}[?1049h")
-                && drawn.contains("105 MiB / 130 MiB / 256 MiB (41%)")
-                && drawn.contains("the store does not answer"),
-            "{drawn}"
-        );
-        assert!(
-            after.contains("ended with 0")
-                && !["-isig", "-icanon", "-echo ", "-opost"]
-                    .iter()
-                    .any(|mode| after.contains(mode)),
-            "{after}"
-        );
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,14 @@
 //! The engine and the registry on real Docker Engines. Needs root, a Docker Engine and the image
 //! that `scripts/node-image/build` makes.
 
+#[path = "swarm/images.rs"]
+mod images;
+#[path = "swarm/joining.rs"]
+mod joining;
 mod support;
 
 use futures_util::{StreamExt, TryStreamExt};
+use images::{images_are_the_managers_own, strangers_are_turned_away};
 use micado_api::{
     ClusterId, ContainerName, InstanceId, Location, MemoryBytes, NanoCpus, PortMapping, Protocol,
     Resources, RestartPolicy, ServiceName, ServiceSpec, Timestamp, VolumeMount,
@@ -15,10 +20,10 @@ use micado_manager::{
         swarm_name, volume_name,
     },
     model::{Container, Copy, Phase, Service},
-    pki::{Identity, Pki},
+    pki::Pki,
     registry::{OwnRegistry, Registry},
 };
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 use support::{Lab, Node, PATIENCE};
 
 const CLUSTER: &str = "labcluster";
@@ -458,98 +463,6 @@ async fn a_container_is_there_before_its_machine() {
     ));
 }
 
-/// A client of the registry that shows this certificate.
-fn registry_client(pki: &Pki, identity: Option<&Identity>) -> reqwest::Client {
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-    let mut roots = rustls::RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(pki.authority().as_bytes()).expect("PEM"))
-        .expect("an authority");
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
-        rustls::crypto::ring::default_provider(),
-    ));
-    let tls = tls
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots);
-    let tls = match identity {
-        None => tls.with_no_client_auth(),
-        Some(identity) => {
-            let certificate =
-                CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("PEM");
-            let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("PEM");
-            tls.with_client_auth_cert(vec![certificate], key)
-                .expect("a certificate")
-        }
-    };
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .no_proxy()
-        .build()
-        .expect("a client")
-}
-
-/// Requests without a certificate of our authority are refused, and where images are written, those
-/// without the manager's.
-async fn strangers_are_turned_away(address: &str, pki: &Pki) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let stranger = Pki::open(folder.path())
-        .expect("another authority")
-        .client_certificate("manager")
-        .expect("a certificate");
-    let machine = pki.client_certificate("i7").expect("a certificate");
-    for (identity, welcome) in [
-        (None, false),
-        (Some(stranger), false),
-        (Some(machine), true),
-    ] {
-        let client = registry_client(pki, identity.as_ref());
-        let welcomes = async |port: u16| {
-            let asked = client.get(format!("https://{address}:{port}/v2/")).send();
-            asked.await.is_ok_and(|answer| answer.status().is_success())
-        };
-        assert_eq!(welcomes(5443).await, welcome);
-        assert!(!welcomes(5444).await, "there only the manager may ask");
-    }
-}
-
-/// A machine's certificate reads what was pushed and changes nothing. What another image's tag holds
-/// is not believed.
-async fn images_are_the_managers_own(manager: &Node, registry: &Registry, pki: &Pki, pull: &str) {
-    let machine = pki.client_certificate("i7").expect("a certificate");
-    let client = registry_client(pki, Some(&machine));
-    let (name, digest) = pull.split_once('@').expect("by digest");
-    let (host, repository) = name.split_once('/').expect("a host");
-    let url = |path: &str| format!("https://{host}/v2/{repository}/{path}");
-    let manifest = client
-        .get(url(&format!("manifests/{digest}")))
-        .header(
-            "accept",
-            "application/vnd.docker.distribution.manifest.v2+json",
-        )
-        .send()
-        .await
-        .expect("an answer");
-    assert!(manifest.status().is_success(), "{manifest:?}");
-    let manifest = manifest.bytes().await.expect("a manifest");
-    for request in [
-        client.post(url("blobs/uploads/")),
-        client.put(url("manifests/stolen")).body(manifest),
-        client.delete(url(&format!("manifests/{digest}"))),
-    ] {
-        let answer = request.send().await.expect("an answer");
-        assert_eq!(answer.status(), 405, "{answer:?}");
-    }
-    let push = host.replace(":5443", ":5444");
-    manager.make_image("acme/other:1");
-    manager.shell(&format!(
-        "set -e; id=$(docker image inspect --format '{{{{.Id}}}}' acme/sample:1); \
-         forged={push}/{repository}:${{id#sha256:}}; docker tag acme/other:1 $forged; \
-         docker push --quiet $forged; docker rmi $forged"
-    ));
-    assert_eq!(registry.push("acme/sample:1").await.as_deref(), Ok(pull));
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn templates_in_the_environment_arrive_as_they_were_typed() {
     const TYPED: [&str; 6] = [
@@ -617,138 +530,6 @@ async fn foreign_service(manager: &Node) {
         .create_service(spec, None)
         .await
         .expect("a service of others");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_renewed_token_lets_machines_in_and_the_old_one_none_and_nothing_else_changes() {
-    let mut lab = Lab::new("token").await;
-    let manager = lab.node(&[]).await;
-    let swarm = connect(&manager).await;
-    // Settings of the Swarm that a rewritten spec could lose.
-    manager.shell("docker swarm update --task-history-limit 3 --cert-expiry 720h --dispatcher-heartbeat 7s --max-snapshots 2 --snapshot-interval 9000");
-    let spec = || {
-        let whole: serde_json::Value = serde_json::from_str(
-            &manager.shell("curl --silent --unix-socket /run/docker.sock http://engine/swarm"),
-        )
-        .expect("the Swarm as the engine tells it");
-        (
-            whole["Spec"].clone(),
-            whole["JoinTokens"]["Manager"].clone(),
-            whole["TLSInfo"].clone(),
-        )
-    };
-    let (before, old) = (spec(), swarm.join_facts().await.expect("how to join"));
-    assert_eq!(
-        (
-            before.0["Labels"]["micado.cluster"].as_str(),
-            before.0["Name"].as_str()
-        ),
-        (Some(CLUSTER), Some("default"))
-    );
-    let worker = lab.node(&[]).await;
-    worker.join(&old).await.expect("in the Swarm");
-
-    swarm.rotate_join_token().await.expect("renewed");
-    let renewed = swarm.join_facts().await.expect("how to join");
-    assert_ne!(renewed.token, old.token);
-    assert_eq!(renewed.managers, old.managers);
-    assert_eq!(
-        spec(),
-        before,
-        "labels, name, every setting, the managers' token and the authority are what they were"
-    );
-
-    let late = lab.node(&[]).await;
-    let refused = late
-        .join(&old)
-        .await
-        .expect_err("the old token is good for nothing");
-    assert!(refused.to_string().contains("token"), "{refused}");
-    late.join(&renewed)
-        .await
-        .expect("in the Swarm with the new one");
-    let ready = async || {
-        swarm
-            .observe()
-            .await
-            .expect("an observation")
-            .nodes
-            .iter()
-            .filter(|node| node.ready)
-            .count()
-    };
-    tokio::time::timeout(PATIENCE, async {
-        while ready().await < 3 {
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-    })
-    .await
-    .expect("the first is in still, and the late one too");
-
-    // A foreign node that answers is removed as well.
-    let stranger = swarm
-        .observe()
-        .await
-        .expect("an observation")
-        .nodes
-        .into_iter()
-        .find(|node| !node.manager)
-        .expect("a worker");
-    swarm.remove_node(&stranger.id).await.expect("removed");
-    assert!(
-        swarm
-            .observe()
-            .await
-            .expect("an observation")
-            .nodes
-            .iter()
-            .all(|node| node.id != stranger.id)
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_swarm_that_the_manager_made_has_the_heartbeat_that_is_wanted_and_one_that_it_found_its_own()
- {
-    let mut lab = Lab::new("heartbeat").await;
-    let wanted = |node: &Node, seconds| SwarmConfig {
-        endpoint: node.endpoint.clone(),
-        heartbeat: Duration::from_secs(seconds),
-        ..SwarmConfig::new(ClusterId::trusted(CLUSTER))
-    };
-    // As `docker info` shows it.
-    let tells = |node: &Node| {
-        node.shell("docker info --format '{{.Swarm.Cluster.Spec.Dispatcher.HeartbeatPeriod}} {{index .Swarm.Cluster.Spec.Labels \"micado.swarm\"}}'")
-    };
-    let own = lab.node(&[]).await;
-    for seconds in [40, 30] {
-        let swarm = Swarm::connect(&wanted(&own, seconds))
-            .await
-            .expect("a Swarm");
-        assert_eq!(swarm.heartbeat(), Duration::from_secs(seconds));
-        assert_eq!(tells(&own).trim(), format!("{seconds}s made"));
-    }
-    own.shell("docker swarm leave --force && docker swarm init");
-    let unsaid = Swarm::connect(&wanted(&own, 40)).await.expect("a Swarm");
-    assert_eq!(
-        (unsaid.heartbeat(), tells(&own).trim()),
-        (Duration::from_secs(5), "5s found"),
-        "somebody else made this one"
-    );
-    let again = Swarm::connect(&wanted(&own, 40)).await.expect("a Swarm");
-    assert_eq!(
-        again.heartbeat(),
-        Duration::from_secs(5),
-        "and it stays as it is"
-    );
-    own.shell("docker swarm update --dispatcher-heartbeat 33s");
-    assert_eq!(
-        Swarm::connect(&wanted(&own, 40))
-            .await
-            .expect("a Swarm")
-            .heartbeat(),
-        Duration::from_secs(33),
-        "its owner says"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

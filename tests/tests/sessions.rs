@@ -1,6 +1,9 @@
 //! Sessions on containers of rented machines: commands, copies and logs of earlier runs, through
 //! the machine's agent; during cuts and the manager's death too, and many at once.
 
+#[path = "sessions/logs.rs"]
+mod logs;
+
 use futures_util::future::join_all;
 use micado_api::{ContainerState, LaunchRequest};
 use micado_tests::{
@@ -474,105 +477,6 @@ fn asides(folder: &Path) -> bool {
         .expect("the folder")
         .flatten()
         .any(|entry| entry.file_name().to_string_lossy().starts_with(".micado"))
-}
-
-/// Runs until it is asked to end, each time with another line in its log, and fails.
-const FAILS: &str = "echo run $(cat /proc/sys/kernel/random/uuid); while ! test -e /data/end; do sleep 0.1; done; exit 3";
-
-#[tokio::test(flavor = "multi_thread")]
-async fn logs_of_earlier_runs() {
-    let mut fails = tools("fails");
-    fails.spec.arguments = ["sh", "-c", FAILS].map(str::to_owned).to_vec();
-    let (cluster, names, tag) = launched(Store::Embedded, &[fails]).await;
-    let name = names[0].as_str();
-    let (logs, previous) = (
-        async || cluster.micado(&["logs", "-n", name]).await,
-        async || cluster.micado(&["logs", "-n", name, "--previous"]).await,
-    );
-    let line = async || Some(logs().await.ok().stdout).filter(|log| log.ends_with('\n'));
-    let first = wait("it has said which run it is", 30, line).await;
-    assert!(
-        first.starts_with("run ") && first.lines().count() == 1,
-        "{first}"
-    );
-    previous()
-        .await
-        .refused(1, &["no earlier run", name, "micado logs"]);
-    cluster
-        .micado(&["logs", "-n", name, "--previous", "--follow"])
-        .await
-        .refused(2, &["--follow"]);
-
-    // The command itself may be ended with the container.
-    cluster
-        .execute(name, &["sh", "-c", ": >/data/end"], b"")
-        .await;
-    let is_first = async || (previous().await.stdout == first).then_some(());
-    wait("the log of the run that ended is shown", 30, is_first).await;
-    let second = async || {
-        logs()
-            .await
-            .stdout
-            .lines()
-            .find(|line| line.starts_with("run ") && *line != first.trim())
-            .map(str::to_owned)
-    };
-    let second = wait("it runs anew", 30, second).await;
-    assert_eq!(
-        previous().await.ok().stdout,
-        first,
-        "not that of the present run"
-    );
-    assert_eq!(
-        cluster
-            .micado(&["logs", "-n", name, "--previous", "--tail", "0"])
-            .await
-            .ok()
-            .stdout,
-        ""
-    );
-
-    cluster.cut_agent(&tag).await;
-    previous().await.refused(1, &["agent", &tag]);
-    assert!(
-        logs().await.ok().stdout.contains(&second),
-        "what comes by Swarm needs no agent"
-    );
-    cluster.mend_agent(&tag).await;
-    wait(
-        "the log of the run that ended is shown again",
-        NOTICED,
-        is_first,
-    )
-    .await;
-    assert!(logs().await.ok().stdout.contains(&second));
-
-    over(&cluster, name, &second).await;
-}
-
-/// Logs of ended containers: the end is saved for a stopped one, a completed one still exists.
-async fn over(cluster: &Cluster, name: &str, second: &str) {
-    cluster.micado(&["quit", "-n", name]).await.ok();
-    cluster
-        .until_container(name, ContainerState::Stopped, 30)
-        .await;
-    let mut completes = job(tools("completes")).memory_mib(128);
-    completes.spec.arguments = ["sh", "-c", "echo whole"].map(str::to_owned).to_vec();
-    let completes = cluster.launch(&completes).await.name.to_string();
-    cluster
-        .until_container(&completes, ContainerState::Completed, 60)
-        .await;
-    for flags in [&[][..], &["--previous"]] {
-        let logs = async |name: &str| {
-            cluster
-                .micado(&[&["logs", "-n", name], flags].concat())
-                .await
-                .ok()
-                .stdout
-        };
-        assert!(logs(name).await.contains(second), "{flags:?}");
-        assert_eq!(logs(&completes).await, "whole\n", "{flags:?}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

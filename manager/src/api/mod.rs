@@ -36,7 +36,11 @@ use crate::{
     metrics::{History, Metrics},
 };
 use agents::Agents;
-use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware::{from_fn, from_fn_with_state},
+};
 use caller::Guard;
 use join::RefusedTrades;
 use std::sync::Arc;
@@ -128,6 +132,7 @@ fn router(state: ApiState, guard: Guard) -> Router {
         .method_not_allowed_fallback(refusal::no_such_method)
         .merge(guarded)
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn(extract::read_small_bodies))
         .with_state(state)
 }
 

@@ -29,7 +29,7 @@ impl From<ErrorBody> for Refusal {
 
 impl Refusal {
     /// A bad request that HTTP has a status of its own for, such as 413.
-    fn bad_request(status: StatusCode, message: String) -> Self {
+    pub(super) fn bad_request(status: StatusCode, message: String) -> Self {
         let status = if status == StatusCode::UNPROCESSABLE_ENTITY {
             StatusCode::BAD_REQUEST
         } else {

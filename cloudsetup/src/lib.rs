@@ -6,6 +6,7 @@ pub mod broker;
 pub mod cloudbroker;
 mod dom;
 mod files;
+mod headroom;
 pub mod local;
 mod lookup;
 pub mod reader;
@@ -13,6 +14,7 @@ pub mod setup;
 
 pub use broker::{Broker, BrokerError, Machine, MachineState, Order};
 pub use cloudbroker::{CloudBroker, Finding};
+pub use headroom::Headroom;
 pub use local::{LocalCloud, LocalConfig};
 pub use lookup::LookupError;
 pub use reader::SetupError;

@@ -363,6 +363,7 @@ impl Reader<'_> {
             min_machines,
             max_machines,
             max_price: self.value(element, &thing, "max_price", parsed)?,
+            headroom: self.value(element, &thing, "headroom", parsed)?,
             location,
         })
     }

@@ -1,6 +1,7 @@
 //! Content of `cloudsetup.xml`: the clouds with their flavours, and the applications that machines
 //! run.
 
+use crate::Headroom;
 use micado_api::{CloudName, FlavourName, Location, PricePerHour, Resources};
 use std::{path::PathBuf, time::Duration};
 
@@ -28,12 +29,14 @@ impl CloudSetup {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
     pub location: Location,
-    /// Machines that are not returned although nothing needs them (`min_machines`).
+    /// Machines that are kept, and rented, although nothing needs them (`min_machines`).
     pub min_machines: u32,
     /// Upper bound for live machines (`max_machines`).
     pub max_machines: Option<u32>,
     /// Upper bound for the price per hour of all of them (`max_price`).
     pub max_price: Option<PricePerHour>,
+    /// Room that is kept free for containers to come (`headroom`).
+    pub headroom: Option<Headroom>,
 }
 
 /// API that a cloud is rented through.

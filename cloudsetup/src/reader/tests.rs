@@ -139,7 +139,7 @@ const GOOD: &str = "<setup>
 <a><name>Node</name><sname>n</sname><executable>e</executable><role>proxy</role><rent>instances</rent><extra><opened_port>22,80</opened_port></extra></a>
 </applications>
 <locations>
-<l><name>database</name><min-machines>1</min-machines><max_machines>4</max_machines><max-price>0.5</max-price></l>
+<l><name>database</name><min-machines>1</min-machines><max_machines>4</max_machines><max-price>0.5</max-price><headroom>1 machine</headroom></l>
 <l><name>cache</name><max_machines>2</max_machines></l>
 </locations>
 </setup>";
@@ -187,6 +187,7 @@ fn bounds_of_locations_are_read() {
         min_machines: 1,
         max_machines: Some(4),
         max_price: Some(PricePerHour(500_000)),
+        headroom: Some(Headroom::Machines(1)),
     };
     assert_eq!(bounds("database"), Some(&database));
     let cache = bounds("cache").expect("it is in the file");

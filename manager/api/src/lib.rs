@@ -39,9 +39,10 @@ pub use query::{
 pub use restart::RestartPolicy;
 pub use scaling::{ManualFloor, ScaleRequest, ScalingView, VerdictSpan, VerdictView};
 pub use types::{
-    ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, InstanceState,
-    InstanceView, LaunchRequest, Origin, PortMapping, Progress, Protocol, ReturnView, ServiceSpec,
-    ServiceView, Settled, StartRequest, StatusView, Unnamed, VolumeMount,
+    ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, HeadroomView,
+    InstanceState, InstanceView, LaunchRequest, LocationView, Origin, PortMapping, Progress,
+    Protocol, ReturnView, ServiceSpec, ServiceView, Settled, StartRequest, StatusView, Unnamed,
+    VolumeMount,
 };
 pub use units::{Hundredths, MemoryBytes, NanoCpus, PricePerHour, Resources, Timestamp};
 pub use usage::{

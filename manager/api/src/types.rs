@@ -401,11 +401,48 @@ pub struct StatusView {
     pub max_instances: Option<u32>,
     /// Upper bound for the price per hour.
     pub max_price: Option<PricePerHour>,
+    /// Bounds of single locations, and how they are used.
+    #[serde(default)]
+    pub locations: Vec<LocationView>,
     /// Foreign nodes.
     pub foreign_nodes: Vec<ForeignNodeView>,
     /// Blind instances: active, but the agent is not connected or silent.
     #[serde(default)]
     pub blind_instances: Vec<Tag>,
+}
+
+/// Bounds of a location's machines, and how they are used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LocationView {
+    /// Its name.
+    pub location: Location,
+    /// Live machines.
+    pub machines: u32,
+    /// Lower bound for them.
+    pub min_machines: u32,
+    /// Upper bound for them.
+    pub max_machines: Option<u32>,
+    /// Their price per hour.
+    pub price: PricePerHour,
+    /// Upper bound for it.
+    pub max_price: Option<PricePerHour>,
+    /// Room that is kept free there, as the last plan found it.
+    pub headroom: Option<HeadroomView>,
+}
+
+/// Room that a location keeps free, in placeholders of one size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct HeadroomView {
+    /// Room that is asked for, as `cloudsetup.xml` says it.
+    pub asked: String,
+    /// Placeholders with room on machines that run.
+    pub ready: u32,
+    /// Placeholders with room on machines that are on their way.
+    pub coming: u32,
+    /// Placeholders without room.
+    pub missing: u32,
+    /// Cause for which some are missing.
+    pub reason: Option<String>,
 }
 
 /// A line in the history of a container or an instance.

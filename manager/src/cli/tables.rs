@@ -7,8 +7,8 @@ pub(super) use usage::{happenings, history, images};
 use super::page::{Page, age, moment};
 use comfy_table::Table;
 use micado_api::{
-    ContainerState, ContainerView, Explanation, InstanceState, InstanceView, Resources,
-    ScalingView, ServiceView, StatusView, Timestamp, VerdictSpan,
+    ContainerState, ContainerView, Explanation, InstanceState, InstanceView, LocationView,
+    Resources, ScalingView, ServiceView, StatusView, Timestamp, VerdictSpan,
 };
 use std::{collections::BTreeMap, fmt::Display};
 
@@ -221,6 +221,12 @@ pub(super) fn status(view: &StatusView) -> Table {
                 at_most(view.max_price.map(|max| max.to_string()))
             ),
         ]);
+    for location in &view.locations {
+        table.add_row([
+            &format!("location {}", location.location),
+            &bounds(location),
+        ]);
+    }
     for (cloud, words) in &view.cloud_errors {
         table.add_row(["cloud", &format!("{cloud} does not answer: {words}")]);
     }
@@ -252,6 +258,29 @@ pub(super) fn status(view: &StatusView) -> Table {
         ]);
     }
     table
+}
+
+/// Bounds of a location, how far they are used, and its headroom.
+fn bounds(view: &LocationView) -> String {
+    let mut parts = vec![match (view.min_machines, view.max_machines) {
+        (0, None) => format!("{} machines", view.machines),
+        (0, Some(max)) => format!("{} of at most {max} machines", view.machines),
+        (min, None) => format!("{} machines (at least {min})", view.machines),
+        (min, Some(max)) => format!("{} of {min} to {max} machines", view.machines),
+    }];
+    let max_price = view.max_price.iter();
+    parts.extend(max_price.map(|max| format!("{} of at most {max} per hour", view.price)));
+    if let Some(headroom) = &view.headroom {
+        let coming = (headroom.coming > 0).then_some("on its way");
+        let missing = (headroom.missing > 0).then(|| {
+            let reason = headroom.reason.as_deref();
+            reason.map_or("missing".to_owned(), |reason| format!("missing: {reason}"))
+        });
+        let state = missing.or(coming.map(str::to_owned));
+        let state = state.unwrap_or_else(|| "there".to_owned());
+        parts.push(format!("headroom of {} is {state}", headroom.asked));
+    }
+    parts.join("; ")
 }
 
 fn promised(reserved: &Resources, capacity: &Resources) -> String {

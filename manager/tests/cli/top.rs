@@ -42,6 +42,7 @@ fn busy(looks: u32) -> Rote {
             price: PricePerHour(50_000),
             max_instances: None,
             max_price: None,
+            locations: Vec::new(),
             foreign_nodes: vec![],
             blind_instances: vec![],
         })),

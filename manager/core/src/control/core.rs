@@ -8,6 +8,7 @@ use super::{
     dirty::Subject,
     foreign::Foreign,
     happened::Reports,
+    headroom,
     images::Learning,
     journal::Journal,
     leads::Leads,
@@ -61,6 +62,7 @@ pub struct Core {
     pub(super) scaling: Scaling,
     pub(super) leads: Leads,
     pub(super) returns: Returns,
+    pub(super) headroom: headroom::Found,
     pub(super) tallies: Tallies,
     /// True if the worker token was given to somebody since its last rotation was requested.
     pub(super) token_told: bool,
@@ -104,6 +106,7 @@ impl Core {
             learning: Learning::default(),
             scaling: Scaling::default(),
             returns: Returns::default(),
+            headroom: headroom::Found::default(),
             tallies: Tallies::default(),
             seed,
             token_told: false,

@@ -17,6 +17,8 @@ const DEADLINE: Duration = Duration::from_secs(600);
 pub(super) enum Cancelled {
     /// A waiting container takes its room.
     Needed(ContainerName),
+    /// The headroom of its location takes its room.
+    Headroom(String),
     /// No other machine has room for a container on it.
     NoRoom(ContainerName),
     /// A person protects this machine, or this container on it.
@@ -29,7 +31,7 @@ pub(super) enum Cancelled {
 impl Cancelled {
     /// Returns true if the same drain would fail again soon.
     pub(super) const fn is_failure(&self) -> bool {
-        matches!(self, Self::NoRoom(_) | Self::Deadline)
+        matches!(self, Self::Headroom(_) | Self::NoRoom(_) | Self::Deadline)
     }
 }
 
@@ -37,6 +39,7 @@ impl fmt::Display for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Needed(container) => write!(f, "its room is needed for {container}"),
+            Self::Headroom(asked) => write!(f, "its room is needed for headroom ({asked})"),
             Self::NoRoom(container) => write!(f, "no other machine has room for {container}"),
             Self::Protected(name) => write!(f, "{name} is protected"),
             Self::Silent => write!(f, "it does not answer"),

@@ -32,6 +32,8 @@ pub(super) enum Kept {
     Rests { until: Timestamp },
     /// The others have no room for all that runs there, and for growth.
     Needed,
+    /// Nothing runs there; its room is headroom.
+    Headroom { asked: String },
     /// Nothing has needed it since then, for too short a time.
     Held { since: Timestamp, until: Timestamp },
     /// Nothing needs it; it is paid for until shortly after then.
@@ -66,6 +68,7 @@ impl fmt::Display for Kept {
                 )
             }
             Self::Needed => write!(f, "the other machines have no room for its containers"),
+            Self::Headroom { asked } => write!(f, "its room is headroom ({asked})"),
             Self::Held { since, until } => {
                 let (since, until) = (Clock(*since), Clock(*until));
                 write!(f, "not needed since {since}, held until {until}")

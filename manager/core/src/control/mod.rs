@@ -12,6 +12,7 @@ mod draining;
 mod event;
 mod foreign;
 mod happened;
+mod headroom;
 mod images;
 mod index;
 mod instances;

@@ -38,11 +38,6 @@ impl Placing {
         }
     }
 
-    /// Returns true if no container needs a place.
-    fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.leaving.is_empty()
-    }
-
     /// An instance that has no record any more.
     pub(super) fn forget(&mut self, id: &InstanceId) {
         self.pool.remove(id);
@@ -52,15 +47,15 @@ impl Placing {
 impl Core {
     /// Finds places for all that waits, and rents machines where there are none.
     pub(super) fn plan(&mut self) {
-        if self.placing.waiting.is_empty() {
+        let keeps_room = self.keeps_room();
+        if self.placing.waiting.is_empty() && !keeps_room {
             return;
         }
-        let waiting = self.placing.waiting.iter();
-        let waiting: Vec<Waiting> = waiting
-            .filter_map(|(_, name)| Some(self.as_waiting(self.ledger.container(name)?)))
-            .collect();
+        let waiting = self.all_waiting();
         let awaited = self.first_answers_awaited();
+        let (mut waits, mut placed) = (BTreeSet::new(), false);
         for step in self.ask_planner(&waiting) {
+            placed |= matches!(step, Step::Place { .. } | Step::Rent { .. });
             match step {
                 Step::Place {
                     container,
@@ -76,9 +71,18 @@ impl Core {
                     containers,
                     reason,
                 } => self.rent(&cloud, &flavour, location, &containers, &reason),
-                Step::Wait { container, reason } | Step::Refuse { container, reason } => {
+                Step::Wait { container, reason } => {
+                    waits.extend(self.location_of(&container));
                     self.wait(&container, reason);
                 }
+                Step::Refuse { container, reason } => self.wait(&container, reason),
+            }
+        }
+        if keeps_room {
+            // The pool shows places and machines in the next pass.
+            self.ledger.dirty.plan |= placed && awaited.is_none();
+            if !placed {
+                self.plan_room(&waits, awaited.is_some());
             }
         }
         awaited.into_iter().for_each(|at| self.wake(at));
@@ -86,7 +90,29 @@ impl Core {
         self.wake_for_shunned();
     }
 
-    fn ask_planner(&mut self, waiting: &[Waiting]) -> Vec<Step> {
+    /// Containers that wait for a place, oldest first.
+    fn all_waiting(&self) -> Vec<Waiting> {
+        let waiting = self.placing.waiting.iter();
+        let waiting = waiting.filter_map(|(_, name)| self.ledger.container(name));
+        waiting
+            .map(|container| self.as_waiting(container))
+            .collect()
+    }
+
+    fn location_of(&self, name: &ContainerName) -> Option<Location> {
+        let service = self.ledger.service_of(self.ledger.container(name)?);
+        Some(service.spec.location.clone())
+    }
+
+    pub(super) fn ask_planner(&mut self, waiting: &[Waiting]) -> Vec<Step> {
+        let mut pool = std::mem::take(&mut self.placing.pool);
+        let plan = self.plan_on(&mut pool, waiting);
+        self.placing.pool = pool;
+        plan
+    }
+
+    /// The plan for these containers on these machines, within the limits.
+    pub(super) fn plan_on(&self, pool: &mut Pool, waiting: &[Waiting]) -> Vec<Step> {
         let (offers, limits) = (self.offers(), self.limits());
         let bounds = self.config.setup.locations.iter();
         let limits_at = bounds.map(|bounds| (bounds.location.clone(), self.limits_at(bounds)));
@@ -96,7 +122,7 @@ impl Core {
             limits: &limits,
             limits_at: &limits_at.collect(),
         };
-        planner::plan(&mut self.placing.pool, &demand)
+        planner::plan(pool, &demand)
     }
 
     /// The plan for these containers if a machine were drained.
@@ -128,10 +154,7 @@ impl Core {
         let Some(service) = self.ledger.service(name).cloned() else {
             return 0;
         };
-        let waiting = self.placing.waiting.iter();
-        let mut waiting: Vec<Waiting> = waiting
-            .filter_map(|(_, name)| Some(self.as_waiting(self.ledger.container(name)?)))
-            .collect();
+        let mut waiting = self.all_waiting();
         let numbers = service.next_number..service.next_number.saturating_add(count);
         let fresh = numbers.map(|number| ContainerName::trusted(format!("{name}.{number}")));
         let fresh: BTreeSet<ContainerName> = fresh.collect();
@@ -144,6 +167,11 @@ impl Core {
             Step::Place { .. } | Step::Rent { .. } => false,
         });
         count.saturating_sub(u32::try_from(left_out.count()).unwrap_or(u32::MAX))
+    }
+
+    /// Returns true if nothing needs a place.
+    fn is_idle(&self) -> bool {
+        self.placing.waiting.is_empty() && self.placing.leaving.is_empty() && !self.keeps_room()
     }
 
     /// Notes whether a container needs a place: it has none, or its machine is drained.
@@ -206,14 +234,14 @@ impl Core {
         let old = self.placing.pool.node(id);
         if old == node.as_ref() {
             // As much was placed there as ended meanwhile: the plan did not know of that room.
-            self.ledger.dirty.plan |= placed && !self.placing.is_idle();
+            self.ledger.dirty.plan |= placed && !self.is_idle();
             return;
         }
         let readiness = old.map(|old| old.readiness);
         let was_used = old.is_some_and(|old| old.containers > 0);
         let falls_empty = was_used && node.as_ref().is_some_and(|node| node.containers == 0);
         self.ledger.dirty.returns |= falls_empty && self.config.return_machines;
-        self.ledger.dirty.plan |= !self.placing.is_idle();
+        self.ledger.dirty.plan |= !self.is_idle();
         if readiness != node.as_ref().map(|node| node.readiness) {
             self.mark_containers_on(id);
         }
@@ -460,7 +488,7 @@ impl Core {
 
     /// Records a machine to rent, with all that is assigned to it; it is asked for once that is
     /// durable.
-    fn rent(
+    pub(super) fn rent(
         &mut self,
         cloud: &CloudName,
         flavour: &FlavourName,

@@ -60,19 +60,30 @@ impl Core {
                 None => self.ask_about(&mut question, id),
             }
         }
-        let spread: Vec<u32> = question
+        let mut spread: Vec<u32> = question
             .asks
             .iter()
             .map(|ask| self.machines_of(&ask.service))
             .collect();
+        let bounds = self.config.setup.bounds(location);
+        let placeholder = bounds.and_then(|bounds| self.placeholder(bounds).ok());
+        let kept_free = placeholder.map(|(sample, count)| {
+            question.asks.push(sample);
+            spread.push(0);
+            (question.asks.len() - 1, count as usize)
+        });
         let consolidation = Consolidation {
             offers: &self.offers(),
             asks: &question.asks,
             spread: &spread,
             machines: &question.machines,
+            kept_free,
         };
         let chosen = planner::spare(&mut self.placing.pool, &consolidation);
         let chosen: BTreeSet<usize> = chosen.into_iter().collect();
+        let bounds = self.config.setup.bounds(location);
+        let asked = bounds.and_then(|bounds| bounds.headroom.as_ref());
+        let asked = asked.map(ToString::to_string);
         let mut spare = Vec::new();
         for (at, machine) in question.machines.into_iter().enumerate() {
             if self.can_stay(&machine.instance) {
@@ -81,7 +92,9 @@ impl Core {
             if chosen.contains(&at) {
                 spare.push(machine.instance);
             } else {
-                self.returns.kept.insert(machine.instance, Kept::Needed);
+                let headroom = asked.clone().filter(|_| machine.holds.is_empty());
+                let kept = headroom.map_or(Kept::Needed, |asked| Kept::Headroom { asked });
+                self.returns.kept.insert(machine.instance, kept);
             }
         }
         spare

@@ -22,6 +22,7 @@ pub(super) fn refusal(answer: Result<Reply, ErrorBody>) -> (ErrorCode, String) {
 mod bench;
 mod clouds;
 mod happened;
+mod headroom;
 mod images;
 mod limits;
 mod lost;

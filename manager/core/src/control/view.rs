@@ -38,6 +38,7 @@ impl Core {
             price: PricePerHour(live.iter().map(|it| it.price.0).sum()),
             max_instances: self.config.max_instances,
             max_price: self.config.max_price,
+            locations: self.locations_view(),
             foreign_nodes: self.foreign_nodes(),
             blind_instances: Vec::new(),
         }

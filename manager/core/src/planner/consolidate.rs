@@ -29,6 +29,8 @@ pub struct Consolidation<'a> {
     pub spread: &'a [u32],
     /// Machines that may be returned, the first to go, first.
     pub machines: &'a [Spare],
+    /// Room that is kept free, as containers to come: position in `asks`, and number.
+    pub kept_free: Option<(usize, usize)>,
 }
 
 /// Returns true if a return saves enough for the containers that it moves. Disruption is one for a
@@ -59,7 +61,15 @@ pub fn spare(pool: &mut Pool, consolidation: &Consolidation<'_>) -> Vec<usize> {
         problem: &problem,
         spread: consolidation.spread.to_vec(),
         received: BTreeSet::new(),
+        kept_free: BTreeMap::new(),
     };
+    if let Some((ask, count)) = consolidation.kept_free {
+        let (places, _) = search.put(pool, ask, count);
+        let places = places.into_iter();
+        search.kept_free = places
+            .map(|(machine, count)| (machine, (ask, count)))
+            .collect();
+    }
     let machines = consolidation.machines.iter().enumerate();
     let chosen = machines.filter(|(_, machine)| search.frees(pool, machine));
     let chosen = chosen.map(|(at, _)| at).collect();
@@ -73,6 +83,8 @@ struct Search<'p, 's> {
     spread: Vec<u32>,
     /// Machines with a tentative place.
     received: BTreeSet<usize>,
+    /// Room that is kept free, by machine: it moves like containers.
+    kept_free: BTreeMap<usize, (usize, usize)>,
 }
 
 /// Machines, and the number of containers that each gets.
@@ -90,7 +102,8 @@ impl Search<'_, '_> {
         let (mark, spread) = (pool.mark(), self.spread.clone());
         pool.close(number);
         let mut received = Vec::new();
-        for &(ask, count) in &machine.holds {
+        let kept_free = self.kept_free.get(&number);
+        for (ask, count) in machine.holds.iter().chain(kept_free).copied() {
             let before = self.spread[ask];
             self.spread[ask] = before.saturating_sub(1);
             let (placed, fresh) = self.put(pool, ask, count);

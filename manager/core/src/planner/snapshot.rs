@@ -1,7 +1,7 @@
 //! What the planner looks at: machines, containers without a place, what can be rented and how much
 //! of it.
 
-use super::{Pool, Step};
+use super::{Pool, Step, room::Room};
 use micado_api::{
     AntiAffinity, CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes,
     NanoCpus, Platform, PricePerHour, Protocol, Resources, ServiceName, Tag,
@@ -135,6 +135,12 @@ impl Node {
 }
 
 impl Offer {
+    /// Largest reservation of a container on a new machine.
+    #[must_use]
+    pub fn largest_container(&self) -> Resources {
+        Room::of_offer(self).left()
+    }
+
     /// What it has for containers: its size less the reserve.
     #[must_use]
     pub fn capacity(&self) -> Resources {

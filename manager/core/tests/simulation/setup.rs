@@ -3,8 +3,11 @@
 use crate::{clock::Dice, machine::Cloud};
 use micado_api::{
     CloudName, ClusterId, FlavourName, Location, MemoryBytes, NanoCpus, PricePerHour, Resources,
+    ServiceName,
 };
-use micado_cloudsetup::{Application, Billing, Bounds, BrokerKind, CloudSetup, Flavour, Role};
+use micado_cloudsetup::{
+    Application, Billing, Bounds, BrokerKind, CloudSetup, Flavour, Headroom, Role,
+};
 use micado_core::{
     control::{Config, heartbeat_for},
     engine::SwarmNode,
@@ -59,7 +62,25 @@ fn bounds(location: Location, dice: &mut Dice) -> Bounds {
         max_price: dice
             .per_mille(300)
             .then(|| PricePerHour(dice.between(30_000, 150_000))),
+        headroom: headroom(dice),
     }
+}
+
+fn headroom(dice: &mut Dice) -> Option<Headroom> {
+    let number = u32::try_from(dice.between(1, 3)).unwrap_or(1);
+    let size = Resources::new(MemoryBytes::mib(u64::from(number) * 256), NanoCpus(0));
+    let copies = Headroom::Copies {
+        count: number,
+        of: ServiceName::trusted("ann_web"),
+    };
+    let some = [
+        copies,
+        Headroom::Percent(number * 20),
+        Headroom::Room(size),
+        Headroom::Machines(1),
+    ];
+    let some = dice.pick(&some).cloned();
+    some.filter(|_| dice.per_mille(500))
 }
 
 /// Two clouds with three sizes each, one of them unknown in size.

@@ -51,6 +51,7 @@ fn bounds(it: &Bounds) -> Value {
         "min_machines": it.min_machines,
         "max_machines": it.max_machines,
         "max_price": it.max_price,
+        "headroom": it.headroom.as_ref().map(ToString::to_string),
     })
 }
 
@@ -117,13 +118,20 @@ fn applications(setup: &CloudSetup) -> Table {
 
 /// Bounds of locations; `-` stands for none.
 fn locations(setup: &CloudSetup) -> Table {
-    let mut table = Page::table(&["LOCATION", "MIN MACHINES", "MAX MACHINES", "MAX PRICE"]);
+    let mut table = Page::table(&[
+        "LOCATION",
+        "MIN MACHINES",
+        "MAX MACHINES",
+        "MAX PRICE",
+        "HEADROOM",
+    ]);
     for it in &setup.locations {
         table.add_row([
             it.location.to_string(),
             it.min_machines.to_string(),
             or_dash(it.max_machines.as_ref().map(|max| max as &dyn Display)),
             or_dash(it.max_price.as_ref().map(|max| max as &dyn Display)),
+            or_dash(it.headroom.as_ref().map(|room| room as &dyn Display)),
         ]);
     }
     table

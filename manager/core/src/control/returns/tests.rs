@@ -356,6 +356,7 @@ fn a_location_keeps_its_minimum() {
         min_machines: 1,
         max_machines: None,
         max_price: None,
+        headroom: None,
     }];
     pass(&mut bench, 600);
     let all = bench.core.instances(false);

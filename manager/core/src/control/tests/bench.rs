@@ -123,16 +123,22 @@ impl Bench {
     }
     /// The first ordered machine that is not there yet exists, has joined and is settled.
     pub(in crate::control) fn machine_comes(&mut self) -> InstanceId {
-        let ordered = self.core.instances(false).into_iter().map(|it| it.id);
-        let mut missing = ordered.filter(|id| self.machines.iter().all(|it| it.instance != *id));
-        let id = missing.next().expect("a machine is ordered");
+        let ordered = self.core.instances(false).into_iter();
+        let mut missing =
+            ordered.filter(|new| self.machines.iter().all(|it| it.instance != new.id));
+        let ordered = missing.next().expect("a machine is ordered");
+        let id = ordered.id;
         let machine = machine(&id, MachineState::Running);
         self.machines.push(machine.clone());
         self.event(Event::Answered(
             CallKey::Machine(id.clone()),
             Answer::Launched(Ok(machine)),
         ));
-        self.seen.nodes.push(node(&id));
+        let mut node = node(&id);
+        if ordered.flavour.as_str() == "large" {
+            node.size = Resources::new(MemoryBytes::mib(2048), NanoCpus::cores(2));
+        }
+        self.seen.nodes.push(node);
         self.look();
         id
     }

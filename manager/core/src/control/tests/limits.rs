@@ -11,6 +11,7 @@ fn bounds(max_machines: Option<u32>, cents: Option<u64>) -> Bounds {
         min_machines: 0,
         max_machines,
         max_price: cents.map(|cents| PricePerHour(cents * 10_000)),
+        headroom: None,
     }
 }
 

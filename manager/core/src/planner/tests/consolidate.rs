@@ -67,6 +67,7 @@ fn returnable(nodes: &[Node], order: &[&str]) -> Vec<String> {
             asks: &asks,
             spread: &spread,
             machines: &machines,
+            kept_free: None,
         },
     );
     assert!(pool.nodes().eq(&before), "the pool is as before");

@@ -2,7 +2,7 @@
 
 use super::{Broken, broken};
 use crate::{store::Written, world::World};
-use micado_api::{InstanceId, InstanceState, Location, Origin, Timestamp};
+use micado_api::{InstanceId, InstanceState, InstanceView, Location, Origin, Timestamp};
 use micado_core::{
     model::{Container, Desired, Instance},
     store::Key,
@@ -144,6 +144,22 @@ fn one_decision(world: &World, written: &[Written], after: &Instance) -> Result<
     }
 }
 
+/// Placeholders of an instance's location: each may keep a machine.
+fn headroom_of(world: &World, instance: &Instance) -> usize {
+    let core = world.manager.core.as_ref();
+    let views = core.map(|core| core.status().locations).unwrap_or_default();
+    let view = views
+        .into_iter()
+        .find(|it| it.location == instance.location);
+    let headroom = view.and_then(|view| view.headroom);
+    headroom.map_or(0, |it| (it.ready + it.coming + it.missing) as usize)
+}
+
+/// The word for the reason that a machine stays.
+fn kept_for(view: &InstanceView) -> Option<&str> {
+    view.returns.as_ref()?.detail["kept"].as_str()
+}
+
 fn active_at(world: &World, location: &Location) -> usize {
     let here = world
         .store
@@ -186,14 +202,10 @@ pub fn settled(world: &World, instance: &Instance) -> Result<(), String> {
     if !is_spare {
         return Ok(());
     }
-    let views = world
-        .manager
-        .core
-        .as_ref()
-        .map(|core| core.instances(false));
-    let view = views.and_then(|all| all.into_iter().find(|it| it.id == instance.id));
-    let detail = view.and_then(|view| view.returns).map(|view| view.detail);
-    let kept = detail.as_ref().and_then(|it| it["kept"].as_str());
+    let views = world.manager.core.as_ref();
+    let views = views.map(|core| core.instances(false)).unwrap_or_default();
+    let view = views.iter().find(|it| it.id == instance.id);
+    let kept = view.and_then(kept_for);
     let is_true = match kept {
         Some("off") => !world.config.return_machines,
         Some("unused") => instance.origin == Origin::User && !instance.worked,
@@ -207,6 +219,11 @@ pub fn settled(world: &World, instance: &Instance) -> Result<(), String> {
         Some("needed") => world.store.policies().next().is_some(),
         Some("minimum") => {
             active_at(world, &instance.location) <= minimum_of(world, &instance.location)
+        }
+        Some("headroom") => {
+            let here = views.iter().filter(|it| it.location == instance.location);
+            let kept = here.filter(|it| kept_for(it) == Some("headroom"));
+            kept.count() <= headroom_of(world, instance)
         }
         Some("sick" | "paid") => true,
         _ => false,

@@ -1,5 +1,6 @@
 //! End-to-end tests on real engines, and the simulators they need.
 
+mod checker;
 mod cli;
 pub mod cloudbroker;
 mod cluster;
@@ -15,6 +16,7 @@ mod run;
 mod setup;
 mod view;
 
+pub use checker::{Checked, Checker};
 pub use cli::{Outcome, Running, run as run_micado};
 pub use cloudbroker::Rented;
 pub use cluster::{Cluster, Options};

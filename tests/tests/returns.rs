@@ -154,3 +154,42 @@ async fn a_drain_goes_on_after_the_manager_was_killed() {
     assert_eq!(all.len(), 4);
     assert!(stay.is_subset(&all), "those that were there stay");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_ends_although_a_new_copy_and_then_its_machine_die() {
+    let cluster = draining().await;
+    let stay = on(&cluster, "application01").await;
+    let arrived = async || {
+        let there = on(&cluster, "application01").await;
+        there.difference(&stay).next().cloned()
+    };
+    let new = wait("a new copy", 60, arrived).await;
+    let kill = format!("docker kill {new}");
+    cluster.on_machine("application01", &kill).await;
+    cluster.kill_machine("application02").await;
+    let begin = Instant::now();
+    let names = [
+        "stays_micado-web.1",
+        "stays_micado-web.2",
+        "goes_micado-web.1",
+        "goes_micado-web.2",
+    ];
+    for name in names {
+        cluster
+            .until("all run on the other machine", 90, |view| {
+                let runs = view.container_in(name, ContainerState::Running).is_some();
+                let place = view.place_of(name);
+                (runs && place.as_deref() == Some("application01")).then_some(())
+            })
+            .await;
+    }
+    measured("from the loss to all running elsewhere", begin.elapsed());
+    assert!(
+        stay.is_subset(&on(&cluster, "application01").await),
+        "those that were there stay"
+    );
+    wait("the cloud has one machine", 60, async || {
+        (cluster.machines().await.len() == 1).then_some(())
+    })
+    .await;
+}

@@ -10,6 +10,9 @@ const SERVICE: &str = "acme_micado-web";
 /// Time of even load after which a copy counts as warm, in milliseconds.
 const WARM: u64 = 35_000;
 
+/// Time for which requests may fail when a copy stops, in seconds.
+const STOP_GRACE: u64 = 10;
+
 /// A cluster with a service that has a policy.
 struct Scaled {
     cluster: Cluster,
@@ -68,11 +71,21 @@ impl Scaled {
     }
 }
 
+/// Waits until `explain` says of a copy that its machine does not tell its metrics.
+async fn blind_explained(cluster: &Cluster) {
+    wait("a copy has no metrics", 20, async || {
+        let why = cluster.micado(&["explain", SERVICE]).await.ok().stdout;
+        why.contains("agent has gone").then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_come_with_the_load_and_go_after_it() {
     let policy = ["--cpu", "70%", "--max", "2", "--look-back", "60s"];
-    let scaled = Scaled::start(MemoryBytes::mib(256), &policy).await;
+    let scaled = Scaled::start(MemoryBytes::mib(128), &policy).await;
     let (cluster, first) = (&scaled.cluster, &scaled.first);
+    let checker = cluster.check(first).await;
     scaled.warm().await;
     let metrics = cluster.micado(&["top"]).await.ok().stdout;
     println!("{metrics}");
@@ -87,6 +100,11 @@ async fn copies_come_with_the_load_and_go_after_it() {
     cluster.ask(first, "/load?millicores=0").await;
     scaled.running(1, 240).await;
     measured("from the end of the load to one copy", end.elapsed());
+    let checked = cluster.checked(checker).await;
+    println!("requests to the service meanwhile: {checked:?}");
+    assert!(checked.answered > 100, "{checked:?}");
+    // Until there is a proxy, a request may meet a copy that is about to stop.
+    assert!(checked.failing_for <= STOP_GRACE, "{checked:?}");
 
     let why = cluster.micado(&["explain", SERVICE]).await.ok().stdout;
     println!("{why}");
@@ -178,11 +196,7 @@ async fn an_unknown_signal_holds_and_the_highest_policy_wins() {
         cluster.cut_agent(tag).await;
     }
     let cut = Instant::now();
-    wait("the copies have no metrics", 20, async || {
-        let why = cluster.micado(&["explain", SERVICE]).await.ok().stdout;
-        why.contains("agent has gone").then_some(())
-    })
-    .await;
+    blind_explained(cluster).await;
     measured("from the cut to an explanation that says so", cut.elapsed());
     assert_eq!(scaled.count().await, 3);
     prometheus.expose(&["4"]);
@@ -233,6 +247,20 @@ async fn load_beyond_the_room_rents_machines() {
     measured("from the load step to five running copies", step.elapsed());
     let view = cluster.look().await.expect("a manager that answers");
     assert_eq!(view.in_use().len(), 3, "as many as five copies need");
+
+    // What one machine does not tell counts as busy.
+    cluster.cut_agent("application02").await;
+    let cut = Instant::now();
+    blind_explained(cluster).await;
+    measured(
+        "from the cut of one agent to its explanation",
+        cut.elapsed(),
+    );
+    while cut.elapsed() < Duration::from_secs(30) {
+        assert_eq!(scaled.count().await, 5, "after {:?}", cut.elapsed());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    cluster.mend_agent("application02").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,6 +271,7 @@ async fn noise_changes_no_count() {
     scaled.warm().await;
     let lasts = Duration::from_secs(if is_full() { 1_800 } else { 30 });
     let begin = Instant::now();
+    let mut restarts = 0;
     // 0.15 cores of 0.175 that one copy carries, 16 % up and down.
     let loads = [150, 174, 126, 160, 140, 170, 130];
     for load in loads.into_iter().cycle() {
@@ -252,6 +281,13 @@ async fn noise_changes_no_count() {
         assert_eq!(scaled.count().await, 1, "after {:?}", begin.elapsed());
         if begin.elapsed() >= lasts {
             break;
+        }
+        // Its machine starts it again.
+        if begin.elapsed().as_secs() >= 10 + 60 * restarts {
+            let pid = cluster.agent_pid("application01").await;
+            let kill = format!("kill -9 {pid}");
+            cluster.on_machine("application01", &kill).await;
+            restarts += 1;
         }
     }
 }

@@ -31,10 +31,7 @@ async fn list(
     State(state): State<ApiState>,
     Query(query): Query<AllQuery>,
 ) -> Answer<Json<Vec<ContainerView>>> {
-    let mut containers = state
-        .handle
-        .read(move |core| core.containers(query.all))
-        .await?;
+    let mut containers = state.handle.containers(query.all).await?;
     state.metrics.measure_containers(&mut containers);
     Ok(Json(containers))
 }
@@ -76,15 +73,11 @@ async fn launch(
 /// registry, even if the manager's engine has lost it since.
 async fn known(state: &ApiState, spec: &ServiceSpec) -> Option<ImageFacts> {
     let name = service_name(&spec.client, &spec.image).ok()?;
-    let services = state
-        .handle
-        .read(move |core| core.services(Some(name.as_str())))
-        .await
-        .ok()?
-        .ok()?;
-    let service = services
-        .into_iter()
-        .find(|it| it.spec.image == spec.image && it.pull.is_some())?;
+    let service = state.handle.read(move |core| core.service(name.as_str()));
+    let service = service.await.ok()?.ok()?;
+    if service.spec.image != spec.image || service.pull.is_none() {
+        return None;
+    }
     Some(ImageFacts {
         pull: service.pull,
         exposed: service.spec.ports,

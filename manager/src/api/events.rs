@@ -36,12 +36,8 @@ async fn events(
         .map_err(unread)?;
     if found.is_empty() {
         let known = state.handle.read(move |core| {
-            let name = query
-                .name
-                .is_none_or(|name| core.services(Some(&name)).is_ok());
-            name && query
-                .instance
-                .is_none_or(|tag| core.instances(true).iter().any(|it| it.tag.as_str() == tag))
+            let name = query.name.is_none_or(|name| core.service(&name).is_ok());
+            name && query.instance.is_none_or(|tag| core.knows(&tag))
         });
         // A removed name may still have older events. A name without any may be mistyped.
         let ever = RecallEvents {

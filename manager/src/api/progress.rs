@@ -62,17 +62,8 @@ async fn progress(State(state): State<ApiState>, Name(subject): Name) -> Answer<
 /// Steps so far.
 fn history(core: &Core, subject: &str) -> Result<Vec<Progress>, ErrorBody> {
     let told = core.progress(subject);
-    let known = || {
-        core.containers(true)
-            .iter()
-            .any(|it| it.name.as_str() == subject)
-            || core
-                .instances(true)
-                .iter()
-                .any(|it| it.tag.as_str() == subject)
-    };
     // An unknown subject would never have a step.
-    if told.is_empty() && !known() {
+    if told.is_empty() && !core.knows(subject) {
         return Err(ErrorBody::new(
             ErrorCode::NotFound,
             format!("no container or instance `{subject}`"),

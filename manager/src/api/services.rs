@@ -7,7 +7,7 @@ use super::{
     verdicts::explain_at,
 };
 use axum::{Json, extract::State};
-use micado_api::{ErrorBody, ErrorCode, ExplainQuery, Explanation, ServiceView, Timestamp};
+use micado_api::{ErrorBody, ExplainQuery, Explanation, ServiceView, Timestamp};
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> Routes {
@@ -23,7 +23,7 @@ pub(super) fn routes() -> Routes {
     (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
 async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<ServiceView>>> {
-    let mut services = state.handle.read(|core| core.services(None)).await??;
+    let mut services = state.handle.services().await?;
     state.metrics.measure_services(&mut services);
     Ok(Json(services))
 }
@@ -36,16 +36,11 @@ async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<ServiceView>>> {
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
 async fn show(State(state): State<ApiState>, Name(name): Name) -> Answer<Json<ServiceView>> {
-    let missing = ErrorBody::new(
-        ErrorCode::NotFound,
-        format!("no service or container `{name}`"),
-    );
-    let mut found = state
-        .handle
-        .read(move |core| core.services(Some(&name)))
-        .await??;
+    let service = state.handle.read(move |core| core.service(&name));
+    let mut found = [service.await??];
     state.metrics.measure_services(&mut found);
-    Ok(Json(found.into_iter().next().ok_or(missing)?))
+    let [service] = found;
+    Ok(Json(service))
 }
 
 /// Why a container, the containers of a service, or an instance are where and how they are.

@@ -3,10 +3,16 @@
 
 use super::{Core, Event, Facts, Reply, Request, Ticket};
 use futures_util::{Stream, StreamExt};
-use micado_api::{ErrorBody, ErrorCode, Progress};
-use std::sync::atomic::{AtomicU64, Ordering};
+use micado_api::{ContainerView, ErrorBody, ErrorCode, Progress, ServiceName, ServiceView};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_stream::wrappers::BroadcastStream;
+
+/// Containers that one read of a list of them takes.
+const PART: usize = 1_000;
 
 /// A read of the core, run on its own loop between two events; receives the reason if there is no
 /// core at present.
@@ -95,6 +101,45 @@ impl Handle {
             .await
             .map_err(|_| stopping())?;
         answered.await.map_err(|_| stopping())?
+    }
+
+    /// All containers; with `all`, the stopped and completed ones too. They are read in parts, so
+    /// that a decision waits for one part and not for the whole list.
+    ///
+    /// # Errors
+    /// As of [`Self::read`].
+    pub async fn containers(&self, all: bool) -> Result<Vec<ContainerView>, ErrorBody> {
+        let mut views: Vec<ContainerView> = Vec::new();
+        loop {
+            let last = views.last().map(|view| view.name.clone());
+            let part = move |core: &Core| core.containers_after(last.as_ref(), PART, all);
+            let part = self.read(part).await?;
+            let is_last = part.len() < PART;
+            views.extend(part);
+            if is_last {
+                return Ok(views);
+            }
+        }
+    }
+
+    /// All services that have a container, with all of them.
+    ///
+    /// # Errors
+    /// As of [`Self::read`].
+    pub async fn services(&self) -> Result<Vec<ServiceView>, ErrorBody> {
+        let services = self.read(Core::services).await?;
+        let mut containers: HashMap<ServiceName, Vec<ContainerView>> = HashMap::new();
+        for container in self.containers(true).await? {
+            let service = container.service.clone();
+            containers.entry(service).or_default().push(container);
+        }
+        let filled = services.into_iter().filter_map(|service| {
+            Some(ServiceView {
+                containers: containers.remove(&service.name)?,
+                ..service
+            })
+        });
+        Ok(filled.collect())
     }
 
     /// Sends an event; there is no reply. During an outage of the store there is no core, and

@@ -202,11 +202,12 @@ impl Refresh {
     }
 
     async fn show(&self, store: &MongoStore) -> Result<(), StoreError> {
-        let views = self
+        let read = self
             .handle
-            .read(|core| (core.instances(true), core.containers(true), core.images()))
-            .await;
-        let Ok((mut instances, mut containers, images)) = views else {
+            .read(|core| (core.instances(true), core.images()));
+        let (Ok((mut instances, images)), Ok(mut containers)) =
+            (read.await, self.handle.containers(true).await)
+        else {
             return Ok(());
         };
         self.metrics.measure_instances(&mut instances);

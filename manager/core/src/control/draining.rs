@@ -123,10 +123,13 @@ impl Core {
         }
     }
 
-    /// Returns true if the manager drains this machine, and may take it back.
+    /// Returns true if the manager drains this machine, or its broker did not take it after that, so
+    /// that it may be used again.
     pub(super) fn can_stay(&self, id: &InstanceId) -> bool {
         let instance = self.ledger.instance(id);
-        instance.is_some_and(|instance| instance.can_stay())
+        instance.is_some_and(|instance| {
+            instance.can_stay() || instance.goes_by_itself() && self.is_refused(id)
+        })
     }
 
     /// Returns true if a container has to move because a person returns its machine.
@@ -204,12 +207,12 @@ impl Core {
                 volumes.join(", ")
             ));
         }
-        let waiting = here
+        let waiting: Vec<_> = here
             .into_iter()
             .map(|container| self.as_waiting(container))
             .collect();
         let homeless = self
-            .plan_without(id, waiting)
+            .plan_without(id, &waiting, &self.offers())
             .into_iter()
             .find_map(|step| match step {
                 Step::Wait { container, reason } | Step::Refuse { container, reason } => {

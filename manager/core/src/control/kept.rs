@@ -32,6 +32,10 @@ pub(super) enum Kept {
     Rests { until: Timestamp },
     /// The others have no room for all that runs there, and for growth.
     Needed,
+    /// It has been rented in the place of this machine.
+    Replaces { machine: String },
+    /// Another one takes its place.
+    Replaced { by: String },
     /// Nothing runs there; its room is headroom.
     Headroom { asked: String },
     /// Nothing has needed it since then, for too short a time.
@@ -68,6 +72,8 @@ impl fmt::Display for Kept {
                 )
             }
             Self::Needed => write!(f, "the other machines have no room for its containers"),
+            Self::Replaces { machine } => write!(f, "it takes the place of {machine}"),
+            Self::Replaced { by } => write!(f, "{by} takes its place, and is not ready yet"),
             Self::Headroom { asked } => write!(f, "its room is headroom ({asked})"),
             Self::Held { since, until } => {
                 let (since, until) = (Clock(*since), Clock(*until));

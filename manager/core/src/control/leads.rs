@@ -72,10 +72,15 @@ impl Core {
     /// Time for which a machine must be unneeded before it is returned: as long as it would take to
     /// get it back, within bounds.
     pub(super) fn hold_of(&self, instance: &Instance) -> Duration {
-        let lead = self.leads.of(&instance.cloud, &instance.flavour);
-        let lead = Duration::from_millis(lead.unwrap_or(UNKNOWN).0);
+        let lead = self.boot_of(&instance.cloud, &instance.flavour);
         let least = self.least_hold();
         lead.clamp(least, LONGEST_HOLD.max(least))
+    }
+
+    /// Time from the order of a machine of this flavour until it has joined.
+    pub(super) fn boot_of(&self, cloud: &CloudName, flavour: &FlavourName) -> Duration {
+        let lead = self.leads.of(cloud, flavour);
+        Duration::from_millis(lead.unwrap_or(UNKNOWN).0)
     }
 
     pub(super) fn least_hold(&self) -> Duration {

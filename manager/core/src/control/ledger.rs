@@ -14,6 +14,7 @@ use micado_api::{ContainerName, InstanceId, ServiceName};
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::Hash,
+    ops::Bound,
 };
 
 /// Records of one kind.
@@ -44,6 +45,12 @@ impl<R: Kind> Table<R> {
     }
     pub(super) fn values(&self) -> impl DoubleEndedIterator<Item = &R> {
         self.order.iter().map(|id| &self.rows[id].0)
+    }
+    /// The records after this one, in order; all without one.
+    pub(super) fn after(&self, id: Option<&R::Id>) -> impl Iterator<Item = &R> {
+        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+        let ids = self.order.range((from, Bound::Unbounded));
+        ids.map(|id| &self.rows[id].0)
     }
     pub(super) fn keys(&self) -> impl Iterator<Item = &R::Id> {
         self.order.iter()

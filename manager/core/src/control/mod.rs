@@ -32,6 +32,7 @@ mod pace;
 mod placing;
 mod policies;
 mod protect;
+mod replacing;
 mod requests;
 mod returns;
 mod scaling;

@@ -15,6 +15,8 @@ pub(super) struct Orders {
     accepted: BTreeSet<InstanceId>,
     /// The broker's last message about an order that it neither accepted nor refused.
     messages: BTreeMap<InstanceId, String>,
+    /// Machines whose return the broker refused, so that they run on.
+    refused: BTreeSet<InstanceId>,
 }
 
 impl Owner for Orders {
@@ -23,6 +25,7 @@ impl Owner for Orders {
         self.unconfirmed.retain(|id, _| there(id));
         self.accepted.retain(there);
         self.messages.retain(|id, _| there(id));
+        self.refused.retain(there);
     }
 }
 
@@ -67,6 +70,12 @@ impl Core {
             files: instance.files.clone(),
         };
         self.call(call);
+    }
+
+    /// Returns true if the broker refused to take a machine back, and is not being asked again.
+    pub(super) fn is_refused(&self, id: &InstanceId) -> bool {
+        let asked = self.calls.is_in_flight(&CallKey::Machine(id.clone()));
+        self.orders.refused.contains(id) && !asked
     }
 
     pub(super) fn return_machine(&mut self, id: &InstanceId) {
@@ -135,11 +144,15 @@ impl Core {
         self.ledger.dirty.instances.insert(instance.clone());
         match result {
             Ok(()) => self.release(instance),
-            Err(error) => drop(
-                self.orders
-                    .messages
-                    .insert(instance.clone(), error.to_string()),
-            ),
+            Err(error) => {
+                let text = error.to_string();
+                // After a lost answer, nobody knows whether it runs on.
+                match error {
+                    BrokerError::Refused(_) => self.orders.refused.insert(instance.clone()),
+                    BrokerError::Unknown(_) => self.orders.refused.remove(instance),
+                };
+                self.orders.messages.insert(instance.clone(), text);
+            }
         }
     }
 

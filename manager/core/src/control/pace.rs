@@ -143,7 +143,7 @@ impl Core {
             .collect()
     }
 
-    fn in_location<'a>(
+    pub(super) fn in_location<'a>(
         &'a self,
         state: InstanceState,
         location: &'a Location,

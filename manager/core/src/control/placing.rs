@@ -70,7 +70,7 @@ impl Core {
                     location,
                     containers,
                     reason,
-                } => self.rent(&cloud, &flavour, location, &containers, &reason),
+                } => drop(self.rent(&cloud, &flavour, location, &containers, &reason)),
                 Step::Wait { container, reason } => {
                     waits.extend(self.location_of(&container));
                     self.wait(&container, reason);
@@ -104,38 +104,56 @@ impl Core {
         Some(service.spec.location.clone())
     }
 
+    /// Returns true if a container of this location waits for a place.
+    pub(super) fn waits_at(&self, location: &Location) -> bool {
+        let mut waiting = self.placing.waiting.iter();
+        waiting.any(|(_, name)| self.location_of(name).as_ref() == Some(location))
+    }
+
     pub(super) fn ask_planner(&mut self, waiting: &[Waiting]) -> Vec<Step> {
         let mut pool = std::mem::take(&mut self.placing.pool);
-        let plan = self.plan_on(&mut pool, waiting);
+        let plan = self.plan_on(&mut pool, waiting, &self.offers());
         self.placing.pool = pool;
         plan
     }
 
-    /// The plan for these containers on these machines, within the limits.
-    pub(super) fn plan_on(&self, pool: &mut Pool, waiting: &[Waiting]) -> Vec<Step> {
-        let (offers, limits) = (self.offers(), self.limits());
+    /// The plan for these containers on these machines and offers, within the limits.
+    pub(super) fn plan_on(
+        &self,
+        pool: &mut Pool,
+        waiting: &[Waiting],
+        offers: &[Offer],
+    ) -> Vec<Step> {
+        let limits = self.limits();
         let bounds = self.config.setup.locations.iter();
         let limits_at = bounds.map(|bounds| (bounds.location.clone(), self.limits_at(bounds)));
         let demand = Demand {
             waiting,
-            offers: &offers,
+            offers,
             limits: &limits,
             limits_at: &limits_at.collect(),
         };
         planner::plan(pool, &demand)
     }
 
-    /// The plan for these containers if a machine were drained.
-    pub(super) fn plan_without(&mut self, id: &InstanceId, waiting: Vec<Waiting>) -> Vec<Step> {
-        let Some(node) = self.placing.pool.node(id).cloned() else {
-            return self.ask_planner(&waiting);
-        };
-        self.placing.pool.put(Node {
+    /// The plan for these containers on the other machines and these offers if a machine were
+    /// drained.
+    pub(super) fn plan_without(
+        &mut self,
+        id: &InstanceId,
+        waiting: &[Waiting],
+        offers: &[Offer],
+    ) -> Vec<Step> {
+        let mut pool = std::mem::take(&mut self.placing.pool);
+        let node = pool.node(id).cloned();
+        let drained = node.clone().map(|node| Node {
             readiness: Readiness::Draining,
-            ..node.clone()
+            ..node
         });
-        let plan = self.ask_planner(&waiting);
-        self.placing.pool.put(node);
+        drained.into_iter().for_each(|node| pool.put(node));
+        let plan = self.plan_on(&mut pool, waiting, offers);
+        node.into_iter().for_each(|node| pool.put(node));
+        self.placing.pool = pool;
         plan
     }
 
@@ -266,7 +284,11 @@ impl Core {
             InstanceState::Active if up && open => Readiness::Ready,
             // It is being opened.
             InstanceState::Active if up => Readiness::Arriving,
-            InstanceState::Draining if up && instance.can_stay() => Readiness::Leaving,
+            InstanceState::Draining | InstanceState::Stopping
+                if up && self.can_stay(&instance.id) =>
+            {
+                Readiness::Leaving
+            }
             InstanceState::Draining | InstanceState::Stopping => Readiness::Draining,
             _ => Readiness::Down,
         };
@@ -495,10 +517,8 @@ impl Core {
         location: Location,
         containers: &[ContainerName],
         reason: &str,
-    ) {
-        let Some(application) = self.node_application().map(|it| it.name.clone()) else {
-            return;
-        };
+    ) -> Option<InstanceId> {
+        let application = self.node_application()?.name.clone();
         let tag = self.ledger.index.fresh_tag(&location);
         let id = self.request_instance(cloud, flavour, application, tag, location, Origin::Planner);
         let text = format!("renting {flavour} on {cloud}: {reason}");
@@ -506,6 +526,7 @@ impl Core {
         for container in containers {
             self.place(container, &id, text.clone());
         }
+        Some(id)
     }
 
     /// The record of a machine that is wanted.

@@ -8,6 +8,7 @@ use super::{
     moves::PER_MACHINE,
     owner::{Known, Owner},
     pace::Failures,
+    replacing::Candidates,
 };
 use crate::{
     model::{BegunBy, Container, Desired, Instance, Phase},
@@ -53,6 +54,8 @@ pub(super) struct Returns {
     /// Machines with failed drains: their number, and until when each is left alone.
     rests: BTreeMap<InstanceId, (u32, Timestamp)>,
     pub(super) failures: BTreeMap<Location, Failures>,
+    /// Dear machines, and what could take their place.
+    pub(super) replacements: Candidates,
     checked_at: Timestamp,
 }
 
@@ -62,6 +65,7 @@ impl Owner for Returns {
         self.spare_since.clear();
         self.shed.clear();
         self.kept.clear();
+        self.replacements.clear();
     }
     fn prune(&mut self, known: &Known<'_>) {
         let live = |id: &InstanceId| known.ledger.instance(id).is_some_and(Instance::is_live);
@@ -113,6 +117,9 @@ impl Core {
                 let since = before.get(id).copied().unwrap_or(self.now);
                 self.returns.spare_since.insert(id.clone(), since);
             }
+            if spare.is_empty() {
+                self.replace_dear(&location);
+            }
             self.return_held(&location, spare);
         }
         self.wake(self.now.plus(CHECK_EVERY));
@@ -121,9 +128,10 @@ impl Core {
     /// Drains machines that have been spare for their time, as far as the pace allows.
     fn return_held(&mut self, location: &Location, spare: Vec<InstanceId>) {
         let mut held = Vec::new();
+        let replaced = self.replaced(location);
         for id in spare {
             match self.held_until(&id) {
-                Some((since, until)) if until > self.now => {
+                Some((since, until)) if until > self.now && !replaced.contains_key(&id) => {
                     self.wake(until);
                     self.returns.kept.insert(id, Kept::Held { since, until });
                 }
@@ -174,7 +182,7 @@ impl Core {
 
     /// Time until which a machine is kept because it is paid for: until its drain would end with a
     /// minute to spare in the paid period.
-    fn paid_until(&self, id: &InstanceId, containers: usize) -> Option<Timestamp> {
+    pub(super) fn paid_until(&self, id: &InstanceId, containers: usize) -> Option<Timestamp> {
         let instance = self.ledger.instance(id)?;
         let period = self.config.billing(instance)?;
         let rounds = u32::try_from(containers.div_ceil(PER_MACHINE)).unwrap_or(u32::MAX);

@@ -19,41 +19,68 @@ struct Question {
     machines: Vec<Spare>,
 }
 
+/// Price of some machines, and the disruption if all of them went: one for each, and one for each
+/// container.
+pub(super) struct Shares {
+    price: f64,
+    disruption: f64,
+}
+
+impl Shares {
+    /// Returns true if saving this price is worth the move of so many containers.
+    pub(super) fn are_worth(&self, saved: PricePerHour, containers: usize) -> bool {
+        let disrupted = (1 + containers) as f64 / self.disruption;
+        planner::is_worth(weight(saved) / self.price, disrupted)
+    }
+}
+
 impl Core {
+    /// Shares of these machines.
+    pub(super) fn shares(&self, ids: &[InstanceId]) -> Shares {
+        let instances = ids.iter().filter_map(|id| self.ledger.instance(id));
+        let none = Shares {
+            price: 0.0,
+            disruption: 0.0,
+        };
+        instances.fold(none, |sum, instance| Shares {
+            price: sum.price + weight(instance.price),
+            disruption: sum.disruption + 1.0 + self.containers_at(&instance.id) as f64,
+        })
+    }
+
+    /// Number of containers that a machine holds for the planner.
+    fn containers_at(&self, id: &InstanceId) -> usize {
+        let node = self.placing.pool.node(id);
+        node.map_or(0, |node| node.containers as usize)
+    }
+
     /// Machines of a location that could be returned together, the first to go, first.
     pub(super) fn spare_machines(
         &mut self,
         location: &Location,
         mut ids: Vec<InstanceId>,
     ) -> Vec<InstanceId> {
-        let machine = |id: &InstanceId| {
-            let containers = self.placing.pool.node(id).map_or(0, |node| node.containers);
-            let instance = self.ledger.instance(id);
-            let price = instance.map_or(PricePerHour(0), |instance| instance.price);
-            (
-                containers,
-                price,
-                instance.map(|instance| instance.created_at),
-            )
-        };
+        let replaced = self.replaced(location);
+        let shares = self.shares(&ids);
         ids.sort_by_cached_key(|id| {
-            let (containers, price, created) = machine(id);
-            (containers, Reverse(price), Reverse(created))
-        });
-        let totals = ids.iter().map(machine);
-        let (price, disruption) = totals.fold((0.0, 0.0), |(price, disruption), (on, cost, _)| {
-            (price + weight(cost), disruption + 1.0 + f64::from(on))
+            let instance = self.ledger.instance(id);
+            let price = instance.map(|instance| instance.price);
+            let created = instance.map(|instance| instance.created_at);
+            let order = (self.containers_at(id), Reverse(price), Reverse(created));
+            (!replaced.contains_key(id), order)
         });
         let mut question = self.leaving_machines(location);
         for id in ids.into_iter().take(LOOKED_AT) {
-            let (containers, cost, _) = machine(&id);
-            let (saved, moved) = (
-                weight(cost) / price,
-                (1.0 + f64::from(containers)) / disruption,
-            );
-            let kept = match self.stays(&id) {
-                None if !planner::is_worth(saved, moved) => Some(Kept::Needed),
-                kept => kept,
+            let price = self.ledger.instance(&id).map(|instance| instance.price);
+            let worth = shares.are_worth(price.unwrap_or_default(), self.containers_at(&id));
+            let old = replaced.iter().find(|(_, new)| **new == id);
+            let kept = match (self.stays(&id), old) {
+                (Some(kept), _) => Some(kept),
+                (None, Some((old, _))) => Some(Kept::Replaces {
+                    machine: self.tag_of(old),
+                }),
+                (None, None) if !worth && !replaced.contains_key(&id) => Some(Kept::Needed),
+                (None, None) => None,
             };
             match kept {
                 Some(kept) => drop(self.returns.kept.insert(id, kept)),
@@ -93,7 +120,10 @@ impl Core {
                 spare.push(machine.instance);
             } else {
                 let headroom = asked.clone().filter(|_| machine.holds.is_empty());
-                let kept = headroom.map_or(Kept::Needed, |asked| Kept::Headroom { asked });
+                let headroom = headroom.map(|asked| Kept::Headroom { asked });
+                let by = replaced.get(&machine.instance).map(|new| self.tag_of(new));
+                let kept = by.map(|by| Kept::Replaced { by }).or(headroom);
+                let kept = kept.unwrap_or(Kept::Needed);
                 self.returns.kept.insert(machine.instance, kept);
             }
         }

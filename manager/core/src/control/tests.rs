@@ -460,7 +460,10 @@ fn a_service_of_which_nothing_is_kept_begins_anew() {
             ))
             .0
             .expect("it is taken");
-        bench.core.services(Some("a_web")).expect("it is there")[0]
+        bench
+            .core
+            .service("a_web")
+            .expect("it is there")
             .pull
             .clone()
     };
@@ -534,16 +537,16 @@ fn the_answer_of_an_old_push_is_not_the_image_of_a_new_service() {
         first,
         Answer::Pushed(Ok("web@sha256:old".to_owned())),
     ));
-    assert_eq!(
-        bench.core.services(Some("a_web")).expect("it is there")[0].pull,
-        None
-    );
+    assert_eq!(bench.core.service("a_web").expect("it is there").pull, None);
     bench.event(Event::Answered(
         second,
         Answer::Pushed(Ok("web@sha256:new".to_owned())),
     ));
     assert_eq!(
-        bench.core.services(Some("a_web")).expect("it is there")[0]
+        bench
+            .core
+            .service("a_web")
+            .expect("it is there")
             .pull
             .as_deref(),
         Some("web@sha256:new")

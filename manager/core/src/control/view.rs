@@ -8,9 +8,9 @@ use crate::{
 use micado_api::{
     ContainerName, ContainerState, ContainerView, DecisionView, ErrorBody, ErrorCode, Explanation,
     ForeignNodeView, InstanceId, InstanceState, InstanceView, PricePerHour, Progress, Resources,
-    ServiceName, ServiceView, StatusView,
+    ServiceView, StatusView,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Core {
     /// The cluster on one screen.
@@ -30,7 +30,7 @@ impl Core {
             blind: self.blindness(),
             cloud_errors: errors.collect(),
             instances: count(live.iter().map(|it| it.state)),
-            containers: count(self.containers(true).iter().map(|it| it.state)),
+            containers: count(self.container_states()),
             capacity: in_use
                 .clone()
                 .fold(Resources::default(), |sum, it| sum + it.capacity),
@@ -42,6 +42,20 @@ impl Core {
             foreign_nodes: self.foreign_nodes(),
             blind_instances: Vec::new(),
         }
+    }
+
+    fn container_states(&self) -> impl Iterator<Item = ContainerState> {
+        let containers = self.ledger.containers().values();
+        let there = containers.filter(|it| it.removed_at.is_none());
+        there.filter_map(|it| Some(self.container_state(&it.name)?.0))
+    }
+
+    /// Returns true if there is a container of this name, or an instance with this tag.
+    #[must_use]
+    pub fn knows(&self, subject: &str) -> bool {
+        let container = self.ledger.containers().get(subject);
+        let there = container.is_some_and(|container| container.removed_at.is_none());
+        there || self.tagged(subject).is_some()
     }
 
     /// Why nothing is decided at present, if so.
@@ -145,14 +159,21 @@ impl Core {
     /// Containers that run or should run, by name; with `all`, the stopped and completed ones too.
     #[must_use]
     pub fn containers(&self, all: bool) -> Vec<ContainerView> {
-        let shown = self
-            .ledger
-            .containers()
-            .values()
-            .filter(|it| it.removed_at.is_none() && (all || it.wants_room()));
-        shown
-            .filter_map(|it| self.container_view(&it.name))
-            .collect()
+        self.containers_after(None, usize::MAX, all)
+    }
+
+    /// A part of [`Self::containers`]: at most `most`, from after this name on.
+    #[must_use]
+    pub fn containers_after(
+        &self,
+        name: Option<&ContainerName>,
+        most: usize,
+        all: bool,
+    ) -> Vec<ContainerView> {
+        let shown = self.ledger.containers().after(name);
+        let shown = shown.filter(|it| it.removed_at.is_none() && (all || it.wants_room()));
+        let views = shown.filter_map(|it| self.container_view(&it.name));
+        views.take(most).collect()
     }
 
     pub(super) fn container_view(&self, name: &ContainerName) -> Option<ContainerView> {
@@ -320,43 +341,43 @@ impl Core {
         }
     }
 
-    /// All services, or the one of this name (a container's name gives its service).
+    /// The service of this name (a container's name gives its service), with its containers.
     ///
     /// # Errors
     /// `NotFound` when there is no service or container of this name.
-    pub fn services(&self, name: Option<&str>) -> Result<Vec<ServiceView>, ErrorBody> {
-        let named = name.map(|name| self.containers_named(name)).transpose()?;
-        let wanted = |service: &&Service| match &named {
-            None => true,
-            Some(names) => names.iter().any(|name| {
-                self.ledger
-                    .container(name)
-                    .is_some_and(|it| it.service == service.name)
-            }),
-        };
-        let mut containers: BTreeMap<ServiceName, Vec<ContainerView>> = BTreeMap::new();
-        for container in self.containers(true) {
-            containers
-                .entry(container.service.clone())
-                .or_default()
-                .push(container);
-        }
-        let view = |service: &Service| ServiceView {
+    pub fn service(&self, name: &str) -> Result<ServiceView, ErrorBody> {
+        let named = self.containers_named(name)?;
+        let service = named.first().and_then(|name| self.ledger.container(name));
+        let service = service.map(|container| self.ledger.service_of(container));
+        let missing = || ErrorBody::new(ErrorCode::NotFound, format!("no service `{name}`"));
+        let service = service.ok_or_else(missing)?;
+        let all: BTreeSet<&ContainerName> = self.ledger.index.of_service(&service.name).collect();
+        let there = all.into_iter().filter(|name| {
+            let container = self.ledger.container(name);
+            container.is_some_and(|container| container.removed_at.is_none())
+        });
+        Ok(ServiceView {
+            containers: there.filter_map(|name| self.container_view(name)).collect(),
+            ..self.service_view(service)
+        })
+    }
+
+    /// All services, without their containers.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceView> {
+        let services = self.ledger.services().values();
+        services.map(|service| self.service_view(service)).collect()
+    }
+
+    fn service_view(&self, service: &Service) -> ServiceView {
+        ServiceView {
             name: service.name.clone(),
             spec: service.spec.clone(),
             pull: service.pull.clone(),
-            containers: containers.remove(&service.name).unwrap_or_default(),
+            containers: Vec::new(),
             created_at: service.created_at,
             learned: self.learned_view(service),
-        };
-        Ok(self
-            .ledger
-            .services()
-            .values()
-            .filter(wanted)
-            .map(view)
-            .filter(|view| !view.containers.is_empty())
-            .collect())
+        }
     }
 
     /// Why a container (by its or its service's name) or an instance (by tag) is where and how it

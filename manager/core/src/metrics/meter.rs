@@ -8,12 +8,10 @@ mod tests;
 mod watched;
 
 use super::{Point, Used};
+use ahash::HashMap;
 use micado_api::{ContainerUsage, InstanceId, MachineUsage, Timestamp, agent::SampleBatch};
 use runs::Order;
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 use watched::Watched;
 
 /// Latest measurements of all agents. Its size is bounded by the instances that were not forgotten,

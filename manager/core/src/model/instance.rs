@@ -49,6 +49,9 @@ pub struct Instance {
     /// Its last drain, until it is in use again.
     #[serde(default)]
     pub drain: Option<Drain>,
+    /// The dearer machine whose place it takes.
+    #[serde(default)]
+    pub replaces: Option<InstanceId>,
     /// Only a person returns it (`protect`).
     #[serde(default)]
     pub protected: bool,
@@ -134,6 +137,7 @@ impl Instance {
             node: None,
             force: false,
             drain: None,
+            replaces: None,
             protected: false,
             worked: false,
             created_at: now,

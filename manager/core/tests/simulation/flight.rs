@@ -117,7 +117,8 @@ impl World {
             ),
             Call::TerminateMachine { cloud, instance } => Answer::Terminated(
                 self.cloud_at(cloud)
-                    .map(|at| ready_at = self.terminate(at, instance)),
+                    .and_then(|at| self.take_back(at, instance))
+                    .map(|at| ready_at = at),
             ),
             Call::ListMachines { cloud } => Answer::Listed(
                 self.cloud_at(cloud)

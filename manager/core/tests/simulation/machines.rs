@@ -241,6 +241,16 @@ impl World {
     }
 
     /// Returns a machine; returns the time at which it is gone.
+    /// A return as the broker carries it out: one that refuses all orders refuses returns too.
+    pub fn take_back(&mut self, at: usize, instance: &InstanceId) -> Result<u64, BrokerError> {
+        let cloud = &self.clouds[at];
+        let runs = cloud.of(instance).is_some_and(|it| it.gone_at.is_none());
+        match cloud.refuses {
+            Some(None) if runs => Err(BrokerError::Refused("it is locked".to_owned())),
+            _ => Ok(self.terminate(at, instance)),
+        }
+    }
+
     pub fn terminate(&mut self, at: usize, instance: &InstanceId) -> u64 {
         let takes = self
             .clock

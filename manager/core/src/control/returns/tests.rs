@@ -13,7 +13,7 @@ use micado_api::{
     Explanation, InstanceView,
     agent::{ContainerEvent, ContainerHappening},
 };
-use micado_cloudsetup::MachineState;
+use micado_cloudsetup::{BrokerError, MachineState};
 
 /// Lets time pass: ticks, looks and all that the engine is asked for, every ten seconds.
 fn pass(bench: &mut Bench, seconds: u64) {
@@ -497,4 +497,24 @@ fn lead_times_are_learned_and_read_again() {
     assert_eq!(boot.0 / 1_000, learned.as_secs());
     let unknown = again.core.boot_for(spec("a", 9_000).reservation);
     assert_eq!(unknown.0, 90_000, "no flavour holds it");
+}
+
+/// A broker that does not take a machine back: it is paid for, so it takes work again.
+#[test]
+fn a_machine_whose_return_is_refused_is_used_again() {
+    let mut bench = one_machine();
+    quit(&mut bench, "a_web.1");
+    while state(&bench, "application01") == InstanceState::Active {
+        pass(&mut bench, 10);
+    }
+    let id = view(&bench, "application01").id;
+    let refused = BrokerError::Refused("it is locked".to_owned());
+    let key = CallKey::Machine(id);
+    bench.event(Event::Answered(key, Answer::Terminated(Err(refused))));
+    assert_eq!(state(&bench, "application01"), InstanceState::Stopping);
+    bench.launch(spec("b", 64), None).expect("room is there");
+    bench.settle();
+    assert_eq!(state(&bench, "application01"), InstanceState::Active);
+    assert_eq!(bench.core.instances(false).len(), 1, "nothing is rented");
+    assert_eq!(bench.state("b_web.1"), "running");
 }

@@ -107,20 +107,14 @@ fn swarm_services_are_known_by_name() {
 #[test]
 fn what_was_learned_is_offered_to_who_names_nothing() {
     let mut bench = running();
-    assert_eq!(
-        bench.core.services(None).expect("a service")[0].learned,
-        None
-    );
+    assert_eq!(bench.core.services()[0].learned, None);
     bench.event(learn(vec![used("a_web.1", 100, 100)]));
     let needs = Resources::new(MemoryBytes::mib(115), NanoCpus::millis(120));
     assert_eq!(
         (image(&bench).footprint, image(&bench).digest.as_deref()),
         (Some(needs), Some("sha256:1"))
     );
-    assert_eq!(
-        bench.core.services(None).expect("a service")[0].learned,
-        Some(image(&bench))
-    );
+    assert_eq!(bench.core.services()[0].learned, Some(image(&bench)));
     let (name, promised) = launch(&mut bench, "b", Some("web@sha256:1"), NOTHING).expect("room");
     assert_eq!(promised, needs);
     let decisions = bench
@@ -183,7 +177,7 @@ fn an_image_that_was_pushed_has_its_digest_then() {
     launch(&mut bench, "a", None, NOTHING).expect("room can be rented");
     assert_eq!(image(&bench).digest, None);
     bench.machine_comes();
-    let at = bench.core.services(None).expect("a service")[0].created_at;
+    let at = bench.core.services()[0].created_at;
     let key = CallKey::Image("a_web".parse().expect("a name"), at);
     bench.event(Event::Answered(
         key,
@@ -361,7 +355,7 @@ fn critical_usage_is_said_by_people() {
         assert_eq!((view.critical, *view), (critical, image(&bench)));
     }
     assert_eq!(
-        bench.core.services(None).expect("a service")[0]
+        bench.core.services()[0]
             .learned
             .as_ref()
             .map(|it| it.critical),

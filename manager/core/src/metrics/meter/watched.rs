@@ -6,15 +6,12 @@ use super::{
     runs::{Order, Runs},
 };
 use crate::metrics::{ContainerPoint, MachinePoint, Point, Resolution, Used, per_second};
+use ahash::HashMap;
 use micado_api::{
     ContainerUsage, Hundredths, InstanceId, MachineUsage, MemoryBytes, NanoCpus, Timestamp,
     agent::{ContainerSample, LONGEST_INTERVAL_MS, MachineSample, SampleBatch},
 };
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Age of the last batch at which a machine becomes blind, unless its agent measures at longer
 /// intervals.
@@ -239,7 +236,7 @@ impl Watched {
             }
             points.push((service, point));
         }
-        let mut counts: HashMap<Option<String>, usize> = HashMap::new();
+        let mut counts: HashMap<Option<String>, usize> = HashMap::default();
         others.retain(|_, known| {
             known.left_out += 1;
             let count = counts.entry(known.sample.service.clone()).or_default();

@@ -1,0 +1,123 @@
+//! A dear machine whose containers fit on a cheaper one.
+
+use super::*;
+use crate::control::{
+    Request,
+    tests::{Bench, spec},
+};
+use micado_cloudsetup::Billing;
+
+fn pass(bench: &mut Bench, seconds: u64) {
+    let until = bench.now.0 + seconds * 1_000;
+    while bench.now.0 < until {
+        bench.now.0 += 8_000;
+        bench.tick();
+        bench.settle();
+    }
+}
+
+/// A bench on which one small container is left on a machine of the larger flavour.
+fn one_on_a_large(billing: Billing) -> Bench {
+    let mut bench = Bench::new(|config| config.setup.clouds[0].flavours[1].billing = billing);
+    bench.launch(spec("big", 1500), None).expect("it is rented");
+    bench.machine_comes();
+    bench.launch(spec("a", 64), None).expect("room is there");
+    bench.settle();
+    pass(&mut bench, 60);
+    assert_eq!(machines(&bench), ["large active"]);
+    quit(&mut bench);
+    bench
+}
+
+fn quit(bench: &mut Bench) {
+    let quit = Request::Quit {
+        name: "big_web.1".to_owned(),
+        remove: true,
+    };
+    bench.ask(quit).0.expect("it is there");
+    bench.settle();
+}
+
+/// Flavour and state of every machine, oldest first.
+fn machines(bench: &Bench) -> Vec<String> {
+    let all = bench.core.instances(false).into_iter();
+    all.map(|it| format!("{} {}", it.flavour, it.state))
+        .collect()
+}
+
+/// Why the first machine stays.
+fn kept(bench: &Bench, at: usize) -> String {
+    let view = bench.core.instances(false).remove(at);
+    view.returns.expect("it is in use").text
+}
+
+#[test]
+fn the_cheaper_one_comes_before_the_dear_one_goes() {
+    let mut bench = one_on_a_large(Billing::Second);
+    pass(&mut bench, 60);
+    assert_eq!(machines(&bench), ["large active", "small requested"]);
+    let said = bench
+        .core
+        .explain("application02")
+        .expect("it is known")
+        .remove(0);
+    let text = &said.decisions.first().expect("a decision").text;
+    let expected = "renting small on near: it takes the place of application01, whose containers fit there, for 0.0300 per hour less";
+    assert_eq!(text, expected);
+    assert_eq!(
+        kept(&bench, 0),
+        "application02 takes its place, and is not ready yet"
+    );
+    bench.machine_comes();
+    bench.settle();
+    pass(&mut bench, 30);
+    assert_eq!(kept(&bench, 1), "it takes the place of application01");
+    pass(&mut bench, 120);
+    assert_eq!(machines(&bench)[1], "small active");
+    let view = bench.core.containers(true).remove(0);
+    assert_eq!(view.instance.expect("it runs").as_str(), "application02");
+    assert_eq!(machines(&bench)[0], "large stopping");
+    // And that is the end of it.
+    pass(&mut bench, 1200);
+    assert_eq!(machines(&bench).len(), 2, "no other is rented");
+}
+
+#[test]
+fn nothing_is_replaced_while_it_is_paid_for() {
+    let mut bench = one_on_a_large(Billing::Hour);
+    let created = bench.core.instances(false)[0].created_at;
+    while machines(&bench).len() == 1 {
+        pass(&mut bench, 10);
+    }
+    // A boot of 90 s, 90 s of both, and the end of the drain 105 s before the end of the hour.
+    let after = bench.now.since(created).as_secs();
+    assert!((3300..3400).contains(&after), "after {after} s");
+}
+
+#[test]
+fn a_load_that_returns_keeps_the_dear_one() {
+    let mut bench = one_on_a_large(Billing::Second);
+    pass(&mut bench, 60);
+    bench
+        .launch(spec("big", 1500), None)
+        .expect("room is there");
+    bench.machine_comes();
+    bench.settle();
+    pass(&mut bench, 120);
+    assert_eq!(machines(&bench), ["large active", "small active"]);
+    // One that has missed its purpose goes like others.
+    pass(&mut bench, 1200);
+    assert_eq!(machines(&bench)[0], "large active");
+    assert_ne!(
+        machines(&bench).get(1).map(String::as_str),
+        Some("small active")
+    );
+}
+
+#[test]
+fn a_small_gain_is_not_worth_a_move() {
+    let mut bench = one_on_a_large(Billing::Second);
+    bench.core.config.setup.clouds[0].flavours[0].price = PricePerHour(38_500);
+    pass(&mut bench, 600);
+    assert_eq!(machines(&bench), ["large active"]);
+}

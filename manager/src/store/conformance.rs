@@ -457,6 +457,7 @@ pub fn instance() -> Record {
             deadline: Some(Timestamp(8)),
             begun_by: BegunBy::Manager,
         }),
+        replaces: Some(InstanceId::trusted("k3x8")),
         protected: true,
         worked: true,
         created_at: Timestamp(1),

@@ -2,6 +2,7 @@
 
 use super::{
     Action, Answer, CallKey, Config, Event, Reply, Ticket,
+    apart::Apart,
     calls::Calls,
     clouds::CloudRecord,
     copies::Copies,
@@ -17,6 +18,7 @@ use super::{
     observed::{Observed, Touched},
     orders::Orders,
     placing::Placing,
+    replacing::Replacing,
     returns::Returns,
     scaling::Scaling,
     silent::Silent,
@@ -63,6 +65,8 @@ pub struct Core {
     pub(super) leads: Leads,
     pub(super) returns: Returns,
     pub(super) headroom: headroom::Found,
+    pub(super) apart: Apart,
+    pub(super) replacing: Replacing,
     pub(super) tallies: Tallies,
     /// True if the worker token was given to somebody since its last rotation was requested.
     pub(super) token_told: bool,
@@ -107,6 +111,8 @@ impl Core {
             scaling: Scaling::default(),
             returns: Returns::default(),
             headroom: headroom::Found::default(),
+            apart: Apart::default(),
+            replacing: Replacing::default(),
             tallies: Tallies::default(),
             seed,
             token_told: false,
@@ -159,6 +165,7 @@ impl Core {
                 self.returns.looked();
                 let touched = self.observed.get_or_insert_default().replace(observation);
                 self.saw(as_of, None, touched);
+                self.looked(as_of);
             }
             Event::Changed(delta) => {
                 let as_of = delta.as_of;

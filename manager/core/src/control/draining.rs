@@ -212,7 +212,7 @@ impl Core {
             .map(|container| self.as_waiting(container))
             .collect();
         let homeless = self
-            .plan_without(id, &waiting, &self.offers())
+            .plan_without(id, &waiting)
             .into_iter()
             .find_map(|step| match step {
                 Step::Wait { container, reason } | Step::Refuse { container, reason } => {

@@ -157,7 +157,7 @@ impl Core {
         };
         let all = vec![sample; missing as usize];
         // Without any machine in sight, each needs one of its own.
-        for step in self.plan_on(&mut Pool::default(), &all, &self.offers()) {
+        for step in self.plan_on(&mut Pool::default(), &all) {
             if let Step::Rent { cloud, flavour, .. } = step {
                 let least = bounds.min_machines;
                 let reason = format!("the minimum of location {location} is {least}");

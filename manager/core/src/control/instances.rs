@@ -138,8 +138,16 @@ impl Core {
     /// Fails an instance that is dead, did not join in time, or has been silent for too long; true
     /// if it did.
     fn fails(&mut self, id: &InstanceId) -> bool {
-        let instance = self.ledger.instance(id);
-        let Some((message, gone)) = instance.and_then(|instance| self.death_of(instance)) else {
+        let Some(instance) = self.ledger.instance(id) else {
+            return false;
+        };
+        let (death, silence) = (self.death_of(instance), self.silence_of(instance));
+        let death = death.or_else(|| {
+            let (since, message) = silence?;
+            let is_down = self.is_confirmed_down(id, since);
+            is_down.then_some((message, false))
+        });
+        let Some((message, gone)) = death else {
             return false;
         };
         self.fail_instance(id, message);
@@ -177,12 +185,21 @@ impl Core {
             let late = self.now >= self.join_deadline(instance) && !self.joins(&instance.id);
             return late.then(|| (format!("did not join within {} s", limit.as_secs()), false));
         }
+        None
+    }
+
+    /// Time since which the node of an instance does not answer, if that is too long, and the
+    /// reason for which it fails.
+    fn silence_of(&self, instance: &Instance) -> Option<(Timestamp, String)> {
+        if instance.is_arriving() {
+            return None;
+        }
         let since = *self.nodes.down_since.get(&instance.id)?;
         let believed = self.now >= self.down_deadline(since) && self.believes_down(instance, since);
         // The Swarm has waited for it before.
         let silent = self.now.since(since) + self.config.heartbeat * 2;
         let message = format!("its node has not answered for {} s", silent.as_secs());
-        believed.then_some((message, false))
+        believed.then_some((since, message))
     }
 
     /// Time at which a machine fails if its node has been down since then. Nodes also appear to be

@@ -34,6 +34,8 @@ pub(super) enum Kept {
     Needed,
     /// It has been rented in the place of this machine.
     Replaces { machine: String },
+    /// Another machine of its location is replaced first.
+    Replacing,
     /// Another one takes its place.
     Replaced { by: String },
     /// Nothing runs there; its room is headroom.
@@ -73,6 +75,7 @@ impl fmt::Display for Kept {
             }
             Self::Needed => write!(f, "the other machines have no room for its containers"),
             Self::Replaces { machine } => write!(f, "it takes the place of {machine}"),
+            Self::Replacing => write!(f, "another machine of its location is being replaced"),
             Self::Replaced { by } => write!(f, "{by} takes its place, and is not ready yet"),
             Self::Headroom { asked } => write!(f, "its room is headroom ({asked})"),
             Self::Held { since, until } => {

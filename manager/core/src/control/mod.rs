@@ -2,6 +2,7 @@
 //! randomness except the seed that it is made with.
 
 mod adopt;
+mod apart;
 mod calls;
 mod clouds;
 mod config;

@@ -111,7 +111,7 @@ impl Core {
     }
 
     /// Machines that no container moves to: those that are drained, or may be soon.
-    fn closed_to_moves(&self) -> Vec<InstanceId> {
+    pub(super) fn closed_to_moves(&self) -> Vec<InstanceId> {
         let draining = self.ledger.index.in_state(InstanceState::Draining);
         let spare = self.returns.spare();
         let closed: BTreeSet<&InstanceId> = draining.chain(spare).collect();
@@ -141,12 +141,19 @@ impl Core {
         });
     }
 
-    /// Returns true if a container's new copy has run long enough to take over from one on a machine
-    /// that the manager drains: there is no hurry.
+    /// Returns true if nothing hurries a copy away from this machine: it is in use, or the manager
+    /// drains it.
+    fn is_unhurried(&self, id: &InstanceId) -> bool {
+        let instance = self.ledger.instance(id);
+        instance.is_some_and(|it| it.state == InstanceState::Active) || self.can_stay(id)
+    }
+
+    /// Returns true if a container's new copy has run long enough to take over from one that nothing
+    /// hurries.
     fn is_warm(&mut self, name: &ContainerName) -> bool {
         let moving = self.ledger.container(name).filter(|container| {
             let mut replaced = container.replaced();
-            replaced.any(|copy| self.can_stay(&copy.instance)) && self.runs(container)
+            replaced.any(|copy| self.is_unhurried(&copy.instance)) && self.runs(container)
         });
         let copy = moving.and_then(Container::primary);
         let Some(generation) = copy.map(|copy| copy.generation) else {
@@ -178,7 +185,7 @@ impl Core {
         };
         let runs = self.runs(container);
         let successor_stays = container.primary().is_some_and(stays);
-        let hurries = |copy: &Copy| warm || !self.can_stay(&copy.instance);
+        let hurries = |copy: &Copy| warm || !self.is_unhurried(&copy.instance);
         let has_successor =
             |copy: &Copy| runs && (successor_stays || !stays(copy)) && hurries(copy);
         let replaced = container.replaced();

@@ -17,6 +17,11 @@ pub(super) struct Nodes {
     ready_order: BTreeSet<(Timestamp, InstanceId)>,
     /// Time since which the node of an instance in use does not answer.
     pub(super) down_since: BTreeMap<InstanceId, Timestamp>,
+    /// Instances that are to fail because their nodes do not answer: since when, and the whole
+    /// observation that must say so once more.
+    doubted: BTreeMap<InstanceId, (Timestamp, u64)>,
+    /// Number of the last whole observation.
+    looked: u64,
 }
 
 impl Owner for Nodes {
@@ -24,8 +29,9 @@ impl Owner for Nodes {
         *self = Self::default();
     }
     fn prune(&mut self, known: &Known<'_>) {
-        self.down_since
-            .retain(|id, _| known.ledger.instance(id).is_some());
+        let there = |id: &InstanceId| known.ledger.instance(id).is_some();
+        self.down_since.retain(|id, _| there(id));
+        self.doubted.retain(|id, _| there(id));
     }
 }
 
@@ -127,7 +133,7 @@ impl Core {
     fn node_of_changed(&mut self, id: &InstanceId) {
         let ready = self.joins(id);
         let now = self.now;
-        if self.nodes.answers(id, ready, now) && ready {
+        if self.nodes.answers(id, ready, now) {
             self.mark_down();
         }
         self.ledger.dirty.instances.insert(id.clone());
@@ -148,6 +154,27 @@ impl Core {
             containers.filter(|container| container.copies_on(id).any(|copy| !copy.is_live()));
         let names: Vec<_> = ending.map(|container| container.name.clone()).collect();
         self.ledger.dirty.containers.extend(names);
+    }
+
+    /// Takes note of a whole observation: machines that wait for one may fail now.
+    pub(super) fn looked(&mut self, as_of: u64) {
+        self.nodes.looked = as_of;
+        if !self.nodes.doubted.is_empty() {
+            self.mark_down();
+        }
+    }
+
+    /// Returns true if the engine has said once more that this node does not answer since then: the
+    /// event of its return may be lost. Asks for that otherwise.
+    pub(super) fn is_confirmed_down(&mut self, id: &InstanceId, since: Timestamp) -> bool {
+        match self.nodes.doubted.get(id) {
+            Some((of, number)) if *of == since => *number <= self.nodes.looked,
+            _ => {
+                let number = self.observe();
+                self.nodes.doubted.insert(id.clone(), (since, number));
+                false
+            }
+        }
     }
 
     /// Marks the instances with a silent node: the judgement about each depends on the others.

@@ -112,48 +112,36 @@ impl Core {
 
     pub(super) fn ask_planner(&mut self, waiting: &[Waiting]) -> Vec<Step> {
         let mut pool = std::mem::take(&mut self.placing.pool);
-        let plan = self.plan_on(&mut pool, waiting, &self.offers());
+        let plan = self.plan_on(&mut pool, waiting);
         self.placing.pool = pool;
         plan
     }
 
-    /// The plan for these containers on these machines and offers, within the limits.
-    pub(super) fn plan_on(
-        &self,
-        pool: &mut Pool,
-        waiting: &[Waiting],
-        offers: &[Offer],
-    ) -> Vec<Step> {
-        let limits = self.limits();
+    /// The plan for these containers on these machines, within the limits.
+    pub(super) fn plan_on(&self, pool: &mut Pool, waiting: &[Waiting]) -> Vec<Step> {
+        let (offers, limits) = (self.offers(), self.limits());
         let bounds = self.config.setup.locations.iter();
         let limits_at = bounds.map(|bounds| (bounds.location.clone(), self.limits_at(bounds)));
         let demand = Demand {
             waiting,
-            offers,
+            offers: &offers,
             limits: &limits,
             limits_at: &limits_at.collect(),
         };
         planner::plan(pool, &demand)
     }
 
-    /// The plan for these containers on the other machines and these offers if a machine were
-    /// drained.
-    pub(super) fn plan_without(
-        &mut self,
-        id: &InstanceId,
-        waiting: &[Waiting],
-        offers: &[Offer],
-    ) -> Vec<Step> {
-        let mut pool = std::mem::take(&mut self.placing.pool);
-        let node = pool.node(id).cloned();
-        let drained = node.clone().map(|node| Node {
+    /// The plan for these containers if a machine were drained.
+    pub(super) fn plan_without(&mut self, id: &InstanceId, waiting: &[Waiting]) -> Vec<Step> {
+        let Some(node) = self.placing.pool.node(id).cloned() else {
+            return self.ask_planner(waiting);
+        };
+        self.placing.pool.put(Node {
             readiness: Readiness::Draining,
-            ..node
+            ..node.clone()
         });
-        drained.into_iter().for_each(|node| pool.put(node));
-        let plan = self.plan_on(&mut pool, waiting, offers);
-        node.into_iter().for_each(|node| pool.put(node));
-        self.placing.pool = pool;
+        let plan = self.ask_planner(waiting);
+        self.placing.pool.put(node);
         plan
     }
 
@@ -207,6 +195,7 @@ impl Core {
             self.placing.leaving.remove(name);
         }
         if waits.as_ref() != self.placing.since.get(name) {
+            self.ledger.dirty.plan |= self.keeps_room();
             self.placing.waits(name, waits);
         }
     }

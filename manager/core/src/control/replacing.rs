@@ -1,15 +1,25 @@
 //! A machine in the place of a dearer one: it is rented first, and the old one is drained once the
 //! new one has joined.
 
-use super::{Core, kept::Kept, spare::Shares};
+use super::{
+    Core,
+    kept::Kept,
+    owner::{Known, Owner},
+    spare::{Question, Shares},
+};
 use crate::{
-    model::{Container, Instance},
-    planner::{Offer, Step, Waiting},
+    model::Instance,
+    planner::{Limits, Node, Offer, Readiness},
 };
 use micado_api::{
-    CloudName, FlavourName, InstanceId, InstanceState, Location, PricePerHour, Timestamp,
+    CloudName, FlavourName, InstanceId, InstanceState, Location, PricePerHour, Resources, Tag,
+    Timestamp,
 };
-use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Upper bound for the price of the new machine, in hundredths of the old one's.
 const MOST_OF_PRICE: u64 = 95;
@@ -30,9 +40,13 @@ const APART: Duration = Duration::from_secs(15);
 /// Time from its join after which a machine has missed its purpose, and is one like others.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
+/// Time for which a machine is not replaced again after it was; doubles with each time.
+const REST: Duration = Duration::from_secs(3600);
+const LONGEST_REST: Duration = Duration::from_secs(24 * 3600);
+
 /// A replacement that was found, and when for the first time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
+struct Found {
     old: InstanceId,
     cloud: CloudName,
     flavour: FlavourName,
@@ -45,8 +59,37 @@ impl Found {
     }
 }
 
-/// The last replacement that was found at each location.
-pub(super) type Candidates = BTreeMap<Location, Found>;
+/// Notes about replacements.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Replacing {
+    /// The last that was found at each location.
+    found: BTreeMap<Location, Found>,
+    /// Machines in whose place others were rented: how often, and until when they are left alone.
+    tried: BTreeMap<InstanceId, (u32, Timestamp)>,
+}
+
+impl Owner for Replacing {
+    fn lost_sight(&mut self) {
+        self.found.clear();
+    }
+    fn prune(&mut self, known: &Known<'_>) {
+        let live = |id: &InstanceId| known.ledger.instance(id).is_some_and(Instance::is_live);
+        self.tried.retain(|id, _| live(id));
+    }
+}
+
+impl Replacing {
+    /// Notes that another machine is rented in the place of this one, which may fail.
+    fn tries(&mut self, id: &InstanceId, now: Timestamp) {
+        let (times, until) = self.tried.entry(id.clone()).or_default();
+        let rest = REST.saturating_mul(1 << (*times).min(8)).min(LONGEST_REST);
+        (*times, *until) = (*times + 1, now.plus(rest));
+    }
+
+    fn rests(&self, id: &InstanceId, now: Timestamp) -> bool {
+        self.tried.get(id).is_some_and(|(_, until)| *until > now)
+    }
+}
 
 /// A machine to rent in the place of another.
 struct Replacement {
@@ -60,7 +103,7 @@ impl Core {
     /// Rents a machine in the place of a dearer one of a location, once the same has been found
     /// twice.
     pub(super) fn replace_dear(&mut self, location: &Location) {
-        let before = self.returns.replacements.remove(location);
+        let before = self.replacing.found.remove(location);
         let Some(Replacement { old, offer, saved }) = self.replacement(location) else {
             return;
         };
@@ -74,7 +117,7 @@ impl Core {
         found.since = same.map_or(self.now, |before| before.since);
         let due = found.since.plus(APART);
         if self.now < due {
-            self.returns.replacements.insert(location.clone(), found);
+            self.replacing.found.insert(location.clone(), found);
             return self.wake(due);
         }
         let tag = self.tag_of(&old);
@@ -87,6 +130,7 @@ impl Core {
                 by: self.tag_of(&id),
             };
             self.returns.kept.insert(old.clone(), kept);
+            self.replacing.tries(&old, self.now);
             self.ledger
                 .edit_instance(&id, |instance| instance.replaces = Some(old));
         }
@@ -108,7 +152,8 @@ impl Core {
         let mut looks = 0;
         for id in ids {
             let cheaper = self.cheaper_for(&id, &offers);
-            if cheaper.is_empty() || self.stays(&id).is_some() {
+            let rests = self.replacing.rests(&id, self.now);
+            if cheaper.is_empty() || rests || self.stays(&id).is_some() {
                 continue;
             }
             looks += 1;
@@ -132,7 +177,7 @@ impl Core {
             && self.sick(location).is_none()
     }
 
-    /// Offers that cost less than a machine with containers, and hold all of them.
+    /// Offers that cost less than a machine with containers, and hold all of them: the cheapest first.
     fn cheaper_for(&self, id: &InstanceId, offers: &[Offer]) -> Vec<Offer> {
         let instance = self.ledger.instance(id);
         let Some((instance, node)) = instance.zip(self.placing.pool.node(id)) else {
@@ -143,7 +188,9 @@ impl Core {
                 && node.reserved.fits_in(&offer.capacity())
         });
         let offers = offers.filter(|_| node.containers > 0 && instance.price.0 > 0);
-        offers.cloned().collect()
+        let mut cheaper: Vec<Offer> = offers.cloned().collect();
+        cheaper.sort_by_key(|offer| offer.price);
+        cheaper
     }
 
     /// One of these offers in the place of a machine, if all that it holds fits there and on the
@@ -154,43 +201,62 @@ impl Core {
         cheaper: &[Offer],
         shares: &Shares,
     ) -> Option<Replacement> {
-        let here = self.ledger.containers_on(id);
-        let here: Vec<&Container> = here.collect();
-        let mut waiting: Vec<Waiting> = here.iter().map(|it| self.as_waiting(it)).collect();
         let instance = self.ledger.instance(id)?;
-        let price = instance.price;
-        if let Some(bounds) = self.config.setup.bounds(&instance.location)
-            && let Ok((placeholder, count)) = self.placeholder(bounds)
-        {
-            waiting.extend(vec![placeholder; count as usize]);
-        }
-        let (containers, paid_until) = (here.len(), self.paid_until(id, here.len()));
-        let mut offer = None;
-        for step in self.plan_without(id, &waiting, cheaper) {
-            match step {
-                Step::Place { .. } => {}
-                Step::Rent { cloud, flavour, .. } if offer.is_none() => {
-                    let mut same = cheaper.iter();
-                    offer = same
-                        .find(|it| it.cloud == cloud && it.flavour == flavour)
-                        .cloned();
-                }
-                Step::Rent { .. } | Step::Wait { .. } | Step::Refuse { .. } => return None,
+        let (location, price) = (instance.location.clone(), instance.price);
+        let containers = self.containers_at(id);
+        let paid_until = self.paid_until(id, containers);
+        let cost = |price: PricePerHour, time: Duration| price.0 as f64 * time.as_secs_f64();
+        for offer in cheaper {
+            let saved = PricePerHour(price.0 - offer.price.0);
+            let boot = self.boot_of(&offer.cloud, &offer.flavour);
+            let costs = 2.0 * (cost(offer.price, boot) + cost(price, OVERLAP));
+            // What is paid already is not saved.
+            let is_free = paid_until.is_none_or(|until| until <= self.now.plus(boot + OVERLAP));
+            let pays = cost(saved, HORIZON) >= costs && is_free;
+            if pays
+                && shares.are_worth(saved, containers)
+                && self.affords(offer, &location)
+                && self.is_spare_with(id, offer, &location)
+            {
+                return Some(Replacement {
+                    old: id.clone(),
+                    offer: offer.clone(),
+                    saved,
+                });
             }
         }
-        let offer = offer?;
-        let saved = PricePerHour(price.0 - offer.price.0);
-        let boot = self.boot_of(&offer.cloud, &offer.flavour);
-        let cost = |price: PricePerHour, time: Duration| price.0 as f64 * time.as_secs_f64();
-        let pays = cost(saved, HORIZON) >= 2.0 * (cost(offer.price, boot) + cost(price, OVERLAP));
-        // What is paid already is not saved.
-        let is_free = paid_until.is_none_or(|until| until <= self.now.plus(boot + OVERLAP));
-        let worth = pays && is_free && shares.are_worth(saved, containers);
-        worth.then(|| Replacement {
-            old: id.clone(),
-            offer,
-            saved,
-        })
+        None
+    }
+
+    fn affords(&self, offer: &Offer, location: &Location) -> bool {
+        let bounds = self.config.setup.bounds(location);
+        let here = bounds.map(|bounds| self.limits_at(bounds));
+        let allows = |limits: &Limits| limits.allow(1, offer.price.0);
+        allows(&self.limits()) && here.is_none_or(|here| allows(&here))
+    }
+
+    /// Returns true if nothing would need a machine beside a new one of this offer.
+    fn is_spare_with(&mut self, id: &InstanceId, offer: &Offer, location: &Location) -> bool {
+        let new = InstanceId::trusted("new");
+        self.placing.pool.put(Node {
+            instance: new.clone(),
+            tag: Tag::trusted("new"),
+            location: location.clone(),
+            readiness: Readiness::Ready,
+            platform: offer.platform.clone(),
+            size: offer.size,
+            reserve: offer.reserve,
+            reserved: Resources::default(),
+            containers: 0,
+            ports: BTreeSet::new(),
+            volumes: BTreeSet::new(),
+            services: BTreeMap::new(),
+        });
+        let mut question = Question::default();
+        self.ask_about(&mut question, id.clone());
+        let spare = !self.spare_of(&mut question, location).is_empty();
+        self.placing.pool.remove(&new);
+        spare
     }
 
     /// Machines of a location whose place another takes, which is there or on its way.

@@ -8,7 +8,6 @@ use super::{
     moves::PER_MACHINE,
     owner::{Known, Owner},
     pace::Failures,
-    replacing::Candidates,
 };
 use crate::{
     model::{BegunBy, Container, Desired, Instance, Phase},
@@ -54,8 +53,6 @@ pub(super) struct Returns {
     /// Machines with failed drains: their number, and until when each is left alone.
     rests: BTreeMap<InstanceId, (u32, Timestamp)>,
     pub(super) failures: BTreeMap<Location, Failures>,
-    /// Dear machines, and what could take their place.
-    pub(super) replacements: Candidates,
     checked_at: Timestamp,
 }
 
@@ -65,7 +62,6 @@ impl Owner for Returns {
         self.spare_since.clear();
         self.shed.clear();
         self.kept.clear();
-        self.replacements.clear();
     }
     fn prune(&mut self, known: &Known<'_>) {
         let live = |id: &InstanceId| known.ledger.instance(id).is_some_and(Instance::is_live);
@@ -121,6 +117,7 @@ impl Core {
                 self.replace_dear(&location);
             }
             self.return_held(&location, spare);
+            self.move_apart(&location);
         }
         self.wake(self.now.plus(CHECK_EVERY));
     }
@@ -269,7 +266,7 @@ impl Core {
     }
 
     /// Returns true if a container runs as its only copy.
-    fn is_steady(&self, container: &Container) -> bool {
+    pub(super) fn is_steady(&self, container: &Container) -> bool {
         let copies = container.copies.iter().filter(|copy| copy.takes_room());
         container.wants_room()
             && copies.count() == 1

@@ -13,7 +13,7 @@ const LOOKED_AT: usize = 300;
 
 /// Machines of one location that may be returned, and the containers that would move.
 #[derive(Default)]
-struct Question {
+pub(super) struct Question {
     asks: Vec<Waiting>,
     of_service: BTreeMap<ServiceName, usize>,
     machines: Vec<Spare>,
@@ -49,7 +49,7 @@ impl Core {
     }
 
     /// Number of containers that a machine holds for the planner.
-    fn containers_at(&self, id: &InstanceId) -> usize {
+    pub(super) fn containers_at(&self, id: &InstanceId) -> usize {
         let node = self.placing.pool.node(id);
         node.map_or(0, |node| node.containers as usize)
     }
@@ -79,7 +79,12 @@ impl Core {
                 (None, Some((old, _))) => Some(Kept::Replaces {
                     machine: self.tag_of(old),
                 }),
-                (None, None) if !worth && !replaced.contains_key(&id) => Some(Kept::Needed),
+                (None, None) if replaced.contains_key(&id) => None,
+                // Nothing else takes the new machine's room.
+                (None, None) if !replaced.is_empty() && self.containers_at(&id) > 0 => {
+                    Some(Kept::Replacing)
+                }
+                (None, None) if !worth => Some(Kept::Needed),
                 (None, None) => None,
             };
             match kept {
@@ -87,27 +92,7 @@ impl Core {
                 None => self.ask_about(&mut question, id),
             }
         }
-        let mut spread: Vec<u32> = question
-            .asks
-            .iter()
-            .map(|ask| self.machines_of(&ask.service))
-            .collect();
-        let bounds = self.config.setup.bounds(location);
-        let placeholder = bounds.and_then(|bounds| self.placeholder(bounds).ok());
-        let kept_free = placeholder.map(|(sample, count)| {
-            question.asks.push(sample);
-            spread.push(0);
-            (question.asks.len() - 1, count as usize)
-        });
-        let consolidation = Consolidation {
-            offers: &self.offers(),
-            asks: &question.asks,
-            spread: &spread,
-            machines: &question.machines,
-            kept_free,
-        };
-        let chosen = planner::spare(&mut self.placing.pool, &consolidation);
-        let chosen: BTreeSet<usize> = chosen.into_iter().collect();
+        let chosen = self.spare_of(&mut question, location);
         let bounds = self.config.setup.bounds(location);
         let asked = bounds.and_then(|bounds| bounds.headroom.as_ref());
         let asked = asked.map(ToString::to_string);
@@ -130,6 +115,32 @@ impl Core {
         spare
     }
 
+    /// Positions of the machines of a question that could be returned together.
+    pub(super) fn spare_of(
+        &mut self,
+        question: &mut Question,
+        location: &Location,
+    ) -> BTreeSet<usize> {
+        let asks = question.asks.iter();
+        let mut spread: Vec<u32> = asks.map(|ask| self.machines_of(&ask.service)).collect();
+        let bounds = self.config.setup.bounds(location);
+        let placeholder = bounds.and_then(|bounds| self.placeholder(bounds).ok());
+        let kept_free = placeholder.map(|(sample, count)| {
+            question.asks.push(sample);
+            spread.push(0);
+            (question.asks.len() - 1, count as usize)
+        });
+        let consolidation = Consolidation {
+            offers: &self.offers(),
+            asks: &question.asks,
+            spread: &spread,
+            machines: &question.machines,
+            kept_free,
+        };
+        let chosen = planner::spare(&mut self.placing.pool, &consolidation);
+        chosen.into_iter().collect()
+    }
+
     /// Machines of a location that the manager drains: their containers need room on the others.
     fn leaving_machines(&self, location: &Location) -> Question {
         let mut question = Question::default();
@@ -144,7 +155,7 @@ impl Core {
     }
 
     /// Adds a machine and the containers on it that have not begun to move.
-    fn ask_about(&self, question: &mut Question, id: InstanceId) {
+    pub(super) fn ask_about(&self, question: &mut Question, id: InstanceId) {
         let mut holds: BTreeMap<usize, usize> = BTreeMap::new();
         let here = self.ledger.containers_on(&id);
         for container in here.filter(|it| it.replaced().next().is_none()) {

@@ -170,13 +170,13 @@ impl<'s> Problem<'s> {
 
     /// True if the limits in all allow to rent this much.
     pub fn allows(&self, cost: Cost) -> bool {
-        allow(self.limits, cost)
+        self.limits.allow(cost.machines, cost.price)
     }
 
     /// True if the limits of this location alone allow to rent this much there.
     pub fn allows_at(&self, location: usize, cost: Cost) -> bool {
         let limits = self.limits_at(location);
-        limits.is_none_or(|limits| allow(limits, cost))
+        limits.is_none_or(|limits| limits.allow(cost.machines, cost.price))
     }
 
     /// Rents and places on the pool, until it is rolled back.
@@ -189,19 +189,6 @@ impl<'s> Problem<'s> {
             pool.place(kind, placed.machine, placed.count);
         }
     }
-}
-
-fn allow(limits: &Limits, cost: Cost) -> bool {
-    let Limits {
-        max_instances,
-        instances,
-        max_price,
-        price,
-    } = limits;
-    max_instances
-        .is_none_or(|max| cost.machines == 0 || instances.saturating_add(cost.machines) <= max)
-        && max_price
-            .is_none_or(|max| cost.price == 0 || price.0.saturating_add(cost.price) <= max.0)
 }
 
 /// True if the rules allow a machine of this offer for one of this kind.

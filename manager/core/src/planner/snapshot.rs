@@ -125,6 +125,16 @@ pub struct Limits {
     pub price: PricePerHour,
 }
 
+impl Limits {
+    /// True if so many machines more may be rented for this price per hour, in millionths.
+    #[must_use]
+    pub fn allow(&self, machines: u32, price: u64) -> bool {
+        let room = |max: u32| machines == 0 || self.instances.saturating_add(machines) <= max;
+        let money = |max: PricePerHour| price == 0 || self.price.0.saturating_add(price) <= max.0;
+        self.max_instances.is_none_or(room) && self.max_price.is_none_or(money)
+    }
+}
+
 impl Node {
     /// What it has for containers: its size less the reserve.
     #[must_use]

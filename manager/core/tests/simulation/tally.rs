@@ -1,7 +1,7 @@
 //! Counts over all worlds: proof that the simulation reaches all cases that it is meant for.
 
 use crate::{store::Written, weather::Trouble, world::World};
-use micado_api::InstanceState;
+use micado_api::{InstanceState, Origin};
 use micado_core::store::{Key, Record};
 use std::collections::BTreeMap;
 
@@ -39,6 +39,9 @@ pub struct Tally {
     pub returned: u64,
     pub consolidated: u64,
     pub drains_cancelled: u64,
+    pub replaced: u64,
+    pub reopened: u64,
+    pub rented_for_room: u64,
     pub troubles: BTreeMap<Trouble, u64>,
 }
 
@@ -83,6 +86,9 @@ impl Tally {
             returned,
             consolidated,
             drains_cancelled,
+            replaced,
+            reopened,
+            rented_for_room,
             ..
         } = other;
         self.steps += steps;
@@ -116,6 +122,9 @@ impl Tally {
         self.returned += returned;
         self.consolidated += consolidated;
         self.drains_cancelled += drains_cancelled;
+        self.replaced += replaced;
+        self.reopened += reopened;
+        self.rented_for_room += rented_for_room;
         for (trouble, times) in troubles {
             *self.troubles.entry(*trouble).or_default() += times;
         }
@@ -151,6 +160,9 @@ impl Tally {
             ("a shrink by a policy", self.shrunk),
             ("a machine that the manager returned", self.returned),
             ("a machine that it emptied first", self.consolidated),
+            ("a machine rented in the place of another", self.replaced),
+            ("a machine used again after a refused return", self.reopened),
+            ("a machine rented for room alone", self.rented_for_room),
         ];
         let never = counts
             .into_iter()
@@ -168,9 +180,17 @@ impl Tally {
 }
 
 impl World {
-    /// Counts drains that the manager began or cancelled by itself.
+    /// Counts drains that the manager began or cancelled by itself, and machines that it rented for
+    /// no container.
     pub fn note_returns(&mut self, written: &[Written]) {
         for one in written {
+            if let (Key::Instance(id), None) = (&one.key, &one.before)
+                && let Some(new) = self.store.instance(id)
+            {
+                let for_room = new.origin == Origin::Planner && self.placed_on(id).next().is_none();
+                self.tally.replaced += u64::from(new.replaces.is_some());
+                self.tally.rented_for_room += u64::from(for_room && new.replaces.is_none());
+            }
             let (Key::Instance(id), Some(Record::Instance(before))) = (&one.key, &one.before)
             else {
                 continue;
@@ -181,6 +201,8 @@ impl World {
             let active = InstanceState::Active;
             let begins = before.state == active && after.goes_by_itself();
             let cancels = before.can_stay() && after.state == active;
+            let stopping = before.state == InstanceState::Stopping;
+            self.tally.reopened += u64::from(stopping && after.state == active);
             self.tally.returned += u64::from(begins);
             self.tally.consolidated += u64::from(begins && after.can_stay());
             self.tally.drains_cancelled += u64::from(cancels);

@@ -3,8 +3,8 @@
 use super::{super::events::Happening, *};
 use micado_api::{
     CloudName, ClusterId, ContainerName, ContainerUsage, Critical, DecisionView, EventView,
-    FlavourName, ForeignNodeView, History, HistoryPoint, Hundredths, ImageView, InstanceId,
-    InstanceState, Location, MachineUsage, MemoryBytes, NanoCpus, Origin, PortMapping,
+    FlavourName, ForeignNodeView, HeadroomView, History, HistoryPoint, Hundredths, ImageView,
+    InstanceId, InstanceState, Location, MachineUsage, MemoryBytes, NanoCpus, Origin, PortMapping,
     PricePerHour, Protocol, ServiceName, ServiceSpec, Tag, VerdictView, VolumeMount,
     agent::ContainerHappening,
 };
@@ -260,6 +260,38 @@ pub(in crate::cli) fn status_view() -> StatusView {
         price: PricePerHour(150_000),
         max_instances: Some(10),
         max_price: Some(PricePerHour(1_000_000)),
+        locations: vec![
+            LocationView {
+                location: Location::default(),
+                machines: 3,
+                min_machines: 2,
+                max_machines: Some(8),
+                price: PricePerHour(150_000),
+                max_price: Some(PricePerHour(500_000)),
+                headroom: Some(HeadroomView {
+                    asked: "2 copies of acme_web".to_owned(),
+                    ready: 1,
+                    coming: 1,
+                    missing: 0,
+                    reason: None,
+                }),
+            },
+            LocationView {
+                location: Location::trusted("database"),
+                machines: 1,
+                min_machines: 0,
+                max_machines: Some(1),
+                price: PricePerHour(0),
+                max_price: None,
+                headroom: Some(HeadroomView {
+                    asked: "1 machine".to_owned(),
+                    ready: 0,
+                    coming: 0,
+                    missing: 1,
+                    reason: Some("1 of 1 instances for location database are in use".to_owned()),
+                }),
+            },
+        ],
         foreign_nodes: vec![ForeignNodeView {
             node: "n1".to_owned(),
             hostname: "head".to_owned(),
@@ -280,6 +312,7 @@ fn the_cluster_on_one_screen() {
         cloud_errors: BTreeMap::new(),
         instances: BTreeMap::new(),
         containers: BTreeMap::new(),
+        locations: vec![],
         foreign_nodes: vec![],
         blind_instances: vec![],
         ..view

@@ -258,15 +258,16 @@ impl Core {
         all_instances.extend(instances);
         let containers = std::mem::take(&mut self.ledger.dirty.containers);
         self.tally(&containers);
+        // Before any visit: nothing is created that a shrink ends in the same pass.
+        for name in std::mem::take(&mut self.ledger.dirty.scaled) {
+            self.visit(Subject::Scaled(name.clone()));
+            self.check_unseen(&name);
+        }
         for name in &containers {
             self.visit(Subject::Container(name.clone()));
             self.visit_container(name);
         }
         all_containers.extend(containers);
-        for name in std::mem::take(&mut self.ledger.dirty.scaled) {
-            self.visit(Subject::Scaled(name.clone()));
-            self.check_unseen(&name);
-        }
         if std::mem::take(&mut self.ledger.dirty.plan) {
             self.visit(Subject::Plan);
             self.plan();

@@ -5,7 +5,7 @@ use super::{
     calls::Calls,
     clouds::CloudRecord,
     copies::Copies,
-    dirty::Subject,
+    dirty::{Subject, unite},
     foreign::Foreign,
     happened::Reports,
     images::Learning,
@@ -245,14 +245,14 @@ impl Core {
             self.visit(Subject::Instance(id.clone()));
             self.visit_instance(id);
         }
-        all_instances.extend(instances);
+        unite(all_instances, instances);
         let containers = std::mem::take(&mut self.ledger.dirty.containers);
         self.tally(&containers);
         for name in &containers {
             self.visit(Subject::Container(name.clone()));
             self.visit_container(name);
         }
-        all_containers.extend(containers);
+        unite(all_containers, containers);
         for name in std::mem::take(&mut self.ledger.dirty.scaled) {
             self.visit(Subject::Scaled(name.clone()));
             self.check_unseen(&name);

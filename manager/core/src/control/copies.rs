@@ -3,11 +3,12 @@
 use super::{CallKey, Core, ledger::Ledger, observed::Touched, owner::Known, owner::Owner};
 use crate::{
     engine::TaskState,
-    model::{Container, Copy, Desired, Outcome, Phase},
+    model::{Container, Copy, Desired, Outcome, Phase, Service},
 };
 use micado_api::{ContainerName, InstanceId, InstanceState, Progress, ServiceName, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -53,6 +54,8 @@ pub(super) struct Copies {
     pub(super) warming: BTreeMap<ContainerName, (u32, Timestamp)>,
     /// Containers that wait until gossip has dropped a lost machine.
     pub(super) gossiping: BTreeSet<ContainerName>,
+    /// The service of the last call that creates one.
+    created: Option<Arc<Service>>,
 }
 
 impl Owner for Copies {
@@ -95,6 +98,16 @@ impl Copies {
             let container = ledger.index.by_swarm_name(&name).cloned();
             ledger.dirty.containers.extend(container);
         }
+    }
+
+    /// Returns the service for a call that creates a copy. The calls for its copies share it.
+    pub(super) fn shared(&mut self, service: &Service) -> Arc<Service> {
+        if let Some(created) = self.created.as_ref().filter(|it| ***it == *service) {
+            return created.clone();
+        }
+        let created = Arc::new(service.clone());
+        self.created = Some(created.clone());
+        created
     }
 
     /// Swarm services whose tasks have not come to rest.
@@ -158,17 +171,17 @@ impl Core {
         let Some((container, copy)) = self.live_copy(name, generation) else {
             return;
         };
+        let Some(observed) = &self.observed else {
+            return;
+        };
+        let Some(task) = observed.task(&copy.swarm_name) else {
+            return;
+        };
         let (instance, swarm_name, phase) =
             (copy.instance.clone(), copy.swarm_name.clone(), copy.phase);
         let spec = self.ledger.service_of(container).spec_at(copy.spec);
         let (has_volumes, restart) = (!spec.volumes.is_empty(), spec.restart);
         let service = container.service.clone();
-        let Some(observed) = &self.observed else {
-            return;
-        };
-        let Some(task) = observed.task(&swarm_name) else {
-            return;
-        };
         let state = task.state;
         // A task that failed without an exit code never ran.
         let code = match state {

@@ -52,7 +52,7 @@ pub(super) struct Watched {
     interval: Duration,
     /// Time at which the first batch of this run was measured.
     first_at: Timestamp,
-    /// Running containers by the engine's id.
+    /// Running containers by the engine's id, which their samples do not repeat.
     pub(super) containers: HashMap<String, Known>,
     /// Their use, by Swarm service.
     now: HashMap<String, ContainerUsage>,
@@ -201,6 +201,7 @@ impl Watched {
         let (at, cores) = (batch.at, batch.machine.cores);
         let mut others = std::mem::take(&mut self.containers);
         self.now.clear();
+        self.containers.reserve(batch.containers.len());
         let mut points = Vec::with_capacity(batch.containers.len());
         for sample in batch.containers {
             let Some(service) = sample.service.clone() else {
@@ -235,7 +236,8 @@ impl Watched {
                     .entry(service.clone())
                     .and_modify(|other| add(other, &usage))
                     .or_insert(usage);
-                self.containers.insert(known.sample.id.clone(), known);
+                let id = std::mem::take(&mut known.sample.id);
+                self.containers.insert(id, known);
             }
             points.push((service, point));
         }

@@ -216,7 +216,8 @@ impl Runtime {
     }
 
     /// Executes actions of the core. A commit is published before anything that follows it, so
-    /// that no Swarm service exists before its placement is known.
+    /// that no Swarm service exists before its placement is known. Callers are answered next:
+    /// there may be thousands of calls.
     async fn carry_out(
         &mut self,
         core: &Core,
@@ -224,7 +225,9 @@ impl Runtime {
         sender: &mpsc::UnboundedSender<Incoming>,
         watcher: &Watcher,
     ) -> Result<(), StoreError> {
-        for action in actions {
+        let is_awaited = |action: &Action| matches!(action, Action::Commit(_) | Action::Reply(..));
+        let (awaited, others): (Vec<_>, Vec<_>) = actions.into_iter().partition(is_awaited);
+        for action in awaited.into_iter().chain(others) {
             match action {
                 Action::Commit(changes) => {
                     self.commit(&changes).await?;

@@ -263,14 +263,15 @@ impl Core {
             .as_ref()
             .is_some_and(|observed| observed.is_held(&copy.swarm_name))
             && self.joins(&instance);
-        let replaced = self
+        let service = self
             .observed
             .as_ref()
-            .and_then(|observed| observed.service(&copy.swarm_name))
-            .zip(self.node(&instance))
-            .is_some_and(|(service, node)| {
-                node.ready && service.node.as_ref().is_some_and(|pin| *pin != node.id)
-            });
+            .and_then(|observed| observed.service(&copy.swarm_name));
+        let pin = service.and_then(|service| service.node.as_ref());
+        let replaced = pin.is_some_and(|pin| {
+            let node = self.node(&instance);
+            node.is_some_and(|node| node.ready && *pin != node.id)
+        });
         let stays = |copy: &Copy| {
             let instance = self.ledger.instance(&copy.instance);
             instance.is_some_and(|instance| !instance.force)
@@ -501,8 +502,8 @@ impl Core {
             return copy.takes_room() && !observed.has_service(name);
         }
         let rests = |task: &crate::engine::SwarmTask| task.state >= TaskState::Running;
-        self.joins(&copy.instance)
-            && observed.has_service(name)
+        observed.has_service(name)
+            && self.joins(&copy.instance)
             && observed.failure(name).is_none()
             && !observed.task(name).is_some_and(rests)
     }

@@ -66,10 +66,10 @@ impl<R: Kind> Table<R> {
     pub(super) fn remove(&mut self, id: &R::Id) -> Option<R> {
         let old = self.rows.remove(id)?;
         self.order.remove(id);
-        let record = old.0.clone();
-        let before = self.before.entry(id.clone());
-        before.or_insert_with(|| Some(Box::new(old)));
-        Some(record)
+        if !self.before.contains_key(id) {
+            self.before.insert(id.clone(), Some(Box::new(old.clone())));
+        }
+        Some(old.0)
     }
     fn load(&mut self, record: R, version: Version) {
         self.order.insert(record.id());

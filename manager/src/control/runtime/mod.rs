@@ -221,17 +221,22 @@ impl Runtime {
     async fn carry_out(
         &mut self,
         core: &Core,
-        actions: Vec<Action>,
+        mut actions: Vec<Action>,
         sender: &mpsc::UnboundedSender<Incoming>,
         watcher: &Watcher,
     ) -> Result<(), StoreError> {
-        let is_awaited = |action: &Action| matches!(action, Action::Commit(_) | Action::Reply(..));
-        let (awaited, others): (Vec<_>, Vec<_>) = actions.into_iter().partition(is_awaited);
-        for action in awaited.into_iter().chain(others) {
+        let is_reply = |action: &mut Action| matches!(action, Action::Reply(..));
+        let replies: Vec<Action> = actions.extract_if(.., is_reply).collect();
+        let mut actions = actions.into_iter().peekable();
+        let commit = actions.next_if(|action| matches!(action, Action::Commit(_)));
+        // Freed last: callers wait for the rest.
+        let mut committed = Vec::new();
+        for action in commit.into_iter().chain(replies).chain(actions) {
             match action {
                 Action::Commit(changes) => {
                     self.commit(&changes).await?;
                     self.facts.publish(clock::now(), core, &changes);
+                    committed.push(changes);
                 }
                 Action::Call(_, Call::Observe { number, services }) => {
                     watcher.look(number, services);

@@ -53,9 +53,9 @@ pub(super) struct Watched {
     /// Time at which the first batch of this run was measured.
     first_at: Timestamp,
     /// Running containers by the engine's id, which their samples do not repeat.
-    pub(super) containers: HashMap<String, Known>,
+    pub(super) containers: BTreeMap<String, Known>,
     /// Their use, by Swarm service.
-    now: HashMap<String, ContainerUsage>,
+    now: BTreeMap<String, ContainerUsage>,
 }
 
 /// A running container.
@@ -201,7 +201,6 @@ impl Watched {
         let (at, cores) = (batch.at, batch.machine.cores);
         let mut others = std::mem::take(&mut self.containers);
         self.now.clear();
-        self.containers.reserve(batch.containers.len());
         let mut points = Vec::with_capacity(batch.containers.len());
         for sample in batch.containers {
             let Some(service) = sample.service.clone() else {

@@ -56,7 +56,8 @@ pub(super) struct Agents(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    connected: HashMap<InstanceId, (Connection, mpsc::Sender<ToAgent>)>,
+    /// Boxed, because a channel allocates places for 32 messages at once.
+    connected: HashMap<InstanceId, (Connection, mpsc::Sender<Box<ToAgent>>)>,
     connections: u64,
     /// Of agents that connected lately.
     budgets: HashMap<InstanceId, Budget>,
@@ -100,7 +101,7 @@ impl Agents {
 
     /// An agent is there. What is to be said to it comes out of the channel, which ends when a
     /// newer connection of the same instance takes its place.
-    fn connect(&self, instance: &InstanceId) -> (Connection, mpsc::Receiver<ToAgent>) {
+    fn connect(&self, instance: &InstanceId) -> (Connection, mpsc::Receiver<Box<ToAgent>>) {
         let (to, from) = mpsc::channel(WAITING);
         let mut inner = self.inner();
         inner.connections += 1;
@@ -137,10 +138,10 @@ impl Agents {
             .connected
             .get(instance)?
             .1
-            .try_send(ToAgent::Session {
+            .try_send(Box::new(ToAgent::Session {
                 id: id.clone(),
                 work,
-            })
+            }))
             .ok()?;
         inner.sessions.insert(id.clone(), (instance.clone(), open));
         drop(inner);

@@ -4,10 +4,11 @@
 
 use super::Core;
 use crate::store::{Change, Key};
+use ahash::{HashMap, HashSet};
 use micado_api::{ContainerName, InstanceId, Timestamp};
 use micado_core::metrics::Placed;
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::VecDeque,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
@@ -69,7 +70,7 @@ impl Facts {
             for instance in before.collect::<HashSet<_>>() {
                 known.set_live(&instance, live.contains(&instance));
             }
-            let mut placed: HashMap<ContainerName, Vec<Placed>> = HashMap::new();
+            let mut placed: HashMap<ContainerName, Vec<Placed>> = HashMap::default();
             for container in known.of.keys() {
                 placed.insert(container.clone(), Vec::new());
             }
@@ -86,7 +87,7 @@ impl Facts {
     /// Publishes these changes of the core's records, which are durable.
     pub fn publish(&self, now: Timestamp, core: &Core, changes: &[Change]) {
         self.change(|known| {
-            let mut containers = HashSet::new();
+            let mut containers = HashSet::default();
             for change in changes {
                 match &change.key {
                     Key::Instance(id) => {
@@ -168,7 +169,9 @@ impl Known {
                 ended: None,
             };
             if self.placements.insert(service.clone(), placement).is_none() {
-                self.of.entry(container.clone()).or_default().push(service);
+                let services = self.of.entry(container.clone()).or_default();
+                services.reserve_exact(1);
+                services.push(service);
             }
         }
     }

@@ -19,6 +19,7 @@ use std::{
     os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 use tokio::sync::Mutex;
 
@@ -26,12 +27,17 @@ use tokio::sync::Mutex;
 /// view in memory.
 const CACHE_BYTES: usize = 4 << 20;
 
+/// Number of changes from which on a commit is sealed on two threads.
+const LARGE: usize = 1000;
+
 /// A record's version and sealed JSON, by id.
 type Table = TableDefinition<'static, &'static str, (Version, &'static [u8])>;
 
 /// A change with its record already sealed, so that a blocking thread can own it.
 struct Write {
     key: Key,
+    /// Text of the key's id.
+    id: String,
     expected: Version,
     sealed: Option<Vec<u8>>,
 }
@@ -146,10 +152,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let writes = changes
-            .iter()
-            .map(|change| seal(&self.keys, change))
-            .collect::<Result<Vec<_>, _>>()?;
+        let writes = seal_all(&self.keys, changes)?;
         self.write(move |store| store.write_all(&writes)).await
     }
 
@@ -220,8 +223,25 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Seals the records of a commit: those of a large one on two threads, because callers wait for it.
+fn seal_all(keys: &KeyFile, changes: &[Change]) -> Result<Vec<Write>, StoreError> {
+    let sealed = |changes: &[Change]| -> Result<Vec<Write>, StoreError> {
+        changes.iter().map(|change| seal(keys, change)).collect()
+    };
+    if changes.len() < LARGE {
+        return sealed(changes);
+    }
+    let (head, tail) = changes.split_at(changes.len() / 2);
+    thread::scope(|scope| {
+        let tail = scope.spawn(|| sealed(tail));
+        let mut writes = sealed(head)?;
+        writes.extend(tail.join().expect("sealing does not panic")?);
+        Ok(writes)
+    })
+}
+
 fn seal(keys: &KeyFile, change: &Change) -> Result<Write, StoreError> {
-    let key = &change.key;
+    let (key, id) = (&change.key, change.key.id());
     let sealed = match &change.record {
         Some(record) if record.key() != *key => {
             return Err(StoreError::Failed(format!(
@@ -233,12 +253,13 @@ fn seal(keys: &KeyFile, change: &Change) -> Result<Write, StoreError> {
             let json = record.encode().map_err(|error| {
                 StoreError::Failed(format!("{key:?} cannot be written as JSON: {error}"))
             })?;
-            Some(keys.seal_record(key.kind(), &key.id(), change.expected + 1, &json)?)
+            Some(keys.seal_record(key.kind(), &id, change.expected + 1, &json)?)
         }
         None => None,
     };
     Ok(Write {
         key: key.clone(),
+        id,
         expected: change.expected,
         sealed,
     })
@@ -250,7 +271,7 @@ fn apply(
     table: &mut redb::Table<'_, &'static str, (Version, &'static [u8])>,
     write: &Write,
 ) -> Result<bool, redb::Error> {
-    let id = write.key.id();
+    let id = &write.id;
     let old = match &write.sealed {
         Some(sealed) => table.insert(id.as_str(), (write.expected + 1, sealed.as_slice()))?,
         None => table.remove(id.as_str())?,

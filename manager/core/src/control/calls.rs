@@ -2,6 +2,7 @@
 //! failure.
 
 use super::{Call, CallKey, Core, owner::Known, owner::Owner};
+use ahash::HashSet;
 use micado_api::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +15,7 @@ const RETRY_MEMORY: Duration = Duration::from_secs(600);
 /// Calls in flight, and recent failures.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Calls {
-    in_flight: BTreeSet<CallKey>,
+    in_flight: HashSet<CallKey>,
     /// Consecutive failures, and the time from which the call may be repeated.
     retry: BTreeMap<CallKey, (u32, Timestamp)>,
     /// Calls to be made, in order.

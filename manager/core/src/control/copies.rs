@@ -3,11 +3,12 @@
 use super::{CallKey, Core, ledger::Ledger, observed::Touched, owner::Known, owner::Owner};
 use crate::{
     engine::TaskState,
-    model::{Container, Copy, Desired, Outcome, Phase},
+    model::{Container, Copy, Desired, Outcome, Phase, Service},
 };
 use micado_api::{ContainerName, InstanceId, InstanceState, Progress, ServiceName, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -53,6 +54,8 @@ pub(super) struct Copies {
     pub(super) warming: BTreeMap<ContainerName, (u32, Timestamp)>,
     /// Containers that wait until gossip has dropped a lost machine.
     pub(super) gossiping: BTreeSet<ContainerName>,
+    /// The service of the last call that creates one.
+    created: Option<Arc<Service>>,
 }
 
 impl Owner for Copies {
@@ -95,6 +98,16 @@ impl Copies {
             let container = ledger.index.by_swarm_name(&name).cloned();
             ledger.dirty.containers.extend(container);
         }
+    }
+
+    /// Returns the service for a call that creates a copy. The calls for its copies share it.
+    pub(super) fn shared(&mut self, service: &Service) -> Arc<Service> {
+        if let Some(created) = self.created.as_ref().filter(|it| ***it == *service) {
+            return created.clone();
+        }
+        let created = Arc::new(service.clone());
+        self.created = Some(created.clone());
+        created
     }
 
     /// Swarm services whose tasks have not come to rest.
@@ -158,17 +171,17 @@ impl Core {
         let Some((container, copy)) = self.live_copy(name, generation) else {
             return;
         };
+        let Some(observed) = &self.observed else {
+            return;
+        };
+        let Some(task) = observed.task(&copy.swarm_name) else {
+            return;
+        };
         let (instance, swarm_name, phase) =
             (copy.instance.clone(), copy.swarm_name.clone(), copy.phase);
         let spec = self.ledger.service_of(container).spec_at(copy.spec);
         let (has_volumes, restart) = (!spec.volumes.is_empty(), spec.restart);
         let service = container.service.clone();
-        let Some(observed) = &self.observed else {
-            return;
-        };
-        let Some(task) = observed.task(&swarm_name) else {
-            return;
-        };
         let state = task.state;
         // A task that failed without an exit code never ran.
         let code = match state {
@@ -250,14 +263,15 @@ impl Core {
             .as_ref()
             .is_some_and(|observed| observed.is_held(&copy.swarm_name))
             && self.joins(&instance);
-        let replaced = self
+        let service = self
             .observed
             .as_ref()
-            .and_then(|observed| observed.service(&copy.swarm_name))
-            .zip(self.node(&instance))
-            .is_some_and(|(service, node)| {
-                node.ready && service.node.as_ref().is_some_and(|pin| *pin != node.id)
-            });
+            .and_then(|observed| observed.service(&copy.swarm_name));
+        let pin = service.and_then(|service| service.node.as_ref());
+        let replaced = pin.is_some_and(|pin| {
+            let node = self.node(&instance);
+            node.is_some_and(|node| node.ready && *pin != node.id)
+        });
         let stays = |copy: &Copy| {
             let instance = self.ledger.instance(&copy.instance);
             instance.is_some_and(|instance| !instance.force)
@@ -488,8 +502,8 @@ impl Core {
             return copy.takes_room() && !observed.has_service(name);
         }
         let rests = |task: &crate::engine::SwarmTask| task.state >= TaskState::Running;
-        self.joins(&copy.instance)
-            && observed.has_service(name)
+        observed.has_service(name)
+            && self.joins(&copy.instance)
             && observed.failure(name).is_none()
             && !observed.task(name).is_some_and(rests)
     }

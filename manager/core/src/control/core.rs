@@ -6,7 +6,7 @@ use super::{
     calls::Calls,
     clouds::CloudRecord,
     copies::Copies,
-    dirty::Subject,
+    dirty::{Subject, unite},
     foreign::Foreign,
     happened::Reports,
     headroom,
@@ -255,7 +255,7 @@ impl Core {
             self.visit(Subject::Instance(id.clone()));
             self.visit_instance(id);
         }
-        all_instances.extend(instances);
+        unite(all_instances, instances);
         let containers = std::mem::take(&mut self.ledger.dirty.containers);
         self.tally(&containers);
         // Before any visit: nothing is created that a shrink ends in the same pass.
@@ -267,7 +267,7 @@ impl Core {
             self.visit(Subject::Container(name.clone()));
             self.visit_container(name);
         }
-        all_containers.extend(containers);
+        unite(all_containers, containers);
         if std::mem::take(&mut self.ledger.dirty.plan) {
             self.visit(Subject::Plan);
             self.plan();

@@ -25,6 +25,16 @@ pub(super) enum Subject {
     Returns,
 }
 
+/// Adds a sorted set to another. Many items are merged, which is linear; few are inserted.
+pub(super) fn unite<T: Ord>(set: &mut BTreeSet<T>, mut more: BTreeSet<T>) {
+    const FEW: usize = 16;
+    if more.len() * FEW < set.len() {
+        set.extend(more);
+    } else {
+        set.append(&mut more);
+    }
+}
+
 /// Marked subjects, and wake-up times of others.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Dirty {

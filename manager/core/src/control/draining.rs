@@ -82,7 +82,7 @@ impl Core {
     /// Begins a drain. One of the manager's own has a deadline.
     pub(super) fn begin_drain(&mut self, id: &InstanceId, why: String, begun_by: BegunBy) {
         let tag = self.tag_of(id);
-        self.journal.begin_instance(id, &tag);
+        self.journal.begin_instance(id, tag.as_str());
         self.set_state(id, InstanceState::Draining);
         self.decide(None, Some(id), format!("{tag} is {why}"));
         let since = self.now;
@@ -102,7 +102,7 @@ impl Core {
     /// half moved go on.
     pub(super) fn cancel_drain(&mut self, id: &InstanceId, cause: &Cancelled) {
         let tag = self.tag_of(id);
-        self.journal.begin_instance(id, &tag);
+        self.journal.begin_instance(id, tag.as_str());
         self.set_state(id, InstanceState::Active);
         self.ledger.edit_instance(id, |instance| {
             (instance.reason, instance.drain) = (None, None)

@@ -171,7 +171,7 @@ pub enum Call {
     /// Create the Swarm service of a copy.
     CreateService {
         /// The service, with known image.
-        service: Box<Service>,
+        service: Arc<Service>,
         container: Box<Container>,
         copy: Copy,
         /// Swarm id of the node to pin it to.

@@ -1,6 +1,7 @@
 //! Indexes of the records, updated with each change, so that the cost of a query is that of its
 //! answer, not of the cluster.
 
+use super::dirty::unite;
 use crate::model::{Container, Desired, Instance};
 use ahash::{HashMap, RandomState};
 use indexmap::IndexMap;
@@ -127,6 +128,16 @@ impl Index {
         }
         if let Some(at) = new.removed_at {
             self.removed.insert((at, name.clone()));
+        }
+    }
+
+    /// Adds containers of one launch, like this one of them, none of which has a copy.
+    pub(super) fn launched(&mut self, one: &Container, names: &BTreeSet<ContainerName>) {
+        let of_service = self.by_service.entry(one.service.clone()).or_default();
+        unite(of_service, names.clone());
+        if let Some(request) = &one.request {
+            let of_request = self.by_request.entry(request.clone()).or_default();
+            unite(of_request, names.clone());
         }
     }
 

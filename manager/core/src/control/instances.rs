@@ -2,7 +2,7 @@
 
 use super::{Core, config::SPREAD};
 use crate::model::Instance;
-use micado_api::{InstanceId, InstanceState, Timestamp};
+use micado_api::{InstanceId, InstanceState, Tag, Timestamp};
 use micado_cloudsetup::MachineState;
 use std::time::Duration;
 
@@ -397,9 +397,9 @@ impl Core {
     }
 
     /// The tag of an instance.
-    pub(super) fn tag_of(&self, instance: &InstanceId) -> String {
-        self.ledger
-            .instance(instance)
-            .map_or_else(|| instance.to_string(), |instance| instance.tag.to_string())
+    pub(super) fn tag_of(&self, instance: &InstanceId) -> Tag {
+        let unknown = || Tag::trusted(instance.as_str());
+        let record = self.ledger.instance(instance);
+        record.map_or_else(unknown, |record| record.tag.clone())
     }
 }

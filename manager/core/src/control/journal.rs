@@ -2,6 +2,7 @@
 
 use super::{Core, ledger::Ledger};
 use crate::model::{Decision, Instance};
+use ahash::HashMap;
 use micado_api::{
     ContainerName, ContainerState, InstanceId, InstanceState, Progress, ServiceName, Settled,
     Timestamp,
@@ -19,14 +20,22 @@ const OF_MACHINE: usize = 50;
 const LINES: usize = 64;
 
 /// Service, instance and text of decisions that are one, with its number.
-type Together = BTreeMap<(Option<ServiceName>, Option<InstanceId>, String), u64>;
+type Together = HashMap<(Option<ServiceName>, Option<InstanceId>, String), u64>;
+
+/// A line of progress. The subject is the key that it is stored under.
+#[derive(Debug, Clone)]
+struct Line {
+    at: Timestamp,
+    text: String,
+    settled: Option<Settled>,
+}
 
 /// Last reported state of each subject, so that only changes are reported.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Journal {
-    containers: BTreeMap<ContainerName, (ContainerState, Option<String>)>,
-    instances: BTreeMap<InstanceId, (InstanceState, Option<String>)>,
-    lines: BTreeMap<String, VecDeque<Progress>>,
+    containers: HashMap<ContainerName, (ContainerState, Option<String>)>,
+    instances: HashMap<InstanceId, (InstanceState, Option<String>)>,
+    lines: HashMap<String, VecDeque<Line>>,
     fresh: Vec<Progress>,
     subjects: Subjects,
     /// Number of the last decision; 0 before the first.
@@ -93,9 +102,14 @@ impl Journal {
     }
     /// Progress of a subject in its present operation.
     pub(super) fn lines(&self, subject: &str) -> Vec<Progress> {
-        self.lines
-            .get(subject)
-            .map_or_else(Vec::new, |lines| lines.iter().cloned().collect())
+        let progress = |line: &Line| Progress {
+            subject: subject.to_owned(),
+            at: line.at,
+            text: line.text.clone(),
+            settled: line.settled,
+        };
+        let lines = self.lines.get(subject).into_iter().flatten();
+        lines.map(progress).collect()
     }
     /// Begins a new operation on a subject: drops earlier progress, so that its state is reported
     /// again.
@@ -124,10 +138,22 @@ impl Journal {
     }
     /// Reports progress, to present and later subscribers.
     pub(super) fn tell(&mut self, progress: Progress) {
-        let lines = self.lines.entry(progress.subject.clone()).or_default();
-        lines.push_back(progress.clone());
-        if lines.len() > LINES {
-            lines.pop_front();
+        let line = Line {
+            at: progress.at,
+            text: progress.text.clone(),
+            settled: progress.settled,
+        };
+        match self.lines.get_mut(&progress.subject) {
+            Some(lines) => {
+                lines.push_back(line);
+                if lines.len() > LINES {
+                    lines.pop_front();
+                }
+            }
+            None => drop(
+                self.lines
+                    .insert(progress.subject.clone(), VecDeque::from([line])),
+            ),
         }
         self.fresh.push(progress);
     }
@@ -149,9 +175,9 @@ impl Core {
         };
         let service = self.ledger.container(container);
         let service = service.map(|container| container.service.clone());
-        let together = (service, instance.clone(), text.clone());
+        let together = (service, instance, text);
         if self.journal.together.0 != at {
-            self.journal.together = (at, BTreeMap::new());
+            self.journal.together = (at, HashMap::default());
         }
         if let Some(sequence) = self.journal.together.1.get(&together)
             && let Some(decision) = self.ledger.decisions.edit(sequence)
@@ -161,9 +187,10 @@ impl Core {
             }
             return;
         }
+        let (_, instance, text) = &together;
         self.record_decision(Decision {
             container: Some(container.clone()),
-            ..Decision::of_instance(at, instance, text)
+            ..Decision::of_instance(at, instance.clone(), text.clone())
         });
         let sequence = self.journal.last;
         self.journal.together.1.insert(together, sequence);

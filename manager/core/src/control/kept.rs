@@ -2,7 +2,7 @@
 
 use super::pace::Sick;
 use crate::scaling::Clock;
-use micado_api::{ContainerName, ReturnView, Timestamp};
+use micado_api::{ContainerName, ReturnView, Tag, Timestamp};
 use serde::Serialize;
 use std::fmt;
 
@@ -33,11 +33,11 @@ pub(super) enum Kept {
     /// The others have no room for all that runs there, and for growth.
     Needed,
     /// It has been rented in the place of this machine.
-    Replaces { machine: String },
+    Replaces { machine: Tag },
     /// Another machine of its location is replaced first.
     Replacing,
     /// Another one takes its place.
-    Replaced { by: String },
+    Replaced { by: Tag },
     /// Nothing runs there; its room is headroom.
     Headroom { asked: String },
     /// Nothing has needed it since then, for too short a time.

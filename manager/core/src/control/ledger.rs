@@ -2,7 +2,7 @@
 //! the next commit, and marks affected subjects as dirty.
 
 use super::{
-    dirty::Dirty,
+    dirty::{Dirty, unite},
     index::{self, Index},
 };
 use crate::{
@@ -11,11 +11,7 @@ use crate::{
 };
 use ahash::HashMap;
 use micado_api::{ContainerName, InstanceId, ServiceName};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    hash::Hash,
-    ops::Bound,
-};
+use std::{collections::BTreeSet, hash::Hash, ops::Bound};
 
 /// Records of one kind.
 #[derive(Debug, Clone)]
@@ -23,7 +19,7 @@ pub(super) struct Table<R: Kind> {
     rows: HashMap<R::Id, (R, Version)>,
     order: BTreeSet<R::Id>,
     /// Rows and versions before the first edit since the last commit.
-    before: BTreeMap<R::Id, Option<(R, Version)>>,
+    before: HashMap<R::Id, Option<Box<(R, Version)>>>,
 }
 
 impl<R: Kind> Default for Table<R> {
@@ -31,7 +27,7 @@ impl<R: Kind> Default for Table<R> {
         Self {
             rows: HashMap::default(),
             order: BTreeSet::new(),
-            before: BTreeMap::new(),
+            before: HashMap::default(),
         }
     }
 }
@@ -62,36 +58,50 @@ impl<R: Kind> Table<R> {
     pub(super) fn edit(&mut self, id: &R::Id) -> Option<&mut R> {
         let row = self.rows.get_mut(id)?;
         if !self.before.contains_key(id) {
-            self.before.insert(id.clone(), Some(row.clone()));
+            self.before.insert(id.clone(), Some(Box::new(row.clone())));
         }
         Some(&mut row.0)
     }
     pub(super) fn insert(&mut self, record: R) {
         let id = record.id();
-        let old = self.rows.get(&id).cloned();
-        let version = old.as_ref().map_or(0, |(_, version)| *version);
-        self.before.entry(id.clone()).or_insert(old);
+        let version = self.rows.get(&id).map_or(0, |(_, version)| *version);
         self.order.insert(id.clone());
-        self.rows.insert(id, (record, version));
+        let old = self.rows.insert(id.clone(), (record, version));
+        self.before.entry(id).or_insert(old.map(Box::new));
     }
     pub(super) fn remove(&mut self, id: &R::Id) -> Option<R> {
         let old = self.rows.remove(id)?;
         self.order.remove(id);
-        let record = old.0.clone();
-        self.before.entry(id.clone()).or_insert(Some(old));
-        Some(record)
+        if !self.before.contains_key(id) {
+            self.before.insert(id.clone(), Some(Box::new(old.clone())));
+        }
+        Some(old.0)
     }
     fn load(&mut self, record: R, version: Version) {
         self.order.insert(record.id());
         self.rows.insert(record.id(), (record, version));
     }
-    fn take_changes(&mut self) -> Vec<Change> {
-        let mut changes = Vec::new();
-        for (id, before) in std::mem::take(&mut self.before) {
-            let expected = before.as_ref().map_or(0, |(_, version)| *version);
+    /// Adds new records. Their ids are sorted already.
+    fn add(&mut self, records: Vec<R>, ids: BTreeSet<R::Id>) {
+        for id in &ids {
+            self.before.entry(id.clone()).or_insert(None);
+        }
+        let rows = records.into_iter().map(|record| (record.id(), (record, 0)));
+        self.rows.extend(rows);
+        unite(&mut self.order, ids);
+    }
+    /// Adds the edits since the last call, in order of their keys.
+    fn take_changes(&mut self, changes: &mut Vec<Change>) {
+        let mut rows_before = std::mem::take(&mut self.before);
+        let mut edited: Vec<R::Id> = rows_before.keys().cloned().collect();
+        edited.sort_unstable();
+        changes.reserve(edited.len());
+        for id in edited {
+            let before = rows_before.remove(&id).flatten();
+            let expected = before.as_ref().map_or(0, |row| row.1);
             let record = match (self.rows.get_mut(&id), before) {
                 (None, None) => continue,
-                (Some((now, _)), Some((was, _))) if *now == was => continue,
+                (Some((now, _)), Some(row)) if *now == row.0 => continue,
                 (None, Some(_)) => None,
                 (Some((now, version)), _) => {
                     *version = expected + 1;
@@ -104,7 +114,6 @@ impl<R: Kind> Table<R> {
                 record,
             });
         }
-        changes
     }
 }
 
@@ -294,6 +303,18 @@ impl Ledger {
         Some(done)
     }
 
+    /// Adds new containers of one launch, none of which has a copy.
+    pub(super) fn add_containers(&mut self, containers: Vec<Container>) {
+        let Some(one) = containers.first() else {
+            return;
+        };
+        let names = containers.iter().map(|container| container.name.clone());
+        let names: BTreeSet<ContainerName> = names.collect();
+        self.index.launched(one, &names);
+        unite(&mut self.dirty.containers, names.clone());
+        self.containers.add(containers, names);
+    }
+
     pub(super) fn insert_container(&mut self, container: Container) {
         let old = self.containers.get(&container.name);
         container_changed(&mut self.index, &mut self.dirty, old, Some(&container));
@@ -309,16 +330,15 @@ impl Ledger {
 
     /// Returns the edits since the last call, to be committed together.
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
-        let tables = [
-            self.instances.take_changes(),
-            self.services.take_changes(),
-            self.containers.take_changes(),
-            self.policies.take_changes(),
-            self.images.take_changes(),
-            self.decisions.take_changes(),
-            self.settings.take_changes(),
-        ];
-        tables.into_iter().flatten().collect()
+        let mut changes = Vec::new();
+        self.instances.take_changes(&mut changes);
+        self.services.take_changes(&mut changes);
+        self.containers.take_changes(&mut changes);
+        self.policies.take_changes(&mut changes);
+        self.images.take_changes(&mut changes);
+        self.decisions.take_changes(&mut changes);
+        self.settings.take_changes(&mut changes);
+        changes
     }
 }
 

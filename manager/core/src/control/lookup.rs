@@ -141,7 +141,7 @@ impl Core {
             container: container.name.clone(),
             service: container.service.clone(),
             image: service.spec_at(copy.spec).image.clone(),
-            tag: Tag::trusted(self.tag_of(&copy.instance)),
+            tag: self.tag_of(&copy.instance),
             instance: copy.instance.clone(),
         }
     }

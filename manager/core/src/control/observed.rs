@@ -23,8 +23,8 @@ pub(super) struct Observed {
     services: Listed<SwarmService>,
     /// Swarm names by Swarm id. A removed service stays while tasks of it do.
     names: HashMap<String, String>,
-    /// Swarm names by container.
-    of_container: BTreeMap<ContainerName, BTreeSet<String>>,
+    /// Swarm names by container, sorted. Mostly one.
+    of_container: BTreeMap<ContainerName, Vec<String>>,
     /// Tasks by the Swarm id of their service, latest last.
     tasks: Listed<Vec<SwarmTask>>,
     /// Swarm ids of services with tasks on a node that are not in `services`: foreign ones, and
@@ -198,10 +198,14 @@ impl Observed {
         let old = match service {
             Some(service) => {
                 self.names.insert(service.id.clone(), name.to_owned());
-                self.of_container
+                let names = self
+                    .of_container
                     .entry(service.container.clone())
-                    .or_default()
-                    .insert(name.to_owned());
+                    .or_default();
+                if let Err(at) = names.binary_search_by(|other| other.as_str().cmp(name)) {
+                    names.reserve_exact(1);
+                    names.insert(at, name.to_owned());
+                }
                 touched.containers.insert(service.container.clone());
                 self.index_tasks(&service.id, false);
                 let on = self.tasks.get(&service.id).into_iter().flatten();
@@ -216,7 +220,7 @@ impl Observed {
         if now.is_none_or(|now| now.container != old.container)
             && let Some(names) = self.of_container.get_mut(&old.container)
         {
-            names.remove(name);
+            names.retain(|other| other != name);
             if names.is_empty() {
                 self.of_container.remove(&old.container);
             }
@@ -234,7 +238,7 @@ impl Observed {
         touched.containers.insert(old.container);
     }
 
-    fn set_tasks(&mut self, service: &str, tasks: Vec<SwarmTask>, touched: &mut Touched) {
+    fn set_tasks(&mut self, service: &str, mut tasks: Vec<SwarmTask>, touched: &mut Touched) {
         let name = self.names.get(service);
         let ours = name.and_then(|name| self.services.get(name));
         match ours.filter(|ours| ours.id == service) {
@@ -256,6 +260,7 @@ impl Observed {
                 self.names.remove(service);
             }
         } else {
+            tasks.shrink_to_fit();
             self.tasks.insert(service.to_owned(), tasks);
             if self.is_other(service) {
                 self.index_tasks(service, true);

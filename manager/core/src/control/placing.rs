@@ -6,6 +6,7 @@ use crate::{
     model::{Container, Copy, Instance, Phase, Service},
     planner::{self, Demand, HostPort, Limits, Node, Offer, Pool, Readiness, Step, Waiting},
 };
+use ahash::HashMap;
 use micado_api::{
     CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin,
     ServiceName, Tag, Timestamp,
@@ -19,7 +20,7 @@ pub(super) struct Placing {
     pub(super) pool: Pool,
     /// Oldest first.
     waiting: BTreeSet<(Timestamp, ContainerName)>,
-    since: BTreeMap<ContainerName, Timestamp>,
+    since: HashMap<ContainerName, Timestamp>,
     /// Containers that leave a machine which the manager drains.
     pub(super) leaving: BTreeSet<ContainerName>,
     /// Instances with a placement that the pool does not show yet.
@@ -491,6 +492,8 @@ impl Core {
         self.needs(instance, name);
         self.ledger.edit_container(name, |container| {
             container.next_generation += 1;
+            // Mostly the only one: room for four would be most of a container's memory.
+            container.copies.reserve_exact(1);
             container.copies.push(copy);
             container.reason = None;
         });

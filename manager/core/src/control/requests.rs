@@ -104,12 +104,13 @@ impl Core {
             .flatten()
             .map(|number| ContainerName::trusted(format!("{service}.{number}")))
             .collect();
+        let record = |container: &ContainerName| Container {
+            request: request.map(str::to_owned),
+            ..Container::new(container.clone(), service.clone(), self.now)
+        };
+        self.ledger
+            .add_containers(made.iter().map(record).collect());
         for container in &made {
-            let record = Container {
-                request: request.map(str::to_owned),
-                ..Container::new(container.clone(), service.clone(), self.now)
-            };
-            self.ledger.insert_container(record);
             self.journal.begin_container(container);
         }
         made

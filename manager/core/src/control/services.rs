@@ -44,14 +44,14 @@ impl Core {
         {
             return;
         }
-        let service = self.ledger.service_of(container).clone();
+        let service = self.ledger.service_of(container);
         if service.pull.is_none() {
-            let image = service.spec.image.clone();
-            return self.call(Call::PushImage {
-                service: service.name,
+            let call = Call::PushImage {
+                service: service.name.clone(),
                 made: service.created_at,
-                image,
-            });
+                image: service.spec.image.clone(),
+            };
+            return self.call(call);
         }
         let Some(node) = self.node(&copy.instance).map(|node| node.id.clone()) else {
             return;
@@ -63,8 +63,9 @@ impl Core {
             Some(_) => {}
         }
         self.learning.warming.ordered(&copy.swarm_name, self.now);
+        let service = self.copies.shared(self.ledger.service_of(&container));
         self.call(Call::CreateService {
-            service: Box::new(service),
+            service,
             container,
             copy,
             node,

@@ -5,6 +5,7 @@ use crate::{
     model::{CopyTimes, Service},
     scaling::{Learned, Span, lead},
 };
+use ahash::HashMap;
 use micado_api::{ServiceName, Timestamp};
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ const START: Span = Span::seconds(5);
 pub(super) struct Warming {
     builds: BTreeMap<Build, CopyTimes>,
     /// Orders of Swarm services whose copies do not run yet.
-    ordered: BTreeMap<String, Timestamp>,
+    ordered: HashMap<String, Timestamp>,
 }
 
 impl Warming {

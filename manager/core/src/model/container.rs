@@ -30,6 +30,7 @@ pub struct Copy {
     pub reservation: Resources,
     pub phase: Phase,
     /// End of its last run, if its machine's agent reported one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_end: Option<End>,
 }
 
@@ -107,15 +108,20 @@ pub struct Container {
     /// Generation of the next copy.
     pub next_generation: u32,
     /// Instance that holds its volumes, once it has run there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound_to: Option<InstanceId>,
     /// Set when its process ended by itself and its restart policy does not start it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
     /// Reason why it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The caller's name for the launch request, so that a repeated request makes no second
     /// container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
     /// End of its log, saved before its engine containers are removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_tail: Option<String>,
     /// Only a person moves or stops it (`protect`).
     #[serde(default)]
@@ -124,6 +130,7 @@ pub struct Container {
     pub created_at: Timestamp,
     /// Time at which `remove` was complete. The record stays for a while, so that a call that takes
     /// effect late is undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_at: Option<Timestamp>,
 }
 

@@ -7,7 +7,10 @@ use super::{
     pool::CLASSES,
     problem::{Placed, Problem, Run},
 };
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
 
 /// Distance between copies of one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,14 +44,18 @@ pub(super) fn place(problem: &Problem<'_>, pool: &mut Pool, runs: &[Run], manner
                 Manner::Together => tightest(pool, kind, class, left),
                 Manner::Apart => fewest_copies(pool, kind, class, left),
             };
+            let mut gets: BTreeMap<usize, usize> = BTreeMap::new();
             for (machine, count) in choice {
-                pool.place(kind, machine, count);
+                *gets.entry(machine).or_default() += count;
                 left -= count;
                 part.placed.push(Placed {
                     run: number,
                     machine,
                     count,
                 });
+            }
+            for (machine, count) in gets {
+                pool.place(kind, machine, count);
             }
             if left == 0 {
                 break;

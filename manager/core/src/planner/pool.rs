@@ -71,6 +71,16 @@ enum Undo {
     Close(usize, Readiness),
 }
 
+impl Undo {
+    /// The machine that was changed, unless it was rented.
+    fn machine(&self) -> Option<usize> {
+        match self {
+            Self::Put(number, _) | Self::Close(number, _) => Some(*number),
+            Self::Rent => None,
+        }
+    }
+}
+
 impl Pool {
     /// Inserts a machine, or replaces it whole.
     pub fn put(&mut self, node: Node) {
@@ -277,14 +287,10 @@ impl Pool {
     /// Closes a machine, until it is taken back.
     pub(super) fn close(&mut self, number: usize) {
         let before = self.machines[number].site.readiness;
-        self.set_readiness(number, Readiness::Draining);
-        self.undo.push(Undo::Close(number, before));
-    }
-
-    fn set_readiness(&mut self, number: usize, readiness: Readiness) {
         self.unindex(number);
-        self.machines[number].site.readiness = readiness;
+        self.machines[number].site.readiness = Readiness::Draining;
         self.index(number);
+        self.undo.push(Undo::Close(number, before));
     }
 
     /// The state that [`Self::roll_back`] returns to.
@@ -292,24 +298,26 @@ impl Pool {
         self.undo.len()
     }
 
-    /// Takes back all that was placed, rented and closed since the mark.
+    /// Takes back all that was placed, rented and closed since the mark. A machine is indexed once,
+    /// however much was placed there.
     pub(super) fn roll_back(&mut self, mark: usize) {
-        while self.undo.len() > mark
-            && let Some(undo) = self.undo.pop()
-        {
+        let undone = self.undo.split_off(mark.min(self.undo.len()));
+        let rented = undone.iter().filter(|it| matches!(it, Undo::Rent)).count();
+        let there = self.machines.len() - rented;
+        let mut changed: Vec<usize> = undone.iter().filter_map(Undo::machine).collect();
+        changed.extend(there..self.machines.len());
+        changed.sort_unstable();
+        changed.dedup();
+        changed.iter().for_each(|&number| self.unindex(number));
+        for undo in undone.into_iter().rev() {
             match undo {
-                Undo::Put(number, taken) => {
-                    self.unindex(number);
-                    self.machines[number].room.give_back(taken);
-                    self.index(number);
-                }
-                Undo::Close(number, readiness) => self.set_readiness(number, readiness),
-                Undo::Rent => {
-                    self.unindex(self.machines.len() - 1);
-                    self.machines.pop();
-                }
+                Undo::Put(number, taken) => self.machines[number].room.give_back(taken),
+                Undo::Close(number, readiness) => self.machines[number].site.readiness = readiness,
+                Undo::Rent => drop(self.machines.pop()),
             }
         }
+        let left = changed.into_iter().filter(|&number| number < there);
+        left.for_each(|number| self.index(number));
     }
 
     fn entry(&self, location: usize, class: usize, number: usize) -> Option<Entry> {

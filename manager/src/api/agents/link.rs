@@ -132,7 +132,7 @@ async fn serve(
     state: &ApiState,
     instance: &InstanceId,
     mut socket: WebSocket,
-    mut orders: mpsc::Receiver<ToAgent>,
+    mut orders: mpsc::Receiver<Box<ToAgent>>,
 ) -> &'static str {
     let run = match hello(&mut socket).await {
         Ok(Some(run)) => run,
@@ -161,7 +161,7 @@ async fn serve(
         };
         let answer = tokio::select! {
             order = orders.recv() => match order {
-                Some(order) => Some(order),
+                Some(order) => Some(*order),
                 None => return "it has connected anew",
             },
             Ok(()) = turns.changed() => stream.acknowledgement(),

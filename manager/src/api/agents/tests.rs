@@ -167,7 +167,8 @@ async fn a_session_is_for_one_agent_and_one_connection() {
     assert!(agents.open(&one, work()).is_none(), "it is not connected");
     let (connection, mut orders) = agents.connect(&one);
     let pending = agents.open(&one, work()).expect("it is connected");
-    assert!(matches!(orders.recv().await, Some(ToAgent::Session { id, .. }) if id == pending.id));
+    let order = orders.recv().await.map(|order| *order);
+    assert!(matches!(order, Some(ToAgent::Session { id, .. }) if id == pending.id));
     assert!(agents.claim(&pending.id, &other).is_none());
     assert!(agents.claim(&pending.id, &one).is_some());
     assert!(agents.claim(&pending.id, &one).is_none(), "once");

@@ -216,19 +216,27 @@ impl Runtime {
     }
 
     /// Executes actions of the core. A commit is published before anything that follows it, so
-    /// that no Swarm service exists before its placement is known.
+    /// that no Swarm service exists before its placement is known. Callers are answered next:
+    /// there may be thousands of calls.
     async fn carry_out(
         &mut self,
         core: &Core,
-        actions: Vec<Action>,
+        mut actions: Vec<Action>,
         sender: &mpsc::UnboundedSender<Incoming>,
         watcher: &Watcher,
     ) -> Result<(), StoreError> {
-        for action in actions {
+        let is_reply = |action: &mut Action| matches!(action, Action::Reply(..));
+        let replies: Vec<Action> = actions.extract_if(.., is_reply).collect();
+        let mut actions = actions.into_iter().peekable();
+        let commit = actions.next_if(|action| matches!(action, Action::Commit(_)));
+        // Freed last: callers wait for the rest.
+        let mut committed = Vec::new();
+        for action in commit.into_iter().chain(replies).chain(actions) {
             match action {
                 Action::Commit(changes) => {
                     self.commit(&changes).await?;
                     self.facts.publish(clock::now(), core, &changes);
+                    committed.push(changes);
                 }
                 Action::Call(_, Call::Observe { number, services }) => {
                     watcher.look(number, services);

@@ -419,7 +419,7 @@ impl WatchTask {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SeenTasks {
     digest: u64,
-    nodes: Vec<String>,
+    nodes: Box<[String]>,
 }
 
 impl SeenTasks {

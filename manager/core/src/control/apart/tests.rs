@@ -18,7 +18,7 @@ fn places(bench: &Bench, name: &str) -> Vec<String> {
     let container = bench.core.ledger.container(&name).expect("it is there");
     let copies = container.copies.iter().filter(|copy| copy.takes_room());
     copies
-        .map(|copy| bench.core.tag_of(&copy.instance))
+        .map(|copy| bench.core.tag_of(&copy.instance).to_string())
         .collect()
 }
 

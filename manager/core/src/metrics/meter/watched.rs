@@ -49,10 +49,10 @@ pub(super) struct Watched {
     interval: Duration,
     /// Time at which the first batch of this run was measured.
     first_at: Timestamp,
-    /// Running containers by the engine's id.
-    pub(super) containers: HashMap<String, Known>,
+    /// Running containers by the engine's id, which their samples do not repeat.
+    pub(super) containers: BTreeMap<String, Known>,
     /// Their use, by Swarm service.
-    now: HashMap<String, ContainerUsage>,
+    now: BTreeMap<String, ContainerUsage>,
 }
 
 /// A running container.
@@ -232,7 +232,8 @@ impl Watched {
                     .entry(service.clone())
                     .and_modify(|other| add(other, &usage))
                     .or_insert(usage);
-                self.containers.insert(known.sample.id.clone(), known);
+                let id = std::mem::take(&mut known.sample.id);
+                self.containers.insert(id, known);
             }
             points.push((service, point));
         }

@@ -1,6 +1,7 @@
 //! Tests of reading `cloudsetup.xml`.
 
 use super::*;
+use crate::Headroom;
 use micado_api::{MemoryBytes, NanoCpus};
 
 fn flavour(name: &str, id: &str) -> Flavour {

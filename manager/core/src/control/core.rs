@@ -2,7 +2,6 @@
 
 use super::{
     Action, Answer, CallKey, Config, Event, Reply, Ticket,
-    apart::Apart,
     calls::Calls,
     clouds::CloudRecord,
     copies::Copies,
@@ -65,7 +64,6 @@ pub struct Core {
     pub(super) leads: Leads,
     pub(super) returns: Returns,
     pub(super) headroom: headroom::Found,
-    pub(super) apart: Apart,
     pub(super) replacing: Replacing,
     pub(super) tallies: Tallies,
     /// True if the worker token was given to somebody since its last rotation was requested.
@@ -111,7 +109,6 @@ impl Core {
             scaling: Scaling::default(),
             returns: Returns::default(),
             headroom: headroom::Found::default(),
-            apart: Apart::default(),
             replacing: Replacing::default(),
             tallies: Tallies::default(),
             seed,

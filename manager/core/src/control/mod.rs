@@ -2,7 +2,6 @@
 //! randomness except the seed that it is made with.
 
 mod adopt;
-mod apart;
 mod calls;
 mod clouds;
 mod config;

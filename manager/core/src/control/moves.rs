@@ -111,7 +111,7 @@ impl Core {
     }
 
     /// Machines that no container moves to: those that are drained, or may be soon.
-    pub(super) fn closed_to_moves(&self) -> Vec<InstanceId> {
+    fn closed_to_moves(&self) -> Vec<InstanceId> {
         let draining = self.ledger.index.in_state(InstanceState::Draining);
         let spare = self.returns.spare();
         let closed: BTreeSet<&InstanceId> = draining.chain(spare).collect();

@@ -2,9 +2,9 @@
 //! the engine cannot be observed, and prunes them. A new core relearns all of it.
 
 use super::{
-    Core, apart::Apart, calls::Calls, copies::Copies, foreign::Foreign, happened::Reports,
-    images::Learning, ledger::Ledger, nodes::Nodes, observed::Observed, orders::Orders,
-    replacing::Replacing, returns::Returns, scaling::Scaling, silent::Silent, tally::Tallies,
+    Core, calls::Calls, copies::Copies, foreign::Foreign, happened::Reports, images::Learning,
+    ledger::Ledger, nodes::Nodes, observed::Observed, orders::Orders, replacing::Replacing,
+    returns::Returns, scaling::Scaling, silent::Silent, tally::Tallies,
 };
 use micado_api::Timestamp;
 
@@ -25,7 +25,7 @@ pub(super) trait Owner {
 
 impl Core {
     /// Every owner of notes. A new one is added here.
-    fn owners(&mut self) -> [&mut dyn Owner; 13] {
+    fn owners(&mut self) -> [&mut dyn Owner; 12] {
         let (calls, orders): (&mut Calls, &mut Orders) = (&mut self.calls, &mut self.orders);
         let (nodes, copies): (&mut Nodes, &mut Copies) = (&mut self.nodes, &mut self.copies);
         let (reports, silent): (&mut Reports, &mut Silent) = (&mut self.reports, &mut self.silent);
@@ -33,11 +33,11 @@ impl Core {
             (&mut self.foreign, &mut self.learning);
         let (scaling, tallies): (&mut Scaling, &mut Tallies) =
             (&mut self.scaling, &mut self.tallies);
-        let (returns, apart): (&mut Returns, &mut Apart) = (&mut self.returns, &mut self.apart);
-        let replacing: &mut Replacing = &mut self.replacing;
+        let (returns, replacing): (&mut Returns, &mut Replacing) =
+            (&mut self.returns, &mut self.replacing);
         [
             calls, orders, nodes, copies, reports, silent, foreign, learning, scaling, tallies,
-            returns, apart, replacing,
+            returns, replacing,
         ]
     }
 

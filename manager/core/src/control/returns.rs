@@ -117,7 +117,6 @@ impl Core {
                 self.replace_dear(&location);
             }
             self.return_held(&location, spare);
-            self.move_apart(&location);
         }
         self.wake(self.now.plus(CHECK_EVERY));
     }
@@ -266,7 +265,7 @@ impl Core {
     }
 
     /// Returns true if a container runs as its only copy.
-    pub(super) fn is_steady(&self, container: &Container) -> bool {
+    fn is_steady(&self, container: &Container) -> bool {
         let copies = container.copies.iter().filter(|copy| copy.takes_room());
         container.wants_room()
             && copies.count() == 1

@@ -142,8 +142,8 @@ impl Engine {
             entry(folder, tar::EntryType::Directory, &[]);
         }
         for name in [
-            "sh", "cat", "date", "dd", "head", "mkdir", "nslookup", "pidof", "sleep", "stty",
-            "true", "wget", "yes",
+            "sh", "awk", "cat", "date", "dd", "head", "mkdir", "nslookup", "pidof", "sleep",
+            "stty", "true", "wget", "yes",
         ] {
             entry(&format!("bin/{name}"), tar::EntryType::Regular, &program);
         }

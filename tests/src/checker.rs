@@ -9,7 +9,7 @@ use micado_api::ContainerState;
 /// A static program cannot look names up by itself.
 const ASK: &str = "n=0; while [ ! -e /stop ]; do \
     a=$(nslookup $0 | awk '/^Name:/ { found = 1 } found && /^Address:/ { print $2; exit }'); \
-    if wget -q -T 2 -O /data/answer http://$a:8080/; then n=$((n+1)); else date +%s; fi; \
+    if timeout 2 wget -q -O /data/answer http://$a:8080/; then n=$((n+1)); else date +%s; fi; \
     sleep 0.1; done; echo answered $n";
 
 /// A checker that runs.

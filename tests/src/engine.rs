@@ -143,7 +143,7 @@ impl Engine {
         }
         for name in [
             "sh", "awk", "cat", "date", "dd", "head", "mkdir", "nslookup", "pidof", "sleep",
-            "stty", "true", "wget", "yes",
+            "stty", "timeout", "true", "wget", "yes",
         ] {
             entry(&format!("bin/{name}"), tar::EntryType::Regular, &program);
         }

@@ -154,8 +154,8 @@ async fn bounds_of_locations_are_listed() {
     let listed = place.run("cloud list").await;
     let table = listed.out.split("\n\n").last().expect("a table");
     insta::assert_snapshot!(table, @r"
-    LOCATION  MIN MACHINES  MAX MACHINES  MAX PRICE
-    database  0             4             -
+    LOCATION  MIN MACHINES  MAX MACHINES  MAX PRICE  HEADROOM
+    database  0             4             -          -
     ");
 }
 

@@ -245,8 +245,9 @@ impl World {
     pub fn take_back(&mut self, at: usize, instance: &InstanceId) -> Result<u64, BrokerError> {
         let cloud = &self.clouds[at];
         let runs = cloud.of(instance).is_some_and(|it| it.gone_at.is_none());
-        // From a copy: what is drawn afterwards is the same.
-        let is_locked = runs && !self.calm && self.clock.dice.clone().per_mille(150);
+        // Not drawn, so that all else is as without it: a fifth of all, until the weather is calm.
+        let number = u32::from_str_radix(instance.as_str(), 16).unwrap_or(1);
+        let is_locked = runs && !self.calm && number % 5 == 0;
         if is_locked || runs && cloud.refuses == Some(None) {
             return Err(BrokerError::Refused("it is locked".to_owned()));
         }

@@ -40,7 +40,6 @@ pub struct Tally {
     pub consolidated: u64,
     pub drains_cancelled: u64,
     pub replaced: u64,
-    pub reopened: u64,
     pub rented_for_room: u64,
     pub troubles: BTreeMap<Trouble, u64>,
 }
@@ -87,7 +86,6 @@ impl Tally {
             consolidated,
             drains_cancelled,
             replaced,
-            reopened,
             rented_for_room,
             ..
         } = other;
@@ -123,7 +121,6 @@ impl Tally {
         self.consolidated += consolidated;
         self.drains_cancelled += drains_cancelled;
         self.replaced += replaced;
-        self.reopened += reopened;
         self.rented_for_room += rented_for_room;
         for (trouble, times) in troubles {
             *self.troubles.entry(*trouble).or_default() += times;
@@ -161,7 +158,6 @@ impl Tally {
             ("a machine that the manager returned", self.returned),
             ("a machine that it emptied first", self.consolidated),
             ("a machine rented in the place of another", self.replaced),
-            ("a machine used again after a refused return", self.reopened),
             ("a machine rented for room alone", self.rented_for_room),
         ];
         let never = counts
@@ -201,8 +197,6 @@ impl World {
             let active = InstanceState::Active;
             let begins = before.state == active && after.goes_by_itself();
             let cancels = before.can_stay() && after.state == active;
-            let stopping = before.state == InstanceState::Stopping;
-            self.tally.reopened += u64::from(stopping && after.state == active);
             self.tally.returned += u64::from(begins);
             self.tally.consolidated += u64::from(begins && after.can_stay());
             self.tally.drains_cancelled += u64::from(cancels);

@@ -247,7 +247,7 @@ impl World {
         let runs = cloud.of(instance).is_some_and(|it| it.gone_at.is_none());
         // Not drawn, so that all else is as without it: a fifth of all, until the weather is calm.
         let number = u32::from_str_radix(instance.as_str(), 16).unwrap_or(1);
-        let is_locked = runs && !self.calm && number % 5 == 0;
+        let is_locked = runs && !self.calm && number.is_multiple_of(5);
         if is_locked || runs && cloud.refuses == Some(None) {
             return Err(BrokerError::Refused("it is locked".to_owned()));
         }

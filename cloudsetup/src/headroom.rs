@@ -16,7 +16,7 @@ pub enum Headroom {
     Percent(u32),
     /// Room for one container of this size: `2G/1 core`, or `2G` with no CPU.
     Room(Resources),
-    /// Machines of the cheapest flavour without a container: `1 machine`.
+    /// Room as large as machines of the cheapest flavour: `1 machine`.
     Machines(u32),
 }
 

@@ -5,8 +5,8 @@ use crate::{Cluster, Request, Running, tools};
 use micado_api::ContainerState;
 
 /// Requests until the file `/stop` is there. Prints the time of each that failed, in seconds since
-/// the Unix epoch, and then the number of those that did not.
-/// A static program cannot look names up by itself.
+/// the Unix epoch, and then the number of those that did not. The programs are static ones, which
+/// cannot look names up by themselves.
 const ASK: &str = "n=0; while [ ! -e /stop ]; do \
     a=$(nslookup $0 | awk '/^Name:/ { found = 1 } found && /^Address:/ { print $2; exit }'); \
     if timeout 2 wget -q -O /data/answer http://$a:8080/; then n=$((n+1)); else date +%s; fi; \
@@ -19,7 +19,7 @@ pub struct Checker {
     running: Running,
 }
 
-/// What a checker saw.
+/// Result of a checker.
 #[derive(Debug)]
 pub struct Checked {
     pub answered: u64,

@@ -248,7 +248,7 @@ async fn load_beyond_the_room_rents_machines() {
     let view = cluster.look().await.expect("a manager that answers");
     assert_eq!(view.in_use().len(), 3, "as many as five copies need");
 
-    // What one machine does not tell counts as busy.
+    // Copies on a machine that tells nothing count as busy.
     cluster.cut_agent("application02").await;
     let cut = Instant::now();
     blind_explained(cluster).await;

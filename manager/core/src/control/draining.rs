@@ -61,7 +61,7 @@ impl Core {
             .hint("`micado list -i` shows all tags"));
         };
         let (id, state, live) = (instance.id.clone(), instance.state, instance.is_live());
-        let takes_over = instance.can_stay();
+        let takes_over = self.can_stay(&id);
         if (instance.accepts_work() || takes_over) && !force {
             self.refuse_homeless(&id, tag)?;
         }

@@ -5,8 +5,8 @@
 use super::{Core, draining::Cancelled};
 use crate::planner::{Offer, Pool, Step, Waiting};
 use micado_api::{
-    AntiAffinity, ContainerName, HeadroomView, InstanceState, Location, LocationView, MemoryBytes,
-    NanoCpus, Resources, ServiceName,
+    AntiAffinity, CloudName, ContainerName, FlavourName, HeadroomView, InstanceId, InstanceState,
+    Location, LocationView, MemoryBytes, NanoCpus, Resources, ServiceName, Tag,
 };
 use micado_cloudsetup::{Bounds, Headroom};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Upper bound for the placeholders of a location.
 const MOST: u32 = 1_000;
 
-/// What the last plan found of each location's placeholders.
+/// Placeholders of each location, as the last plan found them.
 pub(super) type Found = BTreeMap<Location, Placeholders>;
 
 /// Placeholders of a location, by where they have room.
@@ -64,7 +64,13 @@ impl Core {
             }
         };
         let all = vec![sample; count as usize];
-        for step in self.ask_planner(&all) {
+        let steps = self.ask_planner(&all);
+        let used = steps.iter().filter_map(|step| match step {
+            Step::Place { instance, .. } => Some(instance.clone()),
+            _ => None,
+        });
+        let used: BTreeSet<InstanceId> = used.collect();
+        for step in steps {
             match step {
                 Step::Place { instance, .. } => {
                     if self.can_stay(&instance) {
@@ -84,7 +90,13 @@ impl Core {
                     ..
                 } => {
                     let count = u32::try_from(containers.len()).unwrap_or(u32::MAX);
-                    if may_rent {
+                    let empty = self.empty_one(&cloud, &flavour, &location, &used);
+                    if let Some(tag) = empty {
+                        found.missing += count;
+                        found.reason = Some(format!(
+                            "{tag} is an empty {flavour} and has too little room, so no other is rented"
+                        ));
+                    } else if may_rent {
                         let reason = format!("headroom of location {location} is {asked}");
                         self.rent(&cloud, &flavour, location, &[], &reason);
                         found.coming += count;
@@ -100,6 +112,25 @@ impl Core {
             }
         }
         found
+    }
+
+    /// A machine of this flavour that runs nothing and has no room for a placeholder either: tasks
+    /// that are not micado's may take room on every machine, so that renting would not end.
+    fn empty_one(
+        &self,
+        cloud: &CloudName,
+        flavour: &FlavourName,
+        location: &Location,
+        used: &BTreeSet<InstanceId>,
+    ) -> Option<Tag> {
+        let mut active = self.in_location(InstanceState::Active, location);
+        let empty = active.find(|it| {
+            (&it.cloud, &it.flavour) == (cloud, flavour)
+                && !used.contains(&it.id)
+                && self.joins(&it.id)
+                && self.ledger.containers_on(&it.id).next().is_none()
+        });
+        empty.map(|instance| instance.tag.clone())
     }
 
     /// One placeholder of a location, and their number.

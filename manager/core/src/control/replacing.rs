@@ -177,14 +177,16 @@ impl Core {
             && self.sick(location).is_none()
     }
 
-    /// Offers that cost less than a machine with containers, and hold all of them: the cheapest first.
+    /// Offers that can be had, cost less than a machine with containers, and hold all of them: the
+    /// cheapest first.
     fn cheaper_for(&self, id: &InstanceId, offers: &[Offer]) -> Vec<Offer> {
         let instance = self.ledger.instance(id);
         let Some((instance, node)) = instance.zip(self.placing.pool.node(id)) else {
             return Vec::new();
         };
         let offers = offers.iter().filter(|offer| {
-            offer.price.0 * 100 <= instance.price.0 * MOST_OF_PRICE
+            offer.unavailable.is_none()
+                && offer.price.0 * 100 <= instance.price.0 * MOST_OF_PRICE
                 && node.reserved.fits_in(&offer.capacity())
         });
         let offers = offers.filter(|_| node.containers > 0 && instance.price.0 > 0);
@@ -210,7 +212,7 @@ impl Core {
             let saved = PricePerHour(price.0 - offer.price.0);
             let boot = self.boot_of(&offer.cloud, &offer.flavour);
             let costs = 2.0 * (cost(offer.price, boot) + cost(price, OVERLAP));
-            // What is paid already is not saved.
+            // Nothing is saved in a period that is paid already.
             let is_free = paid_until.is_none_or(|until| until <= self.now.plus(boot + OVERLAP));
             let pays = cost(saved, HORIZON) >= costs && is_free;
             if pays

@@ -2,19 +2,10 @@
 
 use super::*;
 use crate::control::{
-    Request,
+    Answer, CallKey, Event,
     tests::{Bench, spec},
 };
-use micado_cloudsetup::Billing;
-
-fn pass(bench: &mut Bench, seconds: u64) {
-    let until = bench.now.0 + seconds * 1_000;
-    while bench.now.0 < until {
-        bench.now.0 += 8_000;
-        bench.tick();
-        bench.settle();
-    }
-}
+use micado_cloudsetup::{Billing, BrokerError};
 
 /// A bench on which one small container is left on a machine of the larger flavour.
 fn one_on_a_large(billing: Billing) -> Bench {
@@ -23,19 +14,10 @@ fn one_on_a_large(billing: Billing) -> Bench {
     bench.machine_comes();
     bench.launch(spec("a", 64), None).expect("room is there");
     bench.settle();
-    pass(&mut bench, 60);
+    bench.pass(60);
     assert_eq!(machines(&bench), ["large active"]);
-    quit(&mut bench);
+    bench.quit("big_web.1");
     bench
-}
-
-fn quit(bench: &mut Bench) {
-    let quit = Request::Quit {
-        name: "big_web.1".to_owned(),
-        remove: true,
-    };
-    bench.ask(quit).0.expect("it is there");
-    bench.settle();
 }
 
 /// Flavour and state of every machine, oldest first.
@@ -54,7 +36,7 @@ fn kept(bench: &Bench, at: usize) -> String {
 #[test]
 fn the_cheaper_one_comes_before_the_dear_one_goes() {
     let mut bench = one_on_a_large(Billing::Second);
-    pass(&mut bench, 60);
+    bench.pass(60);
     assert_eq!(machines(&bench), ["large active", "small requested"]);
     let said = bench
         .core
@@ -70,13 +52,13 @@ fn the_cheaper_one_comes_before_the_dear_one_goes() {
     );
     bench.machine_comes();
     bench.settle();
-    pass(&mut bench, 120);
+    bench.pass(120);
     assert_eq!(machines(&bench)[1], "small active");
     let view = bench.core.containers(true).remove(0);
     assert_eq!(view.instance.expect("it runs").as_str(), "application02");
     assert_eq!(machines(&bench)[0], "large stopping");
     // And that is the end of it.
-    pass(&mut bench, 1200);
+    bench.pass(1200);
     assert_eq!(machines(&bench).len(), 2, "no other is rented");
 }
 
@@ -85,7 +67,7 @@ fn nothing_is_replaced_while_it_is_paid_for() {
     let mut bench = one_on_a_large(Billing::Hour);
     let created = bench.core.instances(false)[0].created_at;
     while machines(&bench).len() == 1 {
-        pass(&mut bench, 10);
+        bench.pass(10);
     }
     // A boot of 90 s, 90 s of both, and the end of the drain 105 s before the end of the hour.
     let after = bench.now.since(created).as_secs();
@@ -95,17 +77,17 @@ fn nothing_is_replaced_while_it_is_paid_for() {
 #[test]
 fn a_load_that_returns_keeps_the_dear_one() {
     let mut bench = one_on_a_large(Billing::Second);
-    pass(&mut bench, 60);
+    bench.pass(60);
     bench
         .launch(spec("big", 1500), None)
         .expect("room is there");
     bench.machine_comes();
     bench.settle();
-    pass(&mut bench, 120);
+    bench.pass(120);
     assert_eq!(machines(&bench), ["large active", "small active"]);
     assert_eq!(kept(&bench, 1), "it takes the place of application01");
     // One that has missed its purpose goes like others.
-    pass(&mut bench, 1200);
+    bench.pass(1200);
     assert_eq!(machines(&bench)[0], "large active");
     assert_ne!(
         machines(&bench).get(1).map(String::as_str),
@@ -117,6 +99,41 @@ fn a_load_that_returns_keeps_the_dear_one() {
 fn a_small_gain_is_not_worth_a_move() {
     let mut bench = one_on_a_large(Billing::Second);
     bench.core.config.setup.clouds[0].flavours[0].price = PricePerHour(38_500);
-    pass(&mut bench, 600);
+    bench.pass(600);
+    assert_eq!(machines(&bench), ["large active"]);
+}
+
+/// The last order is refused by the cloud.
+fn refused(bench: &mut Bench) {
+    let id = bench.core.instances(false).pop().expect("an order").id;
+    let refused = Err(BrokerError::Refused("quota exceeded".to_owned()));
+    let key = CallKey::Machine(id);
+    bench.event(Event::Answered(key, Answer::Launched(refused)));
+}
+
+#[test]
+fn a_replacement_that_is_refused_is_not_tried_again_soon() {
+    let mut bench = one_on_a_large(Billing::Second);
+    while machines(&bench).len() == 1 {
+        bench.pass(10);
+    }
+    refused(&mut bench);
+    bench.pass(1800);
+    assert_eq!(machines(&bench), ["large active"]);
+    bench.pass(2400);
+    assert_ne!(machines(&bench), ["large active"], "after an hour");
+}
+
+#[test]
+fn a_flavour_that_failed_a_moment_ago_takes_no_place() {
+    let mut bench = Bench::new(|config| {
+        (config.backoff, config.backoff_max) =
+            (Duration::from_secs(3600), Duration::from_secs(3600));
+    });
+    bench.launch(spec("a", 64), None).expect("it is rented");
+    refused(&mut bench);
+    bench.machine_comes();
+    bench.settle();
+    bench.pass(1800);
     assert_eq!(machines(&bench), ["large active"]);
 }

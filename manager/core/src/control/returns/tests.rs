@@ -15,16 +15,6 @@ use micado_api::{
 };
 use micado_cloudsetup::{BrokerError, MachineState};
 
-/// Lets time pass: ticks, looks and all that the engine is asked for, every ten seconds.
-fn pass(bench: &mut Bench, seconds: u64) {
-    let until = bench.now.0 + seconds * 1_000;
-    while bench.now.0 < until {
-        bench.now.0 += 8_000;
-        bench.tick();
-        bench.settle();
-    }
-}
-
 fn view(bench: &Bench, tag: &str) -> InstanceView {
     let all = bench.core.instances(true);
     let found = all.into_iter().find(|it| it.tag.as_str() == tag);
@@ -53,7 +43,7 @@ fn one_machine() -> Bench {
     bench.settle();
     assert_eq!(bench.state("a_web.1"), "running");
     // The cloud is listed twice.
-    pass(&mut bench, 30);
+    bench.pass(30);
     bench
 }
 
@@ -79,25 +69,16 @@ fn two_machines() -> Bench {
     bench
 }
 
-fn quit(bench: &mut Bench, name: &str) {
-    let quit = Request::Quit {
-        name: name.to_owned(),
-        remove: true,
-    };
-    bench.ask(quit).0.expect("it is there");
-    bench.settle();
-}
-
 #[test]
 fn an_empty_machine_is_returned_after_its_hold() {
     let mut bench = one_machine();
-    quit(&mut bench, "a_web.1");
+    bench.quit("a_web.1");
     let emptied = bench.now;
     assert_eq!(state(&bench, "application01"), InstanceState::Active);
-    pass(&mut bench, 40);
+    bench.pass(40);
     assert_eq!(kept(&bench, "application01"), "held");
     assert_eq!(state(&bench, "application01"), InstanceState::Active);
-    pass(&mut bench, 40);
+    bench.pass(40);
     let after = bench.now.since(emptied).as_secs();
     assert!((60..120).contains(&after), "after {after} s");
     assert_eq!(state(&bench, "application01"), InstanceState::Stopping);
@@ -114,15 +95,15 @@ fn held_after_a_shrink(later: u64) -> InstanceState {
     bench.now.0 += 100_000;
     bench.machine_comes();
     bench.settle();
-    pass(&mut bench, 300);
+    bench.pass(300);
     let name = ContainerName::trusted("a_web.1");
     let gone = Timestamp(bench.now.0 - 240_000);
     bench.core.shed(&[name], gone);
-    pass(&mut bench, later);
-    quit(&mut bench, "a_web.1");
-    pass(&mut bench, 30);
+    bench.pass(later);
+    bench.quit("a_web.1");
+    bench.pass(30);
     assert_eq!(kept(&bench, "application01"), "held", "a minute at least");
-    pass(&mut bench, 50);
+    bench.pass(50);
     state(&bench, "application01")
 }
 
@@ -149,8 +130,8 @@ fn nothing_is_returned_if_that_is_off() {
     bench.launch(spec("a", 64), None).expect("room is rented");
     bench.machine_comes();
     bench.settle();
-    quit(&mut bench, "a_web.1");
-    pass(&mut bench, 600);
+    bench.quit("a_web.1");
+    bench.pass(600);
     assert_eq!(kept(&bench, "application01"), "off");
     assert_eq!(state(&bench, "application01"), InstanceState::Active);
 }
@@ -160,7 +141,7 @@ fn a_machine_that_a_person_started_stays_until_it_has_been_used() {
     let mut bench = two_machines();
     // Otherwise its container goes to the second, which is used then.
     protect(&mut bench, "a_web.1", true);
-    pass(&mut bench, 600);
+    bench.pass(600);
     assert_eq!(kept(&bench, "second"), "unused");
     assert_eq!(state(&bench, "second"), InstanceState::Active);
 }
@@ -168,15 +149,15 @@ fn a_machine_that_a_person_started_stays_until_it_has_been_used() {
 #[test]
 fn a_gap_in_what_is_seen_begins_the_hold_anew() {
     let mut bench = one_machine();
-    quit(&mut bench, "a_web.1");
-    pass(&mut bench, 50);
+    bench.quit("a_web.1");
+    bench.pass(50);
     bench.event(Event::Blind("it does not answer".to_owned()));
     bench.now.0 += 600_000;
     bench.look();
     assert_eq!(kept(&bench, "application01"), "unsure");
-    pass(&mut bench, 50);
+    bench.pass(50);
     assert_eq!(state(&bench, "application01"), InstanceState::Active);
-    pass(&mut bench, 70);
+    bench.pass(70);
     assert_eq!(state(&bench, "application01"), InstanceState::Stopping);
 }
 
@@ -198,7 +179,7 @@ fn a_volume_keeps_its_machine_and_is_named() {
     };
     bench.ask(stop).0.expect("it is there");
     bench.settle();
-    pass(&mut bench, 600);
+    bench.pass(600);
     assert_eq!(state(&bench, "application01"), InstanceState::Active);
     let now = explained(&bench, "application01").now;
     assert!(
@@ -228,8 +209,8 @@ fn place(bench: &Bench, name: &str) -> String {
 #[test]
 fn a_machine_whose_containers_fit_elsewhere_is_emptied_and_returned() {
     let mut bench = too_many();
-    quit(&mut bench, "big_web.1");
-    pass(&mut bench, 200);
+    bench.quit("big_web.1");
+    bench.pass(200);
     let all = bench.core.instances(true);
     let active: Vec<_> = all
         .iter()
@@ -245,7 +226,7 @@ fn a_machine_whose_containers_fit_elsewhere_is_emptied_and_returned() {
 /// A bench in which the manager has just begun to drain a machine with one container, and its tag.
 fn drained() -> (Bench, String) {
     let mut bench = too_many();
-    quit(&mut bench, "big_web.1");
+    bench.quit("big_web.1");
     for _ in 0..40 {
         let all = bench.core.instances(false);
         if let Some(drained) = all.iter().find(|it| it.state == InstanceState::Draining) {
@@ -279,10 +260,10 @@ fn an_old_copy_stays_until_the_new_one_has_run_for_a_while() {
     bench.settle();
     let copies = |bench: &Bench| bench.seen.services.len();
     assert_eq!(copies(&bench), 3, "one of the two has two copies");
-    pass(&mut bench, 10);
+    bench.pass(10);
     assert_eq!(copies(&bench), 3);
     assert_eq!(state(&bench, &drained), InstanceState::Draining);
-    pass(&mut bench, 50);
+    bench.pass(50);
     assert_eq!(copies(&bench), 2);
     assert_eq!(state(&bench, &drained), InstanceState::Stopping);
 }
@@ -303,7 +284,7 @@ fn a_drain_is_cancelled_at_its_deadline_and_its_machine_left_alone() {
     );
     assert!(said.iter().any(|it| it.text == text), "{said:?}");
     bench.settle();
-    pass(&mut bench, 300);
+    bench.pass(300);
     let words = "what was half moved has moved on, and the machine fell empty";
     assert_eq!(state(&bench, &drained), InstanceState::Stopping, "{words}");
 }
@@ -319,20 +300,20 @@ fn protect(bench: &mut Bench, name: &str, protected: bool) {
 #[test]
 fn what_is_protected_stays() {
     let mut bench = one_machine();
-    quit(&mut bench, "a_web.1");
+    bench.quit("a_web.1");
     protect(&mut bench, "application01", true);
-    pass(&mut bench, 300);
+    bench.pass(300);
     assert_eq!(kept(&bench, "application01"), "protected");
     protect(&mut bench, "application01", false);
-    pass(&mut bench, 100);
+    bench.pass(100);
     assert_eq!(state(&bench, "application01"), InstanceState::Stopping);
 
     let mut bench = too_many();
-    quit(&mut bench, "big_web.1");
+    bench.quit("big_web.1");
     for name in ["a_web", "b_web.1"] {
         protect(&mut bench, name, true);
     }
-    pass(&mut bench, 300);
+    bench.pass(300);
     assert_eq!(kept(&bench, "application01"), "container");
     assert_eq!(kept(&bench, "second"), "container");
     let missing = bench.ask(Request::Protect {
@@ -349,7 +330,7 @@ fn a_location_keeps_its_minimum() {
     bench.launch(spec("b", 64), None).expect("room is there");
     bench.settle();
     for name in ["a_web.1", "big_web.1", "b_web.1"] {
-        quit(&mut bench, name);
+        bench.quit(name);
     }
     bench.core.config.setup.locations = vec![micado_cloudsetup::Bounds {
         location: Location::default(),
@@ -358,7 +339,7 @@ fn a_location_keeps_its_minimum() {
         max_price: None,
         headroom: None,
     }];
-    pass(&mut bench, 600);
+    bench.pass(600);
     let all = bench.core.instances(false);
     let active = all.iter().filter(|it| it.state == InstanceState::Active);
     let [left] = active.collect::<Vec<_>>()[..] else {
@@ -384,14 +365,14 @@ fn a_machine_that_is_paid_for_stays_until_shortly_before_the_end_of_its_hour() {
     bench.machine_comes();
     bench.settle();
     let created = view(&bench, "application01").created_at;
-    quit(&mut bench, "a_web.1");
-    pass(&mut bench, 600);
+    bench.quit("a_web.1");
+    bench.pass(600);
     assert_eq!(kept(&bench, "application01"), "paid");
     for _ in 0..500 {
         if state(&bench, "application01") != InstanceState::Active {
             break;
         }
-        pass(&mut bench, 5);
+        bench.pass(5);
     }
     let after = bench.now.since(created).as_secs();
     assert!((3540..3600).contains(&after), "after {after} s");
@@ -404,7 +385,7 @@ fn nothing_is_returned_while_a_location_is_sick() {
     bench.launch(spec("b", 64), None).expect("room is there");
     bench.settle();
     for name in ["b_web.1", "big_web.1"] {
-        quit(&mut bench, name);
+        bench.quit(name);
     }
     bench.ask(Request::Start(start("third"))).0.expect("rented");
     comes(&mut bench, "third");
@@ -412,7 +393,7 @@ fn nothing_is_returned_while_a_location_is_sick() {
     let third = view(&bench, "third").id;
     bench.machines.retain(|it| it.instance != third);
     bench.machines.push(machine(&third, MachineState::Dead));
-    pass(&mut bench, 120);
+    bench.pass(120);
     assert_eq!(state(&bench, "third"), InstanceState::Failed);
     assert_eq!(kept(&bench, "second"), "sick");
     let now = explained(&bench, "second").now;
@@ -421,7 +402,7 @@ fn nothing_is_returned_while_a_location_is_sick() {
         .seen
         .nodes
         .retain(|it| it.instance.as_ref() != Some(&third));
-    pass(&mut bench, 400);
+    bench.pass(400);
     assert_eq!(state(&bench, "second"), InstanceState::Stopping);
 }
 
@@ -432,14 +413,14 @@ fn after_minutes(crashes: bool) -> InstanceState {
     bench.launch(spec("big", 280), None).expect("room is there");
     bench.launch(spec("b", 64), None).expect("room is there");
     bench.settle();
-    quit(&mut bench, "big_web.1");
+    bench.quit("big_web.1");
     let id = view(&bench, "second").id;
     let name = ContainerName::trusted("b_web.1");
     let container = bench.core.ledger.container(&name).expect("a record");
     let copy = container.primary().expect("it is placed").clone();
     assert_eq!(copy.instance, id);
     for round in 0..20 {
-        pass(&mut bench, 16);
+        bench.pass(16);
         if crashes {
             let died = ContainerEvent {
                 id: format!("run{round}"),
@@ -503,9 +484,9 @@ fn lead_times_are_learned_and_read_again() {
 #[test]
 fn a_machine_whose_return_is_refused_is_used_again() {
     let mut bench = one_machine();
-    quit(&mut bench, "a_web.1");
+    bench.quit("a_web.1");
     while state(&bench, "application01") == InstanceState::Active {
-        pass(&mut bench, 10);
+        bench.pass(10);
     }
     let id = view(&bench, "application01").id;
     let refused = BrokerError::Refused("it is locked".to_owned());

@@ -190,6 +190,24 @@ impl Bench {
         };
         self.event(Event::Answered(key, answer));
     }
+    /// Lets time pass: ticks, looks and all that the engine is asked for, about every ten seconds.
+    pub(in crate::control) fn pass(&mut self, seconds: u64) {
+        let until = self.now.0 + seconds * 1_000;
+        while self.now.0 < until {
+            self.now.0 += 8_000;
+            self.tick();
+            self.settle();
+        }
+    }
+    /// Removes a container, or those of a service, and waits until they have ended.
+    pub(in crate::control) fn quit(&mut self, name: &str) {
+        let quit = Request::Quit {
+            name: name.to_owned(),
+            remove: true,
+        };
+        self.ask(quit).0.expect("it is there");
+        self.settle();
+    }
     pub(in crate::control) fn state(&self, name: &str) -> String {
         let all = self.core.containers(true);
         let view = all

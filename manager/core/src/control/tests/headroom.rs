@@ -31,26 +31,21 @@ fn all_come(bench: &mut Bench) {
     bench.settle();
 }
 
-fn pass(bench: &mut Bench, seconds: u64) {
-    for _ in 0..seconds / 10 {
-        bench.now.0 += 8_000;
-        bench.tick();
-        bench.settle();
-    }
-}
-
 fn headroom(bench: &Bench) -> HeadroomView {
     let view = bench.core.status().locations.remove(0);
     view.headroom.expect("it is configured")
 }
 
-fn quit(bench: &mut Bench, name: &str) {
-    let quit = Request::Quit {
-        name: name.to_owned(),
-        remove: true,
-    };
-    bench.ask(quit).0.expect("it is there");
-    bench.settle();
+/// Number of machines in use.
+fn active(bench: &Bench) -> usize {
+    let all = bench.core.instances(false).into_iter();
+    all.filter(|it| it.state == InstanceState::Active).count()
+}
+
+/// Flavours of the machines, oldest first.
+fn flavours(bench: &Bench) -> Vec<String> {
+    let all = bench.core.instances(false).into_iter();
+    all.map(|it| it.flavour.to_string()).collect()
 }
 
 #[test]
@@ -92,22 +87,18 @@ fn two_warm_for_one() {
     assert_eq!(headroom(&bench).ready, 1);
 }
 
-/// What is rented holds what is asked for, whatever is rented for containers.
+/// Machines for headroom hold it, whatever flavour containers were rented.
 #[test]
 fn wrong_buffer_type() {
     let mut bench = keeping("1G/2 cores", 0, None);
-    let all = bench.core.instances(false);
-    let flavours: Vec<&str> = all.iter().map(|it| it.flavour.as_str()).collect();
-    assert_eq!(flavours, ["large"]);
+    assert_eq!(flavours(&bench), ["large"]);
     bench.machine_comes();
     bench.settle();
     assert_eq!(headroom(&bench).ready, 1);
     // It takes a part of the room: a machine of the same flavour is rented, not the smallest one.
     bench.launch(spec("a", 300), None).expect("room is there");
     bench.settle();
-    let all = bench.core.instances(false);
-    let flavours: Vec<&str> = all.iter().map(|it| it.flavour.as_str()).collect();
-    assert_eq!(flavours, ["large", "large"]);
+    assert_eq!(flavours(&bench), ["large", "large"]);
 }
 
 /// Headroom that is not asked for any more is returned like other machines.
@@ -115,16 +106,14 @@ fn wrong_buffer_type() {
 fn stopped_buffers_leak() {
     let mut bench = keeping("2 machines", 0, None);
     all_come(&mut bench);
-    pass(&mut bench, 600);
+    bench.pass(600);
     let all = bench.core.instances(false);
     assert_eq!(all.len(), 2);
     let kept = all[0].returns.as_ref().expect("it is in use");
     assert_eq!(kept.text, "its room is headroom (2 machines)");
     bench.core.config.setup.locations.clear();
-    pass(&mut bench, 600);
-    let active = |it: &micado_api::InstanceView| it.state == InstanceState::Active;
-    let all = bench.core.instances(false);
-    assert_eq!(all.iter().filter(|it| active(it)).count(), 0, "{all:?}");
+    bench.pass(600);
+    assert_eq!(active(&bench), 0);
 }
 
 #[test]
@@ -156,19 +145,17 @@ fn a_share_follows_what_runs() {
     all_come(&mut bench);
     // Two of 170 MiB fill a machine; half of that is one more.
     assert_eq!((machines(&bench), headroom(&bench).ready), (2, 1));
-    quit(&mut bench, "a_web.1");
+    bench.quit("a_web.1");
     assert_eq!(headroom(&bench).ready, 1);
-    pass(&mut bench, 300);
-    let active = |it: &micado_api::InstanceView| it.state == InstanceState::Active;
-    let all = bench.core.instances(false);
-    assert_eq!(all.iter().filter(|it| active(it)).count(), 1, "{all:?}");
+    bench.pass(300);
+    assert_eq!(active(&bench), 1);
 }
 
 #[test]
 fn machines_below_the_minimum_are_rented() {
     let mut bench = keeping("", 2, None);
     all_come(&mut bench);
-    pass(&mut bench, 600);
+    bench.pass(600);
     let all = bench.core.instances(false);
     assert_eq!(all.len(), 2);
     let tag = all[0].tag.clone();
@@ -186,7 +173,23 @@ fn machines_below_the_minimum_are_rented() {
     let stop = Request::Stop { tag, force: false };
     bench.ask(stop).0.expect("nothing runs there");
     all_come(&mut bench);
-    let active = |it: &micado_api::InstanceView| it.state == InstanceState::Active;
-    let all = bench.core.instances(false);
-    assert_eq!(all.iter().filter(|it| active(it)).count(), 2, "{all:?}");
+    assert_eq!(active(&bench), 2);
+}
+
+/// A task that is not ours takes a part of every machine: another machine would not have room either.
+#[test]
+fn renting_ends_where_no_empty_machine_has_room() {
+    let mut bench = keeping("1 machine", 0, None);
+    let id = bench.machine_comes();
+    let foreign = SwarmTask {
+        reservation: Resources::new(MemoryBytes::mib(64), NanoCpus::millis(100)),
+        ..task("other", Some(format!("node-{id}")))
+    };
+    bench.seen.tasks.push(foreign);
+    bench.settle();
+    bench.pass(600);
+    assert_eq!(machines(&bench), 1);
+    let reason = headroom(&bench).reason.expect("it is missing");
+    let expected = "application01 is an empty small and has too little room, so no other is rented";
+    assert_eq!(reason, expected);
 }

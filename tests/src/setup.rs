@@ -16,6 +16,8 @@ pub struct Setup {
     pub flavours: Vec<(&'static str, &'static str, &'static str, &'static str)>,
     /// Time for a machine to join, in seconds.
     pub join_timeout: u32,
+    /// Room that the default location keeps free.
+    pub headroom: Option<&'static str>,
 }
 
 impl Default for Setup {
@@ -27,6 +29,7 @@ impl Default for Setup {
                 ("medium", "1216M", "2", "0.09"),
             ],
             join_timeout: 60,
+            headroom: None,
         }
     }
 }
@@ -51,9 +54,13 @@ impl Setup {
         };
         let flavours: String = self.flavours.iter().map(flavour).collect();
         let timeout = self.join_timeout;
+        let location = Location::default();
+        let headroom = self.headroom.map_or_else(String::new, |room| {
+            format!("<locations><location><name>{location}</name><headroom>{room}</headroom></location></locations>")
+        });
         format!(
             "<setup><clouds><cloud><name>local</name><broker>local</broker><join_timeout>{timeout}</join_timeout><flavours>\n{flavours}</flavours></cloud></clouds>\n\
-             <applications><application><name>Node</name><sname>node</sname><executable>run</executable></application></applications></setup>\n"
+             <applications><application><name>Node</name><sname>node</sname><executable>run</executable></application></applications>{headroom}</setup>\n"
         )
     }
 }

@@ -1,10 +1,12 @@
-//! Machines that nothing needs are returned by themselves.
+//! Machines that nothing needs are returned by themselves, those for headroom are kept, and a dear one
+//! makes way for a cheaper one.
 
 use micado_api::{ContainerState, InstanceState, LaunchRequest};
-use micado_tests::{Cluster, Options, Setup, measured, wait, web};
+use micado_tests::{Cluster, Options, Request, Setup, measured, wait, web};
 use std::{
     collections::BTreeSet,
     num::NonZeroU32,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Instant, SystemTime},
 };
 
@@ -192,4 +194,102 @@ async fn a_drain_ends_although_a_new_copy_and_then_its_machine_die() {
         (cluster.machines().await.len() == 1).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_starts_on_headroom_which_is_rented_anew_and_kept() {
+    let cluster = Cluster::start(Options {
+        setup: Setup {
+            headroom: Some("1 machine"),
+            ..Setup::small()
+        },
+        returns: true,
+        ..Options::default()
+    })
+    .await;
+    cluster
+        .until_instance("application01", InstanceState::Active, 60)
+        .await;
+    let begin = Instant::now();
+    let place = launch(&cluster, "first", 1).await;
+    measured("from the launch to running on headroom", begin.elapsed());
+    let view = cluster.look().await.expect("a view");
+    assert_eq!(view.place_of(&place[0]).as_deref(), Some("application01"));
+    cluster
+        .until_instance("application02", InstanceState::Active, 60)
+        .await;
+    println!("{}", cluster.micado(&["status"]).await.ok().stdout);
+    wait("explain says that it is kept", 150, async || {
+        let why = cluster.micado(&["explain", "application02"]).await.ok();
+        let kept = why.stdout.contains("its room is headroom (1 machine)");
+        kept.then(|| println!("{}", why.stdout))
+    })
+    .await;
+    let view = cluster.look().await.expect("a view");
+    assert_eq!(view.in_use().len(), 2, "one was used, one is rented");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dear_machine_makes_way_for_a_cheaper_one() {
+    let cluster = Cluster::start(Options {
+        setup: Setup {
+            flavours: vec![
+                ("small", "704M", "1", "0.02"),
+                ("medium", "1216M", "2", "0.09"),
+            ],
+            ..Setup::default()
+        },
+        returns: true,
+        ..Options::default()
+    })
+    .await;
+    let big = web("big").memory_mib(750);
+    let big = cluster.launch(&big).await.name.to_string();
+    cluster
+        .until_container(&big, ContainerState::Running, 60)
+        .await;
+    let stays = launch(&cluster, "stays", 1).await.remove(0);
+    let view = cluster.look().await.expect("a view");
+    assert_eq!(view.place_of(&stays).as_deref(), Some("application01"));
+    quit(&cluster, &[big]).await;
+    let begin = Instant::now();
+    cluster
+        .until_instance("application02", InstanceState::Active, 180)
+        .await;
+    measured(
+        "from the end of the large one to its replacement",
+        begin.elapsed(),
+    );
+    let stopped = AtomicBool::new(false);
+    let watch = async {
+        let mut fewest = usize::MAX;
+        while !stopped.load(Ordering::Relaxed) {
+            fewest = fewest.min(cluster.running_tasks().await.len());
+        }
+        fewest
+    };
+    let moved = async {
+        cluster
+            .until_instance("application01", InstanceState::Gone, 120)
+            .await;
+        stopped.store(true, Ordering::Relaxed);
+    };
+    let (fewest, ()) = tokio::join!(watch, moved);
+    assert_eq!(fewest, 1, "a copy runs at any time");
+    measured(
+        "from its end to the return of the dear one",
+        begin.elapsed(),
+    );
+    println!(
+        "{}",
+        cluster
+            .micado(&["explain", "application02"])
+            .await
+            .ok()
+            .stdout
+    );
+    let view = cluster.look().await.expect("a view");
+    assert_eq!(view.place_of(&stays).as_deref(), Some("application02"));
+    let left = cluster.machines().await.len();
+    assert_eq!(left, 1, "nothing is leaked");
 }

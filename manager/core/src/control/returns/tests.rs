@@ -480,9 +480,8 @@ fn lead_times_are_learned_and_read_again() {
     assert_eq!(unknown.0, 90_000, "no flavour holds it");
 }
 
-/// A broker that does not take a machine back: it is paid for, so it takes work again.
-#[test]
-fn a_machine_whose_return_is_refused_is_used_again() {
+/// A bench whose only machine is empty, and whose broker has refused to take it back.
+fn refused_return() -> Bench {
     let mut bench = one_machine();
     bench.quit("a_web.1");
     while state(&bench, "application01") == InstanceState::Active {
@@ -493,9 +492,28 @@ fn a_machine_whose_return_is_refused_is_used_again() {
     let key = CallKey::Machine(id);
     bench.event(Event::Answered(key, Answer::Terminated(Err(refused))));
     assert_eq!(state(&bench, "application01"), InstanceState::Stopping);
+    bench
+}
+
+/// It is paid for, so it takes work again.
+#[test]
+fn a_machine_whose_return_is_refused_is_used_again() {
+    let mut bench = refused_return();
     bench.launch(spec("b", 64), None).expect("room is there");
     bench.settle();
     assert_eq!(state(&bench, "application01"), InstanceState::Active);
     assert_eq!(bench.core.instances(false).len(), 1, "nothing is rented");
     assert_eq!(bench.state("b_web.1"), "running");
+}
+
+#[test]
+fn a_person_who_stops_a_machine_whose_return_is_refused_does_not_get_it_back() {
+    let mut bench = refused_return();
+    let tag = view(&bench, "application01").tag;
+    let stop = Request::Stop { tag, force: false };
+    bench.ask(stop).0.expect("nothing runs there");
+    bench.launch(spec("b", 64), None).expect("room is rented");
+    bench.settle();
+    assert_eq!(state(&bench, "application01"), InstanceState::Stopping);
+    assert_eq!(bench.core.instances(false).len(), 2, "another is rented");
 }

@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, fmt::Display};
 pub(super) fn instances(views: &[InstanceView], now: Timestamp) -> Table {
     let (endings, reasons) = (
         views.iter().any(ended),
-        views.iter().any(|it| it.reason.is_some()),
+        views.iter().any(|it| reason(it).is_some()),
     );
     let measured = views.iter().any(|it| it.usage.is_some());
     let mut header = vec![
@@ -56,10 +56,24 @@ pub(super) fn instances(views: &[InstanceView], now: Timestamp) -> Table {
         row.extend(
             endings.then(|| text(ended(it).then(|| format!("{} ago", age(now, it.state_since))))),
         );
-        row.extend(reasons.then(|| it.reason.clone().unwrap_or_default()));
+        row.extend(reasons.then(|| reason(it).unwrap_or_default()));
         table.add_row(row);
     }
     table
+}
+
+/// Kinds of answers to why a machine is not returned that would only fill the list: they are of all
+/// machines, or of those with work.
+const PLAIN: [&str; 3] = ["off", "unsure", "needed"];
+
+/// The reason of a machine's state, or else the particular one for which it is not returned.
+fn reason(view: &InstanceView) -> Option<String> {
+    let kept = view.returns.as_ref().filter(|returns| {
+        let kind = returns.detail["kept"].as_str();
+        kind.is_some_and(|kind| !PLAIN.contains(&kind))
+    });
+    let kept = kept.map(|returns| format!("not returned: {}", returns.text));
+    view.reason.clone().or(kept)
 }
 
 /// Length of a shortened node id, sufficient for `docker node`.

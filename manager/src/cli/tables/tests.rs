@@ -5,7 +5,7 @@ use micado_api::{
     CloudName, ClusterId, ContainerName, ContainerUsage, Critical, DecisionView, EventView,
     FlavourName, ForeignNodeView, HeadroomView, History, HistoryPoint, Hundredths, ImageView,
     InstanceId, InstanceState, Location, MachineUsage, MemoryBytes, NanoCpus, Origin, PortMapping,
-    PricePerHour, Protocol, ServiceName, ServiceSpec, Tag, VerdictView, VolumeMount,
+    PricePerHour, Protocol, ReturnView, ServiceName, ServiceSpec, Tag, VerdictView, VolumeMount,
     agent::ContainerHappening,
 };
 
@@ -157,6 +157,24 @@ fn a_service() -> ServiceView {
 
 fn shown(table: Table) -> String {
     Page::default().with(table).text(false)
+}
+
+#[test]
+fn machines_that_nothing_needs_say_why_they_stay() {
+    let kept = |tag: &str, kind: &str, text: &str| InstanceView {
+        returns: Some(ReturnView {
+            text: text.to_owned(),
+            detail: serde_json::json!({ "kept": kind }),
+        }),
+        ..instance(tag, InstanceState::Active)
+    };
+    let held = kept("application02", "held", "not needed, held until 12:00");
+    let needed = kept("application01", "needed", "others have no room");
+    let table = shown(instances(&[needed.clone(), held], NOW));
+    assert!(table.contains("not returned: not needed, held"), "{table}");
+    assert!(!table.contains("others have no room"), "{table}");
+    let table = shown(instances(&[needed], NOW));
+    assert!(!table.contains("REASON"), "{table}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Machines that nothing needs are returned by themselves, those for headroom are kept, and a dear one
-//! makes way for a cheaper one.
+//! Machines that nothing needs are returned by themselves, those for headroom are kept, a dear one
+//! makes way for a cheaper one, and a saturated one gives a container away.
 
-use micado_api::{ContainerState, InstanceState, LaunchRequest};
-use micado_tests::{Cluster, Options, Request, Setup, measured, wait, web};
+use micado_api::{ContainerState, InstanceState, LaunchRequest, NanoCpus};
+use micado_tests::{Cluster, Options, Request, Setup, measured, small_machine, wait, web};
 use std::{
     collections::BTreeSet,
     num::NonZeroU32,
@@ -292,4 +292,55 @@ async fn a_dear_machine_makes_way_for_a_cheaper_one() {
     assert_eq!(view.place_of(&stays).as_deref(), Some("application02"));
     let left = cluster.machines().await.len();
     assert_eq!(left, 1, "nothing is leaked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_leaves_a_saturated_machine() {
+    let cluster = Cluster::start(Options {
+        setup: Setup {
+            flavours: vec![("small", "704M", "0.5", "0.05")],
+            ..Setup::default()
+        },
+        ..Options::default()
+    })
+    .await;
+    let mut request = web("busy");
+    request.spec.reservation.cpu = NanoCpus::millis(200);
+    request.copies = NonZeroU32::new(2).expect("two");
+    cluster.launch(&request).await;
+    let names = ["busy_micado-web.1", "busy_micado-web.2"];
+    for name in names {
+        cluster
+            .until_container(name, ContainerState::Running, 60)
+            .await;
+    }
+    let second = small_machine("second");
+    cluster.api.start(&second).await.expect("a second machine");
+    cluster
+        .until_instance("second", InstanceState::Active, 60)
+        .await;
+    // More than half a core in all.
+    let begin = Instant::now();
+    for name in names {
+        cluster.ask(name, "/load?millicores=350").await;
+    }
+    wait("a new copy runs beside the old ones", 150, async || {
+        (cluster.running_tasks().await.len() == 3).then_some(())
+    })
+    .await;
+    measured("from the load to the new copy", begin.elapsed());
+    assert!(begin.elapsed().as_secs() >= 60, "{:?}", begin.elapsed());
+    wait("the old copy is gone", 60, async || {
+        (cluster.running_tasks().await.len() == 2).then_some(())
+    })
+    .await;
+    measured("from the load to the end of the old copy", begin.elapsed());
+    let view = cluster.look().await.expect("a view");
+    let moved = |name: &&str| view.place_of(name).as_deref() == Some("second");
+    let moved = names.into_iter().find(moved).expect("it runs there");
+    let why = cluster.micado(&["explain", moved]).await.ok().stdout;
+    println!("{why}");
+    let reason = "moves from application01, which has had no CPU left for";
+    assert!(why.contains(reason), "{why}");
+    assert_eq!(view.in_use().len(), 2, "nothing was rented");
 }

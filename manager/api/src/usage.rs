@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Usage of a machine. Absent once its agent has been silent for some seconds: the machine is blind
 /// then.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MachineUsage {
     /// Time of measurement, by the machine's clock.
     pub at: Timestamp,

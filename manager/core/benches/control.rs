@@ -14,7 +14,7 @@ use micado_core::{
     engine::{
         Delta, ImageFacts, Observation, SwarmNode, SwarmService, SwarmTask, TaskState, swarm_name,
     },
-    metrics::{Meter, Placed, Sample, Summing, Used},
+    metrics::{Meter, Placed, Summing, Used},
     model::{Container, Copy, Phase, Service},
     scaling::{Frame, Policies},
 };
@@ -270,13 +270,8 @@ impl Cluster {
             self.now = self.now.plus(Duration::from_secs(1));
             sample(&mut meter, self.now, round, &placed);
             let begin = Instant::now();
-            let loads = summing.sum(self.now, Duration::from_secs(1), |service, machine| {
-                let (usage, machine_busy) = meter.on(self.now, machine, service)?;
-                Some(Sample {
-                    usage,
-                    machine_busy,
-                })
-            });
+            let second = Duration::from_secs(1);
+            let loads = summing.sum(self.now, second, |machine| meter.on(self.now, machine));
             sums.push(begin.elapsed());
             let begin = Instant::now();
             let actions = self.core.handle(self.now, Event::Load(loads));

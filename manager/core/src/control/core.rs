@@ -17,6 +17,7 @@ use super::{
     observed::{Observed, Touched},
     orders::Orders,
     placing::Placing,
+    rebalancing::Rebalancing,
     replacing::Replacing,
     returns::Returns,
     scaling::Scaling,
@@ -65,6 +66,7 @@ pub struct Core {
     pub(super) returns: Returns,
     pub(super) headroom: headroom::Found,
     pub(super) replacing: Replacing,
+    pub(super) rebalancing: Rebalancing,
     pub(super) tallies: Tallies,
     /// True if the worker token was given to somebody since its last rotation was requested.
     pub(super) token_told: bool,
@@ -110,6 +112,7 @@ impl Core {
             returns: Returns::default(),
             headroom: headroom::Found::default(),
             replacing: Replacing::default(),
+            rebalancing: Rebalancing::default(),
             tallies: Tallies::default(),
             seed,
             token_told: false,
@@ -191,6 +194,7 @@ impl Core {
                 connected,
             } => self.agent_is(instance, connected),
             Event::Load(loads) => self.loads(loads),
+            Event::Machines(loads) => self.machine_loads(loads),
             Event::Signal(signal) => self.signal(&signal),
             Event::Profile(service, past) => self.take_past(&service, past),
             Event::LastWords(container, log) => self.last_words(&container, &log),
@@ -281,6 +285,9 @@ impl Core {
         let dirty = &mut self.ledger.dirty;
         // The pool shows every placement.
         let settled = dirty.instances.is_empty() && !dirty.plan;
+        if settled && std::mem::take(&mut dirty.rebalance) {
+            return self.rebalance();
+        }
         if settled && std::mem::take(&mut dirty.returns) {
             self.visit(Subject::Returns);
             self.check_returns();

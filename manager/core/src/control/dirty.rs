@@ -47,6 +47,8 @@ pub(super) struct Dirty {
     pub(super) silent: bool,
     pub(super) awaited: bool,
     pub(super) returns: bool,
+    /// The load of the machines was reported.
+    pub(super) rebalance: bool,
     /// A machine or a Swarm service without a record may exist.
     pub(super) adopt: bool,
     due: BTreeSet<(Timestamp, Subject)>,
@@ -83,6 +85,7 @@ impl Dirty {
             || self.token
             || self.foreign
             || self.returns
+            || self.rebalance
             || self.adopt
     }
 

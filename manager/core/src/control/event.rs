@@ -1,6 +1,6 @@
 //! Input of the core (events) and its output (actions).
 
-use super::{ServiceLoad, Signal};
+use super::{MachineLoads, ServiceLoad, Signal};
 use crate::{
     engine::{Delta, EngineError, ImageFacts, Observation},
     metrics::Used,
@@ -42,6 +42,8 @@ pub enum Event {
     },
     /// Loads of services with a policy, once a second. They cause no pass unless a count changes.
     Load(Vec<(ServiceName, ServiceLoad)>),
+    /// Load of the machines, while one of them is saturated.
+    Machines(MachineLoads),
     /// Answer of the source of a policy.
     Signal(Signal),
     /// Load of a service on earlier days, at its start and once an hour.

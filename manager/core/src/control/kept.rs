@@ -1,7 +1,7 @@
 //! Reasons for which a machine is not returned, as values, and their sentences.
 
 use super::pace::Sick;
-use crate::scaling::Clock;
+use crate::scaling::{Clock, Resource};
 use micado_api::{ContainerName, ReturnView, Tag, Timestamp};
 use serde::Serialize;
 use std::fmt;
@@ -28,6 +28,13 @@ pub(super) enum Kept {
     Volume { container: ContainerName },
     /// A container on it starts, fails, moves or ends.
     Unsettled { container: ContainerName },
+    /// A container on it is a job: elsewhere it would begin anew.
+    Job { container: ContainerName },
+    /// It has had nothing left of a resource since then.
+    Saturated {
+        resource: Resource,
+        since: Timestamp,
+    },
     /// A drain failed a while ago.
     Rests { until: Timestamp },
     /// The others have no room for all that runs there, and for growth.
@@ -66,6 +73,10 @@ impl fmt::Display for Kept {
             }
             Self::Volume { container } => write!(f, "the volume of {container} is there"),
             Self::Unsettled { container } => write!(f, "{container} does not run steadily"),
+            Self::Job { container } => write!(f, "{container} is a job, which would begin anew"),
+            Self::Saturated { resource, since } => {
+                write!(f, "it has had no {resource} left since {}", Clock(*since))
+            }
             Self::Rests { until } => {
                 write!(
                     f,

@@ -89,7 +89,7 @@ impl Core {
     }
 
     /// Number of containers with a copy on this machine that another one replaces.
-    fn moves_from(&self, id: &InstanceId) -> usize {
+    pub(super) fn moves_from(&self, id: &InstanceId) -> usize {
         let on = self.ledger.containers_on(id);
         let moves = |container: &&Container| {
             let mut replaced = container.replaced();
@@ -99,7 +99,7 @@ impl Core {
     }
 
     /// Number of containers of a service that may begin to move.
-    fn moves_left(&self, service: &ServiceName) -> usize {
+    pub(super) fn moves_left(&self, service: &ServiceName) -> usize {
         let names = self.ledger.index.of_service(service);
         let wanted = names.filter_map(|name| self.ledger.container(name));
         let wanted = wanted.filter(|container| container.wants_room());
@@ -110,11 +110,12 @@ impl Core {
         (all / PART).max(1).saturating_sub(moving)
     }
 
-    /// Machines that no container moves to: those that are drained, or may be soon.
-    fn closed_to_moves(&self) -> Vec<InstanceId> {
+    /// Machines that no container moves to: those that are drained, or may be soon, and those that
+    /// can give no more.
+    pub(super) fn closed_to_moves(&self) -> Vec<InstanceId> {
         let draining = self.ledger.index.in_state(InstanceState::Draining);
-        let spare = self.returns.spare();
-        let closed: BTreeSet<&InstanceId> = draining.chain(spare).collect();
+        let (spare, saturated) = (self.returns.spare(), self.rebalancing.saturated());
+        let closed: BTreeSet<&InstanceId> = draining.chain(spare).chain(saturated).collect();
         closed.into_iter().cloned().collect()
     }
 

@@ -3,8 +3,8 @@
 
 use super::{
     Core, calls::Calls, copies::Copies, foreign::Foreign, happened::Reports, images::Learning,
-    ledger::Ledger, nodes::Nodes, observed::Observed, orders::Orders, replacing::Replacing,
-    returns::Returns, scaling::Scaling, silent::Silent, tally::Tallies,
+    ledger::Ledger, nodes::Nodes, observed::Observed, orders::Orders, rebalancing::Rebalancing,
+    replacing::Replacing, returns::Returns, scaling::Scaling, silent::Silent, tally::Tallies,
 };
 use micado_api::Timestamp;
 
@@ -25,7 +25,7 @@ pub(super) trait Owner {
 
 impl Core {
     /// Every owner of notes. A new one is added here.
-    fn owners(&mut self) -> [&mut dyn Owner; 12] {
+    fn owners(&mut self) -> [&mut dyn Owner; 13] {
         let (calls, orders): (&mut Calls, &mut Orders) = (&mut self.calls, &mut self.orders);
         let (nodes, copies): (&mut Nodes, &mut Copies) = (&mut self.nodes, &mut self.copies);
         let (reports, silent): (&mut Reports, &mut Silent) = (&mut self.reports, &mut self.silent);
@@ -35,9 +35,21 @@ impl Core {
             (&mut self.scaling, &mut self.tallies);
         let (returns, replacing): (&mut Returns, &mut Replacing) =
             (&mut self.returns, &mut self.replacing);
+        let rebalancing: &mut Rebalancing = &mut self.rebalancing;
         [
-            calls, orders, nodes, copies, reports, silent, foreign, learning, scaling, tallies,
-            returns, replacing,
+            calls,
+            orders,
+            nodes,
+            copies,
+            reports,
+            silent,
+            foreign,
+            learning,
+            scaling,
+            tallies,
+            returns,
+            replacing,
+            rebalancing,
         ]
     }
 

@@ -14,7 +14,8 @@ use crate::{
     planner::Readiness,
 };
 use micado_api::{
-    ContainerName, InstanceId, InstanceState, Location, Origin, ReturnView, Timestamp,
+    ContainerName, InstanceId, InstanceState, Location, Origin, RestartPolicy, ReturnView,
+    Timestamp,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -233,6 +234,8 @@ impl Core {
             Some(Kept::Unused)
         } else if let Some(until) = rest.filter(|until| is_used && *until > self.now) {
             Some(Kept::Rests { until })
+        } else if let Some((resource, since)) = self.rebalancing.of(id) {
+            Some(Kept::Saturated { resource, since })
         } else {
             self.holds_fast(instance)
         }
@@ -259,13 +262,24 @@ impl Core {
             let container = protected.name.clone();
             return Some(Kept::Container { container });
         }
+        if let Some(job) = here().find(|container| self.is_job(container)) {
+            let container = job.name.clone();
+            return Some(Kept::Job { container });
+        }
         let unsettled = here().find(|container| !self.is_steady(container))?;
         let container = unsettled.name.clone();
         Some(Kept::Unsettled { container })
     }
 
+    /// Returns true if a container is done once its process has ended well. Two copies of it would
+    /// do the work twice.
+    pub(super) fn is_job(&self, container: &Container) -> bool {
+        let restart = self.ledger.service_of(container).spec.restart;
+        container.wants_room() && restart != RestartPolicy::Always
+    }
+
     /// Returns true if a container runs as its only copy.
-    fn is_steady(&self, container: &Container) -> bool {
+    pub(super) fn is_steady(&self, container: &Container) -> bool {
         let copies = container.copies.iter().filter(|copy| copy.takes_room());
         container.wants_room()
             && copies.count() == 1

@@ -130,11 +130,13 @@ impl Core {
             spread.push(0);
             (question.asks.len() - 1, count as usize)
         });
+        let saturated: Vec<InstanceId> = self.rebalancing.saturated().cloned().collect();
         let consolidation = Consolidation {
             offers: &self.offers(),
             asks: &question.asks,
             spread: &spread,
             machines: &question.machines,
+            closed: &saturated,
             kept_free,
         };
         let chosen = planner::spare(&mut self.placing.pool, &consolidation);

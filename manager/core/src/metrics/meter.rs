@@ -2,12 +2,17 @@
 //! every machine and container.
 
 mod compare;
+mod in_use;
 mod runs;
+mod saturation;
 #[cfg(test)]
 mod tests;
 mod watched;
 
+pub use in_use::InUse;
+
 use super::{Point, Used};
+use crate::control::MachineLoads;
 use ahash::HashMap;
 use micado_api::{ContainerUsage, InstanceId, MachineUsage, Timestamp, agent::SampleBatch};
 use runs::Order;
@@ -54,7 +59,11 @@ impl Meter {
                 }
             }
         }
+        let is_current = order != Order::Old && !batch.late;
         let point = machine.take(instance, order, batch, &mut self.used);
+        if is_current {
+            machine.saturation.note(now, order, machine.usage.as_ref());
+        }
         for service in machine.services() {
             self.places.insert(service.clone(), instance.clone());
         }
@@ -76,21 +85,28 @@ impl Meter {
             .cloned()
     }
 
-    /// Returns the use of a Swarm service's container on this machine, and the busy share of the
-    /// machine; `None` if it does not run there or the machine is blind.
+    /// Returns the use of a machine and its containers; `None` while it is blind.
     #[must_use]
-    pub fn on(
-        &self,
-        now: Timestamp,
-        instance: &InstanceId,
-        service: &str,
-    ) -> Option<(&ContainerUsage, Option<f64>)> {
-        let machine = self.seeing(now, instance)?;
-        let busy = machine.usage.as_ref().and_then(|usage| {
-            let cores = usage.cores.0.max(1) as f64;
-            Some(usage.cpu?.0 as f64 / cores)
-        });
-        Some((machine.container(service)?, busy))
+    pub fn on(&self, now: Timestamp, instance: &InstanceId) -> Option<InUse<'_>> {
+        Some(self.seeing(now, instance)?.in_use())
+    }
+
+    /// Returns the load of all machines that are seen, if one of them is saturated.
+    #[must_use]
+    pub fn machine_loads(&self, now: Timestamp) -> MachineLoads {
+        let seen = self.machines.iter().filter(|(_, it)| it.is_seen(now));
+        let saturated = seen
+            .clone()
+            .filter_map(|(id, machine)| machine.saturated(id))
+            .collect::<Vec<_>>();
+        if saturated.is_empty() {
+            return MachineLoads::default();
+        }
+        let idle = seen.filter_map(|(id, machine)| Some((id.clone(), machine.idle()?)));
+        MachineLoads {
+            idle: idle.collect(),
+            saturated,
+        }
     }
 
     /// Returns the use of containers since the last call, by Swarm service.

@@ -1,12 +1,13 @@
 //! Load of one service: the use of its copies, summed into a frame for the scaling.
 
+use super::InUse;
 use crate::{
     control::{ScaledChanges, ScaledService, ServiceLoad, Version},
     scaling::{Ceiling, Frame, Span, Sums, is_saturated, warm_up},
 };
 use micado_api::{ContainerUsage, InstanceId, ServiceName, Timestamp};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     time::Duration,
 };
 
@@ -30,10 +31,10 @@ const NANO: f64 = 1e9;
 
 /// Current metrics of one copy and its machine.
 #[derive(Debug, Clone, Copy)]
-pub struct Sample<'a> {
-    pub usage: &'a ContainerUsage,
+struct Sample<'a> {
+    usage: &'a ContainerUsage,
     /// Busy share of its machine, 0 to 1.
-    pub machine_busy: Option<f64>,
+    machine_busy: Option<f64>,
 }
 
 /// A running copy, and what was seen of it.
@@ -41,6 +42,8 @@ pub struct Sample<'a> {
 struct Slot {
     name: String,
     machine: InstanceId,
+    /// Index of the machine among those of [`Summing`], and of the copy on it when it was read last.
+    position: (usize, usize),
     seen: Option<Seen>,
     /// Age and CPU of a new copy until its warm-up is known; `None` for one that may be older than
     /// this watch.
@@ -68,6 +71,8 @@ struct Watched {
 #[derive(Debug, Clone, Default)]
 pub struct Summing {
     services: BTreeMap<ServiceName, Watched>,
+    /// Machines with a copy.
+    machines: Vec<InstanceId>,
     version: Option<Version>,
 }
 
@@ -119,6 +124,7 @@ impl Summing {
                 None => Slot {
                     name,
                     machine,
+                    position: (0, 0),
                     seen: None,
                     curve: is_watched.then(Vec::new),
                 },
@@ -127,7 +133,22 @@ impl Summing {
             let name = service.service.clone();
             self.services.insert(name, Watched { service, slots });
         }
+        self.number_machines();
         true
+    }
+
+    /// Numbers the machines: a frame reads each of them once.
+    fn number_machines(&mut self) {
+        self.machines.clear();
+        let mut numbers: HashMap<&InstanceId, usize> = HashMap::new();
+        let watched = self.services.values_mut();
+        for slot in watched.flat_map(|watched| &mut watched.slots) {
+            let number = numbers.entry(&slot.machine).or_insert_with(|| {
+                self.machines.push(slot.machine.clone());
+                self.machines.len() - 1
+            });
+            slot.position.0 = *number;
+        }
     }
 
     /// Swarm services of the running copies, service by service.
@@ -138,37 +159,32 @@ impl Summing {
 
     /// Machines with a copy.
     #[must_use]
-    pub fn machines(&self) -> HashSet<InstanceId> {
-        let slots = self.services.values().flat_map(|watched| &watched.slots);
-        slots.map(|slot| slot.machine.clone()).collect()
+    pub fn machines(&self) -> &[InstanceId] {
+        &self.machines
     }
 
-    /// Sums the loads of one moment. `sample` returns the metrics of a Swarm service on its
-    /// machine, if they are fresh.
+    /// Sums the loads of one moment. `machine` returns the metrics of a machine, if they are fresh.
     pub fn sum<'a>(
         &mut self,
         now: Timestamp,
         interval: Duration,
-        mut sample: impl FnMut(&str, &InstanceId) -> Option<Sample<'a>>,
+        machine: impl FnMut(&InstanceId) -> Option<InUse<'a>>,
     ) -> Vec<(ServiceName, ServiceLoad)> {
         let frame = Frame {
             at: now,
             interval_ms: u32::try_from(interval.as_millis()).unwrap_or(u32::MAX),
             ..Frame::default()
         };
+        let machines: Vec<Option<InUse<'a>>> = self.machines.iter().map(machine).collect();
         let services = self.services.iter_mut();
         services
-            .map(|(name, watched)| (name.clone(), watched.load(frame, &mut sample)))
+            .map(|(name, watched)| (name.clone(), watched.load(frame, &machines)))
             .collect()
     }
 }
 
 impl Watched {
-    fn load<'a>(
-        &mut self,
-        frame: Frame,
-        sample: &mut impl FnMut(&str, &InstanceId) -> Option<Sample<'a>>,
-    ) -> ServiceLoad {
+    fn load(&mut self, frame: Frame, machines: &[Option<InUse<'_>>]) -> ServiceLoad {
         let Self { service, slots } = self;
         let now = frame.at;
         let mut load = ServiceLoad {
@@ -177,7 +193,7 @@ impl Watched {
         };
         let mut values = Values::default();
         for slot in slots {
-            let measured = sample(&slot.name, &slot.machine);
+            let measured = slot.sample(machines);
             let Some(measured) = measured.filter(|sample| sample.usage.cpu.is_some()) else {
                 // Without a sample, nobody knows that it does not work.
                 if let Some(seen) = &mut slot.seen {
@@ -210,6 +226,16 @@ impl Watched {
 }
 
 impl Slot {
+    /// Its current metrics, if its machine reports it.
+    fn sample<'a>(&mut self, machines: &[Option<InUse<'a>>]) -> Option<Sample<'a>> {
+        let (machine, position) = &mut self.position;
+        let machine = machines.get(*machine)?.as_ref()?;
+        Some(Sample {
+            usage: machine.container(&self.name, position)?,
+            machine_busy: machine.busy,
+        })
+    }
+
     /// Notes the first sample, the last work and OOM kills of a copy.
     fn see(&mut self, now: Timestamp, usage: &ContainerUsage, of: &ScaledService) -> Seen {
         let works = cores(usage) >= QUIET_SHARE * of.cpu_share.unwrap_or(of.cpu)

@@ -29,6 +29,8 @@ pub struct Consolidation<'a> {
     pub spread: &'a [u32],
     /// Machines that may be returned, the first to go, first.
     pub machines: &'a [Spare],
+    /// Machines that take nothing.
+    pub closed: &'a [InstanceId],
     /// Room that is kept free, as containers to come: position in `asks`, and number.
     pub kept_free: Option<(usize, usize)>,
 }
@@ -57,6 +59,9 @@ pub fn spare(pool: &mut Pool, consolidation: &Consolidation<'_>) -> Vec<usize> {
     };
     let problem = Problem::new(pool, &demand);
     let before = pool.mark();
+    let closed = consolidation.closed.iter();
+    let closed: Vec<usize> = closed.filter_map(|id| pool.number(id)).collect();
+    closed.into_iter().for_each(|number| pool.close(number));
     let mut search = Search {
         problem: &problem,
         spread: consolidation.spread.to_vec(),

@@ -8,6 +8,7 @@ use super::{
     why::{Cause, Unknown},
 };
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Resource with the critical usage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +17,15 @@ pub enum Resource {
     #[default]
     Memory,
     Cpu,
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Cpu => "CPU",
+        })
+    }
 }
 
 /// The critical usage must be set by a person: a learned one never acts by itself.

@@ -7,16 +7,17 @@ use crate::{
     world::World,
 };
 use micado_api::{
-    ContainerName, ContainerUsage, MemoryBytes, NanoCpus, ScaleRequest, ServiceName, Timestamp,
+    ContainerName, ContainerUsage, InstanceId, InstanceState, MemoryBytes, NanoCpus, Resources,
+    ScaleRequest, ServiceName, Timestamp,
 };
 use micado_core::{
-    control::{Event, Request, ServiceLoad},
-    metrics::{Sample, Summing},
+    control::{Event, MachineLoads, Request, Saturated, ServiceLoad},
+    metrics::{InUse, Summing},
     model::ServicePolicy,
     scaling::{Band, Critical, Policies, Policy, Resource, Span, Target},
     store::Key,
 };
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 /// Client of the services that have policies.
 pub const CLIENT: &str = "sca";
@@ -32,6 +33,8 @@ pub struct Loads {
     summing: Summing,
     /// Life of the manager that `summing` belongs to.
     epoch: u64,
+    /// A machine was reported as saturated.
+    saturated: bool,
     /// The event that is delivered is a request of the services' person.
     pub by_person: bool,
 }
@@ -118,6 +121,7 @@ impl World {
         if !self.calm && self.clock.dice.per_mille(20) {
             self.loads.demand = self.clock.dice.between(0, 4_000);
         }
+        self.report_machines();
         let Some(core) = &self.manager.core else {
             return;
         };
@@ -147,6 +151,42 @@ impl World {
         }
     }
 
+    /// Reports now and then that a machine has long been saturated, while others have room.
+    fn report_machines(&mut self) {
+        // A clone: the other draws of a seed stay as they were.
+        let mut dice = self.clock.dice.clone();
+        let is_news = !self.calm && dice.per_mille(100);
+        if self.manager.core.is_none() || !is_news && !self.loads.saturated {
+            return;
+        }
+        let mut active: Vec<InstanceId> = self
+            .store
+            .instances()
+            .filter(|instance| instance.state == InstanceState::Active)
+            .map(|instance| instance.id.clone())
+            .collect();
+        let mut loads = MachineLoads::default();
+        if is_news && !active.is_empty() {
+            let at = dice.below(active.len());
+            let instance = active.swap_remove(at);
+            let copies = self.store.containers();
+            let here = copies.filter_map(|container| container.primary());
+            let here = here.filter(|copy| copy.instance == instance);
+            let use_of = Resources::new(MemoryBytes::mib(10), NanoCpus::millis(50));
+            let used = here.map(|copy| (copy.swarm_name.clone(), use_of));
+            loads.saturated.push(Saturated {
+                used: used.collect(),
+                resource: Resource::Cpu,
+                since: Timestamp(self.clock.now.saturating_sub(dice.between(0, 300_000))),
+                instance,
+            });
+            let idle = Resources::new(MemoryBytes::mib(500), NanoCpus::cores(1));
+            loads.idle = active.into_iter().map(|id| (id, idle)).collect();
+        }
+        self.loads.saturated = !loads.saturated.is_empty();
+        self.deliver(Event::Machines(loads));
+    }
+
     /// Sums up the demand, shared evenly by the copies that run; some have no sample.
     fn sum(&mut self, interval: Duration) -> Vec<(ServiceName, ServiceLoad)> {
         let mut summing = std::mem::take(&mut self.loads.summing);
@@ -157,20 +197,16 @@ impl World {
         };
         let demand = self.loads.demand;
         let (swarm, dice) = (&self.swarm, &mut self.clock.dice);
-        let mut usages: HashMap<String, ContainerUsage> = HashMap::new();
+        let mut usages: Vec<(String, ContainerUsage)> = Vec::new();
         for copies in summing.copies() {
             let up: Vec<&String> = copies.filter(|name| swarm.runs(name)).collect();
             let share = demand / up.len().max(1) as u64;
             let seen = up.into_iter().filter(|_| !dice.per_mille(blind));
             usages.extend(seen.map(|name| (name.clone(), usage(share.min(2_000)))));
         }
-        let loads = summing.sum(Timestamp(self.clock.now), interval, |name, _| {
-            let usage = usages.get(name)?;
-            Some(Sample {
-                usage,
-                machine_busy: None,
-            })
-        });
+        usages.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let machine = |_: &InstanceId| Some(InUse::new(None, &usages));
+        let loads = summing.sum(Timestamp(self.clock.now), interval, machine);
         self.loads.summing = summing;
         loads
     }
@@ -182,6 +218,8 @@ impl World {
                 continue;
             };
             let decision = self.store.decision(sequence);
+            let lightens = decision.is_some_and(|it| it.text.starts_with("moves from"));
+            self.tally.lightened += u64::from(lightens);
             let Some(decision) = decision.filter(|it| it.service.is_some()) else {
                 continue;
             };

@@ -41,6 +41,7 @@ pub struct Tally {
     pub drains_cancelled: u64,
     pub replaced: u64,
     pub rented_for_room: u64,
+    pub lightened: u64,
     pub troubles: BTreeMap<Trouble, u64>,
 }
 
@@ -87,6 +88,7 @@ impl Tally {
             drains_cancelled,
             replaced,
             rented_for_room,
+            lightened,
             ..
         } = other;
         self.steps += steps;
@@ -122,6 +124,7 @@ impl Tally {
         self.drains_cancelled += drains_cancelled;
         self.replaced += replaced;
         self.rented_for_room += rented_for_room;
+        self.lightened += lightened;
         for (trouble, times) in troubles {
             *self.troubles.entry(*trouble).or_default() += times;
         }
@@ -159,6 +162,7 @@ impl Tally {
             ("a machine that it emptied first", self.consolidated),
             ("a machine rented in the place of another", self.replaced),
             ("a machine rented for room alone", self.rented_for_room),
+            ("a container moved off a saturated machine", self.lightened),
         ];
         let never = counts
             .into_iter()

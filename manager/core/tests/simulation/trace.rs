@@ -58,6 +58,7 @@ impl Trace {
             ),
             Event::Signal(signal) => format!("signal: {signal:?}"),
             Event::Load(loads) => format!("load: {loads:?}"),
+            Event::Machines(loads) => format!("machines: {loads:?}"),
             Event::Profile(service, _) => format!("past of {service}"),
             Event::LastWords(container, log) => format!("last words of {container}: {log}"),
             Event::Answered(key, answer) => {

@@ -517,3 +517,19 @@ fn a_person_who_stops_a_machine_whose_return_is_refused_does_not_get_it_back() {
     assert_eq!(state(&bench, "application01"), InstanceState::Stopping);
     assert_eq!(bench.core.instances(false).len(), 2, "another is rented");
 }
+
+#[test]
+fn a_job_keeps_its_machine_until_it_has_ended() {
+    let mut bench = two_machines();
+    bench.launch(spec("big", 280), None).expect("room is there");
+    let mut job = spec("b", 64);
+    job.restart = micado_api::RestartPolicy::No;
+    bench.launch(job, None).expect("room is there");
+    bench.settle();
+    let tag = place(&bench, "b_web.1");
+    bench.quit("big_web.1");
+    protect(&mut bench, "a_web.1", true);
+    bench.pass(300);
+    assert_eq!(kept(&bench, &tag), "job");
+    assert_eq!(place(&bench, "b_web.1"), tag);
+}

@@ -3,12 +3,18 @@
 
 use super::{
     compare,
+    in_use::InUse,
     runs::{Order, Runs},
+    saturation::Saturation,
 };
-use crate::metrics::{ContainerPoint, MachinePoint, Point, Resolution, Used, per_second};
+use crate::{
+    control::Saturated,
+    metrics::{ContainerPoint, MachinePoint, Point, Resolution, Used, per_second},
+};
 use ahash::HashMap;
 use micado_api::{
-    ContainerUsage, Hundredths, InstanceId, MachineUsage, MemoryBytes, NanoCpus, Timestamp,
+    ContainerUsage, Hundredths, InstanceId, MachineUsage, MemoryBytes, NanoCpus, Resources,
+    Timestamp,
     agent::{ContainerSample, LONGEST_INTERVAL_MS, MachineSample, SampleBatch},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -43,6 +49,7 @@ pub(super) struct Watched {
     /// Arrival of the last batch that was not late, by the manager's clock.
     pub(super) fresh_at: Option<Timestamp>,
     pub(super) usage: Option<MachineUsage>,
+    pub(super) saturation: Saturation,
     /// The last sample, and when it was measured.
     last: Option<(MachineSample, Timestamp)>,
     /// Measuring interval of the agent: the time between the last two consecutive batches.
@@ -51,8 +58,8 @@ pub(super) struct Watched {
     first_at: Timestamp,
     /// Running containers by the engine's id, which their samples do not repeat.
     pub(super) containers: BTreeMap<String, Known>,
-    /// Their use, by Swarm service.
-    now: BTreeMap<String, ContainerUsage>,
+    /// Their use by Swarm service, in order of the names.
+    now: Vec<(String, ContainerUsage)>,
 }
 
 /// A running container.
@@ -79,11 +86,41 @@ struct Before {
 impl Watched {
     /// Swarm services of its containers.
     pub(super) fn services(&self) -> impl Iterator<Item = &String> {
-        self.now.keys()
+        self.now.iter().map(|(service, _)| service)
     }
 
     pub(super) fn container(&self, service: &str) -> Option<&ContainerUsage> {
-        self.now.get(service)
+        self.in_use().container(service, &mut 0)
+    }
+
+    pub(super) fn in_use(&self) -> InUse<'_> {
+        let busy = self.usage.as_ref().and_then(|usage| {
+            let cores = usage.cores.0.max(1) as f64;
+            Some(usage.cpu?.0 as f64 / cores)
+        });
+        InUse::new(busy, &self.now)
+    }
+
+    /// The machine with the use of its containers, if it is saturated.
+    pub(super) fn saturated(&self, instance: &InstanceId) -> Option<Saturated> {
+        let (resource, since) = self.saturation.current()?;
+        let used = self.now.iter().map(|(service, usage)| {
+            let cpu = usage.cpu.unwrap_or_default();
+            (service.clone(), Resources::new(usage.memory, cpu))
+        });
+        Some(Saturated {
+            instance: instance.clone(),
+            resource,
+            since,
+            used: used.collect(),
+        })
+    }
+
+    /// Resources that nothing uses, once they are known.
+    pub(super) fn idle(&self) -> Option<Resources> {
+        let usage = self.usage.as_ref()?;
+        let cpu = NanoCpus(usage.cores.0.saturating_sub(usage.cpu?.0));
+        Some(Resources::new(usage.memory_left, cpu))
     }
 
     /// Returns true if the measurements are current, by the manager's clock.
@@ -197,7 +234,7 @@ impl Watched {
     ) -> Vec<(String, ContainerPoint)> {
         let (at, cores) = (batch.at, batch.machine.cores);
         let mut others = std::mem::take(&mut self.containers);
-        self.now.clear();
+        let mut now: Vec<(String, ContainerUsage)> = Vec::with_capacity(batch.containers.len());
         let mut points = Vec::with_capacity(batch.containers.len());
         for sample in batch.containers {
             let Some(service) = sample.service.clone() else {
@@ -227,16 +264,21 @@ impl Watched {
                 .max(known.measured(&point, sample.ended).unwrap_or_default());
             known.sample = sample;
             if !known.sample.ended {
-                let usage = known.usage(at, &point);
-                self.now
-                    .entry(service.clone())
-                    .and_modify(|other| add(other, &usage))
-                    .or_insert(usage);
+                now.push((service.clone(), known.usage(at, &point)));
                 let id = std::mem::take(&mut known.sample.id);
                 self.containers.insert(id, known);
             }
             points.push((service, point));
         }
+        now.sort_by(|(one, _), (other, _)| one.cmp(other));
+        now.dedup_by(|(service, usage), (before, sum)| {
+            let is_same = service == before;
+            if is_same {
+                add(sum, usage);
+            }
+            is_same
+        });
+        self.now = now;
         let mut counts: HashMap<Option<String>, usize> = HashMap::default();
         others.retain(|_, known| {
             known.left_out += 1;

@@ -60,18 +60,13 @@ impl Watch {
 
     fn frame(&mut self, each: impl Fn(&str) -> Option<ContainerUsage>) -> ServiceLoad {
         let names = (0..9).map(|number| format!("c{number}"));
-        let usages: HashMap<String, ContainerUsage> = names
+        let usages: Vec<(String, ContainerUsage)> = names
             .filter_map(|name| each(&name).map(|usage| (name, usage)))
             .collect();
         let now = Timestamp(1_000 * self.second);
         self.second += 1;
-        let mut loads = self.summing.sum(now, SECOND, |name, _| {
-            let usage = usages.get(name)?;
-            Some(Sample {
-                usage,
-                machine_busy: Some(0.5),
-            })
-        });
+        let machine = |_: &InstanceId| Some(InUse::new(Some(0.5), &usages));
+        let mut loads = self.summing.sum(now, SECOND, machine);
         loads.remove(0).1
     }
 

@@ -66,6 +66,7 @@ fn returnable(nodes: &[Node], order: &[&str]) -> Vec<String> {
             offers: &[],
             asks: &asks,
             spread: &spread,
+            closed: &[],
             machines: &machines,
             kept_free: None,
         },

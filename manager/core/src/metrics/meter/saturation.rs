@@ -1,0 +1,95 @@
+//! Time for which a machine has had nothing left of a resource.
+
+use super::runs::Order;
+use crate::scaling::Resource;
+use micado_api::{MachineUsage, Timestamp};
+
+/// Shares of a resource in use: from the first on nothing is left, below the second something is
+/// again.
+type Bounds = (f64, f64);
+
+const CPU: Bounds = (0.97, 0.90);
+const MEMORY: Bounds = (0.97, 0.94);
+
+/// The resource of which nothing is left, and since when, by the manager's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Saturation(Option<(Resource, Timestamp)>);
+
+impl Saturation {
+    pub(super) const fn current(&self) -> Option<(Resource, Timestamp)> {
+        self.0
+    }
+
+    /// Takes the use of the machine by its newest batch. Nothing is known of the time of a gap.
+    pub(super) fn note(&mut self, now: Timestamp, order: Order, usage: Option<&MachineUsage>) {
+        let before = self.0.filter(|_| order == Order::Next);
+        let is_full = |resource: Resource, (begin, end): Bounds| {
+            let was_full = before.is_some_and(|(of, _)| of == resource);
+            let share = usage.and_then(|usage| share(usage, resource));
+            share.is_some_and(|share| share >= if was_full { end } else { begin })
+        };
+        let full = [(Resource::Cpu, CPU), (Resource::Memory, MEMORY)];
+        let full = full.into_iter().find(|(of, bounds)| is_full(*of, *bounds));
+        self.0 = full.map(|(resource, _)| match before {
+            Some((of, since)) if of == resource => (resource, since),
+            _ => (resource, now),
+        });
+    }
+}
+
+fn share(usage: &MachineUsage, resource: Resource) -> Option<f64> {
+    let (used, whole) = match resource {
+        Resource::Cpu => (usage.cpu?.0, usage.cores.0),
+        Resource::Memory => {
+            let total = usage.memory_total.0;
+            (total.saturating_sub(usage.memory_left.0), total)
+        }
+    };
+    (whole > 0).then(|| used as f64 / whole as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use micado_api::{MemoryBytes, NanoCpus};
+
+    /// Since when a machine is saturated after these shares of its CPU, one each second.
+    fn after(shares: &[f64]) -> Option<u64> {
+        let mut saturation = Saturation::default();
+        for (second, share) in (0..).zip(shares) {
+            let usage = MachineUsage {
+                cores: NanoCpus(2_000_000_000),
+                cpu: Some(NanoCpus((share * 2e9) as u64)),
+                memory_total: MemoryBytes(100),
+                memory_left: MemoryBytes(50),
+                ..MachineUsage::default()
+            };
+            let now = Timestamp(1_000 * second);
+            saturation.note(now, Order::Next, Some(&usage));
+        }
+        saturation.current().map(|(_, since)| since.0)
+    }
+
+    #[test]
+    fn a_machine_is_saturated_until_something_is_left() {
+        assert_eq!(after(&[0.5, 0.96]), None);
+        assert_eq!(after(&[0.5, 0.98, 0.91, 1.0]), Some(1_000));
+        assert_eq!(after(&[0.98, 0.89]), None);
+        assert_eq!(after(&[0.98, 0.89, 0.98]), Some(2_000));
+    }
+
+    #[test]
+    fn memory_counts_too_and_a_gap_begins_anew() {
+        let full = MachineUsage {
+            memory_total: MemoryBytes(100),
+            memory_left: MemoryBytes(2),
+            ..MachineUsage::default()
+        };
+        let mut saturation = Saturation::default();
+        saturation.note(Timestamp(1), Order::Next, Some(&full));
+        saturation.note(Timestamp(2), Order::Next, Some(&full));
+        assert_eq!(saturation.current(), Some((Resource::Memory, Timestamp(1))));
+        saturation.note(Timestamp(9), Order::AfterGap, Some(&full));
+        assert_eq!(saturation.current(), Some((Resource::Memory, Timestamp(9))));
+    }
+}

@@ -298,14 +298,14 @@ async fn a_dear_machine_makes_way_for_a_cheaper_one() {
 async fn a_container_leaves_a_saturated_machine() {
     let cluster = Cluster::start(Options {
         setup: Setup {
-            flavours: vec![("small", "704M", "0.5", "0.05")],
+            flavours: vec![("small", "704M", "0.3", "0.05")],
             ..Setup::default()
         },
         ..Options::default()
     })
     .await;
     let mut request = web("busy");
-    request.spec.reservation.cpu = NanoCpus::millis(200);
+    request.spec.reservation.cpu = NanoCpus::millis(100);
     request.copies = NonZeroU32::new(2).expect("two");
     cluster.launch(&request).await;
     let names = ["busy_micado-web.1", "busy_micado-web.2"];
@@ -319,7 +319,7 @@ async fn a_container_leaves_a_saturated_machine() {
     cluster
         .until_instance("second", InstanceState::Active, 60)
         .await;
-    // More than half a core in all.
+    // More than its machine has.
     let begin = Instant::now();
     for name in names {
         cluster.ask(name, "/load?millicores=350").await;

@@ -13,7 +13,13 @@ use tokio::{
     sync::{Notify, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::{
+    self, Message,
+    protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    },
+};
 
 const PATH: &str = "/v1/agent";
 const PING: Duration = Duration::from_secs(6);
@@ -35,6 +41,25 @@ pub struct Link {
     pub renewed: Arc<Notify>,
     /// Interval between sweeps that the manager asks for; `None` while there is no connection.
     pub pace: watch::Sender<Option<Duration>>,
+}
+
+/// Upper bound for the payload of a WebSocket frame, in bytes. The manager keeps a buffer of the
+/// largest one for each agent.
+const PIECE: usize = 2 << 10;
+
+/// The WebSocket frames of a message.
+fn pieces(text: &str) -> impl Iterator<Item = Message> {
+    let pieces = text.as_bytes().chunks(PIECE);
+    let last = pieces.len().saturating_sub(1);
+    pieces.enumerate().map(move |(number, piece)| {
+        let data = if number == 0 {
+            Data::Text
+        } else {
+            Data::Continue
+        };
+        let frame = Frame::message(piece.to_vec(), OpCode::Data(data), number == last);
+        Message::Frame(frame)
+    })
 }
 
 /// End of a connection.
@@ -100,11 +125,15 @@ impl Link {
             let mut ping = interval(PING);
             ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                let message = tokio::select! {
-                    text = self.mailbox.next() => Message::text(text),
-                    _ = ping.tick() => Message::Ping(Default::default()),
-                };
-                sink.send(message).await?;
+                tokio::select! {
+                    text = self.mailbox.next() => {
+                        for piece in pieces(&text) {
+                            sink.feed(piece).await?;
+                        }
+                        sink.flush().await?;
+                    }
+                    _ = ping.tick() => sink.send(Message::Ping(Default::default())).await?,
+                }
                 self.tell_dropped();
             }
         };
@@ -154,5 +183,39 @@ impl Link {
                 "{dropped} batches and events could not be kept until the manager could be reached; the oldest were dropped"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(text: &str) -> (Vec<u8>, Vec<(Data, bool)>) {
+        let frames = pieces(text).map(|message| match message {
+            Message::Frame(frame) => frame,
+            other => panic!("{other:?}"),
+        });
+        let (mut whole, mut heads) = (Vec::new(), Vec::new());
+        for frame in frames {
+            let OpCode::Data(data) = frame.header().opcode else {
+                panic!("{frame:?}")
+            };
+            heads.push((data, frame.header().is_final));
+            whole.extend_from_slice(frame.payload());
+        }
+        (whole, heads)
+    }
+
+    #[test]
+    fn a_long_message_goes_in_pieces() {
+        let short = "a".repeat(PIECE);
+        assert_eq!(sent(&short), (short.into_bytes(), vec![(Data::Text, true)]));
+        let long = "\u{e4}".repeat(PIECE + 1);
+        let heads = vec![
+            (Data::Text, false),
+            (Data::Continue, false),
+            (Data::Continue, true),
+        ];
+        assert_eq!(sent(&long), (long.into_bytes(), heads));
     }
 }

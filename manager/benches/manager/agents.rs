@@ -17,7 +17,16 @@ use tokio::{
     time::{Instant, interval_at},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{
+        self, Message,
+        protocol::frame::{
+            Frame,
+            coding::{Data, OpCode},
+        },
+    },
+};
 
 /// The word for this process.
 pub const PART: &str = "agents";
@@ -91,6 +100,23 @@ fn text(frame: &FromAgent) -> Message {
     Message::text(serde_json::to_string(frame).expect("JSON"))
 }
 
+/// Sends a message in pieces, as the agent does.
+async fn send(socket: &mut Socket, message: &FromAgent) -> tungstenite::Result<()> {
+    let text = serde_json::to_string(message).expect("JSON");
+    let pieces = text.as_bytes().chunks(2 << 10);
+    let last = pieces.len() - 1;
+    for (number, piece) in pieces.enumerate() {
+        let data = if number == 0 {
+            Data::Text
+        } else {
+            Data::Continue
+        };
+        let frame = Frame::message(piece.to_vec(), OpCode::Data(data), number == last);
+        socket.feed(Message::Frame(frame)).await?;
+    }
+    socket.flush().await
+}
+
 async fn report(mut socket: Socket, services: Vec<String>, begin: Instant) {
     let (mut turns, mut sequence) = (interval_at(begin, INTERVAL), 0);
     loop {
@@ -98,7 +124,7 @@ async fn report(mut socket: Socket, services: Vec<String>, begin: Instant) {
             _ = turns.tick() => {
                 sequence += 1;
                 let batch = FromAgent::Samples(batch(&services, sequence));
-                if socket.send(text(&batch)).await.is_err() {
+                if send(&mut socket, &batch).await.is_err() {
                     return;
                 }
             }

@@ -9,8 +9,13 @@ mod fake;
 mod memory;
 mod rig;
 
+use mimalloc::MiMalloc;
 use std::{fs::File, sync::Mutex, time::Duration};
 use tokio::runtime::{Builder, Runtime};
+
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -47,7 +47,7 @@ pub(super) async fn events(
             .saturating_mul(1000)
     });
     let mut query = EventQuery {
-        name: args.name,
+        name: args.plain.or(args.name),
         instance: args.tag,
         since,
         limit: Some(args.tail),

@@ -41,7 +41,7 @@ pub(super) async fn execute(args: ExecuteArgs, client: &Client) -> Result<(), Fa
         .map(|term| format!("TERM={term}"))
         .collect();
     let session = client
-        .execute(&args.name, &args.command, raw.is_some(), &environment)
+        .execute(args.of.name(), &args.command, raw.is_some(), &environment)
         .await?;
     let signals = Signals::new(raw.is_some())?;
     let asked = SetOnce::new();

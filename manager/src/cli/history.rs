@@ -17,7 +17,7 @@ pub(super) async fn history(
         until: None,
         resolution: args.resolution.map(|it| it.seconds()),
     };
-    let history = client.history(&args.name, &query).await?;
+    let history = client.history(args.of.name(), &query).await?;
     printer.data(&history, || {
         if history.points.is_empty() {
             Page::default()

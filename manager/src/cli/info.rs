@@ -10,7 +10,7 @@ pub(super) async fn info(
     printer: &Printer,
 ) -> Result<(), Failure> {
     let now = clock::now();
-    if let Some(name) = args.service {
+    if let Some(name) = args.name.or(args.service) {
         let service = client.service(&name).await?;
         printer.data(&service, || tables::service(&service, now))?;
         return Ok(());

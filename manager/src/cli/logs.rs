@@ -19,7 +19,7 @@ pub(super) async fn logs(
         timestamps: args.timestamps,
         previous: args.previous,
     };
-    let mut pieces = pin!(client.logs(&args.name, &query).await?);
+    let mut pieces = pin!(client.logs(args.of.name(), &query).await?);
     while let Some(piece) = pieces.try_next().await? {
         printer.piece(&piece)?;
     }

@@ -8,7 +8,7 @@ pub(super) async fn quit(
     client: &Client,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let asked = client.quit(&args.name, args.rm).await?;
+    let asked = client.quit(args.of.name(), args.rm).await?;
     let names: Vec<String> = asked.iter().map(|it| it.name.to_string()).collect();
     follow(&names, client, printer).await?;
     let all = client.containers(true).await?;

@@ -8,7 +8,7 @@ pub(super) async fn remove(
     client: &Client,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let removed = client.remove(&args.name).await?;
+    let removed = client.remove(args.of.name()).await?;
     printer.data(&removed, || {
         removed
             .iter()

@@ -8,7 +8,7 @@ pub(super) async fn stop(
     client: &Client,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let stopped = client.stop(args.tag.as_str(), args.force).await?;
+    let stopped = client.stop(args.machine.tag().as_str(), args.force).await?;
     let tag = stopped.tag.to_string();
     follow(std::slice::from_ref(&tag), client, printer).await?;
     let now = client

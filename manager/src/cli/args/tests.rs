@@ -183,12 +183,45 @@ fn quantities_are_refused_by_name() {
 
 #[test]
 fn info_takes_one_of_its_flags_or_none() {
-    assert!(
-        ["micado info -s acme_web", "micado info -a", "micado info"]
-            .iter()
-            .all(|line| parsed(line).is_ok())
-    );
+    let lines = [
+        "micado info -s acme_web",
+        "micado info acme_web",
+        "micado info -a",
+        "micado info",
+    ];
+    assert!(lines.iter().all(|line| parsed(line).is_ok()));
     assert!(refusal("micado info -a -s acme_web").contains("cannot be used with"));
+    assert!(refusal("micado info -a acme_web").contains("cannot be used with"));
+}
+
+#[test]
+fn a_name_stands_by_itself_or_after_its_flag() {
+    let name = |line: &str| match parsed(line).expect("a good line").verb {
+        Verb::Logs(args) => args.of.name().to_owned(),
+        Verb::History(args) => args.of.name().to_owned(),
+        Verb::Quit(args) => args.of.name().to_owned(),
+        Verb::Remove(args) => args.of.name().to_owned(),
+        Verb::Execute(args) => format!("{} {:?}", args.of.name(), args.command),
+        Verb::Stop(args) => args.machine.tag().to_string(),
+        other => panic!("{other:?}"),
+    };
+    for line in [
+        "logs a_web",
+        "logs -n a_web",
+        "history a_web",
+        "quit a_web -rm",
+        "remove a_web",
+    ] {
+        assert_eq!(name(&format!("micado {line}")), "a_web", "{line}");
+    }
+    for line in ["execute a_web -c ls -l", "execute -n a_web -c ls -l"] {
+        assert_eq!(name(&format!("micado {line}")), r#"a_web ["ls", "-l"]"#);
+    }
+    assert_eq!(name("micado stop db01"), "db01");
+    assert_eq!(name("micado stop -t db01 --force"), "db01");
+    assert!(refusal("micado logs").contains("<NAME|--name <NAME>>"));
+    assert!(refusal("micado logs a_web -n a_web").contains("cannot be used with"));
+    assert!(refusal("micado stop a/b").contains("tag `a/b`"));
 }
 
 #[test]

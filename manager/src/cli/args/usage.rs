@@ -1,6 +1,6 @@
 //! The flags of the verbs about resource usage.
 
-use super::Since;
+use super::{Named, Since};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use micado_api::{MemoryBytes, NanoCpus};
 
@@ -33,11 +33,12 @@ pub enum Sort {
 
 /// The flags of `history`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: micado history -n acme_nginx.1 --since 6h")]
+#[command(
+    after_help = "A service's history is the sum of its containers. An instance's tag is a name too.\n\nExample: micado history acme_nginx.1 --since 6h"
+)]
 pub struct HistoryArgs {
-    /// A container's name, a service's (the sum of its containers), or an instance's tag.
-    #[arg(short, long)]
-    pub name: String,
+    #[command(flatten)]
+    pub of: Named,
     /// Only what is later: `10m` ago, a moment, or Unix seconds.
     #[arg(long, default_value = "1h", value_name = "WHEN")]
     pub since: Since,
@@ -49,9 +50,12 @@ pub struct HistoryArgs {
 
 /// The flags of `events`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: micado events -n acme_nginx --since 1h")]
+#[command(after_help = "Example: micado events acme_nginx --since 1h")]
 pub struct EventsArgs {
     /// Only those of this container, or of the containers of this service.
+    #[arg(value_name = "NAME", conflicts_with = "name")]
+    pub plain: Option<String>,
+    /// The same, after a flag.
     #[arg(short, long)]
     pub name: Option<String>,
     /// Only those on the instance of this tag.

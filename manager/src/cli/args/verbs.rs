@@ -1,6 +1,8 @@
 //! The flags of the verbs.
 
-use super::{CopyPlace, CpuFlag, LimitFlags, MemoryFlag, Moment, Port, STATE, Since, Volume};
+use super::{
+    CopyPlace, CpuFlag, LimitFlags, MemoryFlag, Moment, Named, Port, STATE, Since, Tagged, Volume,
+};
 use crate::store::Place;
 use clap::{Args, ValueEnum};
 use micado_api::{AntiAffinity, CloudName, FlavourName, Location, RestartPolicy, Tag};
@@ -38,11 +40,10 @@ pub struct StartArgs {
 
 /// The flags of `stop`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: micado stop -t application01")]
+#[command(after_help = "Example: micado stop application01")]
 pub struct StopArgs {
-    /// Which machine.
-    #[arg(short, long)]
-    pub tag: Tag,
+    #[command(flatten)]
+    pub machine: Tagged,
     /// Even when its containers have nowhere to go, or hold volumes there.
     #[arg(long)]
     pub force: bool,
@@ -110,11 +111,10 @@ pub struct LaunchArgs {
 
 /// The flags of `quit`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: micado quit -n acme_nginx.1 -rm")]
+#[command(after_help = "Example: micado quit acme_nginx.1 -rm")]
 pub struct QuitArgs {
-    /// A service's or a container's name.
-    #[arg(short, long)]
-    pub name: String,
+    #[command(flatten)]
+    pub of: Named,
     /// Forget them too, logs included (also `-rm`).
     #[arg(long)]
     pub rm: bool,
@@ -138,12 +138,11 @@ pub struct ListArgs {
 /// The flags of `logs`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: micado logs -n acme_nginx --follow --since 10m\n         micado logs -n acme_nginx.1 --previous --tail 20"
+    after_help = "Example: micado logs acme_nginx --follow --since 10m\n         micado logs acme_nginx.1 --previous --tail 20"
 )]
 pub struct LogsArgs {
-    /// A service's or a container's name.
-    #[arg(short, long)]
-    pub name: String,
+    #[command(flatten)]
+    pub of: Named,
     /// Go on as more is written.
     #[arg(long)]
     pub follow: bool,
@@ -166,12 +165,12 @@ pub struct LogsArgs {
 /// The flags of `execute`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: micado execute -n acme_nginx.1 -c sh -c 'ls /'\n         echo hello | micado execute -n acme_nginx.1 -c cat"
+    after_help = "Example: micado execute acme_nginx.1 -c sh -c 'ls /'\n         echo hello | micado execute acme_nginx.1 -c cat"
 )]
 pub struct ExecuteArgs {
-    /// A container's name, or that of a service with one container.
-    #[arg(short, long)]
-    pub name: String,
+    /// A container, or a service with one container.
+    #[command(flatten)]
+    pub of: Named,
     /// The command and its arguments: all that follows.
     #[arg(short, long, required = true, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
     pub command: Vec<String>,
@@ -222,19 +221,21 @@ pub struct CpArgs {
 
 /// The flags of `remove`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: micado remove -n acme_nginx.1")]
+#[command(after_help = "Example: micado remove acme_nginx.1")]
 pub struct RemoveArgs {
-    /// A service's or a container's name.
-    #[arg(short, long)]
-    pub name: String,
+    #[command(flatten)]
+    pub of: Named,
 }
 
 /// The flags of `info`: one of them, or none for all services.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: micado info -s acme_nginx")]
+#[command(after_help = "Example: micado info acme_nginx")]
 #[group(multiple = false)]
 pub struct InfoArgs {
     /// A service's or a container's name.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// The same, after a flag.
     #[arg(short, long, value_name = "NAME")]
     pub service: Option<String>,
     /// All services.

@@ -72,13 +72,12 @@ async fn waits(handle: micado_manager::control::Handle) {
 /// Time of each part that the core or the metrics are held for.
 async fn held(rig: &Rig, of: &str) {
     type Part = fn(&Core);
-    let parts: [(&str, Part); 4] = [
+    let parts: [(&str, Part); 3] = [
         ("overview", |core| drop(core.overview())),
         ("200 machines", |core| drop(core.instances_after(None, 200))),
         ("1,000 containers", |core| {
             drop(core.monitored_after(None, 1000))
         }),
-        ("200 policies", |core| drop(core.scaled_after(None, 200))),
     ];
     for (kind, part) in parts {
         let mut times = vec![];

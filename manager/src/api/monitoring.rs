@@ -15,7 +15,7 @@ use axum::{
 use micado_api::{ErrorBody, ErrorCode, MetricsQuery};
 use utoipa_axum::routes;
 
-/// Upper bound for scrapes at a time: the text of one with 10,000 containers has some 25 MB.
+/// Upper bound for scrapes at a time: the text of one with 10,000 containers has some 20 MB.
 pub(super) const SCRAPES: usize = 2;
 
 pub(super) fn routes() -> Routes {

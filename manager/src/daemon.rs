@@ -117,7 +117,7 @@ impl Daemon {
             ticks,
             refresh,
             api,
-            offered: ApiState::new(handle, engine, gate, metrics, history),
+            offered: ApiState::new(handle, engine, gate, metrics, history).led(lease.clone()),
             token,
             lease,
             _schedule: schedule,

@@ -179,6 +179,12 @@ impl Cluster {
         address(&self.remains.folder)
     }
 
+    /// Port of the manager's HTTPS API.
+    #[must_use]
+    pub const fn https_port(&self) -> u16 {
+        self.port
+    }
+
     /// A file in the manager's state folder.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {

@@ -24,6 +24,6 @@ pub use faulty::{Fault, FaultyBroker};
 pub use host::HostContainer;
 pub use manager::{free_port, micado};
 pub use mongod::{Mongod, Store};
-pub use prometheus::Prometheus;
+pub use prometheus::{Prometheus, PromtoolCheck, Series};
 pub use setup::{Request, Setup, job, small_machine, tools, web};
 pub use view::{View, is_full, measured, wait};

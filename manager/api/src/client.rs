@@ -9,9 +9,10 @@ pub use failure::ClientError;
 pub use session::{Session, SessionInput, SessionOutput, SessionPiece};
 
 use crate::{
-    ContainerView, ErrorBody, EventQuery, EventView, Explanation, History, HistoryQuery, ImageView,
-    InstanceView, LaunchRequest, LogQuery, Progress, ScaleRequest, ScalingView, ServiceView,
-    SetImageRequest, StartRequest, StatusView, Timestamp, VerdictQuery, VerdictSpan, VerdictView,
+    ContainerView, DiscoveryQuery, ErrorBody, EventQuery, EventView, Explanation, History,
+    HistoryQuery, ImageView, InstanceView, LaunchRequest, LogQuery, MetricsQuery, Progress,
+    PrometheusTarget, ScaleRequest, ScalingView, ServiceView, SetImageRequest, StartRequest,
+    StatusView, Timestamp, VerdictQuery, VerdictSpan, VerdictView,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
@@ -328,6 +329,38 @@ impl Client {
             .filter_map(|(key, value)| Some((key, value?)))
             .collect();
         self.get(&["v1", "events"], &pairs).await
+    }
+
+    /// Metrics of the manager and the cluster, as text in Prometheus' format.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn metrics(&self, query: &MetricsQuery) -> Result<String, ClientError> {
+        let pairs = query.containers.map(|all| ("containers", all.to_string()));
+        let pairs: Vec<_> = pairs.into_iter().collect();
+        let response = self.send(Method::GET, &["metrics"], &pairs, None::<&()>);
+        let text = response.await?.text().await;
+        text.map_err(|error| ClientError::from_http(&self.address, &error))
+    }
+
+    /// Targets for Prometheus: published ports of running containers.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn targets(
+        &self,
+        query: &DiscoveryQuery,
+    ) -> Result<Vec<PrometheusTarget>, ClientError> {
+        let pairs: Vec<_> = [
+            ("service", query.service.clone()),
+            ("client", query.client.clone()),
+            ("location", query.location.clone()),
+            ("port", query.port.map(|port| port.to_string())),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect();
+        self.get(&["v1", "discovery", "prometheus"], &pairs).await
     }
 
     /// The log of a container, or of all containers of a service, as a stream.

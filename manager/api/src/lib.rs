@@ -11,6 +11,7 @@ pub mod foreign;
 pub mod join;
 pub mod labels;
 pub mod lines;
+pub mod monitoring;
 pub mod names;
 pub mod placement;
 pub mod query;
@@ -27,6 +28,7 @@ pub use client::{
 pub use error::{ErrorBody, ErrorCode};
 pub use event::EventView;
 pub use join::{JoinAnswer, JoinRequest, RegistryAccess, SwarmJoin};
+pub use monitoring::{DiscoveryQuery, MetricsQuery, PrometheusTarget};
 pub use names::{
     CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MachineName,
     ServiceName, Tag,

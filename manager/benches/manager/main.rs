@@ -1,6 +1,6 @@
 //! The manager's whole path on a fake engine and a fake cloud: real API, runtime, core and store.
-//! `cargo bench -p micado-manager --bench manager -- PART`, where the part is `copies`, `clients` or
-//! `memory`.
+//! `cargo bench -p micado-manager --bench manager -- PART`, where the part is `copies`, `clients`,
+//! `memory` or `scrape`.
 
 mod agents;
 mod clients;
@@ -8,6 +8,7 @@ mod copies;
 mod fake;
 mod memory;
 mod rig;
+mod scrape;
 
 use mimalloc::MiMalloc;
 use std::{fs::File, sync::Mutex, time::Duration};
@@ -31,7 +32,8 @@ fn main() {
         ("copies", _) => runtime.block_on(logged(copies::run())),
         ("clients", _) => runtime.block_on(logged(clients::run())),
         ("memory", _) => runtime.block_on(logged(memory::run())),
-        // Processes of `memory`.
+        ("scrape", _) => runtime.block_on(logged(scrape::run())),
+        // Processes of `memory` and `scrape`.
         (agents::PART, [address, state]) => runtime.block_on(agents::run(address, state.as_ref())),
         (memory::FAKE, _) => runtime.block_on(memory::fake_alone()),
         _ => {}

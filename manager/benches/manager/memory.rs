@@ -36,20 +36,7 @@ pub async fn run() {
     let before = status("RssAnon");
     let rig = Rig::start(None).await;
     let empty = status("RssAnon");
-    for number in 0..SERVICES {
-        let request = launch(
-            &format!("client{number}"),
-            &format!("request{number}"),
-            EACH,
-        );
-        let facts = rig.engine.image(&request.spec.image).await;
-        let request = Request::Launch(Box::new(request), facts.expect("an image"));
-        rig.handle
-            .request::<Reply>(request)
-            .await
-            .expect("launched");
-    }
-    rig.until_running(SERVICES * EACH).await;
+    fill(&rig).await;
     let containers = status("RssAnon");
     let agents = connect_agents(&rig).await;
     sleep(REST).await;
@@ -72,6 +59,25 @@ pub async fn run() {
     );
     drop(agents);
     rig.stop().await;
+}
+
+/// Launches all containers and waits until they run; returns their number.
+pub async fn fill(rig: &Rig) -> usize {
+    for number in 0..SERVICES {
+        let request = launch(
+            &format!("client{number}"),
+            &format!("request{number}"),
+            EACH,
+        );
+        let facts = rig.engine.image(&request.spec.image).await;
+        let request = Request::Launch(Box::new(request), facts.expect("an image"));
+        rig.handle
+            .request::<Reply>(request)
+            .await
+            .expect("launched");
+    }
+    rig.until_running(SERVICES * EACH).await;
+    SERVICES * EACH
 }
 
 fn mib(kib: u64) -> String {
@@ -128,7 +134,7 @@ async fn create(engine: &Arc<FakeEngine>, number: usize) {
 }
 
 /// Starts the agents of all machines in a process of their own, and waits until they are connected.
-async fn connect_agents(rig: &Rig) -> Child {
+pub async fn connect_agents(rig: &Rig) -> Child {
     let copies = rig.handle.read(|core| core.placed_copies()).await;
     let mut placed = String::new();
     for copy in copies.expect("a core") {

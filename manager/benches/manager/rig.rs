@@ -50,6 +50,7 @@ const TICK: Duration = Duration::from_secs(10);
 pub struct Rig {
     pub handle: Handle,
     pub engine: Arc<FakeEngine>,
+    pub metrics: Arc<Metrics>,
     pub address: SocketAddr,
     store: Arc<dyn Store>,
     stop: watch::Sender<bool>,
@@ -90,7 +91,7 @@ impl Rig {
             opened.history.clone(),
         );
         let refresh = Refresh {
-            metrics,
+            metrics: metrics.clone(),
             handle: handle.clone(),
             history: opened.history,
             shown: opened.shown,
@@ -112,6 +113,7 @@ impl Rig {
         let rig = Self {
             handle,
             engine,
+            metrics,
             address,
             store: opened.store,
             stop,

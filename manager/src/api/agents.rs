@@ -122,6 +122,11 @@ impl Agents {
         }
     }
 
+    /// Number of agents with an open connection.
+    pub(super) fn connected(&self) -> usize {
+        self.inner().connected.len()
+    }
+
     fn is_connected(&self, instance: &InstanceId) -> bool {
         self.inner().connected.contains_key(instance)
     }

@@ -5,6 +5,7 @@ mod admission;
 mod agents;
 mod caller;
 mod containers;
+mod discovery;
 mod events;
 mod extract;
 mod history;
@@ -12,6 +13,7 @@ mod images;
 mod instances;
 mod join;
 mod logs;
+mod monitoring;
 mod openapi;
 mod peer;
 mod progress;
@@ -32,7 +34,7 @@ pub use token::{Token, TokenError};
 
 use crate::{
     control::Handle,
-    engine::Engine,
+    engine::{Engine, swarm::Leadership},
     metrics::{History, Metrics},
 };
 use agents::Agents;
@@ -44,6 +46,7 @@ use axum::{
 use caller::Guard;
 use join::RefusedTrades;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -64,6 +67,9 @@ pub struct ApiState {
     agents: Arc<Agents>,
     metrics: Arc<Metrics>,
     history: Arc<dyn History>,
+    lease: Option<Arc<Leadership>>,
+    /// Bound for scrapes at a time.
+    scrapes: Arc<Semaphore>,
     /// Ends the streams that would not end by themselves.
     stopping: CancellationToken,
 }
@@ -88,7 +94,18 @@ impl ApiState {
             agents,
             metrics,
             history,
+            lease: None,
+            scrapes: Arc::new(Semaphore::new(monitoring::SCRAPES)),
             stopping: CancellationToken::new(),
+        }
+    }
+
+    /// Shows this lease in the metrics.
+    #[must_use]
+    pub fn led(self, lease: Arc<Leadership>) -> Self {
+        Self {
+            lease: Some(lease),
+            ..self
         }
     }
 }
@@ -116,6 +133,8 @@ fn guarded_routes() -> Routes {
         .merge(history::routes())
         .merge(events::routes())
         .merge(verdicts::routes())
+        .merge(monitoring::routes())
+        .merge(discovery::routes())
         .merge(progress::routes())
 }
 
@@ -133,6 +152,7 @@ fn router(state: ApiState, guard: Guard) -> Router {
         .merge(guarded)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn(extract::read_small_bodies))
+        .layer(from_fn_with_state(state.clone(), monitoring::count))
         .with_state(state)
 }
 

@@ -2,9 +2,10 @@
 //! requested but not required.
 
 use super::{
-    admission::{Admission, Admitted, Permit},
+    admission::{Admission, Admitted},
     agents::silence::Socket,
 };
+use crate::monitor::Counters;
 use axum::{Extension, middleware::AddExtension};
 use axum_server::{accept::Accept, tls_rustls::RustlsAcceptor};
 use futures_util::{FutureExt, future::BoxFuture};
@@ -35,6 +36,7 @@ pub(super) struct Peer {
 pub(super) struct PeerAcceptor {
     pub(super) tls: RustlsAcceptor,
     pub(super) admission: Arc<Admission>,
+    pub(super) counters: Arc<Counters>,
     /// The manager stops: it waits for no first request any more.
     pub(super) stopping: CancellationToken,
 }
@@ -65,26 +67,20 @@ impl PeerAcceptor {
         stream: TcpStream,
         service: S,
     ) -> io::Result<Accepted<S>> {
-        let permit = self.admission.enter(stream.peer_addr()?.ip())?;
+        let refused = |_: &io::Error| self.counters.connection_refused();
+        let permit = self.admission.enter(stream.peer_addr()?.ip());
+        let mut permit = permit.inspect_err(refused)?;
         let patience = self.admission.limits.patience;
         let (stream, service) = timeout(patience, self.tls.accept(stream, service)).await??;
         // Interactive sessions send a key at a time.
         stream.get_ref().0.set_nodelay(true)?;
         watch(stream.get_ref().0)?;
         let peer = peer(&stream)?;
-        let begun = first_request(stream, permit, &peer);
-        let stream = timeout(patience, begun).await??;
+        let identified = permit.identify(peer.name.clone());
+        identified.inspect_err(refused)?;
+        let stream = timeout(patience, Admitted::begin(stream, permit)).await??;
         Ok((stream, Extension(peer).layer(service)))
     }
-}
-
-async fn first_request(
-    stream: TlsStream<TcpStream>,
-    mut permit: Permit,
-    peer: &Peer,
-) -> io::Result<Admitted<TlsStream<TcpStream>>> {
-    permit.identify(peer.name.clone())?;
-    Admitted::begin(stream, permit).await
 }
 
 fn peer(stream: &TlsStream<TcpStream>) -> io::Result<Peer> {

@@ -163,10 +163,12 @@ impl Api {
         );
         let mut unix = axum_server::from_unix(self.unix)?.handle(unix_handle.clone());
         let (admission, stopping) = (Arc::new(self.admission), state.stopping.clone());
+        let counters = state.handle.counters().clone();
         let mut tcp = axum_server::from_tcp_rustls(self.tcp, self.tls)?
             .map(|tls| PeerAcceptor {
                 tls,
                 admission,
+                counters,
                 stopping,
             })
             .handle(tcp_handle.clone());

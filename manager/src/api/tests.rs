@@ -22,6 +22,7 @@ pub(super) use rig::{Manager, core_of};
 use rig::{bind, launch, refusal};
 
 mod listeners;
+mod monitoring;
 mod rig;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -134,6 +134,11 @@ impl Known {
         Some(&self.placements.get(service)?.placed)
     }
 
+    /// Placements that are present or ended a short time ago.
+    pub fn all_placed(&self) -> impl Iterator<Item = &Placed> {
+        self.placements.values().map(|placement| &*placement.placed)
+    }
+
     /// Returns the Swarm services of a container, those that ended a short time ago included.
     #[must_use]
     pub fn services_of(&self, container: &ContainerName) -> &[String] {

@@ -1,18 +1,30 @@
 //! Access to the core from the API: requests in, replies and views out, progress as a stream, and
 //! the facts.
 
-use super::{Core, Event, Facts, Reply, Request, Ticket};
+use super::{Core, Event, Facts, MonitoredContainer, Reply, Request, ScaledState, Ticket};
+use crate::monitor::Counters;
 use futures_util::{Stream, StreamExt};
-use micado_api::{ContainerView, ErrorBody, ErrorCode, Progress, ServiceName, ServiceView};
+use micado_api::{
+    ContainerView, ErrorBody, ErrorCode, InstanceView, Progress, ServiceName, ServiceView,
+};
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_stream::wrappers::BroadcastStream;
 
 /// Containers that one read of a list of them takes.
 const PART: usize = 1_000;
+
+/// Machines that one read of a list of them takes: each asks for the containers on it.
+const MACHINES: usize = 200;
+
+/// Services with a policy that one read of a list of them takes: each has a verdict as JSON.
+const SCALED: usize = 200;
 
 /// A read of the core, run on its own loop between two events; receives the reason if there is no
 /// core at present.
@@ -36,6 +48,7 @@ pub struct Handle {
     inbox: mpsc::Sender<Input>,
     progress: broadcast::Sender<Progress>,
     facts: Facts,
+    counters: Arc<Counters>,
 }
 
 /// Steps were dropped.
@@ -56,6 +69,7 @@ impl Handle {
                 inbox,
                 progress: progress.clone(),
                 facts: Facts::default(),
+                counters: Arc::default(),
             },
             outbox,
             progress,
@@ -66,6 +80,12 @@ impl Handle {
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// Counts of this manager's own work, for monitoring.
+    #[must_use]
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 
     /// Sends a request; returns its reply once its effect is durable. `T` is the reply that such a
@@ -109,15 +129,59 @@ impl Handle {
     /// # Errors
     /// As of [`Self::read`].
     pub async fn containers(&self, all: bool) -> Result<Vec<ContainerView>, ErrorBody> {
-        let mut views: Vec<ContainerView> = Vec::new();
+        let part = move |core: &Core, last: Option<&ContainerView>| {
+            core.containers_after(last.map(|view| &view.name), PART, all)
+        };
+        self.in_parts(PART, part).await
+    }
+
+    /// All containers, for monitoring; read in parts.
+    ///
+    /// # Errors
+    /// As of [`Self::read`].
+    pub async fn monitored(&self) -> Result<Vec<MonitoredContainer>, ErrorBody> {
+        let part = |core: &Core, last: Option<&MonitoredContainer>| {
+            core.monitored_after(last.map(|container| &container.view.name), PART)
+        };
+        self.in_parts(PART, part).await
+    }
+
+    /// All live instances, by id; read in parts.
+    ///
+    /// # Errors
+    /// As of [`Self::read`].
+    pub async fn live_instances(&self) -> Result<Vec<InstanceView>, ErrorBody> {
+        let part = |core: &Core, last: Option<&InstanceView>| {
+            core.instances_after(last.map(|instance| &instance.id), MACHINES)
+        };
+        self.in_parts(MACHINES, part).await
+    }
+
+    /// Scaling of all services with a policy, by name; read in parts.
+    ///
+    /// # Errors
+    /// As of [`Self::read`].
+    pub async fn scaled(&self) -> Result<Vec<ScaledState>, ErrorBody> {
+        let part = |core: &Core, last: Option<&ScaledState>| {
+            core.scaled_after(last.map(|scaled| &scaled.service), SCALED)
+        };
+        self.in_parts(SCALED, part).await
+    }
+
+    /// A list that is read in parts of at most `most`, each from the last one on.
+    async fn in_parts<T: Clone + Send + 'static>(
+        &self,
+        most: usize,
+        part: impl Fn(&Core, Option<&T>) -> Vec<T> + Clone + Send + 'static,
+    ) -> Result<Vec<T>, ErrorBody> {
+        let mut all: Vec<T> = Vec::new();
         loop {
-            let last = views.last().map(|view| view.name.clone());
-            let part = move |core: &Core| core.containers_after(last.as_ref(), PART, all);
-            let part = self.read(part).await?;
-            let is_last = part.len() < PART;
-            views.extend(part);
+            let (last, part) = (all.last().cloned(), part.clone());
+            let part = self.read(move |core| part(core, last.as_ref())).await?;
+            let is_last = part.len() < most;
+            all.extend(part);
             if is_last {
-                return Ok(views);
+                return Ok(all);
             }
         }
     }

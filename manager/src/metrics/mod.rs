@@ -1,11 +1,13 @@
 //! Metrics in memory: current values, and points that wait to be recorded. The agents' connections
 //! write into it; views and the refresh job read it.
 
+mod deaths;
 mod dirty;
 mod foresight;
 mod load;
 mod past;
 mod places;
+mod readings;
 mod refresh;
 mod rollup;
 mod skew;
@@ -13,13 +15,16 @@ mod usage;
 mod verdicts;
 mod waiting;
 
+pub use deaths::DeathCount;
 pub use foresight::Foresight;
 pub use load::LoadWatch;
 pub use micado_core::metrics::*;
+pub use readings::{Backlog, MachineReading};
 pub use refresh::Refresh;
 pub use rollup::Rollup;
 
 use crate::{clock, control::Facts};
+use deaths::Deaths;
 use dirty::DirtyBuckets;
 use micado_api::{
     InstanceId,
@@ -63,6 +68,7 @@ struct Inner {
     /// Last durable batch of each agent.
     recorded: HashMap<InstanceId, Watermark>,
     dirty: DirtyBuckets,
+    deaths: Deaths,
     /// Runs of agents that were logged because of their machine's clock, and what is not kept
     /// because of it.
     doubted: HashMap<(InstanceId, &'static str), String>,
@@ -184,11 +190,15 @@ impl Metrics {
             event,
             placed,
         };
-        if inner.waiting.push_event(told) {
-            Ok(())
-        } else {
-            Err(NO_ROOM)
+        let is_new = !inner.waiting.is_waiting(&told);
+        let (placed, what) = (told.placed.clone(), told.event.what);
+        if !inner.waiting.push_event(told) {
+            return Err(NO_ROOM);
         }
+        if is_new {
+            inner.deaths.note(placed.as_deref(), what);
+        }
+        Ok(())
     }
 
     /// Drops instances that are not live any more. What waits of them is still recorded.
@@ -202,6 +212,7 @@ impl Metrics {
             inner.recorded.remove(&instance);
             inner.doubted.retain(|(of, _), _| *of != instance);
         }
+        inner.deaths.keep(facts.all_placed());
     }
 
     /// Sequence up to which the agent's batches of this run are durable.

@@ -13,7 +13,7 @@ use std::{
 
 /// Upper bound for the whole queue, in bytes: five minutes of a hundred machines with ten
 /// containers each.
-const MOST_BYTES: usize = 32 << 20;
+pub(super) const MOST_BYTES: usize = 32 << 20;
 /// Upper bound for one instance's part of the queue.
 const MOST_OF_ONE: usize = MOST_BYTES / 8;
 
@@ -138,13 +138,23 @@ impl Waiting {
         }
     }
 
+    /// Bytes of all that waits.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns true if this event waits already.
+    pub(super) fn is_waiting(&self, told: &Told) -> bool {
+        self.known.contains(&told.identity())
+    }
+
     /// Points, oldest first.
-    pub(super) fn points(&self) -> impl Iterator<Item = &Point> {
+    pub(super) fn points(&self) -> impl ExactSizeIterator<Item = &Point> {
         self.points.iter()
     }
 
     /// Events, oldest first.
-    pub(super) fn events(&self) -> impl Iterator<Item = &Told> {
+    pub(super) fn events(&self) -> impl ExactSizeIterator<Item = &Told> {
         self.events.iter()
     }
 

@@ -28,7 +28,7 @@ pub struct Server {
     load: Load,
 }
 
-const HELP: &str = "GET / | /healthz | /burn?ms=N | /load?millicores=N (0 ends it) | /alloc?mib=N (0 frees) | /exit?code=N\n";
+const HELP: &str = "GET / | /healthz | /metrics | /burn?ms=N | /load?millicores=N (0 ends it) | /alloc?mib=N (0 frees) | /exit?code=N\n";
 
 impl Server {
     /// A server on the host of this name.
@@ -66,6 +66,9 @@ impl Server {
                 self.host
             )),
             "/healthz" => Ok("ok\n".into()),
+            "/metrics" => Ok(format!(
+                "# TYPE web_requests_total counter\nweb_requests_total {count}\n"
+            )),
             "/burn" => parameter(query, "ms").map(burn),
             "/load" => parameter(query, "millicores").map(|millis| self.load.set(millis)),
             "/alloc" => parameter(query, "mib").and_then(|mib| self.hold(mib)),
@@ -193,6 +196,8 @@ mod tests {
             ask(&server, "GET /").0,
             "micado-web 0.1.0 on web-1: request 2\n"
         );
+        let metrics = ask(&server, "GET /metrics").0;
+        assert!(metrics.ends_with("\nweb_requests_total 3\n"), "{metrics}");
     }
 
     #[test]

@@ -54,6 +54,28 @@ pub enum Event {
     Answered(CallKey, Answer),
 }
 
+impl Event {
+    /// Short name for monitoring.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Tick => "tick",
+            Self::Wake => "wake",
+            Self::Observed(_) => "observed",
+            Self::Changed(_) => "changed",
+            Self::Blind(_) => "blind",
+            Self::Request(..) => "request",
+            Self::Happened(..) => "happened",
+            Self::Agent { .. } => "agent",
+            Self::Load(_) => "load",
+            Self::Signal(_) => "signal",
+            Self::Profile(..) => "profile",
+            Self::LastWords(..) => "last-words",
+            Self::Answered(..) => "answered",
+        }
+    }
+}
+
 /// Requests of callers.
 #[derive(Debug, Clone)]
 pub enum Request {
@@ -264,6 +286,29 @@ pub enum Answer {
     Log(Result<String, EngineError>),
 }
 
+impl Answer {
+    /// Word for the failure of the call; `None` if it succeeded.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&'static str> {
+        match self {
+            Self::Launched(Err(error))
+            | Self::Terminated(Err(error))
+            | Self::Listed(Err(error)) => Some(match error {
+                BrokerError::Refused(_) => "refused",
+                BrokerError::Unknown(_) => "unavailable",
+            }),
+            Self::Engine(Err(error)) | Self::Pushed(Err(error)) | Self::Log(Err(error)) => {
+                Some(match error {
+                    EngineError::Refused(_) => "refused",
+                    EngineError::NotFound(_) => "not-found",
+                    EngineError::Unavailable(_) => "unavailable",
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// An action, executed in order: everything after a `Commit` only once that is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -294,6 +339,29 @@ impl Call {
             Self::PushImage { service, made, .. } => CallKey::Image(service.clone(), *made),
             Self::SaveLog { container, .. } => CallKey::Log(container.clone()),
             Self::Observe { .. } => CallKey::Observe,
+        }
+    }
+
+    /// System that it goes to: `cloud`, `engine` or `registry`.
+    #[must_use]
+    pub const fn target(&self) -> &'static str {
+        match self {
+            Self::LaunchMachine { .. }
+            | Self::TerminateMachine { .. }
+            | Self::ListMachines { .. } => "cloud",
+            Self::PushImage { .. } => "registry",
+            _ => "engine",
+        }
+    }
+
+    /// Cloud that it goes to, if any.
+    #[must_use]
+    pub const fn cloud(&self) -> Option<&CloudName> {
+        match self {
+            Self::LaunchMachine { cloud, .. }
+            | Self::TerminateMachine { cloud, .. }
+            | Self::ListMachines { cloud } => Some(cloud),
+            _ => None,
         }
     }
 

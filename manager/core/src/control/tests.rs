@@ -26,6 +26,7 @@ mod headroom;
 mod images;
 mod limits;
 mod lost;
+mod monitoring;
 mod named;
 mod restart;
 

@@ -14,7 +14,10 @@ pub use in_use::InUse;
 use super::{Point, Used};
 use crate::control::MachineLoads;
 use ahash::HashMap;
-use micado_api::{ContainerUsage, InstanceId, MachineUsage, Timestamp, agent::SampleBatch};
+use micado_api::{
+    ContainerUsage, InstanceId, MachineUsage, Timestamp,
+    agent::{ContainerSample, MachineSample, SampleBatch},
+};
 use runs::Order;
 use std::{collections::BTreeMap, sync::Arc};
 use watched::Watched;
@@ -107,6 +110,17 @@ impl Meter {
             idle: idle.collect(),
             saturated,
         }
+    }
+
+    /// Returns the last sample of a machine, and those of its running containers, without the
+    /// engine's ids. `None` while the machine is blind.
+    pub fn samples(
+        &self,
+        now: Timestamp,
+        instance: &InstanceId,
+    ) -> Option<(&MachineSample, impl Iterator<Item = &ContainerSample>)> {
+        let machine = self.seeing(now, instance)?;
+        Some((machine.sample()?, machine.samples()))
     }
 
     /// Returns the use of containers since the last call, by Swarm service.

@@ -13,10 +13,11 @@ use super::{
 };
 use crate::{
     clock,
+    monitor::{CallLabels, Counters},
     store::{Change, Contents, Store, StoreError},
 };
 use micado_api::{ErrorBody, Progress};
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use watcher::Watcher;
 
@@ -38,6 +39,7 @@ pub struct Runtime {
     inbox: mpsc::Receiver<Input>,
     progress: broadcast::Sender<Progress>,
     facts: Facts,
+    counters: Arc<Counters>,
     waiting: HashMap<Ticket, oneshot::Sender<Result<Reply, ErrorBody>>>,
     engine_calls: Arc<Semaphore>,
     /// Bound for logs that are followed while their copies end.
@@ -70,6 +72,7 @@ impl Runtime {
                 inbox,
                 progress,
                 facts: handle.facts().clone(),
+                counters: handle.counters().clone(),
                 waiting: HashMap::new(),
                 engine_calls: Arc::new(Semaphore::new(ENGINE_CALLS)),
                 followed: Arc::new(Semaphore::new(last_words::FOLLOWED)),
@@ -111,7 +114,7 @@ impl Runtime {
             let mut done = match first {
                 Ok(first) => {
                     let (batch, read) = self.batch(first, &mut events);
-                    let actions = core.handle_all(clock::now(), batch);
+                    let actions = self.pass(&mut core, batch);
                     let done = self.carry_out(&core, actions, &sender, &watcher).await;
                     if let (Ok(()), Some(read)) = (&done, read) {
                         read(Ok(&core));
@@ -143,6 +146,15 @@ impl Runtime {
                 watcher.poll_slowly(services);
             }
         }
+    }
+
+    /// Lets the core handle these events.
+    fn pass(&self, core: &mut Core, batch: Vec<Event>) -> Vec<Action> {
+        batch.iter().for_each(|event| self.counters.event(event));
+        let begun = Instant::now();
+        let actions = core.handle_all(clock::now(), batch);
+        self.counters.pass(begun.elapsed());
+        actions
     }
 
     /// Collects all waiting events, up to the first read: they share one reconcile pass and one
@@ -188,6 +200,7 @@ impl Runtime {
         drop(sender.send((self.life, Event::Tick)));
         let core = Core::new(self.config.clone(), contents, rand::random());
         self.facts.replace(clock::now(), &core);
+        self.counters.store_is(true);
         core
     }
 
@@ -201,6 +214,7 @@ impl Runtime {
         stop: &mut watch::Receiver<bool>,
     ) -> Result<Option<(Contents, outage::Agents)>, StoreError> {
         tracing::error!(%error, "starting over from the store");
+        self.counters.store_is(false);
         for (_, answer) in self.waiting.drain() {
             drop(answer.send(Err(outage::unsure(&error))));
         }
@@ -258,14 +272,17 @@ impl Runtime {
 
     async fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
         fault::point("before-commit");
-        self.store.commit(changes).await?;
+        let begun = Instant::now();
+        let committed = self.store.commit(changes).await;
+        self.counters.commit(begun.elapsed(), committed.is_ok());
+        committed?;
         fault::point("after-commit");
         Ok(())
     }
 
     fn call(&self, key: CallKey, call: Call, sender: mpsc::UnboundedSender<Incoming>) {
         let (effects, life) = (self.effects.clone(), self.life);
-        let followed = self.followed.clone();
+        let (followed, counters) = (self.followed.clone(), self.counters.clone());
         let turns = match call {
             Call::CreateService { .. } | Call::RemoveService { .. } => {
                 Some(self.engine_calls.clone())
@@ -288,7 +305,9 @@ impl Runtime {
                 let tell = move |log| drop(tell.send((life, Event::LastWords(container, log))));
                 last_words::follow(effects.engine.clone(), followed, name.clone(), tell).await;
             }
+            let (labels, begun) = (CallLabels::from(&call), Instant::now());
             let answer = effects.perform(call).await;
+            counters.call(&labels, begun.elapsed(), &answer);
             fault::point(&format!("after-{kind}"));
             drop(sender.send((life, Event::Answered(key, answer))));
         });

@@ -47,6 +47,8 @@ impl Claim {
 #[derive(Debug)]
 pub struct Leadership {
     docker: Docker,
+    /// Number of the lease: it rises each time one is taken.
+    term: u64,
     lease: tokio::sync::Mutex<Lease>,
     lasts: Duration,
     /// Begin of the time `lasts` in which the lease is certainly ours.
@@ -62,6 +64,18 @@ impl Leadership {
             Ok(Some(error)) => error.clone(),
             _ => std::future::pending().await,
         }
+    }
+
+    /// Number of the lease: it rises each time one is taken.
+    #[must_use]
+    pub const fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// Time for which the lease is certainly held, unless it is renewed; zero once it has run out.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.lasts.saturating_sub(self.age())
     }
 
     /// Makes sure that the lease is held, and renews it first if it has run out.
@@ -151,6 +165,7 @@ async fn settle(
 ) -> Arc<Leadership> {
     let leadership = Arc::new(Leadership {
         docker: docker.clone(),
+        term: taken.term,
         lease: tokio::sync::Mutex::new(taken),
         lasts: claim.lasts,
         renewed: Mutex::new(renewed),

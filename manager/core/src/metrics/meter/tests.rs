@@ -582,3 +582,28 @@ fn what_could_not_be_told_comes_again_with_what_was_used_since() {
         [("s", 4000, MemoryBytes::mib(300))]
     );
 }
+
+#[test]
+fn samples_are_those_of_the_last_batch_until_the_machine_is_blind() {
+    let mut bench = Bench::default();
+    let two = || {
+        vec![
+            container("c", "web", SECOND, 10),
+            container("d", "db", 2 * SECOND, 20),
+        ]
+    };
+    bench.take(batch(1, two()));
+    bench.take(batch(2, vec![container("d", "db", 3 * SECOND, 30)]));
+    let of = id("i");
+    let samples = bench.meter.samples(bench.now, &of);
+    let (machine, containers) = samples.expect("it is seen");
+    assert_eq!(machine.cpu_ns, 2 * SECOND);
+    let containers: Vec<_> = containers
+        .map(|sample| (sample.service.as_deref(), sample.cpu_ns))
+        .collect();
+    assert_eq!(containers, [(Some("db"), 3 * SECOND)], "`web` was left out");
+
+    let later = Timestamp(bench.now.0 + 60_000);
+    assert!(bench.meter.samples(later, &id("i")).is_none());
+    assert!(bench.meter.samples(bench.now, &id("other")).is_none());
+}

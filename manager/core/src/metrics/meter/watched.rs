@@ -123,6 +123,17 @@ impl Watched {
         Some(Resources::new(usage.memory_left, cpu))
     }
 
+    /// The last sample of the machine.
+    pub(super) fn sample(&self) -> Option<&MachineSample> {
+        self.last.as_ref().map(|(sample, _)| sample)
+    }
+
+    /// The samples of containers in the last batch.
+    pub(super) fn samples(&self) -> impl Iterator<Item = &ContainerSample> {
+        let present = self.containers.values().filter(|known| known.left_out == 0);
+        present.map(|known| &known.sample)
+    }
+
     /// Returns true if the measurements are current, by the manager's clock.
     pub(super) fn is_seen(&self, now: Timestamp) -> bool {
         self.fresh_at

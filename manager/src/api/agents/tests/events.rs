@@ -449,3 +449,30 @@ async fn what_waits_to_be_recorded_is_shown_and_once_when_it_is() {
     );
     assert_eq!(points("acme_web.1").await, [at(1), at(2)]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_is_counted_once_for_prometheus() {
+    let (manager, [own, _], service) = placed();
+    let mut agent = Agent::of(&manager, &own, "a").await;
+    let frames = [
+        told(&service, 1, Started),
+        told(&service, 2, KILLED),
+        told(&service, 2, KILLED),
+        told("c-of-nobody", 3, KILLED),
+    ];
+    say_all(&mut agent, &frames).await;
+    agent.heard().await;
+    let all = micado_api::MetricsQuery::default();
+    let text = manager.by_socket().metrics(&all).await.expect("a text");
+    let deaths: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("micado_service_container_"))
+        .collect();
+    assert_eq!(
+        deaths,
+        [
+            "micado_service_container_deaths_total{service=\"acme_web\"} 1.0",
+            "micado_service_container_oom_deaths_total{service=\"acme_web\"} 1.0",
+        ]
+    );
+}

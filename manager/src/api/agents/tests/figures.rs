@@ -523,3 +523,45 @@ async fn a_machine_with_a_policied_copy_is_asked_to_sweep_each_second() {
     manager.metrics.pace(HashSet::new());
     assert_eq!(agent.answer().await, pace(None));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn measurements_are_exposed_to_prometheus() {
+    let (manager, [own, _], service) = placed();
+    let mut agent = Agent::of(&manager, &own, "a").await;
+    let text = async || {
+        let all = micado_api::MetricsQuery::default();
+        manager.by_socket().metrics(&all).await.expect("a text")
+    };
+    assert!(!text().await.contains("micado_container_cpu_seconds_total{"));
+    agent
+        .say(&batch(1, vec![of_service(&service, 40, 3)]))
+        .await;
+    agent
+        .say(&batch(2, vec![of_service(&service, 50, 4)]))
+        .await;
+    assert_eq!(agent.heard().await, []);
+    let measured = text().await;
+    let value = |name: &str| {
+        let head = format!("{name}{{");
+        let line = measured.lines().find(|line| line.starts_with(&head));
+        let line = line.unwrap_or_else(|| panic!("{name} is missing: {measured}"));
+        line.rsplit_once(' ').expect("a value").1.to_owned()
+    };
+    assert_eq!(value("micado_container_cpu_seconds_total"), "2.0");
+    assert_eq!(value("micado_container_memory_bytes"), "52428800.0");
+    assert_eq!(value("micado_instance_cpu_seconds_total"), "2.0");
+    let up = measured
+        .lines()
+        .filter(|line| line.starts_with("micado_instance_up{"));
+    let mut up: Vec<_> = up.filter_map(|line| line.rsplit(' ').next()).collect();
+    up.sort_unstable();
+    assert_eq!(up, ["0.0", "1.0"], "the other machine is blind");
+    assert!(
+        measured.contains("\nmicado_agents_connected 1.0\n"),
+        "{measured}"
+    );
+    assert!(
+        measured.contains("\nmicado_waiting_items{kind=\"points\"} 2.0\n"),
+        "{measured}"
+    );
+}

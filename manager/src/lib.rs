@@ -7,6 +7,7 @@ pub mod control;
 pub mod daemon;
 pub mod engine;
 pub mod metrics;
+mod pieces;
 pub mod pki;
 pub mod query;
 pub mod registry;

@@ -3,6 +3,7 @@
 
 mod admission;
 mod agents;
+mod builds;
 mod caller;
 mod containers;
 mod events;
@@ -31,6 +32,7 @@ pub use server::{Api, BindError, Certificate, Listen};
 pub use token::{Token, TokenError};
 
 use crate::{
+    build::Builds,
     control::Handle,
     engine::Engine,
     metrics::{History, Metrics},
@@ -64,6 +66,7 @@ pub struct ApiState {
     agents: Arc<Agents>,
     metrics: Arc<Metrics>,
     history: Arc<dyn History>,
+    builds: Builds,
     /// Ends the streams that would not end by themselves.
     stopping: CancellationToken,
 }
@@ -78,6 +81,7 @@ impl ApiState {
         gate: Gate,
         metrics: Arc<Metrics>,
         history: Arc<dyn History>,
+        builds: Builds,
     ) -> Self {
         let (refused_trades, agents) = (Arc::default(), Arc::default());
         Self {
@@ -88,6 +92,7 @@ impl ApiState {
             agents,
             metrics,
             history,
+            builds,
             stopping: CancellationToken::new(),
         }
     }
@@ -113,6 +118,7 @@ fn guarded_routes() -> Routes {
         .merge(services::routes())
         .merge(scaling::routes())
         .merge(images::routes())
+        .merge(builds::routes())
         .merge(history::routes())
         .merge(events::routes())
         .merge(verdicts::routes())

@@ -2,7 +2,7 @@
 
 use super::{
     Events,
-    steps::{Classic, Steps},
+    steps::{Buildkit, Classic, Steps},
 };
 use crate::{
     engine::{
@@ -21,6 +21,7 @@ use micado_api::{BuildEvent, BuildRequest, Builder, ErrorBody, ErrorCode};
 use std::{fmt, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 /// Upper bound until the engine answers: it does so once it has the whole context.
 const ANSWER: Duration = super::BUILD_MAX;
@@ -58,6 +59,29 @@ impl Found {
     }
 }
 
+/// Oldest version of the API with BuildKit.
+const BUILDKIT: (u32, u32) = (1, 39);
+
+impl Found {
+    /// The builders of an engine with this version of the API.
+    fn of(version: String, api: &str, os: &str) -> Self {
+        let api = api
+            .split_once('.')
+            .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+        let has_buildkit = os == "linux" && api.is_some_and(|api: (u32, u32)| api >= BUILDKIT);
+        let builders = if has_buildkit {
+            vec![Builder::Buildkit, Builder::Classic]
+        } else {
+            vec![Builder::Classic]
+        };
+        Self {
+            version,
+            default: builders[0],
+            builders,
+        }
+    }
+}
+
 /// Asks the engine for its builders.
 pub(super) async fn builders(docker: &Docker) -> Result<Found, EngineError> {
     let version = ask(
@@ -65,11 +89,11 @@ pub(super) async fn builders(docker: &Docker) -> Result<Found, EngineError> {
         docker.version(),
     )
     .await?;
-    Ok(Found {
-        version: version.version.unwrap_or_else(|| "unknown".to_owned()),
-        default: Builder::Classic,
-        builders: vec![Builder::Classic],
-    })
+    Ok(Found::of(
+        version.version.unwrap_or_else(|| "unknown".to_owned()),
+        version.api_version.as_deref().unwrap_or_default(),
+        version.os.as_deref().unwrap_or_default(),
+    ))
 }
 
 /// A failed build.
@@ -103,6 +127,9 @@ impl Fault {
 
 /// Builds, and returns the image's id. The context is a plain tar; an error in it breaks off the
 /// request. Dropping the future cancels the build.
+///
+/// It has a runtime of its own, on a thread: the Docker library leaves the connection of a BuildKit
+/// session to a task that does not end with the build, and the end of the runtime ends it.
 pub(super) async fn build(
     docker: &Docker,
     request: &BuildRequest,
@@ -110,10 +137,44 @@ pub(super) async fn build(
     context: mpsc::Receiver<Piece>,
     events: &Events,
 ) -> Result<String, Fault> {
-    let docker = docker.clone().with_timeout(ANSWER);
+    let (docker, request, events) = (docker.clone(), request.clone(), events.clone());
+    let stop = CancellationToken::new();
+    let _stops = stop.clone().drop_guard();
+    let failed = |error: &dyn fmt::Display| {
+        Fault::of(ErrorBody::new(
+            ErrorCode::Internal,
+            format!("the build cannot run: {error}"),
+        ))
+    };
+    let work = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| failed(&error))?;
+        runtime.block_on(async {
+            tokio::select! {
+                built = run(docker, &request, builder, context, &events) => built,
+                () = stop.cancelled() => Err(failed(&"it was cancelled")),
+            }
+        })
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|panic| Err(failed(&panic)))
+}
+
+async fn run(
+    docker: Docker,
+    request: &BuildRequest,
+    builder: Builder,
+    context: mpsc::Receiver<Piece>,
+    events: &Events,
+) -> Result<String, Fault> {
+    let docker = docker.with_timeout(ANSWER);
     let body = bollard::body_try_stream(ReceiverStream::new(context));
-    let mut steps = match builder {
-        Builder::Classic | Builder::Buildkit => Classic::default(),
+    let mut steps: Box<dyn Steps + Send> = match builder {
+        Builder::Classic => Box::new(Classic::default()),
+        Builder::Buildkit => Box::new(Buildkit::default()),
     };
     let mut answers = docker.build_image(options(request, builder), None, Some(body));
     while let Some(answer) = answers.next().await {
@@ -153,6 +214,9 @@ fn options(request: &BuildRequest, builder: Builder) -> BuildImageOptions {
             Builder::Classic => BuilderVersion::BuilderV1,
             Builder::Buildkit => BuilderVersion::BuilderBuildKit,
         },
+        // For base images: without a session, BuildKit pulls none.
+        session: (builder == Builder::Buildkit)
+            .then(|| format!("micado-{:032x}", rand::random::<u128>())),
         ..BuildImageOptions::default()
     }
 }
@@ -191,11 +255,16 @@ mod tests {
 
     #[test]
     fn a_builder_that_the_engine_lacks_is_refused() {
-        let found = Found {
-            version: "20.10.24".to_owned(),
-            default: Builder::Classic,
-            builders: vec![Builder::Classic],
-        };
+        let linux = |api| Found::of("x".to_owned(), api, "linux").builders;
+        let both = [Builder::Buildkit, Builder::Classic];
+        assert_eq!(
+            (linux("1.39"), linux("2.0")),
+            (both.to_vec(), both.to_vec())
+        );
+        assert_eq!(linux("1.38"), [Builder::Classic]);
+        assert_eq!(linux("x"), [Builder::Classic]);
+
+        let found = Found::of("20.10.24".to_owned(), "1.41", "windows");
         assert_eq!(found.choose(None), Ok(Builder::Classic));
         assert_eq!(found.choose(Some(Builder::Classic)), Ok(Builder::Classic));
         let refused = found.choose(Some(Builder::Buildkit)).expect_err("none");

@@ -1,7 +1,9 @@
 //! Steps of a build, from the engine's answers. State machines without I/O.
 
+mod buildkit;
 mod classic;
 
+pub(super) use buildkit::Buildkit;
 pub(super) use classic::Classic;
 
 use bollard::models::BuildInfo;

@@ -110,6 +110,7 @@ impl Bed {
     async fn start(&self, context: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Told {
         let request = BuildRequest {
             name: "container-web".to_owned(),
+            builder: Some(Builder::Classic),
             ..BuildRequest::default()
         };
         let admitted = self.builds.admit(request, self.handle.clone()).await;

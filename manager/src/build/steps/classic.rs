@@ -1,7 +1,7 @@
 //! Answers of the classic builder: the text of its terminal output.
 
 use super::{Output, Steps};
-use bollard::models::{BuildInfo, ImageId};
+use bollard::models::{BuildInfo, BuildInfoAux, ImageId};
 use micado_api::BuildEvent;
 
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub(in crate::build) struct Classic {
 
 impl Steps for Classic {
     fn take(&mut self, answer: BuildInfo) -> Vec<BuildEvent> {
-        if let Some(id) = answer.aux.and_then(|ImageId { id }| id) {
+        if let Some(BuildInfoAux::Default(ImageId { id: Some(id) })) = answer.aux {
             self.id = Some(id);
         }
         let mut lines = answer
@@ -123,9 +123,9 @@ mod tests {
             .flat_map(|text| classic.take(said(text)))
             .collect();
         events.extend(classic.take(BuildInfo {
-            aux: Some(ImageId {
+            aux: Some(BuildInfoAux::Default(ImageId {
                 id: Some("sha256:6789".to_owned()),
-            }),
+            })),
             ..BuildInfo::default()
         }));
         assert_eq!(

@@ -148,7 +148,7 @@ pub struct BuildArgs {
     /// Reuse steps of this image; repeat for more.
     #[arg(long, value_name = "IMAGE")]
     pub cache_from: Vec<String>,
-    /// The engine's builder: `classic` or `buildkit` [default: the better one that it has].
+    /// The engine's builder: `classic` or `buildkit` [default: `buildkit`, if the engine has it].
     #[arg(long)]
     pub builder: Option<Builder>,
     /// Accept a name without `container-`.

@@ -140,6 +140,7 @@ async fn a_folder_is_built_without_what_it_ignores_and_a_failing_step_is_shown()
         a_failing_step_is_shown(&cluster, &builder.to_string()).await;
     }
     a_need_for_buildkit_is_found_first(&cluster).await;
+    a_stage_of_a_tarball_on_standard_input_is_built(&cluster).await;
 }
 
 async fn ignored_files_are_not_sent(cluster: &Cluster, builder: &str) {
@@ -216,6 +217,27 @@ async fn a_need_for_buildkit_is_found_first(cluster: &Cluster) {
     cluster.micado(&classic).await.refused(1, &words);
     let built = cluster.micado(&line).await.ok();
     assert!(built.stderr.contains("| mounted\n"), "{built:?}");
+}
+
+async fn a_stage_of_a_tarball_on_standard_input_is_built(cluster: &Cluster) {
+    let files = folder(&[(
+        "docker/Stages",
+        "FROM micado-tools AS first\nRUN echo first stage\nFROM first\nRUN echo second stage\n",
+    )]);
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_dir_all(".", files.path()).expect("packed");
+    let context = tar.into_inner().expect("packed");
+    for builder in BUILDERS.map(|builder| builder.to_string()) {
+        let line = ["build", "-n", "container-stage", "-f", "-", "--no-cache"];
+        let more = ["--dockerfile", "docker/Stages", "--target", "first"];
+        let line = [&line[..], &more, &["--builder", &builder]].concat();
+        for _ in 0..2 {
+            let build = cluster.start_micado(&line);
+            let built = build.end(&context, 60).await.ok();
+            assert!(built.stderr.contains("| first stage\n"), "{built:?}");
+            assert!(!built.stderr.contains("second stage"), "{built:?}");
+        }
+    }
 }
 
 /// A tar with this entry after its Dockerfile, under a name that no tool would write.

@@ -21,7 +21,7 @@ impl Steps for Classic {
             .stream
             .map(|text| self.output.complete(text.as_bytes()))
             .unwrap_or_default();
-        // Of a pull, with its progress in bytes left out.
+        // Steps of a pull, without its progress in bytes.
         let progress = answer.progress_detail;
         let quiet = progress.is_none_or(|it| it.current.is_none() && it.total.is_none());
         lines.extend(answer.status.filter(|_| quiet));

@@ -314,7 +314,7 @@ fn append(
     })
 }
 
-/// What a first look through a tarball finds.
+/// Findings of a first look through a tarball.
 #[derive(Debug, Default)]
 struct Survey {
     /// The first parts of all names, at most two.

@@ -10,6 +10,7 @@ pub(crate) use state::private_folder;
 
 use crate::{
     api::{Api, ApiState, Gate, Listen, Token},
+    build::Builds,
     cli::args::{ManagerArgs, Tick, UnknownNodes},
     control::{
         Config, heartbeat_for,
@@ -79,6 +80,7 @@ impl Daemon {
         let api = bind(&args, &state, &pki, &address)?;
         let token = Token::load_or_make(&state)?;
 
+        let builds = Builds::new(swarm.docker().clone(), registry.clone());
         let config = config(&args, &swarm, setup);
         let engine: Arc<dyn Engine> = Arc::new(swarm);
         let key = Arc::new(pki.credential_key()?);
@@ -117,7 +119,8 @@ impl Daemon {
             ticks,
             refresh,
             api,
-            offered: ApiState::new(handle, engine, gate, metrics, history).led(lease.clone()),
+            offered: ApiState::new(handle, engine, gate, metrics, history, builds)
+                .led(lease.clone()),
             token,
             lease,
             _schedule: schedule,

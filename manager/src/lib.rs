@@ -1,6 +1,7 @@
 //! The micado manager: the daemon that plans, rents and places, and the `micado` command line.
 
 pub mod api;
+pub mod build;
 pub mod cli;
 pub mod clock;
 pub mod control;
@@ -8,6 +9,7 @@ pub mod daemon;
 pub mod engine;
 pub mod metrics;
 pub mod monitor;
+mod pieces;
 pub mod pki;
 pub mod query;
 pub mod registry;

@@ -9,10 +9,10 @@ pub use failure::ClientError;
 pub use session::{Session, SessionInput, SessionOutput, SessionPiece};
 
 use crate::{
-    ContainerView, DiscoveryQuery, ErrorBody, EventQuery, EventView, Explanation, History,
-    HistoryQuery, ImageView, InstanceView, LaunchRequest, LogQuery, MetricsQuery, Progress,
-    PrometheusTarget, ScaleRequest, ScalingView, ServiceView, SetImageRequest, StartRequest,
-    StatusView, Timestamp, VerdictQuery, VerdictSpan, VerdictView,
+    BuildEvent, BuildRequest, BuilderView, ContainerView, DiscoveryQuery, ErrorBody, EventQuery,
+    EventView, Explanation, History, HistoryQuery, ImageView, InstanceView, LaunchRequest,
+    LogQuery, MetricsQuery, Progress, PrometheusTarget, ScaleRequest, ScalingView, ServiceView,
+    SetImageRequest, StartRequest, StatusView, Timestamp, VerdictQuery, VerdictSpan, VerdictView,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
@@ -291,6 +291,38 @@ impl Client {
     pub async fn set_image(&self, request: &SetImageRequest) -> Result<ImageView, ClientError> {
         self.ask(Method::PUT, &["v1", "images"], &[], Some(request))
             .await
+    }
+
+    /// The builders of the manager's engine.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn builders(&self) -> Result<BuilderView, ClientError> {
+        self.get(&["v1", "builds"], &[]).await
+    }
+
+    /// Builds an image of a context, a tar. Events come as it runs; the context is sent meanwhile.
+    /// Dropping the stream cancels the build.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; the stream ends with an error if the manager does.
+    pub async fn build<S, E>(
+        &self,
+        request: &BuildRequest,
+        context: S,
+    ) -> Result<impl Stream<Item = Result<BuildEvent, ClientError>> + Send + use<S, E>, ClientError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+    {
+        let request = self
+            .request(Method::POST, &["v1", "builds"], &request.pairs())
+            .header(reqwest::header::CONTENT_TYPE, "application/octet-stream")
+            .body(reqwest::Body::wrap_stream(context));
+        let response = self.answered(request).await?;
+        Ok(crate::lines::lines(self.body(response)).map(|line| {
+            line.and_then(|line| serde_json::from_slice(&line).map_err(ClientError::unreadable))
+        }))
     }
 
     /// Past usage of a container or an instance.

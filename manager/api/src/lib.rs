@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod agent;
+pub mod build;
 pub mod client;
 pub mod error;
 pub mod event;
@@ -22,6 +23,7 @@ pub mod units;
 pub mod usage;
 mod words;
 
+pub use build::{BuildEvent, BuildRequest, Builder, BuilderView, BuiltView};
 pub use client::{
     Client, ClientError, ConnectOptions, Session, SessionInput, SessionOutput, SessionPiece,
 };

@@ -10,6 +10,7 @@ use micado_api::{
 use micado_cloudsetup::{Broker, CloudSetup};
 use micado_manager::{
     api::{Api, ApiState, Gate, Listen, Token},
+    build::Builds,
     control::{
         Config, Handle,
         runtime::{Effects, JoinConfig, Runtime, ticker},
@@ -83,12 +84,14 @@ impl Rig {
         let api = bind(state.path(), &pki);
         let address = api.https_address().expect("an address");
         let token = Token::load_or_make(state.path()).expect("a token");
+        let builds = Builds::new(nowhere(), gate.registry.clone());
         let offered = ApiState::new(
             handle.clone(),
             engine.clone(),
             gate,
             metrics.clone(),
             opened.history.clone(),
+            builds,
         );
         let refresh = Refresh {
             metrics: metrics.clone(),
@@ -239,15 +242,19 @@ pub fn made(record: Record) -> Change {
 }
 
 /// Registry for the files of machines. Nothing is ever sent to it.
+/// An engine that does not answer.
+fn nowhere() -> Docker {
+    Docker::connect_with_http("tcp://127.0.0.1:1", 1, API_DEFAULT_VERSION).expect("an address")
+}
+
 fn gate(state: &Path, pki: &Arc<Pki>) -> Gate {
-    let docker = Docker::connect_with_http("tcp://127.0.0.1:1", 1, API_DEFAULT_VERSION);
     let external = ExternalRegistry {
         host: "registry:5000".to_owned(),
         authority: pki.authority().to_owned(),
         client: pki.client_certificate("manager").expect("a certificate"),
         certs_dir: state.join("certs.d"),
     };
-    let registry = Registry::external(docker.expect("an address"), &external);
+    let registry = Registry::external(nowhere(), &external);
     Gate {
         key: Arc::new(pki.credential_key().expect("a key")),
         pki: pki.clone(),

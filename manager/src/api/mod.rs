@@ -3,6 +3,7 @@
 
 mod admission;
 mod agents;
+mod builds;
 mod caller;
 mod containers;
 mod discovery;
@@ -33,6 +34,7 @@ pub use server::{Api, BindError, Certificate, Listen};
 pub use token::{Token, TokenError};
 
 use crate::{
+    build::Builds,
     control::Handle,
     engine::{Engine, swarm::Leadership},
     metrics::{History, Metrics},
@@ -70,6 +72,7 @@ pub struct ApiState {
     lease: Option<Arc<Leadership>>,
     /// Bound for scrapes at a time.
     scrapes: Arc<Semaphore>,
+    builds: Builds,
     /// Ends the streams that would not end by themselves.
     stopping: CancellationToken,
 }
@@ -84,6 +87,7 @@ impl ApiState {
         gate: Gate,
         metrics: Arc<Metrics>,
         history: Arc<dyn History>,
+        builds: Builds,
     ) -> Self {
         let (refused_trades, agents) = (Arc::default(), Arc::default());
         Self {
@@ -96,6 +100,7 @@ impl ApiState {
             history,
             lease: None,
             scrapes: Arc::new(Semaphore::new(monitoring::SCRAPES)),
+            builds,
             stopping: CancellationToken::new(),
         }
     }
@@ -130,6 +135,7 @@ fn guarded_routes() -> Routes {
         .merge(services::routes())
         .merge(scaling::routes())
         .merge(images::routes())
+        .merge(builds::routes())
         .merge(history::routes())
         .merge(events::routes())
         .merge(verdicts::routes())

@@ -4,14 +4,14 @@ use super::*;
 use crate::{clock, pki::Pki};
 use futures_util::StreamExt;
 use micado_api::{
-    Client, ClientError, ConnectOptions, ContainerState, Critical, ErrorCode, HistoryQuery,
-    LaunchRequest, LogQuery, MemoryBytes, NanoCpus, ScaleRequest, SetImageRequest, Settled,
-    StartRequest,
+    BuildRequest, Client, ClientError, ConnectOptions, ContainerState, Critical, ErrorCode,
+    HistoryQuery, LaunchRequest, LogQuery, MemoryBytes, NanoCpus, ScaleRequest, SetImageRequest,
+    Settled, StartRequest,
 };
 use micado_core::scaling::Policies;
 use std::{
     fs,
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::TcpStream,
     os::unix::{fs::PermissionsExt, net::UnixStream},
     sync::atomic::Ordering,
@@ -413,6 +413,32 @@ async fn what_the_library_refuses_is_refused_in_our_form() {
         refused("POST /v1/containers", &" ".repeat(BODY_MAX + 1)),
         (413, ErrorCode::BadRequest)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_is_checked_before_its_context_and_needs_the_engine() {
+    let manager = Manager::start();
+    let client = manager.by_socket();
+    let build = async |name: &str| {
+        let request = BuildRequest {
+            name: name.to_owned(),
+            ..BuildRequest::default()
+        };
+        // A context without end.
+        let zeros = futures_util::stream::repeat_with(|| Ok::<_, io::Error>(vec![0; 4096].into()));
+        client.build(&request, zeros).await.err()
+    };
+    let Some(ClientError::Refused(refusal)) = build("web").await else {
+        panic!("a name without its prefix")
+    };
+    assert_eq!(refusal.code, ErrorCode::BadRequest);
+    assert!(refusal.hint.is_some_and(|hint| hint.contains("--any-name")));
+    let Some(ClientError::Refused(refusal)) = build("container-web").await else {
+        panic!("there is no engine")
+    };
+    assert_eq!(refusal.code, ErrorCode::Unavailable);
+    let builders = client.builders().await.expect_err("there is no engine");
+    assert_eq!(builders.code(), ErrorCode::Unavailable);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,8 @@
 
 use crate::model::service_name;
 use micado_api::{
-    Critical, ErrorBody, ErrorCode, LaunchRequest, MemoryBytes, NanoCpus, PortMapping, ServiceName,
-    ServiceSpec, StartRequest, VolumeMount,
+    BuildRequest, Critical, ErrorBody, ErrorCode, LaunchRequest, MemoryBytes, NanoCpus,
+    PortMapping, ServiceName, ServiceSpec, StartRequest, VolumeMount, build::check_name,
 };
 use std::collections::BTreeSet;
 
@@ -37,6 +37,57 @@ pub fn moment(parameter: &str, at: Option<u64>) -> Checked {
         ))),
         _ => Ok(()),
     }
+}
+
+/// Images of micado's own, which a build must not replace.
+const OWN_IMAGES: [&str; 3] = ["micado-node", "micado-registry", "micado-cloudbroker"];
+/// Upper bound for the values of a build that may be repeated.
+const BUILD_VALUES: usize = 256;
+
+/// Checks a build, except its context.
+///
+/// # Errors
+/// `BadRequest` with the first fault.
+pub fn build(request: &BuildRequest) -> Checked {
+    let name = &request.name;
+    check_name(name, request.any_name)?;
+    if OWN_IMAGES.contains(&name.as_str()) {
+        return Err(refuse(format!("image `{name}` is one of micado's own")));
+    }
+    service_name("x", name).map_err(|error| refuse(error.to_string()))?;
+    dockerfile(request.dockerfile())?;
+    let values = [&request.arguments, &request.cache_from];
+    if values.iter().any(|values| values.len() > BUILD_VALUES) {
+        return Err(refuse(format!(
+            "a build takes at most {BUILD_VALUES} arguments, and as many images for its cache"
+        )));
+    }
+    let named = |argument: &&String| {
+        argument
+            .split_once('=')
+            .is_none_or(|(key, _)| key.is_empty())
+    };
+    if let Some(argument) = request.arguments.iter().find(named) {
+        return Err(refuse(format!(
+            "build argument `{argument}` is not `KEY=VALUE`"
+        )));
+    }
+    let mut texts = [&request.target, &request.platform].into_iter().flatten();
+    if texts.any(|text| text.is_empty() || text.contains(char::is_whitespace)) {
+        return Err(refuse("a target or platform is empty or has white space"));
+    }
+    Ok(())
+}
+
+/// Checks the path of a Dockerfile in the context.
+fn dockerfile(path: &str) -> Checked {
+    let inside = !path.is_empty() && !path.starts_with('/') && path.split('/').all(|it| it != "..");
+    if inside && !path.contains('\0') {
+        return Ok(());
+    }
+    Err(refuse(format!(
+        "`{path}` is no path of a Dockerfile in the context"
+    )))
 }
 
 /// Upper bound for the containers of one launch.

@@ -71,6 +71,14 @@ impl Printer {
         )
     }
 
+    /// Prints a step to standard error: as a line of JSON, or as this text, if any.
+    pub(super) fn line(&self, step: &impl Serialize, text: Option<&str>) {
+        match self.output {
+            Output::Json => say(&json(step)),
+            Output::Table => text.into_iter().for_each(|text| say(&escaped(text))),
+        }
+    }
+
     /// Prints a note for people; programs do not need it.
     pub(super) fn note(&self, note: &str) {
         if self.output == Output::Table {

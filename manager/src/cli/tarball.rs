@@ -1,17 +1,13 @@
 //! Files as a tar stream in pieces: packed from local files, or unpacked to them. On threads of
 //! their own, because both block.
 
-use bytes::{Buf, Bytes};
+use crate::pieces::{Inlet, Outlet, PIECE, WAITING};
+use bytes::Bytes;
 use std::{
-    io::{self, Read, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 use tokio::{sync::mpsc, task::JoinHandle};
-
-/// Upper bound for buffered pieces.
-const WAITING: usize = 4;
-/// Size of a piece, in bytes.
-const PIECE: usize = 32 << 10;
 
 /// Packs a file or folder under this name. The thread's result tells if the tar is complete.
 pub(super) fn pack(
@@ -20,7 +16,7 @@ pub(super) fn pack(
 ) -> (mpsc::Receiver<Bytes>, JoinHandle<io::Result<()>>) {
     let (to, pieces) = mpsc::channel(WAITING);
     let packing = tokio::task::spawn_blocking(move || {
-        let mut tar = tar::Builder::new(io::BufWriter::with_capacity(PIECE, Outlet(to)));
+        let mut tar = tar::Builder::new(io::BufWriter::with_capacity(PIECE, Outlet::plain(to)));
         tar.follow_symlinks(false);
         // Engines do not support sparse files: holes are sent as zeros.
         tar.sparse(false);
@@ -39,10 +35,7 @@ pub(super) fn pack(
 pub(super) fn unpack(folder: PathBuf) -> (mpsc::Sender<Bytes>, JoinHandle<io::Result<()>>) {
     let (to, pieces) = mpsc::channel(WAITING);
     let unpacking = tokio::task::spawn_blocking(move || {
-        let mut inlet = Inlet {
-            pieces,
-            piece: Bytes::new(),
-        };
+        let mut inlet = Inlet::plain(pieces);
         let mut tar = tar::Archive::new(&mut inlet);
         tar.set_preserve_permissions(true);
         tar.set_preserve_ownerships(rustix::process::geteuid().is_root());
@@ -60,39 +53,6 @@ pub(super) fn size(source: &Path) -> io::Result<u64> {
         return Ok(meta.len());
     }
     std::fs::read_dir(source)?.try_fold(0, |sum, entry| Ok(sum + size(&entry?.path())?))
-}
-
-struct Outlet(mpsc::Sender<Bytes>);
-
-impl Write for Outlet {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0
-            .blocking_send(Bytes::copy_from_slice(data))
-            .map_err(|_| io::ErrorKind::BrokenPipe)?;
-        Ok(data.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-struct Inlet {
-    pieces: mpsc::Receiver<Bytes>,
-    piece: Bytes,
-}
-
-impl Read for Inlet {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.piece = piece,
-                None => return Ok(0),
-            }
-        }
-        let length = self.piece.len().min(into.len());
-        self.piece.copy_to_slice(&mut into[..length]);
-        Ok(length)
-    }
 }
 
 #[cfg(test)]

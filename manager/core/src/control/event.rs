@@ -109,6 +109,13 @@ pub enum Request {
         image: String,
         critical: Critical,
     },
+    /// Record an image that was built and pushed: the next new service of this image pulls it.
+    ImageBuilt {
+        /// Image, as it is launched.
+        image: String,
+        /// Reference that nodes pull, by digest.
+        pull: String,
+    },
     /// Set the scaling policy of a service.
     SetPolicy {
         service: String,

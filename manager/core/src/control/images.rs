@@ -153,6 +153,15 @@ impl Core {
         self.ledger.images.insert(image);
     }
 
+    /// Records a built image. Services that have one of this name keep theirs.
+    pub(super) fn image_built(&mut self, name: &str, pull: &str) -> Reply {
+        self.ledger
+            .images
+            .insert(self.image_to_launch(name, Some(pull), true));
+        let view = self.image_view(&name.to_owned());
+        Reply::Image(Box::new(view.expect("it was inserted a moment ago")))
+    }
+
     /// Returns the reservation of a container: given values, else those of its service, else
     /// learned ones. The learned ones are returned too.
     pub(super) fn reservation(

@@ -21,6 +21,7 @@ impl Core {
             Request::Stop { tag, force } => self.stop(&tag, force),
             Request::Protect { name, protected } => self.protect(&name, protected),
             Request::SetImage { image, critical } => self.set_image(image, critical),
+            Request::ImageBuilt { image, pull } => Ok(self.image_built(&image, &pull)),
             Request::SetPolicy { service, policies } => self.set_policy(&service, *policies),
             Request::RemovePolicy { service } => self.remove_policy(&service),
             Request::Scale { service, scale } => self.scale(&service, &scale),

@@ -296,6 +296,7 @@ impl World {
             Request::Start(_)
             | Request::Protect { .. }
             | Request::SetImage { .. }
+            | Request::ImageBuilt { .. }
             | Request::SetPolicy { .. }
             | Request::RemovePolicy { .. }
             | Request::Scale { .. }

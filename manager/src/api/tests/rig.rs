@@ -222,12 +222,15 @@ impl Manager {
         tokio::spawn(think(core, inputs, progress, facts, told.clone()));
         let (stop, stopped) = oneshot::channel();
         let metrics = Arc::new(Metrics::new(handle.facts().clone()));
+        let gate = gate(state.path(), &pki);
+        let builds = Builds::new(nowhere(), gate.registry.clone());
         let offered = ApiState::new(
             handle.clone(),
             Arc::new(FakeEngine::default()),
-            gate(state.path(), &pki),
+            gate,
             metrics.clone(),
             history.clone(),
+            builds,
         );
         let served = tokio::spawn(api.serve(offered, token, async { drop(stopped.await) }));
         Self {
@@ -374,10 +377,13 @@ pub(in crate::api) fn core_of(records: Vec<Record>) -> Core {
 }
 
 /// A gate with an external registry.
+/// An engine that does not answer.
+fn nowhere() -> bollard::Docker {
+    bollard::Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION)
+        .expect("an address")
+}
+
 fn gate(state: &Path, pki: &Arc<Pki>) -> Gate {
-    let docker =
-        bollard::Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION)
-            .expect("an address");
     let client = pki.client_certificate("manager").expect("a certificate");
     let told = ExternalRegistry {
         host: "images.example.org:5000".to_owned(),
@@ -385,7 +391,7 @@ fn gate(state: &Path, pki: &Arc<Pki>) -> Gate {
         client,
         certs_dir: state.join("certs.d"),
     };
-    let registry = Registry::external(docker, &told).expect("usable certificates");
+    let registry = Registry::external(nowhere(), &told).expect("usable certificates");
     Gate {
         key: Arc::new(pki.credential_key().expect("a key")),
         pki: pki.clone(),

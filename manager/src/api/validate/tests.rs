@@ -312,3 +312,43 @@ fn few_exposed_ports_are_published_unasked() {
             .is_some_and(|hint| hint.contains("-p HOST:CONTAINER"))
     );
 }
+
+#[test]
+fn builds_are_checked_before_their_context() {
+    let named = |name: &str| BuildRequest {
+        name: name.to_owned(),
+        any_name: true,
+        ..BuildRequest::default()
+    };
+    let refusal = |request: &BuildRequest| build(request).expect_err("malformed").message;
+    assert_eq!(build(&named("container-web")), Ok(()));
+    assert!(refusal(&named("micado-registry")).contains("micado's own"));
+    assert!(refusal(&named("container-web.2")).contains("a dot and a number"));
+    for path in ["", "/Dockerfile", "../Dockerfile", "a/../b", "a\0"] {
+        let request = BuildRequest {
+            dockerfile: Some(path.to_owned()),
+            ..named("web")
+        };
+        assert!(
+            refusal(&request).contains("no path of a Dockerfile"),
+            "{path}"
+        );
+    }
+    for argument in ["A", "=1", ""] {
+        let request = BuildRequest {
+            arguments: vec!["GOOD=".to_owned(), argument.to_owned()],
+            ..named("web")
+        };
+        assert!(refusal(&request).contains("`KEY=VALUE`"), "{argument}");
+    }
+    let request = BuildRequest {
+        arguments: vec!["A=1".to_owned(); BUILD_VALUES + 1],
+        ..named("web")
+    };
+    assert!(refusal(&request).contains("at most 256"));
+    let request = BuildRequest {
+        target: Some("a b".to_owned()),
+        ..named("web")
+    };
+    assert!(refusal(&request).contains("white space"));
+}

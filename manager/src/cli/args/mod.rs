@@ -108,6 +108,8 @@ pub enum Verb {
     Stop(StopArgs),
     /// Run one more container of an image; rents a machine when none has room.
     Launch(LaunchArgs),
+    /// Build an image from a Dockerfile and its files, for `launch`.
+    Build(BuildArgs),
     /// Stop containers; their record and the end of their logs stay.
     Quit(QuitArgs),
     /// Show the machines and the containers.

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::store::Place;
 use clap::{Args, ValueEnum};
-use micado_api::{AntiAffinity, CloudName, FlavourName, Location, RestartPolicy, Tag};
+use micado_api::{AntiAffinity, Builder, CloudName, FlavourName, Location, RestartPolicy, Tag};
 use std::{num::NonZeroU32, path::PathBuf};
 
 /// The flags of `start`.
@@ -107,6 +107,57 @@ pub struct LaunchArgs {
     /// Do not wait until it runs.
     #[arg(long)]
     pub detach: bool,
+}
+
+/// The flags of `build`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: micado build -n container-web -f web.tar.gz\n         micado build -n container-web --build-arg MODE=live ./web"
+)]
+pub struct BuildArgs {
+    /// The image's name: `container-` and at most 63 of `a-z`, `0-9`, `.`, `_`, `-`.
+    #[arg(short, long)]
+    pub name: String,
+    /// The context: a tarball, a folder, or `-` for a tarball on standard input. A tarball holds a
+    /// Dockerfile, or one folder with the image's name that does.
+    #[arg(
+        short,
+        long,
+        required_unless_present = "context",
+        conflicts_with = "context",
+        value_name = "CONTEXT"
+    )]
+    pub file: Option<PathBuf>,
+    /// The context, without `-f`.
+    pub context: Option<PathBuf>,
+    /// The Dockerfile, as a path in the context [default: `Dockerfile`].
+    #[arg(long, value_name = "PATH")]
+    pub dockerfile: Option<String>,
+    /// Set a build argument; repeat for more. Without a value, that of the environment is taken.
+    /// Arguments stand in the image's history: they are no place for secrets.
+    #[arg(long = "build-arg", value_name = "KEY[=VALUE]")]
+    pub arguments: Vec<String>,
+    /// Build this stage [default: the last one].
+    #[arg(long, value_name = "STAGE")]
+    pub target: Option<String>,
+    /// Run every step, even if its result is cached.
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Build for this platform, such as `linux/arm64` [default: the engine's own].
+    #[arg(long)]
+    pub platform: Option<String>,
+    /// Reuse steps of this image; repeat for more.
+    #[arg(long, value_name = "IMAGE")]
+    pub cache_from: Vec<String>,
+    /// The engine's builder: `classic` or `buildkit` [default: `buildkit`, if the engine has it].
+    #[arg(long)]
+    pub builder: Option<Builder>,
+    /// Accept a name without `container-`.
+    #[arg(long)]
+    pub any_name: bool,
+    /// Print the image's name alone.
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 /// The flags of `quit`.

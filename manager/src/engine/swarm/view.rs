@@ -116,7 +116,12 @@ pub(super) fn task(task: models::Task) -> Option<SwarmTask> {
             task.desired_state,
             Some(Swarm::READY | Swarm::RUNNING | Swarm::COMPLETE)
         ),
-        version: task.created_at.as_deref().map_or(0, nanoseconds),
+        // Swarm's own version counter rises with every *change*, so an old task that changes last
+        // would seem the newest.
+        version: task
+            .created_at
+            .and_then(|at| u64::try_from(at.unix_timestamp_nanos()).ok())
+            .unwrap_or_default(),
         message: message(state, &status)
             .map(|text| excerpt(&without_values(&text, environment), MESSAGE)),
         exit_code: status
@@ -172,16 +177,6 @@ fn class(status: &TaskStatus) -> TaskState {
 fn message(state: TaskState, status: &TaskStatus) -> Option<String> {
     let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     said(&status.err).or_else(|| said(&status.message).filter(|_| state != TaskState::Running))
-}
-
-/// A creation time in nanoseconds. Swarm's own version counter rises with every *change*, so an old
-/// task that changes last would seem the newest.
-fn nanoseconds(created: &str) -> u64 {
-    created
-        .parse::<jiff::Timestamp>()
-        .ok()
-        .and_then(|at| u64::try_from(at.as_nanosecond()).ok())
-        .unwrap_or_default()
 }
 
 fn resources(resources: Option<&ResourceObject>) -> Resources {

@@ -364,6 +364,29 @@ fn critical_usage_is_said_by_people() {
 }
 
 #[test]
+fn a_built_image_is_recorded_and_changes_nothing_that_runs() {
+    let mut bench = running();
+    let service = bench.core.service("a_web").expect("it runs");
+    let built = |image: &str, pull: &str| Request::ImageBuilt {
+        image: image.to_owned(),
+        pull: pull.to_owned(),
+    };
+    let Ok(Reply::Image(view)) = bench.ask(built("web", "r:1/web@sha256:22")).0 else {
+        panic!("it is recorded")
+    };
+    assert_eq!(view.digest.as_deref(), Some("sha256:22"));
+    assert_eq!(bench.core.service("a_web").expect("it runs"), service);
+    assert!(
+        bench
+            .ask(built("container-new", "r:1/x@sha256:33"))
+            .0
+            .is_ok()
+    );
+    let names: Vec<_> = bench.core.images().into_iter().map(|it| it.image).collect();
+    assert_eq!(names, ["container-new", "web"]);
+}
+
+#[test]
 fn an_image_that_nobody_used_for_long_is_forgotten_unless_somebody_said_something_of_it() {
     for (critical, left) in [
         (Critical::default(), 0),

@@ -1,0 +1,98 @@
+//! Builds: the engine's builders, and images built from a context.
+
+use super::{
+    ApiState, Routes,
+    extract::Query,
+    refusal::{Answer, Refusal},
+    validate,
+};
+use crate::build::Build;
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use micado_api::{BuildEvent, BuildRequest, BuilderView, ErrorBody};
+use std::{future::ready, time::Duration};
+use tokio::time::timeout;
+use utoipa_axum::routes;
+
+/// Upper bound for reading the context of a refused build.
+const LINGER: Duration = Duration::from_secs(5);
+
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(show, build))
+}
+
+/// The builders of the manager's engine.
+#[utoipa::path(get, path = "/v1/builds", operation_id = "show_builders", tag = "images", responses(
+    (status = 200, description = "The builders.", body = BuilderView),
+    (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+async fn show(State(state): State<ApiState>) -> Answer<Json<BuilderView>> {
+    let view = state.builds.view().await;
+    Ok(Json(
+        view.map_err(|error| Refusal::engine("the builders", error))?,
+    ))
+}
+
+/// Builds an image of a context: a tar, plain or gzip. The answer comes while the context is sent:
+/// one JSON object per line, the last one `built` or `failed`. A closed connection cancels the
+/// build. The image is tagged by its id and `latest`, and pushed to the cluster's registry.
+#[utoipa::path(post, path = "/v1/builds", operation_id = "build_image", tag = "images",
+    params(
+        ("name" = String, Query, description = "Name of the image, without tag: `container-[a-z0-9][a-z0-9._-]{0,62}`."),
+        ("any_name" = Option<bool>, Query, description = "Accept a name without `container-`."),
+        ("dockerfile" = Option<String>, Query, description = "Path of the Dockerfile in the context; default `Dockerfile`."),
+        ("argument" = Option<Vec<String>>, Query, description = "Build argument, `KEY=VALUE`, repeated."),
+        ("target" = Option<String>, Query, description = "Stage to build; default the last one."),
+        ("no_cache" = Option<bool>, Query, description = "Use no cached step."),
+        ("platform" = Option<String>, Query, description = "Platform to build for, as `linux/arm64`."),
+        ("cache_from" = Option<Vec<String>>, Query, description = "Image whose steps may be reused, repeated."),
+        ("builder" = Option<micado_api::Builder>, Query, description = "Builder; default the engine's."),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The context."),
+    responses(
+        (status = 200, description = "One event per line.", body = BuildEvent, content_type = "application/x-ndjson"),
+        (status = "default", description = "A refusal.", body = ErrorBody),
+))]
+async fn build(
+    State(state): State<ApiState>,
+    Query(pairs): Query<Vec<(String, String)>>,
+    context: Body,
+) -> Answer<Response> {
+    let build = match admit(&state, pairs).await {
+        Ok(build) => build,
+        Err(refusal) => {
+            // A connection that is closed with the context unread loses the refusal.
+            let rest = context
+                .into_data_stream()
+                .take_while(|it| ready(it.is_ok()));
+            tokio::spawn(timeout(LINGER, rest.for_each(|_| ready(()))));
+            return Err(refusal);
+        }
+    };
+    let body = build
+        .start(context.into_data_stream())
+        .take_until(state.stopping.clone().cancelled_owned())
+        .map(|event| {
+            let mut line = serde_json::to_vec(&event)?;
+            line.push(b'\n');
+            Ok::<_, serde_json::Error>(Bytes::from(line))
+        });
+    Ok((
+        [(header::CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(body),
+    )
+        .into_response())
+}
+
+async fn admit(state: &ApiState, pairs: Vec<(String, String)>) -> Answer<Build> {
+    let request = BuildRequest::from_pairs(pairs)?;
+    validate::build(&request)?;
+    Ok(state.builds.admit(request, state.handle.clone()).await?)
+}

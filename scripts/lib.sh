@@ -97,6 +97,7 @@ install_missing() {
     command -v debootstrap >/dev/null || packages+=(debootstrap)
     command -v curl >/dev/null || packages+=(curl)
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
+    command -v make >/dev/null || packages+=(make)
     [[ -e /etc/ssl/certs/ca-certificates.crt ]] || packages+=(ca-certificates)
     if ((${#packages[@]})); then
         command -v apt-get >/dev/null || die "please install: ${packages[*]}"

@@ -10,13 +10,13 @@ mod memory;
 mod rig;
 mod scrape;
 
-use mimalloc::MiMalloc;
 use std::{fs::File, sync::Mutex, time::Duration};
+use tikv_jemallocator::Jemalloc;
 use tokio::runtime::{Builder, Runtime};
 
 /// As in the binary.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

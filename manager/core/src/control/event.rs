@@ -68,6 +68,7 @@ impl Event {
             Self::Happened(..) => "happened",
             Self::Agent { .. } => "agent",
             Self::Load(_) => "load",
+            Self::Machines(_) => "machines",
             Self::Signal(_) => "signal",
             Self::Profile(..) => "profile",
             Self::LastWords(..) => "last-words",

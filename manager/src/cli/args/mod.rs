@@ -12,7 +12,7 @@ mod verbs;
 
 pub use cloud::{CheckArgs, CloudVerb, SetupFile};
 pub use daemon::{ManagerArgs, UnknownNodes};
-pub use named::{Named, Tagged};
+pub use named::{NameArg, TagArg};
 pub use scaling::{LimitFlags, PolicyArgs, PolicyVerb, ScaleArgs, Share, Weight};
 pub use simulate::{Against, BillingUnit, SimulateArgs};
 pub use usage::{EventsArgs, Fineness, HistoryArgs, ImageVerb, SetImageArgs, Sort, TopArgs};

@@ -9,7 +9,7 @@ const ONE: &str = "one of both is required";
 /// A service or a container.
 #[derive(Debug, Args)]
 #[group(id = "named", required = true, multiple = false)]
-pub struct Named {
+pub struct NameArg {
     /// A service's or a container's name.
     #[arg(value_name = "NAME")]
     plain: Option<String>,
@@ -18,7 +18,7 @@ pub struct Named {
     flagged: Option<String>,
 }
 
-impl Named {
+impl NameArg {
     /// The name as given.
     pub fn name(&self) -> &str {
         let name = self.plain.as_deref().or(self.flagged.as_deref());
@@ -29,7 +29,7 @@ impl Named {
 /// A machine.
 #[derive(Debug, Args)]
 #[group(id = "tagged", required = true, multiple = false)]
-pub struct Tagged {
+pub struct TagArg {
     /// A machine's tag.
     #[arg(value_name = "TAG")]
     plain: Option<Tag>,
@@ -38,7 +38,7 @@ pub struct Tagged {
     flagged: Option<Tag>,
 }
 
-impl Tagged {
+impl TagArg {
     /// The tag as given.
     pub fn tag(&self) -> &Tag {
         self.plain.as_ref().or(self.flagged.as_ref()).expect(ONE)

@@ -1,6 +1,6 @@
 //! The flags of the verbs about resource usage.
 
-use super::{Named, Since};
+use super::{NameArg, Since};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use micado_api::{MemoryBytes, NanoCpus};
 
@@ -38,7 +38,7 @@ pub enum Sort {
 )]
 pub struct HistoryArgs {
     #[command(flatten)]
-    pub of: Named,
+    pub of: NameArg,
     /// Only what is later: `10m` ago, a moment, or Unix seconds.
     #[arg(long, default_value = "1h", value_name = "WHEN")]
     pub since: Since,

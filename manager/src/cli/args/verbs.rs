@@ -1,7 +1,7 @@
 //! The flags of the verbs.
 
 use super::{
-    CopyPlace, CpuFlag, LimitFlags, MemoryFlag, Moment, Named, Port, STATE, Since, Tagged, Volume,
+    CopyPlace, CpuFlag, LimitFlags, MemoryFlag, Moment, NameArg, Port, STATE, Since, TagArg, Volume,
 };
 use crate::store::Place;
 use clap::{Args, ValueEnum};
@@ -43,7 +43,7 @@ pub struct StartArgs {
 #[command(after_help = "Example: micado stop application01")]
 pub struct StopArgs {
     #[command(flatten)]
-    pub machine: Tagged,
+    pub machine: TagArg,
     /// Even when its containers have nowhere to go, or hold volumes there.
     #[arg(long)]
     pub force: bool,
@@ -165,7 +165,7 @@ pub struct BuildArgs {
 #[command(after_help = "Example: micado quit acme_nginx.1 -rm")]
 pub struct QuitArgs {
     #[command(flatten)]
-    pub of: Named,
+    pub of: NameArg,
     /// Forget them too, logs included (also `-rm`).
     #[arg(long)]
     pub rm: bool,
@@ -193,7 +193,7 @@ pub struct ListArgs {
 )]
 pub struct LogsArgs {
     #[command(flatten)]
-    pub of: Named,
+    pub of: NameArg,
     /// Go on as more is written.
     #[arg(long)]
     pub follow: bool,
@@ -216,12 +216,12 @@ pub struct LogsArgs {
 /// The flags of `execute`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: micado execute acme_nginx.1 -c sh -c 'ls /'\n         echo hello | micado execute acme_nginx.1 -c cat"
+    after_help = "A service's name will do if it has one container.\n\nExample: micado execute acme_nginx.1 -c sh -c 'ls /'\n         echo hello | micado execute acme_nginx.1 -c cat"
 )]
 pub struct ExecuteArgs {
     /// A container, or a service with one container.
     #[command(flatten)]
-    pub of: Named,
+    pub of: NameArg,
     /// The command and its arguments: all that follows.
     #[arg(short, long, required = true, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
     pub command: Vec<String>,
@@ -275,7 +275,7 @@ pub struct CpArgs {
 #[command(after_help = "Example: micado remove acme_nginx.1")]
 pub struct RemoveArgs {
     #[command(flatten)]
-    pub of: Named,
+    pub of: NameArg,
 }
 
 /// The flags of `info`: one of them, or none for all services.

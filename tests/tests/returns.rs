@@ -298,14 +298,14 @@ async fn a_dear_machine_makes_way_for_a_cheaper_one() {
 async fn a_container_leaves_a_saturated_machine() {
     let cluster = Cluster::start(Options {
         setup: Setup {
-            flavours: vec![("small", "704M", "0.3", "0.05")],
+            flavours: vec![("small", "704M", "0.2", "0.05")],
             ..Setup::default()
         },
         ..Options::default()
     })
     .await;
     let mut request = web("busy");
-    request.spec.reservation.cpu = NanoCpus::millis(100);
+    request.spec.reservation.cpu = NanoCpus::millis(50);
     request.copies = NonZeroU32::new(2).expect("two");
     cluster.launch(&request).await;
     let names = ["busy_micado-web.1", "busy_micado-web.2"];
@@ -324,7 +324,7 @@ async fn a_container_leaves_a_saturated_machine() {
     for name in names {
         cluster.ask(name, "/load?millicores=350").await;
     }
-    wait("a new copy runs beside the old ones", 150, async || {
+    wait("a new copy runs beside the old ones", 240, async || {
         (cluster.running_tasks().await.len() == 3).then_some(())
     })
     .await;

@@ -3,6 +3,7 @@
 use super::runs::Order;
 use crate::scaling::Resource;
 use micado_api::{MachineUsage, Timestamp};
+use std::time::Duration;
 
 /// Shares of a resource in use: from the first on nothing is left, below the second something is
 /// again.
@@ -11,29 +12,48 @@ type Bounds = (f64, f64);
 const CPU: Bounds = (0.97, 0.90);
 const MEMORY: Bounds = (0.97, 0.94);
 
-/// The resource of which nothing is left, and since when, by the manager's clock.
+/// Time for which something must be left: single samples vary, and a host may hold a machine up.
+const CALM: Duration = Duration::from_secs(10);
+
+/// A resource of which nothing is left, by the manager's clock.
+#[derive(Debug, Clone, Copy)]
+struct Full {
+    resource: Resource,
+    since: Timestamp,
+    /// Time of the last sample with nothing left.
+    last: Timestamp,
+}
+
+/// The resource of which a machine has nothing left, if there is one.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Saturation(Option<(Resource, Timestamp)>);
+pub(super) struct Saturation(Option<Full>);
 
 impl Saturation {
-    pub(super) const fn current(&self) -> Option<(Resource, Timestamp)> {
-        self.0
+    /// The resource, and since when.
+    pub(super) fn current(&self) -> Option<(Resource, Timestamp)> {
+        self.0.map(|full| (full.resource, full.since))
     }
 
     /// Takes the use of the machine by its newest batch. Nothing is known of the time of a gap.
     pub(super) fn note(&mut self, now: Timestamp, order: Order, usage: Option<&MachineUsage>) {
         let before = self.0.filter(|_| order == Order::Next);
         let is_full = |resource: Resource, (begin, end): Bounds| {
-            let was_full = before.is_some_and(|(of, _)| of == resource);
+            let was_full = before.is_some_and(|full| full.resource == resource);
             let share = usage.and_then(|usage| share(usage, resource));
             share.is_some_and(|share| share >= if was_full { end } else { begin })
         };
         let full = [(Resource::Cpu, CPU), (Resource::Memory, MEMORY)];
         let full = full.into_iter().find(|(of, bounds)| is_full(*of, *bounds));
-        self.0 = full.map(|(resource, _)| match before {
-            Some((of, since)) if of == resource => (resource, since),
-            _ => (resource, now),
-        });
+        self.0 = match (full, before) {
+            (Some((resource, _)), before) => Some(Full {
+                resource,
+                since: before
+                    .filter(|full| full.resource == resource)
+                    .map_or(now, |full| full.since),
+                last: now,
+            }),
+            (None, before) => before.filter(|full| now.since(full.last) < CALM),
+        };
     }
 }
 
@@ -74,8 +94,9 @@ mod tests {
     fn a_machine_is_saturated_until_something_is_left() {
         assert_eq!(after(&[0.5, 0.96]), None);
         assert_eq!(after(&[0.5, 0.98, 0.91, 1.0]), Some(1_000));
-        assert_eq!(after(&[0.98, 0.89]), None);
-        assert_eq!(after(&[0.98, 0.89, 0.98]), Some(2_000));
+        let calm = |seconds| [&[0.98][..], &vec![0.89; seconds], &[0.98]].concat();
+        assert_eq!(after(&calm(9)), Some(0), "a dip is no end");
+        assert_eq!(after(&calm(10)), Some(11_000));
     }
 
     #[test]

@@ -2,11 +2,10 @@
 
 use super::*;
 use crate::control::{
-    Answer, CallKey, Event, Request,
-    tests::{Bench, machine, node, spec, start},
+    Event, Request,
+    tests::{Bench, spec, start},
 };
 use micado_api::{RestartPolicy, ServiceSpec};
-use micado_cloudsetup::MachineState;
 
 /// A bench with the containers of these services on one machine, and a second one without any.
 fn packed(specs: &[ServiceSpec]) -> Bench {
@@ -23,12 +22,7 @@ fn packed(specs: &[ServiceSpec]) -> Bench {
         .ask(Request::Start(start("second")))
         .0
         .expect("rented");
-    let id = id(&bench, "second");
-    let machine = machine(&id, MachineState::Running);
-    bench.machines.push(machine.clone());
-    let key = CallKey::Machine(id.clone());
-    bench.event(Event::Answered(key, Answer::Launched(Ok(machine))));
-    bench.seen.nodes.push(node(&id));
+    bench.machine_comes();
     bench.settle();
     bench.pass(30);
     bench

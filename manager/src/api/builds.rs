@@ -3,18 +3,12 @@
 use super::{
     ApiState, Routes,
     extract::Query,
+    lines::lines,
     refusal::{Answer, Refusal},
     validate,
 };
 use crate::build::Build;
-use axum::{
-    Json,
-    body::Body,
-    extract::State,
-    http::header,
-    response::{IntoResponse, Response},
-};
-use bytes::Bytes;
+use axum::{Json, body::Body, extract::State, response::Response};
 use futures_util::StreamExt;
 use micado_api::{BuildEvent, BuildRequest, BuilderView, ErrorBody};
 use std::{future::ready, time::Duration};
@@ -78,17 +72,8 @@ async fn build(
     };
     let body = build
         .start(context.into_data_stream())
-        .take_until(state.stopping.clone().cancelled_owned())
-        .map(|event| {
-            let mut line = serde_json::to_vec(&event)?;
-            line.push(b'\n');
-            Ok::<_, serde_json::Error>(Bytes::from(line))
-        });
-    Ok((
-        [(header::CONTENT_TYPE, "application/x-ndjson")],
-        Body::from_stream(body),
-    )
-        .into_response())
+        .take_until(state.stopping.clone().cancelled_owned());
+    Ok(lines(body))
 }
 
 async fn admit(state: &ApiState, pairs: Vec<(String, String)>) -> Answer<Build> {

@@ -13,6 +13,7 @@ mod history;
 mod images;
 mod instances;
 mod join;
+mod lines;
 mod logs;
 mod monitoring;
 mod openapi;

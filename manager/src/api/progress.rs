@@ -1,14 +1,8 @@
 //! Progress of a container or an instance, as a stream that ends when it is settled.
 
-use super::{ApiState, Routes, extract::Name, refusal::Answer};
+use super::{ApiState, Routes, extract::Name, lines::lines, refusal::Answer};
 use crate::control::{Core, Missed};
-use axum::{
-    body::Body,
-    extract::State,
-    http::header,
-    response::{IntoResponse, Response},
-};
-use bytes::Bytes;
+use axum::{extract::State, response::Response};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use micado_api::{ErrorBody, ErrorCode, Progress};
 use std::future::ready;
@@ -45,18 +39,9 @@ async fn progress(State(state): State<ApiState>, Name(subject): Name) -> Answer<
                 .ok()
         }
     };
-    let body = steps(subject, told, live, again)
-        .take_until(state.stopping.clone().cancelled_owned())
-        .map(|step| {
-            let mut line = serde_json::to_vec(&step)?;
-            line.push(b'\n');
-            Ok::<_, serde_json::Error>(Bytes::from(line))
-        });
-    Ok((
-        [(header::CONTENT_TYPE, "application/x-ndjson")],
-        Body::from_stream(body),
-    )
-        .into_response())
+    let body =
+        steps(subject, told, live, again).take_until(state.stopping.clone().cancelled_owned());
+    Ok(lines(body))
 }
 
 /// Steps so far.

@@ -57,7 +57,7 @@ impl fmt::Display for Format {
 /// Returns the format, and a reader of the whole archive.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn detect<R: Read>(mut from: R) -> io::Result<(Format, impl Read)> {
     let mut begin = Vec::with_capacity(MAGIC);
     from.by_ref().take(MAGIC as u64).read_to_end(&mut begin)?;

@@ -10,7 +10,7 @@ use micado_api::{ServiceName, agent::ContainerHappening};
 pub struct DeathCount {
     /// All of them.
     pub deaths: u64,
-    /// Those with an OOM-killed process.
+    /// Deaths with an OOM-killed process.
     pub oom: u64,
 }
 

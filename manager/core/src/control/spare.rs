@@ -27,10 +27,11 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// Returns true if saving this price is worth the move of so many containers.
+    /// Returns true if saving this price is worth the move of so many containers. The return of an
+    /// empty machine moves none.
     pub(super) fn are_worth(&self, saved: PricePerHour, containers: usize) -> bool {
         let disrupted = (1 + containers) as f64 / self.disruption;
-        planner::is_worth(weight(saved) / self.price, disrupted)
+        containers == 0 || planner::is_worth(weight(saved) / self.price, disrupted)
     }
 }
 

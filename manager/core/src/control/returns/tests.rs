@@ -87,6 +87,31 @@ fn an_empty_machine_is_returned_after_its_hold() {
     assert!(text.contains("is returned: not needed for"), "{text}");
 }
 
+/// An empty machine with 1 % of the location's price is returned: no container moves for that.
+#[test]
+fn an_empty_machine_is_returned_however_cheap_it_is() {
+    let mut bench = Bench::new(|config| {
+        for cloud in &mut config.setup.clouds {
+            cloud.flavours[1].price.0 *= 20;
+        }
+    });
+    for client in ["a", "b", "c"] {
+        // The first is on a small machine, the others on a large one each.
+        let mib = if client == "a" { 64 } else { 1_500 };
+        bench
+            .launch(spec(client, mib), None)
+            .expect("room is rented");
+        bench.machine_comes();
+        bench.settle();
+    }
+    bench.quit("a_web.1");
+    bench.pass(120);
+    assert_eq!(state(&bench, "application01"), InstanceState::Stopping);
+    for tag in ["application02", "application03"] {
+        assert_eq!(state(&bench, tag), InstanceState::Active);
+    }
+}
+
 /// State of a machine that took 100 s to boot, 80 s after its container ended. Some time before,
 /// a shrink took a container whose load was gone for four minutes.
 fn held_after_a_shrink(later: u64) -> InstanceState {

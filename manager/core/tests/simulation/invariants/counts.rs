@@ -93,7 +93,8 @@ fn by_policy(
         return broken("pinned_stays", format!("{service} is pinned at {count}"));
     }
     let (min, max) = (policy.policies.min, policy.policies.max);
-    if added > 0 && count > max || removed > 0 && count < min {
+    let done = completed(world, written, service);
+    if added > 0 && count > max || removed > 0 && count + done < min {
         return broken(
             "within_limits",
             format!("{service} has {count} copies, outside {min} to {max}"),
@@ -113,6 +114,21 @@ fn by_policy(
             format!("{service} changed with {other} decisions"),
         ),
     }
+}
+
+/// Number of copies whose work ended in this commit: no policy has chosen that.
+fn completed(world: &World, written: &[Written], service: &ServiceName) -> u32 {
+    let ended = written.iter().filter(|one| {
+        let (Key::Container(name), Some(Record::Container(before))) = (&one.key, &one.before)
+        else {
+            return false;
+        };
+        let after = world.store.container(name);
+        before.service == *service
+            && before.wants_room()
+            && after.is_some_and(|it| it.desired == Desired::Running && !it.wants_room())
+    });
+    u32::try_from(ended.count()).unwrap_or(u32::MAX)
 }
 
 fn policy_before<'a>(

@@ -1,5 +1,6 @@
 //! Settings of the control core.
 
+use super::instances::REDIAL;
 use crate::model::Instance;
 use micado_api::{ClusterId, MemoryBytes, PricePerHour};
 use micado_cloudsetup::CloudSetup;
@@ -90,5 +91,12 @@ impl Config {
         self.down_timeout
             .saturating_sub(self.heartbeat * 2)
             .max(self.heartbeat + SPREAD)
+    }
+
+    /// The same without a connected agent of another machine, where only ready nodes speak against
+    /// a cut. Between two cuts, some nodes may have reported and others not: the Swarm misses the
+    /// first ones up to three heartbeats and a redial later.
+    pub(super) fn unheard_patience(&self) -> Duration {
+        self.patience() + self.heartbeat * 3 + REDIAL
     }
 }

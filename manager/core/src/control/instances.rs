@@ -12,7 +12,7 @@ const ORDER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Upper bound for a node to dial again once it has something to send: it waits 5 s for an answer,
 /// and pauses for up to 8 s between attempts of 5 s.
-const REDIAL: Duration = Duration::from_secs(25);
+pub(super) const REDIAL: Duration = Duration::from_secs(25);
 
 /// Time to join for a machine of a cloud that is not in `cloudsetup.xml` any more.
 const DEFAULT_JOIN_TIMEOUT: Duration = Duration::from_secs(600);
@@ -126,8 +126,9 @@ impl Core {
             .then(|| instance.created_at.plus(ORDER_PATIENCE));
         let down = self.nodes.down_since.get(id).copied();
         let failed = down.map(|since| self.down_deadline(since));
+        let unheard = down.map(|since| since.plus(self.config.unheard_patience()));
         let proof = down.and_then(|_| Some(self.proves_from(self.first_ready()?.0)));
-        let deadlines = [join, order, failed, proof];
+        let deadlines = [join, order, failed, unheard, proof];
         for at in deadlines.into_iter().flatten() {
             if at > self.now {
                 self.wake(at);
@@ -212,7 +213,9 @@ impl Core {
 
     /// Returns true if a node's silence is the machine's own: its broker answered since, and not
     /// all machines fell silent. If all did, the manager is probably cut off. Afterwards they come
-    /// back one after the other, so the first of them proves nothing about the rest.
+    /// back one after the other, so the first of them proves nothing about the rest. If the manager
+    /// is cut off again meanwhile, it stays ready for long: only a connected agent tells that
+    /// sooner.
     fn believes_down(&self, instance: &Instance, since: Timestamp) -> bool {
         let heard = self.clouds.get(&instance.cloud).is_some_and(|cloud| {
             cloud.error.is_none() && cloud.listed.is_some_and(|at| at >= since)
@@ -226,7 +229,11 @@ impl Core {
             self.first_ready()
                 .is_some_and(|(ready, _)| ready < since || self.now >= self.proves_from(ready))
         };
-        heard && (alone || another_answers())
+        let is_sure = || {
+            self.now >= since.plus(self.config.unheard_patience())
+                || self.hears_other_than(&instance.id)
+        };
+        heard && (alone || another_answers() && is_sure())
     }
 
     /// Time from which a node that has answered since `ready` proves that the manager is not cut

@@ -48,6 +48,7 @@ impl Core {
             self.silent.since.remove(&instance);
             self.silent.doubted.remove(&instance);
             self.silent.connected.insert(instance.clone());
+            self.mark_down();
         } else {
             self.silent.connected.remove(&instance);
             self.returns.needed(&instance);
@@ -102,6 +103,12 @@ impl Core {
     pub(super) fn is_silent(&self, instance: &InstanceId) -> bool {
         let since = self.silent.since.get(instance);
         since.is_some_and(|since| self.now.since(*since) < self.doubtful())
+    }
+
+    /// Returns true if the agent of another machine is connected: the manager is not cut off.
+    pub(super) fn hears_other_than(&self, instance: &InstanceId) -> bool {
+        let mut connected = self.silent.connected.iter();
+        connected.any(|other| other != instance)
     }
 
     /// Returns true if nobody reports about a machine: its agent was connected and is not any more.

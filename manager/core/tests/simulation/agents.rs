@@ -120,11 +120,32 @@ impl World {
     /// The manager notices that an agent connected or disconnected. A disconnected one usually
     /// reconnects.
     pub fn agent_is(&mut self, instance: InstanceId, connected: bool) {
+        if connected && self.cut_off() {
+            return;
+        }
         self.tally.agents_gone += u64::from(!connected);
         self.deliver(Event::Agent {
             instance,
             connected,
         });
+    }
+
+    /// Connected agents lose the manager that is cut off, and reconnect after that.
+    pub fn agents_cut_off(&mut self) {
+        let core = self.manager.core.as_ref();
+        let agents = core.into_iter().flat_map(|core| core.agents());
+        let connected: Vec<InstanceId> = agents
+            .filter_map(|(id, connected)| connected.then_some(id))
+            .collect();
+        // Of its own: the other chances of the world stay as they are.
+        let mut dice = self.clock.dice.clone();
+        for id in connected {
+            let (lost, back) = (dice.between(0, 18_000), dice.between(0, 20_000));
+            let lost = self.clock.now + lost;
+            self.clock.at(lost, Happening::Agent(id.clone(), false));
+            let back = self.cut_until.max(lost) + back;
+            self.clock.at(back, Happening::Agent(id, true));
+        }
     }
 
     /// An agent restarts, or its connection is cut. The machine itself is unaffected.

@@ -110,6 +110,7 @@ impl World {
     /// Afterwards each node reconnects at its next attempt. The machines themselves are unaffected.
     pub fn manager_cut_off(&mut self, lasts: u64) {
         self.cut_until = self.cut_until.max(self.clock.now + lasts);
+        self.agents_cut_off();
         let running: Vec<u64> = self
             .machines()
             .filter(|it| it.runs())

@@ -163,6 +163,37 @@ fn a_manager_that_was_cut_off_waits_until_all_nodes_would_be_down_and_until_all_
     );
 }
 
+/// Seconds after which a machine fails whose node is down, while the Swarm takes that of another for
+/// ready.
+fn given_up_after(agent: bool) -> u64 {
+    let (mut bench, [first, second]) = with_machines(["db01", "db02"]);
+    if agent {
+        bench.event(Event::Agent {
+            instance: second,
+            connected: true,
+        });
+    }
+    bench.seen.nodes[0].ready = false;
+    bench.look();
+    let begin = bench.now;
+    for _ in 0..200 {
+        bench.look();
+        if gives_back(&bench.tick(), &first) {
+            return bench.now.since(begin).as_secs();
+        }
+    }
+    panic!("it is never given up");
+}
+
+/// Between two cuts of the manager, one node may have reported and the other not.
+#[test]
+fn a_ready_node_speaks_against_a_cut_only_with_its_agent_or_after_its_last_report_is_old() {
+    let heartbeat = Bench::new(|_| {}).core.config().heartbeat.as_secs();
+    let (heard, unheard) = (given_up_after(true), given_up_after(false));
+    assert!((heartbeat..heartbeat + 15).contains(&heard), "{heard} s");
+    assert!(unheard >= 4 * heartbeat + 25, "{unheard} s");
+}
+
 #[test]
 fn a_machine_whose_agent_stays_away_is_doubted_until_the_swarm_would_have_missed_it_too() {
     let mut bench = Bench::new(|_| {});

@@ -144,6 +144,10 @@ fn a_manager_that_is_cut_off_gives_no_machine_up() {
     // One that has answered again for a while proves that the manager is not cut off: the other
     // fails.
     bench.seen.nodes[0].ready = true;
+    bench.event(Event::Agent {
+        instance: ids[0].clone(),
+        connected: true,
+    });
     actions = bench.look();
     for _ in 0..90 {
         actions.extend(bench.tick());

@@ -17,6 +17,7 @@ pub mod names;
 pub mod placement;
 pub mod query;
 pub mod restart;
+pub mod run;
 pub mod scaling;
 pub mod types;
 pub mod units;
@@ -41,6 +42,7 @@ pub use query::{
     VerdictQuery,
 };
 pub use restart::RestartPolicy;
+pub use run::{HealthCheck, RunOptions, Tmpfs, Ulimit};
 pub use scaling::{ManualFloor, ScaleRequest, ScalingView, VerdictSpan, VerdictView};
 pub use types::{
     ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, HeadroomView,

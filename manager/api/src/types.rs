@@ -3,7 +3,7 @@
 use crate::{
     AntiAffinity, CloudName, ClusterId, ContainerName, ContainerUsage, FlavourName, ImageView,
     InstanceId, Location, MachineUsage, MemoryBytes, PricePerHour, Resources, RestartPolicy,
-    ServiceName, Tag, Timestamp, VerdictSpan,
+    RunOptions, ServiceName, Tag, Timestamp, VerdictSpan,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, num::NonZeroU32};
@@ -152,6 +152,9 @@ pub struct ServiceSpec {
     /// Distance between the service's containers: `prefer` different machines, or `require` them.
     #[serde(default)]
     pub anti_affinity: AntiAffinity,
+    /// How its containers run.
+    #[serde(default, skip_serializing_if = "crate::run::is_default")]
+    pub run: RunOptions,
 }
 
 /// State of a container. Derived from the wanted state and the observation of the engine.

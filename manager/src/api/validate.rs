@@ -1,6 +1,8 @@
 //! Checks of a request by itself, before the core or the engine is asked. Pure. Names are valid
 //! already.
 
+mod run;
+
 use crate::model::service_name;
 use micado_api::{
     BuildRequest, Critical, ErrorBody, ErrorCode, LaunchRequest, MemoryBytes, NanoCpus,
@@ -106,6 +108,7 @@ pub fn launch(request: &LaunchRequest) -> Result<ServiceName, ErrorBody> {
     texts(spec)?;
     ports(&spec.ports)?;
     volumes(&spec.volumes)?;
+    run::options(spec)?;
     if request.publish_all && !spec.ports.is_empty() {
         return Err(refuse(
             "all ports and certain ports were asked for: `publish_all` and `ports` exclude each other",
@@ -307,6 +310,14 @@ fn volumes(volumes: &[VolumeMount]) -> Checked {
 }
 
 fn domain(domain: &str) -> Checked {
+    match is_host_name(domain) {
+        true => Ok(()),
+        false => Err(refuse(format!("domain `{domain}` is no host name"))),
+    }
+}
+
+/// Whether every label of a name is one of a host (RFC 1123).
+fn is_host_name(name: &str) -> bool {
     let label = |label: &str| {
         (1..=LABEL_MAX).contains(&label.len())
             && !label.starts_with('-')
@@ -315,11 +326,7 @@ fn domain(domain: &str) -> Checked {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
-    if domain.len() <= DOMAIN_MAX && domain.split('.').all(label) {
-        Ok(())
-    } else {
-        Err(refuse(format!("domain `{domain}` is no host name")))
-    }
+    name.len() <= DOMAIN_MAX && name.split('.').all(label)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::{
     args::{CpuFlag, LaunchArgs, MemoryFlag},
+    environment::environment,
     failure::Failure,
     follow::follow,
     page::Page,
@@ -9,7 +10,8 @@ use super::{
     printer::Printer,
 };
 use micado_api::{
-    Client, ContainerView, LaunchRequest, MemoryBytes, NanoCpus, Resources, ServiceSpec, Unnamed,
+    Client, ContainerView, ErrorBody, ErrorCode, LaunchRequest, MemoryBytes, NanoCpus, Resources,
+    ServiceSpec, Unnamed,
 };
 
 /// Default reservation, without a given or learned one.
@@ -21,7 +23,7 @@ pub(super) async fn launch(
     printer: &Printer,
 ) -> Result<(), Failure> {
     let (detach, named) = (args.detach, named(&args));
-    let request = request(args);
+    let request = request(args)?;
     crate::api::validate::launch(&request)?;
     if named.is_any() {
         policy::check_policies(&policy::changed(None, &named))?;
@@ -86,7 +88,20 @@ fn named(args: &LaunchArgs) -> Named {
     }
 }
 
-fn request(args: LaunchArgs) -> LaunchRequest {
+fn request(args: LaunchArgs) -> Result<LaunchRequest, ErrorBody> {
+    if args.run.privileged {
+        let what = "a privileged container would own its machine, with the containers of others";
+        return Err(bad(what).hint("`--cap-add` gives the capability that it needs"));
+    }
+    let own = |name: &str| std::env::var(name).ok();
+    let environment = environment(&args.run.env_file, args.environment, own)?;
+    let (entrypoint, words) = match &args.run.entrypoint {
+        None => (args.script, Vec::new()),
+        Some(command) => split(command)?,
+    };
+    let arguments = words
+        .into_iter()
+        .chain(args.arguments.into_iter().map(argument));
     let publish_all = args.ports.is_empty();
     let cpu = args.cpu.iter().rev().find_map(|flag| match flag {
         CpuFlag::Promise(cores) => Some(*cores),
@@ -104,9 +119,9 @@ fn request(args: LaunchArgs) -> LaunchRequest {
         image: args.image,
         client: args.name,
         location: args.location,
-        entrypoint: args.script,
-        arguments: args.arguments.into_iter().map(argument).collect(),
-        environment: args.environment,
+        entrypoint,
+        arguments: arguments.collect(),
+        environment,
         ports: args.ports.into_iter().map(|port| port.0).collect(),
         domain: args.domain,
         reservation: Resources::new(
@@ -116,14 +131,34 @@ fn request(args: LaunchArgs) -> LaunchRequest {
         volumes: args.volumes.into_iter().map(|volume| volume.0).collect(),
         restart: args.restart,
         anti_affinity: args.anti_affinity,
+        run: args.run.options(),
     };
-    LaunchRequest {
+    Ok(LaunchRequest {
         spec,
         publish_all,
         request: Some(format!("cli-{:032x}", rand::random::<u128>())),
         unnamed,
         copies: args.copies,
-    }
+    })
+}
+
+fn bad(what: impl Into<String>) -> ErrorBody {
+    ErrorBody::new(ErrorCode::BadRequest, what)
+}
+
+/// A program and its first arguments.
+fn split(command: &str) -> Result<(Option<String>, Vec<String>), ErrorBody> {
+    let words = shlex::split(command);
+    let mut words = words
+        .ok_or_else(|| {
+            bad(format!("entry point `{command}` has an open quote"))
+                .hint("quote as for a shell, or use `--script` and `-a`")
+        })?
+        .into_iter();
+    let program = words
+        .next()
+        .ok_or_else(|| bad("the entry point is empty"))?;
+    Ok((Some(program), words.collect()))
 }
 
 /// Unescapes `/-v` to `-v`, which would be read as a flag of ours.
@@ -141,7 +176,7 @@ mod tests {
 
     fn asked(line: &str) -> LaunchRequest {
         match Cli::try_parse_from(line.split(' ')).map(|cli| cli.verb) {
-            Ok(Verb::Launch(args)) => request(args),
+            Ok(Verb::Launch(args)) => request(args).expect("all good"),
             other => panic!("`{line}` was taken as {other:?}"),
         }
     }
@@ -194,7 +229,7 @@ mod tests {
         let policies = policy::changed(None, &named);
         assert_eq!((policies.min, policies.max), (2, 20));
         assert_eq!(policies.policies.len(), 2);
-        let request = request(args);
+        let request = request(args).expect("all good");
         assert_eq!(
             request.spec.reservation.to_string(),
             "256 MiB and 0.5 cores"

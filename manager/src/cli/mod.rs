@@ -7,6 +7,7 @@ mod build;
 mod cloud;
 mod completions;
 mod copy;
+mod environment;
 mod events;
 mod execute;
 mod explain;

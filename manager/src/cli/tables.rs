@@ -171,6 +171,7 @@ pub(super) fn service(view: &ServiceView, now: Timestamp) -> Page {
         ("domain", text(spec.domain.as_ref())),
         ("volumes", listed(spec.volumes.iter())),
     ];
+    let options = spec.run.settings();
     let learned = view.learned.as_ref();
     let learned = [
         (
@@ -184,6 +185,7 @@ pub(super) fn service(view: &ServiceView, now: Timestamp) -> Page {
     ];
     for (name, value) in optional
         .into_iter()
+        .chain(options)
         .chain(learned)
         .filter(|(_, value)| !value.is_empty())
     {

@@ -5,7 +5,9 @@ use crate::{
     engine::TaskState,
     model::{Container, Copy, Desired, Outcome, Phase, Service},
 };
-use micado_api::{ContainerName, InstanceId, InstanceState, Progress, ServiceName, Timestamp};
+use micado_api::{
+    ContainerName, InstanceId, InstanceState, Progress, RunOptions, ServiceName, Timestamp,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -19,9 +21,9 @@ const PENDING_PATIENCE: Duration = Duration::from_secs(2);
 /// Time for which an instance that would not take a container is not tried again for it.
 const SHUN: Duration = Duration::from_secs(60);
 
-/// Upper bound for the end of a process that neither the engine nor the agent reports: the grace
-/// period and time for a slow machine.
-const END_BOUND: Duration = Duration::from_secs(70);
+/// Time for a slow machine, after the grace period, to end a process whose end neither the engine
+/// nor the agent reports.
+const END_BOUND: Duration = Duration::from_secs(60);
 
 /// Retention of the record of a removed container, so that a call that takes effect late is undone
 /// and not adopted.
@@ -381,7 +383,8 @@ impl Core {
         let Phase::Retiring { since } = copy.phase else {
             return false;
         };
-        let bound = since.plus(END_BOUND);
+        let grace = self.stop_grace(name, copy);
+        let bound = since.plus(grace + END_BOUND);
         if self.now < bound {
             self.wake(bound);
             return false;
@@ -389,10 +392,21 @@ impl Core {
         let text = format!(
             "{} does not say whether its process has ended: taken for ended after {} s",
             self.tag_of(&copy.instance),
-            END_BOUND.as_secs()
+            (grace + END_BOUND).as_secs()
         );
         self.decide(Some(name), Some(&copy.instance), text);
         true
+    }
+
+    /// Time from the stop signal to SIGKILL of a copy.
+    fn stop_grace(&self, name: &ContainerName, copy: &Copy) -> Duration {
+        let container = self.ledger.container(name);
+        let service = container.and_then(|it| self.ledger.service(&it.service));
+        let run = service.map(|service| &service.spec_at(copy.spec).run);
+        run.map_or_else(
+            || RunOptions::default().stop_grace(),
+            RunOptions::stop_grace,
+        )
     }
 
     /// Whether a Swarm service is there, or a call about it is under way.

@@ -458,6 +458,15 @@ fn differences(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
         old.domain.clone().unwrap_or_else(|| "none".to_owned()),
         new.domain.clone().unwrap_or_else(|| "none".to_owned()),
     );
+    let (before, after) = (old.run.settings(), new.run.settings());
+    let names = before.iter().chain(&after).map(|(name, _)| *name);
+    for name in names.collect::<std::collections::BTreeSet<_>>() {
+        let value = |all: &[(&str, String)]| {
+            let found = all.iter().find(|(other, _)| *other == name);
+            found.map_or_else(|| "default".to_owned(), |(_, value)| value.clone())
+        };
+        compare(name, value(&before), value(&after));
+    }
     // Values may be secrets: the message names only the setting.
     if old.environment != new.environment {
         found.push("the environment differs".to_owned());

@@ -3,7 +3,7 @@
 use super::*;
 use micado_api::{Location, Protocol, Resources};
 
-fn good() -> LaunchRequest {
+pub(super) fn good() -> LaunchRequest {
     let port = PortMapping {
         host: Some(8080),
         container: 80,
@@ -38,6 +38,7 @@ fn good() -> LaunchRequest {
             }],
             restart: micado_api::RestartPolicy::default(),
             anti_affinity: micado_api::AntiAffinity::default(),
+            run: micado_api::RunOptions::default(),
         },
         publish_all: false,
         request: Some("once".to_owned()),

@@ -4,6 +4,7 @@
 mod cloud;
 mod daemon;
 mod named;
+mod run;
 mod scaling;
 mod simulate;
 mod usage;
@@ -13,6 +14,7 @@ mod verbs;
 pub use cloud::{CheckArgs, CloudVerb, SetupFile};
 pub use daemon::{ManagerArgs, UnknownNodes};
 pub use named::{NameArg, TagArg};
+pub use run::{RunFlags, Time};
 pub use scaling::{LimitFlags, PolicyArgs, PolicyVerb, ScaleArgs, Share, Weight};
 pub use simulate::{Against, BillingUnit, SimulateArgs};
 pub use usage::{EventsArgs, Fineness, HistoryArgs, ImageVerb, SetImageArgs, Sort, TopArgs};

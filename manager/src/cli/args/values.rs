@@ -180,7 +180,7 @@ impl FromStr for MemoryFlag {
     }
 }
 
-fn said(error: impl std::fmt::Display) -> String {
+pub(super) fn said(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 

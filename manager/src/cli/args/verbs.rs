@@ -1,7 +1,8 @@
 //! The flags of the verbs.
 
 use super::{
-    CopyPlace, CpuFlag, LimitFlags, MemoryFlag, Moment, NameArg, Port, STATE, Since, TagArg, Volume,
+    CopyPlace, CpuFlag, LimitFlags, MemoryFlag, Moment, NameArg, Port, RunFlags, STATE, Since,
+    TagArg, Volume,
 };
 use crate::store::Place;
 use clap::{Args, ValueEnum};
@@ -76,8 +77,8 @@ pub struct LaunchArgs {
     /// Publish a port; repeat for more. Without it, all ports that the image exposes are published.
     #[arg(short, long = "port", value_name = "HOST[:CONTAINER][/udp]")]
     pub ports: Vec<Port>,
-    /// Set an environment variable; repeat for more.
-    #[arg(short, long, value_name = "KEY=VALUE")]
+    /// Set an environment variable; repeat for more. Without a value, that of this process is taken.
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
     pub environment: Vec<String>,
     /// Arguments for the entry point, any number; `/-` at the beginning of one stands for `-`.
     #[arg(short, long, num_args = 1.., value_name = "ARGUMENT")]
@@ -107,6 +108,8 @@ pub struct LaunchArgs {
     /// Do not wait until it runs.
     #[arg(long)]
     pub detach: bool,
+    #[command(flatten)]
+    pub run: RunFlags,
 }
 
 /// The flags of `build`.

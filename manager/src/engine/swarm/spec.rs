@@ -8,19 +8,19 @@ use crate::{
 };
 use bollard::models::{
     EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointPortConfigPublishModeEnum,
-    EndpointSpec, EndpointSpecModeEnum, Limit, Mount, MountType, MountVolumeOptions,
-    NetworkAttachmentConfig, ResourceObject, ServiceSpec, ServiceSpecMode,
-    ServiceSpecModeReplicated, TaskSpec, TaskSpecContainerSpec, TaskSpecLogDriver,
+    EndpointSpec, EndpointSpecModeEnum, HealthConfig, Limit, Mount, MountTmpfsOptions, MountType,
+    MountVolumeOptions, NetworkAttachmentConfig, ResourceObject, ResourcesUlimits, ServiceSpec,
+    ServiceSpecMode, ServiceSpecModeReplicated, TaskSpec, TaskSpecContainerSpec, TaskSpecLogDriver,
     TaskSpecPlacement, TaskSpecResources, TaskSpecRestartPolicy,
     TaskSpecRestartPolicyConditionEnum,
 };
-use micado_api::{ClusterId, PortMapping, Protocol, RestartPolicy, ServiceName, VolumeMount};
-use std::collections::HashMap;
+use micado_api::{
+    ClusterId, HealthCheck, PortMapping, Protocol, RestartPolicy, RunOptions, ServiceName, Tmpfs,
+    Ulimit, VolumeMount,
+};
+use std::{collections::HashMap, time::Duration};
 
 const SECOND: i64 = 1_000_000_000;
-
-/// Time for a process to end by itself after a stop signal, before SIGKILL.
-const GRACE: i64 = 10 * SECOND;
 
 /// Pause before a process that died is restarted.
 const RESTART_DELAY: i64 = SECOND;
@@ -128,9 +128,18 @@ fn container_spec(
     service: &Service,
     container: &Container,
 ) -> TaskSpecContainerSpec {
-    let mount = |volume| mount(cluster, service, volume);
-    let spec = &service.spec;
+    let (spec, run) = (&service.spec, &service.spec.run);
+    let volumes = spec.volumes.iter().map(|it| mount(cluster, service, it));
+    let mounts: Vec<Mount> = volumes.chain(in_memory(run)).collect();
     let some = |list: &[String]| Some(list.to_vec()).filter(|list| !list.is_empty());
+    let hostname = run.hostname.clone();
+    let capabilities = |names: &[String]| {
+        let names = names.iter().map(|name| match name.as_str() {
+            "ALL" => name.clone(),
+            _ => format!("CAP_{name}"),
+        });
+        some(&names.collect::<Vec<_>>())
+    };
     TaskSpecContainerSpec {
         image: Some(image.to_owned()),
         command: spec.entrypoint.clone().map(|entrypoint| vec![entrypoint]),
@@ -142,13 +151,76 @@ fn container_spec(
                 .map(|pair| template::variable(pair))
                 .collect::<Vec<_>>(),
         ),
-        hostname: Some(template::literal(&host_name(container))),
-        mounts: Some(spec.volumes.iter().map(mount).collect())
-            .filter(|mounts: &Vec<_>| !mounts.is_empty()),
-        stop_grace_period: Some(GRACE),
+        hostname: Some(template::literal(
+            &hostname.unwrap_or_else(|| host_name(container)),
+        )),
+        labels: Some(run.labels.clone().into_iter().collect())
+            .filter(|labels: &HashMap<_, _>| !labels.is_empty()),
+        dir: run.workdir.clone(),
+        user: run.user.clone(),
+        read_only: run.read_only.then_some(true),
+        mounts: Some(mounts).filter(|mounts| !mounts.is_empty()),
+        stop_signal: run.stop_signal.clone(),
+        stop_grace_period: Some(nanoseconds(run.stop_grace())),
+        health_check: run.health.as_ref().map(health),
+        capability_add: capabilities(&run.cap_add),
+        capability_drop: capabilities(&run.cap_drop),
+        ulimits: Some(run.ulimits.iter().map(ulimit).collect())
+            .filter(|ulimits: &Vec<_>| !ulimits.is_empty()),
         // Most images are not made to run as process 1: an init reaps orphans and forwards signals.
-        init: Some(true),
+        init: Some(!run.no_init),
         ..Default::default()
+    }
+}
+
+fn nanoseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Folders in memory. Swarm has no option for the size of `/dev/shm`: one that is mounted takes the
+/// place of the engine's.
+fn in_memory(run: &RunOptions) -> impl Iterator<Item = Mount> {
+    let shm = run.shm_size.map(|size| Tmpfs {
+        path: "/dev/shm".to_owned(),
+        size: Some(size),
+    });
+    let all = run.tmpfs.iter().cloned().chain(shm);
+    all.map(|tmpfs| Mount {
+        typ: Some(MountType::TMPFS),
+        target: Some(template::literal(&tmpfs.path)),
+        tmpfs_options: tmpfs.size.map(|size| MountTmpfsOptions {
+            size_bytes: Some(i64::try_from(size.0).unwrap_or(i64::MAX)),
+            ..Default::default()
+        }),
+        ..Default::default()
+    })
+}
+
+fn ulimit(limit: &Ulimit) -> ResourcesUlimits {
+    ResourcesUlimits {
+        name: Some(limit.name.clone()),
+        soft: Some(limit.soft),
+        hard: Some(limit.hard),
+    }
+}
+
+/// Settings that are absent are the image's.
+fn health(check: &HealthCheck) -> HealthConfig {
+    let time = |ms: Option<u64>| ms.map(|ms| nanoseconds(Duration::from_millis(ms)));
+    let command = check.command.clone();
+    let test = match check.off {
+        true => Some(vec!["NONE".to_owned()]),
+        false => command.map(|command| vec!["CMD-SHELL".to_owned(), command]),
+    };
+    HealthConfig {
+        test,
+        interval: time(check.interval_ms),
+        timeout: time(check.timeout_ms),
+        retries: check
+            .retries
+            .map(|most| i64::try_from(most.get()).unwrap_or(i64::MAX)),
+        start_period: time(check.start_ms),
+        start_interval: None,
     }
 }
 
@@ -174,6 +246,11 @@ fn resources(service: &Service) -> TaskSpecResources {
     TaskSpecResources {
         limits: Some(Limit {
             memory_bytes: Some(memory),
+            pids: service
+                .spec
+                .run
+                .most_pids()
+                .map(|most| i64::try_from(most).unwrap_or(i64::MAX)),
             ..Default::default()
         }),
         reservations: Some(ResourceObject {
@@ -277,6 +354,7 @@ pub(super) mod tests {
             }],
             restart: micado_api::RestartPolicy::default(),
             anti_affinity: micado_api::AntiAffinity::default(),
+            run: micado_api::RunOptions::default(),
         };
         let pull = Some("micado-registry:5443/web@sha256:00".to_owned());
         let name = ServiceName::trusted("acme_web");
@@ -313,6 +391,47 @@ pub(super) mod tests {
             service_spec(&cluster, &service, &container, &copy, "n1").expect("the image is known");
         let sorted = serde_json::to_value(spec).expect("plain data");
         insta::assert_snapshot!(serde_json::to_string_pretty(&sorted).expect("plain data"));
+    }
+
+    #[test]
+    fn options_are_those_of_swarm() {
+        let (cluster, mut service, container, copy) = sample();
+        service.spec.volumes.clear();
+        service.spec.run = RunOptions {
+            no_init: true,
+            user: Some("app:app".to_owned()),
+            workdir: Some("/srv".to_owned()),
+            hostname: Some("db".to_owned()),
+            labels: [("team".to_owned(), "a".to_owned())].into(),
+            stop_signal: Some("SIGQUIT".to_owned()),
+            stop_grace_ms: Some(15_000),
+            read_only: true,
+            tmpfs: vec![Tmpfs {
+                path: "/run".to_owned(),
+                size: None,
+            }],
+            shm_size: Some(MemoryBytes::mib(256)),
+            cap_add: vec!["NET_ADMIN".to_owned()],
+            cap_drop: vec!["ALL".to_owned()],
+            ulimits: vec![Ulimit {
+                name: "nofile".to_owned(),
+                soft: 1024,
+                hard: 2048,
+            }],
+            pids: Some(64),
+            health: Some(HealthCheck {
+                command: Some("true".to_owned()),
+                interval_ms: Some(1_000),
+                retries: std::num::NonZeroU64::new(2),
+                ..HealthCheck::default()
+            }),
+        };
+        let spec = service_spec(&cluster, &service, &container, &copy, "n1");
+        let template = spec.expect("the image is known").task_template;
+        let template = template.expect("a template");
+        let shown = serde_json::to_value((template.container_spec, template.resources));
+        let shown = serde_json::to_string_pretty(&shown.expect("plain data"));
+        insta::assert_snapshot!(shown.expect("plain data"));
     }
 
     #[test]

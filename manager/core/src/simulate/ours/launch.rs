@@ -56,6 +56,7 @@ impl Ours {
             volumes: Vec::new(),
             restart: Default::default(),
             anti_affinity: Default::default(),
+            run: Default::default(),
         };
         let facts = ImageFacts {
             pull: Some(format!("{image}@sha256:0")),

@@ -3,11 +3,19 @@
 use super::{failure::Failure, printer::Printer};
 use futures_util::{
     StreamExt, TryStreamExt,
-    future::try_join_all,
+    future::{self, try_join_all},
     stream::{BoxStream, select_all},
 };
-use micado_api::{Client, ClientError, ErrorBody, ErrorCode, Progress, Settled};
-use std::collections::BTreeSet;
+use micado_api::{Client, ClientError, ErrorBody, ErrorCode, LogQuery, Progress, Settled};
+use std::{collections::BTreeSet, time::Duration};
+use tokio::time::timeout;
+
+/// Lines of its log that are shown of a container that failed, and the pieces that they may come in.
+const LAST_LINES: u32 = 10;
+const LAST_PIECES: usize = 100;
+
+/// Time to get them: a machine may not answer.
+const LOG_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Prints every step of all subjects until each is settled. A person may stop following; the
 /// operation continues.
@@ -45,6 +53,7 @@ async fn settled(subjects: &[String], client: &Client, printer: &Printer) -> Res
     drop(steps);
     match (failed.first(), open.first()) {
         (Some(first), _) => {
+            last_words(&first.subject, client, printer).await;
             let words: Vec<String> = failed
                 .iter()
                 .map(|step| format!("{}: {}", step.subject, step.text))
@@ -81,6 +90,36 @@ async fn watch(
             ..
         })) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Prints the last lines that a container wrote before it failed, if there are any. Machines have
+/// none.
+async fn last_words(name: &str, client: &Client, printer: &Printer) {
+    for previous in [true, false] {
+        let query = LogQuery {
+            tail: Some(LAST_LINES),
+            previous,
+            ..LogQuery::default()
+        };
+        let Ok(pieces) = client.logs(name, &query).await else {
+            continue;
+        };
+        let log = pieces
+            .take(LAST_PIECES)
+            .try_fold(Vec::new(), |mut log, piece| {
+                log.extend_from_slice(&piece);
+                future::ready(Ok(log))
+            });
+        let log = timeout(LOG_PATIENCE, log).await;
+        let log = log.ok().and_then(Result::ok).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        if !log.trim().is_empty() {
+            printer.note(&format!("last lines of {name}:"));
+            log.lines()
+                .for_each(|line| printer.note(&format!("  {line}")));
+            return;
+        }
     }
 }
 

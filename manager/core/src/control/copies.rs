@@ -155,6 +155,7 @@ impl Core {
         let live = container.copies.iter().filter(|copy| copy.is_live());
         let live: Vec<u32> = live.map(|copy| copy.generation).collect();
         for generation in live {
+            self.follow_run(name, generation);
             self.follow_task(name, generation);
             self.check_machine(name, generation);
         }

@@ -22,6 +22,9 @@ const LINES: usize = 64;
 /// Service, instance and text of decisions that are one, with its number.
 type Together = HashMap<(Option<ServiceName>, Option<InstanceId>, String), u64>;
 
+/// Reported state of a container, its reason, and whether it is young: it may end at once.
+type Reported = (ContainerState, Option<String>, bool);
+
 /// A line of progress. The subject is the key that it is stored under.
 #[derive(Debug, Clone)]
 struct Line {
@@ -33,7 +36,7 @@ struct Line {
 /// Last reported state of each subject, so that only changes are reported.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Journal {
-    containers: HashMap<ContainerName, (ContainerState, Option<String>)>,
+    containers: HashMap<ContainerName, Reported>,
     instances: HashMap<InstanceId, (InstanceState, Option<String>)>,
     lines: HashMap<String, VecDeque<Line>>,
     fresh: Vec<Progress>,
@@ -330,18 +333,20 @@ impl Core {
         let Some((state, reason)) = self.container_state(name) else {
             return;
         };
-        let said = self.journal.containers.get(name);
-        if said.is_some_and(|(said, why)| *said == state && *why == reason) {
+        let young = state == ContainerState::Running && self.is_young(name);
+        let reported = (state, reason.clone(), young);
+        if self.journal.containers.get(name) == Some(&reported) {
             return;
         }
-        self.journal
-            .containers
-            .insert(name.clone(), (state, reason.clone()));
+        self.journal.containers.insert(name.clone(), reported);
         if state == ContainerState::Waiting && self.waits_for_machine(name) {
             // The machine's own progress, reported to its containers too, includes it.
             return;
         }
-        let (text, settled) = self.container_line(name, state, reason);
+        let (text, settled) = match young {
+            true => (self.started_line(name), None),
+            false => self.container_line(name, state, reason),
+        };
         self.tell(name.to_string(), text, settled);
     }
 
@@ -349,6 +354,19 @@ impl Core {
         self.placed(name)
             .and_then(|(_, copy)| self.ledger.instance(&copy.instance))
             .is_some_and(|it| it.is_arriving())
+    }
+
+    /// Whether the copy of a container has not run for long enough.
+    fn is_young(&self, name: &ContainerName) -> bool {
+        let placed = self.placed(name);
+        placed.is_some_and(|(_, copy)| self.runs.is_young(&copy.swarm_name))
+    }
+
+    fn started_line(&self, name: &ContainerName) -> String {
+        let place = self
+            .placed(name)
+            .map(|(_, copy)| self.tag_of(&copy.instance));
+        place.map_or_else(|| "started".to_owned(), |tag| format!("started on {tag}"))
     }
 
     /// One line about a container's state, and true if it is settled.
@@ -375,7 +393,16 @@ impl Core {
             ContainerState::Failing => (format!("failing{place}{because}"), Some(Settled::Failed)),
             ContainerState::Stopping => (format!("stopping{place}"), None),
             ContainerState::Stopped => ("stopped".to_owned(), Some(Settled::Done)),
-            ContainerState::Completed => (format!("completed{because}"), Some(Settled::Done)),
+            ContainerState::Completed => {
+                let outcome = container.and_then(|it| it.outcome.as_ref());
+                let failed = outcome.is_some_and(|outcome| outcome.exit_code != 0);
+                let settled = if failed {
+                    Settled::Failed
+                } else {
+                    Settled::Done
+                };
+                (format!("completed{because}"), Some(settled))
+            }
             ContainerState::Removed => ("removed".to_owned(), Some(Settled::Done)),
             ContainerState::Unknown => (format!("unknown{because}"), None),
         }

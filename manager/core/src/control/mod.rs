@@ -37,6 +37,7 @@ mod rebalancing;
 mod replacing;
 mod requests;
 mod returns;
+mod runs;
 mod scaling;
 mod services;
 mod signals;

@@ -4,7 +4,8 @@
 use super::{
     Core, calls::Calls, copies::Copies, foreign::Foreign, happened::Reports, images::Learning,
     ledger::Ledger, nodes::Nodes, observed::Observed, orders::Orders, rebalancing::Rebalancing,
-    replacing::Replacing, returns::Returns, scaling::Scaling, silent::Silent, tally::Tallies,
+    replacing::Replacing, returns::Returns, runs::Runs, scaling::Scaling, silent::Silent,
+    tally::Tallies,
 };
 use micado_api::Timestamp;
 
@@ -25,7 +26,7 @@ pub(super) trait Owner {
 
 impl Core {
     /// Every owner of notes. A new one is added here.
-    fn owners(&mut self) -> [&mut dyn Owner; 13] {
+    fn owners(&mut self) -> [&mut dyn Owner; 14] {
         let (calls, orders): (&mut Calls, &mut Orders) = (&mut self.calls, &mut self.orders);
         let (nodes, copies): (&mut Nodes, &mut Copies) = (&mut self.nodes, &mut self.copies);
         let (reports, silent): (&mut Reports, &mut Silent) = (&mut self.reports, &mut self.silent);
@@ -35,7 +36,8 @@ impl Core {
             (&mut self.scaling, &mut self.tallies);
         let (returns, replacing): (&mut Returns, &mut Replacing) =
             (&mut self.returns, &mut self.replacing);
-        let rebalancing: &mut Rebalancing = &mut self.rebalancing;
+        let (rebalancing, runs): (&mut Rebalancing, &mut Runs) =
+            (&mut self.rebalancing, &mut self.runs);
         [
             calls,
             orders,
@@ -50,6 +52,7 @@ impl Core {
             returns,
             replacing,
             rebalancing,
+            runs,
         ]
     }
 

@@ -1,6 +1,6 @@
 //! Views: what the API returns, read from the core.
 
-use super::{Core, observed::Observed};
+use super::{Core, observed::Observed, runs::words_of};
 use crate::{
     engine::TaskState,
     model::{Container, Copy, Desired, Instance, Service},
@@ -312,31 +312,16 @@ impl Core {
                 )),
             );
         }
-        if let Some(failed) = observed.failure(swarm_name) {
-            if failed.state == TaskState::Complete {
-                let message = "its process ended with 0, and is started again".to_owned();
-                return (ContainerState::Failing, Some(message));
+        let failing = |words: String| {
+            let words = Some(words).filter(|words| !words.is_empty());
+            (ContainerState::Failing, words)
+        };
+        let deaths = self.runs.deaths(copy);
+        match (observed.failure(swarm_name), observed.task(swarm_name)) {
+            (Some(ended), _) => failing(deaths.unwrap_or_else(|| words_of(copy, ended))),
+            (None, Some(task)) if task.state == TaskState::Running => {
+                deaths.map_or((ContainerState::Running, None), failing)
             }
-            let code = failed
-                .exit_code
-                .filter(|code| *code != 0)
-                .map(|code| format!("exit code {code}"));
-            let memory = copy.reservation.memory;
-            let killed = copy.was_oom_killed(failed.exit_code).then(|| {
-                format!("OOM-killed (its limit is {memory}): launch it with more --memory")
-            });
-            let words = [code, killed.or_else(|| failed.message.clone())]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>()
-                .join(": ");
-            return (
-                ContainerState::Failing,
-                Some(words).filter(|words| !words.is_empty()),
-            );
-        }
-        match observed.task(swarm_name) {
-            Some(task) if task.state == TaskState::Running => (ContainerState::Running, None),
             _ => (ContainerState::Starting, None),
         }
     }

@@ -327,6 +327,7 @@ fn a_repeated_frame_changes_nothing() {
         load = frame(&bench, 0.8);
     }
     bench.settle();
+    bench.seconds(3);
     let grown = count(&bench);
     for _ in 0..3 {
         assert!(send(&mut bench, load.clone()).is_empty());
@@ -337,6 +338,7 @@ fn a_repeated_frame_changes_nothing() {
 #[test]
 fn a_frame_without_a_verdict_causes_no_action() {
     let mut bench = scaled(policies(1, 10));
+    bench.seconds(3);
     for _ in 0..20 {
         let load = frame(&bench, 0.1);
         assert!(send(&mut bench, load).is_empty());

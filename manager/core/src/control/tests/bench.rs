@@ -190,6 +190,10 @@ impl Bench {
         };
         self.event(Event::Answered(key, answer));
     }
+    /// Lets seconds pass in which nothing happens.
+    pub(in crate::control) fn seconds(&mut self, seconds: u64) {
+        (0..seconds).for_each(|_| drop(self.event(Event::Wake)));
+    }
     /// Lets time pass: ticks, looks and all that the engine is asked for, about every ten seconds.
     pub(in crate::control) fn pass(&mut self, seconds: u64) {
         let until = self.now.0 + seconds * 1_000;

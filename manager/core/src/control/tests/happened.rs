@@ -15,6 +15,7 @@ fn running() -> (Bench, InstanceId, String) {
         .expect("room can be rented");
     let id = bench.machine_comes();
     bench.settle();
+    bench.seconds(3);
     let name = bench.seen.services[0].name.clone();
     (bench, id, name)
 }
@@ -194,6 +195,8 @@ fn who_was_killed_for_want_of_memory_is_told_so_as_long_as_it_fails() {
     assert_eq!(bench.state("a_web.1"), OOM_KILLED);
     bench.seen.tasks[1].state = TaskState::Running;
     bench.look();
+    assert_eq!(bench.state("a_web.1"), OOM_KILLED);
+    bench.seconds(6);
     assert_eq!(bench.state("a_web.1"), "running");
     let task = &mut bench.seen.tasks[1];
     (task.state, task.wanted, task.exit_code, task.message) = (

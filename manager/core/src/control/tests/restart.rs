@@ -76,6 +76,7 @@ fn a_service_that_is_started_again_keeps_its_place() {
     (next.wanted, next.exit_code) = (true, None);
     bench.seen.tasks.push(next);
     bench.look();
+    bench.seconds(6);
     assert_eq!(bench.state("a_web.1"), "running");
     assert_eq!(bench.seen.services.len(), 1);
 }

@@ -102,6 +102,17 @@ impl Running {
         piece
     }
 
+    /// Waits until it has printed these words to standard output.
+    ///
+    /// # Panics
+    /// If it ends before.
+    pub async fn until_printed(&mut self, words: &str) {
+        let mut text = Vec::new();
+        while !text.ends_with(words.as_bytes()) {
+            text.extend(self.printed::<1>().await);
+        }
+    }
+
     /// Returns its process id.
     ///
     /// # Panics

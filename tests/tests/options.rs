@@ -50,7 +50,7 @@ async fn b09_b14_b15_a_container_has_the_options_that_it_was_launched_with() {
         "--user",
         "1000:1001",
         "--workdir",
-        "/scratch",
+        "/bin",
         "--hostname",
         "db",
         "--label",
@@ -88,7 +88,7 @@ async fn b09_b14_b15_a_container_has_the_options_that_it_was_launched_with() {
     assert_eq!(shell("echo $A $B $OWN").await, "1 3 mine");
     assert_eq!(
         shell("id -u; id -g; pwd; hostname").await,
-        "1000\n1001\n/scratch\ndb"
+        "1000\n1001\n/bin\ndb"
     );
     assert_eq!(shell("cat /proc/1/comm").await, "sh");
     assert_eq!(shell("ulimit -Sn; ulimit -Hn").await, "100\n200");
@@ -156,8 +156,8 @@ async fn b08_launch_waits_until_a_container_has_started_and_says_why_it_has_not(
         .await;
     outcome.ok();
 
-    let slow = "sh -c 'sleep 5; touch /tmp/ready; sleep 1000000'";
-    let check = "test -e /tmp/ready";
+    let slow = "sh -c 'sleep 5; touch /ready; sleep 1000000'";
+    let check = "test -e /ready";
     let flags = [
         "--entrypoint",
         slow,

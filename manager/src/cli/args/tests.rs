@@ -278,6 +278,13 @@ fn moments_are_read() {
     assert_eq!(seconds("77"), Ok(77));
     assert_eq!(seconds("1970-01-01T00:01:00Z"), Ok(60));
     assert!(seconds("yesterday").is_err() && seconds("-5m").is_err());
+    assert_eq!(seconds("2d"), Ok(1_000_000 - 2 * 86_400), "b20");
+    assert_eq!(seconds("1w 1h"), Ok(1_000_000 - 7 * 86_400 - 3_600));
+    assert_eq!(seconds("77.5"), Ok(77));
+    // By the zone of this machine.
+    let day = seconds("1970-01-03").expect("a date");
+    assert!((day - 2 * 86_400).abs() <= 14 * 3_600, "{day}");
+    assert_eq!(seconds("1970-01-03T00:01"), Ok(day + 60));
 }
 
 #[test]

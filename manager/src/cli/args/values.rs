@@ -130,20 +130,30 @@ impl Since {
 impl FromStr for Since {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(seconds) = text.parse::<i64>() {
+        let unix = text.parse::<f64>().ok().filter(|it| it.is_finite());
+        if let Some(seconds) = unix {
+            let seconds = seconds.floor() as i64;
             return Ok(Self::At { seconds });
         }
-        if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+        let moment = text.parse::<jiff::Timestamp>().ok();
+        if let Some(moment) = moment.or_else(|| here(text)) {
             return Ok(Self::At {
                 seconds: moment.as_second(),
             });
         }
-        let ago = text
-            .parse::<jiff::SignedDuration>()
-            .ok()
-            .and_then(|ago| Duration::try_from(ago).ok());
-        ago.map(Self::Ago).ok_or_else(|| "expected how long ago (`10m`, `2h`), a moment (`2026-11-03T10:00:00Z`) or Unix seconds".to_owned())
+        let day = jiff::SpanRelativeTo::days_are_24_hours();
+        let ago = text.parse::<jiff::Span>().ok();
+        let ago = ago.and_then(|ago| ago.to_duration(day).ok());
+        let ago = ago.and_then(|ago| Duration::try_from(ago).ok());
+        ago.map(Self::Ago).ok_or_else(|| "expected how long ago (`10m`, `2h`, `2d`), a date or moment (`2026-11-03`, `2026-11-03T10:00:00Z`) or Unix seconds".to_owned())
     }
+}
+
+/// A date, or a moment without a zone, by this machine's clock.
+fn here(text: &str) -> Option<jiff::Timestamp> {
+    let moment = text.parse::<jiff::civil::DateTime>().ok()?;
+    let zone = jiff::tz::TimeZone::system();
+    Some(moment.to_zoned(zone).ok()?.timestamp())
 }
 
 /// `--cpu` of `launch`: cores to promise, or a share to aim at.

@@ -100,7 +100,7 @@ pub async fn run(
         Err(error) = steer(engine, &id, input, &mut stdin) => Err(error),
     };
     match end {
-        Ok(()) => Ok(Exec::ended(engine, &id).await?),
+        Ok(start) => Ok(start.exit_code(Exec::ended(engine, &id).await?)),
         Err(error) => {
             stdin.end();
             hang_up(engine, &id, from, terminal).await;
@@ -150,13 +150,55 @@ async fn start(engine: &Engine, id: &str, terminal: bool) -> Result<Stream, Engi
         .map_err(|cause| broken(&path, cause))
 }
 
-/// Copies the command's output to the caller until it ends.
+/// Beginning of the engine's message, on standard output, for a command that does not start.
+const REFUSED: &[u8] = b"OCI runtime exec failed";
+/// Parts of that message for a command that is not there.
+const ABSENT: [&[u8]; 2] = [b"executable file not found", b"no such file or directory"];
+
+/// Exit codes of shells for a command that cannot be run, and for one that is not there. The engine
+/// has the first for both.
+const CANNOT_RUN: i64 = 126;
+const NOT_FOUND: i64 = 127;
+
+/// How the engine started a command, by its first output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Started {
+    Unknown,
+    Yes,
+    /// The engine's message says that it did not; true if the command is not there.
+    No {
+        absent: bool,
+    },
+}
+
+impl Started {
+    fn by(output: &[u8]) -> Self {
+        let has = |part: &&[u8]| output.windows(part.len()).any(|at| at == *part);
+        match output.starts_with(REFUSED) {
+            true => Self::No {
+                absent: ABSENT.iter().any(has),
+            },
+            false => Self::Yes,
+        }
+    }
+
+    fn exit_code(self, code: i64) -> i64 {
+        match self {
+            Self::No { absent: true } if code == CANNOT_RUN => NOT_FOUND,
+            _ => code,
+        }
+    }
+}
+
+/// Copies the command's output to the caller until it ends. The engine's message about a command
+/// that does not start goes to standard error.
 async fn pass_on(
     from: &mut ReadHalf<Stream>,
     output: &mut Output,
     terminal: bool,
-) -> Result<(), SessionError> {
+) -> Result<Started, SessionError> {
     let (mut read, mut streams) = (BytesMut::new(), Demultiplexer::default());
+    let mut started = Started::Unknown;
     loop {
         read.reserve(PIECE);
         if from
@@ -165,14 +207,24 @@ async fn pass_on(
             .map_err(|cause| broken("the exec's stream", cause))?
             == 0
         {
-            return Ok(());
+            return Ok(started);
         }
         let mut come = read.split().freeze();
         if terminal {
+            if started == Started::Unknown {
+                started = Started::by(&come);
+            }
             output.data(channel::OUT, &come).await?;
             continue;
         }
         while let Some((channel, piece)) = streams.next(&mut come) {
+            if started == Started::Unknown {
+                started = Started::by(&piece);
+            }
+            let channel = match started {
+                Started::No { .. } => channel::ERROR,
+                Started::Unknown | Started::Yes => channel,
+            };
             output.data(channel, &piece).await?;
         }
     }
@@ -222,5 +274,24 @@ async fn hang_up(engine: &Engine, id: &str, mut from: ReadHalf<Stream>, terminal
             .signal(Signal::HUP)
             .map_err(|cause| broken("a hang-up", cause))),
         Err(error) => tracing::debug!("session: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_is_not_there_ends_as_in_a_shell() {
+        let absent = b"OCI runtime exec failed: exec failed: unable to start container process: exec: \"nosuch\": executable file not found in $PATH: unknown\r\n";
+        let denied =
+            b"OCI runtime exec failed: exec failed: exec: \"/etc\": permission denied: unknown\r\n";
+        assert_eq!(Started::by(absent).exit_code(126), 127);
+        assert_eq!(Started::by(absent).exit_code(1), 1);
+        assert_eq!(Started::by(denied).exit_code(126), 126);
+        assert_eq!(
+            Started::by(b"executable file not found").exit_code(126),
+            126
+        );
     }
 }

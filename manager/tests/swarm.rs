@@ -64,6 +64,7 @@ fn service(image: &str, script: &str) -> Service {
         platforms: std::collections::BTreeSet::new(),
         next_number: 2,
         created_at: Timestamp(1),
+        alias: None,
     }
 }
 

@@ -35,7 +35,7 @@ impl Cluster {
     /// If no checker runs.
     pub async fn check(&self, container: &str) -> Checker {
         self.load_tools().await;
-        let [shared, _] = self.names_of(container).await;
+        let [shared, _, _] = self.names_of(container).await;
         let request = tools("checker").memory_mib(32);
         let name = self.launch(&request).await.name.to_string();
         self.until_container(&name, ContainerState::Running, 60)

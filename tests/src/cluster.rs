@@ -331,15 +331,15 @@ impl Cluster {
         self.engine.services().await
     }
 
-    /// Names of a container on the shared network: the one that it shares with its service's other
-    /// containers, and its own.
-    pub async fn names_of(&self, container: &str) -> [String; 2] {
+    /// Names of a container on the shared network: the two that it shares with its service's other
+    /// containers, the plain one first, and its own.
+    pub async fn names_of(&self, container: &str) -> [String; 3] {
         let names = self
             .engine
             .names_of(container)
             .await
             .and_then(|names| names.try_into().ok());
-        names.unwrap_or_else(|| panic!("{container} has no two names on its network"))
+        names.unwrap_or_else(|| panic!("{container} has no three names on its network"))
     }
 
     /// Present worker token of the Swarm.

@@ -87,7 +87,7 @@ async fn requests_by_name_do_not_go_to_a_machine_that_lost_power_for_long() {
     let ([lost], [away]) = (lost.as_slice(), away.as_slice()) else {
         panic!("copies are apart: {view:?}")
     };
-    let [name, own] = cluster.names_of(away).await;
+    let [name, _, own] = cluster.names_of(away).await;
     wait("both copies are found by name", 10, async || {
         (found(&cluster, &asks, &name).await.len() == 2).then_some(())
     })

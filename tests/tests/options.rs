@@ -103,12 +103,22 @@ async fn b09_b14_b15_a_container_has_the_options_that_it_was_launched_with() {
     let most = "cat /sys/fs/cgroup/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids/pids.max";
     assert_eq!(shell(most).await, "50");
 
+    let absent = cluster.execute(name, &["nosuch"], b"").await;
+    assert_eq!((absent.code, absent.stdout.as_str()), (Some(127), ""));
+    assert!(absent.stderr.contains("nosuch"), "{absent:?}");
+
     let info = cluster
         .micado(&["info", "acme_micado-tools"])
         .await
         .ok()
         .stdout;
-    for line in ["no-init", "team=a", "nofile=100:200", "/scratch (4 MiB)"] {
+    for line in [
+        "acme-micado-tools, acme-micado-tools-",
+        "no-init",
+        "team=a",
+        "nofile=100:200",
+        "/scratch (4 MiB)",
+    ] {
         assert!(info.contains(line), "{line} in {info}");
     }
     // Its signal ends it at once; any other would take the ten seconds of the grace.

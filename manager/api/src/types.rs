@@ -361,6 +361,9 @@ pub struct ServiceView {
     pub containers: Vec<ContainerView>,
     /// Time of the first launch.
     pub created_at: Timestamp,
+    /// Names by which other containers of the cluster reach it.
+    #[serde(default)]
+    pub aliases: Vec<String>,
     /// Learned footprint of its image, if any.
     #[serde(default)]
     pub learned: Option<ImageView>,

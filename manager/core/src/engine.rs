@@ -271,6 +271,25 @@ pub fn swarm_name(cluster: &ClusterId, container: &ContainerName, generation: u3
     format!("c-{}-{hash:012x}", readable.trim_end_matches('-'))
 }
 
+/// Returns the plain name of a service on the network: its name as a DNS label. `None` if that is
+/// too long, or could be the name of a container.
+#[must_use]
+pub fn plain_alias(service: &ServiceName) -> Option<String> {
+    let label = host_label(service.as_str());
+    let last = label.rsplit('-').next().unwrap_or_default();
+    let is_number = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
+    (label.len() <= 63 && !label.is_empty() && !is_number).then_some(label)
+}
+
+/// Names of a service on the network, which all of its containers share: the plain one if it is its
+/// own, and one that no other service can have.
+#[must_use]
+pub fn aliases(service: &Service) -> Vec<String> {
+    let unique = alias(&service.name);
+    let plain = service.alias.clone().filter(|plain| *plain != unique);
+    plain.into_iter().chain([unique]).collect()
+}
+
 /// Returns the network alias that all containers of a service share: its name as a DNS label,
 /// hashed when long or changed.
 #[must_use]
@@ -435,5 +454,17 @@ mod tests {
             alias(&micado_api::ServiceName::trusted("a_b")),
             alias(&micado_api::ServiceName::trusted("a-b"))
         );
+    }
+
+    #[test]
+    fn b16_plain_names_are_predictable_and_no_container_s() {
+        let plain = |name: &str| plain_alias(&ServiceName::trusted(name));
+        assert_eq!(plain("acme_web").as_deref(), Some("acme-web"));
+        assert_eq!(
+            plain("acme_Redis.7-alpine").as_deref(),
+            Some("acme-redis-7-alpine")
+        );
+        assert_eq!(plain("acme_web-1"), None, "the host name of acme_web.1");
+        assert_eq!(plain(&format!("acme_{}", "x".repeat(60))), None);
     }
 }

@@ -164,6 +164,7 @@ pub(super) fn service(view: &ServiceView, now: Timestamp) -> Page {
         .add_row(["anti-affinity", &spec.anti_affinity.to_string()])
         .add_row(["launched", &moment(view.created_at)]);
     let optional = [
+        ("reached as", view.aliases.join(", ")),
         ("entry point", text(spec.entrypoint.as_ref())),
         ("arguments", spec.arguments.join(" ")),
         ("environment", spec.environment.join(" ")),

@@ -509,6 +509,7 @@ pub fn service() -> Record {
         platforms: [Platform::new("linux", "amd64")].into(),
         next_number: 2,
         created_at: Timestamp(3),
+        alias: Some("alice-web".to_owned()),
     })
 }
 

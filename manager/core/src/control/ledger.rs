@@ -11,7 +11,11 @@ use crate::{
 };
 use ahash::HashMap;
 use micado_api::{ContainerName, InstanceId, ServiceName};
-use std::{collections::BTreeSet, hash::Hash, ops::Bound};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::Hash,
+    ops::Bound,
+};
 
 /// Records of one kind.
 #[derive(Debug, Clone)]
@@ -127,6 +131,8 @@ pub(super) struct Ledger {
     pub(super) images: Table<Image>,
     pub(super) decisions: Table<Decision>,
     pub(super) settings: Table<Setting>,
+    /// Services by their plain names on the network.
+    aliases: BTreeMap<String, ServiceName>,
     pub(super) index: Index,
     /// Subjects to visit because of changes.
     pub(super) dirty: Dirty,
@@ -141,7 +147,10 @@ impl Ledger {
                     ledger.index.instance(None, Some(&it));
                     ledger.instances.load(it, version);
                 }
-                Record::Service(it) => ledger.services.load(it, version),
+                Record::Service(it) => {
+                    ledger.note_alias(&it);
+                    ledger.services.load(it, version);
+                }
                 Record::Container(it) => {
                     ledger.index.container(None, Some(&it));
                     ledger.containers.load(it, version);
@@ -267,7 +276,19 @@ impl Ledger {
             let theirs: Vec<_> = self.index.of_service(&service.name).cloned().collect();
             self.forget_gauges(&theirs);
         }
+        self.note_alias(&service);
         self.services.insert(service);
+    }
+
+    fn note_alias(&mut self, service: &Service) {
+        if let Some(alias) = &service.alias {
+            self.aliases.insert(alias.clone(), service.name.clone());
+        }
+    }
+
+    /// The service with this plain name on the network.
+    pub(super) fn by_alias(&self, alias: &str) -> Option<&ServiceName> {
+        self.aliases.get(alias)
     }
 
     fn forget_gauges(&mut self, containers: &[ContainerName]) {
@@ -279,7 +300,10 @@ impl Ledger {
 
     /// Removes a service without containers.
     pub(super) fn remove_service(&mut self, name: &ServiceName) {
-        self.services.remove(name);
+        let gone = self.services.remove(name);
+        if let Some(alias) = gone.and_then(|service| service.alias) {
+            self.aliases.remove(&alias);
+        }
     }
 
     /// Changes a container.

@@ -2,7 +2,7 @@
 
 use super::{CallKey, Core, Reply, Request};
 use crate::{
-    engine::ImageFacts,
+    engine::{ImageFacts, plain_alias},
     model::{Container, Desired, Instance, Service},
     planner::{self, Limits},
 };
@@ -125,6 +125,7 @@ impl Core {
         } = facts;
         let Some(before) = self.ledger.service(name) else {
             return Service {
+                alias: plain_alias(name).filter(|it| self.ledger.by_alias(it).is_none()),
                 platforms,
                 ..Service::new(name.clone(), spec, pull, self.now)
             };
@@ -396,8 +397,13 @@ impl Core {
 
 /// Refuses to change a service with containers by a launch.
 fn refuse_other_settings(service: &Service, spec: &ServiceSpec) -> Result<(), ErrorBody> {
-    let what = differences(&service.spec, spec).join(", ");
-    if service.spec == *spec {
+    let tagged = |image: &str| image.strip_suffix(":latest").unwrap_or(image).to_owned();
+    let mut asked = spec.clone();
+    if tagged(&asked.image) == tagged(&service.spec.image) {
+        asked.image.clone_from(&service.spec.image);
+    }
+    let what = differences(&service.spec, &asked).join(", ");
+    if service.spec == asked {
         return Ok(());
     }
     let name = &service.name;

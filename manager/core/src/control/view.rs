@@ -2,7 +2,7 @@
 
 use super::{Core, observed::Observed, runs::words_of};
 use crate::{
-    engine::TaskState,
+    engine::{TaskState, aliases},
     model::{Container, Copy, Desired, Instance, Service},
 };
 use micado_api::{
@@ -361,6 +361,7 @@ impl Core {
             pull: service.pull.clone(),
             containers: Vec::new(),
             created_at: service.created_at,
+            aliases: aliases(service),
             learned: self.learned_view(service),
         }
     }

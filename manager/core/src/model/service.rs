@@ -32,6 +32,9 @@ pub struct Service {
     pub next_number: u32,
     /// Time of its first launch.
     pub created_at: Timestamp,
+    /// Its plain name on the network; `None` if another service had it first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
 }
 
 impl Service {
@@ -47,6 +50,7 @@ impl Service {
             older: Vec::new(),
             next_number: 1,
             created_at: now,
+            alias: None,
         }
     }
 

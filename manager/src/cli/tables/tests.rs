@@ -152,6 +152,7 @@ fn a_service() -> ServiceView {
         pull: None,
         containers,
         created_at: earlier(7300),
+        aliases: vec!["acme-web".to_owned(), "acme-web-0a1b2c".to_owned()],
         learned: None,
     }
 }

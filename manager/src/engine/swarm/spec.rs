@@ -3,7 +3,7 @@
 
 use super::{labels, template};
 use crate::{
-    engine::{EngineError, alias, host_label, volume_name},
+    engine::{EngineError, alias, aliases, host_label, volume_name},
     model::{Container, Copy, Service},
 };
 use bollard::models::{
@@ -60,9 +60,11 @@ pub(super) fn service_spec(
             networks: Some(vec![NetworkAttachmentConfig {
                 target: Some(super::network_name(cluster)),
                 aliases: Some(
-                    [alias(&service.name), host_name(container)]
-                        .map(|alias| template::literal(&alias))
-                        .into(),
+                    aliases(service)
+                        .iter()
+                        .chain([&host_name(container)])
+                        .map(|alias| template::literal(alias))
+                        .collect(),
                 ),
                 ..Default::default()
             }]),

@@ -9,6 +9,7 @@ use super::{
 };
 use micado_api::{Client, ClientError, ErrorBody, ErrorCode, SessionPiece, agent::SessionNote};
 use std::{
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
 };
@@ -161,14 +162,13 @@ async fn from(
         .unwrap_or_else(|panic| Err(io::Error::other(panic)));
     received?;
     unpacked.map_err(unwritable)?;
-    for entry in std::fs::read_dir(&aside.0).map_err(unwritable)? {
-        let entry = entry.map_err(unwritable)?;
+    for name in came(&aside.0, path).map_err(unwritable)?? {
         let place = if into {
-            target.join(entry.file_name())
+            target.join(&name)
         } else {
             target.to_owned()
         };
-        std::fs::rename(entry.path(), place).map_err(unwritable)?;
+        std::fs::rename(aside.0.join(&name), place).map_err(unwritable)?;
     }
     bar.finish_and_clear();
     printer.note(&format!(
@@ -176,6 +176,28 @@ async fn from(
         target.display()
     ));
     Ok(())
+}
+
+/// Names of what came for a path: the entry that was asked for, and nothing else. The machine that
+/// sends it may be anybody's. The content of a folder (`PATH/.`) has any names.
+fn came(folder: &Path, path: &str) -> io::Result<Result<Vec<OsString>, Failure>> {
+    let entries = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
+    let names = entries.collect::<io::Result<Vec<OsString>>>()?;
+    let asked = path.trim_end_matches('/').rsplit('/').next();
+    let asked = asked.filter(|name| !["", ".", ".."].contains(name));
+    let other = names
+        .iter()
+        .find(|name| asked.is_some_and(|asked| *name != asked));
+    Ok(match other {
+        Some(other) => Err(conflict(format!(
+            "the machine sent `{}` for `{path}`: nothing was copied",
+            other.display()
+        ))),
+        None if names.is_empty() => Err(conflict(format!(
+            "the machine sent nothing for `{path}`: nothing was copied"
+        ))),
+        None => Ok(names),
+    })
 }
 
 /// Returns true for a folder in the container. Reads only the head of its tar.
@@ -227,6 +249,10 @@ impl Drop for Aside {
     }
 }
 
+fn conflict(words: String) -> Failure {
+    ErrorBody::new(ErrorCode::Conflict, words).into()
+}
+
 fn refuse(words: String) -> Failure {
     ErrorBody::new(ErrorCode::BadRequest, words).into()
 }
@@ -239,6 +265,28 @@ mod tests {
     fn a_path_has_a_folder_and_a_name() {
         assert_eq!(split("/srv/www/page"), ("/srv/www", "page".to_owned()));
         assert_eq!(split("/page"), ("/", "page".to_owned()));
+    }
+
+    #[test]
+    fn m4_only_what_was_asked_for_is_taken() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let taken = |path: &str| {
+            let names = came(folder.path(), path).expect("read");
+            names
+                .map(|names| names.len())
+                .map_err(|failure| match failure {
+                    Failure::Error(body) => body.message,
+                    other => panic!("{other:?}"),
+                })
+        };
+        let nothing = "the machine sent nothing for `/srv/page`: nothing was copied";
+        assert_eq!(taken("/srv/page"), Err(nothing.to_owned()));
+        std::fs::write(folder.path().join("page"), "x").expect("written");
+        assert_eq!((taken("/srv/page"), taken("/srv/page/")), (Ok(1), Ok(1)));
+        assert_eq!(taken("/srv/."), Ok(1));
+        std::fs::write(folder.path().join(".bashrc"), "x").expect("written");
+        let other = "the machine sent `.bashrc` for `/srv/page`: nothing was copied";
+        assert_eq!(taken("/srv/page"), Err(other.to_owned()));
     }
 
     #[tokio::test]

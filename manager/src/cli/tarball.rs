@@ -30,7 +30,7 @@ pub(super) fn pack(
     (pieces, packing)
 }
 
-/// Unpacks a tar into a folder, with owners (for root) and modes. The thread ends at the end of the
+/// Unpacks a tar into a folder, with owners (for root) and modes, but for setuid and setgid. The thread ends at the end of the
 /// tar or when the sender is dropped.
 pub(super) fn unpack(folder: PathBuf) -> (mpsc::Sender<Bytes>, JoinHandle<io::Result<()>>) {
     let (to, pieces) = mpsc::channel(WAITING);
@@ -38,6 +38,7 @@ pub(super) fn unpack(folder: PathBuf) -> (mpsc::Sender<Bytes>, JoinHandle<io::Re
         let mut inlet = Inlet::plain(pieces);
         let mut tar = tar::Archive::new(&mut inlet);
         tar.set_preserve_permissions(true);
+        tar.set_mask(0o6000);
         tar.set_preserve_ownerships(rustix::process::geteuid().is_root());
         tar.unpack(&folder)?;
         // Drain the padding at the end of a tar, which its reader ignores.

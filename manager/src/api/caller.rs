@@ -8,7 +8,11 @@ use axum::{
     response::Response,
 };
 use micado_api::{ErrorBody, ErrorCode, InstanceId};
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// The caller of a guarded route, or of one for agents, as an extension of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,9 +112,30 @@ fn check_token(token: &Token, request: &Request) -> Result<(), Refusal> {
     };
     match sent {
         Some(sent) if token.is(sent) => Ok(()),
-        Some(_) => Err(refuse("the token is not the manager's")),
+        Some(_) => {
+            note_wrong_token(request);
+            Err(refuse("the token is not the manager's"))
+        }
         None => Err(refuse("no token was sent")),
     }
+}
+
+/// Least time between two warnings about wrong tokens.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// Warns of wrong tokens, with the number since the last warning: somebody may be guessing.
+fn note_wrong_token(request: &Request) {
+    static SINCE: Mutex<(Option<Instant>, u64)> = Mutex::new((None, 0));
+    let mut since = SINCE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (warned, count) = (since.0, since.1 + 1);
+    if warned.is_some_and(|at| at.elapsed() < WARN_EVERY) {
+        since.1 = count;
+        return;
+    }
+    *since = (Some(Instant::now()), 0);
+    let peer = request.extensions().get::<Peer>();
+    let from = peer.map_or_else(|| "unix socket".to_owned(), |peer| peer.address.to_string());
+    tracing::warn!("{count} requests with a wrong token, the last from {from}");
 }
 
 fn no_agent() -> Refusal {

@@ -11,7 +11,7 @@ use axum_server::{accept::Accept, tls_rustls::RustlsAcceptor};
 use futures_util::{FutureExt, future::BoxFuture};
 use rustix::{fs::fstat, net::sockopt};
 use rustls::pki_types::CertificateDer;
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ const KEEPALIVE_QUESTIONS: u32 = 2;
 pub(super) struct Peer {
     /// Name in the client's certificate, which TLS has checked; `None` without one.
     pub(super) name: Option<Arc<str>>,
+    pub(super) address: IpAddr,
     pub(super) socket: Socket,
 }
 
@@ -87,6 +88,7 @@ fn peer(stream: &TlsStream<TcpStream>) -> io::Result<Peer> {
     let certificates = stream.get_ref().1.peer_certificates();
     Ok(Peer {
         name: certificates.and_then(<[_]>::first).and_then(common_name),
+        address: stream.get_ref().0.peer_addr()?.ip(),
         socket: Socket(fstat(stream.get_ref().0)?.st_ino),
     })
 }

@@ -58,7 +58,7 @@ fn service(image: &str, script: &str) -> Service {
             volumes: Vec::new(),
             restart: micado_api::RestartPolicy::default(),
             anti_affinity: micado_api::AntiAffinity::default(),
-            run: micado_api::RunOptions::default(),
+            run: Box::default(),
         },
         pull: Some(image.to_owned()),
         platforms: std::collections::BTreeSet::new(),

@@ -82,7 +82,7 @@ pub fn web(client: &str) -> LaunchRequest {
         volumes: Vec::new(),
         restart: micado_api::RestartPolicy::default(),
         anti_affinity: micado_api::AntiAffinity::default(),
-        run: micado_api::RunOptions::default(),
+        run: Box::default(),
     };
     LaunchRequest {
         spec,

@@ -154,7 +154,7 @@ pub struct ServiceSpec {
     pub anti_affinity: AntiAffinity,
     /// How its containers run.
     #[serde(default, skip_serializing_if = "crate::run::is_default")]
-    pub run: RunOptions,
+    pub run: Box<RunOptions>,
 }
 
 /// State of a container. Derived from the wanted state and the observation of the engine.

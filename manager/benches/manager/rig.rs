@@ -309,7 +309,7 @@ pub fn launch(client: &str, request: &str, copies: usize) -> LaunchRequest {
             volumes: Vec::new(),
             restart: RestartPolicy::default(),
             anti_affinity: AntiAffinity::default(),
-            run: micado_api::RunOptions::default(),
+            run: Box::default(),
         },
         publish_all: true,
         request: Some(request.to_owned()),

@@ -395,7 +395,7 @@ fn container(number: usize, instance: &InstanceId) -> (SwarmService, SwarmTask) 
         volumes: Vec::new(),
         restart: micado_api::RestartPolicy::default(),
         anti_affinity: micado_api::AntiAffinity::default(),
-        run: micado_api::RunOptions::default(),
+        run: Box::default(),
     };
     let container = ContainerName::trusted(format!("{name}.{}", number % 10 + 1));
     let copy = Copy {

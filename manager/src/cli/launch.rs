@@ -131,7 +131,7 @@ fn request(args: LaunchArgs) -> Result<LaunchRequest, ErrorBody> {
         volumes: args.volumes.into_iter().map(|volume| volume.0).collect(),
         restart: args.restart,
         anti_affinity: args.anti_affinity,
-        run: args.run.options(),
+        run: Box::new(args.run.options()),
     };
     Ok(LaunchRequest {
         spec,
@@ -176,7 +176,7 @@ mod tests {
 
     fn asked(line: &str) -> LaunchRequest {
         match Cli::try_parse_from(line.split(' ')).map(|cli| cli.verb) {
-            Ok(Verb::Launch(args)) => request(args).expect("all good"),
+            Ok(Verb::Launch(args)) => request(*args).expect("all good"),
             other => panic!("`{line}` was taken as {other:?}"),
         }
     }
@@ -229,7 +229,7 @@ mod tests {
         let policies = policy::changed(None, &named);
         assert_eq!((policies.min, policies.max), (2, 20));
         assert_eq!(policies.policies.len(), 2);
-        let request = request(args).expect("all good");
+        let request = request(*args).expect("all good");
         assert_eq!(
             request.spec.reservation.to_string(),
             "256 MiB and 0.5 cores"

@@ -99,7 +99,7 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
     match verb {
         Verb::Start(args) => start::start(args, client, printer).await,
         Verb::Stop(args) => stop::stop(args, client, printer).await,
-        Verb::Launch(args) => launch::launch(args, client, printer).await,
+        Verb::Launch(args) => launch::launch(*args, client, printer).await,
         Verb::Build(args) => build::build(args, client, printer).await,
         Verb::Quit(args) => quit::quit(args, client, printer).await,
         Verb::List(args) => list::list(args, client, printer).await,

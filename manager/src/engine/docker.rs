@@ -146,6 +146,13 @@ pub(crate) fn explain(what: &str, error: &Error) -> EngineError {
 /// Upper bound for the engine's message in an error, in characters.
 const MESSAGE: usize = 1000;
 
+/// Parts of an engine's message that repeating the call unchanged does not change.
+const REFUSALS: [&str; 3] = [
+    "code = InvalidArgument",
+    "code = ResourceExhausted",
+    "message is too large",
+];
+
 /// The same with this message in place of the engine's.
 pub(crate) fn explain_as(what: &str, error: &Error, words: &str) -> EngineError {
     let text = format!("cannot {what}: {}", excerpt(words, MESSAGE));
@@ -154,9 +161,8 @@ pub(crate) fn explain_as(what: &str, error: &Error, words: &str) -> EngineError 
         Some(408 | 429) => EngineError::Unavailable(text),
         Some(400..500) => EngineError::Refused(text),
         // Old engines answer some refusals of Swarm with 500.
-        Some(_) if words.contains("code = InvalidArgument") || words.starts_with("invalid ") => {
-            EngineError::Refused(text)
-        }
+        Some(_) if REFUSALS.iter().any(|part| words.contains(part)) => EngineError::Refused(text),
+        Some(_) if words.starts_with("invalid ") => EngineError::Refused(text),
         _ => EngineError::Unavailable(text),
     }
 }

@@ -493,7 +493,7 @@ pub fn service() -> Record {
         }],
         restart: micado_api::RestartPolicy::default(),
         anti_affinity: micado_api::AntiAffinity::default(),
-        run: micado_api::RunOptions::default(),
+        run: Box::default(),
     };
     let pull = Some("registry:5000/micado-web".to_owned());
     Record::Service(Service {

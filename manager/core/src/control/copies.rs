@@ -39,6 +39,8 @@ pub(super) struct Copies {
     pub(super) shunned: BTreeMap<ContainerName, (InstanceId, Timestamp)>,
     /// The engine's message when it refused to make a Swarm service.
     pub(super) refused: BTreeMap<String, String>,
+    /// Its message when it did not do so, and is asked again.
+    pub(super) delayed: BTreeMap<String, String>,
     /// Swarm services that were made or removed a moment ago, and the number of the look that
     /// surely shows it.
     settling: BTreeMap<String, u64>,
@@ -70,8 +72,9 @@ impl Owner for Copies {
         let there = |name: &String| known.observed.has_service(name);
         self.log_saved.retain(there);
         self.pending_since.retain(|name, _| there(name));
-        self.refused
-            .retain(|name, _| known.ledger.index.by_swarm_name(name).is_some());
+        for messages in [&mut self.refused, &mut self.delayed] {
+            messages.retain(|name, _| known.ledger.index.by_swarm_name(name).is_some());
+        }
         self.shunned.retain(|_, (_, until)| *until > known.now);
         self.warming
             .retain(|name, _| known.ledger.container(name).is_some());
@@ -399,15 +402,23 @@ impl Core {
         true
     }
 
+    /// Time from the stop signal to SIGKILL of a container's Swarm service.
+    pub(super) fn grace_of(&self, name: &ContainerName, swarm_name: &str) -> Duration {
+        let container = self.ledger.container(name);
+        let mut copies = container.iter().flat_map(|it| &it.copies);
+        let copy = copies.find(|copy| copy.swarm_name == swarm_name);
+        copy.map_or_else(
+            || RunOptions::default().stop_grace(),
+            |copy| self.stop_grace(name, copy),
+        )
+    }
+
     /// Time from the stop signal to SIGKILL of a copy.
     fn stop_grace(&self, name: &ContainerName, copy: &Copy) -> Duration {
         let container = self.ledger.container(name);
         let service = container.and_then(|it| self.ledger.service(&it.service));
-        let run = service.map(|service| &service.spec_at(copy.spec).run);
-        run.map_or_else(
-            || RunOptions::default().stop_grace(),
-            RunOptions::stop_grace,
-        )
+        let grace = service.map(|service| service.spec_at(copy.spec).run.stop_grace());
+        grace.unwrap_or_else(|| RunOptions::default().stop_grace())
     }
 
     /// Whether a Swarm service is there, or a call about it is under way.

@@ -14,7 +14,7 @@ use micado_api::{
     ServiceName, StartRequest, Tag, Timestamp, agent::ContainerEvent,
 };
 use micado_cloudsetup::{BrokerError, Machine};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Identifies a request and its reply.
 pub type Ticket = u64;
@@ -216,6 +216,8 @@ pub enum Call {
         /// Container that the log belongs to, if its end is to be kept: output after the removal
         /// comes as [`Event::LastWords`].
         log_of: Option<ContainerName>,
+        /// Time from its stop signal to SIGKILL.
+        grace: Duration,
     },
     /// Close (`false`) or open a node for tasks.
     SetActive {

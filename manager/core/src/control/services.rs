@@ -149,9 +149,11 @@ impl Core {
                 });
             } else {
                 let log_of = self.keeps_log(name, &service).then(|| name.clone());
+                let grace = self.grace_of(name, &service);
                 self.call(Call::RemoveService {
                     name: service,
                     log_of,
+                    grace,
                 });
             }
         }
@@ -237,9 +239,17 @@ impl Core {
         }
         match result {
             Err(EngineError::Refused(message) | EngineError::NotFound(message)) => {
+                self.copies.delayed.remove(name);
                 drop(self.copies.refused.insert(name.to_owned(), message));
             }
-            _ => drop(self.copies.refused.remove(name)),
+            Err(EngineError::Unavailable(message)) => {
+                self.copies.refused.remove(name);
+                drop(self.copies.delayed.insert(name.to_owned(), message));
+            }
+            Ok(()) => {
+                self.copies.delayed.remove(name);
+                drop(self.copies.refused.remove(name));
+            }
         }
         let observed = self.observed.as_ref();
         let seen = observed.and_then(|observed| observed.service(name));

@@ -322,7 +322,11 @@ impl Core {
             (None, Some(task)) if task.state == TaskState::Running => {
                 deaths.map_or((ContainerState::Running, None), failing)
             }
-            _ => (ContainerState::Starting, None),
+            _ => {
+                let delayed = self.copies.delayed.get(swarm_name);
+                let words = delayed.map(|words| format!("the engine does not do it: {words}"));
+                (ContainerState::Starting, words)
+            }
         }
     }
 

@@ -4,8 +4,8 @@
 use crate::{clock::Dice, scaling::CLIENT, world::World};
 use micado_api::{
     AntiAffinity, CloudName, ContainerName, Critical, FlavourName, InstanceId, LaunchRequest,
-    Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, RestartPolicy, RunOptions,
-    ServiceSpec, StartRequest, Tag, Unnamed, VolumeMount,
+    Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, RestartPolicy, ServiceSpec,
+    StartRequest, Tag, Unnamed, VolumeMount,
 };
 use micado_core::{
     control::{Reply, Request},
@@ -210,7 +210,7 @@ pub fn spec(
             "db" => RestartPolicy::OnFailure(None),
             _ => RestartPolicy::No,
         },
-        run: RunOptions::default(),
+        run: Box::default(),
     }
 }
 

@@ -428,7 +428,7 @@ pub(super) fn launch(image: &str) -> LaunchRequest {
         volumes: vec![],
         restart: micado_api::RestartPolicy::default(),
         anti_affinity: micado_api::AntiAffinity::default(),
-        run: micado_api::RunOptions::default(),
+        run: Box::default(),
     };
     LaunchRequest {
         spec,

@@ -38,7 +38,7 @@ pub(super) fn good() -> LaunchRequest {
             }],
             restart: micado_api::RestartPolicy::default(),
             anti_affinity: micado_api::AntiAffinity::default(),
-            run: micado_api::RunOptions::default(),
+            run: Box::default(),
         },
         publish_all: false,
         request: Some("once".to_owned()),

@@ -109,7 +109,7 @@ pub enum Verb {
     /// Empty a machine and give it back.
     Stop(StopArgs),
     /// Run one more container of an image; rents a machine when none has room.
-    Launch(LaunchArgs),
+    Launch(Box<LaunchArgs>),
     /// Build an image from a Dockerfile and its files, for `launch`.
     Build(BuildArgs),
     /// Stop containers; their record and the end of their logs stay.

@@ -22,7 +22,7 @@ fn refusal(line: &str) -> String {
 
 fn launch(line: &str) -> LaunchArgs {
     match parsed(&format!("micado launch -i web -n acme {line}")).map(|cli| cli.verb) {
-        Ok(Verb::Launch(args)) => args,
+        Ok(Verb::Launch(args)) => *args,
         other => panic!("`{line}` was taken as {other:?}"),
     }
 }

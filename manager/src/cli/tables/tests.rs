@@ -143,7 +143,7 @@ fn a_service() -> ServiceView {
         }],
         restart: micado_api::RestartPolicy::default(),
         anti_affinity: micado_api::AntiAffinity::default(),
-        run: micado_api::RunOptions::default(),
+        run: Box::default(),
     };
     let containers = vec![container("acme_web.1", ContainerState::Running), waiting()];
     ServiceView {

@@ -17,8 +17,8 @@ const LINES: u32 = 50;
 const BEGINS_WITHIN: Duration = Duration::from_millis(150);
 /// Silence after which the tasks are looked at.
 const SILENCE: Duration = Duration::from_millis(300);
-/// Upper bound for the end of the process: the grace period of Swarm services is 10 s.
-const ENDS_WITHIN: Duration = Duration::from_secs(15);
+/// Time after the grace period for a slow machine to end the process.
+const MARGIN: Duration = Duration::from_secs(5);
 /// Upper bound for the text, in bytes: its end is kept.
 const MOST: usize = 128 * 1024;
 
@@ -28,6 +28,7 @@ pub(super) async fn follow(
     engine: Arc<dyn Engine>,
     places: Arc<Semaphore>,
     name: String,
+    grace: Duration,
     tell: impl FnOnce(String) + Send + 'static,
 ) {
     let Ok(place) = places.try_acquire_owned() else {
@@ -46,7 +47,7 @@ pub(super) async fn follow(
     }
     tokio::spawn(async move {
         let _place = place;
-        let deadline = Instant::now() + ENDS_WITHIN;
+        let deadline = Instant::now() + grace + MARGIN;
         let mut ended = false;
         while Instant::now() < deadline {
             match timeout(SILENCE, log.next()).await {

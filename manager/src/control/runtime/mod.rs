@@ -299,11 +299,13 @@ impl Runtime {
             if let Call::RemoveService {
                 name,
                 log_of: Some(container),
+                grace,
             } = &call
             {
                 let (container, tell) = (container.clone(), sender.clone());
                 let tell = move |log| drop(tell.send((life, Event::LastWords(container, log))));
-                last_words::follow(effects.engine.clone(), followed, name.clone(), tell).await;
+                let engine = effects.engine.clone();
+                last_words::follow(engine, followed, name.clone(), *grace, tell).await;
             }
             let (labels, begun) = (CallLabels::from(&call), Instant::now());
             let answer = effects.perform(call).await;

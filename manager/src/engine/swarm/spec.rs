@@ -356,7 +356,7 @@ pub(super) mod tests {
             }],
             restart: micado_api::RestartPolicy::default(),
             anti_affinity: micado_api::AntiAffinity::default(),
-            run: micado_api::RunOptions::default(),
+            run: Box::default(),
         };
         let pull = Some("micado-registry:5443/web@sha256:00".to_owned());
         let name = ServiceName::trusted("acme_web");
@@ -399,7 +399,7 @@ pub(super) mod tests {
     fn options_are_those_of_swarm() {
         let (cluster, mut service, container, copy) = sample();
         service.spec.volumes.clear();
-        service.spec.run = RunOptions {
+        *service.spec.run = RunOptions {
             no_init: true,
             user: Some("app:app".to_owned()),
             workdir: Some("/srv".to_owned()),

@@ -300,7 +300,7 @@ pub(in crate::control) fn spec(client: &str, mib: u64) -> ServiceSpec {
         volumes: Vec::new(),
         restart: micado_api::RestartPolicy::default(),
         anti_affinity: micado_api::AntiAffinity::default(),
-        run: micado_api::RunOptions::default(),
+        run: Box::default(),
     }
 }
 

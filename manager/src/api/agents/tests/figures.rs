@@ -169,7 +169,7 @@ pub(super) fn placed_core() -> (Core, [InstanceId; 2], String) {
         volumes: vec![],
         restart: micado_api::RestartPolicy::default(),
         anti_affinity: micado_api::AntiAffinity::default(),
-        run: micado_api::RunOptions::default(),
+        run: Box::default(),
     };
     let name: micado_api::ServiceName = "acme_web".parse().expect("a name");
     let service = Service {

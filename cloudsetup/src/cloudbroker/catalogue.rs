@@ -59,6 +59,8 @@ pub(super) struct Entry {
     pub(super) name: String,
     pub(super) active: bool,
     version: Option<String>,
+    /// Number of a deployment: several of one software may be active.
+    release: Option<u64>,
     binary: Option<String>,
     pub(super) software: Option<String>,
     pub(super) resource: Option<String>,
@@ -76,6 +78,7 @@ impl Entry {
             name: text("name").unwrap_or_default(),
             active: !inactive,
             version: text("version"),
+            release: text("release").and_then(|number| number.trim().parse().ok()),
             binary: text("binary"),
             software: text("software-id"),
             resource: text("resource-id"),
@@ -137,7 +140,8 @@ impl Catalogue {
             .map_err(Failure::no)
     }
 
-    /// The one active deployment of a software in a region; deployments have no meaningful names.
+    /// The active deployment of a software in a region, of several the highest release; deployments
+    /// have no meaningful names.
     pub(super) async fn deployment(
         &self,
         link: &Link,
@@ -159,7 +163,9 @@ impl Catalogue {
             "deployment of software `{}` in region `{}` of resource `{}`",
             software.name, region.name, resource.name
         );
-        let active: Vec<_> = fitting.iter().filter(|entry| entry.active).collect();
+        let mut active: Vec<_> = fitting.iter().filter(|entry| entry.active).collect();
+        let latest = active.iter().filter_map(|entry| entry.release).max();
+        active.retain(|entry| entry.release == latest);
         match (active.as_slice(), fitting.as_slice()) {
             ([one], _) => Ok((**one).clone()),
             ([], []) => Err(Failure::no(format!(

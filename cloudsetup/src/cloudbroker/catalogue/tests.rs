@@ -167,6 +167,14 @@ async fn the_deployment_is_that_of_software_resource_and_region() {
         ))
     );
     assert_eq!(
+        find(deployments(
+            "<id>1</id><release>2</release>|<id>2</id><release>10</release>|<id>3</id>"
+        ))
+        .await,
+        Ok("2".to_owned()),
+        "cb5: the highest release"
+    );
+    assert_eq!(
         find(Reply::ok("<deployments/>")).await,
         Err(format!("the broker has no {what}: have it deployed there"))
     );

@@ -2,7 +2,7 @@
 //! container that does not start.
 
 use micado_api::ContainerState;
-use micado_tests::{Cluster, Options, Setup, micado, wait};
+use micado_tests::{Cluster, Options, Setup, measured, micado, wait};
 use std::time::{Duration, Instant};
 use tokio::process::Command;
 
@@ -221,10 +221,14 @@ async fn b14_a_process_has_its_own_time_to_end() {
     cluster.micado(&["quit", "acme_micado-tools.1"]).await.ok();
     let time = begin.elapsed();
     assert!((17..29).contains(&time.as_secs()), "{time:?}");
-    let log = cluster
-        .micado(&["logs", "acme_micado-tools.1"])
-        .await
-        .ok()
-        .stdout;
-    assert!(log.contains("ended well"), "{log}");
+    let kept = async || {
+        let log = cluster.micado(&["logs", name]).await.ok().stdout;
+        log.contains("ended well").then_some(())
+    };
+    let begin = Instant::now();
+    wait("what it wrote at its end is kept", 30, kept).await;
+    measured(
+        "from the end of a process to its last words",
+        begin.elapsed(),
+    );
 }

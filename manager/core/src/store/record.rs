@@ -66,6 +66,10 @@ macro_rules! kinds {
 
         /// A record of any kind.
         #[derive(Debug, Clone, PartialEq, Eq)]
+        #[allow(
+            clippy::large_enum_variant,
+            reason = "services are the largest and the rarest, and all are moved a few times only"
+        )]
         pub enum Record {
             $($kind($kind),)+
         }

@@ -51,6 +51,7 @@ fn service(image: &str, script: &str) -> Service {
             environment: vec!["GREETING=hello".to_owned()],
             ports: Vec::new(),
             domain: None,
+            tags: Vec::new(),
             reservation: Resources {
                 memory: MemoryBytes::mib(32),
                 cpu: NanoCpus::millis(50),

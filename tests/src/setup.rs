@@ -78,6 +78,7 @@ pub fn web(client: &str) -> LaunchRequest {
         environment: Vec::new(),
         ports: Vec::new(),
         domain: None,
+        tags: Vec::new(),
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: Vec::new(),
         restart: micado_api::RestartPolicy::default(),

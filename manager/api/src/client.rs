@@ -2,6 +2,7 @@
 
 mod address;
 mod failure;
+mod registrations;
 mod session;
 
 pub use address::ConnectOptions;

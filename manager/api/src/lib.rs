@@ -16,6 +16,7 @@ pub mod monitoring;
 pub mod names;
 pub mod placement;
 pub mod query;
+pub mod registration;
 pub mod restart;
 pub mod run;
 pub mod scaling;
@@ -41,6 +42,7 @@ pub use query::{
     AllQuery, CopyQuery, EventQuery, ExplainQuery, HistoryQuery, LogQuery, QuitQuery, StopQuery,
     VerdictQuery,
 };
+pub use registration::{RegisterRequest, RegistrationView};
 pub use restart::RestartPolicy;
 pub use run::{HealthCheck, RunOptions, Tmpfs, Ulimit};
 pub use scaling::{ManualFloor, ScaleRequest, ScalingView, VerdictSpan, VerdictView};

@@ -141,6 +141,9 @@ pub struct ServiceSpec {
     pub ports: Vec<PortMapping>,
     /// Domain name that leads to it.
     pub domain: Option<String>,
+    /// Tags of its entries in the service catalogue, as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// Memory and CPU promised to each container.
     pub reservation: Resources,
     /// Named volumes; a container with any is bound to the machine that holds them.

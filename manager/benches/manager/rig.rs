@@ -305,6 +305,7 @@ pub fn launch(client: &str, request: &str, copies: usize) -> LaunchRequest {
             environment: Vec::new(),
             ports: Vec::new(),
             domain: None,
+            tags: Vec::new(),
             reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
             volumes: Vec::new(),
             restart: RestartPolicy::default(),

@@ -391,6 +391,7 @@ fn container(number: usize, instance: &InstanceId) -> (SwarmService, SwarmTask) 
         environment: Vec::new(),
         ports: Vec::new(),
         domain: None,
+        tags: Vec::new(),
         reservation,
         volumes: Vec::new(),
         restart: micado_api::RestartPolicy::default(),

@@ -6,9 +6,10 @@ mod run;
 use crate::model::service_name;
 use micado_api::{
     BuildRequest, Critical, ErrorBody, ErrorCode, LaunchRequest, MemoryBytes, NanoCpus,
-    PortMapping, ServiceName, ServiceSpec, StartRequest, VolumeMount, build::check_name,
+    PortMapping, RegisterRequest, ServiceName, ServiceSpec, StartRequest, VolumeMount,
+    build::check_name,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// Smallest memory limit that a Docker Engine accepts (its own `linuxMinMemory`).
 pub const MEMORY_MIN: MemoryBytes = MemoryBytes::mib(6);
@@ -18,6 +19,14 @@ pub const CPU_MIN: NanoCpus = NanoCpus::millis(1);
 const DOMAIN_MAX: usize = 253;
 /// Maximum length of a label of a host name (RFC 1035).
 const LABEL_MAX: usize = 63;
+
+/// Upper bounds for the tags of an entry in the service catalogue, and for the bytes of one.
+const TAGS_MAX: usize = 64;
+const TAG_MAX: usize = 255;
+/// Upper bounds for the id, the service's name and the metadata of such an entry, in bytes.
+const ID_MAX: usize = 255;
+const SERVICE_MAX: usize = 128;
+const META_MAX: usize = 4096;
 
 type Checked = Result<(), ErrorBody>;
 
@@ -128,6 +137,7 @@ pub fn launch(request: &LaunchRequest) -> Result<ServiceName, ErrorBody> {
         ));
     }
     spec.domain.as_deref().map_or(Ok(()), domain)?;
+    tags(&spec.tags)?;
     Ok(service)
 }
 
@@ -307,6 +317,65 @@ fn volumes(volumes: &[VolumeMount]) -> Checked {
         }
     }
     Ok(())
+}
+
+/// Checks an entry of the service catalogue that is made by hand.
+///
+/// # Errors
+/// `BadRequest` with the first fault.
+pub fn registration(id: &str, request: &RegisterRequest) -> Checked {
+    let is_plain = |text: &str| !text.contains(|letter: char| letter.is_control() || letter == ' ');
+    let is_id = (1..=ID_MAX).contains(&id.len()) && is_plain(id);
+    if !is_id {
+        return Err(refuse(format!(
+            "id `{}` is not of 1 to {ID_MAX} bytes without spaces",
+            id.escape_debug()
+        )));
+    }
+    let name = &request.service;
+    let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if !(1..=SERVICE_MAX).contains(&name.len()) || !name.bytes().all(letters) {
+        return Err(refuse(format!(
+            "service `{}` is not of 1 to {SERVICE_MAX} letters, digits, `-`, `_` and `.`",
+            name.escape_debug()
+        )));
+    }
+    let address = &request.address;
+    if address.parse::<IpAddr>().is_err() {
+        domain(address)
+            .map_err(|_| refuse(format!("`{address}` is neither an address nor a host name")))?;
+    }
+    if request.port == 0 {
+        return Err(refuse("port 0 is no port"));
+    }
+    let meta = request.meta.iter();
+    let size: usize = meta.map(|(key, value)| key.len() + value.len()).sum();
+    if request.meta.len() > TAGS_MAX || size > META_MAX {
+        return Err(refuse(format!(
+            "the metadata has more than {TAGS_MAX} entries or {META_MAX} bytes"
+        )));
+    }
+    tags(&request.tags)
+}
+
+/// Checks tags of entries in the service catalogue.
+///
+/// # Errors
+/// `BadRequest` with the first fault.
+pub fn tags(tags: &[String]) -> Checked {
+    if tags.len() > TAGS_MAX {
+        return Err(refuse(format!("more than {TAGS_MAX} tags")));
+    }
+    let is_fit = |tag: &String| {
+        (1..=TAG_MAX).contains(&tag.len()) && !tag.contains(|letter: char| letter.is_control())
+    };
+    match tags.iter().find(|tag| !is_fit(tag)) {
+        Some(tag) => Err(refuse(format!(
+            "tag `{}` is not of 1 to {TAG_MAX} bytes without control characters",
+            tag.escape_debug()
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn domain(domain: &str) -> Checked {

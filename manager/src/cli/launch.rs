@@ -124,6 +124,7 @@ fn request(args: LaunchArgs) -> Result<LaunchRequest, ErrorBody> {
         environment,
         ports: args.ports.into_iter().map(|port| port.0).collect(),
         domain: args.domain,
+        tags: args.tags,
         reservation: Resources::new(
             memory.unwrap_or(PROMISED.memory),
             cpu.unwrap_or(PROMISED.cpu),

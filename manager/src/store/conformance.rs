@@ -11,7 +11,7 @@ pub use verdicts::*;
 use super::{Change, Contents, Key, Kind, Record, Store, StoreError};
 use crate::model::{
     BegunBy, Container, Copy, CopyTimes, Decision, Desired, Drain, End, Image, Instance, Learned,
-    Outcome, Phase, Service, ServicePolicy, Setting, SpecVersion, Trade, Window,
+    Outcome, Phase, Registration, Service, ServicePolicy, Setting, SpecVersion, Trade, Window,
 };
 use micado_api::{
     CloudName, ContainerName, Critical, FlavourName, InstanceId, InstanceState, Location,
@@ -101,6 +101,7 @@ pub async fn every_kind_of_record_comes_back<H: Home>() {
         decision(7),
         decision(u64::MAX),
         setting("cluster", "abc"),
+        registration(),
     ];
     let changes: Vec<Change> = records
         .iter()
@@ -470,6 +471,19 @@ pub fn instance() -> Record {
     })
 }
 
+/// An entry of the catalogue made by hand, with every field set.
+pub fn registration() -> Record {
+    Record::Registration(Registration {
+        id: "db:1".into(),
+        service: "db".into(),
+        address: "10.0.0.9".into(),
+        port: 5432,
+        tags: vec!["primary".into(), "a=b".into()],
+        meta: [("rack".to_owned(), "7".to_owned())].into(),
+        since: Timestamp(7),
+    })
+}
+
 /// A service with every field set.
 pub fn service() -> Record {
     let spec = ServiceSpec {
@@ -485,6 +499,7 @@ pub fn service() -> Record {
             protocol: Protocol::Tcp,
         }],
         domain: Some("web.example.org".into()),
+        tags: vec!["traefik.enable=true".into()],
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: vec![VolumeMount {
             name: "data".into(),

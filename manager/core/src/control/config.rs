@@ -52,6 +52,11 @@ pub struct Config {
     /// Lower bound for the time that a machine must be unneeded before it is returned; at least
     /// [`HOLD`].
     pub hold: Duration,
+    /// Note the subjects that the catalogue of services has to read again.
+    pub catalogue: bool,
+    /// Time for which a copy with published ports goes on running after it was retired, so that
+    /// readers of the catalogue drop it before its process ends.
+    pub drain_wait: Duration,
 }
 
 impl Config {
@@ -72,6 +77,8 @@ impl Config {
             remove_unknown_nodes: false,
             return_machines: true,
             hold: HOLD,
+            catalogue: false,
+            drain_wait: Duration::ZERO,
         }
     }
 

@@ -3,6 +3,7 @@
 use super::{
     Action, Answer, CallKey, Config, Event, Reply, Ticket,
     calls::Calls,
+    catalogue::Stale,
     clouds::CloudRecord,
     copies::Copies,
     dirty::{Subject, unite},
@@ -70,6 +71,7 @@ pub struct Core {
     pub(super) replacing: Replacing,
     pub(super) rebalancing: Rebalancing,
     pub(super) tallies: Tallies,
+    pub(super) stale: Stale,
     /// True if the worker token was given to somebody since its last rotation was requested.
     pub(super) token_told: bool,
     /// Subject that the present pass visits.
@@ -117,6 +119,7 @@ impl Core {
             replacing: Replacing::default(),
             rebalancing: Rebalancing::default(),
             tallies: Tallies::default(),
+            stale: Stale::default(),
             seed,
             token_told: false,
             visiting: Subject::Plan,
@@ -208,6 +211,7 @@ impl Core {
     /// Marks every record: the next pass is a full one.
     pub(super) fn mark_all(&mut self) {
         self.full_pass_at = self.now;
+        self.stale.all = self.config.catalogue;
         let dirty = &mut self.ledger.dirty;
         dirty.mark_singles();
         let instances = self.ledger.instances().keys().cloned().collect();
@@ -243,6 +247,7 @@ impl Core {
         instances.extend(self.ledger.dirty.instances.iter().cloned());
         containers.extend(self.ledger.dirty.containers.iter().cloned());
         self.report(&instances, &containers);
+        self.note_stale(&instances, &containers);
         self.send_look();
     }
 

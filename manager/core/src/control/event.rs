@@ -10,8 +10,8 @@ use crate::{
 };
 use micado_api::{
     CloudName, ContainerName, ContainerView, Critical, ErrorBody, FlavourName, ImageView,
-    InstanceId, InstanceView, LaunchRequest, Location, Progress, ScaleRequest, ScalingView,
-    ServiceName, StartRequest, Tag, Timestamp, agent::ContainerEvent,
+    InstanceId, InstanceView, LaunchRequest, Location, Progress, RegisterRequest, ScaleRequest,
+    ScalingView, ServiceName, StartRequest, Tag, Timestamp, agent::ContainerEvent,
 };
 use micado_cloudsetup::{BrokerError, Machine};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -129,6 +129,15 @@ pub enum Request {
         service: String,
         scale: ScaleRequest,
     },
+    /// Make an entry of the service catalogue by hand, or replace the one with this id.
+    Register {
+        id: String,
+        request: Box<RegisterRequest>,
+    },
+    /// Remove an entry that was made by hand.
+    Deregister { id: String },
+    /// Keep an index of the service catalogue: the next manager begins above it.
+    ReserveIndex(u64),
     /// Trade of a rented machine. Its credential is verified.
     Join {
         /// Instance that the credential was made for.

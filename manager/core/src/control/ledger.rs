@@ -6,7 +6,7 @@ use super::{
     index::{self, Index},
 };
 use crate::{
-    model::{Container, Decision, Image, Instance, Service, ServicePolicy, Setting},
+    model::{Container, Decision, Image, Instance, Registration, Service, ServicePolicy, Setting},
     store::{Change, Contents, Kind, Record, Version},
 };
 use ahash::HashMap;
@@ -133,6 +133,7 @@ pub(super) struct Ledger {
     pub(super) settings: Table<Setting>,
     /// Services by their plain names on the network.
     aliases: BTreeMap<String, ServiceName>,
+    pub(super) registrations: Table<Registration>,
     pub(super) index: Index,
     /// Subjects to visit because of changes.
     pub(super) dirty: Dirty,
@@ -159,6 +160,7 @@ impl Ledger {
                 Record::Image(it) => ledger.images.load(it, version),
                 Record::Decision(it) => ledger.decisions.load(it, version),
                 Record::Setting(it) => ledger.settings.load(it, version),
+                Record::Registration(it) => ledger.registrations.load(it, version),
             }
         }
         ledger
@@ -362,6 +364,7 @@ impl Ledger {
         self.images.take_changes(&mut changes);
         self.decisions.take_changes(&mut changes);
         self.settings.take_changes(&mut changes);
+        self.registrations.take_changes(&mut changes);
         changes
     }
 }

@@ -3,6 +3,7 @@
 
 mod adopt;
 mod calls;
+mod catalogue;
 mod clouds;
 mod config;
 mod copies;
@@ -34,6 +35,7 @@ mod placing;
 mod policies;
 mod protect;
 mod rebalancing;
+mod registrations;
 mod replacing;
 mod requests;
 mod returns;
@@ -51,6 +53,7 @@ mod view;
 mod warming;
 
 pub use self::core::Core;
+pub use catalogue::{CopyHealth, ListedContainer, ListedCopy, ListedNode, Stale};
 pub use config::{Config, DOWN_TIMEOUT, HOLD, heartbeat_for};
 pub use event::{Action, Answer, Call, CallKey, Event, Reply, Request, Ticket};
 pub use lookup::{LogSource, SessionPlace};

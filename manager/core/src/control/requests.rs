@@ -25,6 +25,9 @@ impl Core {
             Request::SetPolicy { service, policies } => self.set_policy(&service, *policies),
             Request::RemovePolicy { service } => self.remove_policy(&service),
             Request::Scale { service, scale } => self.scale(&service, &scale),
+            Request::Register { id, request } => self.register(id, *request),
+            Request::Deregister { id } => self.deregister(&id),
+            Request::ReserveIndex(index) => Ok(self.reserve_index(index)),
             Request::Join { instance, key } => self.trade(&instance, key),
             Request::Learn(used) => {
                 self.learn(&used);
@@ -473,6 +476,7 @@ fn differences(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
         };
         compare(name, value(&before), value(&after));
     }
+    compare("tags", list(old.tags.clone()), list(new.tags.clone()));
     // Values may be secrets: the message names only the setting.
     if old.environment != new.environment {
         found.push("the environment differs".to_owned());

@@ -3,7 +3,7 @@
 use super::{Call, CallKey, Core};
 use crate::{
     engine::{EngineError, SwarmService},
-    model::{Container, Copy, Desired, Instance},
+    model::{Container, Copy, Desired, Instance, Phase},
 };
 use micado_api::{ContainerName, InstanceId, InstanceState, ServiceName, Timestamp};
 use std::time::Duration;
@@ -139,8 +139,14 @@ impl Core {
         let unwanted = observed
             .services_of(name)
             .filter(|service| !self.is_wanted(service) && !self.is_changing(&service.name));
-        let unwanted: Vec<String> = unwanted.map(|service| service.name.clone()).collect();
-        for service in unwanted {
+        let unwanted: Vec<_> = unwanted
+            .map(|service| (service.name.clone(), self.drained_at(service)))
+            .collect();
+        for (service, drained_at) in unwanted {
+            if let Some(at) = drained_at {
+                self.wake(at);
+                continue;
+            }
             if self.wants_log(name, &service) {
                 let container = name.clone();
                 self.call(Call::SaveLog {
@@ -157,6 +163,25 @@ impl Core {
                 });
             }
         }
+    }
+
+    /// Time until which the process of a retired copy goes on, while others may still send requests
+    /// to it.
+    fn drained_at(&self, service: &SwarmService) -> Option<Timestamp> {
+        let container = self.ledger.container(&service.container)?;
+        let mut copies = container.copies.iter();
+        let copy = copies.find(|copy| copy.swarm_name == service.name)?;
+        let Phase::Retiring { since } = copy.phase else {
+            return None;
+        };
+        let at = since.plus(self.config.drain_wait);
+        let is_forced = self.ledger.instance(&copy.instance).is_none_or(is_lost);
+        let observed = self.observed.as_ref()?;
+        let is_reachable = self.copy_runs(copy)
+            && observed
+                .task(&copy.swarm_name)
+                .is_some_and(|task| task.ports.iter().any(|port| port.host.is_some()));
+        (at > self.now && is_reachable && !is_forced).then_some(at)
     }
 
     /// Returns true if a Swarm service is a live copy of a container that is to run.

@@ -20,6 +20,7 @@ pub(super) fn refusal(answer: Result<Reply, ErrorBody>) -> (ErrorCode, String) {
 }
 
 mod bench;
+mod catalogue;
 mod clouds;
 mod happened;
 mod headroom;

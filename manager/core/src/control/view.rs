@@ -291,7 +291,7 @@ impl Core {
         }
     }
 
-    fn task_state(
+    pub(super) fn task_state(
         &self,
         observed: &Observed,
         it: &Container,

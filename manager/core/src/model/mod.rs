@@ -6,6 +6,7 @@ mod drain;
 mod image;
 mod instance;
 mod policy;
+mod registration;
 mod service;
 
 pub use container::{Container, Copy, Desired, End, Outcome, Phase};
@@ -13,6 +14,7 @@ pub use drain::{BegunBy, Drain};
 pub use image::{CopyTimes, Image, Learned, Window};
 pub use instance::{Instance, Trade};
 pub use policy::ServicePolicy;
+pub use registration::Registration;
 pub use service::{Service, SpecVersion, service_name};
 
 use micado_api::{ContainerName, InstanceId, ServiceName, Timestamp};

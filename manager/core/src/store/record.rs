@@ -1,6 +1,8 @@
 //! Records: their kinds, keys and encoding, the same for every store.
 
-use crate::model::{Container, Decision, Image, Instance, Service, ServicePolicy, Setting};
+use crate::model::{
+    Container, Decision, Image, Instance, Registration, Service, ServicePolicy, Setting,
+};
 use micado_api::{ContainerName, InstanceId, ServiceName};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Error;
@@ -157,6 +159,7 @@ kinds! {
     ServicePolicy as "policy" by service: ServiceName;
     Decision as "decision" by sequence: u64;
     Setting as "setting" by name: String;
+    Registration as "registration" by id: String;
 }
 
 #[cfg(test)]

@@ -203,6 +203,7 @@ pub fn spec(
         environment: Vec::new(),
         ports,
         domain: None,
+        tags: Vec::new(),
         reservation,
         volumes,
         restart: match image {
@@ -301,6 +302,9 @@ impl World {
             | Request::SetPolicy { .. }
             | Request::RemovePolicy { .. }
             | Request::Scale { .. }
+            | Request::Register { .. }
+            | Request::Deregister { .. }
+            | Request::ReserveIndex(_)
             | Request::Join { .. }
             | Request::Learn(_)
             | Request::Happened(_) => {}

@@ -424,6 +424,7 @@ pub(super) fn launch(image: &str) -> LaunchRequest {
         environment: vec![],
         ports: vec![],
         domain: None,
+        tags: Vec::new(),
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: vec![],
         restart: micado_api::RestartPolicy::default(),

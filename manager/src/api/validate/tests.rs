@@ -30,6 +30,7 @@ pub(super) fn good() -> LaunchRequest {
                 },
             ],
             domain: Some("shop.example".to_owned()),
+            tags: Vec::new(),
             reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
             volumes: vec![VolumeMount {
                 name: "data".to_owned(),

@@ -74,6 +74,9 @@ pub struct LaunchArgs {
     /// The domain name that leads to it (stored; nothing serves it yet).
     #[arg(short, long)]
     pub domain: Option<String>,
+    /// A tag of its entries in the service catalogue, as it is; repeat for more.
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
     /// Publish a port; repeat for more. Without it, all ports that the image exposes are published.
     #[arg(short, long = "port", value_name = "HOST[:CONTAINER][/udp]")]
     pub ports: Vec<Port>,

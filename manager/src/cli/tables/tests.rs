@@ -135,6 +135,7 @@ fn a_service() -> ServiceView {
             protocol: Protocol::Tcp,
         }],
         domain: Some("shop.example".to_owned()),
+        tags: Vec::new(),
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: vec![VolumeMount {
             name: "data".to_owned(),

@@ -345,6 +345,7 @@ pub(super) mod tests {
                 },
             ],
             domain: None,
+            tags: Vec::new(),
             reservation: Resources {
                 memory: MemoryBytes::mib(256),
                 cpu: NanoCpus::millis(250),

@@ -296,6 +296,7 @@ pub(in crate::control) fn spec(client: &str, mib: u64) -> ServiceSpec {
         environment: Vec::new(),
         ports: Vec::new(),
         domain: None,
+        tags: Vec::new(),
         reservation: Resources::new(MemoryBytes::mib(mib), NanoCpus::millis(250)),
         volumes: Vec::new(),
         restart: micado_api::RestartPolicy::default(),

@@ -52,6 +52,7 @@ impl Ours {
             environment: Vec::new(),
             ports: Vec::new(),
             domain: None,
+            tags: Vec::new(),
             reservation: Resources::new(MEMORY, NanoCpus((self.options.cores * 1e9) as u64)),
             volumes: Vec::new(),
             restart: Default::default(),

@@ -165,6 +165,7 @@ pub(super) fn placed_core() -> (Core, [InstanceId; 2], String) {
         environment: vec![],
         ports: vec![],
         domain: None,
+        tags: Vec::new(),
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         volumes: vec![],
         restart: micado_api::RestartPolicy::default(),

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod build;
+pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod control;

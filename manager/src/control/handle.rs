@@ -1,7 +1,9 @@
 //! Access to the core from the API: requests in, replies and views out, progress as a stream, and
 //! the facts.
 
-use super::{Core, Event, Facts, MonitoredContainer, Reply, Request, ScaledState, Ticket};
+use super::{
+    Core, Event, Facts, MonitoredContainer, Reply, Request, ScaledState, StaleSubjects, Ticket,
+};
 use crate::monitor::Counters;
 use futures_util::{Stream, StreamExt};
 use micado_api::{
@@ -48,6 +50,7 @@ pub struct Handle {
     inbox: mpsc::Sender<Input>,
     progress: broadcast::Sender<Progress>,
     facts: Facts,
+    stale: StaleSubjects,
     counters: Arc<Counters>,
 }
 
@@ -69,6 +72,7 @@ impl Handle {
                 inbox,
                 progress: progress.clone(),
                 facts: Facts::default(),
+                stale: StaleSubjects::default(),
                 counters: Arc::default(),
             },
             outbox,
@@ -80,6 +84,12 @@ impl Handle {
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// The subjects that the catalogue of services has to read again.
+    #[must_use]
+    pub fn stale(&self) -> &StaleSubjects {
+        &self.stale
     }
 
     /// Counts of this manager's own work, for monitoring.

@@ -3,7 +3,9 @@
 mod facts;
 mod handle;
 pub mod runtime;
+mod stale;
 
 pub use facts::{Facts, Known};
 pub use handle::{Handle, Input, Missed, Read};
 pub use micado_core::control::*;
+pub use stale::StaleSubjects;

@@ -9,7 +9,8 @@ mod watcher;
 pub use calls::{Effects, JoinConfig};
 
 use super::{
-    Action, Call, CallKey, Config, Core, Event, Facts, Handle, Input, Read, Reply, Ticket,
+    Action, Call, CallKey, Config, Core, Event, Facts, Handle, Input, Read, Reply, StaleSubjects,
+    Ticket,
 };
 use crate::{
     clock,
@@ -39,6 +40,7 @@ pub struct Runtime {
     inbox: mpsc::Receiver<Input>,
     progress: broadcast::Sender<Progress>,
     facts: Facts,
+    stale: StaleSubjects,
     counters: Arc<Counters>,
     waiting: HashMap<Ticket, oneshot::Sender<Result<Reply, ErrorBody>>>,
     engine_calls: Arc<Semaphore>,
@@ -72,6 +74,7 @@ impl Runtime {
                 inbox,
                 progress,
                 facts: handle.facts().clone(),
+                stale: handle.stale().clone(),
                 counters: handle.counters().clone(),
                 waiting: HashMap::new(),
                 engine_calls: Arc::new(Semaphore::new(ENGINE_CALLS)),
@@ -139,6 +142,7 @@ impl Runtime {
                 let told = core.handle_all(clock::now(), agents.into_iter().map(present));
                 done = self.carry_out(&core, told, &sender, &watcher).await;
             }
+            self.stale.add(core.take_stale());
             if let Some(services) = core.polls() {
                 watcher.poll(services);
             }

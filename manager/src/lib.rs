@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod control;
 pub mod daemon;
+pub mod dns;
 pub mod engine;
 pub mod metrics;
 pub mod monitor;

@@ -1,5 +1,6 @@
 //! The daemon: connects the parts and runs them until it is stopped.
 
+mod catalogue;
 mod descriptors;
 mod https;
 mod registry;
@@ -60,6 +61,7 @@ struct Daemon {
     ticks: mpsc::Receiver<()>,
     refresh: Refresh,
     api: Api,
+    names: catalogue::Names,
     offered: ApiState,
     token: Token,
     lease: Arc<Leadership>,
@@ -111,6 +113,7 @@ impl Daemon {
             history: history.clone(),
             shown: opened.shown,
         };
+        let names = catalogue::offer(&args, &state, &handle, &cluster, &address, &api).await?;
         let (schedule, ticks) = start_jobs(&args, &refresh).await?;
         tracing::info!(%cluster, listen = %args.listen, advertise = %address, join = %url, "the manager is up");
         Ok(Self {
@@ -119,6 +122,7 @@ impl Daemon {
             ticks,
             refresh,
             api,
+            names,
             offered: ApiState::new(handle, engine, gate, metrics, history, builds)
                 .led(lease.clone()),
             token,
@@ -138,6 +142,9 @@ impl Daemon {
         };
         let mut until = stopped.clone();
         let until_stopped = async move { drop(until.wait_for(|stop| *stop).await) };
+        let mut until = stopped.clone();
+        let until_named = async move { drop(until.wait_for(|stop| *stop).await) };
+        let names = self.names.serve(self.refresh.handle.clone(), until_named);
         let serve = async {
             let served = self.api.serve(self.offered, self.token, until_stopped);
             served.await.context("the API failed")
@@ -151,7 +158,7 @@ impl Daemon {
             stop.send_replace(true);
             Ok(())
         };
-        let ended = tokio::try_join!(serve, work, led, signals).map(drop);
+        let ended = tokio::try_join!(serve, names, work, led, signals).map(drop);
         if ended.is_ok() {
             self.refresh.end().await;
         }
@@ -213,6 +220,8 @@ fn config(args: &ManagerArgs, swarm: &Swarm, setup: CloudSetup) -> Config {
         hold: args.hold,
         down_timeout: args.down_timeout,
         heartbeat: swarm.heartbeat(),
+        catalogue: catalogue::is_wanted(args),
+        drain_wait: args.drain_wait,
         ..Config::new(swarm.cluster().clone(), setup)
     }
 }

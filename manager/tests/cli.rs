@@ -10,6 +10,8 @@ mod logs;
 mod rote;
 #[path = "cli/scaling.rs"]
 mod scaling;
+#[path = "cli/service.rs"]
+mod service;
 #[path = "cli/simulate.rs"]
 mod simulate;
 #[path = "cli/top.rs"]
@@ -25,8 +27,9 @@ use futures_util::stream;
 use micado_api::{
     ClusterId, ContainerName, ContainerState, ContainerUsage, ContainerView, Critical, ErrorBody,
     ErrorCode, EventView, History, ImageView, InstanceView, LaunchRequest, Location, MemoryBytes,
-    NanoCpus, PortMapping, PricePerHour, Progress, Protocol, Resources, ServiceName, ServiceView,
-    SetImageRequest, Settled, StatusView, Tag, Timestamp, agent::ContainerHappening,
+    NanoCpus, PortMapping, PricePerHour, Progress, Protocol, RegistrationView, Resources,
+    ServiceName, ServiceView, SetImageRequest, Settled, StatusView, Tag, Timestamp,
+    agent::ContainerHappening,
 };
 use rote::{Ended, Rote, micado};
 use std::{
@@ -296,6 +299,10 @@ async fn history_is_asked_for_as_it_is_typed() {
     let rote = Rote::new(
         Router::new()
             .route("/v1/history/{name}", get(history))
+            .route(
+                "/v1/registrations",
+                get(async || Json(Vec::<RegistrationView>::new())),
+            )
             .route(
                 "/v1/services",
                 get(async || Json(Vec::<ServiceView>::new())),

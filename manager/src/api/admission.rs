@@ -53,6 +53,22 @@ impl Limits {
             patience: Duration::from_secs(10),
         }
     }
+
+    /// For readers of the catalogue: a connection for each query that waits, and some more.
+    fn of_readers(descriptors: usize) -> Self {
+        let total = (descriptors / 4).min(8_192 + 512);
+        let of_one = (2_048 + 128).min(total / 2);
+        Self {
+            strangers: Limit { total, of_one },
+            ..Self::within(descriptors)
+        }
+    }
+}
+
+/// Descriptors that this process may open.
+fn descriptors() -> usize {
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(most).unwrap_or(usize::MAX)
 }
 
 /// Whose connection it is.
@@ -111,8 +127,12 @@ impl Admission {
 
     /// Within what this process may open.
     pub(super) fn of_process() -> Self {
-        let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        Self::new(Limits::within(usize::try_from(most).unwrap_or(usize::MAX)))
+        Self::new(Limits::within(descriptors()))
+    }
+
+    /// For readers of the catalogue, most of which wait, within what this process may open.
+    pub(super) fn of_readers() -> Self {
+        Self::new(Limits::of_readers(descriptors()))
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -181,7 +201,7 @@ impl Drop for Permit {
 }
 
 /// The part of an address that one caller cannot choose: of IPv6 the first 64 bits.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(

@@ -5,6 +5,7 @@ mod admission;
 mod agents;
 mod builds;
 mod caller;
+mod consul;
 mod containers;
 mod discovery;
 mod events;
@@ -21,6 +22,7 @@ mod peer;
 mod progress;
 mod protect;
 mod refusal;
+mod registrations;
 mod scaling;
 mod server;
 mod services;
@@ -29,6 +31,7 @@ mod token;
 pub mod validate;
 mod verdicts;
 
+pub use consul::{Consul, ConsulListen, Tokens};
 pub use join::{Gate, PATH as JOIN_PATH};
 pub use openapi::document;
 pub use server::{Api, BindError, Certificate, Listen};
@@ -134,6 +137,7 @@ fn guarded_routes() -> Routes {
         .merge(logs::routes())
         .merge(agents::session_routes())
         .merge(services::routes())
+        .merge(registrations::routes())
         .merge(scaling::routes())
         .merge(images::routes())
         .merge(builds::routes())

@@ -137,6 +137,12 @@ impl Api {
         self.tcp.local_addr()
     }
 
+    /// Its certificate and key, for another listener.
+    #[must_use]
+    pub fn tls(&self) -> RustlsConfig {
+        self.tls.clone()
+    }
+
     /// What HTTPS shows, to be replaced while it serves.
     #[must_use]
     pub fn certificate(&self) -> Certificate {

@@ -23,7 +23,7 @@ use rig::{bind, launch, refusal};
 
 mod listeners;
 mod monitoring;
-mod rig;
+pub(in crate::api) mod rig;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_launch_is_recorded_once_and_shown() {

@@ -38,7 +38,19 @@ impl Token {
     /// # Errors
     /// When the file cannot be read, written or protected, or holds no token.
     pub fn load_or_make(state: &Path) -> Result<Self, TokenError> {
-        let path = state.join("token");
+        Self::of_file(state.join("token"))
+    }
+
+    /// The token in the file `consul-token` of the state folder, which may read the catalogue of
+    /// services; made if there is none.
+    ///
+    /// # Errors
+    /// As of [`Self::load_or_make`].
+    pub fn of_readers(state: &Path) -> Result<Self, TokenError> {
+        Self::of_file(state.join("consul-token"))
+    }
+
+    fn of_file(path: PathBuf) -> Result<Self, TokenError> {
         let failed = |cause| TokenError::File {
             path: path.clone(),
             cause,

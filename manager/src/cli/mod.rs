@@ -28,6 +28,7 @@ mod protect;
 mod quit;
 mod remove;
 mod scale;
+mod service;
 mod simulate;
 mod start;
 mod status;
@@ -115,6 +116,7 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
         Verb::Image(verb) => image::image(verb, client, printer).await,
         Verb::Policy(verb) => policy::policy(verb, client, printer).await,
         Verb::Scale(args) => scale::scale(args, client, printer).await,
+        Verb::Service(verb) => service::service(verb, client, printer).await,
         Verb::Protect(args) => protect::protect(args, client, printer).await,
         Verb::Status => status::status(client, printer).await,
         Verb::Explain(args) => explain::explain(args, client, printer).await,

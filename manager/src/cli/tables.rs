@@ -8,7 +8,7 @@ use super::page::{Page, age, moment};
 use comfy_table::Table;
 use micado_api::{
     ContainerState, ContainerView, Explanation, InstanceState, InstanceView, LocationView,
-    Resources, ScalingView, ServiceView, StatusView, Timestamp, VerdictSpan,
+    RegistrationView, Resources, ScalingView, ServiceView, StatusView, Timestamp, VerdictSpan,
 };
 use std::{collections::BTreeMap, fmt::Display};
 
@@ -137,6 +137,25 @@ pub(super) fn services(views: &[ServiceView], now: Timestamp) -> Table {
     table
 }
 
+/// Entries of the service catalogue that were made by hand, one a line.
+pub(super) fn registrations(views: &[RegistrationView], now: Timestamp) -> Table {
+    let mut table = Page::table(&["SERVICE", "ID", "ADDRESS", "PORT", "TAGS", "META", "AGE"]);
+    for view in views {
+        let meta = view.meta.iter();
+        let meta = meta.map(|(key, value)| format!("{key}={value}"));
+        table.add_row([
+            view.service.clone(),
+            view.id.clone(),
+            view.address.clone(),
+            view.port.to_string(),
+            view.tags.join(" "),
+            meta.collect::<Vec<_>>().join(" "),
+            age(now, view.since),
+        ]);
+    }
+    table
+}
+
 fn running(view: &ServiceView) -> usize {
     view.containers
         .iter()
@@ -170,6 +189,7 @@ pub(super) fn service(view: &ServiceView, now: Timestamp) -> Page {
         ("environment", spec.environment.join(" ")),
         ("ports", listed(spec.ports.iter())),
         ("domain", text(spec.domain.as_ref())),
+        ("tags", spec.tags.join(" ")),
         ("volumes", listed(spec.volumes.iter())),
     ];
     let options = spec.run.settings();

@@ -5,7 +5,7 @@ use crate::store::Place;
 use clap::{Args, ValueEnum};
 use micado_api::PricePerHour;
 use micado_core::control::HOLD;
-use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 /// What is done with nodes of the Swarm that are no machine of ours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -72,6 +72,25 @@ pub struct ManagerArgs {
         value_name = "HOST[:PORT]"
     )]
     pub api_address: Option<HostPort>,
+    /// Offer the service catalogue in the form of Consul's HTTP API, in the clear: a loopback
+    /// address [default if named without one: 127.0.0.1:8500].
+    #[arg(long, env = "MICADO_CONSUL", hide_env_values = true, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:8500", value_parser = loopback)]
+    pub consul: Option<SocketAddr>,
+    /// The same over TLS, with the certificate of the HTTPS API [default if named without one:
+    /// 0.0.0.0:8501].
+    #[arg(long, env = "MICADO_CONSUL_TLS", hide_env_values = true, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "0.0.0.0:8501")]
+    pub consul_tls: Option<SocketAddr>,
+    /// Answer DNS for the zone `micado` at this address, over UDP and TCP. A port alone is at the
+    /// advertised address [default if named without one: 8600].
+    #[arg(long, env = "MICADO_DNS", hide_env_values = true, value_name = "[ADDR:]PORT", num_args = 0..=1, default_missing_value = "8600")]
+    pub dns: Option<DnsAddress>,
+    /// How long clients may keep answers about services, in seconds: 0 to 5.
+    #[arg(long, env = "MICADO_DNS_TTL", hide_env_values = true, default_value_t = 0, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=5))]
+    pub dns_ttl: u32,
+    /// How long a copy with published ports goes on running after it was taken out of the service
+    /// catalogue: `10s`, up to 5m. For proxies that follow the catalogue.
+    #[arg(long, env = "MICADO_DRAIN_WAIT", hide_env_values = true, default_value = "0s", value_name = "TIME", value_parser = drain_wait)]
+    pub drain_wait: Duration,
     /// The address under which nodes reach this machine [default: found out].
     #[arg(
         long,
@@ -225,6 +244,39 @@ pub struct ManagerArgs {
         value_name = "SECONDS"
     )]
     pub refresh: Tick,
+}
+
+/// Address of the name server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DnsAddress {
+    /// A port at the advertised address.
+    Port(u16),
+    At(SocketAddr),
+}
+
+impl FromStr for DnsAddress {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let at = text.parse().map(Self::At);
+        let port = || text.parse().map(Self::Port);
+        at.or_else(|_| port())
+            .map_err(|_| "expected a port, or an address with one".to_owned())
+    }
+}
+
+/// Without TLS the token, and all answers, can be read on the way.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| "expected an address with a port, such as `127.0.0.1:8500`")?;
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err("it is no loopback address: use --consul-tls for others".to_owned()),
+    }
+}
+
+fn drain_wait(text: &str) -> Result<Duration, String> {
+    time_within(text, 0..=300, "not from `0s` to `5m`")
 }
 
 /// The lower bound lets the Swarm distinguish a silent machine from a slow one: it needs three

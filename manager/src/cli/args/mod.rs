@@ -6,16 +6,18 @@ mod daemon;
 mod named;
 mod run;
 mod scaling;
+mod service;
 mod simulate;
 mod usage;
 mod values;
 mod verbs;
 
 pub use cloud::{CheckArgs, CloudVerb, SetupFile};
-pub use daemon::{ManagerArgs, UnknownNodes};
+pub use daemon::{DnsAddress, ManagerArgs, UnknownNodes};
 pub use named::{NameArg, TagArg};
 pub use run::{RunFlags, Time};
 pub use scaling::{LimitFlags, PolicyArgs, PolicyVerb, ScaleArgs, Share, Weight};
+pub use service::{RegisterArgs, ServiceVerb};
 pub use simulate::{Against, BillingUnit, SimulateArgs};
 pub use usage::{EventsArgs, Fineness, HistoryArgs, ImageVerb, SetImageArgs, Sort, TopArgs};
 pub use values::{CopyPlace, CpuFlag, HostPort, MemoryFlag, Moment, Port, Since, Tick, Volume};
@@ -143,6 +145,9 @@ pub enum Verb {
     Policy(PolicyVerb),
     /// Set how many containers a service has, or keep their number as it is.
     Scale(ScaleArgs),
+    /// Make, remove or show entries of the service catalogue by hand.
+    #[command(subcommand)]
+    Service(ServiceVerb),
     /// Keep the manager from returning a machine, or moving or stopping a container.
     Protect(ProtectArgs),
     /// Show the cluster on one screen.

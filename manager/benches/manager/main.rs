@@ -1,6 +1,6 @@
 //! The manager's whole path on a fake engine and a fake cloud: real API, runtime, core and store.
 //! `cargo bench -p micado-manager --bench manager -- PART`, where the part is `copies`, `clients`,
-//! `memory` or `scrape`.
+//! `memory`, `scrape` or `waiting`.
 
 mod agents;
 mod clients;
@@ -9,6 +9,7 @@ mod fake;
 mod memory;
 mod rig;
 mod scrape;
+mod waiting;
 
 use std::{fs::File, sync::Mutex, time::Duration};
 use tikv_jemallocator::Jemalloc;
@@ -33,8 +34,10 @@ fn main() {
         ("clients", _) => runtime.block_on(logged(clients::run())),
         ("memory", _) => runtime.block_on(logged(memory::run())),
         ("scrape", _) => runtime.block_on(logged(scrape::run())),
-        // Processes of `memory` and `scrape`.
+        ("waiting", _) => runtime.block_on(logged(waiting::run())),
+        // Processes of `memory`, `scrape` and `waiting`.
         (agents::PART, [address, state]) => runtime.block_on(agents::run(address, state.as_ref())),
+        (waiting::PART, [address, token]) => runtime.block_on(waiting::clients(address, token)),
         (memory::FAKE, _) => runtime.block_on(memory::fake_alone()),
         _ => {}
     }

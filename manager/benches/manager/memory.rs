@@ -80,12 +80,12 @@ pub async fn fill(rig: &Rig) -> usize {
     SERVICES * EACH
 }
 
-fn mib(kib: u64) -> String {
+pub fn mib(kib: u64) -> String {
     format!("{:.1}", kib as f64 / 1024.0)
 }
 
 /// A figure of this process, in KiB.
-fn status(name: &str) -> u64 {
+pub fn status(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("a status");
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().nth(1));
@@ -158,7 +158,7 @@ pub async fn connect_agents(rig: &Rig) -> Child {
 }
 
 /// This program with other arguments.
-fn own(arguments: &[&str]) -> Command {
+pub fn own(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args(arguments);
     command

@@ -2,6 +2,7 @@
 //! cloud.
 
 use crate::fake::{FakeCloud, FakeEngine, IMAGE, instance};
+use axum_server::tls_rustls::RustlsConfig;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use micado_api::{
     AntiAffinity, CloudName, ClusterId, ContainerState, LaunchRequest, Location, MemoryBytes,
@@ -53,6 +54,7 @@ pub struct Rig {
     pub engine: Arc<FakeEngine>,
     pub metrics: Arc<Metrics>,
     pub address: SocketAddr,
+    pub tls: RustlsConfig,
     store: Arc<dyn Store>,
     stop: watch::Sender<bool>,
     jobs: JoinHandle<()>,
@@ -65,6 +67,15 @@ impl Rig {
     /// A manager of [`MACHINES`] machines, all of them empty. Its store is a new file, or the
     /// MongoDB of this URL.
     pub async fn start(mongodb: Option<&str>) -> Self {
+        Self::begin(mongodb, false).await
+    }
+
+    /// The same, in a new file, with what the catalogue of services needs.
+    pub async fn with_catalogue() -> Self {
+        Self::begin(None, true).await
+    }
+
+    async fn begin(mongodb: Option<&str>, catalogue: bool) -> Self {
         let state = folder();
         let engine = FakeEngine::new(MACHINES);
         let opened = Opened::open(state.path(), mongodb).await;
@@ -75,6 +86,7 @@ impl Rig {
         let (runtime, handle) = Runtime::new(
             Config {
                 max_instances: None,
+                catalogue,
                 ..Config::new(cluster(), CloudSetup::parse(SETUP, "bench").expect("XML"))
             },
             opened.store.clone(),
@@ -83,6 +95,7 @@ impl Rig {
         let metrics = Arc::new(Metrics::new(handle.facts().clone()));
         let api = bind(state.path(), &pki);
         let address = api.https_address().expect("an address");
+        let tls = api.tls();
         let token = Token::load_or_make(state.path()).expect("a token");
         let builds = Builds::new(nowhere(), gate.registry.clone());
         let offered = ApiState::new(
@@ -118,6 +131,7 @@ impl Rig {
             engine,
             metrics,
             address,
+            tls,
             store: opened.store,
             stop,
             jobs,

@@ -10,6 +10,7 @@ use axum::{
 use micado_api::{ErrorBody, ErrorCode, InstanceId};
 use std::{
     fmt,
+    net::IpAddr,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -113,7 +114,8 @@ fn check_token(token: &Token, request: &Request) -> Result<(), Refusal> {
     match sent {
         Some(sent) if token.is(sent) => Ok(()),
         Some(_) => {
-            note_wrong_token(request);
+            let peer = request.extensions().get::<Peer>();
+            note_wrong_token(peer.map(|peer| peer.address));
             Err(refuse("the token is not the manager's"))
         }
         None => Err(refuse("no token was sent")),
@@ -124,7 +126,7 @@ fn check_token(token: &Token, request: &Request) -> Result<(), Refusal> {
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Warns of wrong tokens, with the number since the last warning: somebody may be guessing.
-fn note_wrong_token(request: &Request) {
+pub(super) fn note_wrong_token(from: Option<IpAddr>) {
     static SINCE: Mutex<(Option<Instant>, u64)> = Mutex::new((None, 0));
     let mut since = SINCE.lock().unwrap_or_else(PoisonError::into_inner);
     let (warned, count) = (since.0, since.1 + 1);
@@ -133,8 +135,7 @@ fn note_wrong_token(request: &Request) {
         return;
     }
     *since = (Some(Instant::now()), 0);
-    let peer = request.extensions().get::<Peer>();
-    let from = peer.map_or_else(|| "unix socket".to_owned(), |peer| peer.address.to_string());
+    let from = from.map_or_else(|| "unix socket".to_owned(), |from| from.to_string());
     tracing::warn!("{count} requests with a wrong token, the last from {from}");
 }
 

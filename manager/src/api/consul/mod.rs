@@ -11,7 +11,7 @@ mod wire;
 
 pub use listen::{Consul, ConsulListen};
 
-use super::token::Token;
+use super::{caller::note_wrong_token, token::Token};
 use crate::{
     catalogue::{Catalogue, Node},
     control::Handle,
@@ -90,12 +90,17 @@ fn router(state: ConsulState) -> Router {
 /// Refuses requests without a token that is enough. A reader is never told less instead.
 async fn require(State(state): State<ConsulState>, request: Request, next: Next) -> Response {
     let sent = sent_token(request.headers(), request.uri());
+    let is_sent = sent.is_some();
     let is_known = sent.is_some_and(|sent| {
         let reads = request.method() == Method::GET && state.tokens.reader.is(&sent);
         state.tokens.all.is(&sent) || reads
     });
     if is_known {
         return next.run(request).await;
+    }
+    if is_sent {
+        let from = request.extensions().get::<services::From>();
+        note_wrong_token(from.map(|from| from.0.ip()));
     }
     let hint = "Permission denied: send the token of the file `consul-token` (to read) or `token` (to register too) in `X-Consul-Token`\n";
     (StatusCode::FORBIDDEN, hint).into_response()

@@ -112,7 +112,7 @@ impl Reader {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// What it tells about itself at this path, once it answers.
+    /// Its own state at this path, once it answers.
     pub async fn api(&self, path: &str) -> Option<Value> {
         let url = format!("http://127.0.0.1:{}{path}", self.api);
         http().get(url).send().await.ok()?.json().await.ok()

@@ -104,7 +104,7 @@ pub fn entries(
     before: &[Arc<Entry>],
 ) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
-    // Of two copies on one machine, the newer one has the plain id.
+    // The newer one of two copies on one machine has the plain id.
     for copy in container.copies.iter().rev() {
         let Some(node) = node_of(&copy.instance) else {
             continue;

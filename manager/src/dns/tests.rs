@@ -12,6 +12,20 @@ use hickory_proto::{
     rr::{Name, RecordType},
 };
 
+proptest::proptest! {
+    #[test]
+    fn no_bytes_do_harm(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
+        let zone = zone(complete(1_000));
+        drop(answer(&zone, &bytes, Transport::Udp));
+        // As a query of one question, with anything behind its head.
+        let head = [0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        let query = [&head[..], &bytes].concat();
+        if let Some(answer) = answer(&zone, &query, Transport::Udp) {
+            assert!(answer.len() <= 1232);
+        }
+    }
+}
+
 fn web(number: u32, address: &str) -> Entry {
     Entry {
         address: address.to_owned(),

@@ -193,7 +193,7 @@ impl Zone {
             let address: Option<IpAddr> = entry.address.parse().ok();
             let target = match address {
                 Some(address) => Some(address_name(address)),
-                // Of an entry made by hand.
+                // An entry made by hand has a host name.
                 None => Name::from_ascii(format!("{}.", entry.address)).ok(),
             };
             let Some(target) = target else { continue };

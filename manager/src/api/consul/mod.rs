@@ -52,7 +52,7 @@ pub(super) struct ConsulState {
 /// Tokens that are accepted.
 #[derive(Debug)]
 pub struct Tokens {
-    /// Of the API: may register too.
+    /// The token of the API: may register too.
     pub all: Token,
     /// May read the catalogue and nothing else.
     pub reader: Token,

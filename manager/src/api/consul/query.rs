@@ -116,6 +116,22 @@ fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{prop_assert, proptest};
+
+    proptest! {
+        #[test]
+        fn no_query_does_harm(text in ".{0,200}") {
+            drop(Query::parse(&text));
+            drop(parameter(&text, "token"));
+        }
+
+        #[test]
+        fn any_wait_is_bounded(text in "([0-9.]{1,12}(ns|us|ms|s|m|h)){0,20}") {
+            if let Ok(query) = Query::parse(&format!("index=1&wait={text}")) {
+                prop_assert!(query.wait <= WAIT_MAX && !query.wait.is_zero());
+            }
+        }
+    }
 
     fn parsed(text: &str) -> Query {
         Query::parse(text).expect("it is fine")

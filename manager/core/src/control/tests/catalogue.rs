@@ -1,4 +1,4 @@
-//! What the catalogue of services reads of the core, and when.
+//! Reads of the core for the catalogue of services.
 
 use super::*;
 use crate::control::{CopyHealth, ListedCopy, Stale};

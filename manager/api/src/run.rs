@@ -10,7 +10,7 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Upper bound for the processes and threads of a container, unless another is given.
 const PIDS: u64 = 4096;
 
-/// How the containers of a service run. What is absent is the image's or the engine's default.
+/// Options of a service's containers. Absent ones are the image's or the engine's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct RunOptions {

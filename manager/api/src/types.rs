@@ -155,7 +155,7 @@ pub struct ServiceSpec {
     /// Distance between the service's containers: `prefer` different machines, or `require` them.
     #[serde(default)]
     pub anti_affinity: AntiAffinity,
-    /// How its containers run.
+    /// Options of its containers.
     #[serde(default, skip_serializing_if = "crate::run::is_default")]
     pub run: Box<RunOptions>,
 }

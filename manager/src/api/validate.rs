@@ -385,7 +385,7 @@ fn domain(domain: &str) -> Checked {
     }
 }
 
-/// Whether every label of a name is one of a host (RFC 1123).
+/// Returns true if every label of a name is one of a host (RFC 1123).
 fn is_host_name(name: &str) -> bool {
     let label = |label: &str| {
         (1..=LABEL_MAX).contains(&label.len())

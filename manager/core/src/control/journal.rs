@@ -356,7 +356,7 @@ impl Core {
             .is_some_and(|it| it.is_arriving())
     }
 
-    /// Whether the copy of a container has not run for long enough.
+    /// Returns true if the copy of a container has not run for long enough.
     fn is_young(&self, name: &ContainerName) -> bool {
         let placed = self.placed(name);
         placed.is_some_and(|(_, copy)| self.runs.is_young(&copy.swarm_name))

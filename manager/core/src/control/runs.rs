@@ -64,7 +64,7 @@ impl Run {
 }
 
 impl Runs {
-    /// Whether the present run of a copy has not lasted long enough.
+    /// Returns true if the present run of a copy has not lasted long enough.
     pub(super) fn is_young(&self, swarm_name: &str) -> bool {
         self.0.contains_key(swarm_name)
     }

@@ -137,7 +137,7 @@ impl World {
         let connected: Vec<InstanceId> = agents
             .filter_map(|(id, connected)| connected.then_some(id))
             .collect();
-        // Of its own: the other chances of the world stay as they are.
+        // A copy of the dice: the other chances of the world stay as they are.
         let mut dice = self.clock.dice.clone();
         for id in connected {
             let (lost, back) = (dice.between(0, 18_000), dice.between(0, 20_000));

@@ -134,6 +134,7 @@ async fn b08_launch_waits_until_a_container_has_started_and_says_why_it_has_not(
     let outcome = cluster
         .micado(&launch("gone", &["-s", "/no/such/program"]))
         .await;
+    println!("{}", outcome.stderr);
     outcome.refused(
         1,
         &[

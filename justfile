@@ -22,7 +22,7 @@ sim SEED:
 # One file of end-to-end tests, such as `grow`, on a Docker Engine of its own: needs root
 e2e NAME:
     cargo build --locked -p micado-manager
-    scripts/own-engine --images cargo test --locked -p micado-tests --test {{ NAME }} -- --nocapture
+    scripts/own-engine --images cargo test --locked -p micado-tests {{ NAME }}:: -- --nocapture
 
 # Accept changed snapshots and rewrite docs/openapi.json
 bless:

@@ -1,7 +1,6 @@
 //! Sessions on containers of rented machines: commands, copies and logs of earlier runs, through
 //! the machine's agent; during cuts and the manager's death too, and many at once.
 
-#[path = "sessions/logs.rs"]
 mod logs;
 
 use futures_util::future::join_all;

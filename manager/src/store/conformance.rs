@@ -10,8 +10,9 @@ pub use verdicts::*;
 
 use super::{Change, Contents, Key, Kind, Record, Store, StoreError};
 use crate::model::{
-    BegunBy, Container, Copy, CopyTimes, Decision, Desired, Drain, End, Image, Instance, Learned,
-    Outcome, Phase, Registration, Service, ServicePolicy, Setting, SpecVersion, Trade, Window,
+    BegunBy, Container, Copy, CopyTimes, Decision, Desired, Drain, End, HeldVolume, Image,
+    Instance, Learned, Outcome, Phase, Registration, Service, ServicePolicy, Setting, SpecVersion,
+    Trade, Window,
 };
 use micado_api::{
     CloudName, ContainerName, Critical, FlavourName, InstanceId, InstanceState, Location,
@@ -22,7 +23,7 @@ use micado_core::{
     metrics::History,
     scaling::{Band, Manual, Policies, Policy, Span, Step, Target},
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// An empty location where a store can be opened, and opened again after it was dropped.
 #[async_trait::async_trait]
@@ -461,6 +462,13 @@ pub fn instance() -> Record {
         replaces: Some(InstanceId::trusted("k3x8")),
         protected: true,
         worked: true,
+        volumes: BTreeMap::from([(
+            "micado-test-acme_db-data-0011223344556677".to_owned(),
+            HeldVolume {
+                name: "data".to_owned(),
+                container: ContainerName::trusted("acme_db.1"),
+            },
+        )]),
         created_at: Timestamp(1),
         state_since: Timestamp(2),
         joined_at: Some(Timestamp(u64::MAX)),

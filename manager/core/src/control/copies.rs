@@ -212,6 +212,9 @@ impl Core {
                 }
             }
             TaskState::Starting | TaskState::Running => {
+                if has_volumes {
+                    self.note_volumes(name, &instance);
+                }
                 let binds = has_volumes.then_some(instance);
                 let runs = state == TaskState::Running && phase == Phase::Starting;
                 if binds.is_some() || runs {

@@ -84,7 +84,9 @@ impl Core {
         let tag = self.tag_of(id);
         self.journal.begin_instance(id, tag.as_str());
         self.set_state(id, InstanceState::Draining);
-        self.decide(None, Some(id), format!("{tag} is {why}"));
+        let lost = self.volumes_lost_with(id);
+        let lost = lost.map_or_else(String::new, |lost| format!("; {lost}"));
+        self.decide(None, Some(id), format!("{tag} is {why}{lost}"));
         let since = self.now;
         let deadline = (begun_by == BegunBy::Manager).then(|| since.plus(DEADLINE));
         self.ledger.edit_instance(id, |instance| {

@@ -50,6 +50,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod view;
+mod volumes;
 mod warming;
 
 pub use self::core::Core;

@@ -108,14 +108,20 @@ impl Core {
             .flatten()
             .map(|number| ContainerName::trusted(format!("{service}.{number}")))
             .collect();
-        let record = |container: &ContainerName| Container {
+        let homes = self.homes(service);
+        let record = |(at, container): (usize, &ContainerName)| Container {
             request: request.map(str::to_owned),
+            bound_to: homes.get(at).cloned(),
             ..Container::new(container.clone(), service.clone(), self.now)
         };
         self.ledger
-            .add_containers(made.iter().map(record).collect());
+            .add_containers(made.iter().enumerate().map(record).collect());
         for container in &made {
             self.journal.begin_container(container);
+        }
+        for (container, home) in made.iter().zip(&homes) {
+            let text = format!("its volumes are on {}", self.tag_of(home));
+            self.decide(Some(container), Some(home), text);
         }
         made
     }

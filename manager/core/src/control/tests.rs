@@ -19,7 +19,7 @@ pub(super) fn refusal(answer: Result<Reply, ErrorBody>) -> (ErrorCode, String) {
     (error.code, error.message)
 }
 
-mod bench;
+pub(in crate::control) mod bench;
 mod catalogue;
 mod clouds;
 mod happened;

@@ -2,8 +2,8 @@
 
 use super::{BegunBy, Drain};
 use micado_api::{
-    CloudName, FlavourName, InstanceId, InstanceState, Location, Origin, Platform, PricePerHour,
-    Resources, Tag, Timestamp,
+    CloudName, ContainerName, FlavourName, InstanceId, InstanceState, Location, Origin, Platform,
+    PricePerHour, Resources, Tag, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -58,6 +58,9 @@ pub struct Instance {
     /// A container has run on it.
     #[serde(default)]
     pub worked: bool,
+    /// Named volumes on it, by the engine's names. They outlive their containers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, HeldVolume>,
     pub created_at: Timestamp,
     /// Begin of the present state.
     pub state_since: Timestamp,
@@ -65,6 +68,15 @@ pub struct Instance {
     pub joined_at: Option<Timestamp>,
     /// Key that its credential was first used with and is bound to; `None` before.
     pub joining: Option<Trade>,
+}
+
+/// A named volume on a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldVolume {
+    /// Name that a person gave it.
+    pub name: String,
+    /// The last container that mounted it.
+    pub container: ContainerName,
 }
 
 /// Exchange of a machine's credential for the data that it needs to join.
@@ -140,6 +152,7 @@ impl Instance {
             replaces: None,
             protected: false,
             worked: false,
+            volumes: BTreeMap::new(),
             created_at: now,
             state_since: now,
             joined_at: None,

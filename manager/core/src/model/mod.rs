@@ -12,7 +12,7 @@ mod service;
 pub use container::{Container, Copy, Desired, End, Outcome, Phase};
 pub use drain::{BegunBy, Drain};
 pub use image::{CopyTimes, Image, Learned, Window};
-pub use instance::{Instance, Trade};
+pub use instance::{HeldVolume, Instance, Trade};
 pub use policy::ServicePolicy;
 pub use registration::Registration;
 pub use service::{Service, SpecVersion, service_name};

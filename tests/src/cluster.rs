@@ -321,6 +321,11 @@ impl Cluster {
         self.engine.import_tools().await;
     }
 
+    /// Runs a script beside the manager's engine.
+    pub async fn on_engine(&self, script: &str) -> String {
+        self.host.run(&self.engine.id, script).await
+    }
+
     /// Running tasks of the engine, each with its container on its machine.
     pub async fn running_tasks(&self) -> BTreeMap<String, String> {
         self.engine.running_tasks().await

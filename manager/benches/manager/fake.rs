@@ -256,6 +256,7 @@ fn running(
         instance: copy.instance.clone(),
         node: Some(node.to_owned()),
         generation: copy.generation,
+        edited: false,
         records: None,
     };
     let task = SwarmTask {

@@ -440,6 +440,7 @@ fn container(number: usize, instance: &InstanceId) -> (SwarmService, SwarmTask) 
             instance: instance.clone(),
             node: Some(format!("node-{instance}")),
             generation: 1,
+            edited: false,
             records: serde_json::to_string(&(service, record))
                 .ok()
                 .map(Into::into),

@@ -48,6 +48,8 @@ pub struct SwarmService {
     pub node: Option<String>,
     /// Generation of the copy.
     pub generation: u32,
+    /// Someone else changed it since it was made or last set back.
+    pub edited: bool,
     /// Records of the service and the container as of its creation, as JSON. A manager that lost
     /// its store adopts them.
     pub records: Option<Arc<str>>,

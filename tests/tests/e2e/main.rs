@@ -9,6 +9,7 @@ mod cloudbroker_wire;
 mod crash;
 mod dead;
 mod discovery;
+mod drift;
 mod engine_restart;
 mod fault_matrix;
 mod figures;

@@ -44,6 +44,8 @@ pub(super) struct Copies {
     /// Swarm services that were made or removed a moment ago, and the number of the look that
     /// surely shows it.
     settling: BTreeMap<String, u64>,
+    /// Times at which Swarm services that others had changed were set back.
+    pub(super) set_back: BTreeMap<String, Timestamp>,
     /// The message when an image could not be pushed.
     pub(super) push_errors: BTreeMap<ServiceName, String>,
     /// Swarm services whose log was saved, or could not be.
@@ -72,6 +74,7 @@ impl Owner for Copies {
         let there = |name: &String| known.observed.has_service(name);
         self.log_saved.retain(there);
         self.pending_since.retain(|name, _| there(name));
+        self.set_back.retain(|name, _| there(name));
         for messages in [&mut self.refused, &mut self.delayed] {
             messages.retain(|name, _| known.ledger.index.by_swarm_name(name).is_some());
         }

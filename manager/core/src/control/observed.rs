@@ -177,10 +177,12 @@ impl Observed {
             instance,
             node,
             generation,
+            edited,
             records: _,
         } = known;
         let same_place = *instance == seen.instance && *node == seen.node;
         let same_copy = *container == seen.container && *generation == seen.generation;
+        let same_copy = same_copy && *edited == seen.edited;
         *id == seen.id && *name == seen.name && same_place && same_copy
     }
 

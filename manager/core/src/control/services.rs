@@ -19,6 +19,9 @@ const GOSSIP: Duration = Duration::from_millis(800);
 /// after its end.
 const GOSSIP_DROPS: Duration = Duration::from_secs(7);
 
+/// Time after which a Swarm service that others changed again is set back again.
+const SET_BACK_PAUSE: Duration = Duration::from_secs(10);
+
 /// Size of the saved end of a log, in bytes.
 pub const LOG_TAIL: usize = 64 * 1024;
 
@@ -37,9 +40,10 @@ impl Core {
         };
         let instance = self.ledger.instance(&copy.instance);
         let takes_work = instance.is_some_and(Instance::accepts_work);
+        let edited = self.is_edited(&copy.swarm_name);
         if !container.wants_room()
             || !takes_work
-            || self.has_or_makes(&copy.swarm_name)
+            || !edited && self.has_or_makes(&copy.swarm_name)
             || self.may_run_as_another(container)
         {
             return;
@@ -62,6 +66,9 @@ impl Core {
             Some(at) if at > self.now => return self.wake(at),
             Some(_) => {}
         }
+        if !self.may_undo(&container.name, &copy, edited) {
+            return;
+        }
         self.learning.warming.ordered(&copy.swarm_name, self.now);
         let service = self.copies.shared(self.ledger.service_of(&container));
         self.call(Call::CreateService {
@@ -70,6 +77,41 @@ impl Core {
             copy,
             node,
         });
+    }
+
+    /// Returns true if someone else changed a Swarm service, and nothing is done about it yet.
+    fn is_edited(&self, name: &str) -> bool {
+        let observed = self.observed.as_ref();
+        let service = observed.and_then(|observed| observed.service(name));
+        service.is_some_and(|service| service.edited) && !self.is_changing(name)
+    }
+
+    /// Notes that someone else changed or removed the Swarm service of a copy that ran: to make it
+    /// again sets it back. Returns false until that may be done, because whoever changes it may not
+    /// stop.
+    fn may_undo(&mut self, name: &ContainerName, copy: &Copy, edited: bool) -> bool {
+        let service = &copy.swarm_name;
+        let is_due = self.is_due(&CallKey::Service(service.clone()));
+        let removed = !edited && copy.phase == Phase::Serving;
+        if !is_due || !edited && !removed {
+            return true;
+        }
+        let last = self.copies.set_back.get(service).filter(|_| edited);
+        if let Some(at) = last.map(|last| last.plus(SET_BACK_PAUSE))
+            && at > self.now
+        {
+            self.wake(at);
+            return false;
+        }
+        let text = if edited {
+            format!("its Swarm service {service} was changed by others: set back")
+        } else {
+            format!("its Swarm service {service} was removed or changed by others: made again")
+        };
+        let now = self.now;
+        self.copies.set_back.insert(service.clone(), now);
+        self.decide(Some(name), Some(&copy.instance), text);
+        true
     }
 
     /// Time from which a container may be made on an instance, if that has joined. Where one runs,

@@ -22,6 +22,7 @@ pub(super) fn refusal(answer: Result<Reply, ErrorBody>) -> (ErrorCode, String) {
 pub(in crate::control) mod bench;
 mod catalogue;
 mod clouds;
+mod drift;
 mod happened;
 mod headroom;
 mod images;

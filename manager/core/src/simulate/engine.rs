@@ -37,6 +37,7 @@ impl Engine {
             instance: copy.instance.clone(),
             node: Some(node.to_owned()),
             generation: copy.generation,
+            edited: false,
             records: None,
         };
         let task = SwarmTask {

@@ -224,6 +224,7 @@ impl Swarm {
             instance: copy.instance.clone(),
             node: Some(node.to_owned()),
             generation: copy.generation,
+            edited: false,
             records: serde_json::to_string(&(service, container))
                 .ok()
                 .map(Into::into),

@@ -1,5 +1,6 @@
 //! Docker in Swarm mode: the engine that runs the containers.
 
+mod edited;
 mod events;
 mod hidden;
 mod image;
@@ -25,9 +26,10 @@ use crate::{
 };
 use bollard::{
     Docker,
-    models::{NodeSpec, NodeSpecAvailabilityEnum},
+    models::{self, NodeSpec, NodeSpecAvailabilityEnum, ServiceSpec},
     query_parameters::{
         DeleteNodeOptions, ListServicesOptions, ListTasksOptions, LogsOptions, UpdateNodeOptions,
+        UpdateServiceOptions,
     },
 };
 use bytes::Bytes;
@@ -87,6 +89,7 @@ pub struct Swarm {
     heartbeat: Duration,
     /// `None`: changes are not guarded by a lease.
     lease: Option<Arc<Leadership>>,
+    specs: Arc<edited::Specs>,
 }
 
 /// Name of the overlay network of all containers of a cluster.
@@ -118,6 +121,7 @@ impl Swarm {
             cluster,
             heartbeat,
             lease: None,
+            specs: Arc::default(),
         })
     }
 
@@ -224,11 +228,7 @@ impl Swarm {
             .update_node(node, changed, UpdateNodeOptions { version });
         match ask(|| format!("set node `{node}` to {availability}"), update).await {
             Ok(()) => Ok(true),
-            Err(EngineError::Refused(text) | EngineError::Unavailable(text))
-                if text.contains("update out of sequence") =>
-            {
-                Ok(false)
-            }
+            Err(error) if is_out_of_sequence(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -240,7 +240,7 @@ impl Swarm {
     ) -> Result<Vec<SwarmService>, EngineError> {
         let label = format!("{}={}", labels::CLUSTER, self.cluster);
         let mut filters = HashMap::from([("label".to_owned(), vec![label])]);
-        filters.extend(names.map(|names| ("name".to_owned(), names)));
+        filters.extend(names.clone().map(|names| ("name".to_owned(), names)));
         let ours = ListServicesOptions {
             filters: Some(filters),
             ..Default::default()
@@ -250,10 +250,53 @@ impl Swarm {
             self.docker.list_services(Some(ours)),
         )
         .await?;
+        if names.is_none() {
+            let all = services.iter().filter_map(|service| service.id.as_deref());
+            self.specs.keep(&all.collect());
+        }
         let services = services.into_iter();
-        Ok(services
-            .filter_map(|service| view::service(&self.cluster, service))
-            .collect())
+        Ok(services.filter_map(|it| self.as_ours(it)).collect())
+    }
+
+    /// A service of ours as the core sees it.
+    fn as_ours(&self, service: models::Service) -> Option<SwarmService> {
+        let edited = self.specs.is_edited(&service);
+        let service = view::service(&self.cluster, service)?;
+        Some(SwarmService { edited, ..service })
+    }
+
+    /// Sets a Swarm service with a name of ours back to this spec, if someone else changed it. An
+    /// unchanged task keeps running.
+    async fn set_back(&self, name: &str, spec: ServiceSpec) -> Result<(), EngineError> {
+        let find = || {
+            let what = || format!("look at Swarm service `{name}`");
+            ask(what, self.docker.inspect_service(name, None))
+        };
+        for _ in 0..ATTEMPTS {
+            let found = find().await?;
+            let as_made = self.as_ours(found.clone());
+            if as_made.is_some_and(|service| !service.edited) {
+                return Ok(());
+            }
+            let options = UpdateServiceOptions {
+                version: i32::try_from(edited::version(&found)).unwrap_or_default(),
+                ..Default::default()
+            };
+            let update = self
+                .docker
+                .update_service(name, spec.clone(), options, None);
+            match ask(|| format!("set Swarm service `{name}` back"), update).await {
+                Ok(_) => {
+                    self.specs.set_back(&find().await?);
+                    return Ok(());
+                }
+                Err(error) if is_out_of_sequence(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(EngineError::Unavailable(format!(
+            "cannot set Swarm service `{name}` back: it was changed by others {ATTEMPTS} times in a row"
+        )))
     }
 
     async fn list_tasks(
@@ -361,13 +404,16 @@ impl Engine for Swarm {
         let sent = template.and_then(|template| template.container_spec.as_ref());
         let environment = sent.and_then(|sent| sent.env.clone()).unwrap_or_default();
         self.may_change().await?;
-        let made = tokio::time::timeout(LIMIT, self.docker.create_service(spec, None)).await;
+        let create = self.docker.create_service(spec.clone(), None);
+        let made = tokio::time::timeout(LIMIT, create).await;
         let what = format!("make the Swarm service of `{}`", container.name);
         match made {
             Ok(Ok(_)) => Ok(()),
             // The name is derived from the container and the generation, so a service with this
-            // name is the same one.
-            Ok(Err(error)) if status(&error) == Some(409) => Ok(()),
+            // name is the same one, perhaps changed by others.
+            Ok(Err(error)) if status(&error) == Some(409) => {
+                self.set_back(&copy.swarm_name, spec).await
+            }
             Ok(Err(error)) => {
                 let message = hidden::without_values(&words(&error), &environment);
                 Err(explain_as(&what, &error, &message))
@@ -478,6 +524,14 @@ fn logs_options(options: &LogOptions) -> LogsOptions {
             .tail
             .map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
     }
+}
+
+/// Returns true if a change failed because someone else changed the object at the same time.
+fn is_out_of_sequence(error: &EngineError) -> bool {
+    let (EngineError::Refused(text) | EngineError::Unavailable(text)) = error else {
+        return false;
+    };
+    text.contains("update out of sequence")
 }
 
 /// Takes the removal of a missing object for success.

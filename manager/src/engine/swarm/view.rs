@@ -2,7 +2,7 @@
 //! that is no error here.
 
 use super::{hidden::without_values, labels};
-use crate::engine::{SwarmNode, SwarmService, SwarmTask, TaskState};
+use crate::engine::{SwarmNode, SwarmService, SwarmTask, TaskState, swarm_name};
 use bollard::models::{
     self, EndpointPortConfig, EndpointPortConfigProtocolEnum, NodeSpecAvailabilityEnum, NodeState,
     ResourceObject, TaskStatus,
@@ -58,7 +58,8 @@ pub(super) fn node(cluster: &ClusterId, node: models::Node) -> Option<SwarmNode>
     })
 }
 
-/// Converts a service of this cluster; `None` for any other, and for one without complete labels.
+/// Converts a service of this cluster; `None` for any other, and for one with labels that are
+/// incomplete or belong to another container: its name follows from them.
 pub(super) fn service(cluster: &ClusterId, service: models::Service) -> Option<SwarmService> {
     let id = service.id?;
     let spec = service.spec?;
@@ -69,19 +70,25 @@ pub(super) fn service(cluster: &ClusterId, service: models::Service) -> Option<S
     {
         return None;
     }
-    let view = said(&labels).map(|(container, instance, generation)| SwarmService {
+    let name = spec.name.unwrap_or_default();
+    let is_its_own =
+        |container: &ContainerName, generation| swarm_name(cluster, container, generation) == name;
+    let said =
+        said(&labels).filter(|(container, _, generation)| is_its_own(container, *generation));
+    let view = said.map(|(container, instance, generation)| SwarmService {
         id: id.clone(),
-        name: spec.name.clone().unwrap_or_default(),
+        name: name.clone(),
         container,
         instance,
         node: labels.get(labels::NODE).cloned(),
         generation,
+        edited: false,
         records: labels
             .get(labels::RECORDS)
             .map(|records| records.as_str().into()),
     });
     if view.is_none() {
-        tracing::warn!(service = %id, name = ?spec.name, "a service carries our cluster's label and does not say which container it is; it is left alone");
+        tracing::warn!(service = %id, ?name, "a service carries our cluster's label and does not say which container it is; it is left alone");
     }
     view
 }

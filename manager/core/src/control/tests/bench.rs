@@ -166,6 +166,8 @@ impl Bench {
                 let CallKey::Service(name) = &key else {
                     unreachable!("services are asked for by their key")
                 };
+                self.seen.services.retain(|service| service.name != *name);
+                self.seen.tasks.retain(|task| task.service != *name);
                 self.seen.tasks.push(task(name, Some(node.clone())));
                 let (id, name) = (name.clone(), name.clone());
                 self.seen.services.push(SwarmService {
@@ -175,6 +177,7 @@ impl Bench {
                     instance: copy.instance,
                     node: Some(node),
                     generation: copy.generation,
+                    edited: false,
                     records: None,
                 });
                 Answer::Engine(Ok(()))

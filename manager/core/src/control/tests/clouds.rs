@@ -113,6 +113,7 @@ fn made_before(bench: &mut Bench, id: &InstanceId) {
         instance: id.clone(),
         node: Some(format!("node-{id}")),
         generation: 1,
+        edited: false,
         records: records.ok().map(Into::into),
     });
 }

@@ -114,6 +114,7 @@ fn web() -> SwarmService {
         instance: InstanceId::trusted("i1"),
         node: Some("n1".to_owned()),
         generation: 1,
+        edited: false,
         records: None,
     }
 }

@@ -44,6 +44,11 @@ impl Kind {
         }
     }
 
+    /// Returns true if the platform's pages show a shorter name than its lists.
+    fn has_short_names(self) -> bool {
+        matches!(self, Self::Resource | Self::Region | Self::InstanceType)
+    }
+
     fn word(self) -> &'static str {
         match self {
             Self::InstanceType => "instance type",
@@ -62,6 +67,8 @@ pub(super) struct Entry {
     /// Number of a deployment: several of one software may be active.
     release: Option<u64>,
     binary: Option<String>,
+    /// Name of a region at its cloud's own interface.
+    api_name: Option<String>,
     pub(super) software: Option<String>,
     pub(super) resource: Option<String>,
     pub(super) region: Option<String>,
@@ -80,6 +87,7 @@ impl Entry {
             version: text("version"),
             release: text("release").and_then(|number| number.trim().parse().ok()),
             binary: text("binary"),
+            api_name: text("api-name"),
             software: text("software-id"),
             resource: text("resource-id"),
             region: text("region-id"),
@@ -192,16 +200,23 @@ fn pick<'e>(
     fits: impl Fn(&Entry) -> bool,
 ) -> Result<&'e Entry, String> {
     let by_binary =
-        |entry: &&Entry| kind == Kind::Executable && entry.binary.as_deref() == Some(name);
+        |entry: &Entry| kind == Kind::Executable && entry.binary.as_deref() == Some(name);
+    let by_api_name = |entry: &Entry| entry.api_name.as_deref() == Some(name);
+    let by_part = |entry: &Entry| kind.has_short_names() && has_part(&entry.name, name);
     let fitting: Vec<_> = entries.iter().filter(|entry| fits(entry)).collect();
-    let mut named: Vec<_> = fitting
-        .iter()
-        .copied()
-        .filter(|entry| entry.name == name)
-        .collect();
-    if named.is_empty() {
-        named = fitting.iter().copied().filter(by_binary).collect();
-    }
+    // The first way that any entry is found by.
+    let ways: [&dyn Fn(&Entry) -> bool; 4] = [
+        &|entry| entry.name == name,
+        &by_binary,
+        &by_api_name,
+        &by_part,
+    ];
+    let found = ways.iter().map(|is_named| {
+        let named = fitting.iter().copied().filter(|entry| is_named(entry));
+        named.collect::<Vec<_>>()
+    });
+    let named = found.into_iter().find(|named| !named.is_empty());
+    let named = named.unwrap_or_default();
     let active: Vec<_> = named.iter().copied().filter(|entry| entry.active).collect();
     let what = format!("{} `{name}`{where_}", kind.word());
     match (active.as_slice(), named.as_slice()) {
@@ -220,12 +235,33 @@ fn pick<'e>(
         ([], _) => Err(format!(
             "the broker's {what} is not active: have it activated, or name another in cloudsetup.xml"
         )),
+        (several, _) if several.iter().all(|entry| entry.name != name) => {
+            let names: Vec<&str> = several.iter().map(|entry| entry.name.as_str()).collect();
+            Err(format!(
+                "the broker has {} active {what}: {}: name one in full in cloudsetup.xml",
+                several.len(),
+                names.join(", ")
+            ))
+        }
         (several, _) => Err(format!(
             "the broker has {} active {what}: {}: leave one active",
             several.len(),
             candidates(several.iter().copied())
         )),
     }
+}
+
+/// Returns true if whole words of a name, at its begin or end, are the short one. The platform
+/// prefixes the names of regions and types with the resource's, which its pages leave out.
+fn has_part(long: &str, short: &str) -> bool {
+    let is_word_end = |rest: &str, next: Option<char>| {
+        !rest.is_empty() && next.is_some_and(|next| !next.is_alphanumeric())
+    };
+    let begins = |rest: &str| is_word_end(rest, rest.chars().next());
+    let ends = |rest: &str| is_word_end(rest, rest.chars().next_back());
+    !short.is_empty()
+        && (long.strip_prefix(short).is_some_and(begins)
+            || long.strip_suffix(short).is_some_and(ends))
 }
 
 fn candidates<'e>(entries: impl Iterator<Item = &'e Entry>) -> String {

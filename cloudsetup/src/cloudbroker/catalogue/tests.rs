@@ -64,6 +64,44 @@ fn exactly_one_active_entry_is_taken() {
 }
 
 #[test]
+fn a_region_may_be_named_as_the_pages_show_it() {
+    let api = |id: &str, name: &str, api_name: &str| Entry {
+        api_name: Some(api_name.to_owned()),
+        ..entry(id, name, true)
+    };
+    let entries = [
+        api(
+            "1",
+            "Amazon EC2 CloudBroker GmbH US East (Northern Virginia)",
+            "us-east-1",
+        ),
+        api("2", "Amazon EC2 CloudBroker GmbH EU West", "eu-west-1"),
+        api(
+            "3",
+            "Amazon EC2 CloudBroker GmbH North EU West",
+            "eu-north-1",
+        ),
+    ];
+    let found = |name| picked(&entries, name);
+    assert_eq!(found("US East (Northern Virginia)"), Ok("1"));
+    assert_eq!(found("eu-west-1"), Ok("2"));
+    assert_eq!(found("North EU West"), Ok("3"));
+    assert_eq!(
+        found("EU West"),
+        Err("the broker has 2 active region `EU West` of resource `R`: Amazon EC2 CloudBroker GmbH EU West, Amazon EC2 CloudBroker GmbH North EU West: name one in full in cloudsetup.xml".to_owned())
+    );
+    // No part of a word, and nothing from the middle.
+    for name in ["st (Northern Virginia)", "US East", "eu", ""] {
+        assert!(
+            found(name).is_err_and(|error| error.contains("has no region")),
+            "{name}"
+        );
+    }
+    let full = [entry("1", "EU", true), entry("2", "Amazon EU", true)];
+    assert_eq!(picked(&full, "EU"), Ok("1"));
+}
+
+#[test]
 fn an_executable_may_be_named_by_its_file() {
     let with_binary = |id: &str, name: &str| Entry {
         binary: Some("start.sh".to_owned()),

@@ -15,7 +15,7 @@ use micado_api::{
 };
 use micado_manager::{
     engine::{
-        Engine, EngineError, EngineEvent, LogOptions, SwarmTask, TaskState,
+        Engine, EngineError, EngineEvent, LogLine, LogOptions, SwarmTask, TaskState,
         swarm::{Swarm, SwarmConfig},
         swarm_name, volume_name,
     },
@@ -239,38 +239,20 @@ async fn a_container_from_creation_to_removal() {
         "{free:?}"
     );
 
-    let log: Vec<_> = swarm
+    let log: Vec<LogLine> = swarm
         .logs(&name, &LogOptions::default())
         .try_collect()
         .await
         .expect("the log");
-    assert_eq!(log.concat(), b"hello\n");
-    let stamped: Vec<_> = swarm
-        .logs(
-            &name,
-            &LogOptions {
-                timestamps: true,
-                tail: Some(1),
-                ..Default::default()
-            },
-        )
-        .try_collect()
-        .await
-        .expect("the log");
-    let stamped = String::from_utf8(stamped.concat()).expect("text");
-    assert!(
-        stamped.starts_with("20") && stamped.ends_with("Z hello\n"),
-        "{stamped}"
-    );
+    let [line] = log.as_slice() else {
+        panic!("one line: {log:?}")
+    };
+    let at = line.at.as_deref().expect("a time");
+    assert!(at.starts_with("20") && at.ends_with('Z'), "{line:?}");
+    assert_eq!((line.text.as_ref(), line.stderr), (&b"hello\n"[..], false));
 
-    let mut following = swarm.logs(
-        &name,
-        &LogOptions {
-            follow: true,
-            ..Default::default()
-        },
-    );
-    assert_eq!(following.next().await, Some(Ok("hello\n".into())));
+    let mut following = swarm.follow(&name, None, None);
+    assert_eq!(following.next().await, Some(Ok(line.clone())));
     let none: Vec<_> = swarm
         .logs("c-not-there-00", &LogOptions::default())
         .collect()
@@ -492,16 +474,12 @@ async fn templates_in_the_environment_arrive_as_they_were_typed() {
     let name = swarm_name(swarm.cluster(), &container.name, copy.generation);
     create(&swarm, &service, &container, &copy).await;
     until(&swarm, &name, is_running).await;
-    let follow = LogOptions {
-        follow: true,
-        ..LogOptions::default()
-    };
-    let mut log = swarm.logs(&name, &follow);
+    let mut log = swarm.follow(&name, None, None);
     let mut arrived = String::new();
     while arrived.lines().count() < TYPED.len() {
-        let piece = tokio::time::timeout(PATIENCE, log.try_next()).await;
-        let piece = piece.expect("in time").expect("the log").expect("a line");
-        arrived += std::str::from_utf8(&piece).expect("text");
+        let line = tokio::time::timeout(PATIENCE, log.try_next()).await;
+        let line = line.expect("in time").expect("the log").expect("a line");
+        arrived += std::str::from_utf8(&line.text).expect("text");
     }
     assert_eq!(arrived.lines().collect::<Vec<_>>(), TYPED);
 }

@@ -11,9 +11,10 @@ pub use session::{Session, SessionInput, SessionOutput, SessionPiece};
 
 use crate::{
     BuildEvent, BuildRequest, BuilderView, ContainerView, DiscoveryQuery, ErrorBody, EventQuery,
-    EventView, Explanation, History, HistoryQuery, ImageView, InstanceView, LaunchRequest,
-    LogQuery, MetricsQuery, Progress, PrometheusTarget, ScaleRequest, ScalingView, ServiceView,
-    SetImageRequest, StartRequest, StatusView, Timestamp, VerdictQuery, VerdictSpan, VerdictView,
+    EventView, Explanation, History, HistoryQuery, ImageView, InstanceView, LOG_CONTAINERS,
+    LaunchRequest, LogEntry, LogQuery, MetricsQuery, Progress, PrometheusTarget, ScaleRequest,
+    ScalingView, ServiceView, SetImageRequest, StartRequest, StatusView, Timestamp, VerdictQuery,
+    VerdictSpan, VerdictView,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
@@ -396,7 +397,7 @@ impl Client {
         self.get(&["v1", "discovery", "prometheus"], &pairs).await
     }
 
-    /// The log of a container, or of all containers of a service, as a stream.
+    /// The log of a container, or of all containers of a service, and the number of containers.
     ///
     /// # Errors
     /// See [`ClientError`]; the stream ends with an error if the manager does.
@@ -404,24 +405,33 @@ impl Client {
         &self,
         name: &str,
         query: &LogQuery,
-    ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Send + use<>, ClientError> {
-        let mut pairs = vec![
-            ("follow", query.follow.to_string()),
-            ("timestamps", query.timestamps.to_string()),
+    ) -> Result<
+        (
+            usize,
+            impl Stream<Item = Result<LogEntry, ClientError>> + Send + use<>,
+        ),
+        ClientError,
+    > {
+        let mut pairs = vec![("lines", true.to_string())];
+        let flags = [
+            ("follow", query.follow),
+            ("timestamps", query.timestamps),
+            ("previous", query.previous),
         ];
-        pairs.extend(query.previous.then(|| ("previous", true.to_string())));
+        let given = flags.into_iter().filter(|(_, given)| *given);
+        pairs.extend(given.map(|(name, given)| (name, given.to_string())));
         pairs.extend(query.tail.map(|tail| ("tail", tail.to_string())));
         pairs.extend(query.since.map(|since| ("since", since.to_string())));
-        let response = self
-            .send(
-                Method::GET,
-                &["v1", "containers", name, "logs"],
-                &pairs,
-                None::<&()>,
-            )
-            .await
-            .map_err(ClientError::cut)?;
-        Ok(self.body(response).map_err(ClientError::cut))
+        let path = ["v1", "containers", name, "logs"];
+        let response = self.send(Method::GET, &path, &pairs, None::<&()>).await;
+        let response = response.map_err(ClientError::cut)?;
+        let count = response.headers().get(LOG_CONTAINERS);
+        let count = count.and_then(|count| count.to_str().ok()?.parse().ok());
+        let lines = crate::lines::lines(self.body(response).map_err(ClientError::cut));
+        let entries = lines.map(|line| {
+            line.and_then(|line| serde_json::from_slice(&line).map_err(ClientError::unreadable))
+        });
+        Ok((count.unwrap_or(1), entries))
     }
 
     /// Progress of a container or an instance: past steps, then new ones as they come. Ends once it

@@ -12,6 +12,7 @@ pub mod foreign;
 pub mod join;
 pub mod labels;
 pub mod lines;
+pub mod log;
 pub mod monitoring;
 pub mod names;
 pub mod placement;
@@ -32,6 +33,7 @@ pub use client::{
 pub use error::{ErrorBody, ErrorCode};
 pub use event::EventView;
 pub use join::{JoinAnswer, JoinRequest, RegistryAccess, SwarmJoin};
+pub use log::{LOG_CONTAINERS, LogEntry, LogStream};
 pub use monitoring::{DiscoveryQuery, MetricsQuery, PrometheusTarget};
 pub use names::{
     CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MachineName,

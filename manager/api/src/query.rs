@@ -105,12 +105,14 @@ pub struct VerdictQuery {
 pub struct LogQuery {
     /// Continue as more is written.
     pub follow: bool,
-    /// Number of the last lines.
+    /// Number of the last lines, of all runs and containers together.
     pub tail: Option<u32>,
     /// Only later lines, in seconds since the Unix epoch.
     pub since: Option<i64>,
     /// Prefix each line with its time.
     pub timestamps: bool,
+    /// One JSON object a line ([`LogEntry`](crate::LogEntry)), which always has the time.
+    pub lines: bool,
     /// The run before the present one, or the last one if none runs, of one container; not with
     /// `follow`. After a move or the end: the retained tail of all earlier runs; then not with
     /// `since` or `timestamps` either.

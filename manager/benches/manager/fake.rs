@@ -13,7 +13,7 @@ use micado_cloudsetup::{Broker, BrokerError, Machine, MachineState, Order};
 use micado_manager::{
     clock,
     engine::{
-        Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation,
+        Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogLine, LogOptions, Observation,
         SwarmNode, SwarmService, SwarmTask, TaskState,
     },
     model::{Container, Copy, Instance, Service},
@@ -209,11 +209,15 @@ impl Engine for FakeEngine {
     async fn remove_node(&self, _: &str) -> Result<(), EngineError> {
         Ok(())
     }
-    fn logs(
+    fn logs(&self, _: &str, _: &LogOptions) -> BoxStream<'static, Result<LogLine, EngineError>> {
+        stream::empty().boxed()
+    }
+    fn follow(
         &self,
         _: &str,
-        _: &LogOptions,
-    ) -> BoxStream<'static, Result<bytes::Bytes, EngineError>> {
+        _: Option<String>,
+        _: Option<u32>,
+    ) -> BoxStream<'static, Result<LogLine, EngineError>> {
         stream::empty().boxed()
     }
     async fn image(&self, _: &str) -> Result<ImageFacts, EngineError> {

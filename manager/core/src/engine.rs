@@ -177,14 +177,38 @@ impl std::fmt::Debug for JoinFacts {
 /// Selection of log lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogOptions {
-    /// Continue as more is written.
-    pub follow: bool,
-    /// Only the last lines, this many.
+    /// Only the last lines of each run, this many.
     pub tail: Option<u32>,
     /// Only later lines, in seconds since the Unix epoch.
     pub since: Option<i64>,
-    /// Begin each line with its time.
-    pub timestamps: bool,
+}
+
+/// A line of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Time as the engine shows it, with nanoseconds: such texts sort as their times do. `None` if
+    /// it was kept without.
+    pub at: Option<String>,
+    /// It was written to standard error.
+    pub stderr: bool,
+    /// Content with its line end, which only the last line of a run may lack.
+    pub text: bytes::Bytes,
+}
+
+impl LogLine {
+    /// Length of a time, as in `2026-11-30T01:02:03.000000000Z`.
+    const TIME: usize = 30;
+
+    /// Separates the time, which engines write before a line or a part of one.
+    #[must_use]
+    pub fn timed(line: &bytes::Bytes) -> (Option<String>, bytes::Bytes) {
+        let is_time = line.get(Self::TIME - 1..=Self::TIME) == Some(b"Z ");
+        let time = line.get(..Self::TIME).filter(|_| is_time);
+        match time.and_then(|time| std::str::from_utf8(time).ok()) {
+            Some(time) => (Some(time.to_owned()), line.slice(Self::TIME + 1..)),
+            None => (None, line.clone()),
+        }
+    }
 }
 
 /// Failure of a call to the engine.
@@ -234,12 +258,20 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     async fn set_active(&self, node: &str, active: bool) -> Result<(), EngineError>;
     /// Removes a node from the Swarm's list, down or not.
     async fn remove_node(&self, node: &str) -> Result<(), EngineError>;
-    /// Streams the log of a Swarm service in chunks.
+    /// Streams the log of a Swarm service: of all its runs, in order of time.
     fn logs(
         &self,
         name: &str,
         options: &LogOptions,
-    ) -> BoxStream<'static, Result<bytes::Bytes, EngineError>>;
+    ) -> BoxStream<'static, Result<LogLine, EngineError>>;
+    /// Streams the log of a Swarm service without end: lines after this time, or if that is not
+    /// given, the last lines and all later ones.
+    fn follow(
+        &self,
+        name: &str,
+        after: Option<String>,
+        tail: Option<u32>,
+    ) -> BoxStream<'static, Result<LogLine, EngineError>>;
     /// Looks an image up in the manager's own engine, then in its registry.
     async fn image(&self, image: &str) -> Result<ImageFacts, EngineError>;
     async fn join_facts(&self) -> Result<JoinFacts, EngineError>;

@@ -1,6 +1,7 @@
 //! Logs: from the engine while the container exists, then from its saved end; those of earlier runs
-//! from the agent of its machine.
+//! from the agent of its machine. All lines of all runs and containers are in order of time.
 
+mod merge;
 mod previous;
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     control::LogSource,
-    engine::{Engine, EngineError, LogOptions},
+    engine::{Engine, EngineError, LogLine, LogOptions},
 };
 use axum::{
     Extension,
@@ -22,25 +23,36 @@ use axum::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{
-    StreamExt, TryStreamExt,
+    FutureExt, StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
-use micado_api::{ErrorBody, LogQuery, lines::lines};
-use std::pin::Pin;
+use micado_api::{ContainerName, ErrorBody, LOG_CONTAINERS, LogEntry, LogQuery, LogStream};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 use utoipa_axum::routes;
 
-type Pieces = BoxStream<'static, Result<Bytes, EngineError>>;
+/// Lines of one log.
+type Lines = BoxStream<'static, Result<LogLine, EngineError>>;
+
+/// Lines of several containers' logs.
+type Mixed = BoxStream<'static, Result<(ContainerName, LogLine), EngineError>>;
+
+/// Logs that are opened at the same time.
+const OPENED: usize = 16;
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(logs))
 }
 
 /// The log of a container, or of all containers of a service: each line then begins with its
-/// container's name.
+/// container's name. Lines are in order of time.
 #[utoipa::path(get, path = "/v1/containers/{name}/logs", operation_id = "show_logs", tag = "containers",
     params(("name" = String, Path, description = "A service's or a container's name."), LogQuery),
     responses(
-        (status = 200, description = "The log, as it comes.", body = String, content_type = "text/plain"),
+        (status = 200, description = "The log, as it comes.", headers(("micado-containers" = u32, description = "Number of containers whose log it is.")),
+            content((String = "text/plain"), (LogEntry = "application/x-ndjson"))),
         (status = "default", description = "A refusal.", body = ErrorBody),
 ))]
 async fn logs(
@@ -49,140 +61,204 @@ async fn logs(
     Query(query): Query<LogQuery>,
     peer: Option<Extension<Peer>>,
 ) -> Answer<Response> {
-    let log = match query.previous {
-        true => {
-            previous::previous(
-                &state,
-                name,
-                &query,
-                peer.map(|Extension(peer)| peer.socket),
-            )
-            .await?
-        }
+    let socket = peer.map(|Extension(peer)| peer.socket);
+    let (containers, log) = match query.previous {
+        true => (1, previous::previous(&state, name, &query, socket).await?),
         false => present(&state, name, &query).await?,
     };
-    Ok((
-        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
-        Body::from_stream(log),
-    )
-        .into_response())
+    let kind = match query.lines {
+        true => "application/x-ndjson",
+        false => "text/plain; charset=utf-8",
+    };
+    let headers = [
+        (header::CONTENT_TYPE, kind.to_owned()),
+        (
+            header::HeaderName::from_static(LOG_CONTAINERS),
+            containers.to_string(),
+        ),
+    ];
+    let pieces = match query.lines {
+        true => log
+            .map_ok(|(container, line)| as_json(container, &line))
+            .boxed(),
+        false => as_text(log, containers > 1, query.timestamps),
+    };
+    Ok((headers, Body::from_stream(pieces)).into_response())
 }
 
-async fn present(state: &ApiState, name: String, query: &LogQuery) -> Answer<Pieces> {
-    let options = LogOptions {
-        follow: query.follow,
-        tail: query.tail,
-        since: query.since,
-        timestamps: query.timestamps,
+/// Lines as JSON, one object each.
+fn as_json(container: ContainerName, line: &LogLine) -> Bytes {
+    let stream = match line.stderr {
+        true => LogStream::Stderr,
+        false => LogStream::Stdout,
     };
+    let entry = LogEntry::new(container, line.at.clone(), stream, &line.text);
+    let mut json = serde_json::to_vec(&entry).unwrap_or_default();
+    json.push(b'\n');
+    json.into()
+}
+
+/// Lines as a person reads them.
+fn as_text(
+    log: Mixed,
+    named: bool,
+    timestamps: bool,
+) -> BoxStream<'static, Result<Bytes, EngineError>> {
+    let text = log.map_ok(move |(container, line)| {
+        let at = line.at.filter(|_| timestamps);
+        if !named && at.is_none() {
+            return line.text;
+        }
+        let mut text = BytesMut::new();
+        if named {
+            text.put(format!("{container} | ").as_bytes());
+        }
+        if let Some(at) = at {
+            text.put(format!("{at} ").as_bytes());
+        }
+        let unended = !line.text.ends_with(b"\n");
+        text.put(line.text);
+        // The next line is of another container.
+        if named && unended {
+            text.put_u8(b'\n');
+        }
+        text.freeze()
+    });
+    text.boxed()
+}
+
+async fn present(state: &ApiState, name: String, query: &LogQuery) -> Answer<(usize, Mixed)> {
     let sources = state
         .handle
         .read(move |core| core.log_sources(&name))
         .await??;
-    let log = joined(&*state.engine, &sources, &options).await?;
-    Ok(if options.follow {
-        log.take_until(state.stopping.clone().cancelled_owned())
-            .boxed()
-    } else {
-        log
-    })
+    let containers = sources.len();
+    let log = joined(&state.engine, sources, query).await?;
+    if !query.follow {
+        return Ok((containers, log));
+    }
+    let stopping = state.stopping.clone().cancelled_owned();
+    Ok((containers, log.take_until(stopping).boxed()))
 }
 
-/// Joins the logs: one after the other, or with `follow` each line as it arrives.
+/// Joins the logs by time; with `follow`, each line as it arrives after that.
 async fn joined(
-    engine: &dyn Engine,
-    sources: &[LogSource],
-    options: &LogOptions,
-) -> Answer<Pieces> {
-    let mut logs = Vec::with_capacity(sources.len());
-    for source in sources {
-        let pieces = open(engine, source, options);
-        let mut log = if sources.len() > 1 {
-            prefixed(source.container.as_str(), pieces)
-        } else {
-            pieces
-        }
-        .peekable();
-        // Without `follow` the first piece arrives soon, and a refusal can still be sent as one.
-        // With it, nothing may ever arrive.
-        if !options.follow
-            && let Some(Err(error)) = Pin::new(&mut log).peek().await
-        {
-            return Err(Refusal::engine(
-                &format!("the log of `{}`", source.container),
-                error.clone(),
-            ));
-        }
-        logs.push(log);
+    engine: &Arc<dyn Engine>,
+    sources: Vec<LogSource>,
+    query: &LogQuery,
+) -> Answer<Mixed> {
+    let options = LogOptions {
+        tail: query.tail,
+        since: query.since,
+    };
+    // A log of which nothing is wanted but what comes is not read before.
+    let only_new = query.follow && query.tail == Some(0);
+    let opened = stream::iter(sources.clone()).map(|source| {
+        let lines = match only_new {
+            true => stream::empty().boxed(),
+            false => open(&**engine, &source, &options),
+        };
+        first(source.container, lines)
+    });
+    let heads: Vec<merge::Head> = opened.buffered(OPENED).try_collect().await?;
+    let whole = merge::by_time(heads);
+    let past = match query.tail {
+        Some(tail) if !only_new => merge::last(whole, tail),
+        _ => whole,
+    };
+    if !query.follow {
+        return Ok(past);
     }
-    Ok(if options.follow {
-        stream::select_all(logs).boxed()
-    } else {
-        stream::iter(logs).flatten().boxed()
-    })
+    Ok(and_follow(engine.clone(), sources, past, only_new))
 }
 
-fn open(engine: &dyn Engine, source: &LogSource, options: &LogOptions) -> Pieces {
-    match (&source.swarm_name, &source.stored) {
-        (Some(name), kept) => {
-            // Its service was just removed, which the core has not observed yet. The end of its log
-            // is saved.
-            let kept = kept
-                .as_deref()
-                .map(|kept| last_lines(kept, options.tail))
-                .unwrap_or_default();
-            let or_kept = move |piece| {
-                if matches!(piece, Err(EngineError::NotFound(_))) {
-                    Ok(kept.clone())
-                } else {
-                    piece
-                }
-            };
-            engine.logs(name, options).map(or_kept).boxed()
+/// Reads the first line of a log: a refusal can still be sent as one.
+async fn first(container: ContainerName, mut lines: Lines) -> Answer<merge::Head> {
+    let what = || format!("the log of `{container}`");
+    let next = lines.try_next().await;
+    let next = next.map_err(|error| Refusal::engine(&what(), error))?;
+    Ok(merge::Head::new(container, next, lines))
+}
+
+/// What was written, and then what is. The engine is asked for all from the last line on.
+fn and_follow(
+    engine: Arc<dyn Engine>,
+    sources: Vec<LogSource>,
+    past: Mixed,
+    only_new: bool,
+) -> Mixed {
+    let shown: Arc<Mutex<BTreeMap<ContainerName, String>>> = Arc::default();
+    let note = shown.clone();
+    let past = past.inspect_ok(move |(container, line)| {
+        if let Some(at) = &line.at {
+            let mut shown = note.lock().expect("no holder of the lock panics");
+            shown.insert(container.clone(), at.clone());
         }
-        (None, Some(kept)) => stream::iter([Ok(last_lines(kept, options.tail))]).boxed(),
-        (None, None) => stream::empty().boxed(),
-    }
+    });
+    let live = async move {
+        let mut shown = std::mem::take(&mut *shown.lock().expect("no holder of the lock panics"));
+        let followed = sources.into_iter().filter_map(|source| {
+            let after = shown.remove(&source.container);
+            let tail = only_new.then_some(0);
+            let lines = engine.follow(source.swarm_name.as_deref()?, after, tail);
+            Some(lines.map_ok(move |line| (source.container.clone(), line)))
+        });
+        // The log of a container that was removed meanwhile has an end.
+        let live = stream::select_all(followed);
+        live.filter(|line| std::future::ready(!matches!(line, Err(EngineError::NotFound(_)))))
+    };
+    past.chain(live.into_stream().flatten()).boxed()
+}
+
+fn open(engine: &dyn Engine, source: &LogSource, options: &LogOptions) -> Lines {
+    let kept = source
+        .stored
+        .as_deref()
+        .map(|kept| saved(kept, options.tail));
+    let Some(name) = &source.swarm_name else {
+        return stream::iter(kept.unwrap_or_default().into_iter().map(Ok)).boxed();
+    };
+    // Its service was just removed, which the core has not observed yet. The end of its log is
+    // saved.
+    let or_kept = move |line| match line {
+        Err(EngineError::NotFound(_)) => {
+            stream::iter(kept.clone().unwrap_or_default().into_iter().map(Ok)).left_stream()
+        }
+        line => stream::iter([line]).right_stream(),
+    };
+    engine.logs(name, options).flat_map(or_kept).boxed()
 }
 
 /// Returns the last lines of a saved log, this many.
-fn last_lines(kept: &str, count: Option<u32>) -> Bytes {
-    let all: Vec<&str> = kept.lines().collect();
-    let count = count
-        .and_then(|count| usize::try_from(count).ok())
-        .unwrap_or(all.len());
-    let mut text = BytesMut::with_capacity(kept.len() + 1);
-    for line in &all[all.len().saturating_sub(count)..] {
-        text.put(line.as_bytes());
-        text.put_u8(b'\n');
-    }
-    text.freeze()
-}
-
-fn prefixed(container: &str, pieces: Pieces) -> Pieces {
-    let prefix = format!("{container} | ");
-    let prefixed = lines(pieces).map_ok(move |line| {
-        let mut text = BytesMut::with_capacity(prefix.len() + line.len() + 1);
-        text.put(prefix.as_bytes());
-        text.put(line);
-        text.put_u8(b'\n');
-        text.freeze()
-    });
-    prefixed.boxed()
+fn saved(kept: &str, count: Option<u32>) -> Vec<LogLine> {
+    let lines: Vec<&str> = kept.lines().collect();
+    let count = count.and_then(|count| usize::try_from(count).ok());
+    let first = lines.len().saturating_sub(count.unwrap_or(lines.len()));
+    let line = |line: &&str| LogLine {
+        at: None,
+        stderr: false,
+        text: Bytes::from(format!("{line}\n")),
+    };
+    lines[first..].iter().map(line).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::{super::tests::FakeEngine, *};
-    use micado_api::ContainerName;
-    use std::collections::BTreeSet;
 
     #[test]
     fn the_kept_end_is_cut_to_its_last_lines() {
-        assert_eq!(last_lines("one\ntwo\nthree", Some(2)), "two\nthree\n");
-        assert_eq!(last_lines("one\ntwo\n", None), "one\ntwo\n");
-        assert_eq!(last_lines("one\n", Some(0)), "");
-        assert_eq!(last_lines("", Some(5)), "");
+        let last = |kept: &str, count| {
+            let lines = saved(kept, count);
+            lines
+                .iter()
+                .flat_map(|line| line.text.to_vec())
+                .collect::<Vec<u8>>()
+        };
+        assert_eq!(last("one\ntwo\nthree", Some(2)), b"two\nthree\n");
+        assert_eq!(last("one\ntwo\n", None), b"one\ntwo\n");
+        assert_eq!(last("one\n", Some(0)), b"");
+        assert_eq!(last("", Some(5)), b"");
     }
 
     fn source(container: &str, swarm_name: Option<&str>, stored: Option<&str>) -> LogSource {
@@ -194,17 +270,22 @@ mod tests {
         }
     }
 
-    async fn read(sources: &[LogSource], options: &LogOptions) -> Result<String, String> {
-        let log = joined(&FakeEngine::default(), sources, options)
+    async fn read(sources: &[LogSource], query: &LogQuery) -> Result<String, String> {
+        let engine: Arc<dyn Engine> = Arc::new(FakeEngine::default());
+        let log = joined(&engine, sources.to_vec(), query)
             .await
             .map_err(|refusal| refusal.to_string())?;
-        let pieces: Vec<Bytes> = log.try_collect().await.map_err(|error| error.to_string())?;
+        let text = as_text(log, sources.len() > 1, query.timestamps);
+        let pieces: Vec<Bytes> = text
+            .try_collect()
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(String::from_utf8_lossy(&pieces.concat()).into_owned())
     }
 
     #[tokio::test]
     async fn one_log_comes_as_it_is_from_the_engine_or_the_record() {
-        let plain = LogOptions::default();
+        let plain = LogQuery::default();
         assert_eq!(
             read(&[source("acme_web.1", Some("c-web"), Some("old"))], &plain).await,
             Ok("one\ntwo\n".to_owned())
@@ -219,37 +300,56 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn of_several_every_line_names_its_container() {
-        let both = [
+    /// Three containers: the log of the last was kept without times.
+    fn three() -> [LogSource; 3] {
+        [
             source("acme_web.1", Some("c-web"), None),
-            source("acme_web.2", None, Some("old")),
-        ];
-        let all = "acme_web.1 | one\nacme_web.1 | two\nacme_web.2 | old\n";
+            source("acme_web.2", Some("c-late"), None),
+            source("acme_web.3", None, Some("old")),
+        ]
+    }
+
+    #[tokio::test]
+    async fn lines_of_several_are_in_order_of_time_and_name_their_container() {
+        let all = "acme_web.3 | old\nacme_web.1 | one\nacme_web.2 | late\nacme_web.2 | r\nacme_web.1 | two\n";
         assert_eq!(
-            read(&both, &LogOptions::default()).await,
+            read(&three(), &LogQuery::default()).await,
             Ok(all.to_owned())
         );
-        let followed = read(
-            &both,
-            &LogOptions {
-                follow: true,
-                ..LogOptions::default()
-            },
-        )
-        .await
-        .expect("a log");
-        assert_eq!(
-            followed.lines().collect::<BTreeSet<_>>(),
-            all.lines().collect()
-        );
+    }
+
+    #[tokio::test]
+    async fn the_last_lines_are_those_of_all_together() {
+        let query = LogQuery {
+            tail: Some(2),
+            timestamps: true,
+            ..LogQuery::default()
+        };
+        let last = "acme_web.2 | 2026-11-30T01:02:03.000000000Z r\nacme_web.1 | 2026-11-30T01:02:04.000000000Z two\n";
+        assert_eq!(read(&three(), &query).await, Ok(last.to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_log_is_followed_from_its_last_line_on() {
+        let query = LogQuery {
+            follow: true,
+            ..LogQuery::default()
+        };
+        let only = &three()[..1];
+        let followed = "one\ntwo\nc-web after Some(\"2026-11-30T01:02:04.000000000Z\")\n";
+        assert_eq!(read(only, &query).await, Ok(followed.to_owned()));
+        let new = LogQuery {
+            tail: Some(0),
+            ..query
+        };
+        assert_eq!(read(only, &new).await, Ok("c-web after None\n".to_owned()));
     }
 
     #[tokio::test]
     async fn an_engine_that_refuses_is_quoted() {
         let refused = read(
             &[source("acme_web.1", Some("c-lost"), None)],
-            &LogOptions::default(),
+            &LogQuery::default(),
         )
         .await;
         assert_eq!(

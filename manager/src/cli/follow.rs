@@ -102,13 +102,13 @@ async fn last_words(name: &str, client: &Client, printer: &Printer) {
             previous,
             ..LogQuery::default()
         };
-        let Ok(pieces) = client.logs(name, &query).await else {
+        let Ok((_, entries)) = client.logs(name, &query).await else {
             continue;
         };
-        let log = pieces
+        let log = entries
             .take(LAST_PIECES)
-            .try_fold(Vec::new(), |mut log, piece| {
-                log.extend_from_slice(&piece);
+            .try_fold(Vec::new(), |mut log, entry| {
+                log.extend_from_slice(&entry.content());
                 future::ready(Ok(log))
             });
         let log = timeout(LOG_PATIENCE, log).await;

@@ -2,7 +2,7 @@
 
 use super::{args::Output, failure::Failure, page::Page};
 use indicatif::{ProgressBar, ProgressStyle};
-use micado_api::{ErrorBody, Progress, foreign::escaped};
+use micado_api::{ErrorBody, LogStream, Progress, foreign::escaped};
 use serde::Serialize;
 use std::{
     fmt::Write as _,
@@ -44,11 +44,16 @@ impl Printer {
         out.flush()
     }
 
-    /// Prints a piece of a log unchanged.
-    pub(super) fn piece(&self, piece: &[u8]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        out.write_all(piece)?;
-        out.flush()
+    /// Prints a piece of a log unchanged, to the same output that the container wrote it to.
+    pub(super) fn piece(&self, stream: LogStream, piece: &[u8]) -> io::Result<()> {
+        match stream {
+            LogStream::Stdout => {
+                let mut out = io::stdout().lock();
+                out.write_all(piece)?;
+                out.flush()
+            }
+            LogStream::Stderr => io::stderr().lock().write_all(piece),
+        }
     }
 
     /// Progress bar of copied bytes on a terminal; with `total`, if that is known.

@@ -25,35 +25,70 @@ fn manager(query: &'static str, log: impl Fn() -> Body + Clone + Send + Sync + '
     Rote::new(Router::new().route("/v1/containers/{name}/logs", get(logs)))
 }
 
+/// A log in JSON lines: two of standard output, one of standard error, and one without its end.
+const LOG: &str = concat!(
+    r#"{"container":"acme_web.1","at":"2026-11-30T01:02:03.000000000Z","stream":"stdout","text":"one"}"#,
+    "\n",
+    r#"{"container":"acme_web.2","at":"2026-11-30T01:02:04.000000000Z","stream":"stderr","text":"wrong"}"#,
+    "\n",
+    r#"{"container":"acme_web.1","stream":"stdout","text":"?","raw":"/g=="}"#,
+    "\n",
+    r#"{"container":"acme_web.1","stream":"stdout","text":"\u001b[31mtwo","unended":true}"#,
+    "\n",
+);
+
 #[tokio::test(flavor = "multi_thread")]
-async fn logs_come_as_they_are() {
-    let log = || Body::from("one\n\u{1b}[31mtwo");
-    let whole = Ended {
-        code: Some(0),
-        out: "one\n\u{1b}[31mtwo".to_owned(),
-        err: String::new(),
-    };
-    let rote = manager("follow=true&timestamps=false&tail=5&since=77", log);
+async fn lines_go_where_the_container_wrote_them_byte_for_byte() {
+    let rote = manager("lines=true&follow=true&tail=5&since=77", || Body::from(LOG));
+    let whole = rote
+        .command("logs -n acme_web.1 --follow --tail 5 --since 77")
+        .output();
+    let whole = whole.await.expect("it runs");
+    assert_eq!(whole.stdout, b"one\n\xfe\n\x1b[31mtwo");
+    assert_eq!(whole.stderr, b"wrong\n");
+    assert!(whole.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_several_containers_name_theirs_and_json_is_passed_on() {
+    let logs = async || ([("micado-containers", "2")], LOG);
+    let rote = Rote::new(Router::new().route("/v1/containers/{name}/logs", get(logs)));
+    let whole = rote.command("logs acme_web --timestamps").output().await;
+    let whole = whole.expect("it runs");
     assert_eq!(
-        rote.run("logs -n acme_web.1 --follow --tail 5 --since 77")
-            .await,
-        whole
+        whole.stdout,
+        b"acme_web.1 | 2026-11-30T01:02:03.000000000Z one\nacme_web.1 | \xfe\nacme_web.1 | \x1b[31mtwo\n"
     );
-    let rote = manager("follow=false&timestamps=true&previous=true", log);
     assert_eq!(
-        rote.run("logs -n acme_web.1 --previous --timestamps").await,
-        whole
+        whole.stderr,
+        b"acme_web.2 | 2026-11-30T01:02:04.000000000Z wrong\n"
     );
+    let json = rote.run("logs acme_web --output json").await;
+    assert_eq!((json.out.as_str(), json.err.as_str()), (LOG, ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_previous_run_is_asked_for() {
+    let rote = manager("lines=true&timestamps=true&previous=true", || {
+        Body::from(LOG)
+    });
+    let mut asked = rote.command("logs -n acme_web.1 --previous --timestamps");
+    assert!(asked.output().await.expect("it runs").status.success());
 }
 
 /// The CLI during an endless log of which a little was read.
 async fn without_end() -> (Rote, Child) {
     let log = || {
-        Body::from_stream(stream::repeat_with(|| {
-            Ok::<_, Infallible>(Bytes::from_static(&[b'y'; 32 << 10]))
+        let line = LOG
+            .lines()
+            .next()
+            .map(|line| Bytes::from(format!("{line}\n").repeat(100)));
+        let line = line.expect("a line");
+        Body::from_stream(stream::repeat_with(move || {
+            Ok::<_, Infallible>(line.clone())
         }))
     };
-    let rote = manager("follow=false&timestamps=false", log);
+    let rote = manager("lines=true", log);
     let mut child = rote
         .command("logs -n acme_web.1")
         .stdout(Stdio::piped())
@@ -118,9 +153,10 @@ async fn a_manager_that_ends_in_the_middle_is_named() {
             ends.notified().await;
             Err("the end")
         };
-        Body::from_stream(stream::iter([Ok("one\n")]).chain(stream::once(cut)))
+        let one = LOG.lines().next().map(|line| Ok(format!("{line}\n")));
+        Body::from_stream(stream::iter(one).chain(stream::once(cut)))
     };
-    let rote = manager("follow=true&timestamps=false", log);
+    let rote = manager("lines=true&follow=true", log);
     let mut child = rote
         .command("logs -n acme_web.1 --follow")
         .stdout(Stdio::piped())

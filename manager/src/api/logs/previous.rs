@@ -7,11 +7,11 @@ use super::{
         agents::{sessions, silence::Socket},
         refusal::Answer,
     },
-    Pieces, last_lines,
+    Mixed, saved,
 };
-use crate::engine::EngineError;
+use crate::engine::{EngineError, LogLine};
 use axum::extract::ws::Message;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt, future::ready, stream};
 use micado_api::{
     ErrorBody, ErrorCode, LogQuery,
@@ -26,7 +26,7 @@ pub(super) async fn previous(
     name: String,
     query: &LogQuery,
     socket: Option<Socket>,
-) -> Answer<Pieces> {
+) -> Answer<Mixed> {
     if query.follow {
         return Err(ErrorBody::new(
             ErrorCode::BadRequest,
@@ -43,7 +43,7 @@ pub(super) async fn previous(
             service,
             tail: query.tail,
             since: query.since,
-            timestamps: query.timestamps,
+            timestamps: true,
         };
         let mut log =
             heard(sessions::read(state, &machine, &source.container, socket, work).await?)
@@ -58,19 +58,65 @@ pub(super) async fn previous(
                 .into());
             }
             Some(Err(SessionNote::Exit { code: 1.. })) => {}
-            _ => return Ok(whole(log).boxed()),
+            _ => {
+                let lines = split(whole(log));
+                let named = lines.map_ok(move |line| (source.container.clone(), line));
+                return Ok(named.boxed());
+            }
         }
     }
-    Ok(stream::iter([Ok(kept(
-        source.container.as_str(),
-        source.stored.as_deref(),
-        query,
-    )?)])
-    .boxed())
+    let container = source.container;
+    let lines = kept(container.as_str(), source.stored.as_deref(), query)?;
+    let named = lines
+        .into_iter()
+        .map(move |line| Ok((container.clone(), line)));
+    Ok(stream::iter(named).boxed())
+}
+
+/// First byte of a session's frame of standard error.
+const STDERR: u8 = 2;
+
+/// Output of a process: true for standard error, and its bytes.
+type Output = (bool, Bytes);
+
+/// The lines of a process's output.
+fn split(
+    output: impl Stream<Item = Result<Output, EngineError>> + Send,
+) -> impl Stream<Item = Result<LogLine, EngineError>> + Send {
+    let pieces = output.map(Some).chain(stream::iter([None]));
+    let lines = pieces.scan([BytesMut::new(), BytesMut::new()], |rest, piece| {
+        let mut lines = Vec::new();
+        match piece {
+            Some(Ok((stderr, piece))) => {
+                let rest = &mut rest[usize::from(stderr)];
+                rest.extend_from_slice(&piece);
+                while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                    lines.push(Ok(line(stderr, &rest.split_to(end + 1).freeze())));
+                }
+            }
+            Some(Err(error)) => lines.push(Err(error)),
+            None => {
+                let rests = [false, true].into_iter().zip(rest);
+                let rests = rests.filter(|(_, rest)| !rest.is_empty());
+                lines.extend(rests.map(|(stderr, rest)| Ok(line(stderr, &rest.split().freeze()))));
+            }
+        }
+        ready(Some(stream::iter(lines)))
+    });
+    lines.flatten()
+}
+
+fn line(stderr: bool, text: &Bytes) -> LogLine {
+    let (at, text) = LogLine::timed(text);
+    LogLine { at, stderr, text }
 }
 
 /// Returns the saved end of the log of all runs up to a move or removal.
-fn kept(container: &str, stored: Option<&str>, query: &LogQuery) -> Result<Bytes, ErrorBody> {
+fn kept(
+    container: &str,
+    stored: Option<&str>,
+    query: &LogQuery,
+) -> Result<Vec<LogLine>, ErrorBody> {
     let Some(kept) = stored else {
         let hint = format!("`micado logs -n {container}` shows the present one");
         return Err(ErrorBody::new(
@@ -87,18 +133,21 @@ fn kept(container: &str, stored: Option<&str>, query: &LogQuery) -> Result<Bytes
             ErrorBody::new(ErrorCode::Conflict, message).hint("leave them out; `tail` does")
         );
     }
-    Ok(last_lines(kept, query.tail))
+    Ok(saved(kept, query.tail))
 }
 
 /// The data of a session, and its final note.
 fn heard(
     messages: impl Stream<Item = Message> + Send,
-) -> impl Stream<Item = Result<Bytes, SessionNote>> + Send {
+) -> impl Stream<Item = Result<Output, SessionNote>> + Send {
     let cut_short = SessionNote::Failed {
         message: "the manager stops".to_owned(),
     };
     let heard = messages.filter_map(async |message| match message {
-        Message::Binary(frame) => Some(Ok(frame.slice(1.min(frame.len())..))),
+        Message::Binary(frame) => {
+            let stderr = frame.first() == Some(&STDERR);
+            Some(Ok((stderr, frame.slice(1.min(frame.len())..))))
+        }
         Message::Text(text) => serde_json::from_str(&text).ok().map(Err),
         _ => None,
     });
@@ -107,8 +156,8 @@ fn heard(
 
 /// Returns all data of a complete session, or the reason of its failure.
 fn whole(
-    heard: impl Stream<Item = Result<Bytes, SessionNote>> + Send,
-) -> impl Stream<Item = Result<Bytes, EngineError>> + Send {
+    heard: impl Stream<Item = Result<Output, SessionNote>> + Send,
+) -> impl Stream<Item = Result<Output, EngineError>> + Send {
     let unended = heard.take_while(|it| ready(!matches!(it, Err(SessionNote::Exit { .. }))));
     unended.map_err(|note| match note {
         SessionNote::Failed { message } => EngineError::Unavailable(message),
@@ -123,7 +172,8 @@ mod tests {
     #[test]
     fn what_is_asked_by_time_is_refused_of_a_log_that_was_kept_without_times() {
         let code = |stored, query: LogQuery| {
-            kept("acme_web.1", stored, &query).map_err(|refusal| refusal.code)
+            let lines = kept("acme_web.1", stored, &query).map_err(|refusal| refusal.code)?;
+            Ok(lines.into_iter().map(|line| line.text).collect::<Vec<_>>())
         };
         let stored = Some("one\ntwo\n");
         assert_eq!(
@@ -134,7 +184,7 @@ mod tests {
                     ..LogQuery::default()
                 }
             ),
-            Ok(Bytes::from("two\n"))
+            Ok(vec![Bytes::from("two\n")])
         );
         assert_eq!(
             code(
@@ -171,11 +221,14 @@ mod tests {
     #[tokio::test]
     async fn a_session_that_does_not_say_that_it_has_ended_makes_no_whole_log() {
         let read = async |messages: &[Message]| {
-            let pieces: Result<Vec<Bytes>, _> = whole(heard(stream::iter(messages.to_vec())))
-                .try_collect()
-                .await;
-            pieces
-                .map(|pieces| String::from_utf8_lossy(&pieces.concat()).into_owned())
+            let output = whole(heard(stream::iter(messages.to_vec())));
+            let lines: Result<Vec<LogLine>, _> = split(output).try_collect().await;
+            let shown = |line: LogLine| {
+                let to = if line.stderr { "err" } else { "out" };
+                format!("{to} {}", String::from_utf8_lossy(&line.text))
+            };
+            lines
+                .map(|lines| lines.into_iter().map(shown).collect::<String>())
                 .map_err(|error| error.to_string())
         };
         let note = |note: &SessionNote| Message::text(serde_json::to_string(note).expect("JSON"));
@@ -186,7 +239,7 @@ mod tests {
         let end = note(&SessionNote::Exit { code: 0 });
         assert_eq!(
             read(&[out.clone(), error.clone(), end.clone(), out.clone()]).await,
-            Ok("one\ntwo\n".to_owned())
+            Ok("out one\nerr two\n".to_owned())
         );
         assert_eq!(read(&[end]).await, Ok(String::new()));
         assert_eq!(

@@ -8,8 +8,8 @@ use crate::{
         runtime::{Effects, JoinConfig, Ticker, ticker},
     },
     engine::{
-        EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, SwarmNode,
-        SwarmService, SwarmTask,
+        EngineError, EngineEvent, ImageFacts, JoinFacts, LogLine, LogOptions, Observation,
+        SwarmNode, SwarmService, SwarmTask,
     },
     metrics::{Refresh, tests::Kept},
     model::{Container, Copy, Service},
@@ -92,11 +92,32 @@ impl Engine for FakeEngine {
     async fn remove_node(&self, _: &str) -> Result<(), EngineError> {
         lost()
     }
-    fn logs(&self, name: &str, _: &LogOptions) -> BoxStream<'static, Result<Bytes, EngineError>> {
+    fn logs(&self, name: &str, _: &LogOptions) -> BoxStream<'static, Result<LogLine, EngineError>> {
+        let line = |second: u8, stderr: bool, text: &'static str| {
+            Ok(LogLine {
+                at: Some(format!("2026-11-30T01:02:0{second}.000000000Z")),
+                stderr,
+                text: Bytes::from(text),
+            })
+        };
         match name {
-            "c-web" => stream::iter([Ok(Bytes::from("one\nt")), Ok(Bytes::from("wo\n"))]).boxed(),
+            "c-web" => stream::iter([line(1, false, "one\n"), line(4, true, "two\n")]).boxed(),
+            "c-late" => stream::iter([line(2, false, "late\n"), line(3, false, "r")]).boxed(),
             _ => stream::iter([lost()]).boxed(),
         }
+    }
+    fn follow(
+        &self,
+        name: &str,
+        after: Option<String>,
+        _: Option<u32>,
+    ) -> BoxStream<'static, Result<LogLine, EngineError>> {
+        let line = LogLine {
+            text: Bytes::from(format!("{name} after {after:?}\n")),
+            stderr: false,
+            at: None,
+        };
+        stream::iter([Ok(line)]).boxed()
     }
     async fn image(&self, image: &str) -> Result<ImageFacts, EngineError> {
         let port = |container| PortMapping {

@@ -208,7 +208,7 @@ pub struct LogsArgs {
     /// times.
     #[arg(long, conflicts_with = "follow")]
     pub previous: bool,
-    /// Only the last so many lines.
+    /// Only the last so many lines, of all runs and containers together.
     #[arg(long, value_name = "LINES")]
     pub tail: Option<u32>,
     /// Only what is later: `10m` ago, a moment, or Unix seconds.

@@ -205,17 +205,15 @@ impl Effects {
 
     /// Reads the end of a log, as much as arrives in time.
     async fn log_tail(&self, name: &str) -> Result<String, EngineError> {
-        let mut log = self.engine.logs(
-            name,
-            &LogOptions {
-                tail: Some(LOG_LINES),
-                ..LogOptions::default()
-            },
-        );
+        let options = LogOptions {
+            tail: Some(LOG_LINES),
+            since: None,
+        };
+        let mut log = self.engine.logs(name, &options);
         let mut whole = Vec::new();
         let deadline = Instant::now() + LOG_TIMEOUT;
-        while let Ok(Some(piece)) = timeout_at(deadline, log.next()).await {
-            whole.extend_from_slice(&piece?);
+        while let Ok(Some(line)) = timeout_at(deadline, log.next()).await {
+            whole.extend_from_slice(&line?.text);
         }
         Ok(String::from_utf8_lossy(&whole).into_owned())
     }

@@ -1,7 +1,7 @@
 //! Output of a copy while it ends: its log is followed from before the removal of its Swarm service
 //! until its process has ended.
 
-use crate::engine::{Engine, LogOptions, TaskState};
+use crate::engine::{Engine, TaskState};
 use futures_util::StreamExt;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -34,16 +34,11 @@ pub(super) async fn follow(
     let Ok(place) = places.try_acquire_owned() else {
         return;
     };
-    let options = LogOptions {
-        tail: Some(LINES),
-        follow: true,
-        ..LogOptions::default()
-    };
-    let mut log = engine.logs(&name, &options);
+    let mut log = engine.follow(&name, None, Some(LINES));
     let mut text = Vec::new();
     // The request is sent by then, also if there is no output.
-    if let Ok(Some(Ok(piece))) = timeout(BEGINS_WITHIN, log.next()).await {
-        text.extend_from_slice(&piece);
+    if let Ok(Some(Ok(line))) = timeout(BEGINS_WITHIN, log.next()).await {
+        text.extend_from_slice(&line.text);
     }
     tokio::spawn(async move {
         let _place = place;
@@ -51,8 +46,8 @@ pub(super) async fn follow(
         let mut ended = false;
         while Instant::now() < deadline {
             match timeout(SILENCE, log.next()).await {
-                Ok(Some(Ok(piece))) => {
-                    text.extend_from_slice(&piece);
+                Ok(Some(Ok(line))) => {
+                    text.extend_from_slice(&line.text);
                     let excess = text.len().saturating_sub(MOST);
                     text.drain(..excess);
                 }

@@ -7,6 +7,7 @@ mod image;
 pub(crate) use image::repository;
 pub(crate) mod labels;
 mod lease;
+mod logs;
 mod setup;
 pub use lease::{Claim, Leadership};
 pub use setup::Present;
@@ -16,9 +17,9 @@ mod token;
 mod view;
 
 use super::{
-    Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogOptions, Observation, SwarmNode,
-    SwarmService, SwarmTask,
-    docker::{self, LIMIT, ask, explain, explain_as, status, words},
+    Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogLine, LogOptions, Observation,
+    SwarmNode, SwarmService, SwarmTask,
+    docker::{self, LIMIT, ask, explain_as, status, words},
 };
 use crate::{
     control::{DOWN_TIMEOUT, heartbeat_for},
@@ -28,15 +29,11 @@ use bollard::{
     Docker,
     models::{self, NodeSpec, NodeSpecAvailabilityEnum, ServiceSpec},
     query_parameters::{
-        DeleteNodeOptions, ListServicesOptions, ListTasksOptions, LogsOptions, UpdateNodeOptions,
+        DeleteNodeOptions, ListServicesOptions, ListTasksOptions, UpdateNodeOptions,
         UpdateServiceOptions,
     },
 };
-use bytes::Bytes;
-use futures_util::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use futures_util::stream::BoxStream;
 use micado_api::ClusterId;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -465,34 +462,17 @@ impl Engine for Swarm {
         &self,
         name: &str,
         options: &LogOptions,
-    ) -> BoxStream<'static, Result<Bytes, EngineError>> {
-        let what = format!("read the log of Swarm service `{name}`");
-        let lines = self.docker.service_logs(name, Some(logs_options(options)));
-        let follow = options.follow;
-        let state = (lines.boxed(), what, false);
-        stream::unfold(state, move |(mut lines, what, ended)| async move {
-            if ended {
-                return None;
-            }
-            // A followed log may be silent for ever; any other is delayed only by a node that does
-            // not answer.
-            let next = if follow {
-                Ok(lines.next().await)
-            } else {
-                tokio::time::timeout(LIMIT, lines.next()).await
-            };
-            let item = match next {
-                Ok(None) => return None,
-                Ok(Some(Ok(line))) => return Some((Ok(line.into_bytes()), (lines, what, false))),
-                Ok(Some(Err(error))) => Err(explain(&what, &error)),
-                Err(_) => Err(EngineError::Unavailable(format!(
-                    "cannot {what} to its end: its node sent nothing for {} s",
-                    LIMIT.as_secs()
-                ))),
-            };
-            Some((item, (lines, what, true)))
-        })
-        .boxed()
+    ) -> BoxStream<'static, Result<LogLine, EngineError>> {
+        logs::whole(self.docker.clone(), name.to_owned(), options)
+    }
+
+    fn follow(
+        &self,
+        name: &str,
+        after: Option<String>,
+        tail: Option<u32>,
+    ) -> BoxStream<'static, Result<LogLine, EngineError>> {
+        logs::follow(&self.docker, name, after, tail)
     }
 
     async fn image(&self, image: &str) -> Result<ImageFacts, EngineError> {
@@ -506,23 +486,6 @@ impl Engine for Swarm {
     async fn rotate_join_token(&self) -> Result<(), EngineError> {
         self.may_change().await?;
         token::rotate(&self.docker).await
-    }
-}
-
-fn logs_options(options: &LogOptions) -> LogsOptions {
-    LogsOptions {
-        follow: options.follow,
-        stdout: true,
-        stderr: true,
-        since: options
-            .since
-            .and_then(|since| i32::try_from(since).ok())
-            .unwrap_or_default(),
-        until: 0,
-        timestamps: options.timestamps,
-        tail: options
-            .tail
-            .map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
     }
 }
 

@@ -385,9 +385,14 @@ mod tests {
         let (cluster, record, container, copy) = sample();
         let spec =
             service_spec(&cluster, &record, &container, &copy, "n1").expect("the image is known");
+        let named = |name: String| models::ServiceSpec {
+            name: Some(name),
+            ..spec.clone()
+        };
+        let name = swarm_name(&cluster, &container.name, copy.generation);
         let answer = models::Service {
             id: Some("s".to_owned()),
-            spec: Some(spec),
+            spec: Some(named(name)),
             ..Default::default()
         };
         let view = service(&cluster, answer.clone()).expect("ours");
@@ -404,6 +409,12 @@ mod tests {
         let read: (crate::model::Service, crate::model::Container) =
             serde_json::from_str(&records).expect("they are readable");
         assert_eq!(read, (record, kept));
-        assert_eq!(service(&ClusterId::trusted("xyz"), answer), None);
+        assert_eq!(service(&ClusterId::trusted("xyz"), answer.clone()), None);
+        // Its labels are those of another container.
+        let relabelled = models::Service {
+            spec: Some(named("c-other-00112233".to_owned())),
+            ..answer
+        };
+        assert_eq!(service(&cluster, relabelled), None);
     }
 }

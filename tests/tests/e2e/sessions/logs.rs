@@ -100,3 +100,60 @@ async fn over(cluster: &Cluster, name: &str, second: &str) {
         assert_eq!(logs(&completes).await, "whole\n", "{flags:?}");
     }
 }
+
+/// Says a line on both outputs, and fails. The engine starts it anew after a while.
+const DIES: &str = "echo runs; echo fails >&2; sleep 0.5; echo ends; exit 3";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_all_runs_and_containers_are_in_order_of_time() {
+    let mut dies = tools("dies").memory_mib(64);
+    dies.spec.arguments = ["sh", "-c", DIES].map(str::to_owned).to_vec();
+    dies.copies = std::num::NonZeroU32::new(2).expect("two");
+    let cluster = Cluster::start(Options::default()).await;
+    cluster.load_tools().await;
+    let service = cluster.launch(&dies).await.service.to_string();
+    let logs = async |flags: &[&str]| {
+        let flags = [&["logs", &service, "--timestamps"], flags].concat();
+        cluster.micado(&flags).await.ok()
+    };
+    // CONTAINER | TIME TEXT
+    let parts = |line: &str| {
+        let mut parts = line.splitn(4, ' ').map(str::to_owned);
+        let container = parts.next().expect("a container");
+        let (at, text) = (parts.nth(1).expect("a time"), parts.next().expect("text"));
+        (at, container, text)
+    };
+    let lines = |text: &str| text.lines().map(parts).collect::<Vec<_>>();
+    let whole = wait("both have run three times", 90, async || {
+        let whole = logs(&[]).await;
+        let out = lines(&whole.stdout);
+        let ends = |number: u8| {
+            let container = format!("{service}.{number}");
+            let its = out.iter().filter(|(_, name, _)| *name == container);
+            its.filter(|(_, _, text)| text == "ends").count()
+        };
+        (ends(1) >= 3 && ends(2) >= 3).then_some(whole)
+    })
+    .await;
+    let (out, err) = (lines(&whole.stdout), lines(&whole.stderr));
+    assert!(out.is_sorted_by_key(|(at, ..)| at), "{out:?}");
+    assert!(err.is_sorted_by_key(|(at, ..)| at), "{err:?}");
+    assert!(err.len() >= 6 && err.iter().all(|(.., text)| text == "fails"));
+    for number in [1, 2] {
+        let container = format!("{service}.{number}");
+        let its = out.iter().filter(|(_, name, _)| *name == container);
+        let its: Vec<&str> = its.map(|(.., text)| text.as_str()).collect();
+        let runs = its
+            .chunks(2)
+            .all(|run| run[0] == "runs" && run.get(1) != Some(&"runs"));
+        assert!(runs, "{its:?}");
+    }
+
+    let last = logs(&["--tail", "3", "--output", "json"]).await.stdout;
+    let last: Vec<micado_api::LogEntry> = last
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an entry"))
+        .collect();
+    assert_eq!(last.len(), 3, "{last:?}");
+    assert!(last.is_sorted_by_key(|entry| &entry.at), "{last:?}");
+}

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    engine::{EngineError, ImageFacts, JoinFacts, LogOptions, SwarmNode, TaskState},
+    engine::{EngineError, ImageFacts, JoinFacts, LogLine, LogOptions, SwarmNode, TaskState},
     model::{Container, Copy, Service},
 };
 use futures_util::stream;
@@ -88,11 +88,15 @@ impl Engine for Staged {
     async fn remove_node(&self, _: &str) -> Result<(), EngineError> {
         lost()
     }
-    fn logs(
+    fn logs(&self, _: &str, _: &LogOptions) -> BoxStream<'static, Result<LogLine, EngineError>> {
+        stream::pending().boxed()
+    }
+    fn follow(
         &self,
         _: &str,
-        _: &LogOptions,
-    ) -> BoxStream<'static, Result<bytes::Bytes, EngineError>> {
+        _: Option<String>,
+        _: Option<u32>,
+    ) -> BoxStream<'static, Result<LogLine, EngineError>> {
         stream::pending().boxed()
     }
     async fn image(&self, _: &str) -> Result<ImageFacts, EngineError> {

@@ -203,8 +203,10 @@ impl Core {
         // An earlier task of its own that still ends has the room: it is there in a moment.
         let open = node.is_some_and(|node| !observed.ends(&swarm_name, &node.id));
         let message = task.message.clone();
-        // One that was stopped and has no successor starts no more than one without a place.
-        let stuck = matches!(state, TaskState::Pending | TaskState::Stopped) && open;
+        // One that was stopped and has no successor starts no more than one without a place, unless
+        // others stopped it.
+        let edited = observed.service(&swarm_name).is_some_and(|it| it.edited);
+        let stuck = matches!(state, TaskState::Pending | TaskState::Stopped) && open && !edited;
         if !stuck {
             self.copies.pending_since.remove(&swarm_name);
         }
@@ -232,7 +234,7 @@ impl Core {
                     }
                 }
             }
-            TaskState::Pending | TaskState::Stopped if open => {
+            TaskState::Pending | TaskState::Stopped if stuck => {
                 let since = self.copies.pending_since.entry(swarm_name);
                 let since = *since.or_insert(self.now);
                 if self.now.since(since) < PENDING_PATIENCE {

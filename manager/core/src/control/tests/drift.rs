@@ -37,6 +37,21 @@ fn a_service_that_others_changed_is_set_back_and_not_at_once_again() {
 }
 
 #[test]
+fn a_container_that_others_scaled_to_none_stays_where_it_is() {
+    let mut bench = running();
+    bench.seen.services[0].edited = true;
+    bench.settle();
+    bench.seen.services[0].edited = true;
+    bench.seen.tasks[0].state = crate::engine::TaskState::Stopped;
+    bench.look();
+    bench.seconds(5);
+    bench.seen.services[0].edited = true;
+    bench.look();
+    bench.seconds(3);
+    assert_eq!(told(&bench, "planned anew"), 0);
+}
+
+#[test]
 fn a_service_that_others_removed_is_made_again_and_named() {
     let mut bench = running();
     assert_eq!(told(&bench, "made again"), 0);

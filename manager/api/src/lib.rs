@@ -14,6 +14,7 @@ pub mod labels;
 pub mod lines;
 pub mod monitoring;
 pub mod names;
+pub mod path;
 pub mod placement;
 pub mod query;
 pub mod registration;
@@ -37,10 +38,11 @@ pub use names::{
     CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MachineName,
     ServiceName, Tag,
 };
+pub use path::{HiddenMount, PathEntry, PathKind, PathView};
 pub use placement::{AntiAffinity, Platform, PlatformError};
 pub use query::{
-    AllQuery, CopyQuery, EventQuery, ExplainQuery, HistoryQuery, LogQuery, QuitQuery, StopQuery,
-    VerdictQuery,
+    AllQuery, CopyQuery, CopyToQuery, EventQuery, ExplainQuery, HistoryQuery, LogQuery, QuitQuery,
+    StopQuery, VerdictQuery,
 };
 pub use registration::{RegisterRequest, RegistrationView};
 pub use restart::RestartPolicy;

@@ -91,6 +91,19 @@ pub struct Labels {
 pub struct Inspected {
     pub state: State,
     pub config: Config,
+    #[serde(default)]
+    pub mounts: Vec<Mounted>,
+}
+
+/// A mount that the container was made with.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Mounted {
+    /// `volume`, `bind` or `tmpfs`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// Its path in the container.
+    pub destination: String,
 }
 
 /// State of a container's process.

@@ -5,7 +5,10 @@ mod caller;
 mod copy;
 mod exec;
 mod logs;
+mod mounts;
 mod process;
+mod sockets;
+mod stat;
 
 use crate::{
     dialer::Dialer,
@@ -42,6 +45,14 @@ enum SessionError {
     Cut(#[from] Cut),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(
+        "`{path}` lies on `{mount}`, a mount ({kind}) of the running container that no copy can see: use `execute` to read or write it"
+    )]
+    Hidden {
+        path: String,
+        mount: String,
+        kind: String,
+    },
     #[error("{MOST} sessions are open on this machine: end one of them, or try again later")]
     Full,
     #[error("of input at most {INPUT_AHEAD} frames of {} KiB may be sent before the command takes them: wait for a frame on channel 0, which says how many more may be", INPUT_FRAME >> 10)]
@@ -119,11 +130,16 @@ impl Sessions {
                 )
                 .await
             }
-            SessionWork::CopyTo { container, path } => {
-                copy::to(engine, caller, &container, &path).await
-            }
+            SessionWork::CopyTo {
+                container,
+                path,
+                archive,
+            } => copy::to(engine, caller, &container, &path, archive).await,
             SessionWork::CopyFrom { container, path } => {
                 copy::from(engine, caller, &container, &path).await
+            }
+            SessionWork::Stat { container, path } => {
+                stat::send(engine, caller, &container, &path).await
             }
             SessionWork::PreviousLog {
                 service,

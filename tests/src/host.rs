@@ -216,6 +216,13 @@ impl Host {
         text.trim_end().to_owned()
     }
 
+    /// First process of a container.
+    pub(crate) async fn pid(&self, id: &str) -> i64 {
+        let inspected = self.docker.inspect_container(id, None).await;
+        let state = inspected.expect("the container").state;
+        state.and_then(|state| state.pid).expect("it runs")
+    }
+
     pub(crate) async fn kill(&self, id: &str) {
         self.docker.kill_container(id, None).await.expect("kill");
     }

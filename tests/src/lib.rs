@@ -15,6 +15,7 @@ mod mongod;
 mod prometheus;
 mod run;
 mod setup;
+mod tree;
 mod view;
 
 pub use checker::{Checked, Checker};
@@ -28,4 +29,5 @@ pub use manager::{free_port, micado};
 pub use mongod::{Mongod, Store};
 pub use prometheus::{Prometheus, PromtoolCheck, Series};
 pub use setup::{Request, Setup, job, small_machine, tools, web};
+pub use tree::{Tree, tree};
 pub use view::{View, is_full, measured, wait};

@@ -1,7 +1,7 @@
 //! Machines of a cluster, observed and damaged past the manager.
 
 use crate::{Cluster, HostContainer};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 impl Cluster {
     pub async fn machines(&self) -> Vec<HostContainer> {
@@ -24,6 +24,29 @@ impl Cluster {
             .into_iter()
             .find(is_it)
             .unwrap_or_else(|| panic!("no machine has the tag {tag}"))
+    }
+
+    /// Root folder of a machine, as this process reaches it.
+    pub async fn machine_root(&self, tag: &str) -> PathBuf {
+        let pid = self.host.pid(&self.machine(tag).await.id).await;
+        PathBuf::from(format!("/proc/{pid}/root"))
+    }
+
+    /// The engine's id of the container with this host name on a machine, and its root folder.
+    pub async fn container_root(&self, tag: &str, hostname: &str) -> (String, PathBuf) {
+        let format = "{{.Config.Hostname}} {{.Id}} {{.State.Pid}}";
+        let script = format!("docker ps -q | xargs docker inspect --format '{format}'");
+        let all = self.on_machine(tag, &script).await;
+        let fields = all
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>())
+            .find(|fields| fields[0] == hostname)
+            .unwrap_or_else(|| panic!("no container {hostname}: {all}"));
+        let root = self.machine_root(tag).await;
+        (
+            fields[1].to_owned(),
+            root.join(format!("proc/{}/root", fields[2])),
+        )
     }
 
     /// Cuts a machine's power.

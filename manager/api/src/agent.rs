@@ -210,9 +210,20 @@ pub enum SessionWork {
         container: String,
         /// Absolute path of an existing folder.
         path: String,
+        /// Files belong to the user that the container runs as, instead of the tar's owners.
+        #[serde(default)]
+        archive: bool,
     },
-    /// Send a file or folder of the container as a tar on channel 1.
+    /// Send a file or folder of the container as a tar on channel 1. Each line on channel 2 names
+    /// an entry that the tar lacks.
     CopyFrom {
+        /// The container.
+        container: String,
+        /// An absolute path.
+        path: String,
+    },
+    /// Send a [`PathView`](crate::PathView) in JSON on channel 1.
+    Stat {
         /// The container.
         container: String,
         /// An absolute path.

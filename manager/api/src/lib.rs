@@ -15,6 +15,7 @@ pub mod lines;
 pub mod log;
 pub mod monitoring;
 pub mod names;
+pub mod path;
 pub mod placement;
 pub mod query;
 pub mod registration;
@@ -39,10 +40,11 @@ pub use names::{
     CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MachineName,
     ServiceName, Tag,
 };
+pub use path::{HiddenMount, PathEntry, PathKind, PathView};
 pub use placement::{AntiAffinity, Platform, PlatformError};
 pub use query::{
-    AllQuery, CopyQuery, EventQuery, ExplainQuery, HistoryQuery, LogQuery, QuitQuery, StopQuery,
-    VerdictQuery,
+    AllQuery, CopyQuery, CopyToQuery, EventQuery, ExplainQuery, HistoryQuery, LogQuery, QuitQuery,
+    StopQuery, VerdictQuery,
 };
 pub use registration::{RegisterRequest, RegistrationView};
 pub use restart::RestartPolicy;

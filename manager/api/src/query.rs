@@ -29,13 +29,26 @@ pub struct QuitQuery {
     pub remove: bool,
 }
 
-/// Source or target of a copy in a container.
+/// Path in a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct CopyQuery {
-    /// An absolute path; for a target, of an existing folder.
+    /// An absolute path.
     pub path: String,
+}
+
+/// Target of a copy in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CopyToQuery {
+    /// An absolute path of an existing folder.
+    pub path: String,
+    /// Files belong to the user that the container runs as, instead of the tar's owners.
+    #[serde(default)]
+    #[param(default = false)]
+    pub archive: bool,
 }
 
 /// Selection of past usage.

@@ -48,6 +48,7 @@ pub(super) fn session_routes() -> Routes {
         .routes(routes!(sessions::exec))
         .routes(routes!(sessions::copy_to))
         .routes(routes!(sessions::copy_from))
+        .routes(routes!(sessions::stat))
 }
 
 /// All agents; shared by the routes.

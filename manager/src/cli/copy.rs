@@ -1,251 +1,175 @@
-//! `micado copy` and `micado cp`: files into containers and out of them, streamed, with owners and
-//! modes.
+//! `micado copy` and `micado cp`: files into containers and out of them, streamed, by the rules of
+//! `docker cp`.
+
+mod into;
+mod local;
+mod out;
+mod pack;
+mod place;
+mod rules;
+mod tree;
+mod unpack;
 
 use super::{
-    args::{CopyArgs, CopyPlace, CpArgs, Way},
+    args::{CopyArgs, CopyFlags, CopyPlace, CpArgs, Way},
     failure::Failure,
     printer::Printer,
-    tarball::{pack, size, unpack},
 };
-use micado_api::{Client, ClientError, ErrorBody, ErrorCode, SessionPiece, agent::SessionNote};
+use micado_api::{Client, ErrorBody, ErrorCode, PathView, Session};
+use place::Place;
 use std::{
-    ffi::OsString,
-    io,
+    future::pending,
     path::{Path, PathBuf},
 };
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Standard input or output, as a tar.
+const STREAM: &str = "-";
+/// Upper bound for the entries that a message names.
+const MOST_NAMED: usize = 20;
 
 pub(super) async fn copy(
     args: CopyArgs,
     client: &Client,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let (here, there) = match args.way {
-        Way::To => (args.file, args.path),
-        Way::From => (args.path, args.file),
+    let container = |path: String| CopyPlace::Container {
+        name: args.container.clone(),
+        path,
     };
-    if !there.starts_with('/') {
-        return Err(refuse(format!(
-            "`{there}` is no absolute path in the container"
-        )));
-    }
-    match args.way {
-        Way::To => to(Path::new(&here), &args.container, &there, client, printer).await,
-        Way::From => from(&args.container, &there, Path::new(&here), client, printer).await,
-    }
+    let here = |path: String| CopyPlace::Here(PathBuf::from(path));
+    let (from, to) = match args.way {
+        Way::To => (here(args.file), container(args.path)),
+        Way::From => (container(args.file), here(args.path)),
+    };
+    between(from, to, &args.flags, client, printer).await
 }
 
 pub(super) async fn cp(args: CpArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
-    match (args.from, args.to) {
+    between(args.from, args.to, &args.flags, client, printer).await
+}
+
+async fn between(
+    from: CopyPlace,
+    to: CopyPlace,
+    flags: &CopyFlags,
+    client: &Client,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let copying = |container| Copying {
+        client,
+        container,
+        follow: flags.follow_link,
+        archive: flags.archive,
+    };
+    match (&from, &to) {
         (CopyPlace::Here(source), CopyPlace::Container { name, path }) => {
-            to(&source, &name, &path, client, printer).await
+            named(path, &source.display().to_string())?;
+            match source == Path::new(STREAM) {
+                true => into::from_stdin(&copying(name), path, printer).await,
+                false => into::into(&copying(name), source, path, printer).await,
+            }
         }
         (CopyPlace::Container { name, path }, CopyPlace::Here(target)) => {
-            from(&name, &path, &target, client, printer).await
+            named(path, &target.display().to_string())?;
+            match target == Path::new(STREAM) {
+                true => out::to_stdout(&copying(name), path, printer).await,
+                false => out::out(&copying(name), path, target, printer).await,
+            }
         }
-        _ => Err(refuse(
-            "one of both must be in a container, as NAME:PATH, and the other here".to_owned(),
+        (CopyPlace::Container { .. }, CopyPlace::Container { .. }) => Err(misused(
+            "no copy goes from container to container: copy to this machine first, or pipe `micado cp NAME:PATH -` to `micado cp - NAME:FOLDER`",
+        )),
+        (CopyPlace::Here(_), CopyPlace::Here(_)) => Err(misused(
+            "one of both must be in a container, as NAME:PATH, and the other here",
         )),
     }
 }
 
-/// Copies into an existing folder of the container, or else under the last name of the path.
-async fn to(
-    source: &Path,
-    container: &str,
-    path: &str,
-    client: &Client,
-    printer: &Printer,
-) -> Result<(), Failure> {
-    let unreadable =
-        |error: io::Error| refuse(format!("cannot read `{}`: {error}", source.display()));
-    let real = source.canonicalize().map_err(unreadable)?;
-    let total = size(&real).map_err(unreadable)?;
-    let own = source.file_name().or(real.file_name()).map_or_else(
-        || ".".to_owned(),
-        |name| name.to_string_lossy().into_owned(),
-    );
-    let (folder, name) = if path.ends_with('/') || is_folder(client, container, path).await? {
-        (path, own)
-    } else {
-        split(path)
-    };
-
-    let mut session = client.copy_to(container, folder).await?;
-    let bar = printer.bytes(Some(total));
-    let (mut pieces, packing) = pack(real, name);
-    let send = async {
-        while let Some(piece) = pieces.recv().await {
-            session.input.data(&piece).await?;
-            bar.inc(piece.len().try_into().unwrap_or_default());
-        }
-        packing
-            .await
-            .unwrap_or_else(|panic| Err(io::Error::other(panic)))
-            .map_err(unreadable)?;
-        session.input.note(&SessionNote::End).await?;
-        Ok::<(), Failure>(())
-    };
-    let ended = async {
-        while !matches!(session.output.next().await?, SessionPiece::Exit(_)) {}
-        Ok::<(), Failure>(())
-    };
-    let mut ended = std::pin::pin!(ended);
-    let sent = tokio::select! {
-        biased;
-        // It ended before everything was sent: it was refused.
-        end = &mut ended => return end,
-        sent = send => sent,
-    };
-    match sent {
-        // A broken connection: the session's final note says more.
-        Ok(())
-        | Err(Failure::Error(ErrorBody {
-            code: ErrorCode::Unavailable,
-            ..
-        })) => ended.await?,
-        Err(failure) => return Err(failure),
+fn named(path: &str, here: &str) -> Result<(), Failure> {
+    match path.is_empty() || here.is_empty() {
+        true => Err(misused("a path is empty")),
+        false => Ok(()),
     }
-    bar.finish_and_clear();
-    printer.note(&format!(
-        "copied {} to {container}:{path}",
-        source.display()
-    ));
-    Ok(())
 }
 
-/// Copies into an existing folder here, or else under the last name of the path. An aborted copy
-/// leaves nothing under that name.
-async fn from(
-    container: &str,
-    path: &str,
-    target: &Path,
-    client: &Client,
-    printer: &Printer,
-) -> Result<(), Failure> {
-    let unwritable =
-        |error: io::Error| refuse(format!("cannot write `{}`: {error}", target.display()));
-    let into = target.is_dir();
-    let parent = if into {
-        target
-    } else {
-        target
-            .parent()
-            .filter(|it| !it.as_os_str().is_empty())
-            .unwrap_or(Path::new("."))
-    };
-    if !parent.is_dir() {
-        return Err(refuse(format!("there is no folder `{}`", parent.display())));
-    }
-    let mut session = client.copy_from(container, path).await?;
-    let aside = Aside::below(parent).map_err(unwritable)?;
-    let bar = printer.bytes(None);
-    let (to, unpacking) = unpack(aside.0.clone());
-    let received = async {
-        loop {
-            match session.output.next().await? {
-                SessionPiece::Out(piece) => {
-                    bar.inc(piece.len().try_into().unwrap_or_default());
-                    if to.send(piece).await.is_err() {
-                        // A failure to write is reported below.
-                        return Ok::<(), Failure>(());
-                    }
-                }
-                SessionPiece::Error(_) => {}
-                SessionPiece::Exit(_) => return Ok(()),
-            }
-        }
-    }
-    .await;
-    drop(to);
-    let unpacked = unpacking
-        .await
-        .unwrap_or_else(|panic| Err(io::Error::other(panic)));
-    received?;
-    unpacked.map_err(unwritable)?;
-    for name in came(&aside.0, path).map_err(unwritable)?? {
-        let place = if into {
-            target.join(&name)
-        } else {
-            target.to_owned()
-        };
-        std::fs::rename(aside.0.join(&name), place).map_err(unwritable)?;
-    }
-    bar.finish_and_clear();
-    printer.note(&format!(
-        "copied {container}:{path} to {}",
-        target.display()
-    ));
-    Ok(())
+/// A copy into a container or out of it.
+struct Copying<'a> {
+    client: &'a Client,
+    container: &'a str,
+    /// Follow a link at the end of the source.
+    follow: bool,
+    /// Keep or adapt owners.
+    archive: bool,
 }
 
-/// Names of what came for a path: the entry that was asked for, and nothing else. The machine that
-/// sends it may be anybody's. The content of a folder (`PATH/.`) has any names.
-fn came(folder: &Path, path: &str) -> io::Result<Result<Vec<OsString>, Failure>> {
-    let entries = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
-    let names = entries.collect::<io::Result<Vec<OsString>>>()?;
-    let asked = path.trim_end_matches('/').rsplit('/').next();
-    let asked = asked.filter(|name| !["", ".", ".."].contains(name));
-    let other = names
-        .iter()
-        .find(|name| asked.is_some_and(|asked| *name != asked));
-    Ok(match other {
-        Some(other) => Err(conflict(format!(
-            "the machine sent `{}` for `{path}`: nothing was copied",
-            other.display()
-        ))),
-        None if names.is_empty() => Err(conflict(format!(
-            "the machine sent nothing for `{path}`: nothing was copied"
-        ))),
-        None => Ok(names),
+impl Copying<'_> {
+    async fn stat(&self, place: &Place) -> Result<PathView, Failure> {
+        let path = utf8(&place.text())?;
+        Ok(self.client.stat(self.container, &path).await?)
+    }
+
+    async fn to(&self, folder: &Path) -> Result<Session, Failure> {
+        let path = utf8(folder)?;
+        let session = self.client.copy_to(self.container, &path, self.archive);
+        Ok(session.await?)
+    }
+
+    async fn from(&self, place: &Place) -> Result<Session, Failure> {
+        let path = utf8(&place.text())?;
+        Ok(self.client.copy_from(self.container, &path).await?)
+    }
+}
+
+/// A path in a container as text.
+fn utf8(path: &Path) -> Result<String, Failure> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        misused("the path in the container is not UTF-8: copy the folder that holds it")
     })
 }
 
-/// Returns true for a folder in the container. Reads only the head of its tar.
-async fn is_folder(client: &Client, container: &str, path: &str) -> Result<bool, Failure> {
-    let mut session = client.copy_from(container, path).await?;
-    let mut head = Vec::new();
-    while head.len() < 512 {
-        match session.output.next().await {
-            Ok(SessionPiece::Out(piece)) => head.extend_from_slice(&piece),
-            Ok(SessionPiece::Error(_)) => {}
-            Ok(SessionPiece::Exit(_)) => break,
-            // It does not exist: the path is the copy's own name.
-            Err(ClientError::Refused(_)) => return Ok(false),
-            Err(error) => return Err(error.into()),
+/// Source and target of a copy, for people.
+struct Ends {
+    from: String,
+    to: String,
+}
+
+/// Reports a copy, or what was left out of it.
+fn all_or(ends: &Ends, left_out: Vec<String>, printer: &Printer) -> Result<(), Failure> {
+    let Ends { from, to } = ends;
+    if left_out.is_empty() {
+        if to != "standard output" {
+            printer.note(&format!("copied {from} to {to}"));
         }
+        return Ok(());
     }
-    let mut tar = tar::Archive::new(head.get(..512).unwrap_or_default());
-    let entry = tar
-        .entries()
-        .ok()
-        .and_then(|mut entries| entries.next())
-        .and_then(Result::ok);
-    Ok(entry.is_some_and(|entry| entry.header().entry_type().is_dir()))
+    let count = left_out.len();
+    let mut named = left_out;
+    if count > MOST_NAMED {
+        named.truncate(MOST_NAMED);
+        named.push(format!("and {} more", count - MOST_NAMED));
+    }
+    let words = format!("the copy of {from} to {to} left out {}", named.join(", "));
+    Err(ErrorBody::new(ErrorCode::Unsatisfiable, words)
+        .hint("all else was copied")
+        .into())
 }
 
-/// Folder and name of an absolute path.
-fn split(path: &str) -> (&str, String) {
-    match path.rsplit_once('/') {
-        Some(("", name)) => ("/", name.to_owned()),
-        Some((folder, name)) => (folder, name.to_owned()),
-        None => ("/", path.to_owned()),
-    }
-}
-
-/// A temporary folder beside the files' destination. Dropping it deletes it with all its content.
-struct Aside(PathBuf);
-
-impl Aside {
-    fn below(parent: &Path) -> io::Result<Self> {
-        let path = parent.join(format!(".micado-{:016x}", rand::random::<u64>()));
-        std::fs::create_dir(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Aside {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+/// Resolves when a person or the system asks this process to end.
+async fn interrupted() {
+    let (interrupt, terminate) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    );
+    match (interrupt, terminate) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        // Then the signal ends the process by itself.
+        _ => pending().await,
     }
 }
 
@@ -253,79 +177,11 @@ fn conflict(words: String) -> Failure {
     ErrorBody::new(ErrorCode::Conflict, words).into()
 }
 
-fn refuse(words: String) -> Failure {
-    ErrorBody::new(ErrorCode::BadRequest, words).into()
+/// Refusal by this machine.
+fn denied(words: String) -> Failure {
+    ErrorBody::new(ErrorCode::Unsatisfiable, words).into()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_has_a_folder_and_a_name() {
-        assert_eq!(split("/srv/www/page"), ("/srv/www", "page".to_owned()));
-        assert_eq!(split("/page"), ("/", "page".to_owned()));
-    }
-
-    #[test]
-    fn m4_only_what_was_asked_for_is_taken() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let taken = |path: &str| {
-            let names = came(folder.path(), path).expect("read");
-            names
-                .map(|names| names.len())
-                .map_err(|failure| match failure {
-                    Failure::Error(body) => body.message,
-                    other => panic!("{other:?}"),
-                })
-        };
-        let nothing = "the machine sent nothing for `/srv/page`: nothing was copied";
-        assert_eq!(taken("/srv/page"), Err(nothing.to_owned()));
-        std::fs::write(folder.path().join("page"), "x").expect("written");
-        assert_eq!((taken("/srv/page"), taken("/srv/page/")), (Ok(1), Ok(1)));
-        assert_eq!(taken("/srv/."), Ok(1));
-        std::fs::write(folder.path().join(".bashrc"), "x").expect("written");
-        let other = "the machine sent `.bashrc` for `/srv/page`: nothing was copied";
-        assert_eq!(taken("/srv/page"), Err(other.to_owned()));
-    }
-
-    #[tokio::test]
-    async fn a_tar_keeps_what_files_are() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().expect("a folder");
-        let source = folder.path().join("source");
-        std::fs::create_dir_all(source.join("below")).expect("made");
-        std::fs::write(source.join("below/tool"), vec![7; 100_000]).expect("written");
-        std::fs::set_permissions(
-            source.join("below/tool"),
-            std::fs::Permissions::from_mode(0o741),
-        )
-        .expect("set");
-        std::os::unix::fs::symlink("below/tool", source.join("link")).expect("linked");
-        assert!(size(&source).expect("a size") >= 100_000);
-        let target = folder.path().join("target");
-        std::fs::create_dir(&target).expect("made");
-        let ((mut pieces, packing), (to, unpacking)) =
-            (pack(source, "copy".to_owned()), unpack(target.clone()));
-        while let Some(piece) = pieces.recv().await {
-            to.send(piece).await.expect("it takes all");
-        }
-        drop(to);
-        packing.await.expect("no panic").expect("packed");
-        unpacking.await.expect("no panic").expect("unpacked");
-        let tool = target.join("copy/below/tool");
-        assert_eq!(
-            std::fs::metadata(&tool)
-                .expect("there")
-                .permissions()
-                .mode()
-                & 0o7777,
-            0o741
-        );
-        assert_eq!(std::fs::read(&tool).expect("there"), vec![7; 100_000]);
-        assert_eq!(
-            std::fs::read_link(target.join("copy/link")).expect("a link"),
-            Path::new("below/tool")
-        );
-    }
+fn misused(words: &str) -> Failure {
+    ErrorBody::new(ErrorCode::BadRequest, words).into()
 }

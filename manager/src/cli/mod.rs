@@ -35,7 +35,6 @@ mod status;
 mod stop;
 mod store;
 mod tables;
-mod tarball;
 mod terminal;
 mod top;
 

@@ -4,6 +4,8 @@
 use super::{
     SessionError,
     caller::{Caller, Cut, FromCaller},
+    mounts::{LastLink, Mounts, is_below},
+    sockets,
 };
 use crate::engine::{Engine, broken, empty, encoded, request};
 use http_body_util::{BodyExt, channel::Channel};
@@ -20,9 +22,17 @@ pub async fn to(
     caller: &mut Caller,
     container: &str,
     path: &str,
+    archive: bool,
 ) -> Result<i64, SessionError> {
+    let mounts = Mounts::of(engine, container).await?;
+    mounts.check(path, LastLink::Followed)?;
     let (sender, body) = Channel::new(WAITING);
-    let mut call = request(Method::PUT, &archive(container, path), body.boxed_unsync())?;
+    let query = format!(
+        "{}&noOverwriteDirNonDir=true{}",
+        archive_path(container, path),
+        if archive { "&copyUIDGID=true" } else { "" }
+    );
+    let mut call = request(Method::PUT, &query, body.boxed_unsync())?;
     call.headers_mut().insert(
         header::CONTENT_TYPE,
         header::HeaderValue::from_static("application/x-tar"),
@@ -64,7 +74,10 @@ pub async fn from(
     path: &str,
 ) -> Result<i64, SessionError> {
     let Caller { output, input } = caller;
-    let path = archive(container, path);
+    let mounts = Mounts::of(engine, container).await?;
+    mounts.check(path, LastLink::Kept)?;
+    let source = path;
+    let path = archive_path(container, path);
     let send = async {
         let mut body = engine
             .send(request(Method::GET, &path, empty())?)
@@ -75,10 +88,36 @@ pub async fn from(
                 output.data(channel::OUT, &data).await?;
             }
         }
+        for line in absent(mounts, source).await {
+            let line = format!("{line}\n");
+            output.data(channel::ERROR, line.as_bytes()).await?;
+        }
         Ok(())
     };
     whichever(send, input.cut()).await?;
     Ok(0)
+}
+
+/// Entries below a path that the engine leaves out without a word, each with its reason.
+async fn absent(mounts: Mounts, path: &str) -> Vec<String> {
+    let Some((root, path)) = mounts.place(path) else {
+        return Vec::new();
+    };
+    let mut lines: Vec<String> = mounts
+        .hidden()
+        .iter()
+        .filter(|mount| !mount.is_of_the_kernel() && is_below(&mount.path, &path))
+        .map(|mount| {
+            format!(
+                "`{}`: a mount ({}) that no copy can see",
+                mount.path, mount.kind
+            )
+        })
+        .collect();
+    // Walking blocks.
+    let found = tokio::task::spawn_blocking(move || sockets::below(&root, &path)).await;
+    lines.extend(found.unwrap_or_default());
+    lines
 }
 
 /// Returns the result of the work, or cancels it when the caller goes first.
@@ -94,7 +133,7 @@ pub async fn whichever<T>(
     }
 }
 
-fn archive(container: &str, path: &str) -> String {
+pub fn archive_path(container: &str, path: &str) -> String {
     format!(
         "/containers/{}/archive?path={}",
         encoded(container),

@@ -334,7 +334,7 @@ async fn a_hundred_mebibytes_there_and_back() {
         let pieces = archive(100);
         let before = bed.memory_kib("VmRSS");
         let start = Instant::now();
-        let mut session = bed.manager.session(agent, SessionWork::CopyTo { container: id.clone(), path: "/srv".to_owned() }).await;
+        let mut session = bed.manager.session(agent, SessionWork::CopyTo { container: id.clone(), path: "/srv".to_owned(), archive: false }).await;
         send(&mut session, &pieces).await;
         assert_eq!(session.outcome().await.last, Some(SessionNote::Exit { code: 0 }));
         let there = start.elapsed();
@@ -377,6 +377,7 @@ async fn copies_that_cannot_be_done_say_why() {
                 SessionWork::CopyTo {
                     container: id.clone(),
                     path: "/no/such".to_owned(),
+                    archive: false,
                 },
             )
             .await;
@@ -409,6 +410,7 @@ async fn copies_that_cannot_be_done_say_why() {
                 SessionWork::CopyTo {
                     container: id.clone(),
                     path: "/srv".to_owned(),
+                    archive: false,
                 },
             )
             .await;

@@ -3,7 +3,7 @@
 
 use super::{Client, ClientError};
 use crate::{
-    ErrorBody, ErrorCode,
+    ErrorBody, ErrorCode, PathView,
     agent::{INPUT_AHEAD, INPUT_FRAME, SessionNote, channel},
 };
 use bytes::Bytes;
@@ -86,20 +86,36 @@ impl Client {
         .await
     }
 
-    /// Unpacks a tar, sent as input, into a folder of a container.
+    /// Unpacks a tar, sent as input, into a folder of a container. With `archive`, files belong to
+    /// the container's user.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn copy_to(&self, name: &str, path: &str) -> Result<Session, ClientError> {
+    pub async fn copy_to(
+        &self,
+        name: &str,
+        path: &str,
+        archive: bool,
+    ) -> Result<Session, ClientError> {
         self.session(
             &["v1", "containers", name, "copy-to"],
-            &[("path", path.to_owned())],
+            &[("path", path.to_owned()), ("archive", archive.to_string())],
             None,
         )
         .await
     }
 
-    /// Reads a file or folder of a container, as a tar in the output.
+    /// Entry at a path of a container.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn stat(&self, name: &str, path: &str) -> Result<PathView, ClientError> {
+        let query = [("path", path.to_owned())];
+        self.get(&["v1", "containers", name, "path"], &query).await
+    }
+
+    /// Reads a file or folder of a container, as a tar in the output. Lines of its standard error name
+    /// entries that the tar lacks.
     ///
     /// # Errors
     /// See [`ClientError`].

@@ -5,6 +5,7 @@ use super::{
     super::{
         ApiState,
         extract::{Name, Query},
+        peer::Peer,
         refusal::{Answer, Refusal},
     },
     Pending,
@@ -13,14 +14,16 @@ use super::{
     silence::{Socket, gone},
 };
 use axum::{
+    Extension, Json,
     extract::{State, ws::Message},
     response::Response,
 };
 use futures_util::{Stream, StreamExt, stream};
 use micado_api::{
-    ContainerName, CopyQuery, ErrorBody, ErrorCode, InstanceId, Tag, agent::SessionWork,
+    ContainerName, CopyQuery, CopyToQuery, ErrorBody, ErrorCode, InstanceId, PathView, Tag,
+    agent::{SessionNote, SessionWork},
 };
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::PollSender;
@@ -78,25 +81,82 @@ pub(in crate::api) async fn exec(
 /// Unpacks a tar into a folder of a container. A WebSocket as for `exec`: the tar comes on channel
 /// 0, then the note `end`.
 #[utoipa::path(get, path = "/v1/containers/{name}/copy-to", operation_id = "copy_to", tag = "containers",
-    params(("name" = String, Path, description = "A container's name, or that of a service with one container."), CopyQuery),
+    params(("name" = String, Path, description = "A container's name, or that of a service with one container."), CopyToQuery),
     responses((status = 101, description = "The session."), (status = "default", description = "A refusal.", body = ErrorBody)),
 )]
 pub(in crate::api) async fn copy_to(
     State(state): State<ApiState>,
     Name(name): Name,
-    Query(CopyQuery { path }): Query<CopyQuery>,
+    Query(CopyToQuery { path, archive }): Query<CopyToQuery>,
     upgrade: Upgrade,
 ) -> Answer<Response> {
     check_length(&path)?;
     start(state, name, upgrade, |container| SessionWork::CopyTo {
         container,
         path,
+        archive,
     })
     .await
 }
 
+/// Shows the entry at a path of a container, as copies see it.
+#[utoipa::path(get, path = "/v1/containers/{name}/path", operation_id = "stat", tag = "containers",
+    params(("name" = String, Path, description = "A container's name, or that of a service with one container."), CopyQuery),
+    responses((status = 200, description = "The entry, if there is one.", body = PathView), (status = "default", description = "A refusal.", body = ErrorBody)),
+)]
+pub(in crate::api) async fn stat(
+    State(state): State<ApiState>,
+    Name(name): Name,
+    Query(CopyQuery { path }): Query<CopyQuery>,
+    peer: Option<Extension<Peer>>,
+) -> Answer<Json<PathView>> {
+    check_length(&path)?;
+    let place = state
+        .handle
+        .read(move |core| core.session_place(&name))
+        .await??;
+    let work = SessionWork::Stat {
+        container: place.engine_name,
+        path,
+    };
+    let machine = (place.instance, place.tag);
+    let socket = peer.map(|Extension(peer)| peer.socket);
+    let messages = read(&state, &machine, &place.container, socket, work).await?;
+    let malformed = |error: serde_json::Error| {
+        let message = format!("the agent of `{}` is not understood: {error}", machine.1);
+        ErrorBody::new(ErrorCode::Unavailable, message)
+    };
+    let text = collected(messages).await?;
+    Ok(Json(serde_json::from_slice(&text).map_err(malformed)?))
+}
+
+/// Upper bound for a short reply of an agent, in bytes.
+const SHORT: usize = 1 << 20;
+
+/// All data of a session that ends well.
+async fn collected(messages: impl Stream<Item = Message>) -> Result<Vec<u8>, ErrorBody> {
+    let (mut messages, mut text) = (pin!(messages), Vec::new());
+    while let Some(message) = messages.next().await {
+        match message {
+            Message::Binary(frame) if text.len() + frame.len() <= SHORT => {
+                text.extend_from_slice(frame.get(1..).unwrap_or_default());
+            }
+            Message::Text(note) => match serde_json::from_str(&note) {
+                Ok(SessionNote::Exit { .. }) => return Ok(text),
+                Ok(SessionNote::Failed { message }) => {
+                    return Err(ErrorBody::new(ErrorCode::Unsatisfiable, message));
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    let message = "the machine broke off its answer; try again";
+    Err(ErrorBody::new(ErrorCode::Unavailable, message))
+}
+
 /// Sends a file or folder of a container as a tar. A WebSocket as for `exec`: the tar goes on
-/// channel 1.
+/// channel 1. Each line on channel 2 names an entry that the tar lacks.
 #[utoipa::path(get, path = "/v1/containers/{name}/copy-from", operation_id = "copy_from", tag = "containers",
     params(("name" = String, Path, description = "A container's name, or that of a service with one container."), CopyQuery),
     responses((status = 101, description = "The session."), (status = "default", description = "A refusal.", body = ErrorBody)),

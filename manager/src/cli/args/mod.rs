@@ -20,7 +20,9 @@ pub use scaling::{LimitFlags, PolicyArgs, PolicyVerb, ScaleArgs, Share, Weight};
 pub use service::{RegisterArgs, ServiceVerb};
 pub use simulate::{Against, BillingUnit, SimulateArgs};
 pub use usage::{EventsArgs, Fineness, HistoryArgs, ImageVerb, SetImageArgs, Sort, TopArgs};
-pub use values::{CopyPlace, CpuFlag, HostPort, MemoryFlag, Moment, Port, Since, Tick, Volume};
+pub use values::{
+    CopyPlace, CpuFlag, HostPort, MemoryFlag, Moment, Port, Since, Tick, Volume, copy_place,
+};
 pub use verbs::*;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -360,3 +360,37 @@ fn help() {
         }
     }
 }
+
+#[test]
+fn an_end_of_a_copy_is_a_path_here_or_in_a_container() {
+    use std::os::unix::ffi::OsStringExt;
+    let place = |word: &[u8]| CopyPlace::try_from(OsString::from_vec(word.to_vec()));
+    let here = |word: &[u8]| Ok(CopyPlace::Here(OsString::from_vec(word.to_vec()).into()));
+    for word in [
+        &b"/a:b"[..],
+        b"./a:b",
+        b"../a:b",
+        b"a/b:c",
+        b"a",
+        b"-",
+        b":a",
+        b"a\xff",
+        b"./\xff:a",
+    ] {
+        assert_eq!(place(word), here(word), "{word:?}");
+    }
+    for (word, path) in [(&b"web.1:/srv"[..], "/srv"), (b"web.1:srv:x", "srv:x")] {
+        let container = CopyPlace::Container {
+            name: "web.1".to_owned(),
+            path: path.to_owned(),
+        };
+        assert_eq!(place(word), Ok(container));
+    }
+    let refused = place(b"web.1:/\xff").expect_err("not UTF-8");
+    assert!(refused.contains("copy the folder"), "{refused}");
+    let flags = match parsed("micado cp -aL - web.1:/srv").map(|cli| cli.verb) {
+        Ok(Verb::Cp(args)) => args.flags,
+        other => panic!("{other:?}"),
+    };
+    assert!(flags.follow_link && flags.archive);
+}

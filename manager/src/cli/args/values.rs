@@ -1,8 +1,9 @@
 //! Values of flags with a syntax of their own: ports, hosts, volumes, times, intervals.
 
 use super::Share;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use micado_api::{MemoryBytes, NanoCpus, PortMapping, Protocol, Timestamp, VolumeMount};
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{ffi::OsString, os::unix::ffi::OsStrExt, path::PathBuf, str::FromStr, time::Duration};
 
 /// `HOST[:CONTAINER][/tcp|/udp]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -268,32 +269,44 @@ pub enum CopyPlace {
     /// In a container.
     Container {
         name: String,
-        /// An absolute path.
+        /// A relative path begins at the container's root.
         path: String,
     },
 }
 
-impl FromStr for CopyPlace {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            // As with `docker cp`: with a slash before the colon, it is a path.
-            Some((name, path)) if !name.is_empty() && !name.contains('/') && name != "." => {
+impl TryFrom<OsString> for CopyPlace {
+    type Error = String;
+    fn try_from(word: OsString) -> Result<Self, String> {
+        let parts = word.to_str().map_or_else(
+            // Only paths here may be anything but UTF-8.
+            || {
+                let end = word.as_bytes().iter().position(|byte| *byte == b':')?;
+                let name = std::str::from_utf8(&word.as_bytes()[..end]).ok()?;
+                Some((name, None))
+            },
+            |text| text.split_once(':').map(|(name, path)| (name, Some(path))),
+        );
+        match parts {
+            // As with `docker cp`: what begins with a dot is a path. With a slash before the colon
+            // it is one, too.
+            Some((name, path))
+                if !name.is_empty() && !name.contains('/') && !name.starts_with('.') =>
+            {
+                let path = path.ok_or(
+                    "the path in the container is not UTF-8: copy the folder that holds it",
+                )?;
                 Ok(Self::Container {
                     name: name.to_owned(),
-                    path: absolute(path)?,
+                    path: path.to_owned(),
                 })
             }
-            _ => Ok(Self::Here(PathBuf::from(text))),
+            _ => Ok(Self::Here(PathBuf::from(word))),
         }
     }
 }
 
-/// Accepts absolute paths in a container only.
-fn absolute(path: &str) -> Result<String, String> {
-    if path.starts_with('/') {
-        Ok(path.to_owned())
-    } else {
-        Err(format!("`{path}` is no absolute path in the container"))
-    }
+/// Parses a word that need not be UTF-8.
+#[must_use]
+pub fn copy_place() -> impl TypedValueParser<Value = CopyPlace> {
+    OsStringValueParser::new().try_map(CopyPlace::try_from)
 }

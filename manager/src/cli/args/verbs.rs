@@ -2,7 +2,7 @@
 
 use super::{
     CopyPlace, CpuFlag, LimitFlags, MemoryFlag, Moment, NameArg, Port, RunFlags, STATE, Since,
-    TagArg, Volume,
+    TagArg, Volume, copy_place,
 };
 use crate::store::Place;
 use clap::{Args, ValueEnum};
@@ -251,6 +251,20 @@ pub struct CopyArgs {
     /// To the container, or from it.
     #[arg(short, long, value_name = "WAY")]
     pub way: Way,
+    #[command(flatten)]
+    pub flags: CopyFlags,
+}
+
+/// How to copy.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct CopyFlags {
+    /// Copy the target of a symbolic link at the source's path, not the link.
+    #[arg(short = 'L', long)]
+    pub follow_link: bool,
+    /// From a container: keep owners, as root. To it: owners are the user that it runs as, if the
+    /// image or the launch names one.
+    #[arg(short = 'a', long)]
+    pub archive: bool,
 }
 
 /// Which way to copy.
@@ -265,15 +279,18 @@ pub enum Way {
 /// What `cp` takes.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: micado cp page.html acme_nginx.1:/srv/www/\n         micado cp acme_nginx.1:/var/log ./log"
+    after_help = "Example: micado cp page.html acme_nginx.1:/srv/www/\n         micado cp acme_nginx.1:/var/log ./log\n         micado cp acme_nginx.1:/var/log - | tar -t"
 )]
 pub struct CpArgs {
-    /// The file or folder to copy; one of both is `NAME:PATH`, with a container's name.
-    #[arg(value_name = "SOURCE")]
+    /// The file or folder to copy; one of both is `NAME:PATH`, with a container's name. `FOLDER/.`
+    /// is a folder's content, `-` a tar on standard input.
+    #[arg(value_name = "SOURCE", value_parser = copy_place())]
     pub from: CopyPlace,
-    /// Where to: a folder that is there, or the copy's own path.
-    #[arg(value_name = "DESTINATION")]
+    /// Where to: a folder that is there, or the copy's own path. `-` is a tar on standard output.
+    #[arg(value_name = "DESTINATION", value_parser = copy_place())]
     pub to: CopyPlace,
+    #[command(flatten)]
+    pub flags: CopyFlags,
 }
 
 /// The flags of `remove`.

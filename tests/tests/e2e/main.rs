@@ -6,6 +6,7 @@ mod build;
 mod cloud_trouble;
 mod cloudbroker;
 mod cloudbroker_wire;
+mod copy;
 mod crash;
 mod dead;
 mod discovery;

@@ -1,9 +1,7 @@
 //! `micado cp` beside the real `docker cp`, on two equal containers of one engine: a table of
 //! sources, targets and ends of paths, in both directions; and where micado differs on purpose.
 
-#[path = "copy/differences.rs"]
 mod differences;
-#[path = "copy/table.rs"]
 mod table;
 
 use micado_api::ContainerState;

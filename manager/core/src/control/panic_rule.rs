@@ -6,7 +6,7 @@ use super::{
     owner::{Known, Owner},
 };
 use crate::model::{Container, Copy};
-use micado_api::{ContainerName, HealthState, ServiceName, Timestamp};
+use micado_api::{ContainerName, ContainerState, HealthState, ServiceName, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Services with unhealthy copies.
@@ -99,15 +99,28 @@ impl Core {
         }
     }
 
-    /// Copies of a service that its engine runs and that were healthy once or may be, with the time
-    /// of their verdict.
+    /// Copies of a service that would be in the catalogue without checks, and that were healthy once
+    /// or may be, with the time of their verdict.
     pub(super) fn routable(&self, service: &ServiceName) -> Vec<(&Copy, Timestamp)> {
+        let Some(observed) = &self.observed else {
+            return Vec::new();
+        };
         let names = self.ledger.index.of_service(service);
         let containers = names.filter_map(|name| self.ledger.container(name));
         let wanted = containers.filter(|container| container.wants_room());
-        let copies = wanted.flat_map(|container| &container.copies);
-        let running = copies.filter(|copy| copy.is_live() && self.copy_runs(copy));
-        let judged = running.filter_map(|copy| {
+        let copies = wanted.flat_map(|container| {
+            let copies = container.copies.iter();
+            copies.map(move |copy| (container, copy))
+        });
+        // One that died a moment ago is out, whatever its check says.
+        let runs = |container: &Container, copy: &Copy| {
+            let state = || self.task_state(observed, container, copy).0;
+            copy.is_live()
+                && self.copy_runs(copy)
+                && matches!(state(), ContainerState::Running | ContainerState::Unhealthy)
+        };
+        let running = copies.filter(|(container, copy)| runs(container, copy));
+        let judged = running.filter_map(|(_, copy)| {
             let health = copy.health.as_ref();
             let since = health.map_or(Timestamp(0), |health| health.since);
             let starts = health.is_some_and(|health| health.state == HealthState::Starting);

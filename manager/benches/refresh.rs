@@ -297,6 +297,7 @@ fn views(run: u64) -> Vec<ContainerView> {
         exit_code: None,
         instance: Some(Tag::trusted(format!("application{}", number / EACH))),
         protected: false,
+        health: None,
         location: Location::default(),
         address: Some("10.1.0.3".into()),
         ports: vec![],

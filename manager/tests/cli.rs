@@ -55,6 +55,7 @@ fn container(state: ContainerState) -> ContainerView {
         exit_code: None,
         instance: Some(Tag::trusted("application01")),
         protected: false,
+        health: None,
         location: Location::default(),
         address: Some("172.20.0.3".to_owned()),
         ports: vec![PortMapping {

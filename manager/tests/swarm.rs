@@ -79,6 +79,7 @@ fn container(number: u32, instance: &str) -> (Container, Copy) {
         reservation: Resources::default(),
         phase: Phase::Starting,
         last_end: None,
+        health: None,
     };
     let container = Container {
         copies: vec![copy.clone()],

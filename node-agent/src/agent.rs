@@ -4,6 +4,7 @@ use crate::{
     clock::{NS_PER_MS, now_ns},
     dialer::Dialer,
     engine::Engine,
+    health::Checker,
     identity::Files,
     link::Link,
     mailbox::Mailbox,
@@ -54,9 +55,11 @@ pub async fn run(settings: Settings) -> io::Result<Infallible> {
         Arc::new(Notify::new()),
     );
 
+    let checker = Checker::new(engine.clone(), Arc::clone(&mailbox));
     tokio::spawn(
         Watch::new(
             engine.clone(),
+            checker.clone(),
             Arc::clone(&sampler),
             Arc::clone(&mailbox),
             Arc::clone(&ready),
@@ -77,6 +80,7 @@ pub async fn run(settings: Settings) -> io::Result<Infallible> {
             mailbox: Arc::clone(&mailbox),
             hello,
             sessions,
+            checker,
             renewed,
             pace,
         }

@@ -7,7 +7,7 @@
 pub mod events;
 pub mod multiplex;
 
-use crate::clock::NS_PER_MS;
+use crate::{clock::NS_PER_MS, health::address::Networks};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, client::conn::http1, header};
@@ -93,6 +93,8 @@ pub struct Inspected {
     pub config: Config,
     #[serde(default)]
     pub mounts: Vec<Mounted>,
+    #[serde(default)]
+    pub network_settings: Networks,
 }
 
 /// A mount that the container was made with.

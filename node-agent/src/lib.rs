@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod clock;
 pub mod dialer;
 pub mod engine;
+pub mod health;
 pub mod identity;
 pub mod link;
 pub mod mailbox;

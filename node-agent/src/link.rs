@@ -3,6 +3,7 @@
 use crate::{
     backoff::Backoff,
     dialer::{DialError, Dialer, Socket},
+    health::Checker,
     mailbox::Mailbox,
     session::Sessions,
 };
@@ -37,6 +38,8 @@ pub struct Link {
     pub hello: FromAgent,
     /// Opens the sessions that the manager requests.
     pub sessions: Sessions,
+    /// Makes the checks that the manager asks for.
+    pub checker: Checker,
     /// Notified of a new certificate: reconnect with it.
     pub renewed: Arc<Notify>,
     /// Interval between sweeps that the manager asks for; `None` while there is no connection.
@@ -104,7 +107,7 @@ impl Link {
             .send(Message::text(serde_json::to_string(&self.hello)?))
             .await?;
         tracing::info!("connected to the manager");
-        self.mailbox.outbox().connected();
+        self.mailbox.connected();
         let end = self.serve(&mut socket, backoff).await;
         if matches!(end, Err(End::Renewed)) {
             // Tells the manager that this is no failure; else it learns from the new connection.
@@ -165,6 +168,11 @@ impl Link {
                 self.mailbox.outbox().acknowledged(sequence);
             }
             Ok(ToAgent::Session { id, work }) => self.sessions.open(id, work),
+            Ok(ToAgent::Checks { checks }) => {
+                // First the checks: of those that end, nothing is reported any more.
+                self.checker.set(checks);
+                self.mailbox.asked_for_checks();
+            }
             Ok(ToAgent::Pace { interval_ms }) => {
                 self.pace
                     .send_replace(interval_ms.map(Duration::from_millis));

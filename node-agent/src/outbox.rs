@@ -117,7 +117,7 @@ fn size(frame: &FromAgent) -> usize {
     };
     size_of::<Kept>()
         + match frame {
-            FromAgent::Hello { .. } => 0,
+            FromAgent::Hello { .. } | FromAgent::Health { .. } => 0,
             FromAgent::Event(event) => text(&event.id, &event.service),
             FromAgent::Samples(batch) => {
                 batch.containers.capacity() * size_of::<micado_api::agent::ContainerSample>()

@@ -7,6 +7,7 @@ use crate::{
         Engine, EngineError, Inspected,
         events::{Event, Events},
     },
+    health::{Checker, Seen},
     mailbox::Mailbox,
     sampler::Sampler,
 };
@@ -52,6 +53,7 @@ struct Running {
 
 struct Shared {
     engine: Engine,
+    checker: Checker,
     sampler: Arc<Mutex<Sampler>>,
     mailbox: Arc<Mailbox>,
     questions: Semaphore,
@@ -62,12 +64,14 @@ impl Watch {
     #[must_use]
     pub fn new(
         engine: Engine,
+        checker: Checker,
         sampler: Arc<Mutex<Sampler>>,
         mailbox: Arc<Mailbox>,
         ready: Arc<Notify>,
     ) -> Self {
         let shared = Shared {
             engine,
+            checker,
             sampler,
             mailbox,
             questions: Semaphore::new(INSPECTIONS),
@@ -133,6 +137,11 @@ impl Watch {
         let mut found = JoinSet::new();
         for container in listed {
             let service = container.labels.service;
+            let seen = match self.first {
+                true => Seen::Found,
+                false => Seen::Starts,
+            };
+            self.shared.runs(&container.id, service.as_deref(), seen);
             let new = self
                 .running
                 .insert(
@@ -171,6 +180,7 @@ impl Watch {
         let service = event.actor.attributes.labels.service;
         match event.action.as_str() {
             "start" if !self.running.contains_key(&id) => {
+                self.shared.runs(&id, service.as_deref(), Seen::Starts);
                 self.shared
                     .tell(&id, service.clone(), at, ContainerHappening::Started);
                 self.running.insert(
@@ -215,6 +225,9 @@ impl Watch {
     fn died(&mut self, id: &str, at: u64, exit_code: i64, oom: bool) {
         if let Some(Running { service, oom: seen }) = self.running.remove(id) {
             self.shared.sampler().ended(id, service.clone());
+            if let Some(service) = &service {
+                self.shared.checker.ended(id, service);
+            }
             self.shared.tell(
                 id,
                 service,
@@ -229,6 +242,12 @@ impl Watch {
 }
 
 impl Shared {
+    fn runs(&self, id: &str, service: Option<&str>, seen: Seen) {
+        if let Some(service) = service {
+            self.checker.runs(id, service, seen);
+        }
+    }
+
     fn sampler(&self) -> MutexGuard<'_, Sampler> {
         self.sampler.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -250,6 +269,9 @@ impl Shared {
         };
         match self.engine.inspect(id).await {
             Ok(Inspected { state, .. }) => {
+                if let Some((service, at)) = service.as_ref().zip(state.started_at()) {
+                    self.checker.began(id, service, at);
+                }
                 state.pid != 0
                     && self
                         .sampler()

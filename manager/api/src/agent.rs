@@ -1,6 +1,7 @@
 //! Protocol between node agent and manager: JSON text frames on the WebSocket `GET /v1/agent`,
 //! which the agent opens with its instance's client certificate.
 
+pub use crate::health::{AgentCheck, HealthReport};
 use crate::{MemoryBytes, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,11 @@ pub enum FromAgent {
     Samples(SampleBatch),
     /// An event of a container.
     Event(ContainerEvent),
+    /// Health of checked copies: all of them after connecting, later those that changed.
+    Health {
+        /// At most [`crate::health::MOST_CHECKS`].
+        reports: Vec<HealthReport>,
+    },
 }
 
 /// From the manager to the agent.
@@ -56,6 +62,11 @@ pub enum ToAgent {
     Pace {
         /// Milliseconds; absent for the agent's own interval.
         interval_ms: Option<u64>,
+    },
+    /// Check these copies and no others.
+    Checks {
+        /// At most [`crate::health::MOST_CHECKS`].
+        checks: Vec<AgentCheck>,
     },
 }
 

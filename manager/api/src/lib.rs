@@ -9,6 +9,7 @@ pub mod client;
 pub mod error;
 pub mod event;
 pub mod foreign;
+pub mod health;
 pub mod join;
 pub mod labels;
 pub mod lines;
@@ -33,6 +34,7 @@ pub use client::{
 };
 pub use error::{ErrorBody, ErrorCode};
 pub use event::EventView;
+pub use health::{HealthState, HealthView, Probe};
 pub use join::{JoinAnswer, JoinRequest, RegistryAccess, SwarmJoin};
 pub use log::{LOG_CONTAINERS, LogEntry, LogStream};
 pub use monitoring::{DiscoveryQuery, MetricsQuery, PrometheusTarget};
@@ -52,9 +54,9 @@ pub use run::{HealthCheck, RunOptions, Tmpfs, Ulimit};
 pub use scaling::{ManualFloor, ScaleRequest, ScalingView, VerdictSpan, VerdictView};
 pub use types::{
     ContainerState, ContainerView, DecisionView, Explanation, ForeignNodeView, HeadroomView,
-    InstanceState, InstanceView, LaunchRequest, LocationView, Origin, PortMapping, Progress,
-    Protocol, ReturnView, ServiceSpec, ServiceView, Settled, StartRequest, StatusView, Unnamed,
-    VolumeMount,
+    InstanceState, InstanceView, LaunchRequest, LocationView, Origin, PartView, PortMapping,
+    Progress, Protocol, ReturnView, ServiceSpec, ServiceView, Settled, StartRequest, StatusView,
+    Unnamed, VolumeMount,
 };
 pub use units::{Hundredths, MemoryBytes, NanoCpus, PricePerHour, Resources, Timestamp};
 pub use usage::{

@@ -1,6 +1,6 @@
 //! Options of `docker run` that hold for every container of a service.
 
-use crate::units::MemoryBytes;
+use crate::{health::Probe, units::MemoryBytes};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, num::NonZeroU64, time::Duration};
 
@@ -85,8 +85,9 @@ pub struct Ulimit {
     pub hard: i64,
 }
 
-/// A check that the engine runs in the container. Until it succeeds, the container is starting; a
-/// container that is unhealthy later is restarted.
+/// A check that the engine runs in the container, or the agent from its machine. Until it succeeds,
+/// the container is starting. The engine restarts a container that is unhealthy later; by the
+/// agent's check, it is taken out of the service catalogue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct HealthCheck {
@@ -97,7 +98,10 @@ pub struct HealthCheck {
     /// own if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// Milliseconds between checks, and before the first.
+    /// Check of the agent. The times are of it then, and the image's own check stays as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+    /// Milliseconds between checks; the engine waits as long before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval_ms: Option<u64>,
     /// Milliseconds after which a check has failed.
@@ -110,6 +114,30 @@ pub struct HealthCheck {
     /// Milliseconds from the start in which failed checks do not count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_ms: Option<u64>,
+    /// Milliseconds after which a copy that the agent finds unhealthy is replaced; never if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_after_ms: Option<u64>,
+}
+
+impl HealthCheck {
+    /// Time after which a copy that the agent finds unhealthy is replaced.
+    #[must_use]
+    pub fn restart_after(&self) -> Option<Duration> {
+        self.restart_after_ms.map(Duration::from_millis)
+    }
+
+    /// The engine's part: settings that the image's own check, or a command, has.
+    #[must_use]
+    pub fn by_engine(&self) -> Option<Self> {
+        let own = match self.probe {
+            None => self.clone(),
+            Some(_) => Self {
+                off: self.off,
+                ..Self::default()
+            },
+        };
+        Some(own).filter(|own| *own != Self::default())
+    }
 }
 
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -138,6 +166,7 @@ impl RunOptions {
         let labels = self.labels.iter();
         let labels = labels.map(|(key, value)| format!("{key}={value}"));
         let health = self.health.as_ref();
+        let probe = health.and_then(|it| it.probe.as_ref());
         let most = self.pids.map(|most| match most {
             0 => "unlimited".to_owned(),
             most => most.to_string(),
@@ -169,6 +198,10 @@ impl RunOptions {
             ),
             ("health-cmd", health.and_then(|it| it.command.clone())),
             (
+                probe.map_or("health-http", Probe::flag),
+                probe.map(Probe::to_string),
+            ),
+            (
                 "health-interval",
                 time(health.and_then(|it| it.interval_ms)),
             ),
@@ -178,6 +211,10 @@ impl RunOptions {
                 health.and_then(|it| it.retries).map(|it| it.to_string()),
             ),
             ("health-start", time(health.and_then(|it| it.start_ms))),
+            (
+                "restart-after",
+                time(health.and_then(|it| it.restart_after_ms)),
+            ),
         ];
         let set = all.into_iter();
         set.filter_map(|(name, value)| Some((name, value?)))

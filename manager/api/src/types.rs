@@ -1,9 +1,9 @@
 //! Wire types. Those that the manager also stores are the same types there.
 
 use crate::{
-    AntiAffinity, CloudName, ClusterId, ContainerName, ContainerUsage, FlavourName, ImageView,
-    InstanceId, Location, MachineUsage, MemoryBytes, PricePerHour, Resources, RestartPolicy,
-    RunOptions, ServiceName, Tag, Timestamp, VerdictSpan,
+    AntiAffinity, CloudName, ClusterId, ContainerName, ContainerUsage, FlavourName, HealthView,
+    ImageView, InstanceId, Location, MachineUsage, MemoryBytes, PricePerHour, Resources,
+    RestartPolicy, RunOptions, ServiceName, Tag, Timestamp, VerdictSpan,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, num::NonZeroU32};
@@ -182,6 +182,8 @@ pub enum ContainerState {
     Starting,
     /// It runs.
     Running,
+    /// It runs, and its machine's agent finds it unhealthy; `reason` has the last failure.
+    Unhealthy,
     /// Its process keeps dying; `reason` has the exit code.
     Failing,
     /// It is being stopped or removed.
@@ -344,6 +346,9 @@ pub struct ContainerView {
     /// Set if only a person moves or stops it (`protect`).
     #[serde(default)]
     pub protected: bool,
+    /// Health by the checks of its machine's agent, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthView>,
     /// Time of the launch.
     pub created_at: Timestamp,
     /// Current usage; absent if it does not run or its machine is blind.
@@ -470,11 +475,23 @@ pub struct Explanation {
     pub name: String,
     /// Its present state, one line.
     pub now: String,
+    /// Views of the parts that watch it, each by itself; empty if there is only the engine's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<PartView>,
     /// Decisions about it, oldest first.
     pub decisions: Vec<DecisionView>,
     /// Verdicts of the scaling around the moment that was asked for, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<VerdictSpan>,
+}
+
+/// One part's view of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PartView {
+    /// The part: `engine` or `agent`.
+    pub by: String,
+    /// Its view, one line.
+    pub text: String,
 }
 
 /// A step of a long operation. The last one of a stream has `settled` set.

@@ -24,6 +24,7 @@ impl fmt::Display for ContainerState {
             Self::Waiting => "waiting",
             Self::Starting => "starting",
             Self::Running => "running",
+            Self::Unhealthy => "unhealthy",
             Self::Failing => "failing",
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
@@ -42,6 +43,7 @@ mod tests {
     fn words_are_those_of_the_wire() {
         let states = [
             ContainerState::Waiting,
+            ContainerState::Unhealthy,
             ContainerState::Failing,
             ContainerState::Completed,
             ContainerState::Unknown,

@@ -122,6 +122,7 @@ async fn create(engine: &Arc<FakeEngine>, number: usize) {
         reservation: service.spec.reservation,
         phase: Phase::Starting,
         last_end: None,
+        health: None,
     };
     let record = Container {
         copies: vec![copy.clone()],

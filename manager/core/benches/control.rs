@@ -407,6 +407,7 @@ fn container(number: usize, instance: &InstanceId) -> (SwarmService, SwarmTask) 
         reservation,
         phase: Phase::Serving,
         last_end: None,
+        health: None,
     };
     let pull = Some("registry:2/web@sha256:0".to_owned());
     let service = Service {

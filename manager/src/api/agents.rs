@@ -1,6 +1,7 @@
 //! The node agents that are connected, and the sessions that wait for them to open a connection.
 
 mod budget;
+mod health;
 mod link;
 mod program;
 mod relay;

@@ -64,6 +64,7 @@ async fn launch(
     if request.publish_all {
         request.spec.ports = validate::publish_exposed(image, &facts.exposed)?;
     }
+    validate::resolve_probe(&mut request.spec, &facts.exposed)?;
     let launch = Request::Launch(Box::new(request), facts);
     let views = state.handle.request(launch).await?;
     Ok((StatusCode::ACCEPTED, Json(views)))

@@ -27,14 +27,16 @@ async fn prometheus(
     Ok(Json(targets(&containers, &query)))
 }
 
-/// Targets of the containers that run, have an address and match.
+/// Targets of the containers that run, healthy or not, have an address and match.
 fn targets(containers: &[MonitoredContainer], query: &DiscoveryQuery) -> Vec<PrometheusTarget> {
     let is =
         |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|wanted| wanted == value);
     let matching = containers.iter().filter(|container| {
         let view = &container.view;
-        view.state == ContainerState::Running
-            && is(&query.service, view.service.as_str())
+        matches!(
+            view.state,
+            ContainerState::Running | ContainerState::Unhealthy
+        ) && is(&query.service, view.service.as_str())
             && is(&query.client, &container.client)
             && is(&query.location, view.location.as_str())
     });

@@ -265,6 +265,25 @@ pub fn publish_exposed(
     Ok(exposed.iter().map(unpinned).collect())
 }
 
+/// Names the port of the agent's check, unless a person named it.
+///
+/// # Errors
+/// `BadRequest` if there is none to choose.
+pub fn resolve_probe(spec: &mut ServiceSpec, exposed: &[PortMapping]) -> Checked {
+    let health = spec.run.health.as_mut();
+    let Some(probe) = health.and_then(|health| health.probe.as_mut()) else {
+        return Ok(());
+    };
+    if probe.resolve(&spec.ports, exposed) {
+        return Ok(());
+    }
+    let (flag, image) = (probe.flag(), &spec.image);
+    Err(refuse(format!(
+        "`--{flag} {probe}` names no port, and image `{image}` exposes no TCP port"
+    ))
+    .hint(format!("name it: `--{flag} PORT{probe}`")))
+}
+
 fn ports(ports: &[PortMapping]) -> Checked {
     let (mut taken, mut published) = (BTreeSet::new(), BTreeSet::new());
     for port in ports {

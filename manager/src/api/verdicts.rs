@@ -75,6 +75,7 @@ pub(super) async fn explain_at(
         .hint("`micado explain NAME` without --at says how it is now"));
     }
     Ok(vec![Explanation {
+        views: Vec::new(),
         name: service.to_string(),
         now: in_force(&verdicts, at),
         decisions: Vec::new(),

@@ -175,6 +175,11 @@ fn status(health: &CopyHealth) -> (Status, String) {
         CopyHealth::Running => (Status::Passing, String::new()),
         CopyHealth::Starting => (Status::Critical, "starting".to_owned()),
         CopyHealth::Draining => (Status::Critical, "draining".to_owned()),
+        CopyHealth::Kept(reason) => {
+            let kept =
+                format!("{reason}; kept, because more than half of the service would be out");
+            (Status::Passing, bounded(&kept))
+        }
         CopyHealth::Down(reason) => (Status::Critical, bounded(reason)),
     }
 }

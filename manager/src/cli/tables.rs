@@ -349,6 +349,13 @@ pub(super) fn explanations(all: &[Explanation]) -> Page {
             page = page.line("");
         }
         page = page.line(format!("{}: {}", it.name, it.now));
+        if !it.views.is_empty() {
+            let mut table = Page::table(&[]);
+            it.views
+                .iter()
+                .for_each(|view| _ = table.add_row([format!("  {}", view.by), view.text.clone()]));
+            page = page.with(table);
+        }
         if !it.decisions.is_empty() {
             let mut table = Page::table(&[]);
             it.decisions.iter().for_each(|decision| {

@@ -2,6 +2,10 @@
 //! The runtime publishes each commit before the calls and replies that follow it. During an outage
 //! of the store, the last facts stay.
 
+mod checks;
+
+pub use checks::{MachineChecks, told as told_checks};
+
 use super::Core;
 use crate::store::{Change, Key};
 use ahash::{HashMap, HashSet};
@@ -40,6 +44,8 @@ pub struct Known {
     of: HashMap<ContainerName, Vec<String>>,
     /// Ended placements, oldest first.
     ended: VecDeque<(Timestamp, String)>,
+    /// Checks that agents are to make.
+    checks: checks::Checks,
 }
 
 #[derive(Debug)]
@@ -80,6 +86,12 @@ impl Facts {
             for (container, placed) in placed {
                 known.place(now, &container, placed);
             }
+            for container in known.checks.containers() {
+                known.checks.set(&container, core.checks(&container));
+            }
+            for (container, checks) in core.all_checks() {
+                known.checks.set(&container, checks);
+            }
         });
         self.0.begun.send_replace(true);
     }
@@ -101,9 +113,17 @@ impl Facts {
             }
             for container in containers {
                 known.place(now, container, core.placements(container));
+                known.checks.set(container, core.checks(container));
             }
             known.prune(now);
         });
+    }
+
+    /// Follows the checks that a machine's agent is to make.
+    pub fn follow_checks(&self, instance: &InstanceId) -> watch::Receiver<MachineChecks> {
+        let known = self.0.known.write();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        known.checks.follow(instance)
     }
 
     fn change(&self, change: impl FnOnce(&mut Known)) {
@@ -145,11 +165,18 @@ impl Known {
         self.of.get(container).map_or(&[], Vec::as_slice)
     }
 
+    /// Returns the checks that a machine's agent is to make, by Swarm service.
+    #[must_use]
+    pub fn checks(&self, instance: &InstanceId) -> MachineChecks {
+        self.checks.on(instance)
+    }
+
     fn set_live(&mut self, instance: &InstanceId, is_live: bool) {
         if is_live {
             self.live.entry(instance.clone()).or_default();
         } else if let Some(life) = self.live.remove(instance) {
             life.cancel();
+            self.checks.forget(instance);
         }
     }
 

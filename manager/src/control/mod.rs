@@ -5,7 +5,7 @@ mod handle;
 pub mod runtime;
 mod stale;
 
-pub use facts::{Facts, Known};
+pub use facts::{Facts, Known, told_checks};
 pub use handle::{Handle, Input, Missed, Read};
 pub use micado_core::control::*;
 pub use stale::StaleSubjects;

@@ -35,6 +35,7 @@ pub(crate) fn container(name: &str, state: ContainerState) -> MonitoredContainer
             ports: Vec::new(),
             reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
             protected: false,
+            health: None,
             created_at: Timestamp(0),
             usage: None,
         },

@@ -10,14 +10,14 @@ pub use verdicts::*;
 
 use super::{Change, Contents, Key, Kind, Record, Store, StoreError};
 use crate::model::{
-    BegunBy, Container, Copy, CopyTimes, Decision, Desired, Drain, End, HeldVolume, Image,
+    BegunBy, Container, Copy, CopyTimes, Decision, Desired, Drain, End, Health, HeldVolume, Image,
     Instance, Learned, Outcome, Phase, Registration, Service, ServicePolicy, Setting, SpecVersion,
     Trade, Window,
 };
 use micado_api::{
-    CloudName, ContainerName, Critical, FlavourName, InstanceId, InstanceState, Location,
-    MemoryBytes, NanoCpus, Origin, Platform, PortMapping, PricePerHour, Protocol, Resources,
-    ServiceName, ServiceSpec, Tag, Timestamp, VolumeMount,
+    CloudName, ContainerName, Critical, FlavourName, HealthState, InstanceId, InstanceState,
+    Location, MemoryBytes, NanoCpus, Origin, Platform, PortMapping, PricePerHour, Protocol,
+    Resources, ServiceName, ServiceSpec, Tag, Timestamp, VolumeMount,
 };
 use micado_core::{
     metrics::History,
@@ -549,6 +549,11 @@ fn copy(generation: u32, instance: &str, phase: Phase) -> Copy {
             oom: true,
             at: Timestamp(9),
         }),
+        health: Some(Box::new(Health {
+            state: HealthState::Unhealthy,
+            since: Timestamp(8),
+            failure: Some("port 80: connection refused".to_owned()),
+        })),
     }
 }
 

@@ -41,7 +41,7 @@ fn send_all(outbox: &mut Outbox) -> Vec<String> {
                 format!("{}{}", batch.sequence, if batch.late { "!" } else { "" })
             }
             FromAgent::Event(event) => event.id.clone(),
-            FromAgent::Hello { .. } => "hello".to_owned(),
+            FromAgent::Hello { .. } | FromAgent::Health { .. } => "hello".to_owned(),
         });
     }
     sent

@@ -15,6 +15,7 @@ mod engine_restart;
 mod fault_matrix;
 mod figures;
 mod grow;
+mod health;
 mod leader;
 mod lives;
 mod mongodb;

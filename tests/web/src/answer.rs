@@ -5,7 +5,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -26,18 +26,28 @@ pub struct Server {
     requests: AtomicU64,
     held: Mutex<Vec<u8>>,
     load: Load,
+    /// Readiness, as people set it.
+    is_failing: AtomicBool,
+    slow_ms: AtomicU64,
+    /// Time until it is ready by itself.
+    ready_after: Duration,
+    started: Instant,
 }
 
-const HELP: &str = "GET / | /healthz | /metrics | /burn?ms=N | /load?millicores=N (0 ends it) | /alloc?mib=N (0 frees) | /exit?code=N\n";
+const HELP: &str = "GET / | /healthz | /ready | /fail?on=N (0 ends it) | /slow?ms=N | /metrics | /burn?ms=N | /load?millicores=N (0 ends it) | /alloc?mib=N (0 frees) | /exit?code=N\n";
 
 impl Server {
-    /// A server on the host of this name.
-    pub fn new(host: String) -> Self {
+    /// A server on the host of this name, which is ready after this time.
+    pub fn new(host: String, ready_after: Duration) -> Self {
         Self {
             host,
             requests: AtomicU64::new(0),
             held: Mutex::new(Vec::new()),
             load: Load::default(),
+            is_failing: AtomicBool::new(false),
+            slow_ms: AtomicU64::new(0),
+            ready_after,
+            started: Instant::now(),
         }
     }
 
@@ -65,6 +75,19 @@ impl Server {
                 env!("CARGO_PKG_VERSION"),
                 self.host
             )),
+            "/ready" => return self.readiness(),
+            "/fail" => parameter(query, "on").map(|on: u8| {
+                self.is_failing.store(on > 0, Ordering::Relaxed);
+                format!(
+                    "{} {}\n",
+                    self.host,
+                    if on > 0 { "fails" } else { "is ready" }
+                )
+            }),
+            "/slow" => parameter(query, "ms").map(|ms| {
+                self.slow_ms.store(ms, Ordering::Relaxed);
+                format!("{} takes {ms} ms to be ready\n", self.host)
+            }),
             "/healthz" => Ok("ok\n".into()),
             "/metrics" => Ok(format!(
                 "# TYPE web_requests_total counter\nweb_requests_total {count}\n"
@@ -92,6 +115,21 @@ impl Server {
                 body: problem,
                 end: None,
             },
+        }
+    }
+
+    /// Whether it wants requests: as it was set, once it is ready at all.
+    fn readiness(&self) -> Answer {
+        thread::sleep(Duration::from_millis(self.slow_ms.load(Ordering::Relaxed)));
+        let is_early = self.started.elapsed() < self.ready_after;
+        let (status, body) = match is_early || self.is_failing.load(Ordering::Relaxed) {
+            true => ("503 Service Unavailable", "not ready\n"),
+            false => ("200 OK", "ready\n"),
+        };
+        Answer {
+            status,
+            body: body.into(),
+            end: None,
         }
     }
 
@@ -187,7 +225,7 @@ mod tests {
 
     #[test]
     fn it_counts_and_says_who_it_is() {
-        let server = Server::new("web-1".into());
+        let server = Server::new("web-1".into(), Duration::ZERO);
         assert_eq!(
             ask(&server, "GET /healthz"),
             ("ok\n".into(), "200 OK", None)
@@ -202,7 +240,7 @@ mod tests {
 
     #[test]
     fn it_does_what_it_is_asked_for() {
-        let server = Server::new("web-1".into());
+        let server = Server::new("web-1".into(), Duration::ZERO);
         let started = Instant::now();
         assert!(ask(&server, "GET /burn?ms=30").0.starts_with("burnt 30 ms"));
         assert!(started.elapsed() >= Duration::from_millis(30));
@@ -220,8 +258,23 @@ mod tests {
     }
 
     #[test]
+    fn it_is_ready_when_it_is_told_to_be() {
+        let server = Server::new("web-1".into(), Duration::ZERO);
+        assert_eq!(ask(&server, "GET /ready").1, "200 OK");
+        assert_eq!(ask(&server, "GET /fail?on=1").0, "web-1 fails\n");
+        assert_eq!(ask(&server, "GET /ready").1, "503 Service Unavailable");
+        assert_eq!(ask(&server, "GET /fail?on=0").0, "web-1 is ready\n");
+        assert_eq!(ask(&server, "GET /slow?ms=30").1, "200 OK");
+        let started = Instant::now();
+        assert_eq!(ask(&server, "GET /ready").1, "200 OK");
+        assert!(started.elapsed() >= Duration::from_millis(30));
+        let early = Server::new("web-1".into(), Duration::from_secs(60));
+        assert_eq!(ask(&early, "GET /ready").1, "503 Service Unavailable");
+    }
+
+    #[test]
     fn bad_requests_are_refused() {
-        let server = Server::new("web-1".into());
+        let server = Server::new("web-1".into(), Duration::ZERO);
         for (request, status, said) in [
             ("POST /", "405 Method Not Allowed", "GET /"),
             ("", "405 Method Not Allowed", "GET /"),

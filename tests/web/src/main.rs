@@ -40,7 +40,8 @@ fn main() -> io::Result<()> {
         });
     }
     let listener = TcpListener::bind(("0.0.0.0", setting("PORT")?.unwrap_or(8080)))?;
-    let server = Server::new(host_name());
+    let ready_after = Duration::from_millis(setting("READY_AFTER_MS")?.unwrap_or(0));
+    let server = Server::new(host_name(), ready_after);
     log(&format!(
         "micado-web on {} listens on {}",
         server.host(),
@@ -155,7 +156,7 @@ mod tests {
             answer
         });
         let (stream, _) = listener.accept().expect("accept");
-        serve(stream, &Server::new("here".into()), "test").expect("serve");
+        serve(stream, &Server::new("here".into(), Duration::ZERO), "test").expect("serve");
         let answer = client.join().expect("client");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(

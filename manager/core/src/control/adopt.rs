@@ -4,9 +4,11 @@
 use super::Core;
 use crate::{
     engine::SwarmService,
-    model::{Container, Instance, Phase, Service},
+    model::{Container, Health, Instance, Phase, Service},
 };
-use micado_api::{CloudName, FlavourName, InstanceId, InstanceState, Origin, PricePerHour, Tag};
+use micado_api::{
+    CloudName, FlavourName, HealthState, InstanceId, InstanceState, Origin, PricePerHour, Tag,
+};
 use micado_cloudsetup::Machine;
 
 impl Core {
@@ -132,6 +134,9 @@ impl Core {
         };
         (copy.instance, copy.phase) = (seen.instance, Phase::Starting);
         copy.swarm_name = seen.name;
+        if let Some(health) = &mut copy.health {
+            **health = Health::new(HealthState::Unknown, self.now);
+        }
         let number = name.as_str().rsplit_once('.');
         let number = number.and_then(|(_, number)| number.parse::<u32>().ok());
         let next = number.unwrap_or(0).saturating_add(1);

@@ -70,6 +70,8 @@ pub enum CopyHealth {
     Running,
     /// It is wanted, and does not run at present, with the reason.
     Down(String),
+    /// It is unhealthy for this reason, and stays: more than half of its service would be out.
+    Kept(String),
     /// It is being stopped: nothing should be sent to it any more.
     Draining,
 }
@@ -175,6 +177,14 @@ impl Core {
         }
         match self.task_state(observed, container, copy) {
             (ContainerState::Running, _) if observed.runs(&copy.swarm_name) => CopyHealth::Running,
+            (ContainerState::Unhealthy, reason) => {
+                let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                let reason = format!("unhealthy{reason}");
+                match self.is_kept_routed(&container.service, copy) {
+                    true => CopyHealth::Kept(reason),
+                    false => CopyHealth::Down(reason),
+                }
+            }
             (ContainerState::Failing, reason) => {
                 CopyHealth::Down(reason.unwrap_or_else(|| "its process ended".to_owned()))
             }

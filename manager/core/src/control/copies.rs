@@ -164,6 +164,7 @@ impl Core {
             self.follow_run(name, generation);
             self.follow_task(name, generation);
             self.check_machine(name, generation);
+            self.check_health(name, generation);
         }
         self.retire_copies(name);
         self.end_copies(name);
@@ -186,8 +187,8 @@ impl Core {
         let Some(task) = observed.task(&copy.swarm_name) else {
             return;
         };
-        let (instance, swarm_name, phase) =
-            (copy.instance.clone(), copy.swarm_name.clone(), copy.phase);
+        let (instance, swarm_name) = (copy.instance.clone(), copy.swarm_name.clone());
+        let is_begun = copy.phase == Phase::Starting && copy.is_fit();
         let spec = self.ledger.service_of(container).spec_at(copy.spec);
         let (has_volumes, restart) = (!spec.volumes.is_empty(), spec.restart);
         let service = container.service.clone();
@@ -221,7 +222,7 @@ impl Core {
                     self.note_volumes(name, &instance);
                 }
                 let binds = has_volumes.then_some(instance);
-                let runs = state == TaskState::Running && phase == Phase::Starting;
+                let runs = state == TaskState::Running && is_begun;
                 if binds.is_some() || runs {
                     self.ledger.edit_container(name, |container| {
                         container.bound_to = binds.or(container.bound_to.take());
@@ -485,9 +486,11 @@ impl Core {
         self.decide(Some(name), instance.flatten().as_ref(), text);
     }
 
-    /// Whether the primary copy of a container runs.
+    /// Returns true if the primary copy of a container runs, and is healthy if it is checked.
     pub(super) fn runs(&self, container: &Container) -> bool {
-        container.primary().is_some_and(|copy| self.copy_runs(copy))
+        container
+            .primary()
+            .is_some_and(|copy| self.copy_serves(copy))
     }
 
     pub(super) fn copy_runs(&self, copy: &Copy) -> bool {

@@ -17,6 +17,7 @@ use super::{
     nodes::Nodes,
     observed::{Observed, Touched},
     orders::Orders,
+    panic_rule::Panicking,
     placing::Placing,
     rebalancing::Rebalancing,
     replacing::Replacing,
@@ -67,6 +68,7 @@ pub struct Core {
     pub(super) leads: Leads,
     pub(super) returns: Returns,
     pub(super) runs: Runs,
+    pub(super) panicking: Panicking,
     pub(super) headroom: headroom::Found,
     pub(super) replacing: Replacing,
     pub(super) rebalancing: Rebalancing,
@@ -115,6 +117,7 @@ impl Core {
             scaling: Scaling::default(),
             returns: Returns::default(),
             runs: Runs::default(),
+            panicking: Panicking::default(),
             headroom: headroom::Found::default(),
             replacing: Replacing::default(),
             rebalancing: Rebalancing::default(),
@@ -199,6 +202,7 @@ impl Core {
                 instance,
                 connected,
             } => self.agent_is(instance, connected),
+            Event::Health(instance, reports) => self.health_reported(&instance, reports),
             Event::Load(loads) => self.loads(loads),
             Event::Machines(loads) => self.machine_loads(loads),
             Event::Signal(signal) => self.signal(&signal),
@@ -246,6 +250,9 @@ impl Core {
         }
         instances.extend(self.ledger.dirty.instances.iter().cloned());
         containers.extend(self.ledger.dirty.containers.iter().cloned());
+        if self.sees() {
+            containers.extend(self.apply_panic_rule(&containers));
+        }
         self.report(&instances, &containers);
         self.note_stale(&instances, &containers);
         self.send_look();

@@ -11,7 +11,8 @@ use crate::{
 use micado_api::{
     CloudName, ContainerName, ContainerView, Critical, ErrorBody, FlavourName, ImageView,
     InstanceId, InstanceView, LaunchRequest, Location, Progress, RegisterRequest, ScaleRequest,
-    ScalingView, ServiceName, StartRequest, Tag, Timestamp, agent::ContainerEvent,
+    ScalingView, ServiceName, StartRequest, Tag, Timestamp,
+    agent::{ContainerEvent, HealthReport},
 };
 use micado_cloudsetup::{BrokerError, Machine};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -40,6 +41,8 @@ pub enum Event {
         instance: InstanceId,
         connected: bool,
     },
+    /// Health of copies on this instance, by its agent's checks. Reports may be repeated.
+    Health(InstanceId, Vec<HealthReport>),
     /// Loads of services with a policy, once a second. They cause no pass unless a count changes.
     Load(Vec<(ServiceName, ServiceLoad)>),
     /// Load of the machines, while one of them is saturated.
@@ -67,6 +70,7 @@ impl Event {
             Self::Request(..) => "request",
             Self::Happened(..) => "happened",
             Self::Agent { .. } => "agent",
+            Self::Health(..) => "health",
             Self::Load(_) => "load",
             Self::Machines(_) => "machines",
             Self::Signal(_) => "signal",

@@ -390,6 +390,9 @@ impl Core {
                 (format!("running{place}"), Some(Settled::Done))
             }
             ContainerState::Running => (format!("running{because}"), Some(Settled::Done)),
+            ContainerState::Unhealthy => {
+                (format!("unhealthy{place}{because}"), Some(Settled::Failed))
+            }
             ContainerState::Failing => (format!("failing{place}{because}"), Some(Settled::Failed)),
             ContainerState::Stopping => (format!("stopping{place}"), None),
             ContainerState::Stopped => ("stopped".to_owned(), Some(Settled::Done)),

@@ -2,7 +2,7 @@
 
 use super::Core;
 use crate::{
-    model::Container,
+    model::{Container, Copy},
     scaling::{Candidate, Host, Wish, victims},
 };
 use ahash::HashMap;
@@ -46,7 +46,7 @@ impl Core {
                     |set: &BTreeSet<&String>| copy.is_some_and(|it| set.contains(&it.swarm_name));
                 Candidate {
                     machine: placed.map(|copy| self.host_index(&mut hosts, &copy.instance)),
-                    is_useless: copy.is_none(),
+                    is_useless: !copy.is_some_and(Copy::is_fit),
                     is_protected: container.protected
                         || container.bound_to.is_some()
                         || is_named(&blind)

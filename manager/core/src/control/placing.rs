@@ -3,7 +3,7 @@
 use super::{Core, clouds::CloudRecord, dirty::Subject, observed::ForeignUse};
 use crate::{
     engine::{exclusive_volumes, swarm_name},
-    model::{Container, Copy, Instance, Phase, Service},
+    model::{Container, Copy, Health, Instance, Phase, Service},
     planner::{self, Demand, HostPort, Limits, Node, Offer, Pool, Readiness, Step, Waiting},
 };
 use ahash::HashMap;
@@ -487,6 +487,7 @@ impl Core {
             reservation: service.spec.reservation,
             phase: Phase::Starting,
             last_end: None,
+            health: Health::of_new(&service.spec, self.now),
         };
         self.placing.placed_on.insert(instance.clone());
         self.needs(instance, name);

@@ -280,6 +280,7 @@ impl Core {
         let decisions = self.ledger.decisions.values();
         let decisions = decisions.filter(|decision| decision.service.as_ref() == Some(&service));
         Some(Explanation {
+            views: Vec::new(),
             name: service.to_string(),
             now,
             decisions: decisions

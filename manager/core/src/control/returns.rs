@@ -285,7 +285,7 @@ impl Core {
             && copies.count() == 1
             && container
                 .primary()
-                .is_some_and(|copy| copy.phase == Phase::Serving && self.copy_runs(copy))
+                .is_some_and(|copy| copy.phase == Phase::Serving && self.copy_serves(copy))
     }
 
     /// Notes that a shrink takes these containers, and since when their load has been gone.

@@ -42,8 +42,14 @@ impl Owner for Runs {
 
 impl Run {
     /// Takes over the present task, and the last that ended if it does not run. Returns until when
-    /// it has to run.
-    fn follow(&mut self, task: &SwarmTask, ended: Option<&SwarmTask>, now: Timestamp) -> Timestamp {
+    /// it has to run; a checked copy has to become healthy first.
+    fn follow(
+        &mut self,
+        task: &SwarmTask,
+        is_fit: bool,
+        ended: Option<&SwarmTask>,
+        now: Timestamp,
+    ) -> Timestamp {
         let is_new = |ended: &SwarmTask| self.ended.as_ref().is_none_or(|it| it.id != ended.id);
         let runs = task.state == TaskState::Running;
         let unseen = runs && self.since.is_some() && self.task != task.id;
@@ -56,7 +62,7 @@ impl Run {
             0 => STARTED,
             _ => STEADY,
         };
-        match runs {
+        match runs && is_fit {
             true => self.since.get_or_insert(now).plus(lasts),
             false => Timestamp(u64::MAX),
         }
@@ -103,7 +109,7 @@ impl Core {
             return;
         }
         let run = runs.entry(copy.swarm_name.clone()).or_default();
-        let until = run.follow(task, ended, self.now);
+        let until = run.follow(task, copy.is_fit(), ended, self.now);
         if until <= self.now {
             runs.remove(&copy.swarm_name);
         } else if until < Timestamp(u64::MAX) {

@@ -111,6 +111,11 @@ impl Core {
         connected.any(|other| other != instance)
     }
 
+    /// Returns true if a machine's agent is connected.
+    pub(super) fn is_heard(&self, instance: &InstanceId) -> bool {
+        self.silent.connected.contains(instance)
+    }
+
     /// Returns true if nobody reports about a machine: its agent was connected and is not any more.
     pub(super) fn is_unreported(&self, instance: &InstanceId) -> bool {
         self.silent.since.contains_key(instance)

@@ -219,7 +219,7 @@ impl Core {
         let primary = container.primary().into_iter();
         primary
             .chain(container.replaced())
-            .find(|copy| observed.runs(&copy.swarm_name))
+            .find(|copy| observed.runs(&copy.swarm_name) && !copy.is_starting())
     }
 
     fn copy_fails(&self, container: &Container) -> bool {

@@ -205,6 +205,7 @@ impl Core {
             ports: published.unwrap_or_else(|| spec.ports.clone()),
             reservation: spec.reservation,
             protected: it.protected,
+            health: copy.and_then(|copy| self.health_view(it, copy)),
             created_at: it.created_at,
             usage: None,
         })
@@ -320,7 +321,7 @@ impl Core {
         match (observed.failure(swarm_name), observed.task(swarm_name)) {
             (Some(ended), _) => failing(deaths.unwrap_or_else(|| words_of(copy, ended))),
             (None, Some(task)) if task.state == TaskState::Running => {
-                deaths.map_or((ContainerState::Running, None), failing)
+                deaths.map_or_else(|| self.health_state(copy), failing)
             }
             _ => {
                 let delayed = self.copies.delayed.get(swarm_name);
@@ -410,6 +411,7 @@ impl Core {
         Ok(vec![Explanation {
             name: name.to_owned(),
             now,
+            views: Vec::new(),
             decisions: decisions
                 .map(|it| DecisionView {
                     at: it.at,
@@ -447,6 +449,7 @@ impl Core {
         Explanation {
             name: name.to_string(),
             now: format!("{state}{place}{because}{protected}"),
+            views: self.part_views(name),
             decisions,
             verdicts: Vec::new(),
         }

@@ -1,7 +1,8 @@
 //! One container of a service: a numbered slot and the copies that run or ran for it. Its state is
 //! not stored: it follows from the desired state, the copies and the observation.
 
-use micado_api::{ContainerName, InstanceId, Resources, ServiceName, Timestamp};
+use super::Health;
+use micado_api::{ContainerName, HealthState, InstanceId, Resources, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Desired state of a container.
@@ -32,6 +33,9 @@ pub struct Copy {
     /// End of its last run, if its machine's agent reported one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_end: Option<End>,
+    /// Health by the checks of its machine's agent; `None` if it has none. Boxed: most have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Box<Health>>,
 }
 
 /// End of one run of a copy.
@@ -72,6 +76,22 @@ impl Copy {
     #[must_use]
     pub fn takes_room(&self) -> bool {
         self.phase != Phase::Ended
+    }
+
+    /// Returns true if no check says that it is not fit for requests. One whose health is unknown
+    /// was adopted: it ran before.
+    #[must_use]
+    pub fn is_fit(&self) -> bool {
+        self.health.as_ref().is_none_or(|health| {
+            matches!(health.state, HealthState::Healthy | HealthState::Unknown)
+        })
+    }
+
+    /// Returns true if its check has not passed since its process started.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        let health = self.health.as_ref();
+        health.is_some_and(|health| health.state == HealthState::Starting)
     }
 
     /// Records an end, unless a later one is known: reports may come late and again.

@@ -3,6 +3,7 @@
 
 mod container;
 mod drain;
+mod health;
 mod image;
 mod instance;
 mod policy;
@@ -11,6 +12,7 @@ mod service;
 
 pub use container::{Container, Copy, Desired, End, Outcome, Phase};
 pub use drain::{BegunBy, Drain};
+pub use health::Health;
 pub use image::{CopyTimes, Image, Learned, Window};
 pub use instance::{HeldVolume, Instance, Trade};
 pub use policy::ServicePolicy;

@@ -49,6 +49,8 @@ pub enum Happening {
     Agents,
     /// The manager notices that a machine's agent connected or disconnected.
     Agent(InstanceId, bool),
+    /// An agent has checked a copy of this Swarm service.
+    Health(String),
     /// The load of services with a policy is summed up.
     Load,
     /// A fault of the environment.

@@ -4,6 +4,7 @@ pub mod calls;
 pub mod commits;
 pub mod counts;
 pub mod ends;
+pub mod health;
 pub mod images;
 pub mod replies;
 pub mod returns;
@@ -44,6 +45,7 @@ pub fn check(world: &World) -> Result<(), Broken> {
     one_machine_per_instance(world)?;
     one_service_per_container(world)?;
     returns::drains_end(world)?;
+    health::half_stays_routed(world)?;
     every_request_answered(world)
 }
 

@@ -9,6 +9,7 @@ mod clock;
 mod directed;
 mod flight;
 mod goal;
+mod health;
 mod invariants;
 mod machine;
 mod machines;

@@ -239,6 +239,7 @@ impl World {
                 self.tally.moved += written.iter().filter(|it| self.begins_move(it)).count() as u64;
                 self.note_scaling(&written);
                 self.note_returns(&written);
+                self.note_restarts(&written);
                 self.check(commits::check(self, &written));
             }
             Err(key) => self.check(Err(commits::conflict(&key))),

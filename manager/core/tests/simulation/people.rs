@@ -3,9 +3,9 @@
 
 use crate::{clock::Dice, scaling::CLIENT, world::World};
 use micado_api::{
-    AntiAffinity, CloudName, ContainerName, Critical, FlavourName, InstanceId, LaunchRequest,
-    Location, MemoryBytes, NanoCpus, PortMapping, Protocol, Resources, RestartPolicy, ServiceSpec,
-    StartRequest, Tag, Unnamed, VolumeMount,
+    AntiAffinity, CloudName, ContainerName, Critical, FlavourName, HealthCheck, InstanceId,
+    LaunchRequest, Location, MemoryBytes, NanoCpus, PortMapping, Probe, Protocol, Resources,
+    RestartPolicy, RunOptions, ServiceSpec, StartRequest, Tag, Unnamed, VolumeMount,
 };
 use micado_core::{
     control::{Reply, Request},
@@ -155,6 +155,13 @@ fn services(client: &str, dice: &mut Dice) -> Vec<(LaunchRequest, ImageFacts)> {
                 volumes,
                 location(dice),
             );
+            let spec = ServiceSpec {
+                run: Box::new(RunOptions {
+                    health: check(&mut dice.clone()),
+                    ..RunOptions::default()
+                }),
+                ..spec
+            };
             (
                 LaunchRequest {
                     spec,
@@ -171,6 +178,16 @@ fn services(client: &str, dice: &mut Dice) -> Vec<(LaunchRequest, ImageFacts)> {
             )
         })
         .collect()
+}
+
+/// A check of the agent for some services. Drawn from a copy: those without one are as ever.
+fn check(dice: &mut Dice) -> Option<HealthCheck> {
+    let restart_after_ms = dice.per_mille(300).then_some(30_000);
+    dice.per_mille(250).then(|| HealthCheck {
+        probe: Some(Probe::Tcp { port: Some(80) }),
+        restart_after_ms,
+        ..HealthCheck::default()
+    })
 }
 
 fn location(dice: &mut Dice) -> Location {

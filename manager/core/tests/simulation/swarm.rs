@@ -41,6 +41,8 @@ pub struct Service {
     pub late: bool,
     /// A task of it has run.
     pub has_run: bool,
+    /// Its machine's agent checks it.
+    pub is_checked: bool,
     /// Policy for the successors of ended tasks.
     pub restart: RestartPolicy,
 }
@@ -242,6 +244,7 @@ impl Swarm {
                 view,
                 late,
                 has_run: false,
+                is_checked: copy.health.is_some(),
                 restart: service.spec.restart,
             },
         );

@@ -42,6 +42,9 @@ pub struct Tally {
     pub replaced: u64,
     pub rented_for_room: u64,
     pub lightened: u64,
+    pub unhealthy: u64,
+    pub panics: u64,
+    pub restarted: u64,
     pub troubles: BTreeMap<Trouble, u64>,
 }
 
@@ -89,8 +92,14 @@ impl Tally {
             replaced,
             rented_for_room,
             lightened,
+            unhealthy,
+            panics,
+            restarted,
             ..
         } = other;
+        self.unhealthy += unhealthy;
+        self.panics += panics;
+        self.restarted += restarted;
         self.steps += steps;
         self.events += events;
         self.calls += calls;
@@ -163,6 +172,12 @@ impl Tally {
             ("a machine rented in the place of another", self.replaced),
             ("a machine rented for room alone", self.rented_for_room),
             ("a container moved off a saturated machine", self.lightened),
+            ("an unhealthy copy", self.unhealthy),
+            ("unhealthy copies that stay in the catalogue", self.panics),
+            (
+                "a copy that was replaced because it was unhealthy",
+                self.restarted,
+            ),
         ];
         let never = counts
             .into_iter()

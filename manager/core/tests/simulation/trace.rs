@@ -56,6 +56,7 @@ impl Trace {
                 "agent of {instance} {}",
                 if *connected { "connected" } else { "gone" }
             ),
+            Event::Health(instance, reports) => format!("health on {instance}: {reports:?}"),
             Event::Signal(signal) => format!("signal: {signal:?}"),
             Event::Load(loads) => format!("load: {loads:?}"),
             Event::Machines(loads) => format!("machines: {loads:?}"),

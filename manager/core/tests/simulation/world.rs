@@ -4,6 +4,7 @@ use crate::{
     agents::Agents,
     clock::{Clock, Happening},
     flight::Flight,
+    health::Healths,
     invariants::{self, Broken},
     machine::{Cloud, Machine},
     manager::Manager,
@@ -32,6 +33,7 @@ pub struct World {
     pub flights: BTreeMap<u64, Flight>,
     pub people: People,
     pub agents: Agents,
+    pub healths: Healths,
     pub loads: Loads,
     pub trace: Trace,
     pub tally: Tally,
@@ -119,6 +121,7 @@ impl World {
             flights: BTreeMap::new(),
             people,
             agents: Agents::default(),
+            healths: Healths::default(),
             loads: Loads::default(),
             trace,
             tally: Tally::default(),
@@ -135,21 +138,23 @@ impl World {
     /// # Errors
     /// The first violation.
     pub fn step(&mut self) -> Result<(), Broken> {
-        let mut happening = self.clock.next();
-        // Frames are no steps of their own: they would be most of them.
-        while matches!(happening, Some(Happening::Load)) {
-            self.load_frame();
-            if self.broken.is_some() {
-                break;
+        // Frames and checks are no steps of their own: they would be most of them.
+        let happening = loop {
+            match self.clock.next() {
+                Some(often @ (Happening::Load | Happening::Health(_))) => self.happen(often),
+                other => break other,
             }
-            happening = self.clock.next();
-        }
+            if self.broken.is_some() {
+                break self.clock.next();
+            }
+        };
         let Some(happening) = happening else {
             return Ok(());
         };
         self.tally.steps += 1;
         self.happen(happening);
         self.swarm.schedule(&mut self.clock);
+        self.agents_see_starts();
         self.poll();
         match self.broken.take() {
             Some(broken) => Err(broken),
@@ -177,6 +182,7 @@ impl World {
             Happening::Agents => self.agents_speak(),
             Happening::Agent(instance, connected) => self.agent_is(instance, connected),
             Happening::Load => self.load_frame(),
+            Happening::Health(service) => self.health_checked(service),
             Happening::Trouble => self.trouble(),
             Happening::CloudBack(cloud) => self.clouds[cloud].down = false,
             Happening::CloudAccepts(cloud) => self.clouds[cloud].refuses = None,

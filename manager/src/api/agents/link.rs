@@ -9,9 +9,14 @@ use super::{
         refusal::{Answer, Refusal},
     },
     budget::Budget,
+    health,
     silence::Socket,
 };
-use crate::{control::Event, metrics::PACE, pki::Csr};
+use crate::{
+    control::{Event, told_checks},
+    metrics::PACE,
+    pki::Csr,
+};
 use axum::{
     Json,
     extract::{
@@ -152,6 +157,8 @@ async fn serve(
     let (mut turns, mut alive) = (state.metrics.turns(), Instant::now());
     let (mut paced, mut is_paced) = (state.metrics.paced(), false);
     paced.mark_changed();
+    let (mut checks, mut has_checks) = (state.handle.facts().follow_checks(instance), false);
+    checks.mark_changed();
     let (mut frames, mut kib) = (Budget::new(FRAMES.0, FRAMES.1), Budget::new(KIB.0, KIB.1));
     loop {
         let ready = frames.ready().max(kib.ready());
@@ -169,6 +176,13 @@ async fn serve(
                 let is_listed = paced.borrow_and_update().contains(instance);
                 let is_news = std::mem::replace(&mut is_paced, is_listed) != is_listed;
                 is_news.then(|| pace(is_listed))
+            }
+            Ok(()) = checks.changed() => {
+                let checks = told_checks(&checks.borrow_and_update());
+                // An agent that has no check to make is not told so: an older one knows no checks.
+                let is_news = !checks.is_empty() || has_checks;
+                has_checks = !checks.is_empty();
+                is_news.then_some(ToAgent::Checks { checks })
             }
             message = timeout_at(alive.max(ready) + DEAD, next) => match message {
                 Err(_) => return "nothing came from it any more",
@@ -262,6 +276,7 @@ impl AgentStream<'_> {
                     .tell(Event::Happened(instance.clone(), event))
                     .await;
             }
+            Ok(FromAgent::Health { reports }) => health::take(state, instance, reports).await?,
             // No engine gives another id.
             Ok(FromAgent::Hello { .. } | FromAgent::Event(_)) => {}
             Err(error) => return Err(self.not_understood(&error.to_string())),

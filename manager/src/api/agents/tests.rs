@@ -3,6 +3,7 @@
 mod credentials;
 mod events;
 mod figures;
+mod health;
 mod program;
 
 use super::*;

@@ -2,7 +2,9 @@
 //! refused here.
 
 use super::{Checked, is_host_name, refuse};
-use micado_api::{HealthCheck, MemoryBytes, RunOptions, ServiceSpec, Tmpfs, Ulimit};
+use micado_api::{
+    HealthCheck, MemoryBytes, Probe, RunOptions, ServiceSpec, Tmpfs, Ulimit, foreign::excerpt,
+};
 use std::collections::BTreeSet;
 
 /// Capabilities that act within a container. The others act on its machine, which runs containers
@@ -58,6 +60,9 @@ const HOST_NAME_MAX: usize = 64;
 const HEALTH_MIN: u64 = 1_000;
 /// Upper bound for the times of a health check.
 const HEALTH_MAX: u64 = 86_400_000;
+/// Upper bounds for the path of an agent's check, in bytes, and for its failures in a row.
+const PATH_MAX: usize = 1024;
+const RETRIES_MAX: u64 = 100;
 /// Upper bound for processes and threads (the kernel's `PID_MAX_LIMIT`).
 const PIDS_MAX: u64 = 4_194_304;
 /// Upper bound for one text (the kernel's `MAX_ARG_STRLEN`, with the zero byte).
@@ -247,11 +252,22 @@ fn health(check: &HealthCheck) -> Checked {
     let HealthCheck {
         off,
         command,
+        probe,
         interval_ms,
         timeout_ms,
         retries,
         start_ms,
+        restart_after_ms,
     } = check;
+    if let Some(probe) = probe {
+        return probe_of(check, probe);
+    }
+    if restart_after_ms.is_some() {
+        return Err(refuse(
+            "`--restart-after` is of checks by the agent: the engine restarts what it finds unhealthy",
+        )
+        .hint("set one with `--health-http` or `--health-tcp`"));
+    }
     let set = command.is_some()
         || retries.is_some()
         || [interval_ms, timeout_ms, start_ms]
@@ -278,6 +294,65 @@ fn health(check: &HealthCheck) -> Checked {
         if let Some(ms) = out {
             return Err(refuse(format!(
                 "health {name} of {ms} ms: it may be 1 second to 24 hours"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A check of the agent, and its times.
+fn probe_of(check: &HealthCheck, probe: &Probe) -> Checked {
+    if check.command.is_some() {
+        return Err(refuse(format!(
+            "`--health-cmd` and `--{}` exclude each other: the times are of one check",
+            probe.flag()
+        ))
+        .hint("an image's own HEALTHCHECK may stand beside the agent's check"));
+    }
+    if probe.port() == Some(0) {
+        return Err(refuse("the health check's port is 0, which is no port"));
+    }
+    if let Probe::Http { path, status, .. } = probe {
+        let is_path = path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_path || path.contains('#') || path.len() > PATH_MAX {
+            return Err(refuse(format!(
+                "health path `{}` is no path: it begins with `/`, has no spaces and at most {PATH_MAX} characters",
+                excerpt(path, 100)
+            )));
+        }
+        if let Some(status) = status.filter(|status| !(200..=599).contains(status)) {
+            return Err(refuse(format!(
+                "health status {status} is none that a server ends with: 200 to 599"
+            )));
+        }
+    }
+    if let Some(most) = check.retries.filter(|most| most.get() > RETRIES_MAX) {
+        return Err(refuse(format!(
+            "{most} failed checks in a row are more than {RETRIES_MAX}"
+        )));
+    }
+    let times = [
+        (
+            "interval",
+            check.interval_ms,
+            250,
+            3_600_000,
+            "250 ms to 1 hour",
+        ),
+        ("timeout", check.timeout_ms, 10, 60_000, "10 ms to 1 minute"),
+        ("start", check.start_ms, 0, 3_600_000, "at most 1 hour"),
+        (
+            "restart-after",
+            check.restart_after_ms,
+            1_000,
+            HEALTH_MAX,
+            "1 second to 24 hours",
+        ),
+    ];
+    for (name, time, least, most, words) in times {
+        if let Some(ms) = time.filter(|ms| !(least..=most).contains(ms)) {
+            return Err(refuse(format!(
+                "health {name} of {ms} ms: by the agent it may be {words}"
             )));
         }
     }

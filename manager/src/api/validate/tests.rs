@@ -316,6 +316,38 @@ fn few_exposed_ports_are_published_unasked() {
 }
 
 #[test]
+fn a_check_without_a_port_is_refused() {
+    let port = |container, protocol| PortMapping {
+        host: None,
+        container,
+        protocol,
+    };
+    let mut spec = good().spec;
+    spec.ports.clear();
+    let mut resolve = |exposed: &[PortMapping]| {
+        spec.run.health = Some(micado_api::HealthCheck {
+            probe: Some(micado_api::Probe::Tcp { port: None }),
+            ..Default::default()
+        });
+        let resolved = resolve_probe(&mut spec, exposed);
+        let health = spec.run.health.as_ref().and_then(|it| it.probe.as_ref());
+        resolved.map(|()| health.and_then(micado_api::Probe::port))
+    };
+    assert_eq!(resolve(&[port(81, Protocol::Tcp)]), Ok(Some(81)));
+    let refused = resolve(&[port(53, Protocol::Udp)]).expect_err("no TCP port");
+    assert!(
+        refused.message.contains("names no port, and image"),
+        "{}",
+        refused.message
+    );
+    assert!(
+        refused
+            .hint
+            .is_some_and(|hint| hint.contains("--health-tcp PORT"))
+    );
+}
+
+#[test]
 fn builds_are_checked_before_their_context() {
     let named = |name: &str| BuildRequest {
         name: name.to_owned(),

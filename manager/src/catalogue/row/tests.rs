@@ -109,6 +109,12 @@ fn only_a_running_copy_passes() {
     );
     let down = CopyHealth::Down("exit code 1".to_owned());
     assert_eq!(of(down), format!("{plain} critical exit code 1"));
+    let kept = of(CopyHealth::Kept("unhealthy: status 503".to_owned()));
+    let words = "kept, because more than half of the service would be out";
+    assert_eq!(
+        kept,
+        format!("{plain} passing unhealthy: status 503; {words}")
+    );
     let long = CopyHealth::Down("ä".repeat(5_000));
     let long = made(&web(vec![copy(1, "app1", &[(80, 80)], long)]), &[]);
     assert_eq!(long[0].output.len(), 4096);

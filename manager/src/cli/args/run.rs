@@ -2,7 +2,10 @@
 
 use super::values::said;
 use clap::Args;
-use micado_api::{HealthCheck, MemoryBytes, RunOptions, Tmpfs, Ulimit};
+use micado_api::{
+    HealthCheck, MemoryBytes, RunOptions, Tmpfs, Ulimit,
+    health::{HttpProbe, TcpProbe},
+};
 use micado_core::scaling::Span;
 use std::{num::NonZeroU64, path::PathBuf, str::FromStr};
 
@@ -67,18 +70,32 @@ pub struct RunFlags {
     /// once it succeeds, and is restarted if it is unhealthy later.
     #[arg(long, value_name = "COMMAND")]
     pub health_cmd: Option<String>,
-    /// Time between checks, and before the first [default: the image's, else 10s].
+    /// Check the health by a GET from the container's machine, such as `8080/health`, `/` or
+    /// `/up=204` [default port: the first TCP port; default status: 200 to 399]. The container
+    /// counts as running once it succeeds, and has no entry in the catalogue while it fails.
+    #[arg(long, value_name = "[PORT]/PATH[=STATUS]", conflicts_with_all = ["health_cmd", "health_tcp"])]
+    pub health_http: Option<HttpProbe>,
+    /// The same by a TCP connection [default: to the first TCP port].
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "", conflicts_with = "health_cmd")]
+    pub health_tcp: Option<TcpProbe>,
+    /// Time between checks, and before the first by the engine [default: of --health-http and
+    /// --health-tcp 2s, and 250ms until healthy; the image's, else 10s].
     #[arg(long, value_name = "TIME")]
     pub health_interval: Option<Time>,
-    /// Time after which a check has failed [default: the image's, else 5s].
+    /// Time after which a check has failed [default: 1s by the agent; the image's, else 5s].
     #[arg(long, value_name = "TIME")]
     pub health_timeout: Option<Time>,
     /// Failed checks in a row that make it unhealthy [default: the image's, else 3].
     #[arg(long, value_name = "COUNT")]
     pub health_retries: Option<NonZeroU64>,
-    /// Time from the start in which failed checks do not count [default: the image's, else none].
+    /// Time from the start in which failed checks do not count [default: 60s by the agent; the
+    /// image's, else none].
     #[arg(long, visible_alias = "health-start-period", value_name = "TIME")]
     pub health_start: Option<Time>,
+    /// Replace a container that --health-http or --health-tcp finds unhealthy for this long, unless
+    /// all containers of the service are [default: never].
+    #[arg(long, value_name = "TIME")]
+    pub restart_after: Option<Time>,
     /// Refused: such a container would own its machine.
     #[arg(long, hide = true)]
     pub privileged: bool,
@@ -114,14 +131,19 @@ impl RunFlags {
             pids: self.pids.map(|flag| flag.0),
             health: None,
         };
+        let probe = self.health_http;
         let by_command = self.health_cmd.is_some();
         let check = HealthCheck {
             off: self.health.is_some(),
             command: self.health_cmd,
+            probe: probe
+                .map(|flag| flag.0)
+                .or(self.health_tcp.map(|flag| flag.0)),
             interval_ms: ms(self.health_interval).or(by_command.then_some(INTERVAL_MS)),
             timeout_ms: ms(self.health_timeout).or(by_command.then_some(TIMEOUT_MS)),
             retries: self.health_retries,
             start_ms: ms(self.health_start),
+            restart_after_ms: ms(self.restart_after),
         };
         options.health = Some(check).filter(|check| *check != HealthCheck::default());
         options

@@ -52,6 +52,7 @@ pub(in crate::cli) fn container(name: &str, state: ContainerState) -> ContainerV
         exit_code: None,
         instance: Some(Tag::trusted("application01")),
         protected: false,
+        health: None,
         location: Location::default(),
         address: Some("172.20.0.3".to_owned()),
         ports: vec![
@@ -359,12 +360,14 @@ fn why_things_are_as_they_are() {
         decision(57, "application02 joined after 3.1 s"),
     ];
     let one = Explanation {
+        views: Vec::new(),
         name: "acme_web.1".to_owned(),
         now: "running on application02".to_owned(),
         decisions,
         verdicts: vec![],
     };
     let other = Explanation {
+        views: Vec::new(),
         name: "acme_web.2".to_owned(),
         now: "waiting: it is being planned".to_owned(),
         decisions: vec![],
@@ -469,6 +472,7 @@ fn span() -> VerdictSpan {
 #[test]
 fn verdicts_at_a_moment() {
     let one = Explanation {
+        views: Vec::new(),
         name: "acme_web".to_owned(),
         now: "kept 4: the load fits".to_owned(),
         decisions: vec![],

@@ -131,15 +131,12 @@ impl Runtime {
                 else {
                     return Ok(());
                 };
-                let agents = core.agents().chain(agents).collect::<outage::Agents>();
+                let mut known = outage::Agents::of(&core);
+                known.extend(agents);
                 core = self.new_core(contents, &sender);
                 watcher.look(0, None);
                 // Before any other input: meanwhile an agent may have reconnected.
-                let present = |(instance, connected)| Event::Agent {
-                    instance,
-                    connected,
-                };
-                let told = core.handle_all(clock::now(), agents.into_iter().map(present));
+                let told = core.handle_all(clock::now(), known.events());
                 done = self.carry_out(&core, told, &sender, &watcher).await;
             }
             self.stale.add(core.take_stale());

@@ -1,10 +1,10 @@
 //! Outage of the store: the loop retries it, and refuses requests with the reason meanwhile.
 
 use crate::{
-    control::{Event, Input},
+    control::{Core, Event, Input},
     store::{Contents, Store, StoreError},
 };
-use micado_api::{ErrorBody, ErrorCode, InstanceId};
+use micado_api::{ErrorBody, ErrorCode, InstanceId, agent::HealthReport};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -17,8 +17,64 @@ pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// Upper bound for pauses, as a multiple of the first.
 const LONGEST: u32 = 5;
 
-/// Instances, with true if their agent is connected.
-pub(super) type Agents = BTreeMap<InstanceId, bool>;
+/// News of agents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Agents {
+    /// Instances, with true if their agent is connected.
+    connected: BTreeMap<InstanceId, bool>,
+    /// Last report on each copy's health, by instance and Swarm service.
+    healths: BTreeMap<(InstanceId, String), HealthReport>,
+}
+
+impl Agents {
+    /// What a core knows of them.
+    pub(super) fn of(core: &Core) -> Self {
+        let healths = core.healths().into_iter();
+        Self {
+            connected: core.agents().collect(),
+            healths: healths.map(by_service).collect(),
+        }
+    }
+
+    /// Adds later news.
+    pub(super) fn extend(&mut self, later: Self) {
+        self.connected.extend(later.connected);
+        self.healths.extend(later.healths);
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Agent {
+                instance,
+                connected,
+            } => drop(self.connected.insert(instance, connected)),
+            Event::Health(instance, reports) => {
+                let reports = reports.into_iter();
+                let reports = reports.map(|report| by_service((instance.clone(), report)));
+                self.healths.extend(reports);
+            }
+            _ => {}
+        }
+    }
+
+    /// The news as events.
+    pub(super) fn events(self) -> impl Iterator<Item = Event> {
+        let connected = self.connected.into_iter();
+        let connected = connected.map(|(instance, connected)| Event::Agent {
+            instance,
+            connected,
+        });
+        let healths = self.healths.into_iter();
+        let healths = healths.map(|((instance, _), report)| Event::Health(instance, vec![report]));
+        connected.chain(healths)
+    }
+}
+
+fn by_service(
+    (instance, report): (InstanceId, HealthReport),
+) -> ((InstanceId, String), HealthReport) {
+    ((instance, report.service.clone()), report)
+}
 
 /// Waits until the store can be loaded, and returns its content and the agents that connected or
 /// disconnected meanwhile; `None` if `stop` came first. Observations of the engine are dropped,
@@ -36,7 +92,7 @@ pub(super) async fn load_again(
 ) -> Result<Option<(Contents, Agents)>, StoreError> {
     let begun = Instant::now();
     let mut pause = first_pause;
-    let mut agents = Agents::new();
+    let mut agents = Agents::default();
     loop {
         if matches!(error, StoreError::InUse(_) | StoreError::Schema(_)) {
             return Err(error);
@@ -76,15 +132,7 @@ fn refuse(input: Input, error: &StoreError, agents: &mut Agents) {
         Input::Read(read) => read(Err(refusal)),
         // Use of containers and OOM kills are reported again once the store answers. The Swarm
         // itself shows everything else that an agent reported.
-        Input::Tell(event) => {
-            if let Event::Agent {
-                instance,
-                connected,
-            } = *event
-            {
-                agents.insert(instance, connected);
-            }
-        }
+        Input::Tell(event) => agents.take(*event),
     }
 }
 

@@ -164,7 +164,11 @@ fn container_spec(
         mounts: Some(mounts).filter(|mounts| !mounts.is_empty()),
         stop_signal: run.stop_signal.clone(),
         stop_grace_period: Some(nanoseconds(run.stop_grace())),
-        health_check: run.health.as_ref().map(health),
+        health_check: run
+            .health
+            .as_ref()
+            .and_then(HealthCheck::by_engine)
+            .map(|check| health(&check)),
         capability_add: capabilities(&run.cap_add),
         capability_drop: capabilities(&run.cap_drop),
         ulimits: Some(run.ulimits.iter().map(ulimit).collect())
@@ -373,6 +377,7 @@ pub(super) mod tests {
             reservation: service.spec.reservation,
             phase: crate::model::Phase::Starting,
             last_end: None,
+            health: None,
         };
         let container = Container {
             copies: vec![copy.clone()],

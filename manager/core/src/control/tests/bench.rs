@@ -3,7 +3,7 @@
 use crate::{
     control::{Action, Answer, Call, CallKey, Config, Core, Event, Reply, Request},
     engine::{ImageFacts, Observation, SwarmNode, SwarmService, SwarmTask, TaskState},
-    store::Contents,
+    store::{Contents, Record},
 };
 use micado_api::{
     ClusterId, ErrorBody, InstanceId, LaunchRequest, MemoryBytes, NanoCpus, Resources, ServiceSpec,
@@ -55,6 +55,15 @@ impl Bench {
             asked: Vec::new(),
             ticket: 0,
         }
+    }
+    /// Content of a store that has all records of containers and machines.
+    pub(in crate::control) fn contents(&self) -> Contents {
+        let ledger = &self.core.ledger;
+        let containers = ledger.containers().values().cloned().map(Record::Container);
+        let services = ledger.services().values().cloned().map(Record::Service);
+        let instances = ledger.instances().values().cloned().map(Record::Instance);
+        let records = containers.chain(services).chain(instances);
+        records.map(|record| (record, 1)).collect()
     }
     pub(in crate::control) fn event(&mut self, event: Event) -> Vec<Action> {
         self.now = Timestamp(self.now.0 + 1_000);

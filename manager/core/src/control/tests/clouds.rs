@@ -94,6 +94,7 @@ fn made_before(bench: &mut Bench, id: &InstanceId) {
         reservation: service.spec.reservation,
         phase: Phase::Starting,
         last_end: None,
+        health: None,
     };
     let container = Container {
         copies: vec![copy],

@@ -1,6 +1,6 @@
 //! Invariants of every write to the store.
 
-use super::{Broken, broken, counts, images::nothing_unlearned, returns};
+use super::{Broken, broken, counts, health, images::nothing_unlearned, returns};
 use crate::{scaling::is_scaled, store::Written, world::World};
 use micado_api::{InstanceState, Origin, Resources};
 use micado_core::{
@@ -52,6 +52,8 @@ pub fn check(world: &World, written: &[Written]) -> Result<(), Broken> {
                     ended_truly(world, before, after)?;
                     if let Some(before) = before {
                         running_not_given_up(world, before, after)?;
+                        health::serves_when_healthy(world, before, after)?;
+                        health::replaced_by_a_healthy_one(world, before, after)?;
                     }
                 }
             }
@@ -273,6 +275,7 @@ fn running_not_given_up(
         world.swarm.runs(&it.swarm_name)
             && !world.is_lost(&it.instance)
             && !world.runs_elsewhere(after, &it.instance)
+            && !may_restart(world, before, it)
     };
     let said = world.manager.said_to_run.contains(&after.name);
     let primary = before.primary().and_then(gone).filter(|_| said);
@@ -289,6 +292,15 @@ fn running_not_given_up(
         ),
         None => Ok(()),
     }
+}
+
+/// Returns true if a copy may be replaced because it is unhealthy.
+fn may_restart(world: &World, container: &Container, copy: &Copy) -> bool {
+    let spec = world.store.service(&container.service);
+    let check = spec.and_then(|service| service.spec.run.health.as_ref());
+    let may = check.is_some_and(|check| check.restart_after_ms.is_some());
+    let health = copy.health.as_ref();
+    may && health.is_some_and(|health| health.state == micado_api::HealthState::Unhealthy)
 }
 
 /// A new placement is on an instance that accepts work, of the right location, with room and free

@@ -7,7 +7,7 @@ use crate::{
     clock,
     control::{Core, Event, Request, runtime::Ticker},
     metrics::Resolution,
-    model::{Container, Copy, Instance, Phase, Service},
+    model::{Container, Copy, Health, Instance, Phase, Service},
     store::Record,
 };
 use micado_api::{
@@ -136,6 +136,11 @@ pub(super) fn placed() -> (Manager, [InstanceId; 2], String) {
 
 /// The core of such a manager.
 pub(super) fn placed_core() -> (Core, [InstanceId; 2], String) {
+    placed_with(micado_api::RunOptions::default())
+}
+
+/// The same with these options of the container.
+pub(super) fn placed_with(run: micado_api::RunOptions) -> (Core, [InstanceId; 2], String) {
     let ids = ["i1", "i2"].map(InstanceId::trusted);
     let now = clock::now();
     let instance = |id: &InstanceId| {
@@ -170,7 +175,7 @@ pub(super) fn placed_core() -> (Core, [InstanceId; 2], String) {
         volumes: vec![],
         restart: micado_api::RestartPolicy::default(),
         anti_affinity: micado_api::AntiAffinity::default(),
-        run: Box::default(),
+        run: Box::new(run),
     };
     let name: micado_api::ServiceName = "acme_web".parse().expect("a name");
     let service = Service {
@@ -185,6 +190,7 @@ pub(super) fn placed_core() -> (Core, [InstanceId; 2], String) {
         reservation: service.spec.reservation,
         phase: Phase::Serving,
         last_end: None,
+        health: Health::of_new(&service.spec, now),
     };
     let container = Container {
         copies: vec![copy],

@@ -1,7 +1,7 @@
 //! Options that are taken, and messages about the rest.
 
 use super::super::{launch, tests::good};
-use micado_api::{ErrorCode, HealthCheck, MemoryBytes, RunOptions, Tmpfs, Ulimit};
+use micado_api::{ErrorCode, HealthCheck, MemoryBytes, Probe, RunOptions, Tmpfs, Ulimit};
 
 /// The message about these options.
 fn said(change: impl FnOnce(&mut RunOptions)) -> String {
@@ -175,6 +175,76 @@ fn health_checks_are_checked() {
             ..plain()
         }),
         "health interval of 10 ms: it may be 1 second to 24 hours"
+    );
+}
+
+#[test]
+fn checks_of_the_agent_are_checked() {
+    let said = |change: &dyn Fn(&mut HealthCheck)| {
+        said(|run| {
+            let mut check = HealthCheck {
+                probe: Some(Probe::Tcp { port: None }),
+                ..HealthCheck::default()
+            };
+            change(&mut check);
+            run.health = Some(check);
+        })
+    };
+    let http = |path: &str, status| {
+        let probe = Probe::Http {
+            port: Some(80),
+            path: path.to_owned(),
+            status,
+        };
+        said(&move |check| check.probe = Some(probe.clone()))
+    };
+    let good = "good: acme_web";
+    assert_eq!(said(&|_| {}), good);
+    assert_eq!(http("/up?a=b", Some(204)), good);
+    // The image's own check may be turned off beside it.
+    assert_eq!(said(&|check| check.off = true), good);
+    assert_eq!(said(&|check| check.start_ms = Some(0)), good);
+    let both = said(&|check| check.command = Some("true".to_owned()));
+    assert!(
+        both.starts_with("`--health-cmd` and `--health-tcp` exclude each other"),
+        "{both}"
+    );
+    for path in [
+        "",
+        "up",
+        "/a b",
+        "/\u{1b}[2J",
+        "/#top",
+        &format!("/{}", "x".repeat(2_000)),
+    ] {
+        let said = http(path, None);
+        assert!(
+            said.starts_with("health path `") && said.len() < 300,
+            "{said}"
+        );
+        assert!(!said.contains('\u{1b}'));
+    }
+    assert_eq!(
+        http("/", Some(101)),
+        "health status 101 is none that a server ends with: 200 to 599"
+    );
+    assert_eq!(
+        said(&|check| check.interval_ms = Some(100)),
+        "health interval of 100 ms: by the agent it may be 250 ms to 1 hour"
+    );
+    assert_eq!(
+        said(&|check| check.timeout_ms = Some(300_000)),
+        "health timeout of 300000 ms: by the agent it may be 10 ms to 1 minute"
+    );
+    assert!(
+        said(&|check| check.retries = std::num::NonZeroU64::new(101)).contains("more than 100")
+    );
+    let port = said(&|check| check.probe = Some(Probe::Tcp { port: Some(0) }));
+    assert_eq!(port, "the health check's port is 0, which is no port");
+    let alone = said(&|check| (check.probe, check.restart_after_ms) = (None, Some(60_000)));
+    assert!(
+        alone.starts_with("`--restart-after` is of checks by the agent"),
+        "{alone}"
     );
 }
 

@@ -98,9 +98,12 @@ async fn it_is_asked_again_and_everybody_is_told_why() {
         loaded,
         Ok(Some((
             vec![],
-            [("i1", false), ("i2", true)]
-                .map(|(id, connected)| (InstanceId::trusted(id), connected))
-                .into()
+            super::Agents {
+                connected: [("i1", false), ("i2", true)]
+                    .map(|(id, connected)| (InstanceId::trusted(id), connected))
+                    .into(),
+                healths: Default::default(),
+            }
         ))),
         "agents that came and went are remembered"
     );
@@ -133,5 +136,36 @@ async fn a_store_that_is_somebody_elses_ends_it_and_so_does_stopping() {
     assert_eq!(
         load_again(&store, silent(), PAUSE, &mut inbox, &mut seen, &mut stopped).await,
         Ok(None)
+    );
+}
+
+#[test]
+fn the_last_report_on_each_copy_is_remembered() {
+    let says = |instance: &str, service: &str, health| {
+        let report = micado_api::agent::HealthReport {
+            service: service.to_owned(),
+            health,
+            failure: None,
+        };
+        Event::Health(InstanceId::trusted(instance), vec![report])
+    };
+    use micado_api::HealthState::{Healthy, Unhealthy};
+    let (mut early, mut late) = (super::Agents::default(), super::Agents::default());
+    early.take(says("i1", "c-1", Healthy));
+    early.take(says("i1", "c-2", Healthy));
+    late.take(says("i1", "c-1", Healthy));
+    late.take(says("i1", "c-1", Unhealthy));
+    early.extend(late);
+    let reports: Vec<_> = early
+        .events()
+        .filter_map(|event| match event {
+            Event::Health(_, reports) => Some((reports[0].service.clone(), reports[0].health)),
+            _ => None,
+        })
+        .collect();
+    let expected = [("c-1", Unhealthy), ("c-2", Healthy)];
+    assert_eq!(
+        reports,
+        expected.map(|(name, health)| (name.to_owned(), health))
     );
 }

@@ -88,6 +88,7 @@ fn container_view(name: &str) -> ContainerView {
         exit_code: None,
         instance: Some(Tag::trusted("application01")),
         protected: false,
+        health: None,
         location: Location::default(),
         address: Some("10.1.0.3".into()),
         ports: vec![],

@@ -288,5 +288,5 @@ async fn the_containers_own_port_is_checked() {
         .refused(2, &["cannot be used with"]);
     launch("bad", &["--health-http", "/", "--health-timeout", "5m"])
         .await
-        .refused(1, &["health timeout of 300000 ms"]);
+        .refused(2, &["health timeout of 300000 ms"]);
 }

@@ -258,7 +258,8 @@ impl Core {
         let is_current = self.is_checked(copy) && self.copy_runs(copy);
         if is_current && !self.all_unhealthy(&container.service) {
             let secs = after.as_secs();
-            let why = format!("it has been {} for {secs} s", unhealthy(health));
+            let failure = health.failure.as_deref().unwrap_or("its check failed");
+            let why = format!("it has been unhealthy for {secs} s: {failure}");
             self.give_up(name, generation, &why);
         }
     }
@@ -269,15 +270,6 @@ impl Core {
         let is_good = |(copy, _): &(&Copy, Timestamp)| copy.is_fit();
         copies.len() > 1 && !copies.iter().any(is_good)
     }
-}
-
-/// Words about an unhealthy copy.
-fn unhealthy(health: &Health) -> String {
-    let failure = health.failure.as_deref();
-    failure.map_or_else(
-        || "unhealthy".to_owned(),
-        |failure| format!("unhealthy: {failure}"),
-    )
 }
 
 #[cfg(test)]

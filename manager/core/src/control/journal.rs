@@ -204,7 +204,7 @@ impl Core {
         self.decide_growth(service, text, Vec::new());
     }
 
-    /// Records a decision about a service, with the containers that it made.
+    /// Records a decision about a service, with the containers that it made or concerns.
     pub(super) fn decide_growth(
         &mut self,
         service: &ServiceName,

@@ -80,8 +80,12 @@ impl Core {
             false => self.panicking.kept.insert(service.clone(), kept.clone()),
         };
         let before = before.unwrap_or_default();
+        let unhealthy = self.panicking.unhealthy.get(service);
+        let mut concerned: BTreeSet<ContainerName> = unhealthy.cloned().unwrap_or_default();
         for name in before.symmetric_difference(&kept) {
-            changed.extend(self.ledger.index.by_swarm_name(name).cloned());
+            let container = self.ledger.index.by_swarm_name(name).cloned();
+            concerned.extend(container.clone());
+            changed.extend(container);
         }
         let text = match (before.is_empty(), kept.is_empty()) {
             (true, false) => format!(
@@ -95,7 +99,7 @@ impl Core {
             _ => return,
         };
         if self.ledger.service(service).is_some() {
-            self.decide_service(service, text);
+            self.decide_growth(service, text, concerned.into_iter().collect());
         }
     }
 

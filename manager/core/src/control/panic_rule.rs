@@ -5,7 +5,7 @@ use super::{
     Core,
     owner::{Known, Owner},
 };
-use crate::model::{Container, Copy};
+use crate::model::{Container, Copy, Phase};
 use micado_api::{ContainerName, ContainerState, HealthState, ServiceName, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,8 +103,8 @@ impl Core {
         }
     }
 
-    /// Copies of a service that would be in the catalogue without checks, and that were healthy once
-    /// or may be, with the time of their verdict.
+    /// Copies of a service that would be in the catalogue without checks, and that were healthy
+    /// once, with the time of their verdict.
     pub(super) fn routable(&self, service: &ServiceName) -> Vec<(&Copy, Timestamp)> {
         let Some(observed) = &self.observed else {
             return Vec::new();
@@ -119,7 +119,7 @@ impl Core {
         // One that died a moment ago is out, whatever its check says.
         let runs = |container: &Container, copy: &Copy| {
             let state = || self.task_state(observed, container, copy).0;
-            copy.is_live()
+            copy.phase == Phase::Serving
                 && self.copy_runs(copy)
                 && matches!(state(), ContainerState::Running | ContainerState::Unhealthy)
         };

@@ -132,6 +132,10 @@ fn one_that_never_becomes_healthy_has_failed_with_the_reason() {
     let text = format!("unhealthy on application01: {FAILURE}");
     assert_eq!(last(&bench), (text, Some(Settled::Failed)));
     assert_eq!(copy(&bench, 1).phase, Phase::Starting, "it never served");
+    assert!(
+        matches!(listed(&bench, 1), CopyHealth::Down(_)),
+        "nor is it kept"
+    );
     says(&mut bench, &instance, 1, Healthy);
     bench.seconds(3);
     assert_eq!(last(&bench).1, Some(Settled::Done));

@@ -4,7 +4,7 @@ use super::{Broken, broken};
 use crate::world::World;
 use micado_api::{HealthState, InstanceState, ServiceName};
 use micado_core::{
-    control::CopyHealth,
+    control::{CopyHealth, ListedCopy},
     model::{Container, Copy, Health, Phase},
 };
 use std::collections::BTreeMap;
@@ -97,7 +97,13 @@ pub fn half_stays_routed(world: &World) -> Result<(), Broken> {
             continue;
         };
         let (routed, all) = counts.entry(listed.service).or_default();
-        for copy in listed.copies {
+        // One that was never healthy is not among them.
+        let served = |copy: &&ListedCopy| {
+            let mut copies = container.copies.iter();
+            let record = copies.find(|record| record.generation == copy.generation);
+            record.is_some_and(|record| record.phase == Phase::Serving)
+        };
+        for copy in listed.copies.iter().filter(served) {
             let stays = matches!(copy.health, CopyHealth::Running | CopyHealth::Kept(_));
             let is_out =
                 matches!(&copy.health, CopyHealth::Down(why) if why.starts_with("unhealthy"));

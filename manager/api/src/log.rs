@@ -16,7 +16,7 @@ pub struct LogEntry {
     /// Time with nanoseconds; absent of what was kept after the container's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
-    /// Where it was written to.
+    /// Output that it was written to.
     pub stream: LogStream,
     /// Content without its line end. Bytes that are no UTF-8 are replaced.
     pub text: String,

@@ -180,7 +180,7 @@ async fn first(container: ContainerName, mut lines: Lines) -> Answer<merge::Head
     Ok(merge::Head::new(container, next, lines))
 }
 
-/// What was written, and then what is. The engine is asked for all from the last line on.
+/// Past lines, and then new ones. The engine is asked for all from the last line on.
 fn and_follow(
     engine: Arc<dyn Engine>,
     sources: Vec<LogSource>,

@@ -1,4 +1,4 @@
-//! What an agent reports about the health of copies: foreign data, checked before the core has it.
+//! Reports of an agent about the health of copies: foreign data, checked before the core has it.
 
 use super::super::ApiState;
 use crate::control::Event;

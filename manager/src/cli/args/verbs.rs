@@ -242,7 +242,7 @@ pub struct CopyArgs {
     /// The file or folder to copy: of this machine with `-w to`, of the container with `-w from`.
     #[arg(short, long, value_name = "FILE")]
     pub file: String,
-    /// Where to: a folder that is there, or the copy's own path.
+    /// Target: a folder that is there, or the copy's own path.
     #[arg(short, long)]
     pub path: String,
     /// A container's name, or that of a service with one container.
@@ -255,7 +255,7 @@ pub struct CopyArgs {
     pub flags: CopyFlags,
 }
 
-/// How to copy.
+/// Flags of `copy` and `cp`.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct CopyFlags {
     /// Copy the target of a symbolic link at the source's path, not the link.
@@ -286,7 +286,7 @@ pub struct CpArgs {
     /// is a folder's content, `-` a tar on standard input.
     #[arg(value_name = "SOURCE", value_parser = copy_place())]
     pub from: CopyPlace,
-    /// Where to: a folder that is there, or the copy's own path. `-` is a tar on standard output.
+    /// Target: a folder that is there, or the copy's own path. `-` is a tar on standard output.
     #[arg(value_name = "DESTINATION", value_parser = copy_place())]
     pub to: CopyPlace,
     #[command(flatten)]

@@ -27,7 +27,7 @@ pub(super) struct Agents {
 }
 
 impl Agents {
-    /// What a core knows of them.
+    /// Connections and health of all agents, as a core knows them.
     pub(super) fn of(core: &Core) -> Self {
         let healths = core.healths().into_iter();
         Self {

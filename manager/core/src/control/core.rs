@@ -246,13 +246,13 @@ impl Core {
                     break;
                 }
                 self.pass(&mut instances, &mut containers);
+                if !self.ledger.dirty.any() {
+                    containers.extend(self.apply_panic_rule(&containers));
+                }
             }
         }
         instances.extend(self.ledger.dirty.instances.iter().cloned());
         containers.extend(self.ledger.dirty.containers.iter().cloned());
-        if self.sees() {
-            containers.extend(self.apply_panic_rule(&containers));
-        }
         self.report(&instances, &containers);
         self.note_stale(&instances, &containers);
         self.send_look();

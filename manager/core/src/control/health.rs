@@ -7,6 +7,7 @@ use micado_api::{
     Timestamp,
     agent::{AgentCheck, HealthReport},
 };
+use std::time::Duration;
 
 /// A check that an agent is to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Core {
             true => before.since,
             false => self.now,
         };
-        let (service, state) = (container.service.clone(), report.health);
+        let state = report.health;
         self.ledger.edit_container(&name, |container| {
             if let Some(copy) = container.copy_mut(generation) {
                 copy.health = Some(Box::new(Health {
@@ -63,9 +64,6 @@ impl Core {
             }
         });
         self.ledger.dirty.containers.insert(name);
-        if state == HealthState::Healthy {
-            self.may_restart_again(&service);
-        }
     }
 
     /// Verdicts that the records of live copies hold, as reports. A core that is made anew takes
@@ -237,31 +235,56 @@ impl Core {
     /// Gives up a copy that has been unhealthy for as long as its service allows, unless all copies
     /// of the service are: what they depend on has failed then, and restarts would only add to it.
     pub(super) fn check_health(&mut self, name: &ContainerName, generation: u32) {
-        let Some(container) = self.ledger.container(name) else {
+        let container = self.ledger.container(name);
+        let Some((container, copy)) = container.and_then(|it| Some((it, it.copy(generation)?)))
+        else {
             return;
         };
-        let Some(copy) = container.copy(generation).filter(|copy| copy.is_live()) else {
+        let Some((at, after)) = self.restart_at(container, copy) else {
             return;
         };
-        let Some(health) = copy.health.as_deref() else {
-            return;
-        };
-        let spec = self.ledger.service_of(container).spec_at(copy.spec);
-        let after = spec.run.health.as_ref().and_then(|it| it.restart_after());
-        let Some(after) = after.filter(|_| health.state == HealthState::Unhealthy) else {
-            return;
-        };
-        let at = health.since.plus(after);
         if at > self.now {
             return self.wake(at);
         }
-        let is_current = self.is_checked(copy) && self.copy_runs(copy);
-        if is_current && !self.all_unhealthy(&container.service) {
-            let secs = after.as_secs();
-            let failure = health.failure.as_deref().unwrap_or("its check failed");
-            let why = format!("it has been unhealthy for {secs} s: {failure}");
+        if self.may_be_given_up(copy) && !self.all_unhealthy(&container.service) {
+            let failure = copy.health.as_ref().and_then(|it| it.failure.as_deref());
+            let failure = failure.unwrap_or("its check failed");
+            let why = format!("it has been unhealthy for {} s: {failure}", after.as_secs());
             self.give_up(name, generation, &why);
         }
+    }
+
+    /// Marks the unhealthy containers that [`Core::check_health`] would restart now. Restarts
+    /// depend on the other copies of the service too, so this follows each change to one of them.
+    pub(super) fn mark_restarts(&mut self, service: &ServiceName) {
+        if self.all_unhealthy(service) {
+            return;
+        }
+        let is_due = |container: &Container, copy: &Copy| {
+            let at = self.restart_at(container, copy);
+            at.is_some_and(|(at, _)| at <= self.now) && self.may_be_given_up(copy)
+        };
+        let unhealthy = self.panicking.unhealthy_of(service);
+        let due = unhealthy.filter(|name| {
+            let container = self.ledger.container(name);
+            container.is_some_and(|it| it.copies.iter().any(|copy| is_due(it, copy)))
+        });
+        let due: Vec<_> = due.cloned().collect();
+        self.ledger.dirty.containers.extend(due);
+    }
+
+    /// Time from which an unhealthy copy may be restarted, and the wait that its service asks for.
+    fn restart_at(&self, container: &Container, copy: &Copy) -> Option<(Timestamp, Duration)> {
+        let health = copy.health.as_deref().filter(|_| copy.is_live())?;
+        let spec = self.ledger.service_of(container).spec_at(copy.spec);
+        let after = spec.run.health.as_ref()?.restart_after()?;
+        let is_unhealthy = health.state == HealthState::Unhealthy;
+        is_unhealthy.then(|| (health.since.plus(after), after))
+    }
+
+    /// Returns true if a copy runs, and its verdict is of now.
+    fn may_be_given_up(&self, copy: &Copy) -> bool {
+        self.is_checked(copy) && self.copy_runs(copy)
     }
 
     /// Returns true if a service has several copies and none of them is healthy.

@@ -27,8 +27,8 @@ impl Owner for Panicking {
 }
 
 impl Core {
-    /// Applies the rule to the services of these containers. Returns the containers whose copies
-    /// stay in the catalogue from now on, or do not any more.
+    /// Applies the rule to the services of these containers, and marks what may be restarted now.
+    /// Returns the containers whose copies stay in the catalogue from now on, or do not any more.
     pub(super) fn apply_panic_rule(
         &mut self,
         visited: &BTreeSet<ContainerName>,
@@ -54,6 +54,7 @@ impl Core {
         let mut changed = BTreeSet::new();
         for service in services {
             self.judge(&service, &mut changed);
+            self.mark_restarts(&service);
         }
         changed
     }
@@ -138,16 +139,17 @@ impl Core {
         let kept = self.panicking.kept.get(service);
         kept.is_some_and(|kept| kept.contains(&copy.swarm_name))
     }
-
-    /// Visits the unhealthy containers of a service: one of its copies is healthy again, so the
-    /// others may be restarted.
-    pub(super) fn may_restart_again(&mut self, service: &ServiceName) {
-        let unhealthy = self.panicking.unhealthy.get(service).into_iter().flatten();
-        self.ledger.dirty.containers.extend(unhealthy.cloned());
-    }
 }
 
 impl Panicking {
+    /// Containers of a service with an unhealthy copy.
+    pub(super) fn unhealthy_of(
+        &self,
+        service: &ServiceName,
+    ) -> impl Iterator<Item = &ContainerName> {
+        self.unhealthy.get(service).into_iter().flatten()
+    }
+
     /// Forgets a container that has no checked copy any more.
     fn forget(&mut self, name: &ContainerName, services: &mut BTreeSet<ServiceName>) {
         let service = name.as_str().rsplit_once('.');

@@ -73,12 +73,15 @@ pub fn replaced_by_a_healthy_one(
     let Some(gone) = before.replaced().find(goes) else {
         return Ok(());
     };
-    match after.primary().filter(|new| !new.is_fit()) {
-        Some(new) => broken(
+    // A commit that ends one may also move its successor on: the newest is not what it went for.
+    let is_newer = |copy: &&Copy| copy.is_live() && copy.generation > gone.generation;
+    let newer: Vec<_> = after.copies.iter().filter(is_newer).collect();
+    match newer.is_empty() || newer.iter().any(|copy| copy.is_fit()) {
+        true => Ok(()),
+        false => broken(
             "replaced_by_a_healthy_one",
-            format!("{} went for {new:?}", gone.swarm_name),
+            format!("{} went for {newer:?}", gone.swarm_name),
         ),
-        None => Ok(()),
     }
 }
 

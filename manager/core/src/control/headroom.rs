@@ -225,7 +225,7 @@ impl Core {
     }
 
     /// Number of machines of a location that take containers, or will.
-    fn standing(&self, location: &Location) -> u32 {
+    pub(super) fn standing(&self, location: &Location) -> u32 {
         let live = self.ledger.index.live().iter();
         let live = live.filter_map(|id| self.ledger.instance(id));
         let here = live.filter(|it| it.location == *location);

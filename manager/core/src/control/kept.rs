@@ -1,6 +1,6 @@
 //! Reasons for which a machine is not returned, as values, and their sentences.
 
-use super::pace::Sick;
+use super::{pace::Sick, replacing::Tags};
 use crate::scaling::{Clock, Resource};
 use micado_api::{ContainerName, ReturnView, Tag, Timestamp};
 use serde::Serialize;
@@ -39,8 +39,8 @@ pub(super) enum Kept {
     Rests { until: Timestamp },
     /// The others have no room for all that runs there, and for growth.
     Needed,
-    /// It has been rented in the place of this machine.
-    Replaces { machine: Tag },
+    /// It has been rented in the place of these machines.
+    Replaces { machines: Tags },
     /// Another machine of its location is replaced first.
     Replacing,
     /// Another one takes its place.
@@ -85,7 +85,7 @@ impl fmt::Display for Kept {
                 )
             }
             Self::Needed => write!(f, "the other machines have no room for its containers"),
-            Self::Replaces { machine } => write!(f, "it takes the place of {machine}"),
+            Self::Replaces { machines } => write!(f, "it takes the place of {machines}"),
             Self::Replacing => write!(f, "another machine of its location is being replaced"),
             Self::Replaced { by } => write!(f, "{by} takes its place, and is not ready yet"),
             Self::Headroom { asked } => write!(f, "its room is headroom ({asked})"),

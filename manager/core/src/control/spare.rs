@@ -1,8 +1,10 @@
 //! Search for machines of a location that nothing needs: records in, the planner's question out.
 
-use super::{Core, kept::Kept};
+use super::{Core, kept::Kept, replacing::Tags};
 use crate::planner::{self, Consolidation, Spare, Waiting};
-use micado_api::{ContainerName, InstanceId, InstanceState, Location, PricePerHour, ServiceName};
+use micado_api::{
+    ContainerName, InstanceId, InstanceState, Location, PricePerHour, ServiceName, Tag,
+};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -27,10 +29,15 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// Returns true if saving this price is worth the move of so many containers. The return of an
-    /// empty machine moves none.
-    pub(super) fn are_worth(&self, saved: PricePerHour, containers: usize) -> bool {
-        let disrupted = (1 + containers) as f64 / self.disruption;
+    /// Returns true if saving this price is worth the return of so many machines and the move of so
+    /// many containers. The return of an empty machine moves none.
+    pub(super) fn are_worth(
+        &self,
+        saved: PricePerHour,
+        machines: usize,
+        containers: usize,
+    ) -> bool {
+        let disrupted = (machines + containers) as f64 / self.disruption;
         containers == 0 || planner::is_worth(weight(saved) / self.price, disrupted)
     }
 }
@@ -73,27 +80,29 @@ impl Core {
         let mut question = self.leaving_machines(location);
         for id in ids.into_iter().take(LOOKED_AT) {
             let price = self.ledger.instance(&id).map(|instance| instance.price);
-            let worth = shares.are_worth(price.unwrap_or_default(), self.containers_at(&id));
-            let old = replaced.iter().find(|(_, new)| **new == id);
-            let kept = match (self.stays(&id), old) {
-                (Some(kept), _) => Some(kept),
-                (None, Some((old, _))) => Some(Kept::Replaces {
-                    machine: self.tag_of(old),
+            let worth = shares.are_worth(price.unwrap_or_default(), 1, self.containers_at(&id));
+            let olds = replaced.iter().filter(|(_, new)| **new == id);
+            let olds: Vec<Tag> = olds.map(|(old, _)| self.tag_of(old)).collect();
+            let kept = match self.stays(&id) {
+                Some(kept) => Some(kept),
+                None if !olds.is_empty() => Some(Kept::Replaces {
+                    machines: Tags(olds),
                 }),
-                (None, None) if replaced.contains_key(&id) => None,
+                None if replaced.contains_key(&id) => None,
                 // Nothing else takes the new machine's room.
-                (None, None) if !replaced.is_empty() && self.containers_at(&id) > 0 => {
+                None if !replaced.is_empty() && self.containers_at(&id) > 0 => {
                     Some(Kept::Replacing)
                 }
-                (None, None) if !worth => Some(Kept::Needed),
-                (None, None) => None,
+                None if !worth => Some(Kept::Needed),
+                None => None,
             };
             match kept {
                 Some(kept) => drop(self.returns.kept.insert(id, kept)),
                 None => self.ask_about(&mut question, id),
             }
         }
-        let chosen = self.spare_of(&mut question, location);
+        let leaving: Vec<InstanceId> = replaced.keys().cloned().collect();
+        let chosen = self.spare_of(&mut question, location, &leaving);
         let bounds = self.config.setup.bounds(location);
         let asked = bounds.and_then(|bounds| bounds.headroom.as_ref());
         let asked = asked.map(ToString::to_string);
@@ -116,11 +125,13 @@ impl Core {
         spare
     }
 
-    /// Positions of the machines of a question that could be returned together.
+    /// Positions of the machines of a question that could be returned together, if `leaving` take
+    /// nothing.
     pub(super) fn spare_of(
         &mut self,
         question: &mut Question,
         location: &Location,
+        leaving: &[InstanceId],
     ) -> BTreeSet<usize> {
         let asks = question.asks.iter();
         let mut spread: Vec<u32> = asks.map(|ask| self.machines_of(&ask.service)).collect();
@@ -131,13 +142,14 @@ impl Core {
             spread.push(0);
             (question.asks.len() - 1, count as usize)
         });
-        let saturated: Vec<InstanceId> = self.rebalancing.saturated().cloned().collect();
+        let closed = self.rebalancing.saturated().chain(leaving);
+        let closed: Vec<InstanceId> = closed.cloned().collect();
         let consolidation = Consolidation {
             offers: &self.offers(),
             asks: &question.asks,
             spread: &spread,
             machines: &question.machines,
-            closed: &saturated,
+            closed: &closed,
             kept_free,
         };
         let chosen = planner::spare(&mut self.placing.pool, &consolidation);

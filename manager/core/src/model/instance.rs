@@ -49,9 +49,9 @@ pub struct Instance {
     /// Its last drain, until it is in use again.
     #[serde(default)]
     pub drain: Option<Drain>,
-    /// The dearer machine whose place it takes.
-    #[serde(default)]
-    pub replaces: Option<InstanceId>,
+    /// Machines that cost more, whose place it takes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaces: Vec<InstanceId>,
     /// Only a person returns it (`protect`).
     #[serde(default)]
     pub protected: bool,
@@ -149,7 +149,7 @@ impl Instance {
             node: None,
             force: false,
             drain: None,
-            replaces: None,
+            replaces: Vec::new(),
             protected: false,
             worked: false,
             volumes: BTreeMap::new(),

@@ -203,8 +203,8 @@ impl World {
                 && let Some(new) = self.store.instance(id)
             {
                 let for_room = new.origin == Origin::Planner && self.placed_on(id).next().is_none();
-                self.tally.replaced += u64::from(new.replaces.is_some());
-                self.tally.rented_for_room += u64::from(for_room && new.replaces.is_none());
+                self.tally.replaced += u64::from(!new.replaces.is_empty());
+                self.tally.rented_for_room += u64::from(for_room && new.replaces.is_empty());
             }
             let (Key::Instance(id), Some(Record::Instance(before))) = (&one.key, &one.before)
             else {

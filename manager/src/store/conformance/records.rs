@@ -65,7 +65,7 @@ pub fn instance() -> Record {
             deadline: Some(Timestamp(8)),
             begun_by: BegunBy::Manager,
         }),
-        replaces: Some(InstanceId::trusted("k3x8")),
+        replaces: vec![InstanceId::trusted("k3x8"), InstanceId::trusted("k3x9")],
         protected: true,
         worked: true,
         volumes: BTreeMap::from([(

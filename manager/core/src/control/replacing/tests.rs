@@ -5,7 +5,7 @@ use crate::control::{
     Answer, CallKey, Event,
     tests::{Bench, spec},
 };
-use micado_cloudsetup::{Billing, BrokerError};
+use micado_cloudsetup::{Billing, Bounds, BrokerError};
 
 /// A bench on which one small container is left on a machine of the larger flavour.
 fn one_on_a_large(billing: Billing) -> Bench {
@@ -136,4 +136,82 @@ fn a_flavour_that_failed_a_moment_ago_takes_no_place() {
     bench.settle();
     bench.pass(1800);
     assert_eq!(machines(&bench), ["large active"]);
+}
+
+/// A bench with three small machines, each with one container, and a larger flavour that costs less
+/// than two of them.
+fn three_small(names: [&str; 3]) -> Bench {
+    let mut bench = Bench::new(|_| ());
+    for name in names {
+        bench.launch(spec(name, 300), None).expect("it is rented");
+        bench.machine_comes();
+        bench.settle();
+    }
+    bench.pass(60);
+    assert_eq!(machines(&bench), ["small active"; 3]);
+    bench.core.config.setup.clouds[0].flavours[1].price = PricePerHour(14_000);
+    bench
+}
+
+#[test]
+fn one_takes_the_place_of_three_that_cost_more() {
+    let mut bench = three_small(["a", "b", "c"]);
+    bench.pass(60);
+    let requested = machines(&bench).pop();
+    assert_eq!(requested.as_deref(), Some("large requested"));
+    let said = bench.core.explain("application04").expect("it is known");
+    let text = &said[0].decisions.first().expect("a decision").text;
+    let expected = "renting large on near: it takes the place of application01, application02 and application03, whose containers fit there, for 0.0160 per hour less";
+    assert_eq!(text, expected);
+    for at in 0..3 {
+        let expected = "application04 takes its place, and is not ready yet";
+        assert_eq!(kept(&bench, at), expected);
+    }
+    bench.machine_comes();
+    let mut went = BTreeSet::new();
+    for _ in 0..60 {
+        bench.settle();
+        bench.pass(30);
+        for container in bench.core.containers(true) {
+            let tag = container.instance.expect("it runs").to_string();
+            went.insert((container.name.to_string(), tag));
+        }
+    }
+    for (name, tag) in went {
+        let from = match name.as_str() {
+            "a_web.1" => "application01",
+            "b_web.1" => "application02",
+            _ => "application03",
+        };
+        let may = [from, "application04"];
+        assert!(may.contains(&tag.as_str()), "{name} moved to {tag}");
+    }
+    let active = machines(&bench).into_iter();
+    let active: Vec<_> = active.filter(|it| it.ends_with("active")).collect();
+    assert_eq!(active, ["large active"]);
+}
+
+#[test]
+fn copies_of_a_service_stay_on_two_machines() {
+    let mut bench = three_small(["a", "a", "c"]);
+    bench.core.config.setup.clouds[0].flavours[1].price = PricePerHour(9_000);
+    bench.pass(60);
+    let said = bench.core.explain("application04").expect("it is known");
+    let text = &said[0].decisions.first().expect("a decision").text;
+    let expected = "renting large on near: it takes the place of application01 and application03, whose containers fit there, for 0.0110 per hour less";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn a_location_keeps_its_minimum_of_machines() {
+    let mut bench = three_small(["a", "b", "c"]);
+    bench.core.config.setup.locations = vec![Bounds {
+        location: Location::default(),
+        min_machines: 3,
+        max_machines: None,
+        max_price: None,
+        headroom: None,
+    }];
+    bench.pass(600);
+    assert_eq!(machines(&bench), ["small active"; 3]);
 }

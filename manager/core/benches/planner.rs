@@ -209,6 +209,7 @@ fn snapshot(
             tag: Tag::trusted(format!("application{number}")),
             location: location(number),
             readiness: Readiness::Ready,
+            exhausted: None,
             platform: None,
             size: capacity + Resources::new(RESERVE, NanoCpus(0)),
             reserve: RESERVE,

@@ -1,6 +1,6 @@
 //! The load watch: once a second it sums up the use of each service with a policy, and sends it to
 //! the core. It does so when a machine has just been measured: a sample does not wait for its frame.
-//! It also tells the core of machines that can give no more.
+//! It also tells the core of machines that can give no more, or have run out of something.
 
 use super::{Metrics, Summing};
 use crate::{
@@ -48,11 +48,11 @@ impl LoadWatch {
         }
     }
 
-    /// Tells the core of the machines while one is saturated, and once after that. Returns true
-    /// while one is.
+    /// Tells the core of the machines while one is saturated or has run out of something, and once
+    /// after that. Returns true while one is.
     async fn machines(&self, told: bool) -> bool {
         let loads = self.metrics.inner().meter.machine_loads(clock::now());
-        let is_any = !loads.saturated.is_empty();
+        let is_any = !loads.is_empty();
         if is_any || told {
             self.handle.tell(Event::Machines(loads)).await;
         }

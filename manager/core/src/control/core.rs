@@ -27,7 +27,7 @@ use super::{
     silent::Silent,
     tally::Tallies,
 };
-use crate::{model::Instance, store::Contents};
+use crate::{model::Instance, planner::Exhausted, store::Contents};
 use micado_api::{
     CloudName, ContainerName, ErrorBody, InstanceId, InstanceState, Resources, Timestamp,
 };
@@ -72,6 +72,8 @@ pub struct Core {
     pub(super) headroom: headroom::Found,
     pub(super) replacing: Replacing,
     pub(super) rebalancing: Rebalancing,
+    /// Machines that have run out of something.
+    pub(super) exhausted: BTreeMap<InstanceId, Exhausted>,
     pub(super) tallies: Tallies,
     pub(super) stale: Stale,
     /// True if the worker token was given to somebody since its last rotation was requested.
@@ -121,6 +123,7 @@ impl Core {
             headroom: headroom::Found::default(),
             replacing: Replacing::default(),
             rebalancing: Rebalancing::default(),
+            exhausted: BTreeMap::new(),
             tallies: Tallies::default(),
             stale: Stale::default(),
             seed,

@@ -11,6 +11,7 @@ mod core;
 mod dirty;
 mod draining;
 mod event;
+mod exhausted;
 mod foreign;
 mod happened;
 mod headroom;

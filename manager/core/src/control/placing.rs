@@ -294,6 +294,7 @@ impl Core {
             tag: instance.tag.clone(),
             location: instance.location.clone(),
             readiness,
+            exhausted: self.exhausted.get(&instance.id).copied(),
             platform: instance.platform.clone().or(flavour_platform),
             size: instance.size,
             reserve: self.config.system_reserve,

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     model::Container,
-    planner::{self, Step},
+    planner::{self, Exhausted, Step},
     scaling::Resource,
 };
 use micado_api::{
@@ -45,12 +45,22 @@ pub struct Saturated {
 }
 
 /// Load of the machines, as their agents measure it. Reported every few seconds while a machine is
-/// saturated, and once when none is any more.
+/// saturated or has run out of something, and once when none is any more.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MachineLoads {
     pub saturated: Vec<Saturated>,
-    /// Resources that others do not use.
+    /// Resources that others do not use, if a machine is saturated.
     pub idle: BTreeMap<InstanceId, Resources>,
+    /// Machines that have run out of something.
+    pub exhausted: BTreeMap<InstanceId, Exhausted>,
+}
+
+impl MachineLoads {
+    /// Returns true if there is nothing to tell.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.saturated.is_empty() && self.exhausted.is_empty()
+    }
 }
 
 /// Last reported load, and times of the last moves.
@@ -83,7 +93,8 @@ impl Rebalancing {
 
 impl Core {
     /// Notes the load of the machines. A settled pass handles it.
-    pub(super) fn machine_loads(&mut self, loads: MachineLoads) {
+    pub(super) fn machine_loads(&mut self, mut loads: MachineLoads) {
+        self.note_exhausted(std::mem::take(&mut loads.exhausted));
         let saturated = loads.saturated.iter();
         let saturated: BTreeMap<_, _> = saturated
             .map(|machine| (machine.instance.clone(), (machine.resource, machine.since)))

@@ -312,6 +312,7 @@ impl Core {
             tag: Tag::trusted("new"),
             location: location.clone(),
             readiness: Readiness::Ready,
+            exhausted: None,
             platform: offer.platform.clone(),
             size: offer.size,
             reserve: offer.reserve,

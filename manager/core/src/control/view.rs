@@ -136,7 +136,8 @@ impl Core {
             reason: holds
                 .or_else(|| self.broker_says(it).cloned())
                 .or_else(|| it.reason.clone())
-                .or(down),
+                .or(down)
+                .or_else(|| self.exhausted_text(&it.id)),
             origin: it.origin,
             address: it.address.clone(),
             node: it.node.clone(),
@@ -401,10 +402,9 @@ impl Core {
             "{} on {}, location {}: {}",
             instance.flavour, instance.cloud, instance.location, instance.state
         );
-        let now = instance
-            .reason
-            .as_ref()
-            .map_or(now.clone(), |reason| format!("{now}: {reason}"));
+        let reason = instance.reason.clone();
+        let reason = reason.or_else(|| self.exhausted_text(&instance.id));
+        let now = reason.map_or(now.clone(), |reason| format!("{now}: {reason}"));
         let now = self.return_view(instance).map_or(now.clone(), |kept| {
             format!("{now}; not returned: {}", kept.text)
         });

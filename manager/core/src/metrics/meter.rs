@@ -63,6 +63,9 @@ impl Meter {
             }
         }
         let is_current = order != Order::Old && !batch.late;
+        if is_current {
+            machine.disk.note(&batch.machine);
+        }
         let point = machine.take(instance, order, batch, &mut self.used);
         if is_current {
             machine.saturation.note(now, order, machine.usage.as_ref());
@@ -94,19 +97,22 @@ impl Meter {
         Some(self.seeing(now, instance)?.in_use())
     }
 
-    /// Returns the load of all machines that are seen, if one of them is saturated.
+    /// Returns what machines that are seen have run out of, and the load of all if one of them is
+    /// saturated.
     #[must_use]
     pub fn machine_loads(&self, now: Timestamp) -> MachineLoads {
         let seen = self.machines.iter().filter(|(_, it)| it.is_seen(now));
-        let saturated = seen
-            .clone()
+        let saturated = seen.clone();
+        let saturated: Vec<_> = saturated
             .filter_map(|(id, machine)| machine.saturated(id))
-            .collect::<Vec<_>>();
-        if saturated.is_empty() {
-            return MachineLoads::default();
-        }
-        let idle = seen.filter_map(|(id, machine)| Some((id.clone(), machine.idle()?)));
+            .collect();
+        let exhausted = seen.clone();
+        let exhausted =
+            exhausted.filter_map(|(id, machine)| Some((id.clone(), machine.exhausted()?)));
+        let idle = seen.filter(|_| !saturated.is_empty());
+        let idle = idle.filter_map(|(id, machine)| Some((id.clone(), machine.idle()?)));
         MachineLoads {
+            exhausted: exhausted.collect(),
             idle: idle.collect(),
             saturated,
         }

@@ -53,7 +53,9 @@ mod tests;
 pub use consolidate::{Consolidation, Spare, is_worth, spare};
 pub use pool::Pool;
 pub use room::{ENGINE, MOST_CONTAINERS, PER_CONTAINER};
-pub use snapshot::{Demand, HostPort, Limits, Node, Offer, Readiness, Snapshot, Waiting};
+pub use snapshot::{
+    Demand, Exhausted, HostPort, Limits, Node, Offer, Readiness, Snapshot, Waiting,
+};
 pub use step::Step;
 
 use micado_api::InstanceId;

@@ -4,7 +4,7 @@
 //! a container goes through [`broken`], so a rule that stands in [`RULES`] holds everywhere. What
 //! containers use up (memory, CPU, ports, volumes) is in [`room`](super::room).
 
-use super::{Node, Offer, Readiness, kind::Ask};
+use super::{Exhausted, Node, Offer, Readiness, kind::Ask};
 use micado_api::{InstanceId, Location, Platform};
 
 /// A machine that is there, on its way or for rent, whatever is placed on it.
@@ -16,6 +16,7 @@ pub(super) struct Site {
     pub name: String,
     pub location: Location,
     pub readiness: Readiness,
+    pub exhausted: Option<Exhausted>,
     /// `None` if unknown: nothing is refused for it then.
     pub platform: Option<Platform>,
 }
@@ -36,6 +37,7 @@ pub(super) const RULES: &[&dyn Rule] = &[
     &Located,
     &Up,
     &Open,
+    &NotExhausted,
     &BoundThere,
     &NotAvoided,
     &RunsPlatform,
@@ -61,6 +63,7 @@ impl Site {
             name: node.tag.to_string(),
             location: node.location.clone(),
             readiness: node.readiness,
+            exhausted: node.exhausted,
             platform: node.platform.clone(),
         }
     }
@@ -72,6 +75,7 @@ impl Site {
             name: offer.flavour.to_string(),
             location: location.clone(),
             readiness: Readiness::Arriving,
+            exhausted: None,
             platform: offer.platform.clone(),
         }
     }
@@ -110,6 +114,23 @@ impl Rule for Open {
     }
     fn refusal(&self, _: &Site) -> String {
         "is draining".to_owned()
+    }
+    fn passes(&self) -> bool {
+        true
+    }
+}
+
+/// A machine without memory or disk space takes nothing new. A container whose volume is there has no
+/// other place.
+struct NotExhausted;
+impl Rule for NotExhausted {
+    fn allows(&self, ask: &Ask<'_>, site: &Site) -> bool {
+        let is_bound = ask.bound_to.is_some() && ask.bound_to == site.instance.as_ref();
+        site.exhausted.is_none() || is_bound
+    }
+    fn refusal(&self, site: &Site) -> String {
+        let what = site.exhausted.map(|it| it.to_string());
+        format!("has no {} left", what.unwrap_or_default())
     }
     fn passes(&self) -> bool {
         true

@@ -6,7 +6,10 @@ use micado_api::{
     AntiAffinity, CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes,
     NanoCpus, Platform, PricePerHour, Protocol, Resources, ServiceName, Tag,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// A port of a machine.
 pub type HostPort = (u16, Protocol);
@@ -39,6 +42,23 @@ impl Readiness {
     }
 }
 
+/// Something of which a machine has nothing left, whatever is reserved on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exhausted {
+    Memory,
+    /// Space for images and for what containers write.
+    Disk,
+}
+
+impl fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk space",
+        })
+    }
+}
+
 /// A machine as the planner sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
@@ -50,6 +70,8 @@ pub struct Node {
     pub location: Location,
     /// Whether it takes containers.
     pub readiness: Readiness,
+    /// Something that it has run out of.
+    pub exhausted: Option<Exhausted>,
     /// Its operating system and processor; `None` while unknown: nothing is refused for it then.
     pub platform: Option<Platform>,
     /// All it has.

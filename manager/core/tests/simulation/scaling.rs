@@ -14,10 +14,11 @@ use micado_core::{
     control::{Event, MachineLoads, Request, Saturated, ServiceLoad},
     metrics::{InUse, Summing},
     model::ServicePolicy,
+    planner::Exhausted,
     scaling::{Band, Critical, Policies, Policy, Resource, Span, Target},
     store::Key,
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Client of the services that have policies.
 pub const CLIENT: &str = "sca";
@@ -35,6 +36,10 @@ pub struct Loads {
     epoch: u64,
     /// A machine was reported as saturated.
     saturated: bool,
+    /// Machines that have run out of something.
+    exhausted: BTreeMap<InstanceId, Exhausted>,
+    /// Life of the manager that was told of them.
+    exhausted_told: u64,
     /// The event that is delivered is a request of the services' person.
     pub by_person: bool,
 }
@@ -151,12 +156,35 @@ impl World {
         }
     }
 
+    /// What a machine has run out of, if the manager was told.
+    pub fn exhausted(&self, id: &InstanceId) -> Option<Exhausted> {
+        let is_told = self.loads.exhausted_told == self.manager.epoch;
+        let what = self.loads.exhausted.get(id).filter(|_| is_told);
+        what.copied()
+    }
+
+    /// Reports now and then that a machine has run out of something.
+    fn draw_exhausted(&mut self, dice: &mut Dice, active: &[InstanceId]) {
+        if self.calm || dice.per_mille(50) {
+            self.loads.exhausted.clear();
+        }
+        if !self.calm && !active.is_empty() && dice.per_mille(20) {
+            let what = match dice.per_mille(500) {
+                true => Exhausted::Disk,
+                false => Exhausted::Memory,
+            };
+            let id = active[dice.below(active.len())].clone();
+            self.loads.exhausted.insert(id, what);
+            self.tally.exhausted += 1;
+        }
+    }
+
     /// Reports now and then that a machine has long been saturated, while others have room.
     fn report_machines(&mut self) {
         // A clone: the other draws of a seed stay as they were.
         let mut dice = self.clock.dice.clone();
         let is_news = !self.calm && dice.per_mille(100);
-        if self.manager.core.is_none() || !is_news && !self.loads.saturated {
+        if self.manager.core.is_none() {
             return;
         }
         let mut active: Vec<InstanceId> = self
@@ -165,7 +193,12 @@ impl World {
             .filter(|instance| instance.state == InstanceState::Active)
             .map(|instance| instance.id.clone())
             .collect();
-        let mut loads = MachineLoads::default();
+        let was_told = self.loads.saturated || !self.loads.exhausted.is_empty();
+        self.draw_exhausted(&mut dice, &active);
+        let mut loads = MachineLoads {
+            exhausted: self.loads.exhausted.clone(),
+            ..MachineLoads::default()
+        };
         if is_news && !active.is_empty() {
             let at = dice.below(active.len());
             let instance = active.swap_remove(at);
@@ -184,7 +217,10 @@ impl World {
             loads.idle = active.into_iter().map(|id| (id, idle)).collect();
         }
         self.loads.saturated = !loads.saturated.is_empty();
-        self.deliver(Event::Machines(loads));
+        if was_told || !loads.is_empty() {
+            self.loads.exhausted_told = self.manager.epoch;
+            self.deliver(Event::Machines(loads));
+        }
     }
 
     /// Sums up the demand, shared evenly by the copies that run; some have no sample.

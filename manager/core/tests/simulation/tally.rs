@@ -42,6 +42,7 @@ pub struct Tally {
     pub replaced: u64,
     pub rented_for_room: u64,
     pub lightened: u64,
+    pub exhausted: u64,
     pub unhealthy: u64,
     pub panics: u64,
     pub restarted: u64,
@@ -92,6 +93,7 @@ impl Tally {
             replaced,
             rented_for_room,
             lightened,
+            exhausted,
             unhealthy,
             panics,
             restarted,
@@ -134,6 +136,7 @@ impl Tally {
         self.replaced += replaced;
         self.rented_for_room += rented_for_room;
         self.lightened += lightened;
+        self.exhausted += exhausted;
         for (trouble, times) in troubles {
             *self.troubles.entry(*trouble).or_default() += times;
         }
@@ -172,6 +175,7 @@ impl Tally {
             ("a machine rented in the place of another", self.replaced),
             ("a machine rented for room alone", self.rented_for_room),
             ("a container moved off a saturated machine", self.lightened),
+            ("a machine that has run out of something", self.exhausted),
             ("an unhealthy copy", self.unhealthy),
             ("unhealthy copies that stay in the catalogue", self.panics),
             (

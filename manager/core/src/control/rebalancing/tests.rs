@@ -70,6 +70,7 @@ fn report(bench: &mut Bench, seconds: u64, used: &[(&str, u64)], idle: u64) {
     let loads = MachineLoads {
         saturated: vec![saturated],
         idle: [(id(bench, "second"), idle)].into(),
+        ..MachineLoads::default()
     };
     bench.event(Event::Machines(loads));
 }

@@ -1,8 +1,8 @@
-//! Time for which a machine has had nothing left of a resource.
+//! Time for which a machine has had nothing left of a resource, and what it has run out of.
 
 use super::runs::Order;
-use crate::scaling::Resource;
-use micado_api::{MachineUsage, Timestamp};
+use crate::{planner::Exhausted, scaling::Resource};
+use micado_api::{MachineUsage, Timestamp, agent::MachineSample};
 use std::time::Duration;
 
 /// Shares of a resource in use: from the first on nothing is left, below the second something is
@@ -55,6 +55,35 @@ impl Saturation {
             (None, before) => before.filter(|full| now.since(full.last) < CALM),
         };
     }
+}
+
+/// Free disk space, and share of the disk, below which a machine has none left. Both must be: 1 GiB
+/// is enough for most images, and small disks are never that empty.
+const DISK_LEFT: u64 = 1 << 30;
+const DISK_SHARE: u64 = 10;
+
+/// The disk of the engine's data.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Disk {
+    is_full: bool,
+}
+
+impl Disk {
+    /// Takes the newest sample. A full disk has space again once a quarter more is free.
+    pub(super) fn note(&mut self, sample: &MachineSample) {
+        let least = DISK_LEFT.min(sample.disk_total / DISK_SHARE);
+        let least = least + if self.is_full { least / 4 } else { 0 };
+        self.is_full = sample.disk_left < least;
+    }
+}
+
+/// Something that a machine has run out of, if there is.
+pub(super) fn exhausted(disk: Disk, saturation: Saturation) -> Option<Exhausted> {
+    let memory = saturation
+        .0
+        .is_some_and(|it| it.resource == Resource::Memory);
+    let disk = disk.is_full.then_some(Exhausted::Disk);
+    disk.or(memory.then_some(Exhausted::Memory))
 }
 
 fn share(usage: &MachineUsage, resource: Resource) -> Option<f64> {
@@ -112,5 +141,27 @@ mod tests {
         assert_eq!(saturation.current(), Some((Resource::Memory, Timestamp(1))));
         saturation.note(Timestamp(9), Order::AfterGap, Some(&full));
         assert_eq!(saturation.current(), Some((Resource::Memory, Timestamp(9))));
+    }
+
+    #[test]
+    fn a_disk_is_full_until_a_quarter_more_is_free() {
+        let mib = |mib: u64| mib << 20;
+        let mut disk = Disk::default();
+        let mut at = |left, total| {
+            let sample = MachineSample {
+                disk_left: mib(left),
+                disk_total: mib(total),
+                ..MachineSample::default()
+            };
+            disk.note(&sample);
+            exhausted(disk, Saturation::default())
+        };
+        assert_eq!(at(0, 0), None, "unknown");
+        assert_eq!(at(1024, 100_000), None, "1 GiB is enough");
+        assert_eq!(at(1023, 100_000), Some(Exhausted::Disk));
+        assert_eq!(at(1279, 100_000), Some(Exhausted::Disk));
+        assert_eq!(at(1280, 100_000), None);
+        assert_eq!(at(100, 1000), None, "a tenth of a small disk is enough");
+        assert_eq!(at(99, 1000), Some(Exhausted::Disk));
     }
 }

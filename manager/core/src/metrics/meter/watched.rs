@@ -5,11 +5,12 @@ use super::{
     compare,
     in_use::InUse,
     runs::{Order, Runs},
-    saturation::Saturation,
+    saturation::{Disk, Saturation, exhausted},
 };
 use crate::{
     control::Saturated,
     metrics::{ContainerPoint, MachinePoint, Point, Resolution, Used, per_second},
+    planner::Exhausted,
 };
 use ahash::HashMap;
 use micado_api::{
@@ -50,6 +51,7 @@ pub(super) struct Watched {
     pub(super) fresh_at: Option<Timestamp>,
     pub(super) usage: Option<MachineUsage>,
     pub(super) saturation: Saturation,
+    pub(super) disk: Disk,
     /// The last sample, and when it was measured.
     last: Option<(MachineSample, Timestamp)>,
     /// Measuring interval of the agent: the time between the last two consecutive batches.
@@ -114,6 +116,11 @@ impl Watched {
             since,
             used: used.collect(),
         })
+    }
+
+    /// Something that the machine has run out of.
+    pub(super) fn exhausted(&self) -> Option<Exhausted> {
+        exhausted(self.disk, self.saturation)
     }
 
     /// Resources that nothing uses, once they are known.

@@ -33,6 +33,7 @@ pub fn node(tag: &str, mib: u64, millis: u64) -> Node {
         tag: Tag::trusted(tag),
         location: Location::default(),
         readiness: Readiness::Ready,
+        exhausted: None,
         platform: None,
         size: amount(mib + 1024, millis),
         reserve: RESERVE,

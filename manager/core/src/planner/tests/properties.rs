@@ -1,6 +1,7 @@
 //! What must hold of every plan for every snapshot.
 
 use super::*;
+use crate::planner::Exhausted;
 use proptest::prelude::*;
 
 const LOCATIONS: [&str; 3] = ["application", "database", "cache"];
@@ -65,6 +66,7 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
         let node = Node {
             location: Location::trusted(LOCATIONS[location]),
             readiness: STATES[state],
+            exhausted: (odd % 8 == 3).then_some(Exhausted::Disk),
             reserved: amount(mib * used / 100, millis * used / 100),
             ports,
             platform,
@@ -197,6 +199,7 @@ struct After {
     ports: BTreeSet<HostPort>,
     volumes: BTreeSet<String>,
     services: BTreeSet<ServiceName>,
+    exhausted: bool,
 }
 
 impl After {
@@ -213,6 +216,7 @@ impl After {
             ports: node.ports.clone(),
             volumes: node.volumes.clone(),
             services: node.services.keys().cloned().collect(),
+            exhausted: node.exhausted.is_some(),
         }
     }
 
@@ -229,6 +233,7 @@ impl After {
             ports: BTreeSet::new(),
             volumes: BTreeSet::new(),
             services: BTreeSet::new(),
+            exhausted: false,
         }
     }
 
@@ -255,6 +260,8 @@ impl After {
         let used = self.reserved.memory.0 + needs.memory.0 + beside.max(RESERVE.0);
         if !self.open {
             Some("the machine is not open")
+        } else if self.exhausted && container.bound_to.is_none() {
+            Some("it has run out of something")
         } else if container.avoid.is_some() && container.avoid == self.instance {
             Some("it leaves this machine")
         } else if !self.ports.is_disjoint(&container.ports) {
@@ -288,6 +295,7 @@ impl After {
     fn could_hold(&self, container: &Waiting) -> bool {
         let empty = Self {
             open: true,
+            exhausted: false,
             reserved: Resources::default(),
             containers: 0,
             ports: BTreeSet::new(),

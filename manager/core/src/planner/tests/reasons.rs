@@ -40,6 +40,21 @@ fn each_machine_says_why_not_and_the_worst_comes_first() {
 }
 
 #[test]
+fn a_machine_that_has_run_out_of_something_says_so() {
+    let full = with(node("application01", 4000, 4000), |node| {
+        node.exhausted = Some(crate::planner::Exhausted::Disk)
+    });
+    assert_eq!(
+        reason(&snapshot(
+            vec![full],
+            vec![waiting("a.1", 600, 250)],
+            vec![]
+        )),
+        "needs 600 MiB and 0.25 cores: application01 has no disk space left; no flavour can be rented"
+    );
+}
+
+#[test]
 fn only_what_is_short_is_named() {
     let memory = with(node("application01", 1000, 4000), |node| {
         node.reserved = amount(790, 0)

@@ -1,6 +1,7 @@
 //! Where containers go, rule by rule.
 
 use super::*;
+use crate::planner::Exhausted;
 
 fn changed<T>(value: T, change: impl FnOnce(&mut T)) -> T {
     let mut value = value;
@@ -77,6 +78,22 @@ fn a_machine_whose_agent_has_gone_is_taken_last_and_before_one_is_rented() {
         let snapshot = snapshot(nodes(number), vec![waiting("a.1", 500, 250)], small.clone());
         assert_eq!(outline(&snapshot), [format!("a.1 on {place}")]);
     }
+}
+
+#[test]
+fn a_machine_that_has_run_out_of_something_takes_only_what_is_bound_there() {
+    let full = changed(node("full", 4000, 4000), |node| {
+        node.exhausted = Some(Exhausted::Disk)
+    });
+    let bound = Waiting {
+        bound_to: Some(full.instance.clone()),
+        ..waiting("b.1", 500, 250)
+    };
+    let both = vec![waiting("a.1", 500, 250), bound];
+    assert_eq!(
+        outline(&snapshot(vec![full], both, vec![])),
+        ["a.1 waits", "b.1 on full"]
+    );
 }
 
 #[test]

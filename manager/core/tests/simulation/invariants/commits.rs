@@ -344,6 +344,11 @@ fn placed_rightly(
     {
         return wrong(format!("its volumes are on {elsewhere:?}"));
     }
+    if let Some(what) = world.exhausted(&new.instance)
+        && after.bound_to.is_none()
+    {
+        return wrong(format!("it has no {what} left"));
+    }
     room_kept(world, instance, new, &wrong)?;
     if let Some(neighbour) = world.neighbour(&new.instance, after) {
         return wrong(format!("{} is there", neighbour.name));

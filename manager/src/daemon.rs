@@ -79,6 +79,7 @@ impl Daemon {
         let pki = Arc::new(Pki::open(&state.join("pki"))?);
         write_public(&state.join("ca.crt"), pki.authority())?;
         let registry = Arc::new(registry::open(&args, &swarm, &pki, &address).await?);
+        tokio::spawn(registry.clone().keep());
         let api = bind(&args, &state, &pki, &address)?;
         let token = Token::load_or_make(&state)?;
 

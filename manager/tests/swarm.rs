@@ -23,7 +23,7 @@ use micado_manager::{
     pki::Pki,
     registry::{OwnRegistry, Registry},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use support::{Lab, Node, PATIENCE};
 
 const CLUSTER: &str = "labcluster";
@@ -62,6 +62,7 @@ fn service(image: &str, script: &str) -> Service {
             run: Box::default(),
         },
         pull: Some(image.to_owned()),
+        image_id: None,
         platforms: std::collections::BTreeSet::new(),
         next_number: 2,
         created_at: Timestamp(1),
@@ -315,7 +316,7 @@ async fn a_container_is_there_before_its_machine() {
     // The registry: started twice, it exists once; an image is pushed once, and leaves no tag
     // behind.
     let keys = tempfile::tempdir().expect("a folder");
-    let pki = Pki::open(keys.path()).expect("an authority");
+    let pki = Arc::new(Pki::open(keys.path()).expect("an authority"));
     manager.load_image("micado-registry:latest");
     let own = OwnRegistry {
         certs_dir: manager.certs_dir.clone(),
@@ -330,12 +331,13 @@ async fn a_container_is_there_before_its_machine() {
         .await
         .expect("the same registry");
     assert_eq!(manager.shell("docker ps --no-trunc --quiet"), made);
-    let pull = registry.push("acme/sample:1").await.expect("pushed");
+    let pushed = registry.push("acme/sample:1").await.expect("pushed");
+    let pull = pushed.reference.clone();
     assert!(
         pull.starts_with(&format!("{address}:5443/acme/sample@sha256:")),
         "{pull}"
     );
-    assert_eq!(registry.push("acme/sample:1").await.as_ref(), Ok(&pull));
+    assert_eq!(registry.push("acme/sample:1").await.as_ref(), Ok(&pushed));
     assert!(
         !manager.shell("docker images").contains(&address),
         "a name of the push stays behind"

@@ -399,6 +399,9 @@ pub struct StatusView {
     pub version: String,
     /// Reason why the engine does not answer, if so. Nothing is decided meanwhile.
     pub blind: Option<String>,
+    /// Reason why the image registry does not answer, if so. New images cannot run meanwhile.
+    #[serde(default)]
+    pub registry: Option<String>,
     /// Clouds that do not answer, with their messages.
     pub cloud_errors: BTreeMap<CloudName, String>,
     /// Number of live instances in each state.

@@ -157,6 +157,15 @@ pub struct ImageFacts {
     pub platforms: BTreeSet<Platform>,
 }
 
+/// An image in the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// Reference that nodes pull, by digest.
+    pub reference: String,
+    /// Its id in the manager's engine.
+    pub id: String,
+}
+
 /// Facts that a machine needs to join the Swarm.
 #[derive(Clone, PartialEq, Eq)]
 pub struct JoinFacts {

@@ -54,6 +54,7 @@ async fn status(State(state): State<ApiState>) -> Answer<Json<StatusView>> {
         .read(|core| (core.status(), core.instances(false)))
         .await?;
     Ok(Json(StatusView {
+        registry: state.gate.registry.trouble(),
         blind_instances: state.metrics.blind(&instances),
         ..status
     }))

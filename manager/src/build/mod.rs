@@ -305,7 +305,8 @@ impl Job<'_> {
         };
         name(docker, id, image, content).await.map_err(unpushed)?;
         self.send(BuildEvent::Pushing { image: tag.clone() }).await;
-        let pull = self.builds.registry.push(&tag).await.map_err(unpushed)?;
+        let pushed = self.builds.registry.push(&tag).await.map_err(unpushed)?;
+        let pull = pushed.reference;
         name(docker, id, image, "latest").await.map_err(unpushed)?;
         let record = Request::ImageBuilt {
             image: image.clone(),

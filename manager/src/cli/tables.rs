@@ -264,6 +264,9 @@ pub(super) fn status(view: &StatusView) -> Table {
             &bounds(location),
         ]);
     }
+    if let Some(words) = &view.registry {
+        table.add_row(["registry", &format!("new images cannot run: {words}")]);
+    }
     for (cloud, words) in &view.cloud_errors {
         table.add_row(["cloud", &format!("{cloud} does not answer: {words}")]);
     }

@@ -8,13 +8,13 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use micado_api::ClusterId;
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 /// Opens the registry that nodes pull from. It may not be ready yet.
 pub(super) async fn open(
     args: &ManagerArgs,
     swarm: &Swarm,
-    pki: &Pki,
+    pki: &Arc<Pki>,
     address: &str,
 ) -> Result<Registry> {
     let registry = match external_registry(args)? {

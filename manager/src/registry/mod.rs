@@ -2,48 +2,39 @@
 //! the cluster's own client certificates only.
 
 mod certs;
+mod end;
+mod keeper;
 mod manifest;
+mod push;
 mod server;
 
 pub use server::OwnRegistry;
 
 use crate::{
-    engine::{
-        EngineError,
-        docker::{ask, explain},
-        swarm::repository,
-    },
+    engine::{EngineError, Pushed, docker::ask, swarm::repository},
+    model::Service,
     pki::{Identity, Pki, PkiError},
 };
-use bollard::{
-    Docker,
-    query_parameters::{PushImageOptions, RemoveImageOptions, TagImageOptions},
-};
+use bollard::Docker;
 use certs::Credentials;
-use futures_util::StreamExt;
+use end::End;
+use keeper::{Keeper, Trouble};
 use micado_api::RegistryAccess;
-use reqwest::{StatusCode, header};
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use push::Upload;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::Mutex,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 /// How long [`Registry::ready`] waits for the first good answer.
 const START: Duration = Duration::from_secs(20);
-/// Between two questions whether the registry is up: it tells nobody.
+/// Interval of requests until the registry is up: it announces nothing.
 const POLL: Duration = Duration::from_millis(100);
-/// A push that says nothing for so long is given up.
-const PUSH_SILENCE: Duration = Duration::from_secs(120);
-/// One question to the registry.
-const QUESTION: Duration = Duration::from_secs(10);
-
-/// The manifests that engines push; asked for by name, or the registry answers with an old format.
-const MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, \
-     application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
+/// Upper bound for the check that the registry still has an image: a machine may have it anyway.
+const CHECK: Duration = Duration::from_secs(2);
+/// Length of a shortened digest in messages.
+const DIGEST: usize = "sha256:".len() + 12;
 
 /// A registry that the manager did not start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,24 +53,25 @@ pub struct ExternalRegistry {
 #[derive(Debug)]
 pub struct Registry {
     docker: Docker,
-    /// `HOST:PORT`, as all nodes call it. An address, where the manager runs it: a name would have
-    /// to be put into the `/etc/hosts` of machines, and an engine reads that file when it starts
-    /// and not again for 5 s (measured: first containers on new machines failed, and started 5 s
-    /// late).
-    host: String,
-    /// `HOST:PORT` for the manager and its engine, which push there.
-    push_host: String,
-    api: reqwest::Client,
+    /// Where machines pull. An address, where the manager runs it: a name would have to be put into
+    /// the `/etc/hosts` of machines, and an engine reads that file when it starts and not again for
+    /// 5 s (measured: first containers on new machines failed, and started 5 s late).
+    reading: End,
+    /// Where the manager and its engine push.
+    writing: End,
     /// The authority that nodes check the registry against.
     authority: String,
-    /// What all nodes show to it; without, each shows its own certificate.
+    /// Certificate that all nodes show to it; without, each shows its own.
     shared: Option<Identity>,
     /// Two pushes of one image would take each other's tag away.
     pushing: Mutex<()>,
+    /// Upkeep of the manager's own registry.
+    keeper: Option<Keeper>,
+    trouble: Trouble,
 }
 
 impl Registry {
-    /// Uses a registry that is there. Nothing is sent to it yet.
+    /// Uses an existing registry. Nothing is sent to it yet.
     ///
     /// # Errors
     /// `Refused` when the certificates are unusable or cannot be put where the engine looks for
@@ -89,13 +81,17 @@ impl Registry {
             authority: external.authority.clone(),
             client: external.client.clone(),
         };
-        Self::new(
+        certs::install(&external.certs_dir, &external.host, &credentials)?;
+        Ok(Self {
             docker,
-            [external.host.clone(), external.host.clone()],
-            &external.certs_dir,
-            credentials,
-            Some(external.client.clone()),
-        )
+            reading: End::new(external.host.clone(), &credentials)?,
+            writing: End::new(external.host.clone(), &credentials)?,
+            authority: credentials.authority,
+            shared: Some(external.client.clone()),
+            pushing: Mutex::new(()),
+            keeper: None,
+            trouble: Trouble::default(),
+        })
     }
 
     /// Runs a registry on the manager's engine, or leaves the one that runs there as it is. Does
@@ -104,232 +100,154 @@ impl Registry {
     /// # Errors
     /// `Refused` when its image is missing or files cannot be written, `Unavailable` when the
     /// engine does not answer.
-    pub async fn run(docker: Docker, pki: &Pki, own: &OwnRegistry) -> Result<Self, EngineError> {
+    pub async fn run(
+        docker: Docker,
+        pki: &Arc<Pki>,
+        own: &OwnRegistry,
+    ) -> Result<Self, EngineError> {
         let refused = |error: PkiError| EngineError::Refused(error.to_string());
         let writers = pki.writers().map_err(refused)?;
-        server::ensure(&docker, pki, &writers, own).await?;
-        let client = writers.own_client_certificate("manager").map_err(refused)?;
-        let credentials = Credentials {
-            authority: pki.authority().to_owned(),
-            client,
+        let credentials = |signer: &Pki| {
+            let client = signer.own_client_certificate("manager").map_err(refused)?;
+            Ok::<_, EngineError>(Credentials {
+                authority: pki.authority().to_owned(),
+                client,
+            })
         };
+        let (reader, writer) = (credentials(pki)?, credentials(&writers)?);
         // Not by 127.0.0.1: an engine takes a registry on its own loopback addresses for an
         // insecure one, and shows it no certificate.
-        Self::new(
-            docker,
-            [own.port, own.push_port].map(|port| format!("{}:{port}", own.address)),
-            &own.certs_dir,
-            credentials,
-            None,
-        )
-    }
-
-    fn new(
-        docker: Docker,
-        [host, push_host]: [String; 2],
-        certs_dir: &Path,
-        credentials: Credentials,
-        shared: Option<Identity>,
-    ) -> Result<Self, EngineError> {
-        certs::install(certs_dir, &push_host, &credentials)?;
-        let api = certs::client(&credentials)?;
-        Ok(Self {
-            docker,
-            host,
-            push_host,
-            api,
-            authority: credentials.authority,
-            shared,
+        let [host, push_host] =
+            [own.port, own.push_port].map(|port| format!("{}:{port}", own.address));
+        let registry = Self {
+            reading: End::new(host, &reader)?,
+            writing: End::new(push_host, &writer)?,
+            authority: pki.authority().to_owned(),
+            shared: None,
             pushing: Mutex::new(()),
-        })
+            keeper: Some(Keeper::new(
+                docker.clone(),
+                own.clone(),
+                pki.clone(),
+                writers,
+                writer,
+            )),
+            trouble: Trouble::default(),
+            docker,
+        };
+        registry.mend().await?;
+        Ok(registry)
     }
 
-    /// Waits until the registry answers, for at most 20 s.
+    /// Waits until both sides answer, for at most 20 s.
     ///
     /// # Errors
     /// `Unavailable` with the last thing that went wrong.
     pub async fn ready(&self) -> Result<(), EngineError> {
         let deadline = Instant::now() + START;
         loop {
-            match self.question(reqwest::Method::GET, "").await {
-                Ok(answer) if answer.status() == StatusCode::OK => return Ok(()),
-                Ok(answer) if Instant::now() >= deadline => return Err(self.odd(&answer)),
+            match self.probe().await {
                 Err(error) if Instant::now() >= deadline => return Err(error),
-                _ => sleep(POLL).await,
+                Err(_) => sleep(POLL).await,
+                Ok(()) => return Ok(()),
             }
         }
     }
 
-    /// Puts an image of the manager's engine into the registry, unless it is there, and says how
-    /// nodes pull it: by digest.
+    /// Puts an image of the manager's engine into the registry, unless it is there. Returns the
+    /// reference that nodes pull, by digest, and the image's id.
     ///
     /// # Errors
     /// `NotFound` when the manager's engine has no such image, `Unavailable` when the registry does
     /// not answer or the push fails.
-    pub async fn push(&self, image: &str) -> Result<String, EngineError> {
+    pub async fn push(&self, image: &str) -> Result<Pushed, EngineError> {
+        self.push_as(image, &repo_name(image)).await
+    }
+
+    /// As [`Registry::push`], of an image by name or id, into this repository.
+    async fn push_as(&self, image: &str, repo: &str) -> Result<Pushed, EngineError> {
         let found = ask(
             || format!("look at image `{image}`"),
             self.docker.inspect_image(image),
         )
         .await?;
         let id = found.id.unwrap_or_default();
-        let repo = repo_name(image);
-        let tag = id.trim_start_matches("sha256:").to_owned();
-        let _turn = self.pushing.lock().await;
-        let digest = match self.stored(&repo, &tag, &id).await? {
-            Some(digest) => digest,
-            None => {
-                let named = found.repo_tags.is_some_and(|tags| !tags.is_empty());
-                let pushed = self.upload(image, &repo, &tag, named).await?;
-                let missing = || {
-                    EngineError::Unavailable(format!(
-                        "the registry at `{}` does not have image `{image}` after it was pushed",
-                        self.push_host
-                    ))
-                };
-                match pushed {
-                    Some(digest) => digest,
-                    None => self.stored(&repo, &tag, &id).await?.ok_or_else(missing)?,
-                }
-            }
-        };
-        Ok(format!("{}/{repo}@{digest}", self.host))
-    }
-
-    /// Pushes under a name for this purpose only, which is taken away again; unless it is the
-    /// image's only name, for then the image would go with it. Returns the digest that the engine
-    /// names.
-    async fn upload(
-        &self,
-        image: &str,
-        repo: &str,
-        tag: &str,
-        named: bool,
-    ) -> Result<Option<String>, EngineError> {
-        let name = format!("{}/{repo}", self.push_host);
-        let tagging = self.docker.tag_image(
+        let upload = Upload {
             image,
-            Some(TagImageOptions {
-                repo: Some(name.clone()),
-                tag: Some(tag.to_owned()),
-            }),
+            repo,
+            id: &id,
+            named: found.repo_tags.is_some_and(|tags| !tags.is_empty()),
+        };
+        // Without a turn: an image that is there needs no push.
+        let stored = self.reading.stored(repo, upload.tag(), &id).await;
+        let digest = match stored {
+            Ok(Some(digest)) => digest,
+            Ok(None) | Err(_) => self.put(upload).await?,
+        };
+        Ok(Pushed {
+            reference: format!("{}/{repo}@{digest}", self.reading.host),
+            id,
+        })
+    }
+
+    /// Pushes an image. A registry that does not answer is mended, and asked once more.
+    async fn put(&self, upload: Upload<'_>) -> Result<String, EngineError> {
+        let _turn = self.pushing.lock().await;
+        match self.upload(upload).await {
+            Err(EngineError::Unavailable(message)) if self.keeper.is_some() => {
+                tracing::warn!(%message, "an image could not be pushed; the registry is checked");
+                self.mend().await?;
+                self.ready().await?;
+                self.upload(upload).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Checks that the registry has the image of a service, and pushes it again if it was lost.
+    /// Returns the reference to pull if that is another than the service's: an engine that was
+    /// updated packs the same image differently.
+    ///
+    /// # Errors
+    /// `NotFound` when the manager's engine no longer has the image either, `Unavailable` when the
+    /// push fails. A registry that does not answer is no error: the machine may have the image.
+    pub async fn provide(&self, service: &Service) -> Result<Option<String>, EngineError> {
+        let Some((repo, digest)) = self.place_of(service.pull.as_deref()) else {
+            return Ok(None);
+        };
+        match timeout(CHECK, self.reading.has(repo, digest)).await {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true) | Err(_)) | Err(_) => return Ok(None),
+        }
+        let name = &service.spec.image;
+        tracing::warn!(
+            image = name,
+            digest,
+            "the registry has lost an image; it is pushed again"
         );
-        ask(|| format!("name image `{image}` for the registry"), tagging).await?;
-        let pushed = self.follow_push(image, &name, tag).await;
-        if named {
-            let pushed_name = format!("{name}:{tag}");
-            let untagged = self.docker.remove_image(
-                &pushed_name,
-                Some(RemoveImageOptions {
-                    noprune: true,
-                    ..Default::default()
-                }),
-                None,
-            );
-            if let Err(error) =
-                ask(|| format!("take the name `{pushed_name}` away"), untagged).await
-            {
-                tracing::warn!(%error, "a name that was made for a push stays behind");
+        let short = digest.get(..DIGEST).unwrap_or(digest);
+        let id = service.image_id.as_deref();
+        let pushed = match self.push_as(id.unwrap_or(name), repo).await {
+            Err(EngineError::NotFound(_)) => {
+                return Err(EngineError::NotFound(format!(
+                    "the registry has lost image `{name}` ({short}), and the manager's engine no longer has it; load that image there again, or remove the service and launch it with another"
+                )));
             }
+            pushed => pushed?,
+        };
+        let is_same = pushed.reference.ends_with(digest);
+        if id.is_none() && !is_same {
+            return Err(EngineError::NotFound(format!(
+                "the registry has lost image `{name}` ({short}), and the manager's engine has another image of this name; remove the service and launch it again"
+            )));
         }
-        pushed
+        Ok((!is_same).then_some(pushed.reference))
     }
 
-    async fn follow_push(
-        &self,
-        image: &str,
-        name: &str,
-        tag: &str,
-    ) -> Result<Option<String>, EngineError> {
-        let what = format!(
-            "push image `{image}` to the registry at `{}`",
-            self.push_host
-        );
-        let mut digest = None;
-        let mut steps = self
-            .docker
-            .push_image(
-                name,
-                Some(PushImageOptions {
-                    tag: Some(tag.to_owned()),
-                    platform: None,
-                }),
-                None,
-            )
-            .boxed();
-        loop {
-            match tokio::time::timeout(PUSH_SILENCE, steps.next()).await {
-                Ok(None) => return Ok(digest),
-                Ok(Some(Ok(step))) => {
-                    let named = step.status.as_deref().and_then(manifest::pushed_digest);
-                    digest = named.map(str::to_owned).or(digest);
-                }
-                Ok(Some(Err(error))) => return Err(explain(&what, &error)),
-                Err(_) => {
-                    return Err(EngineError::Unavailable(format!(
-                        "cannot {what}: no progress for {} s",
-                        PUSH_SILENCE.as_secs()
-                    )));
-                }
-            }
-        }
-    }
-
-    /// The digest of the image with this id, if that is what the registry has under the tag. A tag
-    /// can be moved by whoever may push.
-    async fn stored(&self, repo: &str, tag: &str, id: &str) -> Result<Option<String>, EngineError> {
-        let answer = self
-            .question(reqwest::Method::GET, &format!("{repo}/manifests/{tag}"))
-            .await?;
-        match answer.status() {
-            StatusCode::NOT_FOUND => Ok(None),
-            StatusCode::OK => {
-                let bytes = answer.bytes().await.map_err(|error| self.silent(&error))?;
-                let digest = manifest::digest_of(&bytes, id);
-                if digest.is_none() {
-                    tracing::warn!(
-                        repository = repo,
-                        image = id,
-                        "the registry has another image under this image's tag; it is pushed again"
-                    );
-                }
-                Ok(digest)
-            }
-            _ => Err(self.odd(&answer)),
-        }
-    }
-
-    async fn question(
-        &self,
-        method: reqwest::Method,
-        path: &str,
-    ) -> Result<reqwest::Response, EngineError> {
-        let url = format!("https://{}/v2/{path}", self.push_host);
-        let asked = self
-            .api
-            .request(method, url)
-            .header(header::ACCEPT, MANIFESTS)
-            .timeout(QUESTION)
-            .send()
-            .await;
-        asked.map_err(|error| self.silent(&error))
-    }
-
-    fn silent(&self, error: &reqwest::Error) -> EngineError {
-        EngineError::Unavailable(format!(
-            "the registry at `{}` does not answer: {}",
-            self.push_host,
-            certs::chain(error)
-        ))
-    }
-
-    fn odd(&self, answer: &reqwest::Response) -> EngineError {
-        EngineError::Unavailable(format!(
-            "the registry at `{}` answers `{}` to {}",
-            self.push_host,
-            answer.status(),
-            answer.url().path()
-        ))
+    /// Repository and digest of a reference to this registry.
+    fn place_of<'a>(&self, reference: Option<&'a str>) -> Option<(&'a str, &'a str)> {
+        let path = reference?.strip_prefix(&self.reading.host)?;
+        path.strip_prefix('/')?.split_once('@')
     }
 
     /// What a machine needs to pull from the registry, which has this client certificate of its
@@ -338,7 +256,7 @@ impl Registry {
     pub fn access(&self, own_certificate: &str) -> RegistryAccess {
         let shared = self.shared.as_ref();
         RegistryAccess {
-            host: self.host.clone(),
+            host: self.reading.host.clone(),
             authority: self.authority.clone(),
             certificate: shared
                 .map_or(own_certificate, |it| &it.certificate)

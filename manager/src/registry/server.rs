@@ -17,14 +17,17 @@ use bollard::{
         HostConfigLogConfig, Mount, MountType, MountVolumeOptions, PortBinding, RestartPolicy,
         RestartPolicyNameEnum,
     },
-    query_parameters::{CreateContainerOptions, RemoveContainerOptions, UploadToContainerOptions},
+    query_parameters::{
+        CreateContainerOptions, ListContainersOptions, RemoveContainerOptions,
+        UploadToContainerOptions,
+    },
 };
 use micado_api::ClusterId;
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, path::PathBuf};
 
 /// On the container: what it was made from.
-const CONFIG_LABEL: &str = "micado.config";
+pub(super) const CONFIG_LABEL: &str = "micado.config";
 /// Where the container keeps images, on its volume.
 const STORAGE: &str = "/var/lib/registry";
 /// Where its configuration and keys are put.
@@ -92,7 +95,13 @@ enum Side {
     Push,
 }
 
-/// Makes sure that both containers are there, made from this configuration, and started.
+/// Names of both containers.
+pub(super) fn names(own: &OwnRegistry) -> [String; 2] {
+    [Side::Pull, Side::Push].map(|side| own.name(side))
+}
+
+/// Makes sure that both containers are there, made from this configuration, and started. Safe to
+/// repeat after a crash at any point.
 pub(super) async fn ensure(
     docker: &Docker,
     pki: &Pki,
@@ -115,9 +124,37 @@ pub(super) async fn ensure(
         other => other,
     })?;
     let image = image.id.unwrap_or_default();
+    remove_renamed(docker, own).await?;
     for (side, clients) in [(Side::Pull, pki), (Side::Push, writers)] {
         let files = files(side, clients.authority(), &server, own.port_of(side));
         ensure_side(docker, own, side, &files, &image).await?;
+    }
+    Ok(())
+}
+
+/// Removes containers of this registry that somebody renamed: they hold its ports.
+async fn remove_renamed(docker: &Docker, own: &OwnRegistry) -> Result<(), EngineError> {
+    let filters = [
+        format!("{}={}", labels::CLUSTER, own.cluster),
+        CONFIG_LABEL.to_owned(),
+    ];
+    let options = ListContainersOptions {
+        all: true,
+        filters: Some([("label".to_owned(), filters.to_vec())].into()),
+        ..Default::default()
+    };
+    let listed = ask(
+        || "list the registry's containers".to_owned(),
+        docker.list_containers(Some(options)),
+    )
+    .await?;
+    let wanted = names(own).map(|name| format!("/{name}"));
+    for container in listed {
+        let named = container.names.unwrap_or_default();
+        if named.iter().any(|name| wanted.contains(name)) {
+            continue;
+        }
+        remove_one(docker, &container.id.unwrap_or_default()).await?;
     }
     Ok(())
 }
@@ -140,7 +177,7 @@ async fn ensure_side(
         Ok(found) => match judge(&found, &own.cluster, &config) {
             Verdict::Good => return Ok(()),
             Verdict::Stopped => return start(docker, &name).await,
-            Verdict::Old => remove(docker, &name).await?,
+            Verdict::Old => remove_one(docker, &name).await?,
             Verdict::Foreign => {
                 return Err(EngineError::Refused(format!(
                     "container `{name}` exists and is not this cluster's registry; rename or remove it"
@@ -163,13 +200,24 @@ async fn ensure_side(
     start(docker, &name).await
 }
 
-async fn remove(docker: &Docker, name: &str) -> Result<(), EngineError> {
+/// Removes both containers.
+pub(super) async fn remove(docker: &Docker, own: &OwnRegistry) -> Result<(), EngineError> {
+    for name in names(own) {
+        remove_one(docker, &name).await?;
+    }
+    Ok(())
+}
+
+async fn remove_one(docker: &Docker, name: &str) -> Result<(), EngineError> {
     let options = RemoveContainerOptions {
         force: true,
         ..Default::default()
     };
     let removal = docker.remove_container(name, Some(options));
-    ask(|| format!("remove the old container `{name}`"), removal).await
+    match ask(|| format!("remove the old container `{name}`"), removal).await {
+        Err(EngineError::NotFound(_)) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 async fn upload(docker: &Docker, name: &str, files: &Files) -> Result<(), EngineError> {
@@ -226,6 +274,11 @@ fn judge(found: &ContainerInspectResponse, cluster: &ClusterId, config: &str) ->
         return Verdict::Foreign;
     }
     if labels.get(CONFIG_LABEL).is_none_or(|other| other != config) {
+        return Verdict::Old;
+    }
+    let restart = found.host_config.as_ref();
+    let restart = restart.and_then(|host| host.restart_policy.as_ref()?.name);
+    if restart.is_some_and(|name| name != RestartPolicyNameEnum::ALWAYS) {
         return Verdict::Old;
     }
     match found.state.as_ref().and_then(|state| state.status) {
@@ -345,135 +398,4 @@ fn archive(files: &[(&str, String)]) -> std::io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bollard::models::{ContainerConfig, ContainerState};
-
-    fn container(
-        cluster: &str,
-        config: &str,
-        status: ContainerStateStatusEnum,
-    ) -> ContainerInspectResponse {
-        let labels = [
-            (labels::CLUSTER.to_owned(), cluster.to_owned()),
-            (CONFIG_LABEL.to_owned(), config.to_owned()),
-        ]
-        .into();
-        ContainerInspectResponse {
-            config: Some(ContainerConfig {
-                labels: Some(labels),
-                ..Default::default()
-            }),
-            state: Some(ContainerState {
-                status: Some(status),
-                ..Default::default()
-            }),
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn what_runs_unchanged_is_left_alone() {
-        use ContainerStateStatusEnum::{CREATED, EXITED, RUNNING};
-        let ours = ClusterId::trusted("abc");
-        assert_eq!(
-            judge(&container("abc", "1", RUNNING), &ours, "1"),
-            Verdict::Good
-        );
-        assert_eq!(
-            judge(&container("abc", "1", EXITED), &ours, "1"),
-            Verdict::Stopped
-        );
-        assert_eq!(
-            judge(&container("abc", "1", CREATED), &ours, "1"),
-            Verdict::Old
-        );
-        assert_eq!(
-            judge(&container("abc", "1", RUNNING), &ours, "2"),
-            Verdict::Old
-        );
-        assert_eq!(
-            judge(&container("xyz", "1", RUNNING), &ours, "1"),
-            Verdict::Foreign
-        );
-        assert_eq!(
-            judge(&ContainerInspectResponse::default(), &ours, "1"),
-            Verdict::Foreign
-        );
-    }
-
-    #[test]
-    fn every_part_of_the_configuration_counts_and_no_key_is_in_the_request() {
-        let server = Identity {
-            certificate: "CERTIFICATE".to_owned(),
-            key: "SECRET".to_owned(),
-        };
-        let other = Identity {
-            key: "CHANGED".to_owned(),
-            ..server.clone()
-        };
-        let print = |server: &Identity, image: &str, port: u16| {
-            fingerprint(&files(Side::Pull, "CA", server, port), image, port)
-        };
-        let base = print(&server, "i", 1);
-        assert_eq!(base, print(&server, "i", 1));
-        for changed in [
-            print(&other, "i", 1),
-            print(&server, "j", 1),
-            print(&server, "i", 2),
-        ] {
-            assert_ne!(base, changed);
-        }
-        let own = OwnRegistry::new(ClusterId::trusted("abc"), "10.0.0.1".to_owned());
-        for side in [Side::Pull, Side::Push] {
-            let text = serde_json::to_string(&request(&own, side, &base)).expect("plain data");
-            assert!(
-                !text.contains("SECRET") && text.contains("micado-abc-registry"),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn machines_reach_only_what_cannot_write() {
-        let own = OwnRegistry::new(ClusterId::trusted("abc"), "10.0.0.1".to_owned());
-        let server = Identity {
-            certificate: "CERTIFICATE".to_owned(),
-            key: "SECRET".to_owned(),
-        };
-        let side = |side| {
-            let [(_, config), (_, clients), ..] = files(side, "CA", &server, own.port_of(side));
-            let config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
-            let mounts = request(&own, side, "1")
-                .host_config
-                .and_then(|host| host.mounts);
-            let mount = mounts.expect("a volume").remove(0);
-            (
-                config["storage"]["maintenance"]["readonly"]["enabled"].clone(),
-                config["http"]["addr"].clone(),
-                (mount.source, mount.read_only),
-                (own.name(side), clients),
-            )
-        };
-        let volume = Some("micado-abc-registry".to_owned());
-        let clients = "CA".to_owned();
-        assert_eq!(
-            side(Side::Pull),
-            (
-                true.into(),
-                ":5443".into(),
-                (volume.clone(), Some(true)),
-                ("micado-abc-registry".to_owned(), clients.clone())
-            )
-        );
-        assert_eq!(
-            side(Side::Push),
-            (
-                false.into(),
-                ":5444".into(),
-                (volume, Some(false)),
-                ("micado-abc-registry-push".to_owned(), clients)
-            )
-        );
-    }
-}
+mod tests;

@@ -34,6 +34,7 @@ fn busy(looks: u32) -> Rote {
             cluster: ClusterId::trusted("k3v9"),
             version: "1".to_owned(),
             blind: None,
+            registry: None,
             cloud_errors: Default::default(),
             instances: Default::default(),
             containers: Default::default(),

@@ -37,7 +37,7 @@ pub(super) struct Copies {
     /// Instances that would not take a container although they should have had room, and until when
     /// they are not tried again.
     pub(super) shunned: BTreeMap<ContainerName, (InstanceId, Timestamp)>,
-    /// The engine's message when it refused to make a Swarm service.
+    /// Reasons why a Swarm service cannot be made: the engine refused, or its image is lost.
     pub(super) refused: BTreeMap<String, String>,
     /// Its message when it did not do so, and is asked again.
     pub(super) delayed: BTreeMap<String, String>,

@@ -394,6 +394,7 @@ impl Core {
             }
             (CallKey::List(cloud), Answer::Listed(result)) => self.machines_listed(cloud, result),
             (CallKey::Service(name), Answer::Engine(result)) => self.service_changed(name, result),
+            (CallKey::Service(name), Answer::ImageLost(message)) => self.image_lost(name, message),
             (CallKey::Node(node), Answer::Engine(result)) => {
                 self.came_back(key, result.is_ok());
                 self.foreign.changed(node);

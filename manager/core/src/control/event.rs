@@ -2,7 +2,7 @@
 
 use super::{MachineLoads, ServiceLoad, Signal};
 use crate::{
-    engine::{Delta, EngineError, ImageFacts, Observation},
+    engine::{Delta, EngineError, ImageFacts, Observation, Pushed},
     metrics::Used,
     model::{Container, Copy, Service},
     scaling::{Past, Policies},
@@ -303,8 +303,11 @@ pub enum Answer {
     Listed(Result<Vec<Machine>, BrokerError>),
     /// To `CreateService`, `RemoveService`, `SetActive`, `RemoveNode`, `RotateToken`.
     Engine(Result<(), EngineError>),
-    /// To `PushImage`: the reference that nodes pull.
-    Pushed(Result<String, EngineError>),
+    /// To `PushImage`.
+    Pushed(Result<Pushed, EngineError>),
+    /// To `CreateService`: neither the registry nor the manager's engine has the image any more,
+    /// with a message for people.
+    ImageLost(String),
     /// To `SaveLog`: the end of the log.
     Log(Result<String, EngineError>),
 }
@@ -327,6 +330,7 @@ impl Answer {
                     EngineError::Unavailable(_) => "unavailable",
                 })
             }
+            Self::ImageLost(_) => Some("not-found"),
             _ => None,
         }
     }

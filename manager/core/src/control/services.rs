@@ -2,7 +2,7 @@
 
 use super::{Call, CallKey, Core};
 use crate::{
-    engine::{EngineError, SwarmService},
+    engine::{EngineError, Pushed, SwarmService},
     model::{Container, Copy, Desired, Instance, Phase},
 };
 use micado_api::{ContainerName, InstanceId, InstanceState, ServiceName, Timestamp};
@@ -307,6 +307,7 @@ impl Core {
         match result {
             Err(EngineError::Refused(message) | EngineError::NotFound(message)) => {
                 self.copies.delayed.remove(name);
+                let message = format!("the engine refused: {message}");
                 drop(self.copies.refused.insert(name.to_owned(), message));
             }
             Err(EngineError::Unavailable(message)) => {
@@ -318,6 +319,20 @@ impl Core {
                 drop(self.copies.refused.remove(name));
             }
         }
+        self.mark_copy(name);
+    }
+
+    /// Handles the answer that a Swarm service was not made, because its image is nowhere. The call
+    /// is repeated: people may load the image again.
+    pub(super) fn image_lost(&mut self, name: &str, message: String) {
+        self.came_back(&CallKey::Service(name.to_owned()), false);
+        self.copies.delayed.remove(name);
+        self.copies.refused.insert(name.to_owned(), message);
+        self.mark_copy(name);
+    }
+
+    /// Marks the container of a Swarm service for the next pass.
+    fn mark_copy(&mut self, name: &str) {
         let observed = self.observed.as_ref();
         let seen = observed.and_then(|observed| observed.service(name));
         let seen = seen.map(|service| &service.container);
@@ -329,7 +344,7 @@ impl Core {
         &mut self,
         service: &ServiceName,
         made: Timestamp,
-        result: Result<String, EngineError>,
+        result: Result<Pushed, EngineError>,
     ) {
         self.came_back(&CallKey::Image(service.clone(), made), result.is_ok());
         let containers = self.ledger.index.of_service(service).cloned();
@@ -342,10 +357,11 @@ impl Core {
             return;
         }
         match result {
-            Ok(pull) => {
+            Ok(pushed) => {
                 self.copies.push_errors.remove(service);
                 let record = self.ledger.edit_service(service, |service| {
-                    service.pull = Some(pull);
+                    service.pull = Some(pushed.reference);
+                    service.image_id = Some(pushed.id);
                     service.clone()
                 });
                 if let Some(record) = record {

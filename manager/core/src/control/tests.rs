@@ -3,7 +3,7 @@
 
 use super::{Action, Answer, Call, CallKey, Config, Event, Reply, Request};
 use crate::engine::{
-    EngineError, ImageFacts, Observation, SwarmNode, SwarmService, SwarmTask, TaskState,
+    EngineError, ImageFacts, Observation, Pushed, SwarmNode, SwarmService, SwarmTask, TaskState,
 };
 use micado_api::{
     ClusterId, ErrorBody, ErrorCode, InstanceId, LaunchRequest, MemoryBytes, NanoCpus, Resources,
@@ -17,6 +17,14 @@ use bench::{listed, task};
 pub(super) fn refusal(answer: Result<Reply, ErrorBody>) -> (ErrorCode, String) {
     let error = answer.expect_err("a refusal");
     (error.code, error.message)
+}
+
+/// An image in the registry, under this reference.
+fn pushed(reference: &str) -> Pushed {
+    Pushed {
+        reference: reference.to_owned(),
+        id: "sha256:1d".to_owned(),
+    }
 }
 
 pub(in crate::control) mod bench;
@@ -416,29 +424,51 @@ fn while_the_engine_does_not_answer_nothing_is_decided() {
     );
 }
 
-#[test]
-fn what_the_engine_refuses_is_shown_in_its_words() {
+/// A core that has just asked for the service of `a_web.1`, and the key of that call.
+fn service_asked_for() -> (Bench, CallKey) {
     let mut bench = Bench::new(|_| {});
     bench
         .launch(spec("a", 256), None)
         .expect("room can be rented");
     bench.machine_comes();
     let actions = bench.event(Event::Wake);
-    let key = actions.iter().find_map(|action| {
+    let key = service_call(&actions).expect("the service is asked for");
+    (bench, key)
+}
+
+fn service_call(actions: &[Action]) -> Option<CallKey> {
+    actions.iter().find_map(|action| {
         if let Action::Call(key @ CallKey::Service(_), _) = action {
             Some(key.clone())
         } else {
             None
         }
-    });
+    })
+}
+
+#[test]
+fn what_the_engine_refuses_is_shown_in_its_words() {
+    let (mut bench, key) = service_asked_for();
     bench.event(Event::Answered(
-        key.expect("the service is asked for"),
+        key,
         Answer::Engine(Err(EngineError::Refused("invalid mount".to_owned()))),
     ));
     assert_eq!(
         bench.state("a_web.1"),
         "failing: the engine refused: invalid mount"
     );
+}
+
+#[test]
+fn a_lost_image_is_shown_and_asked_for_again() {
+    let (mut bench, key) = service_asked_for();
+    let lost = Answer::ImageLost("image `web` is lost".to_owned());
+    bench.event(Event::Answered(key.clone(), lost));
+    assert_eq!(bench.state("a_web.1"), "failing: image `web` is lost");
+    bench.now = bench.now.plus(std::time::Duration::from_secs(64));
+    assert_eq!(service_call(&bench.event(Event::Wake)), Some(key.clone()));
+    bench.event(Event::Answered(key, Answer::Engine(Ok(()))));
+    assert!(bench.state("a_web.1").starts_with("starting"));
 }
 
 #[test]
@@ -538,12 +568,12 @@ fn the_answer_of_an_old_push_is_not_the_image_of_a_new_service() {
     assert_ne!(first, second);
     bench.event(Event::Answered(
         first,
-        Answer::Pushed(Ok("web@sha256:old".to_owned())),
+        Answer::Pushed(Ok(pushed("web@sha256:old"))),
     ));
     assert_eq!(bench.core.service("a_web").expect("it is there").pull, None);
     bench.event(Event::Answered(
         second,
-        Answer::Pushed(Ok("web@sha256:new".to_owned())),
+        Answer::Pushed(Ok(pushed("web@sha256:new"))),
     ));
     assert_eq!(
         bench

@@ -28,6 +28,7 @@ impl Core {
             cluster: self.config.cluster.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             blind: self.blindness(),
+            registry: None,
             cloud_errors: errors.collect(),
             instances: count(live.iter().map(|it| it.state)),
             containers: count(self.container_states()),
@@ -301,10 +302,7 @@ impl Core {
     ) -> (ContainerState, Option<String>) {
         let swarm_name = &copy.swarm_name;
         if let Some(words) = self.copies.refused.get(swarm_name) {
-            return (
-                ContainerState::Failing,
-                Some(format!("the engine refused: {words}")),
-            );
+            return (ContainerState::Failing, Some(words.clone()));
         }
         if let Some(words) = self.copies.push_errors.get(&it.service) {
             return (

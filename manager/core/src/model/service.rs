@@ -11,6 +11,9 @@ pub struct SpecVersion {
     pub spec: ServiceSpec,
     /// Reference that nodes pull.
     pub pull: Option<String>,
+    /// Id of that image in the manager's engine, if it was pushed from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
 }
 
 /// A service and the image that its nodes pull.
@@ -23,6 +26,10 @@ pub struct Service {
     pub spec: ServiceSpec,
     /// Reference that nodes pull; `None` until the image was pushed to the registry.
     pub pull: Option<String>,
+    /// Id of that image in the manager's engine, if it was pushed from there. If the registry loses
+    /// the image, it is pushed again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
     /// Platforms that its image is made for; empty if unknown.
     #[serde(default)]
     pub platforms: BTreeSet<Platform>,
@@ -46,6 +53,7 @@ impl Service {
             version: 1,
             spec,
             pull,
+            image_id: None,
             platforms: BTreeSet::new(),
             older: Vec::new(),
             next_number: 1,
@@ -71,6 +79,7 @@ impl Service {
                 version,
                 spec: older.spec.clone(),
                 pull: older.pull.clone(),
+                image_id: older.image_id.clone(),
                 ..self.clone()
             },
         )
@@ -87,6 +96,7 @@ impl Service {
             version,
             spec,
             pull,
+            image_id: self.image_id.take(),
         });
         self.older.retain(|older| in_use.contains(&older.version));
         self.version += 1;

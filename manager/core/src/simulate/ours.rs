@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     control::{Action, Answer, Call, Core, Event, Reply, Request},
+    engine::Pushed,
     scaling::{Past, Slot, Slotting},
     store::{Change, Record},
 };
@@ -232,7 +233,10 @@ impl Ours {
             }
             Call::RotateToken => done,
             // Images need no push and logs are of no use: neither is asked for.
-            Call::PushImage { image, .. } => Reaction::Answer(Answer::Pushed(Ok(image))),
+            Call::PushImage { image, .. } => Reaction::Answer(Answer::Pushed(Ok(Pushed {
+                id: image.clone(),
+                reference: image,
+            }))),
             Call::SaveLog { .. } => Reaction::Answer(Answer::Log(Ok(String::new()))),
             Call::Observe { number, services } => {
                 self.engine.looks = number;

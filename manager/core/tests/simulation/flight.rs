@@ -5,7 +5,7 @@ use micado_api::CloudName;
 use micado_cloudsetup::BrokerError;
 use micado_core::{
     control::{Answer, Call, CallKey, Event},
-    engine::EngineError,
+    engine::{EngineError, Pushed},
 };
 
 /// Time-out: every call is answered within this time.
@@ -124,10 +124,10 @@ impl World {
                 self.cloud_at(cloud)
                     .map(|at| self.clouds[at].list(&self.config.cluster)),
             ),
-            Call::PushImage { image, .. } => Answer::Pushed(
-                self.engine_up()
-                    .map(|()| format!("registry.sim:5000/{image}@sha256:0")),
-            ),
+            Call::PushImage { image, .. } => Answer::Pushed(self.engine_up().map(|()| Pushed {
+                reference: format!("registry.sim:5000/{image}@sha256:0"),
+                id: format!("sha256:{image}"),
+            })),
             Call::SaveLog { name, .. } => Answer::Log(self.engine_up().and_then(|()| {
                 match self.swarm.services.contains_key(name) {
                     true => Ok(format!("the end of {name}\n")),

@@ -274,6 +274,7 @@ pub(in crate::cli) fn status_view() -> StatusView {
         cluster: ClusterId::trusted("k3v9"),
         version: "0.1.0".to_owned(),
         blind: None,
+        registry: Some("the registry at `10.0.0.1:5443` does not answer".to_owned()),
         cloud_errors: [(CloudName::trusted("zrh"), "connection refused".to_owned())].into(),
         instances: [(InstanceState::Active, 2), (InstanceState::Booting, 1)].into(),
         containers: [(ContainerState::Running, 5), (ContainerState::Waiting, 1)].into(),
@@ -331,6 +332,7 @@ fn the_cluster_on_one_screen() {
     let blind = Some("connection refused".to_owned());
     let nothing = StatusView {
         blind,
+        registry: None,
         cloud_errors: BTreeMap::new(),
         instances: BTreeMap::new(),
         containers: BTreeMap::new(),

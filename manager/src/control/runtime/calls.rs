@@ -4,6 +4,7 @@
 use crate::{
     control::{Answer, Call},
     engine::{Engine, EngineError, LogOptions},
+    model::{Container, Copy, Service},
     pki::CredentialKey,
     registry::Registry,
 };
@@ -103,14 +104,7 @@ impl Effects {
                 container,
                 copy,
                 node,
-            } => Answer::Engine(
-                within(
-                    TIMEOUT,
-                    self.engine.create(&service, &container, &copy, &node),
-                    EngineError::Unavailable,
-                )
-                .await,
-            ),
+            } => self.create(service, &container, &copy, &node).await,
             Call::RemoveService { name, .. } => Answer::Engine(
                 within(TIMEOUT, self.engine.remove(&name), EngineError::Unavailable).await,
             ),
@@ -149,6 +143,25 @@ impl Effects {
             Call::SaveLog { name, .. } => Answer::Log(self.log_tail(&name).await),
             Call::Observe { .. } => unreachable!("{kind} is the watcher's"),
         }
+    }
+
+    /// Creates a Swarm service, once the registry has its image.
+    async fn create(
+        &self,
+        mut service: Arc<Service>,
+        container: &Container,
+        copy: &Copy,
+        node: &str,
+    ) -> Answer {
+        let provided = self.registry.provide(&service);
+        match within(PUSH_TIMEOUT, provided, EngineError::Unavailable).await {
+            Ok(None) => {}
+            Ok(Some(pull)) => Arc::make_mut(&mut service).pull = Some(pull),
+            Err(EngineError::NotFound(message)) => return Answer::ImageLost(message),
+            Err(error) => return Answer::Engine(Err(error)),
+        }
+        let created = self.engine.create(&service, container, copy, node);
+        Answer::Engine(within(TIMEOUT, created, EngineError::Unavailable).await)
     }
 
     fn broker(&self, cloud: &CloudName) -> Result<&Arc<dyn Broker>, BrokerError> {

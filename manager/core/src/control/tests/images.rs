@@ -181,7 +181,7 @@ fn an_image_that_was_pushed_has_its_digest_then() {
     let key = CallKey::Image("a_web".parse().expect("a name"), at);
     bench.event(Event::Answered(
         key,
-        Answer::Pushed(Ok("registry:2/web@sha256:7".to_owned())),
+        Answer::Pushed(Ok(pushed("registry:2/web@sha256:7"))),
     ));
     assert_eq!(image(&bench).digest.as_deref(), Some("sha256:7"));
 }

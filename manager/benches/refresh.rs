@@ -333,5 +333,7 @@ fn image(number: usize) -> ImageView {
         }),
         footprint: Some(Resources::new(MemoryBytes::mib(120), NanoCpus::millis(200))),
         measured_ms: drawn(1 << 30),
+        services: Vec::new(),
+        revisions: Vec::new(),
     }
 }

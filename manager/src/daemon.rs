@@ -25,6 +25,7 @@ use crate::{
     model::Setting,
     pki::Pki,
     query::QueryWatch,
+    registry::Registry,
     store::{Change, EmbeddedStore, Key, KeyFile, Kind, MongoStore, Place, Record, Store},
 };
 use anyhow::{Context, Result, anyhow};
@@ -80,6 +81,7 @@ impl Daemon {
         write_public(&state.join("ca.crt"), pki.authority())?;
         let registry = Arc::new(registry::open(&args, &swarm, &pki, &address).await?);
         tokio::spawn(registry.clone().keep());
+        let kept = registry.clone();
         let api = bind(&args, &state, &pki, &address)?;
         let token = Token::load_or_make(&state)?;
 
@@ -115,7 +117,7 @@ impl Daemon {
             shown: opened.shown,
         };
         let names = catalogue::offer(&args, &state, &handle, &cluster, &address, &api).await?;
-        let (schedule, ticks) = start_jobs(&args, &refresh).await?;
+        let (schedule, ticks) = start_jobs(&args, &refresh, kept).await?;
         tracing::info!(%cluster, listen = %args.listen, advertise = %address, join = %url, "the manager is up");
         Ok(Self {
             store,
@@ -171,11 +173,12 @@ impl Daemon {
 /// Interval of the roll-up.
 const ROLL_UP: Duration = Duration::from_secs(60);
 
-/// Starts the jobs: refresh, roll-up, the watch of loads and the forecast as tasks, and the ticks of
-/// the control loop.
+/// Starts the jobs: refresh, roll-up, garbage collection, the watch of loads and the forecast as
+/// tasks, and the ticks of the control loop.
 async fn start_jobs(
     args: &ManagerArgs,
     refresh: &Refresh,
+    registry: Arc<Registry>,
 ) -> Result<(Schedule, mpsc::Receiver<()>)> {
     let rollup = Rollup {
         metrics: refresh.metrics.clone(),
@@ -198,6 +201,9 @@ async fn start_jobs(
     let ticks = schedule.ticks(&args.tick).await?;
     tokio::spawn(refresh.clone().run(schedule.ticks(&args.refresh).await?));
     tokio::spawn(rollup.run(schedule.ticks(&Tick::Every(ROLL_UP)).await?));
+    if registry.is_own().is_ok() {
+        tokio::spawn(registry.collect_at(schedule.ticks(&args.registry_gc).await?));
+    }
     tokio::spawn(loads.run());
     tokio::spawn(queries.run());
     tokio::spawn(foresight.run());

@@ -9,6 +9,7 @@ pub mod control;
 pub mod daemon;
 pub mod dns;
 pub mod engine;
+pub mod images;
 pub mod metrics;
 pub mod monitor;
 mod pieces;

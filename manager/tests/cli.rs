@@ -253,6 +253,8 @@ async fn what_is_not_named_of_a_critical_usage_stays() {
         suggested: None,
         footprint: None,
         measured_ms: 0,
+        services: Vec::new(),
+        revisions: Vec::new(),
     };
     let known = Critical {
         memory: Some(MemoryBytes::mib(100)),

@@ -2,6 +2,7 @@
 
 mod address;
 mod failure;
+mod images;
 mod registrations;
 mod session;
 
@@ -11,10 +12,9 @@ pub use session::{Session, SessionInput, SessionOutput, SessionPiece};
 
 use crate::{
     BuildEvent, BuildRequest, BuilderView, ContainerView, DiscoveryQuery, ErrorBody, EventQuery,
-    EventView, Explanation, History, HistoryQuery, ImageView, InstanceView, LOG_CONTAINERS,
-    LaunchRequest, LogEntry, LogQuery, MetricsQuery, Progress, PrometheusTarget, ScaleRequest,
-    ScalingView, ServiceView, SetImageRequest, StartRequest, StatusView, Timestamp, VerdictQuery,
-    VerdictSpan, VerdictView,
+    EventView, Explanation, History, HistoryQuery, InstanceView, LOG_CONTAINERS, LaunchRequest,
+    LogEntry, LogQuery, MetricsQuery, Progress, PrometheusTarget, ScaleRequest, ScalingView,
+    ServiceView, StartRequest, StatusView, Timestamp, VerdictQuery, VerdictSpan, VerdictView,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
@@ -276,23 +276,6 @@ impl Client {
     ) -> Result<ScalingView, ClientError> {
         let path = ["v1", "services", name, "scale"];
         self.ask(Method::POST, &path, &[], Some(request)).await
-    }
-
-    /// Images, and the footprints learned from them.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn images(&self) -> Result<Vec<ImageView>, ClientError> {
-        self.get(&["v1", "images"], &[]).await
-    }
-
-    /// Sets the critical usage of an image.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn set_image(&self, request: &SetImageRequest) -> Result<ImageView, ClientError> {
-        self.ask(Method::PUT, &["v1", "images"], &[], Some(request))
-            .await
     }
 
     /// The builders of the manager's engine.

@@ -10,6 +10,7 @@ pub mod error;
 pub mod event;
 pub mod foreign;
 pub mod health;
+pub mod image;
 pub mod join;
 pub mod labels;
 pub mod lines;
@@ -35,6 +36,7 @@ pub use client::{
 pub use error::{ErrorBody, ErrorCode};
 pub use event::EventView;
 pub use health::{HealthState, HealthView, Probe};
+pub use image::{PruneQuery, RemovalView, RemovedImage, RevisionView, Space, TagRequest, TagView};
 pub use join::{JoinAnswer, JoinRequest, RegistryAccess, SwarmJoin};
 pub use log::{LOG_CONTAINERS, LogEntry, LogStream};
 pub use monitoring::{DiscoveryQuery, MetricsQuery, PrometheusTarget};

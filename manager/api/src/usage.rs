@@ -1,7 +1,7 @@
 //! Usage of machines and containers, as shown to people and programs. docs/metrics.md defines each
 //! metric and its source in the kernel.
 
-use crate::{Hundredths, MemoryBytes, NanoCpus, Resources, Timestamp};
+use crate::{Hundredths, MemoryBytes, NanoCpus, Resources, RevisionView, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Usage of a machine. Absent once its agent has been silent for some seconds: the machine is blind
@@ -90,6 +90,12 @@ pub struct ImageView {
     pub footprint: Option<Resources>,
     /// Total measured time of containers of the digest, in milliseconds.
     pub measured_ms: u64,
+    /// Services that run it, or keep one of its revisions. Only lists have them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceName>,
+    /// Its revisions in the registry, if that answers. Only lists have them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revisions: Vec<RevisionView>,
 }
 
 /// `PUT /v1/images`: set the critical usage of an image.

@@ -5,8 +5,8 @@ use crate::{clock, pki::Pki};
 use futures_util::StreamExt;
 use micado_api::{
     BuildRequest, Client, ClientError, ConnectOptions, ContainerState, Critical, ErrorCode,
-    HistoryQuery, LaunchRequest, LogQuery, MemoryBytes, NanoCpus, ScaleRequest, SetImageRequest,
-    Settled, StartRequest,
+    HistoryQuery, ImageView, LaunchRequest, LogQuery, MemoryBytes, NanoCpus, PruneQuery,
+    ScaleRequest, ServiceName, SetImageRequest, Settled, StartRequest,
 };
 use micado_core::scaling::Policies;
 use std::{
@@ -217,7 +217,11 @@ async fn the_critical_usage_of_an_image_is_set_once_it_was_launched() {
         (view.image.as_str(), view.critical),
         ("web", critical(400, 500))
     );
-    assert_eq!(client.images().await.expect("a list"), [view]);
+    let listed = ImageView {
+        services: vec![ServiceName::trusted("acme_web")],
+        ..view
+    };
+    assert_eq!(client.images().await.expect("a list"), [listed]);
     assert_eq!(
         client
             .set_image(&set(Critical::default()))
@@ -226,6 +230,24 @@ async fn the_critical_usage_of_an_image_is_set_once_it_was_launched() {
             .critical,
         Critical::default()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_that_are_not_the_managers_to_manage_are_refused() {
+    let manager = Manager::start();
+    let client = manager.by_socket();
+    for image in ["micado-node", "micado-registry:latest", "../info"] {
+        let refused = refusal(client.remove_image(image).await);
+        assert_eq!(refused.code, ErrorCode::BadRequest, "{image}: {refused}");
+        let refused = refusal(client.tag_image("web", image).await);
+        assert_eq!(refused.code, ErrorCode::BadRequest, "{image}: {refused}");
+    }
+    let digest = format!("web@sha256:{:064}", 1);
+    let refused = refusal(client.tag_image("web", &digest).await);
+    assert_eq!(refused.code, ErrorCode::BadRequest, "{refused}");
+    let refused = refusal(client.prune_images(PruneQuery::default()).await);
+    assert_eq!(refused.code, ErrorCode::Unsatisfiable, "{refused}");
+    assert!(refused.message.contains("not run by this manager"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -90,6 +90,19 @@ pub fn build(request: &BuildRequest) -> Checked {
     Ok(())
 }
 
+/// Checks an image that is to be named or removed: an image name, and not of micado's own images.
+///
+/// # Errors
+/// `BadRequest` with the fault.
+pub fn managed_image(image: &str) -> Checked {
+    crate::engine::swarm::check_image(image).map_err(|error| refuse(error.to_string()))?;
+    let name = crate::engine::swarm::repository(image);
+    if OWN_IMAGES.contains(&name) {
+        return Err(refuse(format!("image `{name}` is one of micado's own")));
+    }
+    Ok(())
+}
+
 /// Checks the path of a Dockerfile in the context.
 fn dockerfile(path: &str) -> Checked {
     let inside = !path.is_empty() && !path.starts_with('/') && path.split('/').all(|it| it != "..");

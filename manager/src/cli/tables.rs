@@ -1,8 +1,10 @@
 //! Views as tables for people.
 
+mod images;
 pub(super) mod usage;
 
-pub(super) use usage::{happenings, history, images};
+pub(super) use images::{image, images, removed_images};
+pub(super) use usage::{happenings, history};
 
 use super::page::{Page, age, moment};
 use comfy_table::Table;

@@ -13,7 +13,10 @@ use micado_api::labels;
 use std::{
     collections::HashMap,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -73,6 +76,8 @@ pub(super) struct Keeper {
     writer: Credentials,
     /// One look at a time.
     turn: tokio::sync::Mutex<()>,
+    /// True while garbage is collected: the writing side is stopped on purpose.
+    collecting: AtomicBool,
 }
 
 impl Keeper {
@@ -90,6 +95,7 @@ impl Keeper {
             writers,
             writer,
             turn: tokio::sync::Mutex::new(()),
+            collecting: AtomicBool::new(false),
         }
     }
 
@@ -98,7 +104,30 @@ impl Keeper {
         let _turn = self.turn.lock().await;
         let host = format!("{}:{}", self.own.address, self.own.push_port);
         certs::install(&self.own.certs_dir, &host, &self.writer)?;
-        server::ensure(&self.docker, &self.pki, &self.writers, &self.own).await
+        let collecting = self.collecting.load(Ordering::SeqCst);
+        server::ensure(
+            &self.docker,
+            &self.pki,
+            &self.writers,
+            &self.own,
+            collecting,
+        )
+        .await
+    }
+
+    /// Runs this while the writing side may be stopped, and starts that side again.
+    pub(super) async fn without_writer(
+        &self,
+        work: impl AsyncFnOnce(&Docker, &OwnRegistry) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        {
+            let _turn = self.turn.lock().await;
+            self.collecting.store(true, Ordering::SeqCst);
+        }
+        let worked = work(&self.docker, &self.own).await;
+        self.collecting.store(false, Ordering::SeqCst);
+        // Also removes the collector, which may run still.
+        self.mend().await.and(worked)
     }
 
     /// Removes both containers; the images stay on their volume.
@@ -212,8 +241,12 @@ impl Registry {
         }
     }
 
-    /// Asks both sides.
+    /// Asks both sides, or while garbage is collected the reading one.
     pub(super) async fn probe(&self) -> Result<(), EngineError> {
+        let keeper = self.keeper.as_ref();
+        if keeper.is_some_and(|keeper| keeper.collecting.load(Ordering::SeqCst)) {
+            return self.reading.answers().await;
+        }
         let (reading, writing) = tokio::join!(self.reading.answers(), self.writing.answers());
         reading.and(writing)
     }

@@ -2,16 +2,19 @@
 //! the cluster's own client certificates only.
 
 mod certs;
+mod collect;
 mod end;
 mod keeper;
 mod manifest;
 mod push;
 mod server;
+mod shelf;
 
 pub use server::OwnRegistry;
 
 use crate::{
-    engine::{EngineError, Pushed, docker::ask, swarm::repository},
+    engine::{EngineError, Pushed, docker::ask},
+    images::repo_name,
     model::Service,
     pki::{Identity, Pki, PkiError},
 };
@@ -244,6 +247,20 @@ impl Registry {
         Ok((!is_same).then_some(pushed.reference))
     }
 
+    /// Checks that the manager runs the registry, so that its images may be deleted.
+    ///
+    /// # Errors
+    /// `Refused` if it does not.
+    pub fn is_own(&self) -> Result<(), EngineError> {
+        if self.keeper.is_some() {
+            return Ok(());
+        }
+        let host = &self.reading.host;
+        Err(EngineError::Refused(format!(
+            "the registry at `{host}` is not run by this manager; delete images there"
+        )))
+    }
+
     /// Repository and digest of a reference to this registry.
     fn place_of<'a>(&self, reference: Option<&'a str>) -> Option<(&'a str, &'a str)> {
         let path = reference?.strip_prefix(&self.reading.host)?;
@@ -266,12 +283,6 @@ impl Registry {
     }
 }
 
-/// The image's name as the registry has it: whole, lower case, and nothing in it that separates a
-/// host from a port.
-fn repo_name(image: &str) -> String {
-    repository(image).to_lowercase().replace(':', "-")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,13 +290,6 @@ mod tests {
     fn nowhere() -> Docker {
         Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION)
             .expect("an address")
-    }
-
-    #[test]
-    fn repository_names_are_what_registries_take() {
-        assert_eq!(repo_name("web"), "web");
-        assert_eq!(repo_name("acme/web:1.2"), "acme/web");
-        assert_eq!(repo_name("Host:5000/web@sha256:00"), "host-5000/web");
     }
 
     #[test]

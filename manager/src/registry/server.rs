@@ -29,7 +29,7 @@ use std::{collections::HashMap, path::PathBuf};
 /// On the container: what it was made from.
 pub(super) const CONFIG_LABEL: &str = "micado.config";
 /// Where the container keeps images, on its volume.
-const STORAGE: &str = "/var/lib/registry";
+pub(super) const STORAGE: &str = "/var/lib/registry";
 /// Where its configuration and keys are put.
 const HOME: &str = "etc/micado-registry";
 
@@ -100,13 +100,39 @@ pub(super) fn names(own: &OwnRegistry) -> [String; 2] {
     [Side::Pull, Side::Push].map(|side| own.name(side))
 }
 
+/// Name of the container that collects garbage.
+pub(super) fn collector_name(own: &OwnRegistry) -> String {
+    format!("{}-gc", own.container_name())
+}
+
+/// Labels of a container of the registry, made from this configuration.
+fn labelled(own: &OwnRegistry, config: &str) -> HashMap<String, String> {
+    let cluster = (labels::CLUSTER.to_owned(), own.cluster.to_string());
+    [cluster, (CONFIG_LABEL.to_owned(), config.to_owned())].into()
+}
+
+/// Path of the collector's configuration, its files and its labels.
+pub(super) fn collector_config(
+    own: &OwnRegistry,
+) -> (String, Vec<(&'static str, String)>, HashMap<String, String>) {
+    let none = Identity {
+        certificate: String::new(),
+        key: String::new(),
+    };
+    let [config, ..] = files(Side::Push, "", &none, own.push_port);
+    let path = format!("/{HOME}/{}", config.0);
+    (path, vec![config], labelled(own, "collector"))
+}
+
 /// Makes sure that both containers are there, made from this configuration, and started. Safe to
-/// repeat after a crash at any point.
+/// repeat after a crash at any point. While garbage is collected, the writing side stays as it is;
+/// a collector that was left behind by a crash is removed before that side runs again.
 pub(super) async fn ensure(
     docker: &Docker,
     pki: &Pki,
     writers: &Pki,
     own: &OwnRegistry,
+    collecting: bool,
 ) -> Result<(), EngineError> {
     let names = ["127.0.0.1", own.address.as_str()].map(str::to_owned);
     let server = pki
@@ -124,16 +150,25 @@ pub(super) async fn ensure(
         other => other,
     })?;
     let image = image.id.unwrap_or_default();
-    remove_renamed(docker, own).await?;
+    let collector = collecting.then(|| collector_name(own));
+    remove_others(docker, own, collector).await?;
     for (side, clients) in [(Side::Pull, pki), (Side::Push, writers)] {
+        if collecting && side == Side::Push {
+            continue;
+        }
         let files = files(side, clients.authority(), &server, own.port_of(side));
         ensure_side(docker, own, side, &files, &image).await?;
     }
     Ok(())
 }
 
-/// Removes containers of this registry that somebody renamed: they hold its ports.
-async fn remove_renamed(docker: &Docker, own: &OwnRegistry) -> Result<(), EngineError> {
+/// Removes containers of this registry with other names than both and this one: those that somebody
+/// renamed, which hold its ports, and a collector that was left behind.
+async fn remove_others(
+    docker: &Docker,
+    own: &OwnRegistry,
+    collector: Option<String>,
+) -> Result<(), EngineError> {
     let filters = [
         format!("{}={}", labels::CLUSTER, own.cluster),
         CONFIG_LABEL.to_owned(),
@@ -148,7 +183,8 @@ async fn remove_renamed(docker: &Docker, own: &OwnRegistry) -> Result<(), Engine
         docker.list_containers(Some(options)),
     )
     .await?;
-    let wanted = names(own).map(|name| format!("/{name}"));
+    let wanted = names(own).into_iter().chain(collector);
+    let wanted: Vec<_> = wanted.map(|name| format!("/{name}")).collect();
     for container in listed {
         let named = container.names.unwrap_or_default();
         if named.iter().any(|name| wanted.contains(name)) {
@@ -208,7 +244,7 @@ pub(super) async fn remove(docker: &Docker, own: &OwnRegistry) -> Result<(), Eng
     Ok(())
 }
 
-async fn remove_one(docker: &Docker, name: &str) -> Result<(), EngineError> {
+pub(super) async fn remove_one(docker: &Docker, name: &str) -> Result<(), EngineError> {
     let options = RemoveContainerOptions {
         force: true,
         ..Default::default()
@@ -220,7 +256,11 @@ async fn remove_one(docker: &Docker, name: &str) -> Result<(), EngineError> {
     }
 }
 
-async fn upload(docker: &Docker, name: &str, files: &Files) -> Result<(), EngineError> {
+pub(super) async fn upload(
+    docker: &Docker,
+    name: &str,
+    files: &[(&'static str, String)],
+) -> Result<(), EngineError> {
     let archive = archive(files).map_err(|error| {
         EngineError::Refused(format!("cannot pack the registry's configuration: {error}"))
     })?;
@@ -236,7 +276,7 @@ async fn upload(docker: &Docker, name: &str, files: &Files) -> Result<(), Engine
     .await
 }
 
-async fn start(docker: &Docker, name: &str) -> Result<(), EngineError> {
+pub(super) async fn start(docker: &Docker, name: &str) -> Result<(), EngineError> {
     ask(
         || format!("start container `{name}` (is its port free?)"),
         docker.start_container(name, None),
@@ -308,7 +348,7 @@ fn request(own: &OwnRegistry, side: Side, config: &str) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(own.image.clone()),
         cmd: Some(vec![format!("/{HOME}/config.json")]),
-        labels: Some([cluster, (CONFIG_LABEL.to_owned(), config.to_owned())].into()),
+        labels: Some(labelled(own, config)),
         exposed_ports: Some(vec![port.clone()]),
         host_config: Some(HostConfig {
             port_bindings: Some(HashMap::from([(
@@ -354,6 +394,7 @@ fn files(side: Side, clients: &str, server: &Identity, port: u16) -> Files {
         "log": {"level": "warn", "accesslog": {"disabled": true}},
         "storage": {
             "filesystem": {"rootdirectory": STORAGE},
+            "delete": {"enabled": side == Side::Push},
             "maintenance": maintenance,
         },
         "http": {

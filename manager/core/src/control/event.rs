@@ -121,6 +121,11 @@ pub enum Request {
         /// Reference that nodes pull, by digest.
         pull: String,
     },
+    /// Drop the record of an image that was removed.
+    ForgetImage {
+        /// Image, as it was launched.
+        image: String,
+    },
     /// Set the scaling policy of a service.
     SetPolicy {
         service: String,

@@ -11,7 +11,9 @@ use crate::{
     model::{Desired, Image, Service},
 };
 use ahash::HashMap;
-use micado_api::{Critical, ErrorBody, ErrorCode, ImageView, LaunchRequest, NanoCpus, Resources};
+use micado_api::{
+    Critical, ErrorBody, ErrorCode, ImageView, LaunchRequest, NanoCpus, Resources, ServiceName,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -50,6 +52,18 @@ impl Owner for Learning {
         self.warming
             .retain(is_known, |image| ledger.images.get(image).is_some());
     }
+}
+
+/// An image that a service needs: of its present settings or of earlier ones that it keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageNeed {
+    pub service: ServiceName,
+    /// Name, as requested.
+    pub image: String,
+    /// Reference that nodes pull; `None` until it was pushed.
+    pub pull: Option<String>,
+    /// Id in the manager's engine, if known.
+    pub image_id: Option<String>,
 }
 
 /// The digest in a reference that nodes pull.
@@ -151,6 +165,34 @@ impl Core {
     pub(super) fn image_is(&mut self, service: &Service) {
         let image = self.image_to_launch(&service.spec.image, service.pull.as_deref(), true);
         self.ledger.images.insert(image);
+    }
+
+    /// Images that services with containers need, in all revisions that they keep.
+    #[must_use]
+    pub fn image_needs(&self) -> Vec<ImageNeed> {
+        let services = self.ledger.services().values();
+        let kept = services.filter(|service| self.kept(&service.name).is_some());
+        let needs = kept.flat_map(|service| {
+            let older = service.older.iter();
+            let older = older.map(|older| (&older.spec, &older.pull, &older.image_id));
+            let all = older.chain([(&service.spec, &service.pull, &service.image_id)]);
+            all.map(|(spec, pull, image_id)| ImageNeed {
+                service: service.name.clone(),
+                image: spec.image.clone(),
+                pull: pull.clone(),
+                image_id: image_id.clone(),
+            })
+        });
+        needs.collect()
+    }
+
+    /// Drops the record of an image, unless a service runs it.
+    pub(super) fn forget_image(&mut self, name: &str) -> Reply {
+        let mut needs = self.image_needs().into_iter();
+        if !needs.any(|need| need.image == name) {
+            self.ledger.images.remove(&name.to_owned());
+        }
+        Reply::Recorded
     }
 
     /// Records a built image. Services that have one of this name keep theirs.

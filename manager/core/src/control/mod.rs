@@ -61,6 +61,7 @@ pub use catalogue::{CopyHealth, ListedContainer, ListedCopy, ListedNode, Stale};
 pub use config::{Config, DOWN_TIMEOUT, HOLD, heartbeat_for};
 pub use event::{Action, Answer, Call, CallKey, Event, Reply, Request, Ticket};
 pub use health::Checked;
+pub use images::ImageNeed;
 pub use lookup::{LogSource, SessionPlace};
 pub use monitoring::{MonitoredContainer, Overview, ScaledState};
 pub use policies::refused;

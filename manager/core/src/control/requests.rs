@@ -21,6 +21,7 @@ impl Core {
             Request::Stop { tag, force } => self.stop(&tag, force),
             Request::Protect { name, protected } => self.protect(&name, protected),
             Request::SetImage { image, critical } => self.set_image(image, critical),
+            Request::ForgetImage { image } => Ok(self.forget_image(&image)),
             Request::ImageBuilt { image, pull } => Ok(self.image_built(&image, &pull)),
             Request::SetPolicy { service, policies } => self.set_policy(&service, *policies),
             Request::RemovePolicy { service } => self.remove_policy(&service),
@@ -150,7 +151,7 @@ impl Core {
     }
 
     /// The service of this name, if it has any container.
-    fn kept(&self, name: &ServiceName) -> Option<&Service> {
+    pub(super) fn kept(&self, name: &ServiceName) -> Option<&Service> {
         let mut containers = self.ledger.index.of_service(name);
         let kept = containers.any(|name| {
             self.ledger

@@ -258,6 +258,8 @@ impl Image {
                 .as_deref()
                 .and_then(|digest| self.learned_of(digest))
                 .map_or(0, |it| it.measured_ms),
+            services: Vec::new(),
+            revisions: Vec::new(),
         }
     }
 }

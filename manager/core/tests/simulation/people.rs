@@ -316,6 +316,7 @@ impl World {
             | Request::Protect { .. }
             | Request::SetImage { .. }
             | Request::ImageBuilt { .. }
+            | Request::ForgetImage { .. }
             | Request::SetPolicy { .. }
             | Request::RemovePolicy { .. }
             | Request::Scale { .. }

@@ -105,6 +105,16 @@ pub struct ManagerArgs {
     /// The port where the manager and its engine push.
     #[arg(long, env = "MICADO_REGISTRY_PUSH_PORT", hide_env_values = true, default_value_t = 5444, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub registry_push_port: u16,
+    /// When garbage of the image registry is collected, so that the space of removed images is
+    /// free: seconds, or a cron expression with seconds, in UTC.
+    #[arg(
+        long,
+        env = "MICADO_REGISTRY_GC",
+        hide_env_values = true,
+        default_value = "0 30 3 * * *",
+        value_name = "SECONDS"
+    )]
+    pub registry_gc: Tick,
     /// An image registry that is there already, instead of one that the manager runs; needs its
     /// three files.
     #[arg(long, env = "MICADO_REGISTRY", hide_env_values = true, value_name = "HOST:PORT", requires_all = ["registry_ca", "registry_cert", "registry_key"])]

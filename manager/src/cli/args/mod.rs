@@ -19,7 +19,10 @@ pub use run::{RunFlags, Time};
 pub use scaling::{LimitFlags, PolicyArgs, PolicyVerb, ScaleArgs, Share, Weight};
 pub use service::{RegisterArgs, ServiceVerb};
 pub use simulate::{Against, BillingUnit, SimulateArgs};
-pub use usage::{EventsArgs, Fineness, HistoryArgs, ImageVerb, SetImageArgs, Sort, TopArgs};
+pub use usage::{
+    EventsArgs, Fineness, HistoryArgs, ImageVerb, PruneImagesArgs, RemoveImageArgs, SetImageArgs,
+    ShowImageArgs, Sort, TagImageArgs, TopArgs,
+};
 pub use values::{
     CopyPlace, CpuFlag, HostPort, MemoryFlag, Moment, Port, Since, Tick, Volume, copy_place,
 };
@@ -139,7 +142,7 @@ pub enum Verb {
     History(HistoryArgs),
     /// Show what happened to containers: when they started and died, and how.
     Events(EventsArgs),
-    /// Show what was learned of images, or set their critical usage.
+    /// Show, name and remove images, or set their critical usage.
     #[command(subcommand)]
     Image(ImageVerb),
     /// Set, show, check or remove the scaling policy of a service.

@@ -100,11 +100,59 @@ impl Fineness {
 /// What may be done with images.
 #[derive(Debug, Subcommand)]
 pub enum ImageVerb {
-    /// Show the images that were launched, and what was learned of them.
+    /// Show the images: their sizes, who needs them, and what was learned of them.
     #[command(after_help = "Example: micado image list")]
     List,
+    /// Show an image with its revisions in the registry.
+    Show(ShowImageArgs),
+    /// Give an image another name, such as one that `prune` keeps.
+    Tag(TagImageArgs),
+    /// Remove an image that no service needs.
+    Remove(RemoveImageArgs),
+    /// Remove all images that nothing needs, and free their space.
+    Prune(PruneImagesArgs),
     /// Set how much a container of an image may use before one more is wanted.
     Set(SetImageArgs),
+}
+
+/// The flags of `image show`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado image show container-web")]
+pub struct ShowImageArgs {
+    /// The image, as `image list` shows it.
+    pub name: String,
+}
+
+/// The flags of `image tag`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado image tag container-web:0123456789ab container-web:stable")]
+pub struct TagImageArgs {
+    /// The image on the manager's engine: `NAME[:TAG]`, or its id.
+    pub image: String,
+    /// Its new name: `NAME[:TAG]`.
+    pub name: String,
+}
+
+/// The flags of `image remove`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado image remove container-web:0123456789ab")]
+pub struct RemoveImageArgs {
+    /// The image: `NAME` for all of its revisions, `NAME:TAG`, or `NAME@DIGEST`, of which 12 digits
+    /// suffice.
+    pub name: String,
+}
+
+/// The flags of `image prune`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado image prune --dry-run")]
+pub struct PruneImagesArgs {
+    /// Also remove images with a name such as `latest`, if no service needs them. They stay on the
+    /// manager's engine.
+    #[arg(long)]
+    pub all: bool,
+    /// Remove nothing; show what would be removed.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// The flags of `image set`.

@@ -5,8 +5,8 @@ use micado_api::{
     CloudName, ClusterId, ContainerName, ContainerUsage, Critical, DecisionView, EventView,
     FlavourName, ForeignNodeView, HeadroomView, History, HistoryPoint, Hundredths, ImageView,
     InstanceId, InstanceState, Location, MachineUsage, MemoryBytes, NanoCpus, Origin, PortMapping,
-    PricePerHour, Protocol, ReturnView, ServiceName, ServiceSpec, Tag, VerdictView, VolumeMount,
-    agent::ContainerHappening,
+    PricePerHour, Protocol, RemovalView, RemovedImage, ReturnView, RevisionView, ServiceName,
+    ServiceSpec, Space, Tag, VerdictView, VolumeMount, agent::ContainerHappening,
 };
 
 pub(in crate::cli) const NOW: Timestamp = Timestamp(1_793_700_000_000);
@@ -435,6 +435,8 @@ fn image() -> ImageView {
         }),
         footprint: Some(Resources::new(MemoryBytes::mib(180), NanoCpus::millis(350))),
         measured_ms: 6 * 3_600_000,
+        services: Vec::new(),
+        revisions: Vec::new(),
     }
 }
 
@@ -447,6 +449,8 @@ fn images_with_what_was_learned() {
         suggested: None,
         footprint: None,
         measured_ms: 4000,
+        services: Vec::new(),
+        revisions: Vec::new(),
     };
     insta::assert_snapshot!("images", shown(images(&[image(), nothing.clone()])));
     assert_eq!(
@@ -508,6 +512,49 @@ fn what_happened() {
         .collect();
     all.push(Happening::Verdict(span()));
     insta::assert_snapshot!("events", shown(happenings(&all)));
+}
+
+#[test]
+fn images_of_the_registry() {
+    let revision = |digit: &str, names: &[&str], services: &[&str]| RevisionView {
+        digest: format!("sha256:{}", digit.repeat(64)),
+        id: format!("sha256:{}", "f".repeat(64)),
+        size: MemoryBytes::mib(12),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        services: services
+            .iter()
+            .map(|it| ServiceName::trusted(*it))
+            .collect(),
+    };
+    let view = ImageView {
+        digest: Some(format!("sha256:{}", "b".repeat(64))),
+        services: vec![ServiceName::trusted("acme_web")],
+        revisions: vec![
+            revision("a", &["web:0123456789ab"], &["acme_web"]),
+            revision("b", &["web:latest"], &[]),
+        ],
+        ..image()
+    };
+    let unused = ImageView {
+        image: "old".to_owned(),
+        services: Vec::new(),
+        revisions: vec![revision("c", &[], &[])],
+        ..image()
+    };
+    let removal = RemovalView {
+        images: vec![RemovedImage {
+            image: "old".to_owned(),
+            digest: unused.revisions[0].digest.clone(),
+            size: MemoryBytes::mib(12),
+        }],
+        names: Vec::new(),
+        freed: MemoryBytes::mib(3),
+        space: Space::Free,
+    };
+    let page = super::image(&view).text(false);
+    let listed = shown(images(&[view, unused]));
+    let removed = shown(removed_images(&removal));
+    insta::assert_snapshot!("images-stored", format!("{listed}\n{page}\n{removed}"));
 }
 
 #[test]

@@ -118,33 +118,6 @@ pub(super) fn footprint(view: &ImageView) -> String {
     }
 }
 
-/// Images, one a line.
-pub(in crate::cli) fn images(views: &[ImageView]) -> Table {
-    let mut table = Page::table(&["IMAGE", "DIGEST", "FOOTPRINT", "CRITICAL USAGE", "MEASURED"]);
-    for it in views {
-        let digest = it.digest.as_deref().map(|digest| {
-            digest
-                .rsplit_once(':')
-                .map_or(digest, |(_, hex)| hex)
-                .chars()
-                .take(DIGEST)
-                .collect::<String>()
-        });
-        let measured = span(Duration::from_millis(it.measured_ms));
-        table.add_row([
-            it.image.clone(),
-            text(digest),
-            text(it.footprint.as_ref()),
-            critical(it),
-            measured,
-        ]);
-    }
-    table
-}
-
-/// Length of a shortened digest, sufficient to distinguish it.
-const DIGEST: usize = 12;
-
 /// Past metrics, one time a line. A machine has only memory and CPU.
 pub(in crate::cli) fn history(view: &History) -> Table {
     let traffic = view
@@ -219,7 +192,7 @@ fn what(what: ContainerHappening) -> String {
 }
 
 /// `6h`, in the largest unit that fits.
-fn span(span: Duration) -> String {
+pub(super) fn span(span: Duration) -> String {
     let later = micado_api::Timestamp::default().plus(span);
     super::super::page::age(later, micado_api::Timestamp::default())
 }

@@ -95,7 +95,7 @@ fn platforms(listed: Vec<models::OciPlatform>) -> BTreeSet<Platform> {
 }
 
 /// Refuses characters that no image name has: the name becomes part of a path of the engine's API.
-fn check(image: &str) -> Result<(), EngineError> {
+pub(crate) fn check(image: &str) -> Result<(), EngineError> {
     let good =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@');
     let first = image

@@ -428,3 +428,47 @@ fn an_image_that_nobody_used_for_long_is_forgotten_unless_somebody_said_somethin
         assert_eq!(bench.core.images().len(), left);
     }
 }
+
+#[test]
+fn services_with_containers_need_their_images() {
+    let mut bench = running();
+    let needs = bench.core.image_needs();
+    let [need] = &needs[..] else {
+        panic!("{needs:?}")
+    };
+    assert_eq!(
+        (need.service.as_str(), need.image.as_str()),
+        ("a_web", "web")
+    );
+    assert_eq!(need.pull.as_deref(), Some("web@sha256:1"));
+    let forget = || Request::ForgetImage {
+        image: "web".to_owned(),
+    };
+    assert_eq!(bench.ask(forget()).0, Ok(Reply::Recorded));
+    assert_eq!(bench.core.images().len(), 1, "a service runs it");
+    let quit = Request::Quit {
+        name: "a_web".to_owned(),
+        remove: true,
+    };
+    assert!(bench.ask(quit).0.is_ok());
+    assert_eq!(bench.core.image_needs(), []);
+    assert_eq!(bench.ask(forget()).0, Ok(Reply::Recorded));
+    assert_eq!(bench.core.images(), []);
+}
+
+#[test]
+fn a_pushed_image_is_known_by_its_id() {
+    let mut bench = Bench::new(|_| {});
+    launch(&mut bench, "a", None, NOTHING).expect("room can be rented");
+    bench.machine_comes();
+    let needs = bench.core.image_needs();
+    assert_eq!((&needs[0].pull, &needs[0].image_id), (&None, &None));
+    let at = bench.core.services()[0].created_at;
+    let key = CallKey::Image("a_web".parse().expect("a name"), at);
+    bench.event(Event::Answered(
+        key,
+        Answer::Pushed(Ok(pushed("registry:2/web@sha256:7"))),
+    ));
+    let needs = bench.core.image_needs();
+    assert_eq!(needs[0].image_id.as_deref(), Some("sha256:1d"));
+}

@@ -126,6 +126,8 @@ fn image_view(image: &str) -> ImageView {
         }),
         footprint: Some(Resources::new(MemoryBytes::mib(120), NanoCpus::millis(200))),
         measured_ms: 7_200_500,
+        services: Vec::new(),
+        revisions: Vec::new(),
     }
 }
 

@@ -61,6 +61,10 @@ async fn launch(
         },
         Err(error) => return Err(Refusal::engine(&format!("image `{image}`"), error)),
     };
+    if facts.pull.is_none() {
+        let room = state.gate.registry.check_room_for(image).await;
+        room.map_err(|error| Refusal::engine(&format!("image `{image}`"), error))?;
+    }
     if request.publish_all {
         request.spec.ports = validate::publish_exposed(image, &facts.exposed)?;
     }

@@ -99,6 +99,12 @@ impl Builds {
             .await
             .map_err(|error| ErrorBody::new(ErrorCode::Unavailable, error.to_string()))?;
         let builder = found.choose(request.builder)?;
+        self.registry.check_room().await.map_err(|error| {
+            ErrorBody::new(
+                ErrorCode::Unsatisfiable,
+                format!("image `{}`: {error}", request.name),
+            )
+        })?;
         let place = self.queue.enter().ok_or_else(|| {
             ErrorBody::new(ErrorCode::Unavailable, "too many builds wait already")
                 .hint("start it again once some have ended")

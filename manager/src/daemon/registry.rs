@@ -62,6 +62,7 @@ fn own_registry(args: &ManagerArgs, cluster: &ClusterId, address: &str) -> OwnRe
         port: args.registry_port,
         push_port: args.registry_push_port,
         certs_dir,
+        socket: args.engine.strip_prefix("unix://").map(PathBuf::from),
         ..OwnRegistry::new(cluster.clone(), address.to_owned())
     }
 }

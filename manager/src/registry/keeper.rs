@@ -99,6 +99,10 @@ impl Keeper {
         }
     }
 
+    pub(super) fn own(&self) -> &OwnRegistry {
+        &self.own
+    }
+
     /// Brings both containers, and the engine's certificates for them, to the wanted state.
     async fn mend(&self) -> Result<(), EngineError> {
         let _turn = self.turn.lock().await;

@@ -7,6 +7,7 @@ mod end;
 mod keeper;
 mod manifest;
 mod push;
+mod room;
 mod server;
 mod shelf;
 
@@ -196,6 +197,7 @@ impl Registry {
     /// Pushes an image. A registry that does not answer is mended, and asked once more.
     async fn put(&self, upload: Upload<'_>) -> Result<String, EngineError> {
         let _turn = self.pushing.lock().await;
+        self.check_room().await?;
         match self.upload(upload).await {
             Err(EngineError::Unavailable(message)) if self.keeper.is_some() => {
                 tracing::warn!(%message, "an image could not be pushed; the registry is checked");

@@ -49,6 +49,8 @@ pub struct OwnRegistry {
     pub certs_dir: PathBuf,
     /// Its image, as `scripts/registry-image/build` makes it.
     pub image: String,
+    /// Socket of the manager's engine, if it has one: by it, the disk of the images is found.
+    pub socket: Option<PathBuf>,
 }
 
 impl OwnRegistry {
@@ -62,6 +64,7 @@ impl OwnRegistry {
             push_port: 5444,
             certs_dir: PathBuf::from("/etc/docker/certs.d"),
             image: "micado-registry:latest".to_owned(),
+            socket: None,
         }
     }
 

@@ -248,14 +248,12 @@ impl Core {
 
     fn running_state(&self, it: &Container) -> (ContainerState, Option<String>) {
         if let Some((old, new)) = self.moving_copy(it).zip(it.primary()) {
-            return (
-                ContainerState::Running,
-                Some(format!(
-                    "on {} still, moving to {}",
-                    self.tag_of(&old.instance),
-                    self.tag_of(&new.instance)
-                )),
-            );
+            let (from, to) = (self.tag_of(&old.instance), self.tag_of(&new.instance));
+            let mut reason = format!("on {from} still, moving to {to}");
+            if let Some(words) = self.copies.refused.get(&new.swarm_name) {
+                reason = format!("{reason}: {words}");
+            }
+            return (ContainerState::Running, Some(reason));
         }
         let waiting = |reason: String| (ContainerState::Waiting, Some(reason));
         let Some(copy) = it.primary() else {

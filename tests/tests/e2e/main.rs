@@ -24,6 +24,7 @@ mod moves;
 mod options;
 mod poser;
 mod refusals;
+mod registry;
 mod returns;
 mod scaling;
 mod sessions;

@@ -50,7 +50,7 @@ fn a_machine_that_has_run_out_of_something_says_so() {
             vec![waiting("a.1", 600, 250)],
             vec![]
         )),
-        "needs 600 MiB and 0.25 cores: application01 has no disk space left; no flavour can be rented"
+        "needs 600 MiB: application01 has no disk space left; no flavour can be rented"
     );
 }
 

@@ -225,6 +225,11 @@ pub fn settled(world: &World, instance: &Instance) -> Result<(), String> {
             let kept = here.filter(|it| kept_for(it) == Some("headroom"));
             kept.count() <= headroom_of(world, instance)
         }
+        // It was rented for containers that do not fit: it turned out smaller than its flavour.
+        Some("replaces") => {
+            let joined = instance.joined_at.map_or(0, |at| at.0);
+            world.clock.now < joined + 15 * 60_000
+        }
         Some("sick" | "paid") => true,
         _ => false,
     };

@@ -57,11 +57,11 @@ pub struct ExternalRegistry {
 #[derive(Debug)]
 pub struct Registry {
     docker: Docker,
-    /// Where machines pull. An address, where the manager runs it: a name would have to be put into
+    /// Side that machines pull from. An address, where the manager runs it: a name would have to be put into
     /// the `/etc/hosts` of machines, and an engine reads that file when it starts and not again for
     /// 5 s (measured: first containers on new machines failed, and started 5 s late).
     reading: End,
-    /// Where the manager and its engine push.
+    /// Side that the manager and its engine push to.
     writing: End,
     /// The authority that nodes check the registry against.
     authority: String,

@@ -232,7 +232,7 @@ async fn images_are_listed_named_removed_and_pruned() {
     needed_images_stay(&cluster, &first).await;
     let fourth = an_unneeded_image_is_pruned(&cluster).await;
 
-    // What runs is pulled by another machine after that, and so is the latest build.
+    // Another machine still pulls what runs, and the latest build.
     moved(&cluster, &running, "application01").await;
     launched(&cluster, &of_image("other", &fourth)).await;
     until_kept(&cluster, "garbage collected").await;

@@ -35,7 +35,7 @@ impl Core {
         }
     }
 
-    /// What a machine has run out of, for people.
+    /// Names for people the thing that a machine has run out of.
     pub(super) fn exhausted_text(&self, id: &InstanceId) -> Option<String> {
         let what = self.exhausted.get(id)?;
         Some(format!("it has no {what} left"))

@@ -299,7 +299,8 @@ impl Core {
         allows(&self.limits()) && here.is_none_or(|here| allows(&here))
     }
 
-    /// Those of some machines that nothing would need beside a new one of this offer, all together.
+    /// Returns those of some machines that nothing would need, all together, beside a new one of this
+    /// offer.
     fn spare_with(
         &mut self,
         ids: &[InstanceId],

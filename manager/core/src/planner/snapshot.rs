@@ -14,7 +14,7 @@ use std::{
 /// A port of a machine.
 pub type HostPort = (u16, Protocol);
 
-/// Whether, and when, a machine can take containers.
+/// State of a machine, as to the containers that it can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
     /// Up and open.

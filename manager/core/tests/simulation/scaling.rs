@@ -156,7 +156,7 @@ impl World {
         }
     }
 
-    /// What a machine has run out of, if the manager was told.
+    /// Returns the thing that a machine has run out of, if the manager was told.
     pub fn exhausted(&self, id: &InstanceId) -> Option<Exhausted> {
         let is_told = self.loads.exhausted_told == self.manager.epoch;
         let what = self.loads.exhausted.get(id).filter(|_| is_told);

@@ -58,6 +58,14 @@ async fn lose_images(cluster: &Cluster) {
     signal(cluster, "-CONT").await;
 }
 
+/// Runs a command on the registry's containers, once more while it meets one that the manager makes
+/// anew at that moment.
+async fn by_hand(cluster: &Cluster, command: &str) {
+    let again = "n=$((n+1)); [ $n -lt 20 ] || exit 1; sleep 0.5";
+    let script = format!("n=0; until {command}; do {again}; done");
+    cluster.on_engine(&script).await;
+}
+
 /// Sends the manager a signal.
 async fn signal(cluster: &Cluster, signal: &str) {
     let pid = cluster.manager_pid().to_string();
@@ -70,7 +78,7 @@ async fn signal(cluster: &Cluster, signal: &str) {
 async fn d2_a_registry_changed_by_hand_is_kept_and_new_images_run() {
     let cluster = cluster().await;
     launched(&cluster, &web("acme").memory_mib(64)).await;
-    cluster.on_engine(&format!("docker rm -f {OURS}")).await;
+    by_hand(&cluster, &format!("docker rm -f {OURS}")).await;
     let begin = Instant::now();
     launched(&cluster, &tools("acme").memory_mib(64)).await;
     measured(
@@ -84,7 +92,7 @@ async fn d2_a_registry_changed_by_hand_is_kept_and_new_images_run() {
         ("paused", "docker pause"),
         ("told not to restart", "docker update --restart no"),
     ] {
-        cluster.on_engine(&format!("{change} {OURS}")).await;
+        by_hand(&cluster, &format!("{change} {OURS}")).await;
         until_kept(&cluster, after).await;
     }
     let restart = "docker inspect --format '{{.HostConfig.RestartPolicy.Name}}'";
@@ -102,10 +110,9 @@ async fn d2_a_registry_changed_by_hand_is_kept_and_new_images_run() {
     // Without its image it cannot be made: the status tells so until the image is back.
     let image = "micado-registry:latest";
     cluster
-        .on_engine(&format!(
-            "docker tag {image} kept:1 && docker rmi {image} && docker rm -f {OURS}"
-        ))
+        .on_engine(&format!("docker tag {image} kept:1 && docker rmi {image}"))
         .await;
+    by_hand(&cluster, &format!("docker rm -f {OURS}")).await;
     wait("the status names the trouble", SOON, async || {
         let status = cluster.api.status().await.ok()?;
         let words = status.registry?;

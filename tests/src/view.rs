@@ -5,7 +5,7 @@ use micado_api::{ClientError, ContainerState, ContainerView, InstanceState, Inst
 use std::time::{Duration, Instant};
 
 /// Interval of polling. The manager streams progress, but not everything that tests wait for.
-const POLL: Duration = Duration::from_millis(25);
+const POLL: Duration = Duration::from_millis(100);
 
 /// Views at one moment, including finished objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -22,7 +22,7 @@ const SAMPLE: u64 = 2_000 + 1_000;
 /// without waiting for it.
 const IDLE: &str = "trap 'exit 0' TERM; sleep 1000000 & wait";
 /// Uses a part of a core all the time.
-const BURNS: &str = "trap 'exit 0' TERM; while :; do i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; sleep 0.1; done";
+const BURNS: &str = "trap 'exit 0' TERM; while :; do i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; sleep 0.3; done";
 
 /// A cluster with one container on each of two machines, both with a connected agent, and the
 /// machines' tags.

@@ -249,3 +249,4 @@ fn of_size(location: &Location, needs: Resources) -> Waiting {
         volumes: BTreeSet::new(),
     }
 }
+        published: 0,

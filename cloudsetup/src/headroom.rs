@@ -18,6 +18,8 @@ pub enum Headroom {
     Room(Resources),
     /// Room as large as machines of the cheapest flavour: `1 machine`.
     Machines(u32),
+    /// As much as containers asked for more, on earlier days, while a machine booted: `auto`.
+    Auto,
 }
 
 impl FromStr for Headroom {
@@ -32,6 +34,7 @@ impl FromStr for Headroom {
         };
         let words: Vec<&str> = text.split_whitespace().collect();
         match words[..] {
+            ["auto"] => Ok(Self::Auto),
             [count, "copy" | "copies", "of", service] => Ok(Self::Copies {
                 count: number(count)?,
                 of: service.parse().map_err(|error| format!("{error}"))?,
@@ -43,8 +46,8 @@ impl FromStr for Headroom {
             }
             _ => room(text).map(Self::Room).map_err(|cause| {
                 format!(
-                    "headroom `{text}` is none of `2 copies of acme_web`, `25%`, `2G/1 core` and \
-                     `1 machine`: {cause}"
+                    "headroom `{text}` is none of `2 copies of acme_web`, `25%`, `2G/1 core`, \
+                     `1 machine` and `auto`: {cause}"
                 )
             }),
         }
@@ -73,6 +76,7 @@ impl fmt::Display for Headroom {
             Self::Percent(share) => write!(f, "{share}%"),
             Self::Room(size) if size.cpu.0 == 0 => write!(f, "{}", size.memory),
             Self::Room(size) => write!(f, "{}/{} cores", size.memory, size.cpu),
+            Self::Auto => f.write_str("auto"),
             Self::Machines(1) => write!(f, "1 machine"),
             Self::Machines(count) => write!(f, "{count} machines"),
         }
@@ -100,6 +104,7 @@ mod tests {
             ("512M / 0.5 cores", Headroom::Room(size(512, 500))),
             ("1G", Headroom::Room(size(1024, 0))),
             ("3 machines", Headroom::Machines(3)),
+            ("auto", Headroom::Auto),
         ] {
             let read: Headroom = text.parse().expect(text);
             assert_eq!(read, expected, "{text}");
@@ -111,7 +116,7 @@ mod tests {
     fn others_are_refused_with_the_cause() {
         for (text, cause) in [
             ("", "headroom `` is none of"),
-            ("auto", "headroom `auto` is none of"),
+            ("some", "headroom `some` is none of"),
             ("0 copies of acme_web", "`0` is not a number from 1 to 1000"),
             ("9999 machines", "`9999` is not a number from 1 to 1000"),
             ("-5%", "`-5` is not a number from 1 to 1000"),

@@ -27,9 +27,9 @@ const AUTHORITY_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 const SERVER_LIFE: Duration = Duration::from_secs(397 * 24 * 3600);
 /// The registry gets its certificate when its container is made, which may run for years.
 const LONG_LIFE: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
-/// A machine's agent renews its certificate when a third of this is left, so the manager may be
-/// away for 30 days. A returned machine can read images until it expires.
-const MACHINE_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+/// A machine's agent renews its certificate when a third of this is left, or later if the manager
+/// was away. A returned machine can read images until it expires.
+const MACHINE_LIFE: Duration = Duration::from_secs(3 * 24 * 3600);
 /// Remaining validity at which the manager renews a certificate that it stores.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
 

@@ -77,7 +77,7 @@ pub async fn keep(dialer: Arc<Dialer>, registries: PathBuf, renewed: Arc<Notify>
             }
             Err(error) => {
                 let pause = backoff.pause();
-                let left = identity.life.end - now();
+                let left = (identity.life.end - now()).max(0);
                 tracing::warn!(
                     "this machine's certificate, good for {left} s more, cannot be renewed: {error}; trying again in {} s",
                     pause.as_secs()

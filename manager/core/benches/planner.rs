@@ -186,6 +186,7 @@ fn snapshot(
                 location: location(service),
                 needs: amount(shapes[service]),
                 ports: BTreeSet::new(),
+                published: 0,
                 bound_to: None,
                 avoid: None,
                 platforms: BTreeSet::new(),
@@ -214,6 +215,7 @@ fn snapshot(
             size: capacity + Resources::new(RESERVE, NanoCpus(0)),
             reserve: RESERVE,
             containers: 8,
+            published: 0,
             volumes: BTreeSet::new(),
             reserved: capacity.saturating_sub(Resources::new(
                 MemoryBytes(share(total.memory.0, free)),

@@ -39,8 +39,12 @@ pub(super) fn agent_routes() -> Router<ApiState> {
     Router::new()
         .route("/v1/agent", get(link::agent))
         .route("/v1/agent/sessions/{id}", get(link::session))
-        .route("/v1/agent/renew", post(link::renew))
         .route("/v1/agent/program", get(program::program))
+}
+
+/// The route by which agents renew their certificates.
+pub(super) fn renewal_routes() -> Router<ApiState> {
+    Router::new().route("/v1/agent/renew", post(link::renew))
 }
 
 /// Sessions in containers, for people and programs.

@@ -83,11 +83,31 @@ pub(super) async fn require_agent(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Refusal> {
-    let name = request
-        .extensions()
-        .get()
-        .and_then(|peer: &Peer| peer.name.as_deref())
-        .ok_or_else(no_agent)?;
+    admit(&state, &mut request, |peer| peer.name.as_deref()).await?;
+    Ok(next.run(request).await)
+}
+
+/// As [`require_agent`], also for one whose certificate has expired: to renew it.
+pub(super) async fn require_agent_to_renew(
+    State(state): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    admit(&state, &mut request, |peer| {
+        peer.name.as_deref().or(peer.expired.as_deref())
+    })
+    .await?;
+    Ok(next.run(request).await)
+}
+
+/// Notes the instance of this name of the caller, if it is rented.
+async fn admit(
+    state: &ApiState,
+    request: &mut Request,
+    name: impl FnOnce(&Peer) -> Option<&str>,
+) -> Result<(), Refusal> {
+    let peer = request.extensions().get::<Peer>();
+    let name = peer.and_then(name).ok_or_else(no_agent)?;
     let instance = InstanceId::trusted(name);
     let facts = state.handle.facts();
     facts.begun().await;
@@ -97,7 +117,7 @@ pub(super) async fn require_agent(
         ));
     }
     request.extensions_mut().insert(Caller::Agent(instance));
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 fn check_token(token: &Token, request: &Request) -> Result<(), Refusal> {

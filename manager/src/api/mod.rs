@@ -5,6 +5,7 @@ mod admission;
 mod agents;
 mod builds;
 mod caller;
+mod certificate;
 mod consul;
 mod containers;
 mod discovery;
@@ -154,11 +155,16 @@ fn router(state: ApiState, guard: Guard) -> Router {
     let open = Router::from(open_routes());
     let agents = agents::agent_routes()
         .route_layer(from_fn_with_state(state.clone(), caller::require_agent));
+    let renewal = agents::renewal_routes().route_layer(from_fn_with_state(
+        state.clone(),
+        caller::require_agent_to_renew,
+    ));
     let guarded = Router::from(guarded_routes())
         .fallback(refusal::no_such_path)
         .method_not_allowed_fallback(refusal::no_such_method)
         .layer(from_fn_with_state(guard, caller::require));
     open.merge(agents)
+        .merge(renewal)
         .method_not_allowed_fallback(refusal::no_such_method)
         .merge(guarded)
         .layer(DefaultBodyLimit::max(BODY_MAX))

@@ -4,19 +4,19 @@
 use super::{
     admission::{Admission, Admitted},
     agents::silence::Socket,
+    certificate::{common_name, end},
 };
 use crate::monitor::Counters;
 use axum::{Extension, middleware::AddExtension};
 use axum_server::{accept::Accept, tls_rustls::RustlsAcceptor};
 use futures_util::{FutureExt, future::BoxFuture};
 use rustix::{fs::fstat, net::sockopt};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::UnixTime;
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Interval of TCP keep-alive probes on an idle connection.
 const KEEPALIVE: Duration = Duration::from_secs(8);
@@ -28,6 +28,8 @@ const KEEPALIVE_QUESTIONS: u32 = 2;
 pub(super) struct Peer {
     /// Name in the client's certificate, which TLS has checked; `None` without one.
     pub(super) name: Option<Arc<str>>,
+    /// Name in a certificate that was good until it expired, at most 90 days ago.
+    pub(super) expired: Option<Arc<str>>,
     pub(super) address: IpAddr,
     pub(super) socket: Socket,
 }
@@ -86,8 +88,16 @@ impl PeerAcceptor {
 
 fn peer(stream: &TlsStream<TcpStream>) -> io::Result<Peer> {
     let certificates = stream.get_ref().1.peer_certificates();
+    let certificate = certificates.and_then(<[_]>::first);
+    let name = certificate.and_then(common_name);
+    let end = certificate.and_then(end).unwrap_or_default();
+    let (name, expired) = match UnixTime::now().as_secs() <= end {
+        true => (name, None),
+        false => (None, name),
+    };
     Ok(Peer {
-        name: certificates.and_then(<[_]>::first).and_then(common_name),
+        name,
+        expired,
         address: stream.get_ref().0.peer_addr()?.ip(),
         socket: Socket(fstat(stream.get_ref().0)?.st_ino),
     })
@@ -100,15 +110,4 @@ fn watch(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;
     sockopt::set_tcp_keepintvl(stream, KEEPALIVE / 2)?;
     Ok(sockopt::set_tcp_keepcnt(stream, KEEPALIVE_QUESTIONS)?)
-}
-
-fn common_name(certificate: &CertificateDer<'_>) -> Option<Arc<str>> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    certificate
-        .subject()
-        .iter_common_name()
-        .next()?
-        .as_str()
-        .ok()
-        .map(Arc::from)
 }

@@ -1,6 +1,9 @@
 //! The two listeners: the unix socket for the owner, and HTTPS.
 
-use super::{ApiState, Token, admission::Admission, caller::Guard, peer::PeerAcceptor, router};
+use super::{
+    ApiState, Token, admission::Admission, caller::Guard, certificate::LateToo, peer::PeerAcceptor,
+    router,
+};
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
@@ -249,6 +252,7 @@ fn tls(certificate: &[u8], key: &[u8], authority: &[u8]) -> Result<Arc<ServerCon
         .allow_unauthenticated()
         .build()
         .map_err(words)?;
+    let verifier = Arc::new(LateToo(verifier));
     let builder = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(words)?;

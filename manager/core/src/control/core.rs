@@ -19,6 +19,7 @@ use super::{
     orders::Orders,
     panic_rule::Panicking,
     placing::Placing,
+    promised::Promised,
     rebalancing::Rebalancing,
     replacing::Replacing,
     returns::Returns,
@@ -70,6 +71,7 @@ pub struct Core {
     pub(super) runs: Runs,
     pub(super) panicking: Panicking,
     pub(super) headroom: headroom::Found,
+    pub(super) promised: Promised,
     pub(super) replacing: Replacing,
     pub(super) rebalancing: Rebalancing,
     /// Machines that have run out of something.
@@ -102,6 +104,7 @@ impl Core {
             config,
             now: Timestamp(0),
             leads: Leads::new(&ledger),
+            promised: Promised::new(&ledger),
             ledger,
             journal: Journal::default(),
             observed: None,
@@ -164,6 +167,7 @@ impl Core {
                 self.enforce_floors();
                 self.ledger.dirty.scaled = self.ledger.policies.keys().cloned().collect();
                 self.prune();
+                self.look_at_promised();
                 if self.now.since(self.full_pass_at) >= FULL_PASS {
                     self.mark_all();
                 }

@@ -2,7 +2,7 @@
 //! Placeholders are planned after all containers: they rent what is missing, and nothing of them is
 //! recorded, so that a container takes their room at once.
 
-use super::{Core, draining::Cancelled};
+use super::{Core, draining::Cancelled, promised::Growth};
 use crate::planner::{Offer, Pool, Step, Waiting};
 use micado_api::{
     AntiAffinity, CloudName, ContainerName, FlavourName, HeadroomView, InstanceId, InstanceState,
@@ -151,23 +151,55 @@ impl Core {
                 Ok((self.kind_of(&any, service), *count))
             }
             Some(Headroom::Percent(share)) => {
-                let (sum, containers) = self.reserved_at(&bounds.location);
-                let part = |amount: u64| amount / u64::from(containers.max(1));
-                let mean =
-                    Resources::new(MemoryBytes(part(sum.memory.0)), NanoCpus(part(sum.cpu.0)));
+                let (mean, containers) = self.mean_at(&bounds.location);
                 let count = (u64::from(containers) * u64::from(*share)).div_ceil(100);
                 let count = u32::try_from(count).unwrap_or(MOST).min(MOST);
                 Ok((of_size(mean), count))
             }
+            Some(Headroom::Auto) => {
+                let growth = match self.promised.growth(&bounds.location) {
+                    Growth::Learning(_) => Resources::default(),
+                    Growth::Room(growth) => growth,
+                };
+                let (mean, count) = self.pieces(growth, &bounds.location);
+                Ok((of_size(mean), count))
+            }
             Some(Headroom::Room(size)) => Ok((of_size(*size), 1)),
             Some(Headroom::Machines(count)) => {
-                let offers = self.offers();
-                let size = |offer: &&Offer| (offer.price, offer.size.memory, offer.size.cpu);
-                let cheapest = offers.iter().min_by_key(size);
+                let cheapest = self.cheapest_machine();
                 let cheapest = cheapest.ok_or("no flavour can be rented")?;
-                Ok((of_size(cheapest.largest_container()), *count))
+                Ok((of_size(cheapest), *count))
             }
         }
+    }
+
+    /// The largest container that a machine of the cheapest flavour holds.
+    pub(super) fn cheapest_machine(&self) -> Option<Resources> {
+        let offers = self.offers();
+        let size = |offer: &&Offer| (offer.price, offer.size.memory, offer.size.cpu);
+        offers.iter().min_by_key(size).map(Offer::largest_container)
+    }
+
+    /// This room in pieces of the mean size of the location's reservations, or in one piece if there
+    /// are none.
+    fn pieces(&self, room: Resources, location: &Location) -> (Resources, u32) {
+        let (mean, _) = self.mean_at(location);
+        let pieces = |room: u64, mean: u64| (mean > 0).then(|| room.div_ceil(mean));
+        let memory = pieces(room.memory.0, mean.memory.0);
+        let count = memory.max(pieces(room.cpu.0, mean.cpu.0));
+        match count {
+            _ if room == Resources::default() => (room, 0),
+            Some(count) => (mean, u32::try_from(count).unwrap_or(MOST).min(MOST)),
+            None => (room, 1),
+        }
+    }
+
+    /// Mean size of the reservations at a location, and their number.
+    fn mean_at(&self, location: &Location) -> (Resources, u32) {
+        let (sum, containers) = self.reserved_at(location);
+        let part = |amount: u64| amount / u64::from(containers.max(1));
+        let mean = Resources::new(MemoryBytes(part(sum.memory.0)), NanoCpus(part(sum.cpu.0)));
+        (mean, containers)
     }
 
     /// Sum of the reservations at a location, and their number.
@@ -205,7 +237,7 @@ impl Core {
             let asked = bounds.headroom.as_ref();
             let found = self.headroom.get(&bounds.location).cloned();
             let headroom = asked.zip(found).map(|(asked, found)| HeadroomView {
-                asked: asked.to_string(),
+                asked: self.headroom_words(asked, &bounds.location),
                 ready: found.ready,
                 coming: found.coming,
                 missing: found.missing,
@@ -222,6 +254,18 @@ impl Core {
             }
         })
         .collect()
+    }
+
+    /// A headroom as it was configured, and its present size if that is learned.
+    fn headroom_words(&self, asked: &Headroom, location: &Location) -> String {
+        if *asked != Headroom::Auto {
+            return asked.to_string();
+        }
+        match self.promised.growth(location) {
+            Growth::Learning(minutes) => format!("auto (it learns, {} of 24 h)", minutes / 60),
+            Growth::Room(room) if room == Resources::default() => "auto (nothing now)".to_owned(),
+            Growth::Room(room) => format!("auto ({room} now)"),
+        }
     }
 
     /// Number of machines of a location that take containers, or will.
@@ -242,6 +286,7 @@ fn of_size(location: &Location, needs: Resources) -> Waiting {
         location: location.clone(),
         needs,
         ports: BTreeSet::new(),
+        published: 0,
         bound_to: None,
         avoid: None,
         platforms: BTreeSet::new(),

@@ -36,6 +36,7 @@ mod pace;
 mod panic_rule;
 mod placing;
 mod policies;
+mod promised;
 mod protect;
 mod rebalancing;
 mod registrations;

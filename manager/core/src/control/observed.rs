@@ -1,7 +1,7 @@
 //! The engine as last observed, indexed for the core's queries. Whole observations and deltas both
 //! return [`Touched`]: the affected records.
 
-use super::placing::host_ports;
+use super::placing::{count, host_ports};
 use crate::{
     engine::{Delta, Observation, SwarmNode, SwarmService, SwarmTask, TaskState},
     planner::HostPort,
@@ -417,6 +417,7 @@ impl Observed {
                 foreign.reserved += task.reservation;
                 foreign.containers += 1;
                 foreign.ports.extend(host_ports(&task.ports));
+                foreign.published += count(&task.ports);
             }
         }
         foreign
@@ -428,6 +429,7 @@ impl Observed {
 pub(super) struct ForeignUse {
     pub(super) reserved: Resources,
     pub(super) containers: u32,
+    pub(super) published: u32,
     pub(super) ports: BTreeSet<HostPort>,
 }
 

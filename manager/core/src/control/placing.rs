@@ -223,6 +223,7 @@ impl Core {
             location: spec.location.clone(),
             needs: spec.reservation,
             ports: host_ports(&spec.ports),
+            published: count(&spec.ports),
             bound_to: None,
             avoid: None,
             platforms: service.platforms.clone(),
@@ -285,6 +286,7 @@ impl Core {
         let ForeignUse {
             reserved,
             containers,
+            published,
             ports,
         } = self.foreign_on(instance);
         let newest = self.newest(&instance.cloud, &instance.flavour);
@@ -300,6 +302,7 @@ impl Core {
             reserve: self.config.system_reserve,
             reserved,
             containers,
+            published,
             ports,
             volumes: BTreeSet::new(),
             services: BTreeMap::new(),
@@ -311,6 +314,7 @@ impl Core {
                 node.containers += 1;
                 let spec = service.spec_at(copy.spec);
                 node.ports.extend(host_ports(&spec.ports));
+                node.published += count(&spec.ports);
                 let cluster = &self.config.cluster;
                 let volumes = exclusive_volumes(cluster, &service.name, &spec.volumes);
                 node.volumes.extend(volumes);
@@ -593,4 +597,9 @@ pub(super) fn host_ports(ports: &[micado_api::PortMapping]) -> BTreeSet<HostPort
         .iter()
         .filter_map(|port| Some((port.host?, port.protocol)))
         .collect()
+}
+
+/// Number of published ports, those that the engine chooses included.
+pub(super) fn count(ports: &[micado_api::PortMapping]) -> u32 {
+    u32::try_from(ports.len()).unwrap_or(u32::MAX)
 }

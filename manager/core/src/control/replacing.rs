@@ -319,6 +319,7 @@ impl Core {
             reserve: offer.reserve,
             reserved: Resources::default(),
             containers: 0,
+            published: 0,
             ports: BTreeSet::new(),
             volumes: BTreeSet::new(),
             services: BTreeMap::new(),

@@ -29,7 +29,7 @@ pub(super) enum Verdict {
 type Question<'s> = (
     Ask<'s>,
     Resources,
-    &'s BTreeSet<HostPort>,
+    (&'s BTreeSet<HostPort>, u32),
     &'s BTreeSet<String>,
     Option<&'s ServiceName>,
 );
@@ -61,7 +61,7 @@ impl<'p, 's> Explainer<'p, 's> {
         let question = (
             kind.ask,
             kind.needs(),
-            &sample.ports,
+            (&sample.ports, sample.published),
             &sample.volumes,
             kind.alone.then_some(&sample.service),
         );
@@ -130,7 +130,7 @@ impl<'p, 's> Explainer<'p, 's> {
                 None if machine.room.takes(kind, 1) > 0 => continue,
                 None => {
                     let lacking = machine.room.lack(kind);
-                    let refusal = lacking.refusal(machine.room.left());
+                    let refusal = lacking.refusal(machine.room.left_for(kind));
                     lack = lack.and(lacking);
                     refusal
                 }
@@ -252,7 +252,7 @@ fn no_offer(offers: &[Offer], kind: &Kind<'_>) -> Option<(String, String)> {
     let room = Room::of_offer(largest);
     let lack = room.lack(kind);
     let Offer { flavour, cloud, .. } = largest;
-    let has = lack.amounts(room.left());
+    let has = lack.amounts(room.left_for(kind));
     let reason = format!("the largest flavour is {flavour} on {cloud} with {has} for containers");
     Some((lack.of(kind), reason))
 }
@@ -260,7 +260,7 @@ fn no_offer(offers: &[Offer], kind: &Kind<'_>) -> Option<(String, String)> {
 /// The offer with the most of what the container asks for in vain.
 fn largest<'s>(offers: &[&'s Offer], kind: &Kind<'_>) -> Option<&'s Offer> {
     let needs = kind.needs();
-    let left = |offer: &Offer| Room::of_offer(offer).left();
+    let left = |offer: &Offer| Room::of_offer(offer).left_for(kind);
     let short_of_memory = offers.iter().all(|it| left(it).memory < needs.memory);
     let short_of_cpu = offers.iter().all(|it| left(it).cpu < needs.cpu);
     let rank = |offer: &&Offer| {

@@ -52,7 +52,7 @@ mod tests;
 
 pub use consolidate::{Consolidation, Spare, is_worth, spare};
 pub use pool::Pool;
-pub use room::{ENGINE, MOST_CONTAINERS, PER_CONTAINER};
+pub use room::{ENGINE, MOST_CONTAINERS, PER_CONTAINER, PER_PORT};
 pub use snapshot::{
     Demand, Exhausted, HostPort, Limits, Node, Offer, Readiness, Snapshot, Waiting,
 };

@@ -256,6 +256,7 @@ fn asks(waiting: &Waiting) -> impl Eq + std::hash::Hash {
         location,
         needs,
         ports,
+        published,
         bound_to,
         avoid,
         platforms,
@@ -263,7 +264,7 @@ fn asks(waiting: &Waiting) -> impl Eq + std::hash::Hash {
         volumes,
     } = waiting;
     (
-        (service, location, needs, ports),
+        (service, location, needs, ports, published),
         (bound_to, avoid, platforms, apart, volumes),
     )
 }

@@ -16,8 +16,15 @@ pub const ENGINE: MemoryBytes = MemoryBytes::mib(96);
 /// rest of the system reserve pays for the first ones.
 pub const PER_CONTAINER: MemoryBytes = MemoryBytes::mib(5);
 
+/// Memory that each published port costs, for the engine's proxies of it: one for each version of
+/// IP. Measured: `docs/decisions`, cost of a container.
+pub const PER_PORT: MemoryBytes = MemoryBytes::mib(2);
+
 /// Most containers on one machine.
 pub const MOST_CONTAINERS: u32 = 250;
+
+/// Fewest ports of one container that a reason names the cost of.
+const WORTH_A_WORD: u64 = 8;
 
 /// What is left on a machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,11 +56,12 @@ pub(super) struct Taken {
     containers: u32,
 }
 
-/// Reservations of some containers together.
+/// Reservations of some containers together, and what they cost beside them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Load {
     pub needs: Resources,
-    pub containers: u32,
+    cost: MemoryBytes,
+    containers: u32,
 }
 
 /// What a machine has too little of for a container.
@@ -72,6 +80,7 @@ impl Load {
     pub fn of(kind: &Kind<'_>, count: usize) -> Self {
         Self {
             needs: kind.needs_of(count),
+            cost: cost(clamped(count), published(kind).saturating_mul(count as u64)),
             containers: clamped(count),
         }
     }
@@ -79,6 +88,7 @@ impl Load {
     pub fn and(self, other: Self) -> Self {
         Self {
             needs: self.needs + other.needs,
+            cost: MemoryBytes(self.cost.0.saturating_add(other.cost.0)),
             containers: self.containers.saturating_add(other.containers),
         }
     }
@@ -89,6 +99,7 @@ impl Room {
         let mut room = Self::empty(node.capacity(), node.reserve);
         room.amounts.take(Load {
             needs: node.reserved,
+            cost: cost(node.containers, node.published.into()),
             containers: node.containers,
         });
         room.claims = Claim::all(&node.ports, &node.volumes);
@@ -121,11 +132,20 @@ impl Room {
         self.amounts.free
     }
 
-    /// Largest reservation that one more container may have.
+    /// Largest reservation that one more container without ports may have.
     pub fn left(&self) -> Resources {
+        self.left_after(cost(1, 0))
+    }
+
+    /// Largest reservation that one more container with the ports of this kind may have.
+    pub fn left_for(&self, kind: &Kind<'_>) -> Resources {
+        self.left_after(cost(1, published(kind)))
+    }
+
+    fn left_after(&self, cost: MemoryBytes) -> Resources {
         let Amounts { free, slack, .. } = self.amounts;
         let memory = free.memory.0.saturating_add(slack);
-        let memory = memory.saturating_sub(PER_CONTAINER.0);
+        let memory = memory.saturating_sub(cost.0);
         Resources::new(MemoryBytes(memory.min(free.memory.0)), free.cpu)
     }
 
@@ -142,7 +162,8 @@ impl Room {
             slack,
             places,
         } = self.amounts;
-        let with_cost = memory.0.saturating_add(PER_CONTAINER.0);
+        let cost = cost(1, published(kind));
+        let with_cost = memory.0.saturating_add(cost.0);
         most.min(places as usize)
             .min(times(free.memory.0, memory.0))
             .min(times(free.memory.0.saturating_add(slack), with_cost))
@@ -156,10 +177,10 @@ impl Room {
             slack,
             places,
         } = self.amounts;
-        let cost = PER_CONTAINER.0.saturating_mul(u64::from(load.containers));
+        let memory = load.needs.memory.0.saturating_add(load.cost.0);
         load.needs.fits_in(&free)
             && load.containers <= places
-            && load.needs.memory.0.saturating_add(cost) <= free.memory.0.saturating_add(slack)
+            && memory <= free.memory.0.saturating_add(slack)
     }
 
     /// Adds `count` of a kind, which must have room.
@@ -204,7 +225,7 @@ impl Room {
     /// What is too little here for one of this kind; nothing if it has room. Memory and CPU are
     /// left out if more than they are missing.
     pub fn lack(&self, kind: &Kind<'_>) -> Lack {
-        let (needs, left) = (kind.needs(), self.left());
+        let (needs, left) = (kind.needs(), self.left_for(kind));
         let sample = kind.sample;
         let port = |port: &&HostPort| self.claims.contains(&Claim::port(**port));
         let volume = |name: &&String| self.claims.contains(&Claim::volume(name));
@@ -233,10 +254,9 @@ impl Room {
 
 impl Amounts {
     fn take(&mut self, load: Load) {
-        let cost = PER_CONTAINER.0.saturating_mul(u64::from(load.containers));
-        let paid = cost.min(self.slack);
+        let paid = load.cost.0.min(self.slack);
         self.slack -= paid;
-        let needs = load.needs + Resources::new(MemoryBytes(cost - paid), NanoCpus(0));
+        let needs = load.needs + Resources::new(MemoryBytes(load.cost.0 - paid), NanoCpus(0));
         self.free = self.free.saturating_sub(needs);
         self.places = self.places.saturating_sub(load.containers);
     }
@@ -285,7 +305,11 @@ impl Lack {
             apart.into_iter().chain(ports).chain(volumes)
         };
         let nothing_else = others().next().is_none();
-        listed(self.parts(kind.needs(), nothing_else).chain(others()))
+        let count = published(kind);
+        let proxies = (self.memory && count >= WORTH_A_WORD)
+            .then(|| format!("{} for {count} ports", cost_of_ports(count)));
+        let amounts = self.parts(kind.needs(), nothing_else);
+        listed(amounts.chain(proxies).chain(others()))
     }
 
     fn parts(&self, resources: Resources, something: bool) -> impl Iterator<Item = String> {
@@ -293,6 +317,20 @@ impl Lack {
         let cpu = self.cpu.then(|| format!("{} cores", resources.cpu));
         memory.into_iter().chain(cpu)
     }
+}
+
+/// What so many containers with so many published ports cost their machine.
+fn cost(containers: u32, ports: u64) -> MemoryBytes {
+    let containers = PER_CONTAINER.0.saturating_mul(containers.into());
+    MemoryBytes(containers.saturating_add(cost_of_ports(ports).0))
+}
+
+fn cost_of_ports(count: u64) -> MemoryBytes {
+    MemoryBytes(PER_PORT.0.saturating_mul(count))
+}
+
+fn published(kind: &Kind<'_>) -> u64 {
+    kind.sample.published.into()
 }
 
 /// How often `need` fits into `room`.

@@ -174,13 +174,15 @@ fn has_room(world: &World, instance: &Instance, container: &Container, spec: &Se
     let others = world
         .placed_on(&instance.id)
         .filter(|(it, _)| it.name != container.name);
+    let others: Vec<usize> = others.map(|(_, spec)| spec.ports.len()).collect();
+    let ports = others.iter().sum::<usize>() + spec.ports.len();
     let foreign = || {
         let tasks = world.swarm.tasks.values();
         tasks.filter(|it| it.service.is_none() && it.node == Some(*node))
     };
     let promised = world.promised_on(&instance.id, Some(container)) + spec.reservation;
     let promised = foreign().fold(promised, |sum, it| sum + it.view.reservation);
-    let cost = world.cost_of(others.count() + foreign().count() + 1);
+    let cost = world.cost_of(others.len() + foreign().count() + 1, ports);
     let port_free = |port: &micado_api::PortMapping| {
         !world.placed_on(&instance.id).any(|(_, it)| {
             it.ports

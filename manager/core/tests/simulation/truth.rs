@@ -56,10 +56,12 @@ impl World {
         containers.filter_map(|it| Some((it, &self.store.service(&it.service)?.spec)))
     }
 
-    /// Memory that this many containers cost their machine beside reservations and system reserve.
-    pub fn cost_of(&self, containers: usize) -> Resources {
-        let per_container = planner::PER_CONTAINER.0 * containers as u64;
-        let cost = (planner::ENGINE.0 + per_container).saturating_sub(self.config.system_reserve.0);
+    /// Memory that this many containers with so many published ports cost their machine beside
+    /// reservations and system reserve.
+    pub fn cost_of(&self, containers: usize, ports: usize) -> Resources {
+        let containers = planner::PER_CONTAINER.0 * containers as u64;
+        let beside = planner::ENGINE.0 + containers + planner::PER_PORT.0 * ports as u64;
+        let cost = beside.saturating_sub(self.config.system_reserve.0);
         Resources::new(MemoryBytes(cost), NanoCpus(0))
     }
 

@@ -193,3 +193,29 @@ fn renting_ends_where_no_empty_machine_has_room() {
     let expected = "application01 is an empty small and has too little room, so no other is rented";
     assert_eq!(reason, expected);
 }
+
+/// A second container runs for two minutes of four: on a quarter of all moments it is asked for
+/// before a machine could boot.
+#[test]
+fn auto_learns_what_is_asked_for_while_a_machine_boots() {
+    let mut bench = keeping("auto", 0, None);
+    bench.core.config.return_machines = false;
+    bench.launch(spec("a", 300), None).expect("room is rented");
+    all_come(&mut bench);
+    assert_eq!(headroom(&bench).asked, "auto (it learns, 0 of 24 h)");
+    for _ in 0..15 * 25 {
+        let name = bench.launch(spec("b", 300), None).expect("room is there");
+        all_come(&mut bench);
+        bench.pass(120);
+        bench.quit(&name);
+        bench.pass(120);
+    }
+    all_come(&mut bench);
+    let found = headroom(&bench);
+    assert_eq!(found.asked, "auto (300 MiB and 0.25 cores now)");
+    assert_eq!((found.ready, found.missing), (1, 0));
+    let mut after = Bench::of(bench.core.config.clone(), bench.contents());
+    after.now = bench.now;
+    after.tick();
+    assert_eq!(headroom(&after).asked, found.asked, "after a restart");
+}

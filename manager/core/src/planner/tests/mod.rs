@@ -1,8 +1,8 @@
 //! Tests of the whole planner, and the words they are written in.
 
 use super::{
-    ENGINE, HostPort, Limits, MOST_CONTAINERS, Node, Offer, PER_CONTAINER, Pool, Readiness,
-    Snapshot, Step, Waiting, plan,
+    ENGINE, HostPort, Limits, MOST_CONTAINERS, Node, Offer, PER_CONTAINER, PER_PORT, Pool,
+    Readiness, Snapshot, Step, Waiting, plan,
 };
 use micado_api::{
     AntiAffinity, CloudName, ContainerName, FlavourName, InstanceId, Location, MemoryBytes,
@@ -39,6 +39,7 @@ pub fn node(tag: &str, mib: u64, millis: u64) -> Node {
         reserve: RESERVE,
         reserved: Resources::default(),
         containers: 0,
+        published: 0,
         volumes: BTreeSet::new(),
         ports: BTreeSet::new(),
         services: BTreeMap::new(),
@@ -54,6 +55,7 @@ pub fn waiting(name: &str, mib: u64, millis: u64) -> Waiting {
         location: Location::default(),
         needs: amount(mib, millis),
         ports: BTreeSet::new(),
+        published: 0,
         bound_to: None,
         avoid: None,
         platforms: BTreeSet::new(),

@@ -68,6 +68,7 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
             readiness: STATES[state],
             exhausted: (odd % 8 == 3).then_some(Exhausted::Disk),
             reserved: amount(mib * used / 100, millis * used / 100),
+            published: containers % 7 * 10,
             ports,
             platform,
             volumes,
@@ -87,6 +88,9 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
         nodes.into_iter().enumerate().map(named).collect()
     })
 }
+
+/// Ports that containers of each service publish.
+const PUBLISHED: [u32; 4] = [0, 2, 300, 1];
 
 fn queue() -> impl Strategy<Value = Vec<Waiting>> {
     let instance = || {
@@ -118,6 +122,7 @@ fn queue() -> impl Strategy<Value = Vec<Waiting>> {
             let ((ports, volumes), (bound_to, avoid)) = (claims, machines);
             Waiting {
                 location: Location::trusted(LOCATIONS[location]),
+                published: PUBLISHED[usize::from(service)],
                 ports,
                 volumes,
                 bound_to,
@@ -196,6 +201,7 @@ struct After {
     size: Resources,
     reserved: Resources,
     containers: u64,
+    published: u32,
     ports: BTreeSet<HostPort>,
     volumes: BTreeSet<String>,
     services: BTreeSet<ServiceName>,
@@ -213,6 +219,7 @@ impl After {
             size: node.size,
             reserved: node.reserved,
             containers: node.containers.into(),
+            published: node.published,
             ports: node.ports.clone(),
             volumes: node.volumes.clone(),
             services: node.services.keys().cloned().collect(),
@@ -230,6 +237,7 @@ impl After {
             size: offer.size,
             reserved: Resources::default(),
             containers: 0,
+            published: 0,
             ports: BTreeSet::new(),
             volumes: BTreeSet::new(),
             services: BTreeSet::new(),
@@ -256,7 +264,8 @@ impl After {
     /// Why it may not take this container now, if so.
     fn refuses(&self, container: &Waiting) -> Option<&'static str> {
         let needs = container.needs;
-        let beside = ENGINE.0 + PER_CONTAINER.0 * (self.containers + 1);
+        let ports = PER_PORT.0 * u64::from(self.published + container.published);
+        let beside = ENGINE.0 + PER_CONTAINER.0 * (self.containers + 1) + ports;
         let used = self.reserved.memory.0 + needs.memory.0 + beside.max(RESERVE.0);
         if !self.open {
             Some("the machine is not open")
@@ -286,6 +295,7 @@ impl After {
         assert_eq!(self.refuses(container), None, "{container:?}");
         self.reserved += container.needs;
         self.containers += 1;
+        self.published += container.published;
         self.ports.extend(&container.ports);
         self.volumes.extend(container.volumes.iter().cloned());
         self.services.insert(container.service.clone());
@@ -298,6 +308,7 @@ impl After {
             exhausted: false,
             reserved: Resources::default(),
             containers: 0,
+            published: 0,
             ports: BTreeSet::new(),
             volumes: BTreeSet::new(),
             services: BTreeSet::new(),

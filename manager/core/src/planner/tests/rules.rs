@@ -403,6 +403,33 @@ fn a_volume_has_one_writer_on_a_machine() {
     );
 }
 
+/// Each published port costs its machine memory for the engine's proxies, also one that the engine
+/// chooses.
+#[test]
+fn ports_cost_more_than_the_reservation_of_their_container() {
+    let publishing = |name: &str, published| Waiting {
+        published,
+        ..waiting(name, 8, 1)
+    };
+    let outline_of = |waiting| outline(&snapshot(vec![node("n1", 100, 1000)], waiting, vec![]));
+    // The reserve pays for most of them: 1024 MiB without 96 for the engine and 5 for a container.
+    let many = publishing("a.1", 500);
+    assert_eq!(outline_of(vec![many.clone()]), ["a.1 on n1"]);
+    assert_eq!(
+        outline_of(vec![many, publishing("b.1", 20)]),
+        ["a.1 on n1", "b.1 waits"]
+    );
+    let too_many = publishing("a.1", 600);
+    let plan = snapshot(vec![node("n1", 100, 1000)], vec![too_many], vec![]);
+    let [Step::Wait { reason, .. }] = &plan.plan()[..] else {
+        panic!("it has no place");
+    };
+    assert!(
+        reason.starts_with("needs 8 MiB and 1200 MiB for 600 ports: n1 has 0 B left"),
+        "{reason}"
+    );
+}
+
 /// Three hundred containers of 8 MiB on machines of 2 GiB: beside its reservation, each costs its
 /// machine as much again.
 #[test]

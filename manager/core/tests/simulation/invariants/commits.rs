@@ -378,8 +378,10 @@ fn room_kept(
 ) -> Result<(), Broken> {
     let reserve = Resources::new(world.config.system_reserve, micado_api::NanoCpus(0));
     let capacity = instance.size.saturating_sub(reserve);
-    let containers = world.placed_on(&new.instance).count();
-    let promised = world.promised_on(&new.instance, None) + world.cost_of(containers);
+    let placed = world.placed_on(&new.instance);
+    let ports: Vec<usize> = placed.map(|(_, spec)| spec.ports.len()).collect();
+    let cost = world.cost_of(ports.len(), ports.iter().sum());
+    let promised = world.promised_on(&new.instance, None) + cost;
     if promised.fits_in(&capacity) {
         Ok(())
     } else {

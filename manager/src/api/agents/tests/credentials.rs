@@ -68,25 +68,34 @@ async fn a_forged_certificate_ends_the_handshake() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_certificate_ends_the_handshake() {
+async fn c1_an_expired_certificate_is_good_for_its_renewal_alone() {
     let (manager, instance) = renting(0);
     let ago = |hours: u64| SystemTime::now() - Duration::from_secs(hours * 3600);
-    let fresh = signed(
-        &manager,
-        &instance,
-        ago(48),
-        SystemTime::now() + Duration::from_secs(3600),
-    );
+    let expired = |instance: &InstanceId, hours| {
+        let signed = signed(&manager, instance, ago(hours + 72), ago(hours));
+        showing(&manager, &signed)
+    };
+    for hours in [1, 80 * 24] {
+        let client = expired(&instance, hours);
+        assert_eq!(status(renewal(&manager, &client)).await, StatusCode::OK);
+        for path in ["/v1/agent", "/v1/agent/program", "/v1/agent/sessions/1"] {
+            assert_eq!(
+                open(&manager, &client, path).await.err(),
+                Some(StatusCode::UNAUTHORIZED),
+                "{path}"
+            );
+        }
+    }
+    let nobody = expired(&InstanceId::trusted("i-nobody"), 1);
     assert_eq!(
-        status(renewal(&manager, &showing(&manager, &fresh))).await,
-        StatusCode::OK,
-        "it is refused for its age alone"
+        status(renewal(&manager, &nobody)).await,
+        StatusCode::UNAUTHORIZED,
+        "an instance that is not rented"
     );
-    let expired = signed(&manager, &instance, ago(48), ago(1));
-    renewal(&manager, &showing(&manager, &expired))
+    renewal(&manager, &expired(&instance, 91 * 24))
         .send()
         .await
-        .expect_err("expired");
+        .expect_err("too late");
 }
 
 /// A certificate by the cluster's own authority, for this time.

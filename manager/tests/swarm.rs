@@ -148,7 +148,7 @@ async fn a_container_from_creation_to_removal() {
         matches!(Swarm::connect(&other).await, Err(EngineError::Refused(text)) if text.contains("`labcluster`, not `other`"))
     );
 
-    let facts = swarm.image("sample:1").await.expect("the image");
+    let facts = swarm.image("sample:1", None).await.expect("the image");
     let exposed = |container, protocol| PortMapping {
         host: None,
         container,
@@ -161,7 +161,7 @@ async fn a_container_from_creation_to_removal() {
             vec![exposed(53, Protocol::Udp), exposed(8080, Protocol::Tcp)]
         )
     );
-    let unknown = swarm.image("nope").await.expect_err("no such image");
+    let unknown = swarm.image("nope", None).await.expect_err("no such image");
     assert!(
         matches!(&unknown, EngineError::NotFound(text) if text.contains("`nope` is neither on the manager's engine nor in a registry")),
         "{unknown:?}"
@@ -331,19 +331,22 @@ async fn a_container_is_there_before_its_machine() {
         .await
         .expect("the same registry");
     assert_eq!(manager.shell("docker ps --no-trunc --quiet"), made);
-    let pushed = registry.push("acme/sample:1").await.expect("pushed");
+    let pushed = registry.push("acme/sample:1", None).await.expect("pushed");
     let pull = pushed.reference.clone();
     assert!(
         pull.starts_with(&format!("{address}:5443/acme/sample@sha256:")),
         "{pull}"
     );
-    assert_eq!(registry.push("acme/sample:1").await.as_ref(), Ok(&pushed));
+    assert_eq!(
+        registry.push("acme/sample:1", None).await.as_ref(),
+        Ok(&pushed)
+    );
     assert!(
         !manager.shell("docker images").contains(&address),
         "a name of the push stays behind"
     );
     assert!(matches!(
-        registry.push("nope").await,
+        registry.push("nope", None).await,
         Err(EngineError::NotFound(_))
     ));
     strangers_are_turned_away(&address, &pki).await;

@@ -50,7 +50,7 @@ pub async fn run() {
 
 async fn request(rig: &Rig) -> Request {
     let request = launch("crowd", "once", COPIES);
-    let facts = rig.engine.image(&request.spec.image).await;
+    let facts = rig.engine.image(&request.spec.image, None).await;
     Request::Launch(Box::new(request), facts.expect("an image"))
 }
 

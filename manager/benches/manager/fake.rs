@@ -16,7 +16,7 @@ use micado_manager::{
         Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogLine, LogOptions, Observation,
         SwarmNode, SwarmService, SwarmTask, TaskState,
     },
-    model::{Container, Copy, Instance, Service},
+    model::{Container, Copy, Instance, Login, Service},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -220,12 +220,15 @@ impl Engine for FakeEngine {
     ) -> BoxStream<'static, Result<LogLine, EngineError>> {
         stream::empty().boxed()
     }
-    async fn image(&self, _: &str) -> Result<ImageFacts, EngineError> {
+    async fn image(&self, _: &str, _: Option<&Login>) -> Result<ImageFacts, EngineError> {
         Ok(ImageFacts {
             pull: Some(format!("registry:5000/{IMAGE}@sha256:{:064}", 0)),
             exposed: Vec::new(),
             platforms: BTreeSet::new(),
         })
+    }
+    async fn log_in(&self, _: &str, _: &str, _: &str) -> Result<Option<String>, EngineError> {
+        Err(EngineError::Refused("there are no registries".to_owned()))
     }
     async fn join_facts(&self) -> Result<JoinFacts, EngineError> {
         Err(EngineError::Refused("no machine joins".to_owned()))

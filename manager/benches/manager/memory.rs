@@ -69,7 +69,7 @@ pub async fn fill(rig: &Rig) -> usize {
             &format!("request{number}"),
             EACH,
         );
-        let facts = rig.engine.image(&request.spec.image).await;
+        let facts = rig.engine.image(&request.spec.image, None).await;
         let request = Request::Launch(Box::new(request), facts.expect("an image"));
         rig.handle
             .request::<Reply>(request)
@@ -106,7 +106,7 @@ async fn create(engine: &Arc<FakeEngine>, number: usize) {
     let client = format!("client{}", number / EACH);
     let request = launch(&client, &format!("request{}", number / EACH), EACH);
     let pull = engine
-        .image(&request.spec.image)
+        .image(&request.spec.image, None)
         .await
         .expect("an image")
         .pull;

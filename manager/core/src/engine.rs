@@ -1,7 +1,7 @@
 //! The container engine: its trait, and the data that it shows the manager. The implementation,
 //! `swarm`, is Docker in Swarm mode.
 
-use crate::model::{Container, Copy, Service};
+use crate::model::{Container, Copy, Login, Service};
 use futures_util::stream::BoxStream;
 use micado_api::{
     ClusterId, ContainerName, InstanceId, Platform, PortMapping, Resources, ServiceName,
@@ -281,8 +281,16 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
         after: Option<String>,
         tail: Option<u32>,
     ) -> BoxStream<'static, Result<LogLine, EngineError>>;
-    /// Looks an image up in the manager's own engine, then in its registry.
-    async fn image(&self, image: &str) -> Result<ImageFacts, EngineError>;
+    /// Looks an image up in the manager's own engine, then in its registry. With a login, the
+    /// registry comes first, unless the image was made on the engine.
+    async fn image(&self, image: &str, login: Option<&Login>) -> Result<ImageFacts, EngineError>;
+    /// Asks a registry whether it accepts a login. Returns its identity token, if it gives one.
+    async fn log_in(
+        &self,
+        host: &str,
+        user: &str,
+        password: &str,
+    ) -> Result<Option<String>, EngineError>;
     async fn join_facts(&self) -> Result<JoinFacts, EngineError>;
     /// Replaces the worker token; the present one becomes invalid. Joined nodes stay members.
     async fn rotate_join_token(&self) -> Result<(), EngineError>;

@@ -7,9 +7,9 @@ use super::{
     validate,
 };
 use crate::{
-    control::Request,
-    engine::{EngineError, ImageFacts},
-    model::service_name,
+    control::{Core, Request},
+    engine::{EngineError, ImageFacts, login::is_denial},
+    model::{registry_host, service_name},
 };
 use axum::{Json, extract::State, http::StatusCode};
 use micado_api::{AllQuery, ContainerView, ErrorBody, LaunchRequest, QuitQuery, ServiceSpec};
@@ -48,19 +48,7 @@ async fn launch(
 ) -> Answer<(StatusCode, Json<Vec<ContainerView>>)> {
     validate::launch(&request)?;
     let image = &request.spec.image;
-    let facts = match state.engine.image(image).await {
-        Ok(facts) => facts,
-        Err(EngineError::NotFound(words)) => match known(&state, &request.spec).await {
-            Some(facts) => facts,
-            None => {
-                let refusal =
-                    Refusal::engine(&format!("image `{image}`"), EngineError::NotFound(words));
-                return Err(refusal
-                    .hint("build it on the manager's engine, or name one that a registry has"));
-            }
-        },
-        Err(error) => return Err(Refusal::engine(&format!("image `{image}`"), error)),
-    };
+    let facts = facts(&state, &request.spec).await?;
     if facts.pull.is_none() {
         let room = state.gate.registry.check_room_for(image).await;
         room.map_err(|error| Refusal::engine(&format!("image `{image}`"), error))?;
@@ -74,18 +62,67 @@ async fn launch(
     Ok((StatusCode::ACCEPTED, Json(views)))
 }
 
+/// Facts of the image to launch. A service keeps the image that it has, whatever its registry shows
+/// now: that may fail, and a login to it may have expired.
+async fn facts(state: &ApiState, spec: &ServiceSpec) -> Answer<ImageFacts> {
+    if let Some(facts) = kept(state, spec).await {
+        return Ok(facts);
+    }
+    let (image, name) = (&spec.image, spec.image.clone());
+    let login = move |core: &Core| core.login_for(&name).cloned();
+    let login = state.handle.read(login).await?;
+    let error = match state.engine.image(image, login.as_ref()).await {
+        Ok(facts) => return Ok(facts),
+        Err(error) => error,
+    };
+    if matches!(error, EngineError::NotFound(_))
+        && let Some(facts) = known(state, spec).await
+    {
+        return Ok(facts);
+    }
+    let hint = match &error {
+        EngineError::Unavailable(_) => None,
+        EngineError::Refused(words) | EngineError::NotFound(words) if is_denial(words) => {
+            let host = registry_host(image);
+            Some(format!(
+                "`micado registry login {host}` keeps a login for private images"
+            ))
+        }
+        EngineError::NotFound(_) => {
+            Some("build it on the manager's engine, or name one that a registry has".to_owned())
+        }
+        EngineError::Refused(_) => None,
+    };
+    let refusal = Refusal::engine(&format!("image `{image}`"), error);
+    Err(match hint {
+        Some(hint) => refusal.hint(&hint),
+        None => refusal,
+    })
+}
+
+/// Returns the image facts recorded for a service that has containers, once its image was pushed.
+async fn kept(state: &ApiState, spec: &ServiceSpec) -> Option<ImageFacts> {
+    let name = service_name(&spec.client, &spec.image).ok()?;
+    let service = state.handle.read(move |core| core.kept(&name).cloned());
+    let service = service.await.ok()??;
+    recorded(spec, service.spec, service.pull)
+}
+
 /// Returns the image facts recorded for an existing service: nodes pull the image from the
 /// registry, even if the manager's engine has lost it since.
 async fn known(state: &ApiState, spec: &ServiceSpec) -> Option<ImageFacts> {
     let name = service_name(&spec.client, &spec.image).ok()?;
     let service = state.handle.read(move |core| core.service(name.as_str()));
     let service = service.await.ok()?.ok()?;
-    if service.spec.image != spec.image || service.pull.is_none() {
-        return None;
-    }
-    Some(ImageFacts {
-        pull: service.pull,
-        exposed: service.spec.ports,
+    recorded(spec, service.spec, service.pull)
+}
+
+/// The image facts of a service's record, if it has the image of this launch.
+fn recorded(spec: &ServiceSpec, own: ServiceSpec, pull: Option<String>) -> Option<ImageFacts> {
+    let is_same = own.image == spec.image && pull.is_some();
+    is_same.then(|| ImageFacts {
+        pull,
+        exposed: own.ports,
         platforms: std::collections::BTreeSet::new(),
     })
 }

@@ -311,7 +311,7 @@ impl Job<'_> {
         };
         name(docker, id, image, content).await.map_err(unpushed)?;
         self.send(BuildEvent::Pushing { image: tag.clone() }).await;
-        let pushed = self.builds.registry.push(&tag).await.map_err(unpushed)?;
+        let pushed = self.builds.registry.push(&tag, None).await.map_err(unpushed)?;
         let pull = pushed.reference;
         name(docker, id, image, "latest").await.map_err(unpushed)?;
         let record = Request::ImageBuilt {

@@ -2,7 +2,7 @@
 //! conversion of its errors.
 
 use super::EngineError;
-use axum::http::{Uri, uri::PathAndQuery};
+use axum::http::{HeaderMap, HeaderValue, Uri, uri::PathAndQuery};
 use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error};
 use micado_api::foreign::excerpt;
 use std::{future::Future, net::IpAddr, time::Duration};
@@ -66,8 +66,12 @@ fn is_loopback(endpoint: &str) -> bool {
     })
 }
 
+/// Headers with credentials.
+const CREDENTIALS: [&str; 2] = ["x-registry-auth", "x-registry-config"];
+
 /// Sets the version of every request. bollard 0.21 sets none, and an engine takes that for its own
-/// newest.
+/// newest. It also encodes credentials in base64 with the wrong alphabet: an engine would pull
+/// without those that it cannot read.
 fn pin(client: Docker, version: ClientVersion) -> Docker {
     client.with_request_modifier(move |mut request| {
         let mut parts = request.uri().clone().into_parts();
@@ -79,8 +83,23 @@ fn pin(client: Docker, version: ClientVersion) -> Docker {
         if let Ok(uri) = Uri::from_parts(parts) {
             *request.uri_mut() = uri;
         }
+        encode_credentials(request.headers_mut());
         request
     })
+}
+
+/// Changes the alphabet of credentials to that of URLs (RFC 4648, section 5).
+fn encode_credentials(headers: &mut HeaderMap) {
+    for name in CREDENTIALS {
+        let Some(value) = headers.get_mut(name) else {
+            continue;
+        };
+        let text = value.to_str().unwrap_or_default();
+        if let Ok(encoded) = HeaderValue::from_str(&text.replace('+', "-").replace('/', "_")) {
+            *value = encoded;
+            value.set_sensitive(true);
+        }
+    }
 }
 
 /// Selects the newest version that the engine and we both speak.
@@ -196,6 +215,17 @@ pub(crate) fn words(error: &Error) -> String {
     }
 }
 
+/// An error with its causes: the outermost alone says only that something failed.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(below) = cause {
+        text = format!("{text}: {below}");
+        cause = below.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,6 +338,17 @@ mod tests {
         };
         let (line, _) = tokio::join!(served, client.list_nodes(None));
         assert_eq!(line.trim_end(), "GET /v1.44/nodes HTTP/1.1");
+    }
+
+    #[test]
+    fn credentials_have_the_alphabet_of_urls() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-registry-auth", HeaderValue::from_static("a+b/c=="));
+        headers.insert("x-other", HeaderValue::from_static("a+b/c=="));
+        encode_credentials(&mut headers);
+        assert_eq!(headers["x-registry-auth"], "a-b_c==");
+        assert!(headers["x-registry-auth"].is_sensitive());
+        assert_eq!(headers["x-other"], "a+b/c==");
     }
 
     #[tokio::test]

@@ -100,14 +100,3 @@ pub(super) fn client(credentials: &Credentials) -> Result<reqwest::Client, Engin
         .build()
         .map_err(|error| unusable("client certificate", &error))
 }
-
-/// An error with its causes: the outermost alone says only that something failed.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(below) = cause {
-        text = format!("{text}: {below}");
-        cause = below.source();
-    }
-    text
-}

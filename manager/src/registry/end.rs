@@ -4,7 +4,7 @@ use super::{
     certs::{self, Credentials},
     manifest,
 };
-use crate::engine::EngineError;
+use crate::engine::{EngineError, docker::chain};
 use reqwest::{Method, Response, StatusCode, header};
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ impl End {
         EngineError::Unavailable(format!(
             "the registry at `{}` does not answer: {}",
             self.host,
-            certs::chain(error)
+            chain(error)
         ))
     }
 

@@ -6,6 +6,7 @@ mod collect;
 mod end;
 mod keeper;
 mod manifest;
+mod pull;
 mod push;
 mod room;
 mod server;
@@ -16,7 +17,7 @@ pub use server::OwnRegistry;
 use crate::{
     engine::{EngineError, Pushed, docker::ask},
     images::repo_name,
-    model::Service,
+    model::{Login, Service},
     pki::{Identity, Pki, PkiError},
 };
 use bollard::Docker;
@@ -37,6 +38,8 @@ const START: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
 /// Upper bound for the check that the registry still has an image: a machine may have it anyway.
 const CHECK: Duration = Duration::from_secs(2);
+/// Upper bound for silence of the engine during a pull or a push.
+const PUSH_SILENCE: Duration = Duration::from_secs(120);
 /// Length of a shortened digest in messages.
 const DIGEST: usize = "sha256:".len() + 12;
 
@@ -158,13 +161,17 @@ impl Registry {
         }
     }
 
-    /// Puts an image of the manager's engine into the registry, unless it is there. Returns the
-    /// reference that nodes pull, by digest, and the image's id.
+    /// Puts an image of the manager's engine into the registry, unless it is there. With a login to
+    /// its own registry, the engine pulls it before. Returns the reference that nodes pull, by
+    /// digest, and the image's id.
     ///
     /// # Errors
-    /// `NotFound` when the manager's engine has no such image, `Unavailable` when the registry does
-    /// not answer or the push fails.
-    pub async fn push(&self, image: &str) -> Result<Pushed, EngineError> {
+    /// `NotFound` when the manager's engine has no such image, `Refused` when it may not pull it,
+    /// `Unavailable` when a registry does not answer or the push fails.
+    pub async fn push(&self, image: &str, login: Option<&Login>) -> Result<Pushed, EngineError> {
+        if let Some(login) = login {
+            self.fetch(image, login).await?;
+        }
         self.push_as(image, &repo_name(image)).await
     }
 
@@ -209,14 +216,19 @@ impl Registry {
         }
     }
 
-    /// Checks that the registry has the image of a service, and pushes it again if it was lost.
-    /// Returns the reference to pull if that is another than the service's: an engine that was
-    /// updated packs the same image differently.
+    /// Checks that the registry has the image of a service, and pushes it again if it was lost. If
+    /// the manager's engine has lost it too, it is pulled with the login. Returns the reference to
+    /// pull if that is another than the service's: an engine that was updated packs the same image
+    /// differently.
     ///
     /// # Errors
     /// `NotFound` when the manager's engine no longer has the image either, `Unavailable` when the
     /// push fails. A registry that does not answer is no error: the machine may have the image.
-    pub async fn provide(&self, service: &Service) -> Result<Option<String>, EngineError> {
+    pub async fn provide(
+        &self,
+        service: &Service,
+        login: Option<&Login>,
+    ) -> Result<Option<String>, EngineError> {
         let Some((repo, digest)) = self.place_of(service.pull.as_deref()) else {
             return Ok(None);
         };
@@ -232,7 +244,14 @@ impl Registry {
         );
         let short = digest.get(..DIGEST).unwrap_or(digest);
         let id = service.image_id.as_deref();
-        let pushed = match self.push_as(id.unwrap_or(name), repo).await {
+        let mut pushed = self.push_as(id.unwrap_or(name), repo).await;
+        if let (Err(EngineError::NotFound(_)), Some(login)) = (&pushed, login) {
+            if let Err(error) = self.pull(name, login).await {
+                tracing::warn!(image = name, %error, "a lost image could not be pulled again");
+            }
+            pushed = self.push_as(id.unwrap_or(name), repo).await;
+        }
+        let pushed = match pushed {
             Err(EngineError::NotFound(_)) => {
                 return Err(EngineError::NotFound(format!(
                     "the registry has lost image `{name}` ({short}), and the manager's engine no longer has it; load that image there again, or remove the service and launch it with another"

@@ -1,16 +1,12 @@
 //! Pushes of the manager's engine to the registry.
 
-use super::{Registry, manifest};
+use super::{PUSH_SILENCE, Registry, manifest};
 use crate::engine::{
     EngineError,
     docker::{ask, explain},
 };
 use bollard::query_parameters::{PushImageOptions, RemoveImageOptions, TagImageOptions};
 use futures_util::StreamExt;
-use std::time::Duration;
-
-/// Upper bound for silence of the engine during a push.
-const PUSH_SILENCE: Duration = Duration::from_secs(120);
 
 /// An image of the manager's engine, and its place in the registry.
 #[derive(Debug, Clone, Copy)]

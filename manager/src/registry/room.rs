@@ -50,13 +50,17 @@ impl Registry {
     /// Checks that an image is in the registry, or that there is room for it.
     ///
     /// # Errors
-    /// `Refused` with the free space; `NotFound` or `Unavailable` if the image cannot be looked up.
+    /// `Refused` with the free space; `Unavailable` if the image cannot be looked up.
     pub async fn check_room_for(&self, image: &str) -> Result<(), EngineError> {
         let Err(refusal) = self.check_room().await else {
             return Ok(());
         };
         let inspecting = self.docker.inspect_image(image);
-        let found = ask(|| format!("look at image `{image}`"), inspecting).await?;
+        let found = match ask(|| format!("look at image `{image}`"), inspecting).await {
+            // A private image that is pulled later.
+            Err(EngineError::NotFound(_)) => return Err(refusal),
+            found => found?,
+        };
         let id = found.id.unwrap_or_default();
         let tag = id.trim_start_matches("sha256:");
         let repo = crate::images::repo_name(image);

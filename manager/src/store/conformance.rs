@@ -94,6 +94,7 @@ pub async fn every_kind_of_record_comes_back<H: Home>() {
         decision(u64::MAX),
         setting("cluster", "abc"),
         registration(),
+        login(),
     ];
     let changes: Vec<Change> = records
         .iter()

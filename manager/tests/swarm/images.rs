@@ -101,6 +101,6 @@ pub async fn images_are_the_managers_own(
          forged={push}/{repository}:${{id#sha256:}}; docker tag acme/other:1 $forged; \
          docker push --quiet $forged; docker rmi $forged"
     ));
-    let pushed = registry.push("acme/sample:1").await;
+    let pushed = registry.push("acme/sample:1", None).await;
     assert_eq!(pushed.expect("pushed").reference, pull);
 }

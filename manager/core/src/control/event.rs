@@ -4,7 +4,7 @@ use super::{MachineLoads, ServiceLoad, Signal};
 use crate::{
     engine::{Delta, EngineError, ImageFacts, Observation, Pushed},
     metrics::Used,
-    model::{Container, Copy, Service},
+    model::{Container, Copy, Login, Secret, Service},
     scaling::{Past, Policies},
     store::Change,
 };
@@ -145,6 +145,14 @@ pub enum Request {
     },
     /// Remove an entry that was made by hand.
     Deregister { id: String },
+    /// Keep a login to a registry, or replace the one to this host. It was checked before.
+    LogIn {
+        host: String,
+        user: String,
+        secret: Secret,
+    },
+    /// Drop the login to a registry.
+    LogOut { host: String },
     /// Keep an index of the service catalogue: the next manager begins above it.
     ReserveIndex(u64),
     /// Trade of a rented machine. Its credential is verified.
@@ -226,6 +234,8 @@ pub enum Call {
         copy: Copy,
         /// Swarm id of the node to pin it to.
         node: String,
+        /// Login to the image's registry: a lost image is pulled again.
+        login: Option<Box<Login>>,
     },
     /// Remove a Swarm service.
     RemoveService {
@@ -258,6 +268,8 @@ pub enum Call {
         made: Timestamp,
         /// Name of the image in the manager's engine.
         image: String,
+        /// Login to its registry, by which the engine pulls it first.
+        login: Option<Box<Login>>,
     },
     /// Save the end of a container's log.
     SaveLog {

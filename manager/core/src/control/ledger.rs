@@ -6,7 +6,9 @@ use super::{
     index::{self, Index},
 };
 use crate::{
-    model::{Container, Decision, Image, Instance, Registration, Service, ServicePolicy, Setting},
+    model::{
+        Container, Decision, Image, Instance, Login, Registration, Service, ServicePolicy, Setting,
+    },
     store::{Change, Contents, Kind, Record, Version},
 };
 use ahash::HashMap;
@@ -134,6 +136,7 @@ pub(super) struct Ledger {
     /// Services by their plain names on the network.
     aliases: BTreeMap<String, ServiceName>,
     pub(super) registrations: Table<Registration>,
+    pub(super) logins: Table<Login>,
     pub(super) index: Index,
     /// Subjects to visit because of changes.
     pub(super) dirty: Dirty,
@@ -161,6 +164,7 @@ impl Ledger {
                 Record::Decision(it) => ledger.decisions.load(it, version),
                 Record::Setting(it) => ledger.settings.load(it, version),
                 Record::Registration(it) => ledger.registrations.load(it, version),
+                Record::Login(it) => ledger.logins.load(it, version),
             }
         }
         ledger
@@ -365,6 +369,7 @@ impl Ledger {
         self.decisions.take_changes(&mut changes);
         self.settings.take_changes(&mut changes);
         self.registrations.take_changes(&mut changes);
+        self.logins.take_changes(&mut changes);
         changes
     }
 }

@@ -25,6 +25,7 @@ mod kept;
 mod leads;
 mod leaving;
 mod ledger;
+mod logins;
 mod lookup;
 mod monitoring;
 mod moves;

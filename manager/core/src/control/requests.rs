@@ -1,6 +1,6 @@
 //! Requests of callers: each is checked, recorded and answered; the reconcile passes execute it.
 
-use super::{CallKey, Core, Reply, Request};
+use super::{Core, Reply, Request};
 use crate::{
     engine::{ImageFacts, plain_alias},
     model::{Container, Desired, Instance, Service},
@@ -28,6 +28,8 @@ impl Core {
             Request::Scale { service, scale } => self.scale(&service, &scale),
             Request::Register { id, request } => self.register(id, *request),
             Request::Deregister { id } => self.deregister(&id),
+            Request::LogIn { host, user, secret } => self.log_in(&host, user, secret),
+            Request::LogOut { host } => self.log_out(&host),
             Request::ReserveIndex(index) => Ok(self.reserve_index(index)),
             Request::Join { instance, key } => self.trade(&instance, key),
             Request::Learn(used) => {
@@ -76,11 +78,7 @@ impl Core {
         let origin = self.refuse_impossible(&mut service, &first, sent)?;
         self.launch_with_policy(&name, launch.copies.get())?;
         // Launching again is what a person does after mending an image that could not be pushed.
-        let push = CallKey::Image(name.clone(), service.created_at);
-        if self.calls.forgive(&push) {
-            let waiting = self.ledger.index.of_service(&name).cloned();
-            self.ledger.dirty.containers.extend(waiting);
-        }
+        self.retry_push(&name, service.created_at);
         self.ledger.insert_service(service);
         self.ledger.images.insert(image);
         let made = self.add_containers(&name, launch.copies.get(), launch.request.as_deref());
@@ -151,7 +149,8 @@ impl Core {
     }
 
     /// The service of this name, if it has any container.
-    pub(super) fn kept(&self, name: &ServiceName) -> Option<&Service> {
+    #[must_use]
+    pub fn kept(&self, name: &ServiceName) -> Option<&Service> {
         let mut containers = self.ledger.index.of_service(name);
         let kept = containers.any(|name| {
             self.ledger

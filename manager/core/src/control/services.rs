@@ -54,6 +54,7 @@ impl Core {
                 service: service.name.clone(),
                 made: service.created_at,
                 image: service.spec.image.clone(),
+                login: self.boxed_login(&service.spec.image),
             };
             return self.call(call);
         }
@@ -71,11 +72,13 @@ impl Core {
         }
         self.learning.warming.ordered(&copy.swarm_name, self.now);
         let service = self.copies.shared(self.ledger.service_of(&container));
+        let login = self.boxed_login(&service.spec.image);
         self.call(Call::CreateService {
             service,
             container,
             copy,
             node,
+            login,
         });
     }
 

@@ -35,6 +35,7 @@ mod happened;
 mod headroom;
 mod images;
 mod limits;
+mod logins;
 mod lost;
 mod monitoring;
 mod named;

@@ -207,6 +207,7 @@ impl Ours {
                 container,
                 copy,
                 node,
+                ..
             } => {
                 let is_move = self.engine.has_copy(&container);
                 self.engine.create(&service, &container, &copy, &node);

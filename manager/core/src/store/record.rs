@@ -1,7 +1,7 @@
 //! Records: their kinds, keys and encoding, the same for every store.
 
 use crate::model::{
-    Container, Decision, Image, Instance, Registration, Service, ServicePolicy, Setting,
+    Container, Decision, Image, Instance, Login, Registration, Service, ServicePolicy, Setting,
 };
 use micado_api::{ContainerName, InstanceId, ServiceName};
 use serde::{Serialize, de::DeserializeOwned};
@@ -160,6 +160,7 @@ kinds! {
     Decision as "decision" by sequence: u64;
     Setting as "setting" by name: String;
     Registration as "registration" by id: String;
+    Login as "login" by host: String;
 }
 
 #[cfg(test)]

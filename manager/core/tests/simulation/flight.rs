@@ -149,6 +149,7 @@ impl World {
                 container,
                 copy,
                 node,
+                ..
             } => self
                 .swarm
                 .create(&mut self.clock, (service, container, copy, node), late),

@@ -322,6 +322,8 @@ impl World {
             | Request::Scale { .. }
             | Request::Register { .. }
             | Request::Deregister { .. }
+            | Request::LogIn { .. }
+            | Request::LogOut { .. }
             | Request::ReserveIndex(_)
             | Request::Join { .. }
             | Request::Learn(_)

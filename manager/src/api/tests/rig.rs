@@ -12,7 +12,7 @@ use crate::{
         SwarmNode, SwarmService, SwarmTask,
     },
     metrics::{Refresh, tests::Kept},
-    model::{Container, Copy, Service},
+    model::{Container, Copy, Login, Service},
     pki::Pki,
     registry::{ExternalRegistry, Registry},
     store::Record,
@@ -44,7 +44,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Knows the image `web`, and `pruned` once; loses its answer for `lost`; has one log.
+/// Knows the image `web`, `pruned` once, and one that is private; loses its answer for `lost`; has
+/// one log. Knows a user of most registries.
 #[derive(Debug, Default)]
 pub(crate) struct FakeEngine {
     pruned: AtomicBool,
@@ -119,7 +120,7 @@ impl Engine for FakeEngine {
         };
         stream::iter([Ok(line)]).boxed()
     }
-    async fn image(&self, image: &str) -> Result<ImageFacts, EngineError> {
+    async fn image(&self, image: &str, login: Option<&Login>) -> Result<ImageFacts, EngineError> {
         let port = |container| PortMapping {
             host: Some(container),
             container,
@@ -137,7 +138,26 @@ impl Engine for FakeEngine {
                 exposed: vec![port(80)],
                 platforms: std::collections::BTreeSet::new(),
             }),
+            "r.example.org/private" if login.is_some() => Ok(ImageFacts {
+                pull: None,
+                exposed: Vec::new(),
+                platforms: std::collections::BTreeSet::new(),
+            }),
+            "r.example.org/private" => Err(EngineError::NotFound("unauthorized".to_owned())),
             _ => Err(EngineError::NotFound("no such image".to_owned())),
+        }
+    }
+    async fn log_in(
+        &self,
+        host: &str,
+        user: &str,
+        password: &str,
+    ) -> Result<Option<String>, EngineError> {
+        match (host, user, password) {
+            ("gone.example.org", ..) => lost(),
+            ("tokens.example.org", ..) => Ok(Some("a token".to_owned())),
+            (_, "alice", "good") => Ok(None),
+            _ => Err(EngineError::Refused("unauthorized".to_owned())),
         }
     }
     async fn join_facts(&self) -> Result<JoinFacts, EngineError> {

@@ -4,7 +4,7 @@
 use crate::{
     control::{Answer, Call},
     engine::{Engine, EngineError, LogOptions},
-    model::{Container, Copy, Service},
+    model::{Container, Copy, Login, Service},
     pki::CredentialKey,
     registry::Registry,
 };
@@ -104,7 +104,11 @@ impl Effects {
                 container,
                 copy,
                 node,
-            } => self.create(service, &container, &copy, &node).await,
+                login,
+            } => {
+                let login = login.as_deref();
+                self.create(service, &container, &copy, &node, login).await
+            }
             Call::RemoveService { name, .. } => Answer::Engine(
                 within(TIMEOUT, self.engine.remove(&name), EngineError::Unavailable).await,
             ),
@@ -132,10 +136,10 @@ impl Effects {
                 )
                 .await,
             ),
-            Call::PushImage { image, .. } => Answer::Pushed(
+            Call::PushImage { image, login, .. } => Answer::Pushed(
                 within(
                     PUSH_TIMEOUT,
-                    self.registry.push(&image),
+                    self.registry.push(&image, login.as_deref()),
                     EngineError::Unavailable,
                 )
                 .await,
@@ -152,8 +156,9 @@ impl Effects {
         container: &Container,
         copy: &Copy,
         node: &str,
+        login: Option<&Login>,
     ) -> Answer {
-        let provided = self.registry.provide(&service);
+        let provided = self.registry.provide(&service, login);
         match within(PUSH_TIMEOUT, provided, EngineError::Unavailable).await {
             Ok(None) => {}
             Ok(Some(pull)) => Arc::make_mut(&mut service).pull = Some(pull),

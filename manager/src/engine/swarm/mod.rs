@@ -4,7 +4,7 @@ mod edited;
 mod events;
 mod hidden;
 mod image;
-pub(crate) use image::{check as check_image, repository};
+pub(crate) use image::{check as check_image, is_pulled, repository};
 pub(crate) mod labels;
 mod lease;
 mod logs;
@@ -20,10 +20,11 @@ use super::{
     Engine, EngineError, EngineEvent, ImageFacts, JoinFacts, LogLine, LogOptions, Observation,
     SwarmNode, SwarmService, SwarmTask,
     docker::{self, LIMIT, ask, explain_as, status, words},
+    login,
 };
 use crate::{
     control::{DOWN_TIMEOUT, heartbeat_for},
-    model::{Container, Copy, Service},
+    model::{Container, Copy, Login, Service},
 };
 use bollard::{
     Docker,
@@ -82,6 +83,8 @@ impl SwarmConfig {
 #[derive(Debug, Clone)]
 pub struct Swarm {
     docker: Docker,
+    /// Its address.
+    endpoint: String,
     cluster: ClusterId,
     heartbeat: Duration,
     /// `None`: changes are not guarded by a lease.
@@ -115,6 +118,7 @@ impl Swarm {
         setup::make_network(&docker, &cluster, &config.subnet).await?;
         Ok(Self {
             docker,
+            endpoint: config.endpoint.clone(),
             cluster,
             heartbeat,
             lease: None,
@@ -475,8 +479,17 @@ impl Engine for Swarm {
         logs::follow(&self.docker, name, after, tail)
     }
 
-    async fn image(&self, image: &str) -> Result<ImageFacts, EngineError> {
-        image::facts(&self.docker, image).await
+    async fn image(&self, image: &str, login: Option<&Login>) -> Result<ImageFacts, EngineError> {
+        image::facts(&self.docker, image, login).await
+    }
+
+    async fn log_in(
+        &self,
+        host: &str,
+        user: &str,
+        password: &str,
+    ) -> Result<Option<String>, EngineError> {
+        login::check(&self.endpoint, host, user, password).await
     }
 
     async fn join_facts(&self) -> Result<JoinFacts, EngineError> {

@@ -3,7 +3,8 @@
 use super::Record;
 use crate::model::{
     BegunBy, Container, Copy, CopyTimes, Desired, Drain, End, Health, HeldVolume, Image, Instance,
-    Learned, Outcome, Phase, Registration, Service, ServicePolicy, SpecVersion, Trade, Window,
+    Learned, Login, Outcome, Phase, Registration, Secret, Service, ServicePolicy, SpecVersion,
+    Trade, Window,
 };
 use micado_api::{
     CloudName, ContainerName, Critical, FlavourName, HealthState, InstanceId, InstanceState,
@@ -94,6 +95,16 @@ pub fn registration() -> Record {
         port: 5432,
         tags: vec!["primary".into(), "a=b".into()],
         meta: [("rack".to_owned(), "7".to_owned())].into(),
+        since: Timestamp(7),
+    })
+}
+
+/// A login with every field set.
+pub fn login() -> Record {
+    Record::Login(Login {
+        host: "r.example.org:5000".into(),
+        user: "alice".into(),
+        secret: Secret::Password("s3cret-of-a-login".into()),
         since: Timestamp(7),
     })
 }

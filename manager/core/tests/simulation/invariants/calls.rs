@@ -22,6 +22,7 @@ pub fn check(world: &World, key: &CallKey, call: &Call) -> Result<(), Broken> {
             container,
             copy,
             node,
+            ..
         } => created_rightly(world, service, container, (copy, node)),
         Call::RemoveService { name, .. } => running_not_stopped(world, name),
         Call::SetActive { node, .. } => foreign_untouched(world, node),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     engine::{EngineError, ImageFacts, JoinFacts, LogLine, LogOptions, SwarmNode, TaskState},
-    model::{Container, Copy, Service},
+    model::{Container, Copy, Login, Service},
 };
 use futures_util::stream;
 use micado_api::{ContainerName, InstanceId, Resources};
@@ -99,7 +99,10 @@ impl Engine for Staged {
     ) -> BoxStream<'static, Result<LogLine, EngineError>> {
         stream::pending().boxed()
     }
-    async fn image(&self, _: &str) -> Result<ImageFacts, EngineError> {
+    async fn image(&self, _: &str, _: Option<&Login>) -> Result<ImageFacts, EngineError> {
+        lost()
+    }
+    async fn log_in(&self, _: &str, _: &str, _: &str) -> Result<Option<String>, EngineError> {
         lost()
     }
     async fn join_facts(&self) -> Result<JoinFacts, EngineError> {

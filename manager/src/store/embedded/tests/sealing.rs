@@ -1,7 +1,7 @@
 //! Records are sealed in the file: no secret is in it in clear text.
 
 use super::*;
-use crate::store::conformance::instance;
+use crate::store::conformance::{instance, login};
 
 const SECRET: &str = "s3cret-of-a-setting";
 
@@ -21,12 +21,18 @@ async fn nothing_that_is_secret_is_in_the_file() {
             .commit(&[
                 put(setting("token", &format!("{SECRET} {version}")), version),
                 put(instance(), version),
+                put(login(), version),
             ])
             .await
             .expect("commit");
     }
     drop(store);
-    for secret in [SECRET, "data.bin", "the broker's own words"] {
+    for secret in [
+        SECRET,
+        "data.bin",
+        "the broker's own words",
+        "s3cret-of-a-login",
+    ] {
         assert!(!tells(&home.file(), secret), "{secret}");
     }
 }

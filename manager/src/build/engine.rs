@@ -13,12 +13,13 @@ use crate::{
 };
 use bollard::{
     Docker,
+    auth::DockerCredentials,
     errors::Error,
     query_parameters::{BuildImageOptions, BuilderVersion},
 };
 use futures_util::StreamExt;
 use micado_api::{BuildEvent, BuildRequest, Builder, ErrorBody, ErrorCode};
-use std::{fmt, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,9 @@ use tokio_util::sync::CancellationToken;
 /// Upper bound until the engine answers: it does so once it has the whole context.
 const ANSWER: Duration = super::BUILD_MAX;
 /// Parts of messages about a base image that could not be pulled.
-const NO_BASE: [&str; 7] = [
+const NO_BASE: [&str; 9] = [
+    "no basic auth credentials",
+    "nauthorized",
     "pull access denied",
     "manifest unknown",
     "failed to resolve",
@@ -35,6 +38,8 @@ const NO_BASE: [&str; 7] = [
     "dial tcp",
     "Client.Timeout",
 ];
+
+const NO_BASE_HINT: &str = "base images are on the manager's engine, or in a registry that it reaches; `micado registry login HOST` keeps a login for private ones";
 
 /// The builders of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +130,9 @@ impl Fault {
     }
 }
 
+/// Logins to registries of base images, by the registry's address.
+pub(super) type Logins = HashMap<String, DockerCredentials>;
+
 /// Builds, and returns the image's id. The context is a plain tar; an error in it breaks off the
 /// request. Dropping the future cancels the build.
 ///
@@ -134,6 +142,7 @@ pub(super) async fn build(
     docker: &Docker,
     request: &BuildRequest,
     builder: Builder,
+    logins: Logins,
     context: mpsc::Receiver<Piece>,
     events: &Events,
 ) -> Result<String, Fault> {
@@ -153,7 +162,7 @@ pub(super) async fn build(
             .map_err(|error| failed(&error))?;
         runtime.block_on(async {
             tokio::select! {
-                built = run(docker, &request, builder, context, &events) => built,
+                built = run(docker, &request, builder, logins, context, &events) => built,
                 () = stop.cancelled() => Err(failed(&"it was cancelled")),
             }
         })
@@ -167,6 +176,7 @@ async fn run(
     docker: Docker,
     request: &BuildRequest,
     builder: Builder,
+    logins: Logins,
     context: mpsc::Receiver<Piece>,
     events: &Events,
 ) -> Result<String, Fault> {
@@ -176,7 +186,7 @@ async fn run(
         Builder::Classic => Box::new(Classic::default()),
         Builder::Buildkit => Box::new(Buildkit::default()),
     };
-    let mut answers = docker.build_image(options(request, builder), None, Some(body));
+    let mut answers = docker.build_image(options(request, builder), Some(logins), Some(body));
     while let Some(answer) = answers.next().await {
         match answer {
             Ok(answer) => {
@@ -242,7 +252,7 @@ fn fault(image: &str, error: &Error, step: Option<(String, Vec<String>)>) -> Fau
         }
     };
     let error = if NO_BASE.iter().any(|part| said.contains(part)) {
-        error.hint("base images are on the manager's engine, or in a registry that it reaches")
+        error.hint(NO_BASE_HINT)
     } else {
         error
     };

@@ -10,14 +10,17 @@ mod steps;
 pub use queue::{Place, Queue};
 
 use crate::{
-    control::{Handle, Request},
-    engine::EngineError,
+    control::{Core, Handle, Request},
+    engine::{
+        EngineError,
+        login::{credentials, server_address},
+    },
     pieces::{Inlet, Outlet, PIECE, Piece, WAITING},
     registry::Registry,
 };
 use bollard::{Docker, query_parameters::TagImageOptions};
 use bytes::Bytes;
-use engine::Fault;
+use engine::{Fault, Logins};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
 use inspect::Limits;
 use micado_api::{
@@ -255,6 +258,7 @@ impl Job<'_> {
 
     /// Sends the inspected context to the engine, and returns the id of the image.
     async fn image(&self, context: &mut Context) -> Result<String, Fault> {
+        let logins = self.logins().await.map_err(Fault::of)?;
         let (to, received) = mpsc::channel(WAITING);
         let (sent, from) = mpsc::channel(WAITING);
         // While the context is sent: one that ended here would count as malformed, in place of the
@@ -271,6 +275,7 @@ impl Job<'_> {
             &self.builds.docker,
             self.request,
             self.builder,
+            logins,
             from,
             self.events
         ));
@@ -296,6 +301,16 @@ impl Job<'_> {
         })
     }
 
+    /// Logins to the registries of base images.
+    async fn logins(&self) -> Result<Logins, ErrorBody> {
+        let logins = self.handle.read(Core::secret_logins).await?;
+        let by_address = logins.iter().map(|login| {
+            let address = server_address(&login.host).to_owned();
+            (address, credentials(login))
+        });
+        Ok(by_address.collect())
+    }
+
     /// Tags the image by its content, pushes it, makes it the latest one, and records it.
     async fn publish(&self, id: &str) -> Result<BuiltView, ErrorBody> {
         let (image, docker) = (&self.request.name, &self.builds.docker);
@@ -311,7 +326,12 @@ impl Job<'_> {
         };
         name(docker, id, image, content).await.map_err(unpushed)?;
         self.send(BuildEvent::Pushing { image: tag.clone() }).await;
-        let pushed = self.builds.registry.push(&tag, None).await.map_err(unpushed)?;
+        let pushed = self
+            .builds
+            .registry
+            .push(&tag, None)
+            .await
+            .map_err(unpushed)?;
         let pull = pushed.reference;
         name(docker, id, image, "latest").await.map_err(unpushed)?;
         let record = Request::ImageBuilt {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    control::Input,
     pki::Pki,
     registry::{ExternalRegistry, Registry},
 };
@@ -98,7 +99,15 @@ impl Bed {
             certs_dir: folder.path().join("certs.d"),
         };
         let registry = Registry::external(docker.clone(), &external).expect("usable");
-        let (handle, ..) = Handle::new();
+        let (handle, mut inputs, _) = Handle::new();
+        let core = crate::api::tests::core();
+        tokio::spawn(async move {
+            while let Some(input) = inputs.recv().await {
+                if let Input::Read(read) = input {
+                    read(Ok(&core));
+                }
+            }
+        });
         Self {
             builds: Builds::new(docker, Arc::new(registry)),
             seen,

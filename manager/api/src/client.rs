@@ -3,6 +3,7 @@
 mod address;
 mod failure;
 mod images;
+mod logins;
 mod registrations;
 mod session;
 

@@ -16,6 +16,7 @@ mod images;
 mod instances;
 mod join;
 mod lines;
+mod logins;
 mod logs;
 mod monitoring;
 mod openapi;
@@ -141,6 +142,7 @@ fn guarded_routes() -> Routes {
         .merge(registrations::routes())
         .merge(scaling::routes())
         .merge(images::routes())
+        .merge(logins::routes())
         .merge(builds::routes())
         .merge(history::routes())
         .merge(events::routes())

@@ -22,6 +22,7 @@ pub(super) use rig::{Manager, core_of};
 use rig::{bind, launch, refusal};
 
 mod listeners;
+mod logins;
 mod monitoring;
 pub(in crate::api) mod rig;
 

@@ -5,8 +5,8 @@ mod run;
 
 use crate::model::service_name;
 use micado_api::{
-    BuildRequest, Critical, ErrorBody, ErrorCode, LaunchRequest, MemoryBytes, NanoCpus,
-    PortMapping, RegisterRequest, ServiceName, ServiceSpec, StartRequest, VolumeMount,
+    BuildRequest, Critical, ErrorBody, ErrorCode, LaunchRequest, LoginRequest, MemoryBytes,
+    NanoCpus, PortMapping, RegisterRequest, ServiceName, ServiceSpec, StartRequest, VolumeMount,
     build::check_name,
 };
 use std::{collections::BTreeSet, net::IpAddr};
@@ -27,6 +27,10 @@ const TAG_MAX: usize = 255;
 const ID_MAX: usize = 255;
 const SERVICE_MAX: usize = 128;
 const META_MAX: usize = 4096;
+
+/// Upper bounds for the user and the password of a login to a registry, in bytes.
+const USER_MAX: usize = 255;
+const PASSWORD_MAX: usize = 16 << 10;
 
 type Checked = Result<(), ErrorBody>;
 
@@ -388,6 +392,51 @@ pub fn registration(id: &str, request: &RegisterRequest) -> Checked {
         )));
     }
     tags(&request.tags)
+}
+
+/// Checks the host of a registry, `HOST[:PORT]`.
+///
+/// # Errors
+/// `BadRequest` if it is none.
+pub fn registry(host: &str) -> Checked {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (host, None),
+    };
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    // Image names begin with such a host; another first part belongs to the Docker Hub.
+    let is_host = name.contains('.') || port.is_some() || name == "localhost";
+    if is_host && is_host_name(name) && port.is_none_or(is_port) {
+        return Ok(());
+    }
+    let shown = host.escape_debug();
+    Err(refuse(format!(
+        "`{shown}` is no registry: it is `HOST[:PORT]`, as image names begin"
+    ))
+    .hint("the Docker Hub is `docker.io`"))
+}
+
+/// Checks a login to a registry.
+///
+/// # Errors
+/// `BadRequest` with the first fault.
+pub fn login(host: &str, request: &LoginRequest) -> Checked {
+    registry(host)?;
+    let is_fit = |text: &str, most| {
+        (1..=most).contains(&text.len()) && !text.contains(|letter: char| letter.is_control())
+    };
+    if !is_fit(&request.user, USER_MAX) {
+        let user = request.user.escape_debug();
+        return Err(refuse(format!(
+            "user `{user}` is not of 1 to {USER_MAX} bytes without control characters"
+        )));
+    }
+    if !is_fit(&request.password, PASSWORD_MAX) {
+        return Err(refuse(format!(
+            "the password is not of 1 to {PASSWORD_MAX} bytes without control characters"
+        )));
+    }
+    Ok(())
 }
 
 /// Checks tags of entries in the service catalogue.

@@ -6,6 +6,8 @@ mod build;
 mod execute;
 #[path = "cli/logs.rs"]
 mod logs;
+#[path = "cli/registry.rs"]
+mod registry;
 #[path = "cli/rote.rs"]
 mod rote;
 #[path = "cli/scaling.rs"]

@@ -26,6 +26,7 @@ mod policy;
 mod printer;
 mod protect;
 mod quit;
+mod registry;
 mod remove;
 mod scale;
 mod service;
@@ -113,6 +114,7 @@ async fn ask(verb: Verb, client: &Client, printer: &Printer) -> Result<(), Failu
         Verb::Events(args) => events::events(args, client, printer).await,
         Verb::History(args) => history::history(args, client, printer).await,
         Verb::Image(verb) => image::image(verb, client, printer).await,
+        Verb::Registry(verb) => registry::registry(verb, client, printer).await,
         Verb::Policy(verb) => policy::policy(verb, client, printer).await,
         Verb::Scale(args) => scale::scale(args, client, printer).await,
         Verb::Service(verb) => service::service(verb, client, printer).await,

@@ -10,7 +10,8 @@ use super::page::{Page, age, moment};
 use comfy_table::Table;
 use micado_api::{
     ContainerState, ContainerView, Explanation, InstanceState, InstanceView, LocationView,
-    RegistrationView, Resources, ScalingView, ServiceView, StatusView, Timestamp, VerdictSpan,
+    LoginView, RegistrationView, Resources, ScalingView, ServiceView, StatusView, Timestamp,
+    VerdictSpan,
 };
 use std::{collections::BTreeMap, fmt::Display};
 
@@ -154,6 +155,15 @@ pub(super) fn registrations(views: &[RegistrationView], now: Timestamp) -> Table
             meta.collect::<Vec<_>>().join(" "),
             age(now, view.since),
         ]);
+    }
+    table
+}
+
+/// Logins to external registries.
+pub(super) fn logins(views: &[LoginView], now: Timestamp) -> Table {
+    let mut table = Page::table(&["REGISTRY", "USER", "AGE"]);
+    for view in views {
+        table.add_row([view.host.clone(), view.user.clone(), age(now, view.since)]);
     }
     table
 }

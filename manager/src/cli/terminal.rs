@@ -1,5 +1,5 @@
 //! Our terminal in raw mode: every key goes to the command, and the previous mode is restored at
-//! the end.
+//! the end. And a line that is typed unseen.
 
 use bytes::Bytes;
 use micado_api::agent::{INPUT_FRAME, SessionNote};
@@ -73,8 +73,70 @@ pub(super) fn read_input() -> mpsc::Receiver<Bytes> {
     from
 }
 
+/// Reads a line from the terminal without showing it.
+///
+/// # Errors
+/// `Interrupted` if Ctrl-C or Ctrl-D is typed instead.
+pub(super) fn hidden_line(prompt: &str) -> io::Result<String> {
+    let before = tcgetattr(io::stdin())?;
+    let mut hidden = before.clone();
+    hidden.make_raw();
+    // Keys are read one by one: a line discipline that ends the process on Ctrl-C would leave the
+    // terminal as it is then.
+    tcsetattr(io::stdin(), OptionalActions::Now, &hidden)?;
+    let hidden = Raw(before);
+    eprint!("{prompt}");
+    let line = line_of_keys(io::stdin().lock().bytes());
+    drop(hidden);
+    eprintln!();
+    String::from_utf8(line?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// The line that keys make.
+fn line_of_keys(keys: impl Iterator<Item = io::Result<u8>>) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    for key in keys {
+        match key? {
+            b'\r' | b'\n' => return Ok(line),
+            // Ctrl-C, Ctrl-D.
+            3 | 4 => return Err(io::ErrorKind::Interrupted.into()),
+            // Backspace, of a whole character.
+            8 | 127 => while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
+            // Ctrl-U.
+            21 => line.clear(),
+            byte => line.push(byte),
+        }
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
+}
+
 impl Drop for Raw {
     fn drop(&mut self) {
         restore(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(keys: &str) -> io::Result<String> {
+        let line = line_of_keys(keys.bytes().map(Ok))?;
+        Ok(String::from_utf8(line).expect("text"))
+    }
+
+    #[test]
+    fn keys_make_a_line() {
+        assert_eq!(typed("secret\rrest").expect("a line"), "secret");
+        assert_eq!(
+            typed("wröng\x7f\x7f\x7f\x15sé\x7fecret\n").expect("a line"),
+            "secret"
+        );
+        for (keys, kind) in [
+            ("abc\x03", io::ErrorKind::Interrupted),
+            ("abc", io::ErrorKind::UnexpectedEof),
+        ] {
+            assert_eq!(typed(keys).expect_err("no line").kind(), kind);
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod cloud;
 mod daemon;
 mod named;
+mod registry;
 mod run;
 mod scaling;
 mod service;
@@ -15,6 +16,7 @@ mod verbs;
 pub use cloud::{CheckArgs, CloudVerb, SetupFile};
 pub use daemon::{DnsAddress, ManagerArgs, UnknownNodes};
 pub use named::{NameArg, TagArg};
+pub use registry::{LoginArgs, RegistryVerb};
 pub use run::{RunFlags, Time};
 pub use scaling::{LimitFlags, PolicyArgs, PolicyVerb, ScaleArgs, Share, Weight};
 pub use service::{RegisterArgs, ServiceVerb};
@@ -145,6 +147,9 @@ pub enum Verb {
     /// Show, name and remove images, or set their critical usage.
     #[command(subcommand)]
     Image(ImageVerb),
+    /// Keep, remove or show logins to external registries, for private images.
+    #[command(subcommand)]
+    Registry(RegistryVerb),
     /// Set, show, check or remove the scaling policy of a service.
     #[command(subcommand)]
     Policy(PolicyVerb),

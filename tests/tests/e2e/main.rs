@@ -23,6 +23,7 @@ mod monitoring;
 mod moves;
 mod options;
 mod poser;
+mod private;
 mod refusals;
 mod registry;
 mod returns;

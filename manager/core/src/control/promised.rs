@@ -55,7 +55,15 @@ pub(super) struct Promised {
 }
 
 impl Past {
+    /// Adds a minute. If the clock was set back, minutes that are known stay as they are; after more
+    /// than a day all begins anew.
     fn add(&mut self, minute: u64, room: Resources) {
+        let next = self.0.last().map_or(0, |last| last.begin + last.minutes);
+        match next.saturating_sub(minute) {
+            0 => {}
+            back if back <= 24 * 60 => return,
+            _ => self.0.clear(),
+        }
         match self.0.last_mut() {
             Some(last) if last.begin + last.minutes == minute && last.room == room => {
                 last.minutes += 1;
@@ -245,6 +253,17 @@ mod tests {
             past.add(minute, mib(500));
         }
         assert_eq!((past.known(), past.growth(5, 1.0)), (100, mib(0)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_changes_no_minute() {
+        let mut past = past([10; 50]);
+        let before = past.clone();
+        past.add(120, mib(500));
+        assert_eq!(past, before);
+        past.0[0].begin += 10 * WEEK;
+        past.add(120, mib(500));
+        assert_eq!(past.known(), 1, "it was wrong before");
     }
 
     #[test]

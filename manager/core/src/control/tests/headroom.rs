@@ -1,6 +1,7 @@
 //! Headroom and minimum of a location: what is rented for it, and what is kept.
 
 use super::*;
+use crate::store::Record;
 use micado_api::{HeadroomView, InstanceState, Location};
 use micado_cloudsetup::Bounds;
 
@@ -214,8 +215,12 @@ fn auto_learns_what_is_asked_for_while_a_machine_boots() {
     let found = headroom(&bench);
     assert_eq!(found.asked, "auto (300 MiB and 0.25 cores now)");
     assert_eq!((found.ready, found.missing), (1, 0));
-    let mut after = Bench::of(bench.core.config.clone(), bench.contents());
-    after.now = bench.now;
+    let settings = bench.core.ledger.settings.values().cloned();
+    let settings = settings.map(|setting| (Record::Setting(setting), 1));
+    let contents = bench.contents().into_iter().chain(settings).collect();
+    let mut after = Bench::unseeing(bench.core.config.clone(), contents);
+    (after.now, after.seen) = (bench.now, bench.seen.clone());
     after.tick();
+    after.look();
     assert_eq!(headroom(&after).asked, found.asked, "after a restart");
 }

@@ -181,7 +181,8 @@ impl Core {
             }
             let growth = self.growth_of(&location, room);
             let before = self.promised.growths.insert(location, growth);
-            self.ledger.dirty.plan |= before != Some(growth);
+            let is_news = matches!(growth, Growth::Room(_)) && before != Some(growth);
+            self.ledger.dirty.plan |= is_news;
         }
     }
 

@@ -150,6 +150,7 @@ impl<'s> Kind<'s> {
     pub fn is_easier_than(&self, other: &Self) -> bool {
         self.ask == other.ask
             && self.needs().fits_in(&other.needs())
+            && self.sample.published <= other.sample.published
             && self.claims.iter().all(|claim| other.claims.contains(claim))
             && (!self.alone || other.alone && self.service == other.service)
     }

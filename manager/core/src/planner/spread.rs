@@ -10,8 +10,8 @@ use super::{
 use std::collections::BTreeMap;
 
 /// What makes two containers interchangeable, and their places equally good: what they ask for,
-/// memory, CPU, and the class of the machine.
-type Shape<'s> = (Ask<'s>, u64, u64, Option<usize>);
+/// memory, CPU, the number of their ports, and the class of the machine.
+type Shape<'s> = (Ask<'s>, u64, u64, u32, Option<usize>);
 
 /// The same machines with copies apart: all containers placed anew, if all still fit, and else with
 /// places exchanged among those that ask for the same.
@@ -47,7 +47,8 @@ fn exchanged(problem: &Problem<'_>, pool: &Pool, runs: &[Run], placed: Vec<Place
         if kind.binding == Binding::Free && !kind.is_exclusive() {
             let needs = kind.needs();
             let class = pool.class(placed.machine);
-            let shape = (kind.ask, needs.memory.0, needs.cpu.0, class);
+            let (memory, cpu) = (needs.memory.0, needs.cpu.0);
+            let shape = (kind.ask, memory, cpu, kind.sample.published, class);
             shapes.entry(shape).or_default().push(placed);
         } else {
             let order = pool.order(placed.machine);

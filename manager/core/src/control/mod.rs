@@ -37,6 +37,7 @@ mod pace;
 mod panic_rule;
 mod placing;
 mod policies;
+mod ports;
 mod promised;
 mod protect;
 mod rebalancing;

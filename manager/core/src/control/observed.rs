@@ -1,7 +1,7 @@
 //! The engine as last observed, indexed for the core's queries. Whole observations and deltas both
 //! return [`Touched`]: the affected records.
 
-use super::placing::{count, host_ports};
+use super::ports::{host_ports, published};
 use crate::{
     engine::{Delta, Observation, SwarmNode, SwarmService, SwarmTask, TaskState},
     planner::HostPort,
@@ -417,7 +417,7 @@ impl Observed {
                 foreign.reserved += task.reservation;
                 foreign.containers += 1;
                 foreign.ports.extend(host_ports(&task.ports));
-                foreign.published += count(&task.ports);
+                foreign.published += published(&task.ports);
             }
         }
         foreign

@@ -1,10 +1,16 @@
 //! From what is known to the planner's pool and demand, and from its plan to records.
 
-use super::{Core, clouds::CloudRecord, dirty::Subject, observed::ForeignUse};
+use super::{
+    Core,
+    clouds::CloudRecord,
+    dirty::Subject,
+    observed::ForeignUse,
+    ports::{self, host_ports},
+};
 use crate::{
     engine::{exclusive_volumes, swarm_name},
     model::{Container, Copy, Health, Instance, Phase, Service},
-    planner::{self, Demand, HostPort, Limits, Node, Offer, Pool, Readiness, Step, Waiting},
+    planner::{self, Demand, Limits, Node, Offer, Pool, Readiness, Step, Waiting},
 };
 use ahash::HashMap;
 use micado_api::{
@@ -223,7 +229,7 @@ impl Core {
             location: spec.location.clone(),
             needs: spec.reservation,
             ports: host_ports(&spec.ports),
-            published: count(&spec.ports),
+            published: ports::published(&spec.ports),
             bound_to: None,
             avoid: None,
             platforms: service.platforms.clone(),
@@ -314,7 +320,7 @@ impl Core {
                 node.containers += 1;
                 let spec = service.spec_at(copy.spec);
                 node.ports.extend(host_ports(&spec.ports));
-                node.published += count(&spec.ports);
+                node.published += ports::published(&spec.ports);
                 let cluster = &self.config.cluster;
                 let volumes = exclusive_volumes(cluster, &service.name, &spec.volumes);
                 node.volumes.extend(volumes);
@@ -589,17 +595,4 @@ impl Core {
             self.decide(Some(name), None, format!("waits: {reason}"));
         }
     }
-}
-
-/// The fixed machine ports among these.
-pub(super) fn host_ports(ports: &[micado_api::PortMapping]) -> BTreeSet<HostPort> {
-    ports
-        .iter()
-        .filter_map(|port| Some((port.host?, port.protocol)))
-        .collect()
-}
-
-/// Number of published ports, those that the engine chooses included.
-pub(super) fn count(ports: &[micado_api::PortMapping]) -> u32 {
-    u32::try_from(ports.len()).unwrap_or(u32::MAX)
 }

@@ -319,7 +319,7 @@ impl Lack {
     }
 }
 
-/// What so many containers with so many published ports cost their machine.
+/// Memory that containers and their published ports cost their machine.
 fn cost(containers: u32, ports: u64) -> MemoryBytes {
     let containers = PER_CONTAINER.0.saturating_mul(containers.into());
     MemoryBytes(containers.saturating_add(cost_of_ports(ports).0))

@@ -61,14 +61,9 @@ async fn shelf(state: &ApiState, needs: &[ImageNeed]) -> Answer<Shelf> {
 async fn list(State(state): State<ApiState>) -> Answer<Json<Vec<ImageView>>> {
     let read = |core: &crate::control::Core| (core.images(), core.image_needs());
     let (images, needs) = state.handle.read(read).await?;
-    let trouble = state.gate.registry.trouble();
-    let shelf = match trouble {
-        None => timeout(LISTING, shelf(&state, &needs)).await.ok(),
-        Some(_) => None,
-    };
-    let revisions = match shelf {
-        Some(Ok(shelf)) => shelf.revisions,
-        Some(Err(_)) | None => Vec::new(),
+    let revisions = match timeout(LISTING, shelf(&state, &needs)).await {
+        Ok(Ok(shelf)) => shelf.revisions,
+        Ok(Err(_)) | Err(_) => Vec::new(),
     };
     Ok(Json(images::views(images, &revisions, &needs)))
 }

@@ -59,16 +59,14 @@ impl Registry {
             return Ok(());
         }
         let begin = Instant::now();
-        let collected = keeper.without_writer(async |docker, own| {
-            let running = timeout(MOST, run(docker, own)).await;
-            running.unwrap_or_else(|_| {
-                let minutes = MOST.as_secs() / 60;
-                let message = format!("it took more than {minutes} min and was ended");
-                Err(EngineError::Unavailable(message))
-            })
+        keeper.pause_writer().await;
+        let collected = timeout(MOST, run(&self.docker, keeper.own())).await;
+        let collected = collected.unwrap_or_else(|_| {
+            let minutes = MOST.as_secs() / 60;
+            let message = format!("it took more than {minutes} min and was ended");
+            Err(EngineError::Unavailable(message))
         });
-        let collected = collected.await;
-        self.ready().await?;
+        let collected = keeper.resume_writer(&self.writing).await.and(collected);
         match &collected {
             Ok(()) => {
                 tracing::info!(time = ?begin.elapsed(), "garbage of the registry is collected")

@@ -7,9 +7,14 @@ use super::{
 use crate::engine::{EngineError, docker::chain};
 use reqwest::{Method, Response, StatusCode, header};
 use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// Time-out of a request.
 const QUESTION: Duration = Duration::from_secs(10);
+/// Upper bound for the time until [`End::ready`] has a good answer.
+const START: Duration = Duration::from_secs(20);
+/// Interval of requests until then: a registry announces nothing.
+const POLL: Duration = Duration::from_millis(100);
 
 /// The manifests that engines push; asked for by name, or the registry answers with an old format.
 const MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, \
@@ -38,6 +43,21 @@ impl End {
         match answer.status() {
             StatusCode::OK => Ok(()),
             _ => Err(self.odd(&answer)),
+        }
+    }
+
+    /// Waits until it answers, for at most 20 s.
+    ///
+    /// # Errors
+    /// `Unavailable` with the last thing that went wrong.
+    pub(super) async fn ready(&self) -> Result<(), EngineError> {
+        let deadline = Instant::now() + START;
+        loop {
+            match self.answers().await {
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => sleep(POLL).await,
+                Ok(()) => return Ok(()),
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 use super::{
     Registry,
     certs::{self, Credentials},
+    end::End,
     server::{self, OwnRegistry},
 };
 use crate::{engine::EngineError, pki::Pki};
@@ -76,7 +77,8 @@ pub(super) struct Keeper {
     writer: Credentials,
     /// One look at a time.
     turn: tokio::sync::Mutex<()>,
-    /// True while garbage is collected: the writing side is stopped on purpose.
+    /// True while garbage is collected, until the writing side answers again: it is stopped on
+    /// purpose.
     collecting: AtomicBool,
 }
 
@@ -106,32 +108,40 @@ impl Keeper {
     /// Brings both containers, and the engine's certificates for them, to the wanted state.
     async fn mend(&self) -> Result<(), EngineError> {
         let _turn = self.turn.lock().await;
-        let host = format!("{}:{}", self.own.address, self.own.push_port);
-        certs::install(&self.own.certs_dir, &host, &self.writer)?;
-        let collecting = self.collecting.load(Ordering::SeqCst);
-        server::ensure(
-            &self.docker,
-            &self.pki,
-            &self.writers,
-            &self.own,
-            collecting,
-        )
-        .await
+        self.ensure(self.is_collecting()).await
     }
 
-    /// Runs this while the writing side may be stopped, and starts that side again.
-    pub(super) async fn without_writer(
-        &self,
-        work: impl AsyncFnOnce(&Docker, &OwnRegistry) -> Result<(), EngineError>,
-    ) -> Result<(), EngineError> {
-        {
+    /// Like [`Keeper::mend`], in its turn. The writing side stays as it is `while_collecting`.
+    async fn ensure(&self, while_collecting: bool) -> Result<(), EngineError> {
+        let host = format!("{}:{}", self.own.address, self.own.push_port);
+        certs::install(&self.own.certs_dir, &host, &self.writer)?;
+        let (docker, own) = (&self.docker, &self.own);
+        server::ensure(docker, &self.pki, &self.writers, own, while_collecting).await
+    }
+
+    fn is_collecting(&self) -> bool {
+        self.collecting.load(Ordering::SeqCst)
+    }
+
+    /// From now on the writing side may be stopped.
+    pub(super) async fn pause_writer(&self) {
+        let _turn = self.turn.lock().await;
+        self.collecting.store(true, Ordering::SeqCst);
+    }
+
+    /// Starts the writing side again, and waits until it answers: a probe before would take it for
+    /// one that fails. Also removes the collector, which may run still.
+    pub(super) async fn resume_writer(&self, writing: &End) -> Result<(), EngineError> {
+        let resumed = {
             let _turn = self.turn.lock().await;
-            self.collecting.store(true, Ordering::SeqCst);
-        }
-        let worked = work(&self.docker, &self.own).await;
+            self.ensure(false).await
+        };
+        let resumed = match resumed {
+            Ok(()) => writing.ready().await,
+            failed => failed,
+        };
         self.collecting.store(false, Ordering::SeqCst);
-        // Also removes the collector, which may run still.
-        self.mend().await.and(worked)
+        resumed
     }
 
     /// Removes both containers; the images stay on their volume.
@@ -247,12 +257,12 @@ impl Registry {
 
     /// Asks both sides, or while garbage is collected the reading one.
     pub(super) async fn probe(&self) -> Result<(), EngineError> {
-        let keeper = self.keeper.as_ref();
-        if keeper.is_some_and(|keeper| keeper.collecting.load(Ordering::SeqCst)) {
-            return self.reading.answers().await;
-        }
         let (reading, writing) = tokio::join!(self.reading.answers(), self.writing.answers());
-        reading.and(writing)
+        // After the question too: a collection may have begun meanwhile.
+        match &self.keeper {
+            Some(keeper) if keeper.is_collecting() => reading,
+            _ => reading.and(writing),
+        }
     }
 }
 

@@ -27,15 +27,8 @@ use keeper::{Keeper, Trouble};
 use micado_api::RegistryAccess;
 use push::Upload;
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::{
-    sync::Mutex,
-    time::{Instant, sleep, timeout},
-};
+use tokio::{sync::Mutex, time::timeout};
 
-/// How long [`Registry::ready`] waits for the first good answer.
-const START: Duration = Duration::from_secs(20);
-/// Interval of requests until the registry is up: it announces nothing.
-const POLL: Duration = Duration::from_millis(100);
 /// Upper bound for the check that the registry still has an image: a machine may have it anyway.
 const CHECK: Duration = Duration::from_secs(2);
 /// Upper bound for silence of the engine during a pull or a push.
@@ -146,19 +139,13 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Waits until both sides answer, for at most 20 s.
+    /// Waits until both sides answer, for at most 20 s each.
     ///
     /// # Errors
     /// `Unavailable` with the last thing that went wrong.
     pub async fn ready(&self) -> Result<(), EngineError> {
-        let deadline = Instant::now() + START;
-        loop {
-            match self.probe().await {
-                Err(error) if Instant::now() >= deadline => return Err(error),
-                Err(_) => sleep(POLL).await,
-                Ok(()) => return Ok(()),
-            }
-        }
+        self.reading.ready().await?;
+        self.writing.ready().await
     }
 
     /// Puts an image of the manager's engine into the registry, unless it is there. With a login to

@@ -141,11 +141,18 @@ impl Engine {
         for folder in ["bin/", "data/"] {
             entry(folder, tar::EntryType::Directory, &[]);
         }
+        entry("bin/sh", tar::EntryType::Regular, &program);
+        // Links: each machine unpacks the image.
         for name in [
-            "sh", "awk", "cat", "date", "dd", "head", "mkdir", "nslookup", "pidof", "sleep",
-            "stty", "timeout", "true", "wget", "yes",
+            "awk", "cat", "date", "dd", "head", "mkdir", "nslookup", "pidof", "sleep", "stty",
+            "timeout", "true", "wget", "yes",
         ] {
-            entry(&format!("bin/{name}"), tar::EntryType::Regular, &program);
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Link);
+            header.set_mode(0o755);
+            header.set_size(0);
+            tar.append_link(&mut header, format!("bin/{name}"), "bin/sh")
+                .expect("a link");
         }
         let archive = tar.into_inner().expect("an archive");
         let options = CreateImageOptionsBuilder::default()

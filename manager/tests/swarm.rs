@@ -79,6 +79,7 @@ fn container(number: u32, instance: &str) -> (Container, Copy) {
         spec: 1,
         reservation: Resources::default(),
         phase: Phase::Starting,
+        ports: Box::default(),
         last_end: None,
         health: None,
     };

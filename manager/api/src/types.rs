@@ -92,7 +92,7 @@ pub enum Protocol {
     utoipa::ToSchema,
 )]
 pub struct PortMapping {
-    /// The machine's port; `None` lets the engine choose a free one.
+    /// The machine's port; `None` for a free one from 25000 to 29999.
     pub host: Option<u16>,
     /// The container's port.
     pub container: u16,

@@ -121,6 +121,7 @@ async fn create(engine: &Arc<FakeEngine>, number: usize) {
         spec: 1,
         reservation: service.spec.reservation,
         phase: Phase::Starting,
+        ports: Box::default(),
         last_end: None,
         health: None,
     };

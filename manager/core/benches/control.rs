@@ -406,6 +406,7 @@ fn container(number: usize, instance: &InstanceId) -> (SwarmService, SwarmTask) 
         spec: 1,
         reservation,
         phase: Phase::Serving,
+        ports: Box::default(),
         last_end: None,
         health: None,
     };

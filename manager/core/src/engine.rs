@@ -98,6 +98,17 @@ pub struct SwarmTask {
     pub ports: Vec<PortMapping>,
 }
 
+impl SwarmTask {
+    /// Returns true if it ended because its node could not publish a port: another process has it.
+    #[must_use]
+    pub fn lacked_port(&self) -> bool {
+        let message = self.message.as_deref().unwrap_or_default();
+        ["port is already allocated", "address already in use"]
+            .iter()
+            .any(|words| message.contains(words))
+    }
+}
+
 /// The whole engine at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {

@@ -164,6 +164,7 @@ impl Core {
             self.follow_run(name, generation);
             self.follow_task(name, generation);
             self.check_machine(name, generation);
+            self.check_ports(name, generation);
             self.check_health(name, generation);
         }
         self.retire_copies(name);
@@ -256,14 +257,16 @@ impl Core {
     /// Its process ended by itself and is not to run again.
     fn complete(&mut self, name: &ContainerName, generation: u32, exit_code: i64) {
         let at = self.now;
-        let instance = self.ledger.edit_container(name, |container| {
+        let copy = self.ledger.edit_container(name, |container| {
             container.outcome = Some(Outcome { exit_code, at });
             let copy = container.copy_mut(generation)?;
             copy.phase = Phase::Ended;
-            Some(copy.instance.clone())
+            Some(copy.clone())
         });
+        let copy = copy.flatten();
+        copy.iter().for_each(|copy| self.release_ports(copy));
         let text = format!("its process ended with {exit_code}");
-        self.decide(Some(name), instance.flatten().as_ref(), text);
+        self.decide(Some(name), copy.map(|copy| copy.instance).as_ref(), text);
     }
 
     /// Gives up a copy on an instance that will not run it.
@@ -346,6 +349,9 @@ impl Core {
         for copy in ending.cloned().collect::<Vec<_>>() {
             if copy.takes_room() && !self.has_ended(name, &copy) {
                 continue;
+            }
+            if copy.takes_room() {
+                self.release_ports(&copy);
             }
             let gone = !self.has_or_makes(&copy.swarm_name);
             self.ledger.edit_container(name, |container| {

@@ -416,7 +416,7 @@ impl Observed {
             if has_process(task) || task.wanted {
                 foreign.reserved += task.reservation;
                 foreign.containers += 1;
-                foreign.ports.extend(host_ports(&task.ports));
+                foreign.ports.extend(host_ports(task.ports.iter().copied()));
                 foreign.published += published(&task.ports);
             }
         }

@@ -26,7 +26,7 @@ pub(super) trait Owner {
 
 impl Core {
     /// Every owner of notes. A new one is added here.
-    fn owners(&mut self) -> [&mut dyn Owner; 15] {
+    fn owners(&mut self) -> [&mut dyn Owner; 16] {
         let (calls, orders): (&mut Calls, &mut Orders) = (&mut self.calls, &mut self.orders);
         let (nodes, copies): (&mut Nodes, &mut Copies) = (&mut self.nodes, &mut self.copies);
         let (reports, silent): (&mut Reports, &mut Silent) = (&mut self.reports, &mut self.silent);
@@ -54,6 +54,7 @@ impl Core {
             rebalancing,
             runs,
             &mut self.panicking,
+            &mut self.ports,
         ]
     }
 

@@ -228,7 +228,7 @@ impl Core {
             service: service.name.clone(),
             location: spec.location.clone(),
             needs: spec.reservation,
-            ports: host_ports(&spec.ports),
+            ports: host_ports(spec.ports.iter().copied()),
             published: ports::published(&spec.ports),
             bound_to: None,
             avoid: None,
@@ -319,7 +319,7 @@ impl Core {
                 node.reserved += copy.reservation;
                 node.containers += 1;
                 let spec = service.spec_at(copy.spec);
-                node.ports.extend(host_ports(&spec.ports));
+                node.ports.extend(host_ports(copy.published(spec)));
                 node.published += ports::published(&spec.ports);
                 let cluster = &self.config.cluster;
                 let volumes = exclusive_volumes(cluster, &service.name, &spec.volumes);
@@ -497,6 +497,7 @@ impl Core {
             spec: service.version,
             reservation: service.spec.reservation,
             phase: Phase::Starting,
+            ports: self.choose_ports(instance, &service.spec),
             last_end: None,
             health: Health::of_new(&service.spec, self.now),
         };

@@ -204,7 +204,10 @@ impl Core {
             instance: instance.map(|it| it.tag.clone()),
             location: spec.location.clone(),
             address: instance.and_then(|it| it.address.clone()),
-            ports: published.unwrap_or_else(|| spec.ports.clone()),
+            ports: published.unwrap_or_else(|| match copy {
+                Some(copy) => copy.published(spec).collect(),
+                None => spec.ports.clone(),
+            }),
             reservation: spec.reservation,
             protected: it.protected,
             health: copy.and_then(|copy| self.health_view(it, copy)),

@@ -2,7 +2,10 @@
 //! not stored: it follows from the desired state, the copies and the observation.
 
 use super::Health;
-use micado_api::{ContainerName, HealthState, InstanceId, Resources, ServiceName, Timestamp};
+use micado_api::{
+    ContainerName, HealthState, InstanceId, PortMapping, Resources, ServiceName, ServiceSpec,
+    Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 /// Desired state of a container.
@@ -30,6 +33,10 @@ pub struct Copy {
     /// Resources promised to it on its machine.
     pub reservation: Resources,
     pub phase: Phase,
+    /// Machine ports for those of its spec that name none, in that order. Empty if the engine
+    /// chooses them.
+    #[serde(default, skip_serializing_if = "<[u16]>::is_empty")]
+    pub ports: Box<[u16]>,
     /// End of its last run, if its machine's agent reported one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_end: Option<End>,
@@ -92,6 +99,18 @@ impl Copy {
     pub fn is_starting(&self) -> bool {
         let health = self.health.as_ref();
         health.is_some_and(|health| health.state == HealthState::Starting)
+    }
+
+    /// The ports of its spec, with the machine ports that were chosen for it.
+    pub fn published<'a>(
+        &'a self,
+        spec: &'a ServiceSpec,
+    ) -> impl Iterator<Item = PortMapping> + 'a {
+        let mut chosen = self.ports.iter().copied();
+        spec.ports.iter().map(move |port| PortMapping {
+            host: port.host.or_else(|| chosen.next()),
+            ..*port
+        })
     }
 
     /// Records an end, unless a later one is known: reports may come late and again.

@@ -82,7 +82,7 @@ pub struct Node {
     pub reserved: Resources,
     /// Number of containers on it, foreign ones included.
     pub containers: u32,
-    /// Number of ports that they publish, those that the engine chooses included.
+    /// Number of ports that they publish, those without a fixed machine port included.
     pub published: u32,
     /// Its ports that are taken.
     pub ports: BTreeSet<HostPort>,
@@ -105,7 +105,7 @@ pub struct Waiting {
     pub needs: Resources,
     /// The machine ports it must have.
     pub ports: BTreeSet<HostPort>,
-    /// Number of ports that it publishes, those that the engine chooses included.
+    /// Number of ports that it publishes, those without a fixed machine port included.
     pub published: u32,
     /// The one instance it may run on (it holds its volumes), if any.
     pub bound_to: Option<InstanceId>,

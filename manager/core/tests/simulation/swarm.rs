@@ -235,7 +235,7 @@ impl Swarm {
             serial,
             (view.id.clone(), Some(name.clone())),
             service.spec.reservation,
-            service.spec.ports.clone(),
+            copy.published(&service.spec).collect(),
         );
         self.tasks.insert(serial, task);
         self.services.insert(

@@ -106,6 +106,17 @@ impl Swarm {
         match turn {
             TaskTurn::Replaced => return self.succeed_by_id(clock, id),
             _ if silent => return,
+            TaskTurn::Runs
+                if task.view.state == TaskState::Starting
+                    && task.view.wanted
+                    && task.lacks_port() =>
+            {
+                task.view.state = TaskState::Failed;
+                task.view.wanted = false;
+                task.view.message =
+                    Some("Bind for 0.0.0.0 failed: port is already allocated".into());
+                clock.within(5_000, 6_000, Happening::Task(id, TaskTurn::Replaced));
+            }
             TaskTurn::Runs if task.view.state == TaskState::Starting && task.view.wanted => {
                 task.view.state = TaskState::Running;
                 task.view.ports = task.wants.clone();

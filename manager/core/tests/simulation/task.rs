@@ -31,6 +31,13 @@ impl Task {
     pub fn takes_room(&self) -> bool {
         self.node.is_some() && matches!(self.view.state, TaskState::Starting | TaskState::Running)
     }
+    /// Returns true if a foreign process on its node has one of the ports that were chosen for it:
+    /// one in 50, on each node others.
+    pub fn lacks_port(&self) -> bool {
+        let node = self.node.unwrap_or_default();
+        let mut chosen = self.wants.iter().filter_map(|port| port.host);
+        chosen.any(|port| port >= 25_000 && (u64::from(port) + 7 * node) % 50 == 0)
+    }
     /// The next task of the same service.
     pub fn successor(&self, serial: u64) -> Self {
         let view = SwarmTask {

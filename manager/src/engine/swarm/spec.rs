@@ -85,7 +85,7 @@ pub(super) fn service_spec(
         // faster.
         endpoint_spec: Some(EndpointSpec {
             mode: Some(EndpointSpecModeEnum::DNSRR),
-            ports: Some(service.spec.ports.iter().map(port).collect())
+            ports: Some(copy.published(&service.spec).map(port).collect())
                 .filter(|ports: &Vec<_>| !ports.is_empty()),
         }),
         ..Default::default()
@@ -297,7 +297,7 @@ fn mount(cluster: &ClusterId, service: &Service, volume: &VolumeMount) -> Mount 
     }
 }
 
-fn port(port: &PortMapping) -> EndpointPortConfig {
+fn port(port: PortMapping) -> EndpointPortConfig {
     EndpointPortConfig {
         protocol: Some(match port.protocol {
             Protocol::Tcp => EndpointPortConfigProtocolEnum::TCP,
@@ -376,6 +376,7 @@ pub(super) mod tests {
             spec: 1,
             reservation: service.spec.reservation,
             phase: crate::model::Phase::Starting,
+            ports: Box::default(),
             last_end: None,
             health: None,
         };

@@ -93,6 +93,7 @@ fn made_before(bench: &mut Bench, id: &InstanceId) {
         spec: 1,
         reservation: service.spec.reservation,
         phase: Phase::Starting,
+        ports: Box::default(),
         last_end: None,
         health: None,
     };

@@ -353,16 +353,17 @@ fn placed_rightly(
     if let Some(neighbour) = world.neighbour(&new.instance, after) {
         return wrong(format!("{} is there", neighbour.name));
     }
-    let ports = spec.ports.iter().filter(|it| it.host.is_some());
-    for port in ports {
-        let taken = world
-            .placed_on(&new.instance)
-            .filter(|(other, _)| other.name != after.name);
-        let mut taken = taken.filter(|(_, spec)| {
-            spec.ports
-                .iter()
-                .any(|it| it.host == port.host && it.protocol == port.protocol)
+    for port in new.published(spec).filter(|it| it.host.is_some()) {
+        let placed = world.placed_on(&new.instance);
+        let taken = placed.flat_map(|(other, spec)| {
+            let copies = other.copies_on(&new.instance);
+            let others = copies.filter(|copy| {
+                other.name != after.name || copy.ports != new.ports && !copy.ports.is_empty()
+            });
+            others.flat_map(move |copy| copy.published(spec).map(move |port| (other, port)))
         });
+        let mut taken =
+            taken.filter(|(_, it)| it.host == port.host && it.protocol == port.protocol);
         if let Some((other, _)) = taken.next() {
             return wrong(format!("{} has port {port}", other.name));
         }

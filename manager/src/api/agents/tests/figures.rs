@@ -189,6 +189,7 @@ pub(super) fn placed_with(run: micado_api::RunOptions) -> (Core, [InstanceId; 2]
         spec: 1,
         reservation: service.spec.reservation,
         phase: Phase::Serving,
+        ports: Box::default(),
         last_end: None,
         health: Health::of_new(&service.spec, now),
     };

@@ -1,7 +1,8 @@
 //! Lives of containers: they run, end, fail, are stopped, inspected and removed.
 
-use micado_api::{ContainerState, InstanceState};
+use micado_api::{ContainerState, ContainerView, InstanceState};
 use micado_tests::{Cluster, Options, Request, Setup, View, job, tools, wait, web};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn containers_are_stopped_with_their_logs_kept_and_forgotten() {
@@ -215,4 +216,76 @@ async fn last_words_are_kept(cluster: &Cluster) {
         "no line is doubled"
     );
     cluster.micado(&["remove", "-n", &name]).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn published_ports_are_the_managers_and_last() {
+    let cluster = Cluster::start(Options {
+        setup: Setup::small(),
+        ..Options::default()
+    })
+    .await;
+    // It is chosen with the place, before there is a machine.
+    let port = published(&cluster.launch(&web("acme")).await);
+    let name = "acme_micado-web.1";
+    cluster
+        .until_container(name, ContainerState::Running, 60)
+        .await;
+    let said = cluster.ask(name, "/").await;
+    assert_eq!(published(&container(&cluster, name).await), port);
+
+    // A restart in place keeps it.
+    let first = "docker ps --no-trunc --quiet | head -1";
+    let before = cluster.on_machine("application01", first).await;
+    let kill = format!("docker kill {before}");
+    cluster.on_machine("application01", &kill).await;
+    wait("another process runs", 60, async || {
+        let now = cluster.on_machine("application01", first).await;
+        (!now.is_empty() && now != before).then_some(())
+    })
+    .await;
+    assert_eq!(cluster.ask(name, "/").await, said);
+    assert_eq!(published(&container(&cluster, name).await), port);
+
+    // Another process has all the ports that the search meets first.
+    let range = 25;
+    let begin = wait("they lie in a row", 60, async || {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+        let seconds = since_epoch.expect("a clock").as_secs() % 5000;
+        (seconds + range < 5000).then_some(25_000 + seconds)
+    })
+    .await;
+    let image = "$(docker images --quiet | head -1)";
+    let (end, last) = (begin + range, 9000 + range);
+    let stranger = format!("docker run -d -p {begin}-{end}:9000-{last} {image}");
+    cluster.on_machine("application01", &stranger).await;
+    let taken = published(&cluster.launch(&web("other")).await);
+    assert!((begin..=end).contains(&u64::from(taken)), "{taken}");
+    let name = "other_micado-web.1";
+    cluster
+        .until_container(name, ContainerState::Running, 60)
+        .await;
+    cluster.ask(name, "/").await;
+    let given = published(&container(&cluster, name).await);
+    assert!(!(begin..=end).contains(&u64::from(given)), "{given}");
+    let explained = cluster.micado(&["explain", name]).await.ok().stdout;
+    assert!(
+        explained.contains("a process on application01 has one of the ports chosen for it"),
+        "{explained}"
+    );
+}
+
+/// The machine port of a container's only published port.
+fn published(container: &ContainerView) -> u16 {
+    let [port] = &container.ports[..] else {
+        panic!("{container:?}")
+    };
+    let port = port.host.expect("it is chosen");
+    assert!((25_000..30_000).contains(&port), "{container:?}");
+    port
+}
+
+async fn container(cluster: &Cluster, name: &str) -> ContainerView {
+    let view = cluster.look().await.expect("the manager answers");
+    view.container(name).expect("it is listed").clone()
 }

@@ -193,6 +193,7 @@ impl Core {
         let waits = container
             .filter(|container| container.wants_room())
             .filter(|container| container.primary().is_none() || self.must_move(container))
+            .filter(|container| !self.frees_ports(container))
             .map(|container| container.created_at);
         let leaves = container.is_some_and(|container| self.may_move(container));
         self.ledger.dirty.plan |= waits.is_some() || leaves;
@@ -497,7 +498,7 @@ impl Core {
             spec: service.version,
             reservation: service.spec.reservation,
             phase: Phase::Starting,
-            ports: self.choose_ports(instance, &service.spec),
+            ports: self.choose_ports(name, instance, &service.spec),
             last_end: None,
             health: Health::of_new(&service.spec, self.now),
         };

@@ -5,7 +5,10 @@ use super::{
     Core,
     owner::{Known, Owner},
 };
-use crate::{model::Copy, planner::HostPort};
+use crate::{
+    model::{Container, Copy},
+    planner::HostPort,
+};
 use ahash::HashMap;
 use micado_api::{ContainerName, InstanceId, PortMapping, ServiceSpec, Timestamp};
 use std::{
@@ -25,6 +28,8 @@ const KNOWN: [u16; 1] = [27_017];
 const QUARANTINE: Duration = Duration::from_secs(600);
 /// Number of times that other ports are chosen because a process on the machine has one of them.
 const RETRIES: u32 = 3;
+/// Distance of a retry from the search before.
+const RETRY_STEP: u64 = 1_237;
 
 /// The fixed machine ports among these.
 pub(super) fn host_ports(ports: impl Iterator<Item = PortMapping>) -> BTreeSet<HostPort> {
@@ -38,11 +43,16 @@ pub(super) fn published(ports: &[PortMapping]) -> u32 {
     u32::try_from(ports.len()).unwrap_or(u32::MAX)
 }
 
-/// Chooses free ports; none if there are too few. The search begins at a place that moves with time,
-/// so that a new manager, which knows of no quarantine, does not choose one that fell free just now.
-fn choose(count: usize, now: Timestamp, is_free: impl Fn(u16) -> bool) -> Box<[u16]> {
-    let seconds = now.0 / 1000 % u64::from(COUNT);
-    let begin = u16::try_from(seconds).unwrap_or_default();
+/// Begin of a search. It moves with time, so that a new manager, which knows of no quarantine, does
+/// not choose a port that fell free just now; and far with each retry, out of a range that a process
+/// has.
+fn begin(now: Timestamp, retries: u32) -> u16 {
+    let place = now.0 / 1000 + RETRY_STEP * u64::from(retries);
+    u16::try_from(place % u64::from(COUNT)).unwrap_or_default()
+}
+
+/// Chooses free ports; none if there are too few.
+fn choose(count: usize, begin: u16, is_free: impl Fn(u16) -> bool) -> Box<[u16]> {
     let ports = (0..COUNT).map(|step| FIRST + (begin + step) % COUNT);
     let free = ports.filter(|port| !KNOWN.contains(port) && is_free(*port));
     let chosen: Box<[u16]> = free.take(count).collect();
@@ -57,8 +67,8 @@ fn choose(count: usize, now: Timestamp, is_free: impl Fn(u16) -> bool) -> Box<[u
 pub(super) struct Ports {
     /// Ports of ended copies, and until when they are in quarantine.
     released: BTreeMap<InstanceId, BTreeMap<u16, Timestamp>>,
-    /// Number of copies of a container that lacked a port in a row.
-    lacked: HashMap<ContainerName, u32>,
+    /// Number of copies of a container that lacked a port in a row, and the instance of the last.
+    lacked: HashMap<ContainerName, (u32, InstanceId)>,
 }
 
 impl Owner for Ports {
@@ -80,8 +90,14 @@ impl Ports {
 }
 
 impl Core {
-    /// Chooses machine ports for a copy with this spec, for those of its ports that name none.
-    pub(super) fn choose_ports(&self, id: &InstanceId, spec: &ServiceSpec) -> Box<[u16]> {
+    /// Chooses machine ports for a copy of a container with this spec, for those of its ports that
+    /// name none.
+    pub(super) fn choose_ports(
+        &self,
+        name: &ContainerName,
+        id: &InstanceId,
+        spec: &ServiceSpec,
+    ) -> Box<[u16]> {
         let count = spec.ports.iter().filter(|port| port.host.is_none()).count();
         if count == 0 {
             return Box::default();
@@ -96,7 +112,8 @@ impl Core {
         if let Some(instance) = self.ledger.instance(id) {
             taken.extend(self.foreign_on(instance).ports.iter().map(|(port, _)| port));
         }
-        choose(count, self.now, |port| {
+        let retries = self.ports.lacked.get(name).map_or(0, |(count, _)| *count);
+        choose(count, begin(self.now, retries), |port| {
             !taken.contains(&port) && !self.ports.is_quarantined(id, port, self.now)
         })
     }
@@ -110,6 +127,16 @@ impl Core {
         let released = self.ports.released.entry(copy.instance.clone());
         let ports = copy.ports.iter().map(|port| (*port, until));
         released.or_default().extend(ports);
+    }
+
+    /// Returns true until a copy that lacked a port has ended, and the planner knows: its room, and
+    /// its other ports, are for the next one.
+    pub(super) fn frees_ports(&self, container: &Container) -> bool {
+        let Some((_, instance)) = self.ports.lacked.get(&container.name) else {
+            return false;
+        };
+        let mut copies = container.copies_on(instance);
+        copies.any(|copy| !copy.is_live()) || self.ledger.dirty.instances.contains(instance)
     }
 
     /// Gives up a copy whose machine has another process on a port that was chosen for it: the next
@@ -134,11 +161,12 @@ impl Core {
         };
         let message = failure.message.clone().unwrap_or_default();
         let copy = copy.clone();
-        let lacked = self.ports.lacked.entry(name.clone()).or_default();
-        if *lacked >= RETRIES {
+        let count = self.ports.lacked.get(name).map_or(0, |(count, _)| *count);
+        if count >= RETRIES {
             return;
         }
-        *lacked += 1;
+        let lacked = (count + 1, copy.instance.clone());
+        self.ports.lacked.insert(name.clone(), lacked);
         self.release_ports(&copy);
         let tag = self.tag_of(&copy.instance);
         let why = format!("a process on {tag} has one of the ports chosen for it ({message})");
@@ -157,20 +185,21 @@ mod tests {
 
     #[test]
     fn free_ports_are_chosen_in_order_from_a_place_that_moves() {
-        let at = |seconds| Timestamp(seconds * 1000);
-        assert_eq!(*choose(2, at(0), |_| true), [25_000, 25_001]);
-        assert_eq!(*choose(2, at(4_999), |_| true), [29_999, 25_000]);
+        let at = |seconds: u64, retries| begin(Timestamp(seconds * 1000), retries);
+        assert_eq!(*choose(2, at(0, 0), |_| true), [25_000, 25_001]);
+        assert_eq!(*choose(2, at(4_999, 0), |_| true), [29_999, 25_000]);
+        assert_eq!(*choose(1, at(5_000, 1), |_| true), [26_237]);
         assert_eq!(
-            *choose(2, at(5_007), |port| port != 25_008),
+            *choose(2, at(5_007, 0), |port| port != 25_008),
             [25_007, 25_009]
         );
-        assert_eq!(*choose(2, at(2_016), |_| true), [27_016, 27_018]);
+        assert_eq!(*choose(2, at(2_016, 0), |_| true), [27_016, 27_018]);
     }
 
     #[test]
     fn too_few_free_ports_are_left_to_the_engine() {
-        assert!(choose(2, Timestamp(0), |port| port == 25_100).is_empty());
-        assert_eq!(*choose(1, Timestamp(0), |port| port == 25_100), [25_100]);
+        assert!(choose(2, 0, |port| port == 25_100).is_empty());
+        assert_eq!(*choose(1, 0, |port| port == 25_100), [25_100]);
     }
 
     fn publishing(client: &str, host: Option<u16>) -> ServiceSpec {
@@ -190,7 +219,7 @@ mod tests {
         let mut bench = Bench::new(|_| ());
         let name = bench.launch(publishing("a", Some(80)), None);
         bench.machine_comes();
-        bench.settle();
+        bench.pass(20);
         (bench, name.expect("a machine is rented"))
     }
 
@@ -224,10 +253,13 @@ mod tests {
         let (mut bench, first) = bench();
         let chosen = ports(&bench, &first);
         let id = bench.core.instances(false)[0].id.clone();
+        let other = ContainerName::trusted("b_web.1");
         // A search that begins at its place.
         let next = |bench: &mut Bench| {
             bench.core.now = Timestamp(u64::from(chosen[0] - FIRST) * 1_000);
-            bench.core.choose_ports(&id, &publishing("b", Some(80)))
+            bench
+                .core
+                .choose_ports(&other, &id, &publishing("b", Some(80)))
         };
         assert_eq!(*next(&mut bench), [chosen[0] + 1], "it is taken");
         bench.quit("a_web");
@@ -240,18 +272,27 @@ mod tests {
     #[test]
     fn a_port_that_a_foreign_process_has_is_replaced() {
         let (mut bench, name) = bench();
-        for retry in 0..=RETRIES {
-            let before = ports(&bench, &name);
+        let id = bench.core.instances(false)[0].id.clone();
+        let fail = |bench: &mut Bench| {
             let task = bench.seen.tasks.last_mut().expect("a task");
             task.state = TaskState::Failed;
             task.message = Some("Bind for 0.0.0.0:25001 failed: port is already allocated".into());
             bench.look();
-            bench.settle();
-            assert_eq!(ports(&bench, &name) == before, retry == RETRIES);
-        }
+        };
+        let before = ports(&bench, &name);
+        fail(&mut bench);
+        bench.pass(20);
+        let given = ports(&bench, &name);
+        assert_ne!(given, before);
+        assert_eq!(bench.core.instances(false).len(), 1, "its room is there");
         let said = bench.core.explain(&name).expect("it is known");
-        let decisions = said[0].decisions.iter().map(|it| it.text.as_str());
-        let anew = decisions.filter(|text| text.contains("has one of the ports chosen for it"));
-        assert_eq!(anew.count(), RETRIES as usize);
+        let mut decisions = said[0].decisions.iter().map(|it| it.text.as_str());
+        assert!(decisions.any(|text| text.contains("has one of the ports chosen for it")));
+
+        let often = (RETRIES, id);
+        let lacked = &mut bench.core.ports.lacked;
+        lacked.insert(ContainerName::trusted(name.clone()), often);
+        fail(&mut bench);
+        assert_eq!(ports(&bench, &name), given, "it is left to be failing");
     }
 }

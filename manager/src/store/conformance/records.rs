@@ -163,6 +163,7 @@ fn copy(generation: u32, instance: &str, phase: Phase) -> Copy {
         spec: generation,
         reservation: Resources::new(MemoryBytes::mib(256), NanoCpus::millis(250)),
         phase,
+        ports: Box::new([25_000]),
         last_end: Some(End {
             exit_code: 137,
             oom: true,

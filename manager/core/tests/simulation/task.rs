@@ -36,7 +36,7 @@ impl Task {
     pub fn lacks_port(&self) -> bool {
         let node = self.node.unwrap_or_default();
         let mut chosen = self.wants.iter().filter_map(|port| port.host);
-        chosen.any(|port| port >= 25_000 && (u64::from(port) + 7 * node) % 50 == 0)
+        chosen.any(|port| port >= 25_000 && (u64::from(port) + 7 * node).is_multiple_of(50))
     }
     /// The next task of the same service.
     pub fn successor(&self, serial: u64) -> Self {

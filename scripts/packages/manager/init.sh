@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Writes this machine's address into the manager's configuration and starts or restarts the manager.
-# With `configure`, as the service calls it at every boot, it does not start it.
+# With `configure`, as the service calls it at every boot, it does not start it. With `stop` it stops
+# the manager, until the next boot or start.
 #   /run/micado/manager.env       settings detected here, at each start
 #   /etc/default/micado-manager   the administrator's settings (MICADO_...=...), which take
 #                                 precedence
@@ -74,6 +75,10 @@ restart() {
     fi
 }
 
+stop() {
+    if [[ -d /run/systemd/system ]]; then systemctl stop micado-manager; else stop_process; fi
+}
+
 await_manager() {
     local end=$((SECONDS + 120))
     until "$home/micado" status >/dev/null 2>&1; do
@@ -93,5 +98,6 @@ case ${1:-} in
         await_manager
         say "the manager is up"
         ;;
-    *) die "usage: init.sh [configure]" ;;
+    stop) stop ;;
+    *) die "usage: init.sh [configure|stop]" ;;
 esac

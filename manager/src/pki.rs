@@ -29,7 +29,11 @@ const SERVER_LIFE: Duration = Duration::from_secs(397 * 24 * 3600);
 const LONG_LIFE: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
 /// A machine's agent renews its certificate when a third of this is left, or later if the manager
 /// was away. A returned machine can read images until it expires.
-const MACHINE_LIFE: Duration = Duration::from_secs(3 * 24 * 3600);
+pub(crate) const MACHINE_LIFE: Duration = Duration::from_secs(3 * 24 * 3600);
+/// Common name of people's certificates for the registry. No machine is named so.
+pub(crate) const PERSON: &str = "person";
+/// A working day: a certificate for the registry is not revoked before.
+pub(crate) const PERSON_LIFE: Duration = Duration::from_secs(12 * 3600);
 /// Remaining validity at which the manager renews a certificate that it stores.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
 

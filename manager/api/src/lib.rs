@@ -40,7 +40,7 @@ pub use health::{HealthState, HealthView, Probe};
 pub use image::{PruneQuery, RemovalView, RemovedImage, RevisionView, Space, TagRequest, TagView};
 pub use join::{JoinAnswer, JoinRequest, RegistryAccess, SwarmJoin};
 pub use log::{LOG_CONTAINERS, LogEntry, LogStream};
-pub use login::{LoginRequest, LoginView};
+pub use login::{AccessRequest, AccessView, LoginRequest, LoginView};
 pub use monitoring::{DiscoveryQuery, MetricsQuery, PrometheusTarget};
 pub use names::{
     CloudName, ClusterId, ContainerName, FlavourName, InstanceId, Location, MachineName,

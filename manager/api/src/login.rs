@@ -1,4 +1,4 @@
-//! Logins to external registries.
+//! Logins to external registries, and access to the cluster's own.
 
 use crate::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,27 @@ pub struct LoginView {
     pub user: String,
     /// Time of its last change.
     pub since: Timestamp,
+}
+
+/// A request for access to the cluster's own registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AccessRequest {
+    /// A certificate request (PKCS#10, PEM). Its key stays with the reader.
+    #[schema(max_length = 16384)]
+    pub csr: String,
+}
+
+/// Access to the cluster's own registry, to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AccessView {
+    /// `HOST:PORT`, as in the names of images.
+    pub host: String,
+    /// The authority of the registry's certificate, PEM.
+    pub authority: String,
+    /// The client certificate to present, PEM.
+    pub certificate: String,
+    /// End of its validity.
+    pub expires_at: Timestamp,
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     control::{Reply, Request},
-    pki::{CredentialKey, Csr, Pki},
+    pki::{CredentialKey, Csr, MACHINE_LIFE, Pki},
     registry::Registry,
 };
 use axum::{
@@ -54,7 +54,7 @@ impl Gate {
     fn papers(&self, instance: &str, csr: &Csr, swarm: SwarmJoin) -> Result<JoinAnswer, ErrorBody> {
         let certificate = self
             .pki
-            .sign_request(csr, instance)
+            .sign_request(csr, instance, MACHINE_LIFE)
             .map_err(|error| ErrorBody::new(ErrorCode::Internal, error.to_string()))?;
         let registry = self.registry.access(&certificate);
         Ok(JoinAnswer {

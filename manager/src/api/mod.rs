@@ -1,6 +1,7 @@
 //! The manager's API for the CLI, scripts and programs: JSON over HTTP, on a unix socket for the
 //! owner and on HTTPS for callers with the token.
 
+mod access;
 mod admission;
 mod agents;
 mod builds;
@@ -143,6 +144,7 @@ fn guarded_routes() -> Routes {
         .merge(scaling::routes())
         .merge(images::routes())
         .merge(logins::routes())
+        .merge(access::routes())
         .merge(builds::routes())
         .merge(history::routes())
         .merge(events::routes())

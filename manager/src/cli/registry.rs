@@ -1,15 +1,20 @@
-//! `micado registry`: logins to external registries.
+//! `micado registry`: logins to external registries, and access to the cluster's own.
 
 use super::{
     args::{LoginArgs, RegistryVerb},
     failure::Failure,
-    page::Page,
+    page::{Page, moment},
     printer::Printer,
     tables, terminal,
 };
-use crate::{api::validate, clock, model::login_host};
-use micado_api::{Client, ErrorBody, ErrorCode, LoginRequest, LoginView};
-use std::io::{self, IsTerminal, Read};
+use crate::{api::validate, clock, model::login_host, pki::Identity, registry::install_reader};
+use micado_api::{AccessRequest, Client, ErrorBody, ErrorCode, LoginRequest, LoginView, Timestamp};
+use rcgen::{CertificateParams, KeyPair};
+use serde::Serialize;
+use std::{
+    io::{self, IsTerminal, Read},
+    path::{Path, PathBuf},
+};
 
 /// Upper bound for a password on standard input, beyond what the manager accepts.
 const PASSWORD_MAX: u64 = 64 << 10;
@@ -27,23 +32,85 @@ pub(super) async fn registry(
 }
 
 async fn login(args: LoginArgs, client: &Client, printer: &Printer) -> Result<(), Failure> {
-    validate::registry(&args.host)?;
+    let Some((host, user)) = args.host.zip(args.user) else {
+        return access(args.certs_dir, client, printer).await;
+    };
+    validate::registry(&host)?;
     let password = match args.password_stdin {
         true => piped()?,
-        false => typed(&args)?,
+        false => typed(&user, &host)?,
     };
     let request = LoginRequest {
-        user: args.user,
+        user,
         password,
         check: !args.no_check,
     };
-    validate::login(&args.host, &request)?;
-    let all = client.log_in(&args.host, &request).await?;
-    let host = login_host(&args.host);
+    validate::login(&host, &request)?;
+    let all = client.log_in(&host, &request).await?;
+    let host = login_host(&host);
     show(
         all.into_iter().filter(|it| it.host == host).collect(),
         printer,
     )
+}
+
+/// Access to the cluster's registry, as programs read it.
+#[derive(Serialize)]
+struct Access<'a> {
+    host: &'a str,
+    folder: &'a Path,
+    expires_at: Timestamp,
+}
+
+/// Lets programs on this machine read the cluster's registry, by a key that is made here.
+async fn access(
+    certs_dir: Option<PathBuf>,
+    client: &Client,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let folder = certs_dir.map_or_else(certificates, Ok)?;
+    let unmade = |error: rcgen::Error| {
+        ErrorBody::new(ErrorCode::Internal, format!("cannot make a key: {error}"))
+    };
+    let key = KeyPair::generate().map_err(unmade)?;
+    let csr = CertificateParams::default().serialize_request(&key);
+    let csr = csr.and_then(|csr| csr.pem()).map_err(unmade)?;
+    let access = client.registry_access(&AccessRequest { csr }).await?;
+    // It becomes a path.
+    validate::registry(&access.host)?;
+    let identity = Identity {
+        certificate: access.certificate,
+        key: key.serialize_pem(),
+    };
+    install_reader(&folder, &access.host, access.authority, identity)
+        .map_err(|error| ErrorBody::new(ErrorCode::BadRequest, error.to_string()))?;
+    let shown = Access {
+        host: &access.host,
+        folder: &folder,
+        expires_at: access.expires_at,
+    };
+    printer.data(&shown, || Page::default().line(&access.host))?;
+    printer.note(&format!(
+        "docker, skopeo and podman read it until {}, as {}/IMAGE@DIGEST; `micado image show IMAGE` has the digests",
+        moment(shown.expires_at),
+        shown.host
+    ));
+    Ok(())
+}
+
+/// The folder in which docker and skopeo look for certificates: that of all users for root.
+fn certificates() -> Result<PathBuf, Failure> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/etc/docker/certs.d"));
+    }
+    let home = std::env::home_dir().ok_or_else(|| {
+        ErrorBody::new(
+            ErrorCode::BadRequest,
+            "there is no home folder for certificates",
+        )
+        .hint("`--certs-dir` names another one")
+    })?;
+    Ok(home.join(".config/containers/certs.d"))
 }
 
 /// The password on standard input, without its line end.
@@ -57,14 +124,14 @@ fn piped() -> Result<String, Failure> {
 }
 
 /// The password as it is typed.
-fn typed(args: &LoginArgs) -> Result<String, Failure> {
+fn typed(user: &str, host: &str) -> Result<String, Failure> {
     if !io::stdin().is_terminal() {
         let message = "there is no terminal to ask for the password";
         return Err(ErrorBody::new(ErrorCode::BadRequest, message)
             .hint("`--password-stdin` reads it from standard input")
             .into());
     }
-    let prompt = format!("password of {} at {}: ", args.user, args.host);
+    let prompt = format!("password of {user} at {host}: ");
     terminal::hidden_line(&prompt).map_err(unread)
 }
 

@@ -1,9 +1,9 @@
 //! Certificate requests that machines make with keys of their own, which never leave them.
 
-use super::{MACHINE_LIFE, Pki, PkiError, Purpose};
+use super::{Pki, PkiError, Purpose};
 use rcgen::{CertificateSigningRequestParams, PublicKeyData};
 use sha2::{Digest, Sha256};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A request with a valid signature, which proves possession of the key.
 #[derive(Debug)]
@@ -31,12 +31,17 @@ impl Csr {
 }
 
 impl Pki {
-    /// Signs a client certificate for the key of a request, with this name whatever the request
-    /// says. PEM.
+    /// Signs a client certificate for the key of a request, for this long and with this name whatever
+    /// the request says. PEM.
     ///
     /// # Errors
     /// If the name is invalid.
-    pub fn sign_request(&self, request: &Csr, common_name: &str) -> Result<String, PkiError> {
+    pub fn sign_request(
+        &self,
+        request: &Csr,
+        common_name: &str,
+        life: Duration,
+    ) -> Result<String, PkiError> {
         let purpose = Purpose {
             server: false,
             lasting: true,
@@ -44,7 +49,7 @@ impl Pki {
         };
         let now = SystemTime::now();
         let signed = Self::params(&purpose, now).and_then(|mut params| {
-            params.not_after = (now + MACHINE_LIFE).into();
+            params.not_after = (now + life).into();
             params.signed_by(&request.0.public_key, &self.issuer)
         });
         signed

@@ -194,7 +194,9 @@ fn a_machines_certificate_is_for_its_own_key_and_says_what_we_say() {
     let pki = Pki::open(folder.path()).expect("an authority");
     let key = KeyPair::generate().expect("a key");
     let csr = Csr::parse(&request(&key)).expect("a good request");
-    let certificate = pki.sign_request(&csr, "i1").expect("a certificate");
+    let certificate = pki
+        .sign_request(&csr, "i1", MACHINE_LIFE)
+        .expect("a certificate");
     let identity = Identity {
         certificate,
         key: key.serialize_pem(),
@@ -251,4 +253,26 @@ fn the_key_of_a_request_is_told_from_others_and_must_have_signed_it() {
     ] {
         assert!(Csr::parse(&bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn a_readers_certificate_ends_after_a_working_day() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pki = Pki::open(folder.path()).expect("an authority");
+    let key = KeyPair::generate().expect("a key");
+    let csr = Csr::parse(&request(&key)).expect("a good request");
+    let certificate = pki.sign_request(&csr, PERSON, PERSON_LIFE);
+    let certificate = certificate.expect("a certificate");
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("PEM");
+    let (_, read) = x509_parser::parse_x509_certificate(&der).expect("a certificate");
+    let left = read.validity().time_to_expiration().expect("it is valid");
+    let left = left.whole_minutes();
+    assert!((719..=720).contains(&left), "{left} minutes");
+    assert!(client_passes(
+        &pki,
+        &Identity {
+            certificate,
+            key: key.serialize_pem(),
+        }
+    ));
 }

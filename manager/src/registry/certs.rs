@@ -66,7 +66,7 @@ fn replace(path: &Path, content: &str) -> std::io::Result<()> {
 
 fn refused(action: &str, path: &Path, error: &std::io::Error) -> EngineError {
     EngineError::Refused(format!(
-        "cannot {action} `{}`, where the engine looks for certificates: {error}; run the manager as root or name another folder",
+        "cannot {action} `{}`, where engines look for certificates: {error}; run this as root or name another folder",
         path.display()
     ))
 }

@@ -26,7 +26,11 @@ use end::End;
 use keeper::{Keeper, Trouble};
 use micado_api::RegistryAccess;
 use push::Upload;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{sync::Mutex, time::timeout};
 
 /// Upper bound for the check that the registry still has an image: a machine may have it anyway.
@@ -47,6 +51,19 @@ pub struct ExternalRegistry {
     pub client: Identity,
     /// Where the manager's engine looks for certificates.
     pub certs_dir: PathBuf,
+}
+
+/// Puts what a reader of a registry needs where docker, skopeo and podman look for it.
+///
+/// # Errors
+/// `Refused` when files cannot be written.
+pub fn install_reader(
+    certs_dir: &Path,
+    host: &str,
+    authority: String,
+    client: Identity,
+) -> Result<(), EngineError> {
+    certs::install(certs_dir, host, &Credentials { authority, client })
 }
 
 /// The registry that nodes pull from.
@@ -255,7 +272,7 @@ impl Registry {
         Ok((!is_same).then_some(pushed.reference))
     }
 
-    /// Checks that the manager runs the registry, so that its images may be deleted.
+    /// Checks that the manager runs the registry, so that it may delete images and let people in.
     ///
     /// # Errors
     /// `Refused` if it does not.
@@ -265,7 +282,7 @@ impl Registry {
         }
         let host = &self.reading.host;
         Err(EngineError::Refused(format!(
-            "the registry at `{host}` is not run by this manager; delete images there"
+            "the registry at `{host}` is not run by this manager: use its own means"
         )))
     }
 

@@ -3,6 +3,7 @@
 use micado_api::{ContainerState, LaunchRequest, PruneQuery, Space};
 use micado_tests::{Cluster, Options, Request, Setup, measured, tools, wait, web};
 use std::time::Instant;
+use tokio::process::Command;
 
 /// Upper bound for the registry to be back after a change by hand.
 const SOON: u64 = 20;
@@ -221,6 +222,7 @@ async fn images_are_listed_named_removed_and_pruned() {
     let tagged = cluster.micado(&tag).await.ok();
     assert_eq!(tagged.stdout, "container-note:stable\n");
     built(&cluster, "three").await;
+    people_read_and_do_not_write(&cluster).await;
 
     let images = cluster.api.images().await.expect("images");
     let [image] = &images[..] else {
@@ -247,6 +249,34 @@ async fn images_are_listed_named_removed_and_pruned() {
     until_kept(&cluster, "garbage collected").await;
 
     an_image_goes_with_its_names(&cluster).await;
+}
+
+/// docker and skopeo read the registry with a certificate for people, and cannot push with it.
+async fn people_read_and_do_not_write(cluster: &Cluster) {
+    let images = cluster.api.images().await.expect("images");
+    let digest = images[0].digest.as_deref().expect("it is pushed");
+    let certs = tempfile::tempdir().expect("a folder");
+    let certs = certs.path().display().to_string();
+    let line = ["registry", "login", "--certs-dir", &certs];
+    let login = cluster.micado(&line).await.ok();
+    let host = login.stdout.trim().to_owned();
+    let name = format!("{host}/container-note");
+    let engines = format!("/etc/docker/certs.d/{host}");
+    let folder = format!("{certs}/{host}");
+    let script = format!(
+        "skopeo inspect --cert-dir {folder} docker://{name}@{digest} && ! skopeo inspect --tls-verify=false docker://{name}@{digest} && \
+         mkdir -p /etc/docker/certs.d && cp -r {folder} {engines} && docker pull -q {name}@{digest} && docker tag {name}@{digest} {name}:mine && \
+         ! docker push -q {name}:mine; code=$?; docker rmi {name}:mine {name}@{digest}; rm -r {engines}; exit $code"
+    );
+    let ran = Command::new("sh").args(["-c", &script]).output().await;
+    let ran = ran.expect("a shell");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{said}");
+    let shown = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        shown.contains(&format!("\"Digest\": \"{digest}\"")),
+        "{shown}"
+    );
 }
 
 /// Removal is refused of what a service runs, of micado's own images and of unknown ones.

@@ -1,7 +1,7 @@
-//! Calls about logins to external registries.
+//! Calls about logins to external registries, and about access to the cluster's own.
 
 use super::{Client, ClientError};
-use crate::{LoginRequest, LoginView};
+use crate::{AccessRequest, AccessView, LoginRequest, LoginView};
 use reqwest::Method;
 
 impl Client {
@@ -33,5 +33,17 @@ impl Client {
     pub async fn log_out(&self, host: &str) -> Result<Vec<LoginView>, ClientError> {
         let path = ["v1", "registries", host];
         self.ask(Method::DELETE, &path, &[], None::<&()>).await
+    }
+
+    /// Requests a certificate with which a program reads the cluster's own registry.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn registry_access(
+        &self,
+        request: &AccessRequest,
+    ) -> Result<AccessView, ClientError> {
+        let path = ["v1", "registry", "access"];
+        self.ask(Method::POST, &path, &[], Some(request)).await
     }
 }

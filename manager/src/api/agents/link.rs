@@ -15,7 +15,7 @@ use super::{
 use crate::{
     control::{Event, told_checks},
     metrics::PACE,
-    pki::Csr,
+    pki::{Csr, MACHINE_LIFE},
 };
 use axum::{
     Json,
@@ -360,7 +360,7 @@ pub(in crate::api) async fn renew(
     let certificate = state
         .gate
         .pki
-        .sign_request(&csr, instance.as_str())
+        .sign_request(&csr, instance.as_str(), MACHINE_LIFE)
         .map_err(|error| ErrorBody::new(ErrorCode::Internal, error.to_string()))?;
     Ok(Json(Renewed { certificate }))
 }

@@ -5,7 +5,7 @@ use super::{
     *,
 };
 use crate::model::{Login, Secret};
-use micado_api::{LoginRequest, LoginView};
+use micado_api::{AccessRequest, LoginRequest, LoginView};
 
 const PASSWORD: &str = "s3cret-of-a-login";
 
@@ -121,4 +121,17 @@ async fn a_launch_of_a_private_image_names_the_way() {
     assert!(kept.is_ok(), "{kept:?}");
     private.spec.image = "r.example.org/private".to_owned();
     client.launch(&private).await.expect("launched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_let_into_a_registry_of_others() {
+    let manager = Manager::start();
+    let csr = String::new();
+    let answer = manager.by_socket();
+    let refused = refusal(answer.registry_access(&AccessRequest { csr }).await);
+    assert_eq!(refused.code, ErrorCode::Unsatisfiable);
+    assert!(
+        refused.message.contains("not run by this manager"),
+        "{refused:?}"
+    );
 }

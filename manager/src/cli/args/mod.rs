@@ -147,7 +147,7 @@ pub enum Verb {
     /// Show, name and remove images, or set their critical usage.
     #[command(subcommand)]
     Image(ImageVerb),
-    /// Keep, remove or show logins to external registries, for private images.
+    /// Log in to external registries, for private images, and to the cluster's own.
     #[command(subcommand)]
     Registry(RegistryVerb),
     /// Set, show, check or remove the scaling policy of a service.

@@ -27,11 +27,13 @@ async fn only_the_certificate_of_a_rented_instance_will_do() {
         StatusCode::UNAUTHORIZED,
         "the token is not enough"
     );
-    assert_eq!(
-        status(renewal(&manager, &showing(&manager, &of("i-nobody")))).await,
-        StatusCode::UNAUTHORIZED,
-        "an instance that is not rented"
-    );
+    for (name, whose) in [
+        ("i-nobody", "an instance that is not rented"),
+        (crate::pki::PERSON, "a reader of the registry"),
+    ] {
+        let refused = renewal(&manager, &showing(&manager, &of(name)));
+        assert_eq!(status(refused).await, StatusCode::UNAUTHORIZED, "{whose}");
+    }
 
     let good = showing(&manager, &of(instance.as_str()));
     let renewed: serde_json::Value = renewal(&manager, &good)

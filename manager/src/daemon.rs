@@ -85,7 +85,7 @@ impl Daemon {
         let api = bind(&args, &state, &pki, &address)?;
         let token = Token::load_or_make(&state)?;
 
-        let builds = Builds::new(swarm.docker().clone(), registry.clone());
+        let builds = Builds::new(swarm.docker().clone(), registry.clone(), state.clone());
         let config = config(&args, &swarm, setup);
         let engine: Arc<dyn Engine> = Arc::new(swarm);
         let key = Arc::new(pki.credential_key()?);

@@ -1,6 +1,7 @@
 //! The micado manager: the daemon that plans, rents and places, and the `micado` command line.
 
 pub mod api;
+pub mod archive;
 pub mod build;
 pub mod catalogue;
 pub mod cli;

@@ -1,5 +1,7 @@
 //! The `micado` binary on its command line, against a scripted manager on a real unix socket.
 
+#[path = "cli/archive.rs"]
+mod archive;
 #[path = "cli/build.rs"]
 mod build;
 #[path = "cli/execute.rs"]

@@ -301,14 +301,9 @@ impl Client {
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
     {
-        let request = self
-            .request(Method::POST, &["v1", "builds"], &request.pairs())
-            .header(reqwest::header::CONTENT_TYPE, "application/octet-stream")
-            .body(reqwest::Body::wrap_stream(context));
-        let response = self.answered(request).await?;
-        Ok(crate::lines::lines(self.body(response)).map(|line| {
-            line.and_then(|line| serde_json::from_slice(&line).map_err(ClientError::unreadable))
-        }))
+        let context = reqwest::Body::wrap_stream(context);
+        self.upload(&["v1", "builds"], &request.pairs(), context)
+            .await
     }
 
     /// Past usage of a container or an instance.
@@ -430,9 +425,31 @@ impl Client {
         let response = self
             .send(Method::GET, &["v1", "progress", subject], &[], None::<&()>)
             .await?;
-        Ok(crate::lines::lines(self.body(response)).map(|line| {
+        Ok(self.objects(response))
+    }
+
+    /// Sends a body as it comes. The answer has one object per line, and comes meanwhile.
+    async fn upload<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: reqwest::Body,
+    ) -> Result<impl Stream<Item = Result<T, ClientError>> + Send + use<T>, ClientError> {
+        let request = self
+            .request(Method::POST, path, query)
+            .header(reqwest::header::CONTENT_TYPE, "application/octet-stream")
+            .body(body);
+        Ok(self.objects(self.answered(request).await?))
+    }
+
+    /// Objects of an answer with one per line.
+    fn objects<T: DeserializeOwned>(
+        &self,
+        response: Response,
+    ) -> impl Stream<Item = Result<T, ClientError>> + Send + use<T> {
+        crate::lines::lines(self.body(response)).map(|line| {
             line.and_then(|line| serde_json::from_slice(&line).map_err(ClientError::unreadable))
-        }))
+        })
     }
 
     async fn get<T: DeserializeOwned>(

@@ -1,6 +1,6 @@
-//! Images in the registry: their revisions, and what a deletion did.
+//! Images in the registry: their revisions, what a deletion did, and their import from archives.
 
-use crate::{MemoryBytes, ServiceName};
+use crate::{ErrorBody, MemoryBytes, ServiceName};
 use serde::{Deserialize, Serialize};
 
 /// An image in the registry: one digest of a name.
@@ -84,4 +84,60 @@ pub enum Space {
     Collecting,
     /// Free.
     Free,
+}
+
+/// Options of `POST /v1/archives`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ImportQuery {
+    /// Name of the image, as `NAME[:TAG]`, in place of its names in the archive, which may have no
+    /// other image then.
+    pub name: Option<String>,
+    /// Take a name that another image has. What runs keeps its image. Default: false.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// One event of an import. The stream ends after `imported` or `failed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum ImportEvent {
+    /// Other work of the engine comes first. Repeated while it waits.
+    Queued {
+        /// Builds and imports ahead.
+        ahead: usize,
+    },
+    /// The archive was received and checked; the engine loads it.
+    Loading,
+    /// An image goes to the registry.
+    Pushing {
+        /// The image, with its tag by content.
+        image: String,
+    },
+    /// All images of the archive are named and in the registry.
+    Imported {
+        /// One for each name.
+        images: Vec<ImportedView>,
+    },
+    /// The import failed. A refused archive changes nothing.
+    Failed {
+        /// Cause and next step.
+        error: ErrorBody,
+    },
+}
+
+/// An imported image under one of its names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ImportedView {
+    /// Name for `launch`, as `NAME:TAG`.
+    pub image: String,
+    /// Name and tag of this image, which never become another one.
+    pub tag: String,
+    /// Id of the image: the digest of its configuration.
+    pub id: String,
+    /// The reference that nodes pull, by digest.
+    pub pull: String,
+    /// True if the engine had the image under this name before.
+    pub unchanged: bool,
 }

@@ -37,7 +37,10 @@ pub use client::{
 pub use error::{ErrorBody, ErrorCode};
 pub use event::EventView;
 pub use health::{HealthState, HealthView, Probe};
-pub use image::{PruneQuery, RemovalView, RemovedImage, RevisionView, Space, TagRequest, TagView};
+pub use image::{
+    ImportEvent, ImportQuery, ImportedView, PruneQuery, RemovalView, RemovedImage, RevisionView,
+    Space, TagRequest, TagView,
+};
 pub use join::{JoinAnswer, JoinRequest, RegistryAccess, SwarmJoin};
 pub use log::{LOG_CONTAINERS, LogEntry, LogStream};
 pub use login::{AccessRequest, AccessView, LoginRequest, LoginView};

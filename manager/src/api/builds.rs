@@ -2,21 +2,16 @@
 
 use super::{
     ApiState, Routes,
-    extract::Query,
+    extract::{Query, read_rest},
     lines::lines,
     refusal::{Answer, Refusal},
     validate,
 };
-use crate::build::Build;
+use crate::build::{Build, Queued};
 use axum::{Json, body::Body, extract::State, response::Response};
 use futures_util::StreamExt;
 use micado_api::{BuildEvent, BuildRequest, BuilderView, ErrorBody};
-use std::{future::ready, time::Duration};
-use tokio::time::timeout;
 use utoipa_axum::routes;
-
-/// Upper bound for reading the context of a refused build.
-const LINGER: Duration = Duration::from_secs(5);
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(show, build))
@@ -62,11 +57,7 @@ async fn build(
     let build = match admit(&state, pairs).await {
         Ok(build) => build,
         Err(refusal) => {
-            // A connection that is closed with the context unread loses the refusal.
-            let rest = context
-                .into_data_stream()
-                .take_while(|it| ready(it.is_ok()));
-            tokio::spawn(timeout(LINGER, rest.for_each(|_| ready(()))));
+            read_rest(context);
             return Err(refusal);
         }
     };
@@ -76,7 +67,7 @@ async fn build(
     Ok(lines(body))
 }
 
-async fn admit(state: &ApiState, pairs: Vec<(String, String)>) -> Answer<Build> {
+async fn admit(state: &ApiState, pairs: Vec<(String, String)>) -> Answer<Queued<Build>> {
     let request = BuildRequest::from_pairs(pairs)?;
     validate::build(&request)?;
     Ok(state.builds.admit(request, state.handle.clone()).await?)

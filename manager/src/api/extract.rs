@@ -9,15 +9,18 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use futures_util::StreamExt;
 use micado_api::{ErrorBody, ErrorCode};
 use serde::de::DeserializeOwned;
-use std::{str::FromStr, time::Duration};
+use std::{future::ready, str::FromStr, time::Duration};
 use tokio::time::timeout;
 
 /// Upper bound for a body that is read before its request is looked at.
 const SMALL: usize = 64 << 10;
 /// How long such a body may take.
 const ARRIVAL: Duration = Duration::from_secs(10);
+/// Upper bound for reading the upload of a refused request.
+const LINGER: Duration = Duration::from_secs(5);
 
 pub(super) struct Body<T>(pub(super) T);
 
@@ -76,6 +79,14 @@ pub(super) async fn read_small_bodies(request: Request, next: Next) -> Result<Re
         body
     };
     Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// Reads the upload of a refused request for a while. A connection that is closed with it unread
+/// loses the refusal.
+pub(super) fn read_rest(upload: HttpBytes) {
+    let rest = upload.into_data_stream();
+    let rest = rest.take_while(|piece| ready(piece.is_ok()));
+    tokio::spawn(timeout(LINGER, rest.for_each(|_| ready(()))));
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod access;
 mod admission;
 mod agents;
+mod archives;
 mod builds;
 mod caller;
 mod certificate;
@@ -146,6 +147,7 @@ fn guarded_routes() -> Routes {
         .merge(logins::routes())
         .merge(access::routes())
         .merge(builds::routes())
+        .merge(archives::routes())
         .merge(history::routes())
         .merge(events::routes())
         .merge(verdicts::routes())

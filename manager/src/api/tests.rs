@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::{clock, pki::Pki};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use micado_api::{
     BuildRequest, Client, ClientError, ConnectOptions, ContainerState, Critical, ErrorCode,
-    HistoryQuery, ImageView, LaunchRequest, LogQuery, MemoryBytes, NanoCpus, PruneQuery,
-    ScaleRequest, ServiceName, SetImageRequest, Settled, StartRequest,
+    HistoryQuery, ImageView, ImportQuery, LaunchRequest, LogQuery, MemoryBytes, NanoCpus,
+    PruneQuery, ScaleRequest, ServiceName, SetImageRequest, Settled, StartRequest,
 };
 use micado_core::scaling::Policies;
 use std::{
@@ -237,10 +238,24 @@ async fn the_critical_usage_of_an_image_is_set_once_it_was_launched() {
 async fn images_that_are_not_the_managers_to_manage_are_refused() {
     let manager = Manager::start();
     let client = manager.by_socket();
-    for image in ["micado-node", "micado-registry:latest", "../info"] {
+    for image in [
+        "micado-node",
+        "micado-registry:latest",
+        "docker.io/library/micado-node:7",
+        "../info",
+    ] {
         let refused = refusal(client.remove_image(image).await);
         assert_eq!(refused.code, ErrorCode::BadRequest, "{image}: {refused}");
         let refused = refusal(client.tag_image("web", image).await);
+        assert_eq!(refused.code, ErrorCode::BadRequest, "{image}: {refused}");
+        let refused = refusal(client.export_image(image).await.map(drop));
+        assert_eq!(refused.code, ErrorCode::BadRequest, "{image}: {refused}");
+        let query = ImportQuery {
+            name: Some(image.to_owned()),
+            force: true,
+        };
+        let archive = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::new())]);
+        let refused = refusal(client.import_images(&query, archive).await.map(drop));
         assert_eq!(refused.code, ErrorCode::BadRequest, "{image}: {refused}");
     }
     let digest = format!("web@sha256:{:064}", 1);

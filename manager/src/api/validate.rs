@@ -3,7 +3,7 @@
 
 mod run;
 
-use crate::model::service_name;
+use crate::{engine::swarm, model::service_name};
 use micado_api::{
     BuildRequest, Critical, ErrorBody, ErrorCode, LaunchRequest, LoginRequest, MemoryBytes,
     NanoCpus, PortMapping, RegisterRequest, ServiceName, ServiceSpec, StartRequest, VolumeMount,
@@ -66,9 +66,7 @@ const BUILD_VALUES: usize = 256;
 pub fn build(request: &BuildRequest) -> Checked {
     let name = &request.name;
     check_name(name, request.any_name)?;
-    if OWN_IMAGES.contains(&name.as_str()) {
-        return Err(refuse(format!("image `{name}` is one of micado's own")));
-    }
+    not_own(name)?;
     service_name("x", name).map_err(|error| refuse(error.to_string()))?;
     dockerfile(request.dockerfile())?;
     let values = [&request.arguments, &request.cache_from];
@@ -99,8 +97,14 @@ pub fn build(request: &BuildRequest) -> Checked {
 /// # Errors
 /// `BadRequest` with the fault.
 pub fn managed_image(image: &str) -> Checked {
-    crate::engine::swarm::check_image(image).map_err(|error| refuse(error.to_string()))?;
-    let name = crate::engine::swarm::repository(image);
+    swarm::check_image(image).map_err(|error| refuse(error.to_string()))?;
+    not_own(image)
+}
+
+/// Refuses micado's own images, also by their names at the Docker Hub: an engine takes
+/// `docker.io/library/web` for `web`.
+fn not_own(image: &str) -> Checked {
+    let name = swarm::short(swarm::repository(image));
     if OWN_IMAGES.contains(&name) {
         return Err(refuse(format!("image `{name}` is one of micado's own")));
     }

@@ -1,7 +1,7 @@
 //! The engine's build API.
 
 use super::{
-    Events,
+    Events, JOB_MAX,
     steps::{Buildkit, Classic, Steps},
 };
 use crate::{
@@ -25,7 +25,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 /// Upper bound until the engine answers: it does so once it has the whole context.
-const ANSWER: Duration = super::BUILD_MAX;
+const ANSWER: Duration = JOB_MAX;
 /// Parts of messages about a base image that could not be pulled.
 const NO_BASE: [&str; 9] = [
     "no basic auth credentials",
@@ -144,7 +144,7 @@ pub(super) async fn build(
     builder: Builder,
     logins: Logins,
     context: mpsc::Receiver<Piece>,
-    events: &Events,
+    events: &Events<BuildEvent>,
 ) -> Result<String, Fault> {
     let (docker, request, events) = (docker.clone(), request.clone(), events.clone());
     let stop = CancellationToken::new();
@@ -178,7 +178,7 @@ async fn run(
     builder: Builder,
     logins: Logins,
     context: mpsc::Receiver<Piece>,
-    events: &Events,
+    events: &Events<BuildEvent>,
 ) -> Result<String, Fault> {
     let docker = docker.with_timeout(ANSWER);
     let body = bollard::body_try_stream(ReceiverStream::new(context));

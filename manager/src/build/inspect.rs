@@ -95,7 +95,7 @@ pub enum Refusal {
 pub struct Name(Box<[u8]>);
 
 impl Name {
-    fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Self(bytes[..bytes.len().min(200)].into())
     }
 }
@@ -131,7 +131,7 @@ impl Inspector {
     pub fn new(dockerfile: &str, limits: Limits) -> Self {
         Self {
             limits,
-            dockerfile: joined(&parts(dockerfile.as_bytes())),
+            dockerfile: clean(dockerfile),
             found: false,
             entries: 0,
             unpacked: 0,
@@ -253,6 +253,11 @@ impl Inspector {
         }
         Ok(())
     }
+}
+
+/// A path without empty parts and `.`, as [`Inspector::admit`] returns names.
+pub(crate) fn clean(path: &str) -> Vec<u8> {
+    joined(&parts(path.as_bytes()))
 }
 
 /// Parts of a path, without empty ones and `.`.

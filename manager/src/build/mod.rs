@@ -3,10 +3,13 @@
 mod engine;
 pub mod format;
 pub mod inspect;
+mod job;
 mod queue;
 pub mod repack;
 mod steps;
 
+pub use job::{Events, Job, Queued, Upload};
+pub(crate) use job::{JOB_MAX, feed};
 pub use queue::{Place, Queue};
 
 use crate::{
@@ -15,66 +18,50 @@ use crate::{
         EngineError,
         login::{credentials, server_address},
     },
+    images::CONTENT_TAG,
     pieces::{Inlet, Outlet, PIECE, Piece, WAITING},
     registry::Registry,
 };
 use bollard::{Docker, query_parameters::TagImageOptions};
-use bytes::Bytes;
 use engine::{Fault, Logins};
-use futures_util::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
 use inspect::Limits;
 use micado_api::{
     BuildEvent, BuildRequest, Builder, BuilderView, BuiltView, ErrorBody, ErrorCode, ImageView,
 };
 use repack::RepackError;
 use std::{
-    error::Error,
-    future::ready,
     io,
+    path::PathBuf,
     pin::pin,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
-use tokio::{
-    sync::mpsc,
-    time::{sleep, timeout},
-};
+use tokio::sync::{Semaphore, mpsc};
 
-/// Upper bound for events that wait for the client.
-const EVENTS: usize = 64;
-/// Interval of events while a build waits: the connection of a client that has gone fails then.
-const HEARTBEAT: Duration = Duration::from_secs(2);
-/// Upper bound for silence of the client while it sends the context.
-const IDLE: Duration = Duration::from_secs(60);
-/// Upper bound for reading what is left of a context after the last event.
-const LINGER: Duration = Duration::from_secs(5);
-/// Upper bound for a build, so that it cannot hold the queue for ever.
-const BUILD_MAX: Duration = Duration::from_secs(4 * 3600);
-/// Hexadecimal digits of an image id in its tag.
-const TAG: usize = 12;
+/// Upper bound for exports at a time. Each makes the engine pack an image on its disk.
+const EXPORTS: usize = 4;
 
-/// The builds of one engine.
+/// The builds of one engine, and the imports, which wait in the same queue.
 #[derive(Debug, Clone)]
 pub struct Builds {
-    docker: Docker,
-    registry: Arc<Registry>,
+    pub(crate) docker: Docker,
+    pub(crate) registry: Arc<Registry>,
+    /// Folder of the files that an import needs while it runs.
+    pub(crate) folder: PathBuf,
     queue: Arc<Queue>,
+    /// Bound for exports at a time.
+    pub(crate) exports: Arc<Semaphore>,
 }
 
-/// A context as it comes. Its errors have the kind `ConnectionAborted`.
-type Context = BoxStream<'static, Piece>;
-
-/// Sender of a build's events. Its receiver is the client's connection.
-type Events = mpsc::Sender<BuildEvent>;
-
 impl Builds {
-    /// Builds on this engine; images go to this registry.
+    /// Builds on this engine; images go to this registry. `folder`: the state folder.
     #[must_use]
-    pub fn new(docker: Docker, registry: Arc<Registry>) -> Self {
+    pub fn new(docker: Docker, registry: Arc<Registry>, folder: PathBuf) -> Self {
         Self {
             docker,
             registry,
+            folder,
             queue: Arc::default(),
+            exports: Arc::new(Semaphore::new(EXPORTS)),
         }
     }
 
@@ -97,7 +84,11 @@ impl Builds {
     /// # Errors
     /// `Unavailable` if too many builds wait, or the engine does not answer; `Unsatisfiable` if it
     /// lacks the builder.
-    pub async fn admit(&self, request: BuildRequest, handle: Handle) -> Result<Build, ErrorBody> {
+    pub async fn admit(
+        &self,
+        request: BuildRequest,
+        handle: Handle,
+    ) -> Result<Queued<Build>, ErrorBody> {
         let found = engine::builders(&self.docker)
             .await
             .map_err(|error| ErrorBody::new(ErrorCode::Unavailable, error.to_string()))?;
@@ -108,45 +99,79 @@ impl Builds {
                 format!("image `{}`: {error}", request.name),
             )
         })?;
-        let place = self.queue.enter().ok_or_else(|| {
-            ErrorBody::new(ErrorCode::Unavailable, "too many builds wait already")
-                .hint("start it again once some have ended")
-        })?;
-        Ok(Build {
+        self.enqueue(Build {
             builds: self.clone(),
             request,
             builder,
             engine: found.version,
             handle,
-            place,
+        })
+    }
+
+    /// Gives a job the last place in the queue.
+    pub(crate) fn enqueue<J: Job>(&self, job: J) -> Result<Queued<J>, ErrorBody> {
+        let place = self.queue.enter().ok_or_else(|| {
+            ErrorBody::new(ErrorCode::Unavailable, "too many builds wait already")
+                .hint("start it again once some have ended")
+        })?;
+        Ok(Queued { job, place })
+    }
+
+    /// Tags an image of the engine by its content, pushes it, gives it its label, and records it.
+    pub(crate) async fn publish<J: Job>(
+        &self,
+        id: &str,
+        Label { image, tag }: Label<'_>,
+        handle: &Handle,
+        events: &Events<J::Event>,
+    ) -> Result<Published, ErrorBody> {
+        let failed = |error| J::unpushed(image, &error);
+        let (docker, content) = (&self.docker, content(id));
+        let by_content = format!("{image}:{content}");
+        name(docker, id, image, content).await.map_err(failed)?;
+        // A client that has gone needs no event: its job is aborted.
+        drop(events.send(J::pushing(by_content.clone())).await);
+        let pushed = self.registry.push(&by_content, None).await;
+        let pull = pushed.map_err(failed)?.reference;
+        name(docker, id, image, tag).await.map_err(failed)?;
+        let launched = match tag {
+            "latest" => image.to_owned(),
+            _ => format!("{image}:{tag}"),
+        };
+        let record = Request::ImageBuilt {
+            image: launched,
+            pull: pull.clone(),
+        };
+        let _recorded: ImageView = handle.request(record).await?;
+        Ok(Published {
+            tag: by_content,
+            pull,
         })
     }
 }
 
-/// A build and its events. Dropping it cancels the build.
-struct Running {
-    received: mpsc::Receiver<BuildEvent>,
-    _task: Abort,
+/// Name and tag of an image.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Label<'a> {
+    pub(crate) image: &'a str,
+    pub(crate) tag: &'a str,
 }
 
-struct Abort(tokio::task::AbortHandle);
-
-impl Drop for Abort {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+/// An image in the registry.
+pub(crate) struct Published {
+    /// Name and tag by content.
+    pub(crate) tag: String,
+    /// The reference that nodes pull, by digest.
+    pub(crate) pull: String,
 }
 
-impl Running {
-    fn events(self) -> impl Stream<Item = BuildEvent> + Send {
-        futures_util::stream::unfold(self, |mut running| async {
-            let event = running.received.recv().await?;
-            Some((event, running))
-        })
-    }
+/// The tag of an image by its content.
+pub(crate) fn content(id: &str) -> &str {
+    let digits = id.trim_start_matches("sha256:");
+    digits.get(..CONTENT_TAG).unwrap_or(digits)
 }
 
-/// A build in the queue.
+/// A build.
 #[derive(Debug)]
 pub struct Build {
     builds: Builds,
@@ -155,66 +180,34 @@ pub struct Build {
     /// The engine's version.
     engine: String,
     handle: Handle,
-    place: Place,
 }
 
-impl Build {
-    /// Builds once its turn has come. The stream's last event is `built` or `failed`; dropping it
-    /// cancels the build.
-    pub fn start<E: Into<Box<dyn Error + Send + Sync>> + 'static>(
-        self,
-        context: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
-    ) -> impl Stream<Item = BuildEvent> + Send {
-        let (events, received) = mpsc::channel(EVENTS);
-        let aborted = |error: E| io::Error::new(io::ErrorKind::ConnectionAborted, error);
-        let mut context = context.map_err(aborted).fuse().boxed();
-        let work = async move {
-            let job = Job {
-                builds: &self.builds,
-                request: &self.request,
-                builder: self.builder,
-                engine: &self.engine,
-                handle: &self.handle,
-                events: &events,
-            };
-            let last = job.run(&self.place, &mut context).await;
-            drop(self.place);
-            drop(events.send(last).await);
-            // A connection that is closed with a part of the context unread loses the last event.
-            let rest = context.take_while(|piece| ready(piece.is_ok()));
-            drop(timeout(LINGER, rest.for_each(|_| ready(()))).await);
-        };
-        let task = Abort(tokio::spawn(work).abort_handle());
-        Running {
-            received,
-            _task: task,
-        }
-        .events()
+impl Job for Build {
+    type Event = BuildEvent;
+    const NAME: &'static str = "the build";
+
+    fn queued(ahead: usize) -> BuildEvent {
+        BuildEvent::Queued { ahead }
     }
-}
 
-/// A build that runs.
-struct Job<'a> {
-    builds: &'a Builds,
-    request: &'a BuildRequest,
-    builder: Builder,
-    engine: &'a str,
-    handle: &'a Handle,
-    events: &'a Events,
-}
+    fn pushing(image: String) -> BuildEvent {
+        BuildEvent::Pushing { image }
+    }
 
-impl Job<'_> {
-    /// Returns the last event.
-    async fn run(&self, place: &Place, context: &mut Context) -> BuildEvent {
-        let work = async {
-            self.wait(place).await;
-            self.build(context).await
-        };
-        let ended = timeout(BUILD_MAX, work).await.unwrap_or_else(|_| {
-            let message = format!("the build took more than {} h", BUILD_MAX.as_secs() / 3600);
-            Err(Fault::of(ErrorBody::new(ErrorCode::Unsatisfiable, message)))
-        });
-        match ended {
+    fn unpushed(image: &str, error: &EngineError) -> ErrorBody {
+        ErrorBody::new(
+            ErrorCode::Unavailable,
+            format!("image `{image}` is built, but not in the registry: {error}"),
+        )
+        .hint("repeat the build; its steps are cached")
+    }
+
+    fn failed(error: ErrorBody) -> BuildEvent {
+        Fault::of(error).event()
+    }
+
+    async fn run(&self, context: &mut Upload, events: &Events<BuildEvent>) -> BuildEvent {
+        match self.build(context, events).await {
             Ok(built) => {
                 tracing::info!(image = built.tag, "an image is built");
                 BuildEvent::Built(built)
@@ -225,39 +218,44 @@ impl Job<'_> {
             }
         }
     }
+}
 
-    /// Sends an event. A client that has gone needs none: its build is aborted.
-    async fn send(&self, event: BuildEvent) {
-        drop(self.events.send(event).await);
-    }
-
-    /// Waits for the builds ahead.
-    async fn wait(&self, place: &Place) {
-        loop {
-            let ahead = place.ahead();
-            if ahead == 0 {
-                return;
-            }
-            self.send(BuildEvent::Queued { ahead }).await;
-            tokio::select! {
-                () = place.moves(ahead) => {}
-                () = sleep(HEARTBEAT) => {}
-            }
-        }
-    }
-
-    async fn build(&self, context: &mut Context) -> Result<BuiltView, Fault> {
+impl Build {
+    async fn build(
+        &self,
+        context: &mut Upload,
+        events: &Events<BuildEvent>,
+    ) -> Result<BuiltView, Fault> {
         let started = BuildEvent::Started {
             builder: self.builder,
-            engine: self.engine.to_owned(),
+            engine: self.engine.clone(),
         };
-        self.send(started).await;
-        let id = self.image(context).await?;
-        self.publish(&id).await.map_err(Fault::of)
+        // A client that has gone needs no event: its build is aborted.
+        drop(events.send(started).await);
+        let id = self.image(context, events).await?;
+        let label = Label {
+            image: &self.request.name,
+            tag: "latest",
+        };
+        let publishing = self
+            .builds
+            .publish::<Self>(&id, label, &self.handle, events);
+        let published = publishing.await.map_err(Fault::of)?;
+        Ok(BuiltView {
+            image: self.request.name.clone(),
+            tag: published.tag,
+            id,
+            pull: published.pull,
+            builder: self.builder,
+        })
     }
 
     /// Sends the inspected context to the engine, and returns the id of the image.
-    async fn image(&self, context: &mut Context) -> Result<String, Fault> {
+    async fn image(
+        &self,
+        context: &mut Upload,
+        events: &Events<BuildEvent>,
+    ) -> Result<String, Fault> {
         let logins = self.logins().await.map_err(Fault::of)?;
         let (to, received) = mpsc::channel(WAITING);
         let (sent, from) = mpsc::channel(WAITING);
@@ -273,11 +271,11 @@ impl Job<'_> {
         );
         let mut engine = pin!(engine::build(
             &self.builds.docker,
-            self.request,
+            &self.request,
             self.builder,
             logins,
             from,
-            self.events
+            events
         ));
         let built = tokio::select! {
             built = &mut engine => built,
@@ -310,43 +308,6 @@ impl Job<'_> {
         });
         Ok(by_address.collect())
     }
-
-    /// Tags the image by its content, pushes it, makes it the latest one, and records it.
-    async fn publish(&self, id: &str) -> Result<BuiltView, ErrorBody> {
-        let (image, docker) = (&self.request.name, &self.builds.docker);
-        let content = id.trim_start_matches("sha256:");
-        let content = content.get(..TAG).unwrap_or(content);
-        let tag = format!("{image}:{content}");
-        let unpushed = |error: EngineError| {
-            ErrorBody::new(
-                ErrorCode::Unavailable,
-                format!("image `{image}` is built, but not in the registry: {error}"),
-            )
-            .hint("repeat the build; its steps are cached")
-        };
-        name(docker, id, image, content).await.map_err(unpushed)?;
-        self.send(BuildEvent::Pushing { image: tag.clone() }).await;
-        let pushed = self
-            .builds
-            .registry
-            .push(&tag, None)
-            .await
-            .map_err(unpushed)?;
-        let pull = pushed.reference;
-        name(docker, id, image, "latest").await.map_err(unpushed)?;
-        let record = Request::ImageBuilt {
-            image: image.clone(),
-            pull: pull.clone(),
-        };
-        let _recorded: ImageView = self.handle.request(record).await?;
-        Ok(BuiltView {
-            image: image.clone(),
-            tag,
-            id: id.to_owned(),
-            pull,
-            builder: self.builder,
-        })
-    }
 }
 
 async fn name(docker: &Docker, id: &str, image: &str, tag: &str) -> Result<(), EngineError> {
@@ -356,24 +317,6 @@ async fn name(docker: &Docker, id: &str, image: &str, tag: &str) -> Result<(), E
     };
     let what = || format!("name image `{id}` `{image}:{tag}`");
     crate::engine::docker::ask(what, docker.tag_image(id, Some(options))).await
-}
-
-/// Passes the context on, piece by piece, until it ends or nobody reads it.
-async fn feed(context: &mut Context, to: mpsc::Sender<Piece>) {
-    loop {
-        let piece = match timeout(IDLE, context.next()).await {
-            Ok(Some(piece)) => piece,
-            Ok(None) => return,
-            Err(_) => {
-                let silence = format!("nothing came for {} s", IDLE.as_secs());
-                Err(io::Error::new(io::ErrorKind::ConnectionAborted, silence))
-            }
-        };
-        let last = piece.is_err();
-        if to.send(piece).await.is_err() || last {
-            return;
-        }
-    }
 }
 
 /// Starts to repack on a thread of its own, which ends once either side ends. Its result is true for

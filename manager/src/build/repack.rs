@@ -38,7 +38,7 @@ pub enum RepackError {
 }
 
 impl RepackError {
-    fn reading(error: io::Error) -> Self {
+    pub(crate) fn reading(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionAborted => Self::Cut(error),
             _ => Self::Malformed(error),
@@ -57,6 +57,33 @@ pub fn repack(
     dockerfile: &str,
     limits: Limits,
 ) -> Result<u64, RepackError> {
+    let shut = Cell::new(true);
+    let mut inspector = Inspector::new(dockerfile, limits);
+    let mut tar = tar::Builder::new(Valve::new(to, &shut));
+    each_entry::<RepackError>(from, &mut inspector, |entry, name| {
+        shut.set(false);
+        copy_entry(entry, &mut tar, &name, None)?;
+        shut.set(true);
+        Ok(())
+    })?;
+    inspector.finish()?;
+    shut.set(false);
+    let mut to = tar.into_inner().map_err(|_| RepackError::Closed)?;
+    to.flush().map_err(|_| RepackError::Closed)?;
+    Ok(inspector.unpacked())
+}
+
+/// Reads a tar, plain or gzip, and passes on each inspected entry with the name that
+/// [`Inspector::admit`] returns. Blocks. The content must be read at once, or not at all if it is
+/// small.
+///
+/// # Errors
+/// See [`RepackError`]; and those of `take`.
+pub fn each_entry<E: From<RepackError>>(
+    from: impl Read,
+    inspector: &mut Inspector,
+    mut take: impl FnMut(&mut tar::Entry<'_, Plain<'_>>, Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
     let (received, budget) = (Cell::new(0), Cell::new(None));
     let counted = Counted {
         from,
@@ -66,16 +93,12 @@ pub fn repack(
     let plain: Box<dyn Read + '_> = match format {
         Format::Plain => Box::new(whole),
         Format::Gzip => Box::new(MultiGzDecoder::new(whole)),
-        other => return Err(RepackError::Format(other)),
+        other => return Err(RepackError::Format(other).into()),
     };
-    let metered = Metered {
+    let mut archive = tar::Archive::new(Metered {
         from: plain,
         budget: &budget,
-    };
-    let shut = Cell::new(true);
-    let mut archive = tar::Archive::new(metered);
-    let mut inspector = Inspector::new(dockerfile, limits);
-    let mut tar = tar::Builder::new(Valve::new(to, &shut));
+    });
     budget.set(Some(BETWEEN));
     let mut entries = archive.entries().map_err(RepackError::reading)?;
     loop {
@@ -88,19 +111,13 @@ pub fn repack(
             io::copy(&mut entry, &mut io::sink()).map_err(RepackError::reading)?;
             continue;
         }
-        let name = admit(&mut inspector, &entry, received.get())?;
-        shut.set(false);
-        copy_entry(&mut entry, &mut tar, &name, None)?;
-        shut.set(true);
+        let name = admit(inspector, &entry, received.get()).map_err(RepackError::from)?;
+        take(&mut entry, name)?;
     }
-    inspector.finish()?;
     budget.set(None);
     io::copy(&mut archive.into_inner().take(PADDING), &mut io::sink())
         .map_err(RepackError::reading)?;
-    shut.set(false);
-    let mut to = tar.into_inner().map_err(|_| RepackError::Closed)?;
-    to.flush().map_err(|_| RepackError::Closed)?;
-    Ok(inspector.unpacked())
+    Ok(())
 }
 
 /// Inspects an entry; see [`Inspector::admit`].
@@ -285,8 +302,11 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
+/// The plain tar of an archive.
+pub type Plain<'a> = Metered<'a, Box<dyn Read + 'a>>;
+
 /// Refuses to read beyond a budget, where there is one.
-struct Metered<'a, R> {
+pub struct Metered<'a, R> {
     from: R,
     budget: &'a Cell<Option<u64>>,
 }

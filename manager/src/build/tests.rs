@@ -12,16 +12,21 @@ use axum::{
     extract::{Request as HttpRequest, State},
     response::{IntoResponse, Response},
 };
-use futures_util::stream;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
 use std::{
-    future::IntoFuture,
+    future::{IntoFuture, ready},
     pin::Pin,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 /// Contexts that the fake engine received, complete or not.
 #[derive(Debug, Default)]
@@ -109,7 +114,7 @@ impl Bed {
             }
         });
         Self {
-            builds: Builds::new(docker, Arc::new(registry)),
+            builds: Builds::new(docker, Arc::new(registry), folder.path().to_owned()),
             seen,
             handle,
             _folder: folder,

@@ -14,14 +14,11 @@ use super::{
     args::{CopyArgs, CopyFlags, CopyPlace, CpArgs, Way},
     failure::Failure,
     printer::Printer,
+    signals::interrupted,
 };
 use micado_api::{Client, ErrorBody, ErrorCode, PathView, Session};
 use place::Place;
-use std::{
-    future::pending,
-    path::{Path, PathBuf},
-};
-use tokio::signal::unix::{SignalKind, signal};
+use std::path::{Path, PathBuf};
 
 /// Standard input or output, as a tar.
 const STREAM: &str = "-";
@@ -153,24 +150,6 @@ fn all_or(ends: &Ends, left_out: Vec<String>, printer: &Printer) -> Result<(), F
     Err(ErrorBody::new(ErrorCode::Unsatisfiable, words)
         .hint("all else was copied")
         .into())
-}
-
-/// Resolves when a person or the system asks this process to end.
-async fn interrupted() {
-    let (interrupt, terminate) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    );
-    match (interrupt, terminate) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        // Then the signal ends the process by itself.
-        _ => pending().await,
-    }
 }
 
 fn conflict(words: String) -> Failure {

@@ -1,5 +1,7 @@
-//! `micado image`: images with their revisions and learned footprints, their removal, and their
-//! critical usage.
+//! `micado image`: images with their revisions and learned footprints, their removal, their
+//! archives, and their critical usage.
+
+mod archive;
 
 use super::{
     args::{
@@ -24,6 +26,8 @@ pub(super) async fn image(
         ImageVerb::Show(args) => show(args, client, printer).await,
         ImageVerb::Tag(args) => tag(args, client, printer).await,
         ImageVerb::Remove(args) => remove(args, client, printer).await,
+        ImageVerb::Export(args) => archive::export(args, client, printer).await,
+        ImageVerb::Import(args) => archive::import(args, client, printer).await,
         ImageVerb::Prune(args) => prune(args, client, printer).await,
         ImageVerb::Set(args) => set(args, client, printer).await,
     }

@@ -30,6 +30,7 @@ mod registry;
 mod remove;
 mod scale;
 mod service;
+mod signals;
 mod simulate;
 mod start;
 mod status;

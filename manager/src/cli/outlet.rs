@@ -1,10 +1,13 @@
 //! Output of a command to our standard output and standard error. A thread of its own writes it, so
 //! that a blocked reader blocks nothing else.
 
+use super::failure::Failure;
 use bytes::Bytes;
 use std::io::{self, Write};
 use tokio::sync::{mpsc, oneshot};
 
+/// Exit code that a shell reports for a command that was killed by a write to a closed pipe.
+const READER_GONE: u8 = 141;
 /// Upper bound for buffered pieces.
 const WAITING: usize = 4;
 
@@ -32,6 +35,26 @@ pub(super) fn open() -> (mpsc::Sender<Said>, oneshot::Receiver<io::Error>) {
         }
     });
     (to, failed)
+}
+
+/// Writes what is sent by `produce`, until it ends or a write fails.
+pub(super) async fn write_all(
+    produce: impl AsyncFnOnce(mpsc::Sender<Said>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let (to, mut failed) = open();
+    let written = tokio::select! {
+        produced = produce(to) => {
+            produced?;
+            failed.await
+        }
+        failed = &mut failed => failed,
+    };
+    match written.map(Failure::from) {
+        Ok(Failure::Closed) => Err(Failure::Ended(READER_GONE)),
+        Ok(failure) => Err(failure),
+        // It ended without an error.
+        Err(_) => Ok(()),
+    }
 }
 
 fn write(piece: &Said) -> io::Result<()> {

@@ -11,7 +11,7 @@ use crate::control::ImageNeed;
 use micado_api::{MemoryBytes, RevisionView, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Hexadecimal digits of an image id in the tag that a build makes.
+/// Hexadecimal digits of an image id in the tag that a build or an import makes.
 pub(crate) const CONTENT_TAG: usize = 12;
 
 /// An image as the registry has it: one manifest of one repository.
@@ -235,7 +235,8 @@ pub fn repo_name(image: &str) -> String {
 }
 
 /// Returns an image's name with its tag.
-fn tagged(image: &str) -> String {
+#[must_use]
+pub fn tagged(image: &str) -> String {
     let name = crate::engine::swarm::repository(image);
     match image.len() == name.len() {
         true => format!("{image}:latest"),

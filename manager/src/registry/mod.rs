@@ -12,6 +12,7 @@ mod room;
 mod server;
 mod shelf;
 
+pub use room::check_folder;
 pub use server::OwnRegistry;
 
 use crate::{

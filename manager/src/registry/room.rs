@@ -24,14 +24,33 @@ impl Room {
         self.free >= ENOUGH || self.free.0 >= self.total.0 / 100 * LEAST_SHARE
     }
 
-    fn refusal(self) -> Option<EngineError> {
+    /// Space at a path; `None` if it cannot be examined.
+    fn at(path: &Path) -> Option<Self> {
+        let found = rustix::fs::statvfs(path).ok()?;
+        Some(Self {
+            free: MemoryBytes(found.f_bavail.saturating_mul(found.f_frsize)),
+            total: MemoryBytes(found.f_blocks.saturating_mul(found.f_frsize)),
+        })
+    }
+
+    fn refusal(self, of: &str) -> Option<EngineError> {
         let Self { free, total } = self;
         (!self.is_enough()).then(|| {
             EngineError::Refused(format!(
-                "the disk of the image registry has {free} of {total} free, which is less than {LEAST_SHARE} % and less than {ENOUGH}: remove images with `micado image prune`, or free space there"
+                "the disk of {of} has {free} of {total} free, which is less than {LEAST_SHARE} % and less than {ENOUGH}: remove images with `micado image prune`, or free space there"
             ))
         })
     }
+}
+
+/// Checks that the disk of a folder has room for files, by the registry's rule. If it cannot be
+/// examined, it counts as having room.
+///
+/// # Errors
+/// `Refused` with the free space.
+pub fn check_folder(folder: &Path, of: &str) -> Result<(), EngineError> {
+    let refusal = Room::at(folder).and_then(|room| room.refusal(of));
+    refusal.map_or(Ok(()), Err)
 }
 
 impl Registry {
@@ -41,10 +60,9 @@ impl Registry {
     /// # Errors
     /// `Refused` with the free space.
     pub async fn check_room(&self) -> Result<(), EngineError> {
-        match self.room().await.and_then(Room::refusal) {
-            Some(refusal) => Err(refusal),
-            None => Ok(()),
-        }
+        let room = self.room().await;
+        let refusal = room.and_then(|room| room.refusal("the image registry"));
+        refusal.map_or(Ok(()), Err)
     }
 
     /// Checks that an image is in the registry, or that there is room for it.
@@ -77,12 +95,7 @@ impl Registry {
         let volume = self.docker.inspect_volume(&name);
         let volume = ask(|| "look at the registry's volume".to_owned(), volume).await;
         let path = volume.ok()?.mountpoint;
-        let path = root.join(path.trim_start_matches('/'));
-        let found = rustix::fs::statvfs(&path).ok()?;
-        Some(Room {
-            free: MemoryBytes(found.f_bavail.saturating_mul(found.f_frsize)),
-            total: MemoryBytes(found.f_blocks.saturating_mul(found.f_frsize)),
-        })
+        Room::at(&root.join(path.trim_start_matches('/')))
     }
 }
 
@@ -111,11 +124,18 @@ mod tests {
             (gib(0, 0), true),
             (gib(0, 20), false),
         ] {
-            assert_eq!(room.refusal().is_none(), is_enough, "{room:?}");
+            assert_eq!(room.refusal("x").is_none(), is_enough, "{room:?}");
         }
-        let refusal = gib(9, 252).refusal().map(|error| error.to_string());
+        let refusal = gib(9, 252)
+            .refusal("the image registry")
+            .map(|error| error.to_string());
         let refusal = refusal.expect("too little");
-        for words in ["9 GiB of 252", "10 %", "image prune"] {
+        for words in [
+            "disk of the image registry",
+            "9 GiB of 252",
+            "10 %",
+            "image prune",
+        ] {
             assert!(refusal.contains(words), "{refusal}");
         }
     }

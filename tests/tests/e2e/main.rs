@@ -2,6 +2,7 @@
 
 mod adopt;
 mod agents;
+mod archives;
 mod build;
 mod cloud_trouble;
 mod cloudbroker;

@@ -1,7 +1,12 @@
-//! Images: lists, settings, names and removal.
+//! Images: lists, settings, names, removal and archives.
 
 use super::{Client, ClientError};
-use crate::{ImageView, PruneQuery, RemovalView, SetImageRequest, TagRequest, TagView};
+use crate::{
+    ImageView, ImportEvent, ImportQuery, PruneQuery, RemovalView, SetImageRequest, TagRequest,
+    TagView,
+};
+use bytes::Bytes;
+use futures_util::Stream;
 use reqwest::Method;
 
 impl Client {
@@ -53,5 +58,38 @@ impl Client {
         ];
         let path = ["v1", "images"];
         self.ask(Method::DELETE, &path, &pairs, None::<&()>).await
+    }
+
+    /// The archive of an image of the manager's engine, as `docker save` makes it.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; the stream ends with an error if the archive is incomplete.
+    pub async fn export_image(
+        &self,
+        image: &str,
+    ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Send + use<>, ClientError> {
+        let path = ["v1", "images", image, "archive"];
+        let response = self.send(Method::GET, &path, &[], None::<&()>).await?;
+        Ok(self.body(response))
+    }
+
+    /// Imports the images of an archive, as `docker save` makes it. Events come as it runs; the
+    /// archive is sent meanwhile. Dropping the stream cancels the import.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; the stream ends with an error if the manager does.
+    pub async fn import_images<S, E>(
+        &self,
+        query: &ImportQuery,
+        archive: S,
+    ) -> Result<impl Stream<Item = Result<ImportEvent, ClientError>> + Send + use<S, E>, ClientError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+    {
+        let mut pairs = vec![("force", query.force.to_string())];
+        pairs.extend(query.name.clone().map(|name| ("name", name)));
+        let archive = reqwest::Body::wrap_stream(archive);
+        self.upload(&["v1", "archives"], &pairs, archive).await
     }
 }

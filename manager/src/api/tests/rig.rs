@@ -264,7 +264,7 @@ impl Manager {
         let (stop, stopped) = oneshot::channel();
         let metrics = Arc::new(Metrics::new(handle.facts().clone()));
         let gate = gate(state.path(), &pki);
-        let builds = Builds::new(nowhere(), gate.registry.clone());
+        let builds = Builds::new(nowhere(), gate.registry.clone(), state.path().to_owned());
         let offered = ApiState::new(
             handle.clone(),
             Arc::new(FakeEngine::default()),

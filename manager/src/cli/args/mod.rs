@@ -22,8 +22,8 @@ pub use scaling::{LimitFlags, PolicyArgs, PolicyVerb, ScaleArgs, Share, Weight};
 pub use service::{RegisterArgs, ServiceVerb};
 pub use simulate::{Against, BillingUnit, SimulateArgs};
 pub use usage::{
-    EventsArgs, Fineness, HistoryArgs, ImageVerb, PruneImagesArgs, RemoveImageArgs, SetImageArgs,
-    ShowImageArgs, Sort, TagImageArgs, TopArgs,
+    EventsArgs, ExportImageArgs, Fineness, HistoryArgs, ImageVerb, ImportImageArgs,
+    PruneImagesArgs, RemoveImageArgs, SetImageArgs, ShowImageArgs, Sort, TagImageArgs, TopArgs,
 };
 pub use values::{
     CopyPlace, CpuFlag, HostPort, MemoryFlag, Moment, Port, Since, Tick, Volume, copy_place,
@@ -144,7 +144,7 @@ pub enum Verb {
     History(HistoryArgs),
     /// Show what happened to containers: when they started and died, and how.
     Events(EventsArgs),
-    /// Show, name and remove images, or set their critical usage.
+    /// Show, name, remove, export and import images, or set their critical usage.
     #[command(subcommand)]
     Image(ImageVerb),
     /// Log in to external registries, for private images, and to the cluster's own.

@@ -3,6 +3,7 @@
 use super::{NameArg, Since};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use micado_api::{MemoryBytes, NanoCpus};
+use std::path::PathBuf;
 
 /// The flags of `top`.
 #[derive(Debug, Args)]
@@ -109,6 +110,10 @@ pub enum ImageVerb {
     Tag(TagImageArgs),
     /// Remove an image that no service needs.
     Remove(RemoveImageArgs),
+    /// Write an image of the manager's engine to an archive, as `docker save` does.
+    Export(ExportImageArgs),
+    /// Read images from an archive of `docker save`, for `launch`.
+    Import(ImportImageArgs),
     /// Remove all images that nothing needs, and free their space.
     Prune(PruneImagesArgs),
     /// Set how much a container of an image may use before one more is wanted.
@@ -140,6 +145,35 @@ pub struct RemoveImageArgs {
     /// The image: `NAME` for all of its revisions, `NAME:TAG`, or `NAME@DIGEST`, of which 12 digits
     /// suffice.
     pub name: String,
+}
+
+/// The flags of `image export`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado image export container-web -o container-web.tar")]
+pub struct ExportImageArgs {
+    /// The image on the manager's engine: `NAME[:TAG]`; without tag, `latest`.
+    pub name: String,
+    /// The file to write; `-` is standard output, as it is without this flag in a pipe.
+    #[arg(short = 'o', value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Replace the file if it exists.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// The flags of `image import`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: micado image import -f container-web.tar")]
+pub struct ImportImageArgs {
+    /// The archive, plain or gzip; `-` is standard input, as it is without this flag in a pipe.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Name of the image, `NAME[:TAG]`, in place of its names in the archive.
+    #[arg(short, long)]
+    pub name: Option<String>,
+    /// Take a name that another image has. What runs keeps its image.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// The flags of `image prune`.

@@ -23,9 +23,6 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Exit code that a shell reports for a command that was killed by a write to a closed pipe.
-const READER_GONE: u8 = 141;
-
 /// The entry in a container.
 struct Source {
     place: Place,
@@ -212,38 +209,24 @@ pub(super) async fn to_stdout(
     }
     let source = Source::find(copying, path).await?;
     let mut session = copying.from(&source.place).await?;
-    let (to, mut failed) = outlet::open();
     let mut absent = Vec::new();
-    let pass_on = async {
+    let (output, lines_to) = (&mut session.output, &mut absent);
+    outlet::write_all(async move |to| {
         loop {
-            match session.output.next().await? {
+            match output.next().await? {
                 // A failure to write is reported by its thread.
                 SessionPiece::Out(piece) => drop(to.send(Said::Out(piece)).await),
-                SessionPiece::Error(lines) => absent.extend(lines_of(&lines)),
-                SessionPiece::Exit(_) => return Ok::<(), Failure>(()),
+                SessionPiece::Error(lines) => lines_to.extend(lines_of(&lines)),
+                SessionPiece::Exit(_) => return Ok(()),
             }
         }
+    })
+    .await?;
+    let ends = Ends {
+        from: format!("{}:{path}", copying.container),
+        to: "standard output".to_owned(),
     };
-    let written = tokio::select! {
-        passed = pass_on => {
-            passed?;
-            drop(to);
-            failed.await
-        }
-        failed = &mut failed => failed,
-    };
-    match written.map(Failure::from) {
-        Ok(Failure::Closed) => Err(Failure::Ended(READER_GONE)),
-        Ok(failure) => Err(failure),
-        // It ended without an error.
-        Err(_) => {
-            let ends = Ends {
-                from: format!("{}:{path}", copying.container),
-                to: "standard output".to_owned(),
-            };
-            all_or(&ends, absent, printer)
-        }
-    }
+    all_or(&ends, absent, printer)
 }
 
 /// A temporary folder beside the files' destination. Dropping it deletes it with all its content.

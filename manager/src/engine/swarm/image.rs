@@ -107,11 +107,12 @@ pub(crate) fn is_pulled(found: &models::ImageInspect, image: &str) -> bool {
 }
 
 /// The name as the engine shows it: without the Docker Hub's host and its folder.
-fn short(repository: &str) -> &str {
+pub(crate) fn short(repository: &str) -> &str {
     let hub = repository.split_once('/');
     let hub = hub.filter(|(host, _)| login_host(host) == DEFAULT_REGISTRY);
     let path = hub.map_or(repository, |(_, path)| path);
-    path.strip_prefix("library/").unwrap_or(path)
+    let official = path.strip_prefix("library/");
+    official.filter(|name| !name.contains('/')).unwrap_or(path)
 }
 
 /// Asks the image's registry. The exposed ports stay unknown: only a pull would show them.

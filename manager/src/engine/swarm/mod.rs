@@ -4,7 +4,7 @@ mod edited;
 mod events;
 mod hidden;
 mod image;
-pub(crate) use image::{check as check_image, is_pulled, repository};
+pub(crate) use image::{check as check_image, is_pulled, repository, short};
 pub(crate) mod labels;
 mod lease;
 mod logs;

@@ -1,6 +1,6 @@
 //! Lives of containers: they run, end, fail, are stopped, inspected and removed.
 
-use micado_api::{ContainerState, ContainerView, InstanceState};
+use micado_api::{ContainerState, InstanceState};
 use micado_tests::{Cluster, Options, Request, Setup, View, job, tools, wait, web};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -225,14 +225,15 @@ async fn published_ports_are_the_managers_and_last() {
         ..Options::default()
     })
     .await;
-    // It is chosen with the place, before there is a machine.
-    let port = published(&cluster.launch(&web("acme")).await);
     let name = "acme_micado-web.1";
+    cluster.launch(&web("acme")).await;
+    // It is chosen with the place, before there is a machine.
+    let port = published(&cluster, name).await;
     cluster
         .until_container(name, ContainerState::Running, 60)
         .await;
     let said = cluster.ask(name, "/").await;
-    assert_eq!(published(&container(&cluster, name).await), port);
+    assert_eq!(published(&cluster, name).await, port);
 
     // A restart in place keeps it.
     let first = "docker ps --no-trunc --quiet | head -1";
@@ -245,7 +246,7 @@ async fn published_ports_are_the_managers_and_last() {
     })
     .await;
     assert_eq!(cluster.ask(name, "/").await, said);
-    assert_eq!(published(&container(&cluster, name).await), port);
+    assert_eq!(published(&cluster, name).await, port);
 
     // Another process has all the ports that the search meets first.
     let range = 25;
@@ -259,14 +260,15 @@ async fn published_ports_are_the_managers_and_last() {
     let (end, last) = (begin + range, 9000 + range);
     let stranger = format!("docker run -d -p {begin}-{end}:9000-{last} {image}");
     cluster.on_machine("application01", &stranger).await;
-    let taken = published(&cluster.launch(&web("other")).await);
-    assert!((begin..=end).contains(&u64::from(taken)), "{taken}");
     let name = "other_micado-web.1";
+    cluster.launch(&web("other")).await;
+    let taken = published(&cluster, name).await;
+    assert!((begin..=end).contains(&u64::from(taken)), "{taken}");
     cluster
         .until_container(name, ContainerState::Running, 60)
         .await;
     cluster.ask(name, "/").await;
-    let given = published(&container(&cluster, name).await);
+    let given = published(&cluster, name).await;
     assert!(!(begin..=end).contains(&u64::from(given)), "{given}");
     let explained = cluster.micado(&["explain", name]).await.ok().stdout;
     assert!(
@@ -275,17 +277,16 @@ async fn published_ports_are_the_managers_and_last() {
     );
 }
 
-/// The machine port of a container's only published port.
-fn published(container: &ContainerView) -> u16 {
-    let [port] = &container.ports[..] else {
-        panic!("{container:?}")
-    };
-    let port = port.host.expect("it is chosen");
-    assert!((25_000..30_000).contains(&port), "{container:?}");
+/// The machine port of a container's only published port, once it is chosen.
+async fn published(cluster: &Cluster, name: &str) -> u16 {
+    let port = wait("a port is chosen", 20, async || {
+        let view = cluster.look().await.ok()?;
+        let [port] = view.container(name)?.ports[..] else {
+            panic!("it has one port: {view:?}")
+        };
+        port.host
+    });
+    let port = port.await;
+    assert!((25_000..30_000).contains(&port), "{port}");
     port
-}
-
-async fn container(cluster: &Cluster, name: &str) -> ContainerView {
-    let view = cluster.look().await.expect("the manager answers");
-    view.container(name).expect("it is listed").clone()
 }

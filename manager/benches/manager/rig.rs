@@ -97,7 +97,8 @@ impl Rig {
         let address = api.https_address().expect("an address");
         let tls = api.tls();
         let token = Token::load_or_make(state.path()).expect("a token");
-        let builds = Builds::new(nowhere(), gate.registry.clone());
+        let folder = state.path().to_owned();
+        let builds = Builds::new(nowhere(), gate.registry.clone(), folder);
         let offered = ApiState::new(
             handle.clone(),
             engine.clone(),

@@ -5,7 +5,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use micado_api::{MemoryBytes, NanoCpus, PortMapping, Protocol, Timestamp, VolumeMount};
 use std::{ffi::OsString, os::unix::ffi::OsStrExt, path::PathBuf, str::FromStr, time::Duration};
 
-/// `HOST[:CONTAINER][/tcp|/udp]`.
+/// `HOST[:CONTAINER][/tcp|/udp]`, or `:CONTAINER` for a machine port that the manager chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port(pub PortMapping);
 
@@ -21,8 +21,9 @@ impl FromStr for Port {
             }
         };
         let (host, container) = numbers.split_once(':').unwrap_or((numbers, numbers));
+        let host = Some(host).filter(|host| !host.is_empty());
         Ok(Self(PortMapping {
-            host: Some(port_number(host)?),
+            host: host.map(port_number).transpose()?,
             container: port_number(container)?,
             protocol,
         }))

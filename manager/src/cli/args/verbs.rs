@@ -77,7 +77,8 @@ pub struct LaunchArgs {
     /// A tag of its entries in the service catalogue, as it is; repeat for more.
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<String>,
-    /// Publish a port; repeat for more. Without it, all ports that the image exposes are published.
+    /// Publish a port; repeat for more. `:PORT` lets the manager choose the machine's port. Without
+    /// this, all ports that the image exposes are published at ports that the manager chooses.
     #[arg(short, long = "port", value_name = "HOST[:CONTAINER][/udp]")]
     pub ports: Vec<Port>,
     /// Set an environment variable; repeat for more. Without a value, that of this process is taken.

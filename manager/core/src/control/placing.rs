@@ -189,11 +189,12 @@ impl Core {
 
     /// Notes whether a container needs a place: it has none, or its machine is drained.
     pub(super) fn note_waiting(&mut self, name: &ContainerName) {
+        let frees_ports = self.frees_ports(name);
         let container = self.ledger.container(name);
         let waits = container
             .filter(|container| container.wants_room())
             .filter(|container| container.primary().is_none() || self.must_move(container))
-            .filter(|container| !self.frees_ports(container))
+            .filter(|_| !frees_ports)
             .map(|container| container.created_at);
         let leaves = container.is_some_and(|container| self.may_move(container));
         self.ledger.dirty.plan |= waits.is_some() || leaves;

@@ -5,10 +5,7 @@ use super::{
     Core,
     owner::{Known, Owner},
 };
-use crate::{
-    model::{Container, Copy},
-    planner::HostPort,
-};
+use crate::{model::Copy, planner::HostPort};
 use ahash::HashMap;
 use micado_api::{ContainerName, InstanceId, PortMapping, ServiceSpec, Timestamp};
 use std::{
@@ -131,12 +128,18 @@ impl Core {
 
     /// Returns true until a copy that lacked a port has ended, and the planner knows: its room, and
     /// its other ports, are for the next one.
-    pub(super) fn frees_ports(&self, container: &Container) -> bool {
-        let Some((_, instance)) = self.ports.lacked.get(&container.name) else {
+    pub(super) fn frees_ports(&mut self, name: &ContainerName) -> bool {
+        let lacked = self.ports.lacked.get(name);
+        let Some((container, (_, instance))) = self.ledger.container(name).zip(lacked) else {
             return false;
         };
-        let mut copies = container.copies_on(instance);
-        copies.any(|copy| !copy.is_live()) || self.ledger.dirty.instances.contains(instance)
+        let ends = container.copies_on(instance).any(|copy| !copy.is_live());
+        let is_unknown = self.ledger.dirty.instances.contains(instance);
+        if is_unknown && !ends {
+            // The next pass shows the planner the instance first.
+            self.ledger.dirty.containers.insert(name.clone());
+        }
+        ends || is_unknown
     }
 
     /// Gives up a copy whose machine has another process on a port that was chosen for it: the next

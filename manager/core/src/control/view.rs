@@ -205,7 +205,10 @@ impl Core {
             location: spec.location.clone(),
             address: instance.and_then(|it| it.address.clone()),
             ports: published.unwrap_or_else(|| match copy {
-                Some(copy) => copy.published(spec).collect(),
+                Some(copy) => {
+                    let spec = self.ledger.service_of(it).spec_at(copy.spec);
+                    copy.published(spec).collect()
+                }
                 None => spec.ports.clone(),
             }),
             reservation: spec.reservation,

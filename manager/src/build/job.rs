@@ -23,7 +23,7 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Upper bound for a job, so that it cannot hold the queue for ever.
 pub(crate) const JOB_MAX: Duration = Duration::from_secs(4 * 3600);
 
-/// What the client sends, as it comes. Its errors have the kind `ConnectionAborted`.
+/// Upload of the client, as it comes. Its errors have the kind `ConnectionAborted`.
 pub type Upload = BoxStream<'static, Piece>;
 
 /// Sender of a job's events. Its receiver is the client's connection.
